@@ -1,0 +1,129 @@
+#pragma once
+
+// Every setting of the gateway, as plain values with their defaults and units. Start here to see
+// what can be configured; conf/classgate.conf is the same list for operators. Settings are read
+// once (conf/reader.h), then never change: a reload makes a new value.
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "conf/reason.h"
+
+namespace classgate::conf {
+
+using std::chrono::milliseconds;
+
+// A count of bytes; its own type so that it is never mistaken for a count of anything else.
+struct Bytes {
+  std::uint64_t count = 0;
+  auto operator<=>(const Bytes&) const = default;
+};
+constexpr Bytes KiB(std::uint64_t n) { return {n * 1024}; }
+constexpr Bytes MiB(std::uint64_t n) { return {n * 1024 * 1024}; }
+
+// "127.0.0.1:8080", "[::1]:8080", "*:8080" or "host.example:8080", split but not resolved.
+struct Address {
+  std::string host;  // without brackets; "*" means every address of this machine
+  std::uint16_t port = 0;
+  std::string text;  // as written, for messages
+  bool operator==(const Address&) const = default;
+};
+
+enum class OnClientAbort : std::uint8_t {
+  finish,  // the upstream computes on: the worker stays taken until it is done
+  cancel,  // the upstream stops when its connection closes: close it, free the worker
+};
+
+// [client]: what one client connection may cost.
+struct ClientSettings {
+  std::uint32_t max_connections = 10000;  // all client connections; also held under RLIMIT_NOFILE
+  Bytes header_bytes = KiB(32);           // request line and fields together
+  std::uint32_t header_count = 100;       // fields in one request
+  Bytes target_bytes = KiB(8);            // request target
+  Bytes body_bytes = MiB(10);             // request body, all of it
+  Bytes body_buffer = KiB(64);            // request body held before a worker is asked for
+  Bytes response_buffer = KiB(256);       // response held for a client that reads slowly
+  milliseconds header_timeout{10'000};    // first byte of a request to the end of its header
+  milliseconds body_timeout{10'000};      // window in which body_rate_min is measured
+  Bytes body_rate_min{500};               // bytes a second that an upload must bring
+  milliseconds send_timeout{30'000};      // window in which a reader must take something
+  milliseconds idle_timeout{75'000};      // between requests on a kept connection
+  milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing
+};
+
+// [upstream]: the service in front of which the gateway stands.
+struct UpstreamSettings {
+  std::vector<Address> servers{{"127.0.0.1", 9000, "127.0.0.1:9000"}};
+  milliseconds connect_timeout{2'000};
+  milliseconds idle_timeout{30'000};    // an unused connection is closed after this
+  std::uint32_t idle_connections = 50;  // unused connections kept, over all threads
+  Bytes header_bytes = KiB(64);         // response status line and fields together
+  milliseconds probe_interval{1'000};   // how often an unreachable server is tried again
+  OnClientAbort on_client_abort = OnClientAbort::finish;
+};
+
+// [admission]: who may go in.
+struct AdmissionSettings {
+  std::uint32_t workers = 50;             // requests in the upstream at once
+  std::uint32_t queue_size = 1000;        // requests that may wait
+  Bytes queue_bytes = MiB(64);            // bodies held by waiting requests, all together
+  double rate = 100;                      // requests a second; 0 means no limit
+  double burst = 200;                     // requests that may come at once
+  milliseconds request_timeout{30'000};   // from the end of the request header to the answer
+  milliseconds queue_timeout{30'000};     // longest wait for a worker
+};
+
+// [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
+struct RouteSettings {
+  std::string path;         // normalised, without the '*'
+  bool is_prefix = false;
+  int priority = 5;         // 1 (served first) .. 5 (served last)
+  bool rate_limited = true;
+  bool operator==(const RouteSettings&) const = default;
+};
+inline constexpr int priority_best = 1;
+inline constexpr int priority_worst = 5;
+inline constexpr std::size_t priority_count = 5;
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+enum class LogFormat : std::uint8_t { text, json };
+
+// [log]
+struct LogSettings {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+  std::string error = "stderr";   // "stderr", "stdout" or a file
+  std::string access = "stdout";  // "off", "stderr", "stdout" or a file
+  Bytes buffer = MiB(1);          // lines waiting for the writer; more are dropped and counted
+};
+
+// HTTP status for each reason, settable in [status]; indexed by index_of(reason).
+using StatusTable = std::array<int, reason_count>;
+constexpr StatusTable default_statuses() {
+  StatusTable table{};
+  for (const ReasonText& text : reason_texts) table[index_of(text.reason)] = text.default_status;
+  return table;
+}
+
+struct Settings {
+  std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
+  std::uint32_t threads = 1;             // event loops; the reader's default is the number of cores
+  milliseconds drain_timeout{30'000};    // from SIGTERM to the end, at most
+  ClientSettings client;
+  UpstreamSettings upstream;
+  AdmissionSettings admission;
+  std::vector<RouteSettings> routes{
+      {"/health", false, 1, false},
+      {"/status", false, 1, false},
+      {"/v1/classify", false, 3, true},
+      {"/v1/classify/batch", false, 4, true},
+  };
+  LogSettings log;
+  StatusTable statuses = default_statuses();
+};
+
+}  // namespace classgate::conf

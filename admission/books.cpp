@@ -1,0 +1,61 @@
+#include "admission/books.h"
+
+namespace classgate::admission {
+namespace {
+
+// The refusals that say "there is too much", not "the rate is exceeded" or "this is malformed".
+bool is_overload(conf::Reason reason) {
+  return reason == conf::Reason::queue_full || reason == conf::Reason::displaced ||
+         reason == conf::Reason::queue_timeout;
+}
+
+Quantiles quantiles_of(const Histogram& histogram) {
+  return {histogram.percentile(0.50), histogram.percentile(0.95), histogram.percentile(0.99)};
+}
+
+Duration mean(Duration sum, std::uint64_t count) {
+  return count == 0 ? Duration::zero() : sum / static_cast<Duration::rep>(count);
+}
+
+}  // namespace
+
+void Books::reject(conf::Reason reason, Time now) {
+  ++rejected_[conf::index_of(reason)];
+  if (is_overload(reason)) last_overload_ = now;
+}
+
+void Books::close(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::Kind::processed: ++processed_; break;
+    case Outcome::Kind::failed: fail(outcome.reason); break;
+    case Outcome::Kind::abandoned: ++abandoned_; break;
+  }
+}
+
+void Books::wait_ended(Duration waited, Time now) {
+  wait_sum_ += waited;
+  ++wait_count_;
+  waits_.record(waited, now);
+}
+
+void Books::process_ended(Duration took, Time now) {
+  process_sum_ += took;
+  ++process_count_;
+  processes_.record(took, now);
+  recent_process_ = process_count_ == 1 ? took : recent_process_ + (took - recent_process_) / 32;
+}
+
+void Books::write_to(Snapshot& snapshot, Time now) const {
+  snapshot.total = total_;
+  snapshot.processed = processed_;
+  snapshot.abandoned = abandoned_;
+  snapshot.rejected = rejected_;
+  snapshot.failed = failed_;
+  snapshot.average_wait = mean(wait_sum_, wait_count_);
+  snapshot.average_process = mean(process_sum_, process_count_);
+  snapshot.wait = quantiles_of(waits_.recent(now));
+  snapshot.process = quantiles_of(processes_.recent(now));
+  if (last_overload_ != Time::min()) snapshot.since_last_overload = now - last_overload_;
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "admission/histogram.h"
+#include "admission/verdict.h"
+
+namespace classgate::admission {
+
+using ReasonCounts = std::array<std::uint64_t, conf::reason_count>;
+
+inline std::uint64_t sum(const ReasonCounts& counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+}
+
+struct Quantiles {
+  Duration p50{};
+  Duration p95{};
+  Duration p99{};
+};
+
+// Everything an operator may ask about admission, read at one instant. The books balance:
+// total = processed + failed + rejected + abandoned + waiting + in flight.
+struct Snapshot {
+  std::uint64_t total = 0;
+  std::uint64_t processed = 0;
+  std::uint64_t abandoned = 0;
+  ReasonCounts rejected{};
+  ReasonCounts failed{};
+  std::uint32_t workers = 0;             // limit
+  std::uint32_t active_workers = 0;      // in flight
+  std::uint32_t workers_without_client = 0;  // of those, working for nobody
+  std::uint32_t queue_limit = 0;
+  std::size_t waiting = 0;
+  std::array<std::size_t, conf::priority_count> waiting_by_priority{};
+  std::uint64_t waiting_bytes = 0;
+  Duration average_wait{};      // of all admitted requests since the start
+  Duration average_process{};   // of all finished ones since the start
+  Quantiles wait;               // of the last one to two minutes
+  Quantiles process;
+  Duration since_last_overload = Duration::max();  // since the queue last turned someone away
+  bool draining = false;
+};
+
+// The counters behind a Snapshot. Not thread-safe.
+class Books {
+ public:
+  void reject(conf::Reason reason, Time now);
+  void fail(conf::Reason reason) { ++failed_[conf::index_of(reason)]; }
+  void close(const Outcome& outcome);
+  void abandon() { ++abandoned_; }
+  void enter() { ++total_; }
+  void wait_ended(Duration waited, Time now);
+  void process_ended(Duration took, Time now);
+
+  // How long one request keeps a worker lately: an exponential mean over some 32 requests.
+  // Zero before the first.
+  Duration recent_process_time() const { return recent_process_; }
+  void write_to(Snapshot& snapshot, Time now) const;
+
+ private:
+  std::uint64_t total_ = 0;
+  std::uint64_t processed_ = 0;
+  std::uint64_t abandoned_ = 0;
+  ReasonCounts rejected_{};
+  ReasonCounts failed_{};
+  Duration wait_sum_{};
+  std::uint64_t wait_count_ = 0;
+  Duration process_sum_{};
+  std::uint64_t process_count_ = 0;
+  Duration recent_process_{};
+  RecentHistogram waits_;
+  RecentHistogram processes_;
+  Time last_overload_ = Time::min();
+};
+
+}  // namespace classgate::admission

@@ -1,0 +1,149 @@
+#include "admission/controller.h"
+
+#include <algorithm>
+
+#include "conf/invariant.h"
+
+namespace classgate::admission {
+
+Controller::Controller(const conf::AdmissionSettings& settings)
+    : settings_(settings), bucket_(settings.rate, settings.burst) {}
+
+std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
+  if (draining_) return reject(conf::Reason::draining, drain_time(), now);
+  const Duration wait =
+      arrival.rate_limited ? bucket_.wait_for(arrival.cost, now) : Duration::zero();
+  if (wait > Duration::zero()) return reject(conf::Reason::rate_limited, wait, now);
+  if (!may_go_in(arrival) && !could_make_room_for(arrival))
+    return reject(conf::Reason::queue_full, drain_time(), now);
+  if (arrival.rate_limited) bucket_.take(arrival.cost);
+  return std::nullopt;
+}
+
+Verdict Controller::arrive(const Arrival& arrival, Time now) {
+  if (may_go_in(arrival)) {
+    books_.enter();
+    seat(Duration::zero(), now);
+    return Admitted{};
+  }
+  if (!could_make_room_for(arrival)) return reject(conf::Reason::queue_full, drain_time(), now);
+  make_room_for(arrival, now);
+  books_.enter();
+  const Time deadline =
+      std::min(arrival.at + settings_.request_timeout, now + settings_.queue_timeout);
+  return queue_.join({.priority = arrival.priority,
+                      .bytes = arrival.bytes,
+                      .joined = now,
+                      .deadline = deadline,
+                      .owner = arrival.owner});
+}
+
+bool Controller::may_go_in(const Arrival& arrival) const {
+  if (!has_free_worker()) return false;
+  const Waiter* first = queue_.front();
+  return first == nullptr || first->priority > arrival.priority;
+}
+
+bool Controller::has_room_for(const Arrival& arrival) const {
+  return queue_.size() < settings_.queue_size &&
+         queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
+}
+
+// Whether there is room, or would be if everybody of a worse priority gave way.
+bool Controller::could_make_room_for(const Arrival& arrival) const {
+  return queue_.size() - queue_.size_worse_than(arrival.priority) < settings_.queue_size &&
+         queue_.bytes() - queue_.bytes_worse_than(arrival.priority) + arrival.bytes <=
+             settings_.queue_bytes.count;
+}
+
+// The newest of the worst give way. One in almost every case; several only when their bodies are
+// smaller than the newcomer's, and each of them has joined only once.
+void Controller::make_room_for(const Arrival& arrival, Time now) {
+  while (!has_room_for(arrival)) {
+    const auto given_way = queue_.pop_newest_worse_than(arrival.priority);
+    CLASSGATE_INVARIANT(given_way.has_value());
+    books_.reject(conf::Reason::displaced, now);
+    displaced_.push_back({given_way->ticket, given_way->waiter.owner,
+                          Rejection{conf::Reason::displaced, drain_time()}});
+  }
+}
+
+bool Controller::leave(Ticket ticket, Departure why, Time now) {
+  const std::optional<Waiter> waiter = queue_.leave(ticket);
+  if (!waiter) return false;
+  if (why == Departure::abandoned)
+    books_.abandon();
+  else
+    books_.reject(conf::Reason::queue_timeout, now);
+  return true;
+}
+
+void Controller::finish(const Outcome& outcome, Time since, Time now) {
+  CLASSGATE_INVARIANT(active_ > 0);
+  --active_;
+  books_.close(outcome);
+  books_.process_ended(std::max(now - since, Duration::zero()), now);
+}
+
+std::optional<Notice> Controller::next(Time now) {
+  if (!displaced_.empty()) {
+    const Notice notice = displaced_.back();
+    displaced_.pop_back();
+    return notice;
+  }
+  if (!has_free_worker()) return std::nullopt;
+  const auto entry = queue_.pop_front();
+  if (!entry) return std::nullopt;
+  if (entry->waiter.deadline <= now) {
+    books_.reject(conf::Reason::queue_timeout, now);
+    return Notice{entry->ticket, entry->waiter.owner,
+                  Rejection{conf::Reason::queue_timeout, drain_time()}};
+  }
+  const Duration waited = std::max(now - entry->waiter.joined, Duration::zero());
+  seat(waited, now);
+  return Notice{entry->ticket, entry->waiter.owner, Granted{now, waited}};
+}
+
+void Controller::seat(Duration waited, Time now) {
+  ++active_;
+  CLASSGATE_INVARIANT(active_ <= settings_.workers);
+  books_.wait_ended(waited, now);
+}
+
+void Controller::refuse(conf::Reason reason, Time now) {
+  books_.enter();
+  books_.reject(reason, now);
+}
+
+void Controller::abandon() {
+  books_.enter();
+  books_.abandon();
+}
+
+Rejection Controller::reject(conf::Reason reason, Duration retry_after, Time now) {
+  refuse(reason, now);
+  return {reason, retry_after};
+}
+
+Duration Controller::drain_time() const {
+  const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
+  const Duration estimate = books_.recent_process_time() * ahead / settings_.workers;
+  return std::max<Duration>(estimate, std::chrono::seconds(1));
+}
+
+Snapshot Controller::snapshot(Time now) const {
+  Snapshot snapshot;
+  books_.write_to(snapshot, now);
+  snapshot.workers = settings_.workers;
+  snapshot.active_workers = active_;
+  snapshot.workers_without_client = orphans_;
+  snapshot.queue_limit = settings_.queue_size;
+  snapshot.waiting = queue_.size();
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    snapshot.waiting_by_priority[static_cast<std::size_t>(priority - 1)] = queue_.size_of(priority);
+  snapshot.waiting_bytes = queue_.bytes();
+  snapshot.draining = draining_;
+  return snapshot;
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "admission/books.h"
+#include "admission/token_bucket.h"
+#include "admission/verdict.h"
+#include "admission/wait_queue.h"
+#include "conf/settings.h"
+
+namespace classgate::admission {
+
+// Decides who goes in. Single-threaded, deterministic, pure: the same calls with the same times
+// give the same verdicts, in a test, a simulator or the gateway (which shares one behind a Gate).
+//
+// A request arrives; it is admitted, waits, or is rejected with a reason; a waiter leaves; a worker
+// comes back with an outcome, and next() says who goes in now. The rules, in order:
+//   on the head (screen)       1 draining   2 rate limits   3 a queue with no place left
+//   when it is ready (arrive)  4 a worker is free and nobody of the same or a better priority
+//                                waits: admitted
+//                              5 room in the queue, or someone of a worse priority gives way: waits
+// Invariants, asserted here and by the property tests: workers out <= workers, waiters <=
+// queue_size, no worker idles while someone waits (once next() has been asked until it is silent),
+// and the books balance at every instant.
+class Controller {
+ public:
+  explicit Controller(const conf::AdmissionSettings& settings);
+
+  // The rules that need only the head. A rejection is in the books; nothing is when it passes, so
+  // that a request whose client leaves before it is ready must be reported with abandon().
+  std::optional<Rejection> screen(const Arrival& arrival, Time now);
+  // The verdict on a request that passed screen() and is ready to be sent.
+  Verdict arrive(const Arrival& arrival, Time now);
+
+  // A waiter leaves before its turn. False when it no longer waits (its news is on the way).
+  bool leave(Ticket ticket, Departure why, Time now);
+  // A worker comes back; `since` is when it was taken.
+  void finish(const Outcome& outcome, Time since, Time now);
+  // Who has news: those that gave way, and those whose turn has come. Call until it is silent after
+  // every arrive(), finish() and leave().
+  std::optional<Notice> next(Time now);
+
+  // A request that never got as far as arrive(): refused for what it is, or its client left.
+  void refuse(conf::Reason reason, Time now);
+  void abandon();
+  // A worker is from now on working for nobody: its client left or got its 504.
+  void orphan() { ++orphans_; }
+  void adopt() { --orphans_; }
+
+  void drain() { draining_ = true; }
+  Snapshot snapshot(Time now) const;
+  // Until a place in the queue could be had and served, at the rate workers come back lately: the
+  // honest Retry-After of a 503. At least a second.
+  Duration drain_time() const;
+
+ private:
+  bool has_free_worker() const { return active_ < settings_.workers; }
+  bool has_room_for(const Arrival& arrival) const;
+  bool could_make_room_for(const Arrival& arrival) const;
+  bool may_go_in(const Arrival& arrival) const;
+  void make_room_for(const Arrival& arrival, Time now);
+  void seat(Duration waited, Time now);
+  Rejection reject(conf::Reason reason, Duration retry_after, Time now);
+
+  conf::AdmissionSettings settings_;
+  TokenBucket bucket_;
+  WaitQueue queue_;
+  Books books_;
+  std::vector<Notice> displaced_;  // told by the next next()
+  std::uint32_t active_ = 0;
+  std::uint32_t orphans_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace classgate::admission

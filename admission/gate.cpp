@@ -1,0 +1,128 @@
+#include "admission/gate.h"
+
+#include <array>
+
+namespace classgate::admission {
+
+Permit::~Permit() {
+  // Dropped without a word: an exchange that ended before its turn was of use to anybody.
+  if (gate_ != nullptr) finish(Outcome::abandoned(), since_);
+}
+
+void Permit::finish(const Outcome& outcome, Time now) {
+  std::exchange(gate_, nullptr)->finish(outcome, since_, is_orphan_, now);
+}
+
+void Permit::orphan() {
+  if (is_orphan_) return;
+  is_orphan_ = true;
+  gate_->orphan();
+}
+
+Place::~Place() {
+  if (gate_ != nullptr) gate_->leave(ticket_, Departure::abandoned, {});
+}
+
+bool Place::time_out(Time now) {
+  if (!gate_->leave(ticket_, Departure::timed_out, now)) return false;
+  gate_ = nullptr;
+  return true;
+}
+
+std::uint32_t Gate::attach(Waiters& waiters) {
+  const Lock lock(mutex_);
+  waiters_.push_back(&waiters);
+  return static_cast<std::uint32_t>(waiters_.size() - 1);
+}
+
+std::optional<Rejection> Gate::screen(const Arrival& arrival, Time now) {
+  const Lock lock(mutex_);
+  return controller_.screen(arrival, now);
+}
+
+Gate::Answer Gate::arrive(const Arrival& arrival, Time now) {
+  Lock lock(mutex_);
+  return answer(controller_.arrive(arrival, now), lock, now);
+}
+
+Gate::Answer Gate::enter(const Arrival& arrival, Time now) {
+  Lock lock(mutex_);
+  if (const auto rejection = controller_.screen(arrival, now)) return *rejection;
+  return answer(controller_.arrive(arrival, now), lock, now);
+}
+
+Gate::Answer Gate::answer(const Verdict& verdict, Lock& lock, Time now) {
+  if (std::holds_alternative<Admitted>(verdict)) return Permit(*this, now, Duration::zero());
+  if (const auto* rejection = std::get_if<Rejection>(&verdict)) return *rejection;
+  spread_news(lock, now);  // someone may have given way
+  return Place(*this, std::get<Ticket>(verdict));
+}
+
+void Gate::finish(const Outcome& outcome, Time since, bool is_orphan, Time now) {
+  Lock lock(mutex_);
+  if (is_orphan) controller_.adopt();
+  controller_.finish(outcome, since, now);
+  spread_news(lock, now);
+}
+
+bool Gate::leave(Ticket ticket, Departure why, Time now) {
+  const Lock lock(mutex_);
+  return controller_.leave(ticket, why, now);
+}
+
+void Gate::orphan() {
+  const Lock lock(mutex_);
+  controller_.orphan();
+}
+
+void Gate::refuse(conf::Reason reason, Time now) {
+  const Lock lock(mutex_);
+  controller_.refuse(reason, now);
+}
+
+void Gate::abandon() {
+  const Lock lock(mutex_);
+  controller_.abandon();
+}
+
+void Gate::drain() {
+  const Lock lock(mutex_);
+  controller_.drain();
+}
+
+Snapshot Gate::snapshot(Time now) const {
+  const Lock lock(mutex_);
+  return controller_.snapshot(now);
+}
+
+Duration Gate::drain_time() const {
+  const Lock lock(mutex_);
+  return controller_.drain_time();
+}
+
+// Collects the news under the lock and tells it without: whoever hears it may call back.
+void Gate::spread_news(Lock& lock, Time now) {
+  std::array<Notice, 8> batch;
+  for (;;) {
+    std::size_t size = 0;
+    while (size < batch.size()) {
+      const auto notice = controller_.next(now);
+      if (!notice) break;
+      batch[size++] = *notice;
+    }
+    lock.unlock();
+    for (std::size_t i = 0; i < size; ++i) tell(batch[i]);
+    if (size < batch.size()) return;
+    lock.lock();
+  }
+}
+
+void Gate::tell(const Notice& notice) {
+  Waiters& waiters = *waiters_[notice.owner];
+  if (const auto* granted = std::get_if<Granted>(&notice.news))
+    waiters.on_granted(notice.ticket, Permit(*this, granted->since, granted->waited));
+  else
+    waiters.on_shed(notice.ticket, std::get<Rejection>(notice.news));
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "admission/controller.h"
+
+namespace classgate::admission {
+
+class Gate;
+
+// The right to occupy one worker. Destroying it gives the worker back, whatever path led there;
+// finish() says how it went. Move-only; the Gate must outlive it. May be destroyed on any thread.
+class [[nodiscard]] Permit {
+ public:
+  Permit() = default;
+  Permit(Gate& gate, Time since, Duration waited) : gate_(&gate), since_(since), waited_(waited) {}
+  Permit(Permit&& other) noexcept { swap(other); }
+  Permit& operator=(Permit&& other) noexcept {
+    Permit(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Permit();
+
+  explicit operator bool() const { return gate_ != nullptr; }
+  Time since() const { return since_; }
+  Duration waited() const { return waited_; }
+  void finish(const Outcome& outcome, Time now);
+  // From now on the worker works for nobody (its client left, or got its 504); shown in health.
+  void orphan();
+
+ private:
+  void swap(Permit& other) noexcept {
+    std::swap(gate_, other.gate_);
+    std::swap(since_, other.since_);
+    std::swap(waited_, other.waited_);
+    std::swap(is_orphan_, other.is_orphan_);
+  }
+  Gate* gate_ = nullptr;
+  Time since_{};
+  Duration waited_{};
+  bool is_orphan_ = false;
+};
+
+// A place in the queue. Destroying it leaves the line. Move-only.
+class [[nodiscard]] Place {
+ public:
+  Place() = default;
+  Place(Gate& gate, Ticket ticket) : gate_(&gate), ticket_(ticket) {}
+  Place(Place&& other) noexcept
+      : gate_(std::exchange(other.gate_, nullptr)), ticket_(other.ticket_) {}
+  Place& operator=(Place&& other) noexcept {
+    Place moved(std::move(other));
+    std::swap(gate_, moved.gate_);
+    std::swap(ticket_, moved.ticket_);
+    return *this;
+  }
+  ~Place();
+
+  explicit operator bool() const { return gate_ != nullptr; }
+  Ticket ticket() const { return ticket_; }
+  // Waited too long. False when the news of its turn is already on the way: wait for that.
+  bool time_out(Time now);
+  // The news has come: there is nothing to leave any more.
+  void release() { gate_ = nullptr; }
+
+ private:
+  Gate* gate_ = nullptr;
+  Ticket ticket_;
+};
+
+// How news reaches the waiters of one loop. Called on any thread, with no lock held.
+class Waiters {
+ public:
+  virtual void on_granted(Ticket ticket, Permit permit) = 0;
+  virtual void on_shed(Ticket ticket, const Rejection& rejection) = 0;
+
+ protected:
+  ~Waiters() = default;
+};
+
+// The Controller shared by several loops behind one lock. With the lock held only data is moved.
+// A seat granted to a waiter travels as a Permit to the waiter's loop; if the waiter has left
+// meanwhile, dropping the Permit returns the seat: the race that others guard with a second lock
+// is an empty branch here. Every method may be called on any thread.
+class Gate {
+ public:
+  using Answer = std::variant<Permit, Place, Rejection>;
+
+  explicit Gate(const conf::AdmissionSettings& settings) : controller_(settings) {}
+
+  // Names the receiver of news for Arrival::owner == its index; before any request arrives.
+  std::uint32_t attach(Waiters& waiters);
+
+  std::optional<Rejection> screen(const Arrival& arrival, Time now);
+  Answer arrive(const Arrival& arrival, Time now);
+  // screen() and arrive() in one step, for a request whose body came with its head.
+  Answer enter(const Arrival& arrival, Time now);
+
+  void refuse(conf::Reason reason, Time now);
+  void abandon();
+  void drain();
+  Snapshot snapshot(Time now) const;
+  Duration drain_time() const;
+
+ private:
+  friend class Permit;
+  friend class Place;
+  using Lock = std::unique_lock<std::mutex>;
+
+  void finish(const Outcome& outcome, Time since, bool is_orphan, Time now);
+  bool leave(Ticket ticket, Departure why, Time now);
+  void orphan();
+  Answer answer(const Verdict& verdict, Lock& lock, Time now);
+  void spread_news(Lock& lock, Time now);
+  void tell(const Notice& notice);
+
+  mutable std::mutex mutex_;
+  Controller controller_;
+  std::vector<Waiters*> waiters_;  // fixed once requests arrive
+};
+
+}  // namespace classgate::admission

@@ -1,0 +1,88 @@
+#include "admission/path.h"
+
+namespace classgate::admission {
+namespace {
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_unreserved(int c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+         c == '.' || c == '_' || c == '~';
+}
+
+// Percent-decodes what may be decoded and merges slashes; dot segments are left for the next step,
+// because "%2e%2e" must count as one.
+bool decode(std::string_view path, std::string& out) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  out.clear();
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const char c = path[i];
+    if (c == '/' && !out.empty() && out.back() == '/') continue;
+    if (c != '%') {
+      out.push_back(c);
+      continue;
+    }
+    if (i + 2 >= path.size()) return false;
+    const int high = hex_value(path[i + 1]);
+    const int low = hex_value(path[i + 2]);
+    if (high < 0 || low < 0) return false;
+    const int value = high * 16 + low;
+    if (value == 0) return false;
+    if (is_unreserved(value)) {
+      out.push_back(static_cast<char>(value));
+    } else {
+      out.push_back('%');
+      out.push_back(digits[static_cast<std::size_t>(high)]);
+      out.push_back(digits[static_cast<std::size_t>(low)]);
+    }
+    i += 2;
+  }
+  return true;
+}
+
+// Removes "." and ".." segments in place. `path` starts with '/' and has no empty segment.
+void remove_dot_segments(std::string& path) {
+  std::size_t write = 0;  // path[0, write) is finished and has no trailing slash
+  std::size_t read = 0;
+  while (read < path.size()) {
+    std::size_t end = path.find('/', read + 1);
+    if (end == std::string::npos) end = path.size();
+    const std::string_view segment(path.data() + read + 1, end - read - 1);
+    const bool is_last = end == path.size();
+    if (segment == "." || segment == "..") {
+      if (segment == ".." && write > 0) write = path.rfind('/', write - 1);
+      if (is_last) path[write++] = '/';
+    } else {
+      for (std::size_t i = read; i < end; ++i) path[write++] = path[i];
+    }
+    read = end;
+  }
+  if (write == 0) path[write++] = '/';
+  path.resize(write);
+}
+
+}  // namespace
+
+bool is_normal_path(std::string_view path) {
+  if (path.empty() || path.front() != '/') return false;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '%') return false;
+    if (path[i] == '/' && i + 1 < path.size() && (path[i + 1] == '/' || path[i + 1] == '.'))
+      return false;
+  }
+  return true;
+}
+
+bool normalise_path(std::string_view path, std::string& out) {
+  if (path.empty() || path.front() != '/') return false;
+  if (!decode(path, out)) return false;
+  remove_dot_segments(out);
+  return true;
+}
+
+}  // namespace classgate::admission

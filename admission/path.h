@@ -1,0 +1,21 @@
+#pragma once
+
+// The one spelling of a path by which it is judged and under which it is forwarded, so that no
+// other spelling buys a better priority than the upstream would give it.
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace classgate::admission {
+
+// True when `path` is already in normal form (the common case: nothing to write).
+bool is_normal_path(std::string_view path);
+
+// Writes the normal form of an absolute path (no query) into `out`: unreserved characters are
+// percent-decoded and other escapes upper-cased (RFC 3986 section 6.2.2), duplicate slashes merged,
+// dot segments removed (section 5.2.4). Escaped slashes stay escaped: they are data, not structure.
+// False when the path does not start with '/' or holds a broken or NUL escape.
+bool normalise_path(std::string_view path, std::string& out);
+
+}  // namespace classgate::admission

@@ -1,0 +1,30 @@
+#include "admission/route_table.h"
+
+#include <algorithm>
+
+namespace classgate::admission {
+
+RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
+  for (const conf::RouteSettings& settings : routes) {
+    Route route{.name = settings.path,
+                .priority = settings.priority,
+                .rate_limited = settings.rate_limited};
+    if (settings.is_prefix) {
+      route.name += '*';
+      prefixes_.push_back({settings.path, std::move(route)});
+    } else {
+      exact_.insert_or_assign(settings.path, std::move(route));
+    }
+  }
+  std::ranges::stable_sort(prefixes_, std::ranges::greater{},
+                           [](const Prefix& prefix) { return prefix.path.size(); });
+}
+
+const Route& RouteTable::find(std::string_view normal_path) const {
+  if (const auto found = exact_.find(normal_path); found != exact_.end()) return found->second;
+  for (const Prefix& prefix : prefixes_)
+    if (normal_path.starts_with(prefix.path)) return prefix.route;
+  return everything_else_;
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,46 @@
+#pragma once
+
+// Path -> route. Immutable after construction: may be read on any thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "conf/settings.h"
+
+namespace classgate::admission {
+
+struct Route {
+  std::string name;   // the path as the conf writes it; "*" for everything else
+  int priority = conf::priority_worst;
+  bool rate_limited = true;
+  std::uint32_t cost = 1;  // tokens
+};
+
+class RouteTable {
+ public:
+  explicit RouteTable(const std::vector<conf::RouteSettings>& routes);
+
+  // The route of a path in normal form (admission/path.h): exact before prefix, longest prefix
+  // first, and the catch-all of the worst priority last. Valid as long as the table.
+  const Route& find(std::string_view normal_path) const;
+
+ private:
+  struct Prefix {
+    std::string path;
+    Route route;
+  };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+  std::unordered_map<std::string, Route, Hash, std::equal_to<>> exact_;
+  std::vector<Prefix> prefixes_;  // longest first
+  Route everything_else_{.name = "*"};
+};
+
+}  // namespace classgate::admission

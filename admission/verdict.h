@@ -1,0 +1,59 @@
+#pragma once
+
+// The words that cross the seam between admission and whoever asks it.
+
+#include <cstdint>
+#include <variant>
+
+#include "admission/time.h"
+#include "admission/wait_queue.h"
+#include "conf/reason.h"
+
+namespace classgate::admission {
+
+// One request that asks to go in.
+struct Arrival {
+  int priority = conf::priority_worst;
+  bool rate_limited = true;
+  std::uint32_t cost = 1;    // tokens
+  std::uint64_t bytes = 0;   // body that is held while it waits
+  Time at{};                 // end of the request header: the request timeout counts from here
+  std::uint32_t owner = 0;   // the loop that will be told when its turn comes
+};
+
+// Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).
+struct Rejection {
+  conf::Reason reason = conf::Reason::draining;
+  Duration retry_after{};
+};
+
+struct Admitted {};
+
+using Verdict = std::variant<Admitted, Ticket, Rejection>;
+
+// What became of an admitted request.
+struct Outcome {
+  enum class Kind : std::uint8_t { processed, failed, abandoned };
+  Kind kind = Kind::abandoned;
+  conf::Reason reason = conf::Reason::upstream_broken;  // of a failure
+
+  static Outcome processed() { return {Kind::processed}; }
+  static Outcome failed(conf::Reason reason) { return {Kind::failed, reason}; }
+  static Outcome abandoned() { return {Kind::abandoned}; }
+};
+
+// Why a waiter leaves before its turn.
+enum class Departure : std::uint8_t { abandoned, timed_out };
+
+// News for a waiter: its turn has come, or it has been turned away.
+struct Granted {
+  Time since{};
+  Duration waited{};
+};
+struct Notice {
+  Ticket ticket;
+  std::uint32_t owner = 0;
+  std::variant<Granted, Rejection> news;
+};
+
+}  // namespace classgate::admission

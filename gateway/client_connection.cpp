@@ -1,0 +1,322 @@
+#include "gateway/client_connection.h"
+
+#include "conf/invariant.h"
+#include "gateway/station.h"
+
+namespace classgate::gateway {
+namespace {
+
+using proxy::net::Stream;
+using proxy::wire::Fault;
+using proxy::wire::Framing;
+using proxy::wire::Parser;
+
+constexpr int reads_in_a_turn = 16;  // then the others' turn
+
+conf::Reason reason_of(Fault fault) {
+  switch (fault) {
+    case Fault::header_too_large: return conf::Reason::header_too_large;
+    case Fault::target_too_long: return conf::Reason::target_too_long;
+    case Fault::unknown_coding: return conf::Reason::unknown_coding;
+    case Fault::unsupported_version: return conf::Reason::version_refused;
+    default: return conf::Reason::malformed;
+  }
+}
+
+}  // namespace
+
+ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd, std::string address)
+    : station_(station),
+      address_(std::move(address)),
+      deadline_(on_deadline, this),
+      stream_(station.loop(), std::move(fd), *this) {
+  station_.deadlines().header.set(deadline_);  // the first request has to come soon
+  timed_state_ = State::idle;
+}
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+void ClientConnection::on_readable() {
+  if (state_ == State::closed) return;
+  if (!wants_input()) {
+    // Nothing is read while an answer is due, but a client that has gone must be noticed.
+    if (exchange_ != nullptr && stream_.peer_is_gone()) on_gone();
+    return;
+  }
+  read_on();
+}
+
+bool ClientConnection::wants_input() const {
+  switch (state_) {
+    case State::idle:
+    case State::head:
+    case State::lingering: return true;
+    case State::body: return exchange_ == nullptr || exchange_->wants_body();
+    default: return false;
+  }
+}
+
+void ClientConnection::read_on() {
+  for (int i = 0; i < reads_in_a_turn; ++i) {
+    if (!wants_input() || !stream_.may_read()) return set_timer();
+    const std::span<char> scratch = station_.loop().read_scratch();
+    const Stream::ReadResult result = stream_.read(scratch);
+    switch (result.what) {
+      case Stream::Read::nothing_now: return set_timer();
+      case Stream::Read::end:
+      case Stream::Read::broken: return on_gone();
+      case Stream::Read::some: break;
+    }
+    if (state_ == State::lingering) continue;
+    take({scratch.data(), result.size});
+  }
+  if (state_ != State::closed) stream_.read_again_soon();
+}
+
+// Bytes are used where they were read; only what can't be used yet is kept.
+void ClientConnection::take(std::string_view bytes) {
+  if (!input_.empty()) {
+    input_.append(bytes);
+    return process_buffer();
+  }
+  const std::size_t used = process(bytes);
+  if (used < bytes.size() && !is_ending()) input_.assign(bytes.substr(used));
+}
+
+void ClientConnection::process_buffer() {
+  const std::size_t used = process(input_);
+  if (used == input_.size() || is_ending())
+    std::string().swap(input_);  // an idle connection holds no buffer
+  else
+    input_.erase(0, used);
+}
+
+// Cuts requests out of the bytes as long as the exchanges let it; says how many bytes are used.
+std::size_t ClientConnection::process(std::string_view bytes) {
+  CLASSGATE_INVARIANT(!is_processing_);
+  is_processing_ = true;
+  std::size_t used = 0;
+  bool goes_on = true;
+  while (goes_on && used < bytes.size()) {
+    switch (state_) {
+      case State::idle:
+        parser_ = station_.take_parser();
+        parser_->begin(Parser::Kind::request, station_.request_limits());
+        state_ = State::head;
+        break;
+      case State::head: goes_on = take_head(bytes.substr(used), used); break;
+      case State::body: used += take_body(bytes.substr(used)); break;
+      default: goes_on = false;
+    }
+  }
+  is_processing_ = false;
+  return used;
+}
+
+// False when more bytes are needed.
+bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
+  switch (parser_->parse_head(bytes)) {
+    case Parser::Progress::need_more: return false;
+    case Parser::Progress::fault:
+      refuse_head(reason_of(parser_->fault()));
+      return false;
+    case Parser::Progress::done: break;
+  }
+  taken += parser_->head_size();
+  bytes.remove_prefix(parser_->head_size());
+  const proxy::wire::Head& head = parser_->head();
+  const bool has_length = head.framing == Framing::length;
+  const bool body_is_here = head.framing == Framing::none ||
+                            (has_length && bytes.size() >= head.content_length);
+  body_left_ = has_length ? head.content_length : 0;
+  window_bytes_ = 0;
+  state_ = State::body;
+  const bool expects_continue = head.expects_continue && !body_is_here;
+  exchange_ = &station_.take_exchange();
+  exchange_->on_head(*this, head, body_is_here);
+  if (expects_continue && exchange_ != nullptr) send_continue();
+  if (head.framing == Framing::none && state_ == State::body) end_of_request();
+  return true;
+}
+
+// Nobody knows where the next request would begin: this answer is the last.
+void ClientConnection::refuse_head(conf::Reason reason) {
+  state_ = State::answering;
+  has_unread_input_ = true;
+  exchange_ = &station_.take_exchange();
+  exchange_->on_fault(*this, reason);
+}
+
+std::size_t ClientConnection::take_body(std::string_view bytes) {
+  if (parser_->head().framing == Framing::length) {
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
+    body_left_ -= size;
+    window_bytes_ += size;
+    if (exchange_ != nullptr) exchange_->on_body(bytes.substr(0, size));
+    if (body_left_ == 0 && state_ == State::body) end_of_request();
+    return size;
+  }
+  const Parser::Progress progress = parser_->parse_chunked(bytes);
+  for (const std::string_view span : parser_->spans()) {
+    window_bytes_ += span.size();
+    if (exchange_ != nullptr && state_ == State::body) exchange_->on_body(span);
+  }
+  if (progress == Parser::Progress::fault) {
+    const conf::Reason reason = reason_of(parser_->fault());
+    if (exchange_ != nullptr)
+      exchange_->on_body_fault(reason);
+    else if (state_ == State::body)
+      linger();
+    return bytes.size();
+  }
+  const std::size_t used = parser_->consumed();
+  if (progress == Parser::Progress::done && state_ == State::body) end_of_request();
+  return used;
+}
+
+// The request has been read to its last byte.
+void ClientConnection::end_of_request() {
+  state_ = State::answering;
+  deadline_.cancel();
+  timed_state_ = State::answering;
+  if (exchange_ != nullptr)
+    exchange_->on_body_end(parser_->trailers());
+  else
+    state_ = State::idle;  // it was refused before its body had come
+  station_.return_parser(std::move(parser_));
+}
+
+// ---- Answering ---------------------------------------------------------------------------------
+
+void ClientConnection::send_gathered() {
+  station_.gather().send(stream_);
+  if (stream_.pending() > 0) watch_reader();
+}
+
+void ClientConnection::send_continue() { stream_.write("HTTP/1.1 100 Continue\r\n\r\n"); }
+
+void ClientConnection::answer_done(bool keep) {
+  exchange_ = nullptr;
+  if (state_ == State::closed) return;
+  if (stream_.is_broken()) return close();
+  if (!keep) {
+    if (stream_.pending() > 0)
+      close_when_drained_ = true;
+    else
+      linger();
+    return;
+  }
+  if (state_ == State::answering) state_ = State::idle;
+  // Within process() its loop goes on by itself; else what was pipelined is due now.
+  if (is_processing_) return;
+  if (!input_.empty()) process_buffer();
+  if (state_ != State::closed && state_ != State::lingering) read_on();
+}
+
+void ClientConnection::on_drained() {
+  if (state_ == State::closed) return;
+  if (stream_.is_broken()) return on_gone();
+  if (close_when_drained_) return linger();
+  if (timed_state_ == State::answering) deadline_.cancel();
+  if (exchange_ != nullptr) exchange_->on_client_drained();
+  if (state_ == State::idle) set_timer();
+}
+
+void ClientConnection::read_on_soon() {
+  if (stream_.may_read()) stream_.read_again_soon();
+}
+
+void ClientConnection::cut(bool with_reset) {
+  exchange_ = nullptr;
+  if (with_reset) stream_.reset_on_close();
+  close();
+}
+
+void ClientConnection::on_gone() {
+  if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
+  close();
+}
+
+// The answer is out. A close while the client still sends would reset the connection and could
+// destroy the answer on its way, so reading goes on for a while (RFC 9112 section 9.6).
+void ClientConnection::linger() {
+  const bool may_send_more =
+      has_unread_input_ || (state_ != State::answering && state_ != State::idle);
+  close_when_drained_ = false;
+  if (stream_.peer_has_closed() || (!may_send_more && input_.empty() && !stream_.may_read()))
+    return close();
+  state_ = State::lingering;
+  stream_.shutdown_write();
+  set_timer();
+  if (stream_.may_read()) stream_.read_again_soon();
+}
+
+void ClientConnection::close() {
+  if (state_ == State::closed) return;
+  state_ = State::closed;
+  deadline_.cancel();
+  station_.close_connection(*this);
+}
+
+void ClientConnection::drain() {
+  const bool is_idle = state_ == State::idle && input_.empty() && stream_.pending() == 0;
+  if (is_idle && !stream_.has_input()) close();
+}
+
+// ---- Time --------------------------------------------------------------------------------------
+
+// Each state has its own limit; it is set when the state is entered, not with every byte.
+void ClientConnection::set_timer() {
+  if (state_ == timed_state_ && deadline_.is_set()) return;
+  Station::Deadlines& deadlines = station_.deadlines();
+  switch (state_) {
+    case State::idle:
+      if (stream_.pending() > 0) return;  // the reader is being watched
+      deadlines.idle.set(deadline_);
+      break;
+    case State::head: deadlines.header.set(deadline_); break;
+    case State::body:
+      if (stream_.pending() > 0) return;
+      window_bytes_ = 0;
+      deadlines.body.set(deadline_);
+      break;
+    case State::lingering: deadlines.linger.set(deadline_); break;
+    default: return;
+  }
+  timed_state_ = state_;
+}
+
+void ClientConnection::watch_reader() {
+  if (timed_state_ == State::answering && deadline_.is_set()) return;
+  timed_state_ = State::answering;
+  window_bytes_ = stream_.bytes_written();
+  station_.deadlines().send.set(deadline_);
+}
+
+void ClientConnection::on_due() {
+  switch (timed_state_) {
+    case State::head:
+      return refuse_head(conf::Reason::client_timeout);
+    case State::body: return on_body_window_over();
+    case State::answering:  // a reader that took nothing for a whole window is gone
+      if (stream_.bytes_written() == window_bytes_) return on_gone();
+      window_bytes_ = stream_.bytes_written();
+      return station_.deadlines().send.set(deadline_);
+    default: return close();  // idle for too long, or lingering
+  }
+}
+
+void ClientConnection::on_body_window_over() {
+  const conf::ClientSettings& limits = station_.settings().client;
+  const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
+  const bool is_our_turn = !wants_input();  // we are the ones who do not read
+  if (is_our_turn ||
+      static_cast<double>(window_bytes_) >= static_cast<double>(limits.body_rate_min.count) * seconds) {
+    window_bytes_ = 0;
+    return station_.deadlines().body.set(deadline_);
+  }
+  if (exchange_ == nullptr) return close();
+  exchange_->on_body_fault(conf::Reason::client_timeout);
+}
+
+}  // namespace classgate::gateway

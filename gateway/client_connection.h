@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "gateway/exchange.h"
+#include "proxy/net/deadline_list.h"
+#include "proxy/net/stream.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::gateway {
+
+class Station;
+
+// One HTTP/1 client connection: cuts the bytes into requests and hands them, one at a time, to an
+// Exchange; pipelined ones wait in the buffer or in the kernel, so that answers come in order.
+//
+//   idle -> head -> body -> answering -> idle ...        (keep-alive)
+//   any  -> lingering -> closed      the answer is out; what the client still sends is thrown away
+//                                    for a bounded time, so that a reset can't destroy the answer
+// Owned by its Station.
+class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
+ public:
+  ClientConnection(Station& station, proxy::net::Fd fd, std::string address);
+
+  // --- What the exchange says. ---
+  // Writes what the station's gather holds.
+  void send_gathered();
+  void send_continue();
+  // The last byte of the answer has been given to the stream.
+  void answer_done(bool keep);
+  // The answer can't be completed: the client must see that. With a reset where an orderly close
+  // would look like its end.
+  void cut(bool with_reset = false);
+  // More of the body may be read.
+  void read_on_soon();
+  std::size_t pending() const { return stream_.pending(); }
+  const std::string& address() const { return address_; }
+
+  // The gateway drains: an idle connection has nothing to wait for.
+  void drain();
+  std::size_t index = 0;  // in the station's list; the station's business only
+
+ private:
+  enum class State : std::uint8_t { idle, head, body, answering, lingering, closed };
+
+  void on_readable() override;
+  void on_drained() override;
+  static void on_deadline(void* self) { static_cast<ClientConnection*>(self)->on_due(); }
+  void on_due();
+  void on_body_window_over();
+
+  void read_on();
+  bool wants_input() const;
+  bool is_ending() const { return state_ == State::lingering || state_ == State::closed; }
+  void take(std::string_view bytes);
+  void process_buffer();
+  std::size_t process(std::string_view bytes);
+  bool take_head(std::string_view bytes, std::size_t& taken);
+  void refuse_head(conf::Reason reason);
+  std::size_t take_body(std::string_view bytes);
+  void end_of_request();
+  void on_gone();
+  void linger();
+  void close();
+  void watch_reader();
+  void set_timer();
+
+  Station& station_;
+  std::string address_;
+  State state_ = State::idle;
+  State timed_state_ = State::closed;  // the state the deadline was set for
+  bool is_processing_ = false;
+  bool close_when_drained_ = false;
+  bool has_unread_input_ = false;
+  Exchange* exchange_ = nullptr;
+  std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
+  std::string input_;                            // read but not yet used
+  std::uint64_t body_left_ = 0;
+  std::uint64_t window_bytes_ = 0;  // body bytes in this window, or written bytes at its start
+  proxy::net::Deadline deadline_;
+  proxy::net::Stream stream_;
+};
+
+}  // namespace classgate::gateway

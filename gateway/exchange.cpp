@@ -1,0 +1,649 @@
+#include "gateway/exchange.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <iterator>
+
+#include "admission/path.h"
+#include "conf/invariant.h"
+#include "gateway/access_line.h"
+#include "gateway/health.h"
+#include "gateway/station.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using admission::Outcome;
+using conf::Reason;
+using proxy::wire::Framing;
+
+constexpr std::size_t request_id_max = 128;
+constexpr std::size_t kept_buffer_max = 8 * 1024;  // a reused exchange keeps no larger buffer
+
+bool is_idempotent(std::string_view method) {  // RFC 9110 section 9.2.2
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" ||
+         method == "OPTIONS" || method == "TRACE";
+}
+
+bool is_valid_request_id(std::string_view id) {
+  if (id.empty() || id.size() > request_id_max) return false;
+  for (const char c : id) {
+    const bool is_fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == ':' ||
+                         c == '/' || c == '+' || c == '=';
+    if (!is_fine) return false;
+  }
+  return true;
+}
+
+// "http://host:port/path?query" -> authority and the rest (RFC 9112 section 3.2.2).
+bool split_absolute(std::string_view target, std::string_view& authority, std::string_view& rest) {
+  const std::size_t scheme_end = target.find("://");
+  if (scheme_end == std::string_view::npos) return false;
+  const std::string_view scheme = target.substr(0, scheme_end);
+  if (!proxy::wire::equal_names(scheme, "http") && !proxy::wire::equal_names(scheme, "https"))
+    return false;
+  target.remove_prefix(scheme_end + 3);
+  const std::size_t path = target.find_first_of("/?");
+  authority = target.substr(0, path);
+  rest = path == std::string_view::npos ? std::string_view{} : target.substr(path);
+  return !authority.empty() && authority.find('@') == std::string_view::npos;
+}
+
+void forget(std::string& text) {
+  text.clear();
+  if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
+}
+
+}  // namespace
+
+Exchange::Exchange(Station& station)
+    : station_(station),
+      request_timer_(on_request_timer, this),
+      queue_timer_(on_queue_timer, this),
+      forwarding_(station.upstreams(), *this, station.answer_limits()) {}
+
+void Exchange::reset() {
+  CLASSGATE_INVARIANT(!permit_ && !place_ && !forwarding_.is_active());
+  client_ = nullptr;
+  state_ = State::fresh;
+  arrival_ = {};
+  route_ = nullptr;
+  forget(path_);
+  forget(target_);
+  forget(head_);
+  forget(body_);
+  forget(host_);
+  method_.clear();
+  request_id_.clear();
+  trailers_.clear();
+  body_bytes_ = request_length_ = bytes_out_ = 0;
+  request_framing_ = answer_framing_ = Framing::none;
+  client_wants_close_ = is_head_method_ = is_idempotent_ = says_zero_length_ = false;
+  body_is_whole_ = body_was_here_ = is_operator_request_ = false;
+  answer_head_passed_ = close_after_answer_ = false;
+  status_ = 0;
+  reason_word_ = verdict_ = "-";
+  waited_ = upstream_time_ = {};
+  forwarding_.forget();
+}
+
+// ---- The head has come -------------------------------------------------------------------------
+
+void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, bool body_is_here) {
+  client_ = &client;
+  state_ = State::collecting;
+  body_was_here_ = body_is_here;
+  if (!note_head(head) || !judge(head)) return;
+  if (is_operator_request_) return;  // answered when its body, if any, has been read
+  write_upstream_head(head);
+  station_.deadlines().request.set(request_timer_, arrival_.at);
+  if (body_is_here)
+    enter();
+  else
+    screen();
+}
+
+void Exchange::on_fault(ClientConnection& client, Reason reason) {
+  client_ = &client;
+  arrival_.at = station_.loop().now();
+  client_wants_close_ = true;  // where the next message begins is anybody's guess
+  choose_request_id({});
+  refuse(reason);
+}
+
+bool Exchange::note_head(const proxy::wire::Head& head) {
+  arrival_.at = station_.loop().now();
+  arrival_.owner = station_.number();
+  client_minor_version_ = head.minor_version;
+  client_wants_close_ = head.wants_close;
+  method_ = head.method;
+  is_head_method_ = head.method == "HEAD";
+  is_idempotent_ = is_idempotent(head.method);
+  request_framing_ = head.framing;
+  request_length_ = head.content_length;
+  says_zero_length_ = head.has_content_length && head.content_length == 0;
+  body_is_whole_ = false;
+  choose_request_id(head);
+  return true;
+}
+
+// What the head alone makes impossible, and where it goes.
+bool Exchange::judge(const proxy::wire::Head& head) {
+  const auto refuse_as = [&](Reason reason) {
+    refuse(reason);
+    return false;
+  };
+  if (head.method == "CONNECT") return refuse_as(Reason::method_refused);
+  if (head.expects_other) return refuse_as(Reason::expectation_failed);
+  if (head.content_length > station_.settings().client.body_bytes.count)
+    return refuse_as(Reason::body_too_large);
+  if (!find_path(head)) return refuse_as(Reason::malformed);
+  if (path_ == health_path) {
+    if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
+    is_operator_request_ = true;
+    return true;
+  }
+  route_ = &station_.shared().routes.find(path_);
+  arrival_.priority = route_->priority;
+  arrival_.rate_limited = route_->rate_limited;
+  arrival_.cost = route_->cost;
+  arrival_.bytes = request_length_;
+  return true;
+}
+
+// The target's path in normal form is what is judged and what is forwarded.
+bool Exchange::find_path(const proxy::wire::Head& head) {
+  std::string_view target = head.target;
+  host_ = head.host;
+  if (target == "*" && head.method == "OPTIONS") {
+    path_ = target_ = "*";
+    return true;
+  }
+  if (!target.starts_with('/')) {
+    std::string_view authority;
+    if (!split_absolute(head.target, authority, target)) return false;
+    host_ = authority;  // wins over Host (RFC 9112 section 3.2.2)
+  }
+  target = target.substr(0, target.find('#'));
+  const std::size_t query_at = target.find('?');
+  std::string_view path = target.substr(0, query_at);
+  if (path.empty()) path = "/";
+  if (admission::is_normal_path(path))
+    path_ = path;
+  else if (!admission::normalise_path(path, path_))
+    return false;
+  target_ = path_;
+  if (query_at != std::string_view::npos) target_ += target.substr(query_at);
+  return true;
+}
+
+void Exchange::choose_request_id(const proxy::wire::Head& head) {
+  for (const proxy::wire::Field& field : head.fields) {
+    if (field.id != proxy::wire::FieldId::x_request_id || !is_valid_request_id(field.value))
+      continue;
+    request_id_ = field.value;
+    return;
+  }
+  station_.append_request_id(request_id_);
+}
+
+void Exchange::write_upstream_head(const proxy::wire::Head& head) {
+  proxy::wire::append_request_head(head_, head,
+                                   {.target = target_,
+                                    .host = host_,
+                                    .client = client_->address(),
+                                    .request_id = request_id_});
+}
+
+// ---- The verdict -------------------------------------------------------------------------------
+
+// Everything is here: both moments of admission in one step.
+void Exchange::enter() {
+  take_answer(station_.shared().gate.enter(arrival_, station_.loop().now()));
+}
+
+// The body is still to come: only what the head decides, so that a refused one is never uploaded.
+void Exchange::screen() {
+  const auto rejection = station_.shared().gate.screen(arrival_, station_.loop().now());
+  if (rejection) return refuse_uncounted(rejection->reason, rejection->retry_after);
+}
+
+// The body is complete, or as much of it as we hold: a worker would not have to wait for it.
+void Exchange::ask_for_worker() {
+  arrival_.bytes = body_.size();
+  take_answer(station_.shared().gate.arrive(arrival_, station_.loop().now()));
+}
+
+void Exchange::take_answer(admission::Gate::Answer answer) {
+  if (auto* permit = std::get_if<admission::Permit>(&answer)) {
+    go_in(std::move(*permit));
+  } else if (auto* place = std::get_if<admission::Place>(&answer)) {
+    verdict_ = "queued";
+    wait(std::move(*place));
+  } else {
+    const auto& rejection = std::get<admission::Rejection>(answer);
+    refuse_uncounted(rejection.reason, rejection.retry_after);
+  }
+}
+
+void Exchange::wait(admission::Place place) {
+  state_ = State::waiting;
+  place_ = std::move(place);
+  station_.register_waiter(*this);
+  const auto& limits = station_.settings().admission;
+  if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
+}
+
+void Exchange::on_granted(admission::Permit permit) {
+  station_.unregister_waiter(place_.ticket());
+  place_.release();
+  go_in(std::move(permit));
+}
+
+void Exchange::on_shed(const admission::Rejection& rejection) {
+  station_.unregister_waiter(place_.ticket());
+  place_.release();
+  refuse_uncounted(rejection.reason, rejection.retry_after);
+}
+
+void Exchange::go_in(admission::Permit permit) {
+  state_ = State::forwarding;
+  verdict_ = "admitted";
+  queue_timer_.cancel();
+  waited_ = permit.waited();
+  permit_ = std::move(permit);
+  // A body that came with its head is still being handed over by the connection: it goes with it.
+  if (!body_was_here_ || body_is_whole_) forward();
+}
+
+// ---- The body ----------------------------------------------------------------------------------
+
+void Exchange::on_body(std::string_view part) {
+  if (state_ == State::ended) return;
+  body_bytes_ += part.size();
+  if (is_operator_request_) return;
+  if (body_bytes_ > station_.settings().client.body_bytes.count)
+    return on_body_fault(Reason::body_too_large);
+  if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
+  body_.append(part);
+  if (state_ == State::collecting && body_.size() >= station_.settings().client.body_buffer.count)
+    ask_for_worker();
+}
+
+void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
+  body_is_whole_ = true;
+  if (state_ == State::ended) return;
+  if (is_operator_request_) return answer_health();
+  trailers_ = trailers;
+  switch (state_) {
+    case State::collecting: return ask_for_worker();
+    case State::forwarding:
+      if (forwarding_.is_active())
+        forwarding_.end_body(trailers_);
+      else
+        forward();
+      return;
+    default: return;
+  }
+}
+
+void Exchange::on_body_fault(Reason reason) {
+  if (state_ == State::ended) return;
+  close_after_answer_ = true;
+  if (state_ == State::forwarding) {
+    forwarding_.cancel();
+    give_worker_back(Outcome::failed(reason));
+    if (answer_head_passed_) {
+      client_->cut(answer_framing_ == Framing::until_close);
+      return end();
+    }
+    return refuse_uncounted(reason);
+  }
+  if (state_ == State::waiting) {
+    station_.unregister_waiter(place_.ticket());
+    // Leaving counts as abandoned; what the client is told is the fault.
+    place_ = {};
+    return refuse_uncounted(reason);
+  }
+  refuse(reason);
+}
+
+bool Exchange::wants_body() const {
+  switch (state_) {
+    case State::collecting: return true;
+    case State::waiting: return false;
+    case State::forwarding:
+      return forwarding_.upload_pending() < station_.settings().client.body_buffer.count;
+    default: return true;  // what is left of a refused body is thrown away
+  }
+}
+
+// ---- Forwarding --------------------------------------------------------------------------------
+
+void Exchange::forward() {
+  proxy::Forwarding::Request request{.head = head_,
+                                     .body = body_,
+                                     .is_whole = body_is_whole_,
+                                     .framing = request_framing_,
+                                     .length = request_length_,
+                                     .is_idempotent = is_idempotent_,
+                                     .is_head_method = is_head_method_,
+                                     .trailers = &trailers_};
+  // A chunked body that is all here goes on with its length, which more services understand.
+  const bool is_chunked = request_framing_ == Framing::chunked;
+  if ((is_chunked && body_is_whole_ && trailers_.empty()) || says_zero_length_) {
+    request.framing = Framing::length;
+    request.length = body_.size();
+  }
+  forwarding_.start(request);
+  if (!body_is_whole_ && state_ == State::forwarding) client_->read_on_soon();
+}
+
+void Exchange::on_upload_drained() {
+  if (client_ != nullptr && !body_is_whole_) client_->read_on_soon();
+}
+
+void Exchange::on_interim_answer(const proxy::wire::Head& head) {
+  // 100 has been said by the gateway itself; an HTTP/1.0 client knows no interim answers.
+  if (client_ == nullptr || head.status == 100 || client_minor_version_ == 0) return;
+  proxy::wire::append_interim_head(station_.gather().begin_text(), head);
+  station_.gather().end_text();
+}
+
+void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
+  if (client_ == nullptr) return;
+  status_ = head.status;
+  answer_head_passed_ = true;
+  answer_framing_ = framing;
+  close_after_answer_ = close_after_answer_ || client_wants_close_ || !body_is_whole_ ||
+                        station_.is_draining();
+  if (framing == Framing::until_close || framing == Framing::chunked) {
+    answer_framing_ = client_minor_version_ == 1 ? Framing::chunked : Framing::until_close;
+    if (client_minor_version_ == 0) close_after_answer_ = true;
+  }
+  const bool may_say_length = head.status != 204;
+  proxy::wire::append_answer_head(
+      station_.gather().begin_text(), head,
+      {.framing = answer_framing_,
+       .content_length = head.content_length,
+       .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
+       .close = close_after_answer_,
+       .says_keep_alive = client_minor_version_ == 0,
+       .request_id = request_id_});
+  station_.gather().end_text();
+}
+
+void Exchange::on_answer_body(std::string_view part) {
+  if (client_ == nullptr) return;
+  bytes_out_ += part.size();
+  proxy::net::Gather& gather = station_.gather();
+  if (answer_framing_ == Framing::chunked) {
+    proxy::wire::append_chunk_size(gather.begin_text(), part.size());
+    gather.end_text();
+    gather.add(part);
+    gather.add(proxy::wire::crlf);
+  } else {
+    gather.add(part);
+  }
+}
+
+void Exchange::on_answer_part_end() {
+  if (client_ != nullptr) client_->send_gathered();
+}
+
+bool Exchange::is_answer_blocked() {
+  return client_ != nullptr &&
+         client_->pending() >= station_.settings().client.response_buffer.count;
+}
+
+// The upstream is done: the worker goes back now, however slowly the client reads.
+void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
+  if (state_ == State::orphaned) {
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
+  if (answer_framing_ == Framing::chunked) {
+    proxy::wire::append_last_chunk(station_.gather().begin_text(), trailers);
+    station_.gather().end_text();
+  }
+  client_->send_gathered();
+  give_worker_back(Outcome::processed());
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) {
+  if (state_ == State::orphaned) {
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
+  const Reason reason = failure == proxy::Forwarding::Failure::unreachable
+                            ? Reason::upstream_unreachable
+                            : Reason::upstream_broken;
+  spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
+               why, method_, path_, request_id_,
+               answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
+  give_worker_back(Outcome::failed(reason));
+  if (!answer_head_passed_) return refuse_uncounted(reason);
+  reason_word_ = conf::word_of(reason);
+  client_->send_gathered();
+  client_->cut(answer_framing_ == Framing::until_close);
+  end();
+}
+
+void Exchange::give_worker_back(const Outcome& outcome) {
+  upstream_time_ = station_.loop().now() - permit_.since();
+  permit_.finish(outcome, station_.loop().now());
+}
+
+// ---- Timeouts and clients that leave -----------------------------------------------------------
+
+void Exchange::on_request_timeout() {
+  switch (state_) {
+    case State::collecting: return on_body_fault(Reason::client_timeout);
+    case State::waiting: return on_queue_timeout();
+    case State::forwarding: return on_upstream_timeout();
+    case State::orphaned:  // waited for long enough: let the upstream be
+      forwarding_.cancel();
+      give_worker_back(orphan_outcome_);
+      return end();
+    default: return;
+  }
+}
+
+void Exchange::on_queue_timeout() {
+  if (state_ != State::waiting) return;
+  const admission::Ticket ticket = place_.ticket();
+  // False: a worker has been granted in this moment, the letter is on its way. Take it.
+  if (!place_.time_out(station_.loop().now())) {
+    station_.deadlines().request.set(request_timer_);
+    return;
+  }
+  station_.unregister_waiter(ticket);
+  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
+}
+
+void Exchange::on_upstream_timeout() {
+  spdlog::warn("upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
+               forwarding_.server_name(), method_, path_, request_id_);
+  const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
+  const bool computes_on =
+      station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
+      forwarding_.request_is_sent() && forwarding_.is_active();
+  ClientConnection& client = *client_;
+  close_after_answer_ = close_after_answer_ || !body_is_whole_;
+  reason_word_ = conf::word_of(Reason::upstream_timeout);
+  if (computes_on) {
+    if (answer_head_passed_)
+      client.cut(answer_framing_ == Framing::until_close);
+    else
+      write_refusal(Reason::upstream_timeout, {});
+    const bool keep = !close_after_answer_;
+    const bool was_cut = answer_head_passed_;
+    orphan(outcome);
+    if (!was_cut) client.answer_done(keep);
+    return;
+  }
+  forwarding_.cancel();
+  give_worker_back(outcome);
+  if (!answer_head_passed_) return refuse_uncounted(Reason::upstream_timeout);
+  client.cut(answer_framing_ == Framing::until_close);
+  end();
+}
+
+void Exchange::on_client_gone() {
+  switch (state_) {
+    case State::collecting:
+      if (!is_operator_request_) station_.shared().gate.abandon();
+      verdict_ = "abandoned";
+      return end();
+    case State::waiting:
+      station_.unregister_waiter(place_.ticket());
+      place_ = {};
+      verdict_ = "abandoned";
+      return end();
+    case State::forwarding:
+      verdict_ = "abandoned";
+      // An upstream that has all of the request computes on, whether anybody listens or not.
+      if (station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
+          forwarding_.request_is_sent() && forwarding_.is_active())
+        return orphan(Outcome::abandoned());
+      forwarding_.cancel();
+      give_worker_back(Outcome::abandoned());
+      return end();
+    default: return;
+  }
+}
+
+void Exchange::orphan(Outcome outcome) {
+  upstream_time_ = station_.loop().now() - permit_.since();
+  log_line();
+  state_ = State::orphaned;
+  orphan_outcome_ = outcome;
+  client_ = nullptr;
+  permit_.orphan();
+  // After a 504 for one more request timeout; after an abort until the one that is running ends.
+  if (outcome.kind == Outcome::Kind::failed) station_.deadlines().request.set(request_timer_);
+  forwarding_.resume();  // nothing blocks the answer any more
+}
+
+void Exchange::on_client_drained() {
+  if (state_ == State::forwarding) forwarding_.resume();
+}
+
+// ---- Answers of our own ------------------------------------------------------------------------
+
+void Exchange::refuse(Reason reason, admission::Duration retry_after) {
+  if (!is_operator_request_) station_.shared().gate.refuse(reason, station_.loop().now());
+  refuse_uncounted(reason, retry_after);
+}
+
+void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) {
+  write_refusal(reason, retry_after);
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
+  status_ = station_.shared().refusals.status(reason);
+  reason_word_ = conf::word_of(reason);
+  if (verdict_ != "admitted") verdict_ = "rejected";
+  // A small body may still come and be thrown away; a large one, or one that waits for leave to
+  // come (RFC 9110 section 10.1.1), ends the connection.
+  const bool skips_body = body_is_whole_ || body_was_here_ ||
+                          (request_framing_ == Framing::none) ||
+                          (request_framing_ == Framing::length &&
+                           request_length_ <= station_.settings().client.body_buffer.count);
+  close_after_answer_ =
+      close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
+  station_.shared().refusals.append(station_.gather().begin_text(),
+                                    {.reason = reason,
+                                     .retry_after = retry_after,
+                                     .request_id = request_id_,
+                                     .close = close_after_answer_,
+                                     .says_keep_alive = client_minor_version_ == 0,
+                                     .without_body = is_head_method_});
+  station_.gather().end_text();
+  client_->send_gathered();
+}
+
+void Exchange::answer_health() {
+  const Health health = describe_health(station_.shared(), station_.loop().now());
+  status_ = health.status;
+  verdict_ = "operator";
+  close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();
+  std::string& out = station_.gather().begin_text();
+  fmt::format_to(std::back_inserter(out),
+                 "HTTP/1.1 {} {}\r\n"
+                 "Content-Type: application/json\r\n"
+                 "Cache-Control: no-store\r\n"
+                 "Content-Length: {}\r\n{}\r\n",
+                 health.status, reason_phrase(health.status), health.json.size(),
+                 close_after_answer_          ? "Connection: close\r\n"
+                 : client_minor_version_ == 0 ? "Connection: keep-alive\r\n"
+                                              : "");
+  if (!is_head_method_) out += health.json;
+  station_.gather().end_text();
+  client_->send_gathered();
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+// ---- The end -----------------------------------------------------------------------------------
+
+void Exchange::end() {
+  if (state_ != State::orphaned) log_line();
+  state_ = State::ended;
+  client_ = nullptr;
+  request_timer_.cancel();
+  queue_timer_.cancel();
+  station_.retire_exchange(*this);
+}
+
+void Exchange::cut() {
+  forwarding_.cancel();
+  if (place_) station_.unregister_waiter(place_.ticket());
+  place_ = {};
+  permit_ = {};
+  request_timer_.cancel();
+  queue_timer_.cancel();
+  client_ = nullptr;
+  state_ = State::ended;
+}
+
+void Exchange::log_line() {
+  if (!station_.shared().access_log.is_on()) return;
+  const auto ms = [](admission::Duration d) {
+    return std::chrono::duration<double, std::milli>(d).count();
+  };
+  const admission::Time now = station_.loop().now();
+  append_access_line(station_.begin_log_line(), station_.shared().access_log.is_json(),
+                     {.time = station_.time_text(),
+                      .request_id = request_id_,
+                      .client = client_ != nullptr ? std::string_view(client_->address()) : "-",
+                      .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
+                      .path = path_.empty() ? std::string_view("-") : std::string_view(path_),
+                      .route = route_ != nullptr ? std::string_view(route_->name) : "-",
+                      .priority = route_ != nullptr ? route_->priority : 0,
+                      .verdict = verdict_,
+                      .reason = reason_word_,
+                      .wait_ms = ms(waited_),
+                      .upstream_ms = ms(upstream_time_),
+                      .total_ms = ms(now - arrival_.at),
+                      .status = status_,
+                      .bytes_in = body_bytes_,
+                      .bytes_out = bytes_out_,
+                      .upstream = forwarding_.server_name(),
+                      .retries = forwarding_.retries()});
+}
+
+}  // namespace classgate::gateway

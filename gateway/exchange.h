@@ -1,0 +1,139 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "admission/gate.h"
+#include "admission/route_table.h"
+#include "proxy/forwarding.h"
+
+namespace classgate::gateway {
+
+class ClientConnection;
+class Station;
+
+// One request and its answer: the road from the parsed head to the last byte. Read exchange.cpp
+// from the top to see what happens to a request.
+//
+//   collecting -> waiting -> forwarding -> ended
+// A request whose body came with its head is never seen collecting; one that is refused goes to
+// ended from wherever it stands. orphaned is forwarding for nobody: the client has left, or has
+// got its 504, and the upstream computes on (on_client_abort = "finish").
+// Owned by its Station; the client connection and the exchange point at each other until one ends.
+class Exchange final : private proxy::Forwarding::Client {
+ public:
+  explicit Exchange(Station& station);
+
+  // --- What the client connection tells. None destroys the exchange or the connection. ---
+  // The head has come; `body_is_here` when the whole body lies in the same read.
+  void on_head(ClientConnection& client, const proxy::wire::Head& head, bool body_is_here);
+  // The head cannot be accepted.
+  void on_fault(ClientConnection& client, conf::Reason reason);
+  void on_body(std::string_view part);
+  void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
+  void on_body_fault(conf::Reason reason);
+  void on_client_gone();
+  // The client has taken all that was written.
+  void on_client_drained();
+  // False while the body must not be read on.
+  bool wants_body() const;
+  bool has_ended() const { return state_ == State::ended; }
+
+  // --- News from admission, by letter. ---
+  void on_granted(admission::Permit permit);
+  void on_shed(const admission::Rejection& rejection);
+  const admission::Place& place() const { return place_; }
+
+  void reset();  // ready for the next request, memory kept
+  void cut();    // the gateway ends: close whatever is open
+
+ private:
+  enum class State : std::uint8_t { fresh, collecting, waiting, forwarding, orphaned, ended };
+
+  // In the order of the journey.
+  bool note_head(const proxy::wire::Head& head);
+  bool judge(const proxy::wire::Head& head);
+  bool find_path(const proxy::wire::Head& head);
+  void write_upstream_head(const proxy::wire::Head& head);
+  void choose_request_id(const proxy::wire::Head& head);
+  void enter();
+  void screen();
+  void ask_for_worker();
+  void take_answer(admission::Gate::Answer answer);
+  void wait(admission::Place place);
+  void go_in(admission::Permit permit);
+  void forward();
+
+  void answer_health();
+  void refuse(conf::Reason reason, admission::Duration retry_after = {});
+  void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {});
+  void write_refusal(conf::Reason reason, admission::Duration retry_after);
+
+  static void on_request_timer(void* self) { static_cast<Exchange*>(self)->on_request_timeout(); }
+  static void on_queue_timer(void* self) { static_cast<Exchange*>(self)->on_queue_timeout(); }
+  void on_request_timeout();
+  void on_queue_timeout();
+  void on_upstream_timeout();
+  void orphan(admission::Outcome outcome);
+  void give_worker_back(const admission::Outcome& outcome);
+  void end();
+  void log_line();
+
+  // proxy::Forwarding::Client
+  void on_interim_answer(const proxy::wire::Head& head) override;
+  void on_answer_head(const proxy::wire::Head& head, proxy::wire::Framing framing) override;
+  void on_answer_body(std::string_view part) override;
+  void on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) override;
+  void on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) override;
+  void on_answer_part_end() override;
+  bool is_answer_blocked() override;
+  void on_upload_drained() override;
+
+  Station& station_;
+  ClientConnection* client_ = nullptr;
+  State state_ = State::fresh;
+
+  // The request.
+  admission::Arrival arrival_;
+  const admission::Route* route_ = nullptr;
+  std::string path_;    // normal form
+  std::string target_;  // what goes upstream: path and query
+  std::string head_;    // for the upstream, without framing
+  std::string body_;    // what has been read of it before the worker came
+  std::uint64_t body_bytes_ = 0;
+  std::string method_;
+  std::string host_;
+  std::string request_id_;
+  std::vector<proxy::wire::Parser::Trailer> trailers_;
+  proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;
+  std::uint64_t request_length_ = 0;
+  int client_minor_version_ = 1;
+  bool client_wants_close_ = false;
+  bool is_head_method_ = false;
+  bool is_idempotent_ = false;
+  bool says_zero_length_ = false;
+  bool body_is_whole_ = false;
+  bool body_was_here_ = false;
+  bool is_operator_request_ = false;
+
+  // The verdict and the answer.
+  admission::Place place_;
+  admission::Permit permit_;
+  admission::Outcome orphan_outcome_;
+  proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;
+  bool answer_head_passed_ = false;
+  bool close_after_answer_ = false;
+  int status_ = 0;
+  std::string_view reason_word_ = "-";
+  std::string_view verdict_ = "-";
+  std::uint64_t bytes_out_ = 0;
+  admission::Duration waited_{};
+  admission::Duration upstream_time_{};
+
+  proxy::net::Deadline request_timer_;
+  proxy::net::Deadline queue_timer_;
+  proxy::Forwarding forwarding_;
+};
+
+}  // namespace classgate::gateway

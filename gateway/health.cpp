@@ -1,0 +1,113 @@
+#include "gateway/health.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace classgate::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr auto overload_memory = std::chrono::seconds(10);
+
+double in_ms(admission::Duration duration) {
+  return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
+}
+
+std::string_view word_of(proxy::Servers::State state) {
+  switch (state) {
+    case proxy::Servers::State::reachable: return "reachable";
+    case proxy::Servers::State::unreachable: return "unreachable";
+    default: return "unknown";
+  }
+}
+
+// The worst that is true.
+std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers) {
+  if (snapshot.draining) return "draining";
+  if (servers.none_reachable()) return "down";
+  if (snapshot.since_last_overload < overload_memory ||
+      (snapshot.queue_limit > 0 && snapshot.waiting * 2 >= snapshot.queue_limit))
+    return "overloaded";
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    if (servers.state(i) == proxy::Servers::State::unreachable) return "degraded";
+  return "ok";
+}
+
+ordered_json by_reason(const admission::ReasonCounts& counts) {
+  ordered_json result = ordered_json::object();
+  for (const conf::ReasonText& text : conf::reason_texts)
+    if (const auto count = counts[conf::index_of(text.reason)]; count > 0) result[text.word] = count;
+  return result;
+}
+
+ordered_json percentiles(const admission::Quantiles& quantiles) {
+  return {{"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
+}
+
+ordered_json upstream_state(const proxy::Servers& servers) {
+  ordered_json result = ordered_json::object();
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    result[servers.name(i)] = word_of(servers.state(i));
+  return result;
+}
+
+std::string timestamp() {  // RFC 3339
+  const auto now = std::chrono::system_clock::now();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
+}
+
+}  // namespace
+
+Health describe_health(const Shared& shared, admission::Time now) {
+  const admission::Snapshot snapshot = shared.gate.snapshot(now);
+  const conf::AdmissionSettings& limits = shared.settings.admission;
+
+  ordered_json by_priority = ordered_json::object();
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    by_priority[std::to_string(i + 1)] = snapshot.waiting_by_priority[i];
+
+  const ordered_json json{
+      {"status", status_word(snapshot, shared.servers)},
+      {"total_requests", snapshot.total},
+      {"processed_requests", snapshot.processed},
+      {"failed_requests", admission::sum(snapshot.failed)},
+      {"rejected_requests", admission::sum(snapshot.rejected)},
+      {"abandoned_requests", snapshot.abandoned},
+      {"queue_size", snapshot.waiting},
+      {"active_workers", snapshot.active_workers},
+      {"workers_without_client", snapshot.workers_without_client},
+      {"average_wait_time_ms", in_ms(snapshot.average_wait)},
+      {"average_process_time_ms", in_ms(snapshot.average_process)},
+      {"wait_time_ms", percentiles(snapshot.wait)},
+      {"process_time_ms", percentiles(snapshot.process)},
+      {"rejected_by_reason", by_reason(snapshot.rejected)},
+      {"failed_by_reason", by_reason(snapshot.failed)},
+      {"queue_by_priority", by_priority},
+      {"queue_bytes", snapshot.waiting_bytes},
+      {"limits",
+       {{"workers", limits.workers},
+        {"queue_size", limits.queue_size},
+        {"queue_bytes", limits.queue_bytes.count},
+        {"rate", limits.rate},
+        {"burst", limits.burst},
+        {"request_timeout_ms", limits.request_timeout.count()},
+        {"queue_timeout_ms", limits.queue_timeout.count()},
+        {"connections", shared.connection_limit}}},
+      {"upstream", upstream_state(shared.servers)},
+      {"connections", shared.connections.load(std::memory_order_relaxed)},
+      {"connections_refused", shared.connections_refused.load(std::memory_order_relaxed)},
+      {"access_log_lines_dropped", shared.access_log.dropped_lines()},
+      {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
+      {"last_updated", timestamp()},
+  };
+  const bool can_serve = !snapshot.draining && !shared.servers.none_reachable();
+  return {can_serve ? 200 : 503, json.dump(2) + "\n"};
+}
+
+}  // namespace classgate::gateway

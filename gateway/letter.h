@@ -1,0 +1,22 @@
+#pragma once
+
+#include <variant>
+
+#include "admission/gate.h"
+
+namespace classgate::gateway {
+
+// Everything that may cross from one thread to a loop.
+struct Grant {
+  admission::Ticket ticket;
+  admission::Permit permit;
+};
+struct Shed {
+  admission::Ticket ticket;
+  admission::Rejection rejection;
+};
+struct Drain {};
+struct Stop {};
+using Letter = std::variant<Grant, Shed, Drain, Stop>;
+
+}  // namespace classgate::gateway

@@ -1,0 +1,227 @@
+#include "gateway/station.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <iterator>
+#include <system_error>
+
+#include "conf/invariant.h"
+
+namespace classgate::gateway {
+namespace {
+
+constexpr std::size_t spare_parsers_max = 256;
+constexpr std::size_t log_batch_bytes = 32 * 1024;
+
+// Each loop keeps its share of the idle upstream connections, rounded up.
+std::size_t idle_share(const conf::Settings& settings) {
+  return (settings.upstream.idle_connections + settings.threads - 1) / settings.threads;
+}
+
+}  // namespace
+
+Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets,
+                 std::function<void()> on_empty)
+    : shared_(shared),
+      on_empty_(std::move(on_empty)),
+      number_(shared.gate.attach(*this)),
+      request_limits_{settings().client.header_bytes.count, settings().client.header_count,
+                      settings().client.target_bytes.count},
+      answer_limits_{settings().upstream.header_bytes.count, 1000, 0},
+      deadlines_(loop_, settings()),
+      upstreams_(loop_, shared.servers, shared_.settings.upstream, idle_share(settings()),
+                 [this](std::size_t server, bool reachable, const std::string& why) {
+                   if (reachable)
+                     spdlog::info("upstream {}: reachable", shared_.servers.name(server));
+                   else
+                     spdlog::error("upstream {}: {}; trying again every {} ms (upstream.servers)",
+                                   shared_.servers.name(server), why,
+                                   settings().upstream.probe_interval.count());
+                 }),
+      mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
+      random_(std::random_device{}()) {
+  for (const proxy::net::Fd& socket : sockets)
+    listeners_.push_back(std::make_unique<proxy::net::Listener>(
+        loop_, socket,
+        [this](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
+          accept(std::move(fd), address);
+        },
+        [](int error) {
+          spdlog::error("cannot accept a connection: {} (raise LimitNOFILE or lower "
+                        "client.max_connections); trying again",
+                        std::generic_category().message(error));
+        }));
+  loop_.at_turn_end([this] { end_turn(); });
+  if (number_ == 0) upstreams_.probe_all();
+}
+
+Station::~Station() {
+  for (const auto& exchange : exchanges_) exchange->cut();
+}
+
+// ---- Connections -------------------------------------------------------------------------------
+
+void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
+  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.connection_limit) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    return turn_away(std::move(fd));
+  }
+  reported_empty_ = false;
+  connections_.push_back(std::make_unique<ClientConnection>(*this, std::move(fd), address.host()));
+  connections_.back()->index = connections_.size() - 1;
+}
+
+// Told so at once, and gone: takes no more than the one descriptor it came with.
+void Station::turn_away(proxy::net::Fd fd) {
+  shared_.connections_refused.fetch_add(1, std::memory_order_relaxed);
+  std::string answer;
+  shared_.refusals.append(answer, {.reason = conf::Reason::too_many_connections,
+                                   .retry_after = std::chrono::seconds(1),
+                                   .request_id = {},
+                                   .close = true});
+  // A request that has come already is read, because closing over it would reset the connection.
+  [[maybe_unused]] const auto read =
+      ::recv(fd.get(), loop_.read_scratch().data(), proxy::net::Loop::scratch_size, 0);
+  [[maybe_unused]] const auto sent = ::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+  ::shutdown(fd.get(), SHUT_WR);
+}
+
+void Station::close_connection(ClientConnection& connection) {
+  const std::size_t index = connection.index;
+  CLASSGATE_INVARIANT(connections_[index].get() == &connection);
+  loop_.retire(std::move(connections_[index]));
+  if (index + 1 < connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->index = index;
+  }
+  connections_.pop_back();
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// ---- Exchanges ---------------------------------------------------------------------------------
+
+Exchange& Station::take_exchange() {
+  if (free_exchanges_.empty()) {
+    exchanges_.push_back(std::make_unique<Exchange>(*this));
+    return *exchanges_.back();
+  }
+  Exchange& exchange = *free_exchanges_.back();
+  free_exchanges_.pop_back();
+  return exchange;
+}
+
+void Station::retire_exchange(Exchange& exchange) { ended_exchanges_.push_back(&exchange); }
+
+std::unique_ptr<proxy::wire::Parser> Station::take_parser() {
+  if (free_parsers_.empty()) return std::make_unique<proxy::wire::Parser>();
+  auto parser = std::move(free_parsers_.back());
+  free_parsers_.pop_back();
+  return parser;
+}
+
+void Station::return_parser(std::unique_ptr<proxy::wire::Parser> parser) {
+  if (free_parsers_.size() < spare_parsers_max) free_parsers_.push_back(std::move(parser));
+}
+
+void Station::register_waiter(Exchange& exchange) {
+  const std::size_t slot = exchange.place().ticket().slot;
+  if (slot >= waiters_.size()) waiters_.resize(slot + 1);
+  waiters_[slot] = &exchange;
+}
+
+void Station::unregister_waiter(admission::Ticket ticket) {
+  if (Exchange* exchange = waiter(ticket)) {
+    CLASSGATE_INVARIANT(exchange->place().ticket() == ticket);
+    waiters_[ticket.slot] = nullptr;
+  }
+}
+
+Exchange* Station::waiter(admission::Ticket ticket) {
+  if (ticket.slot >= waiters_.size()) return nullptr;
+  Exchange* exchange = waiters_[ticket.slot];
+  return exchange != nullptr && exchange->place().ticket() == ticket ? exchange : nullptr;
+}
+
+// ---- Letters -----------------------------------------------------------------------------------
+
+void Station::on_granted(admission::Ticket ticket, admission::Permit permit) {
+  mailbox_.send(Grant{ticket, std::move(permit)});
+}
+
+void Station::on_shed(admission::Ticket ticket, const admission::Rejection& rejection) {
+  mailbox_.send(Shed{ticket, rejection});
+}
+
+void Station::read(Letter letter) {
+  if (auto* grant = std::get_if<Grant>(&letter)) {
+    // A waiter that has left meanwhile is not found, and the permit goes back with the letter.
+    if (Exchange* exchange = waiter(grant->ticket)) exchange->on_granted(std::move(grant->permit));
+  } else if (const auto* shed = std::get_if<Shed>(&letter)) {
+    if (Exchange* exchange = waiter(shed->ticket)) exchange->on_shed(shed->rejection);
+  } else if (std::holds_alternative<Drain>(letter)) {
+    drain();
+  } else {
+    loop_.stop();
+  }
+}
+
+void Station::drain() {
+  draining_ = true;
+  for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
+  // What has connected already hears a 503 rather than a reset.
+  for (const auto& listener : listeners_) listener->accept_the_rest();
+  listeners_.clear();
+}
+
+// ---- Turns -------------------------------------------------------------------------------------
+
+void Station::end_turn() {
+  for (Exchange* exchange : ended_exchanges_) {
+    exchange->reset();
+    free_exchanges_.push_back(exchange);
+  }
+  ended_exchanges_.clear();
+  if (log_line_count_ > 0) {
+    log_lines_.pop_back();  // the log ends each entry itself
+    shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
+    log_line_count_ = 0;
+  }
+  if (draining_ && connections_.empty() && !reported_empty_) {
+    reported_empty_ = true;
+    on_empty_();
+  }
+}
+
+std::string& Station::begin_log_line() {
+  if (log_lines_.size() > log_batch_bytes) {
+    log_lines_.pop_back();
+    shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
+    log_line_count_ = 0;
+  }
+  ++log_line_count_;
+  return log_lines_;
+}
+
+std::string_view Station::time_text() {
+  if (time_text_of_ != loop_.now()) {
+    time_text_of_ = loop_.now();
+    const auto now = std::chrono::system_clock::now();
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+    time_text_ = fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                             fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
+                             ms.count() % 1000);
+  }
+  return time_text_;
+}
+
+void Station::append_request_id(std::string& out) {
+  constexpr std::string_view hex = "0123456789abcdef";
+  const std::array<std::uint64_t, 2> words{random_(), ++request_count_ ^ random_()};
+  for (std::uint64_t word : words)
+    for (int i = 0; i < 16; ++i, word >>= 4) out += hex[word & 15];
+}
+
+}  // namespace classgate::gateway

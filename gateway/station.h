@@ -1,0 +1,118 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gateway/client_connection.h"
+#include "gateway/exchange.h"
+#include "gateway/letter.h"
+#include "gateway/shared.h"
+#include "proxy/net/gather.h"
+#include "proxy/net/listener.h"
+#include "proxy/net/mailbox.h"
+#include "proxy/upstream_pool.h"
+
+namespace classgate::gateway {
+
+// One event loop with all that lives on it: listeners, client connections, exchanges, upstream
+// connections, timers. Built by the Server, run by one thread. What other threads may do is send it
+// letters.
+class Station final : private admission::Waiters {
+ public:
+  Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, std::function<void()> on_empty);
+  ~Station();
+
+  void run() { loop_.run(); }
+  void send(Letter letter) { mailbox_.send(std::move(letter)); }
+
+  // --- For connections and exchanges, on the loop. ---
+  Shared& shared() { return shared_; }
+  const conf::Settings& settings() const { return shared_.settings; }
+  proxy::net::Loop& loop() { return loop_; }
+  proxy::net::Gather& gather() { return gather_; }
+  proxy::UpstreamPool& upstreams() { return upstreams_; }
+  std::uint32_t number() const { return number_; }
+  bool is_draining() const { return draining_; }
+
+  Exchange& take_exchange();
+  void retire_exchange(Exchange& exchange);
+  std::unique_ptr<proxy::wire::Parser> take_parser();
+  void return_parser(std::unique_ptr<proxy::wire::Parser> parser);
+  void close_connection(ClientConnection& connection);
+
+  void register_waiter(Exchange& exchange);
+  void unregister_waiter(admission::Ticket ticket);
+
+  // 32 hex digits, unique to this process and loop.
+  void append_request_id(std::string& out);
+  // Where a line of the access log is appended; counts it.
+  std::string& begin_log_line();
+  // RFC 3339 with milliseconds, of this turn.
+  std::string_view time_text();
+
+  struct Deadlines {
+    Deadlines(proxy::net::Loop& loop, const conf::Settings& settings)
+        : header(loop, settings.client.header_timeout),
+          body(loop, settings.client.body_timeout),
+          send(loop, settings.client.send_timeout),
+          idle(loop, settings.client.idle_timeout),
+          linger(loop, settings.client.linger_timeout),
+          request(loop, settings.admission.request_timeout),
+          queue(loop, settings.admission.queue_timeout) {}
+    proxy::net::DeadlineList header;
+    proxy::net::DeadlineList body;
+    proxy::net::DeadlineList send;
+    proxy::net::DeadlineList idle;
+    proxy::net::DeadlineList linger;
+    proxy::net::DeadlineList request;
+    proxy::net::DeadlineList queue;
+  };
+  Deadlines& deadlines() { return deadlines_; }
+  const proxy::wire::HeadLimits& request_limits() const { return request_limits_; }
+  const proxy::wire::HeadLimits& answer_limits() const { return answer_limits_; }
+
+ private:
+  // admission::Waiters, called on any thread.
+  void on_granted(admission::Ticket ticket, admission::Permit permit) override;
+  void on_shed(admission::Ticket ticket, const admission::Rejection& rejection) override;
+
+  void read(Letter letter);
+  Exchange* waiter(admission::Ticket ticket);
+  void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address);
+  void turn_away(proxy::net::Fd fd);
+  void drain();
+  void end_turn();
+
+  Shared& shared_;
+  proxy::net::Loop loop_;
+  std::function<void()> on_empty_;
+  std::uint32_t number_;
+  proxy::wire::HeadLimits request_limits_;
+  proxy::wire::HeadLimits answer_limits_;
+  proxy::net::Gather gather_;
+  Deadlines deadlines_;
+  proxy::UpstreamPool upstreams_;
+  proxy::net::Mailbox<Letter> mailbox_;
+
+  std::vector<std::unique_ptr<Exchange>> exchanges_;  // all that were ever made
+  std::vector<Exchange*> free_exchanges_;
+  std::vector<Exchange*> ended_exchanges_;  // free after this turn
+  std::vector<std::unique_ptr<proxy::wire::Parser>> free_parsers_;
+  std::vector<std::unique_ptr<ClientConnection>> connections_;
+  std::vector<Exchange*> waiters_;  // by ticket slot
+  std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
+
+  std::mt19937_64 random_;
+  std::uint64_t request_count_ = 0;
+  std::string log_lines_;
+  std::uint64_t log_line_count_ = 0;
+  std::string time_text_;
+  proxy::net::Time time_text_of_{};
+  bool draining_ = false;
+  bool reported_empty_ = false;
+};
+
+}  // namespace classgate::gateway

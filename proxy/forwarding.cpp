@@ -1,0 +1,282 @@
+#include "proxy/forwarding.h"
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include "conf/invariant.h"
+
+namespace classgate::proxy {
+namespace {
+
+iovec part_of(std::string_view text) { return {const_cast<char*>(text.data()), text.size()}; }
+
+std::string message_of(int error) { return std::generic_category().message(error); }
+
+}  // namespace
+
+Forwarding::Forwarding(UpstreamPool& pool, Client& client, const wire::HeadLimits& answer_limits)
+    : pool_(pool), client_(client), limits_(answer_limits) {}
+
+Forwarding::~Forwarding() { cancel(); }
+
+void Forwarding::cancel() {
+  if (connection_) close_connection();
+}
+
+void Forwarding::forget() {
+  server_ = UpstreamPool::none;
+  retries_ = 0;
+  request_ = {};
+}
+
+void Forwarding::close_connection() { pool_.discard(std::move(connection_)); }
+
+const std::string& Forwarding::server_name() const {
+  static const std::string nobody = "-";
+  return server_ == UpstreamPool::none ? nobody : pool_.servers().name(server_);
+}
+
+void Forwarding::start(const Request& request) {
+  CLASSGATE_INVARIANT(!connection_);
+  request_ = request;
+  retries_ = 0;
+  seen_answer_bytes_ = body_went_on_ = false;
+  server_ = pool_.choose_server();
+  connect(false);
+}
+
+void Forwarding::connect(bool fresh) {
+  int error = 0;
+  connection_ =
+      fresh ? pool_.take_new(server_, *this, error) : pool_.take(server_, *this, error);
+  if (!connection_) {
+    pool_.mark_unreachable(server_, message_of(error));
+    return fail(Failure::unreachable, message_of(error));
+  }
+  answer_ = Answer::head;
+  partial_head_.clear();
+  parser_.begin(wire::Parser::Kind::response, limits_);
+  send_request();
+}
+
+// Head, framing and what is there of the body in one gather write.
+void Forwarding::send_request() {
+  std::string framing;  // short: stays in the string itself or one small allocation
+  std::string_view after_body;
+  switch (request_.framing) {
+    case wire::Framing::length: wire::append_length_framing(framing, request_.length); break;
+    case wire::Framing::chunked:
+      wire::append_chunked_framing(framing);
+      if (!request_.body.empty()) {
+        wire::append_chunk_size(framing, request_.body.size());
+        after_body = wire::crlf;
+      }
+      break;
+    default: framing = wire::no_framing; break;
+  }
+  std::string last_chunk;
+  request_is_sent_ = request_.is_whole;
+  if (request_.is_whole && request_.framing == wire::Framing::chunked) {
+    static const std::vector<wire::Parser::Trailer> no_trailers;
+    wire::append_last_chunk(last_chunk, request_.trailers ? *request_.trailers : no_trailers);
+  }
+  std::array parts{part_of(request_.head), part_of(framing), part_of(request_.body),
+                   part_of(after_body), part_of(last_chunk)};
+  connection_->stream().write(parts);
+  // A connection that broke under the write may still hold an answer: let the reader find out.
+  if (connection_->stream().is_broken()) connection_->stream().read_again_soon();
+}
+
+void Forwarding::send_body(std::string_view part) {
+  if (!connection_ || part.empty()) return;
+  body_went_on_ = true;
+  if (request_.framing == wire::Framing::chunked) {
+    std::string size;
+    wire::append_chunk_size(size, part.size());
+    std::array parts{part_of(size), part_of(part), part_of(wire::crlf)};
+    connection_->stream().write(parts);
+  } else {
+    connection_->stream().write(part);
+  }
+}
+
+void Forwarding::end_body(const std::vector<wire::Parser::Trailer>& trailers) {
+  request_is_sent_ = true;
+  if (!connection_ || request_.framing != wire::Framing::chunked) return;
+  std::string last_chunk;
+  wire::append_last_chunk(last_chunk, trailers);
+  connection_->stream().write(last_chunk);
+}
+
+std::size_t Forwarding::upload_pending() const {
+  return connection_ ? connection_->stream().pending() : 0;
+}
+
+void Forwarding::on_upstream_drained() { client_.on_upload_drained(); }
+
+void Forwarding::resume() {
+  if (connection_ && connection_->stream().may_read()) on_upstream_readable();
+}
+
+void Forwarding::on_upstream_readable() {
+  constexpr int reads_in_a_turn = 16;  // then the others' turn
+  for (int i = 0; i < reads_in_a_turn; ++i) {
+    if (!connection_ || client_.is_answer_blocked()) return;
+    if (!read_once()) return;
+  }
+  if (connection_) connection_->stream().read_again_soon();
+}
+
+// One read and what follows from it. False when there is no use in another.
+bool Forwarding::read_once() {
+  net::Stream& stream = connection_->stream();
+  if (stream.is_connecting()) return false;
+  const std::span<char> scratch = pool_.loop().read_scratch();
+  const net::Stream::ReadResult result = stream.read(scratch);
+  switch (result.what) {
+    case net::Stream::Read::nothing_now:
+      if (stream.is_broken()) on_connection_lost(false);
+      return false;
+    case net::Stream::Read::end: on_connection_lost(true); return false;
+    case net::Stream::Read::broken: on_connection_lost(false); return false;
+    case net::Stream::Read::some: break;
+  }
+  seen_answer_bytes_ = true;
+  if (!take({scratch.data(), result.size})) return false;
+  client_.on_answer_part_end();
+  return connection_ && connection_->stream().may_read();
+}
+
+// False when the exchange has ended.
+bool Forwarding::take(std::string_view bytes) {
+  while (!bytes.empty() || answer_ == Answer::complete) {
+    if (answer_ == Answer::head && !take_head(bytes)) return false;
+    if (answer_ == Answer::body && !take_body(bytes)) return false;
+    if (answer_ != Answer::complete) continue;
+    complete(bytes.empty());
+    return false;
+  }
+  return true;
+}
+
+bool Forwarding::take_head(std::string_view& bytes) {
+  // Kept only when it comes in pieces; what has been kept is one piece with what comes now.
+  const bool in_pieces = !partial_head_.empty();
+  const std::size_t before = partial_head_.size();
+  if (in_pieces) partial_head_.append(bytes);
+  switch (parser_.parse_head(in_pieces ? std::string_view(partial_head_) : bytes)) {
+    case wire::Parser::Progress::need_more:
+      if (!in_pieces) partial_head_.assign(bytes);
+      bytes = {};
+      return true;
+    case wire::Parser::Progress::fault:
+      close_connection();
+      fail(Failure::broken, "the answer's head is malformed or too large");
+      return false;
+    case wire::Parser::Progress::done: break;
+  }
+  bytes.remove_prefix(parser_.head_size() - before);
+  const wire::Head& head = parser_.head();
+  if (head.status == 101) {
+    close_connection();
+    fail(Failure::broken, "it switched protocols without being asked");
+    return false;
+  }
+  if (head.status < 200) {
+    client_.on_interim_answer(head);
+    partial_head_.clear();
+    parser_.begin(wire::Parser::Kind::response, limits_);
+    return true;
+  }
+  framing_ = wire::response_framing(head, request_.is_head_method);
+  body_left_ = head.content_length;
+  answer_ = framing_ == wire::Framing::none ? Answer::complete : Answer::body;
+  client_.on_answer_head(head, framing_);
+  return true;
+}
+
+bool Forwarding::take_body(std::string_view& bytes) {
+  if (bytes.empty()) return true;
+  if (framing_ == wire::Framing::chunked) {
+    const wire::Parser::Progress progress = parser_.parse_chunked(bytes);
+    for (const std::string_view span : parser_.spans()) client_.on_answer_body(span);
+    if (progress == wire::Parser::Progress::fault) {
+      close_connection();
+      fail(Failure::broken, "the answer's chunks are malformed");
+      return false;
+    }
+    bytes.remove_prefix(parser_.consumed());
+    if (progress == wire::Parser::Progress::done) answer_ = Answer::complete;
+    return true;
+  }
+  const std::size_t size = framing_ == wire::Framing::until_close
+                               ? bytes.size()
+                               : static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
+  client_.on_answer_body(bytes.substr(0, size));
+  bytes.remove_prefix(size);
+  if (framing_ == wire::Framing::length) {
+    body_left_ -= size;
+    if (body_left_ == 0) answer_ = Answer::complete;
+  }
+  return true;
+}
+
+void Forwarding::complete(bool connection_is_clean) {
+  const bool is_kept = connection_is_clean && request_is_sent_ && upload_pending() == 0 &&
+                       !parser_.head().wants_close && framing_ != wire::Framing::until_close;
+  if (is_kept)
+    pool_.give_back(std::move(connection_));
+  else
+    close_connection();
+  answer_ = Answer::head;
+  client_.on_answer_end(parser_.trailers());
+}
+
+void Forwarding::on_connection_lost(bool ended) {
+  if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
+    return complete(false);
+  const int error = connection_->stream().broken_errno();
+  const std::string why = ended || error == 0 ? "it closed the connection" : message_of(error);
+  const bool never_connected = connection_->stream().bytes_written() == 0 &&
+                               !connection_->is_reused() && !seen_answer_bytes_;
+  const bool again = may_retry() && (never_connected || request_.is_idempotent || was_not_taken());
+  close_connection();
+  if (never_connected) pool_.mark_unreachable(server_, why);
+  if (never_connected && pool_.servers().count() == 1) return fail(Failure::unreachable, why);
+  if (!again) return fail(never_connected ? Failure::unreachable : Failure::broken, why);
+  ++retries_;
+  if (never_connected) server_ = pool_.choose_server(server_);
+  connect(true);
+}
+
+bool Forwarding::may_retry() const {
+  return retries_ == 0 && !seen_answer_bytes_ && !body_went_on_;
+}
+
+// A kept connection that the server closed while our request was on its way: its kernel answered
+// with a reset (read() or SO_ERROR tell) or has not acknowledged the request. A server that read
+// the request and then died closes in order, and its kernel has acknowledged every byte.
+bool Forwarding::was_not_taken() {
+  if (!connection_->is_reused()) return false;
+  net::Stream& stream = connection_->stream();
+  return stream.broken_errno() != 0 || stream.take_socket_error() != 0 ||
+         stream.unacknowledged() > 0;
+}
+
+void Forwarding::on_connect_timeout() {
+  close_connection();
+  pool_.mark_unreachable(server_, "no answer");
+  if (may_retry() && pool_.servers().count() > 1) {
+    ++retries_;
+    server_ = pool_.choose_server(server_);
+    return connect(true);
+  }
+  fail(Failure::unreachable, "no answer to the connection attempt");
+}
+
+void Forwarding::fail(Failure failure, const std::string& why) {
+  client_.on_answer_failed(failure, why);
+}
+
+}  // namespace classgate::proxy

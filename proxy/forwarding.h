@@ -1,0 +1,115 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "proxy/upstream_pool.h"
+#include "proxy/wire/serialise.h"
+
+namespace classgate::proxy {
+
+// Carries one exchange over one upstream connection: sends the request, streams the answer back,
+// keeps or closes the connection. Handed an exchange that may run now; does no waiting of its own
+// but for the connection. Lives on one loop.
+//
+//   idle -> sending (head, then body as it comes) -> ended
+// The answer is read all the while; its own state is: before the head (interim answers may come),
+// in the body, complete. A request is sent a second time, on another connection, only when nothing
+// of an answer has been seen, all of the request is still at hand, and either its method is
+// idempotent or the server demonstrably did not take it (RFC 9110 section 9.2.2).
+class Forwarding final : private UpstreamConnection::User {
+ public:
+  enum class Failure : std::uint8_t { unreachable, broken };
+
+  // Who the answer is for. None of these may destroy the Forwarding.
+  class Client {
+   public:
+    virtual void on_interim_answer(const wire::Head& head) = 0;
+    virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
+    virtual void on_answer_body(std::string_view part) = 0;
+    // The upstream is done, and the connection has been given back.
+    virtual void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) = 0;
+    virtual void on_answer_failed(Failure failure, const std::string& why) = 0;
+    // All parts of one read have been handed over: time to write them out.
+    virtual void on_answer_part_end() = 0;
+    // Whether the answer must stop for now; resume() goes on.
+    virtual bool is_answer_blocked() = 0;
+    // The upstream has taken what was given: more of the body may come.
+    virtual void on_upload_drained() = 0;
+
+   protected:
+    ~Client() = default;
+  };
+
+  // What to send. The views must stay valid until the answer begins or the Forwarding ends.
+  struct Request {
+    std::string_view head;     // without framing (wire::append_request_head)
+    std::string_view body;     // what is there of it
+    bool is_whole = true;      // nothing more will come
+    wire::Framing framing = wire::Framing::none;
+    std::uint64_t length = 0;  // with Framing::length
+    bool is_idempotent = false;
+    bool is_head_method = false;
+    const std::vector<wire::Parser::Trailer>* trailers = nullptr;
+  };
+
+  Forwarding(UpstreamPool& pool, Client& client, const wire::HeadLimits& answer_limits);
+  ~Forwarding();
+
+  void start(const Request& request);
+  // More of a body that was not whole.
+  void send_body(std::string_view part);
+  void end_body(const std::vector<wire::Parser::Trailer>& trailers);
+  std::size_t upload_pending() const;
+  // The client can take more of the answer.
+  void resume();
+  // Ends it now: the upstream connection is closed, nobody is told.
+  void cancel();
+
+  // Ready for another exchange: nothing is said of the last one any more.
+  void forget();
+
+  bool is_active() const { return connection_ != nullptr; }
+  bool answer_has_begun() const { return seen_answer_bytes_; }
+  bool request_is_sent() const { return request_is_sent_; }
+  unsigned retries() const { return retries_; }
+  const std::string& server_name() const;
+
+ private:
+  enum class Answer : std::uint8_t { head, body, complete };
+
+  void on_upstream_readable() override;
+  void on_upstream_drained() override;
+  void on_connect_timeout() override;
+
+  void connect(bool fresh);
+  void send_request();
+  bool read_once();
+  bool take(std::string_view bytes);
+  bool take_head(std::string_view& bytes);
+  bool take_body(std::string_view& bytes);
+  void complete(bool connection_is_clean);
+  void on_connection_lost(bool ended);
+  bool may_retry() const;
+  bool was_not_taken();
+  void fail(Failure failure, const std::string& why);
+  void close_connection();
+
+  UpstreamPool& pool_;
+  Client& client_;
+  const wire::HeadLimits& limits_;
+  Request request_;
+  UpstreamPool::Connection connection_;
+  wire::Parser parser_;
+  std::string partial_head_;
+  Answer answer_ = Answer::head;
+  wire::Framing framing_ = wire::Framing::none;
+  std::uint64_t body_left_ = 0;
+  std::size_t server_ = UpstreamPool::none;
+  unsigned retries_ = 0;
+  bool seen_answer_bytes_ = false;
+  bool request_is_sent_ = false;   // all of it has been given to the stream
+  bool body_went_on_ = false;      // parts were sent that are no longer at hand
+};
+
+}  // namespace classgate::proxy

@@ -1,0 +1,85 @@
+#include "proxy/net/listener.h"
+
+#include <netinet/tcp.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace classgate::proxy::net {
+namespace {
+
+std::string explain_bind(int error, const std::string& address) {
+  const std::string reason = std::generic_category().message(error);
+  if (error == EADDRINUSE)
+    return "cannot listen on " + address + ": " + reason +
+           " (another program has this port; stop it or change \"listen\")";
+  if (error == EACCES)
+    return "cannot listen on " + address + ": " + reason +
+           " (a port under 1024 needs the capability CAP_NET_BIND_SERVICE)";
+  return "cannot listen on " + address + ": " + reason + " (see \"listen\" in the conf)";
+}
+
+}  // namespace
+
+std::expected<Fd, std::string> listen_on(const conf::Address& address) {
+  const auto resolved = resolve(address, true);
+  if (!resolved) return std::unexpected(resolved.error());
+  Fd fd(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(fd.get(), resolved->get(), resolved->length) != 0 ||
+      ::listen(fd.get(), SOMAXCONN) != 0)
+    return std::unexpected(explain_bind(errno, address.text));
+  // Inherited by every accepted socket: answers are written whole, Nagle would only delay them.
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+SocketAddress local_address(const Fd& socket) {
+  SocketAddress address;
+  address.length = sizeof address.storage;
+  ::getsockname(socket.get(), address.get(), &address.length);
+  return address;
+}
+
+Listener::Listener(Loop& loop, const Fd& socket, OnConnection on_connection, OnTrouble on_trouble)
+    : loop_(loop),
+      socket_(socket.get()),
+      on_connection_(std::move(on_connection)),
+      on_trouble_(std::move(on_trouble)),
+      event_(event_new(loop.base(), socket.get(), EV_READ | EV_PERSIST, on_event, this)),
+      pause_(evtimer_new(loop.base(), on_pause_over, this)) {
+  event_add(event_.get(), nullptr);
+}
+
+void Listener::accept_some(int limit) {
+  for (int i = 0; i < limit; ++i) {
+    SocketAddress client;
+    client.length = sizeof client.storage;
+    Fd fd(::accept4(socket_, client.get(), &client.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (fd) {
+      on_connection_(std::move(fd), client);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      on_trouble_(errno);
+      pause();
+      return;
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return;
+    }
+    // Anything else concerns the one connection that died in the backlog (accept(2)).
+  }
+}
+
+// The backlog stays readable: without a pause the loop would spin until a descriptor is free.
+void Listener::pause() {
+  event_del(event_.get());
+  const timeval tenth{0, 100'000};
+  evtimer_add(pause_.get(), &tenth);
+}
+
+void Listener::on_pause_over(int, short, void* self) {
+  event_add(static_cast<Listener*>(self)->event_.get(), nullptr);
+}
+
+}  // namespace classgate::proxy::net

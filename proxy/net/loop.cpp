@@ -1,0 +1,66 @@
+#include "proxy/net/loop.h"
+
+#include <pthread.h>
+
+#include <stdexcept>
+
+namespace classgate::proxy::net {
+namespace {
+
+// No locks: a loop belongs to one thread, letters come by mailbox. The environment is ignored so
+// that EVENT_* variables can't change the backend under an operator.
+EventBase make_base() {
+  std::unique_ptr<event_config, decltype(&event_config_free)> config(event_config_new(),
+                                                                     &event_config_free);
+  if (!config) throw std::runtime_error("libevent: out of memory");
+  event_config_set_flag(config.get(), EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
+  // Edge-triggered registration and EPOLLRDHUP are what Stream is built on.
+  event_config_require_features(config.get(), EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE);
+  EventBase base(event_base_new_with_config(config.get()));
+  if (!base) throw std::runtime_error("libevent: no event backend with edge triggering (epoll)");
+  return base;
+}
+
+}  // namespace
+
+Loop::Loop() : base_(make_base()), read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {}
+
+Loop::~Loop() { retired_.clear(); }
+
+void Loop::run() {
+  thread_ = pthread_self();
+  stopped_ = false;
+  while (!stopped_) {
+    event_base_loop(base_.get(), EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    end_turn();
+  }
+  thread_ = 0;
+}
+
+void Loop::end_turn() {
+  for (const auto& hook : turn_end_hooks_) hook();
+  // Destroying one may retire another: take the list before emptying it.
+  while (!retired_.empty()) {
+    const auto batch = std::exchange(retired_, {});
+  }
+  now_is_valid_ = false;
+}
+
+Time Loop::now() {
+  if (!now_is_valid_) {
+    now_ = std::chrono::steady_clock::now();
+    now_is_valid_ = true;
+  }
+  return now_;
+}
+
+bool Loop::is_current_thread() const {
+  const unsigned long thread = thread_.load(std::memory_order_relaxed);
+  return thread == 0 || thread == pthread_self();
+}
+
+bool Loop::is_running_here() const {
+  return thread_.load(std::memory_order_relaxed) == pthread_self();
+}
+
+}  // namespace classgate::proxy::net

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "proxy/net/handles.h"
+
+namespace classgate::proxy::net {
+
+using Time = std::chrono::steady_clock::time_point;
+
+// Whatever may be given to Loop::retire().
+class Retirable {
+ public:
+  virtual ~Retirable() = default;
+};
+
+// One event loop on one thread. Everything that lives on a loop is touched only by its thread,
+// which methods assert. Time stands still within one turn (now() reads the clock once a turn), and
+// nothing is destroyed while one of its methods may be on the stack: its owner gives it to
+// retire(), and it is destroyed when the turn ends.
+class Loop {
+ public:
+  Loop();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  // Takes turns until stop(). The calling thread becomes the loop's.
+  void run();
+  // Ends run() after this turn. On the loop's thread (from another, send it a letter).
+  void stop() { stopped_ = true; }
+
+  Time now();
+  void retire(std::unique_ptr<Retirable> object) { retired_.push_back(std::move(object)); }
+  // Called at the end of every turn in which something happened, e.g. to hand a batch on.
+  void at_turn_end(std::function<void()> hook) { turn_end_hooks_.push_back(std::move(hook)); }
+
+  // Memory for one read, and for heads being written; valid until the next use by anybody, so what
+  // must last longer than the current call is copied out.
+  std::span<char> read_scratch() { return {read_scratch_.get(), scratch_size}; }
+  static constexpr std::size_t scratch_size = 64 * 1024;
+
+  event_base* base() { return base_.get(); }
+  // True before run() too: a loop is built and torn down by one thread.
+  bool is_current_thread() const;
+  // True only within run(), on its thread.
+  bool is_running_here() const;
+
+ private:
+  void end_turn();
+
+  EventBase base_;
+  std::unique_ptr<char[]> read_scratch_;
+  std::vector<std::unique_ptr<Retirable>> retired_;
+  std::vector<std::function<void()>> turn_end_hooks_;
+  Time now_{};
+  bool now_is_valid_ = false;
+  bool stopped_ = false;
+  std::atomic<unsigned long> thread_ = 0;  // pthread_self() of run(), 0 before
+};
+
+}  // namespace classgate::proxy::net

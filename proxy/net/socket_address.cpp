@@ -1,0 +1,58 @@
+#include "proxy/net/socket_address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#include <array>
+#include <memory>
+
+namespace classgate::proxy::net {
+
+std::string SocketAddress::host() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
+    // A client that came by IPv4 to a dual-stack socket is shown as what it is.
+    if (IN6_IS_ADDR_V4MAPPED(&v6))
+      inet_ntop(AF_INET, &v6.s6_addr[12], text.data(), text.size());
+    else
+      inet_ntop(AF_INET6, &v6, text.data(), text.size());
+  } else if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage).sin_addr;
+    inet_ntop(AF_INET, &v4, text.data(), text.size());
+  }
+  return text.data();
+}
+
+std::uint16_t SocketAddress::port() const {
+  if (storage.ss_family == AF_INET6)
+    return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
+  return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
+}
+
+std::string SocketAddress::text() const {
+  const std::string name = host();
+  const bool is_v6 = name.find(':') != std::string::npos;
+  return (is_v6 ? "[" + name + "]:" : name + ":") + std::to_string(port());
+}
+
+std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
+  const bool is_any = address.host == "*";
+  if (is_any) hints.ai_family = AF_INET;
+  const std::string port = std::to_string(address.port);
+  addrinfo* found = nullptr;
+  const int error =
+      getaddrinfo(is_any ? nullptr : address.host.c_str(), port.c_str(), &hints, &found);
+  if (error != 0)
+    return std::unexpected("cannot look up \"" + address.text + "\": " + gai_strerror(error));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+  SocketAddress result;
+  result.length = found->ai_addrlen;
+  std::memcpy(&result.storage, found->ai_addr, found->ai_addrlen);
+  return result;
+}
+
+}  // namespace classgate::proxy::net

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <expected>
+#include <string>
+
+#include "conf/settings.h"
+
+namespace classgate::proxy::net {
+
+// An IPv4 or IPv6 address with its port, ready for the kernel.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  // "127.0.0.1" or "2001:db8::1", without the port.
+  std::string host() const;
+  std::uint16_t port() const;
+  // "127.0.0.1:8080" or "[::1]:8080".
+  std::string text() const;
+};
+
+// Looks the host up; blocks, so only at start. The error is one line for an operator.
+std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen);
+
+}  // namespace classgate::proxy::net

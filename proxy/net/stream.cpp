@@ -1,0 +1,182 @@
+#include "proxy/net/stream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <stdexcept>
+
+namespace classgate::proxy::net {
+namespace {
+
+std::size_t size_of(std::span<const iovec> parts) {
+  std::size_t size = 0;
+  for (const iovec& part : parts) size += part.iov_len;
+  return size;
+}
+
+// An answer to a broken connection must be an error code, not a signal.
+ssize_t send_parts(int fd, std::span<iovec> parts) {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
+  ssize_t sent;
+  do sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+}  // namespace
+
+Stream::Stream(Loop& loop, Fd fd, Handler& handler)
+    : loop_(loop), handler_(handler), fd_(std::move(fd)) {
+  constexpr short interest = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
+  event_.reset(event_new(loop.base(), fd_.get(), interest, on_event, this));
+  if (!event_ || event_add(event_.get(), nullptr) != 0)
+    throw std::runtime_error("libevent: cannot watch a socket");
+}
+
+int Stream::connect(const sockaddr* address, unsigned length) {
+  is_connecting_ = true;
+  if (::connect(fd_.get(), address, length) == 0 || errno == EINPROGRESS) return 0;
+  return errno;
+}
+
+void Stream::on_ready(short what) {
+  if ((what & EV_CLOSED) != 0) peer_has_closed_ = true;
+  if (is_connecting_) {
+    if (!finish_connecting()) return;
+  } else if ((what & EV_WRITE) != 0 && pending() > 0) {
+    flush();
+    if (pending() == 0 || is_broken()) handler_.on_drained();
+  }
+  // The handler may have retired the owner, never destroyed it: a turn keeps everything alive.
+  if ((what & (EV_READ | EV_CLOSED)) != 0) {
+    may_read_ = true;
+    handler_.on_readable();
+  }
+}
+
+bool Stream::finish_connecting() {
+  const int error = take_socket_error();
+  if (error == EINPROGRESS) return false;
+  is_connecting_ = false;
+  if (error != 0) {
+    broken_errno_ = error;
+    out_.clear();
+    out_begin_ = 0;
+  } else {
+    flush();
+  }
+  handler_.on_drained();
+  return error == 0;
+}
+
+Stream::ReadResult Stream::read(std::span<char> into) {
+  ssize_t size;
+  do size = ::recv(fd_.get(), into.data(), into.size(), 0);
+  while (size < 0 && errno == EINTR);
+  if (size > 0) {
+    const auto count = static_cast<std::size_t>(size);
+    // A short read has emptied the socket; only a close that came with it needs another look.
+    if (count < into.size() && !peer_has_closed_) may_read_ = false;
+    return {Read::some, count};
+  }
+  may_read_ = false;
+  if (size == 0) return {Read::end};
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return {Read::nothing_now};
+  broken_errno_ = errno;
+  return {Read::broken};
+}
+
+bool Stream::peer_is_gone() {
+  if (peer_has_closed_ || is_broken()) return true;
+  char byte;
+  const ssize_t size = ::recv(fd_.get(), &byte, 1, MSG_PEEK);
+  return size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+bool Stream::has_input() const {
+  char byte;
+  return ::recv(fd_.get(), &byte, 1, MSG_PEEK) > 0;
+}
+
+void Stream::write(std::string_view text) {
+  iovec part{const_cast<char*>(text.data()), text.size()};
+  write(std::span(&part, 1));
+}
+
+void Stream::write(std::span<iovec> parts) {
+  if (is_broken()) return;
+  if (is_connecting_ || pending() > 0) return keep(parts, 0);
+  const std::size_t size = size_of(parts);
+  if (size == 0) return;
+  const ssize_t sent = send_parts(fd_.get(), parts);
+  if (sent < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return keep(parts, 0);
+    broken_errno_ = errno;
+    return;
+  }
+  bytes_written_ += static_cast<std::size_t>(sent);
+  if (static_cast<std::size_t>(sent) < size) keep(parts, static_cast<std::size_t>(sent));
+}
+
+void Stream::keep(std::span<const iovec> parts, std::size_t skip) {
+  if (out_begin_ > 0 && out_begin_ >= out_.size() / 2) {
+    out_.erase(0, out_begin_);
+    out_begin_ = 0;
+  }
+  for (const iovec& part : parts) {
+    const std::size_t skipped = std::min(skip, part.iov_len);
+    skip -= skipped;
+    out_.append(static_cast<const char*>(part.iov_base) + skipped, part.iov_len - skipped);
+  }
+}
+
+void Stream::flush() {
+  while (pending() > 0) {
+    iovec rest{out_.data() + out_begin_, pending()};
+    const ssize_t sent = send_parts(fd_.get(), std::span(&rest, 1));
+    if (sent < 0) {
+      if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        broken_errno_ = errno;
+        out_.clear();
+        out_begin_ = 0;
+      }
+      return;
+    }
+    out_begin_ += static_cast<std::size_t>(sent);
+    bytes_written_ += static_cast<std::size_t>(sent);
+  }
+  out_begin_ = 0;
+  std::string().swap(out_);  // a drained connection holds no buffer
+}
+
+void Stream::read_again_soon() { event_active(event_.get(), EV_READ, 0); }
+
+void Stream::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
+
+void Stream::reset_on_close() {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+int Stream::take_socket_error() {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+  return error;
+}
+
+unsigned Stream::unacknowledged() const {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
+  return info.tcpi_unacked;
+}
+
+}  // namespace classgate::proxy::net

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "proxy/net/loop.h"
+
+namespace classgate::proxy::net {
+
+// One connected, non-blocking socket on a loop. Registered once, edge-triggered, for its whole
+// life: no epoll_ctl after the first. The owner reads when on_readable() told it to, until read()
+// says that nothing is left; what can't be written at once is kept and written when the socket
+// allows. The owner watches pending() and stops producing when it grows (backpressure).
+class Stream {
+ public:
+  class Handler {
+   public:
+    // Something can be read, or the other side has closed or reset: read() tells which.
+    virtual void on_readable() = 0;
+    // Everything pending has been written, or (is_broken()) never will be.
+    virtual void on_drained() = 0;
+
+   protected:
+    ~Handler() = default;
+  };
+
+  enum class Read : std::uint8_t { some, nothing_now, end, broken };
+  struct ReadResult {
+    Read what;
+    std::size_t size = 0;
+  };
+
+  Stream(Loop& loop, Fd fd, Handler& handler);
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // Starts a connection. The handler hears on_drained() when it stands (or on_readable() when it
+  // failed). Returns an errno value when it fails at once, else 0.
+  int connect(const struct sockaddr* address, unsigned length);
+  bool is_connecting() const { return is_connecting_; }
+
+  ReadResult read(std::span<char> into);
+  // Whether the other side is gone (closed or reset), without taking anything it has sent.
+  bool peer_is_gone();
+  // Whether something lies in the socket to be read.
+  bool has_input() const;
+  // False once read() has taken all that is known to be there: the next on_readable() will come.
+  bool may_read() const { return may_read_; }
+  // The other side will send no more (it may still read).
+  bool peer_has_closed() const { return peer_has_closed_; }
+
+  // Writes, or keeps what the socket does not take. Parts may be empty.
+  void write(std::span<iovec> parts);
+  void write(std::string_view text);
+  std::size_t pending() const { return out_.size() - out_begin_; }
+  // A write failed: the other side will never get the rest.
+  bool is_broken() const { return broken_errno_ != 0; }
+  int broken_errno() const { return broken_errno_; }
+
+  // Calls on_readable() again in the next turn: for a reader that stopped before the end.
+  void read_again_soon();
+  void shutdown_write();
+  // Closing will reset the connection, so that what was sent can't be taken for all there is.
+  void reset_on_close();
+  // Takes the socket's pending error (0 if none).
+  int take_socket_error();
+  // Bytes written that the other side's kernel has not acknowledged.
+  unsigned unacknowledged() const;
+  int fd() const { return fd_.get(); }
+  std::uint64_t bytes_written() const { return bytes_written_; }
+
+ private:
+  static void on_event(int, short what, void* self) { static_cast<Stream*>(self)->on_ready(what); }
+  void on_ready(short what);
+  bool finish_connecting();
+  void flush();
+  void keep(std::span<const iovec> parts, std::size_t already_written);
+
+  Loop& loop_;
+  Handler& handler_;
+  Fd fd_;
+  Event event_;
+  std::string out_;  // pending bytes start at out_begin_
+  std::size_t out_begin_ = 0;
+  std::uint64_t bytes_written_ = 0;
+  int broken_errno_ = 0;
+  bool is_connecting_ = false;
+  bool may_read_ = false;
+  bool peer_has_closed_ = false;
+};
+
+}  // namespace classgate::proxy::net

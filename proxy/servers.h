@@ -1,0 +1,40 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/net/socket_address.h"
+
+namespace classgate::proxy {
+
+// The servers of the upstream and whether each can be reached; shared by all loops.
+class Servers {
+ public:
+  enum class State : int { unknown, reachable, unreachable };
+
+  // Looks the names up; blocks. The error is one line for an operator.
+  static std::expected<std::unique_ptr<Servers>, std::string> resolve(
+      const std::vector<conf::Address>& addresses);
+
+  std::size_t count() const { return servers_.size(); }
+  const net::SocketAddress& address(std::size_t index) const { return servers_[index]->address; }
+  const std::string& name(std::size_t index) const { return servers_[index]->name; }
+  State state(std::size_t index) const {
+    return servers_[index]->state.load(std::memory_order_relaxed);
+  }
+  // True when this call changed it: the caller is the one to act on it.
+  bool mark(std::size_t index, State state);
+  bool none_reachable() const;
+
+ private:
+  struct Server {
+    net::SocketAddress address;
+    std::string name;
+    std::atomic<State> state{State::unknown};
+  };
+  std::vector<std::unique_ptr<Server>> servers_;
+};
+
+}  // namespace classgate::proxy

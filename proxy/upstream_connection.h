@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+
+#include "proxy/net/deadline_list.h"
+#include "proxy/net/stream.h"
+
+namespace classgate::proxy {
+
+class UpstreamPool;
+
+// One connection to one server. Owned by the pool while it is idle, by a Forwarding while it
+// carries an exchange.
+class UpstreamConnection final : public net::Retirable, private net::Stream::Handler {
+ public:
+  // The Forwarding that uses the connection.
+  class User {
+   public:
+    virtual void on_upstream_readable() = 0;  // also when it failed to connect, closed or reset
+    virtual void on_upstream_drained() = 0;
+    virtual void on_connect_timeout() = 0;
+
+   protected:
+    ~User() = default;
+  };
+
+  UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd, std::size_t server);
+
+  net::Stream& stream() { return stream_; }
+  std::size_t server() const { return server_; }
+  // It has carried an exchange before: the server may have closed it at any time since.
+  bool is_reused() const { return uses_ > 1; }
+
+ private:
+  friend class UpstreamPool;
+  void on_readable() override;
+  void on_drained() override;
+  static void on_deadline(void* self) { static_cast<UpstreamConnection*>(self)->on_due(); }
+  void on_due();
+
+  UpstreamPool& pool_;
+  std::size_t server_;
+  User* user_ = nullptr;  // null while idle
+  unsigned uses_ = 0;
+  net::Deadline deadline_;  // connect timeout, then idle timeout
+  net::Stream stream_;
+};
+
+}  // namespace classgate::proxy

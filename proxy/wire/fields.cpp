@@ -1,0 +1,69 @@
+#include "proxy/wire/fields.h"
+
+namespace classgate::proxy::wire {
+namespace {
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+// `known` is in lower case and as long as `name`.
+FieldId match(std::string_view name, std::string_view known, FieldId id) {
+  for (std::size_t i = 0; i < name.size(); ++i)
+    if (lower(name[i]) != known[i]) return FieldId::other;
+  return id;
+}
+
+bool is_nominated(std::string_view name, const Head& head) {
+  bool nominated = false;
+  for (const Field& field : head.fields)
+    if (field.id == FieldId::connection)
+      for_each_element(field.value, [&](std::string_view option) {
+        nominated = nominated || equal_names(option, name);
+      });
+  return nominated;
+}
+
+}  // namespace
+
+bool equal_names(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (lower(a[i]) != lower(b[i])) return false;
+  return true;
+}
+
+FieldId field_id(std::string_view name) {
+  switch (name.size()) {
+    case 2: return match(name, "te", FieldId::te);
+    case 3: return match(name, "via", FieldId::via);
+    case 4: return match(name, "host", FieldId::host);
+    case 6: return match(name, "expect", FieldId::expect);
+    case 7: return match(name, "upgrade", FieldId::upgrade);
+    case 10:
+      if (lower(name[0]) == 'k') return match(name, "keep-alive", FieldId::keep_alive);
+      return match(name, "connection", FieldId::connection);
+    case 12: return match(name, "x-request-id", FieldId::x_request_id);
+    case 14: return match(name, "content-length", FieldId::content_length);
+    case 15: return match(name, "x-forwarded-for", FieldId::x_forwarded_for);
+    case 16:
+      if (lower(name[0]) == 'p') return match(name, "proxy-connection", FieldId::proxy_connection);
+      return match(name, "x-forwarded-host", FieldId::x_forwarded_host);
+    case 17:
+      if (lower(name[0]) == 't') return match(name, "transfer-encoding", FieldId::transfer_encoding);
+      return match(name, "x-forwarded-proto", FieldId::x_forwarded_proto);
+    default: return FieldId::other;
+  }
+}
+
+bool is_hop_by_hop(const Field& field, const Head& head) {
+  switch (field.id) {
+    case FieldId::connection:
+    case FieldId::keep_alive:
+    case FieldId::proxy_connection:
+    case FieldId::te:
+    case FieldId::transfer_encoding:
+    case FieldId::upgrade: return true;
+    default: return head.nominates_fields && is_nominated(field.name, head);
+  }
+}
+
+}  // namespace classgate::proxy::wire

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string_view>
+
+#include "proxy/wire/message.h"
+
+namespace classgate::proxy::wire {
+
+// ASCII, case-insensitive (RFC 9110 section 5.1).
+bool equal_names(std::string_view a, std::string_view b);
+
+FieldId field_id(std::string_view name);
+
+// Calls `visit` with each non-empty element of a comma-separated list (RFC 9110 section 5.6.1).
+template <typename Visit>
+void for_each_element(std::string_view list, Visit visit) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    std::string_view element = list.substr(0, comma);
+    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+    while (!element.empty() && (element.front() == ' ' || element.front() == '\t'))
+      element.remove_prefix(1);
+    while (!element.empty() && (element.back() == ' ' || element.back() == '\t'))
+      element.remove_suffix(1);
+    if (!element.empty()) visit(element);
+  }
+}
+
+// Whether a field belongs to one connection only and must not be forwarded (RFC 9110 section
+// 7.6.1): the standard ones, and those that the message's Connection fields name.
+bool is_hop_by_hop(const Field& field, const Head& head);
+
+}  // namespace classgate::proxy::wire

@@ -1,0 +1,59 @@
+#pragma once
+
+// The head of an HTTP message as it was parsed: views into the bytes it was read from, valid as
+// long as those are.
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace classgate::proxy::wire {
+
+// The fields that a proxy must know; everything else passes through as `other`.
+enum class FieldId : std::uint8_t {
+  other,
+  connection,
+  keep_alive,
+  proxy_connection,
+  te,
+  transfer_encoding,
+  upgrade,
+  content_length,
+  host,
+  expect,
+  via,
+  x_forwarded_for,
+  x_forwarded_host,
+  x_forwarded_proto,
+  x_request_id,
+};
+
+struct Field {
+  std::string_view name;
+  std::string_view value;
+  FieldId id = FieldId::other;
+};
+
+// Where a message's body ends (RFC 9112 section 6.3).
+enum class Framing : std::uint8_t { none, length, chunked, until_close };
+
+struct Head {
+  int minor_version = 1;  // of HTTP/1
+  std::vector<Field> fields;
+  Framing framing = Framing::none;  // of a response: as if its request had not been HEAD
+  std::uint64_t content_length = 0;
+  bool has_content_length = false;
+  bool wants_close = false;       // Connection: close, or HTTP/1.0 without keep-alive
+  bool nominates_fields = false;  // Connection names fields of its own
+  // Of a request:
+  std::string_view method;
+  std::string_view target;
+  std::string_view host;
+  bool expects_continue = false;
+  bool expects_other = false;
+  // Of a response:
+  int status = 0;
+  std::string_view reason_phrase;
+};
+
+}  // namespace classgate::proxy::wire

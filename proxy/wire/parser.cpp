@@ -1,0 +1,309 @@
+#include "proxy/wire/parser.h"
+
+#include <llhttp.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "proxy/wire/fields.h"
+
+namespace classgate::proxy::wire {
+
+struct Parser::State {
+  llhttp_t parser;
+};
+
+// llhttp calls these; each is a cast and a few writes. During the head they note offsets; trailers,
+// whose bytes are not kept by anybody, are copied.
+struct ParserCallbacks {
+  static Parser& self(llhttp_t* parser) { return *static_cast<Parser*>(parser->data); }
+  static std::uint32_t offset(const Parser& p, const char* at) {
+    return static_cast<std::uint32_t>(at - p.base_);
+  }
+  static bool in_trailers(const Parser& p) { return p.head_size_ > 0; }
+
+  static int on_url(llhttp_t* parser, const char* at, std::size_t size) {
+    Parser& p = self(parser);
+    if (p.target_size_ == 0) p.target_at_ = offset(p, at);
+    p.target_size_ += static_cast<std::uint32_t>(size);
+    return p.target_size_ > p.limits_->target_bytes ? stop(p, Fault::target_too_long) : 0;
+  }
+
+  static int on_field(llhttp_t* parser, const char* at, std::size_t size) {
+    Parser& p = self(parser);
+    if (in_trailers(p)) return on_trailer_name(p, {at, size});
+    if (p.field_spans_.empty() || p.in_value_) {
+      if (p.field_spans_.size() >= p.limits_->header_count) return stop(p, Fault::header_too_large);
+      p.field_spans_.push_back({.name_at = offset(p, at)});
+      p.in_value_ = false;
+    }
+    p.field_spans_.back().name_size += static_cast<std::uint32_t>(size);
+    return 0;
+  }
+
+  static int on_value(llhttp_t* parser, const char* at, std::size_t size) {
+    Parser& p = self(parser);
+    if (in_trailers(p)) return on_trailer_value(p, {at, size});
+    Parser::FieldSpan& field = p.field_spans_.back();
+    if (field.value_size == 0) field.value_at = offset(p, at);
+    field.value_size += static_cast<std::uint32_t>(size);
+    p.in_value_ = true;
+    return 0;
+  }
+
+  static int on_value_complete(llhttp_t* parser) {
+    self(parser).in_value_ = true;  // an empty value has no span
+    return 0;
+  }
+
+  static int on_trailer_name(Parser& p, std::string_view text) {
+    if (p.trailers_.empty() || p.in_value_) {
+      if (p.trailers_.size() >= p.limits_->header_count) return stop(p, Fault::header_too_large);
+      p.trailers_.emplace_back();
+      p.in_value_ = false;
+    }
+    p.trailers_.back().name += text;
+    return count_trailer_bytes(p, text.size());
+  }
+
+  static int on_trailer_value(Parser& p, std::string_view text) {
+    p.trailers_.back().value += text;
+    p.in_value_ = true;
+    return count_trailer_bytes(p, text.size());
+  }
+
+  static int count_trailer_bytes(Parser& p, std::size_t size) {
+    p.trailer_bytes_ += size;
+    return p.trailer_bytes_ > p.limits_->header_bytes ? stop(p, Fault::header_too_large) : 0;
+  }
+
+  static int on_body(llhttp_t* parser, const char* at, std::size_t size) {
+    self(parser).spans_.emplace_back(at, size);
+    return 0;
+  }
+
+  static int pause(llhttp_t*) { return HPE_PAUSED; }
+
+  static int stop(Parser& p, Fault fault) {
+    p.fault_ = fault;
+    return HPE_USER;
+  }
+
+  static const llhttp_settings_t* settings() {
+    static const llhttp_settings_t table = [] {
+      llhttp_settings_t s;
+      llhttp_settings_init(&s);
+      s.on_url = on_url;
+      s.on_header_field = on_field;
+      s.on_header_value = on_value;
+      s.on_header_value_complete = on_value_complete;
+      s.on_headers_complete = pause;
+      s.on_body = on_body;
+      s.on_message_complete = pause;
+      return s;
+    }();
+    return &table;
+  }
+};
+
+namespace {
+
+Fault fault_of(llhttp_errno_t error) {
+  switch (error) {
+    case HPE_INVALID_VERSION: return Fault::unsupported_version;
+    default: return Fault::malformed;
+  }
+}
+
+// A line ends with CRLF and with nothing else, no line begins with white space (obs-fold), and no
+// NUL stands anywhere (RFC 9112 sections 2.2, 5.2; RFC 9110 section 5.5).
+bool has_clean_lines(std::string_view head) {
+  if (std::memchr(head.data(), '\0', head.size()) != nullptr) return false;
+  std::size_t at = 0;
+  while (at < head.size()) {
+    const std::size_t cr = head.find('\r', at);
+    const std::string_view line = head.substr(at, cr - at);
+    if (line.find('\n') != std::string_view::npos) return false;
+    if (cr == std::string_view::npos || cr + 1 >= head.size() || head[cr + 1] != '\n') return false;
+    if (!line.empty() && (line.front() == ' ' || line.front() == '\t')) return false;
+    at = cr + 2;
+  }
+  return true;
+}
+
+std::string_view trim_end(std::string_view value) {
+  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+  return value;
+}
+
+bool parse_length(std::string_view text, std::uint64_t& length) {
+  if (text.empty() || text.size() > 18) return false;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+  return error == std::errc{} && end == text.data() + text.size() && text.front() >= '0' &&
+         text.front() <= '9';
+}
+
+}  // namespace
+
+Parser::Parser() : state_(std::make_unique<State>()) {}
+Parser::~Parser() = default;
+
+void Parser::begin(Kind kind, const HeadLimits& limits) {
+  kind_ = kind;
+  limits_ = &limits;
+  llhttp_init(&state_->parser, kind == Kind::request ? HTTP_REQUEST : HTTP_RESPONSE,
+              ParserCallbacks::settings());
+  state_->parser.data = this;
+  auto fields = std::move(head_.fields);
+  fields.clear();
+  head_ = {};
+  head_.fields = std::move(fields);  // keeps its memory
+  head_size_ = 0;
+  fault_ = Fault::none;
+  fed_ = 0;
+  target_at_ = target_size_ = 0;
+  field_spans_.clear();
+  in_value_ = false;
+  trailers_.clear();
+  trailer_bytes_ = 0;
+}
+
+Parser::Progress Parser::fail(Fault fault) {
+  if (fault_ == Fault::none) fault_ = fault;
+  return Progress::fault;
+}
+
+Parser::Progress Parser::parse_head(std::string_view text) {
+  base_ = text.data();
+  const llhttp_errno_t error =
+      llhttp_execute(&state_->parser, text.data() + fed_, text.size() - fed_);
+  if (error == HPE_PAUSED) {
+    head_size_ = static_cast<std::size_t>(llhttp_get_error_pos(&state_->parser) - text.data());
+    if (head_size_ > limits_->header_bytes) return fail(Fault::header_too_large);
+    return finish_head(text);
+  }
+  if (error != HPE_OK) return fail(fault_of(error));
+  fed_ = text.size();
+  if (fed_ >= limits_->header_bytes)
+    return fail(field_spans_.empty() && kind_ == Kind::request ? Fault::target_too_long
+                                                               : Fault::header_too_large);
+  return Progress::need_more;
+}
+
+Parser::Progress Parser::finish_head(std::string_view text) {
+  in_value_ = false;
+  // Empty lines before a request line are allowed (RFC 9112 section 2.2) and are CRLF too.
+  if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  head_.minor_version = state_->parser.http_minor;
+  if (state_->parser.http_major != 1 || head_.minor_version > 1)
+    return fail(Fault::unsupported_version);
+  build_fields(text);
+  if (const Fault fault = read_framing(); fault != Fault::none) return fail(fault);
+  read_connection_options();
+  const Fault fault = kind_ == Kind::request ? judge_request() : judge_response();
+  return fault == Fault::none ? Progress::done : fail(fault);
+}
+
+void Parser::build_fields(std::string_view text) {
+  head_.fields.reserve(field_spans_.size());
+  for (const FieldSpan& span : field_spans_) {
+    const std::string_view name = text.substr(span.name_at, span.name_size);
+    head_.fields.push_back(
+        {name, trim_end(text.substr(span.value_at, span.value_size)), field_id(name)});
+  }
+  if (kind_ == Kind::request) {
+    head_.method = llhttp_method_name(static_cast<llhttp_method_t>(state_->parser.method));
+    head_.target = text.substr(target_at_, target_size_);
+  } else {
+    head_.status = state_->parser.status_code;
+    // "HTTP/1.1 200 OK": the phrase is what stands behind the second space of the first line.
+    const std::string_view line = text.substr(0, text.find('\r'));
+    head_.reason_phrase = line.size() > 13 ? line.substr(13) : std::string_view{};
+  }
+}
+
+Fault Parser::read_framing() {
+  bool is_chunked = false;
+  for (const Field& field : head_.fields) {
+    if (field.id == FieldId::transfer_encoding) {
+      if (is_chunked) return Fault::malformed;
+      if (!equal_names(field.value, "chunked")) return Fault::unknown_coding;
+      is_chunked = true;
+    } else if (field.id == FieldId::content_length) {
+      if (head_.has_content_length || !parse_length(field.value, head_.content_length))
+        return Fault::malformed;
+      head_.has_content_length = true;
+    }
+  }
+  // Both at once is how requests are smuggled (RFC 9112 section 6.3, rule 3); chunked does not
+  // exist in HTTP/1.0.
+  if (is_chunked && (head_.has_content_length || head_.minor_version == 0)) return Fault::malformed;
+  if (is_chunked)
+    head_.framing = Framing::chunked;
+  else if (head_.has_content_length)
+    head_.framing = head_.content_length > 0 ? Framing::length : Framing::none;
+  else
+    head_.framing = kind_ == Kind::request ? Framing::none : Framing::until_close;
+  return Fault::none;
+}
+
+void Parser::read_connection_options() {
+  bool keep_alive = head_.minor_version == 1;
+  for (const Field& field : head_.fields) {
+    if (field.id != FieldId::connection) continue;
+    for_each_element(field.value, [&](std::string_view option) {
+      if (equal_names(option, "close"))
+        head_.wants_close = true;
+      else if (equal_names(option, "keep-alive"))
+        keep_alive = true;
+      else
+        head_.nominates_fields = true;
+    });
+  }
+  if (!keep_alive) head_.wants_close = true;
+}
+
+Fault Parser::judge_request() {
+  int hosts = 0;
+  for (const Field& field : head_.fields) {
+    if (field.id == FieldId::host) {
+      ++hosts;
+      head_.host = field.value;
+    } else if (field.id == FieldId::expect) {
+      (equal_names(field.value, "100-continue") ? head_.expects_continue : head_.expects_other) =
+          true;
+    }
+  }
+  // RFC 9112 section 3.2: exactly one, which HTTP/1.0 may leave out.
+  if (hosts > 1 || (hosts == 0 && head_.minor_version == 1)) return Fault::malformed;
+  // An HTTP/1.0 client does not know 100 (RFC 9110 section 10.1.1).
+  if (head_.minor_version == 0) head_.expects_continue = false;
+  return Fault::none;
+}
+
+Fault Parser::judge_response() {
+  if (head_.status < 100 || head_.status > 599) return Fault::malformed;
+  return Fault::none;
+}
+
+Parser::Progress Parser::parse_chunked(std::string_view bytes) {
+  spans_.clear();
+  llhttp_t* parser = &state_->parser;
+  if (llhttp_get_errno(parser) == HPE_PAUSED) llhttp_resume(parser);
+  const llhttp_errno_t error = llhttp_execute(parser, bytes.data(), bytes.size());
+  if (error == HPE_PAUSED) {
+    consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(parser) - bytes.data());
+    return Progress::done;
+  }
+  if (error != HPE_OK) return fail(fault_of(error));
+  consumed_ = bytes.size();
+  return Progress::need_more;
+}
+
+Framing response_framing(const Head& response, bool request_was_head) {
+  const bool never_has_body = response.status < 200 || response.status == 204 ||
+                              response.status == 304 || request_was_head;
+  return never_has_body ? Framing::none : response.framing;
+}
+
+}  // namespace classgate::proxy::wire

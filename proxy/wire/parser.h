@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/wire/message.h"
+
+namespace classgate::proxy::wire {
+
+// What is wrong with a message. The gateway turns it into an answer.
+enum class Fault : std::uint8_t {
+  none,
+  malformed,
+  header_too_large,
+  target_too_long,
+  unknown_coding,
+  unsupported_version,
+};
+
+struct HeadLimits {
+  std::size_t header_bytes;
+  std::size_t header_count;
+  std::size_t target_bytes;
+};
+
+// Parses HTTP/1 messages one after the other: the head, then, if the body is chunked, its chunks
+// (a body with a length needs no parser, only counting). llhttp in strict mode does the work; what
+// RFC 9112 demands of a proxy beyond it is checked on top: when in doubt about framing, malformed.
+// Bytes are not copied, except trailer fields.
+class Parser {
+ public:
+  enum class Kind : std::uint8_t { request, response };
+  enum class Progress : std::uint8_t { need_more, done, fault };
+
+  Parser();
+  ~Parser();
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+
+  // Begins a new message. `limits` must outlive it.
+  void begin(Kind kind, const HeadLimits& limits);
+
+  // `text` holds all bytes of the message so far, from its first on (it may have moved since the
+  // last call). When done, head() views into it and head_size() is where the body begins.
+  Progress parse_head(std::string_view text);
+  const Head& head() const { return head_; }
+  std::size_t head_size() const { return head_size_; }
+  Fault fault() const { return fault_; }
+
+  // Takes chunked bytes after the head. The decoded spans view into `bytes`; consumed() is how many
+  // belong to this message.
+  Progress parse_chunked(std::string_view bytes);
+  const std::vector<std::string_view>& spans() const { return spans_; }
+  std::size_t consumed() const { return consumed_; }
+
+  struct Trailer {
+    std::string name;
+    std::string value;
+  };
+  const std::vector<Trailer>& trailers() const { return trailers_; }
+
+ private:
+  friend struct ParserCallbacks;
+  struct State;
+
+  struct FieldSpan {
+    std::uint32_t name_at = 0;
+    std::uint32_t name_size = 0;
+    std::uint32_t value_at = 0;
+    std::uint32_t value_size = 0;
+  };
+  Progress fail(Fault fault);
+  Progress finish_head(std::string_view text);
+  void build_fields(std::string_view text);
+  Fault read_framing();
+  Fault judge_request();
+  Fault judge_response();
+  void read_connection_options();
+
+  std::unique_ptr<State> state_;
+  Kind kind_ = Kind::request;
+  const HeadLimits* limits_ = nullptr;
+  Head head_;
+  std::size_t head_size_ = 0;
+  Fault fault_ = Fault::none;
+
+  const char* base_ = nullptr;  // first byte of the message during a call
+  std::size_t fed_ = 0;         // bytes of the head that llhttp has seen
+  std::uint32_t target_at_ = 0;
+  std::uint32_t target_size_ = 0;
+  std::vector<FieldSpan> field_spans_;
+  bool in_value_ = false;
+
+  std::vector<std::string_view> spans_;
+  std::size_t consumed_ = 0;
+  std::vector<Trailer> trailers_;
+  std::size_t trailer_bytes_ = 0;
+};
+
+// The answer's framing depends on the request's method too (RFC 9112 section 6.3, rules 1 and 2).
+Framing response_framing(const Head& response, bool request_was_head);
+
+}  // namespace classgate::proxy::wire

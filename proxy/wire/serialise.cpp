@@ -1,0 +1,140 @@
+#include "proxy/wire/serialise.h"
+
+#include <array>
+#include <charconv>
+
+#include "proxy/wire/fields.h"
+
+namespace classgate::proxy::wire {
+namespace {
+
+void append_number(std::string& out, std::uint64_t number, int base = 10) {
+  std::array<char, 24> digits;
+  const auto [end, error] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), number, base);
+  out.append(digits.data(), end);
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name);
+  out.append(": ");
+  out.append(value);
+  out.append(crlf);
+}
+
+// The addresses that came with the request, then the one it came from.
+void append_forwarded_for(std::string& out, const Head& request, std::string_view client) {
+  out.append("X-Forwarded-For: ");
+  for (const Field& field : request.fields) {
+    if (field.id != FieldId::x_forwarded_for || field.value.empty()) continue;
+    out.append(field.value);
+    out.append(", ");
+  }
+  out.append(client);
+  out.append(crlf);
+}
+
+void append_via(std::string& out, const Head& message) {
+  out.append("Via: ");
+  for (const Field& field : message.fields) {
+    if (field.id != FieldId::via || field.value.empty()) continue;
+    out.append(field.value);
+    out.append(", ");
+  }
+  out.append(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
+}
+
+bool is_rewritten_in_requests(FieldId id) {
+  switch (id) {
+    case FieldId::host:
+    case FieldId::content_length:
+    case FieldId::expect:
+    case FieldId::via:
+    case FieldId::x_forwarded_for:
+    case FieldId::x_forwarded_host:
+    case FieldId::x_forwarded_proto:
+    case FieldId::x_request_id: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+void append_request_head(std::string& out, const Head& request, const RequestFacts& facts) {
+  out.append(request.method);
+  out.append(" ");
+  out.append(facts.target);
+  out.append(" HTTP/1.1\r\n");
+  append_field(out, "Host", facts.host);
+  for (const Field& field : request.fields)
+    if (!is_rewritten_in_requests(field.id) && !is_hop_by_hop(field, request))
+      append_field(out, field.name, field.value);
+  append_forwarded_for(out, request, facts.client);
+  append_field(out, "X-Forwarded-Proto", "http");
+  if (!facts.host.empty()) append_field(out, "X-Forwarded-Host", facts.host);
+  append_via(out, request);
+  append_field(out, "X-Request-Id", facts.request_id);
+}
+
+void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts) {
+  out.append("HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(answer.status));
+  out.append(" ");
+  out.append(answer.reason_phrase);
+  out.append(crlf);
+  bool has_request_id = false;
+  for (const Field& field : answer.fields) {
+    if (field.id == FieldId::content_length || field.id == FieldId::via) continue;
+    if (is_hop_by_hop(field, answer)) continue;
+    has_request_id = has_request_id || field.id == FieldId::x_request_id;
+    append_field(out, field.name, field.value);
+  }
+  append_via(out, answer);
+  if (!has_request_id) append_field(out, "X-Request-Id", facts.request_id);
+  if (facts.close)
+    out.append("Connection: close\r\n");
+  else if (facts.says_keep_alive)
+    out.append("Connection: keep-alive\r\n");
+  if (facts.framing == Framing::chunked)
+    append_chunked_framing(out);
+  else if (facts.says_length)
+    append_length_framing(out, facts.content_length);
+  else
+    out.append(no_framing);
+}
+
+void append_interim_head(std::string& out, const Head& answer) {
+  out.append("HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(answer.status));
+  out.append(" ");
+  out.append(answer.reason_phrase);
+  out.append(crlf);
+  for (const Field& field : answer.fields)
+    if (field.id != FieldId::content_length && !is_hop_by_hop(field, answer))
+      append_field(out, field.name, field.value);
+  out.append(crlf);
+}
+
+void append_length_framing(std::string& out, std::uint64_t length) {
+  out.append("Content-Length: ");
+  append_number(out, length);
+  out.append("\r\n\r\n");
+}
+
+void append_chunked_framing(std::string& out) { out.append("Transfer-Encoding: chunked\r\n\r\n"); }
+
+void append_chunk_size(std::string& out, std::size_t size) {
+  append_number(out, size, 16);
+  out.append(crlf);
+}
+
+void append_last_chunk(std::string& out, const std::vector<Parser::Trailer>& trailers) {
+  out.append("0\r\n");
+  for (const Parser::Trailer& trailer : trailers) {
+    // Framing and routing must not change after the fact (RFC 9110 section 6.5.1).
+    if (field_id(trailer.name) == FieldId::other) append_field(out, trailer.name, trailer.value);
+  }
+  out.append(crlf);
+}
+
+}  // namespace classgate::proxy::wire

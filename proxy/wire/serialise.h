@@ -1,0 +1,50 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/wire/message.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::proxy::wire {
+
+// What the gateway knows of a request and tells the upstream.
+struct RequestFacts {
+  std::string_view target;      // origin form, as judged
+  std::string_view host;
+  std::string_view client;      // address without port
+  std::string_view request_id;
+};
+
+// The request line and fields for the upstream, without framing and without the empty line:
+// hop-by-hop fields, framing and Expect dropped, one Host, X-Forwarded-For appended to, -Proto and
+// -Host set, Via and X-Request-Id added. Always HTTP/1.1 and keep-alive.
+void append_request_head(std::string& out, const Head& request, const RequestFacts& facts);
+
+struct AnswerFacts {
+  Framing framing = Framing::none;  // towards this client
+  std::uint64_t content_length = 0;
+  bool says_length = false;  // also where no body follows (HEAD, 304)
+  bool close = false;
+  bool says_keep_alive = false;  // HTTP/1.0 clients must be told
+  std::string_view request_id;
+};
+
+// The whole head of an answer for the client, empty line included.
+void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts);
+// An interim (1xx) answer passed on.
+void append_interim_head(std::string& out, const Head& answer);
+
+// The fields that frame a body, with the empty line that ends the head.
+void append_length_framing(std::string& out, std::uint64_t length);
+void append_chunked_framing(std::string& out);
+inline constexpr std::string_view no_framing = "\r\n";
+
+// "1f\r\n" before the data of a chunk; after it goes crlf.
+void append_chunk_size(std::string& out, std::size_t size);
+inline constexpr std::string_view crlf = "\r\n";
+// The last chunk, with trailers.
+void append_last_chunk(std::string& out, const std::vector<Parser::Trailer>& trailers);
+
+}  // namespace classgate::proxy::wire

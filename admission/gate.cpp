@@ -37,16 +37,19 @@ std::uint32_t Gate::attach(Waiters& waiters) {
 
 std::optional<Rejection> Gate::screen(const Arrival& arrival, Time now) {
   const Lock lock(mutex_);
+  latest(now);
   return controller_.screen(arrival, now);
 }
 
 Gate::Answer Gate::arrive(const Arrival& arrival, Time now) {
   Lock lock(mutex_);
+  latest(now);
   return answer(controller_.arrive(arrival, now), lock, now);
 }
 
 Gate::Answer Gate::enter(const Arrival& arrival, Time now) {
   Lock lock(mutex_);
+  latest(now);
   if (const auto rejection = controller_.screen(arrival, now)) return *rejection;
   return answer(controller_.arrive(arrival, now), lock, now);
 }
@@ -58,8 +61,9 @@ Gate::Answer Gate::answer(const Verdict& verdict, Lock& lock, Time now) {
   return Place(*this, std::get<Ticket>(verdict));
 }
 
-void Gate::finish(const Outcome& outcome, Time since, bool is_orphan, Time now) {
+void Gate::finish(const Outcome& outcome, Time since, bool is_orphan, Time told) {
   Lock lock(mutex_);
+  const Time now = latest(told);
   if (is_orphan) controller_.adopt();
   controller_.finish(outcome, since, now);
   spread_news(lock, now);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -111,15 +112,19 @@ class Gate {
   friend class Place;
   using Lock = std::unique_lock<std::mutex>;
 
-  void finish(const Outcome& outcome, Time since, bool is_orphan, Time now);
+  void finish(const Outcome& outcome, Time since, bool is_orphan, Time told);
   bool leave(Ticket ticket, Departure why, Time now);
   void orphan();
   Answer answer(const Verdict& verdict, Lock& lock, Time now);
   void spread_news(Lock& lock, Time now);
   void tell(const Notice& notice);
 
+  // A Permit that is dropped knows no time: it comes back at the latest that anybody told.
+  Time latest(Time now) { return latest_ = std::max(latest_, now); }
+
   mutable std::mutex mutex_;
   Controller controller_;
+  Time latest_{};
   std::vector<Waiters*> waiters_;  // fixed once requests arrive
 };
 

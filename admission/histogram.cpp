@@ -45,10 +45,13 @@ void Histogram::merge(const Histogram& other) {
 }
 
 void RecentHistogram::record(Duration value, Time now) {
-  if (now - turn_began_ >= turn) {
-    previous_ = now - turn_began_ < 2 * turn ? current_ : Histogram{};
+  const Duration age = now - turn_began_;
+  if (age >= turn) {
+    // Turns follow each other without a gap, or what is in the first would be told for three.
+    const bool is_next_turn = age < 2 * turn;
+    previous_ = is_next_turn ? current_ : Histogram{};
     current_.clear();
-    turn_began_ = now;
+    turn_began_ = is_next_turn ? turn_began_ + turn : now;
   }
   current_.record(value);
 }

@@ -11,13 +11,15 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
                 .rate_limited = settings.rate_limited};
     if (settings.is_prefix) {
       route.name += '*';
-      prefixes_.push_back({settings.path, std::move(route)});
+      // Before the first shorter one. (libstdc++ 12 warns under clang about its own stable_sort.)
+      const auto shorter = std::ranges::find_if(prefixes_, [&settings](const Prefix& prefix) {
+        return prefix.path.size() < settings.path.size();
+      });
+      prefixes_.insert(shorter, {settings.path, std::move(route)});
     } else {
       exact_.insert_or_assign(settings.path, std::move(route));
     }
   }
-  std::ranges::stable_sort(prefixes_, std::ranges::greater{},
-                           [](const Prefix& prefix) { return prefix.path.size(); });
 }
 
 const Route& RouteTable::find(std::string_view normal_path) const {

@@ -1,0 +1,154 @@
+#include "admission/path.h"
+
+#include <vector>
+
+#include "tests/admission/kit.h"
+#include "tests/admission/run.h"
+
+namespace classgate::admission {
+namespace {
+
+std::string normal(std::string_view path) {
+  std::string out = "left over from the last request";
+  return normalise_path(path, out) ? out : "refused";
+}
+
+struct Spelling {
+  std::string_view path;
+  std::string_view normal;
+};
+
+TEST_CASE("every spelling of a path has one normal form") {
+  constexpr Spelling spellings[] = {
+      {"/", "/"},
+      {"/health", "/health"},
+      {"/health/", "/health/"},
+      {"/Health", "/Health"},
+      // Dot segments, RFC 3986 section 5.2.4.
+      {"/v1/classify/../../health", "/health"},
+      {"/a/b/c/./../../g", "/a/g"},
+      {"/.", "/"},
+      {"/./", "/"},
+      {"/..", "/"},
+      {"/../", "/"},
+      {"/../../health", "/health"},
+      {"/a/.", "/a/"},
+      {"/a/./", "/a/"},
+      {"/a/./b", "/a/b"},
+      {"/a/..", "/"},
+      {"/a/../", "/"},
+      {"/a/b/..", "/a/"},
+      {"/a/b/../c", "/a/c"},
+      {"/a/b/../../../c", "/c"},
+      // Dots that are part of a name.
+      {"/...", "/..."},
+      {"/.hidden", "/.hidden"},
+      {"/..hidden", "/..hidden"},
+      {"/a..", "/a.."},
+      {"/a./b", "/a./b"},
+      {"/a/..;/b", "/a/..;/b"},
+      // Slashes.
+      {"//", "/"},
+      {"//health", "/health"},
+      {"/v1//classify", "/v1/classify"},
+      {"///v1///classify///", "/v1/classify/"},
+      {"/a//../b", "/b"},
+      {"/a/..//b", "/b"},
+      // Escapes of what needs none, RFC 3986 section 6.2.2.
+      {"/%68ealth", "/health"},
+      {"/%68%65%61%6C%74%68", "/health"},
+      {"/%68%65%61%6c%74%68", "/health"},
+      {"/a%2Db%2Ec%5Fd%7Ee", "/a-b.c_d~e"},
+      {"/%2e", "/"},
+      {"/v1/%2e%2e/health", "/health"},
+      {"/v1/.%2E/health", "/health"},
+      {"/v1/%2e/classify", "/v1/classify"},
+      // Escapes that carry meaning stay, in upper case.
+      {"/v1%2Fclassify", "/v1%2Fclassify"},
+      {"/v1%2fclassify", "/v1%2Fclassify"},
+      {"/%2f%2f", "/%2F%2F"},
+      {"/a/%2f../b", "/a/%2F../b"},
+      {"/%3f%23%20", "/%3F%23%20"},
+      {"/%c3%a9", "/%C3%A9"},
+      {"/%2568ealth", "/%2568ealth"},
+      {"/%25", "/%25"},
+      {"/%0a", "/%0A"},
+      // Parameters are part of the name: no route of ours has one.
+      {"/health;x", "/health;x"},
+      {"/health;x=/../y", "/y"},
+      {"/v1/classify;v=1", "/v1/classify;v=1"},
+      // Refused.
+      {"", "refused"},
+      {"health", "refused"},
+      {"*", "refused"},
+      {"%2Fhealth", "refused"},
+      {"http://host/health", "refused"},
+      {"/%", "refused"},
+      {"/%6", "refused"},
+      {"/%6g", "refused"},
+      {"/%g6", "refused"},
+      {"/%%68", "refused"},
+      {"/%-1", "refused"},
+      {"/%00", "refused"},
+      {"/health%00", "refused"},
+  };
+  for (const Spelling& spelling : spellings) {
+    CAPTURE(spelling.path);
+    CHECK(normal(spelling.path) == std::string(spelling.normal));
+    if (is_normal_path(spelling.path)) CHECK(spelling.path == spelling.normal);
+  }
+}
+
+TEST_CASE("the paths of everyday traffic need no rewriting") {
+  for (const std::string_view path : {"/", "/health", "/v1/classify", "/v1/classify/batch", "/a/"})
+    CHECK(is_normal_path(path));
+  for (const std::string_view path : {"", "health", "//", "/a//b", "/.", "/a/..", "/%61"})
+    CHECK_FALSE(is_normal_path(path));
+}
+
+// The same rules told slowly: split into segments, then put together again.
+std::string normal_told_slowly(std::string_view path) {
+  std::vector<std::string> segments;
+  bool ends_in_slash = true;
+  std::string segment;
+  const auto finish_segment = [&segments, &segment, &ends_in_slash] {
+    if (segment == ".." && !segments.empty()) segments.pop_back();
+    ends_in_slash = segment.empty() || segment == "." || segment == "..";
+    if (!ends_in_slash) segments.push_back(segment);
+    segment.clear();
+  };
+  for (std::size_t i = 1; i < path.size(); ++i) {
+    const std::string_view escape = path.substr(i, 3);
+    if (path[i] == '/') {
+      finish_segment();
+    } else if (path[i] == '%') {
+      segment += escape == "%2e" || escape == "%2E" ? "." : escape == "%61" ? "a" : "%2F";
+      i += 2;
+    } else {
+      segment += path[i];
+    }
+  }
+  finish_segment();
+  std::string normal_form;
+  for (const std::string& name : segments) normal_form += "/" + name;
+  return ends_in_slash ? normal_form + "/" : normal_form;
+}
+
+TEST_CASE("random spellings agree with a slow reading of the rules and stay as they are") {
+  INFO(replay(run().seed));
+  Random random(run().seed);
+  constexpr std::string_view pieces[] = {"/", "/", "/", ".", ".", "a", "b", "%2e", "%2E", "%61",
+                                         "%2f", "%2F"};
+  for (int round = 0; round < 20'000; ++round) {
+    std::string path = "/";
+    for (auto left = random.below(14); left > 0; --left) path += pieces[random.below(12)];
+    CAPTURE(path);
+    const std::string once = normal(path);
+    REQUIRE(once == normal_told_slowly(path));
+    REQUIRE(normal(once) == once);
+    if (is_normal_path(path)) REQUIRE(once == path);
+  }
+}
+
+}  // namespace
+}  // namespace classgate::admission

@@ -1,0 +1,85 @@
+// Links conf and admission and nothing else: proof at every build that admission decides without a
+// socket, a thread or a clock of its own. Sends a virtual minute of traffic through the defaults.
+
+#include <cstdio>
+#include <functional>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "admission/controller.h"
+#include "admission/path.h"
+#include "admission/route_table.h"
+
+using namespace classgate;
+using namespace std::chrono_literals;
+using admission::Time;
+
+namespace {
+
+// A service that takes 400 ms for each request, and the workers in it.
+class VirtualMinute {
+ public:
+  explicit VirtualMinute(const conf::Settings& settings)
+      : controller_(settings.admission), routes_(settings.routes) {}
+
+  void run() {
+    constexpr const char* paths[] = {"/v1/classify", "/v1//classify/batch", "/%68ealth", "/other"};
+    std::size_t turn = 0;
+    for (Time now{}; now < Time{} + 1min; now += 5ms) {
+      finish_until(now);
+      arrive(paths[turn++ % 4], now);
+    }
+    finish_until(Time::max());
+  }
+  admission::Snapshot books() const { return controller_.snapshot(Time{} + 1min); }
+
+ private:
+  void arrive(const char* spelling, Time now) {
+    if (!admission::normalise_path(spelling, path_))
+      return controller_.refuse(conf::Reason::malformed, now);
+    const admission::Route& route = routes_.find(path_);
+    const admission::Arrival arrival{.priority = route.priority,
+                                     .rate_limited = route.rate_limited,
+                                     .cost = route.cost,
+                                     .at = now};
+    if (controller_.screen(arrival, now)) return;
+    if (std::holds_alternative<admission::Admitted>(controller_.arrive(arrival, now))) work(now);
+    listen(now);
+  }
+  void listen(Time now) {
+    while (const auto notice = controller_.next(now))
+      if (std::holds_alternative<admission::Granted>(notice->news)) work(now);
+  }
+  void work(Time since) { ends_.push(since + service_time); }
+  void finish_until(Time now) {
+    while (!ends_.empty() && ends_.top() <= now) {
+      const Time end = ends_.top();
+      ends_.pop();
+      controller_.finish(admission::Outcome::processed(), end - service_time, end);
+      listen(end);
+    }
+  }
+
+  static constexpr auto service_time = 400ms;
+  admission::Controller controller_;
+  admission::RouteTable routes_;
+  std::priority_queue<Time, std::vector<Time>, std::greater<>> ends_;
+  std::string path_;
+};
+
+}  // namespace
+
+int main() {
+  VirtualMinute minute{conf::Settings{}};
+  minute.run();
+  const admission::Snapshot books = minute.books();
+  const auto rejected = admission::sum(books.rejected);
+  const auto wait = std::chrono::duration<double, std::milli>(books.average_wait);
+  std::printf("a virtual minute: %llu arrived, %llu processed, %llu rejected, mean wait %.1f ms\n",
+              static_cast<unsigned long long>(books.total),
+              static_cast<unsigned long long>(books.processed),
+              static_cast<unsigned long long>(rejected), wait.count());
+  const bool is_balanced = books.total == books.processed + rejected && books.total == 12'000;
+  return is_balanced ? 0 : 1;
+}

@@ -35,7 +35,8 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
                       .bytes = arrival.bytes,
                       .joined = now,
                       .deadline = deadline,
-                      .owner = arrival.owner});
+                      .owner = arrival.owner,
+                      .tag = arrival.tag});
 }
 
 bool Controller::may_go_in(const Arrival& arrival) const {
@@ -64,7 +65,7 @@ void Controller::make_room_for(const Arrival& arrival, Time now) {
     CLASSGATE_INVARIANT(given_way.has_value());
     books_.reject(conf::Reason::displaced, now);
     displaced_.push_back({given_way->ticket, given_way->waiter.owner,
-                          Rejection{conf::Reason::displaced, drain_time()}});
+                          given_way->waiter.tag, Rejection{conf::Reason::displaced, drain_time()}});
   }
 }
 
@@ -96,12 +97,12 @@ std::optional<Notice> Controller::next(Time now) {
   if (!entry) return std::nullopt;
   if (entry->waiter.deadline <= now) {
     books_.reject(conf::Reason::queue_timeout, now);
-    return Notice{entry->ticket, entry->waiter.owner,
+    return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag,
                   Rejection{conf::Reason::queue_timeout, drain_time()}};
   }
   const Duration waited = std::max(now - entry->waiter.joined, Duration::zero());
   seat(waited, now);
-  return Notice{entry->ticket, entry->waiter.owner, Granted{now, waited}};
+  return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag, Granted{now, waited}};
 }
 
 void Controller::seat(Duration waited, Time now) {

@@ -124,9 +124,9 @@ void Gate::spread_news(Lock& lock, Time now) {
 void Gate::tell(const Notice& notice) {
   Waiters& waiters = *waiters_[notice.owner];
   if (const auto* granted = std::get_if<Granted>(&notice.news))
-    waiters.on_granted(notice.ticket, Permit(*this, granted->since, granted->waited));
+    waiters.on_granted(notice.ticket, notice.tag, Permit(*this, granted->since, granted->waited));
   else
-    waiters.on_shed(notice.ticket, std::get<Rejection>(notice.news));
+    waiters.on_shed(notice.ticket, notice.tag, std::get<Rejection>(notice.news));
 }
 
 }  // namespace classgate::admission

@@ -76,8 +76,8 @@ class [[nodiscard]] Place {
 // How news reaches the waiters of one loop. Called on any thread, with no lock held.
 class Waiters {
  public:
-  virtual void on_granted(Ticket ticket, Permit permit) = 0;
-  virtual void on_shed(Ticket ticket, const Rejection& rejection) = 0;
+  virtual void on_granted(Ticket ticket, std::uint32_t tag, Permit permit) = 0;
+  virtual void on_shed(Ticket ticket, std::uint32_t tag, const Rejection& rejection) = 0;
 
  protected:
   ~Waiters() = default;

@@ -19,6 +19,7 @@ struct Arrival {
   std::uint64_t bytes = 0;   // body that is held while it waits
   Time at{};                 // end of the request header: the request timeout counts from here
   std::uint32_t owner = 0;   // the loop that will be told when its turn comes
+  std::uint32_t tag = 0;     // what the owner knows it by; comes back with the news
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).
@@ -53,6 +54,7 @@ struct Granted {
 struct Notice {
   Ticket ticket;
   std::uint32_t owner = 0;
+  std::uint32_t tag = 0;
   std::variant<Granted, Rejection> news;
 };
 

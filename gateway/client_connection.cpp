@@ -58,6 +58,7 @@ bool ClientConnection::wants_input() const {
 
 void ClientConnection::read_on() {
   for (int i = 0; i < reads_in_a_turn; ++i) {
+    if (exchange_ != nullptr && !wants_input() && stream_.peer_has_closed()) return on_gone();
     if (!wants_input() || !stream_.may_read()) return set_timer();
     const std::span<char> scratch = station_.loop().read_scratch();
     const Stream::ReadResult result = stream_.read(scratch);

@@ -59,8 +59,9 @@ void forget(std::string& text) {
 
 }  // namespace
 
-Exchange::Exchange(Station& station)
+Exchange::Exchange(Station& station, std::uint32_t tag)
     : station_(station),
+      tag_(tag),
       request_timer_(on_request_timer, this),
       queue_timer_(on_queue_timer, this),
       forwarding_(station.upstreams(), *this, station.answer_limits()) {}
@@ -117,6 +118,7 @@ void Exchange::on_fault(ClientConnection& client, Reason reason) {
 bool Exchange::note_head(const proxy::wire::Head& head) {
   arrival_.at = station_.loop().now();
   arrival_.owner = station_.number();
+  arrival_.tag = tag_;
   client_minor_version_ = head.minor_version;
   client_wants_close_ = head.wants_close;
   method_ = head.method;
@@ -232,19 +234,16 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
 void Exchange::wait(admission::Place place) {
   state_ = State::waiting;
   place_ = std::move(place);
-  station_.register_waiter(*this);
   const auto& limits = station_.settings().admission;
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
 }
 
 void Exchange::on_granted(admission::Permit permit) {
-  station_.unregister_waiter(place_.ticket());
   place_.release();
   go_in(std::move(permit));
 }
 
 void Exchange::on_shed(const admission::Rejection& rejection) {
-  station_.unregister_waiter(place_.ticket());
   place_.release();
   refuse_uncounted(rejection.reason, rejection.retry_after);
 }
@@ -303,7 +302,6 @@ void Exchange::on_body_fault(Reason reason) {
     return refuse_uncounted(reason);
   }
   if (state_ == State::waiting) {
-    station_.unregister_waiter(place_.ticket());
     // Leaving counts as abandoned; what the client is told is the fault.
     place_ = {};
     return refuse_uncounted(reason);
@@ -458,13 +456,11 @@ void Exchange::on_request_timeout() {
 
 void Exchange::on_queue_timeout() {
   if (state_ != State::waiting) return;
-  const admission::Ticket ticket = place_.ticket();
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
   if (!place_.time_out(station_.loop().now())) {
     station_.deadlines().request.set(request_timer_);
     return;
   }
-  station_.unregister_waiter(ticket);
   refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
 }
 
@@ -503,7 +499,6 @@ void Exchange::on_client_gone() {
       verdict_ = "abandoned";
       return end();
     case State::waiting:
-      station_.unregister_waiter(place_.ticket());
       place_ = {};
       verdict_ = "abandoned";
       return end();
@@ -611,7 +606,6 @@ void Exchange::end() {
 
 void Exchange::cut() {
   forwarding_.cancel();
-  if (place_) station_.unregister_waiter(place_.ticket());
   place_ = {};
   permit_ = {};
   request_timer_.cancel();

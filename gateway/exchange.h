@@ -23,7 +23,7 @@ class Station;
 // Owned by its Station; the client connection and the exchange point at each other until one ends.
 class Exchange final : private proxy::Forwarding::Client {
  public:
-  explicit Exchange(Station& station);
+  Exchange(Station& station, std::uint32_t tag);
 
   // --- What the client connection tells. None destroys the exchange or the connection. ---
   // The head has come; `body_is_here` when the whole body lies in the same read.
@@ -91,6 +91,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_upload_drained() override;
 
   Station& station_;
+  const std::uint32_t tag_;  // what the station knows it by
   ClientConnection* client_ = nullptr;
   State state_ = State::fresh;
 

@@ -9,10 +9,12 @@ namespace classgate::gateway {
 // Everything that may cross from one thread to a loop.
 struct Grant {
   admission::Ticket ticket;
+  std::uint32_t tag;  // the exchange, in its station
   admission::Permit permit;
 };
 struct Shed {
   admission::Ticket ticket;
+  std::uint32_t tag;
   admission::Rejection rejection;
 };
 struct Drain {};

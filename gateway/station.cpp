@@ -105,7 +105,8 @@ void Station::close_connection(ClientConnection& connection) {
 
 Exchange& Station::take_exchange() {
   if (free_exchanges_.empty()) {
-    exchanges_.push_back(std::make_unique<Exchange>(*this));
+    const auto tag = static_cast<std::uint32_t>(exchanges_.size());
+    exchanges_.push_back(std::make_unique<Exchange>(*this, tag));
     return *exchanges_.back();
   }
   Exchange& exchange = *free_exchanges_.back();
@@ -126,41 +127,31 @@ void Station::return_parser(std::unique_ptr<proxy::wire::Parser> parser) {
   if (free_parsers_.size() < spare_parsers_max) free_parsers_.push_back(std::move(parser));
 }
 
-void Station::register_waiter(Exchange& exchange) {
-  const std::size_t slot = exchange.place().ticket().slot;
-  if (slot >= waiters_.size()) waiters_.resize(slot + 1);
-  waiters_[slot] = &exchange;
-}
-
-void Station::unregister_waiter(admission::Ticket ticket) {
-  if (Exchange* exchange = waiter(ticket)) {
-    CLASSGATE_INVARIANT(exchange->place().ticket() == ticket);
-    waiters_[ticket.slot] = nullptr;
-  }
-}
-
-Exchange* Station::waiter(admission::Ticket ticket) {
-  if (ticket.slot >= waiters_.size()) return nullptr;
-  Exchange* exchange = waiters_[ticket.slot];
-  return exchange != nullptr && exchange->place().ticket() == ticket ? exchange : nullptr;
+// The exchange that holds this ticket; null when it has left the queue meanwhile, or is another one
+// by now.
+Exchange* Station::waiter(admission::Ticket ticket, std::uint32_t tag) {
+  Exchange& exchange = *exchanges_[tag];
+  return exchange.place() && exchange.place().ticket() == ticket ? &exchange : nullptr;
 }
 
 // ---- Letters -----------------------------------------------------------------------------------
 
-void Station::on_granted(admission::Ticket ticket, admission::Permit permit) {
-  mailbox_.send(Grant{ticket, std::move(permit)});
+void Station::on_granted(admission::Ticket ticket, std::uint32_t tag, admission::Permit permit) {
+  mailbox_.send(Grant{ticket, tag, std::move(permit)});
 }
 
-void Station::on_shed(admission::Ticket ticket, const admission::Rejection& rejection) {
-  mailbox_.send(Shed{ticket, rejection});
+void Station::on_shed(admission::Ticket ticket, std::uint32_t tag,
+                      const admission::Rejection& rejection) {
+  mailbox_.send(Shed{ticket, tag, rejection});
 }
 
 void Station::read(Letter letter) {
   if (auto* grant = std::get_if<Grant>(&letter)) {
     // A waiter that has left meanwhile is not found, and the permit goes back with the letter.
-    if (Exchange* exchange = waiter(grant->ticket)) exchange->on_granted(std::move(grant->permit));
+    if (Exchange* exchange = waiter(grant->ticket, grant->tag))
+      exchange->on_granted(std::move(grant->permit));
   } else if (const auto* shed = std::get_if<Shed>(&letter)) {
-    if (Exchange* exchange = waiter(shed->ticket)) exchange->on_shed(shed->rejection);
+    if (Exchange* exchange = waiter(shed->ticket, shed->tag)) exchange->on_shed(shed->rejection);
   } else if (std::holds_alternative<Drain>(letter)) {
     drain();
   } else {

@@ -43,9 +43,6 @@ class Station final : private admission::Waiters {
   void return_parser(std::unique_ptr<proxy::wire::Parser> parser);
   void close_connection(ClientConnection& connection);
 
-  void register_waiter(Exchange& exchange);
-  void unregister_waiter(admission::Ticket ticket);
-
   // 32 hex digits, unique to this process and loop.
   void append_request_id(std::string& out);
   // Where a line of the access log is appended; counts it.
@@ -76,11 +73,12 @@ class Station final : private admission::Waiters {
 
  private:
   // admission::Waiters, called on any thread.
-  void on_granted(admission::Ticket ticket, admission::Permit permit) override;
-  void on_shed(admission::Ticket ticket, const admission::Rejection& rejection) override;
+  void on_granted(admission::Ticket ticket, std::uint32_t tag, admission::Permit permit) override;
+  void on_shed(admission::Ticket ticket, std::uint32_t tag,
+               const admission::Rejection& rejection) override;
 
   void read(Letter letter);
-  Exchange* waiter(admission::Ticket ticket);
+  Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address);
   void turn_away(proxy::net::Fd fd);
   void drain();
@@ -97,12 +95,11 @@ class Station final : private admission::Waiters {
   proxy::UpstreamPool upstreams_;
   proxy::net::Mailbox<Letter> mailbox_;
 
-  std::vector<std::unique_ptr<Exchange>> exchanges_;  // all that were ever made
+  std::vector<std::unique_ptr<Exchange>> exchanges_;  // all that were ever made; a tag is an index
   std::vector<Exchange*> free_exchanges_;
   std::vector<Exchange*> ended_exchanges_;  // free after this turn
   std::vector<std::unique_ptr<proxy::wire::Parser>> free_parsers_;
   std::vector<std::unique_ptr<ClientConnection>> connections_;
-  std::vector<Exchange*> waiters_;  // by ticket slot
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
   std::mt19937_64 random_;

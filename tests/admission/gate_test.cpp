@@ -312,11 +312,11 @@ TEST_CASE("a worker dropped without a word goes on at the latest time that the g
 class Curious final : public Waiters {
  public:
   explicit Curious(Gate& gate) : gate_(gate) {}
-  void on_granted(Ticket, Permit permit) override {
+  void on_granted(Ticket, std::uint32_t, Permit permit) override {
     heard_ += gate_.snapshot(start).active_workers;
     permit.finish(Outcome::processed(), start);
   }
-  void on_shed(Ticket, const Rejection&) override { heard_ += 100; }
+  void on_shed(Ticket, std::uint32_t, const Rejection&) override { heard_ += 100; }
   std::uint64_t heard() const { return heard_; }
 
  private:

@@ -1,0 +1,185 @@
+"""What the process tests share: the real binary, the real classify service, bounded waiting."""
+import http.client
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
+CLASSGATE = BUILD / "gateway/classgate"
+SERVICE = BUILD / "tests/classify_service/classify_service"
+STORM = BUILD / "tests/bench/storm"
+
+TEXT = json.dumps({"text": "we bake bread and cakes for the whole town"})
+
+
+def wait_until(claim, what, seconds=20):
+    """Waits for a condition with a deadline; returns what made it true."""
+    end = time.monotonic() + seconds
+    while True:
+        result = claim()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain: {what}")
+        time.sleep(0.01)
+
+
+def clean_environment(extra=None):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CLASSGATE_") and k != "PORT"}
+    environment.update(extra or {})
+    return environment
+
+
+class Program:
+    """A child process whose output goes to files; ended by its pid, never left behind."""
+
+    def __init__(self, command, environment=None, nofile=None):
+        self.folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
+        self.out_path = pathlib.Path(self.folder.name) / "out"
+        self.err_path = pathlib.Path(self.folder.name) / "err"
+
+        def limit():
+            if nofile:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+
+        with open(self.out_path, "w") as out, open(self.err_path, "w") as err:
+            self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=err,
+                                            stdin=subprocess.DEVNULL,
+                                            env=clean_environment(environment), preexec_fn=limit)
+
+    def out(self):
+        return self.out_path.read_text(errors="replace")
+
+    def err(self):
+        return self.err_path.read_text(errors="replace")
+
+    def wait_for_text(self, pattern, stream, seconds=20):
+        def found():
+            match = re.search(pattern, stream())
+            if not match and self.process.poll() is not None:
+                raise AssertionError(f"{self.process.args[0]} ended with {self.process.returncode}:\n"
+                                     f"{self.err()}{self.out()}")
+            return match
+        return wait_until(found, f"{pattern!r} in the output of {self.process.args[0]}", seconds)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=30):
+        return self.process.wait(seconds)
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+class Service(Program):
+    """The classify service on a port of the kernel's choice."""
+
+    def __init__(self, *options, port=0):
+        super().__init__([SERVICE, "--listen", f"127.0.0.1:{port}", *options])
+        self.port = int(self.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", self.out).group(1))
+        self.address = f"127.0.0.1:{self.port}"
+
+    def stats(self):
+        return get_json(self.port, "/stats")
+
+
+class Gateway(Program):
+    """classgate in front of `upstream`, on a port of the kernel's choice; settings as key="value"."""
+
+    def __init__(self, upstream, conf="", nofile=None, wrapper=(), **settings):
+        self.conf = tempfile.NamedTemporaryFile("w", suffix=".conf")
+        self.conf.write(conf)
+        self.conf.flush()
+        environment = {"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
+                       "CLASSGATE_LOG_ACCESS": "off"}
+        for key, value in settings.items():
+            environment["CLASSGATE_" + key.upper()] = str(value)
+        super().__init__([*wrapper, CLASSGATE, "--conf", self.conf.name], environment, nofile)
+        self.port = int(self.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", self.err).group(1))
+        self.address = f"127.0.0.1:{self.port}"
+
+    def health(self):
+        return get_json(self.port, "/queue/health", any_status=True)
+
+    def wait_for_health(self, claim, what, seconds=20):
+        return wait_until(lambda: (lambda h: h if claim(h) else None)(self.health()), what, seconds)
+
+    def connect(self, timeout=60):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def request(self, method="POST", path="/v1/classify", body=TEXT, headers=None, timeout=60):
+        connection = self.connect(timeout)
+        try:
+            return ask(connection, method, path, body, headers)
+        finally:
+            connection.close()
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.body = response.read()
+        self.reason = response.getheader("X-Classgate-Reason")
+        self.retry_after = response.getheader("Retry-After")
+        self.headers = response.headers
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def ask(connection, method="POST", path="/v1/classify", body=TEXT, headers=None):
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    connection.request(method, path, body if method in ("POST", "PUT") else None, headers)
+    return Answer(connection.getresponse())
+
+
+def get_json(port, path, any_status=False):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        assert any_status or response.status == 200, (response.status, body)
+        return json.loads(body)
+    finally:
+        connection.close()
+
+
+def raw_request(path="/v1/classify", body=TEXT, headers=""):
+    return (f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n{headers}"
+            f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
+
+
+def balance(health):
+    """The books of one /queue/health answer: zero when they balance."""
+    return health["total_requests"] - (
+        health["processed_requests"] + health["failed_requests"] + health["rejected_requests"] +
+        health["abandoned_requests"] + health["queue_size"] + health["active_workers"])
+
+
+class ProcessTest(unittest.TestCase):
+    def start(self, program):
+        self.addCleanup(program.end)
+        return program
+
+    def service(self, *options, **settings):
+        return self.start(Service(*options, **settings))
+
+    def gateway(self, upstream, **settings):
+        return self.start(Gateway(upstream, **settings))
+
+    def assert_balanced(self, health):
+        self.assertEqual(balance(health), 0, health)

@@ -156,7 +156,7 @@ int start(int argc, char** argv) {
   using Mode = conf::CommandLine::Mode;
   switch (command->mode) {
     case Mode::help: fmt::print("{}", conf::help_text()); return 0;
-    case Mode::version: fmt::print("classgate {}\n", CLASSGATE_VERSION); return 0;
+    case Mode::version: fmt::print("{}", conf::version_text()); return 0;
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;
   }

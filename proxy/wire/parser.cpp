@@ -84,6 +84,13 @@ struct ParserCallbacks {
 
   static int pause(llhttp_t*) { return HPE_PAUSED; }
 
+  // The last chunk's size has been read: from here on the trailer section is looked at as well.
+  static int on_chunk_header(llhttp_t* parser) {
+    if (parser->content_length > 0) return 0;
+    self(parser).in_trailer_section_ = true;
+    return HPE_PAUSED;
+  }
+
   static int stop(Parser& p, Fault fault) {
     p.fault_ = fault;
     return HPE_USER;
@@ -99,6 +106,7 @@ struct ParserCallbacks {
       s.on_header_value_complete = on_value_complete;
       s.on_headers_complete = pause;
       s.on_body = on_body;
+      s.on_chunk_header = on_chunk_header;
       s.on_message_complete = pause;
       return s;
     }();
@@ -115,8 +123,8 @@ Fault fault_of(llhttp_errno_t error) {
   }
 }
 
-// A line ends with CRLF and with nothing else, no line begins with white space (obs-fold), and no
-// NUL stands anywhere (RFC 9112 sections 2.2, 5.2; RFC 9110 section 5.5).
+// A line ends with CRLF and with nothing else, no line begins with white space (obs-fold) or has an
+// empty field name, and no NUL stands anywhere (RFC 9112 sections 2.2, 5; RFC 9110 section 5.5).
 bool has_clean_lines(std::string_view head) {
   if (std::memchr(head.data(), '\0', head.size()) != nullptr) return false;
   std::size_t at = 0;
@@ -125,7 +133,8 @@ bool has_clean_lines(std::string_view head) {
     const std::string_view line = head.substr(at, cr - at);
     if (line.find('\n') != std::string_view::npos) return false;
     if (cr == std::string_view::npos || cr + 1 >= head.size() || head[cr + 1] != '\n') return false;
-    if (!line.empty() && (line.front() == ' ' || line.front() == '\t')) return false;
+    if (!line.empty() && (line.front() == ' ' || line.front() == '\t' || line.front() == ':'))
+      return false;
     at = cr + 2;
   }
   return true;
@@ -166,6 +175,8 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   in_value_ = false;
   trailers_.clear();
   trailer_bytes_ = 0;
+  in_trailer_section_ = false;
+  last_trailer_byte_ = '\n';
 }
 
 Parser::Progress Parser::fail(Fault fault) {
@@ -288,9 +299,24 @@ Fault Parser::judge_response() {
 
 Parser::Progress Parser::parse_chunked(std::string_view bytes) {
   spans_.clear();
+  consumed_ = 0;
+  const bool was_in_trailer_section = in_trailer_section_;
+  Progress progress = feed_chunked(bytes);
+  if (!in_trailer_section_ || progress == Progress::fault) return progress;
+  const std::size_t trailers_at = was_in_trailer_section ? 0 : consumed_;
+  if (!was_in_trailer_section) progress = feed_chunked(bytes);
+  if (progress == Progress::fault) return progress;
+  return has_clean_trailers(bytes.substr(trailers_at, consumed_ - trailers_at))
+             ? progress
+             : fail(Fault::malformed);
+}
+
+// From where the last call stopped, until llhttp pauses or wants more.
+Parser::Progress Parser::feed_chunked(std::string_view bytes) {
   llhttp_t* parser = &state_->parser;
   if (llhttp_get_errno(parser) == HPE_PAUSED) llhttp_resume(parser);
-  const llhttp_errno_t error = llhttp_execute(parser, bytes.data(), bytes.size());
+  const llhttp_errno_t error =
+      llhttp_execute(parser, bytes.data() + consumed_, bytes.size() - consumed_);
   if (error == HPE_PAUSED) {
     consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(parser) - bytes.data());
     return Progress::done;
@@ -298,6 +324,17 @@ Parser::Progress Parser::parse_chunked(std::string_view bytes) {
   if (error != HPE_OK) return fail(fault_of(error));
   consumed_ = bytes.size();
   return Progress::need_more;
+}
+
+// What has_clean_lines() asks of a head, for bytes that come in pieces and are not kept.
+bool Parser::has_clean_trailers(std::string_view bytes) {
+  for (const char c : bytes) {
+    const bool begins_line = last_trailer_byte_ == '\n';
+    if ((c == '\n') != (last_trailer_byte_ == '\r') || c == '\0') return false;
+    if (begins_line && (c == ' ' || c == '\t' || c == ':')) return false;
+    last_trailer_byte_ = c;
+  }
+  return true;
 }
 
 Framing response_framing(const Head& response, bool request_was_head) {

@@ -80,6 +80,8 @@ class Parser {
   Fault judge_request();
   Fault judge_response();
   void read_connection_options();
+  Progress feed_chunked(std::string_view bytes);
+  bool has_clean_trailers(std::string_view bytes);
 
   std::unique_ptr<State> state_;
   Kind kind_ = Kind::request;
@@ -99,6 +101,8 @@ class Parser {
   std::size_t consumed_ = 0;
   std::vector<Trailer> trailers_;
   std::size_t trailer_bytes_ = 0;
+  bool in_trailer_section_ = false;
+  char last_trailer_byte_ = '\n';
 };
 
 // The answer's framing depends on the request's method too (RFC 9112 section 6.3, rules 1 and 2).

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -17,6 +18,8 @@ BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
 CLASSGATE = BUILD / "gateway/classgate"
 SERVICE = BUILD / "tests/classify_service/classify_service"
 STORM = BUILD / "tests/bench/storm"
+
+PAUSE = threading.Event()  # never set: what a poll with a deadline rests on
 
 TEXT = json.dumps({"text": "we bake bread and cakes for the whole town"})
 
@@ -30,7 +33,7 @@ def wait_until(claim, what, seconds=20):
             return result
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.01)
+        PAUSE.wait(0.01)
 
 
 def clean_environment(extra=None):

@@ -1,0 +1,310 @@
+#include "conf/keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+using Read = std::expected<void, std::string>;
+
+// ---- One reader for each kind of value. `Access` gives the field. ----
+
+template <typename Access>
+Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
+              Access access) {
+  return {std::move(name), fmt::format("{}; {} to {}", help, least, most),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::int64_t number = 0;
+            if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+              number = *integer;
+            } else {
+              const auto* text = std::get_if<std::string>(&raw.value);
+              if (text == nullptr || !raw.is_text)
+                return std::unexpected(std::string("expected a whole number without quotes"));
+              const char* end = text->data() + text->size();
+              const auto [stop, error] = std::from_chars(text->data(), end, number);
+              if (error != std::errc{} || stop != end)
+                return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
+            }
+            if (number < least || number > most)
+              return std::unexpected(
+                  fmt::format("{} is out of range: {} to {}", number, least, most));
+            access(settings) = static_cast<std::uint32_t>(number);
+            return {};
+          },
+          [=](const Settings& settings) { return std::to_string(access(const_cast<Settings&>(settings))); }};
+}
+
+template <typename Access>
+Key number_key(std::string name, double least, double most, bool zero_too, std::string help,
+               Access access) {
+  return {std::move(name),
+          fmt::format("{}; {} to {}{}", help, least, most, zero_too ? ", or 0" : ""),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            double number = 0;
+            if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+              number = static_cast<double>(*integer);
+            } else if (const auto* real = std::get_if<double>(&raw.value)) {
+              number = *real;
+            } else {
+              const auto* text = std::get_if<std::string>(&raw.value);
+              if (text == nullptr || !raw.is_text)
+                return std::unexpected(std::string("expected a number without quotes"));
+              const char* end = text->data() + text->size();
+              const auto [stop, error] = std::from_chars(text->data(), end, number);
+              if (error != std::errc{} || stop != end)
+                return std::unexpected(fmt::format("\"{}\" is not a number", *text));
+            }
+            const bool is_fine = std::isfinite(number) &&
+                                 ((number >= least && number <= most) || (zero_too && number == 0));
+            if (!is_fine)
+              return std::unexpected(fmt::format("{} is out of range: {} to {}{}", number, least,
+                                                 most, zero_too ? ", or 0 for no limit" : ""));
+            access(settings) = number;
+            return {};
+          },
+          [=](const Settings& settings) { return fmt::format("{}", access(const_cast<Settings&>(settings))); }};
+}
+
+template <typename Access>
+Key duration_key(std::string name, milliseconds least, milliseconds most, std::string help,
+                 Access access) {
+  return {std::move(name),
+          fmt::format("{}; {} to {}", help, print_duration(least), print_duration(most)),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr)
+              return std::unexpected(
+                  std::string("expected a duration in quotes with its unit, such as \"30s\""));
+            const auto duration = parse_duration(*text);
+            if (!duration) return std::unexpected(duration.error());
+            if (*duration < least || *duration > most)
+              return std::unexpected(fmt::format("\"{}\" is out of range: {} to {}", *text,
+                                                 print_duration(least), print_duration(most)));
+            access(settings) = *duration;
+            return {};
+          },
+          [=](const Settings& settings) {
+            return '"' + print_duration(access(const_cast<Settings&>(settings))) + '"';
+          }};
+}
+
+template <typename Access>
+Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, Access access) {
+  return {std::move(name), fmt::format("{}; {} to {}", help, print_bytes(least), print_bytes(most)),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr)
+              return std::unexpected(
+                  std::string("expected a size in quotes with its unit, such as \"64KiB\""));
+            const auto bytes = parse_bytes(*text);
+            if (!bytes) return std::unexpected(bytes.error());
+            if (*bytes < least || *bytes > most)
+              return std::unexpected(fmt::format("\"{}\" is out of range: {} to {}", *text,
+                                                 print_bytes(least), print_bytes(most)));
+            access(settings) = *bytes;
+            return {};
+          },
+          [=](const Settings& settings) {
+            return '"' + print_bytes(access(const_cast<Settings&>(settings))) + '"';
+          }};
+}
+
+template <typename Value>
+struct Word {
+  std::string_view name;
+  Value value;
+};
+
+template <typename Value, typename Access>
+Key word_key(std::string name, std::vector<Word<Value>> words, std::string help, Access access) {
+  std::string choices;
+  for (const auto& word : words)
+    choices += fmt::format("{}\"{}\"", choices.empty() ? "" : ", ", word.name);
+  return {std::move(name), fmt::format("{}; {}", help, choices),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            for (const auto& word : words)
+              if (text != nullptr && *text == word.name) {
+                access(settings) = word.value;
+                return {};
+              }
+            return std::unexpected(text == nullptr
+                                       ? fmt::format("expected one of {}", choices)
+                                       : fmt::format("\"{}\" is none of {}", *text, choices));
+          },
+          [=](const Settings& settings) {
+            for (const auto& word : words)
+              if (word.value == access(const_cast<Settings&>(settings)))
+                return fmt::format("\"{}\"", word.name);
+            return std::string("\"\"");
+          }};
+}
+
+template <typename Access>
+Key place_key(std::string name, std::string help, std::vector<std::string> words, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const bool is_word =
+                text != nullptr && std::ranges::find(words, *text) != words.end();
+            if (text == nullptr || (!is_word && !text->starts_with('/')))
+              return std::unexpected(fmt::format("expected \"{}\" or an absolute path",
+                                                 fmt::join(words, "\", \"")));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return '"' + access(const_cast<Settings&>(settings)) + '"'; }};
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    const std::size_t begin = part.find_first_not_of(' ');
+    if (begin == std::string::npos) continue;
+    parts.push_back(part.substr(begin, part.find_last_not_of(' ') - begin + 1));
+  }
+  return parts;
+}
+
+template <typename Access>
+Key addresses_key(std::string name, std::string help, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::vector<std::string> texts;
+            if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value))
+              texts = *list;
+            else if (const auto* text = std::get_if<std::string>(&raw.value); text && raw.is_text)
+              texts = split(*text);
+            else
+              return std::unexpected(std::string("expected a list, such as [\"127.0.0.1:8080\"]"));
+            if (texts.empty() || texts.size() > 64)
+              return std::unexpected(std::string("expected 1 to 64 addresses"));
+            std::vector<Address> addresses;
+            for (const std::string& text : texts) {
+              const auto address = parse_address(text);
+              if (!address) return std::unexpected(address.error());
+              if (address->port != 0 && std::ranges::find(addresses, *address) != addresses.end())
+                return std::unexpected(fmt::format("\"{}\" stands here twice", text));
+              addresses.push_back(*address);
+            }
+            access(settings) = std::move(addresses);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const Address& address : access(const_cast<Settings&>(settings)))
+              out += fmt::format("{}\"{}\"", out.empty() ? "" : ", ", address.text);
+            return "[" + out + "]";
+          }};
+}
+
+Key status_key(const ReasonText& text) {
+  const std::size_t index = index_of(text.reason);
+  Key key = count_key("status." + std::string(text.word), 400, 599,
+                      fmt::format("HTTP status of the refusal: {}", text.title),
+                      [](Settings&) -> std::uint32_t& {
+                        static thread_local std::uint32_t checked;
+                        return checked;
+                      });
+  const auto check = key.read;
+  key.read = [=](Settings& settings, const RawValue& raw) -> Read {
+    if (auto result = check(settings, raw); !result) return result;
+    int status = 0;
+    if (const auto* integer = std::get_if<std::int64_t>(&raw.value))
+      status = static_cast<int>(*integer);
+    else
+      status = std::stoi(std::get<std::string>(raw.value));
+    settings.statuses[index] = status;
+    return {};
+  };
+  key.print = [=](const Settings& settings) { return std::to_string(settings.statuses[index]); };
+  return key;
+}
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// The table is long and flat on purpose: one line for each setting.
+#define FIELD(member) [](Settings& s) -> auto& { return s.member; }
+std::vector<Key> make_keys() {
+  constexpr milliseconds ms1{1};
+  std::vector<Key> keys{
+      addresses_key("listen", "addresses on which clients are accepted", FIELD(listen)),
+      count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
+      duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
+
+      count_key("client.max_connections", 1, 1'000'000, "client connections at once", FIELD(client.max_connections)),
+      bytes_key("client.header_bytes", KiB(1), MiB(1), "request line and fields together", FIELD(client.header_bytes)),
+      count_key("client.header_count", 4, 10'000, "fields in one request", FIELD(client.header_count)),
+      bytes_key("client.target_bytes", Bytes{64}, MiB(1), "request target", FIELD(client.target_bytes)),
+      bytes_key("client.body_bytes", Bytes{0}, Bytes{1ULL << 40}, "request body", FIELD(client.body_bytes)),
+      bytes_key("client.body_buffer", Bytes{1}, MiB(16), "request body held before a worker is asked for", FIELD(client.body_buffer)),
+      bytes_key("client.response_buffer", KiB(1), MiB(64), "response held for a client that reads slowly", FIELD(client.response_buffer)),
+      duration_key("client.header_timeout", ms1, hours(1), "from the first byte of a request to the end of its header", FIELD(client.header_timeout)),
+      duration_key("client.body_timeout", ms1, hours(1), "window in which body_rate_min is measured", FIELD(client.body_timeout)),
+      bytes_key("client.body_rate_min", Bytes{0}, MiB(1), "bytes a second that an upload must bring", FIELD(client.body_rate_min)),
+      duration_key("client.send_timeout", ms1, hours(1), "window in which a reader must take something", FIELD(client.send_timeout)),
+      duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
+      duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),
+
+      addresses_key("upstream.servers", "addresses of the service", FIELD(upstream.servers)),
+      duration_key("upstream.connect_timeout", ms1, minutes(10), "longest time to connect", FIELD(upstream.connect_timeout)),
+      duration_key("upstream.idle_timeout", ms1, hours(24), "an unused connection is closed after this", FIELD(upstream.idle_timeout)),
+      count_key("upstream.idle_connections", 0, 100'000, "unused connections kept, over all threads", FIELD(upstream.idle_connections)),
+      bytes_key("upstream.header_bytes", KiB(1), MiB(1), "status line and fields of a response together", FIELD(upstream.header_bytes)),
+      duration_key("upstream.probe_interval", milliseconds(100), hours(1), "how often an unreachable server is tried", FIELD(upstream.probe_interval)),
+      word_key<OnClientAbort>("upstream.on_client_abort",
+          {{"finish", OnClientAbort::finish}, {"cancel", OnClientAbort::cancel}},
+          "what becomes of a request whose client has left", FIELD(upstream.on_client_abort)),
+
+      count_key("admission.workers", 1, 100'000, "requests in the upstream at once", FIELD(admission.workers)),
+      count_key("admission.queue_size", 0, 1'000'000, "requests that may wait", FIELD(admission.queue_size)),
+      bytes_key("admission.queue_bytes", Bytes{0}, Bytes{1ULL << 40}, "bodies held by waiting requests, all together", FIELD(admission.queue_bytes)),
+      number_key("admission.rate", 0.001, 1e6, true, "requests a second; 0: no limit", FIELD(admission.rate)),
+      number_key("admission.burst", 1, 1e6, false, "requests that may come at once", FIELD(admission.burst)),
+      duration_key("admission.request_timeout", ms1, hours(24), "from the end of the request header to the answer", FIELD(admission.request_timeout)),
+      duration_key("admission.queue_timeout", ms1, hours(24), "longest wait for a worker; default: request_timeout", FIELD(admission.queue_timeout)),
+
+      word_key<LogLevel>("log.level", {{"debug", LogLevel::debug}, {"info", LogLevel::info},
+          {"warning", LogLevel::warning}, {"error", LogLevel::error}}, "least weight of a line", FIELD(log.level)),
+      word_key<LogFormat>("log.format", {{"text", LogFormat::text}, {"json", LogFormat::json}},
+          "of both logs", FIELD(log.format)),
+      place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout"}, FIELD(log.error)),
+      place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr"}, FIELD(log.access)),
+      bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
+  };
+  for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
+  return keys;
+}
+#undef FIELD
+
+}  // namespace
+
+const std::vector<Key>& all_keys() {
+  static const std::vector<Key> keys = make_keys();
+  return keys;
+}
+
+const Key* find_key(std::string_view name) {
+  const auto found = std::ranges::find(all_keys(), name, &Key::name);
+  return found == all_keys().end() ? nullptr : &*found;
+}
+
+std::string environment_name(std::string_view key) {
+  std::string name = "CLASSGATE_";
+  for (const char c : key)
+    name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  return name;
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,196 @@
+#include "conf/reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "conf/document.h"
+#include "conf/keys.h"
+#include "conf/nearest.h"
+#include "conf/routes.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+constexpr std::size_t file_bytes_max = 1 << 20;
+
+std::vector<std::string> key_names() {
+  std::vector<std::string> names;
+  for (const Key& key : all_keys()) names.push_back(key.name);
+  return names;
+}
+
+std::expected<std::string, std::string> read_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  if (file) {
+    text.resize(file_bytes_max + 1);
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file && !file.eof())
+    return std::unexpected(fmt::format("cannot be read: {} (name another with --conf)",
+                                       std::strerror(errno != 0 ? errno : EISDIR)));
+  if (text.size() > file_bytes_max)
+    return std::unexpected(std::string("is larger than 1 MiB: this is no conf file"));
+  return text;
+}
+
+// Collects settings and mistakes while the sources are read one after the other.
+class Reader {
+ public:
+  std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
+    loaded_.settings.threads = std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
+    for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
+    read_conf(sources.conf_path);
+    read_environment(sources.environment);
+    for (const Override& given : sources.command_line)
+      apply(given.key, {given.value, true}, "command line --" + given.flag);
+    check_together();
+    if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
+    for (const Key& key : all_keys())
+      loaded_.values.push_back({key.name, key.print(loaded_.settings), origin_of(key.name)});
+    loaded_.routes = routes_.all();
+    loaded_.settings.routes.clear();
+    for (const auto& [route, origin] : loaded_.routes) loaded_.settings.routes.push_back(route);
+    return std::move(loaded_);
+  }
+
+ private:
+  void read_conf(const std::string& path) {
+    if (path.empty()) return;
+    const auto text = read_file(path);
+    if (!text) return mistake(path, text.error());
+    const Document document = read_document(*text);
+    std::vector<std::pair<Place, std::string>> found;
+    for (const DocumentMistake& wrong : document.mistakes) found.push_back({wrong.place, wrong.text});
+    const auto place_text = [&](Place place) {
+      return fmt::format("{}:{}:{}", path, place.line, place.column);
+    };
+    for (const Entry& entry : document.entries)
+      if (auto wrong = try_apply(entry.key, entry.value, place_text(entry.place)))
+        found.push_back({entry.place, std::move(*wrong)});
+    for (const RouteEntry& entry : document.routes)
+      for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
+    std::ranges::stable_sort(found, {}, &std::pair<Place, std::string>::first);
+    for (auto& [place, text_of_mistake] : found)
+      mistake(place_text(place), std::move(text_of_mistake));
+  }
+
+  void read_environment(const std::vector<std::pair<std::string, std::string>>& variables) {
+    std::map<std::string, std::string> names;  // variable -> key
+    for (const Key& key : all_keys()) names[environment_name(key.name)] = key.name;
+    bool has_listen = false;
+    const std::string* port = nullptr;
+    for (const auto& [name, value] : variables) {
+      const std::string place = "environment " + name;
+      if (name == "PORT") port = &value;
+      if (!name.starts_with("CLASSGATE_")) continue;
+      has_listen = has_listen || name == "CLASSGATE_LISTEN";
+      if (name == "CLASSGATE_ROUTE") {
+        for (const std::string& wrong : routes_.add_text(value, place)) mistake(place, wrong);
+      } else if (const auto found = names.find(name); found != names.end()) {
+        apply(found->second, {value, true}, place);
+      } else {
+        std::vector<std::string> known{"CLASSGATE_ROUTE"};
+        for (const auto& [variable, key] : names) known.push_back(variable);
+        const std::string meant = nearest(name, known);
+        mistake(place, "unknown variable" +
+                           (meant.empty() ? std::string() : fmt::format("; did you mean {}?", meant)));
+      }
+    }
+    if (port != nullptr && !has_listen) {
+      if (port->empty() || port->find_first_not_of("0123456789") != std::string::npos)
+        return mistake("environment PORT", fmt::format("\"{}\" is not a port", *port));
+      apply("listen", {"*:" + *port, true}, "environment PORT");
+    }
+  }
+
+  std::optional<std::string> try_apply(const std::string& name, const RawValue& value,
+                                       const std::string& place) {
+    const Key* key = find_key(name);
+    if (key == nullptr) {
+      const std::string meant = nearest(name, key_names());
+      return fmt::format("unknown key {}{}", name,
+                         meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
+    }
+    if (auto result = key->read(loaded_.settings, value); !result)
+      return fmt::format("{}: {}", name, result.error());
+    origins_[name] = place;
+    return std::nullopt;
+  }
+
+  void apply(const std::string& name, const RawValue& value, const std::string& place) {
+    if (auto wrong = try_apply(name, value, place)) mistake(place, std::move(*wrong));
+  }
+
+  // What only makes sense, or none, together with something else.
+  void check_together() {
+    Settings& all = loaded_.settings;
+    if (!origins_.contains("admission.queue_timeout"))
+      all.admission.queue_timeout = all.admission.request_timeout;
+    if (all.admission.queue_timeout > all.admission.request_timeout)
+      blame("admission.queue_timeout", "is longer than admission.request_timeout, which ends every wait");
+    if (all.client.target_bytes > all.client.header_bytes)
+      blame("client.target_bytes", "is larger than client.header_bytes, which holds it");
+    if (all.client.body_buffer > all.client.body_bytes && origins_.contains("client.body_buffer"))
+      blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
+    for (const Address& server : all.upstream.servers)
+      if (server.port == 0 || server.host == "*")
+        blame("upstream.servers", fmt::format("\"{}\" is not an address to connect to", server.text));
+  }
+
+  void blame(const std::string& key, const std::string& text) {
+    mistake(origin_of(key) == "default" ? "settings" : origin_of(key), key + ": " + text);
+  }
+
+  std::string origin_of(const std::string& key) const {
+    const auto found = origins_.find(key);
+    return found == origins_.end() ? "default" : found->second;
+  }
+
+  void mistake(std::string place, std::string text) {
+    mistakes_.push_back({std::move(place), std::move(text)});
+  }
+
+  Loaded loaded_;
+  RouteList routes_;
+  std::map<std::string, std::string> origins_;
+  std::vector<Mistake> mistakes_;
+};
+
+}  // namespace
+
+std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
+  return Reader().load(sources);
+}
+
+std::string print(const Loaded& loaded) {
+  std::string out;
+  std::string table;
+  for (const ValueInForce& value : loaded.values) {
+    const std::size_t dot = value.key.find('.');
+    const std::string own = dot == std::string::npos ? "" : value.key.substr(0, dot);
+    if (own != table) {
+      out += fmt::format("\n[{}]\n", own);
+      table = own;
+    }
+    const std::string name = dot == std::string::npos ? value.key : value.key.substr(dot + 1);
+    out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value), value.origin);
+  }
+  for (const auto& [route, origin] : loaded.routes)
+    out += fmt::format("\n[[route]] # {}\npath = \"{}{}\"\npriority = {}\nrate_limited = {}\n", origin,
+                       route.path, route.is_prefix ? "*" : "", route.priority, route.rate_limited);
+  return out;
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <expected>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conf/settings.h"
+
+namespace classgate::conf {
+
+// One thing that is wrong: where, what, and how to mend it.
+struct Mistake {
+  std::string place;  // "classgate.conf:12:5", "environment CLASSGATE_THREADS", "command line --workers"
+  std::string text;
+};
+
+// A setting given on the command line.
+struct Override {
+  std::string key;
+  std::string value;
+  std::string flag;  // as the user knows it, without dashes
+};
+
+// Where settings come from, in rising order: defaults, file, environment, command line.
+struct Sources {
+  std::string conf_path;
+  std::vector<std::pair<std::string, std::string>> environment;  // all variables
+  std::vector<Override> command_line;
+};
+
+struct ValueInForce {
+  std::string key;
+  std::string value;   // as TOML
+  std::string origin;  // "default", "classgate.conf:12:1", "environment PORT", ...
+};
+
+struct Loaded {
+  Settings settings;
+  std::vector<ValueInForce> values;  // in the order of the table of keys
+  std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
+};
+
+// Reads all sources and reports every mistake, those of the file in the order of their places. A
+// number of cores stands in for `threads` when nobody names one.
+std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources);
+
+// The settings in force as a conf file that gives the same settings; each line says where its value
+// came from.
+std::string print(const Loaded& loaded);
+
+}  // namespace classgate::conf

@@ -1,0 +1,114 @@
+#include "conf/routes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <sstream>
+
+#include "conf/nearest.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+bool same_path(const RouteSettings& a, const RouteSettings& b) {
+  return a.path == b.path && a.is_prefix == b.is_prefix;
+}
+
+std::string priority_range() {
+  return fmt::format("{} (served first) to {} (served last)", priority_best, priority_worst);
+}
+
+}  // namespace
+
+std::string RouteList::put(const RouteSettings& route, const std::string& origin, bool is_file) {
+  const auto is_same = [&](const auto& known) { return same_path(known.first, route); };
+  if (is_file) {
+    if (const auto twin = std::ranges::find_if(from_file_, is_same); twin != from_file_.end())
+      return twin->second;
+    from_file_.push_back({route, origin});
+  }
+  if (const auto old = std::ranges::find_if(routes_, is_same); old != routes_.end())
+    *old = {route, origin};
+  else
+    routes_.push_back({route, origin});
+  return {};
+}
+
+std::vector<std::pair<Place, std::string>> RouteList::add(const RouteEntry& entry,
+                                                          const PlaceText& place_text) {
+  std::vector<std::pair<Place, std::string>> wrong;
+  std::optional<RouteSettings> route;
+  std::optional<std::int64_t> priority;
+  bool rate_limited = true;
+  const std::vector<std::string> known{"path", "priority", "rate_limited"};
+  for (const Entry& field : entry.entries) {
+    const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
+    const auto& value = field.value.value;
+    if (field.key == "path") {
+      const auto* text = std::get_if<std::string>(&value);
+      const auto parsed = text ? parse_route_path(*text)
+                               : std::unexpected(std::string("route path: expected text in quotes"));
+      if (parsed)
+        route = *parsed;
+      else
+        say(parsed.error());
+    } else if (field.key == "priority") {
+      if (const auto* number = std::get_if<std::int64_t>(&value)) priority = *number;
+      if (!priority || *priority < priority_best || *priority > priority_worst)
+        say("route priority: expected a whole number, " + priority_range());
+    } else if (field.key == "rate_limited") {
+      if (const auto* boolean = std::get_if<bool>(&value))
+        rate_limited = *boolean;
+      else
+        say("route rate_limited: expected true or false");
+    } else {
+      const std::string meant = nearest(field.key, known);
+      say(fmt::format("unknown key {} in [[route]]{}", field.key,
+                      meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
+    }
+  }
+  const auto lacks = [&](std::string_view key) {
+    return std::ranges::none_of(entry.entries, [&](const Entry& field) { return field.key == key; });
+  };
+  if (lacks("path")) wrong.push_back({entry.place, "[[route]] has no path"});
+  if (lacks("priority"))
+    wrong.push_back({entry.place, "[[route]] has no priority: " + priority_range()});
+  if (!wrong.empty() || !route) return wrong;
+  route->priority = static_cast<int>(*priority);
+  route->rate_limited = rate_limited;
+  const std::string twin = put(*route, place_text(entry.place), true);
+  if (!twin.empty())
+    wrong.push_back({entry.place, fmt::format("route \"{}\" stands already at {}", route->path, twin)});
+  return wrong;
+}
+
+std::vector<std::string> RouteList::add_text(const std::string& text, const std::string& origin) {
+  std::vector<std::string> wrong;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    const std::size_t equals = part.rfind('=');
+    std::string_view rule = equals == std::string::npos ? "" : std::string_view(part).substr(equals + 1);
+    constexpr std::string_view unlimited = ":unlimited";
+    const bool is_unlimited = rule.ends_with(unlimited);
+    if (is_unlimited) rule.remove_suffix(unlimited.size());
+    if (rule.size() != 1 || rule[0] < '0' + priority_best || rule[0] > '0' + priority_worst) {
+      wrong.push_back(fmt::format("\"{}\": write PATH=PRIORITY or PATH=PRIORITY:unlimited, such as "
+                                  "\"/v1/classify=3\"", part));
+      continue;
+    }
+    auto route = parse_route_path(std::string_view(part).substr(0, equals));
+    if (!route) {
+      wrong.push_back(route.error());
+      continue;
+    }
+    route->priority = rule[0] - '0';
+    route->rate_limited = !is_unlimited;
+    put(*route, origin, false);
+  }
+  return wrong;
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conf/document.h"
+#include "conf/settings.h"
+
+namespace classgate::conf {
+
+// The routes as they are collected from the sources. A route for a path that is built in, or that
+// an earlier source named, takes its place; the same path twice in one source is a mistake.
+class RouteList {
+ public:
+  using PlaceText = std::function<std::string(Place)>;
+
+  void add_built_in(const RouteSettings& route) { routes_.push_back({route, "default"}); }
+  // A [[route]] table; says what is wrong with it.
+  std::vector<std::pair<Place, std::string>> add(const RouteEntry& entry, const PlaceText& place_text);
+  // "/v1/x=3,/metrics=1:unlimited", as in CLASSGATE_ROUTE.
+  std::vector<std::string> add_text(const std::string& text, const std::string& origin);
+
+  const std::vector<std::pair<RouteSettings, std::string>>& all() const { return routes_; }
+
+ private:
+  // The place where it stood already, if it was added from the same kind of source.
+  std::string put(const RouteSettings& route, const std::string& origin, bool is_file);
+
+  std::vector<std::pair<RouteSettings, std::string>> routes_;
+  std::vector<std::pair<RouteSettings, std::string>> from_file_;
+};
+
+}  // namespace classgate::conf

@@ -1,0 +1,130 @@
+#include "conf/units.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+
+namespace classgate::conf {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+
+constexpr std::array duration_units{Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1'000},
+                                    Unit{"ms", 1}};
+constexpr std::array byte_units{Unit{"GiB", 1ULL << 30}, Unit{"MiB", 1ULL << 20},
+                                Unit{"KiB", 1ULL << 10}, Unit{"B", 1}};
+
+// A whole number and one of the units; 0 needs none.
+template <std::size_t Count>
+std::expected<std::uint64_t, std::string> parse_with_unit(std::string_view text,
+                                                          const std::array<Unit, Count>& units,
+                                                          std::string_view what,
+                                                          std::string_view example) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  if (error == std::errc{} && unit.empty() && number == 0) return 0;
+  if (error == std::errc{}) {
+    for (const Unit& known : units)
+      if (unit == known.name && number <= (1ULL << 62) / known.factor) return number * known.factor;
+    if (unit.empty())
+      return std::unexpected(fmt::format("\"{}\" has no unit: write {}", text, example));
+  }
+  return std::unexpected(fmt::format("\"{}\" is not {}: write {}", text, what, example));
+}
+
+template <std::size_t Count>
+std::string print_with_unit(std::uint64_t value, const std::array<Unit, Count>& units) {
+  for (const Unit& unit : units)
+    if (value >= unit.factor && value % unit.factor == 0)
+      return fmt::format("{}{}", value / unit.factor, unit.name);
+  return fmt::format("{}{}", value, units.back().name);
+}
+
+bool is_unreserved_escape(std::string_view escape) {  // "%41"
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(escape.data() + 1, escape.data() + 3, value, 16);
+  if (error != std::errc{} || end != escape.data() + 3) return false;
+  return (value >= '0' && value <= '9') || (value >= 'a' && value <= 'z') ||
+         (value >= 'A' && value <= 'Z') || value == '-' || value == '.' || value == '_' ||
+         value == '~';
+}
+
+}  // namespace
+
+std::expected<milliseconds, std::string> parse_duration(std::string_view text) {
+  const auto ms = parse_with_unit(text, duration_units, "a duration",
+                                  "a whole number with ms, s, m or h, such as \"30s\"");
+  if (!ms) return std::unexpected(ms.error());
+  return milliseconds(*ms);
+}
+
+std::string print_duration(milliseconds duration) {
+  return print_with_unit(static_cast<std::uint64_t>(duration.count()), duration_units);
+}
+
+std::expected<Bytes, std::string> parse_bytes(std::string_view text) {
+  const auto count = parse_with_unit(text, byte_units, "a size",
+                                     "a whole number with B, KiB, MiB or GiB, such as \"64KiB\"");
+  if (!count) return std::unexpected(count.error());
+  return Bytes{*count};
+}
+
+std::string print_bytes(Bytes bytes) { return print_with_unit(bytes.count, byte_units); }
+
+std::expected<Address, std::string> parse_address(std::string_view text) {
+  const auto wrong = [&](std::string_view why) {
+    return std::unexpected(fmt::format(
+        "\"{}\" {}: write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"", text,
+        why));
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || text.ends_with(']')) return wrong("has no port");
+  std::string_view host = text.substr(0, colon);
+  const std::string_view port_text = text.substr(colon + 1);
+  unsigned port = 0;
+  const auto [end, error] =
+      std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+  if (error != std::errc{} || end != port_text.data() + port_text.size() || port > 65535)
+    return wrong("has no port from 0 to 65535");
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+    if (host.find(':') == std::string_view::npos) return wrong("has no IPv6 address in brackets");
+  } else if (host.find(':') != std::string_view::npos) {
+    return wrong("has an IPv6 address without brackets");
+  }
+  if (host.empty() || host.find_first_of(" \t/[]") != std::string_view::npos)
+    return wrong("has no usable host");
+  return Address{std::string(host), static_cast<std::uint16_t>(port), std::string(text)};
+}
+
+std::expected<RouteSettings, std::string> parse_route_path(std::string_view text) {
+  const auto wrong = [&](std::string_view why) {
+    return std::unexpected(fmt::format("route path \"{}\" {}", text, why));
+  };
+  RouteSettings route;
+  if (!text.starts_with('/')) return wrong("must begin with '/', such as \"/v1/classify\"");
+  route.is_prefix = text.ends_with('*');
+  if (route.is_prefix) text.remove_suffix(1);
+  if (text.find('*') != std::string_view::npos)
+    return wrong("may have a '*' only at its end, where it makes the path a prefix");
+  if (text.find_first_of("?# \t") != std::string_view::npos)
+    return wrong("must be a path alone, without query, fragment or spaces");
+  if (text.find("//") != std::string_view::npos)
+    return wrong("has a double slash: requests are compared after slashes were merged");
+  if (text.find("/./") != std::string_view::npos || text.find("/../") != std::string_view::npos ||
+      text.ends_with("/.") || text.ends_with("/.."))
+    return wrong("has a dot segment: requests are compared after these were removed");
+  for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 1))
+    if (at + 3 > text.size() || is_unreserved_escape(text.substr(at, 3)))
+      return wrong("has an escape that requests do not have when they are compared: write the "
+                   "character itself");
+  route.path = text;
+  return route;
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,298 @@
+#include "service.h"
+
+#include <arpa/inet.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace classify {
+namespace {
+
+using nlohmann::json;
+
+constexpr ev_ssize_t body_max = 64 * 1024 * 1024;
+
+std::string body_of(evhttp_request* request) {
+  evbuffer* buffer = evhttp_request_get_input_buffer(request);
+  std::string body(evbuffer_get_length(buffer), '\0');
+  evbuffer_copyout(buffer, body.data(), body.size());
+  return body;
+}
+
+const char* header_of(evhttp_request* request, const char* name) {
+  return evhttp_find_header(evhttp_request_get_input_headers(request), name);
+}
+
+std::string path_of(evhttp_request* request) {
+  const std::string uri = evhttp_request_get_uri(request);
+  return uri.substr(0, uri.find('?'));
+}
+
+// "250ms", "2s", "500us"
+bool parse_duration(std::string_view text, std::chrono::microseconds& result) {
+  long number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  if (error != std::errc{} || number < 0) return false;
+  if (unit == "us") result = std::chrono::microseconds(number);
+  else if (unit == "ms") result = std::chrono::milliseconds(number);
+  else if (unit == "s") result = std::chrono::seconds(number);
+  else return false;
+  return true;
+}
+
+void send(evhttp_request* request, int status, const std::string& body, const char* type) {
+  evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+  evbuffer* out = evhttp_request_get_output_buffer(request);
+  evbuffer_add(out, body.data(), body.size());
+  evhttp_send_reply(request, status, nullptr, nullptr);
+}
+
+// Whether the other side has closed, also when evhttp has not looked yet.
+bool has_left(evhttp_connection* connection) {
+  char byte;
+  const int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
+  return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+std::string error_body(std::string_view text) { return json{{"error", text}}.dump(); }
+
+}  // namespace
+
+// One request in service. The answer is ready from the start; what takes time is pretending.
+struct Service::Job {
+  Service& service;
+  evhttp_request* request;  // null when its client has gone
+  evhttp_connection* connection;
+  Answer answer;
+  std::string type = "application/json";
+  std::chrono::microseconds takes;
+  event* timer = nullptr;
+  std::list<std::unique_ptr<Job>>::iterator self;
+  Job(Service& s, evhttp_request* r)
+      : service(s), request(r), connection(evhttp_request_get_connection(r)) {}
+  ~Job() {
+    if (timer != nullptr) event_free(timer);
+  }
+};
+
+Service::Service(const Options& options, const Classifier& classifier)
+    : options_(options), classifier_(classifier), base_(event_base_new()), http_(evhttp_new(base_.get())) {}
+
+Service::~Service() = default;
+
+std::expected<std::unique_ptr<Service>, std::string> Service::open(const Options& options,
+                                                                   const Classifier& classifier) {
+  std::unique_ptr<Service> service(new Service(options, classifier));
+  evhttp* http = service->http_.get();
+  evhttp_set_max_body_size(http, body_max);
+  evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+                                       EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+  evhttp_set_gencb(http, on_request, service.get());
+  if (!options.order_log.empty()) {
+    service->order_.open(options.order_log, std::ios::app);
+    if (!service->order_) return std::unexpected(options.order_log + ": cannot be written");
+  }
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(options.port);
+  socklen_t length = sizeof address;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (fd < 0 || ::inet_pton(AF_INET, options.address.c_str(), &address.sin_addr) != 1 ||
+      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(fd, 4096) != 0 ||
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+      evhttp_accept_socket(http, fd) != 0) {
+    const std::string why = std::strerror(errno);
+    if (fd >= 0) ::close(fd);
+    return std::unexpected("cannot listen on " + options.address + ":" + std::to_string(options.port) +
+                           ": " + why);
+  }
+  service->port_ = ntohs(address.sin_port);
+  return service;
+}
+
+void Service::run() { event_base_dispatch(base_.get()); }
+void Service::stop() { event_base_loopbreak(base_.get()); }
+
+void Service::on_request(evhttp_request* request, void* self) {
+  static_cast<Service*>(self)->receive(request);
+}
+
+void Service::receive(evhttp_request* request) {
+  const std::string path = path_of(request);
+  if (path == "/stats") return send(request, 200, stats(), "application/json");
+  if (path == "/stats/reset") {
+    started_ = finished_ = finished_for_nobody_ = 0;
+    max_running_ = jobs_.size();
+    return send(request, 200, "{}", "application/json");
+  }
+  note_order(path, request);
+  jobs_.push_back(std::make_unique<Job>(*this, request));
+  Job& job = *jobs_.back();
+  job.self = std::prev(jobs_.end());
+  ++started_;
+  max_running_ = std::max(max_running_, jobs_.size());
+  job.answer = answer(path, request);
+  if (path.starts_with("/echo")) job.type = "application/octet-stream";
+  std::size_t items = 0;
+  if (path == "/v1/classify/batch" && job.answer.status == 200)
+    items = json::parse(job.answer.body)["results"].size();
+  job.takes = service_time_of(path, request, items);
+  if (computing_ < options_.concurrency)
+    compute(job);
+  else
+    wait(job);
+}
+
+void Service::wait(Job& job) {
+  watch(job);
+  waiting_.push_back(&job);
+}
+
+// The client may leave before the answer is ready, and evhttp then frees the request under us.
+void Service::watch(Job& job) {
+  evhttp_connection_set_closecb(job.connection, on_connection_closed, &job);
+}
+
+std::chrono::microseconds Service::service_time_of(const std::string& path, evhttp_request* request,
+                                                   std::size_t items) const {
+  std::chrono::microseconds takes{};
+  if (const char* wanted = header_of(request, "X-Service-Time"); wanted && parse_duration(wanted, takes))
+    return takes;
+  if (!path.starts_with("/v1/classify")) return takes;
+  return options_.service_time + options_.service_time * static_cast<int>(items) / 10;
+}
+
+void Service::compute(Job& job) {
+  ++computing_;
+  std::chrono::microseconds takes = job.takes;
+  if (options_.slowdown_beyond > 0 && jobs_.size() > options_.slowdown_beyond)
+    takes = takes * static_cast<long>(jobs_.size()) / static_cast<long>(options_.slowdown_beyond);
+  if (takes.count() == 0) return finish(job);
+  if (job.request != nullptr) watch(job);
+  job.timer = evtimer_new(base_.get(), on_computed, &job);
+  const timeval tv{static_cast<time_t>(takes.count() / 1'000'000),
+                   static_cast<suseconds_t>(takes.count() % 1'000'000)};
+  evtimer_add(job.timer, &tv);
+}
+
+void Service::on_computed(int, short, void* self) {
+  Job& job = *static_cast<Job*>(self);
+  job.service.finish(job);
+}
+
+void Service::on_connection_closed(evhttp_connection*, void* self) {
+  static_cast<Job*>(self)->request = nullptr;  // evhttp frees it; we compute on, as models do
+}
+
+void Service::finish(Job& job) {
+  ++finished_;
+  --computing_;
+  if (job.request == nullptr) {
+    ++finished_for_nobody_;
+  } else {
+    evhttp_connection_set_closecb(job.connection, nullptr, nullptr);
+    if (job.timer != nullptr && has_left(job.connection)) ++finished_for_nobody_;
+    // Our last word on this request: it must not be counted as running once its answer is out.
+    const std::unique_ptr<Job> done = std::move(*job.self);
+    jobs_.erase(done->self);
+    send(done->request, done->answer.status, done->answer.body, done->type.c_str());
+    return start_waiting();
+  }
+  jobs_.erase(job.self);
+  start_waiting();
+}
+
+void Service::start_waiting() {
+  if (waiting_.empty() || computing_ >= options_.concurrency) return;
+  Job& next = *waiting_.front();
+  waiting_.pop_front();
+  compute(next);
+}
+
+Service::Answer Service::answer(const std::string& path, evhttp_request* request) const {
+  const bool is_post = evhttp_request_get_command(request) == EVHTTP_REQ_POST;
+  if (path == "/v1/classify" || path == "/v1/classify/batch") {
+    if (!is_post) return {405, error_body("use POST")};
+    return path == "/v1/classify" ? classify_one(body_of(request)) : classify_batch(body_of(request));
+  }
+  if (path == "/health") return {200, R"({"status":"ok"})"};
+  if (path == "/status")
+    return {200, json{{"labels", classifier_.label_count()},
+                      {"documents", classifier_.document_count()},
+                      {"vocabulary", classifier_.vocabulary_size()}}.dump()};
+  if (path == "/headers") return echo_headers(request);
+  if (path.starts_with("/echo")) return {200, body_of(request)};
+  if (header_of(request, "X-Service-Time")) return {200, "{}"};
+  return {404, error_body("no such path")};
+}
+
+namespace {
+
+json result_of(const Classifier& classifier, const std::string& text) {
+  const std::vector<Score> scores = classifier.classify(text);
+  json top = json::array();
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, scores.size()); ++i)
+    top.push_back({{"label", scores[i].label}, {"probability", scores[i].probability}});
+  return {{"label", scores.front().label}, {"confidence", scores.front().probability}, {"scores", top}};
+}
+
+}  // namespace
+
+Service::Answer Service::classify_one(const std::string& body) const {
+  const json request = json::parse(body, nullptr, false);
+  if (!request.is_object() || !request.contains("text") || !request["text"].is_string())
+    return {400, error_body(R"(expected {"text": "..."})")};
+  return {200, result_of(classifier_, request["text"]).dump()};
+}
+
+Service::Answer Service::classify_batch(const std::string& body) const {
+  const json request = json::parse(body, nullptr, false);
+  if (!request.is_object() || !request.contains("items") || !request["items"].is_array())
+    return {400, error_body(R"(expected {"items": ["...", ...]})")};
+  json results = json::array();
+  for (const json& item : request["items"]) {
+    if (!item.is_string()) return {400, error_body("every item must be a string")};
+    results.push_back(result_of(classifier_, item));
+  }
+  return {200, json{{"results", results}}.dump()};
+}
+
+Service::Answer Service::echo_headers(evhttp_request* request) const {
+  json seen = json::object();
+  const evkeyvalq* headers = evhttp_request_get_input_headers(request);
+  for (const evkeyval* header = headers->tqh_first; header != nullptr; header = header->next.tqe_next)
+    seen[header->key].push_back(header->value);
+  return {200, seen.dump()};
+}
+
+std::string Service::stats() const {
+  return json{{"started", started_},
+              {"finished", finished_},
+              {"finished_for_nobody", finished_for_nobody_},
+              {"running", jobs_.size()},
+              {"max_running", max_running_}}.dump();
+}
+
+void Service::note_order(const std::string& path, evhttp_request* request) {
+  if (!order_.is_open()) return;
+  const char* id = header_of(request, "X-Request-Id");
+  const char* sequence = header_of(request, "X-Seq");
+  order_ << path << ' ' << (id ? id : "-") << ' ' << (sequence ? sequence : "-") << std::endl;
+}
+
+}  // namespace classify

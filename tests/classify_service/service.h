@@ -1,0 +1,89 @@
+#pragma once
+
+#include <event2/event.h>
+#include <event2/http.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <fstream>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "classifier.h"
+
+namespace classify {
+
+struct Options {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 9000;  // 0: the kernel chooses
+  std::size_t concurrency = 50;
+  std::chrono::microseconds service_time{};
+  std::size_t slowdown_beyond = 0;  // 0: never
+  std::string order_log;            // empty: none
+};
+
+// A classify service as a model team would run it: one thread, a bounded number of requests computed
+// at once, the others waiting inside. Slow when asked to be, slower still when it is given too much.
+class Service {
+ public:
+  static std::expected<std::unique_ptr<Service>, std::string> open(const Options& options,
+                                                                   const Classifier& classifier);
+  ~Service();
+  std::uint16_t port() const { return port_; }
+  void run();   // until stop()
+  void stop();  // from a signal event of the same base
+  event_base* base() { return base_.get(); }
+
+ private:
+  struct Job;
+  struct FreeBase {
+    void operator()(event_base* base) const { event_base_free(base); }
+  };
+  struct FreeHttp {
+    void operator()(evhttp* http) const { evhttp_free(http); }
+  };
+  struct Answer {
+    int status = 200;
+    std::string body;
+  };
+
+  Service(const Options& options, const Classifier& classifier);
+  static void on_request(evhttp_request* request, void* self);
+  static void on_computed(int, short, void* job);
+  static void on_connection_closed(evhttp_connection* connection, void* job);
+
+  void receive(evhttp_request* request);
+  void wait(Job& job);
+  void watch(Job& job);
+  void compute(Job& job);
+  void finish(Job& job);
+  void start_waiting();
+  Answer answer(const std::string& path, evhttp_request* request) const;
+  Answer classify_one(const std::string& body) const;
+  Answer classify_batch(const std::string& body) const;
+  Answer echo_headers(evhttp_request* request) const;
+  std::string stats() const;
+  std::chrono::microseconds service_time_of(const std::string& path, evhttp_request* request,
+                                            std::size_t items) const;
+  void note_order(const std::string& path, evhttp_request* request);
+
+  Options options_;
+  const Classifier& classifier_;
+  std::unique_ptr<event_base, FreeBase> base_;
+  std::unique_ptr<evhttp, FreeHttp> http_;
+  std::uint16_t port_ = 0;
+  std::ofstream order_;
+  std::list<std::unique_ptr<Job>> jobs_;  // in service: computing or waiting
+  std::deque<Job*> waiting_;
+  std::size_t computing_ = 0;
+
+  std::uint64_t started_ = 0;
+  std::uint64_t finished_ = 0;
+  std::uint64_t finished_for_nobody_ = 0;
+  std::size_t max_running_ = 0;
+};
+
+}  // namespace classify

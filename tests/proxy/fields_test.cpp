@@ -1,0 +1,61 @@
+#include <doctest/doctest.h>
+
+#include "proxy/wire/fields.h"
+#include "tests/proxy/parse.h"
+
+namespace classgate::proxy::wire {
+namespace {
+
+std::string upper(std::string text) {
+  for (char& c : text)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return text;
+}
+
+TEST_CASE("the fields a proxy must know are recognised in any case, and nothing near them") {
+  const std::vector<std::pair<std::string, FieldId>> known{
+      {"connection", FieldId::connection},
+      {"keep-alive", FieldId::keep_alive},
+      {"proxy-connection", FieldId::proxy_connection},
+      {"te", FieldId::te},
+      {"transfer-encoding", FieldId::transfer_encoding},
+      {"upgrade", FieldId::upgrade},
+      {"content-length", FieldId::content_length},
+      {"host", FieldId::host},
+      {"expect", FieldId::expect},
+      {"via", FieldId::via},
+      {"x-forwarded-for", FieldId::x_forwarded_for},
+      {"x-forwarded-host", FieldId::x_forwarded_host},
+      {"x-forwarded-proto", FieldId::x_forwarded_proto},
+      {"x-request-id", FieldId::x_request_id},
+  };
+  for (const auto& [name, id] : known) {
+    CAPTURE(name);
+    CHECK(field_id(name) == id);
+    CHECK(field_id(upper(name)) == id);
+    CHECK(field_id(name + "x") != id);
+    for (std::size_t i = 0; i < name.size(); ++i) {
+      std::string other = name;
+      other[i] = '#';
+      CHECK(field_id(other) == FieldId::other);
+    }
+  }
+  CHECK(field_id("") == FieldId::other);
+  CHECK(field_id("Content_Length") == FieldId::other);
+}
+
+TEST_CASE("a list is cut at its commas, without blanks and empty elements") {
+  std::vector<std::string> elements;
+  for_each_element(" a,\tb ,, c d,", [&](std::string_view e) { elements.emplace_back(e); });
+  CHECK(elements == std::vector<std::string>{"a", "b", "c d"});
+}
+
+TEST_CASE("names are equal in ASCII only") {
+  CHECK(equal_names("Content-Type", "content-TYPE"));
+  CHECK_FALSE(equal_names("Content-Type", "Content-Typ"));
+  CHECK_FALSE(equal_names("a\x1b", "a;"));
+  CHECK_FALSE(equal_names("@", "`"));
+}
+
+}  // namespace
+}  // namespace classgate::proxy::wire

@@ -1,0 +1,182 @@
+#include "proxy/net/loop.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "proxy/net/deadline_list.h"
+#include "proxy/net/mailbox.h"
+
+namespace classgate::proxy::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_CASE("time stands still within a turn, and what is retired lives until its end") {
+  struct Object final : Retirable {
+    explicit Object(bool& flag) : gone(flag) {}
+    ~Object() override { gone = true; }
+    bool& gone;
+  };
+  Loop loop;
+  bool gone = false;
+  bool was_alive = false;
+  bool time_stood = false;
+  Mailbox<int> mailbox(loop, [&](int) {
+    const Time before = loop.now();
+    loop.retire(std::make_unique<Object>(gone));
+    const auto until = std::chrono::steady_clock::now() + 2ms;
+    while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    was_alive = !gone;
+    time_stood = loop.now() == before;
+    loop.stop();
+  });
+  mailbox.send(1);
+  loop.run();
+  CHECK(was_alive);
+  CHECK(time_stood);
+  CHECK(gone);
+}
+
+TEST_CASE("letters from another thread arrive in order, each once") {
+  constexpr int count = 20'000;
+  Loop loop;
+  std::vector<int> read;
+  Mailbox<int> mailbox(loop, [&](int letter) {
+    read.push_back(letter);
+    if (letter == count - 1) loop.stop();
+  });
+  std::thread sender([&] {
+    for (int i = 0; i < count; ++i) mailbox.send(i);
+  });
+  loop.run();
+  sender.join();
+  REQUIRE(read.size() == count);
+  CHECK(std::ranges::is_sorted(read));
+}
+
+TEST_CASE("letters from several threads all arrive, those of one thread in its order") {
+  constexpr int count = 5'000;
+  Loop loop;
+  std::array<int, 4> last{-1, -1, -1, -1};
+  int total = 0;
+  bool in_order = true;
+  Mailbox<std::pair<std::size_t, int>> mailbox(loop, [&](std::pair<std::size_t, int> letter) {
+    in_order = in_order && last[letter.first] + 1 == letter.second;
+    last[letter.first] = letter.second;
+    if (++total == 4 * count) loop.stop();
+  });
+  std::vector<std::thread> senders;
+  for (std::size_t who = 0; who < 4; ++who)
+    senders.emplace_back([&mailbox, who] {
+      for (int i = 0; i < count; ++i) mailbox.send({who, i});
+    });
+  loop.run();
+  for (std::thread& sender : senders) sender.join();
+  CHECK(in_order);
+}
+
+TEST_CASE("a letter that a loop sends itself is read after the event that is being handled") {
+  Loop loop;
+  std::vector<int> read;
+  bool handling = false;
+  bool was_nested = false;
+  Mailbox<int>* self = nullptr;
+  Mailbox<int> mailbox(loop, [&](int letter) {
+    was_nested = was_nested || handling;
+    handling = true;
+    read.push_back(letter);
+    if (letter < 4) {
+      self->send(letter * 2 + 1);
+      self->send(letter * 2 + 2);
+    } else if (read.size() == 9) {
+      loop.stop();
+    }
+    handling = false;
+  });
+  self = &mailbox;
+  mailbox.send(0);
+  loop.run();
+  CHECK_FALSE(was_nested);
+  CHECK(read == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8});
+}
+
+struct Alarm {
+  explicit Alarm(std::function<void()> what) : action(std::move(what)), deadline(ring, this) {}
+  static void ring(void* self) { static_cast<Alarm*>(self)->action(); }
+  std::function<void()> action;
+  Deadline deadline;
+};
+
+TEST_CASE("deadlines fall due in the order in which they were set, not before their time") {
+  Loop loop;
+  DeadlineList list(loop, 20ms);
+  std::vector<int> rang;
+  const Time start = loop.now();
+  Time first{};
+  Alarm a([&] { first = std::chrono::steady_clock::now(); rang.push_back(1); });
+  Alarm b([&] { rang.push_back(2); });
+  Alarm c([&] { rang.push_back(3); loop.stop(); });
+  list.set(b.deadline);
+  list.set(a.deadline);
+  list.set(b.deadline);  // moves to the end
+  list.set(c.deadline);
+  loop.run();
+  CHECK(rang == std::vector<int>{1, 2, 3});
+  CHECK(first - start >= 20ms);
+  CHECK_FALSE(a.deadline.is_set());
+}
+
+TEST_CASE("a deadline that is cancelled, or whose owner is gone, does not ring") {
+  Loop loop;
+  DeadlineList list(loop, 10ms);
+  bool rang = false;
+  Alarm cancelled([&] { rang = true; });
+  auto gone = std::make_unique<Alarm>([&] { rang = true; });
+  Alarm last([&] { loop.stop(); });
+  list.set(cancelled.deadline);
+  list.set(gone->deadline);
+  list.set(last.deadline);
+  cancelled.deadline.cancel();
+  gone.reset();
+  loop.run();
+  CHECK_FALSE(rang);
+}
+
+TEST_CASE("one deadline may cancel the next one, and set itself again") {
+  Loop loop;
+  DeadlineList list(loop, 5ms);
+  int times = 0;
+  bool victim_rang = false;
+  Alarm victim([&] { victim_rang = true; });
+  Alarm* self = nullptr;
+  Alarm again([&] {
+    victim.deadline.cancel();
+    if (++times == 3)
+      loop.stop();
+    else
+      list.set(self->deadline);
+  });
+  self = &again;
+  list.set(again.deadline);
+  list.set(victim.deadline);
+  loop.run();
+  CHECK(times == 3);
+  CHECK_FALSE(victim_rang);
+}
+
+TEST_CASE("a list that ends lets go of its deadlines") {
+  Loop loop;
+  Alarm alarm([] {});
+  {
+    DeadlineList list(loop, 1s);
+    list.set(alarm.deadline);
+    CHECK(alarm.deadline.is_set());
+  }
+  CHECK_FALSE(alarm.deadline.is_set());
+}
+
+}  // namespace
+}  // namespace classgate::proxy::net

@@ -1,0 +1,181 @@
+#include <doctest/doctest.h>
+
+#include "tests/proxy/parse.h"
+
+namespace classgate::proxy::wire {
+namespace {
+
+constexpr auto request = Parser::Kind::request;
+
+std::string get_with(std::string_view fields) {
+  return "GET / HTTP/1.1\r\nHost: a\r\n" + std::string(fields) + "\r\n";
+}
+std::string post_with(std::string_view fields) {
+  return "POST / HTTP/1.1\r\nHost: a\r\n" + std::string(fields) + "\r\n";
+}
+
+TEST_CASE("a request head means the same wherever the network cuts it") {
+  const std::string text =
+      "\r\nPOST /v1/classify?a=b HTTP/1.1\r\nHost: api.example:8080\r\nContent-Length: 12\r\n"
+      "X-Empty:\r\nX-Padded: \t two words \t \r\nAccept: text/plain, */*\r\nConnection: close\r\n"
+      "\r\n";
+  const ParsedHead whole = parse(text);
+  REQUIRE(whole.progress == Parser::Progress::done);
+  CHECK(whole.size == text.size());
+  CHECK(whole.line == "POST /v1/classify?a=b");
+  CHECK(whole.host == "api.example:8080");
+  CHECK(whole.framing == Framing::length);
+  CHECK(whole.length == 12);
+  CHECK(whole.wants_close);
+  REQUIRE(whole.fields.size() == 6);
+  CHECK(whole.fields[2] == std::pair<std::string, std::string>{"X-Empty", ""});
+  CHECK(whole.fields[3] == std::pair<std::string, std::string>{"X-Padded", "two words"});
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    CAPTURE(cut);
+    CHECK(parse_cut(text, cut, request) == whole);
+  }
+  CHECK(parse_bytewise(text, request) == whole);
+}
+
+TEST_CASE("a head ends where its empty line ends, whatever follows") {
+  const std::string head = post_with("Content-Length: 5\r\n");
+  CHECK(parse(head + "hello" + head).size == head.size());
+}
+
+TEST_CASE("an unfinished head needs more") {
+  CHECK(parse("GET / HTTP/1.1\r\nHost: a\r\n").progress == Parser::Progress::need_more);
+  CHECK(parse("").progress == Parser::Progress::need_more);
+}
+
+TEST_CASE("framing and connection options are read as RFC 9112 says") {
+  CHECK(parse(get_with("")).framing == Framing::none);
+  CHECK(parse(post_with("Content-Length: 0\r\n")).framing == Framing::none);
+  CHECK(parse(post_with("Content-Length: 007\r\n")).length == 7);
+  CHECK(parse(post_with("Transfer-Encoding: chunked\r\n")).framing == Framing::chunked);
+  CHECK(parse(post_with("Transfer-Encoding: CHUNKED \r\n")).framing == Framing::chunked);
+  CHECK_FALSE(parse(get_with("")).wants_close);
+  CHECK(parse(get_with("Connection: keep-alive, Close\r\n")).wants_close);
+  CHECK(parse("GET / HTTP/1.0\r\n\r\n").wants_close);
+  CHECK_FALSE(parse("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").wants_close);
+}
+
+TEST_CASE("an upgrade that is offered changes nothing about where the body ends") {
+  const ParsedHead head = parse(post_with(
+      "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n"));
+  CHECK(head.progress == Parser::Progress::done);
+  CHECK(head.framing == Framing::chunked);
+}
+
+TEST_CASE("a head that could be read in two ways is refused") {
+  struct Row {
+    std::string what;
+    std::string text;
+    Fault fault;
+  };
+  const std::string nul("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 37);
+  const std::vector<Row> rows{
+      {"a length and chunks",
+       post_with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Fault::malformed},
+      {"chunks and a length",
+       post_with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), Fault::malformed},
+      {"two lengths", post_with("Content-Length: 5\r\nContent-Length: 6\r\n"), Fault::malformed},
+      {"the same length twice", post_with("Content-Length: 5\r\nContent-Length: 5\r\n"),
+       Fault::malformed},
+      {"a list of lengths", post_with("Content-Length: 5, 5\r\n"), Fault::malformed},
+      {"a signed length", post_with("Content-Length: +5\r\n"), Fault::malformed},
+      {"a negative length", post_with("Content-Length: -5\r\n"), Fault::malformed},
+      {"a hexadecimal length", post_with("Content-Length: 0x5\r\n"), Fault::malformed},
+      {"an empty length", post_with("Content-Length:\r\n"), Fault::malformed},
+      {"a length with a blank inside", post_with("Content-Length: 1 2\r\n"), Fault::malformed},
+      {"a length beyond 64 bits", post_with("Content-Length: 18446744073709551617\r\n"),
+       Fault::malformed},
+      {"gzip as transfer coding", post_with("Transfer-Encoding: gzip\r\n"), Fault::unknown_coding},
+      {"gzip, then chunked", post_with("Transfer-Encoding: gzip, chunked\r\n"),
+       Fault::unknown_coding},
+      {"identity", post_with("Transfer-Encoding: identity\r\n"), Fault::unknown_coding},
+      {"chunked twice", post_with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+       Fault::malformed},
+      {"chunks in HTTP/1.0",
+       "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Fault::malformed},
+      {"a bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Fault::malformed},
+      {"a bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", Fault::malformed},
+      {"a bare LF as the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", Fault::malformed},
+      {"a bare LF before the request line", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+       Fault::malformed},
+      {"a bare CR in a value", get_with("X: a\rb\r\n"), Fault::malformed},
+      {"a folded field", get_with("X: a\r\n b\r\n"), Fault::malformed},
+      {"a field line that begins with a blank", "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+       Fault::malformed},
+      {"a blank before the colon", get_with("X : a\r\n"), Fault::malformed},
+      {"a blank before the colon of a length", post_with("Content-Length : 5\r\n"),
+       Fault::malformed},
+      {"a field without a name", get_with(": a\r\n"), Fault::malformed},
+      {"a first field without a name", "GET / HTTP/1.1\r\n: a\r\nHost: a\r\n\r\n",
+       Fault::malformed},
+      {"a field without a colon", get_with("X\r\n"), Fault::malformed},
+      {"a NUL", nul, Fault::malformed},
+      {"no Host", "GET / HTTP/1.1\r\n\r\n", Fault::malformed},
+      {"two Hosts", get_with("Host: b\r\n"), Fault::malformed},
+      {"HTTP/2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", Fault::unsupported_version},
+      {"the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Fault::malformed},
+      {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", Fault::unsupported_version},
+      {"HTTP/0.9", "GET /\r\n\r\n", Fault::unsupported_version},
+      {"no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"a method nobody knows", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"a method in lower case", "get / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"TLS where HTTP is expected", std::string("\x16\x03\x01\x02\x00\x01", 6), Fault::malformed},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.what);
+    const ParsedHead head = parse(row.text);
+    CHECK(head.progress == Parser::Progress::fault);
+    CHECK(head.fault == row.fault);
+    CHECK(parse_bytewise(row.text, request).fault == row.fault);
+  }
+}
+
+TEST_CASE("a head that is too large is refused before it is complete") {
+  const HeadLimits tight{.header_bytes = 200, .header_count = 5, .target_bytes = 50};
+  SUBCASE("too many fields") {
+    CHECK(parse(get_with("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), request, tight).fault ==
+          Fault::none);
+    CHECK(parse(get_with("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n"), request, tight).fault ==
+          Fault::header_too_large);
+  }
+  SUBCASE("too many bytes") {
+    const std::string exact = get_with("X: " + std::string(200 - 32, 'a') + "\r\n");
+    REQUIRE(exact.size() == 200);
+    CHECK(parse(exact, request, tight).progress == Parser::Progress::done);
+    const std::string larger = get_with("X: " + std::string(200 - 31, 'a') + "\r\n");
+    CHECK(parse(larger, request, tight).fault == Fault::header_too_large);
+    CHECK(parse(larger.substr(0, 200), request, tight).fault == Fault::header_too_large);
+  }
+  SUBCASE("too long a target") {
+    const auto with_target = [](std::size_t size) {
+      return "GET /" + std::string(size - 1, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n";
+    };
+    CHECK(parse(with_target(50), request, tight).progress == Parser::Progress::done);
+    CHECK(parse(with_target(51), request, tight).fault == Fault::target_too_long);
+    CHECK(parse("GET /" + std::string(50, 'a'), request, tight).fault == Fault::target_too_long);
+  }
+}
+
+TEST_CASE("expectations: 100-continue is known, in HTTP/1.0 it is ignored, others are noted") {
+  Parser parser;
+  const auto head_of = [&](const std::string& text) -> const Head& {
+    parser.begin(request, roomy);
+    REQUIRE(parser.parse_head(text) == Parser::Progress::done);
+    return parser.head();
+  };
+  const std::string continued = post_with("Content-Length: 5\r\nExpect: 100-Continue\r\n");
+  CHECK(head_of(continued).expects_continue);
+  CHECK_FALSE(parser.head().expects_other);
+  const std::string other = post_with("Content-Length: 5\r\nExpect: a-miracle\r\n");
+  CHECK(head_of(other).expects_other);
+  const std::string old =
+      "POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+  CHECK_FALSE(head_of(old).expects_continue);
+}
+
+}  // namespace
+}  // namespace classgate::proxy::wire

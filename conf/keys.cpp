@@ -281,6 +281,7 @@ std::vector<Key> make_keys() {
           "of both logs", FIELD(log.format)),
       place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout"}, FIELD(log.error)),
       place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr"}, FIELD(log.access)),
+      count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second", FIELD(log.lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
   };
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));

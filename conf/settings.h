@@ -98,6 +98,7 @@ struct LogSettings {
   LogFormat format = LogFormat::text;
   std::string error = "stderr";   // "stderr", "stdout" or a file
   std::string access = "stdout";  // "off", "stderr", "stdout" or a file
+  std::uint32_t lines_max = 100;  // of the gateway's own messages in a second
   Bytes buffer = MiB(1);          // lines waiting for the writer; more are dropped and counted
 };
 

@@ -246,6 +246,10 @@ void ClientConnection::linger() {
   close_when_drained_ = false;
   if (stream_.peer_has_closed() || (!may_send_more && input_.empty() && !stream_.may_read()))
     return close();
+  say_goodbye();
+}
+
+void ClientConnection::say_goodbye() {
   state_ = State::lingering;
   stream_.shutdown_write();
   set_timer();
@@ -261,7 +265,7 @@ void ClientConnection::close() {
 
 void ClientConnection::drain() {
   const bool is_idle = state_ == State::idle && input_.empty() && stream_.pending() == 0;
-  if (is_idle && !stream_.has_input()) close();
+  if (is_idle && !stream_.has_input()) say_goodbye();
 }
 
 // ---- Time --------------------------------------------------------------------------------------

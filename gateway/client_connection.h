@@ -63,6 +63,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void end_of_request();
   void on_gone();
   void linger();
+  void say_goodbye();
   void close();
   void watch_reader();
   void set_timer();

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -15,6 +13,7 @@
 
 #include "conf/command_line.h"
 #include "conf/reader.h"
+#include "gateway/error_log.h"
 #include "gateway/server.h"
 
 namespace {
@@ -47,35 +46,6 @@ int complain(const std::vector<conf::Mistake>& mistakes) {
   return 1;
 }
 
-spdlog::level::level_enum level_of(conf::LogLevel level) {
-  switch (level) {
-    case conf::LogLevel::debug: return spdlog::level::debug;
-    case conf::LogLevel::info: return spdlog::level::info;
-    case conf::LogLevel::warning: return spdlog::level::warn;
-    case conf::LogLevel::error: return spdlog::level::err;
-  }
-  return spdlog::level::info;
-}
-
-// The log of the gateway itself; the access log is another one.
-void open_log(const conf::LogSettings& settings) {
-  spdlog::sink_ptr sink;
-  if (settings.error == "stderr")
-    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  else if (settings.error == "stdout")
-    sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();
-  else
-    sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(settings.error);
-  auto logger = std::make_shared<spdlog::logger>("classgate", std::move(sink));
-  logger->set_level(level_of(settings.level));
-  logger->flush_on(spdlog::level::info);
-  logger->set_pattern(settings.format == conf::LogFormat::json
-                          ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":"%v"})"
-                          : "%Y-%m-%dT%H:%M:%S.%eZ %l %v",
-                      spdlog::pattern_time_type::utc);
-  spdlog::set_default_logger(std::move(logger));
-}
-
 // Ends the process when it must end: on the first signal drain, on the second, or when the time is
 // over, at once.
 class Lifecycle {
@@ -85,6 +55,7 @@ class Lifecycle {
     sigemptyset(&set);
     for (const int number : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, number);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);  // a log reader that has gone is no reason to end
     signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   }
 
@@ -137,8 +108,9 @@ class Lifecycle {
 };
 
 int run(const conf::Settings& settings) {
-  open_log(settings.log);
-  Lifecycle lifecycle;
+  Lifecycle lifecycle;  // blocks the signals before there is a second thread
+  const auto log = gateway::ErrorLog::open(settings.log);
+  if (!log) return complain(log.error());
   auto server = gateway::Server::open(settings);
   if (!server) {
     spdlog::error("{}", server.error());

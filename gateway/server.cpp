@@ -60,12 +60,19 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
       std::make_unique<Shared>(settings, *server->servers_, *server->access_log_);
   server->shared_->connection_limit = connection_limit(settings);
   Server* self = server.get();
-  const auto on_empty = [self] {
-    if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
-  };
+  // The last to stop closes the sockets, so that whoever comes now is refused by the kernel.
+  const Station::Milestones milestones{
+      .stopped_listening =
+          [self] {
+            if (self->stations_listening_.fetch_sub(1) == 1) self->sockets_.clear();
+          },
+      .empty =
+          [self] {
+            if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
+          }};
   for (std::uint32_t i = 0; i < settings.threads; ++i)
     server->stations_.push_back(
-        std::make_unique<Station>(*server->shared_, server->sockets_, on_empty));
+        std::make_unique<Station>(*server->shared_, server->sockets_, milestones));
   return server;
 }
 
@@ -73,7 +80,7 @@ Server::~Server() { stop(); }
 
 void Server::start(std::function<void()> on_drained) {
   on_drained_ = std::move(on_drained);
-  stations_not_empty_ = stations_.size();
+  stations_listening_ = stations_not_empty_ = stations_.size();
   const SignalsBlocked blocked;
   for (const auto& station : stations_)
     threads_.emplace_back([&station = *station] { station.run(); });

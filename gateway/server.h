@@ -29,7 +29,8 @@ class Server {
 
   // One line: what it listens on, what it forwards to, which limits hold.
   std::string description() const;
-  std::vector<std::string> listen_addresses() const;  // with the ports the kernel chose
+  // With the ports the kernel chose. Before drain(), as description().
+  std::vector<std::string> listen_addresses() const;
   admission::Snapshot snapshot() const;
   std::uint32_t connections() const { return shared_->connections.load(); }
 
@@ -43,6 +44,7 @@ class Server {
   std::vector<proxy::net::Fd> sockets_;
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
+  std::atomic<std::size_t> stations_listening_{0};
   std::atomic<std::size_t> stations_not_empty_{0};
   std::function<void()> on_drained_;
 };

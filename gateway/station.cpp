@@ -24,9 +24,9 @@ std::size_t idle_share(const conf::Settings& settings) {
 }  // namespace
 
 Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets,
-                 std::function<void()> on_empty)
+                 Milestones milestones)
     : shared_(shared),
-      on_empty_(std::move(on_empty)),
+      milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
       request_limits_{settings().client.header_bytes.count, settings().client.header_count,
                       settings().client.target_bytes.count},
@@ -165,6 +165,7 @@ void Station::drain() {
   // What has connected already hears a 503 rather than a reset.
   for (const auto& listener : listeners_) listener->accept_the_rest();
   listeners_.clear();
+  milestones_.stopped_listening();
 }
 
 // ---- Turns -------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ void Station::end_turn() {
   }
   if (draining_ && connections_.empty() && !reported_empty_) {
     reported_empty_ = true;
-    on_empty_();
+    milestones_.empty();
   }
 }
 

@@ -22,7 +22,13 @@ namespace classgate::gateway {
 // letters.
 class Station final : private admission::Waiters {
  public:
-  Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, std::function<void()> on_empty);
+  // Told on the loop's thread, once each, after a Drain letter.
+  struct Milestones {
+    std::function<void()> stopped_listening;
+    std::function<void()> empty;  // the last connection has gone
+  };
+
+  Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, Milestones milestones);
   ~Station();
 
   void run() { loop_.run(); }
@@ -86,7 +92,7 @@ class Station final : private admission::Waiters {
 
   Shared& shared_;
   proxy::net::Loop loop_;
-  std::function<void()> on_empty_;
+  const Milestones milestones_;
   std::uint32_t number_;
   proxy::wire::HeadLimits request_limits_;
   proxy::wire::HeadLimits answer_limits_;

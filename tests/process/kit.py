@@ -161,6 +161,33 @@ def get_json(port, path, any_status=False):
         connection.close()
 
 
+class RawAnswer:
+    def __init__(self, head, body):
+        self.head = head
+        self.body = body
+        self.status = int(head.split(" ", 2)[1])
+        self.closes = "\r\nConnection: close\r\n" in head
+
+
+def read_answer(connection):
+    """One answer with a Content-Length from a raw socket; None when the connection ends instead."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        part = connection.recv(65536)
+        if not part:
+            assert not text, text
+            return None
+        text += part
+    head, body = text.split(b"\r\n\r\n", 1)
+    head = head.decode() + "\r\n"
+    length = int(re.search(r"\r\nContent-Length: (\d+)\r\n", head).group(1))
+    while len(body) < length:
+        part = connection.recv(65536)
+        assert part, "the connection ended in the middle of an answer"
+        body += part
+    return RawAnswer(head, body)
+
+
 def raw_request(path="/v1/classify", body=TEXT, headers=""):
     return (f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n{headers}"
             f"Content-Length: {len(body)}\r\n\r\n{body}").encode()

@@ -45,7 +45,7 @@ std::vector<std::string> bytes_of(const std::string& text) {
 
 TEST_CASE("a chunked body means the same wherever the network cuts it") {
   const std::string text =
-      "5\r\nhello\r\n0000a;name=value\r\n, world of \r\n1\r\n!\r\n0\r\n"
+      "5\r\nhello\r\n0000b;name=value\r\n, world of \r\n1\r\n!\r\n0\r\n"
       "X-Sum: abc\r\nX-Empty:\r\nX-Last: two words\r\n\r\n";
   const Decoded whole = decode({text});
   REQUIRE(whole.progress == Parser::Progress::done);

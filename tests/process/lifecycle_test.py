@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Start, drain and end of the real program."""
+import json
+import re
+import signal
+import socket
+import threading
+import unittest
+
+from kit import (CLASSGATE, ProcessTest, Program, ask, raw_request, read_answer)
+
+
+class User(threading.Thread):
+    """Sends one request after the other and notes what became of each, until it is turned away."""
+
+    def __init__(self, gateway):
+        super().__init__()
+        self.gateway = gateway
+        self.answers = []
+
+    def run(self):
+        connection = None
+        while True:
+            try:
+                if connection is None:
+                    connection = socket.create_connection(("127.0.0.1", self.gateway.port), timeout=60)
+            except OSError:
+                return  # nobody accepts any more: nothing was lost
+            try:
+                connection.sendall(raw_request())
+            except OSError:
+                return  # closed between two requests
+            # Closed without an answer: fine only when the request was never taken. The gateway's
+            # own books say whether it was; they are compared with the answers below.
+            try:
+                answer = read_answer(connection)
+            except OSError:
+                return
+            if answer is None:
+                return
+            self.answers.append(answer.status)
+            if answer.closes:
+                connection.close()
+                connection = None
+
+
+class Start(ProcessTest):
+    def test_one_line_says_where_it_listens_what_it_forwards_to_and_which_limits_hold(self):
+        service = self.service()
+        gateway = self.gateway(service.address, threads=2)
+        line = gateway.err().splitlines()[0]
+        for part in (f"listening on {gateway.address}", f"forwarding to {service.address}", "50 workers",
+                     "queue 1000", "100 requests/s, burst 200", "request timeout 30000 ms", "2 threads"):
+            self.assertIn(part, line)
+
+    def test_it_starts_when_the_upstream_is_not_there_and_serves_when_it_comes(self):
+        holder = socket.socket()
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        gateway = self.gateway(f"127.0.0.1:{port}", upstream_probe_interval="100ms")
+        gateway.wait_for_health(lambda h: h["status"] == "down", "an upstream known to be down")
+        answer = gateway.request()
+        self.assertEqual((answer.status, answer.reason), (502, "upstream_unreachable"))
+        self.assertEqual(gateway.request("GET", "/queue/health").status, 503)
+        holder.close()
+        self.service(port=port)
+        gateway.wait_for_health(lambda h: h["upstream"][f"127.0.0.1:{port}"] == "reachable",
+                                "a reachable upstream")
+        self.assertEqual(gateway.request().status, 200)
+        self.assert_balanced(gateway.health())
+
+    def test_a_port_in_use_is_one_clear_line_and_exit_1(self):
+        taken = socket.socket()
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        program = self.start(Program([CLASSGATE, "--conf", "/dev/null"], {"CLASSGATE_LISTEN": address}))
+        self.assertEqual(program.wait(), 1)
+        self.assertEqual(len(program.err().splitlines()), 1)
+        self.assertIn(address, program.err())
+        self.assertIn("Address already in use", program.err())
+
+
+class Drain(ProcessTest):
+    def check_drain_under_load(self, number):
+        service = self.service("--service-time", "20ms", "--concurrency", "8")
+        gateway = self.gateway(service.address, admission_rate=0, admission_workers=8)
+        users = [User(gateway) for _ in range(40)]
+        for user in users:
+            user.start()
+        # In the middle of it: some are in flight, some wait.
+        gateway.wait_for_health(lambda h: h["processed_requests"] > 200 and h["queue_size"] > 0,
+                                "a load")
+        gateway.signal(number)
+        self.assertEqual(gateway.wait(), 0)
+        for user in users:
+            user.join()
+        answers = [status for user in users for status in user.answers]
+        done = answers.count(200)
+        self.assertEqual(set(answers) - {200, 503}, set())
+        said = re.search(r"drained: (\d+) requests in all, (\d+) processed", gateway.err())
+        self.assertIsNotNone(said, gateway.err())
+        # Every request that was taken was answered, and every answer arrived.
+        self.assertEqual(int(said.group(2)), done)
+        self.assertEqual(int(said.group(1)), len(answers))
+        stats = service.stats()
+        self.assertEqual((stats["finished"], stats["finished_for_nobody"]), (done, 0))
+
+    def test_sigterm_under_load_loses_no_accepted_request(self):
+        self.check_drain_under_load(signal.SIGTERM)
+
+    def test_sigquit_drains_as_well(self):
+        self.check_drain_under_load(signal.SIGQUIT)
+
+    def test_sigint_drains_as_well(self):
+        self.check_drain_under_load(signal.SIGINT)
+
+    def busy(self, **settings):
+        service = self.service("--service-time", "20s")
+        gateway = self.gateway(service.address, admission_workers=1, **settings)
+        crowd = [socket.create_connection(("127.0.0.1", gateway.port), timeout=60) for _ in range(2)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+            connection.sendall(raw_request())
+        gateway.wait_for_health(lambda h: (h["active_workers"], h["queue_size"]) == (1, 1), "both in")
+        return gateway
+
+    def test_a_second_signal_ends_at_once(self):
+        gateway = self.busy()
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_for_text("SIGTERM|TERM: draining", gateway.err)
+        gateway.signal(signal.SIGINT)
+        self.assertEqual(gateway.wait(10), 1)
+        self.assertRegex(gateway.err(), r"INT: ended at once: 1 in flight, 1 waiting were cut off")
+
+    def test_the_drain_ends_with_drain_timeout(self):
+        gateway = self.busy(drain_timeout="300ms")
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drain_timeout is over: 1 in flight, 1 waiting were cut off", gateway.err())
+
+    def test_an_idle_gateway_with_kept_connections_ends_at_once(self):
+        service = self.service()
+        gateway = self.gateway(service.address)
+        connection = gateway.connect()
+        self.addCleanup(connection.close)
+        self.assertEqual(ask(connection).status, 200)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drained: 1 requests in all, 1 processed", gateway.err())
+
+
+class Logs(ProcessTest):
+    def test_the_access_log_tells_route_priority_verdict_wait_upstream_time_and_status(self):
+        service = self.service()
+        gateway = self.gateway(service.address, log_access="stdout")
+        self.assertEqual(gateway.request(headers={"X-Request-Id": "mine-1"}).status, 200)
+        line = gateway.wait_for_text(r"time=.* id=mine-1 .*", gateway.out).group(0)
+        for part in ('route="/v1/classify"', "priority=3", "verdict=admitted", "reason=-", "wait_ms=",
+                     "upstream_ms=", "status=200", f"upstream={service.address}"):
+            self.assertIn(part, line)
+
+    def test_both_logs_can_be_json_lines_whatever_a_client_sends(self):
+        service = self.service()
+        gateway = self.gateway(service.address, log_access="stdout", log_format="json")
+        self.assertEqual(gateway.request("GET", '/%22quoted%22?a="b"').status, 404)
+        gateway.wait_for_text(r"/.*404", gateway.out)
+        entries = [json.loads(line) for line in gateway.out().splitlines()]
+        self.assertEqual([(e["status"], e["priority"], e["verdict"]) for e in entries],
+                         [(404, 5, "admitted")])
+        service.end()
+        # What the client wrote is quoted in the warning, and must not break it.
+        self.assertEqual(gateway.request("GET", "/it's\\\"odd\"").status in (400, 502), True)
+        self.assertEqual(gateway.request("GET", "/plain").status, 502)
+        gateway.wait_for_text("unreachable|refused", gateway.err)
+        for line in gateway.err().splitlines():
+            self.assertIn("message", json.loads(line))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

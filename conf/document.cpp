@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <optional>
+#include <sstream>
+
 #include "conf/nearest.h"
 
 namespace classgate::conf {
@@ -14,25 +18,93 @@ Place place_of(const toml::source_region& region) {
   return {region.begin.line, region.begin.column};
 }
 
-// Blanks a line, keeping all others where they are. False when there was nothing left to blank.
-bool blank_line(std::string& text, std::uint32_t line) {
-  std::size_t begin = 0;
-  for (std::uint32_t i = 1; i < line; ++i) {
-    begin = text.find('\n', begin);
-    if (begin == std::string::npos) return false;
-    ++begin;
+// A conf file as lines, in which what a syntax error spoils can be blanked while everything else
+// keeps its place. Good guesses are enough here: a bad one costs a mistake told late or in vain.
+class Lines {
+ public:
+  explicit Lines(const std::string& text) {
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) lines_.push_back(std::move(line));
   }
-  const std::size_t end = std::min(text.find('\n', begin), text.size());
-  if (text.find_first_not_of(" \t\r", begin) >= end) return false;
-  for (std::size_t i = begin; i < end; ++i) text[i] = ' ';
-  return true;
-}
+
+  std::string text() const { return fmt::format("{}\n", fmt::join(lines_, "\n")); }
+
+  // Blanks the line of an error; with it the whole list when it stands in one that goes over several
+  // lines, and all keys under a broken table header, which would be taken for those of another
+  // table. False when there was nothing left to blank.
+  bool blank_spoilt(std::size_t at) {
+    if (lines_.empty()) return false;
+    at = std::min(at, lines_.size() - 1);
+    std::size_t first = at;
+    std::size_t end = at + 1;
+    if (const auto list = open_list(at)) {
+      first = *list;
+      for (end = first + 1; end < lines_.size() && !begins_statement(end);) ++end;
+    } else if (is_header(at)) {
+      while (end < lines_.size() && !is_header(end)) ++end;
+    }
+    bool is_changed = false;
+    for (std::size_t i = first; i < end; ++i) {
+      is_changed = is_changed || start_of(i) != std::string::npos;
+      lines_[i].clear();
+    }
+    return is_changed;
+  }
+
+ private:
+  // Where the list begins that is open in this line.
+  std::optional<std::size_t> open_list(std::size_t at) const {
+    if (begins_statement(at) && !is_header(at) && depth_of(lines_[at]) > 0) return at;
+    int depth = 0;
+    while (at-- > 0) {
+      depth += depth_of(lines_[at]);
+      if (!begins_statement(at)) continue;
+      if (depth > 0 && !is_header(at)) return at;
+      break;
+    }
+    return std::nullopt;
+  }
+
+  bool is_header(std::size_t at) const {
+    const std::size_t start = start_of(at);
+    return start != std::string::npos && lines_[at][start] == '[';
+  }
+
+  bool begins_statement(std::size_t at) const {
+    constexpr std::string_view not_a_key = "\"',]}=#";
+    const std::size_t start = start_of(at);
+    if (start == std::string::npos || not_a_key.contains(lines_[at][start])) return false;
+    return is_header(at) || lines_[at].contains('=');
+  }
+
+  std::size_t start_of(std::size_t at) const { return lines_[at].find_first_not_of(" \t\r"); }
+
+  // How many more brackets it opens than it closes.
+  static int depth_of(const std::string& line) {
+    int depth = 0;
+    char quoted_by = 0;
+    for (const char c : line) {
+      if (quoted_by != 0) {
+        if (c == quoted_by) quoted_by = 0;
+      } else if (c == '"' || c == '\'') {
+        quoted_by = c;
+      } else if (c == '#') {
+        break;
+      } else {
+        depth += (c == '[' ? 1 : 0) - (c == ']' ? 1 : 0);
+      }
+    }
+    return depth;
+  }
+
+  std::vector<std::string> lines_;
+};
 
 // The library's explanations begin with what it was doing; the operator wants to know what is wrong.
 std::string explain(const toml::parse_error& error) {
   std::string text(error.description());
-  if (const std::size_t semicolon = text.find("; "); semicolon != std::string::npos)
-    text = text.substr(semicolon + 2);
+  if (const std::size_t colon = text.find(": "); colon != std::string::npos)
+    text = text.substr(colon + 2);
   return "this is not TOML: " + text;
 }
 
@@ -49,7 +121,7 @@ class Walker {
       } else if (const toml::table* inner = node.as_table()) {
         walk_table(*inner, name, place);
       } else {
-        document_.entries.push_back({name, read(node, place), place_of(key.source())});
+        document_.entries.push_back({name, read(node), place});
       }
     }
   }
@@ -74,13 +146,12 @@ class Walker {
       RouteEntry route;
       route.place = place_of(element.source());
       for (const auto& [key, value] : *element.as_table())
-        route.entries.push_back({std::string(key.str()), read(value, place_of(key.source())),
-                                 place_of(key.source())});
+        route.entries.push_back({std::string(key.str()), read(value), place_of(key.source())});
       document_.routes.push_back(std::move(route));
     }
   }
 
-  RawValue read(const toml::node& node, Place place) {
+  static RawValue read(const toml::node& node) {
     if (const auto* integer = node.as_integer()) return {integer->get()};
     if (const auto* real = node.as_floating_point()) return {real->get()};
     if (const auto* boolean = node.as_boolean()) return {boolean->get()};
@@ -88,14 +159,12 @@ class Walker {
     if (const auto* array = node.as_array()) {
       std::vector<std::string> texts;
       for (const toml::node& element : *array) {
-        if (const auto* text = element.as_string())
-          texts.push_back(text->get());
-        else
-          mistake(place_of(element.source()), "expected text in quotes");
+        const auto* text = element.as_string();
+        if (text == nullptr) return {};
+        texts.push_back(text->get());
       }
       return {std::move(texts)};
     }
-    mistake(place, "a date or a table is no value of any key");
     return {};
   }
 
@@ -116,16 +185,17 @@ Document read_document(std::string text) {
     document.mistakes.push_back({{line, 1}, "holds a NUL byte: this is not a text file"});
     return document;
   }
+  Lines lines(text);
   for (int i = 0; i < syntax_errors_max; ++i) {
     try {
-      const toml::table table = toml::parse(text);
+      const toml::table table = toml::parse(lines.text());
       Walker(document).walk(table, "");
       return document;
     } catch (const toml::parse_error& error) {
       const Place place = place_of(error.source());
       document.mistakes.push_back({place, explain(error)});
       // An error at the end of the file is about something that was never closed.
-      if (!blank_line(text, place.line)) return document;
+      if (!lines.blank_spoilt(place.line - 1)) return document;
     }
   }
   return document;

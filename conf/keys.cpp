@@ -161,7 +161,7 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
             access(settings) = *text;
             return {};
           },
-          [=](const Settings& settings) { return '"' + access(const_cast<Settings&>(settings)) + '"'; }};
+          [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
 }
 
 std::vector<std::string> split(const std::string& text) {
@@ -202,7 +202,7 @@ Key addresses_key(std::string name, std::string help, Access access) {
           [=](const Settings& settings) {
             std::string out;
             for (const Address& address : access(const_cast<Settings&>(settings)))
-              out += fmt::format("{}\"{}\"", out.empty() ? "" : ", ", address.text);
+              out += (out.empty() ? "" : ", ") + quote(address.text);
             return "[" + out + "]";
           }};
 }

@@ -14,7 +14,8 @@ namespace classgate::conf {
 // A value as it was written: typed in a file, plain text elsewhere ("text" is true), where it is
 // understood as the key demands.
 struct RawValue {
-  std::variant<std::int64_t, double, bool, std::string, std::vector<std::string>> value;
+  // monostate: nothing that any key understands, such as a date or a list of numbers.
+  std::variant<std::monostate, std::int64_t, double, bool, std::string, std::vector<std::string>> value;
   bool is_text = false;
 };
 

@@ -138,11 +138,16 @@ class Reader {
     Settings& all = loaded_.settings;
     if (!origins_.contains("admission.queue_timeout"))
       all.admission.queue_timeout = all.admission.request_timeout;
+    const Bytes largest_body = std::max(all.client.body_bytes, Bytes{1});
+    if (!origins_.contains("client.body_buffer"))
+      all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
     if (all.admission.queue_timeout > all.admission.request_timeout)
       blame("admission.queue_timeout", "is longer than admission.request_timeout, which ends every wait");
     if (all.client.target_bytes > all.client.header_bytes)
-      blame("client.target_bytes", "is larger than client.header_bytes, which holds it");
-    if (all.client.body_buffer > all.client.body_bytes && origins_.contains("client.body_buffer"))
+      blame(origins_.contains("client.target_bytes") ? "client.target_bytes" : "client.header_bytes",
+            fmt::format("the header, of {} at most, has no room for client.target_bytes, {}",
+                        print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
+    if (all.client.body_buffer > largest_body)
       blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
     for (const Address& server : all.upstream.servers)
       if (server.port == 0 || server.host == "*")
@@ -150,7 +155,7 @@ class Reader {
   }
 
   void blame(const std::string& key, const std::string& text) {
-    mistake(origin_of(key) == "default" ? "settings" : origin_of(key), key + ": " + text);
+    mistake(origin_of(key), key + ": " + text);
   }
 
   std::string origin_of(const std::string& key) const {
@@ -188,8 +193,9 @@ std::string print(const Loaded& loaded) {
     out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value), value.origin);
   }
   for (const auto& [route, origin] : loaded.routes)
-    out += fmt::format("\n[[route]] # {}\npath = \"{}{}\"\npriority = {}\nrate_limited = {}\n", origin,
-                       route.path, route.is_prefix ? "*" : "", route.priority, route.rate_limited);
+    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
+                       quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
+                       route.rate_limited);
   return out;
 }
 

@@ -81,12 +81,14 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const RouteEntry& entr
   route->rate_limited = rate_limited;
   const std::string twin = put(*route, place_text(entry.place), true);
   if (!twin.empty())
-    wrong.push_back({entry.place, fmt::format("route \"{}\" stands already at {}", route->path, twin)});
+    wrong.push_back({entry.place, fmt::format("route \"{}{}\" stands already at {}", route->path,
+                                              route->is_prefix ? "*" : "", twin)});
   return wrong;
 }
 
 std::vector<std::string> RouteList::add_text(const std::string& text, const std::string& origin) {
   std::vector<std::string> wrong;
+  std::vector<RouteSettings> seen;
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, ',');) {
     const std::size_t equals = part.rfind('=');
@@ -106,6 +108,11 @@ std::vector<std::string> RouteList::add_text(const std::string& text, const std:
     }
     route->priority = rule[0] - '0';
     route->rate_limited = !is_unlimited;
+    if (std::ranges::any_of(seen, [&](const auto& known) { return same_path(known, *route); })) {
+      wrong.push_back(fmt::format("\"{}\": this path stands here twice", part));
+      continue;
+    }
+    seen.push_back(*route);
     put(*route, origin, false);
   }
   return wrong;

@@ -45,13 +45,15 @@ std::string print_with_unit(std::uint64_t value, const std::array<Unit, Count>& 
   return fmt::format("{}{}", value, units.back().name);
 }
 
-bool is_unreserved_escape(std::string_view escape) {  // "%41"
+// "%2F": an escape that is still there, in capitals, when a request's path was normalised.
+bool is_normal_escape(std::string_view escape) {
+  if (escape.size() < 3 || escape.substr(1, 2).find_first_not_of("0123456789ABCDEF") < 2) return false;
   unsigned value = 0;
-  const auto [end, error] = std::from_chars(escape.data() + 1, escape.data() + 3, value, 16);
-  if (error != std::errc{} || end != escape.data() + 3) return false;
-  return (value >= '0' && value <= '9') || (value >= 'a' && value <= 'z') ||
-         (value >= 'A' && value <= 'Z') || value == '-' || value == '.' || value == '_' ||
-         value == '~';
+  std::from_chars(escape.data() + 1, escape.data() + 3, value, 16);
+  const bool is_unreserved = (value >= '0' && value <= '9') || (value >= 'a' && value <= 'z') ||
+                             (value >= 'A' && value <= 'Z') || value == '-' || value == '.' ||
+                             value == '_' || value == '~';
+  return value != 0 && !is_unreserved;
 }
 
 }  // namespace
@@ -75,6 +77,19 @@ std::expected<Bytes, std::string> parse_bytes(std::string_view text) {
 }
 
 std::string print_bytes(Bytes bytes) { return print_with_unit(bytes.count, byte_units); }
+
+std::string quote(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\')
+      out += fmt::format("\\{}", c);
+    else if (static_cast<unsigned char>(c) < ' ' || c == '\x7f')
+      out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+    else
+      out += c;
+  }
+  return out + '"';
+}
 
 std::expected<Address, std::string> parse_address(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
@@ -103,8 +118,8 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
 }
 
 std::expected<RouteSettings, std::string> parse_route_path(std::string_view text) {
-  const auto wrong = [&](std::string_view why) {
-    return std::unexpected(fmt::format("route path \"{}\" {}", text, why));
+  const auto wrong = [whole = text](std::string_view why) {
+    return std::unexpected(fmt::format("route path \"{}\" {}", whole, why));
   };
   RouteSettings route;
   if (!text.starts_with('/')) return wrong("must begin with '/', such as \"/v1/classify\"");
@@ -120,9 +135,9 @@ std::expected<RouteSettings, std::string> parse_route_path(std::string_view text
       text.ends_with("/.") || text.ends_with("/.."))
     return wrong("has a dot segment: requests are compared after these were removed");
   for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 1))
-    if (at + 3 > text.size() || is_unreserved_escape(text.substr(at, 3)))
+    if (!is_normal_escape(text.substr(at)))
       return wrong("has an escape that requests do not have when they are compared: write the "
-                   "character itself");
+                   "character itself, or an escape such as %2F with capital letters");
   route.path = text;
   return route;
 }

@@ -19,6 +19,9 @@ std::string print_duration(milliseconds duration);
 std::expected<Bytes, std::string> parse_bytes(std::string_view text);
 std::string print_bytes(Bytes bytes);
 
+// As a TOML string, with its quotes.
+std::string quote(std::string_view text);
+
 // "127.0.0.1:8080", "[::1]:8080", "*:8080", "host.example:8080".
 std::expected<Address, std::string> parse_address(std::string_view text);
 

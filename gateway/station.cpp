@@ -14,6 +14,7 @@ namespace classgate::gateway {
 namespace {
 
 constexpr std::size_t spare_parsers_max = 256;
+constexpr std::chrono::seconds silence_tolerated{1};  // of a client when connections run out
 constexpr std::size_t log_batch_bytes = 32 * 1024;
 
 // Each loop keeps its share of the idle upstream connections, rounded up.
@@ -65,13 +66,24 @@ Station::~Station() {
 // ---- Connections -------------------------------------------------------------------------------
 
 void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
-  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.connection_limit) {
-    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
-    return turn_away(std::move(fd));
-  }
+  if (!take_room() && !(make_room() && take_room())) return turn_away(std::move(fd));
   reported_empty_ = false;
   connections_.push_back(std::make_unique<ClientConnection>(*this, std::move(fd), address.host()));
   connections_.back()->index = connections_.size() - 1;
+}
+
+bool Station::take_room() {
+  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) < shared_.connection_limit)
+    return true;
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+// At the limit, whoever has been silent for longest gives way: between two requests, or else before
+// the end of a header that should have come by now.
+bool Station::make_room() {
+  return deadlines_.idle.end_oldest(silence_tolerated) ||
+         deadlines_.header.end_oldest(silence_tolerated);
 }
 
 // Told so at once, and gone: takes no more than the one descriptor it came with.

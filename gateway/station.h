@@ -86,6 +86,8 @@ class Station final : private admission::Waiters {
   void read(Letter letter);
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address);
+  bool take_room();
+  bool make_room();
   void turn_away(proxy::net::Fd fd);
   void drain();
   void end_turn();

@@ -41,16 +41,25 @@ void DeadlineList::arm() {
   is_armed_ = true;
 }
 
+bool DeadlineList::end_oldest(std::chrono::milliseconds age) {
+  if (anchor_.next_ == &anchor_ || anchor_.next_->due_ - duration_ + age > loop_.now()) return false;
+  end_first();
+  return true;
+}
+
+void DeadlineList::end_first() {
+  Deadline& first = *anchor_.next_;
+  first.cancel();
+  first.on_due_(first.owner_);
+}
+
 void DeadlineList::fire() {
   is_armed_ = false;
   const Time now = loop_.now();
   // A callback may set, cancel or destroy any deadline, so look at the first anew each time; one
   // that is set again while we are here is due later than now and ends the loop.
-  while (anchor_.next_ != &anchor_ && anchor_.next_->due_ <= now) {
-    Deadline& due = *anchor_.next_;
-    due.cancel();
-    due.on_due_(due.owner_);
-  }
+  while (anchor_.next_ != &anchor_ && anchor_.next_->due_ <= now)
+    end_first();
   if (anchor_.next_ != &anchor_ && !is_armed_) arm();
 }
 

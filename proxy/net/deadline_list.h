@@ -44,10 +44,13 @@ class DeadlineList {
   void set(Deadline& deadline) { set(deadline, loop_.now()); }
   void set(Deadline& deadline, Time from);
   std::chrono::milliseconds duration() const { return duration_; }
+  // Ends the one that was set first, as if it were due, if that was at least `age` ago.
+  bool end_oldest(std::chrono::milliseconds age);
 
  private:
   static void on_timer(int, short, void* self) { static_cast<DeadlineList*>(self)->fire(); }
   void fire();
+  void end_first();
   void arm();
 
   Loop& loop_;

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Real clients from Debian, and very many of them."""
+import re
+import resource
+import selectors
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from kit import TEXT, ProcessTest, ask, clean_environment, raw_request, read_answer
+
+RESERVE = 12_000  # descriptors this test needs for itself
+
+
+def setUpModule():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < RESERVE:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (RESERVE, max(hard, RESERVE)))
+
+
+class Clients(ProcessTest):
+    def setUp(self):
+        self.upstream = self.service()
+        self.gate = self.gateway(self.upstream.address, admission_rate=0)
+        self.url = f"http://{self.gate.address}"
+
+    def run_client(self, *command, given=None):
+        done = subprocess.run(command, input=given, capture_output=True, timeout=60,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.decode()
+
+    def curl(self, *options, given=None):
+        return self.run_client("curl", "-sS", "--max-time", "50", *options, given=given)
+
+    def test_curl_posts_gets_and_heads(self):
+        answer = self.curl("-H", "Content-Type: application/json", "-d", TEXT,
+                           f"{self.url}/v1/classify")
+        self.assertIn('"label":"bakery"', answer)
+        self.assertIn('"documents":', self.curl(f"{self.url}/status"))
+        self.assertRegex(self.curl("-I", f"{self.url}/status"), r"^HTTP/1.1 200 OK\r\n")
+        self.assertRegex(self.curl("-0", "-i", f"{self.url}/status"), r"^HTTP/1.1 200 OK\r\n")
+
+    def test_curl_uploads_a_stream_of_unknown_length_and_gets_it_back(self):
+        sent = bytes(range(256)) * 8192  # 2 MiB, by Transfer-Encoding: chunked
+        with tempfile.NamedTemporaryFile() as got:
+            self.curl("-T", "-", "-o", got.name, f"{self.url}/echo", given=sent)
+            self.assertEqual(got.read(), sent)
+
+    def test_curl_waits_for_100_continue_before_a_large_body(self):
+        sent = b"x" * (2 << 20)
+        with tempfile.NamedTemporaryFile() as got:
+            verbose = subprocess.run(
+                ["curl", "-sSv", "--expect100-timeout", "40", "-H", "Expect: 100-continue",
+                 "--data-binary", "@-", "-o", got.name, f"{self.url}/echo"],
+                input=sent, capture_output=True, timeout=60)
+            self.assertEqual(verbose.returncode, 0, verbose.stderr)
+            self.assertIn(b"< HTTP/1.1 100 Continue", verbose.stderr)
+            self.assertEqual(got.read(), sent)
+
+    def test_curl_keeps_its_connection(self):
+        verbose = subprocess.run(["curl", "-sSv", *[f"{self.url}/status"] * 3], capture_output=True,
+                                 timeout=60)
+        self.assertEqual(verbose.stderr.count(b"Re-using existing connection"), 2, verbose.stderr)
+
+    def test_wget_posts(self):
+        answer = self.run_client("wget", "-q", "-O", "-", "--header=Content-Type: application/json",
+                                 f"--post-data={TEXT}", f"{self.url}/v1/classify")
+        self.assertIn('"label":"bakery"', answer)
+
+    def test_http_client_sends_many_requests_on_one_connection(self):
+        connection = self.gate.connect()
+        self.addCleanup(connection.close)
+        for _ in range(200):
+            self.assertEqual(ask(connection).status, 200)
+        health = self.gate.health()
+        self.assertEqual(health["processed_requests"], 200)
+        self.assert_balanced(health)
+
+    def test_wrk_gets_nothing_but_answers(self):
+        report = self.run_client("wrk", "-t1", "-c64", "-d2s", f"{self.url}/status")
+        self.assertNotIn("Socket errors", report)
+        self.assertNotIn("Non-2xx", report)
+        done = int(re.search(r"(\d+) requests in", report).group(1))
+        self.assertGreater(done, 0)
+        # wrk leaves with its last requests unanswered.
+        health = self.gate.wait_for_health(lambda h: h["active_workers"] == 0, "an idle gateway")
+        self.assertGreaterEqual(health["processed_requests"] + health["abandoned_requests"], done)
+        self.assert_balanced(health)
+
+
+class Many(ProcessTest):
+    def test_2000_connections_at_once_are_all_answered(self):
+        upstream = self.service("--concurrency", "50")
+        gateway = self.gateway(upstream.address, admission_rate=0, admission_queue_size=2000)
+        crowd = [socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+                 for _ in range(2000)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+        gateway.wait_for_health(lambda h: h["connections"] == 2001, "2,000 connections and this one")
+        for _ in range(2):
+            for connection in crowd:
+                connection.sendall(raw_request())
+            self.assertEqual({read_answer(connection).status for connection in crowd}, {200})
+        health = gateway.health()
+        self.assertEqual(health["processed_requests"], 4000)
+        self.assertLessEqual(upstream.stats()["max_running"], 50)
+        self.assert_balanced(health)
+
+    def test_10000_connections_against_1024_descriptors(self):
+        upstream = self.service()
+        gateway = self.gateway(upstream.address, nofile=1024, admission_rate=0)
+        self.assertRegex(gateway.err(), r"1024 file descriptors leave room for \d+ client "
+                                        r"connections.*raise LimitNOFILE")
+        room = gateway.health()["limits"]["connections"]
+        self.assertGreater(room, 700)
+        crowd = []
+        selector = selectors.DefaultSelector()
+        self.addCleanup(selector.close)
+        for _ in range(10_000):
+            connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+            self.addCleanup(connection.close)
+            crowd.append(connection)
+        # Those it has no room for are told so, in HTTP, at once.
+        refused = 0
+        for connection in crowd:
+            selector.register(connection, selectors.EVENT_READ)
+        while refused < 10_000 - room:
+            ready = selector.select(timeout=30)
+            self.assertTrue(ready, f"only {refused} were refused")
+            for key, _ in ready:
+                selector.unregister(key.fileobj)
+                answer = read_answer(key.fileobj)
+                if answer is None:
+                    continue  # one that was silent for long gave way to a newer one
+                self.assertEqual(answer.status, 503)
+                self.assertIn("X-Classgate-Reason: too_many_connections\r\n", answer.head)
+                refused += 1
+        # Full of silent clients it still answers: the longest silent one gives way.
+        health = gateway.wait_for_health(lambda h: h.get("connections") == room, "a full house")
+        self.assertGreaterEqual(health["connections_refused"], 10_000 - room)
+        self.assertEqual(gateway.request().status, 200)
+        for connection in crowd:
+            connection.close()
+        health = gateway.wait_for_health(lambda h: h["connections"] == 1, "an empty house")
+        self.assertEqual(gateway.request().status, 200)
+        self.assert_balanced(health)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -11,7 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -154,17 +156,18 @@ class Storm {
   void read_answer(Client& client) {
     const std::size_t head_end = client.answer.find("\r\n\r\n");
     if (head_end == std::string::npos) return;
-    const std::string_view head(client.answer.data(), head_end);
-    const std::size_t length_at = head.find("Content-Length: ");
-    if (!head.starts_with("HTTP/1.1 ") || length_at == std::string_view::npos) {
+    std::string head = client.answer.substr(0, head_end);
+    std::ranges::transform(head, head.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
+    const std::size_t length_at = head.find("\r\ncontent-length: ");
+    if (!head.starts_with("http/1.1 ") || length_at == std::string::npos) {
       ++totals_.unreadable;
       close(client);
       return connect(client);
     }
-    const std::size_t length = std::strtoull(client.answer.c_str() + length_at + 16, nullptr, 10);
+    const std::size_t length = std::strtoull(client.answer.c_str() + length_at + 18, nullptr, 10);
     if (client.answer.size() < head_end + 4 + length) return;
     ++totals_.by_status[std::atoi(client.answer.c_str() + 9)];
-    const bool closes = head.find("Connection: close") != std::string_view::npos;
+    const bool closes = head.find("\r\nconnection: close") != std::string::npos;
     client.is_waiting = client.will_abort = false;
     --pending_;
     if (!closes) return send_request(client);

@@ -72,7 +72,8 @@ TEST_CASE("a head that could be read in two ways is refused") {
     std::string text;
     Fault fault;
   };
-  const std::string nul("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 37);
+  using namespace std::string_literals;
+  const std::string nul = "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"s;
   const std::vector<Row> rows{
       {"a length and chunks",
        post_with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Fault::malformed},

@@ -29,16 +29,16 @@ struct Snapshot {
   std::uint64_t abandoned = 0;
   ReasonCounts rejected{};
   ReasonCounts failed{};
-  std::uint32_t workers = 0;             // limit
-  std::uint32_t active_workers = 0;      // in flight
+  std::uint32_t workers = 0;                 // limit
+  std::uint32_t active_workers = 0;          // in flight
   std::uint32_t workers_without_client = 0;  // of those, working for nobody
   std::uint32_t queue_limit = 0;
   std::size_t waiting = 0;
   std::array<std::size_t, conf::priority_count> waiting_by_priority{};
   std::uint64_t waiting_bytes = 0;
-  Duration average_wait{};      // of all admitted requests since the start
-  Duration average_process{};   // of all finished ones since the start
-  Quantiles wait;               // of the last one to two minutes
+  Duration average_wait{};     // of all admitted requests since the start
+  Duration average_process{};  // of all finished ones since the start
+  Quantiles wait;              // of the last one to two minutes
   Quantiles process;
   Duration since_last_overload = Duration::max();  // since the queue last turned someone away
   bool draining = false;

@@ -64,8 +64,8 @@ void Controller::make_room_for(const Arrival& arrival, Time now) {
     const auto given_way = queue_.pop_newest_worse_than(arrival.priority);
     CLASSGATE_INVARIANT(given_way.has_value());
     books_.reject(conf::Reason::displaced, now);
-    displaced_.push_back({given_way->ticket, given_way->waiter.owner,
-                          given_way->waiter.tag, Rejection{conf::Reason::displaced, drain_time()}});
+    displaced_.push_back({given_way->ticket, given_way->waiter.owner, given_way->waiter.tag,
+                          Rejection{conf::Reason::displaced, drain_time()}});
   }
 }
 

@@ -13,7 +13,7 @@
 namespace classgate::admission {
 
 struct Route {
-  std::string name;   // the path as the conf writes it; "*" for everything else
+  std::string name;  // the path as the conf writes it; "*" for everything else
   int priority = conf::priority_worst;
   bool rate_limited = true;
   std::uint32_t cost = 1;  // tokens

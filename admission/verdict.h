@@ -15,11 +15,11 @@ namespace classgate::admission {
 struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
-  std::uint32_t cost = 1;    // tokens
-  std::uint64_t bytes = 0;   // body that is held while it waits
-  Time at{};                 // end of the request header: the request timeout counts from here
-  std::uint32_t owner = 0;   // the loop that will be told when its turn comes
-  std::uint32_t tag = 0;     // what the owner knows it by; comes back with the news
+  std::uint32_t cost = 1;   // tokens
+  std::uint64_t bytes = 0;  // body that is held while it waits
+  Time at{};                // end of the request header: the request timeout counts from here
+  std::uint32_t owner = 0;  // the loop that will be told when its turn comes
+  std::uint32_t tag = 0;    // what the owner knows it by; comes back with the news
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).

@@ -19,11 +19,11 @@ struct Ticket {
 
 struct Waiter {
   int priority = conf::priority_worst;
-  std::uint64_t bytes = 0;   // body held while waiting
+  std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};
   Time deadline{};
-  std::uint32_t owner = 0;   // the loop that is told when it is this waiter's turn
-  std::uint32_t tag = 0;     // what the owner knows it by
+  std::uint32_t owner = 0;  // the loop that is told when it is this waiter's turn
+  std::uint32_t tag = 0;    // what the owner knows it by
 };
 
 // The bounded waiting room: priority first, FIFO inside a priority. Every operation is O(1): the

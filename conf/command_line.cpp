@@ -41,7 +41,8 @@ constexpr std::array mode_flags{
     ModeFlag{"T,print-config", "print-config", CommandLine::Mode::print_config,
              "test the configuration and print what is in force and where it came from"},
     ModeFlag{"v,version", "version", CommandLine::Mode::version, "print the version"},
-    ModeFlag{"V,build", "build", CommandLine::Mode::build, "print the version and how it was built"},
+    ModeFlag{"V,build", "build", CommandLine::Mode::build,
+             "print the version and how it was built"},
     ModeFlag{"h,help", "help", CommandLine::Mode::help, "print this text"},
 };
 
@@ -50,11 +51,12 @@ cxxopts::Options make_options() {
                            "Admission-control gateway for an HTTP classification service.\n");
   options.custom_help("[-c FILE] [--KEY VALUE ...]");
   auto add = options.add_options();
-  add("c,conf", "the conf file", cxxopts::value<std::string>()->default_value(std::string(default_conf)),
-      "FILE");
+  add("c,conf", "the conf file",
+      cxxopts::value<std::string>()->default_value(std::string(default_conf)), "FILE");
   for (const ModeFlag& flag : mode_flags) add(flag.names, flag.help);
   for (const KeyFlag& flag : key_flags)
-    add(flag.flag, fmt::format("{} ({})", flag.help, flag.key), cxxopts::value<std::string>(), "VALUE");
+    add(flag.flag, fmt::format("{} ({})", flag.help, flag.key), cxxopts::value<std::string>(),
+        "VALUE");
   return options;
 }
 
@@ -81,8 +83,8 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
     cxxopts::Options options = make_options();
     const cxxopts::ParseResult given = options.parse(argc, argv);
     if (!given.unmatched().empty())
-      return std::unexpected(fmt::format("\"{}\" is not an option; see classgate --help",
-                                         given.unmatched().front()));
+      return std::unexpected(
+          fmt::format("\"{}\" is not an option; see classgate --help", given.unmatched().front()));
     CommandLine command;
     command.conf_path = given["conf"].as<std::string>();
     for (const ModeFlag& flag : mode_flags)

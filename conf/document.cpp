@@ -13,12 +13,14 @@ namespace classgate::conf {
 namespace {
 
 constexpr int syntax_errors_max = 20;
+// What a table under a broken header is called: its keys belong nowhere else.
+constexpr std::string_view nameless = "nameless ";
 
 Place place_of(const toml::source_region& region) {
   return {region.begin.line, region.begin.column};
 }
 
-// A conf file as lines, in which what a syntax error spoils can be blanked while everything else
+// A conf file as lines, in which what a syntax error spoils is taken out while everything else
 // keeps its place. Good guesses are enough here: a bad one costs a mistake told late or in vain.
 class Lines {
  public:
@@ -29,29 +31,26 @@ class Lines {
 
   std::string text() const { return fmt::format("{}\n", fmt::join(lines_, "\n")); }
 
-  // Blanks the line of an error; with it the whole list when it stands in one that goes over several
-  // lines, and all keys under a broken table header, which would be taken for those of another
-  // table. False when there was nothing left to blank.
-  bool blank_spoilt(std::size_t at) {
+  // Blanks the line of an error, or the whole list when it stands in one that goes over several
+  // lines; a broken table header makes a table without a name. False when nothing could be changed.
+  bool mend(std::size_t at) {
     if (lines_.empty()) return false;
     at = std::min(at, lines_.size() - 1);
-    std::size_t first = at;
-    std::size_t end = at + 1;
-    if (const auto list = open_list(at)) {
-      first = *list;
-      for (end = first + 1; end < lines_.size() && !begins_statement(end);) ++end;
-    } else if (is_header(at)) {
-      while (end < lines_.size() && !is_header(end)) ++end;
-    }
-    bool is_changed = false;
-    for (std::size_t i = first; i < end; ++i) {
-      is_changed = is_changed || start_of(i) != std::string::npos;
-      lines_[i].clear();
-    }
+    const auto list = open_list(at);
+    if (!list) return replace(at, is_header(at) ? fmt::format("[\"{}{}\"]", nameless, at) : "");
+    bool is_changed = replace(*list, "");
+    for (std::size_t i = *list + 1; i < lines_.size() && !begins_statement(i); ++i)
+      is_changed = replace(i, "") || is_changed;
     return is_changed;
   }
 
  private:
+  bool replace(std::size_t at, const std::string& line) {
+    const bool is_changed = start_of(at) != std::string::npos && lines_[at] != line;
+    lines_[at] = line;
+    return is_changed;
+  }
+
   // Where the list begins that is open in this line.
   std::optional<std::size_t> open_list(std::size_t at) const {
     if (begins_statement(at) && !is_header(at) && depth_of(lines_[at]) > 0) return at;
@@ -100,7 +99,8 @@ class Lines {
   std::vector<std::string> lines_;
 };
 
-// The library's explanations begin with what it was doing; the operator wants to know what is wrong.
+// The library's explanations begin with what it was doing; the operator wants to know what is
+// wrong.
 std::string explain(const toml::parse_error& error) {
   std::string text(error.description());
   if (const std::size_t colon = text.find(": "); colon != std::string::npos)
@@ -116,7 +116,9 @@ class Walker {
     for (const auto& [key, node] : table) {
       const std::string name = prefix + std::string(key.str());
       const Place place = place_of(key.source());
-      if (name == "route") {
+      if (name.starts_with(nameless)) {
+        continue;
+      } else if (name == "route") {
         walk_routes(node, place);
       } else if (const toml::table* inner = node.as_table()) {
         walk_table(*inner, name, place);
@@ -195,7 +197,7 @@ Document read_document(std::string text) {
       const Place place = place_of(error.source());
       document.mistakes.push_back({place, explain(error)});
       // An error at the end of the file is about something that was never closed.
-      if (!lines.blank_spoilt(place.line - 1)) return document;
+      if (!lines.mend(place.line - 1)) return document;
     }
   }
   return document;

@@ -19,27 +19,29 @@ using Read = std::expected<void, std::string>;
 template <typename Access>
 Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
               Access access) {
-  return {std::move(name), fmt::format("{}; {} to {}", help, least, most),
-          [=](Settings& settings, const RawValue& raw) -> Read {
-            std::int64_t number = 0;
-            if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
-              number = *integer;
-            } else {
-              const auto* text = std::get_if<std::string>(&raw.value);
-              if (text == nullptr || !raw.is_text)
-                return std::unexpected(std::string("expected a whole number without quotes"));
-              const char* end = text->data() + text->size();
-              const auto [stop, error] = std::from_chars(text->data(), end, number);
-              if (error != std::errc{} || stop != end)
-                return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
-            }
-            if (number < least || number > most)
-              return std::unexpected(
-                  fmt::format("{} is out of range: {} to {}", number, least, most));
-            access(settings) = static_cast<std::uint32_t>(number);
-            return {};
-          },
-          [=](const Settings& settings) { return std::to_string(access(const_cast<Settings&>(settings))); }};
+  return {
+      std::move(name), fmt::format("{}; {} to {}", help, least, most),
+      [=](Settings& settings, const RawValue& raw) -> Read {
+        std::int64_t number = 0;
+        if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+          number = *integer;
+        } else {
+          const auto* text = std::get_if<std::string>(&raw.value);
+          if (text == nullptr || !raw.is_text)
+            return std::unexpected(std::string("expected a whole number without quotes"));
+          const char* end = text->data() + text->size();
+          const auto [stop, error] = std::from_chars(text->data(), end, number);
+          if (error != std::errc{} || stop != end)
+            return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
+        }
+        if (number < least || number > most)
+          return std::unexpected(fmt::format("{} is out of range: {} to {}", number, least, most));
+        access(settings) = static_cast<std::uint32_t>(number);
+        return {};
+      },
+      [=](const Settings& settings) {
+        return std::to_string(access(const_cast<Settings&>(settings)));
+      }};
 }
 
 template <typename Access>
@@ -70,7 +72,9 @@ Key number_key(std::string name, double least, double most, bool zero_too, std::
             access(settings) = number;
             return {};
           },
-          [=](const Settings& settings) { return fmt::format("{}", access(const_cast<Settings&>(settings))); }};
+          [=](const Settings& settings) {
+            return fmt::format("{}", access(const_cast<Settings&>(settings)));
+          }};
 }
 
 template <typename Access>
@@ -153,11 +157,10 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
             const auto* text = std::get_if<std::string>(&raw.value);
-            const bool is_word =
-                text != nullptr && std::ranges::find(words, *text) != words.end();
+            const bool is_word = text != nullptr && std::ranges::find(words, *text) != words.end();
             if (text == nullptr || (!is_word && !text->starts_with('/')))
-              return std::unexpected(fmt::format("expected \"{}\" or an absolute path",
-                                                 fmt::join(words, "\", \"")));
+              return std::unexpected(
+                  fmt::format("expected \"{}\" or an absolute path", fmt::join(words, "\", \"")));
             access(settings) = *text;
             return {};
           },
@@ -238,6 +241,7 @@ using std::chrono::seconds;
 #define FIELD(member) [](Settings& s) -> auto& { return s.member; }
 std::vector<Key> make_keys() {
   constexpr milliseconds ms1{1};
+  // clang-format off
   std::vector<Key> keys{
       addresses_key("listen", "addresses on which clients are accepted", FIELD(listen)),
       count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
@@ -284,6 +288,7 @@ std::vector<Key> make_keys() {
       count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second", FIELD(log.lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
   };
+  // clang-format on
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

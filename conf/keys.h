@@ -15,7 +15,8 @@ namespace classgate::conf {
 // understood as the key demands.
 struct RawValue {
   // monostate: nothing that any key understands, such as a date or a list of numbers.
-  std::variant<std::monostate, std::int64_t, double, bool, std::string, std::vector<std::string>> value;
+  std::variant<std::monostate, std::int64_t, double, bool, std::string, std::vector<std::string>>
+      value;
   bool is_text = false;
 };
 

@@ -72,7 +72,8 @@ class Reader {
     if (!text) return mistake(path, text.error());
     const Document document = read_document(*text);
     std::vector<std::pair<Place, std::string>> found;
-    for (const DocumentMistake& wrong : document.mistakes) found.push_back({wrong.place, wrong.text});
+    for (const DocumentMistake& wrong : document.mistakes)
+      found.push_back({wrong.place, wrong.text});
     const auto place_text = [&](Place place) {
       return fmt::format("{}:{}:{}", path, place.line, place.column);
     };
@@ -81,7 +82,7 @@ class Reader {
         found.push_back({entry.place, std::move(*wrong)});
     for (const RouteEntry& entry : document.routes)
       for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
-    std::ranges::stable_sort(found, {}, &std::pair<Place, std::string>::first);
+    std::ranges::sort(found);
     for (auto& [place, text_of_mistake] : found)
       mistake(place_text(place), std::move(text_of_mistake));
   }
@@ -101,11 +102,14 @@ class Reader {
       } else if (const auto found = names.find(name); found != names.end()) {
         apply(found->second, {value, true}, place);
       } else {
-        std::vector<std::string> known{"CLASSGATE_ROUTE"};
-        for (const auto& [variable, key] : names) known.push_back(variable);
-        const std::string meant = nearest(name, known);
+        constexpr std::size_t prefix =
+            std::string_view("CLASSGATE_").size();  // makes nothing alike
+        std::vector<std::string> known{"ROUTE"};
+        for (const auto& [variable, key] : names) known.push_back(variable.substr(prefix));
+        const std::string meant = nearest(std::string_view(name).substr(prefix), known);
         mistake(place, "unknown variable" +
-                           (meant.empty() ? std::string() : fmt::format("; did you mean {}?", meant)));
+                           (meant.empty() ? std::string()
+                                          : fmt::format("; did you mean CLASSGATE_{}?", meant)));
       }
     }
     if (port != nullptr && !has_listen) {
@@ -142,16 +146,19 @@ class Reader {
     if (!origins_.contains("client.body_buffer"))
       all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
     if (all.admission.queue_timeout > all.admission.request_timeout)
-      blame("admission.queue_timeout", "is longer than admission.request_timeout, which ends every wait");
+      blame("admission.queue_timeout",
+            "is longer than admission.request_timeout, which ends every wait");
     if (all.client.target_bytes > all.client.header_bytes)
-      blame(origins_.contains("client.target_bytes") ? "client.target_bytes" : "client.header_bytes",
-            fmt::format("the header, of {} at most, has no room for client.target_bytes, {}",
-                        print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
+      blame(
+          origins_.contains("client.target_bytes") ? "client.target_bytes" : "client.header_bytes",
+          fmt::format("the header, of {} at most, has no room for client.target_bytes, {}",
+                      print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
     if (all.client.body_buffer > largest_body)
       blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
     for (const Address& server : all.upstream.servers)
       if (server.port == 0 || server.host == "*")
-        blame("upstream.servers", fmt::format("\"{}\" is not an address to connect to", server.text));
+        blame("upstream.servers",
+              fmt::format("\"{}\" is not an address to connect to", server.text));
   }
 
   void blame(const std::string& key, const std::string& text) {

@@ -11,7 +11,8 @@ namespace classgate::conf {
 
 // One thing that is wrong: where, what, and how to mend it.
 struct Mistake {
-  std::string place;  // "classgate.conf:12:5", "environment CLASSGATE_THREADS", "command line --workers"
+  std::string
+      place;  // "classgate.conf:12:5", "environment CLASSGATE_THREADS", "command line --workers"
   std::string text;
 };
 
@@ -37,7 +38,7 @@ struct ValueInForce {
 
 struct Loaded {
   Settings settings;
-  std::vector<ValueInForce> values;  // in the order of the table of keys
+  std::vector<ValueInForce> values;                           // in the order of the table of keys
   std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
 };
 

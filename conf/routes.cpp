@@ -49,8 +49,9 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const RouteEntry& entr
     const auto& value = field.value.value;
     if (field.key == "path") {
       const auto* text = std::get_if<std::string>(&value);
-      const auto parsed = text ? parse_route_path(*text)
-                               : std::unexpected(std::string("route path: expected text in quotes"));
+      const auto parsed = text
+                              ? parse_route_path(*text)
+                              : std::unexpected(std::string("route path: expected text in quotes"));
       if (parsed)
         route = *parsed;
       else
@@ -71,7 +72,8 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const RouteEntry& entr
     }
   }
   const auto lacks = [&](std::string_view key) {
-    return std::ranges::none_of(entry.entries, [&](const Entry& field) { return field.key == key; });
+    return std::ranges::none_of(entry.entries,
+                                [&](const Entry& field) { return field.key == key; });
   };
   if (lacks("path")) wrong.push_back({entry.place, "[[route]] has no path"});
   if (lacks("priority"))
@@ -92,13 +94,16 @@ std::vector<std::string> RouteList::add_text(const std::string& text, const std:
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, ',');) {
     const std::size_t equals = part.rfind('=');
-    std::string_view rule = equals == std::string::npos ? "" : std::string_view(part).substr(equals + 1);
+    std::string_view rule =
+        equals == std::string::npos ? "" : std::string_view(part).substr(equals + 1);
     constexpr std::string_view unlimited = ":unlimited";
     const bool is_unlimited = rule.ends_with(unlimited);
     if (is_unlimited) rule.remove_suffix(unlimited.size());
     if (rule.size() != 1 || rule[0] < '0' + priority_best || rule[0] > '0' + priority_worst) {
-      wrong.push_back(fmt::format("\"{}\": write PATH=PRIORITY or PATH=PRIORITY:unlimited, such as "
-                                  "\"/v1/classify=3\"", part));
+      wrong.push_back(
+          fmt::format("\"{}\": write PATH=PRIORITY or PATH=PRIORITY:unlimited, such as "
+                      "\"/v1/classify=3\"",
+                      part));
       continue;
     }
     auto route = parse_route_path(std::string_view(part).substr(0, equals));

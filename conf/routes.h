@@ -18,7 +18,8 @@ class RouteList {
 
   void add_built_in(const RouteSettings& route) { routes_.push_back({route, "default"}); }
   // A [[route]] table; says what is wrong with it.
-  std::vector<std::pair<Place, std::string>> add(const RouteEntry& entry, const PlaceText& place_text);
+  std::vector<std::pair<Place, std::string>> add(const RouteEntry& entry,
+                                                 const PlaceText& place_text);
   // "/v1/x=3,/metrics=1:unlimited", as in CLASSGATE_ROUTE.
   std::vector<std::string> add_text(const std::string& text, const std::string& origin);
 

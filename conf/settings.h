@@ -68,20 +68,20 @@ struct UpstreamSettings {
 
 // [admission]: who may go in.
 struct AdmissionSettings {
-  std::uint32_t workers = 50;             // requests in the upstream at once
-  std::uint32_t queue_size = 1000;        // requests that may wait
-  Bytes queue_bytes = MiB(64);            // bodies held by waiting requests, all together
-  double rate = 100;                      // requests a second; 0 means no limit
-  double burst = 200;                     // requests that may come at once
-  milliseconds request_timeout{30'000};   // from the end of the request header to the answer
-  milliseconds queue_timeout{30'000};     // longest wait for a worker
+  std::uint32_t workers = 50;            // requests in the upstream at once
+  std::uint32_t queue_size = 1000;       // requests that may wait
+  Bytes queue_bytes = MiB(64);           // bodies held by waiting requests, all together
+  double rate = 100;                     // requests a second; 0 means no limit
+  double burst = 200;                    // requests that may come at once
+  milliseconds request_timeout{30'000};  // from the end of the request header to the answer
+  milliseconds queue_timeout{30'000};    // longest wait for a worker
 };
 
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
 struct RouteSettings {
-  std::string path;         // normalised, without the '*'
+  std::string path;  // normalised, without the '*'
   bool is_prefix = false;
-  int priority = 5;         // 1 (served first) .. 5 (served last)
+  int priority = 5;  // 1 (served first) .. 5 (served last)
   bool rate_limited = true;
   bool operator==(const RouteSettings&) const = default;
 };
@@ -112,8 +112,8 @@ constexpr StatusTable default_statuses() {
 
 struct Settings {
   std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
-  std::uint32_t threads = 1;             // event loops; the reader's default is the number of cores
-  milliseconds drain_timeout{30'000};    // from SIGTERM to the end, at most
+  std::uint32_t threads = 1;           // event loops; the reader's default is the number of cores
+  milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
   ClientSettings client;
   UpstreamSettings upstream;
   AdmissionSettings admission;

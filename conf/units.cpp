@@ -47,7 +47,8 @@ std::string print_with_unit(std::uint64_t value, const std::array<Unit, Count>& 
 
 // "%2F": an escape that is still there, in capitals, when a request's path was normalised.
 bool is_normal_escape(std::string_view escape) {
-  if (escape.size() < 3 || escape.substr(1, 2).find_first_not_of("0123456789ABCDEF") < 2) return false;
+  if (escape.size() < 3 || escape.substr(1, 2).find_first_not_of("0123456789ABCDEF") < 2)
+    return false;
   unsigned value = 0;
   std::from_chars(escape.data() + 1, escape.data() + 3, value, 16);
   const bool is_unreserved = (value >= '0' && value <= '9') || (value >= 'a' && value <= 'z') ||
@@ -94,8 +95,8 @@ std::string quote(std::string_view text) {
 std::expected<Address, std::string> parse_address(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
     return std::unexpected(fmt::format(
-        "\"{}\" {}: write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"", text,
-        why));
+        "\"{}\" {}: write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"",
+        text, why));
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.ends_with(']')) return wrong("has no port");
@@ -136,8 +137,9 @@ std::expected<RouteSettings, std::string> parse_route_path(std::string_view text
     return wrong("has a dot segment: requests are compared after these were removed");
   for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 1))
     if (!is_normal_escape(text.substr(at)))
-      return wrong("has an escape that requests do not have when they are compared: write the "
-                   "character itself, or an escape such as %2F with capital letters");
+      return wrong(
+          "has an escape that requests do not have when they are compared: write the "
+          "character itself, or an escape such as %2F with capital letters");
   route.path = text;
   return route;
 }

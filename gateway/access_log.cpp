@@ -51,8 +51,8 @@ std::expected<std::unique_ptr<AccessLog>, std::string> AccessLog::open(
       target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     else
       target = std::make_shared<spdlog::sinks::basic_file_sink_mt>(settings.access);
-    auto sink = std::make_shared<CountingSink>(std::move(target), log->bytes_behind_,
-                                               log->batches_behind_);
+    auto sink =
+        std::make_shared<CountingSink>(std::move(target), log->bytes_behind_, log->batches_behind_);
     log->writer_ = std::make_shared<spdlog::details::thread_pool>(batches_max, 1);
     log->logger_ = std::make_shared<spdlog::async_logger>(
         "access", std::move(sink), log->writer_, spdlog::async_overflow_policy::overrun_oldest);

@@ -22,7 +22,8 @@ namespace classgate::gateway {
 class AccessLog {
  public:
   // The error is one line for an operator: which file, what is wrong.
-  static std::expected<std::unique_ptr<AccessLog>, std::string> open(const conf::LogSettings& settings);
+  static std::expected<std::unique_ptr<AccessLog>, std::string> open(
+      const conf::LogSettings& settings);
   ~AccessLog();
 
   bool is_on() const { return logger_ != nullptr; }

@@ -118,17 +118,15 @@ std::size_t ClientConnection::process(std::string_view bytes) {
 bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   switch (parser_->parse_head(bytes)) {
     case Parser::Progress::need_more: return false;
-    case Parser::Progress::fault:
-      refuse_head(reason_of(parser_->fault()));
-      return false;
+    case Parser::Progress::fault: refuse_head(reason_of(parser_->fault())); return false;
     case Parser::Progress::done: break;
   }
   taken += parser_->head_size();
   bytes.remove_prefix(parser_->head_size());
   const proxy::wire::Head& head = parser_->head();
   const bool has_length = head.framing == Framing::length;
-  const bool body_is_here = head.framing == Framing::none ||
-                            (has_length && bytes.size() >= head.content_length);
+  const bool body_is_here =
+      head.framing == Framing::none || (has_length && bytes.size() >= head.content_length);
   body_left_ = has_length ? head.content_length : 0;
   window_bytes_ = 0;
   state_ = State::body;
@@ -300,8 +298,7 @@ void ClientConnection::watch_reader() {
 
 void ClientConnection::on_due() {
   switch (timed_state_) {
-    case State::head:
-      return refuse_head(conf::Reason::client_timeout);
+    case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == window_bytes_) return on_gone();
@@ -315,8 +312,8 @@ void ClientConnection::on_body_window_over() {
   const conf::ClientSettings& limits = station_.settings().client;
   const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
   const bool is_our_turn = !wants_input();  // we are the ones who do not read
-  if (is_our_turn ||
-      static_cast<double>(window_bytes_) >= static_cast<double>(limits.body_rate_min.count) * seconds) {
+  if (is_our_turn || static_cast<double>(window_bytes_) >=
+                         static_cast<double>(limits.body_rate_min.count) * seconds) {
     window_bytes_ = 0;
     return station_.deadlines().body.set(deadline_);
   }

@@ -102,9 +102,9 @@ std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& set
     auto sink = std::make_shared<BoundedSink>(open_target(settings.error), settings.lines_max);
     sink->set_formatter(formatter_of(settings.format));
     spdlog::init_thread_pool(messages_max, 1);
-    auto logger = std::make_shared<spdlog::async_logger>(
-        "classgate", std::move(sink), spdlog::thread_pool(),
-        spdlog::async_overflow_policy::overrun_oldest);
+    auto logger =
+        std::make_shared<spdlog::async_logger>("classgate", std::move(sink), spdlog::thread_pool(),
+                                               spdlog::async_overflow_policy::overrun_oldest);
     logger->set_level(level_of(settings.level));
     logger->flush_on(spdlog::level::debug);
     spdlog::set_default_logger(std::move(logger));

@@ -193,11 +193,9 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 }
 
 void Exchange::write_upstream_head(const proxy::wire::Head& head) {
-  proxy::wire::append_request_head(head_, head,
-                                   {.target = target_,
-                                    .host = host_,
-                                    .client = client_->address(),
-                                    .request_id = request_id_});
+  proxy::wire::append_request_head(
+      head_, head,
+      {.target = target_, .host = host_, .client = client_->address(), .request_id = request_id_});
 }
 
 // ---- The verdict -------------------------------------------------------------------------------
@@ -356,8 +354,8 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   status_ = head.status;
   answer_head_passed_ = true;
   answer_framing_ = framing;
-  close_after_answer_ = close_after_answer_ || client_wants_close_ || !body_is_whole_ ||
-                        station_.is_draining();
+  close_after_answer_ =
+      close_after_answer_ || client_wants_close_ || !body_is_whole_ || station_.is_draining();
   if (framing == Framing::until_close || framing == Framing::chunked) {
     answer_framing_ = client_minor_version_ == 1 ? Framing::chunked : Framing::until_close;
     if (client_minor_version_ == 0) close_after_answer_ = true;
@@ -465,8 +463,9 @@ void Exchange::on_queue_timeout() {
 }
 
 void Exchange::on_upstream_timeout() {
-  spdlog::warn("upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
-               forwarding_.server_name(), method_, path_, request_id_);
+  spdlog::warn(
+      "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
+      forwarding_.server_name(), method_, path_, request_id_);
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on =
       station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
@@ -552,8 +551,7 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
   if (verdict_ != "admitted") verdict_ = "rejected";
   // A small body may still come and be thrown away; a large one, or one that waits for leave to
   // come (RFC 9110 section 10.1.1), ends the connection.
-  const bool skips_body = body_is_whole_ || body_was_here_ ||
-                          (request_framing_ == Framing::none) ||
+  const bool skips_body = body_is_whole_ || body_was_here_ || (request_framing_ == Framing::none) ||
                           (request_framing_ == Framing::length &&
                            request_length_ <= station_.settings().client.body_buffer.count);
   close_after_answer_ =

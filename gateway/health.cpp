@@ -40,12 +40,14 @@ std::string_view status_word(const admission::Snapshot& snapshot, const proxy::S
 ordered_json by_reason(const admission::ReasonCounts& counts) {
   ordered_json result = ordered_json::object();
   for (const conf::ReasonText& text : conf::reason_texts)
-    if (const auto count = counts[conf::index_of(text.reason)]; count > 0) result[text.word] = count;
+    if (const auto count = counts[conf::index_of(text.reason)]; count > 0)
+      result[text.word] = count;
   return result;
 }
 
 ordered_json percentiles(const admission::Quantiles& quantiles) {
-  return {{"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
+  return {
+      {"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
 }
 
 ordered_json upstream_state(const proxy::Servers& servers) {
@@ -103,7 +105,8 @@ Health describe_health(const Shared& shared, admission::Time now) {
       {"connections", shared.connections.load(std::memory_order_relaxed)},
       {"connections_refused", shared.connections_refused.load(std::memory_order_relaxed)},
       {"access_log_lines_dropped", shared.access_log.dropped_lines()},
-      {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
+      {"uptime_seconds",
+       std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
       {"last_updated", timestamp()},
   };
   const bool can_serve = !snapshot.draining && !shared.servers.none_reachable();

@@ -36,11 +36,11 @@ std::uint32_t Server::connection_limit(const conf::Settings& settings) {
                                settings.admission.workers + settings.upstream.idle_connections;
   const std::uint64_t left = limit.rlim_cur > others + 16 ? limit.rlim_cur - others : 16;
   if (left < settings.client.max_connections)
-    spdlog::warn("{} file descriptors leave room for {} client connections, not "
-                 "client.max_connections = {}: raise LimitNOFILE (ulimit -n)",
-                 limit.rlim_cur, left, settings.client.max_connections);
-  return static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(left, settings.client.max_connections));
+    spdlog::warn(
+        "{} file descriptors leave room for {} client connections, not "
+        "client.max_connections = {}: raise LimitNOFILE (ulimit -n)",
+        limit.rlim_cur, left, settings.client.max_connections);
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(left, settings.client.max_connections));
 }
 
 std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings) {
@@ -56,20 +56,20 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
     if (!socket) return std::unexpected(socket.error());
     server->sockets_.push_back(std::move(*socket));
   }
-  server->shared_ =
-      std::make_unique<Shared>(settings, *server->servers_, *server->access_log_);
+  server->shared_ = std::make_unique<Shared>(settings, *server->servers_, *server->access_log_);
   server->shared_->connection_limit = connection_limit(settings);
   Server* self = server.get();
   // The last to stop closes the sockets, so that whoever comes now is refused by the kernel.
-  const Station::Milestones milestones{
-      .stopped_listening =
-          [self] {
-            if (self->stations_listening_.fetch_sub(1) == 1) self->sockets_.clear();
-          },
-      .empty =
-          [self] {
-            if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
-          }};
+  const Station::Milestones milestones{.stopped_listening =
+                                           [self] {
+                                             if (self->stations_listening_.fetch_sub(1) == 1)
+                                               self->sockets_.clear();
+                                           },
+                                       .empty =
+                                           [self] {
+                                             if (self->stations_not_empty_.fetch_sub(1) == 1)
+                                               self->on_drained_();
+                                           }};
   for (std::uint32_t i = 0; i < settings.threads; ++i)
     server->stations_.push_back(
         std::make_unique<Station>(*server->shared_, server->sockets_, milestones));
@@ -109,14 +109,15 @@ std::string Server::description() const {
   const conf::AdmissionSettings& limits = settings.admission;
   std::vector<std::string> upstreams;
   for (std::size_t i = 0; i < servers_->count(); ++i) upstreams.push_back(servers_->name(i));
-  const std::string rate =
-      limits.rate > 0 ? fmt::format("{} requests/s, burst {}", limits.rate, limits.burst)
-                      : std::string("no rate limit");
-  return fmt::format("listening on {}, forwarding to {}: {} workers, queue {}, {}, "
-                     "request timeout {} ms, {} threads, {} connections",
-                     fmt::join(listen_addresses(), ", "), fmt::join(upstreams, ", "),
-                     limits.workers, limits.queue_size, rate, limits.request_timeout.count(),
-                     settings.threads, shared_->connection_limit);
+  const std::string rate = limits.rate > 0
+                               ? fmt::format("{} requests/s, burst {}", limits.rate, limits.burst)
+                               : std::string("no rate limit");
+  return fmt::format(
+      "listening on {}, forwarding to {}: {} workers, queue {}, {}, "
+      "request timeout {} ms, {} threads, {} connections",
+      fmt::join(listen_addresses(), ", "), fmt::join(upstreams, ", "), limits.workers,
+      limits.queue_size, rate, limits.request_timeout.count(), settings.threads,
+      shared_->connection_limit);
 }
 
 admission::Snapshot Server::snapshot() const {

@@ -24,8 +24,7 @@ std::size_t idle_share(const conf::Settings& settings) {
 
 }  // namespace
 
-Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets,
-                 Milestones milestones)
+Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, Milestones milestones)
     : shared_(shared),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
@@ -51,9 +50,10 @@ Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets,
           accept(std::move(fd), address);
         },
         [](int error) {
-          spdlog::error("cannot accept a connection: {} (raise LimitNOFILE or lower "
-                        "client.max_connections); trying again",
-                        std::generic_category().message(error));
+          spdlog::error(
+              "cannot accept a connection: {} (raise LimitNOFILE or lower "
+              "client.max_connections); trying again",
+              std::generic_category().message(error));
         }));
   loop_.at_turn_end([this] { end_turn(); });
   if (number_ == 0) upstreams_.probe_all();
@@ -214,9 +214,9 @@ std::string_view Station::time_text() {
     time_text_of_ = loop_.now();
     const auto now = std::chrono::system_clock::now();
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-    time_text_ = fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                             fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
-                             ms.count() % 1000);
+    time_text_ =
+        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                    fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
   }
   return time_text_;
 }

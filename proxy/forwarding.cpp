@@ -48,8 +48,7 @@ void Forwarding::start(const Request& request) {
 
 void Forwarding::connect(bool fresh) {
   int error = 0;
-  connection_ =
-      fresh ? pool_.take_new(server_, *this, error) : pool_.take(server_, *this, error);
+  connection_ = fresh ? pool_.take_new(server_, *this, error) : pool_.take(server_, *this, error);
   if (!connection_) {
     pool_.mark_unreachable(server_, message_of(error));
     return fail(Failure::unreachable, message_of(error));
@@ -210,9 +209,10 @@ bool Forwarding::take_body(std::string_view& bytes) {
     if (progress == wire::Parser::Progress::done) answer_ = Answer::complete;
     return true;
   }
-  const std::size_t size = framing_ == wire::Framing::until_close
-                               ? bytes.size()
-                               : static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
+  const std::size_t size =
+      framing_ == wire::Framing::until_close
+          ? bytes.size()
+          : static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
   client_.on_answer_body(bytes.substr(0, size));
   bytes.remove_prefix(size);
   if (framing_ == wire::Framing::length) {

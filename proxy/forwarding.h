@@ -43,9 +43,9 @@ class Forwarding final : private UpstreamConnection::User {
 
   // What to send. The views must stay valid until the answer begins or the Forwarding ends.
   struct Request {
-    std::string_view head;     // without framing (wire::append_request_head)
-    std::string_view body;     // what is there of it
-    bool is_whole = true;      // nothing more will come
+    std::string_view head;  // without framing (wire::append_request_head)
+    std::string_view body;  // what is there of it
+    bool is_whole = true;   // nothing more will come
     wire::Framing framing = wire::Framing::none;
     std::uint64_t length = 0;  // with Framing::length
     bool is_idempotent = false;
@@ -108,8 +108,8 @@ class Forwarding final : private UpstreamConnection::User {
   std::size_t server_ = UpstreamPool::none;
   unsigned retries_ = 0;
   bool seen_answer_bytes_ = false;
-  bool request_is_sent_ = false;   // all of it has been given to the stream
-  bool body_went_on_ = false;      // parts were sent that are no longer at hand
+  bool request_is_sent_ = false;  // all of it has been given to the stream
+  bool body_went_on_ = false;     // parts were sent that are no longer at hand
 };
 
 }  // namespace classgate::proxy

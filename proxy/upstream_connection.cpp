@@ -6,7 +6,10 @@ namespace classgate::proxy {
 
 UpstreamConnection::UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd,
                                        std::size_t server)
-    : pool_(pool), server_(server), deadline_(on_deadline, this), stream_(loop, std::move(fd), *this) {}
+    : pool_(pool),
+      server_(server),
+      deadline_(on_deadline, this),
+      stream_(loop, std::move(fd), *this) {}
 
 void UpstreamConnection::on_readable() {
   if (user_ != nullptr)

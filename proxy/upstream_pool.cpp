@@ -66,8 +66,9 @@ class ServerProbe final : public net::Retirable, public net::Stream::Handler {
   std::unique_ptr<net::Stream> retired_stream_;
 };
 
-UpstreamPool::UpstreamPool(net::Loop& loop, Servers& servers, const conf::UpstreamSettings& settings,
-                           std::size_t idle_max, OnChange on_change)
+UpstreamPool::UpstreamPool(net::Loop& loop, Servers& servers,
+                           const conf::UpstreamSettings& settings, std::size_t idle_max,
+                           OnChange on_change)
     : loop_(loop),
       servers_(servers),
       settings_(settings),
@@ -128,8 +129,7 @@ void UpstreamPool::give_back(Connection connection) {
   PerServer& own = per_server_[connection->server()];
   --own.in_use;
   connection->user_ = nullptr;
-  const bool is_usable =
-      !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
+  const bool is_usable = !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
   if (!is_usable || idle_count() >= idle_max_) {
     loop_.retire(std::move(connection));
     return;

@@ -33,8 +33,8 @@ void DeadlineList::set(Deadline& deadline, Time from) {
 
 void DeadlineList::arm() {
   using namespace std::chrono;
-  const auto left = std::max<microseconds>(
-      ceil<milliseconds>(anchor_.next_->due_ - loop_.now()), milliseconds(1));
+  const auto left = std::max<microseconds>(ceil<milliseconds>(anchor_.next_->due_ - loop_.now()),
+                                           milliseconds(1));
   const timeval tv{static_cast<time_t>(left.count() / 1'000'000),
                    static_cast<suseconds_t>(left.count() % 1'000'000)};
   evtimer_add(timer_.get(), &tv);
@@ -42,7 +42,8 @@ void DeadlineList::arm() {
 }
 
 bool DeadlineList::end_oldest(std::chrono::milliseconds age) {
-  if (anchor_.next_ == &anchor_ || anchor_.next_->due_ - duration_ + age > loop_.now()) return false;
+  if (anchor_.next_ == &anchor_ || anchor_.next_->due_ - duration_ + age > loop_.now())
+    return false;
   end_first();
   return true;
 }
@@ -58,8 +59,7 @@ void DeadlineList::fire() {
   const Time now = loop_.now();
   // A callback may set, cancel or destroy any deadline, so look at the first anew each time; one
   // that is set again while we are here is due later than now and ends the loop.
-  while (anchor_.next_ != &anchor_ && anchor_.next_->due_ <= now)
-    end_first();
+  while (anchor_.next_ != &anchor_ && anchor_.next_->due_ <= now) end_first();
   if (anchor_.next_ != &anchor_ && !is_armed_) arm();
 }
 

@@ -28,9 +28,9 @@ class Deadline {
   void* owner_ = nullptr;
 };
 
-// All deadlines of one duration on one loop, in the order in which they were set, which is the order
-// in which they fall due: setting and cancelling are a few pointer writes. One timer watches the
-// first; it is not moved when that one is cancelled but looks again when it fires, so that a
+// All deadlines of one duration on one loop, in the order in which they were set, which is the
+// order in which they fall due: setting and cancelling are a few pointer writes. One timer watches
+// the first; it is not moved when that one is cancelled but looks again when it fires, so that a
 // busy loop makes no timer calls at all and an idle one is woken at most once a duration.
 class DeadlineList {
  public:

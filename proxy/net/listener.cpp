@@ -44,8 +44,7 @@ SocketAddress local_address(const Fd& socket) {
 }
 
 Listener::Listener(Loop& loop, const Fd& socket, OnConnection on_connection, OnTrouble on_trouble)
-    : loop_(loop),
-      socket_(socket.get()),
+    : socket_(socket.get()),
       on_connection_(std::move(on_connection)),
       on_trouble_(std::move(on_trouble)),
       event_(event_new(loop.base(), socket.get(), EV_READ | EV_PERSIST, on_event, this)),

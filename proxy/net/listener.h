@@ -33,7 +33,6 @@ class Listener {
   void pause();
   static void on_pause_over(int, short, void* self);
 
-  Loop& loop_;
   int socket_;
   OnConnection on_connection_;
   OnTrouble on_trouble_;

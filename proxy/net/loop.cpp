@@ -23,7 +23,8 @@ EventBase make_base() {
 
 }  // namespace
 
-Loop::Loop() : base_(make_base()), read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {}
+Loop::Loop()
+    : base_(make_base()), read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {}
 
 Loop::~Loop() { retired_.clear(); }
 

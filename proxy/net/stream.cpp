@@ -33,7 +33,7 @@ ssize_t send_parts(int fd, std::span<iovec> parts) {
 }  // namespace
 
 Stream::Stream(Loop& loop, Fd fd, Handler& handler)
-    : loop_(loop), handler_(handler), fd_(std::move(fd)) {
+    : handler_(handler), fd_(std::move(fd)) {
   constexpr short interest = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
   event_.reset(event_new(loop.base(), fd_.get(), interest, on_event, this));
   if (!event_ || event_add(event_.get(), nullptr) != 0)

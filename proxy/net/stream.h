@@ -79,7 +79,6 @@ class Stream {
   void flush();
   void keep(std::span<const iovec> parts, std::size_t already_written);
 
-  Loop& loop_;
   Handler& handler_;
   Fd fd_;
   Event event_;

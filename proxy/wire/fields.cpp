@@ -48,7 +48,8 @@ FieldId field_id(std::string_view name) {
       if (lower(name[0]) == 'p') return match(name, "proxy-connection", FieldId::proxy_connection);
       return match(name, "x-forwarded-host", FieldId::x_forwarded_host);
     case 17:
-      if (lower(name[0]) == 't') return match(name, "transfer-encoding", FieldId::transfer_encoding);
+      if (lower(name[0]) == 't')
+        return match(name, "transfer-encoding", FieldId::transfer_encoding);
       return match(name, "x-forwarded-proto", FieldId::x_forwarded_proto);
     default: return FieldId::other;
   }

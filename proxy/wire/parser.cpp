@@ -338,8 +338,8 @@ bool Parser::has_clean_trailers(std::string_view bytes) {
 }
 
 Framing response_framing(const Head& response, bool request_was_head) {
-  const bool never_has_body = response.status < 200 || response.status == 204 ||
-                              response.status == 304 || request_was_head;
+  const bool never_has_body =
+      response.status < 200 || response.status == 204 || response.status == 304 || request_was_head;
   return never_has_body ? Framing::none : response.framing;
 }
 

@@ -11,9 +11,9 @@ namespace classgate::proxy::wire {
 
 // What the gateway knows of a request and tells the upstream.
 struct RequestFacts {
-  std::string_view target;      // origin form, as judged
+  std::string_view target;  // origin form, as judged
   std::string_view host;
-  std::string_view client;      // address without port
+  std::string_view client;  // address without port
   std::string_view request_id;
 };
 

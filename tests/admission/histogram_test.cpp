@@ -93,8 +93,8 @@ TEST_CASE("recent means everything of the last minute and nothing older than two
       records.push_back(now);
     }
     const auto younger_than = [&records, now](Duration age) {
-      return static_cast<std::uint64_t>(std::ranges::count_if(
-          records, [now, age](Time at) { return now - at < age; }));
+      return static_cast<std::uint64_t>(
+          std::ranges::count_if(records, [now, age](Time at) { return now - at < age; }));
     };
     const std::uint64_t told = recent.recent(now).count();
     REQUIRE(told >= younger_than(1min));

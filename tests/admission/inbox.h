@@ -16,8 +16,12 @@ struct Letter {
 // The mailbox of one loop: news is put in on any thread and taken out by the loop.
 class Inbox final : public Waiters {
  public:
-  void on_granted(Ticket ticket, std::uint32_t, Permit permit) override { put({ticket, std::move(permit)}); }
-  void on_shed(Ticket ticket, std::uint32_t, const Rejection& rejection) override { put({ticket, rejection}); }
+  void on_granted(Ticket ticket, std::uint32_t, Permit permit) override {
+    put({ticket, std::move(permit)});
+  }
+  void on_shed(Ticket ticket, std::uint32_t, const Rejection& rejection) override {
+    put({ticket, rejection});
+  }
 
   std::optional<Letter> take() {
     const std::lock_guard lock(mutex_);

@@ -32,9 +32,7 @@ inline conf::AdmissionSettings small_settings() {
   return settings;
 }
 
-inline Arrival request(int priority, Time at = start) {
-  return {.priority = priority, .at = at};
-}
+inline Arrival request(int priority, Time at = start) { return {.priority = priority, .at = at}; }
 
 inline std::string said(const Rejection& rejection) {
   return std::string(conf::word_of(rejection.reason));

@@ -45,15 +45,15 @@ class Model {
   }
 
   Way way_of(const Arrival& arrival) const {
-    std::size_t size = 0;       // of those who would not give way
+    std::size_t size = 0;  // of those who would not give way
     std::uint64_t bytes = 0;
     for (int priority = 1; priority <= arrival.priority; ++priority) {
       size += line(priority).size();
       for (const Waiting& waiting : line(priority)) bytes += waiting.arrival.bytes;
     }
     if (in_flight < settings_.workers && size == 0) return Way::in;
-    const bool fits = size + 1 <= settings_.queue_size &&
-                      bytes + arrival.bytes <= settings_.queue_bytes.count;
+    const bool fits =
+        size + 1 <= settings_.queue_size && bytes + arrival.bytes <= settings_.queue_bytes.count;
     return fits ? Way::wait : Way::away;
   }
 

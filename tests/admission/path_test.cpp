@@ -137,8 +137,8 @@ std::string normal_told_slowly(std::string_view path) {
 TEST_CASE("random spellings agree with a slow reading of the rules and stay as they are") {
   INFO(replay(run().seed));
   Random random(run().seed);
-  constexpr std::string_view pieces[] = {"/", "/", "/", ".", ".", "a", "b", "%2e", "%2E", "%61",
-                                         "%2f", "%2F"};
+  constexpr std::string_view pieces[] = {"/", "/",   "/",   ".",   ".",   "a",
+                                         "b", "%2e", "%2E", "%61", "%2f", "%2F"};
   for (int round = 0; round < 20'000; ++round) {
     std::string path = "/";
     for (auto left = random.below(14); left > 0; --left) path += pieces[random.below(12)];

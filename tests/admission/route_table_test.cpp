@@ -37,9 +37,8 @@ TEST_CASE("a table without routes knows everything else") {
 }
 
 TEST_CASE("an exact route is taken before a prefix however long") {
-  const RouteTable table({{"/v1/", true, 4, true},
-                          {"/v1/classify", true, 4, true},
-                          {"/v1/classify", false, 2, true}});
+  const RouteTable table(
+      {{"/v1/", true, 4, true}, {"/v1/classify", true, 4, true}, {"/v1/classify", false, 2, true}});
   CHECK(table.find("/v1/classify").name == "/v1/classify");
   CHECK(table.find("/v1/classify").priority == 2);
   CHECK(table.find("/v1/classify/x").name == "/v1/classify*");
@@ -73,9 +72,9 @@ TEST_CASE("no spelling buys a better priority than its normal form has") {
     int priority;
   };
   constexpr Spelling spellings[] = {
-      {"/v1/classify/../../health", 1}, {"/%68ealth", 1},        {"//health", 1},
-      {"/health/../v1/classify", 3},    {"/health%2f..", 5},     {"/health/%2e%2e/v1/x", 5},
-      {"/health;/../v1/classify", 3},   {"/v1/./classify", 3},   {"/health/..;/v1/classify", 5},
+      {"/v1/classify/../../health", 1}, {"/%68ealth", 1},          {"//health", 1},
+      {"/health/../v1/classify", 3},    {"/health%2f..", 5},       {"/health/%2e%2e/v1/x", 5},
+      {"/health;/../v1/classify", 3},   {"/v1/./classify", 3},     {"/health/..;/v1/classify", 5},
       {"/v1/classify/%62atch", 4},      {"/v1/classify//batch", 4}};
   for (const Spelling& spelling : spellings) {
     CAPTURE(spelling.path);

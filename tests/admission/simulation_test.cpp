@@ -96,13 +96,13 @@ class Simulation {
   }
 
   void arrive() {
-    const Arrival arrival{.priority = static_cast<int>(random_.between(1, 5)),
-                          .rate_limited = random_.chance(80),
-                          .cost = static_cast<std::uint32_t>(
-                              random_.chance(90) ? 1 : random_.between(0, 60)),
-                          .bytes = random_.chance(50) ? 0 : random_.below(800),
-                          .at = event_time_,
-                          .owner = static_cast<std::uint32_t>(random_.below(4))};
+    const Arrival arrival{
+        .priority = static_cast<int>(random_.between(1, 5)),
+        .rate_limited = random_.chance(80),
+        .cost = static_cast<std::uint32_t>(random_.chance(90) ? 1 : random_.between(0, 60)),
+        .bytes = random_.chance(50) ? 0 : random_.below(800),
+        .at = event_time_,
+        .owner = static_cast<std::uint32_t>(random_.below(4))};
     const auto expected = model_.screen(arrival, event_time_);
     const auto rejection = controller_.screen(arrival, event_time_);
     claim(rejection.has_value() == expected.has_value(), "the head passes where the model says so");
@@ -153,8 +153,8 @@ class Simulation {
   void waiter_leaves() {
     const Model::Waiting waiting = model_.at(random_.below(model_.size()));
     const bool is_late = random_.chance(50);
-    claim(controller_.leave(waiting.ticket,
-                            is_late ? Departure::timed_out : Departure::abandoned, event_time_),
+    claim(controller_.leave(waiting.ticket, is_late ? Departure::timed_out : Departure::abandoned,
+                            event_time_),
           "who waits can leave");
     model_.leave(waiting.ticket);
     old_tickets_.push_back(waiting.ticket);

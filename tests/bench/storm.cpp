@@ -1,6 +1,6 @@
 // A storm of clients with bad manners: many keep-alive connections to the gateway, each sending one
-// classify request after the other, a share of them aborted at a random moment (in the middle of the
-// request, while it waits, while the answer comes). Bounded in requests and in time.
+// classify request after the other, a share of them aborted at a random moment (in the middle of
+// the request, while it waits, while the answer comes). Bounded in requests and in time.
 //   storm --target 127.0.0.1:8080 --requests 1000000 --connections 200 --abort 0.05 --seconds 600
 // Prints one JSON line: what was sent, answered by status, aborted. Exit 1 when an answer could not
 // be read as HTTP.
@@ -58,8 +58,10 @@ class Storm {
   explicit Storm(const Options& options)
       : options_(options), random_(options.seed), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     const std::string body = R"({"text":"we bake bread and cakes for weddings"})";
-    request_ = "POST /v1/classify HTTP/1.1\r\nHost: storm\r\nContent-Type: application/json\r\n"
-               "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    request_ =
+        "POST /v1/classify HTTP/1.1\r\nHost: storm\r\nContent-Type: application/json\r\n"
+        "Content-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body;
     clients_.resize(options.connections);
   }
 
@@ -69,7 +71,8 @@ class Storm {
     std::array<epoll_event, 256> events;
     while (pending_ > 0 && std::chrono::steady_clock::now() < end) {
       const int count = ::epoll_wait(epoll_, events.data(), events.size(), 1000);
-      for (int i = 0; i < count; ++i) on_readable(*static_cast<Client*>(events[static_cast<std::size_t>(i)].data.ptr));
+      for (int i = 0; i < count; ++i)
+        on_readable(*static_cast<Client*>(events[static_cast<std::size_t>(i)].data.ptr));
       abort_some();
     }
     for (Client& client : clients_)
@@ -157,7 +160,8 @@ class Storm {
     const std::size_t head_end = client.answer.find("\r\n\r\n");
     if (head_end == std::string::npos) return;
     std::string head = client.answer.substr(0, head_end);
-    std::ranges::transform(head, head.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(head, head.begin(),
+                           [](char c) { return static_cast<char>(std::tolower(c)); });
     const std::size_t length_at = head.find("\r\ncontent-length: ");
     if (!head.starts_with("http/1.1 ") || length_at == std::string::npos) {
       ++totals_.unreadable;
@@ -191,16 +195,16 @@ Options parse(int argc, char** argv) {
   table.add_options()("target", "address:port", cxxopts::value<std::string>())(
       "requests", "", cxxopts::value<std::uint64_t>()->default_value("100000"))(
       "connections", "", cxxopts::value<std::size_t>()->default_value("200"))(
-      "abort", "share of requests that are aborted", cxxopts::value<double>()->default_value("0.05"))(
-      "seconds", "", cxxopts::value<int>()->default_value("60"))(
+      "abort", "share of requests that are aborted",
+      cxxopts::value<double>()->default_value("0.05"))("seconds", "",
+                                                       cxxopts::value<int>()->default_value("60"))(
       "seed", "", cxxopts::value<std::uint64_t>()->default_value("1"));
   const auto given = table.parse(argc, argv);
   Options options;
   const auto target = given["target"].as<std::string>();
   const std::size_t colon = target.rfind(':');
   options.target.sin_family = AF_INET;
-  options.target.sin_port =
-      htons(static_cast<std::uint16_t>(std::stoi(target.substr(colon + 1))));
+  options.target.sin_port = htons(static_cast<std::uint16_t>(std::stoi(target.substr(colon + 1))));
   ::inet_pton(AF_INET, target.substr(0, colon).c_str(), &options.target.sin_addr);
   options.requests = given["requests"].as<std::uint64_t>();
   options.connections = given["connections"].as<std::size_t>();
@@ -215,11 +219,12 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   const Totals totals = Storm(options).run();
-  std::printf("{\"sent\": %llu, \"aborted\": %llu, \"broken\": %llu, \"unreadable\": %llu, \"by_status\": {",
-              static_cast<unsigned long long>(totals.sent),
-              static_cast<unsigned long long>(totals.aborted),
-              static_cast<unsigned long long>(totals.broken),
-              static_cast<unsigned long long>(totals.unreadable));
+  std::printf(
+      "{\"sent\": %llu, \"aborted\": %llu, \"broken\": %llu, \"unreadable\": %llu, \"by_status\": "
+      "{",
+      static_cast<unsigned long long>(totals.sent), static_cast<unsigned long long>(totals.aborted),
+      static_cast<unsigned long long>(totals.broken),
+      static_cast<unsigned long long>(totals.unreadable));
   const char* separator = "";
   for (const auto& [status, count] : totals.by_status) {
     std::printf("%s\"%d\": %llu", separator, status, static_cast<unsigned long long>(count));

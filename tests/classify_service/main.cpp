@@ -29,18 +29,21 @@ void on_signal(evutil_socket_t, short, void* service) {
 }
 
 int run(int argc, char** argv) {
-  cxxopts::Options table("classify_service", "a small text classifier that behaves like a model server");
+  cxxopts::Options table("classify_service",
+                         "a small text classifier that behaves like a model server");
   table.add_options()("listen", "address:port, port 0 for any",
                       cxxopts::value<std::string>()->default_value("127.0.0.1:9000"))(
-      "concurrency", "requests computed at once", cxxopts::value<std::size_t>()->default_value("50"))(
+      "concurrency", "requests computed at once",
+      cxxopts::value<std::size_t>()->default_value("50"))(
       "service-time", "what one classification takes, e.g. 20ms",
       cxxopts::value<std::string>()->default_value("0ms"))(
-      "slowdown-beyond", "service time grows in proportion when more than N are in service (0: never)",
+      "slowdown-beyond",
+      "service time grows in proportion when more than N are in service (0: never)",
       cxxopts::value<std::size_t>()->default_value("0"))(
       "order-log", "file to which every request is appended as it arrives",
       cxxopts::value<std::string>()->default_value(""))(
-      "data", "label<TAB>text examples", cxxopts::value<std::string>()->default_value(BUSINESSES_TSV))(
-      "help", "this text");
+      "data", "label<TAB>text examples",
+      cxxopts::value<std::string>()->default_value(BUSINESSES_TSV))("help", "this text");
   const auto given = table.parse(argc, argv);
   if (given.count("help") > 0) {
     fmt::print("{}", table.help());

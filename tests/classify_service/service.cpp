@@ -45,10 +45,14 @@ bool parse_duration(std::string_view text, std::chrono::microseconds& result) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
   if (error != std::errc{} || number < 0) return false;
-  if (unit == "us") result = std::chrono::microseconds(number);
-  else if (unit == "ms") result = std::chrono::milliseconds(number);
-  else if (unit == "s") result = std::chrono::seconds(number);
-  else return false;
+  if (unit == "us")
+    result = std::chrono::microseconds(number);
+  else if (unit == "ms")
+    result = std::chrono::milliseconds(number);
+  else if (unit == "s")
+    result = std::chrono::seconds(number);
+  else
+    return false;
   return true;
 }
 
@@ -88,7 +92,10 @@ struct Service::Job {
 };
 
 Service::Service(const Options& options, const Classifier& classifier)
-    : options_(options), classifier_(classifier), base_(event_base_new()), http_(evhttp_new(base_.get())) {}
+    : options_(options),
+      classifier_(classifier),
+      base_(event_base_new()),
+      http_(evhttp_new(base_.get())) {}
 
 Service::~Service() = default;
 
@@ -97,8 +104,9 @@ std::expected<std::unique_ptr<Service>, std::string> Service::open(const Options
   std::unique_ptr<Service> service(new Service(options, classifier));
   evhttp* http = service->http_.get();
   evhttp_set_max_body_size(http, body_max);
-  evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-                                       EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+  evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+                                       EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS |
+                                       EVHTTP_REQ_PATCH);
   evhttp_set_gencb(http, on_request, service.get());
   if (!options.order_log.empty()) {
     service->order_.open(options.order_log, std::ios::app);
@@ -113,13 +121,14 @@ std::expected<std::unique_ptr<Service>, std::string> Service::open(const Options
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (fd < 0 || ::inet_pton(AF_INET, options.address.c_str(), &address.sin_addr) != 1 ||
-      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(fd, 4096) != 0 ||
+      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(fd, 4096) != 0 ||
       ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
       evhttp_accept_socket(http, fd) != 0) {
     const std::string why = std::strerror(errno);
     if (fd >= 0) ::close(fd);
-    return std::unexpected("cannot listen on " + options.address + ":" + std::to_string(options.port) +
-                           ": " + why);
+    return std::unexpected("cannot listen on " + options.address + ":" +
+                           std::to_string(options.port) + ": " + why);
   }
   service->port_ = ntohs(address.sin_port);
   return service;
@@ -171,7 +180,8 @@ void Service::watch(Job& job) {
 std::chrono::microseconds Service::service_time_of(const std::string& path, evhttp_request* request,
                                                    std::size_t items) const {
   std::chrono::microseconds takes{};
-  if (const char* wanted = header_of(request, "X-Service-Time"); wanted && parse_duration(wanted, takes))
+  if (const char* wanted = header_of(request, "X-Service-Time");
+      wanted && parse_duration(wanted, takes))
     return takes;
   if (!path.starts_with("/v1/classify")) return takes;
   return options_.service_time + options_.service_time * static_cast<int>(items) / 10;
@@ -228,13 +238,15 @@ Service::Answer Service::answer(const std::string& path, evhttp_request* request
   const bool is_post = evhttp_request_get_command(request) == EVHTTP_REQ_POST;
   if (path == "/v1/classify" || path == "/v1/classify/batch") {
     if (!is_post) return {405, error_body("use POST")};
-    return path == "/v1/classify" ? classify_one(body_of(request)) : classify_batch(body_of(request));
+    return path == "/v1/classify" ? classify_one(body_of(request))
+                                  : classify_batch(body_of(request));
   }
   if (path == "/health") return {200, R"({"status":"ok"})"};
   if (path == "/status")
     return {200, json{{"labels", classifier_.label_count()},
                       {"documents", classifier_.document_count()},
-                      {"vocabulary", classifier_.vocabulary_size()}}.dump()};
+                      {"vocabulary", classifier_.vocabulary_size()}}
+                     .dump()};
   if (path == "/headers") return echo_headers(request);
   if (path.starts_with("/echo")) return {200, body_of(request)};
   if (header_of(request, "X-Service-Time")) return {200, "{}"};
@@ -248,7 +260,8 @@ json result_of(const Classifier& classifier, const std::string& text) {
   json top = json::array();
   for (std::size_t i = 0; i < std::min<std::size_t>(3, scores.size()); ++i)
     top.push_back({{"label", scores[i].label}, {"probability", scores[i].probability}});
-  return {{"label", scores.front().label}, {"confidence", scores.front().probability}, {"scores", top}};
+  return {
+      {"label", scores.front().label}, {"confidence", scores.front().probability}, {"scores", top}};
 }
 
 }  // namespace
@@ -275,7 +288,8 @@ Service::Answer Service::classify_batch(const std::string& body) const {
 Service::Answer Service::echo_headers(evhttp_request* request) const {
   json seen = json::object();
   const evkeyvalq* headers = evhttp_request_get_input_headers(request);
-  for (const evkeyval* header = headers->tqh_first; header != nullptr; header = header->next.tqe_next)
+  for (const evkeyval* header = headers->tqh_first; header != nullptr;
+       header = header->next.tqe_next)
     seen[header->key].push_back(header->value);
   return {200, seen.dump()};
 }
@@ -285,7 +299,8 @@ std::string Service::stats() const {
               {"finished", finished_},
               {"finished_for_nobody", finished_for_nobody_},
               {"running", jobs_.size()},
-              {"max_running", max_running_}}.dump();
+              {"max_running", max_running_}}
+      .dump();
 }
 
 void Service::note_order(const std::string& path, evhttp_request* request) {

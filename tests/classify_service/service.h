@@ -25,8 +25,9 @@ struct Options {
   std::string order_log;            // empty: none
 };
 
-// A classify service as a model team would run it: one thread, a bounded number of requests computed
-// at once, the others waiting inside. Slow when asked to be, slower still when it is given too much.
+// A classify service as a model team would run it: one thread, a bounded number of requests
+// computed at once, the others waiting inside. Slow when asked to be, slower still when it is given
+// too much.
 class Service {
  public:
   static std::expected<std::unique_ptr<Service>, std::string> open(const Options& options,

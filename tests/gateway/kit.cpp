@@ -72,8 +72,8 @@ bool Gateway::settles_at(const Books& expected) const {
   const bool came = await(is_there);
   snapshot();
   if (!came)
-    MESSAGE("the books say " << books_of(last) << ", active " << last.active_workers
-                             << ", waiting " << last.waiting << "; expected " << expected);
+    MESSAGE("the books say " << books_of(last) << ", active " << last.active_workers << ", waiting "
+                             << last.waiting << "; expected " << expected);
   return came && last.workers_without_client == 0 && last.waiting_bytes == 0;
 }
 
@@ -112,7 +112,9 @@ std::string post(std::string_view target, std::string_view body, std::string_vie
                      body.size(), fields, body);
 }
 
-std::string chunk(std::string_view data) { return fmt::format("{:x}\r\n{}\r\n", data.size(), data); }
+std::string chunk(std::string_view data) {
+  return fmt::format("{:x}\r\n{}\r\n", data.size(), data);
+}
 
 std::string post_chunked(std::string_view target, const std::vector<std::string>& chunks,
                          std::string_view trailers) {

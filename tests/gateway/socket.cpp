@@ -51,7 +51,8 @@ Socket::Got Socket::wait_for(short events, milliseconds wait) const {
   const auto end = std::chrono::steady_clock::now() + wait;
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(end - std::chrono::steady_clock::now());
-    const int count = ::poll(fds.data(), fds.size(), left.count() > 0 ? static_cast<int>(left.count()) : 0);
+    const int count =
+        ::poll(fds.data(), fds.size(), left.count() > 0 ? static_cast<int>(left.count()) : 0);
     if (count < 0 && errno == EINTR) continue;
     if (fds[1].revents != 0) return Got::stopped;
     return count > 0 ? Got::some : Got::late;

@@ -141,8 +141,9 @@ std::vector<std::string> FakeUpstream::targets() const {
 }
 
 std::string answer_with(std::string_view body, std::string_view fields, int status) {
-  return "HTTP/1.1 " + std::to_string(status) + " Fine\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n" + std::string(fields) + "\r\n" + std::string(body);
+  return "HTTP/1.1 " + std::to_string(status) +
+         " Fine\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + std::string(fields) +
+         "\r\n" + std::string(body);
 }
 
 }  // namespace classgate::gateway::test

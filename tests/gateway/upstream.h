@@ -52,8 +52,8 @@ class FakeUpstream {
   std::uint16_t port() const { return port_; }
   // Lets `count` more that are held, or will be, go on.
   void release(int count = 1);
-  int holding() const;          // are held now
-  int connections() const;      // that have carried a request, or part of one
+  int holding() const;      // are held now
+  int connections() const;  // that have carried a request, or part of one
   std::vector<Message> requests() const;
   std::size_t request_count() const { return requests().size(); }
   std::vector<std::string> targets() const;

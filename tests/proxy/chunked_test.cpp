@@ -5,8 +5,7 @@
 namespace classgate::proxy::wire {
 namespace {
 
-const std::string chunked_head =
-    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const std::string chunked_head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 struct Decoded {
   Parser::Progress progress = Parser::Progress::need_more;

@@ -116,9 +116,15 @@ TEST_CASE("deadlines fall due in the order in which they were set, not before th
   std::vector<int> rang;
   const Time start = loop.now();
   Time first{};
-  Alarm a([&] { first = std::chrono::steady_clock::now(); rang.push_back(1); });
+  Alarm a([&] {
+    first = std::chrono::steady_clock::now();
+    rang.push_back(1);
+  });
   Alarm b([&] { rang.push_back(2); });
-  Alarm c([&] { rang.push_back(3); loop.stop(); });
+  Alarm c([&] {
+    rang.push_back(3);
+    loop.stop();
+  });
   list.set(b.deadline);
   list.set(a.deadline);
   list.set(b.deadline);  // moves to the end

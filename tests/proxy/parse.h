@@ -11,8 +11,9 @@
 namespace classgate::proxy::wire {
 
 inline std::ostream& operator<<(std::ostream& out, Fault fault) {
-  constexpr std::string_view words[] = {"none",           "malformed",     "header_too_large",
-                                        "target_too_long", "unknown_coding", "unsupported_version"};
+  constexpr std::string_view words[] = {
+      "none",           "malformed",          "header_too_large", "target_too_long",
+      "unknown_coding", "unsupported_version"};
   return out << words[static_cast<std::size_t>(fault)];
 }
 
@@ -26,8 +27,8 @@ inline std::ostream& operator<<(std::ostream& out, Parser::Progress progress) {
   return out << words[static_cast<std::size_t>(progress)];
 }
 
-inline constexpr HeadLimits roomy{.header_bytes = 32 * 1024, .header_count = 100,
-                                  .target_bytes = 8 * 1024};
+inline constexpr HeadLimits roomy{
+    .header_bytes = 32 * 1024, .header_count = 100, .target_bytes = 8 * 1024};
 
 // What a parser says of a head, copied out of the bytes it views into.
 struct ParsedHead {

@@ -60,8 +60,8 @@ TEST_CASE("framing and connection options are read as RFC 9112 says") {
 }
 
 TEST_CASE("an upgrade that is offered changes nothing about where the body ends") {
-  const ParsedHead head = parse(post_with(
-      "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n"));
+  const ParsedHead head = parse(
+      post_with("Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n"));
   CHECK(head.progress == Parser::Progress::done);
   CHECK(head.framing == Framing::chunked);
 }
@@ -75,10 +75,10 @@ TEST_CASE("a head that could be read in two ways is refused") {
   using namespace std::string_literals;
   const std::string nul = "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"s;
   const std::vector<Row> rows{
-      {"a length and chunks",
-       post_with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Fault::malformed},
-      {"chunks and a length",
-       post_with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), Fault::malformed},
+      {"a length and chunks", post_with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+       Fault::malformed},
+      {"chunks and a length", post_with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+       Fault::malformed},
       {"two lengths", post_with("Content-Length: 5\r\nContent-Length: 6\r\n"), Fault::malformed},
       {"the same length twice", post_with("Content-Length: 5\r\nContent-Length: 5\r\n"),
        Fault::malformed},
@@ -96,8 +96,8 @@ TEST_CASE("a head that could be read in two ways is refused") {
       {"identity", post_with("Transfer-Encoding: identity\r\n"), Fault::unknown_coding},
       {"chunked twice", post_with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
        Fault::malformed},
-      {"chunks in HTTP/1.0",
-       "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Fault::malformed},
+      {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+       Fault::malformed},
       {"a bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Fault::malformed},
       {"a bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", Fault::malformed},
       {"a bare LF as the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", Fault::malformed},
@@ -138,8 +138,7 @@ TEST_CASE("a head that could be read in two ways is refused") {
 TEST_CASE("a head that is too large is refused before it is complete") {
   const HeadLimits tight{.header_bytes = 200, .header_count = 5, .target_bytes = 50};
   SUBCASE("too many fields") {
-    CHECK(parse(get_with("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), request, tight).fault ==
-          Fault::none);
+    CHECK(parse(get_with("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), request, tight).fault == Fault::none);
     CHECK(parse(get_with("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n"), request, tight).fault ==
           Fault::header_too_large);
   }

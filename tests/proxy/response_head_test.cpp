@@ -42,8 +42,7 @@ TEST_CASE("what has no body by definition has none, whatever it says") {
         Framing::none);
   CHECK(framing_of("HTTP/1.1 103 Early Hints\r\n\r\n", false) == Framing::none);
   CHECK(framing_of("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true) == Framing::none);
-  CHECK(framing_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true) ==
-        Framing::none);
+  CHECK(framing_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true) == Framing::none);
   CHECK(framing_of("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", false) == Framing::length);
 }
 

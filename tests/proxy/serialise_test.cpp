@@ -12,8 +12,9 @@ std::string forwarded(const std::string& text, std::string_view host = "api.exam
   parser.begin(Parser::Kind::request, roomy);
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
   std::string out;
-  append_request_head(out, parser.head(),
-                      {.target = "/path", .host = host, .client = "192.0.2.7", .request_id = "id1"});
+  append_request_head(
+      out, parser.head(),
+      {.target = "/path", .host = host, .client = "192.0.2.7", .request_id = "id1"});
   return out;
 }
 
@@ -60,7 +61,8 @@ TEST_CASE("earlier proxies stay in the lists, the client's claims about itself d
   const std::string out = forwarded(
       "GET /x HTTP/1.0\r\nVia: 1.1 first\r\nX-Forwarded-For: 10.0.0.1\r\n"
       "x-forwarded-for: 10.0.0.2, 10.0.0.3\r\nVia: 1.0 second\r\nX-Forwarded-Host: evil\r\n"
-      "X-Forwarded-Proto: gopher\r\nX-Request-Id: theirs\r\n\r\n", "");
+      "X-Forwarded-Proto: gopher\r\nX-Request-Id: theirs\r\n\r\n",
+      "");
   CHECK(out ==
         "GET /path HTTP/1.1\r\n"
         "Host: \r\n"

@@ -36,12 +36,11 @@ struct Bench {
     servers = std::move(*resolved);
     settings.idle_timeout = 50ms;
     settings.probe_interval = 10ms;
-    pool = std::make_unique<UpstreamPool>(
-        loop, *servers, settings, idle_max,
-        [this](std::size_t, bool reachable, const std::string&) {
-          changes.push_back(reachable);
-          if (on_change) on_change();
-        });
+    pool = std::make_unique<UpstreamPool>(loop, *servers, settings, idle_max,
+                                          [this](std::size_t, bool reachable, const std::string&) {
+                                            changes.push_back(reachable);
+                                            if (on_change) on_change();
+                                          });
   }
   // A connection that stands.
   UpstreamPool::Connection connection(std::size_t server = 0) {
@@ -142,7 +141,8 @@ TEST_CASE("exchanges go to the server with the fewest, and around what is unreac
   bench.pool->discard(std::move(c));
 }
 
-TEST_CASE("a server that cannot be reached is tried again until it can, and each change told once") {
+TEST_CASE(
+    "a server that cannot be reached is tried again until it can, and each change told once") {
   Bench bench(1, 10);
   bench.pool->mark_unreachable(0, "test");
   bench.pool->mark_unreachable(0, "test");

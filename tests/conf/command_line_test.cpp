@@ -1,0 +1,183 @@
+#include "conf/command_line.h"
+
+#include <doctest/doctest.h>
+
+#include "conf/keys.h"
+#include "tests/conf/kit.h"
+
+namespace classgate::conf {
+namespace {
+
+using Mode = CommandLine::Mode;
+
+std::expected<CommandLine, std::string> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "classgate");
+  return parse_command_line(static_cast<int>(arguments.size()), arguments.data());
+}
+
+CommandLine parse_good(const std::vector<const char*>& arguments) {
+  const auto command = parse(arguments);
+  if (!command) FAIL(command.error());
+  return *command;
+}
+
+TEST_CASE("without arguments the gateway runs with the conf file of the package") {
+  const CommandLine command = parse_good({});
+  CHECK(command.mode == Mode::run);
+  CHECK(command.conf_path == "/etc/classgate/classgate.conf");
+  CHECK(command.overrides.empty());
+}
+
+TEST_CASE("the conf file can be named in every usual way") {
+  for (const std::vector<const char*>& arguments :
+       std::vector<std::vector<const char*>>{{"-c", "x"}, {"-cx"}, {"--conf", "x"}, {"--conf=x"}}) {
+    CAPTURE(arguments[0]);
+    CHECK(parse_good(arguments).conf_path == "x");
+  }
+}
+
+TEST_CASE("every mode has a short and a long name") {
+  struct Row {
+    const char* argument;
+    Mode mode;
+  };
+  for (const Row& row :
+       {Row{"-t", Mode::check}, Row{"--check", Mode::check}, Row{"-T", Mode::print_config},
+        Row{"--print-config", Mode::print_config}, Row{"-v", Mode::version},
+        Row{"--version", Mode::version}, Row{"-V", Mode::build}, Row{"--build", Mode::build},
+        Row{"-h", Mode::help}, Row{"--help", Mode::help}}) {
+    CAPTURE(row.argument);
+    CHECK(parse_good({row.argument}).mode == row.mode);
+    CHECK(parse_good({"-c", "x", row.argument}).mode == row.mode);
+  }
+  CHECK(parse_good({"-tc", "x"}).conf_path == "x");
+  // Help beats all others: who asks for it wants nothing else to happen.
+  CHECK(parse_good({"-h", "-t"}).mode == Mode::help);
+}
+
+TEST_CASE("every flag sets the key that it names") {
+  struct Row {
+    const char* flag;
+    std::string key;
+    const char* value;
+  };
+  for (const Row& row :
+       {Row{"listen", "listen", "*:1"}, Row{"threads", "threads", "2"},
+        Row{"upstream", "upstream.servers", "a:1"}, Row{"workers", "admission.workers", "3"},
+        Row{"queue-size", "admission.queue_size", "4"}, Row{"rate", "admission.rate", "5.5"},
+        Row{"burst", "admission.burst", "6"},
+        Row{"request-timeout", "admission.request_timeout", "7s"},
+        Row{"log-level", "log.level", "error"}, Row{"log-format", "log.format", "json"}}) {
+    CAPTURE(row.flag);
+    const std::string apart = std::string("--") + row.flag;
+    const std::string joined = apart + "=" + row.value;
+    for (const CommandLine& command :
+         {parse_good({apart.c_str(), row.value}), parse_good({joined.c_str()})}) {
+      REQUIRE(command.overrides.size() == 1);
+      CHECK(command.overrides[0].key == row.key);
+      CHECK(command.overrides[0].value == row.value);
+      CHECK(command.overrides[0].flag == row.flag);
+      const Loaded loaded = load_good({"", {}, command.overrides});
+      CHECK(value_of(loaded, row.key).origin == "command line " + apart);
+    }
+  }
+}
+
+TEST_CASE("a flag that is repeated makes a list, and where there can be none, a mistake") {
+  const CommandLine lists = parse_good({"--listen", "a:1", "--upstream=c:3,d:4", "--listen=b:2"});
+  const Loaded loaded = load_good({"", {}, lists.overrides});
+  CHECK(value_of(loaded, "listen").value == "[\"a:1\", \"b:2\"]");
+  CHECK(value_of(loaded, "upstream.servers").value == "[\"c:3\", \"d:4\"]");
+  const CommandLine twice = parse_good({"--workers", "1", "--workers", "2"});
+  CHECK(mistakes_of({"", {}, twice.overrides}) ==
+        Lines{"command line --workers: admission.workers: \"1,2\" is not a whole number"});
+}
+
+TEST_CASE("a wrong value is told by the flag that holds it") {
+  struct Row {
+    const char* argument;
+    std::string mistake;
+  };
+  for (const Row& row :
+       {Row{"--workers=", "--workers: admission.workers: \"\" is not a whole number"},
+        Row{"--workers=0", "--workers: admission.workers: 0 is out of range: 1 to 100000"},
+        Row{"--rate=-1",
+            "--rate: admission.rate: -1 is out of range: 0.001 to 1000000, or 0 for no "
+            "limit"},
+        Row{"--listen=", "--listen: listen: expected 1 to 64 addresses"},
+        Row{"--log-format=xml",
+            "--log-format: log.format: \"xml\" is none of \"text\", \"json\""}}) {
+    CAPTURE(row.argument);
+    CHECK(mistakes_of({"", {}, parse_good({row.argument}).overrides}) ==
+          Lines{"command line " + row.mistake});
+  }
+}
+
+TEST_CASE("what is no option is told in one line, with the option that was meant") {
+  struct Row {
+    std::vector<const char*> arguments;
+    std::string named, hint;
+  };
+  const std::string help = "; see classgate --help";
+  for (const Row& row : std::vector<Row>{
+           {{"--wrokers", "3"}, "wrokers", "; did you mean --workers?"},
+           {{"--worker=3"}, "worker", "; did you mean --workers?"},
+           {{"-t", "--print-conf"}, "print-conf", "; did you mean --print-config?"},
+           {{"--log-levle=x"}, "log-levle", "; did you mean --log-level?"},
+           {{"--something-else"}, "something-else", help},
+           {{"-x"}, "x", help},
+           {{"-tx"}, "x", help},
+           {{"file.conf"}, "\"file.conf\" is not an option", help},
+           {{"-t", "--", "-x"}, "\"-x\" is not an option", help},
+           {{"-c"}, "c", help},
+           {{"--conf"}, "conf", help},
+           {{"--workers"}, "workers", help},
+           {{"--rate", "1", "--burst"}, "burst", help},
+           {{"--check=maybe"}, "maybe", help},
+       }) {
+    CAPTURE(row.named);
+    const auto command = parse(row.arguments);
+    REQUIRE_FALSE(command.has_value());
+    CAPTURE(command.error());
+    CHECK(command.error().find(row.named) != std::string::npos);
+    CHECK(command.error().ends_with(row.hint));
+    CHECK(command.error().find('\n') == std::string::npos);
+  }
+}
+
+TEST_CASE("the help names every option and how the sources rank") {
+  const std::string help = help_text();
+  for (const std::string text : {"-c, --conf FILE",
+                                 "-t, --check",
+                                 "-T, --print-config",
+                                 "-v, --version",
+                                 "-V, --build",
+                                 "-h, --help",
+                                 "--listen VALUE",
+                                 "--threads VALUE",
+                                 "--upstream VALUE",
+                                 "--workers VALUE",
+                                 "--queue-size VALUE",
+                                 "--rate VALUE",
+                                 "--burst VALUE",
+                                 "--request-timeout VALUE",
+                                 "--log-level VALUE",
+                                 "--log-format VALUE",
+                                 "/etc/classgate/classgate.conf",
+                                 "CLASSGATE_ADMISSION_WORKERS",
+                                 "PORT",
+                                 "The command line wins"}) {
+    CAPTURE(text);
+    CHECK(help.find(text) != std::string::npos);
+  }
+}
+
+TEST_CASE("the version is one line, and how it was built says more") {
+  CHECK(version_text().starts_with("classgate "));
+  CHECK(version_text().find('\n') == version_text().size() - 1);
+  CHECK(build_text().starts_with(version_text()));
+  CHECK(build_text().find("built with ") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace classgate::conf

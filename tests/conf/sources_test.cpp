@@ -1,0 +1,354 @@
+#include <fmt/format.h>
+
+#include <map>
+
+#include "conf/keys.h"
+#include "tests/conf/kit.h"
+
+// Environment, command line, which of the sources wins, and what --print-config tells of it.
+
+namespace classgate::conf {
+namespace {
+
+// For every key a value that is not its default: as TOML (in a file) and as text (elsewhere).
+struct Sample {
+  std::string toml;
+  std::string text;
+};
+
+std::map<std::string, Sample> samples() {
+  const auto quoted = [](const std::string& text) { return Sample{'"' + text + '"', text}; };
+  const auto plain = [](const std::string& text) { return Sample{text, text}; };
+  std::map<std::string, Sample> all{
+      {"listen", {"[\"127.0.0.1:1\", \"[::1]:2\"]", "127.0.0.1:1, [::1]:2"}},
+      {"threads", plain("63")},
+      {"drain_timeout", quoted("31s")},
+      {"client.max_connections", plain("9")},
+      {"client.header_bytes", quoted("33KiB")},
+      {"client.header_count", plain("101")},
+      {"client.target_bytes", quoted("65B")},
+      {"client.body_bytes", quoted("2GiB")},
+      {"client.body_buffer", quoted("3B")},
+      {"client.response_buffer", quoted("1025B")},
+      {"client.header_timeout", quoted("11ms")},
+      {"client.body_timeout", quoted("12s")},
+      {"client.body_rate_min", quoted("0B")},
+      {"client.send_timeout", quoted("14m")},
+      {"client.idle_timeout", quoted("15h")},
+      {"client.linger_timeout", quoted("1m")},
+      {"upstream.servers", {"[\"host.example:7\"]", "host.example:7"}},
+      {"upstream.connect_timeout", quoted("17ms")},
+      {"upstream.idle_timeout", quoted("18ms")},
+      {"upstream.idle_connections", plain("0")},
+      {"upstream.header_bytes", quoted("20KiB")},
+      {"upstream.probe_interval", quoted("100ms")},
+      {"upstream.on_client_abort", quoted("cancel")},
+      {"admission.workers", plain("22")},
+      {"admission.queue_size", plain("0")},
+      {"admission.queue_bytes", quoted("0B")},
+      {"admission.rate", plain("0.125")},
+      {"admission.burst", plain("26.5")},
+      {"admission.request_timeout", quoted("27m")},
+      {"admission.queue_timeout", quoted("28s")},
+      {"log.level", quoted("debug")},
+      {"log.format", quoted("json")},
+      {"log.error", quoted("/var/log/e")},
+      {"log.access", quoted("off")},
+      {"log.lines_max", plain("36")},
+      {"log.buffer", quoted("64KiB")},
+  };
+  int status = 550;
+  for (const ReasonText& text : reason_texts)
+    all["status." + std::string(text.word)] = plain(std::to_string(status++));
+  return all;
+}
+
+std::string origins_that_differ(const Loaded& loaded, auto expected_origin) {
+  std::string differ;
+  for (const ValueInForce& value : loaded.values)
+    if (value.origin != expected_origin(value.key))
+      differ += fmt::format("{} is from {}\n", value.key, value.origin);
+  return differ;
+}
+
+TEST_CASE("the table has a sample for every key, none of which is the default") {
+  const Loaded defaults = load_good({});
+  const auto all = samples();
+  CHECK(all.size() == all_keys().size());
+  for (const Key& key : all_keys()) {
+    CAPTURE(key.name);
+    REQUIRE(all.contains(key.name));
+    CHECK(value_of(defaults, key.name).value != all.at(key.name).toml);
+  }
+}
+
+TEST_CASE("every key can be set by file, environment and command line, and tells from where") {
+  std::string conf;
+  Variables environment;
+  std::vector<Override> command_line;
+  std::map<std::string, std::string> places;
+  int line = 0;
+  for (const auto& [key, sample] : samples()) {
+    conf += fmt::format("{} = {}\n", key, sample.toml);
+    const std::size_t dot = key.find('.');
+    places[key] = fmt::format("conf:{}:{}", ++line, dot == std::string::npos ? 1 : dot + 2);
+    environment.emplace_back(environment_name(key), sample.text);
+    command_line.push_back({key, sample.text, "flag-of-" + key});
+  }
+  const Loaded by_file = load_text(conf);
+  const Loaded by_environment = load_text("", environment);
+  const Loaded by_command_line = load_text("", {}, command_line);
+  for (const auto& [key, sample] : samples())
+    for (const Loaded* loaded : {&by_file, &by_environment, &by_command_line}) {
+      CAPTURE(key);
+      CHECK(value_of(*loaded, key).value == sample.toml);
+    }
+  CHECK(origins_that_differ(by_file, [&](const auto& key) { return places[key]; }) == "");
+  CHECK(origins_that_differ(by_environment, [](const auto& key) {
+          return "environment " + environment_name(key);
+        }) == "");
+  CHECK(origins_that_differ(by_command_line,
+                            [](const auto& key) { return "command line --flag-of-" + key; }) == "");
+}
+
+TEST_CASE("a key's variable is its name in capitals with underscores, the same for no two keys") {
+  CHECK(environment_name("threads") == "CLASSGATE_THREADS");
+  CHECK(environment_name("client.body_rate_min") == "CLASSGATE_CLIENT_BODY_RATE_MIN");
+  std::map<std::string, int> seen;
+  for (const Key& key : all_keys()) ++seen[environment_name(key.name)];
+  CHECK(seen.size() == all_keys().size());
+}
+
+TEST_CASE("the command line wins over the environment, that over the file, that over the default") {
+  const std::string conf = "[admission]\nworkers = 1\nqueue_size = 1\nrate = 1\n";
+  const Variables environment{{"CLASSGATE_ADMISSION_QUEUE_SIZE", "2"},
+                              {"CLASSGATE_ADMISSION_RATE", "2"}};
+  const Loaded loaded = load_text(conf, environment, {{"admission.rate", "3", "rate"}});
+  struct Row {
+    std::string key, value, origin;
+  };
+  for (const Row& row :
+       {Row{"admission.rate", "3", "command line --rate"},
+        Row{"admission.queue_size", "2", "environment CLASSGATE_ADMISSION_QUEUE_SIZE"},
+        Row{"admission.workers", "1", "conf:2:1"}, Row{"admission.burst", "200", "default"}}) {
+    CAPTURE(row.key);
+    CHECK(value_of(loaded, row.key).value == row.value);
+    CHECK(value_of(loaded, row.key).origin == row.origin);
+  }
+}
+
+TEST_CASE("a mistake in a weaker source is told even when a stronger one sets the key") {
+  CHECK(mistakes_in("threads = 0", {{"CLASSGATE_THREADS", "2"}}) ==
+        Lines{"conf:1:1: threads: 0 is out of range: 1 to 64"});
+}
+
+TEST_CASE("a wrong variable is told by its name, and all of them at once after those of the file") {
+  CHECK(
+      mistakes_in("threads = 0", {{"CLASSGATE_THREADS", "x"},
+                                  {"CLASSGATE_ADMISSION_WORKERS", "99999999999999999999"},
+                                  {"CLASSGATE_STATUS_DRAINING", "503 "},
+                                  {"CLASSGATE_ADMISSION_RATE", "1e"},
+                                  {"CLASSGATE_ADMISSION_BURST", "nan"},
+                                  {"CLASSGATE_DRAIN_TIMEOUT", "30"},
+                                  {"CLASSGATE_LOG_LEVEL", ""},
+                                  {"CLASSGATE_LISTEN", " , "},
+                                  {"CLASSGATE_LOG_ACCESS", "\"off\""}}) ==
+      Lines{
+          "conf:1:1: threads: 0 is out of range: 1 to 64",
+          "environment CLASSGATE_THREADS: threads: \"x\" is not a whole number",
+          "environment CLASSGATE_ADMISSION_WORKERS: admission.workers: "
+          "\"99999999999999999999\" is not a whole number",
+          "environment CLASSGATE_STATUS_DRAINING: status.draining: \"503 \" is not a whole number",
+          "environment CLASSGATE_ADMISSION_RATE: admission.rate: \"1e\" is not a number",
+          "environment CLASSGATE_ADMISSION_BURST: admission.burst: nan is out of range: 1 to "
+          "1000000",
+          "environment CLASSGATE_DRAIN_TIMEOUT: drain_timeout: \"30\" has no unit: write a whole "
+          "number with ms, s, m or h, such as \"30s\"",
+          "environment CLASSGATE_LOG_LEVEL: log.level: \"\" is none of \"debug\", \"info\", "
+          "\"warning\", \"error\"",
+          "environment CLASSGATE_LISTEN: listen: expected 1 to 64 addresses",
+          "environment CLASSGATE_LOG_ACCESS: log.access: expected \"off\", \"stdout\", "
+          "\"stderr\" or an absolute path"});
+}
+
+TEST_CASE("an unknown CLASSGATE_ variable is a mistake, any other is none of our business") {
+  CHECK(mistakes_in("", {{"CLASSGATE_THREAD", "1"},
+                         {"CLASSGATE_", ""},
+                         {"CLASSGATE_WAT", ""},
+                         {"CLASSGATE_ROUTES", "/a=1"},
+                         {"CLASSGATE_SOMETHING_ELSE", "1"},
+                         {"CLASSGATE", "1"},
+                         {"classgate_threads", "x"},
+                         {"XCLASSGATE_THREADS", "x"},
+                         {"THREADS", "x"}}) ==
+        Lines{"environment CLASSGATE_THREAD: unknown variable; did you mean CLASSGATE_THREADS?",
+              "environment CLASSGATE_: unknown variable",
+              "environment CLASSGATE_WAT: unknown variable",
+              "environment CLASSGATE_ROUTES: unknown variable; did you mean CLASSGATE_ROUTE?",
+              "environment CLASSGATE_SOMETHING_ELSE: unknown variable"});
+}
+
+TEST_CASE("PORT sets the listening port on every address unless CLASSGATE_LISTEN says more") {
+  const std::string conf = "listen = [\"a:1\"]";
+  struct Row {
+    Variables environment;
+    std::string value, origin;
+  };
+  for (const Row& row : {Row{{{"PORT", "80"}}, "[\"*:80\"]", "environment PORT"},
+                         Row{{{"PORT", "0"}}, "[\"*:0\"]", "environment PORT"},
+                         Row{{{"PORT", "80"}, {"CLASSGATE_LISTEN", "b:2"}},
+                             "[\"b:2\"]",
+                             "environment CLASSGATE_LISTEN"},
+                         Row{{{"CLASSGATE_LISTEN", "b:2"}, {"PORT", "nonsense"}},
+                             "[\"b:2\"]",
+                             "environment CLASSGATE_LISTEN"},
+                         Row{{}, "[\"a:1\"]", "conf:1:1"}}) {
+    const Loaded loaded = load_text(conf, row.environment);
+    CHECK(value_of(loaded, "listen").value == row.value);
+    CHECK(value_of(loaded, "listen").origin == row.origin);
+  }
+  CHECK(
+      value_of(load_text(conf, {{"PORT", "80"}}, {{"listen", "c:3", "listen"}}), "listen").value ==
+      "[\"c:3\"]");
+}
+
+TEST_CASE("a PORT that is no port is a mistake") {
+  for (const std::string port : {"", "http", "-1", "+80", "80 ", " 80", "127.0.0.1:80", "80,a:1"})
+    CHECK(mistakes_in("", {{"PORT", port}}) ==
+          Lines{"environment PORT: \"" + port + "\" is not a port"});
+  CHECK(mistakes_in("", {{"PORT", "65536"}}) ==
+        Lines{"environment PORT: listen: \"*:65536\" has no port from 0 to 65535: write HOST:PORT, "
+              "such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\""});
+}
+
+TEST_CASE(
+    "a route of the file or of CLASSGATE_ROUTE takes the place of one before it, or is added") {
+  const Loaded loaded = load_text(
+      "[[route]]\npath = \"/status\"\npriority = 2\n[[route]]\npath = \"/a*\"\npriority = 4\n"
+      "rate_limited = false\n",
+      {{"CLASSGATE_ROUTE", "/a*=5,/health=3:unlimited,/b=1,/a=2"}});
+  using Route = std::pair<RouteSettings, std::string>;
+  const std::string from = "environment CLASSGATE_ROUTE";
+  const std::vector<Route> expected{
+      {{"/health", false, 3, false}, from},
+      {{"/status", false, 2, true}, "conf:1:1"},
+      {{"/v1/classify", false, 3, true}, "default"},
+      {{"/v1/classify/batch", false, 4, true}, "default"},
+      {{"/a", true, 5, true}, from},
+      {{"/b", false, 1, true}, from},
+      {{"/a", false, 2, true}, from},
+  };
+  CHECK((loaded.routes == expected));
+  std::vector<RouteSettings> settings;
+  for (const auto& [route, origin] : expected) settings.push_back(route);
+  CHECK((loaded.settings.routes == settings));
+}
+
+TEST_CASE("an empty CLASSGATE_ROUTE adds nothing") {
+  CHECK(load_text("", {{"CLASSGATE_ROUTE", ""}}).routes == load_text("").routes);
+}
+
+TEST_CASE("a wrong CLASSGATE_ROUTE is told part by part") {
+  const auto hint = [](const std::string& part) {
+    return "environment CLASSGATE_ROUTE: \"" + part +
+           "\": write PATH=PRIORITY or PATH=PRIORITY:unlimited, such as \"/v1/classify=3\"";
+  };
+  for (const std::string part : {"/a", "/a=", "/a=0", "/a=6", "/a=12", "/a=x", "/a=-1", "=",
+                                 "/a=1:", "/a=1:limited", "/a=:unlimited", "/a=1 ", "/a:1"})
+    CHECK(mistakes_in("", {{"CLASSGATE_ROUTE", part}}) == Lines{hint(part)});
+  const std::string place = "environment CLASSGATE_ROUTE: ";
+  CHECK(mistakes_in("", {{"CLASSGATE_ROUTE", "a=1,/ok=1,,/x y=2,/b=9,/ok=2:unlimited,/ok*=2"}}) ==
+        Lines{place + "route path \"a\" must begin with '/', such as \"/v1/classify\"", hint(""),
+              place + "route path \"/x y\" must be a path alone, without query, fragment or spaces",
+              hint("/b=9"), place + "\"/ok=2:unlimited\": this path stands here twice"});
+}
+
+TEST_CASE("a contradiction between sources is told at the value that broke the peace") {
+  const std::string longer =
+      "admission.queue_timeout: is longer than admission.request_timeout, which ends every wait";
+  CHECK(mistakes_in("", {{"CLASSGATE_ADMISSION_QUEUE_TIMEOUT", "31s"}}) ==
+        Lines{"environment CLASSGATE_ADMISSION_QUEUE_TIMEOUT: " + longer});
+  CHECK(mistakes_of({"", {}, {{"admission.queue_timeout", "31s", "x"}}}) ==
+        Lines{"command line --x: " + longer});
+  CHECK(
+      mistakes_of({"", {}, {{"upstream.servers", "*:1", "upstream"}}}) ==
+      Lines{"command line --upstream: upstream.servers: \"*:1\" is not an address to connect to"});
+}
+
+TEST_CASE("a default follows the setting that it hangs on") {
+  const Settings shorter = load_text("[admission]\nrequest_timeout = \"5s\"").settings;
+  CHECK(shorter.admission.queue_timeout == std::chrono::seconds(5));
+  const Settings longer = load_text("[admission]\nrequest_timeout = \"5m\"").settings;
+  CHECK(longer.admission.queue_timeout == std::chrono::minutes(5));
+  CHECK(load_text("[client]\nbody_bytes = \"4KiB\"").settings.client.body_buffer == KiB(4));
+  CHECK(load_text("[client]\nbody_bytes = \"0\"").settings.client.body_buffer == Bytes{1});
+  CHECK(load_text("[client]\nbody_bytes = \"1GiB\"").settings.client.body_buffer == KiB(64));
+  const auto threads = load_good({}).settings.threads;
+  CHECK(threads >= 1);
+  CHECK(threads <= 64);
+}
+
+// ---- --print-config ----
+
+TEST_CASE("print-config says of every value where it came from") {
+  const ConfFile file("threads = 3\n[[route]]\npath = \"/a*\"\npriority = 1\n");
+  const std::string printed =
+      file.shorten(print(load_good({file.path(),
+                                    {{"CLASSGATE_ADMISSION_WORKERS", "7"}, {"PORT", "81"}},
+                                    {{"admission.rate", "0", "rate"}}})));
+  for (const std::string line : {
+           "listen = [\"*:81\"]                        # environment PORT\n",
+           "threads = 3                              # conf:1:1\n",
+           "drain_timeout = \"30s\"                    # default\n",
+           "\n[admission]\nworkers = 7                              # environment "
+           "CLASSGATE_ADMISSION_WORKERS\n",
+           "\nrate = 0                                 # command line --rate\n",
+           "\n[[route]] # default\npath = \"/health\"\npriority = 1\nrate_limited = false\n",
+           "\n[[route]] # conf:2:1\npath = \"/a*\"\npriority = 1\nrate_limited = true\n",
+       }) {
+    CAPTURE(printed);
+    CAPTURE(line);
+    CHECK(printed.find(line) != std::string::npos);
+  }
+}
+
+// Everything but where it came from.
+std::string contents(const Loaded& loaded) {
+  std::string text;
+  for (const ValueInForce& value : loaded.values) text += value.key + " = " + value.value + "\n";
+  for (const RouteSettings& route : loaded.settings.routes)
+    text += fmt::format("{} {} {} {}\n", route.path, route.is_prefix, route.priority,
+                        route.rate_limited);
+  return text;
+}
+
+TEST_CASE("what print-config prints, read again, gives the same settings") {
+  std::string everything;
+  for (const auto& [key, sample] : samples())
+    everything += fmt::format("{} = {}\n", key, sample.toml);
+  for (const std::string& conf : {
+           std::string(),
+           everything,
+           everything + "[[route]]\npath = \"/a%2F*\"\npriority = 2\nrate_limited = false\n"
+                        "[[route]]\npath = \"/health\"\npriority = 5\n",
+           std::string("admission = { rate = 123456.789, burst = 1e6, request_timeout = \"24h\" }"),
+           std::string("admission.rate = 0.1\nadmission.burst = 1.0000000000000002"),
+           std::string("[client]\nbody_bytes = \"0\""),
+           std::string(
+               "[client]\nbody_bytes = \"1024GiB\"\n[admission]\nrequest_timeout = \"1ms\""),
+           // What must be escaped in TOML.
+           std::string("[log]\nerror = '/a\"b\\c'\naccess = \"/x\\u0001\\ty\\u007F\u00e4\"\n"
+                       "[[route]]\npath = '/\"\\'\npriority = 1\n"),
+       }) {
+    const Loaded loaded = load_text(conf);
+    const std::string printed = print(loaded);
+    CAPTURE(printed);
+    const Loaded again = load_text(printed);
+    CHECK(contents(again) == contents(loaded));
+    for (const ValueInForce& value : again.values) CHECK(value.origin.starts_with("conf:"));
+    for (const auto& [route, origin] : again.routes) CHECK(origin.starts_with("conf:"));
+  }
+}
+
+}  // namespace
+}  // namespace classgate::conf

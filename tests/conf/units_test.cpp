@@ -1,0 +1,212 @@
+#include "conf/units.h"
+
+#include <doctest/doctest.h>
+
+namespace classgate::conf {
+namespace {
+
+constexpr std::string_view duration_hint =
+    ": write a whole number with ms, s, m or h, such as \"30s\"";
+constexpr std::string_view bytes_hint =
+    ": write a whole number with B, KiB, MiB or GiB, such as \"64KiB\"";
+
+std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+
+TEST_CASE("a duration is a whole number with its unit, and 0 needs none") {
+  struct Row {
+    std::string_view text;
+    std::int64_t ms;
+    std::string_view printed;
+  };
+  for (const Row& row :
+       {Row{"0", 0, "0ms"}, Row{"0s", 0, "0ms"}, Row{"1ms", 1, "1ms"}, Row{"007s", 7'000, "7s"},
+        Row{"999ms", 999, "999ms"}, Row{"1000ms", 1'000, "1s"}, Row{"90s", 90'000, "90s"},
+        Row{"60s", 60'000, "1m"}, Row{"5m", 300'000, "5m"}, Row{"2h", 7'200'000, "2h"},
+        Row{"120m", 7'200'000, "2h"},
+        Row{"4611686018427387904ms", 1LL << 62, "4611686018427387904ms"}}) {
+    CAPTURE(row.text);
+    const auto duration = parse_duration(row.text);
+    REQUIRE(duration.has_value());
+    CHECK(duration->count() == row.ms);
+    CHECK(print_duration(*duration) == row.printed);
+    CHECK(parse_duration(print_duration(*duration)) == *duration);
+  }
+}
+
+TEST_CASE("a size is a whole number with its unit, and 0 needs none") {
+  struct Row {
+    std::string_view text;
+    std::uint64_t count;
+    std::string_view printed;
+  };
+  for (const Row& row :
+       {Row{"0", 0, "0B"}, Row{"0GiB", 0, "0B"}, Row{"512B", 512, "512B"},
+        Row{"1024B", 1024, "1KiB"}, Row{"1025B", 1025, "1025B"}, Row{"16KiB", 16 << 10, "16KiB"},
+        Row{"2048KiB", 2 << 20, "2MiB"}, Row{"10MiB", 10 << 20, "10MiB"},
+        Row{"1GiB", 1 << 30, "1GiB"}, Row{"1536MiB", 3ULL << 29, "1536MiB"},
+        Row{"4294967296GiB", 1ULL << 62, "4294967296GiB"}}) {
+    CAPTURE(row.text);
+    const auto bytes = parse_bytes(row.text);
+    REQUIRE(bytes.has_value());
+    CHECK(bytes->count == row.count);
+    CHECK(print_bytes(*bytes) == row.printed);
+    CHECK(parse_bytes(print_bytes(*bytes)) == *bytes);
+  }
+}
+
+TEST_CASE("a number without unit is told that it has none") {
+  for (const std::string_view text : {"1", "30", "18446744073709551615"}) {
+    CHECK(parse_duration(text).error() ==
+          quoted(text) + " has no unit" + std::string(duration_hint));
+    CHECK(parse_bytes(text).error() == quoted(text) + " has no unit" + std::string(bytes_hint));
+  }
+}
+
+TEST_CASE("what is not a duration is told what one looks like") {
+  for (const std::string_view text :
+       {"", " ", "s", "ms", "-1s", "-0s", "+1s", "1.5s", "1,5s", "1 s", " 1s", "1s ", "1S", "1MS",
+        "1us", "1d", "1sec", "1s1ms", "0x1s", "1e3s", "1KiB", "ten s", "\xc2\xb5s",
+        // More than 2^62 ms, by number and by unit.
+        "18446744073709551616s", "99999999999999999999999999h", "4611686018427387905ms",
+        "1281023894008h"}) {
+    CAPTURE(text);
+    const auto duration = parse_duration(text);
+    REQUIRE_FALSE(duration.has_value());
+    CHECK(duration.error() == quoted(text) + " is not a duration" + std::string(duration_hint));
+  }
+}
+
+TEST_CASE("what is not a size is told what one looks like") {
+  for (const std::string_view text : {"",
+                                      "B",
+                                      "KiB",
+                                      "-1B",
+                                      "+1B",
+                                      "1.5MiB",
+                                      "1 KiB",
+                                      " 1B",
+                                      "1B ",
+                                      "1b",
+                                      "1kib",
+                                      "1KB",
+                                      "1MB",
+                                      "1K",
+                                      "1M",
+                                      "1TiB",
+                                      "1s",
+                                      "0x1B",
+                                      "18446744073709551616B",
+                                      "4611686018427387905B",
+                                      "4294967297GiB"}) {
+    CAPTURE(text);
+    const auto bytes = parse_bytes(text);
+    REQUIRE_FALSE(bytes.has_value());
+    CHECK(bytes.error() == quoted(text) + " is not a size" + std::string(bytes_hint));
+  }
+}
+
+TEST_CASE("an address is a host and a port, and keeps its text") {
+  struct Row {
+    std::string_view text;
+    std::string_view host;
+    std::uint16_t port;
+  };
+  for (const Row& row :
+       {Row{"127.0.0.1:8080", "127.0.0.1", 8080}, Row{"[::1]:8080", "::1", 8080},
+        Row{"[fe80::1%eth0]:1", "fe80::1%eth0", 1}, Row{"*:0", "*", 0},
+        Row{"host.example:65535", "host.example", 65535}, Row{"a:00080", "a", 80}}) {
+    CAPTURE(row.text);
+    const auto address = parse_address(row.text);
+    REQUIRE(address.has_value());
+    CHECK(*address == Address{std::string(row.host), row.port, std::string(row.text)});
+  }
+}
+
+TEST_CASE("what is not an address is told why") {
+  struct Row {
+    std::string_view text;
+    std::string_view why;
+  };
+  constexpr std::string_view port = "has no port from 0 to 65535";
+  constexpr std::string_view host = "has no usable host";
+  for (const Row& row : {Row{"", "has no port"},
+                         Row{"8080", "has no port"},
+                         Row{"127.0.0.1", "has no port"},
+                         Row{"[::1]", "has no port"},
+                         Row{"a:", port},
+                         Row{"a:-1", port},
+                         Row{"a:+1", port},
+                         Row{"a:65536", port},
+                         Row{"a:99999999999", port},
+                         Row{"a:http", port},
+                         Row{"a:80 ", port},
+                         Row{"a: 80", port},
+                         Row{"::1:8080", "has an IPv6 address without brackets"},
+                         Row{"[localhost]:80", "has no IPv6 address in brackets"},
+                         Row{"[]:80", "has no IPv6 address in brackets"},
+                         Row{":8080", host},
+                         Row{"a b:1", host},
+                         Row{"\ta:1", host},
+                         Row{"a/b:1", host},
+                         Row{"[a:1", host},
+                         Row{"a]:1", host}}) {
+    CAPTURE(row.text);
+    const auto address = parse_address(row.text);
+    REQUIRE_FALSE(address.has_value());
+    CHECK(address.error() ==
+          quoted(row.text) + " " + std::string(row.why) +
+              ": write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"");
+  }
+}
+
+TEST_CASE("a route path is exact, or a prefix when it ends with a star") {
+  struct Row {
+    std::string_view text;
+    std::string_view path;
+    bool is_prefix;
+  };
+  for (const Row& row : {Row{"/", "/", false}, Row{"/*", "/", true}, Row{"/v1/a", "/v1/a", false},
+                         Row{"/v1*", "/v1", true}, Row{"/v1/*", "/v1/", true},
+                         Row{"/a/", "/a/", false}, Row{"/.a/..b", "/.a/..b", false},
+                         Row{"/a%2Fb%20", "/a%2Fb%20", false}, Row{"/%C3%A4*", "/%C3%A4", true}}) {
+    CAPTURE(row.text);
+    const auto route = parse_route_path(row.text);
+    REQUIRE(route.has_value());
+    CHECK(route->path == row.path);
+    CHECK(route->is_prefix == row.is_prefix);
+  }
+}
+
+TEST_CASE("a route path that no request could have is told why") {
+  struct Row {
+    std::string_view text;
+    std::string_view why;
+  };
+  constexpr std::string_view slash = "must begin with '/', such as \"/v1/classify\"";
+  constexpr std::string_view star =
+      "may have a '*' only at its end, where it makes the path a prefix";
+  constexpr std::string_view alone = "must be a path alone, without query, fragment or spaces";
+  constexpr std::string_view twice =
+      "has a double slash: requests are compared after slashes were merged";
+  constexpr std::string_view dot =
+      "has a dot segment: requests are compared after these were removed";
+  constexpr std::string_view escape =
+      "has an escape that requests do not have when they are compared: write the character itself, "
+      "or an escape such as %2F with capital letters";
+  for (const Row& row :
+       {Row{"", slash},      Row{"v1", slash},     Row{"*", slash},    Row{"http://a/", slash},
+        Row{"/a*b", star},   Row{"/**", star},     Row{"/*/a", star},  Row{"/a?b", alone},
+        Row{"/a#b", alone},  Row{"/a b", alone},   Row{"/a\t", alone}, Row{"//", twice},
+        Row{"/a//b", twice}, Row{"/a//*", twice},  Row{"/./a", dot},   Row{"/a/../b", dot},
+        Row{"/a/.", dot},    Row{"/..", dot},      Row{"/a/..*", dot}, Row{"/%41", escape},
+        Row{"/%7e", escape}, Row{"/a%2E", escape}, Row{"/a%", escape}, Row{"/a%2", escape},
+        Row{"/%zz", escape}, Row{"/%2f", escape},  Row{"/%00", escape}}) {
+    CAPTURE(row.text);
+    const auto route = parse_route_path(row.text);
+    REQUIRE_FALSE(route.has_value());
+    CHECK(route.error() == "route path " + quoted(row.text) + " " + std::string(row.why));
+  }
+}
+
+}  // namespace
+}  // namespace classgate::conf

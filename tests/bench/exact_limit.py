@@ -14,7 +14,8 @@ from bench import STORM, Gateway, Service, balance
 def main():
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3600
-    service = Service("--concurrency", "1000")  # it would take more, were it offered more
+    # It would take more at once, were it offered more; slow enough that all workers are wanted.
+    service = Service("--concurrency", "1000", "--service-time", "4ms")
     gateway = Gateway(service.address, admission_rate=0)
     began = time.monotonic()
     run = subprocess.Popen([STORM, "--target", gateway.address, "--requests", str(requests),

@@ -545,6 +545,11 @@ void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) 
   client.answer_done(keep);
 }
 
+std::string_view Exchange::allowed_methods(Reason reason) const {
+  if (reason != Reason::method_refused) return {};
+  return path_ == health_path ? "GET, HEAD" : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+}
+
 void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
   status_ = station_.shared().refusals.status(reason);
   reason_word_ = conf::word_of(reason);
@@ -560,6 +565,7 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
                                     {.reason = reason,
                                      .retry_after = retry_after,
                                      .request_id = request_id_,
+                                     .allow = allowed_methods(reason),
                                      .close = close_after_answer_,
                                      .says_keep_alive = client_minor_version_ == 0,
                                      .without_body = is_head_method_});

@@ -68,6 +68,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void answer_health();
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {});
+  std::string_view allowed_methods(conf::Reason reason) const;
   void write_refusal(conf::Reason reason, admission::Duration retry_after);
 
   static void on_request_timer(void* self) { static_cast<Exchange*>(self)->on_request_timeout(); }

@@ -46,7 +46,6 @@ Refusals::Refusals(const conf::StatusTable& statuses) : statuses_(statuses) {
         "X-Classgate-Reason: {}\r\n"
         "Content-Length: {}\r\n",
         code, reason_phrase(code), text.word, prebuilt.body.size());
-    if (code == 405) prebuilt.head += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
   }
 }
 
@@ -57,6 +56,11 @@ void Refusals::append(std::string& out, const Facts& facts) const {
     // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(facts.retry_after).count();
     fmt::format_to(std::back_inserter(out), "Retry-After: {}\r\n", seconds);
+  }
+  if (!facts.allow.empty()) {  // a 405 must say what is allowed (RFC 9110 section 15.5.6)
+    out += "Allow: ";
+    out += facts.allow;
+    out += "\r\n";
   }
   if (!facts.request_id.empty()) {
     out += "X-Request-Id: ";

@@ -93,6 +93,7 @@ void Station::turn_away(proxy::net::Fd fd) {
   shared_.refusals.append(answer, {.reason = conf::Reason::too_many_connections,
                                    .retry_after = std::chrono::seconds(1),
                                    .request_id = {},
+                                   .allow = {},
                                    .close = true});
   // A request that has come already is read, because closing over it would reset the connection.
   [[maybe_unused]] const auto read =

@@ -84,7 +84,7 @@ void Exchange::reset() {
   request_framing_ = answer_framing_ = Framing::none;
   client_wants_close_ = is_head_method_ = is_idempotent_ = says_zero_length_ = false;
   body_is_whole_ = body_was_here_ = is_operator_request_ = false;
-  answer_head_passed_ = close_after_answer_ = false;
+  answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
   status_ = 0;
   reason_word_ = verdict_ = "-";
   waited_ = upstream_time_ = {};
@@ -97,6 +97,7 @@ void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, 
   client_ = &client;
   state_ = State::collecting;
   body_was_here_ = body_is_here;
+  waits_for_leave_ = head.expects_continue && !body_is_here;
   if (!note_head(head) || !judge(head)) return;
   if (is_operator_request_) return;  // answered when its body, if any, has been read
   write_upstream_head(head);
@@ -259,6 +260,7 @@ void Exchange::go_in(admission::Permit permit) {
 // ---- The body ----------------------------------------------------------------------------------
 
 void Exchange::on_body(std::string_view part) {
+  waits_for_leave_ = false;
   if (state_ == State::ended) return;
   body_bytes_ += part.size();
   if (is_operator_request_) return;
@@ -557,7 +559,7 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
   // A small body may still come and be thrown away; a large one, or one that waits for leave to
   // come (RFC 9110 section 10.1.1), ends the connection.
   const bool skips_body = body_is_whole_ || body_was_here_ || (request_framing_ == Framing::none) ||
-                          (request_framing_ == Framing::length &&
+                          (request_framing_ == Framing::length && !waits_for_leave_ &&
                            request_length_ <= station_.settings().client.body_buffer.count);
   close_after_answer_ =
       close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();

@@ -117,6 +117,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool says_zero_length_ = false;
   bool body_is_whole_ = false;
   bool body_was_here_ = false;
+  bool waits_for_leave_ = false;  // the client sends its body when it hears 100 Continue
   bool is_operator_request_ = false;
 
   // The verdict and the answer.

@@ -143,7 +143,10 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (head.expects_other) return refuse_as(Reason::expectation_failed);
   if (head.content_length > station_.settings().client.body_bytes.count)
     return refuse_as(Reason::body_too_large);
-  if (!find_path(head)) return refuse_as(Reason::malformed);
+  if (!find_path(head)) {
+    close_after_answer_ = true;  // as after everything malformed
+    return refuse_as(Reason::malformed);
+  }
   if (path_ == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     is_operator_request_ = true;

@@ -56,6 +56,10 @@ bool ClientConnection::wants_input() const {
   }
 }
 
+bool ClientConnection::is_mid_request() const {
+  return state_ == State::head || (state_ == State::body && wants_input());
+}
+
 void ClientConnection::read_on() {
   for (int i = 0; i < reads_in_a_turn; ++i) {
     if (exchange_ != nullptr && !wants_input() && stream_.peer_has_closed()) return on_gone();
@@ -70,6 +74,7 @@ void ClientConnection::read_on() {
     }
     if (state_ == State::lingering) continue;
     take({scratch.data(), result.size});
+    if (is_mid_request()) stream_.look_again();
   }
   if (state_ != State::closed) stream_.read_again_soon();
 }
@@ -225,6 +230,8 @@ void ClientConnection::read_on_soon() {
   if (stream_.may_read()) stream_.read_again_soon();
 }
 
+void ClientConnection::look_after_client() { stream_.read_again_soon(); }
+
 void ClientConnection::cut(bool with_reset) {
   exchange_ = nullptr;
   if (with_reset) stream_.reset_on_close();
@@ -275,6 +282,7 @@ void ClientConnection::set_timer() {
   switch (state_) {
     case State::idle:
       if (stream_.pending() > 0) return;  // the reader is being watched
+      if (station_.is_draining()) return say_goodbye();
       deadlines.idle.set(deadline_);
       break;
     case State::head: deadlines.header.set(deadline_); break;

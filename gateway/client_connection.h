@@ -35,6 +35,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void cut(bool with_reset = false);
   // More of the body may be read.
   void read_on_soon();
+  // The answer will take a while: looks, in the next turn, whether the client is still there.
+  void look_after_client();
   std::size_t pending() const { return stream_.pending(); }
   const std::string& address() const { return address_; }
 
@@ -53,6 +55,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
 
   void read_on();
   bool wants_input() const;
+  bool is_mid_request() const;
   bool is_ending() const { return state_ == State::lingering || state_ == State::closed; }
   void take(std::string_view bytes);
   void process_buffer();

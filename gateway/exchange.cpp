@@ -236,6 +236,7 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
 void Exchange::wait(admission::Place place) {
   state_ = State::waiting;
   place_ = std::move(place);
+  client_->look_after_client();
   const auto& limits = station_.settings().admission;
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
 }
@@ -528,6 +529,7 @@ void Exchange::orphan(Outcome outcome) {
   permit_.orphan();
   // After a 504 for one more request timeout; after an abort until the one that is running ends.
   if (outcome.kind == Outcome::Kind::failed) station_.deadlines().request.set(request_timer_);
+  forwarding_.forbid_retry();
   forwarding_.resume();  // nothing blocks the answer any more
 }
 

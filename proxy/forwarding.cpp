@@ -41,7 +41,7 @@ void Forwarding::start(const Request& request) {
   CLASSGATE_INVARIANT(!connection_);
   request_ = request;
   retries_ = 0;
-  seen_answer_bytes_ = body_went_on_ = false;
+  seen_answer_bytes_ = body_went_on_ = retry_is_forbidden_ = false;
   server_ = pool_.choose_server();
   connect(false);
 }
@@ -144,7 +144,8 @@ bool Forwarding::read_once() {
   seen_answer_bytes_ = true;
   if (!take({scratch.data(), result.size})) return false;
   client_.on_answer_part_end();
-  return connection_ && connection_->stream().may_read();
+  if (connection_) connection_->stream().look_again();  // the answer is not complete
+  return connection_ != nullptr;
 }
 
 // False when the exchange has ended.
@@ -251,7 +252,7 @@ void Forwarding::on_connection_lost(bool ended) {
 }
 
 bool Forwarding::may_retry() const {
-  return retries_ == 0 && !seen_answer_bytes_ && !body_went_on_;
+  return retries_ == 0 && !retry_is_forbidden_ && !seen_answer_bytes_ && !body_went_on_;
 }
 
 // A kept connection that the server closed while our request was on its way: its kernel answered

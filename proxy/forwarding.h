@@ -63,6 +63,8 @@ class Forwarding final : private UpstreamConnection::User {
   std::size_t upload_pending() const;
   // The client can take more of the answer.
   void resume();
+  // Nobody waits for the answer any more: it is not worth a second request.
+  void forbid_retry() { retry_is_forbidden_ = true; }
   // Ends it now: the upstream connection is closed, nobody is told.
   void cancel();
 
@@ -109,7 +111,8 @@ class Forwarding final : private UpstreamConnection::User {
   unsigned retries_ = 0;
   bool seen_answer_bytes_ = false;
   bool request_is_sent_ = false;  // all of it has been given to the stream
-  bool body_went_on_ = false;     // parts were sent that are no longer at hand
+  bool retry_is_forbidden_ = false;
+  bool body_went_on_ = false;  // parts were sent that are no longer at hand
 };
 
 }  // namespace classgate::proxy

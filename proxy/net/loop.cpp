@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace classgate::proxy::net {
 namespace {
@@ -32,10 +34,34 @@ void Loop::run() {
   thread_ = pthread_self();
   stopped_ = false;
   while (!stopped_) {
-    event_base_loop(base_.get(), EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    const int wait = deferred_.empty() ? 0 : EVLOOP_NONBLOCK;
+    due_.swap(deferred_);
+    event_base_loop(base_.get(), EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | wait);
+    call_due();
     end_turn();
   }
   thread_ = 0;
+}
+
+void Loop::call_next_turn(Deferred& deferred) {
+  if (std::exchange(deferred.is_deferred_, true)) return;
+  deferred_.push_back(&deferred);
+}
+
+void Loop::forget_deferred(Deferred& deferred) {
+  if (!std::exchange(deferred.is_deferred_, false)) return;
+  std::ranges::replace(deferred_, &deferred, nullptr);
+  std::ranges::replace(due_, &deferred, nullptr);
+}
+
+void Loop::call_due() {
+  for (std::size_t i = 0; i < due_.size(); ++i) {
+    Deferred* const deferred = due_[i];
+    if (deferred == nullptr) continue;
+    deferred->is_deferred_ = false;
+    deferred->on_next_turn();
+  }
+  due_.clear();
 }
 
 void Loop::end_turn() {

@@ -20,6 +20,22 @@ class Retirable {
   virtual ~Retirable() = default;
 };
 
+// Who can be called again in the next turn.
+class Deferred {
+ public:
+  virtual void on_next_turn() = 0;
+
+ protected:
+  Deferred() = default;
+  Deferred(const Deferred&) = delete;
+  Deferred& operator=(const Deferred&) = delete;
+  ~Deferred() = default;  // its owner has told forget_deferred()
+
+ private:
+  friend class Loop;
+  bool is_deferred_ = false;
+};
+
 // One event loop on one thread. Everything that lives on a loop is touched only by its thread,
 // which methods assert. Time stands still within one turn (now() reads the clock once a turn), and
 // nothing is destroyed while one of its methods may be on the stack: its owner gives it to
@@ -38,6 +54,10 @@ class Loop {
 
   Time now();
   void retire(std::unique_ptr<Retirable> object) { retired_.push_back(std::move(object)); }
+  // Calls it once more after the events of the next turn: everybody else has theirs first.
+  // (libevent's own event_active() would call it again before it looks at any other socket.)
+  void call_next_turn(Deferred& deferred);
+  void forget_deferred(Deferred& deferred);
   // Called at the end of every turn in which something happened, e.g. to hand a batch on.
   void at_turn_end(std::function<void()> hook) { turn_end_hooks_.push_back(std::move(hook)); }
 
@@ -53,11 +73,14 @@ class Loop {
   bool is_running_here() const;
 
  private:
+  void call_due();
   void end_turn();
 
   EventBase base_;
   std::unique_ptr<char[]> read_scratch_;
   std::vector<std::unique_ptr<Retirable>> retired_;
+  std::vector<Deferred*> deferred_;  // for the next turn
+  std::vector<Deferred*> due_;       // for this one; null: forgotten
   std::vector<std::function<void()>> turn_end_hooks_;
   Time now_{};
   bool now_is_valid_ = false;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -33,7 +34,7 @@ ssize_t send_parts(int fd, std::span<iovec> parts) {
 }  // namespace
 
 Stream::Stream(Loop& loop, Fd fd, Handler& handler)
-    : handler_(handler), fd_(std::move(fd)) {
+    : loop_(loop), handler_(handler), fd_(std::move(fd)) {
   constexpr short interest = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
   event_.reset(event_new(loop.base(), fd_.get(), interest, on_event, this));
   if (!event_ || event_add(event_.get(), nullptr) != 0)
@@ -95,9 +96,9 @@ Stream::ReadResult Stream::read(std::span<char> into) {
 
 bool Stream::peer_is_gone() {
   if (peer_has_closed_ || is_broken()) return true;
-  char byte;
-  const ssize_t size = ::recv(fd_.get(), &byte, 1, MSG_PEEK);
-  return size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+  // Not by reading: what it sent before it left may still be there.
+  pollfd socket{fd_.get(), POLLRDHUP, 0};
+  return ::poll(&socket, 1, 0) > 0;
 }
 
 bool Stream::has_input() const {
@@ -156,7 +157,12 @@ void Stream::flush() {
   std::string().swap(out_);  // a drained connection holds no buffer
 }
 
-void Stream::read_again_soon() { event_active(event_.get(), EV_READ, 0); }
+void Stream::read_again_soon() { loop_.call_next_turn(*this); }
+
+void Stream::on_next_turn() {
+  may_read_ = true;
+  handler_.on_readable();
+}
 
 void Stream::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
 

@@ -14,7 +14,7 @@ namespace classgate::proxy::net {
 // life: no epoll_ctl after the first. The owner reads when on_readable() told it to, until read()
 // says that nothing is left; what can't be written at once is kept and written when the socket
 // allows. The owner watches pending() and stops producing when it grows (backpressure).
-class Stream {
+class Stream final : private Deferred {
  public:
   class Handler {
    public:
@@ -34,6 +34,7 @@ class Stream {
   };
 
   Stream(Loop& loop, Fd fd, Handler& handler);
+  ~Stream() { loop_.forget_deferred(*this); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -49,6 +50,9 @@ class Stream {
   bool has_input() const;
   // False once read() has taken all that is known to be there: the next on_readable() will come.
   bool may_read() const { return may_read_; }
+  // For a reader in the middle of a message: a reset may stand behind the bytes that came with it,
+  // and no event will tell, because libevent does not tell EPOLLERR from readiness.
+  void look_again() { may_read_ = true; }
   // The other side will send no more (it may still read).
   bool peer_has_closed() const { return peer_has_closed_; }
 
@@ -75,10 +79,12 @@ class Stream {
  private:
   static void on_event(int, short what, void* self) { static_cast<Stream*>(self)->on_ready(what); }
   void on_ready(short what);
+  void on_next_turn() override;
   bool finish_connecting();
   void flush();
   void keep(std::span<const iovec> parts, std::size_t already_written);
 
+  Loop& loop_;
   Handler& handler_;
   Fd fd_;
   Event event_;

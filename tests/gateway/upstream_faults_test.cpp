@@ -15,13 +15,13 @@ using conf::Reason;
 class Rude {
  public:
   explicit Rude(FakeUpstream::Handler misdeed)
-      : upstream(FakeUpstream::each([this, misdeed = std::move(misdeed)](Peer& peer,
-                                                                        const Message& request) {
-          if (is_rude)
-            misdeed(peer, request);
-          else
-            peer.send(answer_with("well"));
-        })) {}
+      : upstream(FakeUpstream::each(
+            [this, misdeed = std::move(misdeed)](Peer& peer, const Message& request) {
+              if (is_rude)
+                misdeed(peer, request);
+              else
+                peer.send(answer_with("well"));
+            })) {}
   std::atomic<bool> is_rude{true};
   FakeUpstream upstream;
 };
@@ -297,7 +297,8 @@ TEST_CASE("an answer that comes before the request was sent whole is passed on")
   CHECK(gateway.settles_at({.processed = 1}));
 }
 
-TEST_CASE("what an upstream sends beyond its answer costs it the connection, nobody else anything") {
+TEST_CASE(
+    "what an upstream sends beyond its answer costs it the connection, nobody else anything") {
   FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message& request) {
     peer.send(answer_with(request.target()) + answer_with("not asked for"));
   }));

@@ -1,13 +1,8 @@
 #include "gateway/exchange.h"
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <iterator>
-
-#include "admission/path.h"
 #include "conf/invariant.h"
-#include "gateway/access_line.h"
 #include "gateway/health.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
@@ -38,20 +33,6 @@ bool is_valid_request_id(std::string_view id) {
   return true;
 }
 
-// "http://host:port/path?query" -> authority and the rest (RFC 9112 section 3.2.2).
-bool split_absolute(std::string_view target, std::string_view& authority, std::string_view& rest) {
-  const std::size_t scheme_end = target.find("://");
-  if (scheme_end == std::string_view::npos) return false;
-  const std::string_view scheme = target.substr(0, scheme_end);
-  if (!proxy::wire::equal_names(scheme, "http") && !proxy::wire::equal_names(scheme, "https"))
-    return false;
-  target.remove_prefix(scheme_end + 3);
-  const std::size_t path = target.find_first_of("/?");
-  authority = target.substr(0, path);
-  rest = path == std::string_view::npos ? std::string_view{} : target.substr(path);
-  return !authority.empty() && authority.find('@') == std::string_view::npos;
-}
-
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -72,11 +53,11 @@ void Exchange::reset() {
   state_ = State::fresh;
   arrival_ = {};
   route_ = nullptr;
-  forget(path_);
-  forget(target_);
+  forget(target_.path);
+  forget(target_.text);
   forget(head_);
   forget(body_);
-  forget(host_);
+  forget(target_.host);
   method_.clear();
   request_id_.clear();
   trailers_.clear();
@@ -143,46 +124,20 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (head.expects_other) return refuse_as(Reason::expectation_failed);
   if (head.content_length > station_.settings().client.body_bytes.count)
     return refuse_as(Reason::body_too_large);
-  if (!find_path(head)) {
+  if (!read_target(head, target_)) {
     close_after_answer_ = true;  // as after everything malformed
     return refuse_as(Reason::malformed);
   }
-  if (path_ == health_path) {
+  if (target_.path == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     is_operator_request_ = true;
     return true;
   }
-  route_ = &station_.shared().routes.find(path_);
+  route_ = &station_.shared().routes.find(target_.path);
   arrival_.priority = route_->priority;
   arrival_.rate_limited = route_->rate_limited;
   arrival_.cost = route_->cost;
   arrival_.bytes = request_length_;
-  return true;
-}
-
-// The target's path in normal form is what is judged and what is forwarded.
-bool Exchange::find_path(const proxy::wire::Head& head) {
-  std::string_view target = head.target;
-  host_ = head.host;
-  if (target == "*" && head.method == "OPTIONS") {
-    path_ = target_ = "*";
-    return true;
-  }
-  if (!target.starts_with('/')) {
-    std::string_view authority;
-    if (!split_absolute(head.target, authority, target)) return false;
-    host_ = authority;  // wins over Host (RFC 9112 section 3.2.2)
-  }
-  target = target.substr(0, target.find('#'));
-  const std::size_t query_at = target.find('?');
-  std::string_view path = target.substr(0, query_at);
-  if (path.empty()) path = "/";
-  if (admission::is_normal_path(path))
-    path_ = path;
-  else if (!admission::normalise_path(path, path_))
-    return false;
-  target_ = path_;
-  if (query_at != std::string_view::npos) target_ += target.substr(query_at);
   return true;
 }
 
@@ -197,9 +152,11 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 }
 
 void Exchange::write_upstream_head(const proxy::wire::Head& head) {
-  proxy::wire::append_request_head(
-      head_, head,
-      {.target = target_, .host = host_, .client = client_->address(), .request_id = request_id_});
+  proxy::wire::append_request_head(head_, head,
+                                   {.target = target_.text,
+                                    .host = target_.host,
+                                    .client = client_->address(),
+                                    .request_id = request_id_});
 }
 
 // ---- The verdict -------------------------------------------------------------------------------
@@ -428,7 +385,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
                             ? Reason::upstream_unreachable
                             : Reason::upstream_broken;
   spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
-               why, method_, path_, request_id_,
+               why, method_, target_.path, request_id_,
                answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
   give_worker_back(Outcome::failed(reason));
   if (!answer_head_passed_) return refuse_uncounted(reason);
@@ -471,7 +428,7 @@ void Exchange::on_queue_timeout() {
 void Exchange::on_upstream_timeout() {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
-      forwarding_.server_name(), method_, path_, request_id_);
+      forwarding_.server_name(), method_, target_.path, request_id_);
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on =
       station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
@@ -537,73 +494,6 @@ void Exchange::on_client_drained() {
   if (state_ == State::forwarding) forwarding_.resume();
 }
 
-// ---- Answers of our own ------------------------------------------------------------------------
-
-void Exchange::refuse(Reason reason, admission::Duration retry_after) {
-  if (!is_operator_request_) station_.shared().gate.refuse(reason, station_.loop().now());
-  refuse_uncounted(reason, retry_after);
-}
-
-void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) {
-  write_refusal(reason, retry_after);
-  ClientConnection& client = *client_;
-  const bool keep = !close_after_answer_;
-  end();
-  client.answer_done(keep);
-}
-
-std::string_view Exchange::allowed_methods(Reason reason) const {
-  if (reason != Reason::method_refused) return {};
-  return path_ == health_path ? "GET, HEAD" : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-}
-
-void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
-  status_ = station_.shared().refusals.status(reason);
-  reason_word_ = conf::word_of(reason);
-  if (verdict_ != "admitted") verdict_ = "rejected";
-  // A small body may still come and be thrown away; a large one, or one that waits for leave to
-  // come (RFC 9110 section 10.1.1), ends the connection.
-  const bool skips_body = body_is_whole_ || body_was_here_ || (request_framing_ == Framing::none) ||
-                          (request_framing_ == Framing::length && !waits_for_leave_ &&
-                           request_length_ <= station_.settings().client.body_buffer.count);
-  close_after_answer_ =
-      close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
-  station_.shared().refusals.append(station_.gather().begin_text(),
-                                    {.reason = reason,
-                                     .retry_after = retry_after,
-                                     .request_id = request_id_,
-                                     .allow = allowed_methods(reason),
-                                     .close = close_after_answer_,
-                                     .says_keep_alive = client_minor_version_ == 0,
-                                     .without_body = is_head_method_});
-  station_.gather().end_text();
-  client_->send_gathered();
-}
-
-void Exchange::answer_health() {
-  const Health health = describe_health(station_.shared(), station_.loop().now());
-  status_ = health.status;
-  verdict_ = "operator";
-  close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();
-  std::string& out = station_.gather().begin_text();
-  fmt::format_to(std::back_inserter(out),
-                 "HTTP/1.1 {} {}\r\n"
-                 "Content-Type: application/json\r\n"
-                 "Cache-Control: no-store\r\n"
-                 "Content-Length: {}\r\n{}\r\n",
-                 health.status, reason_phrase(health.status), health.json.size(),
-                 close_after_answer_          ? "Connection: close\r\n"
-                 : client_minor_version_ == 0 ? "Connection: keep-alive\r\n"
-                                              : "");
-  if (!is_head_method_) out += health.json;
-  station_.gather().end_text();
-  client_->send_gathered();
-  ClientConnection& client = *client_;
-  const bool keep = !close_after_answer_;
-  end();
-  client.answer_done(keep);
-}
-
 // ---- The end -----------------------------------------------------------------------------------
 
 void Exchange::end() {
@@ -623,32 +513,6 @@ void Exchange::cut() {
   queue_timer_.cancel();
   client_ = nullptr;
   state_ = State::ended;
-}
-
-void Exchange::log_line() {
-  if (!station_.shared().access_log.is_on()) return;
-  const auto ms = [](admission::Duration d) {
-    return std::chrono::duration<double, std::milli>(d).count();
-  };
-  const admission::Time now = station_.loop().now();
-  append_access_line(station_.begin_log_line(), station_.shared().access_log.is_json(),
-                     {.time = station_.time_text(),
-                      .request_id = request_id_,
-                      .client = client_ != nullptr ? std::string_view(client_->address()) : "-",
-                      .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
-                      .path = path_.empty() ? std::string_view("-") : std::string_view(path_),
-                      .route = route_ != nullptr ? std::string_view(route_->name) : "-",
-                      .priority = route_ != nullptr ? route_->priority : 0,
-                      .verdict = verdict_,
-                      .reason = reason_word_,
-                      .wait_ms = ms(waited_),
-                      .upstream_ms = ms(upstream_time_),
-                      .total_ms = ms(now - arrival_.at),
-                      .status = status_,
-                      .bytes_in = body_bytes_,
-                      .bytes_out = bytes_out_,
-                      .upstream = forwarding_.server_name(),
-                      .retries = forwarding_.retries()});
 }
 
 }  // namespace classgate::gateway

@@ -6,6 +6,7 @@
 
 #include "admission/gate.h"
 #include "admission/route_table.h"
+#include "gateway/target.h"
 #include "proxy/forwarding.h"
 
 namespace classgate::gateway {
@@ -54,7 +55,6 @@ class Exchange final : private proxy::Forwarding::Client {
   // In the order of the journey.
   bool note_head(const proxy::wire::Head& head);
   bool judge(const proxy::wire::Head& head);
-  bool find_path(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
   void enter();
@@ -99,13 +99,11 @@ class Exchange final : private proxy::Forwarding::Client {
   // The request.
   admission::Arrival arrival_;
   const admission::Route* route_ = nullptr;
-  std::string path_;    // normal form
-  std::string target_;  // what goes upstream: path and query
-  std::string head_;    // for the upstream, without framing
-  std::string body_;    // what has been read of it before the worker came
+  Target target_;
+  std::string head_;  // for the upstream, without framing
+  std::string body_;  // what has been read of it before the worker came
   std::uint64_t body_bytes_ = 0;
   std::string method_;
-  std::string host_;
   std::string request_id_;
   std::vector<proxy::wire::Parser::Trailer> trailers_;
   proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;

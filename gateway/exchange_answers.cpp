@@ -1,0 +1,110 @@
+// What the gateway itself says about a request: refusals, /queue/health, the line in the access
+// log.
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "gateway/access_line.h"
+#include "gateway/exchange.h"
+#include "gateway/health.h"
+#include "gateway/station.h"
+
+namespace classgate::gateway {
+
+using conf::Reason;
+using proxy::wire::Framing;
+
+void Exchange::refuse(Reason reason, admission::Duration retry_after) {
+  if (!is_operator_request_) station_.shared().gate.refuse(reason, station_.loop().now());
+  refuse_uncounted(reason, retry_after);
+}
+
+void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) {
+  write_refusal(reason, retry_after);
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+std::string_view Exchange::allowed_methods(Reason reason) const {
+  if (reason != Reason::method_refused) return {};
+  return target_.path == health_path ? "GET, HEAD" : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+}
+
+void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
+  status_ = station_.shared().refusals.status(reason);
+  reason_word_ = conf::word_of(reason);
+  if (verdict_ != "admitted") verdict_ = "rejected";
+  // A small body may still come and be thrown away; a large one, or one that waits for leave to
+  // come (RFC 9110 section 10.1.1), ends the connection.
+  const bool skips_body = body_is_whole_ || body_was_here_ || (request_framing_ == Framing::none) ||
+                          (request_framing_ == Framing::length && !waits_for_leave_ &&
+                           request_length_ <= station_.settings().client.body_buffer.count);
+  close_after_answer_ =
+      close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
+  station_.shared().refusals.append(station_.gather().begin_text(),
+                                    {.reason = reason,
+                                     .retry_after = retry_after,
+                                     .request_id = request_id_,
+                                     .allow = allowed_methods(reason),
+                                     .close = close_after_answer_,
+                                     .says_keep_alive = client_minor_version_ == 0,
+                                     .without_body = is_head_method_});
+  station_.gather().end_text();
+  client_->send_gathered();
+}
+
+void Exchange::answer_health() {
+  const Health health = describe_health(station_.shared(), station_.loop().now());
+  status_ = health.status;
+  verdict_ = "operator";
+  close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();
+  std::string& out = station_.gather().begin_text();
+  fmt::format_to(std::back_inserter(out),
+                 "HTTP/1.1 {} {}\r\n"
+                 "Content-Type: application/json\r\n"
+                 "Cache-Control: no-store\r\n"
+                 "Content-Length: {}\r\n{}\r\n",
+                 health.status, reason_phrase(health.status), health.json.size(),
+                 close_after_answer_          ? "Connection: close\r\n"
+                 : client_minor_version_ == 0 ? "Connection: keep-alive\r\n"
+                                              : "");
+  if (!is_head_method_) out += health.json;
+  station_.gather().end_text();
+  client_->send_gathered();
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+void Exchange::log_line() {
+  if (!station_.shared().access_log.is_on()) return;
+  const auto ms = [](admission::Duration d) {
+    return std::chrono::duration<double, std::milli>(d).count();
+  };
+  const admission::Time now = station_.loop().now();
+  append_access_line(
+      station_.begin_log_line(), station_.shared().access_log.is_json(),
+      {.time = station_.time_text(),
+       .request_id = request_id_,
+       .client = client_ != nullptr ? std::string_view(client_->address()) : "-",
+       .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
+       .path = target_.path.empty() ? std::string_view("-") : std::string_view(target_.path),
+       .route = route_ != nullptr ? std::string_view(route_->name) : "-",
+       .priority = route_ != nullptr ? route_->priority : 0,
+       .verdict = verdict_,
+       .reason = reason_word_,
+       .wait_ms = ms(waited_),
+       .upstream_ms = ms(upstream_time_),
+       .total_ms = ms(now - arrival_.at),
+       .status = status_,
+       .bytes_in = body_bytes_,
+       .bytes_out = bytes_out_,
+       .upstream = forwarding_.server_name(),
+       .retries = forwarding_.retries()});
+}
+
+}  // namespace classgate::gateway

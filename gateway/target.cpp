@@ -1,0 +1,50 @@
+#include "gateway/target.h"
+
+#include "admission/path.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+// "http://host:port/path?query" -> authority and the rest (RFC 9112 section 3.2.2).
+bool split_absolute(std::string_view target, std::string_view& authority, std::string_view& rest) {
+  const std::size_t scheme_end = target.find("://");
+  if (scheme_end == std::string_view::npos) return false;
+  const std::string_view scheme = target.substr(0, scheme_end);
+  if (!proxy::wire::equal_names(scheme, "http") && !proxy::wire::equal_names(scheme, "https"))
+    return false;
+  target.remove_prefix(scheme_end + 3);
+  const std::size_t path = target.find_first_of("/?");
+  authority = target.substr(0, path);
+  rest = path == std::string_view::npos ? std::string_view{} : target.substr(path);
+  return !authority.empty() && authority.find('@') == std::string_view::npos;
+}
+
+}  // namespace
+
+bool read_target(const proxy::wire::Head& head, Target& into) {
+  std::string_view target = head.target;
+  into.host = head.host;
+  if (target == "*" && head.method == "OPTIONS") {
+    into.path = into.text = "*";
+    return true;
+  }
+  if (!target.starts_with('/')) {
+    std::string_view authority;
+    if (!split_absolute(head.target, authority, target)) return false;
+    into.host = authority;
+  }
+  target = target.substr(0, target.find('#'));
+  const std::size_t query_at = target.find('?');
+  std::string_view path = target.substr(0, query_at);
+  if (path.empty()) path = "/";
+  if (admission::is_normal_path(path))
+    into.path = path;
+  else if (!admission::normalise_path(path, into.path))
+    return false;
+  into.text = into.path;
+  if (query_at != std::string_view::npos) into.text += target.substr(query_at);
+  return true;
+}
+
+}  // namespace classgate::gateway

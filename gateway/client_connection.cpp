@@ -57,12 +57,19 @@ bool ClientConnection::wants_input() const {
 }
 
 bool ClientConnection::is_mid_request() const {
-  return state_ == State::head || (state_ == State::body && wants_input());
+  return state_ == State::head || state_ == State::body;
+}
+
+// While nothing is read. Whether a reset stands behind what was read last must be asked for, when
+// more was to come.
+bool ClientConnection::client_has_left() {
+  if (exchange_ == nullptr || wants_input()) return false;
+  return stream_.peer_has_closed() || (is_mid_request() && stream_.peer_is_gone());
 }
 
 void ClientConnection::read_on() {
   for (int i = 0; i < reads_in_a_turn; ++i) {
-    if (exchange_ != nullptr && !wants_input() && stream_.peer_has_closed()) return on_gone();
+    if (client_has_left()) return on_gone();
     if (!wants_input() || !stream_.may_read()) return set_timer();
     const std::span<char> scratch = station_.loop().read_scratch();
     const Stream::ReadResult result = stream_.read(scratch);

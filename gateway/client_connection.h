@@ -56,6 +56,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void read_on();
   bool wants_input() const;
   bool is_mid_request() const;
+  bool client_has_left();
   bool is_ending() const { return state_ == State::lingering || state_ == State::closed; }
   void take(std::string_view bytes);
   void process_buffer();

@@ -15,6 +15,7 @@
 #include "conf/reader.h"
 #include "gateway/error_log.h"
 #include "gateway/server.h"
+#include "gateway/service_manager.h"
 
 namespace {
 
@@ -64,11 +65,14 @@ class Lifecycle {
       const std::uint64_t one = 1;
       [[maybe_unused]] const auto written = ::write(drained_.get(), &one, sizeof one);
     });
+    gateway::notify_ready(server.description());
     const int first = wait_for_signal(-1);
     const admission::Snapshot before = server.snapshot();
     spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections",
                  sigabbrev_np(first), drain_timeout.count(), before.active_workers, before.waiting,
                  server.connections());
+    gateway::notify_stopping(
+        fmt::format("draining: {} in flight, {} waiting", before.active_workers, before.waiting));
     server.drain();
     const int second = wait_for_signal(static_cast<int>(drain_timeout.count()));
     const admission::Snapshot after = server.snapshot();

@@ -102,11 +102,11 @@ class Service(Program):
 class Gateway(Program):
     """classgate in front of `upstream`, on a port of the kernel's choice; settings as key="value"."""
 
-    def __init__(self, upstream, conf="", nofile=None, wrapper=(), **settings):
+    def __init__(self, upstream, conf="", nofile=None, wrapper=(), environment=None, **settings):
         self.conf = tempfile.NamedTemporaryFile("w", suffix=".conf")
         self.conf.write(conf)
         self.conf.flush()
-        environment = {"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
+        environment = {**(environment or {}), "CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
                        "CLASSGATE_LOG_ACCESS": "off"}
         for key, value in settings.items():
             environment["CLASSGATE_" + key.upper()] = str(value)

@@ -4,10 +4,11 @@ import json
 import re
 import signal
 import socket
+import tempfile
 import threading
 import unittest
 
-from kit import (CLASSGATE, ProcessTest, Program, ask, raw_request, read_answer)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer)
 
 
 class User(threading.Thread):
@@ -80,6 +81,23 @@ class Start(ProcessTest):
         self.assertEqual(len(program.err().splitlines()), 1)
         self.assertIn(address, program.err())
         self.assertIn("Address already in use", program.err())
+
+
+    def test_the_service_manager_hears_when_it_is_ready_and_when_it_stops(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(folder + "/notify")
+            manager.settimeout(20)
+            service = self.service()
+            gateway = self.start(Gateway(service.address, environment={
+                "NOTIFY_SOCKET": folder + "/notify"}))
+            state, status = manager.recv(4096).decode().split("\n")
+            self.assertEqual(state, "READY=1")
+            self.assertIn(f"STATUS=listening on {gateway.address}", status)
+            gateway.signal(signal.SIGTERM)
+            self.assertEqual(manager.recv(4096).decode(),
+                             "STOPPING=1\nSTATUS=draining: 0 in flight, 0 waiting")
+            self.assertEqual(gateway.wait(), 0)
 
 
 class Drain(ProcessTest):

@@ -45,22 +45,23 @@ bool Controller::may_go_in(const Arrival& arrival) const {
   return first == nullptr || first->priority > arrival.priority;
 }
 
-bool Controller::has_room_for(const Arrival& arrival) const {
-  return queue_.size() < settings_.queue_size &&
-         queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
+Controller::Room Controller::room() const {
+  return {std::max<std::size_t>(settings_.queue_size, queue_.size()),
+          std::max(settings_.queue_bytes.count, queue_.bytes())};
 }
 
 // Whether there is room, or would be if everybody of a worse priority gave way.
 bool Controller::could_make_room_for(const Arrival& arrival) const {
-  return queue_.size() - queue_.size_worse_than(arrival.priority) < settings_.queue_size &&
-         queue_.bytes() - queue_.bytes_worse_than(arrival.priority) + arrival.bytes <=
-             settings_.queue_bytes.count;
+  const Room room = this->room();
+  return queue_.size() - queue_.size_worse_than(arrival.priority) < room.places &&
+         queue_.bytes() - queue_.bytes_worse_than(arrival.priority) + arrival.bytes <= room.bytes;
 }
 
 // The newest of the worst give way. One in almost every case; several only when their bodies are
 // smaller than the newcomer's, and each of them has joined only once.
 void Controller::make_room_for(const Arrival& arrival, Time now) {
-  while (!has_room_for(arrival)) {
+  const Room room = this->room();
+  while (queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes) {
     const auto given_way = queue_.pop_newest_worse_than(arrival.priority);
     CLASSGATE_INVARIANT(given_way.has_value());
     books_.reject(conf::Reason::displaced, now);
@@ -124,6 +125,11 @@ void Controller::abandon() {
 Rejection Controller::reject(conf::Reason reason, Duration retry_after, Time now) {
   refuse(reason, now);
   return {reason, retry_after};
+}
+
+void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
+  bucket_.reconfigure(settings.rate, settings.burst, now);
+  settings_ = settings;
 }
 
 Duration Controller::drain_time() const {

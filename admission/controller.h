@@ -21,8 +21,8 @@ namespace classgate::admission {
 //                                waits: admitted
 //                              5 room in the queue, or someone of a worse priority gives way: waits
 // Invariants, asserted here and by the property tests: workers out <= workers, waiters <=
-// queue_size, no worker idles while someone waits (once next() has been asked until it is silent),
-// and the books balance at every instant.
+// queue_size (after a reconfigure() to less: never more than before), no worker idles while someone
+// waits (once next() has been asked until it is silent), and the books balance at every instant.
 class Controller {
  public:
   explicit Controller(const conf::AdmissionSettings& settings);
@@ -38,7 +38,7 @@ class Controller {
   // A worker comes back; `since` is when it was taken.
   void finish(const Outcome& outcome, Time since, Time now);
   // Who has news: those that gave way, and those whose turn has come. Call until it is silent after
-  // every arrive(), finish() and leave().
+  // every arrive(), finish(), leave() and reconfigure().
   std::optional<Notice> next(Time now);
 
   // A request that never got as far as arrive(): refused for what it is, or its client left.
@@ -49,6 +49,10 @@ class Controller {
   void adopt() { --orphans_; }
 
   void drain() { draining_ = true; }
+  // New limits. What was accepted stays accepted, on the terms it was accepted on: waiters keep
+  // their places and deadlines, workers beyond a lower limit finish, tokens and counters stay. A
+  // queue that is longer than its new limit takes nobody but in the place of somebody.
+  void reconfigure(const conf::AdmissionSettings& settings, Time now);
   Snapshot snapshot(Time now) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately: the
   // honest Retry-After of a 503. At least a second.
@@ -56,7 +60,12 @@ class Controller {
 
  private:
   bool has_free_worker() const { return active_ < settings_.workers; }
-  bool has_room_for(const Arrival& arrival) const;
+  // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
+  struct Room {
+    std::size_t places;
+    std::uint64_t bytes;
+  };
+  Room room() const;
   bool could_make_room_for(const Arrival& arrival) const;
   bool may_go_in(const Arrival& arrival) const;
   void make_room_for(const Arrival& arrival, Time now);

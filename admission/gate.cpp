@@ -94,6 +94,13 @@ void Gate::drain() {
   controller_.drain();
 }
 
+void Gate::reconfigure(const conf::AdmissionSettings& settings, Time now) {
+  Lock lock(mutex_);
+  latest(now);
+  controller_.reconfigure(settings, now);
+  spread_news(lock, now);  // more workers: waiters go in
+}
+
 Snapshot Gate::snapshot(Time now) const {
   const Lock lock(mutex_);
   return controller_.snapshot(now);

@@ -104,6 +104,7 @@ class Gate {
   void refuse(conf::Reason reason, Time now);
   void abandon();
   void drain();
+  void reconfigure(const conf::AdmissionSettings& settings, Time now);
   Snapshot snapshot(Time now) const;
   Duration drain_time() const;
 

@@ -11,56 +11,94 @@ void Deadline::cancel() {
   previous_ = next_ = nullptr;
 }
 
+class DeadlineList::Ring {
+ public:
+  Ring(Loop& loop, std::chrono::milliseconds duration)
+      : loop_(loop), duration_(duration), timer_(evtimer_new(loop.base(), on_timer, this)) {
+    anchor_.previous_ = anchor_.next_ = &anchor_;
+  }
+  ~Ring() {
+    while (!is_empty()) anchor_.next_->cancel();
+    anchor_.previous_ = anchor_.next_ = nullptr;
+  }
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+
+  bool is_empty() const { return anchor_.next_ == &anchor_; }
+  std::chrono::milliseconds duration() const { return duration_; }
+
+  void set(Deadline& deadline, Time from) {
+    deadline.cancel();
+    deadline.due_ = from + duration_;
+    deadline.previous_ = anchor_.previous_;
+    deadline.next_ = &anchor_;
+    anchor_.previous_->next_ = &deadline;
+    anchor_.previous_ = &deadline;
+    if (!is_armed_) arm();
+  }
+
+  bool end_oldest(std::chrono::milliseconds age) {
+    if (is_empty() || anchor_.next_->due_ - duration_ + age > loop_.now()) return false;
+    end_first();
+    return true;
+  }
+
+ private:
+  static void on_timer(int, short, void* self) { static_cast<Ring*>(self)->fire(); }
+
+  void arm() {
+    using namespace std::chrono;
+    const auto left = std::max<microseconds>(ceil<milliseconds>(anchor_.next_->due_ - loop_.now()),
+                                             milliseconds(1));
+    const timeval tv{static_cast<time_t>(left.count() / 1'000'000),
+                     static_cast<suseconds_t>(left.count() % 1'000'000)};
+    evtimer_add(timer_.get(), &tv);
+    is_armed_ = true;
+  }
+
+  void end_first() {
+    Deadline& first = *anchor_.next_;
+    first.cancel();
+    first.on_due_(first.owner_);
+  }
+
+  void fire() {
+    is_armed_ = false;
+    const Time now = loop_.now();
+    // A callback may set, cancel or destroy any deadline, so look at the first anew each time; one
+    // that is set again while we are here is due later than now and ends the loop.
+    while (!is_empty() && anchor_.next_->due_ <= now) end_first();
+    if (!is_empty() && !is_armed_) arm();
+  }
+
+  Loop& loop_;
+  std::chrono::milliseconds duration_;
+  Deadline anchor_;  // anchor_.next_ is the first to fall due
+  bool is_armed_ = false;
+  Event timer_;
+};
+
 DeadlineList::DeadlineList(Loop& loop, std::chrono::milliseconds duration)
-    : loop_(loop), duration_(duration), timer_(evtimer_new(loop.base(), on_timer, this)) {
-  anchor_.previous_ = anchor_.next_ = &anchor_;
-}
+    : loop_(loop), current_(std::make_unique<Ring>(loop, duration)) {}
 
-DeadlineList::~DeadlineList() {
-  while (anchor_.next_ != &anchor_) anchor_.next_->cancel();
-  anchor_.previous_ = anchor_.next_ = nullptr;
-}
+DeadlineList::~DeadlineList() = default;
 
-void DeadlineList::set(Deadline& deadline, Time from) {
-  deadline.cancel();
-  deadline.due_ = from + duration_;
-  deadline.previous_ = anchor_.previous_;
-  deadline.next_ = &anchor_;
-  anchor_.previous_->next_ = &deadline;
-  anchor_.previous_ = &deadline;
-  if (!is_armed_) arm();
-}
+void DeadlineList::set(Deadline& deadline, Time from) { current_->set(deadline, from); }
 
-void DeadlineList::arm() {
-  using namespace std::chrono;
-  const auto left = std::max<microseconds>(ceil<milliseconds>(anchor_.next_->due_ - loop_.now()),
-                                           milliseconds(1));
-  const timeval tv{static_cast<time_t>(left.count() / 1'000'000),
-                   static_cast<suseconds_t>(left.count() % 1'000'000)};
-  evtimer_add(timer_.get(), &tv);
-  is_armed_ = true;
+std::chrono::milliseconds DeadlineList::duration() const { return current_->duration(); }
+
+// Not from within a deadline's callback: a ring that is empty is destroyed here.
+void DeadlineList::change_duration(std::chrono::milliseconds duration) {
+  std::erase_if(former_, [](const auto& ring) { return ring->is_empty(); });
+  if (duration == current_->duration()) return;
+  if (!current_->is_empty()) former_.push_back(std::move(current_));
+  current_ = std::make_unique<Ring>(loop_, duration);
 }
 
 bool DeadlineList::end_oldest(std::chrono::milliseconds age) {
-  if (anchor_.next_ == &anchor_ || anchor_.next_->due_ - duration_ + age > loop_.now())
-    return false;
-  end_first();
-  return true;
-}
-
-void DeadlineList::end_first() {
-  Deadline& first = *anchor_.next_;
-  first.cancel();
-  first.on_due_(first.owner_);
-}
-
-void DeadlineList::fire() {
-  is_armed_ = false;
-  const Time now = loop_.now();
-  // A callback may set, cancel or destroy any deadline, so look at the first anew each time; one
-  // that is set again while we are here is due later than now and ends the loop.
-  while (anchor_.next_ != &anchor_ && anchor_.next_->due_ <= now) end_first();
-  if (anchor_.next_ != &anchor_ && !is_armed_) arm();
+  for (const auto& ring : former_)
+    if (ring->end_oldest(age)) return true;
+  return current_->end_oldest(age);
 }
 
 }  // namespace classgate::proxy::net

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <functional>
+#include <memory>
+#include <vector>
 
 #include "proxy/net/loop.h"
 
@@ -20,7 +21,7 @@ class Deadline {
 
  private:
   friend class DeadlineList;
-  Deadline() = default;  // a list's own anchor
+  Deadline() = default;  // a ring's own anchor
   Deadline* previous_ = nullptr;
   Deadline* next_ = nullptr;
   Time due_{};
@@ -43,21 +44,18 @@ class DeadlineList {
   // in order, give or take a turn). Moves it here if it was set elsewhere.
   void set(Deadline& deadline) { set(deadline, loop_.now()); }
   void set(Deadline& deadline, Time from);
-  std::chrono::milliseconds duration() const { return duration_; }
+  std::chrono::milliseconds duration() const;
+  // For deadlines set from now on; those that are set stay as they are.
+  void change_duration(std::chrono::milliseconds duration);
   // Ends the one that was set first, as if it were due, if that was at least `age` ago.
   bool end_oldest(std::chrono::milliseconds age);
 
  private:
-  static void on_timer(int, short, void* self) { static_cast<DeadlineList*>(self)->fire(); }
-  void fire();
-  void end_first();
-  void arm();
+  class Ring;  // of one duration
 
   Loop& loop_;
-  std::chrono::milliseconds duration_;
-  Deadline anchor_;  // ring: anchor_.next_ is the first to fall due
-  bool is_armed_ = false;
-  Event timer_;
+  std::unique_ptr<Ring> current_;
+  std::vector<std::unique_ptr<Ring>> former_;  // oldest first, until they are empty
 };
 
 }  // namespace classgate::proxy::net

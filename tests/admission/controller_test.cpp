@@ -516,5 +516,61 @@ TEST_CASE("loops whose turns began at different times leave no negative duration
   CHECK(controller.snapshot(start).average_process == 0ns);
 }
 
+TEST_CASE("fewer workers let everybody finish and take nobody in before there is a free one") {
+  auto settings = small_settings();
+  settings.workers = 2;
+  Controller controller = full_house(settings);
+  wait_in(controller, request(3));
+  settings.workers = 1;
+  controller.reconfigure(settings, start);
+  CHECK(controller.snapshot(start).active_workers == 2);
+  CHECK(controller.snapshot(start).workers == 1);
+  controller.finish(Outcome::processed(), start, start);
+  CHECK(said(controller.next(start)) == "silence");
+  controller.finish(Outcome::processed(), start, start);
+  CHECK(said(controller.next(start)) == "granted");
+}
+
+TEST_CASE("more workers let waiters in at once") {
+  auto settings = small_settings();
+  Controller controller = full_house(settings);
+  wait_in(controller, request(3));
+  settings.workers = 2;
+  controller.reconfigure(settings, start);
+  CHECK(said(controller.next(start)) == "granted");
+  CHECK(said(controller.next(start)) == "silence");
+}
+
+TEST_CASE("a queue that is made smaller drops nobody, and a newcomer displaces no more than one") {
+  auto settings = small_settings();
+  Controller controller = full_house(settings);
+  for (int i = 0; i < 4; ++i) wait_in(controller, request(4));
+  settings.queue_size = 1;
+  controller.reconfigure(settings, start);
+  CHECK(said(controller.next(start)) == "silence");
+  CHECK(controller.snapshot(start).waiting == 4);
+  CHECK(said(enter(controller, request(4))) == "queue_full");
+  CHECK(said(enter(controller, request(3))) == "waits");
+  CHECK(said(controller.next(start)) == "displaced");
+  CHECK(said(controller.next(start)) == "silence");
+  CHECK(controller.snapshot(start).waiting == 4);
+}
+
+TEST_CASE("tokens survive a new rate, as far as the new burst holds them") {
+  auto settings = small_settings();
+  settings.workers = 100;
+  settings.rate = 1;
+  settings.burst = 3;
+  Controller controller(settings);
+  CHECK(said(enter(controller, request(3))) == "admitted");
+  settings.rate = 2;
+  settings.burst = 10;
+  controller.reconfigure(settings, start);
+  CHECK(said(enter(controller, request(3))) == "admitted");
+  CHECK(said(enter(controller, request(3))) == "admitted");
+  CHECK(said(enter(controller, request(3))) == "rate_limited");
+  CHECK(said(enter(controller, request(3), start + 500ms)) == "admitted");
+}
+
 }  // namespace
 }  // namespace classgate::admission

@@ -52,16 +52,16 @@ class Model {
       for (const Waiting& waiting : line(priority)) bytes += waiting.arrival.bytes;
     }
     if (in_flight < settings_.workers && size == 0) return Way::in;
-    const bool fits =
-        size + 1 <= settings_.queue_size && bytes + arrival.bytes <= settings_.queue_bytes.count;
+    const bool fits = size + 1 <= places() && bytes + arrival.bytes <= bytes_max();
     return fits ? Way::wait : Way::away;
   }
 
   // Who gives way to the newcomer, which then stands last in its line.
   std::vector<Waiting> join(std::size_t request, Ticket ticket, const Arrival& arrival, Time now) {
     std::vector<Waiting> given_way;
-    while (size() + 1 > settings_.queue_size ||
-           bytes() + arrival.bytes > settings_.queue_bytes.count) {
+    const std::size_t places_before = places();
+    const std::uint64_t bytes_before = bytes_max();
+    while (size() + 1 > places_before || bytes() + arrival.bytes > bytes_before) {
       std::deque<Waiting>& worst = *std::ranges::find_if(
           lines_.rbegin(), lines_.rend(), [](const auto& waiters) { return !waiters.empty(); });
       given_way.push_back(worst.back());
@@ -83,6 +83,15 @@ class Model {
       return left;
     }
     return std::nullopt;
+  }
+
+  void reconfigure(const conf::AdmissionSettings& settings, Time now) {
+    if (rate_ > 0) refill(now);
+    refilled_ = std::max(refilled_, now);
+    settings_ = settings;
+    rate_ = static_cast<std::int64_t>(settings.rate);
+    burst_ = static_cast<std::int64_t>(settings.burst) * token;
+    tokens_ = std::min(tokens_, burst_);
   }
 
   // Whose turn it is now that a worker is free. Whether it is too late is for the caller to see.
@@ -133,6 +142,10 @@ class Model {
  private:
   // Tokens are counted in billionths: what a rate of 1 gains in 1 ns.
   static constexpr std::int64_t token = 1'000'000'000;
+
+  // A queue longer than its new limit may stay as long as it is.
+  std::size_t places() const { return std::max<std::size_t>(settings_.queue_size, size()); }
+  std::uint64_t bytes_max() const { return std::max(settings_.queue_bytes.count, bytes()); }
 
   void refill(Time now) {
     if (now <= refilled_) return;

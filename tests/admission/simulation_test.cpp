@@ -1,6 +1,7 @@
 // Random traffic through a Controller in virtual time. Every verdict and all news are held against
 // the Model, and the invariants are checked after every event:
-//   permits out <= workers; waiters <= queue_size, their bytes <= queue_bytes;
+//   permits out <= workers; waiters <= queue_size, their bytes <= queue_bytes (after new limits:
+//   never more than there were, until they are kept);
 //   no worker idles while someone waits, once next() is silent;
 //   every arrival gets exactly one ending; the books balance and agree with ours, column by column;
 //   priority first, FIFO inside one; who gives way is the newest of the worst.
@@ -41,6 +42,7 @@ class Simulation {
         settings_(random_settings(random_)),
         controller_(settings_),
         model_(settings_),
+        bounds_{settings_.workers, settings_.queue_size, settings_.queue_bytes.count},
         mean_gap_us_(random_.between(20, 20'000)),
         arrivals_percent_(random_.between(30, 70)),
         listens_late_(random_.chance(25)) {}
@@ -61,6 +63,7 @@ class Simulation {
   // How many endings of each kind this round had.
   const ReasonCounts& rejected() const { return rejected_; }
   std::uint64_t processed() const { return processed_; }
+  std::uint64_t reconfigured() const { return reconfigured_; }
 
  private:
   enum class Ending { none, processed, failed, rejected, abandoned };
@@ -85,6 +88,7 @@ class Simulation {
 
   void something_happens() {
     if (random_.chance(arrivals_percent_)) return arrive();
+    if (random_.below(200) == 0) return reconfigure();
     const std::uint64_t dice = random_.below(100);
     if (dice < 10 && !uploads_.empty()) return upload_ends();
     if (dice < 18 && model_.size() > 0) return waiter_leaves();
@@ -209,6 +213,13 @@ class Simulation {
     return random_.chance(50) ? Outcome::abandoned() : Outcome::failed(failures[random_.below(3)]);
   }
 
+  void reconfigure() {
+    settings_ = random_settings(random_);
+    controller_.reconfigure(settings_, event_time_);
+    model_.reconfigure(settings_, event_time_);
+    ++reconfigured_;
+  }
+
   void drain() {
     controller_.drain();
     model_.is_draining = true;
@@ -236,7 +247,7 @@ class Simulation {
   void listen() {
     while (const auto notice = controller_.next(event_time_)) hear(*notice);
     claim(displaced_.empty(), "everybody who gave way was told");
-    claim(model_.size() == 0 || model_.in_flight == settings_.workers,
+    claim(model_.size() == 0 || model_.in_flight >= settings_.workers,
           "no worker idles while someone waits");
   }
 
@@ -294,11 +305,17 @@ class Simulation {
           "the time to come back is the model's");
   }
 
-  void check_invariants() const {
+  void check_invariants() {
     const Snapshot books = controller_.snapshot(event_time_);
-    claim(flights_.size() <= settings_.workers, "permits out <= workers");
-    claim(books.waiting <= settings_.queue_size, "waiters <= queue_size");
-    claim(books.waiting_bytes <= settings_.queue_bytes.count, "their bytes <= queue_bytes");
+    bounds_.workers =
+        std::max<std::size_t>(settings_.workers, std::min(bounds_.workers, flights_.size()));
+    claim(flights_.size() <= bounds_.workers, "permits out <= workers");
+    bounds_.places =
+        std::max<std::size_t>(settings_.queue_size, std::min(bounds_.places, books.waiting));
+    claim(books.waiting <= bounds_.places, "waiters <= queue_size");
+    bounds_.bytes =
+        std::max(settings_.queue_bytes.count, std::min(bounds_.bytes, books.waiting_bytes));
+    claim(books.waiting_bytes <= bounds_.bytes, "their bytes <= queue_bytes");
     claim(books.total == in_the_books(books), "the books balance");
 
     claim(books.total == total_, "total is right");
@@ -328,6 +345,12 @@ class Simulation {
   conf::AdmissionSettings settings_;
   Controller controller_;
   Model model_;
+  // What may be out: the limits, or what there was when they became lower.
+  struct Bounds {
+    std::size_t workers;
+    std::size_t places;
+    std::uint64_t bytes;
+  } bounds_;
   std::uint64_t mean_gap_us_;
   std::uint64_t arrivals_percent_;
   bool listens_late_;
@@ -343,6 +366,7 @@ class Simulation {
   std::uint64_t total_ = 0;
   std::uint64_t processed_ = 0;
   std::uint64_t abandoned_ = 0;
+  std::uint64_t reconfigured_ = 0;
   std::uint32_t orphans_ = 0;
   ReasonCounts rejected_{};
   ReasonCounts failed_{};
@@ -354,6 +378,7 @@ TEST_CASE("random traffic never breaks an invariant") {
   std::uint64_t events = 0;
   std::uint64_t rounds = 0;
   std::uint64_t processed = 0;
+  std::uint64_t reconfigured = 0;
   ReasonCounts rejected{};
   for (; events < run().events; ++rounds) {
     // Round n of seed s is round 0 of seed s + n: the failing round is replayed at once.
@@ -362,6 +387,7 @@ TEST_CASE("random traffic never breaks an invariant") {
     Simulation simulation(seed);
     events += simulation.run(events_in_a_round);
     processed += simulation.processed();
+    reconfigured += simulation.reconfigured();
     for (std::size_t i = 0; i < rejected.size(); ++i) rejected[i] += simulation.rejected()[i];
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
@@ -377,7 +403,8 @@ TEST_CASE("random traffic never breaks an invariant") {
     endings += ", " + std::string(conf::word_of(reason)) + " " + std::to_string(count);
     if (rounds >= 50) CHECK(count >= events / 1'000);
   }
-  MESSAGE(endings);
+  if (rounds >= 50) CHECK(reconfigured >= events / 1'000);
+  MESSAGE(endings, ", limits changed ", reconfigured);
 }
 
 }  // namespace

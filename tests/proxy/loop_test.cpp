@@ -135,6 +135,43 @@ TEST_CASE("deadlines fall due in the order in which they were set, not before th
   CHECK_FALSE(a.deadline.is_set());
 }
 
+TEST_CASE("a new duration holds for what is set from then on, and what was set keeps its time") {
+  Loop loop;
+  DeadlineList list(loop, 60ms);
+  std::vector<int> rang;
+  const Time start = loop.now();
+  Time long_one{};
+  Alarm a([&] {
+    long_one = std::chrono::steady_clock::now();
+    rang.push_back(1);
+    loop.stop();
+  });
+  Alarm b([&] { rang.push_back(2); });
+  list.set(a.deadline);
+  list.change_duration(5ms);
+  CHECK(list.duration() == 5ms);
+  list.set(b.deadline);
+  CHECK_FALSE(list.end_oldest(1h));
+  loop.run();
+  CHECK(rang == std::vector<int>{2, 1});
+  CHECK(long_one - start >= 60ms);
+}
+
+TEST_CASE("the one that was set first ends first, before and after a new duration") {
+  Loop loop;
+  DeadlineList list(loop, 1h);
+  std::vector<int> ended;
+  Alarm a([&] { ended.push_back(1); });
+  Alarm b([&] { ended.push_back(2); });
+  list.set(a.deadline);
+  list.change_duration(2h);
+  list.set(b.deadline);
+  CHECK(list.end_oldest(0ms));
+  CHECK(list.end_oldest(0ms));
+  CHECK_FALSE(list.end_oldest(0ms));
+  CHECK(ended == std::vector<int>{1, 2});
+}
+
 TEST_CASE("a deadline that is cancelled, or whose owner is gone, does not ring") {
   Loop loop;
   DeadlineList list(loop, 10ms);

@@ -5,10 +5,12 @@
 namespace classgate::admission {
 
 RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
+  everything_else_.index = routes.size();
   for (const conf::RouteSettings& settings : routes) {
     Route route{.name = settings.path,
                 .priority = settings.priority,
-                .rate_limited = settings.rate_limited};
+                .rate_limited = settings.rate_limited,
+                .index = static_cast<std::size_t>(&settings - routes.data())};
     if (settings.is_prefix) {
       route.name += '*';
       // Before the first shorter one. (libstdc++ 12 warns under clang about its own stable_sort.)

@@ -17,6 +17,7 @@ struct Route {
   int priority = conf::priority_worst;
   bool rate_limited = true;
   std::uint32_t cost = 1;  // tokens
+  std::size_t index = 0;   // its place in the settings; the catch-all stands after the last
 };
 
 class RouteTable {

@@ -64,6 +64,7 @@ struct UpstreamSettings {
   Bytes header_bytes = KiB(64);         // response status line and fields together
   milliseconds probe_interval{1'000};   // how often an unreachable server is tried again
   OnClientAbort on_client_abort = OnClientAbort::finish;
+  bool operator==(const UpstreamSettings&) const = default;
 };
 
 // [admission]: who may go in.

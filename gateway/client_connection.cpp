@@ -276,6 +276,7 @@ void ClientConnection::close() {
 }
 
 void ClientConnection::drain() {
+  if (station_.serves_on()) return;
   const bool is_idle = state_ == State::idle && input_.empty() && stream_.pending() == 0;
   if (is_idle && !stream_.has_input()) say_goodbye();
 }
@@ -289,7 +290,7 @@ void ClientConnection::set_timer() {
   switch (state_) {
     case State::idle:
       if (stream_.pending() > 0) return;  // the reader is being watched
-      if (station_.is_draining()) return say_goodbye();
+      if (station_.is_draining() && !station_.serves_on()) return say_goodbye();
       deadlines.idle.set(deadline_);
       break;
     case State::head: deadlines.header.set(deadline_); break;

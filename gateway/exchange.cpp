@@ -33,6 +33,14 @@ bool is_valid_request_id(std::string_view id) {
   return true;
 }
 
+Ending ending_of(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::Kind::processed: return Ending::processed;
+    case Outcome::Kind::failed: return Ending::failed;
+    default: return Ending::abandoned;
+  }
+}
+
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -45,7 +53,7 @@ Exchange::Exchange(Station& station, std::uint32_t tag)
       tag_(tag),
       request_timer_(on_request_timer, this),
       queue_timer_(on_queue_timer, this),
-      forwarding_(station.upstreams(), *this, station.answer_limits()) {}
+      forwarding_(*this) {}
 
 void Exchange::reset() {
   CLASSGATE_INVARIANT(!permit_ && !place_ && !forwarding_.is_active());
@@ -56,7 +64,7 @@ void Exchange::reset() {
   forget(target_.path);
   forget(target_.text);
   forget(head_);
-  forget(body_);
+  release_body();
   forget(target_.host);
   method_.clear();
   request_id_.clear();
@@ -68,8 +76,14 @@ void Exchange::reset() {
   answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
   status_ = 0;
   reason_word_ = verdict_ = "-";
+  ending_ = Ending::rejected;
   waited_ = upstream_time_ = {};
   forwarding_.forget();
+}
+
+void Exchange::release_body() {
+  station_.traffic().held_bytes.subtract(body_.size());
+  forget(body_);
 }
 
 // ---- The head has come -------------------------------------------------------------------------
@@ -133,10 +147,11 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     is_operator_request_ = true;
     return true;
   }
-  route_ = &station_.shared().routes.find(target_.path);
-  arrival_.priority = route_->priority;
-  arrival_.rate_limited = route_->rate_limited;
-  arrival_.cost = route_->cost;
+  const admission::Route& route = station_.policy().routes.find(target_.path);
+  route_ = &station_.traffic_of(route);
+  arrival_.priority = route.priority;
+  arrival_.rate_limited = route.rate_limited;
+  arrival_.cost = route.cost;
   arrival_.bytes = request_length_;
   return true;
 }
@@ -213,6 +228,7 @@ void Exchange::go_in(admission::Permit permit) {
   verdict_ = "admitted";
   queue_timer_.cancel();
   waited_ = permit.waited();
+  station_.traffic().waits[priority_index()].record(waited_);
   permit_ = std::move(permit);
   // A body that came with its head is still being handed over by the connection: it goes with it.
   if (!body_was_here_ || body_is_whole_) forward();
@@ -229,6 +245,7 @@ void Exchange::on_body(std::string_view part) {
     return on_body_fault(Reason::body_too_large);
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);
+  station_.traffic().held_bytes.add(part.size());
   if (state_ == State::collecting && body_.size() >= station_.settings().client.body_buffer.count)
     ask_for_worker();
 }
@@ -265,6 +282,7 @@ void Exchange::on_body_fault(Reason reason) {
   if (state_ == State::waiting) {
     // Leaving counts as abandoned; what the client is told is the fault.
     place_ = {};
+    ending_ = Ending::abandoned;
     return refuse_uncounted(reason);
   }
   refuse(reason);
@@ -297,7 +315,7 @@ void Exchange::forward() {
     request.framing = Framing::length;
     request.length = body_.size();
   }
-  forwarding_.start(request);
+  forwarding_.start(station_.upstreams(), request);
   if (!body_is_whole_ && state_ == State::forwarding) client_->read_on_soon();
 }
 
@@ -397,6 +415,8 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
 
 void Exchange::give_worker_back(const Outcome& outcome) {
   upstream_time_ = station_.loop().now() - permit_.since();
+  station_.traffic().upstream_times[priority_index()].record(upstream_time_);
+  ending_ = ending_of(outcome);
   permit_.finish(outcome, station_.loop().now());
 }
 
@@ -459,10 +479,12 @@ void Exchange::on_client_gone() {
     case State::collecting:
       if (!is_operator_request_) station_.shared().gate.abandon();
       verdict_ = "abandoned";
+      ending_ = Ending::abandoned;
       return end();
     case State::waiting:
       place_ = {};
       verdict_ = "abandoned";
+      ending_ = Ending::abandoned;
       return end();
     case State::forwarding:
       verdict_ = "abandoned";
@@ -479,7 +501,8 @@ void Exchange::on_client_gone() {
 
 void Exchange::orphan(Outcome outcome) {
   upstream_time_ = station_.loop().now() - permit_.since();
-  log_line();
+  ending_ = ending_of(outcome);
+  record();
   state_ = State::orphaned;
   orphan_outcome_ = outcome;
   client_ = nullptr;
@@ -497,7 +520,7 @@ void Exchange::on_client_drained() {
 // ---- The end -----------------------------------------------------------------------------------
 
 void Exchange::end() {
-  if (state_ != State::orphaned) log_line();
+  if (state_ != State::orphaned) record();
   state_ = State::ended;
   client_ = nullptr;
   request_timer_.cancel();

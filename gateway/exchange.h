@@ -7,6 +7,7 @@
 #include "admission/gate.h"
 #include "admission/route_table.h"
 #include "gateway/target.h"
+#include "gateway/traffic.h"
 #include "proxy/forwarding.h"
 
 namespace classgate::gateway {
@@ -79,6 +80,9 @@ class Exchange final : private proxy::Forwarding::Client {
   void orphan(admission::Outcome outcome);
   void give_worker_back(const admission::Outcome& outcome);
   void end();
+  void release_body();
+  std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
+  void record();
   void log_line();
 
   // proxy::Forwarding::Client
@@ -98,7 +102,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   // The request.
   admission::Arrival arrival_;
-  const admission::Route* route_ = nullptr;
+  RouteTraffic* route_ = nullptr;  // lives as long as the station
   Target target_;
   std::string head_;  // for the upstream, without framing
   std::string body_;  // what has been read of it before the worker came
@@ -128,6 +132,7 @@ class Exchange final : private proxy::Forwarding::Client {
   int status_ = 0;
   std::string_view reason_word_ = "-";
   std::string_view verdict_ = "-";
+  Ending ending_ = Ending::rejected;
   std::uint64_t bytes_out_ = 0;
   admission::Duration waited_{};
   admission::Duration upstream_time_{};

@@ -34,7 +34,7 @@ std::string_view Exchange::allowed_methods(Reason reason) const {
 }
 
 void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
-  status_ = station_.shared().refusals.status(reason);
+  status_ = station_.policy().refusals.status(reason);
   reason_word_ = conf::word_of(reason);
   if (verdict_ != "admitted") verdict_ = "rejected";
   // A small body may still come and be thrown away; a large one, or one that waits for leave to
@@ -44,7 +44,7 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
                            request_length_ <= station_.settings().client.body_buffer.count);
   close_after_answer_ =
       close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
-  station_.shared().refusals.append(station_.gather().begin_text(),
+  station_.policy().refusals.append(station_.gather().begin_text(),
                                     {.reason = reason,
                                      .retry_after = retry_after,
                                      .request_id = request_id_,
@@ -57,7 +57,8 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
 }
 
 void Exchange::answer_health() {
-  const Health health = describe_health(station_.shared(), station_.loop().now());
+  const Health health =
+      describe_health(station_.shared(), station_.policy(), station_.loop().now());
   status_ = health.status;
   verdict_ = "operator";
   close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();
@@ -78,6 +79,17 @@ void Exchange::answer_health() {
   const bool keep = !close_after_answer_;
   end();
   client.answer_done(keep);
+}
+
+// Once for each exchange, when the client has all it will get.
+void Exchange::record() {
+  if (!is_operator_request_) {
+    RouteTraffic& route = route_ != nullptr ? *route_ : station_.unrouted();
+    route.endings[static_cast<std::size_t>(ending_)].add();
+    station_.traffic().received_bytes.add(body_bytes_);
+    station_.traffic().sent_bytes.add(bytes_out_);
+  }
+  log_line();
 }
 
 void Exchange::log_line() {

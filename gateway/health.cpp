@@ -66,16 +66,16 @@ std::string timestamp() {  // RFC 3339
 
 }  // namespace
 
-Health describe_health(const Shared& shared, admission::Time now) {
+Health describe_health(const Shared& shared, const Policy& policy, admission::Time now) {
   const admission::Snapshot snapshot = shared.gate.snapshot(now);
-  const conf::AdmissionSettings& limits = shared.settings.admission;
+  const conf::AdmissionSettings& limits = policy.settings.admission;
 
   ordered_json by_priority = ordered_json::object();
   for (std::size_t i = 0; i < conf::priority_count; ++i)
     by_priority[std::to_string(i + 1)] = snapshot.waiting_by_priority[i];
 
   const ordered_json json{
-      {"status", status_word(snapshot, shared.servers)},
+      {"status", status_word(snapshot, *policy.servers)},
       {"total_requests", snapshot.total},
       {"processed_requests", snapshot.processed},
       {"failed_requests", admission::sum(snapshot.failed)},
@@ -100,8 +100,8 @@ Health describe_health(const Shared& shared, admission::Time now) {
         {"burst", limits.burst},
         {"request_timeout_ms", limits.request_timeout.count()},
         {"queue_timeout_ms", limits.queue_timeout.count()},
-        {"connections", shared.connection_limit}}},
-      {"upstream", upstream_state(shared.servers)},
+        {"connections", policy.connection_limit}}},
+      {"upstream", upstream_state(*policy.servers)},
       {"connections", shared.connections.load(std::memory_order_relaxed)},
       {"connections_refused", shared.connections_refused.load(std::memory_order_relaxed)},
       {"access_log_lines_dropped", shared.access_log.dropped_lines()},
@@ -109,7 +109,7 @@ Health describe_health(const Shared& shared, admission::Time now) {
        std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
       {"last_updated", timestamp()},
   };
-  const bool can_serve = !snapshot.draining && !shared.servers.none_reachable();
+  const bool can_serve = !snapshot.draining && !policy.servers->none_reachable();
   return {can_serve ? 200 : 503, json.dump(2) + "\n"};
 }
 

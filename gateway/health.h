@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/policy.h"
 #include "gateway/shared.h"
 
 namespace classgate::gateway {
@@ -15,6 +16,6 @@ struct Health {
 };
 
 // What GET /queue/health says. Any thread; the numbers are of one instant and balance.
-Health describe_health(const Shared& shared, admission::Time now);
+Health describe_health(const Shared& shared, const Policy& policy, admission::Time now);
 
 }  // namespace classgate::gateway

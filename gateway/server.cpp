@@ -25,14 +25,12 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-}  // namespace
-
 // What the descriptors allow after everything else has got its own: a connection to each worker and
 // each kept one, listeners, loops, logs, and one for the client that has to be turned away.
-std::uint32_t Server::connection_limit(const conf::Settings& settings) {
+std::uint32_t connection_limit(const conf::Settings& settings) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t others = 32 + settings.listen.size() + 8ULL * settings.threads +
+  const std::uint64_t others = 64 + settings.listen.size() + 8ULL * settings.threads +
                                settings.admission.workers + settings.upstream.idle_connections;
   const std::uint64_t left = limit.rlim_cur > others + 16 ? limit.rlim_cur - others : 16;
   if (left < settings.client.max_connections)
@@ -43,52 +41,126 @@ std::uint32_t Server::connection_limit(const conf::Settings& settings) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(left, settings.client.max_connections));
 }
 
-std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings) {
+using SocketPointer = std::shared_ptr<const proxy::net::ListeningSocket>;
+
+// A socket that is open already and is what the conf wants. Port 0 is any port: the one it got.
+SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const Sockets& taken) {
+  const auto resolved = proxy::net::resolve(wanted, true);
+  for (const SocketPointer& socket : open) {
+    if (std::ranges::find(taken, socket) != taken.end()) continue;
+    const bool same_text = socket->wanted.text == wanted.text;
+    const bool same_place = resolved && socket->local == *resolved;
+    const bool same_host_any_port =
+        wanted.port == 0 && resolved && socket->local.host() == resolved->host();
+    if (same_text || same_place || same_host_any_port) return socket;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings,
+                                                                 Inherited inherited) {
   std::unique_ptr<Server> server(new Server);
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
   auto servers = proxy::Servers::resolve(settings.upstream.servers);
   if (!servers) return std::unexpected(servers.error());
-  server->servers_ = std::move(*servers);
-  for (const conf::Address& address : settings.listen) {
-    auto socket = proxy::net::listen_on(address);
-    if (!socket) return std::unexpected(socket.error());
-    server->sockets_.push_back(std::move(*socket));
-  }
-  server->shared_ = std::make_unique<Shared>(settings, *server->servers_, *server->access_log_);
-  server->shared_->connection_limit = connection_limit(settings);
+  server->take_inherited(std::move(inherited));
+  auto sockets = server->open_sockets(settings);
+  if (!sockets) return std::unexpected(sockets.error());
+  server->sockets_ = std::move(*sockets);
+  server->shared_ = std::make_unique<Shared>(settings.admission, *server->access_log_);
+  server->policy_ = std::make_shared<const Policy>(settings, std::move(*servers),
+                                                   connection_limit(settings), ConfHistory{});
   Server* self = server.get();
-  // The last to stop closes the sockets, so that whoever comes now is refused by the kernel.
-  const Station::Milestones milestones{.stopped_listening =
-                                           [self] {
-                                             if (self->stations_listening_.fetch_sub(1) == 1)
-                                               self->sockets_.clear();
-                                           },
-                                       .empty =
-                                           [self] {
-                                             if (self->stations_not_empty_.fetch_sub(1) == 1)
-                                               self->on_drained_();
-                                           }};
+  const Station::Milestones milestones{.empty = [self] {
+    if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
+  }};
   for (std::uint32_t i = 0; i < settings.threads; ++i)
     server->stations_.push_back(
-        std::make_unique<Station>(*server->shared_, server->sockets_, milestones));
+        std::make_unique<Station>(*server->shared_, server->policy_, server->sockets_, milestones));
   return server;
+}
+
+void Server::take_inherited(Inherited inherited) {
+  sockets_are_given_ = inherited.are_given;
+  for (proxy::net::ListeningSocket& socket : inherited.sockets)
+    sockets_.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(socket)));
+}
+
+// What the settings want to be listened on: sockets that are open already, or new ones.
+std::expected<Sockets, std::string> Server::open_sockets(const conf::Settings& settings) const {
+  if (sockets_are_given_) return sockets_;
+  Sockets wanted;
+  for (const conf::Address& address : settings.listen) {
+    if (auto known = find_open(sockets_, address, wanted)) {
+      wanted.push_back(std::move(known));
+      continue;
+    }
+    auto socket = proxy::net::listen_on(address);
+    if (!socket) return std::unexpected(socket.error());
+    wanted.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
+  }
+  return wanted;
 }
 
 Server::~Server() { stop(); }
 
 void Server::start(std::function<void()> on_drained) {
   on_drained_ = std::move(on_drained);
-  stations_listening_ = stations_not_empty_ = stations_.size();
+  stations_not_empty_ = stations_.size();
   const SignalsBlocked blocked;
   for (const auto& station : stations_)
     threads_.emplace_back([&station = *station] { station.run(); });
 }
 
-void Server::drain() {
-  shared_->gate.drain();
-  for (const auto& station : stations_) station->send(Drain{});
+std::expected<void, std::string> Server::reconfigure(const conf::Settings& wanted,
+                                                     ConfHistory history) {
+  conf::Settings settings = wanted;
+  settings.threads = policy_->settings.threads;  // until the next start
+  // Everything that can fail comes first.
+  auto servers = proxy::Servers::resolve(settings.upstream.servers, policy_->servers.get());
+  if (!servers) return std::unexpected(servers.error());
+  auto sockets = open_sockets(settings);
+  if (!sockets) return std::unexpected(sockets.error());
+
+  std::shared_ptr<proxy::Servers> upstream = policy_->servers;
+  if (!(*servers)->is_same_as(*upstream)) upstream = std::move(*servers);
+  sockets_ = std::move(*sockets);
+  shared_->gate.reconfigure(settings.admission, std::chrono::steady_clock::now());
+  policy_ = std::make_shared<const Policy>(settings, std::move(upstream),
+                                           connection_limit(settings), std::move(history));
+  send_policy();
+  return {};
+}
+
+void Server::note(ConfHistory history) {
+  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->servers,
+                                           policy_->connection_limit, std::move(history));
+  send_policy();
+}
+
+void Server::send_policy() {
+  for (const auto& station : stations_) station->send(Reconfigure{policy_, sockets_});
+}
+
+void Server::drain(const Drain& how) {
+  draining_ = true;
+  if (!how.has_successor) shared_->gate.drain();
+  sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
+  for (const auto& station : stations_) station->send(how);
+}
+
+void Server::ping() {
+  for (const auto& station : stations_) station->send(Ping{});
+}
+
+void Server::limit_workers(std::uint32_t workers) {
+  conf::AdmissionSettings limits = policy_->settings.admission;
+  limits.workers = std::max(workers, 1U);
+  shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
 }
 
 void Server::stop() {
@@ -99,16 +171,15 @@ void Server::stop() {
 
 std::vector<std::string> Server::listen_addresses() const {
   std::vector<std::string> addresses;
-  for (const proxy::net::Fd& socket : sockets_)
-    addresses.push_back(proxy::net::local_address(socket).text());
+  for (const auto& socket : sockets_) addresses.push_back(socket->local.text());
   return addresses;
 }
 
 std::string Server::description() const {
-  const conf::Settings& settings = shared_->settings;
-  const conf::AdmissionSettings& limits = settings.admission;
+  const conf::AdmissionSettings& limits = settings().admission;
   std::vector<std::string> upstreams;
-  for (std::size_t i = 0; i < servers_->count(); ++i) upstreams.push_back(servers_->name(i));
+  for (std::size_t i = 0; i < policy_->servers->count(); ++i)
+    upstreams.push_back(policy_->servers->name(i));
   const std::string rate = limits.rate > 0
                                ? fmt::format("{} requests/s, burst {}", limits.rate, limits.burst)
                                : std::string("no rate limit");
@@ -116,8 +187,8 @@ std::string Server::description() const {
       "listening on {}, forwarding to {}: {} workers, queue {}, {}, "
       "request timeout {} ms, {} threads, {} connections",
       fmt::join(listen_addresses(), ", "), fmt::join(upstreams, ", "), limits.workers,
-      limits.queue_size, rate, limits.request_timeout.count(), settings.threads,
-      shared_->connection_limit);
+      limits.queue_size, rate, limits.request_timeout.count(), settings().threads,
+      policy_->connection_limit);
 }
 
 admission::Snapshot Server::snapshot() const {

@@ -12,39 +12,68 @@
 
 namespace classgate::gateway {
 
-// The whole gateway but for signals: sockets, loops, threads. Built, started and ended by one
-// thread (main, or a test), which is none of the loops'.
+// Listening sockets that another process left us. Taken where the conf wants them, before new ones
+// are opened; or, when they are given (socket activation), instead of what the conf wants.
+struct Inherited {
+  std::vector<proxy::net::ListeningSocket> sockets;
+  bool are_given = false;
+};
+
+// The whole data path: sockets, loops, threads. Built, started, changed and ended by one thread
+// (main, or a test), which is none of the loops'.
 class Server {
  public:
   // Opens everything that can fail. The error is one line for an operator.
-  static std::expected<std::unique_ptr<Server>, std::string> open(const conf::Settings& settings);
+  static std::expected<std::unique_ptr<Server>, std::string> open(const conf::Settings& settings,
+                                                                  Inherited inherited = {});
   ~Server();
 
   // `on_drained` is called on some loop's thread when the last connection has gone after drain().
   void start(std::function<void()> on_drained);
-  // Accepts nothing new, finishes what was accepted.
-  void drain();
+  // New settings while requests flow: all of them or, with the error for an operator, none. What
+  // was accepted is never dropped. `history` is shown to operators.
+  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history);
+  // Nothing else than what operators see of the conf's past.
+  void note(ConfHistory history);
+  // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:
+  // whoever has a connection may ask once more.
+  void drain(const Drain& how = {});
   // Ends the loops, whatever they are doing, and waits for the threads.
   void stop();
 
   // One line: what it listens on, what it forwards to, which limits hold.
   std::string description() const;
-  // With the ports the kernel chose. Before drain(), as description().
+  // With the ports the kernel chose. Empty after drain().
   std::vector<std::string> listen_addresses() const;
+  const Sockets& sockets() const { return sockets_; }
+  bool sockets_are_given() const { return sockets_are_given_; }
+  const conf::Settings& settings() const { return policy_->settings; }
+  const Policy& policy() const { return *policy_; }
+  const Shared& shared() const { return *shared_; }
   admission::Snapshot snapshot() const;
   std::uint32_t connections() const { return shared_->connections.load(); }
 
+  // For /metrics and the watchdog.
+  const std::vector<std::unique_ptr<Station>>& stations() const { return stations_; }
+  // Asks every loop for a sign of life: Station::pings() goes up.
+  void ping();
+  // Limits alone, not shown as the conf's: while two processes share the workers (upgrade).
+  void limit_workers(std::uint32_t workers);
+
  private:
   Server() = default;
-  static std::uint32_t connection_limit(const conf::Settings& settings);
+  std::expected<Sockets, std::string> open_sockets(const conf::Settings& settings) const;
+  void take_inherited(Inherited inherited);
+  void send_policy();
 
   std::unique_ptr<AccessLog> access_log_;
-  std::unique_ptr<proxy::Servers> servers_;
   std::unique_ptr<Shared> shared_;
-  std::vector<proxy::net::Fd> sockets_;
+  std::shared_ptr<const Policy> policy_;
+  Sockets sockets_;
+  bool sockets_are_given_ = false;
+  bool draining_ = false;
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
-  std::atomic<std::size_t> stations_listening_{0};
   std::atomic<std::size_t> stations_not_empty_{0};
   std::function<void()> on_drained_;
 };

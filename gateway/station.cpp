@@ -24,26 +24,88 @@ std::size_t idle_share(const conf::Settings& settings) {
 
 }  // namespace
 
-Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, Milestones milestones)
+Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& settings)
+    : header(loop, settings.client.header_timeout),
+      body(loop, settings.client.body_timeout),
+      send(loop, settings.client.send_timeout),
+      idle(loop, settings.client.idle_timeout),
+      linger(loop, settings.client.linger_timeout),
+      request(loop, settings.admission.request_timeout),
+      queue(loop, settings.admission.queue_timeout) {}
+
+void Station::Deadlines::change(const conf::Settings& settings) {
+  header.change_duration(settings.client.header_timeout);
+  body.change_duration(settings.client.body_timeout);
+  send.change_duration(settings.client.send_timeout);
+  idle.change_duration(settings.client.idle_timeout);
+  linger.change_duration(settings.client.linger_timeout);
+  request.change_duration(settings.admission.request_timeout);
+  queue.change_duration(settings.admission.queue_timeout);
+}
+
+Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Sockets& sockets,
+                 Milestones milestones)
     : shared_(shared),
+      policy_(policy),
+      unrouted_(&traffic_.route("-", 0)),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
-      request_limits_{settings().client.header_bytes.count, settings().client.header_count,
-                      settings().client.target_bytes.count},
-      answer_limits_{settings().upstream.header_bytes.count, 1000, 0},
       deadlines_(loop_, settings()),
-      upstreams_(loop_, shared.servers, shared_.settings.upstream, idle_share(settings()),
-                 [this](std::size_t server, bool reachable, const std::string& why) {
-                   if (reachable)
-                     spdlog::info("upstream {}: reachable", shared_.servers.name(server));
-                   else
-                     spdlog::error("upstream {}: {}; trying again every {} ms (upstream.servers)",
-                                   shared_.servers.name(server), why,
-                                   settings().upstream.probe_interval.count());
-                 }),
+      upstreams_(make_upstreams()),
       mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
-      random_(std::random_device{}()) {
-  for (const proxy::net::Fd& socket : sockets)
+      random_(std::random_device{}()),
+      grace_(evtimer_new(loop_.base(), on_grace_over, this)) {
+  adopt(std::move(policy));
+  listen_on(sockets);
+  loop_.at_turn_end([this] { end_turn(); });
+  if (number_ == 0) upstreams_->probe_unproven();
+}
+
+std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
+  const auto log = [this, servers = policy_->servers,
+                    interval = settings().upstream.probe_interval](
+                       std::size_t server, bool reachable, const std::string& why) {
+    if (reachable)
+      spdlog::info("upstream {}: reachable", servers->name(server));
+    else
+      spdlog::error("upstream {}: {}; trying again every {} ms (upstream.servers)",
+                    servers->name(server), why, interval.count());
+  };
+  return std::make_unique<proxy::UpstreamPool>(loop_, policy_->servers, settings().upstream,
+                                               idle_share(settings()), log);
+}
+
+// ---- The conf ----------------------------------------------------------------------------------
+
+// Requests that are under way keep what they began with: their deadlines and upstream connections.
+void Station::adopt(std::shared_ptr<const Policy> policy) {
+  const std::shared_ptr<const Policy> former = std::exchange(policy_, std::move(policy));
+  request_limits_ = {settings().client.header_bytes.count, settings().client.header_count,
+                     settings().client.target_bytes.count};
+  deadlines_.change(settings());
+  route_traffic_.clear();
+  for (const conf::RouteSettings& route : settings().routes)
+    route_traffic_.push_back(
+        &traffic_.route(route.path + (route.is_prefix ? "*" : ""), route.priority));
+  route_traffic_.push_back(&traffic_.route("*", conf::priority_worst));
+  const bool same_upstream = former->servers == policy_->servers &&
+                             former->settings.upstream == policy_->settings.upstream;
+  if (same_upstream) return;
+  former_upstreams_.push_back(std::exchange(upstreams_, make_upstreams()));
+  // Every loop asks: the one whose pool was asking may have let go of it by now.
+  upstreams_->probe_unproven();
+}
+
+void Station::listen_on(const Sockets& sockets) {
+  std::erase_if(listeners_, [&](const auto& listener) {
+    if (std::ranges::find(sockets, listener->socket()) != sockets.end()) return false;
+    listener->accept_the_rest();
+    return true;
+  });
+  for (const auto& socket : sockets) {
+    const bool is_known = std::ranges::any_of(
+        listeners_, [&](const auto& listener) { return listener->socket() == socket; });
+    if (is_known) continue;
     listeners_.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
         [this](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
@@ -55,8 +117,7 @@ Station::Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, Mil
               "client.max_connections); trying again",
               std::generic_category().message(error));
         }));
-  loop_.at_turn_end([this] { end_turn(); });
-  if (number_ == 0) upstreams_.probe_all();
+  }
 }
 
 Station::~Station() {
@@ -68,12 +129,13 @@ Station::~Station() {
 void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
   if (!take_room() && !(make_room() && take_room())) return turn_away(std::move(fd));
   reported_empty_ = false;
+  traffic_.accepted.add();
   connections_.push_back(std::make_unique<ClientConnection>(*this, std::move(fd), address.host()));
   connections_.back()->index = connections_.size() - 1;
 }
 
 bool Station::take_room() {
-  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) < shared_.connection_limit)
+  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) < policy_->connection_limit)
     return true;
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   return false;
@@ -90,11 +152,11 @@ bool Station::make_room() {
 void Station::turn_away(proxy::net::Fd fd) {
   shared_.connections_refused.fetch_add(1, std::memory_order_relaxed);
   std::string answer;
-  shared_.refusals.append(answer, {.reason = conf::Reason::too_many_connections,
-                                   .retry_after = std::chrono::seconds(1),
-                                   .request_id = {},
-                                   .allow = {},
-                                   .close = true});
+  policy_->refusals.append(answer, {.reason = conf::Reason::too_many_connections,
+                                    .retry_after = std::chrono::seconds(1),
+                                    .request_id = {},
+                                    .allow = {},
+                                    .close = true});
   // A request that has come already is read, because closing over it would reset the connection.
   [[maybe_unused]] const auto read =
       ::recv(fd.get(), loop_.read_scratch().data(), proxy::net::Loop::scratch_size, 0);
@@ -165,20 +227,38 @@ void Station::read(Letter letter) {
       exchange->on_granted(std::move(grant->permit));
   } else if (const auto* shed = std::get_if<Shed>(&letter)) {
     if (Exchange* exchange = waiter(shed->ticket, shed->tag)) exchange->on_shed(shed->rejection);
-  } else if (std::holds_alternative<Drain>(letter)) {
-    drain();
+  } else if (auto* change = std::get_if<Reconfigure>(&letter)) {
+    adopt(std::move(change->policy));
+    if (!draining_) listen_on(change->sockets);
+  } else if (const auto* how = std::get_if<Drain>(&letter)) {
+    drain(*how);
+  } else if (std::holds_alternative<Ping>(letter)) {
+    pings_.add();
   } else {
     loop_.stop();
   }
 }
 
-void Station::drain() {
+void Station::drain(const Drain& how) {
   draining_ = true;
+  serves_on_ = how.has_successor;
+  if (serves_on_) {
+    const timeval grace{static_cast<time_t>(how.grace.count() / 1000),
+                        static_cast<suseconds_t>(how.grace.count() % 1000 * 1000)};
+    evtimer_add(grace_.get(), &grace);
+  }
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
-  // What has connected already hears a 503 rather than a reset.
-  for (const auto& listener : listeners_) listener->accept_the_rest();
+  // What has connected already hears an answer rather than a reset; unless another process listens
+  // on the same socket: then it is that one's.
+  if (!serves_on_)
+    for (const auto& listener : listeners_) listener->accept_the_rest();
   listeners_.clear();
-  milestones_.stopped_listening();
+}
+
+void Station::on_grace_over(int, short, void* self) {
+  auto& station = *static_cast<Station*>(self);
+  station.serves_on_ = false;
+  for (std::size_t i = station.connections_.size(); i-- > 0;) station.connections_[i]->drain();
 }
 
 // ---- Turns -------------------------------------------------------------------------------------
@@ -189,6 +269,8 @@ void Station::end_turn() {
     free_exchanges_.push_back(exchange);
   }
   ended_exchanges_.clear();
+  if (!former_upstreams_.empty())
+    std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); });
   if (log_line_count_ > 0) {
     log_lines_.pop_back();  // the log ends each entry itself
     shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);

@@ -9,7 +9,9 @@
 #include "gateway/client_connection.h"
 #include "gateway/exchange.h"
 #include "gateway/letter.h"
+#include "gateway/policy.h"
 #include "gateway/shared.h"
+#include "gateway/traffic.h"
 #include "proxy/net/gather.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
@@ -22,26 +24,36 @@ namespace classgate::gateway {
 // letters.
 class Station final : private admission::Waiters {
  public:
-  // Told on the loop's thread, once each, after a Drain letter.
+  // Told on the loop's thread, once, after a Drain letter.
   struct Milestones {
-    std::function<void()> stopped_listening;
     std::function<void()> empty;  // the last connection has gone
   };
 
-  Station(Shared& shared, const std::vector<proxy::net::Fd>& sockets, Milestones milestones);
+  Station(Shared& shared, std::shared_ptr<const Policy> policy, const Sockets& sockets,
+          Milestones milestones);
   ~Station();
 
   void run() { loop_.run(); }
   void send(Letter letter) { mailbox_.send(std::move(letter)); }
+  const Traffic& numbers() const { return traffic_; }
+  // How many Ping letters it has read.
+  std::uint64_t pings() const { return pings_.read(); }
 
   // --- For connections and exchanges, on the loop. ---
   Shared& shared() { return shared_; }
-  const conf::Settings& settings() const { return shared_.settings; }
+  const Policy& policy() const { return *policy_; }
+  const conf::Settings& settings() const { return policy_->settings; }
+  Traffic& traffic() { return traffic_; }
+  RouteTraffic& traffic_of(const admission::Route& route) { return *route_traffic_[route.index]; }
+  RouteTraffic& unrouted() { return *unrouted_; }
   proxy::net::Loop& loop() { return loop_; }
   proxy::net::Gather& gather() { return gather_; }
-  proxy::UpstreamPool& upstreams() { return upstreams_; }
+  // Of the policy in force; an exchange stays with the one it began with.
+  proxy::UpstreamPool& upstreams() { return *upstreams_; }
   std::uint32_t number() const { return number_; }
   bool is_draining() const { return draining_; }
+  // Draining, but whoever has a connection may ask once more.
+  bool serves_on() const { return serves_on_; }
 
   Exchange& take_exchange();
   void retire_exchange(Exchange& exchange);
@@ -57,14 +69,8 @@ class Station final : private admission::Waiters {
   std::string_view time_text();
 
   struct Deadlines {
-    Deadlines(proxy::net::Loop& loop, const conf::Settings& settings)
-        : header(loop, settings.client.header_timeout),
-          body(loop, settings.client.body_timeout),
-          send(loop, settings.client.send_timeout),
-          idle(loop, settings.client.idle_timeout),
-          linger(loop, settings.client.linger_timeout),
-          request(loop, settings.admission.request_timeout),
-          queue(loop, settings.admission.queue_timeout) {}
+    Deadlines(proxy::net::Loop& loop, const conf::Settings& settings);
+    void change(const conf::Settings& settings);  // for what is set from now on
     proxy::net::DeadlineList header;
     proxy::net::DeadlineList body;
     proxy::net::DeadlineList send;
@@ -75,7 +81,6 @@ class Station final : private admission::Waiters {
   };
   Deadlines& deadlines() { return deadlines_; }
   const proxy::wire::HeadLimits& request_limits() const { return request_limits_; }
-  const proxy::wire::HeadLimits& answer_limits() const { return answer_limits_; }
 
  private:
   // admission::Waiters, called on any thread.
@@ -89,18 +94,27 @@ class Station final : private admission::Waiters {
   bool take_room();
   bool make_room();
   void turn_away(proxy::net::Fd fd);
-  void drain();
+  void adopt(std::shared_ptr<const Policy> policy);
+  std::unique_ptr<proxy::UpstreamPool> make_upstreams();
+  void listen_on(const Sockets& sockets);
+  void drain(const Drain& how);
+  static void on_grace_over(int, short, void* self);
   void end_turn();
 
   Shared& shared_;
+  std::shared_ptr<const Policy> policy_;
+  Traffic traffic_;
+  std::vector<RouteTraffic*> route_traffic_;  // of the policy's routes, by their index
+  RouteTraffic* unrouted_;
+  Counter pings_;
   proxy::net::Loop loop_;
   const Milestones milestones_;
   std::uint32_t number_;
   proxy::wire::HeadLimits request_limits_;
-  proxy::wire::HeadLimits answer_limits_;
   proxy::net::Gather gather_;
   Deadlines deadlines_;
-  proxy::UpstreamPool upstreams_;
+  std::unique_ptr<proxy::UpstreamPool> upstreams_;
+  std::vector<std::unique_ptr<proxy::UpstreamPool>> former_upstreams_;  // while they are in use
   proxy::net::Mailbox<Letter> mailbox_;
 
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // all that were ever made; a tag is an index
@@ -116,7 +130,9 @@ class Station final : private admission::Waiters {
   std::uint64_t log_line_count_ = 0;
   std::string time_text_;
   proxy::net::Time time_text_of_{};
+  proxy::net::Event grace_;
   bool draining_ = false;
+  bool serves_on_ = false;
   bool reported_empty_ = false;
 };
 

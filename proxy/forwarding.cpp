@@ -15,9 +15,6 @@ std::string message_of(int error) { return std::generic_category().message(error
 
 }  // namespace
 
-Forwarding::Forwarding(UpstreamPool& pool, Client& client, const wire::HeadLimits& answer_limits)
-    : pool_(pool), client_(client), limits_(answer_limits) {}
-
 Forwarding::~Forwarding() { cancel(); }
 
 void Forwarding::cancel() {
@@ -25,37 +22,39 @@ void Forwarding::cancel() {
 }
 
 void Forwarding::forget() {
+  pool_ = nullptr;
   server_ = UpstreamPool::none;
   retries_ = 0;
   request_ = {};
 }
 
-void Forwarding::close_connection() { pool_.discard(std::move(connection_)); }
+void Forwarding::close_connection() { pool_->discard(std::move(connection_)); }
 
 const std::string& Forwarding::server_name() const {
   static const std::string nobody = "-";
-  return server_ == UpstreamPool::none ? nobody : pool_.servers().name(server_);
+  return server_ == UpstreamPool::none ? nobody : pool_->servers().name(server_);
 }
 
-void Forwarding::start(const Request& request) {
+void Forwarding::start(UpstreamPool& pool, const Request& request) {
   CLASSGATE_INVARIANT(!connection_);
+  pool_ = &pool;
   request_ = request;
   retries_ = 0;
   seen_answer_bytes_ = body_went_on_ = retry_is_forbidden_ = false;
-  server_ = pool_.choose_server();
+  server_ = pool_->choose_server();
   connect(false);
 }
 
 void Forwarding::connect(bool fresh) {
   int error = 0;
-  connection_ = fresh ? pool_.take_new(server_, *this, error) : pool_.take(server_, *this, error);
+  connection_ = fresh ? pool_->take_new(server_, *this, error) : pool_->take(server_, *this, error);
   if (!connection_) {
-    pool_.mark_unreachable(server_, message_of(error));
+    pool_->mark_unreachable(server_, message_of(error));
     return fail(Failure::unreachable, message_of(error));
   }
   answer_ = Answer::head;
   partial_head_.clear();
-  parser_.begin(wire::Parser::Kind::response, limits_);
+  parser_.begin(wire::Parser::Kind::response, pool_->answer_limits());
   send_request();
 }
 
@@ -131,7 +130,7 @@ void Forwarding::on_upstream_readable() {
 bool Forwarding::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
-  const std::span<char> scratch = pool_.loop().read_scratch();
+  const std::span<char> scratch = pool_->loop().read_scratch();
   const net::Stream::ReadResult result = stream.read(scratch);
   switch (result.what) {
     case net::Stream::Read::nothing_now:
@@ -186,7 +185,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
   if (head.status < 200) {
     client_.on_interim_answer(head);
     partial_head_.clear();
-    parser_.begin(wire::Parser::Kind::response, limits_);
+    parser_.begin(wire::Parser::Kind::response, pool_->answer_limits());
     return true;
   }
   framing_ = wire::response_framing(head, request_.is_head_method);
@@ -227,7 +226,7 @@ void Forwarding::complete(bool connection_is_clean) {
   const bool is_kept = connection_is_clean && request_is_sent_ && upload_pending() == 0 &&
                        !parser_.head().wants_close && framing_ != wire::Framing::until_close;
   if (is_kept)
-    pool_.give_back(std::move(connection_));
+    pool_->give_back(std::move(connection_));
   else
     close_connection();
   answer_ = Answer::head;
@@ -243,11 +242,11 @@ void Forwarding::on_connection_lost(bool ended) {
                                !connection_->is_reused() && !seen_answer_bytes_;
   const bool again = may_retry() && (never_connected || request_.is_idempotent || was_not_taken());
   close_connection();
-  if (never_connected) pool_.mark_unreachable(server_, why);
-  if (never_connected && pool_.servers().count() == 1) return fail(Failure::unreachable, why);
+  if (never_connected) pool_->mark_unreachable(server_, why);
+  if (never_connected && pool_->servers().count() == 1) return fail(Failure::unreachable, why);
   if (!again) return fail(never_connected ? Failure::unreachable : Failure::broken, why);
   ++retries_;
-  if (never_connected) server_ = pool_.choose_server(server_);
+  if (never_connected) server_ = pool_->choose_server(server_);
   connect(true);
 }
 
@@ -267,10 +266,10 @@ bool Forwarding::was_not_taken() {
 
 void Forwarding::on_connect_timeout() {
   close_connection();
-  pool_.mark_unreachable(server_, "no answer");
-  if (may_retry() && pool_.servers().count() > 1) {
+  pool_->mark_unreachable(server_, "no answer");
+  if (may_retry() && pool_->servers().count() > 1) {
     ++retries_;
-    server_ = pool_.choose_server(server_);
+    server_ = pool_->choose_server(server_);
     return connect(true);
   }
   fail(Failure::unreachable, "no answer to the connection attempt");

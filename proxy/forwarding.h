@@ -53,10 +53,12 @@ class Forwarding final : private UpstreamConnection::User {
     const std::vector<wire::Parser::Trailer>* trailers = nullptr;
   };
 
-  Forwarding(UpstreamPool& pool, Client& client, const wire::HeadLimits& answer_limits);
+  explicit Forwarding(Client& client) : client_(client) {}
   ~Forwarding();
 
-  void start(const Request& request);
+  // The pool must outlive the forwarding's use of its connection (UpstreamPool::is_in_use()) and
+  // of server_name().
+  void start(UpstreamPool& pool, const Request& request);
   // More of a body that was not whole.
   void send_body(std::string_view part);
   void end_body(const std::vector<wire::Parser::Trailer>& trailers);
@@ -97,9 +99,8 @@ class Forwarding final : private UpstreamConnection::User {
   void fail(Failure failure, const std::string& why);
   void close_connection();
 
-  UpstreamPool& pool_;
+  UpstreamPool* pool_ = nullptr;  // of the current exchange
   Client& client_;
-  const wire::HeadLimits& limits_;
   Request request_;
   UpstreamPool::Connection connection_;
   wire::Parser parser_;

@@ -14,9 +14,12 @@ class Servers {
  public:
   enum class State : int { unknown, reachable, unreachable };
 
-  // Looks the names up; blocks. The error is one line for an operator.
+  // Looks the names up; blocks. The error is one line for an operator. What `former` knows of the
+  // same addresses is taken over.
   static std::expected<std::unique_ptr<Servers>, std::string> resolve(
-      const std::vector<conf::Address>& addresses);
+      const std::vector<conf::Address>& addresses, const Servers* former = nullptr);
+  // The same names at the same addresses.
+  bool is_same_as(const Servers& other) const;
 
   std::size_t count() const { return servers_.size(); }
   const net::SocketAddress& address(std::size_t index) const { return servers_[index]->address; }

@@ -9,6 +9,8 @@
 namespace classgate::proxy {
 namespace {
 
+constexpr std::size_t answer_fields_max = 1000;
+
 net::Fd open_socket(const net::SocketAddress& address) {
   net::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
@@ -36,9 +38,9 @@ class ServerProbe final : public net::Retirable, public net::Stream::Handler {
       stream_.reset();
       pool_.mark_unreachable(server_, "no answer");
     }
-    if (pool_.servers_.state(server_) == Servers::State::reachable) return;
+    if (pool_.servers_->state(server_) == Servers::State::reachable) return;
     pool_.probe_deadlines_.set(deadline_);
-    const net::SocketAddress& address = pool_.servers_.address(server_);
+    const net::SocketAddress& address = pool_.servers_->address(server_);
     net::Fd fd = open_socket(address);
     if (!fd) return;
     stream_ = std::make_unique<net::Stream>(pool_.loop_, std::move(fd), *this);
@@ -66,24 +68,25 @@ class ServerProbe final : public net::Retirable, public net::Stream::Handler {
   std::unique_ptr<net::Stream> retired_stream_;
 };
 
-UpstreamPool::UpstreamPool(net::Loop& loop, Servers& servers,
+UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
                            const conf::UpstreamSettings& settings, std::size_t idle_max,
                            OnChange on_change)
     : loop_(loop),
-      servers_(servers),
+      servers_(std::move(servers)),
       settings_(settings),
+      answer_limits_{settings.header_bytes.count, answer_fields_max, 0},
       idle_max_(idle_max),
       on_change_(std::move(on_change)),
       connect_deadlines_(loop, settings.connect_timeout),
       idle_deadlines_(loop, settings.idle_timeout),
       probe_deadlines_(loop, settings.probe_interval),
-      per_server_(servers.count()) {}
+      per_server_(servers_->count()) {}
 
 UpstreamPool::~UpstreamPool() = default;
 
 std::size_t UpstreamPool::choose_server(std::size_t avoid) {
   const auto cost = [&](std::size_t server) {
-    const bool is_down = servers_.state(server) == Servers::State::unreachable;
+    const bool is_down = servers_->state(server) == Servers::State::unreachable;
     return (server == avoid ? std::size_t{1} << 40 : 0) + (is_down ? std::size_t{1} << 39 : 0) +
            per_server_[server].in_use;
   };
@@ -111,7 +114,7 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
 
 UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConnection::User& user,
                                                 int& error) {
-  const net::SocketAddress& address = servers_.address(server);
+  const net::SocketAddress& address = servers_->address(server);
   net::Fd fd = open_socket(address);
   error = errno;
   if (!fd) return nullptr;
@@ -161,17 +164,22 @@ std::size_t UpstreamPool::idle_count() const {
 }
 
 void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) {
-  if (!servers_.mark(server, Servers::State::unreachable)) return;
+  if (!servers_->mark(server, Servers::State::unreachable)) return;
   on_change_(server, false, why);
   probe(server);
 }
 
 void UpstreamPool::mark_reachable(std::size_t server) {
-  if (servers_.mark(server, Servers::State::reachable)) on_change_(server, true, {});
+  if (servers_->mark(server, Servers::State::reachable)) on_change_(server, true, {});
 }
 
-void UpstreamPool::probe_all() {
-  for (std::size_t server = 0; server < per_server_.size(); ++server) probe(server);
+void UpstreamPool::probe_unproven() {
+  for (std::size_t server = 0; server < per_server_.size(); ++server)
+    if (servers_->state(server) != Servers::State::reachable) probe(server);
+}
+
+bool UpstreamPool::is_in_use() const {
+  return std::ranges::any_of(per_server_, [](const PerServer& own) { return own.in_use > 0; });
 }
 
 void UpstreamPool::probe(std::size_t server) {

@@ -8,6 +8,7 @@
 #include "conf/settings.h"
 #include "proxy/servers.h"
 #include "proxy/upstream_connection.h"
+#include "proxy/wire/parser.h"
 
 namespace classgate::proxy {
 
@@ -15,14 +16,14 @@ class ServerProbe;
 
 // The upstream connections of one loop. Idle ones are kept, the last used is taken first (so that
 // the rest grow old and close), at most `idle_max` of them.
-class UpstreamPool {
+class UpstreamPool final : public net::Retirable {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
   using OnChange = std::function<void(std::size_t server, bool reachable, const std::string& why)>;
 
-  UpstreamPool(net::Loop& loop, Servers& servers, const conf::UpstreamSettings& settings,
-               std::size_t idle_max, OnChange on_change);
-  ~UpstreamPool();
+  UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
+               const conf::UpstreamSettings& settings, std::size_t idle_max, OnChange on_change);
+  ~UpstreamPool() override;
 
   using Connection = std::unique_ptr<UpstreamConnection>;
 
@@ -40,11 +41,15 @@ class UpstreamPool {
 
   // The server did not let itself be connected to: it is tried again until it does.
   void mark_unreachable(std::size_t server, const std::string& why);
-  // Tries each server once, so that health is known before the first request.
-  void probe_all();
+  // Tries each server that is not known to be reachable, so that health is known before the first
+  // request.
+  void probe_unproven();
+  // Whether an exchange holds one of its connections.
+  bool is_in_use() const;
 
-  Servers& servers() { return servers_; }
+  Servers& servers() { return *servers_; }
   const conf::UpstreamSettings& settings() const { return settings_; }
+  const wire::HeadLimits& answer_limits() const { return answer_limits_; }
   net::Loop& loop() { return loop_; }
   std::size_t idle_count() const;
 
@@ -62,8 +67,9 @@ class UpstreamPool {
   };
 
   net::Loop& loop_;
-  Servers& servers_;
-  const conf::UpstreamSettings& settings_;
+  const std::shared_ptr<Servers> servers_;
+  const conf::UpstreamSettings settings_;
+  const wire::HeadLimits answer_limits_;
   std::size_t idle_max_;
   OnChange on_change_;
   net::DeadlineList connect_deadlines_;

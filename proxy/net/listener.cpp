@@ -1,5 +1,6 @@
 #include "proxy/net/listener.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 
 #include <cerrno>
@@ -20,9 +21,29 @@ std::string explain_bind(int error, const std::string& address) {
   return "cannot listen on " + address + ": " + reason + " (see \"listen\" in the conf)";
 }
 
+SocketAddress local_address(const Fd& socket) {
+  SocketAddress address;
+  address.length = sizeof address.storage;
+  ::getsockname(socket.get(), address.get(), &address.length);
+  return address;
+}
+
+// Inherited by every accepted socket: answers are written whole, Nagle would only delay them.
+void dont_delay(const Fd& socket) {
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+int option_of(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  ::getsockopt(fd, SOL_SOCKET, option, &value, &size);
+  return value;
+}
+
 }  // namespace
 
-std::expected<Fd, std::string> listen_on(const conf::Address& address) {
+std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address) {
   const auto resolved = resolve(address, true);
   if (!resolved) return std::unexpected(resolved.error());
   Fd fd(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -31,23 +52,32 @@ std::expected<Fd, std::string> listen_on(const conf::Address& address) {
       ::bind(fd.get(), resolved->get(), resolved->length) != 0 ||
       ::listen(fd.get(), SOMAXCONN) != 0)
     return std::unexpected(explain_bind(errno, address.text));
-  // Inherited by every accepted socket: answers are written whole, Nagle would only delay them.
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return fd;
+  dont_delay(fd);
+  const SocketAddress local = local_address(fd);
+  return ListeningSocket{std::move(fd), local, address};
 }
 
-SocketAddress local_address(const Fd& socket) {
-  SocketAddress address;
-  address.length = sizeof address.storage;
-  ::getsockname(socket.get(), address.get(), &address.length);
-  return address;
+std::expected<ListeningSocket, std::string> adopt(int number) {
+  Fd fd(number);
+  const int type = option_of(number, SO_TYPE);
+  const int is_listening = option_of(number, SO_ACCEPTCONN);
+  if (type != SOCK_STREAM || is_listening != 1)
+    return std::unexpected("descriptor " + std::to_string(number) +
+                           " was passed to us but is no listening stream socket "
+                           "(ListenStream= in the socket unit, Accept=no)");
+  ::fcntl(number, F_SETFL, ::fcntl(number, F_GETFL) | O_NONBLOCK);
+  ::fcntl(number, F_SETFD, FD_CLOEXEC);
+  dont_delay(fd);
+  const SocketAddress local = local_address(fd);
+  return ListeningSocket{std::move(fd), local, {}};
 }
 
-Listener::Listener(Loop& loop, const Fd& socket, OnConnection on_connection, OnTrouble on_trouble)
-    : socket_(socket.get()),
+Listener::Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket,
+                   OnConnection on_connection, OnTrouble on_trouble)
+    : socket_(std::move(socket)),
       on_connection_(std::move(on_connection)),
       on_trouble_(std::move(on_trouble)),
-      event_(event_new(loop.base(), socket.get(), EV_READ | EV_PERSIST, on_event, this)),
+      event_(event_new(loop.base(), socket_->fd.get(), EV_READ | EV_PERSIST, on_event, this)),
       pause_(evtimer_new(loop.base(), on_pause_over, this)) {
   event_add(event_.get(), nullptr);
 }
@@ -56,7 +86,7 @@ void Listener::accept_some(int limit) {
   for (int i = 0; i < limit; ++i) {
     SocketAddress client;
     client.length = sizeof client.storage;
-    Fd fd(::accept4(socket_, client.get(), &client.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    Fd fd(::accept4(socket_->fd.get(), client.get(), &client.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
       on_connection_(std::move(fd), client);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

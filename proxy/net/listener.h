@@ -2,6 +2,7 @@
 
 #include <expected>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "proxy/net/loop.h"
@@ -9,20 +10,31 @@
 
 namespace classgate::proxy::net {
 
-// A bound, listening socket. The error is one line that names the address and the fix.
-std::expected<Fd, std::string> listen_on(const conf::Address& address);
-// The address it really listens on (port 0 has become the kernel's choice).
-SocketAddress local_address(const Fd& socket);
+// A socket that is listened on, by all loops. Closed when the last of them lets go.
+struct ListeningSocket {
+  Fd fd;
+  SocketAddress local;   // what it really listens on: port 0 has become the kernel's choice
+  conf::Address wanted;  // as the conf says it; empty when it was given to us
+};
+
+// Binds and listens. The error is one line that names the address and the fix.
+std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address);
+// A listening socket that another process opened for us (sd_listen_fds(3)); the error says what is
+// wrong with it.
+std::expected<ListeningSocket, std::string> adopt(int fd);
 
 // Accepts on one loop from a listening socket that all loops share: whichever loop is idle takes
-// the connection. The socket must outlive it.
+// the connection.
 class Listener {
  public:
   using OnConnection = std::function<void(Fd, const SocketAddress&)>;
   // The process has no descriptor left although the caller keeps count; told with the errno.
   using OnTrouble = std::function<void(int error)>;
 
-  Listener(Loop& loop, const Fd& socket, OnConnection on_connection, OnTrouble on_trouble);
+  Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket, OnConnection on_connection,
+           OnTrouble on_trouble);
+
+  const std::shared_ptr<const ListeningSocket>& socket() const { return socket_; }
 
   // Takes what is waiting in the backlog, without a limit: before the socket is closed.
   void accept_the_rest() { accept_some(1 << 20); }
@@ -33,7 +45,7 @@ class Listener {
   void pause();
   static void on_pause_over(int, short, void* self);
 
-  int socket_;
+  std::shared_ptr<const ListeningSocket> socket_;
   OnConnection on_connection_;
   OnTrouble on_trouble_;
   Event event_;

@@ -23,6 +23,9 @@ struct SocketAddress {
   std::uint16_t port() const;
   // "127.0.0.1:8080" or "[::1]:8080".
   std::string text() const;
+  bool operator==(const SocketAddress& other) const {
+    return length == other.length && std::memcmp(&storage, &other.storage, length) == 0;
+  }
 };
 
 // Looks the host up; blocks, so only at start. The error is one line for an operator.

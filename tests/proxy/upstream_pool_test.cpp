@@ -27,7 +27,7 @@ struct Bench {
     for (std::size_t i = 0; i < server_count; ++i) {
       auto socket = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
       REQUIRE(socket.has_value());
-      const net::SocketAddress address = net::local_address(*socket);
+      const net::SocketAddress address = socket->local;
       addresses.push_back({"127.0.0.1", address.port(), address.text()});
       sockets.push_back(std::move(*socket));
     }
@@ -36,7 +36,7 @@ struct Bench {
     servers = std::move(*resolved);
     settings.idle_timeout = 50ms;
     settings.probe_interval = 10ms;
-    pool = std::make_unique<UpstreamPool>(loop, *servers, settings, idle_max,
+    pool = std::make_unique<UpstreamPool>(loop, servers, settings, idle_max,
                                           [this](std::size_t, bool reachable, const std::string&) {
                                             changes.push_back(reachable);
                                             if (on_change) on_change();
@@ -77,8 +77,8 @@ struct Bench {
   }
 
   net::Loop loop;
-  std::vector<net::Fd> sockets;
-  std::unique_ptr<Servers> servers;
+  std::vector<net::ListeningSocket> sockets;
+  std::shared_ptr<Servers> servers;
   conf::UpstreamSettings settings;
   std::vector<bool> changes;
   std::function<void()> on_change;
@@ -117,7 +117,7 @@ TEST_CASE("an unused connection that the server closes is dropped at once") {
   Bench bench(1, 10);
   bench.settings.idle_timeout = 1h;
   auto a = bench.connection();
-  const net::Fd server_side(::accept(bench.sockets[0].get(), nullptr, nullptr));
+  const net::Fd server_side(::accept(bench.sockets[0].fd.get(), nullptr, nullptr));
   REQUIRE(server_side);
   bench.pool->give_back(std::move(a));
   REQUIRE(bench.pool->idle_count() == 1);

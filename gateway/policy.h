@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "admission/route_table.h"
+#include "conf/settings.h"
+#include "gateway/refusal.h"
+#include "proxy/servers.h"
+
+namespace classgate::gateway {
+
+// How the conf came to be what it is; for operators.
+struct ConfHistory {
+  std::uint64_t reloads = 0;
+  std::uint64_t failed_reloads = 0;
+  bool last_failed = false;
+  std::string last_error;  // of a failed one: every mistake, a line each
+  // The last change that came into force.
+  std::chrono::system_clock::time_point changed_at = std::chrono::system_clock::now();
+  // Keys set by `classgate set`, until the next reload, with their values.
+  std::vector<std::pair<std::string, std::string>> set_at_run_time;
+};
+
+// Everything that a reload may change. Immutable: a reload makes a new one and sends it to every
+// loop, so that a loop never sees half of a change.
+struct Policy {
+  Policy(const conf::Settings& all, std::shared_ptr<proxy::Servers> upstream, std::uint32_t limit,
+         ConfHistory past)
+      : settings(all),
+        routes(all.routes),
+        refusals(all.statuses),
+        servers(std::move(upstream)),
+        connection_limit(limit),
+        history(std::move(past)) {}
+
+  const conf::Settings settings;
+  const admission::RouteTable routes;
+  const Refusals refusals;
+  const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
+  const std::uint32_t connection_limit;           // max_connections, or what descriptors allow
+  const ConfHistory history;
+};
+
+}  // namespace classgate::gateway

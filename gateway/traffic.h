@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "admission/time.h"
+#include "conf/settings.h"
+
+namespace classgate::gateway {
+
+// A number that one thread writes and any thread reads: no locked instruction, no false promise of
+// agreement with other numbers.
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void subtract(std::uint64_t n) {
+    value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+  }
+  std::uint64_t read() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+// Durations in the buckets that /metrics shows.
+class DurationHistogram {
+ public:
+  // Upper bounds, in seconds; one more bucket takes the rest.
+  static constexpr std::array<double, 14> bounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                 0.25,  0.5,    1,     2.5,  5,     10,   30};
+
+  void record(admission::Duration duration);
+  std::uint64_t bucket(std::size_t index) const { return buckets_[index].read(); }
+  double sum_seconds() const { return static_cast<double>(sum_ns_.read()) * 1e-9; }
+
+ private:
+  std::array<Counter, bounds.size() + 1> buckets_;
+  Counter sum_ns_;
+};
+
+enum class Ending : std::uint8_t { processed, failed, rejected, abandoned };
+inline constexpr std::array<std::string_view, 4> ending_words{"processed", "failed", "rejected",
+                                                              "abandoned"};
+
+// What came of the requests of one route at one priority.
+struct RouteTraffic {
+  std::string name;
+  int priority = 0;
+  std::array<Counter, ending_words.size()> endings;
+};
+
+// The numbers of one loop. The loop writes; the operators' side reads.
+class Traffic {
+ public:
+  // The same object for the same name and priority, for good: a reload loses no count. On the loop.
+  RouteTraffic& route(const std::string& name, int priority);
+  void for_each_route(const std::function<void(const RouteTraffic&)>& visit) const;
+
+  std::array<DurationHistogram, conf::priority_count> waits;
+  std::array<DurationHistogram, conf::priority_count> upstream_times;
+  Counter accepted;        // connections
+  Counter received_bytes;  // bodies
+  Counter sent_bytes;      // bodies
+  Counter held_bytes;      // bodies in memory; goes down too
+
+ private:
+  static constexpr std::size_t routes_max = 4096;  // then they share the last one
+  mutable std::mutex mutex_;                       // of the list, not of the numbers
+  std::deque<RouteTraffic> routes_;
+};
+
+}  // namespace classgate::gateway

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cxxopts.hpp>
+#include <optional>
 
+#include "conf/keys.h"
 #include "conf/nearest.h"
 
 namespace classgate::conf {
@@ -43,13 +45,31 @@ constexpr std::array mode_flags{
     ModeFlag{"v,version", "version", CommandLine::Mode::version, "print the version"},
     ModeFlag{"V,build", "build", CommandLine::Mode::build,
              "print the version and how it was built"},
+    ModeFlag{"keys", "keys", CommandLine::Mode::keys, "list all keys with their defaults"},
     ModeFlag{"h,help", "help", CommandLine::Mode::help, "print this text"},
+};
+
+struct Command {
+  const char* name;
+  std::size_t arguments;
+  const char* usage;
+  const char* help;
+};
+constexpr std::array commands{
+    Command{"status", 0, "status [--watch] [--json] [--quiet]",
+            "what it does now; exits 0 when it can serve, 1 when not, 2 when it is not there"},
+    Command{"queue", 0, "queue [--json]", "every waiting request"},
+    Command{"set", 2, "set KEY VALUE", "changes a limit until the next reload"},
+    Command{"reload", 0, "reload", "reads the conf again; says what is wrong with it"},
+    Command{"upgrade", 0, "upgrade", "starts the installed program in its place, without loss"},
+    Command{"drain", 0, "drain", "finishes what was accepted, then ends"},
 };
 
 cxxopts::Options make_options() {
   cxxopts::Options options("classgate",
                            "Admission-control gateway for an HTTP classification service.\n");
-  options.custom_help("[-c FILE] [--KEY VALUE ...]");
+  options.custom_help("[-c FILE] [--KEY VALUE ...]\n  classgate [-c FILE] COMMAND");
+  options.positional_help("");
   auto add = options.add_options();
   add("c,conf", "the conf file",
       cxxopts::value<std::string>()->default_value(std::string(default_conf)), "FILE");
@@ -57,6 +77,12 @@ cxxopts::Options make_options() {
   for (const KeyFlag& flag : key_flags)
     add(flag.flag, fmt::format("{} ({})", flag.help, flag.key), cxxopts::value<std::string>(),
         "VALUE");
+  options.add_options("commands")("socket", "the control socket (ops.control)",
+                                  cxxopts::value<std::string>(),
+                                  "PATH")("w,watch", "again every second")("j,json", "as JSON")(
+      "q,quiet", "say nothing")("command", "", cxxopts::value<std::string>())(
+      "arguments", "", cxxopts::value<std::vector<std::string>>());
+  options.parse_positional({"command", "arguments"});
   return options;
 }
 
@@ -76,6 +102,42 @@ std::string suggestion(int argc, const char* const* argv) {
   return "; see classgate --help";
 }
 
+// What is wrong with the words that are no options.
+std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
+  const bool has_command = given.count("command") > 0;
+  for (const char* option : {"socket", "watch", "json", "quiet"})
+    if (!has_command && given.count(option) > 0)
+      return fmt::format("--{} belongs to a command, such as \"classgate status\"", option);
+  if (!has_command) return std::nullopt;
+  command.mode = CommandLine::Mode::control;
+  command.command = given["command"].as<std::string>();
+  if (given.count("arguments") > 0)
+    command.arguments = given["arguments"].as<std::vector<std::string>>();
+  if (given.count("socket") > 0) command.socket = given["socket"].as<std::string>();
+  command.as_json = given.count("json") > 0;
+  command.watch = given.count("watch") > 0;
+  command.quiet = given.count("quiet") > 0;
+  std::vector<std::string> names;
+  for (const Command& known : commands) {
+    names.emplace_back(known.name);
+    if (command.command != known.name) continue;
+    if (command.arguments.size() != known.arguments)
+      return fmt::format("usage: classgate {}", known.usage);
+    return std::nullopt;
+  }
+  const std::string meant = nearest(command.command, names);
+  return fmt::format(
+      "\"{}\" is neither an option nor a command{}", command.command,
+      meant.empty() ? "; see classgate --help" : fmt::format("; did you mean {}?", meant));
+}
+
+std::string commands_text() {
+  std::string text = "\nCommands, for a running classgate:\n";
+  for (const Command& command : commands)
+    text += fmt::format("  {:<36} {}\n", command.usage, command.help);
+  return text + "  with --socket PATH for another control socket than the conf's (ops.control)\n";
+}
+
 }  // namespace
 
 std::expected<CommandLine, std::string> parse_command_line(int argc, const char* const* argv) {
@@ -86,6 +148,7 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
       return std::unexpected(
           fmt::format("\"{}\" is not an option; see classgate --help", given.unmatched().front()));
     CommandLine command;
+    if (auto wrong = read_command(given, command)) return std::unexpected(*wrong);
     command.conf_path = given["conf"].as<std::string>();
     for (const ModeFlag& flag : mode_flags)
       if (given.count(flag.flag) > 0) command.mode = flag.mode;
@@ -102,10 +165,19 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
 }
 
 std::string help_text() {
-  return make_options().help() +
+  return make_options().help({""}) + commands_text() +
          "\nEvery key of the conf file can also be set by environment: admission.workers is\n"
          "CLASSGATE_ADMISSION_WORKERS; PORT alone sets the listening port. The command line wins\n"
          "over the environment, that over the file, that over the defaults.\n";
+}
+
+std::string keys_text() {
+  std::string text;
+  const Settings defaults;
+  for (const Key& key : all_keys())
+    text += fmt::format("{}\t{}\t{}\t{}\n", key.name, key.print(defaults), key.help,
+                        key.needs_restart ? "restart" : "reload");
+  return text;
 }
 
 std::string version_text() { return fmt::format("classgate {}\n", CLASSGATE_VERSION); }

@@ -179,7 +179,24 @@ std::vector<std::string> split(const std::string& text) {
 }
 
 template <typename Access>
-Key addresses_key(std::string name, std::string help, Access access) {
+Key bool_key(std::string name, std::string help, Access access) {
+  return {std::move(name), help + "; true, false",
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* boolean = std::get_if<bool>(&raw.value);
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const bool is_word = text && raw.is_text && (*text == "true" || *text == "false");
+            if (boolean == nullptr && !is_word)
+              return std::unexpected(std::string("expected true or false, without quotes"));
+            access(settings) = boolean ? *boolean : *text == "true";
+            return {};
+          },
+          [=](const Settings& settings) {
+            return std::string(access(const_cast<Settings&>(settings)) ? "true" : "false");
+          }};
+}
+
+template <typename Access>
+Key addresses_key(std::string name, std::size_t least, std::string help, Access access) {
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
             std::vector<std::string> texts;
@@ -189,8 +206,8 @@ Key addresses_key(std::string name, std::string help, Access access) {
               texts = split(*text);
             else
               return std::unexpected(std::string("expected a list, such as [\"127.0.0.1:8080\"]"));
-            if (texts.empty() || texts.size() > 64)
-              return std::unexpected(std::string("expected 1 to 64 addresses"));
+            if (texts.size() < least || texts.size() > 64)
+              return std::unexpected(fmt::format("expected {} to 64 addresses", least));
             std::vector<Address> addresses;
             for (const std::string& text : texts) {
               const auto address = parse_address(text);
@@ -243,9 +260,10 @@ std::vector<Key> make_keys() {
   constexpr milliseconds ms1{1};
   // clang-format off
   std::vector<Key> keys{
-      addresses_key("listen", "addresses on which clients are accepted", FIELD(listen)),
+      addresses_key("listen", 1, "addresses on which clients are accepted", FIELD(listen)),
       count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
+      duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
 
       count_key("client.max_connections", 1, 1'000'000, "client connections at once", FIELD(client.max_connections)),
       bytes_key("client.header_bytes", KiB(1), MiB(1), "request line and fields together", FIELD(client.header_bytes)),
@@ -261,7 +279,7 @@ std::vector<Key> make_keys() {
       duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
       duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),
 
-      addresses_key("upstream.servers", "addresses of the service", FIELD(upstream.servers)),
+      addresses_key("upstream.servers", 1, "addresses of the service", FIELD(upstream.servers)),
       duration_key("upstream.connect_timeout", ms1, minutes(10), "longest time to connect", FIELD(upstream.connect_timeout)),
       duration_key("upstream.idle_timeout", ms1, hours(24), "an unused connection is closed after this", FIELD(upstream.idle_timeout)),
       count_key("upstream.idle_connections", 0, 100'000, "unused connections kept, over all threads", FIELD(upstream.idle_connections)),
@@ -287,8 +305,16 @@ std::vector<Key> make_keys() {
       place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr"}, FIELD(log.access)),
       count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second", FIELD(log.lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
+
+      addresses_key("ops.listen", 0, "addresses for operators and monitoring; may be empty", FIELD(ops.listen)),
+      place_key("ops.control", "the control socket; \"off\" or an absolute path", {"off"}, FIELD(ops.control)),
+      bool_key("ops.health_on_main", "/queue/health also where clients are accepted", FIELD(ops.health_on_main)),
+      count_key("ops.max_connections", 1, 10'000, "operators' connections at once", FIELD(ops.max_connections)),
+      duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),
+      duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),
   };
   // clang-format on
+  for (Key& key : keys) key.needs_restart = key.name == "threads";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

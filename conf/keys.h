@@ -28,6 +28,7 @@ struct Key {
   std::string help;  // unit, range
   std::function<std::expected<void, std::string>(Settings&, const RawValue&)> read;
   std::function<std::string(const Settings&)> print;  // as TOML
+  bool needs_restart = false;                         // a reload does not change it
 };
 
 const std::vector<Key>& all_keys();

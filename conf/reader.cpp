@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -21,6 +22,7 @@ namespace classgate::conf {
 namespace {
 
 constexpr std::size_t file_bytes_max = 1 << 20;
+constexpr std::size_t files_max = 256;  // in conf.d
 
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
@@ -52,9 +54,12 @@ class Reader {
     loaded_.settings.threads = std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
     for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
     read_conf(sources.conf_path);
+    for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
     read_environment(sources.environment);
     for (const Override& given : sources.command_line)
       apply(given.key, {given.value, true}, "command line --" + given.flag);
+    for (const Override& given : sources.run_time)
+      apply(given.key, {given.value, true}, "set at run time");
     check_together();
     if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
     for (const Key& key : all_keys())
@@ -66,11 +71,31 @@ class Reader {
   }
 
  private:
+  std::vector<std::string> files_beside(const std::string& conf_path) {
+    if (conf_path.empty()) return {};
+    const std::filesystem::path folder = std::filesystem::path(conf_path).parent_path() / "conf.d";
+    std::vector<std::string> files;
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+         entry.increment(error))
+      if (entry->path().extension() == ".conf" &&
+          !entry->path().filename().string().starts_with('.'))
+        files.push_back(entry->path());
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+      mistake(folder, "cannot be read: " + error.message());
+    if (files.size() > files_max)
+      mistake(folder, fmt::format("holds {} files; {} are read at most", files.size(), files_max));
+    std::ranges::sort(files);
+    return files;
+  }
+
   void read_conf(const std::string& path) {
     if (path.empty()) return;
     const auto text = read_file(path);
     if (!text) return mistake(path, text.error());
     const Document document = read_document(*text);
+    routes_.begin_file();
     std::vector<std::pair<Place, std::string>> found;
     for (const DocumentMistake& wrong : document.mistakes)
       found.push_back({wrong.place, wrong.text});

@@ -23,11 +23,14 @@ struct Override {
   std::string flag;  // as the user knows it, without dashes
 };
 
-// Where settings come from, in rising order: defaults, file, environment, command line.
+// Where settings come from, in rising order: defaults, the file, the files *.conf in the folder
+// conf.d beside it (in the order of their names), environment, command line, what was set at run
+// time.
 struct Sources {
   std::string conf_path;
   std::vector<std::pair<std::string, std::string>> environment;  // all variables
   std::vector<Override> command_line;
+  std::vector<Override> run_time = {};
 };
 
 struct ValueInForce {

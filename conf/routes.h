@@ -16,6 +16,8 @@ class RouteList {
  public:
   using PlaceText = std::function<std::string(Place)>;
 
+  // What follows comes from another file: it may name a path again.
+  void begin_file() { from_file_.clear(); }
   void add_built_in(const RouteSettings& route) { routes_.push_back({route, "default"}); }
   // A [[route]] table; says what is wrong with it.
   std::vector<std::pair<Place, std::string>> add(const RouteEntry& entry,

@@ -103,6 +103,16 @@ struct LogSettings {
   Bytes buffer = MiB(1);          // lines waiting for the writer; more are dropped and counted
 };
 
+// [ops]: what operators and their monitoring may ask.
+struct OpsSettings {
+  std::vector<Address> listen{{"127.0.0.1", 9190, "127.0.0.1:9190"}};  // may be empty
+  std::string control = "/run/classgate/control.sock";                 // "off" or a path
+  bool health_on_main = true;            // /queue/health also where clients are accepted
+  std::uint32_t max_connections = 64;    // operators' connections at once
+  milliseconds timeout{10'000};          // for one request and its answer; between two
+  milliseconds upgrade_timeout{10'000};  // in which a new program must be ready (SIGUSR2)
+};
+
 // HTTP status for each reason, settable in [status]; indexed by index_of(reason).
 using StatusTable = std::array<int, reason_count>;
 constexpr StatusTable default_statuses() {
@@ -115,6 +125,8 @@ struct Settings {
   std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
   std::uint32_t threads = 1;           // event loops; the reader's default is the number of cores
   milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
+  milliseconds handover_grace{
+      500};  // a kept connection may ask once more: a drain with a successor
   ClientSettings client;
   UpstreamSettings upstream;
   AdmissionSettings admission;
@@ -125,6 +137,7 @@ struct Settings {
       {"/v1/classify/batch", false, 4, true},
   };
   LogSettings log;
+  OpsSettings ops;
   StatusTable statuses = default_statuses();
 };
 

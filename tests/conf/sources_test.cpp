@@ -56,6 +56,13 @@ std::map<std::string, Sample> samples() {
       {"log.access", quoted("off")},
       {"log.lines_max", plain("36")},
       {"log.buffer", quoted("64KiB")},
+      {"handover_grace", quoted("32s")},
+      {"ops.listen", {"[\"127.0.0.1:3\"]", "127.0.0.1:3"}},
+      {"ops.control", quoted("/run/other.sock")},
+      {"ops.health_on_main", plain("false")},
+      {"ops.max_connections", plain("5")},
+      {"ops.timeout", quoted("33s")},
+      {"ops.upgrade_timeout", quoted("34s")},
   };
   int status = 550;
   for (const ReasonText& text : reason_texts)

@@ -210,6 +210,8 @@ void Exchange::wait(admission::Place place) {
   place_ = std::move(place);
   client_->look_after_client();
   const auto& limits = station_.settings().admission;
+  joined_ = station_.loop().now();
+  wait_deadline_ = std::min(arrival_.at + limits.request_timeout, joined_ + limits.queue_timeout);
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
 }
 

@@ -6,6 +6,7 @@
 
 #include "admission/gate.h"
 #include "admission/route_table.h"
+#include "gateway/letter.h"
 #include "gateway/target.h"
 #include "gateway/traffic.h"
 #include "proxy/forwarding.h"
@@ -46,6 +47,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_granted(admission::Permit permit);
   void on_shed(const admission::Rejection& rejection);
   const admission::Place& place() const { return place_; }
+  WaitingRequest describe_wait() const;
 
   void reset();  // ready for the next request, memory kept
   void cut();    // the gateway ends: close whatever is open
@@ -124,6 +126,8 @@ class Exchange final : private proxy::Forwarding::Client {
 
   // The verdict and the answer.
   admission::Place place_;
+  admission::Time joined_{};  // the queue
+  admission::Time wait_deadline_{};
   admission::Permit permit_;
   admission::Outcome orphan_outcome_;
   proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;

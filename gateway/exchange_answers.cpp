@@ -81,6 +81,18 @@ void Exchange::answer_health() {
   client.answer_done(keep);
 }
 
+WaitingRequest Exchange::describe_wait() const {
+  return {.id = request_id_,
+          .client = client_->address(),
+          .method = method_,
+          .path = target_.path,
+          .priority = arrival_.priority,
+          .cost = arrival_.cost,
+          .bytes = arrival_.bytes,
+          .joined = joined_,
+          .deadline = wait_deadline_ - station_.loop().now()};
+}
+
 // Once for each exchange, when the client has all it will get.
 void Exchange::record() {
   if (!is_operator_request_) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <future>
 #include <memory>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -33,8 +35,27 @@ struct Drain {
   bool has_successor = false;
   std::chrono::milliseconds grace{0};
 };
-struct Ping {};  // answered by counting: the loop turns
+// Does the loop turn?
+struct Ping {
+  std::promise<void> answer;
+};
+// Who waits?
+struct WaitingRequest {
+  std::string id;
+  std::string client;
+  std::string method;
+  std::string path;
+  int priority;
+  std::uint32_t cost;
+  std::uint64_t bytes;           // of its body, held
+  admission::Time joined;        // the queue
+  admission::Duration deadline;  // from now
+};
+struct Census {
+  static constexpr std::size_t waiters_max = 10'000;  // of each loop
+  std::promise<std::vector<WaitingRequest>> answer;
+};
 struct Stop {};
-using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Ping, Stop>;
+using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Ping, Census, Stop>;
 
 }  // namespace classgate::gateway

@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 namespace classgate::gateway {
 namespace {
@@ -147,14 +149,40 @@ void Server::send_policy() {
 }
 
 void Server::drain(const Drain& how) {
-  draining_ = true;
   if (!how.has_successor) shared_->gate.drain();
   sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
   for (const auto& station : stations_) station->send(how);
 }
 
-void Server::ping() {
-  for (const auto& station : stations_) station->send(Ping{});
+bool Server::every_loop_turns(std::chrono::milliseconds within) {
+  std::vector<std::future<void>> answers;
+  for (const auto& station : stations_) {
+    Ping ping;
+    answers.push_back(ping.answer.get_future());
+    station->send(std::move(ping));
+  }
+  const auto end = std::chrono::steady_clock::now() + within;
+  return std::ranges::all_of(answers, [&](const std::future<void>& answer) {
+    return answer.wait_until(end) == std::future_status::ready;
+  });
+}
+
+std::vector<WaitingRequest> Server::waiting_requests(std::chrono::milliseconds within) {
+  std::vector<std::future<std::vector<WaitingRequest>>> answers;
+  for (const auto& station : stations_) {
+    Census census;
+    answers.push_back(census.answer.get_future());
+    station->send(std::move(census));
+  }
+  const auto end = std::chrono::steady_clock::now() + within;
+  std::vector<WaitingRequest> all;
+  for (auto& answer : answers)
+    if (answer.wait_until(end) == std::future_status::ready)
+      std::ranges::move(answer.get(), std::back_inserter(all));
+  std::ranges::sort(all, [](const WaitingRequest& a, const WaitingRequest& b) {
+    return std::tie(a.priority, a.joined) < std::tie(b.priority, b.joined);
+  });
+  return all;
 }
 
 void Server::limit_workers(std::uint32_t workers) {

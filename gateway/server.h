@@ -55,8 +55,10 @@ class Server {
 
   // For /metrics and the watchdog.
   const std::vector<std::unique_ptr<Station>>& stations() const { return stations_; }
-  // Asks every loop for a sign of life: Station::pings() goes up.
-  void ping();
+  // Whether every loop gave a sign of life within this time, for which the caller may be held up.
+  bool every_loop_turns(std::chrono::milliseconds within);
+  // Who waits, in the order in which they will go in; nothing of a loop that does not answer.
+  std::vector<WaitingRequest> waiting_requests(std::chrono::milliseconds within);
   // Limits alone, not shown as the conf's: while two processes share the workers (upgrade).
   void limit_workers(std::uint32_t workers);
 
@@ -71,7 +73,6 @@ class Server {
   std::shared_ptr<const Policy> policy_;
   Sockets sockets_;
   bool sockets_are_given_ = false;
-  bool draining_ = false;
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
   std::atomic<std::size_t> stations_not_empty_{0};

@@ -54,7 +54,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       upstreams_(make_upstreams()),
       mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
       random_(std::random_device{}()),
-      grace_(evtimer_new(loop_.base(), on_grace_over, this)) {
+      grace_(loop_, [this] { on_grace_over(); }) {
   adopt(std::move(policy));
   listen_on(sockets);
   loop_.at_turn_end([this] { end_turn(); });
@@ -232,8 +232,10 @@ void Station::read(Letter letter) {
     if (!draining_) listen_on(change->sockets);
   } else if (const auto* how = std::get_if<Drain>(&letter)) {
     drain(*how);
-  } else if (std::holds_alternative<Ping>(letter)) {
-    pings_.add();
+  } else if (auto* ping = std::get_if<Ping>(&letter)) {
+    ping->answer.set_value();
+  } else if (auto* census = std::get_if<Census>(&letter)) {
+    count_waiters(std::move(*census));
   } else {
     loop_.stop();
   }
@@ -242,11 +244,7 @@ void Station::read(Letter letter) {
 void Station::drain(const Drain& how) {
   draining_ = true;
   serves_on_ = how.has_successor;
-  if (serves_on_) {
-    const timeval grace{static_cast<time_t>(how.grace.count() / 1000),
-                        static_cast<suseconds_t>(how.grace.count() % 1000 * 1000)};
-    evtimer_add(grace_.get(), &grace);
-  }
+  if (serves_on_) grace_.start(how.grace);
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
   // What has connected already hears an answer rather than a reset; unless another process listens
   // on the same socket: then it is that one's.
@@ -255,10 +253,17 @@ void Station::drain(const Drain& how) {
   listeners_.clear();
 }
 
-void Station::on_grace_over(int, short, void* self) {
-  auto& station = *static_cast<Station*>(self);
-  station.serves_on_ = false;
-  for (std::size_t i = station.connections_.size(); i-- > 0;) station.connections_[i]->drain();
+void Station::on_grace_over() {
+  serves_on_ = false;
+  for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
+}
+
+void Station::count_waiters(Census census) {
+  std::vector<WaitingRequest> waiters;
+  for (const auto& exchange : exchanges_)
+    if (exchange->place() && waiters.size() < Census::waiters_max)
+      waiters.push_back(exchange->describe_wait());
+  census.answer.set_value(std::move(waiters));
 }
 
 // ---- Turns -------------------------------------------------------------------------------------

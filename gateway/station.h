@@ -15,6 +15,7 @@
 #include "proxy/net/gather.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
+#include "proxy/net/watch.h"
 #include "proxy/upstream_pool.h"
 
 namespace classgate::gateway {
@@ -36,8 +37,6 @@ class Station final : private admission::Waiters {
   void run() { loop_.run(); }
   void send(Letter letter) { mailbox_.send(std::move(letter)); }
   const Traffic& numbers() const { return traffic_; }
-  // How many Ping letters it has read.
-  std::uint64_t pings() const { return pings_.read(); }
 
   // --- For connections and exchanges, on the loop. ---
   Shared& shared() { return shared_; }
@@ -98,7 +97,8 @@ class Station final : private admission::Waiters {
   std::unique_ptr<proxy::UpstreamPool> make_upstreams();
   void listen_on(const Sockets& sockets);
   void drain(const Drain& how);
-  static void on_grace_over(int, short, void* self);
+  void on_grace_over();
+  void count_waiters(Census census);
   void end_turn();
 
   Shared& shared_;
@@ -106,7 +106,6 @@ class Station final : private admission::Waiters {
   Traffic traffic_;
   std::vector<RouteTraffic*> route_traffic_;  // of the policy's routes, by their index
   RouteTraffic* unrouted_;
-  Counter pings_;
   proxy::net::Loop loop_;
   const Milestones milestones_;
   std::uint32_t number_;
@@ -130,7 +129,7 @@ class Station final : private admission::Waiters {
   std::uint64_t log_line_count_ = 0;
   std::string time_text_;
   proxy::net::Time time_text_of_{};
-  proxy::net::Event grace_;
+  proxy::net::Timer grace_;
   bool draining_ = false;
   bool serves_on_ = false;
   bool reported_empty_ = false;

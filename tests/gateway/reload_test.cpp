@@ -11,16 +11,7 @@ namespace {
 
 using conf::Reason;
 
-void every_loop_hears(Gateway& gateway) {
-  std::vector<std::uint64_t> before;
-  for (const auto& station : gateway.server().stations()) before.push_back(station->pings());
-  gateway.server().ping();
-  REQUIRE(await([&] {
-    for (std::size_t i = 0; i < before.size(); ++i)
-      if (gateway.server().stations()[i]->pings() == before[i]) return false;
-    return true;
-  }));
-}
+void every_loop_hears(Gateway& gateway) { REQUIRE(gateway.server().every_loop_turns(10s)); }
 
 void reconfigure(Gateway& gateway, const conf::Settings& settings) {
   const auto result = gateway.server().reconfigure(settings, {});
@@ -247,6 +238,38 @@ TEST_CASE("when the grace is over, connections on which nothing came are closed 
   upstream.release();
   CHECK(busy.read_answer().status() == 200);
   CHECK(await([&] { return gateway.is_drained(); }));
+}
+
+TEST_CASE("operators can see who waits, in the order in which they will go in") {
+  FakeUpstream upstream(FakeUpstream::held());
+  auto settings = settings_for(upstream.port());
+  settings.admission.workers = 1;
+  Gateway gateway(settings);
+  CHECK(gateway.server().waiting_requests(10s).empty());
+  Client in_flight(gateway), low(gateway), high(gateway), low_too(gateway);
+  in_flight.send(get("/x"));
+  REQUIRE(gateway.comes_to_run(1));
+  low.send(post("/y", "12345", "X-Request-Id: first\r\n"));
+  REQUIRE(gateway.comes_to_wait(1));
+  low_too.send(get("/y"));
+  REQUIRE(gateway.comes_to_wait(2));
+  high.send(get("/v1/classify"));
+  REQUIRE(gateway.comes_to_wait(3));
+  const auto waiters = gateway.server().waiting_requests(10s);
+  REQUIRE(waiters.size() == 3);
+  CHECK(waiters[0].path == "/v1/classify");
+  CHECK(waiters[0].priority == 3);
+  CHECK(waiters[1].id == "first");
+  CHECK(waiters[1].method == "POST");
+  CHECK(waiters[1].client == "127.0.0.1");
+  CHECK(waiters[1].bytes == 5);
+  CHECK(waiters[1].cost == 1);
+  CHECK(waiters[1].deadline > 1s);
+  CHECK(waiters[1].deadline <= settings.admission.queue_timeout);
+  CHECK(waiters[2].method == "GET");
+  upstream.release(4);
+  for (Client* client : {&in_flight, &high, &low, &low_too})
+    CHECK(client->read_answer().status() == 200);
 }
 
 }  // namespace

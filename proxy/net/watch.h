@@ -1,0 +1,36 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "proxy/net/loop.h"
+
+namespace classgate::proxy::net {
+
+// Calls back on the loop whenever a descriptor can be read (level-triggered). For the few
+// descriptors that are no streams: signals, other processes.
+class Watch {
+ public:
+  Watch(Loop& loop, int fd, std::function<void()> on_readable);
+
+ private:
+  static void on_event(int, short, void* self) { static_cast<Watch*>(self)->on_readable_(); }
+  std::function<void()> on_readable_;
+  Event event_;
+};
+
+// Calls back once, `after` the last start(). For timers of which there are few; many of one
+// duration belong in a DeadlineList.
+class Timer {
+ public:
+  Timer(Loop& loop, std::function<void()> on_due);
+  void start(std::chrono::milliseconds after);
+  void stop();
+
+ private:
+  static void on_event(int, short, void* self) { static_cast<Timer*>(self)->on_due_(); }
+  std::function<void()> on_due_;
+  Event event_;
+};
+
+}  // namespace classgate::proxy::net

@@ -17,8 +17,11 @@ class thread_pool;
 
 namespace classgate::gateway {
 
+class LogSink;
+
 // One line an exchange, written by a thread of its own. Loops hand over what a turn produced; when
 // the writer is behind by more than log.buffer, lines are dropped and counted, never waited for.
+// The log may be opened anew, or elsewhere, while the loops go on.
 class AccessLog {
  public:
   // The error is one line for an operator: which file, what is wrong.
@@ -26,19 +29,35 @@ class AccessLog {
       const conf::LogSettings& settings);
   ~AccessLog();
 
-  bool is_on() const { return logger_ != nullptr; }
-  bool is_json() const { return is_json_; }
-  // `lines` without the last newline. Any thread.
+  // --- Any thread. ---
+  bool is_on() const { return is_on_.load(std::memory_order_acquire); }
+  bool is_json() const { return is_json_.load(std::memory_order_relaxed); }
+  // `lines` without the last newline. Only by one who has seen is_on() since the start.
   void hand_over(std::string lines, std::uint64_t line_count);
-  std::uint64_t dropped_lines() const { return dropped_.load(std::memory_order_relaxed); }
+  // Left out by any of the bounds, or lost because the place could not be written.
+  std::uint64_t dropped_lines() const;
+
+  // --- The main thread. ---
+  // Goes over to another place, format and bounds. What was handed over before goes to the old
+  // place; lines that loops have begun keep their format. On failure nothing changes.
+  std::expected<void, std::string> reconfigure(const conf::LogSettings& settings);
+  // Opens the file anew by its name, after a log rotation; when that fails the error log tells, and
+  // the old one goes on. Returns before it is done.
+  void reopen();
 
  private:
-  AccessLog() = default;
+  AccessLog();
+  void start_writer();
+  void wake_writer();
+
   std::atomic<std::uint64_t> bytes_behind_{0};
   std::atomic<std::uint64_t> batches_behind_{0};
   std::atomic<std::uint64_t> dropped_{0};
-  std::uint64_t bytes_max_ = 0;
-  bool is_json_ = false;
+  std::atomic<std::uint64_t> bytes_max_{0};
+  std::atomic<bool> is_json_{false};
+  std::atomic<bool> is_on_{false};
+  const std::shared_ptr<LogSink> sink_;
+  // Both made when the log is on for the first time, and kept.
   std::shared_ptr<spdlog::details::thread_pool> writer_;
   std::shared_ptr<spdlog::logger> logger_;
 };

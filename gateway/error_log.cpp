@@ -2,10 +2,12 @@
 
 #include <spdlog/async.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <atomic>
+
+#include "gateway/log_sink.h"
 #include "gateway/quoted.h"
 
 namespace classgate::gateway {
@@ -37,33 +39,41 @@ class QuotedMessage final : public spdlog::custom_flag_formatter {
   }
 };
 
-std::unique_ptr<spdlog::formatter> formatter_of(conf::LogFormat format) {
+std::string pattern_of(const conf::LogSettings& settings) {
+  if (settings.format == conf::LogFormat::json)
+    return R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":%*})";
+  // syslog has the time and the level beside the text.
+  return settings.error == "syslog" ? "%v" : "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
+}
+
+std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& settings) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
-  formatter->add_flag<QuotedMessage>('*').set_pattern(
-      format == conf::LogFormat::json
-          ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":%*})"
-          : "%Y-%m-%dT%H:%M:%S.%eZ %l %v");
+  formatter->add_flag<QuotedMessage>('*').set_pattern(pattern_of(settings));
   return formatter;
 }
 
 // Lets so many lines a second through; the first line of a later second tells what was left out.
-// Used by the writer's thread alone.
+// Used by the writer's thread but for what says otherwise.
 class BoundedSink final : public spdlog::sinks::sink {
  public:
-  BoundedSink(spdlog::sink_ptr target, std::uint32_t lines_max)
-      : target_(std::move(target)), lines_max_(lines_max) {}
+  explicit BoundedSink(std::shared_ptr<LogSink> target) : target_(std::move(target)) {}
+
+  // Any thread.
+  void set_lines_max(std::uint32_t lines) { lines_max_.store(lines, std::memory_order_relaxed); }
+  std::uint64_t left_out() const { return left_out_ever_.load(std::memory_order_relaxed); }
 
   void log(const spdlog::details::log_msg& message) override {
+    target_->take_over_all();  // the message that asks for it may have been overrun
+    if (message.payload.size() == 0) return;
     const auto second = std::chrono::floor<std::chrono::seconds>(message.time);
     if (second != second_) {
       say_what_was_left_out(message);
       second_ = second;
       lines_ = 0;
     }
-    if (++lines_ > lines_max_)
-      ++left_out_;
-    else
-      target_->log(message);
+    if (++lines_ <= lines_max_.load(std::memory_order_relaxed)) return target_->log(message);
+    ++left_out_;
+    left_out_ever_.fetch_add(1, std::memory_order_relaxed);
   }
   void flush() override { target_->flush(); }
   void set_pattern(const std::string& pattern) override { target_->set_pattern(pattern); }
@@ -82,40 +92,79 @@ class BoundedSink final : public spdlog::sinks::sink {
     left_out_ = 0;
   }
 
-  spdlog::sink_ptr target_;
-  const std::uint32_t lines_max_;
+  const std::shared_ptr<LogSink> target_;
+  std::atomic<std::uint32_t> lines_max_{1};
+  std::atomic<std::uint64_t> left_out_ever_{0};
   std::chrono::sys_seconds second_{};
   std::uint32_t lines_ = 0;
   std::uint64_t left_out_ = 0;
 };
 
-spdlog::sink_ptr open_target(const std::string& place) {
-  if (place == "stderr") return std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  if (place == "stdout") return std::make_shared<spdlog::sinks::stdout_sink_mt>();
-  return std::make_shared<spdlog::sinks::basic_file_sink_mt>(place);
+std::string complaint(const std::string& why) {
+  return fmt::format("cannot write the log: {} (see log.error)", why);
+}
+
+// When the log itself fails, what is left is standard error; if that is what fails, nothing.
+void tell_standard_error(spdlog::level::level_enum, const std::string& text) {
+  const std::string line = fmt::format("classgate: {}\n", text);
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
 }  // namespace
 
-std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& settings) {
-  try {
-    auto sink = std::make_shared<BoundedSink>(open_target(settings.error), settings.lines_max);
-    sink->set_formatter(formatter_of(settings.format));
-    spdlog::init_thread_pool(messages_max, 1);
-    auto logger =
-        std::make_shared<spdlog::async_logger>("classgate", std::move(sink), spdlog::thread_pool(),
-                                               spdlog::async_overflow_policy::overrun_oldest);
+struct ErrorLog::Parts {
+  std::shared_ptr<LogSink> sink = std::make_shared<LogSink>(
+      LogSink::Names{.log = "the log", .key = "log.error"}, tell_standard_error);
+  std::shared_ptr<BoundedSink> bounded = std::make_shared<BoundedSink>(sink);
+  std::shared_ptr<spdlog::logger> logger;
+
+  // Its level lets it pass whatever log.level is.
+  void wake_writer() { logger->log(spdlog::level::critical, std::string_view()); }
+  void go_over_to(LogTarget target, const conf::LogSettings& settings) {
     logger->set_level(level_of(settings.level));
-    logger->flush_on(spdlog::level::debug);
-    spdlog::set_default_logger(std::move(logger));
-  } catch (const spdlog::spdlog_ex& failure) {
-    return std::unexpected(fmt::format("cannot write the log: {} (see log.error)", failure.what()));
+    bounded->set_lines_max(settings.lines_max);
+    if (sink->request_replacement(std::move(target), formatter_of(settings))) wake_writer();
   }
-  return ErrorLog();
+};
+
+ErrorLog::ErrorLog(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+ErrorLog::ErrorLog(ErrorLog&&) noexcept = default;
+
+std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& settings) {
+  auto target = LogTarget::open(settings.error);
+  if (!target) return std::unexpected(complaint(target.error()));
+  auto parts = std::make_unique<Parts>();
+  try {
+    spdlog::init_thread_pool(messages_max, 1);
+    parts->logger =
+        std::make_shared<spdlog::async_logger>("classgate", parts->bounded, spdlog::thread_pool(),
+                                               spdlog::async_overflow_policy::overrun_oldest);
+  } catch (const spdlog::spdlog_ex& failure) {
+    return std::unexpected(complaint(failure.what()));
+  }
+  parts->go_over_to(std::move(*target), settings);
+  spdlog::set_default_logger(parts->logger);
+  return ErrorLog(std::move(parts));
+}
+
+std::expected<void, std::string> ErrorLog::reconfigure(const conf::LogSettings& settings) {
+  auto target = LogTarget::open(settings.error);
+  if (!target) return std::unexpected(complaint(target.error()));
+  parts_->go_over_to(std::move(*target), settings);
+  return {};
+}
+
+void ErrorLog::reopen() {
+  if (parts_->sink->request_reopen()) parts_->wake_writer();
+}
+
+std::uint64_t ErrorLog::dropped_lines() const {
+  return parts_->sink->lost_lines() + parts_->bounded->left_out() +
+         spdlog::thread_pool()->overrun_counter();
 }
 
 ErrorLog::~ErrorLog() {
-  if (is_open_) spdlog::shutdown();
+  if (parts_) spdlog::shutdown();
 }
 
 }  // namespace classgate::gateway

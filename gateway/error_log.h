@@ -1,8 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
-#include <utility>
 
 #include "conf/settings.h"
 
@@ -10,17 +11,27 @@ namespace classgate::gateway {
 
 // The gateway's own messages: spdlog's default logger while this lives. Written by a thread of its
 // own and bounded twice: log.lines_max lines a second reach the file (the next second says how many
-// more there were), and a writer that hangs loses the oldest, never the loops' time.
+// more there were), and a writer that hangs loses the oldest, never the loops' time. When the file
+// can't be written, standard error is told. All of this is for the main thread.
 class ErrorLog {
  public:
   // The error is one line for an operator: which file, what is wrong.
   static std::expected<ErrorLog, std::string> open(const conf::LogSettings& settings);
-  ErrorLog(ErrorLog&& other) noexcept : is_open_(std::exchange(other.is_open_, false)) {}
+  ErrorLog(ErrorLog&&) noexcept;
   ~ErrorLog();  // writes what is left
 
+  // Goes over to another place, format, level and bound. On failure nothing changes.
+  std::expected<void, std::string> reconfigure(const conf::LogSettings& settings);
+  // Opens the file anew by its name, after a log rotation; the old one goes on when that fails.
+  // Returns before it is done.
+  void reopen();
+  // Over log.lines_max, or lost by a place that can't be written or a writer that hangs.
+  std::uint64_t dropped_lines() const;
+
  private:
-  ErrorLog() = default;
-  bool is_open_ = true;
+  struct Parts;
+  explicit ErrorLog(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;  // null: moved from
 };
 
 }  // namespace classgate::gateway

@@ -57,6 +57,7 @@ class Lifecycle {
     for (const int number : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, number);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);  // a log reader that has gone is no reason to end
+    ::signal(SIGXFSZ, SIG_IGN);  // nor is a log that has reached its ulimit
     signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   }
 

@@ -301,8 +301,8 @@ std::vector<Key> make_keys() {
           {"warning", LogLevel::warning}, {"error", LogLevel::error}}, "least weight of a line", FIELD(log.level)),
       word_key<LogFormat>("log.format", {{"text", LogFormat::text}, {"json", LogFormat::json}},
           "of both logs", FIELD(log.format)),
-      place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout"}, FIELD(log.error)),
-      place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr"}, FIELD(log.access)),
+      place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout", "syslog"}, FIELD(log.error)),
+      place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr", "syslog"}, FIELD(log.access)),
       count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second", FIELD(log.lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
 

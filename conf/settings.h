@@ -97,8 +97,8 @@ enum class LogFormat : std::uint8_t { text, json };
 struct LogSettings {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  std::string error = "stderr";   // "stderr", "stdout" or a file
-  std::string access = "stdout";  // "off", "stderr", "stdout" or a file
+  std::string error = "stderr";   // "stderr", "stdout", "syslog" or a file
+  std::string access = "stdout";  // "off", "stderr", "stdout", "syslog" or a file
   std::uint32_t lines_max = 100;  // of the gateway's own messages in a second
   Bytes buffer = MiB(1);          // lines waiting for the writer; more are dropped and counted
 };

@@ -88,7 +88,8 @@ TEST_CASE("a value of the wrong type is told which is expected") {
   constexpr std::string_view size = "expected a size in quotes with its unit, such as \"64KiB\"";
   constexpr std::string_view list = "expected a list, such as [\"127.0.0.1:8080\"]";
   constexpr std::string_view level = "expected one of \"debug\", \"info\", \"warning\", \"error\"";
-  constexpr std::string_view place = "expected \"stderr\", \"stdout\" or an absolute path";
+  constexpr std::string_view place =
+      "expected \"stderr\", \"stdout\", \"syslog\" or an absolute path";
   struct Wrong {
     std::string_view key;
     std::vector<std::string_view> values;
@@ -172,7 +173,8 @@ TEST_CASE("a word that is none of those known is told which are") {
          {"upstream.on_client_abort = \"Finish\"",
           {"conf:1:10: upstream.on_client_abort: \"Finish\" is none of \"finish\", \"cancel\""}},
          {"log.access = \"of\"",
-          {"conf:1:5: log.access: expected \"off\", \"stdout\", \"stderr\" or an absolute path"}}});
+          {"conf:1:5: log.access: expected \"off\", \"stdout\", \"stderr\", \"syslog\" or an "
+           "absolute path"}}});
 }
 
 TEST_CASE("an unknown key or table is told the nearest known one") {

@@ -175,7 +175,7 @@ TEST_CASE("a wrong variable is told by its name, and all of them at once after t
           "\"warning\", \"error\"",
           "environment CLASSGATE_LISTEN: listen: expected 1 to 64 addresses",
           "environment CLASSGATE_LOG_ACCESS: log.access: expected \"off\", \"stdout\", "
-          "\"stderr\" or an absolute path"});
+          "\"stderr\", \"syslog\" or an absolute path"});
 }
 
 TEST_CASE("an unknown CLASSGATE_ variable is a mistake, any other is none of our business") {

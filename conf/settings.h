@@ -97,10 +97,12 @@ enum class LogFormat : std::uint8_t { text, json };
 struct LogSettings {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  std::string error = "stderr";   // "stderr", "stdout", "syslog" or a file
-  std::string access = "stdout";  // "off", "stderr", "stdout", "syslog" or a file
-  std::uint32_t lines_max = 100;  // of the gateway's own messages in a second
-  Bytes buffer = MiB(1);          // lines waiting for the writer; more are dropped and counted
+  std::string error = "stderr";            // "stderr", "stdout", "syslog" or a file
+  std::string access = "stdout";           // "off", "stderr", "stdout", "syslog" or a file
+  std::uint32_t lines_max = 100;           // of the gateway's own messages in a second
+  double sample = 1;                       // share of the accepted requests that get a line, 0 to 1
+  std::uint32_t access_lines_max = 10000;  // access lines in a second, over all loops
+  Bytes buffer = MiB(1);  // lines waiting for the writer; more are dropped and counted
 };
 
 // [ops]: what operators and their monitoring may ask.

@@ -34,6 +34,10 @@ class AccessLog {
   bool is_json() const { return is_json_.load(std::memory_order_relaxed); }
   // `lines` without the last newline. Only by one who has seen is_on() since the start.
   void hand_over(std::string lines, std::uint64_t line_count);
+  // A line that a loop did not begin, because of log.access_lines_max.
+  void count_dropped_line() { dropped_.fetch_add(1, std::memory_order_relaxed); }
+  double sample() const { return sample_.load(std::memory_order_relaxed); }
+  std::uint32_t lines_max() const { return lines_max_.load(std::memory_order_relaxed); }
   // Left out by any of the bounds, or lost because the place could not be written.
   std::uint64_t dropped_lines() const;
 
@@ -54,6 +58,8 @@ class AccessLog {
   std::atomic<std::uint64_t> batches_behind_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> bytes_max_{0};
+  std::atomic<double> sample_{1};
+  std::atomic<std::uint32_t> lines_max_{1};
   std::atomic<bool> is_json_{false};
   std::atomic<bool> is_on_{false};
   const std::shared_ptr<LogSink> sink_;

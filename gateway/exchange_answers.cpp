@@ -105,7 +105,9 @@ void Exchange::record() {
 }
 
 void Exchange::log_line() {
-  if (!station_.shared().access_log.is_on()) return;
+  const bool is_accepted = verdict_ == "admitted" || verdict_ == "operator";
+  const bool has_failed = reason_word_ != "-" || status_ >= 500;  // here or in the service
+  if (!station_.wants_log_line(is_accepted && !has_failed)) return;
   const auto ms = [](admission::Duration d) {
     return std::chrono::duration<double, std::milli>(d).count();
   };

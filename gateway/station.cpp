@@ -54,6 +54,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       upstreams_(make_upstreams()),
       mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
       random_(std::random_device{}()),
+      access_quota_(std::random_device{}()),
       grace_(loop_, [this] { on_grace_over(); }) {
   adopt(std::move(policy));
   listen_on(sockets);
@@ -62,7 +63,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
 }
 
 std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
-  const auto log = [this, servers = policy_->servers,
+  const auto log = [servers = policy_->servers,
                     interval = settings().upstream.probe_interval](
                        std::size_t server, bool reachable, const std::string& why) {
     if (reachable)
@@ -285,6 +286,17 @@ void Station::end_turn() {
     reported_empty_ = true;
     milestones_.empty();
   }
+}
+
+bool Station::wants_log_line(bool is_routine) {
+  AccessLog& log = shared_.access_log;
+  if (!log.is_on()) return false;
+  const auto verdict = access_quota_.judge(
+      is_routine, loop_.now(),
+      {.sample = log.sample(),
+       .lines_max = AccessQuota::share_of(log.lines_max(), settings().threads)});
+  if (verdict == AccessQuota::Verdict::over_rate) log.count_dropped_line();
+  return verdict == AccessQuota::Verdict::write;
 }
 
 std::string& Station::begin_log_line() {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gateway/access_quota.h"
 #include "gateway/client_connection.h"
 #include "gateway/exchange.h"
 #include "gateway/letter.h"
@@ -62,6 +63,8 @@ class Station final : private admission::Waiters {
 
   // 32 hex digits, unique to this process and loop.
   void append_request_id(std::string& out);
+  // Whether an exchange gets a line in the access log; `is_routine` as AccessQuota has it.
+  bool wants_log_line(bool is_routine);
   // Where a line of the access log is appended; counts it.
   std::string& begin_log_line();
   // RFC 3339 with milliseconds, of this turn.
@@ -125,6 +128,7 @@ class Station final : private admission::Waiters {
 
   std::mt19937_64 random_;
   std::uint64_t request_count_ = 0;
+  AccessQuota access_quota_;
   std::string log_lines_;
   std::uint64_t log_line_count_ = 0;
   std::string time_text_;

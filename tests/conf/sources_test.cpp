@@ -55,6 +55,8 @@ std::map<std::string, Sample> samples() {
       {"log.error", quoted("/var/log/e")},
       {"log.access", quoted("off")},
       {"log.lines_max", plain("36")},
+      {"log.sample", plain("0.25")},
+      {"log.access_lines_max", plain("37")},
       {"log.buffer", quoted("64KiB")},
       {"handover_grace", quoted("32s")},
       {"ops.listen", {"[\"127.0.0.1:3\"]", "127.0.0.1:3"}},

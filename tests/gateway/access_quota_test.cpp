@@ -1,0 +1,72 @@
+#include "gateway/access_quota.h"
+
+#include <doctest/doctest.h>
+
+namespace classgate::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+using Limits = AccessQuota::Limits;
+using Verdict = AccessQuota::Verdict;
+
+constexpr std::uint32_t plenty = 1'000'000;
+const AccessQuota::Time start = AccessQuota::Time() + std::chrono::hours(1);
+
+int written(AccessQuota& quota, int exchanges, AccessQuota::Time now, const Limits& limits,
+            bool is_routine = true) {
+  int count = 0;
+  for (int i = 0; i < exchanges; ++i)
+    if (quota.judge(is_routine, now, limits) == Verdict::write) ++count;
+  return count;
+}
+
+TEST_CASE("a sample of 1 writes everything, of 0 nothing that is routine") {
+  AccessQuota quota(1);
+  CHECK(written(quota, 1000, start, {1, plenty}) == 1000);
+  CHECK(written(quota, 1000, start, {0, plenty}) == 0);
+  CHECK(quota.judge(true, start, {0, plenty}) == Verdict::not_sampled);
+}
+
+TEST_CASE("refusals and failures are written whatever the sample") {
+  AccessQuota quota(1);
+  CHECK(written(quota, 1000, start, {0, plenty}, false) == 1000);
+}
+
+TEST_CASE("a sample is the share that is written, also of traffic with a rhythm") {
+  for (const double share : {0.01, 0.25, 0.5, 0.9}) {
+    AccessQuota quota(7);
+    int of_even = 0;
+    constexpr int exchanges = 100'000;
+    for (int i = 0; i < exchanges; ++i) {
+      const bool is_written = quota.judge(true, start, {share, plenty}) == Verdict::write;
+      if (is_written && i % 2 == 0) ++of_even;
+    }
+    CAPTURE(share);
+    CHECK(of_even == doctest::Approx(share * exchanges / 2).epsilon(0.1));
+  }
+}
+
+TEST_CASE("in each second so many lines are written, and what is over is told apart") {
+  AccessQuota quota(1);
+  const Limits limits{1, 10};
+  CHECK(written(quota, 25, start, limits) == 10);
+  CHECK(quota.judge(true, start + milliseconds(999), limits) == Verdict::over_rate);
+  CHECK(quota.judge(false, start + milliseconds(999), limits) == Verdict::over_rate);
+  CHECK(written(quota, 25, start + milliseconds(1000), limits) == 10);
+}
+
+TEST_CASE("what is not sampled takes nothing of the rate") {
+  AccessQuota quota(1);
+  CHECK(written(quota, 1000, start, {0, 10}) == 0);
+  CHECK(written(quota, 1000, start, {1, 10}) == 10);
+}
+
+TEST_CASE("loops share the rate, rounded up") {
+  CHECK(AccessQuota::share_of(10, 1) == 10);
+  CHECK(AccessQuota::share_of(10, 4) == 3);
+  CHECK(AccessQuota::share_of(8, 4) == 2);
+  CHECK(AccessQuota::share_of(1, 64) == 1);
+}
+
+}  // namespace
+}  // namespace classgate::gateway

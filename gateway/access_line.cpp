@@ -61,6 +61,7 @@ void append_access_line(std::string& out, bool as_json, const AccessFacts& facts
   line.number("priority", facts.priority);
   line.word("verdict", facts.verdict);
   line.word("reason", facts.reason);
+  line.number("cost", facts.cost);
   line.milliseconds("wait_ms", facts.wait_ms);
   line.milliseconds("upstream_ms", facts.upstream_ms);
   line.milliseconds("total_ms", facts.total_ms);
@@ -69,6 +70,7 @@ void append_access_line(std::string& out, bool as_json, const AccessFacts& facts
   line.number("bytes_out", facts.bytes_out);
   line.word("upstream", facts.upstream);
   line.number("retries", facts.retries);
+  line.word("tls", facts.tls);
   line.end();
 }
 

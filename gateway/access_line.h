@@ -17,6 +17,7 @@ struct AccessFacts {
   int priority;  // 0: refused before it had one
   std::string_view verdict;
   std::string_view reason;
+  std::uint32_t cost;  // tokens of the rate limit that its route takes
   double wait_ms;
   double upstream_ms;
   double total_ms;
@@ -25,6 +26,7 @@ struct AccessFacts {
   std::uint64_t bytes_out;
   std::string_view upstream;
   unsigned retries;
+  std::string_view tls;  // "-": clients connect without it
 };
 
 // Appends one line, newline included: key=value pairs, or a JSON object with the same keys. What a

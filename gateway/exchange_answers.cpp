@@ -123,6 +123,7 @@ void Exchange::log_line() {
        .priority = route_ != nullptr ? route_->priority : 0,
        .verdict = verdict_,
        .reason = reason_word_,
+       .cost = route_ != nullptr ? route_->cost : 0,
        .wait_ms = ms(waited_),
        .upstream_ms = ms(upstream_time_),
        .total_ms = ms(now - arrival_.at),
@@ -130,7 +131,8 @@ void Exchange::log_line() {
        .bytes_in = body_bytes_,
        .bytes_out = bytes_out_,
        .upstream = forwarding_.server_name(),
-       .retries = forwarding_.retries()});
+       .retries = forwarding_.retries(),
+       .tls = "-"});
 }
 
 }  // namespace classgate::gateway

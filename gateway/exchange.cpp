@@ -142,7 +142,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     close_after_answer_ = true;  // as after everything malformed
     return refuse_as(Reason::malformed);
   }
-  if (target_.path == health_path) {
+  if (station_.settings().ops.health_on_main && target_.path == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     is_operator_request_ = true;
     return true;

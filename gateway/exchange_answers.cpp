@@ -123,7 +123,7 @@ void Exchange::log_line() {
        .priority = route_ != nullptr ? route_->priority : 0,
        .verdict = verdict_,
        .reason = reason_word_,
-       .cost = route_ != nullptr ? route_->cost : 0,
+       .cost = route_ != nullptr ? arrival_.cost : 0,
        .wait_ms = ms(waited_),
        .upstream_ms = ms(upstream_time_),
        .total_ms = ms(now - arrival_.at),

@@ -26,8 +26,9 @@ std::string_view word_of(proxy::Servers::State state) {
 }
 
 // The worst that is true.
-std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers) {
-  if (snapshot.draining) return "draining";
+std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers,
+                             bool is_draining) {
+  if (is_draining) return "draining";
   if (servers.none_reachable()) return "down";
   if (snapshot.since_last_overload < overload_memory ||
       (snapshot.queue_limit > 0 && snapshot.waiting * 2 >= snapshot.queue_limit))
@@ -57,17 +58,28 @@ ordered_json upstream_state(const proxy::Servers& servers) {
   return result;
 }
 
-std::string timestamp() {  // RFC 3339
-  const auto now = std::chrono::system_clock::now();
+std::string timestamp(
+    std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) {
+  // RFC 3339
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
                      fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
+}
+
+ordered_json conf_state(const ConfHistory& history) {
+  ordered_json set = ordered_json::object();
+  for (const auto& [key, value] : history.set_at_run_time) set[key] = value;
+  return {
+      {"changed_at", timestamp(history.changed_at)}, {"reloads", history.reloads},
+      {"failed_reloads", history.failed_reloads},    {"last_reload_failed", history.last_failed},
+      {"last_reload_error", history.last_error},     {"set_at_run_time", set}};
 }
 
 }  // namespace
 
 Health describe_health(const Shared& shared, const Policy& policy, admission::Time now) {
   const admission::Snapshot snapshot = shared.gate.snapshot(now);
+  const bool is_draining = shared.is_draining.load(std::memory_order_relaxed);
   const conf::AdmissionSettings& limits = policy.settings.admission;
 
   ordered_json by_priority = ordered_json::object();
@@ -75,7 +87,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
     by_priority[std::to_string(i + 1)] = snapshot.waiting_by_priority[i];
 
   const ordered_json json{
-      {"status", status_word(snapshot, *policy.servers)},
+      {"status", status_word(snapshot, *policy.servers, is_draining)},
       {"total_requests", snapshot.total},
       {"processed_requests", snapshot.processed},
       {"failed_requests", admission::sum(snapshot.failed)},
@@ -93,7 +105,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"queue_by_priority", by_priority},
       {"queue_bytes", snapshot.waiting_bytes},
       {"limits",
-       {{"workers", limits.workers},
+       {{"workers", snapshot.workers},
         {"queue_size", limits.queue_size},
         {"queue_bytes", limits.queue_bytes.count},
         {"rate", limits.rate},
@@ -107,9 +119,11 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"access_log_lines_dropped", shared.access_log.dropped_lines()},
       {"uptime_seconds",
        std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
+      {"conf", conf_state(policy.history)},
+      {"version", CLASSGATE_VERSION},
       {"last_updated", timestamp()},
   };
-  const bool can_serve = !snapshot.draining && !policy.servers->none_reachable();
+  const bool can_serve = !is_draining && !policy.servers->none_reachable();
   return {can_serve ? 200 : 503, json.dump(2) + "\n"};
 }
 

@@ -1,21 +1,21 @@
-// Wiring: command line, conf, log, server, signals. The life of a request is in exchange.cpp.
+// Wiring: command line, conf, log, server, supervisor. The life of a request is in exchange.cpp,
+// that of the process in ops/supervisor.cpp.
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 
 #include "conf/command_line.h"
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/control_client.h"
+#include "gateway/ops/supervisor.h"
 #include "gateway/server.h"
-#include "gateway/service_manager.h"
 
 namespace {
 
@@ -47,82 +47,28 @@ int complain(const std::vector<conf::Mistake>& mistakes) {
   return 1;
 }
 
-// Ends the process when it must end: on the first signal drain, on the second, or when the time is
-// over, at once.
-class Lifecycle {
- public:
-  Lifecycle() : drained_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, number);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);  // a log reader that has gone is no reason to end
-    ::signal(SIGXFSZ, SIG_IGN);  // nor is a log that has reached its ulimit
-    signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
+std::string own_program() {
+  std::array<char, 4096> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  return size > 0 ? std::string(path.data(), static_cast<std::size_t>(size)) : "classgate";
+}
 
-  int run(gateway::Server& server, std::chrono::milliseconds drain_timeout) {
-    server.start([this] {
-      const std::uint64_t one = 1;
-      [[maybe_unused]] const auto written = ::write(drained_.get(), &one, sizeof one);
-    });
-    gateway::notify_ready(server.description());
-    const int first = wait_for_signal(-1);
-    const admission::Snapshot before = server.snapshot();
-    spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections",
-                 sigabbrev_np(first), drain_timeout.count(), before.active_workers, before.waiting,
-                 server.connections());
-    gateway::notify_stopping(
-        fmt::format("draining: {} in flight, {} waiting", before.active_workers, before.waiting));
-    server.drain();
-    const int second = wait_for_signal(static_cast<int>(drain_timeout.count()));
-    const admission::Snapshot after = server.snapshot();
-    if (second > 0) {
-      spdlog::warn("{}: ended at once: {} in flight, {} waiting were cut off", sigabbrev_np(second),
-                   after.active_workers - after.workers_without_client, after.waiting);
-      return 1;
-    }
-    if (second == time_is_over)
-      spdlog::warn("drain_timeout is over: {} in flight, {} waiting were cut off",
-                   after.active_workers - after.workers_without_client, after.waiting);
-    else
-      spdlog::info("drained: {} requests in all, {} processed", after.total, after.processed);
-    return 0;
-  }
-
- private:
-  static constexpr int drained = 0;
-  static constexpr int time_is_over = -1;
-
-  // The signal's number, `drained` or `time_is_over`.
-  int wait_for_signal(int timeout_ms) {
-    std::array<pollfd, 2> waited{{{signals_.get(), POLLIN, 0}, {drained_.get(), POLLIN, 0}}};
-    for (;;) {
-      const int ready = ::poll(waited.data(), waited.size(), timeout_ms);
-      if (ready < 0) continue;  // EINTR: nothing else can happen here
-      if (ready == 0) return time_is_over;
-      signalfd_siginfo info{};
-      if (::read(signals_.get(), &info, sizeof info) == sizeof info)
-        return static_cast<int>(info.ssi_signo);
-      return drained;
-    }
-  }
-
-  proxy::net::Fd drained_;
-  proxy::net::Fd signals_;
-};
-
-int run(const conf::Settings& settings) {
-  Lifecycle lifecycle;  // blocks the signals before there is a second thread
-  const auto log = gateway::ErrorLog::open(settings.log);
+int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
+  gateway::Supervisor::block_signals();
+  auto log = gateway::ErrorLog::open(settings.log);
   if (!log) return complain(log.error());
-  auto server = gateway::Server::open(settings);
+  auto inheritance = gateway::take_inheritance();
+  if (!inheritance) {
+    spdlog::error("{}", inheritance.error());
+    return 1;
+  }
+  auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     spdlog::error("{}", server.error());
     return 1;
   }
-  spdlog::info("classgate {} {}", CLASSGATE_VERSION, (*server)->description());
-  const int status = lifecycle.run(**server, settings.drain_timeout);
+  gateway::Supervisor supervisor(std::move(start), *log, **server, std::move(*inheritance));
+  const int status = supervisor.run();
   (*server)->stop();
   return status;
 }
@@ -134,12 +80,16 @@ int start(int argc, char** argv) {
   switch (command->mode) {
     case Mode::help: fmt::print("{}", conf::help_text()); return 0;
     case Mode::version: fmt::print("{}", conf::version_text()); return 0;
+    case Mode::keys: fmt::print("{}", conf::keys_text()); return 0;
+    case Mode::control: return gateway::control(*command, environment());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;
   }
-  const auto loaded = conf::load({.conf_path = command->conf_path,
-                                  .environment = environment(),
-                                  .command_line = command->overrides});
+  const conf::Sources sources{.conf_path = command->conf_path,
+                              .environment = environment(),
+                              .command_line = command->overrides,
+                              .run_time = {}};
+  const auto loaded = conf::load(sources);
   if (!loaded) return complain(loaded.error());
   if (command->mode == Mode::check) {
     fmt::print(stderr, "classgate: {}: the configuration is good\n", command->conf_path);
@@ -149,7 +99,9 @@ int start(int argc, char** argv) {
     fmt::print("{}", conf::print(*loaded));
     return 0;
   }
-  return run(loaded->settings);
+  return run(loaded->settings, {.sources = sources,
+                                .program = own_program(),
+                                .arguments = std::vector<std::string>(argv, argv + argc)});
 }
 
 }  // namespace

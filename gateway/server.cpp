@@ -128,6 +128,8 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   auto sockets = open_sockets(settings);
   if (!sockets) return std::unexpected(sockets.error());
 
+  if (auto log = access_log_->reconfigure(settings.log); !log) return log;
+
   std::shared_ptr<proxy::Servers> upstream = policy_->servers;
   if (!(*servers)->is_same_as(*upstream)) upstream = std::move(*servers);
   sockets_ = std::move(*sockets);
@@ -149,6 +151,7 @@ void Server::send_policy() {
 }
 
 void Server::drain(const Drain& how) {
+  shared_->is_draining = true;
   if (!how.has_successor) shared_->gate.drain();
   sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
   for (const auto& station : stations_) station->send(how);

@@ -55,6 +55,7 @@ class Server {
 
   // For /metrics and the watchdog.
   const std::vector<std::unique_ptr<Station>>& stations() const { return stations_; }
+  void reopen_access_log() { access_log_->reopen(); }
   // Whether every loop gave a sign of life within this time, for which the caller may be held up.
   bool every_loop_turns(std::chrono::milliseconds within);
   // Who waits, in the order in which they will go in; nothing of a loop that does not answer.

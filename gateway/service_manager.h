@@ -1,12 +1,31 @@
 #pragma once
 
+#include <chrono>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace classgate::gateway {
 
-// What a service manager is told (sd_notify(3)); nothing happens when there is none. The thread
-// that runs the Server.
+// What a service manager is told (sd_notify(3)) and what it gave us; nothing happens when there is
+// none. The main thread.
+bool has_service_manager();
 void notify_ready(const std::string& status);
+void notify_reloading();  // notify_ready() ends it
 void notify_stopping(const std::string& status);
+void notify_status(const std::string& status);
+void notify_alive();
+// From now on that process is the service. Returns when the manager has heard it.
+void notify_main_process(int pid);
+
+// How often notify_alive() is expected; zero: not at all (sd_watchdog_enabled(3)).
+std::chrono::milliseconds watchdog_interval();
+
+// Descriptors that were open when we were started, with their names (sd_listen_fds_with_names(3)).
+struct PassedFd {
+  int fd;
+  std::string name;
+};
+std::vector<PassedFd> passed_fds();
 
 }  // namespace classgate::gateway

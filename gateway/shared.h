@@ -19,6 +19,7 @@ struct Shared {
   const std::chrono::steady_clock::time_point started;
   std::atomic<std::uint32_t> connections{0};
   std::atomic<std::uint64_t> connections_refused{0};
+  std::atomic<bool> is_draining{false};
 };
 
 }  // namespace classgate::gateway

@@ -63,8 +63,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
 }
 
 std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
-  const auto log = [servers = policy_->servers,
-                    interval = settings().upstream.probe_interval](
+  const auto log = [servers = policy_->servers, interval = settings().upstream.probe_interval](
                        std::size_t server, bool reachable, const std::string& why) {
     if (reachable)
       spdlog::info("upstream {}: reachable", servers->name(server));

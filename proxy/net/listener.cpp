@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <system_error>
 
@@ -55,6 +58,36 @@ std::expected<ListeningSocket, std::string> listen_on(const conf::Address& addre
   dont_delay(fd);
   const SocketAddress local = local_address(fd);
   return ListeningSocket{std::move(fd), local, address};
+}
+
+std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path) {
+  const auto fail = [&](const std::string& why) {
+    return std::unexpected("cannot listen on " + path + ": " + why + " (ops.control)");
+  };
+  SocketAddress local;
+  auto& address = reinterpret_cast<sockaddr_un&>(local.storage);
+  if (path.size() >= sizeof address.sun_path) return fail("the path is too long");
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  local.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  const auto open = [] {
+    return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  };
+  Fd fd = open();
+  if (!fd) return fail(std::generic_category().message(errno));
+  if (::bind(fd.get(), local.get(), local.length) != 0) {
+    if (errno != EADDRINUSE) return fail(std::generic_category().message(errno));
+    const Fd probe = open();
+    if (!probe || ::connect(probe.get(), local.get(), local.length) == 0)
+      return fail("another classgate answers there");
+    if (errno != ECONNREFUSED || ::unlink(path.c_str()) != 0 ||
+        ::bind(fd.get(), local.get(), local.length) != 0)
+      return fail(std::generic_category().message(errno));
+  }
+  // Before listen(): until then nobody can connect.
+  if (::chmod(path.c_str(), 0660) != 0 || ::listen(fd.get(), 16) != 0)
+    return fail(std::generic_category().message(errno));
+  return ListeningSocket{std::move(fd), local, {{}, 0, path}};
 }
 
 std::expected<ListeningSocket, std::string> adopt(int number) {

@@ -19,6 +19,9 @@ struct ListeningSocket {
 
 // Binds and listens. The error is one line that names the address and the fix.
 std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address);
+// A Unix socket for this user and group (0660). One that a dead process left behind is replaced;
+// one that somebody answers on is an error.
+std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path);
 // A listening socket that another process opened for us (sd_listen_fds(3)); the error says what is
 // wrong with it.
 std::expected<ListeningSocket, std::string> adopt(int fd);

@@ -53,7 +53,9 @@ class Loop {
   void stop() { stopped_ = true; }
 
   Time now();
-  void retire(std::unique_ptr<Retirable> object) { retired_.push_back(std::move(object)); }
+  void retire(std::unique_ptr<Retirable> object) {
+    if (object) retired_.push_back(std::move(object));
+  }
   // Calls it once more after the events of the next turn: everybody else has theirs first.
   // (libevent's own event_active() would call it again before it looks at any other socket.)
   void call_next_turn(Deferred& deferred);

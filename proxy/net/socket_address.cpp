@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <sys/un.h>
 
 #include <array>
 #include <memory>
@@ -31,6 +32,7 @@ std::uint16_t SocketAddress::port() const {
 }
 
 std::string SocketAddress::text() const {
+  if (storage.ss_family == AF_UNIX) return reinterpret_cast<const sockaddr_un&>(storage).sun_path;
   const std::string name = host();
   const bool is_v6 = name.find(':') != std::string::npos;
   return (is_v6 ? "[" + name + "]:" : name + ":") + std::to_string(port());

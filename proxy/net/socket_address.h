@@ -11,7 +11,7 @@
 
 namespace classgate::proxy::net {
 
-// An IPv4 or IPv6 address with its port, ready for the kernel.
+// An IPv4 or IPv6 address with its port, or the path of a Unix socket, ready for the kernel.
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t length = 0;

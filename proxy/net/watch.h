@@ -8,8 +8,9 @@
 namespace classgate::proxy::net {
 
 // Calls back on the loop whenever a descriptor can be read (level-triggered). For the few
-// descriptors that are no streams: signals, other processes.
-class Watch {
+// descriptors that are no streams: signals, other processes. One that ends itself goes to
+// Loop::retire().
+class Watch final : public Retirable {
  public:
   Watch(Loop& loop, int fd, std::function<void()> on_readable);
 

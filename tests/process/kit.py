@@ -106,13 +106,25 @@ class Gateway(Program):
         self.conf = tempfile.NamedTemporaryFile("w", suffix=".conf")
         self.conf.write(conf)
         self.conf.flush()
+        self.control = self.conf.name + ".sock"
         environment = {**(environment or {}), "CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
-                       "CLASSGATE_LOG_ACCESS": "off"}
+                       "CLASSGATE_LOG_ACCESS": "off", "CLASSGATE_OPS_LISTEN": "127.0.0.1:0",
+                       "CLASSGATE_OPS_CONTROL": self.control}
         for key, value in settings.items():
             environment["CLASSGATE_" + key.upper()] = str(value)
         super().__init__([*wrapper, CLASSGATE, "--conf", self.conf.name], environment, nofile)
         self.port = int(self.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", self.err).group(1))
         self.address = f"127.0.0.1:{self.port}"
+
+    @property
+    def ops_port(self):
+        return int(self.wait_for_text(r"operators at 127\.0\.0\.1:(\d+)", self.err).group(1))
+
+    def command(self, *words, timeout=60):
+        """`classgate WORDS`, of this gateway: its exit status, output and errors."""
+        done = subprocess.run([CLASSGATE, "--socket", self.control, *words], capture_output=True,
+                              text=True, timeout=timeout, env=clean_environment())
+        return done.returncode, done.stdout, done.stderr
 
     def health(self):
         return get_json(self.port, "/queue/health", any_status=True)

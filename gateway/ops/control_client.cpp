@@ -1,0 +1,150 @@
+#include "gateway/ops/control_client.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <expected>
+#include <system_error>
+
+#include "gateway/ops/status_page.h"
+#include "proxy/net/handles.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::gateway {
+namespace {
+
+constexpr int nobody_there = 2;
+constexpr int answer_timeout_ms = 60'000;  // an upgrade may take that long
+constexpr std::size_t answer_max = 64 * 1024 * 1024;
+constexpr std::size_t width_of_a_file = 200;
+
+struct Answer {
+  int status;
+  std::string body;
+};
+
+std::string message_of(int error) { return std::generic_category().message(error); }
+
+std::expected<proxy::net::Fd, std::string> connect_to(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    return std::unexpected(path + ": the path is too long");
+  path.copy(address.sun_path, path.size());
+  proxy::net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (fd && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+    return fd;
+  const int error = errno;
+  std::string hint;
+  if (error == ENOENT || error == ECONNREFUSED) hint = ": classgate is not running";
+  if (error == EACCES) hint = ": for root and the group classgate only";
+  return std::unexpected(
+      fmt::format("{}: {}{} (ops.control, --socket)", path, message_of(error), hint));
+}
+
+// One request and its answer, which ends with the connection.
+std::expected<Answer, std::string> ask(const std::string& path, std::string_view method,
+                                       std::string_view target, const std::string& body = {}) {
+  auto fd = connect_to(path);
+  if (!fd) return std::unexpected(fd.error());
+  const std::string request = fmt::format(
+      "{} {} HTTP/1.1\r\nHost: classgate\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}",
+      method, target, body.size(), body);
+  if (::send(fd->get(), request.data(), request.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(request.size()))
+    return std::unexpected(fmt::format("{}: {}", path, message_of(errno)));
+  std::string text;
+  std::array<char, 16384> part{};
+  for (;;) {
+    pollfd waited{fd->get(), POLLIN, 0};
+    if (::poll(&waited, 1, answer_timeout_ms) <= 0 || text.size() > answer_max)
+      return std::unexpected(path + ": no complete answer");
+    const ssize_t size = ::recv(fd->get(), part.data(), part.size(), 0);
+    if (size <= 0) break;
+    text.append(part.data(), static_cast<std::size_t>(size));
+  }
+  const proxy::wire::HeadLimits limits{16 * 1024, 64, 0};
+  proxy::wire::Parser parser;
+  parser.begin(proxy::wire::Parser::Kind::response, limits);
+  if (parser.parse_head(text) != proxy::wire::Parser::Progress::done ||
+      text.size() != parser.head_size() + parser.head().content_length)
+    return std::unexpected(path + ": what answers is no classgate");
+  return Answer{parser.head().status, text.substr(parser.head_size())};
+}
+
+std::size_t terminal_width() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col
+                                                                           : width_of_a_file;
+}
+
+int complain(const std::string& text) {
+  fmt::print(stderr, "classgate: {}\n", text);
+  return nobody_there;
+}
+
+int show_status(const std::string& path, const conf::CommandLine& command) {
+  const bool is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  for (;;) {
+    const auto answer = ask(path, "GET", "/status");
+    if (!answer) return command.quiet ? nobody_there : complain(answer.error());
+    const int status = answer->status == 200 ? 0 : 1;
+    if (command.quiet) return status;
+    std::string page =
+        command.as_json ? answer->body : status_page(answer->body, terminal_width(), is_terminal);
+    if (command.watch && is_terminal) page = "\033[H\033[J" + page;
+    fmt::print("{}", page);
+    std::fflush(stdout);
+    if (!command.watch) return status;
+    ::sleep(1);
+  }
+}
+
+int show_queue(const std::string& path, const conf::CommandLine& command) {
+  const auto answer = ask(path, "GET", "/queue");
+  if (!answer) return complain(answer.error());
+  fmt::print("{}", command.as_json ? answer->body : queue_page(answer->body, terminal_width()));
+  return 0;
+}
+
+int order(const std::string& path, const std::string& target, const std::string& body, bool quiet) {
+  const auto answer = ask(path, "POST", target, body);
+  if (!answer) return complain(answer.error());
+  if (answer->status != 200) {
+    fmt::print(stderr, "{}classgate: {} refused\n", answer->body, target.substr(1));
+    return 1;
+  }
+  if (!quiet) fmt::print("{}", answer->body);
+  return 0;
+}
+
+// Where it listens: as the conf says. A conf that is bad now may have been good when it was read.
+std::string control_path(const conf::CommandLine& command,
+                         const std::vector<std::pair<std::string, std::string>>& environment) {
+  if (!command.socket.empty()) return command.socket;
+  const auto loaded = conf::load({command.conf_path, environment, command.overrides, {}});
+  return loaded ? loaded->settings.ops.control : conf::OpsSettings{}.control;
+}
+
+}  // namespace
+
+int control(const conf::CommandLine& command,
+            const std::vector<std::pair<std::string, std::string>>& environment) {
+  const std::string path = control_path(command, environment);
+  if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
+  if (command.command == "status") return show_status(path, command);
+  if (command.command == "queue") return show_queue(path, command);
+  if (command.command == "set")
+    return order(path, "/set", command.arguments[0] + "=" + command.arguments[1], command.quiet);
+  return order(path, "/" + command.command, {}, command.quiet);
+}
+
+}  // namespace classgate::gateway

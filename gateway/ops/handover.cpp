@@ -1,0 +1,165 @@
+#include "gateway/ops/handover.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <system_error>
+
+#include "gateway/service_manager.h"
+
+extern "C" char** environ;
+
+namespace classgate::gateway {
+namespace {
+
+constexpr int first_passed_fd = 3;  // SD_LISTEN_FDS_START
+
+std::string message_of(int error) { return std::generic_category().message(error); }
+
+// Room for a number that only the child knows: its pid.
+std::string with_room_for_pid(const std::string& name) {
+  return name + "=" + std::string(10, '\0');
+}
+
+// Only what signal-safety(7) allows happens between fork and exec.
+void write_pid(char* at, long pid) {
+  std::array<char, 10> digits{};
+  std::size_t count = 0;
+  for (; pid > 0; pid /= 10) digits[count++] = static_cast<char>('0' + pid % 10);
+  while (count > 0) *at++ = digits[--count];
+  *at = '\0';
+}
+
+bool is_ours_alone(std::string_view entry) {
+  for (const std::string_view name :
+       {"LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=", "WATCHDOG_PID="})
+    if (entry.starts_with(name)) return true;
+  return false;
+}
+
+}  // namespace
+
+std::expected<Inheritance, std::string> take_inheritance() {
+  Inheritance all;
+  for (const PassedFd& passed : passed_fds()) {
+    if (passed.name == socket_name::handover) {
+      all.handover.reset(passed.fd);
+      ::fcntl(passed.fd, F_SETFD, FD_CLOEXEC);
+      continue;
+    }
+    auto socket = proxy::net::adopt(passed.fd);
+    if (!socket) return std::unexpected(socket.error());
+    if (passed.name == socket_name::operators) {
+      all.operators.push_back(std::move(*socket));
+      continue;
+    }
+    all.clients.are_given = all.clients.are_given || passed.name != socket_name::clients;
+    all.clients.sockets.push_back(std::move(*socket));
+  }
+  return all;
+}
+
+void HandoverChannel::say_ready() {
+  [[maybe_unused]] const auto sent = ::send(fd_.get(), "R", 1, MSG_NOSIGNAL);
+}
+
+void HandoverChannel::say_keeps(std::uint32_t workers) {
+  const std::string text = std::to_string(workers) + "\n";
+  // Full after some thousand numbers that nobody read: the next one tells as much.
+  [[maybe_unused]] const auto sent =
+      ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool HandoverChannel::wait_ready_byte() {
+  char byte = 0;
+  return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == 'R';
+}
+
+std::optional<std::uint32_t> HandoverChannel::wait_keeps(int timeout_ms) {
+  pollfd waited{fd_.get(), POLLIN, 0};
+  if (::poll(&waited, 1, timeout_ms) <= 0) return std::nullopt;
+  return read_keeps();
+}
+
+std::optional<std::uint32_t> HandoverChannel::read_keeps() {
+  std::array<char, 256> bytes{};
+  std::optional<std::uint32_t> last;
+  for (;;) {
+    const ssize_t size = ::recv(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return last;
+    if (size <= 0) {
+      ended_ = true;
+      return 0;
+    }
+    partial_.append(bytes.data(), static_cast<std::size_t>(size));
+    for (std::size_t end; (end = partial_.find('\n')) != std::string::npos;) {
+      std::uint32_t workers = 0;
+      if (std::from_chars(partial_.data(), partial_.data() + end, workers).ec == std::errc{})
+        last = workers;
+      partial_.erase(0, end + 1);
+    }
+  }
+}
+
+std::expected<Successor, std::string> start_successor(const std::string& program,
+                                                      const std::vector<std::string>& arguments,
+                                                      std::vector<NamedFd> sockets) {
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
+    return std::unexpected("socketpair: " + message_of(errno));
+  proxy::net::Fd ours(pair[0]);
+  const proxy::net::Fd theirs(pair[1]);
+  sockets.push_back({theirs.get(), socket_name::handover});
+
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    if (!is_ours_alone(*entry)) environment.emplace_back(*entry);
+  std::string names;
+  for (const NamedFd& socket : sockets) names += (names.empty() ? "" : ":") + socket.name;
+  environment.push_back("LISTEN_FDNAMES=" + names);
+  environment.push_back(fmt::format("LISTEN_FDS={}", sockets.size()));
+  const std::array pid_variables{std::string("LISTEN_PID"), std::string("WATCHDOG_PID")};
+  std::vector<char*> pid_places;
+  for (const std::string& name : pid_variables) environment.push_back(with_room_for_pid(name));
+  std::vector<char*> envp;
+  for (std::string& entry : environment) envp.push_back(entry.data());
+  for (std::size_t i = 0; i < pid_variables.size(); ++i)
+    pid_places.push_back(envp[envp.size() - pid_variables.size() + i] + pid_variables[i].size() +
+                         1);
+  envp.push_back(nullptr);
+  std::vector<std::string> words = arguments;
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::vector<int> moved(sockets.size());
+  const int above = first_passed_fd + static_cast<int>(sockets.size());
+
+  const pid_t pid = ::fork();
+  if (pid < 0) return std::unexpected("fork: " + message_of(errno));
+  if (pid == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    for (char* place : pid_places) write_pid(place, ::getpid());
+    for (std::size_t i = 0; i < sockets.size(); ++i)
+      moved[i] = ::fcntl(sockets[i].fd, F_DUPFD_CLOEXEC, above);
+    for (std::size_t i = 0; i < sockets.size(); ++i)
+      if (::dup2(moved[i], first_passed_fd + static_cast<int>(i)) < 0) ::_exit(126);
+    ::execve(program.c_str(), argv.data(), envp.data());
+    ::_exit(127);
+  }
+  proxy::net::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  return Successor{pid, std::move(process), HandoverChannel(std::move(ours))};
+}
+
+}  // namespace classgate::gateway

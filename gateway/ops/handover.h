@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/server.h"
+#include "proxy/net/handles.h"
+
+namespace classgate::gateway {
+
+// An upgrade without loss: the old process starts the new program on the same listening sockets,
+// and the two share the workers until the old one has finished what it accepted, so that the
+// upstream never sees more than admission.workers.
+//
+//   old: fork, exec                 -> new: opens everything, says "ready"
+//   old: stops accepting, "keeps N" -> new: accepts, with the other workers
+//   old: "keeps N" as it has fewer  -> new: has more
+//   old: ends                       -> new: has all of them
+// The sockets go by the protocol of socket activation (sd_listen_fds(3)), each under a name.
+namespace socket_name {
+inline constexpr const char* clients = "classgate-clients";
+inline constexpr const char* operators = "classgate-operators";
+inline constexpr const char* handover = "classgate-handover";
+}  // namespace socket_name
+
+// What this process was started with.
+struct Inheritance {
+  Inherited clients;                                   // sockets for clients
+  std::vector<proxy::net::ListeningSocket> operators;  // and for operators
+  proxy::net::Fd handover;                             // to the process we take over from
+};
+// The error is one line for an operator. Takes the variables out of the environment.
+std::expected<Inheritance, std::string> take_inheritance();
+
+// One end of the connection between the two.
+class HandoverChannel {
+ public:
+  explicit HandoverChannel(proxy::net::Fd fd) : fd_(std::move(fd)) {}
+  const proxy::net::Fd& fd() const { return fd_; }
+  // New to old: everything is open.
+  void say_ready();
+  // Old to new: so many workers are still ours.
+  void say_keeps(std::uint32_t workers);
+  // Blocks for `timeout_ms` at most. Ready: true. Nothing when the other one has gone or is late.
+  bool wait_ready_byte();
+  std::optional<std::uint32_t> wait_keeps(int timeout_ms);
+  // What has come by now: the last "keeps", 0 when the other one has gone; nothing when nothing.
+  std::optional<std::uint32_t> read_keeps();
+  bool has_ended() const { return ended_; }
+
+ private:
+  proxy::net::Fd fd_;
+  std::string partial_;
+  bool ended_ = false;
+};
+
+// Starts `program` with these arguments, this environment and these sockets. Returns its pid and
+// our end of the channel.
+struct Successor {
+  int pid;
+  proxy::net::Fd process;  // readable when it has ended (pidfd_open(2))
+  HandoverChannel channel;
+};
+struct NamedFd {
+  int fd;
+  std::string name;
+};
+std::expected<Successor, std::string> start_successor(const std::string& program,
+                                                      const std::vector<std::string>& arguments,
+                                                      std::vector<NamedFd> sockets);
+
+}  // namespace classgate::gateway

@@ -1,0 +1,245 @@
+#include "gateway/ops/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <limits>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "gateway/ops/process_stats.h"
+
+namespace classgate::gateway {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+// Collects families of metrics, each with its help. Names and units as Prometheus' conventions
+// want them: base units, _total for what only grows.
+class Families {
+ public:
+  Families& begin(MetricType type, std::string name, std::string help) {
+    all_.push_back({std::move(name), std::move(help), type, {}});
+    return *this;
+  }
+  Families& counter(std::string name, std::string help) {
+    return begin(MetricType::Counter, std::move(name), std::move(help));
+  }
+  Families& gauge(std::string name, std::string help) {
+    return begin(MetricType::Gauge, std::move(name), std::move(help));
+  }
+  template <typename Number>
+  Families& value(Number number, Labels labels = {}) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    const auto value = static_cast<double>(number);
+    if (all_.back().type == MetricType::Counter)
+      metric.counter.value = value;
+    else
+      metric.gauge.value = value;
+    all_.back().metric.push_back(std::move(metric));
+    return *this;
+  }
+  // The same histogram of every loop, added up.
+  void histogram(const std::vector<const DurationHistogram*>& parts, Labels labels) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    constexpr std::size_t count = DurationHistogram::bounds.size();
+    for (std::size_t i = 0; i <= count; ++i) {
+      for (const DurationHistogram* part : parts) metric.histogram.sample_count += part->bucket(i);
+      const double bound =
+          i < count ? DurationHistogram::bounds[i] : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({metric.histogram.sample_count, bound});
+    }
+    for (const DurationHistogram* part : parts) metric.histogram.sample_sum += part->sum_seconds();
+    all_.back().metric.push_back(std::move(metric));
+  }
+  const std::vector<MetricFamily>& all() const { return all_; }
+
+ private:
+  std::vector<MetricFamily> all_;
+};
+
+std::string word_of_priority(std::size_t index) { return std::to_string(index + 1); }
+
+void add_requests(Families& out, const Server& server) {
+  std::map<std::pair<std::string, int>, std::array<std::uint64_t, ending_words.size()>> routes;
+  for (const auto& station : server.stations())
+    station->numbers().for_each_route([&](const RouteTraffic& route) {
+      auto& sums = routes[{route.name, route.priority}];
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += route.endings[i].read();
+    });
+  out.counter("classgate_requests_total",
+              "Requests that have ended, by route, priority and what came of them; route \"-\": "
+              "refused before a route was found.");
+  for (const auto& [route, sums] : routes)
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      out.value(sums[i], {{"route", route.first},
+                          {"priority", std::to_string(route.second)},
+                          {"outcome", std::string(ending_words[i])}});
+}
+
+void add_reasons(Families& out, const admission::Snapshot& snapshot) {
+  const auto add = [&](const admission::ReasonCounts& counts, auto belongs) {
+    for (const conf::ReasonText& text : conf::reason_texts)
+      if (belongs(text.reason))
+        out.value(counts[conf::index_of(text.reason)], {{"reason", std::string(text.word)}});
+  };
+  const auto is_upstream = [](conf::Reason reason) {
+    return reason >= conf::Reason::upstream_timeout;
+  };
+  out.counter("classgate_rejections_total", "Requests that were refused, by reason.");
+  add(snapshot.rejected, [&](conf::Reason reason) { return !is_upstream(reason); });
+  out.counter("classgate_failures_total", "Requests that were admitted and failed, by reason.");
+  add(snapshot.failed, [&](conf::Reason reason) {
+    return is_upstream(reason) || snapshot.failed[conf::index_of(reason)] > 0;
+  });
+}
+
+void add_durations(Families& out, const Server& server) {
+  const auto add = [&](auto member) {
+    for (std::size_t i = 0; i < conf::priority_count; ++i) {
+      std::vector<const DurationHistogram*> parts;
+      for (const auto& station : server.stations())
+        parts.push_back(&(station->numbers().*member)[i]);
+      out.histogram(parts, {{"priority", word_of_priority(i)}});
+    }
+  };
+  out.begin(MetricType::Histogram, "classgate_wait_seconds",
+            "Time from arrival to a worker, of admitted requests.");
+  add(&Traffic::waits);
+  out.begin(MetricType::Histogram, "classgate_upstream_seconds",
+            "Time for which a request kept its worker.");
+  add(&Traffic::upstream_times);
+}
+
+void add_admission(Families& out, const Server& server, const admission::Snapshot& snapshot) {
+  const conf::AdmissionSettings& limits = server.settings().admission;
+  out.gauge("classgate_queue_length", "Requests that wait for a worker.");
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    out.value(snapshot.waiting_by_priority[i], {{"priority", word_of_priority(i)}});
+  out.gauge("classgate_queue_limit", "Requests that may wait (admission.queue_size).")
+      .value(snapshot.queue_limit);
+  out.gauge("classgate_queue_bytes", "Bodies held by waiting requests.")
+      .value(snapshot.waiting_bytes);
+  out.gauge("classgate_queue_bytes_limit", "Bodies that waiting requests may hold.")
+      .value(limits.queue_bytes.count);
+  out.gauge("classgate_workers_busy", "Requests that the upstream is working on.")
+      .value(snapshot.active_workers);
+  out.gauge("classgate_workers_without_client",
+            "Busy workers whose client has left or got its 504.")
+      .value(snapshot.workers_without_client);
+  out.gauge("classgate_workers_limit", "Requests in the upstream at once (admission.workers).")
+      .value(snapshot.workers);
+  out.gauge("classgate_rate_limit", "Requests a second (admission.rate); 0: no limit.")
+      .value(limits.rate);
+  out.gauge("classgate_rate_burst", "Requests that may come at once (admission.burst).")
+      .value(limits.burst);
+  out.gauge("classgate_draining", "1 when the gateway finishes what it accepted and takes no more.")
+      .value(snapshot.draining ? 1 : 0);
+}
+
+void add_traffic(Families& out, const Server& server) {
+  const auto sum = [&](Counter Traffic::* counter) {
+    std::uint64_t total = 0;
+    for (const auto& station : server.stations()) total += (station->numbers().*counter).read();
+    return total;
+  };
+  out.gauge("classgate_connections", "Client connections.").value(server.connections());
+  out.gauge("classgate_connections_limit", "Client connections at most.")
+      .value(server.policy().connection_limit);
+  out.counter("classgate_connections_accepted_total", "Client connections accepted.")
+      .value(sum(&Traffic::accepted));
+  out.counter("classgate_connections_refused_total",
+              "Client connections refused for lack of room (client.max_connections).")
+      .value(server.shared().connections_refused.load(std::memory_order_relaxed));
+  out.counter("classgate_received_bytes_total", "Request bodies, from clients.")
+      .value(sum(&Traffic::received_bytes));
+  out.counter("classgate_sent_bytes_total", "Response bodies, to clients.")
+      .value(sum(&Traffic::sent_bytes));
+  out.gauge("classgate_buffer_bytes", "Request bodies held in memory.")
+      .value(sum(&Traffic::held_bytes));
+}
+
+void add_upstream(Families& out, const proxy::Servers& servers) {
+  out.gauge("classgate_upstream_up",
+            "1 when the server was reachable when last tried, 0 when not.");
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    if (servers.state(i) != proxy::Servers::State::unknown)
+      out.value(servers.state(i) == proxy::Servers::State::reachable ? 1 : 0,
+                {{"server", servers.name(i)}});
+}
+
+void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
+  out.counter("classgate_log_lines_dropped_total",
+              "Log lines that were not written, for want of room, time or disk.")
+      .value(drops.access, {{"log", "access"}})
+      .value(drops.error, {{"log", "error"}});
+  const ConfHistory& history = server.policy().history;
+  out.counter("classgate_reloads_total", "Reloads of the conf.")
+      .value(history.reloads, {{"result", "ok"}})
+      .value(history.failed_reloads, {{"result", "failed"}});
+  out.gauge("classgate_last_reload_successful", "0 when the conf was bad at the last reload.")
+      .value(history.last_failed ? 0 : 1);
+  out.gauge("classgate_last_reload_success_timestamp_seconds", "When the conf in force was read.")
+      .value(std::chrono::duration<double>(history.changed_at.time_since_epoch()).count());
+  out.gauge("classgate_build_info", "Always 1.")
+      .value(1, {{"version", CLASSGATE_VERSION}, {"compiler", CLASSGATE_COMPILER}});
+  const ProcessStats process = read_process_stats();
+  out.counter("process_cpu_seconds_total", "CPU time, user and system.").value(process.cpu_seconds);
+  out.gauge("process_open_fds", "Open file descriptors.").value(process.open_fds);
+  out.gauge("process_max_fds", "File descriptors at most.").value(process.max_fds);
+  out.gauge("process_resident_memory_bytes", "Resident memory.").value(process.resident_bytes);
+  out.gauge("process_virtual_memory_bytes", "Virtual memory.").value(process.virtual_bytes);
+  out.gauge("process_start_time_seconds", "When the process started.").value(process.start_time);
+}
+
+bool wants_openmetrics(std::string_view accept) {
+  return accept.find("application/openmetrics-text") != std::string_view::npos;
+}
+
+// The serializer writes the text format; OpenMetrics differs from what it writes in two points: a
+// counter's family is named without "_total", and the end is marked.
+std::string to_openmetrics(const std::string& text) {
+  std::istringstream in(text);
+  std::string out;
+  out.reserve(text.size() + 16);
+  constexpr std::string_view suffix = "_total";
+  for (std::string line; std::getline(in, line);) {
+    const bool is_comment = line.starts_with("# HELP ") || line.starts_with("# TYPE ");
+    if (is_comment) {
+      const std::size_t end = line.find(' ', 7);
+      const std::string_view name = std::string_view(line).substr(7, end - 7);
+      if (name.ends_with(suffix)) line.erase(end - suffix.size(), suffix.size());
+    }
+    out += line;
+    out += '\n';
+  }
+  return out + "# EOF\n";
+}
+
+}  // namespace
+
+Exposition expose_metrics(const Server& server, const LogDrops& drops, std::string_view accept) {
+  const admission::Snapshot snapshot = server.snapshot();
+  Families families;
+  add_requests(families, server);
+  add_reasons(families, snapshot);
+  add_durations(families, server);
+  add_admission(families, server, snapshot);
+  add_traffic(families, server);
+  add_upstream(families, *server.policy().servers);
+  add_gateway(families, server, drops);
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families.all());
+  if (wants_openmetrics(accept))
+    return {"application/openmetrics-text; version=1.0.0; charset=utf-8",
+            to_openmetrics(out.str())};
+  return {"text/plain; version=0.0.4; charset=utf-8", out.str()};
+}
+
+}  // namespace classgate::gateway

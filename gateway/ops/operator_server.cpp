@@ -1,0 +1,181 @@
+#include "gateway/ops/operator_server.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "gateway/refusal.h"
+
+namespace classgate::gateway {
+namespace {
+
+using proxy::net::Stream;
+using proxy::wire::Framing;
+using proxy::wire::Parser;
+
+constexpr std::size_t body_max = 64 * 1024;
+const proxy::wire::HeadLimits head_limits{16 * 1024, 64, 4 * 1024};
+
+std::string_view field(const proxy::wire::Head& head, std::string_view name) {
+  for (const proxy::wire::Field& candidate : head.fields)
+    if (std::ranges::equal(candidate.name, name,
+                           [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; }))
+      return candidate.value;
+  return {};
+}
+
+}  // namespace
+
+class OperatorServer::Connection final : public proxy::net::Retirable, private Stream::Handler {
+ public:
+  Connection(OperatorServer& server, std::uint64_t number, proxy::net::Fd fd, bool is_local)
+      : server_(server),
+        number_(number),
+        is_local_(is_local),
+        deadline_(on_deadline, this),
+        stream_(server.loop_, std::move(fd), *this) {
+    begin();
+  }
+
+  bool is_busy() const { return is_answering_ || stream_.pending() > 0; }
+
+  void answer(const Reply& reply) {
+    is_answering_ = false;
+    const bool has_body = method_ != "HEAD";
+    std::string text = fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
+        "Content-Length: {}\r\n{}{}{}{}\r\n",
+        reply.status, reason_phrase(reply.status), reply.content_type, reply.body.size(),
+        reply.allow.empty() ? "" : "Allow: ", reply.allow, reply.allow.empty() ? "" : "\r\n",
+        closes_ ? "Connection: close\r\n" : "");
+    if (has_body) text += reply.body;
+    stream_.write(text);
+    if (closes_) {
+      stream_.shutdown_write();
+      if (stream_.pending() == 0) server_.close(number_);
+      return;
+    }
+    begin();
+    if (!input_.empty() || stream_.may_read()) stream_.read_again_soon();
+  }
+
+ private:
+  static void on_deadline(void* self) {
+    auto& connection = *static_cast<Connection*>(self);
+    connection.server_.close(connection.number_);
+  }
+
+  void begin() {
+    parser_.begin(Parser::Kind::request, head_limits);
+    server_.deadlines_.set(deadline_);
+  }
+
+  void on_readable() override {
+    while (!is_answering_ && stream_.may_read()) {
+      const std::span<char> scratch = server_.loop_.read_scratch();
+      const Stream::ReadResult result = stream_.read(scratch);
+      if (result.what == Stream::Read::nothing_now) break;
+      if (result.what != Stream::Read::some) return server_.close(number_);
+      input_.append(scratch.data(), result.size);
+      if (input_.size() > head_limits.header_bytes + body_max) break;
+    }
+    if (!is_answering_ && !input_.empty()) take_request();
+  }
+
+  void on_drained() override {
+    if (stream_.is_broken() || (closes_ && !is_answering_)) server_.close(number_);
+  }
+
+  void take_request() {
+    switch (parser_.parse_head(input_)) {
+      case Parser::Progress::need_more: return;
+      case Parser::Progress::fault: return refuse(400, "the request is malformed\n");
+      case Parser::Progress::done: break;
+    }
+    const proxy::wire::Head& head = parser_.head();
+    if (head.framing == Framing::chunked || head.content_length > body_max)
+      return refuse(413, "bodies have a Content-Length of 64 KiB at most\n");
+    const std::size_t size = parser_.head_size() + head.content_length;
+    if (input_.size() < size) {
+      // The head is parsed anew when the rest has come: it is short, and its bytes may have moved.
+      parser_.begin(Parser::Kind::request, head_limits);
+      return;
+    }
+    Request request;
+    request.method = head.method;
+    const std::size_t mark = head.target.find('?');
+    request.path = head.target.substr(0, mark);
+    if (mark != std::string_view::npos) request.query = head.target.substr(mark + 1);
+    request.accept = field(head, "accept");
+    request.body = input_.substr(parser_.head_size(), head.content_length);
+    request.is_local = is_local_;
+    method_ = request.method;
+    closes_ = closes_ || head.wants_close;
+    input_.erase(0, size);
+    is_answering_ = true;
+    deadline_.cancel();
+    server_.handler_(request, [&server = server_, number = number_](const Reply& reply) {
+      const auto found = server.connections_.find(number);
+      if (found != server.connections_.end()) found->second->answer(reply);
+    });
+  }
+
+  void refuse(int status, std::string text) {
+    closes_ = true;
+    input_.clear();
+    answer({.status = status, .body = std::move(text)});
+  }
+
+  OperatorServer& server_;
+  const std::uint64_t number_;
+  const bool is_local_;
+  bool is_answering_ = false;
+  bool closes_ = false;
+  std::string method_;
+  std::string input_;
+  Parser parser_;
+  proxy::net::Deadline deadline_;
+  Stream stream_;
+};
+
+OperatorServer::OperatorServer(proxy::net::Loop& loop, Handler handler)
+    : loop_(loop), handler_(std::move(handler)), deadlines_(loop, std::chrono::seconds(10)) {}
+
+OperatorServer::~OperatorServer() = default;
+
+void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& settings) {
+  connections_max_ = settings.max_connections;
+  deadlines_.change_duration(settings.timeout);
+  listeners_.clear();
+  for (const auto& socket : sockets) {
+    const bool is_local = socket->local.storage.ss_family == AF_UNIX;
+    listeners_.push_back(std::make_unique<proxy::net::Listener>(
+        loop_, socket,
+        [this, is_local](proxy::net::Fd fd, const proxy::net::SocketAddress&) {
+          accept(std::move(fd), is_local);
+        },
+        [](int) {}));  // no descriptor left: the clients' side says so
+  }
+}
+
+void OperatorServer::accept(proxy::net::Fd fd, bool is_local) {
+  // The control socket stays open to its few whatever the network does.
+  if (!is_local && connections_.size() >= connections_max_) return;
+  const std::uint64_t number = ++last_number_;
+  connections_[number] = std::make_unique<Connection>(*this, number, std::move(fd), is_local);
+}
+
+void OperatorServer::close(std::uint64_t number) {
+  const auto found = connections_.find(number);
+  if (found == connections_.end()) return;
+  loop_.retire(std::move(found->second));
+  connections_.erase(found);
+}
+
+bool OperatorServer::is_idle() const {
+  return std::ranges::none_of(connections_,
+                              [](const auto& entry) { return entry.second->is_busy(); });
+}
+
+}  // namespace classgate::gateway

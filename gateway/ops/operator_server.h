@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "conf/settings.h"
+#include "proxy/net/deadline_list.h"
+#include "proxy/net/listener.h"
+#include "proxy/net/stream.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::gateway {
+
+// HTTP for operators: few connections, small messages, on the main thread's loop, so that neither
+// the data path disturbs it nor it the data path. One request at a time on a connection; bounds:
+// ops.max_connections, ops.timeout, 16 KiB of header, 64 KiB of body.
+class OperatorServer {
+ public:
+  struct Request {
+    std::string method;
+    std::string path;   // without the query
+    std::string query;  // after '?'
+    std::string accept;
+    std::string body;
+    bool is_local = false;  // by the control socket: root and the group only
+  };
+  struct Reply {
+    int status = 200;
+    std::string_view content_type = "text/plain; charset=utf-8";
+    std::string body;
+    std::string_view allow = {};  // methods, with a 405
+  };
+  using Answer = std::function<void(const Reply&)>;
+  // Answers, now or later, exactly once; an answer for a connection that has gone is dropped.
+  using Handler = std::function<void(const Request&, Answer)>;
+
+  OperatorServer(proxy::net::Loop& loop, Handler handler);
+  ~OperatorServer();
+
+  // Sockets to accept from, from now on.
+  using Sockets = std::vector<std::shared_ptr<const proxy::net::ListeningSocket>>;
+  void listen_on(const Sockets& sockets, const conf::OpsSettings& settings);
+  void stop_listening() { listeners_.clear(); }
+  // Every answer is out: nothing is lost when the process ends now.
+  bool is_idle() const;
+
+ private:
+  class Connection;
+  void accept(proxy::net::Fd fd, bool is_local);
+  void close(std::uint64_t number);
+
+  proxy::net::Loop& loop_;
+  Handler handler_;
+  std::uint32_t connections_max_ = 0;
+  proxy::net::DeadlineList deadlines_;
+  std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::uint64_t last_number_ = 0;
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,119 @@
+// What operators may ask and order, and what they hear.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/health.h"
+#include "gateway/ops/metrics.h"
+#include "gateway/ops/supervisor.h"
+
+namespace classgate::gateway {
+namespace {
+
+using Reply = OperatorServer::Reply;
+using nlohmann::ordered_json;
+
+constexpr auto patience = std::chrono::seconds(1);  // with a loop that does not answer
+constexpr std::string_view json_type = "application/json";
+
+Reply not_found(bool is_local) {
+  return {.status = 404,
+          .body = is_local ? "GET /status, /queue, /metrics, /livez, /readyz, /queue/health; POST "
+                             "/reload, /set, /upgrade, /drain\n"
+                           : "GET /metrics, /livez, /readyz, /queue/health\n"};
+}
+
+std::string lines_of(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
+}
+
+double in_ms(admission::Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+}  // namespace
+
+void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::Answer answer) {
+  const bool is_read = request.method == "GET" || request.method == "HEAD";
+  const auto now = std::chrono::steady_clock::now();
+  if (request.is_local && request.method == "POST") return obey(request, answer);
+  const auto read = [&](auto make) {
+    if (!is_read) return answer({.status = 405, .body = "GET or HEAD\n", .allow = "GET, HEAD"});
+    answer(make());
+  };
+  if (request.path == "/metrics")
+    return read([&]() -> Reply {
+      Exposition exposition = expose_metrics(
+          server_, {server_.shared().access_log.dropped_lines(), log_.dropped_lines()},
+          request.accept);
+      return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
+    });
+  if (request.path == "/queue/health" || (request.is_local && request.path == "/status"))
+    return read([&]() -> Reply {
+      Health health = describe_health(server_.shared(), server_.policy(), now);
+      return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
+    });
+  if (request.path == "/livez")
+    return read([&]() -> Reply {
+      if (server_.every_loop_turns(patience)) return {.body = "every event loop turns\n"};
+      return {.status = 503, .body = "an event loop does not turn\n"};
+    });
+  if (request.path == "/readyz") return read([&] { return readiness(); });
+  if (request.is_local && request.path == "/queue")
+    return read([&]() -> Reply { return {.content_type = json_type, .body = waiters_json()}; });
+  answer(not_found(request.is_local));
+}
+
+Reply Supervisor::readiness() {
+  if (draining_) return {.status = 503, .body = "draining\n"};
+  if (server_.policy().servers->none_reachable())
+    return {.status = 503, .body = "no upstream server is reachable (upstream.servers)\n"};
+  return {.body = "ready\n"};
+}
+
+void Supervisor::obey(const OperatorServer::Request& request,
+                      const OperatorServer::Answer& answer) {
+  const auto tell = [&](const Change& change) {
+    answer({.status = change.ok ? 200 : 409, .body = lines_of(change.lines)});
+  };
+  if (request.path == "/reload") return tell(reload());
+  if (request.path == "/set") {
+    const std::size_t equals = request.body.find('=');
+    if (equals == std::string::npos)
+      return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
+    return tell(set(request.body.substr(0, equals), request.body.substr(equals + 1)));
+  }
+  if (request.path == "/upgrade")
+    return upgrade([answer](bool ok, const std::string& text) {
+      answer({.status = ok ? 200 : 409, .body = text + "\n"});
+    });
+  if (request.path == "/drain") {
+    if (draining_) return answer({.status = 409, .body = "draining already\n"});
+    answer({.body = "draining\n"});
+    return drain("classgate drain");
+  }
+  answer(not_found(true));
+}
+
+std::string Supervisor::waiters_json() {
+  ordered_json list = ordered_json::array();
+  const auto now = std::chrono::steady_clock::now();
+  for (const WaitingRequest& waiter : server_.waiting_requests(patience))
+    list.push_back({{"id", waiter.id},
+                    {"priority", waiter.priority},
+                    {"client", waiter.client},
+                    {"method", waiter.method},
+                    {"path", waiter.path},
+                    {"age_ms", in_ms(now - waiter.joined)},
+                    {"deadline_ms", in_ms(waiter.deadline)},
+                    {"cost", waiter.cost},
+                    {"bytes", waiter.bytes}});
+  // What clients wrote may be no UTF-8.
+  return list.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace classgate::gateway

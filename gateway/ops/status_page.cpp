@@ -1,0 +1,138 @@
+#include "gateway/ops/status_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace classgate::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::size_t reasons_shown = 5;
+
+class Paint {
+ public:
+  explicit Paint(bool is_on) : is_on_(is_on) {}
+  std::string operator()(std::string_view colour, std::string_view text) const {
+    return is_on_ ? fmt::format("\033[{}m{}\033[0m", colour, text) : std::string(text);
+  }
+  std::string state(std::string_view word) const {
+    const bool is_good = word == "ok" || word == "reachable";
+    const bool is_fair = word == "degraded" || word == "overloaded" || word == "unknown";
+    return (*this)(is_good ? "1;32" : is_fair ? "1;33" : "1;31", word);
+  }
+
+ private:
+  bool is_on_;
+};
+
+std::string bar(std::uint64_t value, std::uint64_t limit, std::size_t width) {
+  const double share =
+      limit == 0 ? 0 : std::min(1.0, static_cast<double>(value) / static_cast<double>(limit));
+  auto filled = static_cast<std::size_t>(share * static_cast<double>(width));
+  if (value > 0 && filled == 0) filled = 1;
+  return std::string(filled, '#') + std::string(width - filled, '.');
+}
+
+std::string duration(std::uint64_t seconds) {
+  if (seconds >= 86400) return fmt::format("{}d {}h", seconds / 86400, seconds % 86400 / 3600);
+  if (seconds >= 3600) return fmt::format("{}h {}m", seconds / 3600, seconds % 3600 / 60);
+  if (seconds >= 60) return fmt::format("{}m {}s", seconds / 60, seconds % 60);
+  return fmt::format("{}s", seconds);
+}
+
+std::string times(const ordered_json& percentiles) {
+  return fmt::format("p50 {} ms, p95 {} ms, p99 {} ms", percentiles.at("p50").get<double>(),
+                     percentiles.at("p95").get<double>(), percentiles.at("p99").get<double>());
+}
+
+std::string fit(const std::string& text, std::size_t width) {
+  return text.size() <= width ? text : text.substr(0, width > 3 ? width - 3 : 0) + "...";
+}
+
+}  // namespace
+
+std::string status_page(std::string_view health_json, std::size_t width, bool with_colour) {
+  const ordered_json health = ordered_json::parse(health_json);
+  const Paint paint(with_colour);
+  const std::size_t bar_width = std::clamp<std::size_t>(width > 40 ? width - 40 : 10, 10, 50);
+  const auto number = [&](const char* key) { return health.at(key).get<std::uint64_t>(); };
+  const ordered_json& limits = health.at("limits");
+  const auto limit = [&](const char* key) { return limits.at(key).get<std::uint64_t>(); };
+
+  std::string out =
+      fmt::format("classgate {}  {}  up {}  {}\n\n", health.at("version").get<std::string>(),
+                  paint.state(health.at("status").get<std::string>()),
+                  duration(number("uptime_seconds")), health.at("last_updated").get<std::string>());
+  const auto row = [&](std::string_view name, std::uint64_t value, std::uint64_t most,
+                       std::string_view more) {
+    out += fmt::format("{:<12} [{}] {} of {}{}\n", name, bar(value, most, bar_width), value, most,
+                       more);
+  };
+  const std::uint64_t orphans = number("workers_without_client");
+  row("workers", number("active_workers"), limit("workers"),
+      orphans > 0 ? fmt::format(", {} without a client", orphans) : "");
+  row("queue", number("queue_size"), limit("queue_size"), "");
+  for (const auto& [priority, waiting] : health.at("queue_by_priority").items())
+    if (waiting.get<std::uint64_t>() > 0)
+      row("  priority " + priority, waiting.get<std::uint64_t>(), limit("queue_size"), "");
+  row("connections", number("connections"), limit("connections"), "");
+
+  out += fmt::format("\nwait         {}\nupstream     {}\n", times(health.at("wait_time_ms")),
+                     times(health.at("process_time_ms")));
+  const double rate = limits.at("rate").get<double>();
+  out += rate > 0 ? fmt::format("rate limit   {} requests/s, burst {}\n", rate,
+                                limits.at("burst").get<double>())
+                  : std::string("rate limit   none\n");
+  out += fmt::format("requests     {} in all: {} processed, {} rejected, {} failed, {} abandoned\n",
+                     number("total_requests"), number("processed_requests"),
+                     number("rejected_requests"), number("failed_requests"),
+                     number("abandoned_requests"));
+
+  std::vector<std::pair<std::uint64_t, std::string>> reasons;
+  for (const char* kind : {"rejected_by_reason", "failed_by_reason"})
+    for (const auto& [reason, count] : health.at(kind).items())
+      reasons.emplace_back(count.get<std::uint64_t>(), reason);
+  std::ranges::sort(reasons, std::greater{});
+  if (!reasons.empty()) out += "\nrefused for\n";
+  for (std::size_t i = 0; i < reasons.size() && i < reasons_shown; ++i)
+    out += fmt::format("  {:<22} {}\n", reasons[i].second, reasons[i].first);
+
+  out += "\nupstream\n";
+  for (const auto& [server, state] : health.at("upstream").items())
+    out += fmt::format("  {:<22} {}\n", server, paint.state(state.get<std::string>()));
+
+  const ordered_json& conf = health.at("conf");
+  for (const auto& [key, value] : conf.at("set_at_run_time").items())
+    out += fmt::format("\n{} {} = {}, until the next reload", paint("1;33", "set at run time:"),
+                       key, value.get<std::string>());
+  if (!conf.at("set_at_run_time").empty()) out += '\n';
+  if (conf.at("last_reload_failed").get<bool>())
+    out += fmt::format("\n{}\n{}", paint("1;31", "the last reload was refused:"),
+                       conf.at("last_reload_error").get<std::string>());
+  return out;
+}
+
+std::string queue_page(std::string_view queue_json, std::size_t width) {
+  const ordered_json list = ordered_json::parse(queue_json);
+  if (list.empty()) return "nobody waits\n";
+  std::string out =
+      fmt::format("{:>4} {:>9} {:>11} {:>4} {:>9}  {:<39} {:<7} {:<32} {}\n", "prio", "age ms",
+                  "deadline ms", "cost", "bytes", "client", "method", "id", "path");
+  for (const ordered_json& waiter : list)
+    out += fit(fmt::format(
+                   "{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<39} {:<7} {:<32} {}",
+                   waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
+                   waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
+                   waiter.at("bytes").get<std::uint64_t>(), waiter.at("client").get<std::string>(),
+                   waiter.at("method").get<std::string>(), waiter.at("id").get<std::string>(),
+                   waiter.at("path").get<std::string>()),
+               width) +
+           "\n";
+  return out;
+}
+
+}  // namespace classgate::gateway

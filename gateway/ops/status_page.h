@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace classgate::gateway {
+
+// What an operator sees in a terminal of this width, from what /queue/health says (JSON). Throws
+// nlohmann::json::exception when it is none.
+std::string status_page(std::string_view health_json, std::size_t width, bool with_colour);
+// The same for the list of waiting requests (GET /queue on the control socket).
+std::string queue_page(std::string_view queue_json, std::size_t width);
+
+}  // namespace classgate::gateway

@@ -1,0 +1,476 @@
+#include "gateway/ops/supervisor.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "conf/keys.h"
+#include "gateway/service_manager.h"
+
+namespace classgate::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto status_interval = 5s;
+constexpr auto share_interval = 20ms;
+constexpr int predecessor_wait_ms = 5'000;
+constexpr std::size_t mistakes_logged_max = 20;
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2})
+    sigaddset(&set, number);
+  return set;
+}
+
+proxy::net::Fd open_signals() {
+  const sigset_t set = handled_signals();
+  return proxy::net::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+}  // namespace
+
+void Supervisor::block_signals() {
+  const sigset_t set = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);  // a log reader that has gone is no reason to end
+  ::signal(SIGXFSZ, SIG_IGN);  // nor is a log that has reached its ulimit
+}
+
+Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance inheritance)
+    : start_(std::move(start)),
+      log_(log),
+      server_(server),
+      inheritance_(std::move(inheritance)),
+      signals_(open_signals()),
+      signal_watch_(loop_, signals_.get(), [this] { on_signal(); }),
+      mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
+      operators_(loop_, [this](const OperatorServer::Request& request,
+                               OperatorServer::Answer to) { answer(request, std::move(to)); }),
+      drain_timer_(loop_, [this] { on_drain_timeout(); }),
+      status_timer_(loop_, [this] { tell_status(); }),
+      watchdog_timer_(loop_, [this] { feed_watchdog(); }),
+      upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
+      share_timer_(loop_, [this] { share_workers(); }),
+      watchdog_interval_(watchdog_interval()) {
+  if (inheritance_.handover) predecessor_.emplace(std::move(inheritance_.handover));
+}
+
+Supervisor::~Supervisor() {
+  if (!control_path_.empty() && !handed_over_) ::unlink(control_path_.c_str());
+}
+
+int Supervisor::run() {
+  // Whoever can't be monitored still serves: the clients come first.
+  if (auto sockets = open_operator_sockets(server_.settings().ops)) {
+    operator_sockets_ = std::move(*sockets);
+  } else {
+    spdlog::error("{} (ops.listen); serving without it, tried again at a reload", sockets.error());
+  }
+  open_control(server_.settings().ops, operator_sockets_);
+  inheritance_.operators.clear();  // what nobody wanted is closed
+  operators_.listen_on(operator_sockets_, server_.settings().ops);
+
+  if (predecessor_) {
+    predecessor_->say_ready();
+    const auto kept = predecessor_->wait_keeps(predecessor_wait_ms);
+    const std::uint32_t workers = server_.settings().admission.workers;
+    predecessor_keeps_ = kept.value_or(0);
+    server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
+    predecessor_watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
+                                                             [this] { take_more_workers(); });
+  }
+  server_.start([this] { mailbox_.send({}); });
+  std::string places;
+  for (const auto& socket : operator_sockets_)
+    places += (places.empty() ? "; operators at " : ", ") + socket->local.text();
+  spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
+  notify_ready(server_.description());
+  if (has_service_manager()) status_timer_.start(status_interval);
+  if (watchdog_interval_ > 0ms) watchdog_timer_.start(watchdog_interval_ / 2);
+  loop_.run();
+  return exit_status_;
+}
+
+// ---- Signals -----------------------------------------------------------------------------------
+
+void Supervisor::on_signal() {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof info) == sizeof info)
+    on_signal(static_cast<int>(info.ssi_signo));
+}
+
+void Supervisor::on_signal(int number) {
+  switch (number) {
+    case SIGHUP: reload(); return;
+    case SIGUSR1:
+      server_.reopen_access_log();
+      log_.reopen();
+      spdlog::info("USR1: the logs are opened anew");
+      return;
+    case SIGUSR2:
+      upgrade([](bool, const std::string&) {});  // the log tells
+      return;
+    default: break;
+  }
+  if (!draining_) return drain(sigabbrev_np(number));
+  const admission::Snapshot left = server_.snapshot();
+  spdlog::warn("{}: ended at once: {} in flight, {} waiting were cut off", sigabbrev_np(number),
+               left.active_workers - left.workers_without_client, left.waiting);
+  end(1);
+}
+
+// ---- The end -----------------------------------------------------------------------------------
+
+void Supervisor::drain(const std::string& why) {
+  draining_ = true;
+  if (successor_) fail_upgrade("this process drains");
+  const auto timeout = server_.settings().drain_timeout;
+  const admission::Snapshot now = server_.snapshot();
+  // Sockets that were given to us are listened on by whoever gave them: the next one will accept.
+  const bool has_successor = server_.sockets_are_given();
+  spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
+               timeout.count(), now.active_workers, now.waiting, server_.connections());
+  status_timer_.stop();
+  notify_stopping(
+      fmt::format("draining: {} in flight, {} waiting", now.active_workers, now.waiting));
+  drain_timer_.start(timeout);
+  server_.drain({.has_successor = has_successor, .grace = server_.settings().handover_grace});
+}
+
+void Supervisor::on_drained() {
+  const admission::Snapshot all = server_.snapshot();
+  spdlog::info("drained: {} requests in all, {} processed", all.total, all.processed);
+  end(0);
+}
+
+void Supervisor::on_drain_timeout() {
+  const admission::Snapshot left = server_.snapshot();
+  spdlog::warn("drain_timeout is over: {} in flight, {} waiting were cut off",
+               left.active_workers - left.workers_without_client, left.waiting);
+  end(0);
+}
+
+void Supervisor::end(int status) {
+  exit_status_ = status;
+  loop_.stop();
+}
+
+// ---- The conf ----------------------------------------------------------------------------------
+
+Supervisor::Change Supervisor::reload() {
+  if (draining_) return {false, {"no reload while draining"}};
+  conf::Sources sources = start_.sources;
+  sources.run_time.clear();
+  ConfHistory history = server_.policy().history;
+  Lines forgotten;
+  for (const auto& [key, value] : history.set_at_run_time)
+    forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
+  history.set_at_run_time.clear();
+  notify_reloading();
+  Change change = apply(sources, std::move(history));
+  notify_ready(status_line());
+  if (!change.ok) return change;
+  start_.sources.run_time.clear();
+  std::ranges::move(forgotten, std::back_inserter(change.lines));
+  spdlog::info("reloaded: {}", server_.description());
+  for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+  return change;
+}
+
+Supervisor::Change Supervisor::set(const std::string& name, const std::string& value) {
+  if (draining_) return {false, {"nothing is set while draining"}};
+  const conf::Key* key = conf::find_key(name);
+  if (key != nullptr && key->needs_restart)
+    return {false, {fmt::format("{} needs a restart: change it in the conf", name)}};
+  conf::Sources sources = start_.sources;
+  std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
+  sources.run_time.push_back({name, value, {}});
+  const auto loaded = conf::load(sources);
+  if (!loaded) {
+    Change change;
+    for (const conf::Mistake& mistake : loaded.error())
+      change.lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
+    return change;
+  }
+  ConfHistory history = server_.policy().history;
+  history.set_at_run_time.clear();
+  for (const conf::Override& set : sources.run_time)
+    history.set_at_run_time.emplace_back(set.key, set.value);
+  const auto before = server_.settings();
+  Change change = apply(sources, std::move(history));
+  if (!change.ok) return change;
+  start_.sources.run_time = sources.run_time;
+  change.lines.insert(change.lines.begin(),
+                      fmt::format("{} = {} until the next reload", name, value));
+  spdlog::info("set at run time: {} = {} (it was {})", name, value,
+               conf::find_key(name)->print(before));
+  return change;
+}
+
+// All of it or nothing: what can fail is tried first.
+Supervisor::Change Supervisor::apply(const conf::Sources& sources, ConfHistory history) {
+  const auto loaded = conf::load(sources);
+  if (!loaded) {
+    Lines lines;
+    for (const conf::Mistake& mistake : loaded.error())
+      lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
+    return refuse(std::move(history), std::move(lines));
+  }
+  const conf::Settings& settings = loaded->settings;
+  auto sockets = open_operator_sockets(settings.ops);
+  if (!sockets) return refuse(std::move(history), {sockets.error() + " (ops.listen)"});
+  Change change{.ok = true, .lines = {}};
+  if (settings.threads != server_.settings().threads)
+    change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
+                                       server_.settings().threads));
+  if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
+    change.lines.push_back("listen: the service manager's socket unit says where to listen");
+  ConfHistory next = history;
+  ++next.reloads;
+  next.last_failed = false;
+  next.last_error.clear();
+  next.changed_at = std::chrono::system_clock::now();
+  if (auto result = server_.reconfigure(settings, std::move(next)); !result)
+    return refuse(std::move(history), {result.error()});
+  if (predecessor_) {
+    const std::uint32_t workers = settings.admission.workers;
+    server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
+  }
+  if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
+  open_control(settings.ops, *sockets);
+  operator_sockets_ = std::move(*sockets);
+  operators_.listen_on(operator_sockets_, settings.ops);
+  return change;
+}
+
+Supervisor::Change Supervisor::refuse(ConfHistory history, Lines lines) {
+  history = server_.policy().history;  // nothing of the attempt holds
+  ++history.failed_reloads;
+  history.last_failed = true;
+  history.last_error.clear();
+  for (const std::string& line : lines) history.last_error += line + "\n";
+  for (std::size_t i = 0; i < lines.size() && i < mistakes_logged_max; ++i)
+    spdlog::error("{}", lines[i]);
+  spdlog::error("reload refused, {} mistake{}: the settings from before stay in force",
+                lines.size(), lines.size() == 1 ? "" : "s");
+  server_.note(std::move(history));
+  return {false, std::move(lines)};
+}
+
+std::expected<OperatorServer::Sockets, std::string> Supervisor::open_operator_sockets(
+    const conf::OpsSettings& settings) {
+  OperatorServer::Sockets sockets;
+  for (const conf::Address& address : settings.listen) {
+    const auto known = std::ranges::find_if(
+        operator_sockets_, [&](const auto& socket) { return socket->wanted.text == address.text; });
+    if (known != operator_sockets_.end()) {
+      sockets.push_back(*known);
+      continue;
+    }
+    const auto resolved = proxy::net::resolve(address, true);
+    const auto inherited = std::ranges::find_if(inheritance_.operators, [&](const auto& socket) {
+      return resolved && (socket.local == *resolved ||
+                          (address.port == 0 && socket.local.host() == resolved->host()));
+    });
+    if (inherited != inheritance_.operators.end()) {
+      inherited->wanted = address;
+      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
+      inheritance_.operators.erase(inherited);
+      continue;
+    }
+    auto opened = proxy::net::listen_on(address);
+    if (!opened) return std::unexpected(opened.error());
+    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
+  }
+  return sockets;
+}
+
+// The control socket, added to the others. Going without one is told, and is no reason to stop.
+void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets) {
+  const bool is_wanted = settings.control != "off";
+  const auto has_path = [&](const auto& socket) {
+    return socket->local.text() == settings.control;
+  };
+  const auto known = std::ranges::find_if(operator_sockets_, has_path);
+  if (is_wanted && known != operator_sockets_.end()) {
+    if (std::ranges::find(sockets, *known) == sockets.end()) sockets.push_back(*known);
+    return;
+  }
+  if (!control_path_.empty()) ::unlink(control_path_.c_str());
+  control_path_.clear();
+  if (!is_wanted) return;
+  const auto inherited =
+      std::ranges::find_if(inheritance_.operators, [&](const proxy::net::ListeningSocket& socket) {
+        return socket.local.text() == settings.control;
+      });
+  if (inherited != inheritance_.operators.end()) {
+    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
+    inheritance_.operators.erase(inherited);
+  } else if (auto socket = proxy::net::listen_on_path(settings.control)) {
+    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
+  } else {
+    spdlog::warn("{}; `classgate status` and the like cannot reach this process", socket.error());
+    return;
+  }
+  control_path_ = settings.control;
+}
+
+// ---- Upgrade -----------------------------------------------------------------------------------
+
+void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> tell) {
+  const auto refuse = [&](const std::string& why) {
+    spdlog::error("upgrade refused: {}", why);
+    tell(false, why);
+  };
+  if (draining_) return refuse("this process drains");
+  if (successor_) return refuse("an upgrade is under way");
+  if (predecessor_) return refuse("this process is still taking over from another");
+  std::vector<NamedFd> sockets;
+  const char* const clients = server_.sockets_are_given() ? "given" : socket_name::clients;
+  for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});
+  for (const auto& socket : operator_sockets_)
+    sockets.push_back({socket->fd.get(), socket_name::operators});
+  auto successor = start_successor(start_.program, start_.arguments, std::move(sockets));
+  if (!successor) return refuse(successor.error());
+  spdlog::info("upgrade: started {} as process {}", start_.program, successor->pid);
+  tell_upgrade_ = std::move(tell);
+  successor_.emplace(std::move(*successor));
+  successor_channel_watch_ = std::make_unique<proxy::net::Watch>(
+      loop_, successor_->channel.fd().get(), [this] { on_successor_says(); });
+  successor_process_watch_ = std::make_unique<proxy::net::Watch>(loop_, successor_->process.get(),
+                                                                 [this] { on_successor_ended(); });
+  upgrade_timer_.start(server_.settings().ops.upgrade_timeout);
+}
+
+void Supervisor::on_successor_says() {
+  if (successor_->channel.wait_ready_byte()) return hand_over();
+  loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
+}
+
+void Supervisor::on_successor_ended() {
+  int status = 0;
+  if (::waitpid(successor_->pid, &status, WNOHANG) == 0) return;
+  const std::string how = WIFEXITED(status)
+                              ? fmt::format("ended with status {}", WEXITSTATUS(status))
+                              : fmt::format("was ended by SIG{}", sigabbrev_np(WTERMSIG(status)));
+  if (handed_over_) {
+    spdlog::error("the process {} that took over {}", successor_->pid, how);
+    loop_.retire(std::move(successor_process_watch_));
+    return;
+  }
+  loop_.retire(std::move(successor_process_watch_));
+  const int pid = successor_->pid;
+  successor_->pid = 0;
+  fail_upgrade(
+      fmt::format("process {} {} before it was ready (its own messages say why)", pid, how));
+}
+
+void Supervisor::on_upgrade_timeout() {
+  fail_upgrade(fmt::format("process {} was not ready within ops.upgrade_timeout", successor_->pid));
+}
+
+void Supervisor::fail_upgrade(const std::string& why) {
+  upgrade_timer_.stop();
+  if (successor_->pid != 0) {
+    ::kill(successor_->pid, SIGKILL);
+    ::waitpid(successor_->pid, nullptr, 0);
+  }
+  loop_.retire(std::move(successor_channel_watch_));
+  loop_.retire(std::move(successor_process_watch_));
+  successor_.reset();
+  spdlog::error("upgrade failed: {}; this process serves on", why);
+  if (tell_upgrade_) std::exchange(tell_upgrade_, nullptr)(false, why);
+}
+
+// The other one is ready: it accepts from now on, and we finish what we have.
+void Supervisor::hand_over() {
+  upgrade_timer_.stop();
+  loop_.retire(std::move(successor_channel_watch_));
+  handed_over_ = draining_ = true;
+  spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
+               successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
+  notify_main_process(successor_->pid);
+  status_timer_.stop();
+  watchdog_timer_.stop();
+  if (tell_upgrade_)
+    std::exchange(tell_upgrade_, nullptr)(
+        true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
+  operators_.stop_listening();
+  operator_sockets_.clear();
+  kept_workers_ = server_.settings().admission.workers;
+  drain_timer_.start(server_.settings().drain_timeout);
+  server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
+  share_workers();
+}
+
+// We keep as many workers as we have use for, and at least one while somebody might ask; the other
+// process has the rest. Only ever fewer.
+void Supervisor::share_workers() {
+  const admission::Snapshot now = server_.snapshot();
+  const auto used = static_cast<std::uint32_t>(
+      std::min<std::size_t>(now.active_workers + now.waiting, kept_workers_));
+  const std::uint32_t needed = std::max(used, server_.connections() > 0 ? 1U : 0U);
+  if (needed < kept_workers_) {
+    server_.limit_workers(needed);
+    // Those beyond the new limit come back one by one: the other may have only what is back.
+    kept_workers_ = std::max(needed, server_.snapshot().active_workers);
+  }
+  successor_->channel.say_keeps(std::max(kept_workers_, server_.snapshot().active_workers));
+  share_timer_.start(share_interval);
+}
+
+void Supervisor::take_more_workers() {
+  const auto kept = predecessor_->read_keeps();
+  if (!kept) return;
+  const std::uint32_t workers = server_.settings().admission.workers;
+  predecessor_keeps_ = *kept;
+  server_.limit_workers(workers - std::min(*kept, workers - 1));
+  if (!predecessor_->has_ended()) return;
+  spdlog::info("upgrade: the process before has ended");
+  loop_.retire(std::move(predecessor_watch_));
+  predecessor_.reset();
+}
+
+// ---- The service manager -----------------------------------------------------------------------
+
+std::string Supervisor::status_line() const {
+  const admission::Snapshot now = server_.snapshot();
+  std::string line = fmt::format(
+      "{} of {} workers busy, {} waiting; {} requests: {} processed, {} rejected, {} failed",
+      now.active_workers, now.workers, now.waiting, now.total, now.processed,
+      admission::sum(now.rejected), admission::sum(now.failed));
+  const ConfHistory& history = server_.policy().history;
+  if (history.last_failed)
+    line += "; the last reload was refused: " +
+            history.last_error.substr(0, history.last_error.find('\n'));
+  return line;
+}
+
+void Supervisor::tell_status() {
+  std::string status = status_line();
+  if (status != last_status_) {
+    notify_status(status);
+    last_status_ = std::move(status);
+  }
+  status_timer_.start(status_interval);
+}
+
+void Supervisor::feed_watchdog() {
+  if (server_.every_loop_turns(watchdog_interval_ / 4))
+    notify_alive();
+  else
+    spdlog::error("an event loop does not turn: the watchdog is not fed");
+  watchdog_timer_.start(watchdog_interval_ / 2);
+}
+
+}  // namespace classgate::gateway

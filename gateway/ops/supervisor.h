@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/reader.h"
+#include "gateway/error_log.h"
+#include "gateway/ops/handover.h"
+#include "gateway/ops/operator_server.h"
+#include "gateway/server.h"
+#include "proxy/net/mailbox.h"
+#include "proxy/net/watch.h"
+
+namespace classgate::gateway {
+
+// The main thread: everything that concerns the process and not a request. Signals, the service
+// manager, operators' questions and orders, reload, upgrade, the end. Has a loop of its own, so
+// that neither the data path waits for it nor it for the data path.
+//
+//   SIGTERM, SIGINT, SIGQUIT  drain; the second time end at once
+//   SIGHUP                    reload the conf
+//   SIGUSR1                   open the logs anew
+//   SIGUSR2                   upgrade: start the program that is installed now in our place
+class Supervisor {
+ public:
+  // How the process was started: needed again at a reload and an upgrade.
+  struct Start {
+    conf::Sources sources;
+    std::string program;
+    std::vector<std::string> arguments;
+  };
+  // Before there is a second thread: blocks the signals that it handles.
+  static void block_signals();
+
+  Supervisor(Start start, ErrorLog& log, Server& server, Inheritance inheritance);
+  ~Supervisor();
+
+  // Serves until the end; returns the exit status of the process.
+  int run();
+
+ private:
+  struct DataPathDrained {};
+  using Lines = std::vector<std::string>;
+
+  void on_signal();
+  void on_signal(int number);
+
+  // The end.
+  void drain(const std::string& why);
+  void end(int status);
+  void on_drained();
+  void on_drain_timeout();
+
+  // The conf. Each says in lines what came of it; `ok` when the settings are in force.
+  struct Change {
+    bool ok = false;
+    Lines lines;
+  };
+  Change reload();
+  Change set(const std::string& key, const std::string& value);
+  Change apply(const conf::Sources& sources, ConfHistory history);
+  Change refuse(ConfHistory history, Lines lines);
+  std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
+      const conf::OpsSettings& settings);
+  void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
+
+  // Upgrade.
+  void upgrade(std::function<void(bool ok, const std::string& text)> tell);
+  void on_successor_says();
+  void on_successor_ended();
+  void on_upgrade_timeout();
+  void fail_upgrade(const std::string& why);
+  void hand_over();
+  void share_workers();      // the old one's side, while it drains
+  void take_more_workers();  // the new one's side
+
+  // Operators.
+  void answer(const OperatorServer::Request& request, OperatorServer::Answer answer);
+  void obey(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
+  OperatorServer::Reply readiness();
+  std::string waiters_json();
+
+  // The service manager.
+  void tell_status();
+  void feed_watchdog();
+  std::string status_line() const;
+
+  Start start_;
+  ErrorLog& log_;
+  Server& server_;
+  Inheritance inheritance_;
+  proxy::net::Loop loop_;
+  proxy::net::Fd signals_;
+  proxy::net::Watch signal_watch_;
+  proxy::net::Mailbox<DataPathDrained> mailbox_;
+  OperatorServer operators_;
+  OperatorServer::Sockets operator_sockets_;
+  std::string control_path_;  // ours to remove; empty when there is none
+  proxy::net::Timer drain_timer_;
+  proxy::net::Timer status_timer_;
+  proxy::net::Timer watchdog_timer_;
+  proxy::net::Timer upgrade_timer_;
+  proxy::net::Timer share_timer_;
+  std::string last_status_;
+  std::chrono::milliseconds watchdog_interval_;
+
+  std::optional<HandoverChannel> predecessor_;
+  std::unique_ptr<proxy::net::Watch> predecessor_watch_;
+  std::uint32_t predecessor_keeps_ = 0;  // of the workers
+  std::optional<Successor> successor_;
+  std::unique_ptr<proxy::net::Watch> successor_channel_watch_;
+  std::unique_ptr<proxy::net::Watch> successor_process_watch_;
+  std::function<void(bool, const std::string&)> tell_upgrade_;
+  std::uint32_t kept_workers_ = 0;  // while we share them with a successor
+  bool handed_over_ = false;
+  bool draining_ = false;
+  int exit_status_ = 0;
+};
+
+}  // namespace classgate::gateway

@@ -115,7 +115,10 @@ void Server::start(std::function<void()> on_drained) {
   stations_not_empty_ = stations_.size();
   const SignalsBlocked blocked;
   for (const auto& station : stations_)
-    threads_.emplace_back([&station = *station] { station.run(); });
+    threads_.emplace_back([&station = *station] {
+      ::pthread_setname_np(::pthread_self(), "loop");
+      station.run();
+    });
 }
 
 std::expected<void, std::string> Server::reconfigure(const conf::Settings& wanted,

@@ -45,7 +45,7 @@ def clean_environment(extra=None):
 class Program:
     """A child process whose output goes to files; ended by its pid, never left behind."""
 
-    def __init__(self, command, environment=None, nofile=None):
+    def __init__(self, command, environment=None, nofile=None, pass_fds=()):
         self.folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
         self.out_path = pathlib.Path(self.folder.name) / "out"
         self.err_path = pathlib.Path(self.folder.name) / "err"
@@ -57,7 +57,8 @@ class Program:
         with open(self.out_path, "w") as out, open(self.err_path, "w") as err:
             self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=err,
                                             stdin=subprocess.DEVNULL,
-                                            env=clean_environment(environment), preexec_fn=limit)
+                                            env=clean_environment(environment), preexec_fn=limit,
+                                            pass_fds=pass_fds)
 
     def out(self):
         return self.out_path.read_text(errors="replace")
@@ -102,17 +103,19 @@ class Service(Program):
 class Gateway(Program):
     """classgate in front of `upstream`, on a port of the kernel's choice; settings as key="value"."""
 
-    def __init__(self, upstream, conf="", nofile=None, wrapper=(), environment=None, **settings):
+    def __init__(self, upstream, conf="", nofile=None, wrapper=(), environment=None, program=CLASSGATE,
+                 pass_fds=(), **settings):
         self.conf = tempfile.NamedTemporaryFile("w", suffix=".conf")
         self.conf.write(conf)
         self.conf.flush()
         self.control = self.conf.name + ".sock"
-        environment = {**(environment or {}), "CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
+        given = environment or {}
+        environment = {"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
                        "CLASSGATE_LOG_ACCESS": "off", "CLASSGATE_OPS_LISTEN": "127.0.0.1:0",
-                       "CLASSGATE_OPS_CONTROL": self.control}
+                       "CLASSGATE_OPS_CONTROL": self.control, **given}
         for key, value in settings.items():
             environment["CLASSGATE_" + key.upper()] = str(value)
-        super().__init__([*wrapper, CLASSGATE, "--conf", self.conf.name], environment, nofile)
+        super().__init__([*wrapper, program, "--conf", self.conf.name], environment, nofile, pass_fds)
         self.port = int(self.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", self.err).group(1))
         self.address = f"127.0.0.1:{self.port}"
 

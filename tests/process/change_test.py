@@ -1,0 +1,429 @@
+#!/usr/bin/env python3
+"""Changing a running gateway under traffic: reload, upgrade, restart with socket activation."""
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, wait_until)
+from traffic import Traffic
+
+BASE = "[admission]\nrate = 0\nworkers = {workers}\nqueue_size = {queue}\n"
+
+
+class Changeable(Gateway):
+    """A gateway whose conf can be written anew, and whose successors are ended with it."""
+
+    def write_conf(self, text):
+        pathlib.Path(self.conf.name).write_text(text)
+
+    def pids(self):
+        return [self.process.pid] + [int(p) for p in re.findall(r"started \S+ as process (\d+)", self.err())]
+
+    def wait_for_log(self, pattern, seconds=30):
+        return wait_until(lambda: re.search(pattern, self.err()), f"{pattern!r} in\n{self.err()}", seconds)
+
+    def end(self):
+        for pid in self.pids()[1:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        super().end()
+
+
+class ChangeTest(ProcessTest):
+    def changeable(self, upstream, conf, **settings):
+        return self.start(Changeable(upstream, conf=conf, **settings))
+
+    def assert_nothing_lost(self, traffic, at_least=200):
+        report = traffic.report()
+        self.assertEqual((report["failed"], report["failures"]), (0, []), report)
+        self.assertEqual(report["sent"], report["answered"], report)
+        self.assertGreater(report["answered"], at_least, report)
+        return report
+
+
+class Reload(ChangeTest):
+    def test_reloads_under_traffic_lose_nothing_and_count_on(self):
+        service = self.service("--service-time", "5ms")
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        with Traffic(gateway.port) as traffic:
+            for i in range(30):
+                wait_until(lambda i=i: traffic.answered() > 60 * i, "traffic")
+                gateway.write_conf(BASE.format(workers=[50, 4][i % 2], queue=[1000, 500][i % 2]) +
+                                   f'[upstream]\nidle_timeout = "{30 + i}s"\n'
+                                   f'[[route]]\npath = "/v1/classify"\npriority = {1 + i % 5}\n')
+                gateway.signal(signal.SIGHUP)
+                gateway.wait_for_health(lambda h, i=i: h["conf"]["reloads"] == i + 1, "a reload")
+        self.assert_nothing_lost(traffic)
+        health = gateway.health()
+        self.assertEqual(health["processed_requests"], traffic.answered())
+        self.assertEqual(health["limits"]["workers"], 4)
+        self.assert_balanced(health)
+
+    def test_a_hundred_reloads_a_second_harm_nobody(self):
+        service = self.service("--service-time", "5ms")
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        with Traffic(gateway.port, rate=300, clients=12) as traffic:
+            for i in range(300):
+                gateway.signal(signal.SIGHUP)
+                wait_until(lambda i=i: traffic.answered() > i, "traffic")
+        self.assert_nothing_lost(traffic)
+        lines = gateway.err().splitlines()
+        self.assertLess(len(lines), 1200, "the log is bounded")
+
+    def test_a_bad_conf_changes_nothing_and_every_mistake_is_told_with_its_place(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        gateway.write_conf("[admission]\nworkers = 0\nqeue_size = 3\n")
+        code, out, err = gateway.command("reload")
+        self.assertEqual((code, out), (1, ""))
+        for line in (f"{gateway.conf.name}:2:1: admission.workers: 0 is out of range",
+                     f"{gateway.conf.name}:3:1: unknown key admission.qeue_size; did you mean admission.queue_size?"):
+            self.assertIn(line, err)
+            gateway.wait_for_log(re.escape(line))
+        gateway.wait_for_log("reload refused, 2 mistakes: the settings from before stay in force")
+        health = gateway.health()
+        self.assertEqual(health["limits"]["workers"], 50)
+        self.assertTrue(health["conf"]["last_reload_failed"])
+        self.assertIn("admission.workers", health["conf"]["last_reload_error"])
+        self.assertIn("the last reload was refused", gateway.command("status")[1])
+        metrics = scrape(gateway)
+        self.assertIn("\nclassgate_last_reload_successful 0\n", metrics)
+        self.assertIn('\nclassgate_reloads_total{result="failed"} 1\n', metrics)
+        self.assertEqual(gateway.request().status, 200)
+
+        gateway.write_conf(BASE.format(workers=9, queue=10))
+        self.assertEqual(gateway.command("reload")[0], 0)
+        health = gateway.health()
+        self.assertEqual((health["limits"]["workers"], health["conf"]["last_reload_failed"]), (9, False))
+        self.assertIn("\nclassgate_last_reload_successful 1\n", scrape(gateway))
+
+    def test_a_mistake_in_conf_d_is_told_with_its_file(self):
+        service = self.service()
+        with tempfile.TemporaryDirectory() as folder:
+            conf = pathlib.Path(folder) / "classgate.conf"
+            conf.write_text(BASE.format(workers=5, queue=10))
+            (pathlib.Path(folder) / "conf.d").mkdir()
+            extra = pathlib.Path(folder) / "conf.d/10-limits.conf"
+            extra.write_text("[admission]\nworkers = 6\n")
+            gateway = self.start(Program([CLASSGATE, "--conf", conf], {
+                "CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_OPS_LISTEN": "",
+                "CLASSGATE_OPS_CONTROL": f"{folder}/control", "CLASSGATE_UPSTREAM_SERVERS": service.address}))
+            gateway.wait_for_text("6 workers", gateway.err)
+            extra.write_text("[admission]\nworkers = many\n")
+            done = subprocess.run([CLASSGATE, "--socket", f"{folder}/control", "reload"],
+                                  capture_output=True, text=True, env=clean_environment(), timeout=30)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{extra}:2:", done.stderr)
+
+    def test_a_port_in_use_or_a_key_that_needs_a_restart(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000), threads=2)
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        # The environment of a process cannot change: these two are set by conf in a gateway of their own.
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            def write(text):
+                pathlib.Path(conf.name).write_text(f'[upstream]\nservers = ["{service.address}"]\n' + text)
+            write(f'[ops]\nlisten = []\ncontrol = "{conf.name}.sock"\n')
+            top = 'listen = ["127.0.0.1:0"]\nthreads = 2\n'
+            pathlib.Path(conf.name).write_text(top + pathlib.Path(conf.name).read_text())
+            program = self.start(Program([CLASSGATE, "--conf", conf.name]))
+            program.wait_for_text("listening on", program.err)
+
+            def reload():
+                return subprocess.run([CLASSGATE, "-c", conf.name, "--socket", conf.name + ".sock", "reload"],
+                                      capture_output=True, text=True, env=clean_environment(), timeout=30)
+            good = pathlib.Path(conf.name).read_text()
+            for bad in (good.replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:0", "{address}"]'),
+                        good.replace("listen = []", f'listen = ["{address}"]')):
+                pathlib.Path(conf.name).write_text(bad)
+                done = reload()
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(f"cannot listen on {address}: Address already in use", done.stderr)
+            pathlib.Path(conf.name).write_text(good.replace("threads = 2", "threads = 3"))
+            done = reload()
+            self.assertEqual((done.returncode, done.stdout), (0, "threads = 3 needs a restart; 2 stay\n"))
+        self.assertEqual(gateway.request().status, 200)
+
+    def test_limits_set_at_run_time_are_shown_and_end_with_a_reload(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("set", "admission.workers", "40"),
+                         (0, "admission.workers = 40 until the next reload\n", ""))
+        health = gateway.health()
+        self.assertEqual(health["limits"]["workers"], 40)
+        self.assertEqual(health["conf"]["set_at_run_time"], {"admission.workers": "40"})
+        self.assertIn("set at run time: admission.workers = 40", gateway.command("status")[1])
+        for words, complaint in ((("admission.workers", "0"), "is out of range"),
+                                 (("admission.wrokers", "1"), "did you mean admission.workers?"),
+                                 (("threads", "3"), "threads needs a restart")):
+            code, _, err = gateway.command("set", *words)
+            self.assertEqual(code, 1)
+            self.assertIn(complaint, err)
+        code, out, _ = gateway.command("reload")
+        self.assertEqual((code, out), (0, "admission.workers = 40, set at run time, gave way to the conf\n"))
+        self.assertEqual(gateway.health()["limits"]["workers"], 50)
+
+
+def scrape(gateway, accept="text/plain"):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+    try:
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+class Upgrade(ChangeTest):
+    def test_upgrades_under_traffic_lose_nothing_and_never_use_more_workers(self):
+        service = self.service("--service-time", "10ms", "--concurrency", "8")
+        gateway = self.changeable(service.address, BASE.format(workers=8, queue=1000))
+        with Traffic(gateway.port, rate=500) as traffic:
+            for i in range(3):
+                wait_until(lambda i=i: traffic.answered() > 300 * (i + 1), "traffic")
+                os.kill(gateway.pids()[-1], signal.SIGUSR2)
+                wait_until(lambda i=i: gateway.err().count("the process before has ended") == i + 1,
+                           "the old process to end")
+        report = self.assert_nothing_lost(traffic)
+        self.assertGreater(report["told_to_close"], 0)
+        self.assertLessEqual(service.stats()["max_running"], 8)
+        self.assertEqual(service.stats()["started"], report["answered"])
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(gateway.wait(), 0)  # the first of them
+
+    def test_what_is_in_flight_in_the_old_process_is_finished_there(self):
+        service = self.service("--service-time", "300ms")
+        gateway = self.changeable(service.address, BASE.format(workers=2, queue=10))
+        connections = [gateway.connect() for _ in range(3)]
+        for connection in connections:
+            connection.request("POST", "/v1/classify", '{"text": "bread"}')
+        gateway.wait_for_health(lambda h: (h["active_workers"], h["queue_size"]) == (2, 1), "two and one")
+        code, out, _ = gateway.command("upgrade")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"process \d+ took over from \d+")
+        for connection in connections:
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
+            connection.close()
+        self.assertEqual(gateway.request().status, 200)
+        self.assertLessEqual(service.stats()["max_running"], 2)
+
+    def failing(self, replacement, pattern, **settings):
+        service = self.service("--service-time", "2ms")
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "classgate"
+            shutil.copy(CLASSGATE, program)
+            gateway = self.start(Changeable(service.address, conf=BASE.format(workers=50, queue=1000),
+                                            program=program, **settings))
+            os.unlink(program)
+            if replacement:
+                program.write_text(replacement)
+                program.chmod(0o755)
+            with Traffic(gateway.port, rate=300, clients=12) as traffic:
+                wait_until(lambda: traffic.answered() > 100, "traffic")
+                code, _, err = gateway.command("upgrade")
+                self.assertEqual(code, 1)
+                self.assertRegex(err, pattern)
+                wait_until(lambda: traffic.answered() > 200, "traffic")
+            self.assert_nothing_lost(traffic, 150)
+            gateway.wait_for_log("upgrade failed: .*; this process serves on")
+            self.assertIsNone(gateway.process.poll())
+            self.assertEqual(gateway.command("status")[0], 0)
+
+    def test_a_program_that_crashes_at_start_leaves_the_old_one_serving(self):
+        self.failing("#!/bin/sh\nkill -SEGV $$\n", r"process \d+ was ended by SIGSEGV before it was ready")
+
+    def test_a_program_that_ends_at_once_leaves_the_old_one_serving(self):
+        self.failing("#!/bin/sh\nexit 3\n", r"process \d+ ended with status 3 before it was ready")
+
+    def test_a_program_that_is_not_there_leaves_the_old_one_serving(self):
+        self.failing(None, r"process \d+ ended with status 127 before it was ready")
+
+    def test_a_program_that_never_gets_ready_is_ended(self):
+        self.failing("#!/bin/sh\nexec sleep 60\n", "was not ready within ops.upgrade_timeout",
+                     ops_upgrade_timeout="300ms")
+
+    def test_a_conf_that_has_become_bad_leaves_the_old_one_serving(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        gateway.write_conf("workers = 3\n")
+        code, _, err = gateway.command("upgrade")
+        self.assertEqual(code, 1)
+        self.assertIn("ended with status 1 before it was ready", err)
+        gateway.wait_for_log(":1:1: unknown key workers")
+        self.assertEqual(gateway.request().status, 200)
+
+
+class SocketActivation(ChangeTest):
+    """The socket is held by somebody else, who starts the gateway with it (sd_listen_fds(3))."""
+
+    def activated(self, service, listener, **settings):
+        given = listener.fileno()
+        wrapper = ["sh", "-c", f'exec 3<&{given}; LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=listen exec "$@"', "sh"]
+        os.set_inheritable(given, True)
+        gateway = Changeable(service.address, conf=BASE.format(workers=50, queue=1000), wrapper=wrapper,
+                             pass_fds=[given], **settings)
+        return self.start(gateway)
+
+    def test_restarts_under_traffic_lose_nothing(self):
+        service = self.service("--service-time", "5ms")
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.addCleanup(listener.close)
+        port = listener.getsockname()[1]
+        gateway = self.activated(service, listener)
+        self.assertEqual(gateway.port, port)
+        with Traffic(port, rate=500) as traffic:
+            for i in range(3):
+                wait_until(lambda i=i: traffic.answered() > 300 * (i + 1), "traffic")
+                gateway.signal(signal.SIGTERM)
+                self.assertEqual(gateway.wait(), 0)
+                gateway = self.activated(service, listener)
+        report = self.assert_nothing_lost(traffic)
+        self.assertGreater(report["told_to_close"], 0)
+
+    def test_an_upgrade_keeps_sockets_that_were_given(self):
+        service = self.service()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        gateway = self.activated(service, listener)
+        self.assertEqual(gateway.command("upgrade")[0], 0)
+        gateway.wait_for_log("the process before has ended")
+        self.assertEqual(gateway.request().status, 200)
+        self.assertEqual(gateway.command("upgrade")[0], 0)
+
+    def test_a_descriptor_that_is_no_listening_socket_is_one_clear_line(self):
+        service = self.service()
+        done = subprocess.run(
+            ["sh", "-c", 'exec 3</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", CLASSGATE, "--conf",
+             "/dev/null"], capture_output=True, text=True, timeout=30,
+            env=clean_environment({"CLASSGATE_UPSTREAM_SERVERS": service.address}))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("descriptor 3 was passed to us but is no listening stream socket", done.stderr)
+
+
+class Control(ChangeTest):
+    def test_a_socket_left_by_a_killed_process_is_replaced_and_a_living_one_is_respected(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("status")[0], 0)
+        second = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                 environment={"CLASSGATE_OPS_CONTROL": gateway.control})
+        second.wait_for_log("another classgate answers there")
+        self.assertEqual(second.request().status, 200)
+        gateway.signal(signal.SIGKILL)
+        gateway.wait()
+        code, _, err = gateway.command("status")
+        self.assertEqual(code, 2)
+        self.assertIn("classgate is not running", err)
+        third = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                environment={"CLASSGATE_OPS_CONTROL": gateway.control})
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(os.stat(gateway.control).st_mode & 0o777, 0o660)
+        third.signal(signal.SIGTERM)
+        self.assertEqual(third.wait(), 0)
+        self.assertFalse(os.path.exists(gateway.control))
+
+    def test_the_ops_port_taken_is_told_and_clients_are_served(self):
+        service = self.service()
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                  environment={"CLASSGATE_OPS_LISTEN": address})
+        gateway.wait_for_log(f"cannot listen on {address}: Address already in use.*serving without it")
+        self.assertEqual(gateway.request().status, 200)
+        taken.close()
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual(get_json(int(address.split(":")[1]), "/queue/health")["status"], "ok")
+
+    def test_status_tells_by_its_exit_code(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("status", "--quiet"), (0, "", ""))
+        service.end()
+        self.assertEqual(gateway.request().status, 502)
+        self.assertEqual(gateway.command("status", "--quiet"), (1, "", ""))
+        gateway.signal(signal.SIGTERM)
+        gateway.wait()
+        self.assertEqual(gateway.command("status", "--quiet"), (2, "", ""))
+
+    def test_queue_lists_every_waiting_request(self):
+        service = self.service("--service-time", "400ms")
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        connections = [gateway.connect() for _ in range(3)]
+        for number, connection in enumerate(connections):
+            connection.request("POST", ["/v1/classify", "/v1/classify/batch", "/v1/classify"][number],
+                               '{"text": "bread"}' if number != 1 else '{"items": ["bread"]}',
+                               {"X-Request-Id": f"number-{number}"})
+            gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "arrival")
+        waiters = json.loads(gateway.command("queue", "--json")[1])
+        self.assertEqual([(w["id"], w["priority"]) for w in waiters], [("number-2", 3), ("number-1", 4)])
+        for key in ("client", "age_ms", "deadline_ms", "cost", "bytes", "path", "method"):
+            self.assertIn(key, waiters[0])
+        self.assertIn("number-1", gateway.command("queue")[1])
+        for connection in connections:
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+
+    def test_drain_by_command(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        self.assertEqual(gateway.command("drain"), (0, "draining\n", ""))
+        self.assertEqual(gateway.wait(), 0)
+
+    def test_operators_questions_are_not_answered_to_clients_nor_orders_on_tcp(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        for path in ("/metrics", "/livez", "/readyz", "/queue/health/../../metrics", "/%6detrics", "//metrics",
+                     "http://127.0.0.1:%d/metrics" % gateway.ops_port):
+            body = gateway.request("GET", path, headers={"Host": f"127.0.0.1:{gateway.ops_port}"}).body
+            self.assertNotIn(b"classgate_", body, path)
+            self.assertNotIn(b"every event loop", body, path)
+        for method, path in (("POST", "/reload"), ("POST", "/drain"), ("GET", "/queue"), ("GET", "/status"),
+                             ("POST", "/set"), ("POST", "/upgrade"), ("GET", "/v1/classify")):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+            connection.request(method, path, "admission.workers=2" if method == "POST" else None)
+            self.assertEqual(connection.getresponse().status, 404, path)
+            connection.close()
+        self.assertEqual(gateway.health()["limits"]["workers"], 1)
+
+
+class Watchdog(ProcessTest):
+    def test_it_is_fed_only_while_every_loop_turns(self):
+        service = self.service()
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(folder + "/notify")
+            manager.settimeout(20)
+            gateway = self.start(Gateway(service.address, threads=2, environment={
+                "NOTIFY_SOCKET": folder + "/notify", "WATCHDOG_USEC": "400000"}))
+            self.assertIn("READY=1", manager.recv(4096).decode())
+            for _ in range(2):
+                self.assertEqual(manager.recv(4096).decode(), "WATCHDOG=1")
+            # One loop is held in its next system call.
+            loops = sorted(int(p.name) for p in pathlib.Path(f"/proc/{gateway.process.pid}/task").iterdir()
+                           if (p / "wchan").exists())
+            held = [t for t in loops if pathlib.Path(f"/proc/{t}/comm").read_text().startswith("loop")]
+            self.assertEqual(len(held), 2)
+            holder = subprocess.Popen(
+                ["strace", "-qq", "-o", "/dev/null", "-p", str(held[-1]), "-e", "trace=epoll_wait,epoll_pwait",
+                 "-e", "inject=epoll_wait,epoll_pwait:delay_enter=60s"])
+            try:
+                gateway.wait_for_text("an event loop does not turn: the watchdog is not fed", gateway.err)
+            finally:
+                holder.kill()
+                holder.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()

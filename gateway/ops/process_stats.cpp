@@ -1,6 +1,7 @@
 #include "gateway/ops/process_stats.h"
 
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -28,11 +29,12 @@ double start_time() {
   for (int i = 3; i < 22; ++i) fields >> field;
   double ticks = 0;
   fields >> ticks;
-  double up = 0;
-  std::ifstream("/proc/uptime") >> up;
+  timespec up{};
+  ::clock_gettime(CLOCK_BOOTTIME, &up);
   const double now =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  return up > 0 ? now - up + ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)) : 0;
+  return now - static_cast<double>(up.tv_sec) +
+         ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace

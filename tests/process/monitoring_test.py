@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""packaging/monitoring/ against the real Prometheus and a live gateway."""
+import http.client
+import json
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+import unittest
+import urllib.parse
+
+from kit import ROOT, ProcessTest, Program, get_json, wait_until
+
+FOLDER = ROOT / "packaging/monitoring"
+METRIC = re.compile(r"\b(?:classgate|process)_[a-z0-9_]+\b")
+
+
+def scrape(gateway, accept="text/plain"):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+    try:
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        response = connection.getresponse()
+        return response.getheader("Content-Type"), response.read().decode()
+    finally:
+        connection.close()
+
+
+def promtool(*words, stdin=None):
+    done = subprocess.run(["promtool", *words], input=stdin, capture_output=True, text=True, cwd=FOLDER, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Files(unittest.TestCase):
+    def test_promtool_accepts_rules_their_tests_and_the_example_conf(self):
+        for words in (("check", "rules", "classgate.rules.yml"), ("test", "rules", "classgate.test.yml"),
+                      ("check", "config", "prometheus.yml")):
+            code, text = promtool(*words)
+            self.assertEqual(code, 0, text)
+
+    def test_every_alert_has_a_test_that_it_fires_and_one_that_it_does_not_and_a_runbook_section(self):
+        alerts = set(re.findall(r"- alert: (\w+)", (FOLDER / "classgate.rules.yml").read_text()))
+        self.assertGreater(len(alerts), 5)
+        tests = (FOLDER / "classgate.test.yml").read_text()
+        sections = set(re.findall(r"^## (\w+)", (FOLDER / "RUNBOOK.md").read_text(), re.M))
+        self.assertEqual(sections, alerts)
+        for alert in alerts:
+            self.assertIn(f"RUNBOOK.md#{alert.lower()}", (FOLDER / "classgate.rules.yml").read_text())
+            for what in ("fires", "is silent"):
+                self.assertIn(f"- name: {alert} {what}\n", tests)
+
+    def test_the_dashboard_is_well_formed(self):
+        dashboard = json.loads((FOLDER / "grafana-dashboard.json").read_text())
+        ids = [panel["id"] for panel in dashboard["panels"]]
+        self.assertEqual(len(ids), len(set(ids)))
+        for panel in dashboard["panels"]:
+            if panel["type"] != "row":
+                self.assertTrue(panel["targets"], panel["title"])
+
+
+class Live(ProcessTest):
+    def busy_gateway(self):
+        """One that has processed, rejected and failed."""
+        service = self.service("--service-time", "2ms")
+        gateway = self.gateway(service.address, admission_rate="0.01", admission_burst=20, admission_workers=7)
+        statuses = [gateway.request().status for _ in range(25)]
+        self.assertEqual((statuses.count(200), statuses.count(429)), (20, 5))
+        self.assertEqual(gateway.request("GET", "/health").status, 200)
+        return gateway
+
+    def test_promtool_finds_nothing_to_complain_of(self):
+        content_type, text = scrape(self.busy_gateway())
+        self.assertEqual(content_type, "text/plain; version=0.0.4; charset=utf-8")
+        self.assertEqual(promtool("check", "metrics", stdin=text), (0, ""))
+
+    def test_the_numbers_are_those_of_queue_health(self):
+        gateway = self.busy_gateway()
+        _, text = scrape(gateway)
+        health = gateway.health()
+        for line in ('classgate_requests_total{route="/v1/classify",priority="3",outcome="processed"} 20',
+                     'classgate_requests_total{route="/v1/classify",priority="3",outcome="rejected"} 5',
+                     'classgate_requests_total{route="/health",priority="1",outcome="processed"} 1',
+                     'classgate_rejections_total{reason="rate_limited"} 5',
+                     'classgate_wait_seconds_count{priority="3"} 20',
+                     'classgate_upstream_seconds_count{priority="3"} 20',
+                     'classgate_workers_limit 7'):
+            self.assertIn(line + "\n", text)
+        self.assertEqual((health["processed_requests"], health["rejected_requests"]), (21, 5))
+
+    def test_every_metric_that_a_file_names_exists(self):
+        _, text = scrape(self.busy_gateway())
+        known = set(re.findall(r"^# TYPE (\S+)", text, re.M))
+        for name in ("grafana-dashboard.json", "classgate.rules.yml", "classgate.test.yml"):
+            named = {re.sub(r"_(bucket|sum|count)$", "", metric)
+                     for metric in METRIC.findall((FOLDER / name).read_text())}
+            self.assertTrue(named)
+            self.assertEqual(named - known, set(), name)
+        self.assertIn("classgate_last_reload_successful", known)
+
+    def test_the_real_prometheus_scrapes_it_and_agrees(self):
+        gateway = self.busy_gateway()
+        with tempfile.TemporaryDirectory() as folder:
+            port = free_port()
+            rules = FOLDER / "classgate.rules.yml"
+            conf = pathlib.Path(folder) / "prometheus.yml"
+            conf.write_text((FOLDER / "prometheus.yml").read_text().replace("15s", "1s")
+                            .replace("127.0.0.1:9190", f"127.0.0.1:{gateway.ops_port}")
+                            .replace("classgate.rules.yml", str(rules)))
+            self.start(Program(["prometheus", f"--config.file={conf}", f"--storage.tsdb.path={folder}/data",
+                                f"--web.listen-address=127.0.0.1:{port}"]))
+
+            def query(expression):
+                try:
+                    answer = get_json(port, "/api/v1/query?query=" + urllib.parse.quote(expression), any_status=True)
+                except (OSError, ValueError):
+                    return None  # it is still starting
+                result = answer.get("data", {}).get("result", [])
+                return float(result[0]["value"][1]) if result else None
+
+            wait_until(lambda: query('up{job="classgate"}') == 1, "a scrape", 60)
+            wait_until(lambda: query('sum(classgate_requests_total{outcome="processed"})') == 21, "the count", 30)
+            self.assertEqual(query("sum(classgate_rejections_total)"), 5)
+            self.assertEqual(query('sum(classgate_wait_seconds_bucket{le="+Inf"})'), 21)
+            health = get_json(gateway.ops_port, "/queue/health")
+            self.assertEqual(query("sum(classgate_requests_total)"), health["total_requests"])
+
+    def test_openmetrics_when_it_is_asked_for(self):
+        content_type, text = scrape(self.busy_gateway(), "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        self.assertTrue(content_type.startswith("application/openmetrics-text; version=1.0.0"))
+        self.assertTrue(text.endswith("\n# EOF\n"))
+        self.assertIn("# TYPE classgate_requests counter\n", text)
+        self.assertNotRegex(text, r"# TYPE \S+_total ")
+
+
+if __name__ == "__main__":
+    unittest.main()

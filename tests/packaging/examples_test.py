@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""The examples in packaging/ for places that can't be run here (containers, Kubernetes, a hosting platform):
+parsed and held against the code, NOT run. And what can be run: bash completion, logrotate's own reading."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
+CLASSGATE = BUILD / "gateway/classgate"
+PACKAGING = ROOT / "packaging"
+
+
+def check(environment, conf="/dev/null"):
+    """What classgate --check says of this environment."""
+    done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"], **environment})
+    return done.returncode, done.stderr
+
+
+class Container(unittest.TestCase):
+    """Parsed, not run: there is no container engine here."""
+
+    def setUp(self):
+        text = re.sub(r"\\\n\s*", " ", (PACKAGING / "Containerfile").read_text())
+        self.lines = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+
+    def values(self, instruction):
+        return [value for name, value in self.lines if name == instruction]
+
+    def test_two_stages_nobody_is_root_and_its_health_is_asked_for(self):
+        self.assertEqual(len(self.values("FROM")), 2)
+        last = [name for name, _ in self.lines][::-1].index("FROM")
+        users = [value for name, value in self.lines[-last:] if name == "USER"]
+        self.assertEqual(len(users), 1)
+        self.assertNotIn(users[0], ("root", "0"))
+        self.assertIn('["classgate", "status", "--quiet"]', self.values("HEALTHCHECK")[0])
+        self.assertEqual(self.values("STOPSIGNAL"), ["SIGTERM"])
+
+    def test_what_it_copies_is_there_and_its_environment_is_good(self):
+        for value in self.values("COPY"):
+            *sources, _ = [word for word in value.split() if not word.startswith("--")]
+            if "--from=" not in value:
+                for source in sources:
+                    self.assertTrue((ROOT / source).exists(), source)
+        environment = dict(pair.split("=", 1) for value in self.values("ENV") for pair in value.split())
+        self.assertEqual(check({**environment, "CLASSGATE_UPSTREAM_SERVERS": "model:9000"})[0], 0)
+
+    def test_the_libraries_it_installs_are_those_of_the_program(self):
+        needed = subprocess.run(["ldd", CLASSGATE], capture_output=True, text=True, check=True).stdout
+        installed = self.values("RUN")[-1]
+        for library, package in (("libevent_core", "libevent-core-"), ("libfmt", "libfmt9"), ("libspdlog", "libspdlog"),
+                                 ("libsystemd", "libsystemd0"), ("libprometheus-cpp-core", "libprometheus-cpp-core")):
+            self.assertEqual(library in needed, package in installed, library)
+
+
+class Kubernetes(unittest.TestCase):
+    """Parsed, not run: there is no cluster here."""
+
+    def setUp(self):
+        self.parts = {part["kind"]: part for part in yaml.safe_load_all((PACKAGING / "kubernetes.yaml").read_text())}
+        self.pod = self.parts["Deployment"]["spec"]["template"]["spec"]
+        self.container = self.pod["containers"][0]
+
+    def test_its_conf_is_good(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            conf.write(self.parts["ConfigMap"]["data"]["classgate.conf"])
+            conf.flush()
+            self.assertEqual(check({}, conf.name)[0], 0, check({}, conf.name)[1])
+
+    def test_probes_ask_where_operators_are_answered(self):
+        ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
+        conf = self.parts["ConfigMap"]["data"]["classgate.conf"]
+        self.assertIn(f'listen = ["*:{ports["http"]}"]', conf)
+        self.assertIn(f'listen = ["*:{ports["ops"]}"]', conf)
+        self.assertEqual(self.container["readinessProbe"]["httpGet"], {"path": "/readyz", "port": "ops"})
+        self.assertEqual(self.container["livenessProbe"]["httpGet"], {"path": "/livez", "port": "ops"})
+
+    def test_there_is_time_to_drain_and_no_privilege(self):
+        stop = int(self.container["lifecycle"]["preStop"]["exec"]["command"][1])
+        self.assertGreater(self.pod["terminationGracePeriodSeconds"], stop + 30)
+        self.assertTrue(self.pod["securityContext"]["runAsNonRoot"])
+        self.assertEqual(self.container["securityContext"]["capabilities"], {"drop": ["ALL"]})
+        self.assertTrue(self.container["securityContext"]["readOnlyRootFilesystem"])
+        self.assertIn("memory", self.container["resources"]["limits"])
+
+    def test_selectors_and_volumes_match(self):
+        labels = self.parts["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        self.assertEqual(self.parts["Deployment"]["spec"]["selector"]["matchLabels"], labels)
+        self.assertEqual(self.parts["Service"]["spec"]["selector"], labels)
+        self.assertEqual({v["name"] for v in self.pod["volumes"]}, {m["name"] for m in self.container["volumeMounts"]})
+
+
+class Platform(unittest.TestCase):
+    """Parsed, not run there; its environment is tried on the program."""
+
+    def test_environment_variables_are_enough(self):
+        app = json.loads((PACKAGING / "platform/app.json").read_text())
+        environment = {name: about.get("value", "model:9000") for name, about in app["env"].items()}
+        self.assertEqual(check({**environment, "PORT": "5000"}), (0, "classgate: /dev/null: the configuration is good\n"))
+        self.assertEqual((PACKAGING / "platform/Procfile").read_text(), "web: classgate\n")
+
+
+class Completion(unittest.TestCase):
+    def complete(self, *words):
+        script = (f'source {PACKAGING}/completion/classgate; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+                  '_classgate; printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(["bash", "-c", script, "bash", "classgate", *words], capture_output=True, text=True,
+                              check=True, env={"PATH": f"{CLASSGATE.parent}:{os.environ['PATH']}"})
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_it_knows_commands_options_and_keys(self):
+        self.assertEqual(self.complete("st"), ["status"])
+        self.assertEqual(self.complete("status", "--w"), ["--watch"])
+        self.assertEqual(self.complete("set", "admission.w"), ["admission.workers"])
+        self.assertEqual(self.complete("set", "thr"), [], "what needs a restart can't be set")
+        self.assertEqual(self.complete("--log-level", "w"), ["warning"])
+
+    def test_it_knows_every_option_and_command_of_help(self):
+        known = self.complete("")
+        text = subprocess.run([CLASSGATE, "--help"], capture_output=True, text=True, check=True).stdout
+        for option in re.findall(r"^  (?:-\w, |    )(--[a-z-]+)", text, re.M):
+            self.assertIn(option, known)
+        for command in re.findall(r"^  ([a-z]+)\b", text.split("Commands,")[1].split("\n  with")[0], re.M):
+            self.assertIn(command, known)
+
+
+class Units(unittest.TestCase):
+    def test_the_service_is_rated_well(self):
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager",
+                               str(PACKAGING / "debian/classgate.service")], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout[-300:] + done.stderr)
+
+    def test_logrotate_understands_its_snippet(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            # The account does not exist here: who owns a new file is left out.
+            conf.write((PACKAGING / "debian/classgate.logrotate").read_text().replace(" classgate classgate", ""))
+            conf.flush()
+            done = subprocess.run(["logrotate", "--debug", "--state", "/dev/null", conf.name], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn("error:", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -38,6 +40,16 @@ void write_pid(char* at, long pid) {
   for (; pid > 0; pid /= 10) digits[count++] = static_cast<char>('0' + pid % 10);
   while (count > 0) *at++ = digits[--count];
   *at = '\0';
+}
+
+// What comes through the pipe while a successor starts.
+struct News {
+  int pid;    // or 0
+  int error;  // errno, or 0
+};
+
+void tell(int pipe, const News& news) {
+  [[maybe_unused]] const auto sent = ::write(pipe, &news, sizeof news);
 }
 
 bool is_ours_alone(std::string_view entry) {
@@ -144,21 +156,49 @@ std::expected<Successor, std::string> start_successor(const std::string& program
   std::vector<int> moved(sockets.size());
   const int above = first_passed_fd + static_cast<int>(sockets.size());
 
-  const pid_t pid = ::fork();
-  if (pid < 0) return std::unexpected("fork: " + message_of(errno));
-  if (pid == 0) {
+  // Two steps, so that the new process is nobody's child but init's: a service manager that is init
+  // then sees its end as that of any service. The pipe brings its pid and, if exec fails, the
+  // errno.
+  std::array<int, 2> pipe{};
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return std::unexpected("pipe: " + message_of(errno));
+  const proxy::net::Fd reading(pipe[0]);
+  proxy::net::Fd writing(pipe[1]);
+  const pid_t helper = ::fork();
+  if (helper < 0) return std::unexpected("fork: " + message_of(errno));
+  if (helper == 0) {
+    const pid_t child = ::fork();
+    if (child != 0) {
+      tell(writing.get(), child > 0 ? News{.pid = child, .error = 0} : News{0, errno});
+      ::_exit(0);
+    }
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (char* place : pid_places) write_pid(place, ::getpid());
+    // Above everything that is passed, the pipe too: no descriptor may be overwritten.
+    const int told = ::fcntl(writing.get(), F_DUPFD_CLOEXEC, above);
     for (std::size_t i = 0; i < sockets.size(); ++i)
       moved[i] = ::fcntl(sockets[i].fd, F_DUPFD_CLOEXEC, above);
     for (std::size_t i = 0; i < sockets.size(); ++i)
-      if (::dup2(moved[i], first_passed_fd + static_cast<int>(i)) < 0) ::_exit(126);
+      ::dup2(moved[i], first_passed_fd + static_cast<int>(i));
     ::execve(program.c_str(), argv.data(), envp.data());
+    tell(told, {.pid = 0, .error = errno});
     ::_exit(127);
   }
+  writing.reset();
+  while (::waitpid(helper, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  int pid = 0;
+  int error = 0;
+  // Until both have exited or called exec.
+  for (News news{}; ::read(reading.get(), &news, sizeof news) == sizeof news;) {
+    pid = std::max(pid, news.pid);
+    error = std::max(error, news.error);
+  }
+  if (pid <= 0 || error != 0)
+    return std::unexpected(fmt::format("cannot start {}: {}", program, message_of(error)));
   proxy::net::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return std::unexpected(fmt::format("process {} ended before it was ready", pid));
   return Successor{pid, std::move(process), HandoverChannel(std::move(ours))};
 }
 

@@ -33,8 +33,7 @@ double start_time() {
   ::clock_gettime(CLOCK_BOOTTIME, &up);
   const double now =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  return now - static_cast<double>(up.tv_sec) +
-         ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return now - static_cast<double>(up.tv_sec) + ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace

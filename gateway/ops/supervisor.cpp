@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -358,21 +358,13 @@ void Supervisor::on_successor_says() {
 }
 
 void Supervisor::on_successor_ended() {
-  int status = 0;
-  if (::waitpid(successor_->pid, &status, WNOHANG) == 0) return;
-  const std::string how = WIFEXITED(status)
-                              ? fmt::format("ended with status {}", WEXITSTATUS(status))
-                              : fmt::format("was ended by SIG{}", sigabbrev_np(WTERMSIG(status)));
+  loop_.retire(std::move(successor_process_watch_));
   if (handed_over_) {
-    spdlog::error("the process {} that took over {}", successor_->pid, how);
-    loop_.retire(std::move(successor_process_watch_));
+    spdlog::error("process {}, which took over, has ended", successor_->pid);
     return;
   }
-  loop_.retire(std::move(successor_process_watch_));
-  const int pid = successor_->pid;
-  successor_->pid = 0;
-  fail_upgrade(
-      fmt::format("process {} {} before it was ready (its own messages say why)", pid, how));
+  fail_upgrade(fmt::format("process {} ended before it was ready; its own messages say why",
+                           successor_->pid));
 }
 
 void Supervisor::on_upgrade_timeout() {
@@ -381,10 +373,8 @@ void Supervisor::on_upgrade_timeout() {
 
 void Supervisor::fail_upgrade(const std::string& why) {
   upgrade_timer_.stop();
-  if (successor_->pid != 0) {
-    ::kill(successor_->pid, SIGKILL);
-    ::waitpid(successor_->pid, nullptr, 0);
-  }
+  // By descriptor: the number may be another process's by now.
+  ::syscall(SYS_pidfd_send_signal, successor_->process.get(), SIGKILL, nullptr, 0);
   loop_.retire(std::move(successor_channel_watch_));
   loop_.retire(std::move(successor_process_watch_));
   successor_.reset();

@@ -107,6 +107,11 @@ class Platform(unittest.TestCase):
         self.assertEqual((PACKAGING / "platform/Procfile").read_text(), "web: classgate\n")
 
 
+class BeforeAService(unittest.TestCase):
+    def test_its_conf_is_good(self):
+        self.assertEqual(check({}, str(PACKAGING / "examples/before-a-service.conf"))[0], 0)
+
+
 class Completion(unittest.TestCase):
     def complete(self, *words):
         script = (f'source {PACKAGING}/completion/classgate; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '

@@ -92,7 +92,7 @@ void HandoverChannel::say_keeps(std::uint32_t workers) {
       ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-bool HandoverChannel::wait_ready_byte() {
+bool HandoverChannel::read_ready() {
   char byte = 0;
   return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == 'R';
 }

@@ -44,8 +44,9 @@ class HandoverChannel {
   void say_ready();
   // Old to new: so many workers are still ours.
   void say_keeps(std::uint32_t workers);
-  // Blocks for `timeout_ms` at most. Ready: true. Nothing when the other one has gone or is late.
-  bool wait_ready_byte();
+  // Whether the new one has said so.
+  bool read_ready();
+  // Blocks for `timeout_ms` at most; nothing when the other one is late.
   std::optional<std::uint32_t> wait_keeps(int timeout_ms);
   // What has come by now: the last "keeps", 0 when the other one has gone; nothing when nothing.
   std::optional<std::uint32_t> read_keeps();

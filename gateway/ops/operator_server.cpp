@@ -38,6 +38,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     begin();
   }
 
+  bool is_local() const { return is_local_; }
   bool is_busy() const { return is_answering_ || stream_.pending() > 0; }
 
   void answer(const Reply& reply) {
@@ -160,8 +161,10 @@ void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& 
 }
 
 void OperatorServer::accept(proxy::net::Fd fd, bool is_local) {
-  // The control socket stays open to its few whatever the network does.
-  if (!is_local && connections_.size() >= connections_max_) return;
+  // Counted apart: the control socket stays open to its few whatever the network does.
+  const auto same_kind = std::ranges::count_if(
+      connections_, [&](const auto& entry) { return entry.second->is_local() == is_local; });
+  if (same_kind >= static_cast<std::ptrdiff_t>(connections_max_)) return;
   const std::uint64_t number = ++last_number_;
   connections_[number] = std::make_unique<Connection>(*this, number, std::move(fd), is_local);
 }

@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 constexpr auto status_interval = 5s;
 constexpr auto share_interval = 20ms;
-constexpr int predecessor_wait_ms = 5'000;
+constexpr int predecessor_wait_ms = 15'000;  // it may be waiting for its service manager
 constexpr std::size_t mistakes_logged_max = 20;
 
 sigset_t handled_signals() {
@@ -353,7 +353,7 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
 }
 
 void Supervisor::on_successor_says() {
-  if (successor_->channel.wait_ready_byte()) return hand_over();
+  if (successor_->channel.read_ready()) return hand_over();
   loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
 }
 

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,8 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto status_interval = 5s;
-constexpr auto share_interval = 20ms;
-constexpr int predecessor_wait_ms = 15'000;  // it may be waiting for its service manager
 constexpr std::size_t mistakes_logged_max = 20;
 
 sigset_t handled_signals() {
@@ -80,15 +77,7 @@ int Supervisor::run() {
   inheritance_.operators.clear();  // what nobody wanted is closed
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
-  if (predecessor_) {
-    predecessor_->say_ready();
-    const auto kept = predecessor_->wait_keeps(predecessor_wait_ms);
-    const std::uint32_t workers = server_.settings().admission.workers;
-    predecessor_keeps_ = kept.value_or(0);
-    server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
-    predecessor_watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
-                                                             [this] { take_more_workers(); });
-  }
+  if (predecessor_) take_over();
   server_.start([this] { mailbox_.send({}); });
   std::string places;
   for (const auto& socket : operator_sockets_)
@@ -242,10 +231,7 @@ Supervisor::Change Supervisor::apply(const conf::Sources& sources, ConfHistory h
   next.changed_at = std::chrono::system_clock::now();
   if (auto result = server_.reconfigure(settings, std::move(next)); !result)
     return refuse(std::move(history), {result.error()});
-  if (predecessor_) {
-    const std::uint32_t workers = settings.admission.workers;
-    server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
-  }
+  if (predecessor_) use_what_is_left();
   if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
   open_control(settings.ops, *sockets);
   operator_sockets_ = std::move(*sockets);
@@ -323,112 +309,6 @@ void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer:
     return;
   }
   control_path_ = settings.control;
-}
-
-// ---- Upgrade -----------------------------------------------------------------------------------
-
-void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> tell) {
-  const auto refuse = [&](const std::string& why) {
-    spdlog::error("upgrade refused: {}", why);
-    tell(false, why);
-  };
-  if (draining_) return refuse("this process drains");
-  if (successor_) return refuse("an upgrade is under way");
-  if (predecessor_) return refuse("this process is still taking over from another");
-  std::vector<NamedFd> sockets;
-  const char* const clients = server_.sockets_are_given() ? "given" : socket_name::clients;
-  for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});
-  for (const auto& socket : operator_sockets_)
-    sockets.push_back({socket->fd.get(), socket_name::operators});
-  auto successor = start_successor(start_.program, start_.arguments, std::move(sockets));
-  if (!successor) return refuse(successor.error());
-  spdlog::info("upgrade: started {} as process {}", start_.program, successor->pid);
-  tell_upgrade_ = std::move(tell);
-  successor_.emplace(std::move(*successor));
-  successor_channel_watch_ = std::make_unique<proxy::net::Watch>(
-      loop_, successor_->channel.fd().get(), [this] { on_successor_says(); });
-  successor_process_watch_ = std::make_unique<proxy::net::Watch>(loop_, successor_->process.get(),
-                                                                 [this] { on_successor_ended(); });
-  upgrade_timer_.start(server_.settings().ops.upgrade_timeout);
-}
-
-void Supervisor::on_successor_says() {
-  if (successor_->channel.read_ready()) return hand_over();
-  loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
-}
-
-void Supervisor::on_successor_ended() {
-  loop_.retire(std::move(successor_process_watch_));
-  if (handed_over_) {
-    spdlog::error("process {}, which took over, has ended", successor_->pid);
-    return;
-  }
-  fail_upgrade(fmt::format("process {} ended before it was ready; its own messages say why",
-                           successor_->pid));
-}
-
-void Supervisor::on_upgrade_timeout() {
-  fail_upgrade(fmt::format("process {} was not ready within ops.upgrade_timeout", successor_->pid));
-}
-
-void Supervisor::fail_upgrade(const std::string& why) {
-  upgrade_timer_.stop();
-  // By descriptor: the number may be another process's by now.
-  ::syscall(SYS_pidfd_send_signal, successor_->process.get(), SIGKILL, nullptr, 0);
-  loop_.retire(std::move(successor_channel_watch_));
-  loop_.retire(std::move(successor_process_watch_));
-  successor_.reset();
-  spdlog::error("upgrade failed: {}; this process serves on", why);
-  if (tell_upgrade_) std::exchange(tell_upgrade_, nullptr)(false, why);
-}
-
-// The other one is ready: it accepts from now on, and we finish what we have.
-void Supervisor::hand_over() {
-  upgrade_timer_.stop();
-  loop_.retire(std::move(successor_channel_watch_));
-  handed_over_ = draining_ = true;
-  spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
-               successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
-  notify_main_process(successor_->pid);
-  status_timer_.stop();
-  watchdog_timer_.stop();
-  if (tell_upgrade_)
-    std::exchange(tell_upgrade_, nullptr)(
-        true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
-  operators_.stop_listening();
-  operator_sockets_.clear();
-  kept_workers_ = server_.settings().admission.workers;
-  drain_timer_.start(server_.settings().drain_timeout);
-  server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
-  share_workers();
-}
-
-// We keep as many workers as we have use for, and at least one while somebody might ask; the other
-// process has the rest. Only ever fewer.
-void Supervisor::share_workers() {
-  const admission::Snapshot now = server_.snapshot();
-  const auto used = static_cast<std::uint32_t>(
-      std::min<std::size_t>(now.active_workers + now.waiting, kept_workers_));
-  const std::uint32_t needed = std::max(used, server_.connections() > 0 ? 1U : 0U);
-  if (needed < kept_workers_) {
-    server_.limit_workers(needed);
-    // Those beyond the new limit come back one by one: the other may have only what is back.
-    kept_workers_ = std::max(needed, server_.snapshot().active_workers);
-  }
-  successor_->channel.say_keeps(std::max(kept_workers_, server_.snapshot().active_workers));
-  share_timer_.start(share_interval);
-}
-
-void Supervisor::take_more_workers() {
-  const auto kept = predecessor_->read_keeps();
-  if (!kept) return;
-  const std::uint32_t workers = server_.settings().admission.workers;
-  predecessor_keeps_ = *kept;
-  server_.limit_workers(workers - std::min(*kept, workers - 1));
-  if (!predecessor_->has_ended()) return;
-  spdlog::info("upgrade: the process before has ended");
-  loop_.retire(std::move(predecessor_watch_));
-  predecessor_.reset();
 }
 
 // ---- The service manager -----------------------------------------------------------------------

@@ -74,8 +74,11 @@ class Supervisor {
   void on_upgrade_timeout();
   void fail_upgrade(const std::string& why);
   void hand_over();
-  void share_workers();      // the old one's side, while it drains
-  void take_more_workers();  // the new one's side
+  void share_workers();  // the old one's side, while it drains
+  // The new one's side.
+  void take_over();
+  void take_more_workers();
+  void use_what_is_left();
 
   // Operators.
   void answer(const OperatorServer::Request& request, OperatorServer::Answer answer);
@@ -114,7 +117,8 @@ class Supervisor {
   std::unique_ptr<proxy::net::Watch> successor_channel_watch_;
   std::unique_ptr<proxy::net::Watch> successor_process_watch_;
   std::function<void(bool, const std::string&)> tell_upgrade_;
-  std::uint32_t kept_workers_ = 0;  // while we share them with a successor
+  std::uint32_t kept_workers_ = 0;             // while we share them with a successor
+  std::optional<std::uint32_t> told_workers_;  // what it knows of that
   bool handed_over_ = false;
   bool draining_ = false;
   int exit_status_ = 0;

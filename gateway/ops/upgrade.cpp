@@ -1,0 +1,145 @@
+// An upgrade, as the supervisors of both processes see it (ops/handover.h has the protocol).
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "gateway/ops/supervisor.h"
+#include "gateway/service_manager.h"
+
+namespace classgate::gateway {
+
+constexpr std::chrono::milliseconds share_interval{20};
+constexpr int predecessor_wait_ms = 15'000;  // it may be waiting for its service manager
+
+// ---- The process that is replaced --------------------------------------------------------------
+
+void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> tell) {
+  const auto refuse = [&](const std::string& why) {
+    spdlog::error("upgrade refused: {}", why);
+    tell(false, why);
+  };
+  if (draining_) return refuse("this process drains");
+  if (successor_) return refuse("an upgrade is under way");
+  if (predecessor_) return refuse("this process is still taking over from another");
+  std::vector<NamedFd> sockets;
+  const char* const clients = server_.sockets_are_given() ? "given" : socket_name::clients;
+  for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});
+  for (const auto& socket : operator_sockets_)
+    sockets.push_back({socket->fd.get(), socket_name::operators});
+  auto successor = start_successor(start_.program, start_.arguments, std::move(sockets));
+  if (!successor) return refuse(successor.error());
+  spdlog::info("upgrade: started {} as process {}", start_.program, successor->pid);
+  tell_upgrade_ = std::move(tell);
+  successor_.emplace(std::move(*successor));
+  successor_channel_watch_ = std::make_unique<proxy::net::Watch>(
+      loop_, successor_->channel.fd().get(), [this] { on_successor_says(); });
+  successor_process_watch_ = std::make_unique<proxy::net::Watch>(loop_, successor_->process.get(),
+                                                                 [this] { on_successor_ended(); });
+  upgrade_timer_.start(server_.settings().ops.upgrade_timeout);
+}
+
+void Supervisor::on_successor_says() {
+  if (successor_->channel.read_ready()) return hand_over();
+  loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
+}
+
+void Supervisor::on_successor_ended() {
+  loop_.retire(std::move(successor_process_watch_));
+  if (handed_over_) {
+    spdlog::error("process {}, which took over, has ended", successor_->pid);
+    return;
+  }
+  fail_upgrade(fmt::format("process {} ended before it was ready; its own messages say why",
+                           successor_->pid));
+}
+
+void Supervisor::on_upgrade_timeout() {
+  fail_upgrade(fmt::format("process {} was not ready within ops.upgrade_timeout", successor_->pid));
+}
+
+void Supervisor::fail_upgrade(const std::string& why) {
+  upgrade_timer_.stop();
+  // By descriptor: the number may be another process's by now.
+  ::syscall(SYS_pidfd_send_signal, successor_->process.get(), SIGKILL, nullptr, 0);
+  loop_.retire(std::move(successor_channel_watch_));
+  loop_.retire(std::move(successor_process_watch_));
+  successor_.reset();
+  spdlog::error("upgrade failed: {}; this process serves on", why);
+  if (tell_upgrade_) std::exchange(tell_upgrade_, nullptr)(false, why);
+}
+
+// The other one is ready: it accepts from now on, and we finish what we have.
+void Supervisor::hand_over() {
+  upgrade_timer_.stop();
+  loop_.retire(std::move(successor_channel_watch_));
+  handed_over_ = draining_ = true;
+  spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
+               successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
+  notify_main_process(successor_->pid);
+  status_timer_.stop();
+  watchdog_timer_.stop();
+  if (tell_upgrade_)
+    std::exchange(tell_upgrade_, nullptr)(
+        true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
+  operators_.stop_listening();
+  operator_sockets_.clear();
+  kept_workers_ = server_.settings().admission.workers;
+  drain_timer_.start(server_.settings().drain_timeout);
+  server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
+  // Only when no loop accepts any more is it known how many workers we need.
+  server_.every_loop_turns(std::chrono::seconds(1));
+  share_workers();
+}
+
+// We keep as many workers as we have use for, and at least one while somebody might ask; the other
+// process has the rest. Only ever fewer.
+void Supervisor::share_workers() {
+  const admission::Snapshot now = server_.snapshot();
+  const auto used = static_cast<std::uint32_t>(
+      std::min<std::size_t>(now.active_workers + now.waiting, kept_workers_));
+  const std::uint32_t needed = std::max(used, server_.connections() > 0 ? 1U : 0U);
+  if (needed < kept_workers_) {
+    server_.limit_workers(needed);
+    // Those beyond the new limit come back one by one: the other may have only what is back.
+    kept_workers_ = std::max(needed, server_.snapshot().active_workers);
+  }
+  const std::uint32_t keeps = std::max(kept_workers_, server_.snapshot().active_workers);
+  if (std::exchange(told_workers_, keeps) != keeps) successor_->channel.say_keeps(keeps);
+  share_timer_.start(share_interval);
+}
+
+// ---- The process that takes over ---------------------------------------------------------------
+
+// Everything is open; the other one stops accepting and says how many workers it keeps.
+void Supervisor::take_over() {
+  predecessor_->say_ready();
+  predecessor_keeps_ = predecessor_->wait_keeps(predecessor_wait_ms).value_or(0);
+  use_what_is_left();
+  predecessor_watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
+                                                           [this] { take_more_workers(); });
+}
+
+void Supervisor::take_more_workers() {
+  const auto kept = predecessor_->read_keeps();
+  if (!kept) return;
+  predecessor_keeps_ = *kept;
+  use_what_is_left();
+  if (!predecessor_->has_ended()) return;
+  spdlog::info("upgrade: the process before has ended");
+  loop_.retire(std::move(predecessor_watch_));
+  predecessor_.reset();
+}
+
+// At least one: with a single worker the two may have one each for a moment.
+void Supervisor::use_what_is_left() {
+  const std::uint32_t workers = server_.settings().admission.workers;
+  server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
+}
+
+}  // namespace classgate::gateway

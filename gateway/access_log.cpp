@@ -48,7 +48,9 @@ AccessLog::AccessLog()
                                         spdlog::log(level, "{}", text);
                                       })) {}
 
-AccessLog::~AccessLog() = default;  // the pool's destructor writes what is left
+// The pool's destructor writes what is left and waits for its thread; what the thread uses goes
+// after it.
+AccessLog::~AccessLog() { writer_.reset(); }
 
 std::expected<std::unique_ptr<AccessLog>, std::string> AccessLog::open(
     const conf::LogSettings& settings) {

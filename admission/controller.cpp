@@ -134,7 +134,8 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
 
 Duration Controller::drain_time() const {
   const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
-  const Duration estimate = books_.recent_process_time() * ahead / settings_.workers;
+  // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
+  const Duration estimate = books_.recent_process_time() * ahead / std::max(settings_.workers, 1U);
   return std::max<Duration>(estimate, std::chrono::seconds(1));
 }
 

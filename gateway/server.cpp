@@ -193,7 +193,7 @@ std::vector<WaitingRequest> Server::waiting_requests(std::chrono::milliseconds w
 
 void Server::limit_workers(std::uint32_t workers) {
   conf::AdmissionSettings limits = policy_->settings.admission;
-  limits.workers = std::max(workers, 1U);
+  limits.workers = workers;
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
 }
 

@@ -60,7 +60,7 @@ class Server {
   bool every_loop_turns(std::chrono::milliseconds within);
   // Who waits, in the order in which they will go in; nothing of a loop that does not answer.
   std::vector<WaitingRequest> waiting_requests(std::chrono::milliseconds within);
-  // Limits alone, not shown as the conf's: while two processes share the workers (upgrade).
+  // Not shown as the conf's: while two processes share the workers (upgrade). May be 0.
   void limit_workers(std::uint32_t workers);
 
  private:

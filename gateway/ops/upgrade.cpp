@@ -136,10 +136,10 @@ void Supervisor::take_more_workers() {
   predecessor_.reset();
 }
 
-// At least one: with a single worker the two may have one each for a moment.
+// Possibly none at first: what comes waits until the other one gives some back.
 void Supervisor::use_what_is_left() {
   const std::uint32_t workers = server_.settings().admission.workers;
-  server_.limit_workers(workers - std::min(predecessor_keeps_, workers - 1));
+  server_.limit_workers(workers - std::min(predecessor_keeps_, workers));
 }
 
 }  // namespace classgate::gateway

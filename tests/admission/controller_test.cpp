@@ -531,6 +531,21 @@ TEST_CASE("fewer workers let everybody finish and take nobody in before there is
   CHECK(said(controller.next(start)) == "granted");
 }
 
+TEST_CASE("with no worker at all everybody waits, and the time to come back is still told") {
+  auto settings = small_settings();
+  settings.workers = 0;
+  settings.queue_size = 1;
+  Controller controller(settings);
+  wait_in(controller, request(3));
+  CHECK(said(controller.next(start)) == "silence");
+  const auto verdict = enter(controller, request(3));
+  REQUIRE(said(verdict) == "queue_full");
+  CHECK(std::get<Rejection>(verdict).retry_after == 1s);
+  settings.workers = 1;
+  controller.reconfigure(settings, start);
+  CHECK(said(controller.next(start)) == "granted");
+}
+
 TEST_CASE("more workers let waiters in at once") {
   auto settings = small_settings();
   Controller controller = full_house(settings);

@@ -48,7 +48,7 @@ void ClientConnection::on_readable() {
 
 bool ClientConnection::wants_input() const {
   switch (state_) {
-    case State::idle:
+    case State::idle: return stream_.pending() == 0;
     case State::head:
     case State::lingering: return true;
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
@@ -113,6 +113,10 @@ std::size_t ClientConnection::process(std::string_view bytes) {
   while (goes_on && used < bytes.size()) {
     switch (state_) {
       case State::idle:
+        if (stream_.pending() > 0) {
+          goes_on = false;
+          break;
+        }
         parser_ = station_.take_parser();
         parser_->begin(Parser::Kind::request, station_.request_limits());
         state_ = State::head;
@@ -143,6 +147,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   window_bytes_ = 0;
   state_ = State::body;
   const bool expects_continue = head.expects_continue && !body_is_here;
+  CLASSGATE_INVARIANT(exchange_ == nullptr);
   exchange_ = &station_.take_exchange();
   exchange_->on_head(*this, head, body_is_here);
   if (expects_continue && exchange_ != nullptr) send_continue();
@@ -152,6 +157,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
 
 // Nobody knows where the next request would begin: this answer is the last.
 void ClientConnection::refuse_head(conf::Reason reason) {
+  CLASSGATE_INVARIANT(exchange_ == nullptr);
   state_ = State::answering;
   has_unread_input_ = true;
   exchange_ = &station_.take_exchange();
@@ -204,33 +210,38 @@ void ClientConnection::send_gathered() {
   if (stream_.pending() > 0) watch_reader();
 }
 
-void ClientConnection::send_continue() { stream_.write("HTTP/1.1 100 Continue\r\n\r\n"); }
+void ClientConnection::send_continue() {
+  stream_.write("HTTP/1.1 100 Continue\r\n\r\n");
+  if (stream_.pending() > 0) watch_reader();
+}
 
 void ClientConnection::answer_done(bool keep) {
   exchange_ = nullptr;
   if (state_ == State::closed) return;
   if (stream_.is_broken()) return close();
   if (!keep) {
-    if (stream_.pending() > 0)
-      close_when_drained_ = true;
-    else
-      linger();
+    has_unread_input_ = has_unread_input_ || state_ != State::answering || !input_.empty();
+    state_ = State::finishing;
+    if (stream_.pending() == 0) linger();
     return;
   }
   if (state_ == State::answering) state_ = State::idle;
   // Within process() its loop goes on by itself; else what was pipelined is due now.
   if (is_processing_) return;
   if (!input_.empty()) process_buffer();
-  if (state_ != State::closed && state_ != State::lingering) read_on();
+  if (!is_ending()) read_on();
 }
 
 void ClientConnection::on_drained() {
   if (state_ == State::closed) return;
   if (stream_.is_broken()) return on_gone();
-  if (close_when_drained_) return linger();
+  if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) deadline_.cancel();
-  if (exchange_ != nullptr) exchange_->on_client_drained();
-  if (state_ == State::idle) set_timer();
+  if (exchange_ != nullptr) return exchange_->on_client_drained();
+  if (state_ != State::idle) return set_timer();
+  // What was pipelined has waited for this.
+  if (!input_.empty()) process_buffer();
+  if (!is_ending()) read_on();
 }
 
 void ClientConnection::read_on_soon() {
@@ -254,9 +265,9 @@ void ClientConnection::on_gone() {
 // destroy the answer on its way, so reading goes on for a while (RFC 9112 section 9.6).
 void ClientConnection::linger() {
   const bool may_send_more =
-      has_unread_input_ || (state_ != State::answering && state_ != State::idle);
-  close_when_drained_ = false;
-  if (stream_.peer_has_closed() || (!may_send_more && input_.empty() && !stream_.may_read()))
+      has_unread_input_ || (state_ != State::answering && state_ != State::finishing);
+  if (stream_.peer_has_closed() || station_.is_making_room() ||
+      (!may_send_more && input_.empty() && !stream_.may_read()))
     return close();
   say_goodbye();
 }
@@ -272,6 +283,7 @@ void ClientConnection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
   deadline_.cancel();
+  if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
   station_.close_connection(*this);
 }
 
@@ -289,13 +301,13 @@ void ClientConnection::set_timer() {
   Station::Deadlines& deadlines = station_.deadlines();
   switch (state_) {
     case State::idle:
-      if (stream_.pending() > 0) return;  // the reader is being watched
+      if (stream_.pending() > 0) return watch_reader();
       if (station_.is_draining() && !station_.serves_on()) return say_goodbye();
       deadlines.idle.set(deadline_);
       break;
     case State::head: deadlines.header.set(deadline_); break;
     case State::body:
-      if (stream_.pending() > 0) return;
+      if (stream_.pending() > 0) return watch_reader();
       window_bytes_ = 0;
       deadlines.body.set(deadline_);
       break;
@@ -308,7 +320,7 @@ void ClientConnection::set_timer() {
 void ClientConnection::watch_reader() {
   if (timed_state_ == State::answering && deadline_.is_set()) return;
   timed_state_ = State::answering;
-  window_bytes_ = stream_.bytes_written();
+  written_mark_ = stream_.bytes_written();
   station_.deadlines().send.set(deadline_);
 }
 
@@ -317,8 +329,8 @@ void ClientConnection::on_due() {
     case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
     case State::answering:  // a reader that took nothing for a whole window is gone
-      if (stream_.bytes_written() == window_bytes_) return on_gone();
-      window_bytes_ = stream_.bytes_written();
+      if (stream_.bytes_written() == written_mark_) return on_gone();
+      written_mark_ = stream_.bytes_written();
       return station_.deadlines().send.set(deadline_);
     default: return close();  // idle for too long, or lingering
   }

@@ -17,9 +17,13 @@ class Station;
 // Exchange; pipelined ones wait in the buffer or in the kernel, so that answers come in order.
 //
 //   idle -> head -> body -> answering -> idle ...        (keep-alive)
-//   any  -> lingering -> closed      the answer is out; what the client still sends is thrown away
-//                                    for a bounded time, so that a reset can't destroy the answer
-// Owned by its Station.
+//   any  -> finishing -> lingering -> closed      the last answer is out of our hands, then with
+//   the
+//                                    client; what it still sends is thrown away for a bounded time,
+//                                    so that a reset can't destroy the answer
+// A request is begun only when the client has taken all of the answers before it: what is held for
+// a client is one answer, and a worker never waits for the reading of another one. Owned by its
+// Station.
 class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
  public:
   ClientConnection(Station& station, proxy::net::Fd fd, std::string address);
@@ -45,7 +49,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::size_t index = 0;  // in the station's list; the station's business only
 
  private:
-  enum class State : std::uint8_t { idle, head, body, answering, lingering, closed };
+  enum class State : std::uint8_t { idle, head, body, answering, finishing, lingering, closed };
 
   void on_readable() override;
   void on_drained() override;
@@ -57,7 +61,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool wants_input() const;
   bool is_mid_request() const;
   bool client_has_left();
-  bool is_ending() const { return state_ == State::lingering || state_ == State::closed; }
+  bool is_ending() const { return state_ >= State::finishing; }
   void take(std::string_view bytes);
   void process_buffer();
   std::size_t process(std::string_view bytes);
@@ -77,13 +81,13 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   State state_ = State::idle;
   State timed_state_ = State::closed;  // the state the deadline was set for
   bool is_processing_ = false;
-  bool close_when_drained_ = false;
   bool has_unread_input_ = false;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
   std::string input_;                            // read but not yet used
   std::uint64_t body_left_ = 0;
-  std::uint64_t window_bytes_ = 0;  // body bytes in this window, or written bytes at its start
+  std::uint64_t window_bytes_ = 0;  // body bytes in this window
+  std::uint64_t written_mark_ = 0;  // written bytes when the reader was last looked at
   proxy::net::Deadline deadline_;
   proxy::net::Stream stream_;
 };

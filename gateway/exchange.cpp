@@ -217,6 +217,12 @@ void Exchange::wait(admission::Place place) {
 
 void Exchange::on_granted(admission::Permit permit) {
   place_.release();
+  const admission::Time now = station_.loop().now();
+  if (!request_timer_.is_set() && wait_deadline_ <= now) {
+    permit.finish(Outcome::failed(Reason::queue_timeout), now);
+    ending_ = Ending::failed;
+    return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
+  }
   go_in(std::move(permit));
 }
 
@@ -440,10 +446,7 @@ void Exchange::on_request_timeout() {
 void Exchange::on_queue_timeout() {
   if (state_ != State::waiting) return;
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
-  if (!place_.time_out(station_.loop().now())) {
-    station_.deadlines().request.set(request_timer_);
-    return;
-  }
+  if (!place_.time_out(station_.loop().now())) return;  // on_granted() sees that it is too late
   refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
 }
 

@@ -122,7 +122,7 @@ void Server::start(std::function<void()> on_drained) {
 }
 
 std::expected<void, std::string> Server::reconfigure(const conf::Settings& wanted,
-                                                     ConfHistory history) {
+                                                     ConfHistory history, std::uint32_t lent) {
   conf::Settings settings = wanted;
   settings.threads = policy_->settings.threads;  // until the next start
   // Everything that can fail comes first.
@@ -136,7 +136,9 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   std::shared_ptr<proxy::Servers> upstream = policy_->servers;
   if (!(*servers)->is_same_as(*upstream)) upstream = std::move(*servers);
   sockets_ = std::move(*sockets);
-  shared_->gate.reconfigure(settings.admission, std::chrono::steady_clock::now());
+  conf::AdmissionSettings limits = settings.admission;
+  limits.workers -= std::min(lent, limits.workers);
+  shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
   policy_ = std::make_shared<const Policy>(settings, std::move(upstream),
                                            connection_limit(settings), std::move(history));
   send_policy();

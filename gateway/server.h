@@ -32,7 +32,9 @@ class Server {
   void start(std::function<void()> on_drained);
   // New settings while requests flow: all of them or, with the error for an operator, none. What
   // was accepted is never dropped. `history` is shown to operators.
-  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history);
+  // Of the workers `lent` are another process's for now (upgrade).
+  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history,
+                                               std::uint32_t lent = 0);
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
   // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:

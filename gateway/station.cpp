@@ -144,8 +144,12 @@ bool Station::take_room() {
 // At the limit, whoever has been silent for longest gives way: between two requests, or else before
 // the end of a header that should have come by now.
 bool Station::make_room() {
-  return deadlines_.idle.end_oldest(silence_tolerated) ||
-         deadlines_.header.end_oldest(silence_tolerated);
+  is_making_room_ = true;
+  const bool made = deadlines_.linger.end_oldest(std::chrono::milliseconds(0)) ||
+                    deadlines_.idle.end_oldest(silence_tolerated) ||
+                    deadlines_.header.end_oldest(silence_tolerated);
+  is_making_room_ = false;
+  return made;
 }
 
 // Told so at once, and gone: takes no more than the one descriptor it came with.

@@ -54,6 +54,8 @@ class Station final : private admission::Waiters {
   bool is_draining() const { return draining_; }
   // Draining, but whoever has a connection may ask once more.
   bool serves_on() const { return serves_on_; }
+  // The connection that ends now must be gone at once: another one waits for its room.
+  bool is_making_room() const { return is_making_room_; }
 
   Exchange& take_exchange();
   void retire_exchange(Exchange& exchange);
@@ -136,6 +138,7 @@ class Station final : private admission::Waiters {
   proxy::net::Timer grace_;
   bool draining_ = false;
   bool serves_on_ = false;
+  bool is_making_room_ = false;
   bool reported_empty_ = false;
 };
 

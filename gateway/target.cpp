@@ -20,11 +20,19 @@ bool split_absolute(std::string_view target, std::string_view& authority, std::s
   return !authority.empty() && authority.find('@') == std::string_view::npos;
 }
 
+// uri-host [ ":" port ] (RFC 9110 section 7.2), by its characters; empty is allowed.
+bool is_valid_host(std::string_view host) {
+  return host.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+             "-._~%!$&'()*+;=:[]") == std::string_view::npos;
+}
+
 }  // namespace
 
 bool read_target(const proxy::wire::Head& head, Target& into) {
   std::string_view target = head.target;
   into.host = head.host;
+  if (!is_valid_host(into.host)) return false;
   if (target == "*" && head.method == "OPTIONS") {
     into.path = into.text = "*";
     return true;
@@ -32,6 +40,7 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
   if (!target.starts_with('/')) {
     std::string_view authority;
     if (!split_absolute(head.target, authority, target)) return false;
+    if (!is_valid_host(authority)) return false;
     into.host = authority;
   }
   target = target.substr(0, target.find('#'));

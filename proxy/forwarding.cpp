@@ -49,7 +49,10 @@ void Forwarding::connect(bool fresh) {
   int error = 0;
   connection_ = fresh ? pool_->take_new(server_, *this, error) : pool_->take(server_, *this, error);
   if (!connection_) {
-    pool_->mark_unreachable(server_, message_of(error));
+    // Our own lack of descriptors, ports or memory says nothing of the server.
+    const bool is_ours = error == EMFILE || error == ENFILE || error == ENOBUFS ||
+                         error == ENOMEM || error == EADDRNOTAVAIL;
+    if (!is_ours) pool_->mark_unreachable(server_, message_of(error));
     return fail(Failure::unreachable, message_of(error));
   }
   answer_ = Answer::head;
@@ -101,6 +104,9 @@ void Forwarding::send_body(std::string_view part) {
 
 void Forwarding::end_body(const std::vector<wire::Parser::Trailer>& trailers) {
   request_is_sent_ = true;
+  // Should it be sent again: all of it is at hand, or nothing will be (body_went_on_).
+  request_.is_whole = true;
+  request_.trailers = &trailers;
   if (!connection_ || request_.framing != wire::Framing::chunked) return;
   std::string last_chunk;
   wire::append_last_chunk(last_chunk, trailers);
@@ -223,8 +229,14 @@ bool Forwarding::take_body(std::string_view& bytes) {
 }
 
 void Forwarding::complete(bool connection_is_clean) {
-  const bool is_kept = connection_is_clean && request_is_sent_ && upload_pending() == 0 &&
-                       !parser_.head().wants_close && framing_ != wire::Framing::until_close;
+  // Some servers send a body where there must be none (HEAD, 204, 304), a moment later: on a kept
+  // connection it would be taken for the next answer.
+  const wire::Head& head = parser_.head();
+  const bool is_suspicious = framing_ == wire::Framing::none &&
+                             (head.framing == wire::Framing::chunked || head.content_length > 0);
+  const bool is_kept = connection_is_clean && !is_suspicious && request_is_sent_ &&
+                       upload_pending() == 0 && !parser_.head().wants_close &&
+                       framing_ != wire::Framing::until_close;
   if (is_kept)
     pool_->give_back(std::move(connection_));
   else

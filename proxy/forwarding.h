@@ -75,7 +75,11 @@ class Forwarding final : private UpstreamConnection::User {
 
   bool is_active() const { return connection_ != nullptr; }
   bool answer_has_begun() const { return seen_answer_bytes_; }
-  bool request_is_sent() const { return request_is_sent_; }
+  // The server may have all of it.
+  bool request_is_sent() const {
+    return request_is_sent_ && connection_ && !connection_->stream().is_connecting() &&
+           upload_pending() == 0;
+  }
   unsigned retries() const { return retries_; }
   const std::string& server_name() const;
 

@@ -7,12 +7,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <expected>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 #include "gateway/ops/status_page.h"
 #include "proxy/net/handles.h"
@@ -91,20 +93,29 @@ int complain(const std::string& text) {
   return nobody_there;
 }
 
+// Two looks, because a rate is between two moments: half a second apart, or with --watch a second.
 int show_status(const std::string& path, const conf::CommandLine& command) {
   const bool is_terminal = ::isatty(STDOUT_FILENO) == 1;
-  for (;;) {
+  std::string before;
+  for (std::chrono::steady_clock::time_point then{};;) {
     const auto answer = ask(path, "GET", "/status");
     if (!answer) return command.quiet ? nobody_there : complain(answer.error());
+    const auto now = std::chrono::steady_clock::now();
     const int status = answer->status == 200 ? 0 : 1;
     if (command.quiet) return status;
-    std::string page =
-        command.as_json ? answer->body : status_page(answer->body, terminal_width(), is_terminal);
-    if (command.watch && is_terminal) page = "\033[H\033[J" + page;
-    fmt::print("{}", page);
+    if (command.as_json) {
+      fmt::print("{}", answer->body);
+    } else if (!before.empty()) {
+      const double seconds = std::chrono::duration<double>(now - then).count();
+      fmt::print("{}{}", command.watch && is_terminal ? "\033[H\033[J" : "",
+                 status_page({before, answer->body, seconds}, terminal_width(), is_terminal));
+    }
     std::fflush(stdout);
-    if (!command.watch) return status;
-    ::sleep(1);
+    const bool is_done = !command.watch && (command.as_json || !before.empty());
+    if (is_done) return status;
+    const bool is_first = std::exchange(before, answer->body).empty();
+    then = now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(is_first ? 500 : 1000));
   }
 }
 

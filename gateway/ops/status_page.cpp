@@ -55,8 +55,9 @@ std::string fit(const std::string& text, std::size_t width) {
 
 }  // namespace
 
-std::string status_page(std::string_view health_json, std::size_t width, bool with_colour) {
-  const ordered_json health = ordered_json::parse(health_json);
+std::string status_page(const StatusSample& sample, std::size_t width, bool with_colour) {
+  const ordered_json health = ordered_json::parse(sample.now);
+  const ordered_json before = ordered_json::parse(sample.before);
   const Paint paint(with_colour);
   const std::size_t bar_width = std::clamp<std::size_t>(width > 40 ? width - 40 : 10, 10, 50);
   const auto number = [&](const char* key) { return health.at(key).get<std::uint64_t>(); };
@@ -87,6 +88,13 @@ std::string status_page(std::string_view health_json, std::size_t width, bool wi
   out += rate > 0 ? fmt::format("rate limit   {} requests/s, burst {}\n", rate,
                                 limits.at("burst").get<double>())
                   : std::string("rate limit   none\n");
+  const auto per_second = [&](const char* key) {
+    const double more = health.at(key).get<double>() - before.at(key).get<double>();
+    return sample.seconds > 0 ? std::max(more, 0.0) / sample.seconds : 0.0;
+  };
+  out += fmt::format("now          {:.0f} requests/s: {:.0f} processed, {:.0f} rejected\n",
+                     per_second("total_requests"), per_second("processed_requests"),
+                     per_second("rejected_requests"));
   out += fmt::format("requests     {} in all: {} processed, {} rejected, {} failed, {} abandoned\n",
                      number("total_requests"), number("processed_requests"),
                      number("rejected_requests"), number("failed_requests"),

@@ -6,9 +6,14 @@
 
 namespace classgate::gateway {
 
-// What an operator sees in a terminal of this width, from what /queue/health says (JSON). Throws
-// nlohmann::json::exception when it is none.
-std::string status_page(std::string_view health_json, std::size_t width, bool with_colour);
+// What an operator sees in a terminal of this width, from what /queue/health says (JSON), now and
+// `seconds` before. Throws nlohmann::json::exception when it is none.
+struct StatusSample {
+  std::string_view before;
+  std::string_view now;
+  double seconds;
+};
+std::string status_page(const StatusSample& sample, std::size_t width, bool with_colour);
 // The same for the list of waiting requests (GET /queue on the control socket).
 std::string queue_page(std::string_view queue_json, std::size_t width);
 

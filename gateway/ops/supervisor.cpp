@@ -229,9 +229,8 @@ Supervisor::Change Supervisor::apply(const conf::Sources& sources, ConfHistory h
   next.last_failed = false;
   next.last_error.clear();
   next.changed_at = std::chrono::system_clock::now();
-  if (auto result = server_.reconfigure(settings, std::move(next)); !result)
+  if (auto result = server_.reconfigure(settings, std::move(next), predecessor_keeps_); !result)
     return refuse(std::move(history), {result.error()});
-  if (predecessor_) use_what_is_left();
   if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
   open_control(settings.ops, *sockets);
   operator_sockets_ = std::move(*sockets);

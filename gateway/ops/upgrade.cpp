@@ -132,6 +132,7 @@ void Supervisor::take_more_workers() {
   use_what_is_left();
   if (!predecessor_->has_ended()) return;
   spdlog::info("upgrade: the process before has ended");
+  predecessor_keeps_ = 0;
   loop_.retire(std::move(predecessor_watch_));
   predecessor_.reset();
 }

@@ -7,9 +7,13 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 
 
 // `known` is in lower case and as long as `name`.
 FieldId match(std::string_view name, std::string_view known, FieldId id) {
-  for (std::size_t i = 0; i < name.size(); ++i)
-    if (lower(name[i]) != known[i]) return FieldId::other;
-  return id;
+  bool is_misspelt = false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (lower(name[i]) == known[i]) continue;
+    if (name[i] != '_' || known[i] != '-') return FieldId::other;
+    is_misspelt = true;
+  }
+  return is_misspelt ? FieldId::misspelt : id;
 }
 
 bool is_nominated(std::string_view name, const Head& head) {
@@ -57,6 +61,7 @@ FieldId field_id(std::string_view name) {
 
 bool is_hop_by_hop(const Field& field, const Head& head) {
   switch (field.id) {
+    case FieldId::misspelt:
     case FieldId::connection:
     case FieldId::keep_alive:
     case FieldId::proxy_connection:

@@ -12,6 +12,7 @@ namespace classgate::proxy::wire {
 // The fields that a proxy must know; everything else passes through as `other`.
 enum class FieldId : std::uint8_t {
   other,
+  misspelt,  // one of the others with underscores: some servers take it for that one
   connection,
   keep_alive,
   proxy_connection,

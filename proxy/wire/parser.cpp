@@ -116,6 +116,8 @@ struct ParserCallbacks {
 
 namespace {
 
+constexpr int connection_options_max = 32;
+
 Fault fault_of(llhttp_errno_t error) {
   switch (error) {
     case HPE_INVALID_VERSION: return Fault::unsupported_version;
@@ -208,9 +210,12 @@ Parser::Progress Parser::finish_head(std::string_view text) {
   head_.minor_version = state_->parser.http_minor;
   if (state_->parser.http_major != 1 || head_.minor_version > 1)
     return fail(Fault::unsupported_version);
+  // llhttp also knows other protocols (RTSP, ICE) by their own names.
+  if (kind_ == Kind::request && text.substr(target_at_ + target_size_, 6) != " HTTP/")
+    return fail(Fault::malformed);
   build_fields(text);
   if (const Fault fault = read_framing(); fault != Fault::none) return fail(fault);
-  read_connection_options();
+  if (const Fault fault = read_connection_options(); fault != Fault::none) return fail(fault);
   const Fault fault = kind_ == Kind::request ? judge_request() : judge_response();
   return fault == Fault::none ? Progress::done : fail(fault);
 }
@@ -258,11 +263,13 @@ Fault Parser::read_framing() {
   return Fault::none;
 }
 
-void Parser::read_connection_options() {
+Fault Parser::read_connection_options() {
+  int options = 0;
   bool keep_alive = head_.minor_version == 1;
   for (const Field& field : head_.fields) {
     if (field.id != FieldId::connection) continue;
     for_each_element(field.value, [&](std::string_view option) {
+      ++options;
       if (equal_names(option, "close"))
         head_.wants_close = true;
       else if (equal_names(option, "keep-alive"))
@@ -272,6 +279,8 @@ void Parser::read_connection_options() {
     });
   }
   if (!keep_alive) head_.wants_close = true;
+  // Each is looked for among all fields: many of them would cost much before anybody is asked.
+  return options > connection_options_max ? Fault::malformed : Fault::none;
 }
 
 Fault Parser::judge_request() {

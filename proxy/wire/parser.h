@@ -79,7 +79,7 @@ class Parser {
   Fault read_framing();
   Fault judge_request();
   Fault judge_response();
-  void read_connection_options();
+  Fault read_connection_options();
   Progress feed_chunked(std::string_view bytes);
   bool has_clean_trailers(std::string_view bytes);
 

@@ -262,13 +262,27 @@ TEST_CASE("nothing is sent a second time for a client that has left") {
 
 TEST_CASE("a client that ends its side together with its request counts as gone") {
   FakeUpstream upstream(FakeUpstream::held());
-  Gateway gateway(one_worker(upstream));
-  Client leaver(gateway);
+  auto settings = one_worker(upstream);
+  settings.threads = 1;  // so that both requests are one loop's
+  Gateway gateway(settings);
+  Client first(gateway), leaver(gateway);
+  first.send(get("/first"));  // leaves a connection that the next request goes over at once
+  upstream.release();
+  REQUIRE(first.read_answer().status() == 200);
   leaver.socket.send_and_end(get("/leaver"));
   REQUIRE(comes_to_work_for_nobody(gateway, 1));
   REQUIRE(comes_to_hold(upstream, 1));
   upstream.release();
+  CHECK(gateway.settles_at({.processed = 1, .abandoned = 1}));
+}
+
+TEST_CASE("a client that leaves before its request could be sent leaves its worker free") {
+  FakeUpstream upstream(FakeUpstream::held());
+  Gateway gateway(one_worker(upstream));  // without a connection to the upstream yet
+  Client leaver(gateway);
+  leaver.socket.send_and_end(get("/leaver"));
   CHECK(gateway.settles_at({.abandoned = 1}));
+  CHECK(upstream.request_count() == 0);
 }
 
 // ---- In the body -------------------------------------------------------------------------------

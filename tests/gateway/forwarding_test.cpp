@@ -93,7 +93,9 @@ TEST_CASE("HEAD, 204 and 304 have no body, and what follows is not taken for one
   CHECK(unchanged.status() == 304);
   CHECK(unchanged.field("ETag") == "\"a\"");
   CHECK(client.ask(get("/x")).body == "next");
-  CHECK(upstream.connections() == 1);
+  // After a head that announces a body the connection is not kept: a server that sends it all the
+  // same would speak into the next answer.
+  CHECK(upstream.connections() == 3);
   CHECK(gateway.settles_at({.processed = 4}));
 }
 

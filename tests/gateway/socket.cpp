@@ -1,9 +1,11 @@
 #include "tests/gateway/socket.h"
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -96,6 +98,12 @@ Socket::Got Socket::read(std::string& into, milliseconds wait, std::size_t most)
 }
 
 bool Socket::wait_readable(milliseconds wait) { return wait_for(POLLIN, wait) == Got::some; }
+
+int Socket::unacknowledged() const {
+  int bytes = 0;
+  ::ioctl(fd_.get(), SIOCOUTQ, &bytes);
+  return bytes;
+}
 
 void Socket::end_writing() { ::shutdown(fd_.get(), SHUT_WR); }
 

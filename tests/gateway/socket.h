@@ -37,6 +37,8 @@ class Socket {
   // Waits until something can be read (data or an end), without reading it.
   bool wait_readable(milliseconds wait = patience);
 
+  // Bytes that the other side's kernel has not taken yet.
+  int unacknowledged() const;
   bool is_open() const { return static_cast<bool>(fd_); }
   void end_writing();
   void close() { fd_.reset(); }

@@ -358,6 +358,20 @@ class Control(ChangeTest):
         gateway.wait()
         self.assertEqual(gateway.command("status", "--quiet"), (2, "", ""))
 
+    def test_status_tells_what_an_operator_wants_at_a_glance(self):
+        service = self.service("--service-time", "5ms")
+        gateway = self.changeable(service.address, BASE.format(workers=4, queue=100))
+        with Traffic(gateway.port, rate=400, clients=20) as traffic:
+            wait_until(lambda: traffic.answered() > 200, "traffic")
+            code, page, _ = gateway.command("status")
+        self.assertEqual(code, 0)
+        self.assertRegex(page, r"classgate \S+  ok  up \d+s")
+        self.assertRegex(page, r"workers      \[[#.]+\] \d of 4\n")
+        self.assertRegex(page, r"queue        \[[#.]+\] \d+ of 100\n")
+        self.assertGreater(int(re.search(r"now +(\d+) requests/s", page).group(1)), 50, page)
+        self.assertIn(f"{service.address}", page)
+        self.assertEqual(json.loads(gateway.command("status", "--json")[1])["status"], "ok")
+
     def test_queue_lists_every_waiting_request(self):
         service = self.service("--service-time", "400ms")
         gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))

@@ -67,6 +67,8 @@ TEST_CASE("an upgrade that is offered changes nothing about where the body ends"
 }
 
 TEST_CASE("a head that could be read in two ways is refused") {
+  std::string many_options;
+  for (int n = 0; n < 32; ++n) many_options += ",o" + std::to_string(n);
   struct Row {
     std::string what;
     std::string text;
@@ -121,6 +123,10 @@ TEST_CASE("a head that could be read in two ways is refused") {
       {"the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Fault::malformed},
       {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", Fault::unsupported_version},
       {"HTTP/0.9", "GET /\r\n\r\n", Fault::unsupported_version},
+      {"another protocol", "DESCRIBE / RTSP/1.0\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"one more protocol", "SOURCE / ICE/1.0\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"too many connection options", get_with("Connection: a" + many_options + "\r\n"),
+       Fault::malformed},
       {"no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
       {"a method nobody knows", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
       {"a method in lower case", "get / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},

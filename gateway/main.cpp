@@ -68,9 +68,12 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     return 1;
   }
   gateway::Supervisor supervisor(std::move(start), *log, **server, std::move(*inheritance));
-  const int status = supervisor.run();
-  (*server)->stop();
-  return status;
+  // Whatever ends run(): the loops end before the supervisor, to which they report.
+  const struct Stopper {
+    gateway::Server& server;
+    ~Stopper() { server.stop(); }
+  } stopper{**server};
+  return supervisor.run();
 }
 
 int start(int argc, char** argv) {

@@ -47,16 +47,18 @@ using SocketPointer = std::shared_ptr<const proxy::net::ListeningSocket>;
 
 // A socket that is open already and is what the conf wants. Port 0 is any port: the one it got.
 SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const Sockets& taken) {
+  const auto find = [&](auto is_it) -> SocketPointer {
+    for (const SocketPointer& socket : open)
+      if (std::ranges::find(taken, socket) == taken.end() && is_it(*socket)) return socket;
+    return nullptr;
+  };
+  using Socket = proxy::net::ListeningSocket;
+  if (auto same = find([&](const Socket& s) { return s.wanted.text == wanted.text; })) return same;
   const auto resolved = proxy::net::resolve(wanted, true);
-  for (const SocketPointer& socket : open) {
-    if (std::ranges::find(taken, socket) != taken.end()) continue;
-    const bool same_text = socket->wanted.text == wanted.text;
-    const bool same_place = resolved && socket->local == *resolved;
-    const bool same_host_any_port =
-        wanted.port == 0 && resolved && socket->local.host() == resolved->host();
-    if (same_text || same_place || same_host_any_port) return socket;
-  }
-  return nullptr;
+  if (!resolved) return nullptr;
+  if (auto same = find([&](const Socket& s) { return s.local == *resolved; })) return same;
+  if (wanted.port != 0) return nullptr;
+  return find([&](const Socket& s) { return s.local.host() == resolved->host(); });
 }
 
 }  // namespace

@@ -278,8 +278,9 @@ void Station::end_turn() {
     free_exchanges_.push_back(exchange);
   }
   ended_exchanges_.clear();
-  if (!former_upstreams_.empty())
-    std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); });
+  if (!former_upstreams_.empty() &&
+      std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); }) > 0)
+    upstreams_->probe_unproven();  // a pool that goes may have been the one that was asking
   if (log_line_count_ > 0) {
     log_lines_.pop_back();  // the log ends each entry itself
     shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);

@@ -15,6 +15,7 @@ using proxy::wire::Framing;
 using proxy::wire::Parser;
 
 constexpr std::size_t body_max = 64 * 1024;
+constexpr std::size_t input_max = 80 * 1024;  // header and body
 const proxy::wire::HeadLimits head_limits{16 * 1024, 64, 4 * 1024};
 
 std::string_view field(const proxy::wire::Head& head, std::string_view name) {
@@ -52,13 +53,8 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
         closes_ ? "Connection: close\r\n" : "");
     if (has_body) text += reply.body;
     stream_.write(text);
-    if (closes_) {
-      stream_.shutdown_write();
-      if (stream_.pending() == 0) server_.close(number_);
-      return;
-    }
-    begin();
-    if (!input_.empty() || stream_.may_read()) stream_.read_again_soon();
+    server_.deadlines_.set(deadline_);  // to take it, or to ask again
+    if (stream_.pending() == 0) answer_is_out();
   }
 
  private:
@@ -72,25 +68,44 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     server_.deadlines_.set(deadline_);
   }
 
+  // The next request is begun only when the answer has been taken: one answer is held at most.
+  void answer_is_out() {
+    if (closes_) {
+      // Until the other side has closed too, or the deadline: a close over unread bytes would reset
+      // the connection and could destroy the answer.
+      stream_.shutdown_write();
+      input_.clear();
+    } else {
+      begin();
+    }
+    if (!input_.empty() || stream_.may_read() || has_ended_) stream_.read_again_soon();
+  }
+
+  bool wants_input() const { return !is_answering_ && stream_.pending() == 0; }
+
   void on_readable() override {
-    while (!is_answering_ && stream_.may_read()) {
+    while (wants_input() && stream_.may_read() && !has_ended_ && input_.size() <= input_max) {
       const std::span<char> scratch = server_.loop_.read_scratch();
       const Stream::ReadResult result = stream_.read(scratch);
       if (result.what == Stream::Read::nothing_now) break;
-      if (result.what != Stream::Read::some) return server_.close(number_);
-      input_.append(scratch.data(), result.size);
-      if (input_.size() > head_limits.header_bytes + body_max) break;
+      if (result.what == Stream::Read::broken) return server_.close(number_);
+      has_ended_ = result.what == Stream::Read::end;  // it may still read
+      if (!closes_) input_.append(scratch.data(), result.size);
     }
-    if (!is_answering_ && !input_.empty()) take_request();
+    if (!wants_input()) return;
+    const bool took_one = !closes_ && !input_.empty() && take_request();
+    if (has_ended_ && !took_one) server_.close(number_);
   }
 
   void on_drained() override {
-    if (stream_.is_broken() || (closes_ && !is_answering_)) server_.close(number_);
+    if (stream_.is_broken()) return server_.close(number_);
+    if (!is_answering_) answer_is_out();
   }
 
-  void take_request() {
+  // False when more must come first.
+  bool take_request() {
     switch (parser_.parse_head(input_)) {
-      case Parser::Progress::need_more: return;
+      case Parser::Progress::need_more: return false;
       case Parser::Progress::fault: return refuse(400, "the request is malformed\n");
       case Parser::Progress::done: break;
     }
@@ -101,7 +116,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     if (input_.size() < size) {
       // The head is parsed anew when the rest has come: it is short, and its bytes may have moved.
       parser_.begin(Parser::Kind::request, head_limits);
-      return;
+      return false;
     }
     Request request;
     request.method = head.method;
@@ -120,19 +135,22 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
       const auto found = server.connections_.find(number);
       if (found != server.connections_.end()) found->second->answer(reply);
     });
+    return true;
   }
 
-  void refuse(int status, std::string text) {
+  bool refuse(int status, std::string text) {
     closes_ = true;
     input_.clear();
     answer({.status = status, .body = std::move(text)});
+    return true;
   }
 
   OperatorServer& server_;
   const std::uint64_t number_;
   const bool is_local_;
   bool is_answering_ = false;
-  bool closes_ = false;
+  bool closes_ = false;     // with this answer
+  bool has_ended_ = false;  // it sends no more
   std::string method_;
   std::string input_;
   Parser parser_;

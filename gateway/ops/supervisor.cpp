@@ -85,7 +85,7 @@ int Supervisor::run() {
   spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
   notify_ready(server_.description());
   if (has_service_manager()) status_timer_.start(status_interval);
-  if (watchdog_interval_ > 0ms) watchdog_timer_.start(watchdog_interval_ / 2);
+  if (watchdog_interval_ > 0ms) feed_watchdog();
   loop_.run();
   return exit_status_;
 }
@@ -112,6 +112,10 @@ void Supervisor::on_signal(int number) {
     default: break;
   }
   if (!draining_) return drain(sigabbrev_np(number));
+  if (handed_over_ && !std::exchange(was_told_to_end_, true)) {
+    spdlog::info("{}: this process has handed over and is draining already", sigabbrev_np(number));
+    return;
+  }
   const admission::Snapshot left = server_.snapshot();
   spdlog::warn("{}: ended at once: {} in flight, {} waiting were cut off", sigabbrev_np(number),
                left.active_workers - left.workers_without_client, left.waiting);
@@ -137,6 +141,10 @@ void Supervisor::drain(const std::string& why) {
 }
 
 void Supervisor::on_drained() {
+  // The other process has the workers that we do not need: those that work for clients that have
+  // left are still ours.
+  data_path_drained_ = true;
+  if (handed_over_ && server_.snapshot().active_workers > 0) return;  // share_workers() looks again
   const admission::Snapshot all = server_.snapshot();
   spdlog::info("drained: {} requests in all, {} processed", all.total, all.processed);
   end(0);
@@ -158,6 +166,7 @@ void Supervisor::end(int status) {
 
 Supervisor::Change Supervisor::reload() {
   if (draining_) return {false, {"no reload while draining"}};
+  if (successor_) return {false, {"no reload while an upgrade is under way"}};
   conf::Sources sources = start_.sources;
   sources.run_time.clear();
   ConfHistory history = server_.policy().history;
@@ -166,6 +175,7 @@ Supervisor::Change Supervisor::reload() {
     forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
   history.set_at_run_time.clear();
   notify_reloading();
+  if (watchdog_interval_ > 0ms) notify_alive();  // looking names up may take its time
   Change change = apply(sources, std::move(history));
   notify_ready(status_line());
   if (!change.ok) return change;
@@ -178,6 +188,7 @@ Supervisor::Change Supervisor::reload() {
 
 Supervisor::Change Supervisor::set(const std::string& name, const std::string& value) {
   if (draining_) return {false, {"nothing is set while draining"}};
+  if (successor_) return {false, {"nothing is set while an upgrade is under way"}};
   const conf::Key* key = conf::find_key(name);
   if (key != nullptr && key->needs_restart)
     return {false, {fmt::format("{} needs a restart: change it in the conf", name)}};

@@ -120,6 +120,9 @@ class Supervisor {
   std::uint32_t kept_workers_ = 0;             // while we share them with a successor
   std::optional<std::uint32_t> told_workers_;  // what it knows of that
   bool handed_over_ = false;
+  std::chrono::steady_clock::time_point grace_over_;  // after the hand-over
+  bool was_told_to_end_ = false;                      // since then
+  bool data_path_drained_ = false;
   bool draining_ = false;
   int exit_status_ = 0;
 };

@@ -25,6 +25,8 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
     tell(false, why);
   };
   if (draining_) return refuse("this process drains");
+  if (::getpid() == 1)
+    return refuse("this process is PID 1, with which everything ends: replace the container");
   if (successor_) return refuse("an upgrade is under way");
   if (predecessor_) return refuse("this process is still taking over from another");
   std::vector<NamedFd> sockets;
@@ -45,11 +47,13 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
 }
 
 void Supervisor::on_successor_says() {
+  if (!successor_) return;  // given up in this very turn
   if (successor_->channel.read_ready()) return hand_over();
   loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
 }
 
 void Supervisor::on_successor_ended() {
+  if (!successor_) return;
   loop_.retire(std::move(successor_process_watch_));
   if (handed_over_) {
     spdlog::error("process {}, which took over, has ended", successor_->pid);
@@ -81,6 +85,7 @@ void Supervisor::hand_over() {
   handed_over_ = draining_ = true;
   spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
                successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
+  if (watchdog_interval_ > std::chrono::milliseconds(0)) notify_alive();  // for both
   notify_main_process(successor_->pid);
   status_timer_.stop();
   watchdog_timer_.stop();
@@ -90,6 +95,7 @@ void Supervisor::hand_over() {
   operators_.stop_listening();
   operator_sockets_.clear();
   kept_workers_ = server_.settings().admission.workers;
+  grace_over_ = std::chrono::steady_clock::now() + server_.settings().handover_grace;
   drain_timer_.start(server_.settings().drain_timeout);
   server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
   // Only when no loop accepts any more is it known how many workers we need.
@@ -97,13 +103,17 @@ void Supervisor::hand_over() {
   share_workers();
 }
 
-// We keep as many workers as we have use for, and at least one while somebody might ask; the other
-// process has the rest. Only ever fewer.
+// We keep as many workers as we have use for; the other process has the rest. Only ever fewer.
+// During the grace each connection may still ask; after it some may still be uploading, and one
+// worker is kept for those, unless it is the only one there is.
 void Supervisor::share_workers() {
   const admission::Snapshot now = server_.snapshot();
   const auto used = static_cast<std::uint32_t>(
       std::min<std::size_t>(now.active_workers + now.waiting, kept_workers_));
-  const std::uint32_t needed = std::max(used, server_.connections() > 0 ? 1U : 0U);
+  const bool in_grace = std::chrono::steady_clock::now() < grace_over_;
+  const std::uint32_t spare = server_.settings().admission.workers > 1 ? 1 : 0;
+  const std::uint32_t may_ask = std::min(server_.connections(), in_grace ? kept_workers_ : spare);
+  const std::uint32_t needed = std::max(used, may_ask);
   if (needed < kept_workers_) {
     server_.limit_workers(needed);
     // Those beyond the new limit come back one by one: the other may have only what is back.
@@ -111,6 +121,7 @@ void Supervisor::share_workers() {
   }
   const std::uint32_t keeps = std::max(kept_workers_, server_.snapshot().active_workers);
   if (std::exchange(told_workers_, keeps) != keeps) successor_->channel.say_keeps(keeps);
+  if (data_path_drained_ && server_.snapshot().active_workers == 0) return on_drained();
   share_timer_.start(share_interval);
 }
 
@@ -119,7 +130,9 @@ void Supervisor::share_workers() {
 // Everything is open; the other one stops accepting and says how many workers it keeps.
 void Supervisor::take_over() {
   predecessor_->say_ready();
-  predecessor_keeps_ = predecessor_->wait_keeps(predecessor_wait_ms).value_or(0);
+  // One that is late still has all of them; it will say so when it has fewer, or end.
+  predecessor_keeps_ =
+      predecessor_->wait_keeps(predecessor_wait_ms).value_or(server_.settings().admission.workers);
   use_what_is_left();
   predecessor_watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
                                                            [this] { take_more_workers(); });

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Changing a running gateway under traffic: reload, upgrade, restart with socket activation."""
+import contextlib
 import http.client
 import json
 import os
@@ -183,6 +184,13 @@ def scrape(gateway, accept="text/plain"):
         return connection.getresponse().read().decode()
     finally:
         connection.close()
+
+
+def try_scrape(gateway):
+    try:
+        return "classgate_build_info" in scrape(gateway)
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 class Upgrade(ChangeTest):
@@ -411,6 +419,58 @@ class Control(ChangeTest):
             self.assertEqual(connection.getresponse().status, 404, path)
             connection.close()
         self.assertEqual(gateway.health()["limits"]["workers"], 1)
+
+
+class OperatorsServer(ChangeTest):
+    REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\n%s\r\n"
+
+    def connect(self, gateway):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", gateway.ops_port))
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_one_that_does_not_read_costs_one_answer_and_is_closed_at_its_deadline(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10), ops_timeout="500ms",
+                                  ops_max_connections=2)
+        for _ in range(2):
+            connection = self.connect(gateway)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(20000):
+                    connection.send(self.REQUEST % b"")
+            with contextlib.suppress(BlockingIOError):
+                connection.send(self.REQUEST % b"Connection: close\r\n" + b"x")
+        # Both are gone at their deadline, and others are answered.
+        wait_until(lambda: try_scrape(gateway), "an answer to another")
+        rss = float(re.search(r"\nprocess_resident_memory_bytes (\S+)", scrape(gateway)).group(1))
+        self.assertLess(rss, 64 << 20)
+        self.assertEqual(gateway.request().status, 200)
+
+    def test_pipelined_requests_are_answered_in_order_and_close_ends_it(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        connection = self.connect(gateway)
+        connection.sendall(self.REQUEST % b"" * 3 + self.REQUEST % b"Connection: close\r\n" + self.REQUEST % b"")
+        connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while part := connection.recv(65536):
+            text += part
+        self.assertEqual(text.count(b"HTTP/1.1 200 OK"), 4)
+
+    def test_a_request_with_its_end_is_answered(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        connection = self.connect(gateway)
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while part := connection.recv(65536):
+            text += part
+        self.assertTrue(text.endswith(b"ready\n"), text)
 
 
 class Watchdog(ProcessTest):

@@ -142,6 +142,7 @@ void UpstreamPool::give_back(Connection connection) {
 }
 
 void UpstreamPool::discard(Connection connection) {
+  connection->stream_.give_up();
   --per_server_[connection->server()].in_use;
   connection->user_ = nullptr;
   connection->deadline_.cancel();

@@ -101,6 +101,13 @@ bool Stream::peer_is_gone() {
   return ::poll(&socket, 1, 0) > 0;
 }
 
+void Stream::give_up() {
+  event_del(event_.get());
+  loop_.forget_deferred(*this);
+  out_.clear();
+  out_begin_ = 0;
+}
+
 bool Stream::has_input() const {
   char byte;
   return ::recv(fd_.get(), &byte, 1, MSG_PEEK) > 0;

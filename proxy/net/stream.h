@@ -67,6 +67,9 @@ class Stream final : private Deferred {
   // Calls on_readable() again in the next turn: for a reader that stopped before the end.
   void read_again_soon();
   void shutdown_write();
+  // It is given up: nothing more is written or told, though it lives to the end of the turn. (Else
+  // a connection that comes to stand in this very turn would still send what was kept for it.)
+  void give_up();
   // Closing will reset the connection, so that what was sent can't be taken for all there is.
   void reset_on_close();
   // Takes the socket's pending error (0 if none).

@@ -7,7 +7,9 @@
 #include <thread>
 
 #include "proxy/net/deadline_list.h"
+#include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
+#include "proxy/net/stream.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -133,6 +135,29 @@ TEST_CASE("deadlines fall due in the order in which they were set, not before th
   CHECK(rang == std::vector<int>{1, 2, 3});
   CHECK(first - start >= 20ms);
   CHECK_FALSE(a.deadline.is_set());
+}
+
+TEST_CASE("a stream that is given up sends nothing any more, though it is still connecting") {
+  Loop loop;
+  const auto socket = listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
+  REQUIRE(socket.has_value());
+  struct Silent final : Stream::Handler {
+    void on_readable() override { ++told; }
+    void on_drained() override { ++told; }
+    int told = 0;
+  } handler;
+  Stream stream(loop, Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),
+                handler);
+  REQUIRE(stream.connect(socket->local.get(), socket->local.length) == 0);
+  stream.write("must not be sent");
+  stream.give_up();
+  DeadlineList list(loop, 20ms);
+  Alarm later([&] { loop.stop(); });
+  list.set(later.deadline);
+  loop.run();
+  CHECK(handler.told == 0);
+  CHECK(stream.bytes_written() == 0);
+  CHECK(stream.pending() == 0);
 }
 
 TEST_CASE("a new duration holds for what is set from then on, and what was set keeps its time") {

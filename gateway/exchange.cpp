@@ -94,9 +94,9 @@ void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, 
   body_was_here_ = body_is_here;
   waits_for_leave_ = head.expects_continue && !body_is_here;
   if (!note_head(head) || !judge(head)) return;
+  station_.deadlines().request.set(request_timer_, arrival_.at);
   if (is_operator_request_) return;  // answered when its body, if any, has been read
   write_upstream_head(head);
-  station_.deadlines().request.set(request_timer_, arrival_.at);
   if (body_is_here)
     enter();
   else
@@ -218,7 +218,7 @@ void Exchange::wait(admission::Place place) {
 void Exchange::on_granted(admission::Permit permit) {
   place_.release();
   const admission::Time now = station_.loop().now();
-  if (!request_timer_.is_set() && wait_deadline_ <= now) {
+  if (!request_timer_.is_set()) {
     permit.finish(Outcome::failed(Reason::queue_timeout), now);
     ending_ = Ending::failed;
     return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
@@ -248,9 +248,9 @@ void Exchange::on_body(std::string_view part) {
   waits_for_leave_ = false;
   if (state_ == State::ended) return;
   body_bytes_ += part.size();
-  if (is_operator_request_) return;
   if (body_bytes_ > station_.settings().client.body_bytes.count)
     return on_body_fault(Reason::body_too_large);
+  if (is_operator_request_) return;
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);
   station_.traffic().held_bytes.add(part.size());

@@ -130,7 +130,11 @@ void Stream::write(std::span<iovec> parts) {
     return;
   }
   bytes_written_ += static_cast<std::size_t>(sent);
-  if (static_cast<std::size_t>(sent) < size) keep(parts, static_cast<std::size_t>(sent));
+  if (static_cast<std::size_t>(sent) == size) return;
+  // Short, perhaps only because there were more parts than one call takes: no event would come for
+  // a socket that is not full, so it is asked until it is.
+  keep(parts, static_cast<std::size_t>(sent));
+  flush();
 }
 
 void Stream::keep(std::span<const iovec> parts, std::size_t skip) {

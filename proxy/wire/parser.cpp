@@ -2,6 +2,7 @@
 
 #include <llhttp.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -268,8 +269,8 @@ Fault Parser::read_connection_options() {
   bool keep_alive = head_.minor_version == 1;
   for (const Field& field : head_.fields) {
     if (field.id != FieldId::connection) continue;
+    options += static_cast<int>(std::ranges::count(field.value, ',')) + 1;  // empty ones too
     for_each_element(field.value, [&](std::string_view option) {
-      ++options;
       if (equal_names(option, "close"))
         head_.wants_close = true;
       else if (equal_names(option, "keep-alive"))

@@ -93,6 +93,19 @@ TEST_CASE("a head that comes in pieces behind unread answers is one request") {
   CHECK(gateway.settles_at({.processed = 1}));
 }
 
+TEST_CASE("an answer of more small chunks than one write takes comes whole") {
+  std::string chunks;
+  for (int i = 0; i < 1500; ++i) chunks += chunk("this is one of many small parts.");
+  FakeUpstream upstream(FakeUpstream::each([&](Peer& peer, const Message&) {
+    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + "0\r\n\r\n");
+  }));
+  Gateway gateway(settings_for(upstream.port()));
+  Client client(gateway);
+  const Message answer = client.ask(get("/many"));
+  CHECK(answer.is_complete);
+  CHECK(answer.body.size() == 1500 * 32);
+}
+
 TEST_CASE("slow heads up to the limit of connections do not lock newcomers out") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_for(upstream.port());

@@ -78,11 +78,11 @@ int Supervisor::run() {
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
   if (predecessor_) take_over();
-  server_.start([this] { mailbox_.send({}); });
   std::string places;
   for (const auto& socket : operator_sockets_)
     places += (places.empty() ? "; operators at " : ", ") + socket->local.text();
   spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
+  server_.start([this] { mailbox_.send({}); });
   notify_ready(server_.description());
   if (has_service_manager()) status_timer_.start(status_interval);
   if (watchdog_interval_ > 0ms) feed_watchdog();

@@ -17,10 +17,9 @@ class Station;
 // Exchange; pipelined ones wait in the buffer or in the kernel, so that answers come in order.
 //
 //   idle -> head -> body -> answering -> idle ...        (keep-alive)
-//   any  -> finishing -> lingering -> closed      the last answer is out of our hands, then with
-//   the
-//                                    client; what it still sends is thrown away for a bounded time,
-//                                    so that a reset can't destroy the answer
+//   any  -> finishing -> lingering -> closed
+// finishing: the last answer is being taken by the client. lingering: it has been; what the client
+// still sends is thrown away for a bounded time, so that a reset can't destroy the answer.
 // A request is begun only when the client has taken all of the answers before it: what is held for
 // a client is one answer, and a worker never waits for the reading of another one. Owned by its
 // Station.

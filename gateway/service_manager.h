@@ -21,11 +21,12 @@ void notify_main_process(int pid);
 // How often notify_alive() is expected; zero: not at all (sd_watchdog_enabled(3)).
 std::chrono::milliseconds watchdog_interval();
 
-// Descriptors that were open when we were started, with their names (sd_listen_fds_with_names(3)).
+// A descriptor that one process opened for the next, under a name.
 struct PassedFd {
   int fd;
   std::string name;
 };
+// Those that were passed to us (sd_listen_fds_with_names(3)).
 std::vector<PassedFd> passed_fds();
 
 }  // namespace classgate::gateway

@@ -125,7 +125,7 @@ std::optional<std::uint32_t> HandoverChannel::read_keeps() {
 
 std::expected<Successor, std::string> start_successor(const std::string& program,
                                                       const std::vector<std::string>& arguments,
-                                                      std::vector<NamedFd> sockets) {
+                                                      std::vector<PassedFd> sockets) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
     return std::unexpected("socketpair: " + message_of(errno));
@@ -137,7 +137,7 @@ std::expected<Successor, std::string> start_successor(const std::string& program
   for (char** entry = environ; *entry != nullptr; ++entry)
     if (!is_ours_alone(*entry)) environment.emplace_back(*entry);
   std::string names;
-  for (const NamedFd& socket : sockets) names += (names.empty() ? "" : ":") + socket.name;
+  for (const PassedFd& socket : sockets) names += (names.empty() ? "" : ":") + socket.name;
   environment.push_back("LISTEN_FDNAMES=" + names);
   environment.push_back(fmt::format("LISTEN_FDS={}", sockets.size()));
   const std::array pid_variables{std::string("LISTEN_PID"), std::string("WATCHDOG_PID")};

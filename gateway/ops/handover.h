@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gateway/server.h"
+#include "gateway/service_manager.h"
 #include "proxy/net/handles.h"
 
 namespace classgate::gateway {
@@ -65,12 +66,8 @@ struct Successor {
   proxy::net::Fd process;  // readable when it has ended (pidfd_open(2))
   HandoverChannel channel;
 };
-struct NamedFd {
-  int fd;
-  std::string name;
-};
 std::expected<Successor, std::string> start_successor(const std::string& program,
                                                       const std::vector<std::string>& arguments,
-                                                      std::vector<NamedFd> sockets);
+                                                      std::vector<PassedFd> sockets);
 
 }  // namespace classgate::gateway

@@ -40,7 +40,6 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   }
 
   bool is_local() const { return is_local_; }
-  bool is_busy() const { return is_answering_ || stream_.pending() > 0; }
 
   void answer(const Reply& reply) {
     is_answering_ = false;
@@ -192,11 +191,6 @@ void OperatorServer::close(std::uint64_t number) {
   if (found == connections_.end()) return;
   loop_.retire(std::move(found->second));
   connections_.erase(found);
-}
-
-bool OperatorServer::is_idle() const {
-  return std::ranges::none_of(connections_,
-                              [](const auto& entry) { return entry.second->is_busy(); });
 }
 
 }  // namespace classgate::gateway

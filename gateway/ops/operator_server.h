@@ -46,8 +46,6 @@ class OperatorServer {
   using Sockets = std::vector<std::shared_ptr<const proxy::net::ListeningSocket>>;
   void listen_on(const Sockets& sockets, const conf::OpsSettings& settings);
   void stop_listening() { listeners_.clear(); }
-  // Every answer is out: nothing is lost when the process ends now.
-  bool is_idle() const;
 
  private:
   class Connection;

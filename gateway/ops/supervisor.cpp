@@ -34,6 +34,13 @@ proxy::net::Fd open_signals() {
   return proxy::net::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
+  std::vector<std::string> lines;
+  for (const conf::Mistake& mistake : mistakes)
+    lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
+  return lines;
+}
+
 }  // namespace
 
 void Supervisor::block_signals() {
@@ -176,7 +183,9 @@ Supervisor::Change Supervisor::reload() {
   history.set_at_run_time.clear();
   notify_reloading();
   if (watchdog_interval_ > 0ms) notify_alive();  // looking names up may take its time
-  Change change = apply(sources, std::move(history));
+  const auto loaded = conf::load(sources);
+  Change change =
+      loaded ? apply(loaded->settings, std::move(history)) : refuse(lines_of(loaded.error()));
   notify_ready(status_line());
   if (!change.ok) return change;
   start_.sources.run_time.clear();
@@ -196,18 +205,13 @@ Supervisor::Change Supervisor::set(const std::string& name, const std::string& v
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
   const auto loaded = conf::load(sources);
-  if (!loaded) {
-    Change change;
-    for (const conf::Mistake& mistake : loaded.error())
-      change.lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
-    return change;
-  }
+  if (!loaded) return {false, lines_of(loaded.error())};
   ConfHistory history = server_.policy().history;
   history.set_at_run_time.clear();
   for (const conf::Override& set : sources.run_time)
     history.set_at_run_time.emplace_back(set.key, set.value);
   const auto before = server_.settings();
-  Change change = apply(sources, std::move(history));
+  Change change = apply(loaded->settings, std::move(history));
   if (!change.ok) return change;
   start_.sources.run_time = sources.run_time;
   change.lines.insert(change.lines.begin(),
@@ -218,30 +222,21 @@ Supervisor::Change Supervisor::set(const std::string& name, const std::string& v
 }
 
 // All of it or nothing: what can fail is tried first.
-Supervisor::Change Supervisor::apply(const conf::Sources& sources, ConfHistory history) {
-  const auto loaded = conf::load(sources);
-  if (!loaded) {
-    Lines lines;
-    for (const conf::Mistake& mistake : loaded.error())
-      lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
-    return refuse(std::move(history), std::move(lines));
-  }
-  const conf::Settings& settings = loaded->settings;
+Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory history) {
   auto sockets = open_operator_sockets(settings.ops);
-  if (!sockets) return refuse(std::move(history), {sockets.error() + " (ops.listen)"});
+  if (!sockets) return refuse({sockets.error() + " (ops.listen)"});
   Change change{.ok = true, .lines = {}};
   if (settings.threads != server_.settings().threads)
     change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
                                        server_.settings().threads));
   if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
     change.lines.push_back("listen: the service manager's socket unit says where to listen");
-  ConfHistory next = history;
-  ++next.reloads;
-  next.last_failed = false;
-  next.last_error.clear();
-  next.changed_at = std::chrono::system_clock::now();
-  if (auto result = server_.reconfigure(settings, std::move(next), predecessor_keeps_); !result)
-    return refuse(std::move(history), {result.error()});
+  ++history.reloads;
+  history.last_failed = false;
+  history.last_error.clear();
+  history.changed_at = std::chrono::system_clock::now();
+  if (auto result = server_.reconfigure(settings, std::move(history), predecessor_keeps_); !result)
+    return refuse({result.error()});
   if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
   open_control(settings.ops, *sockets);
   operator_sockets_ = std::move(*sockets);
@@ -249,8 +244,8 @@ Supervisor::Change Supervisor::apply(const conf::Sources& sources, ConfHistory h
   return change;
 }
 
-Supervisor::Change Supervisor::refuse(ConfHistory history, Lines lines) {
-  history = server_.policy().history;  // nothing of the attempt holds
+Supervisor::Change Supervisor::refuse(Lines lines) {
+  ConfHistory history = server_.policy().history;
   ++history.failed_reloads;
   history.last_failed = true;
   history.last_error.clear();

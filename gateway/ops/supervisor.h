@@ -61,8 +61,8 @@ class Supervisor {
   };
   Change reload();
   Change set(const std::string& key, const std::string& value);
-  Change apply(const conf::Sources& sources, ConfHistory history);
-  Change refuse(ConfHistory history, Lines lines);
+  Change apply(const conf::Settings& settings, ConfHistory history);
+  Change refuse(Lines lines);
   std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
       const conf::OpsSettings& settings);
   void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);

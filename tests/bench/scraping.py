@@ -9,8 +9,7 @@ import threading
 from bench import Gateway, Service, storm
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
-from kit import PAUSE  # noqa: E402
-from monitoring_test import scrape  # noqa: E402
+from kit import PAUSE, scrape  # noqa: E402
 
 
 def loops_cpu_seconds(pid):

@@ -45,7 +45,7 @@ class BusyUpstream {
     // Every third takes long enough for clients to grow impatient; a client that is gone does not
     // stop it.
     const std::uint64_t number = ++served_;
-    if (number % 3 == 0) std::this_thread::sleep_for(milliseconds(number % 4));
+    if (number % 3 == 0) peer.work(milliseconds(number % 4));
     --running_;  // before the answer: with its last byte the gateway may send the next
     const bool is_big = request.target().ends_with("/big");
     peer.send(

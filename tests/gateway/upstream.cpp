@@ -38,6 +38,11 @@ bool Peer::hold() {
   return !upstream_.stopping_;
 }
 
+void Peer::work(milliseconds time) {
+  std::unique_lock lock(upstream_.mutex_);
+  upstream_.released_.wait_for(lock, time, [this] { return upstream_.stopping_; });
+}
+
 bool Peer::wait_gone() {
   std::string ignored;
   Socket::Got got;

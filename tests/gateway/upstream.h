@@ -24,6 +24,8 @@ class Peer {
   bool send(std::string_view text) { return socket.send(text); }
   // Waits until the test lets one more go on. False when the test ends.
   bool hold();
+  // Is busy for so long, whatever the gateway does; not longer than the test.
+  void work(milliseconds time);
   // The gateway has closed the connection (or sent more than was read).
   bool wait_gone();
 

@@ -2,8 +2,11 @@
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
+from kit import wait_until  # noqa: E402
 
 PACKAGES = ("systemd,systemd-sysv,libevent-core-2.1-7,libevent-extra-2.1-7,libfmt9,libspdlog1.10,libssl3,libsystemd0,"
             "libprometheus-cpp-core1.0,libtomlplusplus3,python3-minimal,libpython3-stdlib,curl,logrotate,procps,adduser")
@@ -62,17 +65,13 @@ class Machine:
 
     @staticmethod
     def wait(claim, what, seconds=30):
-        end = time.monotonic() + seconds
-        while True:
+        """As wait_until; what can't be asked yet has not come true yet."""
+        def holds():
             try:
-                result = claim()
+                return claim()
             except (AssertionError, RuntimeError, OSError):
-                result = None
-            if result:
-                return result
-            if time.monotonic() > end:
-                raise AssertionError(f"waited {seconds} s in vain: {what}")
-            time.sleep(0.1)
+                return None
+        return wait_until(holds, what, seconds)
 
     def end(self):
         if self.boot and self.boot.poll() is None:

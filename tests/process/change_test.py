@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, wait_until)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, scrape, wait_until)
 from traffic import Traffic
 
 BASE = "[admission]\nrate = 0\nworkers = {workers}\nqueue_size = {queue}\n"
@@ -97,7 +97,7 @@ class Reload(ChangeTest):
         self.assertTrue(health["conf"]["last_reload_failed"])
         self.assertIn("admission.workers", health["conf"]["last_reload_error"])
         self.assertIn("the last reload was refused", gateway.command("status")[1])
-        metrics = scrape(gateway)
+        metrics = scrape(gateway)[1]
         self.assertIn("\nclassgate_last_reload_successful 0\n", metrics)
         self.assertIn('\nclassgate_reloads_total{result="failed"} 1\n', metrics)
         self.assertEqual(gateway.request().status, 200)
@@ -106,7 +106,7 @@ class Reload(ChangeTest):
         self.assertEqual(gateway.command("reload")[0], 0)
         health = gateway.health()
         self.assertEqual((health["limits"]["workers"], health["conf"]["last_reload_failed"]), (9, False))
-        self.assertIn("\nclassgate_last_reload_successful 1\n", scrape(gateway))
+        self.assertIn("\nclassgate_last_reload_successful 1\n", scrape(gateway)[1])
 
     def test_a_mistake_in_conf_d_is_told_with_its_file(self):
         service = self.service()
@@ -177,18 +177,9 @@ class Reload(ChangeTest):
         self.assertEqual(gateway.health()["limits"]["workers"], 50)
 
 
-def scrape(gateway, accept="text/plain"):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
-    try:
-        connection.request("GET", "/metrics", headers={"Accept": accept})
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
-
-
 def try_scrape(gateway):
     try:
-        return "classgate_build_info" in scrape(gateway)
+        return "classgate_build_info" in scrape(gateway)[1]
     except (OSError, http.client.HTTPException):
         return False
 
@@ -446,7 +437,7 @@ class OperatorsServer(ChangeTest):
                 connection.send(self.REQUEST % b"Connection: close\r\n" + b"x")
         # Both are gone at their deadline, and others are answered.
         wait_until(lambda: try_scrape(gateway), "an answer to another")
-        rss = float(re.search(r"\nprocess_resident_memory_bytes (\S+)", scrape(gateway)).group(1))
+        rss = float(re.search(r"\nprocess_resident_memory_bytes (\S+)", scrape(gateway)[1]).group(1))
         self.assertLess(rss, 64 << 20)
         self.assertEqual(gateway.request().status, 200)
 

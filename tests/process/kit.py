@@ -176,6 +176,17 @@ def get_json(port, path, any_status=False):
         connection.close()
 
 
+def scrape(gateway, accept="text/plain"):
+    """/metrics of a gateway: its content type and text."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+    try:
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        response = connection.getresponse()
+        return response.getheader("Content-Type"), response.read().decode()
+    finally:
+        connection.close()
+
+
 class RawAnswer:
     def __init__(self, head, body):
         self.head = head

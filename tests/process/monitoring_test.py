@@ -10,20 +10,10 @@ import tempfile
 import unittest
 import urllib.parse
 
-from kit import ROOT, ProcessTest, Program, get_json, wait_until
+from kit import ROOT, ProcessTest, Program, get_json, scrape, wait_until
 
 FOLDER = ROOT / "packaging/monitoring"
 METRIC = re.compile(r"\b(?:classgate|process)_[a-z0-9_]+\b")
-
-
-def scrape(gateway, accept="text/plain"):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
-    try:
-        connection.request("GET", "/metrics", headers={"Accept": accept})
-        response = connection.getresponse()
-        return response.getheader("Content-Type"), response.read().decode()
-    finally:
-        connection.close()
 
 
 def promtool(*words, stdin=None):

@@ -117,6 +117,11 @@ std::size_t ClientConnection::process(std::string_view bytes) {
           goes_on = false;
           break;
         }
+        // Empty lines before a request line mean nothing (RFC 9112 section 2.2).
+        if (bytes.substr(used).starts_with("\r\n")) {
+          used += 2;
+          break;
+        }
         parser_ = station_.take_parser();
         parser_->begin(Parser::Kind::request, station_.request_limits());
         state_ = State::head;
@@ -170,7 +175,10 @@ std::size_t ClientConnection::take_body(std::string_view bytes) {
     body_left_ -= size;
     window_bytes_ += size;
     if (exchange_ != nullptr) exchange_->on_body(bytes.substr(0, size));
-    if (body_left_ == 0 && state_ == State::body) end_of_request();
+    if (body_left_ > 0)
+      end_of_body_part();
+    else if (state_ == State::body)
+      end_of_request();
     return size;
   }
   const Parser::Progress progress = parser_->parse_chunked(bytes);
@@ -187,8 +195,15 @@ std::size_t ClientConnection::take_body(std::string_view bytes) {
     return bytes.size();
   }
   const std::size_t used = parser_->consumed();
-  if (progress == Parser::Progress::done && state_ == State::body) end_of_request();
+  if (progress != Parser::Progress::done)
+    end_of_body_part();
+  else if (state_ == State::body)
+    end_of_request();
   return used;
+}
+
+void ClientConnection::end_of_body_part() {
+  if (exchange_ != nullptr && state_ == State::body) exchange_->on_body_part_end();
 }
 
 // The request has been read to its last byte.

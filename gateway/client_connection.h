@@ -67,6 +67,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool take_head(std::string_view bytes, std::size_t& taken);
   void refuse_head(conf::Reason reason);
   std::size_t take_body(std::string_view bytes);
+  void end_of_body_part();
   void end_of_request();
   void on_gone();
   void linger();

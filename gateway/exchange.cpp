@@ -96,11 +96,10 @@ void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, 
   if (!note_head(head) || !judge(head)) return;
   station_.deadlines().request.set(request_timer_, arrival_.at);
   if (is_operator_request_) return;  // answered when its body, if any, has been read
-  write_upstream_head(head);
   if (body_is_here)
-    enter();
+    enter(head);
   else
-    screen();
+    screen(head);
 }
 
 void Exchange::on_fault(ClientConnection& client, Reason reason) {
@@ -177,14 +176,18 @@ void Exchange::write_upstream_head(const proxy::wire::Head& head) {
 // ---- The verdict -------------------------------------------------------------------------------
 
 // Everything is here: both moments of admission in one step.
-void Exchange::enter() {
-  take_answer(station_.shared().gate.enter(arrival_, station_.loop().now()));
+void Exchange::enter(const proxy::wire::Head& head) {
+  auto answer = station_.shared().gate.enter(arrival_, station_.loop().now());
+  // Who is refused needs no head for the upstream.
+  if (!std::holds_alternative<admission::Rejection>(answer)) write_upstream_head(head);
+  take_answer(std::move(answer));
 }
 
 // The body is still to come: only what the head decides, so that a refused one is never uploaded.
-void Exchange::screen() {
+void Exchange::screen(const proxy::wire::Head& head) {
   const auto rejection = station_.shared().gate.screen(arrival_, station_.loop().now());
   if (rejection) return refuse_uncounted(rejection->reason, rejection->retry_after);
+  write_upstream_head(head);
 }
 
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.
@@ -254,6 +257,10 @@ void Exchange::on_body(std::string_view part) {
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);
   station_.traffic().held_bytes.add(part.size());
+}
+
+// Not before: what is held is counted when the worker is asked for, and must all be there.
+void Exchange::on_body_part_end() {
   if (state_ == State::collecting && body_.size() >= station_.settings().client.body_buffer.count)
     ask_for_worker();
 }
@@ -357,7 +364,8 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
        .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
        .close = close_after_answer_,
        .says_keep_alive = client_minor_version_ == 0,
-       .request_id = request_id_});
+       .request_id = request_id_,
+       .date = station_.date_text()});
   station_.gather().end_text();
 }
 

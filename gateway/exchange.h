@@ -34,6 +34,7 @@ class Exchange final : private proxy::Forwarding::Client {
   // The head cannot be accepted.
   void on_fault(ClientConnection& client, conf::Reason reason);
   void on_body(std::string_view part);
+  void on_body_part_end();  // of what one read has brought; not the last
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
   void on_body_fault(conf::Reason reason);
   void on_client_gone();
@@ -60,8 +61,8 @@ class Exchange final : private proxy::Forwarding::Client {
   bool judge(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
-  void enter();
-  void screen();
+  void enter(const proxy::wire::Head& head);
+  void screen(const proxy::wire::Head& head);
   void ask_for_worker();
   void take_answer(admission::Gate::Answer answer);
   void wait(admission::Place place);

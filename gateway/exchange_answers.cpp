@@ -48,6 +48,7 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
                                     {.reason = reason,
                                      .retry_after = retry_after,
                                      .request_id = request_id_,
+                                     .date = station_.date_text(),
                                      .allow = allowed_methods(reason),
                                      .close = close_after_answer_,
                                      .says_keep_alive = client_minor_version_ == 0,
@@ -67,8 +68,10 @@ void Exchange::answer_health() {
                  "HTTP/1.1 {} {}\r\n"
                  "Content-Type: application/json\r\n"
                  "Cache-Control: no-store\r\n"
+                 "Date: {}\r\n"
                  "Content-Length: {}\r\n{}\r\n",
-                 health.status, reason_phrase(health.status), health.json.size(),
+                 health.status, reason_phrase(health.status), station_.date_text(),
+                 health.json.size(),
                  close_after_answer_          ? "Connection: close\r\n"
                  : client_minor_version_ == 0 ? "Connection: keep-alive\r\n"
                                               : "");

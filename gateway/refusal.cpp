@@ -62,6 +62,9 @@ void Refusals::append(std::string& out, const Facts& facts) const {
     out += facts.allow;
     out += "\r\n";
   }
+  out += "Date: ";
+  out += facts.date;
+  out += "\r\n";
   if (!facts.request_id.empty()) {
     out += "X-Request-Id: ";
     out += facts.request_id;

@@ -19,6 +19,7 @@ class Refusals {
     conf::Reason reason;
     admission::Duration retry_after{};  // zero: coming back makes no sense, nothing is said
     std::string_view request_id;        // empty: none yet
+    std::string_view date;              // IMF-fixdate
     std::string_view allow;             // methods; for method_refused
     bool close = false;
     bool says_keep_alive = false;  // HTTP/1.0

@@ -159,6 +159,7 @@ void Station::turn_away(proxy::net::Fd fd) {
   policy_->refusals.append(answer, {.reason = conf::Reason::too_many_connections,
                                     .retry_after = std::chrono::seconds(1),
                                     .request_id = {},
+                                    .date = date_text(),
                                     .allow = {},
                                     .close = true});
   // A request that has come already is read, because closing over it would reset the connection.
@@ -323,6 +324,15 @@ std::string_view Station::time_text() {
                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
   }
   return time_text_;
+}
+
+std::string_view Station::date_text() {
+  const std::time_t now = std::time(nullptr);
+  if (now != date_text_of_) {
+    date_text_of_ = now;
+    date_text_ = fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(now));
+  }
+  return date_text_;
 }
 
 void Station::append_request_id(std::string& out) {

@@ -71,6 +71,8 @@ class Station final : private admission::Waiters {
   std::string& begin_log_line();
   // RFC 3339 with milliseconds, of this turn.
   std::string_view time_text();
+  // IMF-fixdate (RFC 9110 section 5.6.7), for the Date field.
+  std::string_view date_text();
 
   struct Deadlines {
     Deadlines(proxy::net::Loop& loop, const conf::Settings& settings);
@@ -135,6 +137,8 @@ class Station final : private admission::Waiters {
   std::uint64_t log_line_count_ = 0;
   std::string time_text_;
   proxy::net::Time time_text_of_{};
+  std::string date_text_;
+  std::time_t date_text_of_ = 0;
   proxy::net::Timer grace_;
   bool draining_ = false;
   bool serves_on_ = false;

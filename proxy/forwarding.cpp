@@ -52,8 +52,8 @@ void Forwarding::connect(bool fresh) {
     // Our own lack of descriptors, ports or memory says nothing of the server.
     const bool is_ours = error == EMFILE || error == ENFILE || error == ENOBUFS ||
                          error == ENOMEM || error == EADDRNOTAVAIL;
-    if (!is_ours) pool_->mark_unreachable(server_, message_of(error));
-    return fail(Failure::unreachable, message_of(error));
+    if (is_ours) return fail(Failure::unreachable, message_of(error));
+    return on_unreachable(message_of(error));
   }
   answer_ = Answer::head;
   partial_head_.clear();
@@ -84,6 +84,8 @@ void Forwarding::send_request() {
   }
   std::array parts{part_of(request_.head), part_of(framing), part_of(request_.body),
                    part_of(after_body), part_of(last_chunk)};
+  sent_at_ = pool_->loop().now();
+  written_before_ = connection_->stream().bytes_written();
   connection_->stream().write(parts);
   // A connection that broke under the write may still hold an answer: let the reader find out.
   if (connection_->stream().is_broken()) connection_->stream().read_again_soon();
@@ -136,6 +138,10 @@ void Forwarding::on_upstream_readable() {
 bool Forwarding::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
+  if (stream.is_broken() && stream.bytes_written() == 0) {  // it never stood: nothing to read
+    on_connection_lost(false);
+    return false;
+  }
   const std::span<char> scratch = pool_->loop().read_scratch();
   const net::Stream::ReadResult result = stream.read(scratch);
   switch (result.what) {
@@ -145,6 +151,11 @@ bool Forwarding::read_once() {
     case net::Stream::Read::end: on_connection_lost(true); return false;
     case net::Stream::Read::broken: on_connection_lost(false); return false;
     case net::Stream::Read::some: break;
+  }
+  if (connection_->is_reused() && sent_at_ == pool_->loop().now()) {
+    // Ready before the request was sent: this answers no question of ours.
+    on_unasked_answer();
+    return false;
   }
   seen_answer_bytes_ = true;
   if (!take({scratch.data(), result.size})) return false;
@@ -252,13 +263,30 @@ void Forwarding::on_connection_lost(bool ended) {
   const std::string why = ended || error == 0 ? "it closed the connection" : message_of(error);
   const bool never_connected = connection_->stream().bytes_written() == 0 &&
                                !connection_->is_reused() && !seen_answer_bytes_;
-  const bool again = may_retry() && (never_connected || request_.is_idempotent || was_not_taken());
+  if (never_connected) return on_unreachable(why);
+  retry_or_fail(why);
+}
+
+void Forwarding::on_unasked_answer() {
+  connection_->stream().reset_on_close();
+  retry_or_fail("it spoke without being asked");
+}
+
+void Forwarding::retry_or_fail(const std::string& why) {
+  const bool again = may_retry() && (request_.is_idempotent || was_not_taken());
   close_connection();
-  if (never_connected) pool_->mark_unreachable(server_, why);
-  if (never_connected && pool_->servers().count() == 1) return fail(Failure::unreachable, why);
-  if (!again) return fail(never_connected ? Failure::unreachable : Failure::broken, why);
+  if (!again) return fail(Failure::broken, why);
   ++retries_;
-  if (never_connected) server_ = pool_->choose_server(server_);
+  connect(true);
+}
+
+// Nothing of the request has left: any method may be tried on another server.
+void Forwarding::on_unreachable(const std::string& why) {
+  if (connection_) close_connection();
+  pool_->mark_unreachable(server_, why);
+  if (!may_retry() || pool_->servers().count() == 1) return fail(Failure::unreachable, why);
+  ++retries_;
+  server_ = pool_->choose_server(server_);
   connect(true);
 }
 
@@ -266,26 +294,18 @@ bool Forwarding::may_retry() const {
   return retries_ == 0 && !retry_is_forbidden_ && !seen_answer_bytes_ && !body_went_on_;
 }
 
-// A kept connection that the server closed while our request was on its way: its kernel answered
-// with a reset (read() or SO_ERROR tell) or has not acknowledged the request. A server that read
-// the request and then died closes in order, and its kernel has acknowledged every byte.
+// A kept connection that the server closed or reset while our request was on its way: its kernel
+// has acknowledged no byte of it. One that was read has been acknowledged: with the FIN, if the
+// server closed; after a delayed acknowledgement (40 ms), if it computed before it reset.
 bool Forwarding::was_not_taken() {
   if (!connection_->is_reused()) return false;
   net::Stream& stream = connection_->stream();
-  return stream.broken_errno() != 0 || stream.take_socket_error() != 0 ||
-         stream.unacknowledged() > 0;
+  if (stream.bytes_written() == written_before_) return true;
+  const bool is_over = stream.is_broken() || stream.has_received_end();
+  return is_over && stream.bytes_acknowledged() <= written_before_;
 }
 
-void Forwarding::on_connect_timeout() {
-  close_connection();
-  pool_->mark_unreachable(server_, "no answer");
-  if (may_retry() && pool_->servers().count() > 1) {
-    ++retries_;
-    server_ = pool_->choose_server(server_);
-    return connect(true);
-  }
-  fail(Failure::unreachable, "no answer to the connection attempt");
-}
+void Forwarding::on_connect_timeout() { on_unreachable("no answer to the connection attempt"); }
 
 void Forwarding::fail(Failure failure, const std::string& why) {
   client_.on_answer_failed(failure, why);

@@ -98,6 +98,9 @@ class Forwarding final : private UpstreamConnection::User {
   bool take_body(std::string_view& bytes);
   void complete(bool connection_is_clean);
   void on_connection_lost(bool ended);
+  void on_unasked_answer();
+  void on_unreachable(const std::string& why);
+  void retry_or_fail(const std::string& why);
   bool may_retry() const;
   bool was_not_taken();
   void fail(Failure failure, const std::string& why);
@@ -114,6 +117,8 @@ class Forwarding final : private UpstreamConnection::User {
   std::uint64_t body_left_ = 0;
   std::size_t server_ = UpstreamPool::none;
   unsigned retries_ = 0;
+  net::Time sent_at_{};               // the request's first byte
+  std::uint64_t written_before_ = 0;  // on this connection
   bool seen_answer_bytes_ = false;
   bool request_is_sent_ = false;  // all of it has been given to the stream
   bool retry_is_forbidden_ = false;

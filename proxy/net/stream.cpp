@@ -1,7 +1,8 @@
 #include "proxy/net/stream.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+// Not netinet/tcp.h, whose tcp_info ends before the byte counts.
+#include <linux/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -29,6 +30,13 @@ ssize_t send_parts(int fd, std::span<iovec> parts) {
   do sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent;
+}
+
+tcp_info facts_of(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
+  return info;
 }
 
 }  // namespace
@@ -83,6 +91,7 @@ Stream::ReadResult Stream::read(std::span<char> into) {
   while (size < 0 && errno == EINTR);
   if (size > 0) {
     const auto count = static_cast<std::size_t>(size);
+    bytes_read_ += count;
     // A short read has emptied the socket; only a close that came with it needs another look.
     if (count < into.size() && !peer_has_closed_) may_read_ = false;
     return {Read::some, count};
@@ -189,11 +198,14 @@ int Stream::take_socket_error() {
   return error;
 }
 
-unsigned Stream::unacknowledged() const {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
-  return info.tcpi_unacked;
+// RFC 4898: a SYN that was acknowledged and a FIN that was received count as one byte.
+std::uint64_t Stream::bytes_acknowledged() const {
+  const tcp_info info = facts_of(fd_.get());
+  return info.tcpi_bytes_acked > 0 ? info.tcpi_bytes_acked - 1 : 0;
+}
+
+bool Stream::has_received_end() const {
+  return facts_of(fd_.get()).tcpi_bytes_received > bytes_read_;
 }
 
 }  // namespace classgate::proxy::net

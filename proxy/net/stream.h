@@ -74,8 +74,10 @@ class Stream final : private Deferred {
   void reset_on_close();
   // Takes the socket's pending error (0 if none).
   int take_socket_error();
-  // Bytes written that the other side's kernel has not acknowledged.
-  unsigned unacknowledged() const;
+  // Of a TCP connection, also after a reset: how many of the bytes written the other side's kernel
+  // has acknowledged, and whether its FIN has come.
+  std::uint64_t bytes_acknowledged() const;
+  bool has_received_end() const;
   int fd() const { return fd_.get(); }
   std::uint64_t bytes_written() const { return bytes_written_; }
 
@@ -94,6 +96,7 @@ class Stream final : private Deferred {
   std::string out_;  // pending bytes start at out_begin_
   std::size_t out_begin_ = 0;
   std::uint64_t bytes_written_ = 0;
+  std::uint64_t bytes_read_ = 0;
   int broken_errno_ = 0;
   bool is_connecting_ = false;
   bool may_read_ = false;

@@ -39,7 +39,9 @@ FieldId field_id(std::string_view name) {
   switch (name.size()) {
     case 2: return match(name, "te", FieldId::te);
     case 3: return match(name, "via", FieldId::via);
-    case 4: return match(name, "host", FieldId::host);
+    case 4:
+      if (lower(name[0]) == 'd') return match(name, "date", FieldId::date);
+      return match(name, "host", FieldId::host);
     case 6: return match(name, "expect", FieldId::expect);
     case 7: return match(name, "upgrade", FieldId::upgrade);
     case 10:

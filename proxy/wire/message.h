@@ -20,6 +20,7 @@ enum class FieldId : std::uint8_t {
   transfer_encoding,
   upgrade,
   content_length,
+  date,
   host,
   expect,
   via,

@@ -82,14 +82,16 @@ void append_answer_head(std::string& out, const Head& answer, const AnswerFacts&
   out.append(" ");
   out.append(answer.reason_phrase);
   out.append(crlf);
-  bool has_request_id = false;
+  bool has_request_id = false, has_date = false;
   for (const Field& field : answer.fields) {
     if (field.id == FieldId::content_length || field.id == FieldId::via) continue;
     if (is_hop_by_hop(field, answer)) continue;
     has_request_id = has_request_id || field.id == FieldId::x_request_id;
+    has_date = has_date || field.id == FieldId::date;
     append_field(out, field.name, field.value);
   }
   append_via(out, answer);
+  if (!has_date) append_field(out, "Date", facts.date);
   if (!has_request_id) append_field(out, "X-Request-Id", facts.request_id);
   if (facts.close)
     out.append("Connection: close\r\n");

@@ -29,6 +29,7 @@ struct AnswerFacts {
   bool close = false;
   bool says_keep_alive = false;  // HTTP/1.0 clients must be told
   std::string_view request_id;
+  std::string_view date;  // said when the upstream did not (RFC 9110 section 6.6.1)
 };
 
 // The whole head of an answer for the client, empty line included.

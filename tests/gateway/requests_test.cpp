@@ -17,6 +17,7 @@ void check_refusal(const Message& answer, int status, Reason reason) {
   CHECK(answer.is_complete);
   CHECK(answer.field("Content-Type") == "application/problem+json");
   CHECK(answer.field("Cache-Control") == "no-store");
+  CHECK(answer.field("Date").ends_with(" GMT"));
   CHECK(answer.body.find(fmt::format(R"("reason":"{}")", conf::word_of(reason))) !=
         std::string::npos);
   CHECK(answer.body.find(fmt::format(R"("status":{})", status)) != std::string::npos);
@@ -132,6 +133,20 @@ TEST_CASE("a good request may come byte by byte") {
     for (const char byte : request) REQUIRE(client.send(std::string_view(&byte, 1)));
     CHECK(client.read_answer().body == "hello");
   }
+  CHECK(gateway.settles_at({.processed = 2}));
+}
+
+TEST_CASE("empty lines between requests mean nothing") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.header_timeout = 50ms;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(post("/a", "x") + "\r\n").body == "POST /a");
+  // Had the line begun a request, that would be over by now.
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(await([&] { return std::chrono::steady_clock::now() > start + 150ms; }));
+  CHECK(client.ask("\r\n\r\n" + post("/b", "x")).body == "POST /b");
   CHECK(gateway.settles_at({.processed = 2}));
 }
 

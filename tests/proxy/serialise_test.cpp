@@ -12,9 +12,11 @@ std::string forwarded(const std::string& text, std::string_view host = "api.exam
   parser.begin(Parser::Kind::request, roomy);
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
   std::string out;
-  append_request_head(
-      out, parser.head(),
-      {.target = "/path", .host = host, .client = "192.0.2.7", .request_id = "id1"});
+  append_request_head(out, parser.head(),
+                      {.target = "/path",
+                       .host = host,
+                       .client = "192.0.2.7",
+                       .request_id = "id1"});
   return out;
 }
 
@@ -79,20 +81,30 @@ TEST_CASE("an answer is written anew, with the framing this client gets") {
   CHECK(answered(upstream, {.framing = Framing::length,
                             .content_length = 5,
                             .says_length = true,
-                            .request_id = "id1"}) ==
+                            .request_id = "id1",
+                            .date = "today"}) ==
         "HTTP/1.1 201 Made It\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
-        "Via: 1.0 classgate\r\nX-Request-Id: id1\r\nContent-Length: 5\r\n\r\n");
-  CHECK(answered(upstream, {.framing = Framing::chunked, .close = true, .request_id = "id1"}) ==
+        "Via: 1.0 classgate\r\nDate: today\r\nX-Request-Id: id1\r\nContent-Length: 5\r\n\r\n");
+  CHECK(answered(
+            upstream,
+            {.framing = Framing::chunked, .close = true, .request_id = "id1", .date = "today"}) ==
         "HTTP/1.1 201 Made It\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
-        "Via: 1.0 classgate\r\nX-Request-Id: id1\r\nConnection: close\r\n"
+        "Via: 1.0 classgate\r\nDate: today\r\nX-Request-Id: id1\r\nConnection: close\r\n"
         "Transfer-Encoding: chunked\r\n\r\n");
-  CHECK(answered(upstream, {.says_keep_alive = true, .request_id = "id1"})
+  CHECK(answered(upstream, {.says_keep_alive = true, .request_id = "id1", .date = "today"})
             .ends_with("\r\nConnection: keep-alive\r\n\r\n"));
 }
 
-TEST_CASE("the upstream's own request id stays") {
+TEST_CASE("the upstream's own date stays") {
   const std::string out =
-      answered("HTTP/1.1 200 OK\r\nX-Request-ID: theirs\r\n\r\n", {.request_id = "id1"});
+      answered("HTTP/1.1 200 OK\r\ndate: theirs\r\n\r\n", {.request_id = {}, .date = "today"});
+  CHECK(out.find("theirs") != std::string::npos);
+  CHECK(out.find("today") == std::string::npos);
+}
+
+TEST_CASE("the upstream's own request id stays") {
+  const std::string out = answered("HTTP/1.1 200 OK\r\nX-Request-ID: theirs\r\n\r\n",
+                                   {.request_id = "id1", .date = "today"});
   CHECK(out.find("theirs") != std::string::npos);
   CHECK(out.find("id1") == std::string::npos);
 }

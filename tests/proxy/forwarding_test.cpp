@@ -1,0 +1,134 @@
+#include "proxy/forwarding.h"
+
+#include <doctest/doctest.h>
+#include <sys/eventfd.h>
+
+#include "proxy/net/listener.h"
+#include "proxy/net/watch.h"
+
+namespace classgate::proxy {
+namespace {
+
+// Notes what it is told, and ends the loop's run at the end.
+struct Answer final : Forwarding::Client {
+  explicit Answer(net::Loop& of) : loop(of) {}
+  void on_interim_answer(const wire::Head&) override {}
+  void on_answer_head(const wire::Head& head, wire::Framing) override { status = head.status; }
+  void on_answer_body(std::string_view) override {}
+  void on_answer_part_end() override {}
+  bool is_answer_blocked() override { return false; }
+  void on_upload_drained() override {}
+  void on_answer_end(const std::vector<wire::Parser::Trailer>&) override { loop.stop(); }
+  void on_answer_failed(Forwarding::Failure, const std::string& reason) override {
+    why = reason;
+    loop.stop();
+  }
+  net::Loop& loop;
+  int status = 0;
+  std::string why;
+};
+
+// A server that the test plays itself: it and the loop take turns in one thread.
+struct Bench {
+  Bench() {
+    auto listening = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
+    REQUIRE(listening.has_value());
+    socket = std::move(*listening);
+    auto resolved = Servers::resolve({{"127.0.0.1", socket.local.port(), socket.local.text()}});
+    REQUIRE(resolved.has_value());
+    pool = std::make_unique<UpstreamPool>(loop, std::move(*resolved), conf::UpstreamSettings{}, 10,
+                                          [](std::size_t, bool, const std::string&) {});
+  }
+
+  Forwarding::Request request(bool is_idempotent) const {
+    Forwarding::Request request;
+    request.head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    request.is_idempotent = is_idempotent;
+    return request;
+  }
+  net::Fd accept() const { return net::Fd(::accept(socket.fd.get(), nullptr, nullptr)); }
+  static void say(const net::Fd& to, std::string_view text) {
+    REQUIRE(::send(to.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(text.size()));
+  }
+  // Leaves one kept connection in the pool; the server's side of it.
+  net::Fd keep_one() {
+    Answer answer(loop);
+    Forwarding forwarding(answer);
+    forwarding.start(*pool, request(true));
+    net::Fd server = accept();
+    say(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    loop.run();
+    REQUIRE(answer.status == 200);
+    REQUIRE(pool->idle_count() == 1);
+    return server;
+  }
+
+  net::Loop loop;
+  net::ListeningSocket socket;
+  std::unique_ptr<UpstreamPool> pool;
+};
+
+constexpr std::string_view unasked =
+    "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+// The request goes out in the very turn in which epoll has told that the kept connection has
+// something to say: that can't be its answer.
+struct UnaskedInTheSameTurn {
+  UnaskedInTheSameTurn(bool is_idempotent, bool server_ends) {
+    net::Fd server = bench.keep_one();
+    const net::Fd signal(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const net::Watch watch(bench.loop, signal.get(), [&] {
+      std::uint64_t count = 0;
+      REQUIRE(::read(signal.get(), &count, sizeof count) == sizeof count);
+      forwarding.start(*bench.pool, bench.request(is_idempotent));
+      if (!server_ends) {
+        // What the server's kernel has acknowledged it may have read.
+        REQUIRE(::recv(server.get(), heard.data(), heard.size(), 0) > 0);
+      }
+      second = bench.accept_later();
+    });
+    const std::uint64_t one = 1;
+    REQUIRE(::write(signal.get(), &one, sizeof one) == sizeof one);  // the first in epoll's list
+    Bench::say(server, unasked);
+    if (server_ends) ::shutdown(server.get(), SHUT_WR);
+    bench.loop.run();
+  }
+  struct WithLater : Bench {
+    // The connection of a second attempt is answered as soon as it is there.
+    std::unique_ptr<net::Watch> accept_later() {
+      return std::make_unique<net::Watch>(loop, socket.fd.get(), [this] {
+        again = accept();
+        say(again, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+      });
+    }
+    net::Fd again;
+  };
+  std::array<char, 1000> heard{};
+  WithLater bench;
+  Answer answer{bench.loop};
+  Forwarding forwarding{answer};
+  std::unique_ptr<net::Watch> second;
+};
+
+TEST_CASE("what a kept connection says without being asked is no answer to the next request") {
+  SUBCASE("an idempotent request is sent again") {
+    const UnaskedInTheSameTurn race(true, false);
+    CHECK(race.answer.status == 200);
+    CHECK(race.forwarding.retries() == 1);
+  }
+  SUBCASE("any request is, when the server's FIN says that it read nothing") {
+    const UnaskedInTheSameTurn race(false, true);
+    CHECK(race.answer.status == 200);
+    CHECK(race.forwarding.retries() == 1);
+  }
+  SUBCASE("one that may run is not") {
+    const UnaskedInTheSameTurn race(false, false);
+    CHECK(race.answer.status == 0);
+    CHECK(race.answer.why == "it spoke without being asked");
+    CHECK(race.forwarding.retries() == 0);
+  }
+}
+
+}  // namespace
+}  // namespace classgate::proxy

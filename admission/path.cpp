@@ -1,5 +1,7 @@
 #include "admission/path.h"
 
+#include <algorithm>
+
 namespace classgate::admission {
 namespace {
 
@@ -66,12 +68,37 @@ void remove_dot_segments(std::string& path) {
   path.resize(write);
 }
 
+// How much of `path` from `at` on separates segments, for some server or other.
+std::size_t separator_at(std::string_view path, std::size_t at) {
+  if (path[at] == '/' || path[at] == '\\') return 1;
+  const std::string_view escape = path.substr(at, 3);
+  return escape == "%2F" || escape == "%5C" ? 3 : 0;
+}
+
+// Whether a server that takes escaped slashes or backslashes for slashes, or leaves parameters
+// (";x") out, would find a dot segment where we found none. `path` is in normal form.
+bool hides_dot_segments(std::string_view path) {
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at <= path.size();) {
+    const std::size_t separator = at < path.size() ? separator_at(path, at) : 1;
+    if (separator == 0) {
+      ++at;
+      continue;
+    }
+    std::string_view segment = path.substr(begin, at - begin);
+    segment = segment.substr(0, std::min(segment.find(';'), segment.find("%3B")));
+    if (segment == "." || segment == "..") return true;
+    begin = at += separator;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool is_normal_path(std::string_view path) {
   if (path.empty() || path.front() != '/') return false;
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] == '%') return false;
+    if (path[i] == '%' || path[i] == ';' || path[i] == '\\') return false;
     if (path[i] == '/' && i + 1 < path.size() && (path[i + 1] == '/' || path[i + 1] == '.'))
       return false;
   }
@@ -82,7 +109,7 @@ bool normalise_path(std::string_view path, std::string& out) {
   if (path.empty() || path.front() != '/') return false;
   if (!decode(path, out)) return false;
   remove_dot_segments(out);
-  return true;
+  return !hides_dot_segments(out);
 }
 
 }  // namespace classgate::admission

@@ -15,7 +15,9 @@ bool is_normal_path(std::string_view path);
 // Writes the normal form of an absolute path (no query) into `out`: unreserved characters are
 // percent-decoded and other escapes upper-cased (RFC 3986 section 6.2.2), duplicate slashes merged,
 // dot segments removed (section 5.2.4). Escaped slashes stay escaped: they are data, not structure.
-// False when the path does not start with '/' or holds a broken or NUL escape.
+// False when the path does not start with '/', holds a broken or NUL escape, or would mean another
+// path to a server that takes "%2F" and backslashes for slashes or ignores ";parameters": when that
+// would make a dot segment ("/health%2F..%2Fv1", "/health/..;/v1").
 bool normalise_path(std::string_view path, std::string& out);
 
 }  // namespace classgate::admission

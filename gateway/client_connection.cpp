@@ -17,6 +17,7 @@ conf::Reason reason_of(Fault fault) {
   switch (fault) {
     case Fault::header_too_large: return conf::Reason::header_too_large;
     case Fault::target_too_long: return conf::Reason::target_too_long;
+    case Fault::unknown_method: return conf::Reason::unknown_method;
     case Fault::unknown_coding: return conf::Reason::unknown_coding;
     case Fault::unsupported_version: return conf::Reason::version_refused;
     default: return conf::Reason::malformed;

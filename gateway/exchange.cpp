@@ -402,8 +402,9 @@ void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& tr
     proxy::wire::append_last_chunk(station_.gather().begin_text(), trailers);
     station_.gather().end_text();
   }
-  client_->send_gathered();
+  // Before the last bytes go out: who has read an answer finds it in the books.
   give_worker_back(Outcome::processed());
+  client_->send_gathered();
   ClientConnection& client = *client_;
   const bool keep = !close_after_answer_;
   end();

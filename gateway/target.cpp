@@ -1,5 +1,7 @@
 #include "gateway/target.h"
 
+#include <algorithm>
+
 #include "admission/path.h"
 #include "proxy/wire/fields.h"
 
@@ -17,14 +19,28 @@ bool split_absolute(std::string_view target, std::string_view& authority, std::s
   const std::size_t path = target.find_first_of("/?");
   authority = target.substr(0, path);
   rest = path == std::string_view::npos ? std::string_view{} : target.substr(path);
-  return !authority.empty() && authority.find('@') == std::string_view::npos;
+  return !authority.empty() && !authority.starts_with(':');
 }
 
-// uri-host [ ":" port ] (RFC 9110 section 7.2), by its characters; empty is allowed.
-bool is_valid_host(std::string_view host) {
-  return host.find_first_not_of(
-             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-             "-._~%!$&'()*+;=:[]") == std::string_view::npos;
+constexpr std::string_view host_chars =  // of a reg-name or IPv4 address (RFC 3986 section 3.2.2)
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=";
+constexpr std::string_view literal_chars = "0123456789abcdefABCDEF:.";
+
+// uri-host [ ":" port ] (RFC 9110 section 7.2); empty is allowed.
+bool is_valid_host(std::string_view text) {
+  std::size_t host_end = std::min(text.find(':'), text.size());
+  if (text.starts_with('[')) {  // an IPv6 address
+    host_end = text.find(']');
+    if (host_end == std::string_view::npos || host_end < 3) return false;
+    if (text.substr(1, host_end - 1).find_first_not_of(literal_chars) != std::string_view::npos)
+      return false;
+    ++host_end;
+  } else if (text.substr(0, host_end).find_first_not_of(host_chars) != std::string_view::npos) {
+    return false;
+  }
+  const std::string_view port = text.substr(host_end);
+  return port.empty() || (host_end > 0 && port.front() == ':' && port.size() <= 6 &&
+                          port.substr(1).find_first_not_of("0123456789") == std::string_view::npos);
 }
 
 }  // namespace
@@ -43,7 +59,7 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
     if (!is_valid_host(authority)) return false;
     into.host = authority;
   }
-  target = target.substr(0, target.find('#'));
+  if (target.contains('#')) return false;  // a fragment is never sent (RFC 9112 section 3.2)
   const std::size_t query_at = target.find('?');
   std::string_view path = target.substr(0, query_at);
   if (path.empty()) path = "/";

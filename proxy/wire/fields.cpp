@@ -1,5 +1,8 @@
 #include "proxy/wire/fields.h"
 
+#include <algorithm>
+#include <array>
+
 namespace classgate::proxy::wire {
 namespace {
 
@@ -59,6 +62,39 @@ FieldId field_id(std::string_view name) {
       return match(name, "x-forwarded-proto", FieldId::x_forwarded_proto);
     default: return FieldId::other;
   }
+}
+
+bool may_be_trailer(std::string_view name) {
+  constexpr std::array never{"accept-ranges",
+                             "age",
+                             "authorization",
+                             "cache-control",
+                             "content-encoding",
+                             "content-range",
+                             "content-type",
+                             "cookie",
+                             "expires",
+                             "forwarded",
+                             "if-match",
+                             "if-modified-since",
+                             "if-none-match",
+                             "if-range",
+                             "if-unmodified-since",
+                             "location",
+                             "max-forwards",
+                             "pragma",
+                             "proxy-authenticate",
+                             "proxy-authorization",
+                             "range",
+                             "retry-after",
+                             "set-cookie",
+                             "trailer",
+                             "vary",
+                             "www-authenticate",
+                             "x-real-ip"};
+  return field_id(name) == FieldId::other &&
+         std::ranges::none_of(never,
+                              [&](std::string_view known) { return equal_names(name, known); });
 }
 
 bool is_hop_by_hop(const Field& field, const Head& head) {

@@ -11,6 +11,10 @@ bool equal_names(std::string_view a, std::string_view b);
 
 FieldId field_id(std::string_view name);
 
+// Whether a field may come after the body: not when it would change framing, routing,
+// authentication, or how the message is to be read (RFC 9110 section 6.5.1).
+bool may_be_trailer(std::string_view name);
+
 // Calls `visit` with each non-empty element of a comma-separated list (RFC 9110 section 5.6.1).
 template <typename Visit>
 void for_each_element(std::string_view list, Visit visit) {

@@ -118,6 +118,14 @@ struct ParserCallbacks {
 namespace {
 
 constexpr int connection_options_max = 32;
+// How much a chunked body may spend on extensions, leading zeros and chunks of a few bytes before
+// it is taken for an attempt to make us read for nothing.
+constexpr std::size_t chunk_overhead_max = 16 * 1024;
+
+bool is_token_char(char c) {  // RFC 9110 section 5.6.2
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         std::string_view("!#$%&'*+-.^_`|~").contains(c);
+}
 
 Fault fault_of(llhttp_errno_t error) {
   switch (error) {
@@ -178,6 +186,7 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   in_value_ = false;
   trailers_.clear();
   trailer_bytes_ = 0;
+  chunk_overhead_ = 0;
   in_trailer_section_ = false;
   last_trailer_byte_ = '\n';
 }
@@ -196,12 +205,32 @@ Parser::Progress Parser::parse_head(std::string_view text) {
     if (head_size_ > limits_->header_bytes) return fail(Fault::header_too_large);
     return finish_head(text);
   }
+  if (error == HPE_INVALID_METHOD) return judge_strange_method(text);
   if (error != HPE_OK) return fail(fault_of(error));
   fed_ = text.size();
   if (fed_ >= limits_->header_bytes)
     return fail(field_spans_.empty() && kind_ == Kind::request ? Fault::target_too_long
                                                                : Fault::header_too_large);
   return Progress::need_more;
+}
+
+// llhttp knows a list of methods. Another one is no mistake of the client's (RFC 9110 section 9.1),
+// unless the line is none of a request at all.
+Parser::Progress Parser::judge_strange_method(std::string_view text) {
+  while (text.starts_with("\r\n")) text.remove_prefix(2);
+  const auto method_end =
+      static_cast<std::size_t>(std::ranges::find_if_not(text, is_token_char) - text.begin());
+  if (method_end == 0) return fail(Fault::malformed);
+  if (method_end < text.size() && text[method_end] != ' ') return fail(Fault::malformed);
+  const std::size_t line_end = text.find('\r');
+  if (line_end == std::string_view::npos)
+    return text.size() < limits_->header_bytes ? Progress::need_more : fail(Fault::malformed);
+  const std::string_view line = text.substr(0, line_end);
+  const std::size_t version_at = line.rfind(" HTTP/1.");
+  const bool is_request = version_at != std::string_view::npos && version_at > method_end + 1 &&
+                          version_at + 9 == line.size() &&
+                          line.find('\n') == std::string_view::npos;
+  return fail(is_request ? Fault::unknown_method : Fault::malformed);
 }
 
 Parser::Progress Parser::finish_head(std::string_view text) {
@@ -312,7 +341,9 @@ Parser::Progress Parser::parse_chunked(std::string_view bytes) {
   consumed_ = 0;
   const bool was_in_trailer_section = in_trailer_section_;
   Progress progress = feed_chunked(bytes);
-  if (!in_trailer_section_ || progress == Progress::fault) return progress;
+  if (progress == Progress::fault) return progress;
+  if (!was_in_trailer_section && !is_chunk_overhead_fair()) return fail(Fault::malformed);
+  if (!in_trailer_section_) return progress;
   const std::size_t trailers_at = was_in_trailer_section ? 0 : consumed_;
   if (!was_in_trailer_section) progress = feed_chunked(bytes);
   if (progress == Progress::fault) return progress;
@@ -334,6 +365,16 @@ Parser::Progress Parser::feed_chunked(std::string_view bytes) {
   if (error != HPE_OK) return fail(fault_of(error));
   consumed_ = bytes.size();
   return Progress::need_more;
+}
+
+// A chunk may cost a dozen bytes and as many again as it carries; what goes beyond adds up.
+bool Parser::is_chunk_overhead_fair() {
+  std::size_t data = 0;
+  for (const std::string_view span : spans_) data += span.size();
+  const std::size_t fair = 2 * data + 16 * (spans_.size() + 1);
+  const std::size_t overhead = consumed_ - data;
+  chunk_overhead_ += overhead > fair ? overhead - fair : 0;
+  return chunk_overhead_ <= chunk_overhead_max;
 }
 
 // What has_clean_lines() asks of a head, for bytes that come in pieces and are not kept.

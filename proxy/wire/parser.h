@@ -17,6 +17,7 @@ enum class Fault : std::uint8_t {
   malformed,
   header_too_large,
   target_too_long,
+  unknown_method,
   unknown_coding,
   unsupported_version,
 };
@@ -75,6 +76,7 @@ class Parser {
   };
   Progress fail(Fault fault);
   Progress finish_head(std::string_view text);
+  Progress judge_strange_method(std::string_view text);
   void build_fields(std::string_view text);
   Fault read_framing();
   Fault judge_request();
@@ -82,6 +84,7 @@ class Parser {
   Fault read_connection_options();
   Progress feed_chunked(std::string_view bytes);
   bool has_clean_trailers(std::string_view bytes);
+  bool is_chunk_overhead_fair();
 
   std::unique_ptr<State> state_;
   Kind kind_ = Kind::request;
@@ -101,6 +104,7 @@ class Parser {
   std::size_t consumed_ = 0;
   std::vector<Trailer> trailers_;
   std::size_t trailer_bytes_ = 0;
+  std::size_t chunk_overhead_ = 0;  // beyond what chunks of that many bytes need
   bool in_trailer_section_ = false;
   char last_trailer_byte_ = '\n';
 };

@@ -133,8 +133,7 @@ void append_chunk_size(std::string& out, std::size_t size) {
 void append_last_chunk(std::string& out, const std::vector<Parser::Trailer>& trailers) {
   out.append("0\r\n");
   for (const Parser::Trailer& trailer : trailers) {
-    // Framing and routing must not change after the fact (RFC 9110 section 6.5.1).
-    if (field_id(trailer.name) == FieldId::other) append_field(out, trailer.name, trailer.value);
+    if (may_be_trailer(trailer.name)) append_field(out, trailer.name, trailer.value);
   }
   out.append(crlf);
 }

@@ -46,7 +46,7 @@ TEST_CASE("every spelling of a path has one normal form") {
       {"/..hidden", "/..hidden"},
       {"/a..", "/a.."},
       {"/a./b", "/a./b"},
-      {"/a/..;/b", "/a/..;/b"},
+      {"/a/..;/b", "refused"},
       // Slashes.
       {"//", "/"},
       {"//health", "/health"},
@@ -67,7 +67,14 @@ TEST_CASE("every spelling of a path has one normal form") {
       {"/v1%2Fclassify", "/v1%2Fclassify"},
       {"/v1%2fclassify", "/v1%2Fclassify"},
       {"/%2f%2f", "/%2F%2F"},
-      {"/a/%2f../b", "/a/%2F../b"},
+      {"/a/%2f../b", "refused"},
+      {"/health%2F..%2Fv1%2Fclassify", "refused"},
+      {"/health%5c..%5cv1", "refused"},
+      {"/health\\..\\v1", "refused"},
+      {"/health/%2e%2e%3bx/v1", "refused"},
+      {"/health/.;x/v1", "refused"},
+      {"/a%2F..b/...;/c", "/a%2F..b/...;/c"},
+      {"/a;..;b/c", "/a;..;b/c"},
       {"/%3f%23%20", "/%3F%23%20"},
       {"/%c3%a9", "/%C3%A9"},
       {"/%2568ealth", "/%2568ealth"},
@@ -106,6 +113,14 @@ TEST_CASE("the paths of everyday traffic need no rewriting") {
     CHECK_FALSE(is_normal_path(path));
 }
 
+bool has_dot_segment_after_unescaping(std::string_view path) {
+  std::string plain;
+  for (std::size_t at = 0; at < path.size(); at += path[at] == '%' ? 3 : 1)
+    plain += path[at] == '%' ? '/' : path[at];
+  plain += '/';
+  return plain.contains("/./") || plain.contains("/../");
+}
+
 // The same rules told slowly: split into segments, then put together again.
 std::string normal_told_slowly(std::string_view path) {
   std::vector<std::string> segments;
@@ -131,7 +146,8 @@ std::string normal_told_slowly(std::string_view path) {
   finish_segment();
   std::string normal_form;
   for (const std::string& name : segments) normal_form += "/" + name;
-  return ends_in_slash ? normal_form + "/" : normal_form;
+  if (ends_in_slash) normal_form += "/";
+  return has_dot_segment_after_unescaping(normal_form) ? "refused" : normal_form;
 }
 
 TEST_CASE("random spellings agree with a slow reading of the rules and stay as they are") {
@@ -145,6 +161,7 @@ TEST_CASE("random spellings agree with a slow reading of the rules and stay as t
     CAPTURE(path);
     const std::string once = normal(path);
     REQUIRE(once == normal_told_slowly(path));
+    if (once == "refused") continue;
     REQUIRE(normal(once) == once);
     if (is_normal_path(path)) REQUIRE(once == path);
   }

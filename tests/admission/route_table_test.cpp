@@ -71,16 +71,25 @@ TEST_CASE("no spelling buys a better priority than its normal form has") {
     std::string_view path;
     int priority;
   };
-  constexpr Spelling spellings[] = {
-      {"/v1/classify/../../health", 1}, {"/%68ealth", 1},          {"//health", 1},
-      {"/health/../v1/classify", 3},    {"/health%2f..", 5},       {"/health/%2e%2e/v1/x", 5},
-      {"/health;/../v1/classify", 3},   {"/v1/./classify", 3},     {"/health/..;/v1/classify", 5},
-      {"/v1/classify/%62atch", 4},      {"/v1/classify//batch", 4}};
+  constexpr Spelling spellings[] = {{"/v1/classify/../../health", 1},
+                                    {"/%68ealth", 1},
+                                    {"//health", 1},
+                                    {"/health/../v1/classify", 3},
+                                    {"/health/%2e%2e/v1/x", 5},
+                                    {"/health;/../v1/classify", 3},
+                                    {"/v1/./classify", 3},
+                                    {"/v1/classify/%62atch", 4},
+                                    {"/v1/classify//batch", 4}};
   for (const Spelling& spelling : spellings) {
     CAPTURE(spelling.path);
     std::string path;
     REQUIRE(normalise_path(spelling.path, path));
     CHECK(table.find(path).priority == spelling.priority);
+  }
+  // Two servers could read two paths out of these: nobody gets to.
+  for (const std::string_view path : {"/health%2f..", "/health/..;/v1/classify"}) {
+    std::string ignored;
+    CHECK_FALSE(normalise_path(path, ignored));
   }
 }
 

@@ -128,8 +128,10 @@ TEST_CASE("a head that could be read in two ways is refused") {
       {"too many connection options", get_with("Connection: a" + many_options + "\r\n"),
        Fault::malformed},
       {"no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
-      {"a method nobody knows", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
-      {"a method in lower case", "get / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::malformed},
+      {"a method nobody knows", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::unknown_method},
+      {"a method in lower case", "get / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::unknown_method},
+      {"an unknown method of another protocol", "BREW / HTCPCP/1.0\r\nHost: a\r\n\r\n",
+       Fault::malformed},
       {"TLS where HTTP is expected", std::string("\x16\x03\x01\x02\x00\x01", 6), Fault::malformed},
   };
   for (const Row& row : rows) {

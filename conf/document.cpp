@@ -119,7 +119,9 @@ class Walker {
       if (name.starts_with(nameless)) {
         continue;
       } else if (name == "route") {
-        walk_routes(node, place);
+        walk_list(node, place, name, document_.routes);
+      } else if (name == "certificate") {
+        walk_list(node, place, name, document_.certificates);
       } else if (const toml::table* inner = node.as_table()) {
         walk_table(*inner, name, place);
       } else {
@@ -134,22 +136,24 @@ class Walker {
       if (key.name.starts_with(name + ".")) return walk(table, name + ".");
     if (find_key(name) != nullptr)
       return mistake(place, fmt::format("{} is a value, not a table", name));
-    std::vector<std::string> tables{"client", "upstream", "admission", "log", "status", "route"};
+    std::vector<std::string> tables{"client", "tls",    "upstream", "upstream.tls", "admission",
+                                    "log",    "status", "ops",      "route",        "certificate"};
     const std::string meant = nearest(name, tables);
     mistake(place, fmt::format("unknown table [{}]{}", name,
                                meant.empty() ? "" : fmt::format("; did you mean [{}]?", meant)));
   }
 
-  void walk_routes(const toml::node& node, Place place) {
+  void walk_list(const toml::node& node, Place place, const std::string& name,
+                 std::vector<TableEntry>& into) {
     const toml::array* array = node.as_array();
     if (array == nullptr || !array->is_homogeneous<toml::table>())
-      return mistake(place, "routes are written as [[route]] tables");
+      return mistake(place, fmt::format("{0}s are written as [[{0}]] tables", name));
     for (const toml::node& element : *array) {
-      RouteEntry route;
-      route.place = place_of(element.source());
+      TableEntry entry;
+      entry.place = place_of(element.source());
       for (const auto& [key, value] : *element.as_table())
-        route.entries.push_back({std::string(key.str()), read(value), place_of(key.source())});
-      document_.routes.push_back(std::move(route));
+        entry.entries.push_back({std::string(key.str()), read(value), place_of(key.source())});
+      into.push_back(std::move(entry));
     }
   }
 

@@ -21,7 +21,8 @@ struct Entry {
   Place place;
 };
 
-struct RouteEntry {
+// One table of a list: [[route]], [[certificate]].
+struct TableEntry {
   std::vector<Entry> entries;  // keys without a prefix
   Place place;
 };
@@ -35,7 +36,8 @@ struct DocumentMistake {
 // After a syntax error its line is left out and reading goes on, so that one look shows them all.
 struct Document {
   std::vector<Entry> entries;
-  std::vector<RouteEntry> routes;
+  std::vector<TableEntry> routes;
+  std::vector<TableEntry> certificates;
   std::vector<DocumentMistake> mistakes;
 };
 

@@ -167,6 +167,22 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
           [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
 }
 
+// A host name; may be empty.
+template <typename Access>
+Key name_key(std::string name, std::string help, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr || text->size() > 253 ||
+                text->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                        "0123456789-._:") != std::string::npos)
+              return std::unexpected(std::string("expected a host name"));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
   std::istringstream in(text);
@@ -195,8 +211,14 @@ Key bool_key(std::string name, std::string help, Access access) {
           }};
 }
 
+struct AddressKinds {
+  bool tls = false;
+  bool unix_sockets = false;
+};
+
 template <typename Access>
-Key addresses_key(std::string name, std::size_t least, std::string help, Access access) {
+Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
+                  Access access) {
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
             std::vector<std::string> texts;
@@ -212,6 +234,8 @@ Key addresses_key(std::string name, std::size_t least, std::string help, Access 
             for (const std::string& text : texts) {
               const auto address = parse_address(text);
               if (!address) return std::unexpected(address.error());
+              if ((address->is_tls && !kinds.tls) || (address->is_unix && !kinds.unix_sockets))
+                return std::unexpected(fmt::format("\"{}\": expected HOST:PORT here", text));
               if (address->port != 0 && std::ranges::find(addresses, *address) != addresses.end())
                 return std::unexpected(fmt::format("\"{}\" stands here twice", text));
               addresses.push_back(*address);
@@ -260,7 +284,7 @@ std::vector<Key> make_keys() {
   constexpr milliseconds ms1{1};
   // clang-format off
   std::vector<Key> keys{
-      addresses_key("listen", 1, "addresses on which clients are accepted", FIELD(listen)),
+      addresses_key("listen", 1, {.tls = true}, "addresses on which clients are accepted, https:// before those with TLS", FIELD(listen)),
       count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
@@ -279,7 +303,17 @@ std::vector<Key> make_keys() {
       duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
       duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),
 
-      addresses_key("upstream.servers", 1, "addresses of the service", FIELD(upstream.servers)),
+      place_key("tls.certificate", "PEM certificate chain of the https:// listeners; empty: none", {""}, FIELD(tls.certificate)),
+      place_key("tls.key", "its PEM private key; empty: none", {""}, FIELD(tls.key)),
+      word_key<TlsVersion>("tls.min_version", {{"1.2", TlsVersion::tls12}, {"1.3", TlsVersion::tls13}},
+          "oldest version that is spoken with clients", FIELD(tls.min_version)),
+      word_key<ClientCertificate>("tls.client_certificate", {{"off", ClientCertificate::off},
+          {"optional", ClientCertificate::optional}, {"required", ClientCertificate::required}},
+          "whether clients are asked for a certificate", FIELD(tls.client_certificate)),
+      place_key("tls.client_ca", "PEM certificates of those who sign client certificates", {""}, FIELD(tls.client_ca)),
+      duration_key("tls.ticket_rotation", seconds(1), hours(24 * 7), "age at which the key for session tickets is replaced", FIELD(tls.ticket_rotation)),
+
+      addresses_key("upstream.servers", 1, {.tls = true, .unix_sockets = true}, "addresses of the service: HOST:PORT, https://HOST:PORT or unix:/path", FIELD(upstream.servers)),
       duration_key("upstream.connect_timeout", ms1, minutes(10), "longest time to connect", FIELD(upstream.connect_timeout)),
       duration_key("upstream.idle_timeout", ms1, hours(24), "an unused connection is closed after this", FIELD(upstream.idle_timeout)),
       count_key("upstream.idle_connections", 0, 100'000, "unused connections kept, over all threads", FIELD(upstream.idle_connections)),
@@ -288,6 +322,11 @@ std::vector<Key> make_keys() {
       word_key<OnClientAbort>("upstream.on_client_abort",
           {{"finish", OnClientAbort::finish}, {"cancel", OnClientAbort::cancel}},
           "what becomes of a request whose client has left", FIELD(upstream.on_client_abort)),
+      bool_key("upstream.tls.verify", "whether an https:// server must prove who it is", FIELD(upstream.tls.verify)),
+      place_key("upstream.tls.ca_file", "PEM certificates that a server's is verified with; empty: the system's", {""}, FIELD(upstream.tls.ca_file)),
+      name_key("upstream.tls.server_name", "name that a server must prove and is asked for; empty: its host in servers", FIELD(upstream.tls.server_name)),
+      place_key("upstream.tls.certificate", "PEM certificate chain shown to servers; empty: none", {""}, FIELD(upstream.tls.certificate)),
+      place_key("upstream.tls.key", "its PEM private key", {""}, FIELD(upstream.tls.key)),
 
       count_key("admission.workers", 1, 100'000, "requests in the upstream at once", FIELD(admission.workers)),
       count_key("admission.queue_size", 0, 1'000'000, "requests that may wait", FIELD(admission.queue_size)),
@@ -308,7 +347,7 @@ std::vector<Key> make_keys() {
       count_key("log.access_lines_max", 1, 10'000'000, "access lines in a second; more are dropped and counted", FIELD(log.access_lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),
 
-      addresses_key("ops.listen", 0, "addresses for operators and monitoring; may be empty", FIELD(ops.listen)),
+      addresses_key("ops.listen", 0, {}, "addresses for operators and monitoring; may be empty", FIELD(ops.listen)),
       place_key("ops.control", "the control socket; \"off\" or an absolute path", {"off"}, FIELD(ops.control)),
       bool_key("ops.health_on_main", "/queue/health also where clients are accepted", FIELD(ops.health_on_main)),
       count_key("ops.max_connections", 1, 10'000, "operators' connections at once", FIELD(ops.max_connections)),

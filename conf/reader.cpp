@@ -105,11 +105,40 @@ class Reader {
     for (const Entry& entry : document.entries)
       if (auto wrong = try_apply(entry.key, entry.value, place_text(entry.place)))
         found.push_back({entry.place, std::move(*wrong)});
-    for (const RouteEntry& entry : document.routes)
+    for (const TableEntry& entry : document.certificates)
+      for (auto& wrong : add_certificate(entry, place_text)) found.push_back(std::move(wrong));
+    for (const TableEntry& entry : document.routes)
       for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
     std::ranges::sort(found);
     for (auto& [place, text_of_mistake] : found)
       mistake(place_text(place), std::move(text_of_mistake));
+  }
+
+  // A [[certificate]] table; says what is wrong with it.
+  std::vector<std::pair<Place, std::string>> add_certificate(
+      const TableEntry& entry, const RouteList::PlaceText& place_text) {
+    std::vector<std::pair<Place, std::string>> wrong;
+    CertificateSettings pair;
+    pair.origin = place_text(entry.place);
+    for (const Entry& field : entry.entries) {
+      std::string* const into = field.key == "certificate" ? &pair.certificate
+                                : field.key == "key"       ? &pair.key
+                                                           : nullptr;
+      const auto* text = std::get_if<std::string>(&field.value.value);
+      if (into == nullptr)
+        wrong.push_back({field.place, fmt::format("unknown key {} in [[certificate]]; it has "
+                                                  "certificate and key",
+                                                  field.key)});
+      else if (text == nullptr || !text->starts_with('/'))
+        wrong.push_back(
+            {field.place, fmt::format("certificate {}: expected an absolute path", field.key)});
+      else
+        *into = *text;
+    }
+    if (wrong.empty() && (pair.certificate.empty() || pair.key.empty()))
+      wrong.push_back({entry.place, "[[certificate]] needs both certificate and key"});
+    if (wrong.empty()) certificates_.push_back(std::move(pair));
+    return wrong;
   }
 
   void read_environment(const std::vector<std::pair<std::string, std::string>>& variables) {
@@ -180,10 +209,34 @@ class Reader {
                       print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
     if (all.client.body_buffer > largest_body)
       blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
+    check_tls();
     for (const Address& server : all.upstream.servers)
-      if (server.port == 0 || server.host == "*")
+      if (server.is_unix)
+        continue;
+      else if (server.port == 0 || server.host == "*")
         blame("upstream.servers",
               fmt::format("\"{}\" is not an address to connect to", server.text));
+  }
+
+  void check_tls() {
+    TlsSettings& tls = loaded_.settings.tls;
+    if (tls.certificate.empty() != tls.key.empty())
+      blame(tls.key.empty() ? "tls.certificate" : "tls.key",
+            "tls.certificate and tls.key go together");
+    else if (!tls.certificate.empty())
+      tls.certificates.push_back({tls.certificate, tls.key, origin_of("tls.certificate")});
+    std::ranges::move(certificates_, std::back_inserter(tls.certificates));
+    for (const Address& address : loaded_.settings.listen)
+      if (address.is_tls && tls.certificates.empty()) {
+        blame("listen", fmt::format("\"{}\" needs tls.certificate and tls.key", address.text));
+        break;
+      }
+    if (tls.client_certificate != ClientCertificate::off && tls.client_ca.empty())
+      blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust");
+    const UpstreamTlsSettings& upstream = loaded_.settings.upstream.tls;
+    if (upstream.certificate.empty() != upstream.key.empty())
+      blame(upstream.key.empty() ? "upstream.tls.certificate" : "upstream.tls.key",
+            "upstream.tls.certificate and upstream.tls.key go together");
   }
 
   void blame(const std::string& key, const std::string& text) {
@@ -201,6 +254,7 @@ class Reader {
 
   Loaded loaded_;
   RouteList routes_;
+  std::vector<CertificateSettings> certificates_;
   std::map<std::string, std::string> origins_;
   std::vector<Mistake> mistakes_;
 };
@@ -224,6 +278,10 @@ std::string print(const Loaded& loaded) {
     const std::string name = dot == std::string::npos ? value.key : value.key.substr(dot + 1);
     out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value), value.origin);
   }
+  const std::vector<CertificateSettings>& pairs = loaded.settings.tls.certificates;
+  for (std::size_t i = loaded.settings.tls.certificate.empty() ? 0 : 1; i < pairs.size(); ++i)
+    out += fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n", pairs[i].origin,
+                       quote(pairs[i].certificate), quote(pairs[i].key));
   for (const auto& [route, origin] : loaded.routes)
     out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
                        quote(route.path + (route.is_prefix ? "*" : "")), route.priority,

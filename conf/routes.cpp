@@ -37,7 +37,7 @@ std::string RouteList::put(const RouteSettings& route, const std::string& origin
   return {};
 }
 
-std::vector<std::pair<Place, std::string>> RouteList::add(const RouteEntry& entry,
+std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entry,
                                                           const PlaceText& place_text) {
   std::vector<std::pair<Place, std::string>> wrong;
   std::optional<RouteSettings> route;

@@ -20,7 +20,7 @@ class RouteList {
   void begin_file() { from_file_.clear(); }
   void add_built_in(const RouteSettings& route) { routes_.push_back({route, "default"}); }
   // A [[route]] table; says what is wrong with it.
-  std::vector<std::pair<Place, std::string>> add(const RouteEntry& entry,
+  std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);
   // "/v1/x=3,/metrics=1:unlimited", as in CLASSGATE_ROUTE.
   std::vector<std::string> add_text(const std::string& text, const std::string& origin);

@@ -25,11 +25,14 @@ struct Bytes {
 constexpr Bytes KiB(std::uint64_t n) { return {n * 1024}; }
 constexpr Bytes MiB(std::uint64_t n) { return {n * 1024 * 1024}; }
 
-// "127.0.0.1:8080", "[::1]:8080", "*:8080" or "host.example:8080", split but not resolved.
+// "127.0.0.1:8080", "[::1]:8080", "*:8080" or "host.example:8080", split but not resolved; with
+// "https://" before it for TLS. Or "unix:/path".
 struct Address {
-  std::string host;  // without brackets; "*" means every address of this machine
+  std::string host;  // without brackets; "*" means every address of this machine; or the path
   std::uint16_t port = 0;
   std::string text;  // as written, for messages
+  bool is_tls = false;
+  bool is_unix = false;
   bool operator==(const Address&) const = default;
 };
 
@@ -55,6 +58,38 @@ struct ClientSettings {
   milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing
 };
 
+enum class TlsVersion : std::uint8_t { tls12, tls13 };
+enum class ClientCertificate : std::uint8_t { off, optional, required };
+
+// A PEM chain and its key.
+struct CertificateSettings {
+  std::string certificate;
+  std::string key;
+  std::string origin;  // where it was named, for messages
+};
+
+// [tls]: listeners with "https://". tls.certificate and tls.key are the first pair, shown to
+// whoever asks for a name that none of the others, [[certificate]], is for.
+struct TlsSettings {
+  std::string certificate;
+  std::string key;
+  std::vector<CertificateSettings> certificates;  // all of them; put together by the reader
+  TlsVersion min_version = TlsVersion::tls12;
+  ClientCertificate client_certificate = ClientCertificate::off;
+  std::string client_ca;                                // who signs client certificates
+  milliseconds ticket_rotation{std::chrono::hours(8)};  // a ticket opens for three times that
+};
+
+// [upstream.tls]: servers with "https://".
+struct UpstreamTlsSettings {
+  bool verify = true;
+  std::string ca_file;      // empty: the system's
+  std::string server_name;  // empty: the host in upstream.servers
+  std::string certificate;  // shown to the server; empty: none
+  std::string key;
+  bool operator==(const UpstreamTlsSettings&) const = default;
+};
+
 // [upstream]: the service in front of which the gateway stands.
 struct UpstreamSettings {
   std::vector<Address> servers{{"127.0.0.1", 9000, "127.0.0.1:9000"}};
@@ -64,6 +99,7 @@ struct UpstreamSettings {
   Bytes header_bytes = KiB(64);         // response status line and fields together
   milliseconds probe_interval{1'000};   // how often an unreachable server is tried again
   OnClientAbort on_client_abort = OnClientAbort::finish;
+  UpstreamTlsSettings tls;
   bool operator==(const UpstreamSettings&) const = default;
 };
 
@@ -130,6 +166,7 @@ struct Settings {
   milliseconds handover_grace{
       500};  // a kept connection may ask once more: a drain with a successor
   ClientSettings client;
+  TlsSettings tls;
   UpstreamSettings upstream;
   AdmissionSettings admission;
   std::vector<RouteSettings> routes{

@@ -15,6 +15,7 @@ struct Unit {
 
 constexpr std::array duration_units{Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1'000},
                                     Unit{"ms", 1}};
+constexpr std::size_t unix_path_max = 107;  // unix(7)
 constexpr std::array byte_units{Unit{"GiB", 1ULL << 30}, Unit{"MiB", 1ULL << 20},
                                 Unit{"KiB", 1ULL << 10}, Unit{"B", 1}};
 
@@ -93,11 +94,22 @@ std::string quote(std::string_view text) {
 }
 
 std::expected<Address, std::string> parse_address(std::string_view text) {
-  const auto wrong = [&](std::string_view why) {
+  const auto wrong = [whole = text](std::string_view why) {
     return std::unexpected(fmt::format(
         "\"{}\" {}: write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"",
-        text, why));
+        whole, why));
   };
+  const std::string_view whole = text;
+  if (text.starts_with("unix:")) {
+    text.remove_prefix(5);
+    if (!text.starts_with('/') || text.size() > unix_path_max)
+      return std::unexpected(fmt::format(
+          "\"{}\" is no Unix socket: write unix: and an absolute path of at most {} bytes", whole,
+          unix_path_max));
+    return Address{std::string(text), 0, std::string(whole), false, true};
+  }
+  const bool is_tls = text.starts_with("https://");
+  if (is_tls || text.starts_with("http://")) text.remove_prefix(is_tls ? 8 : 7);
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.ends_with(']')) return wrong("has no port");
   std::string_view host = text.substr(0, colon);
@@ -115,7 +127,8 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
   }
   if (host.empty() || host.find_first_of(" \t/[]") != std::string_view::npos)
     return wrong("has no usable host");
-  return Address{std::string(host), static_cast<std::uint16_t>(port), std::string(text)};
+  return Address{std::string(host), static_cast<std::uint16_t>(port), std::string(whole), is_tls,
+                 false};
 }
 
 std::expected<RouteSettings, std::string> parse_route_path(std::string_view text) {

@@ -1,5 +1,9 @@
 #include "gateway/client_connection.h"
 
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
 #include "conf/invariant.h"
 #include "gateway/station.h"
 
@@ -26,11 +30,12 @@ conf::Reason reason_of(Fault fault) {
 
 }  // namespace
 
-ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd, std::string address)
+ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd, std::string address,
+                                   std::unique_ptr<proxy::net::TlsSession> tls)
     : station_(station),
       address_(std::move(address)),
       deadline_(on_deadline, this),
-      stream_(station.loop(), std::move(fd), *this) {
+      stream_(station.loop(), std::move(fd), *this, std::move(tls)) {
   station_.deadlines().header.set(deadline_);  // the first request has to come soon
   timed_state_ = State::idle;
 }
@@ -248,8 +253,21 @@ void ClientConnection::answer_done(bool keep) {
   if (!is_ending()) read_on();
 }
 
+// Once for each connection with TLS: it stands, or has failed.
+void ClientConnection::note_handshake() {
+  if (stream_.tls() == nullptr || std::exchange(has_noted_handshake_, true)) return;
+  Traffic& traffic = station_.traffic();
+  if (stream_.has_stood()) {
+    (stream_.tls()->was_resumed() ? traffic.handshakes_resumed : traffic.handshakes_full).add();
+  } else {
+    traffic.handshakes_failed.add();
+    spdlog::debug("client {}: {}", address_, stream_.why_broken());
+  }
+}
+
 void ClientConnection::on_drained() {
   if (state_ == State::closed) return;
+  note_handshake();
   if (stream_.is_broken()) return on_gone();
   if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) deadline_.cancel();
@@ -299,6 +317,7 @@ void ClientConnection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
   deadline_.cancel();
+  note_handshake();
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
   station_.close_connection(*this);
 }

@@ -25,7 +25,8 @@ class Station;
 // Station.
 class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
  public:
-  ClientConnection(Station& station, proxy::net::Fd fd, std::string address);
+  ClientConnection(Station& station, proxy::net::Fd fd, std::string address,
+                   std::unique_ptr<proxy::net::TlsSession> tls = nullptr);
 
   // --- What the exchange says. ---
   // Writes what the station's gather holds.
@@ -42,6 +43,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void look_after_client();
   std::size_t pending() const { return stream_.pending(); }
   const std::string& address() const { return address_; }
+  // Null without TLS.
+  const proxy::net::TlsSession* tls() const { return stream_.tls(); }
 
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();
@@ -70,6 +73,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void end_of_body_part();
   void end_of_request();
   void on_gone();
+  void note_handshake();
   void linger();
   void say_goodbye();
   void close();
@@ -82,6 +86,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   State timed_state_ = State::closed;  // the state the deadline was set for
   bool is_processing_ = false;
   bool has_unread_input_ = false;
+  bool has_noted_handshake_ = false;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
   std::string input_;                            // read but not yet used

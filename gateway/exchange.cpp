@@ -166,11 +166,15 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 }
 
 void Exchange::write_upstream_head(const proxy::wire::Head& head) {
+  const proxy::net::TlsSession* const tls = client_->tls();
+  const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
   proxy::wire::append_request_head(head_, head,
                                    {.target = target_.text,
                                     .host = target_.host,
                                     .client = client_->address(),
-                                    .request_id = request_id_});
+                                    .request_id = request_id_,
+                                    .is_encrypted = tls != nullptr,
+                                    .client_subject = subject});
 }
 
 // ---- The verdict -------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ void Exchange::log_line() {
        .bytes_out = bytes_out_,
        .upstream = forwarding_.server_name(),
        .retries = forwarding_.retries(),
-       .tls = "-"});
+       .tls = client_ != nullptr && client_->tls() != nullptr ? client_->tls()->version() : "-"});
 }
 
 }  // namespace classgate::gateway

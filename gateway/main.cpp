@@ -76,6 +76,18 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   return supervisor.run();
 }
 
+// What a check can know of certificates beyond the conf: each mistake is one line.
+int check_certificates(const conf::Settings& settings) {
+  const auto tls = gateway::open_tls(settings, proxy::net::TicketKeys::fresh());
+  std::string lines = tls ? std::string() : tls.error();
+  if (tls && tls->clients)
+    for (const std::string& warning : tls->clients->warnings())
+      lines += (lines.empty() ? "" : "\n") + warning;
+  if (lines.empty()) return 0;
+  fmt::print(stderr, "{}\n", lines);
+  return 1;
+}
+
 int start(int argc, char** argv) {
   const auto command = conf::parse_command_line(argc, argv);
   if (!command) return complain(command.error());
@@ -95,6 +107,7 @@ int start(int argc, char** argv) {
   const auto loaded = conf::load(sources);
   if (!loaded) return complain(loaded.error());
   if (command->mode == Mode::check) {
+    if (const int wrong = check_certificates(loaded->settings); wrong != 0) return wrong;
     fmt::print(stderr, "classgate: {}: the configuration is good\n", command->conf_path);
     return 0;
   }

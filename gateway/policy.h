@@ -10,6 +10,7 @@
 #include "admission/route_table.h"
 #include "conf/settings.h"
 #include "gateway/refusal.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/servers.h"
 
 namespace classgate::gateway {
@@ -29,12 +30,18 @@ struct ConfHistory {
 // Everything that a reload may change. Immutable: a reload makes a new one and sends it to every
 // loop, so that a loop never sees half of a change.
 struct Policy {
-  Policy(const conf::Settings& all, std::shared_ptr<proxy::Servers> upstream, std::uint32_t limit,
-         ConfHistory past)
+  // Both null when nobody wants them.
+  struct Tls {
+    std::shared_ptr<const proxy::net::TlsAcceptor> clients;
+    std::shared_ptr<const proxy::net::TlsConnector> upstream;
+  };
+  Policy(const conf::Settings& all, std::shared_ptr<proxy::Servers> upstream, Tls encryption,
+         std::uint32_t limit, ConfHistory past)
       : settings(all),
         routes(all.routes),
         refusals(all.statuses),
         servers(std::move(upstream)),
+        tls(std::move(encryption)),
         connection_limit(limit),
         history(std::move(past)) {}
 
@@ -42,7 +49,8 @@ struct Policy {
   const admission::RouteTable routes;
   const Refusals refusals;
   const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
-  const std::uint32_t connection_limit;           // max_connections, or what descriptors allow
+  const Tls tls;
+  const std::uint32_t connection_limit;  // max_connections, or what descriptors allow
   const ConfHistory history;
 };
 

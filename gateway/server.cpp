@@ -1,5 +1,6 @@
 #include "gateway/server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <signal.h>
@@ -61,7 +62,46 @@ SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const 
   return find([&](const Socket& s) { return s.local.host() == resolved->host(); });
 }
 
+// The same socket, with TLS or without: what has been told otherwise so far gets another
+// descriptor.
+SocketPointer with_tls(const SocketPointer& socket, bool is_tls) {
+  if (socket->wanted.is_tls == is_tls) return socket;
+  conf::Address wanted = socket->wanted;
+  wanted.is_tls = is_tls;
+  return std::make_shared<const proxy::net::ListeningSocket>(
+      proxy::net::Fd(::fcntl(socket->fd.get(), F_DUPFD_CLOEXEC, 0)), socket->local, wanted);
+}
+
+// A socket that was given to us speaks TLS when the conf has an https:// address with its port.
+bool asks_for_tls(const conf::Settings& settings, const proxy::net::ListeningSocket& socket) {
+  return std::ranges::any_of(settings.listen, [&](const conf::Address& address) {
+    return address.is_tls && address.port == socket.local.port();
+  });
+}
+
 }  // namespace
+
+std::expected<Policy::Tls, std::string> open_tls(
+    const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys) {
+  Policy::Tls tls;
+  std::string errors;
+  if (!settings.tls.certificates.empty()) {
+    auto acceptor = proxy::net::TlsAcceptor::open(settings.tls, std::move(keys));
+    if (acceptor)
+      tls.clients = std::move(*acceptor);
+    else
+      errors = fmt::format("{}", fmt::join(acceptor.error(), "\n"));
+  }
+  if (std::ranges::any_of(settings.upstream.servers, &conf::Address::is_tls)) {
+    auto connector = proxy::net::TlsConnector::open(settings.upstream.tls);
+    if (connector)
+      tls.upstream = std::move(*connector);
+    else
+      errors += (errors.empty() ? "" : "\n") + connector.error();
+  }
+  if (!errors.empty()) return std::unexpected(errors);
+  return tls;
+}
 
 std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings,
                                                                  Inherited inherited) {
@@ -74,9 +114,11 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   server->take_inherited(std::move(inherited));
   auto sockets = server->open_sockets(settings);
   if (!sockets) return std::unexpected(sockets.error());
+  auto tls = open_tls(settings, proxy::net::TicketKeys::fresh());
+  if (!tls) return std::unexpected(tls.error());
   server->sockets_ = std::move(*sockets);
   server->shared_ = std::make_unique<Shared>(settings.admission, *server->access_log_);
-  server->policy_ = std::make_shared<const Policy>(settings, std::move(*servers),
+  server->policy_ = std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
                                                    connection_limit(settings), ConfHistory{});
   Server* self = server.get();
   const Station::Milestones milestones{.empty = [self] {
@@ -96,11 +138,15 @@ void Server::take_inherited(Inherited inherited) {
 
 // What the settings want to be listened on: sockets that are open already, or new ones.
 std::expected<Sockets, std::string> Server::open_sockets(const conf::Settings& settings) const {
-  if (sockets_are_given_) return sockets_;
   Sockets wanted;
+  if (sockets_are_given_) {
+    for (const SocketPointer& socket : sockets_)
+      wanted.push_back(with_tls(socket, asks_for_tls(settings, *socket)));
+    return wanted;
+  }
   for (const conf::Address& address : settings.listen) {
     if (auto known = find_open(sockets_, address, wanted)) {
-      wanted.push_back(std::move(known));
+      wanted.push_back(with_tls(known, address.is_tls));
       continue;
     }
     auto socket = proxy::net::listen_on(address);
@@ -132,6 +178,9 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   if (!servers) return std::unexpected(servers.error());
   auto sockets = open_sockets(settings);
   if (!sockets) return std::unexpected(sockets.error());
+  auto tls = open_tls(settings, policy_->tls.clients ? policy_->tls.clients->ticket_keys()
+                                                     : proxy::net::TicketKeys::fresh());
+  if (!tls) return std::unexpected(tls.error());
 
   if (auto log = access_log_->reconfigure(settings.log); !log) return log;
 
@@ -141,15 +190,25 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
-  policy_ = std::make_shared<const Policy>(settings, std::move(upstream),
+  policy_ = std::make_shared<const Policy>(settings, std::move(upstream), std::move(*tls),
                                            connection_limit(settings), std::move(history));
   send_policy();
   return {};
 }
 
 void Server::note(ConfHistory history) {
-  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->servers,
+  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->servers, policy_->tls,
                                            policy_->connection_limit, std::move(history));
+  send_policy();
+}
+
+void Server::rotate_ticket_keys() {
+  const auto& clients = policy_->tls.clients;
+  if (!clients) return;
+  policy_ = std::make_shared<const Policy>(
+      policy_->settings, policy_->servers,
+      Policy::Tls{clients->with_keys(clients->ticket_keys()->rotated()), policy_->tls.upstream},
+      policy_->connection_limit, policy_->history);
   send_policy();
 }
 
@@ -209,7 +268,8 @@ void Server::stop() {
 
 std::vector<std::string> Server::listen_addresses() const {
   std::vector<std::string> addresses;
-  for (const auto& socket : sockets_) addresses.push_back(socket->local.text());
+  for (const auto& socket : sockets_)
+    addresses.push_back((socket->wanted.is_tls ? "https://" : "") + socket->local.text());
   return addresses;
 }
 

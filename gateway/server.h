@@ -19,6 +19,10 @@ struct Inherited {
   bool are_given = false;
 };
 
+// Reads certificates and keys as the settings want them. The error has a line for each that is bad.
+std::expected<Policy::Tls, std::string> open_tls(
+    const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys);
+
 // The whole data path: sockets, loops, threads. Built, started, changed and ended by one thread
 // (main, or a test), which is none of the loops'.
 class Server {
@@ -37,6 +41,8 @@ class Server {
                                                std::uint32_t lent = 0);
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
+  // Seals new session tickets with another key.
+  void rotate_ticket_keys();
   // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:
   // whoever has a connection may ask once more.
   void drain(const Drain& how = {});

@@ -72,7 +72,7 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
                     servers->name(server), why, interval.count());
   };
   return std::make_unique<proxy::UpstreamPool>(loop_, policy_->servers, settings().upstream,
-                                               idle_share(settings()), log);
+                                               idle_share(settings()), log, policy_->tls.upstream);
 }
 
 // ---- The conf ----------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   route_traffic_.push_back(&traffic_.route("*", conf::priority_worst));
   const bool same_upstream = former->servers == policy_->servers &&
                              former->settings.upstream == policy_->settings.upstream;
-  if (same_upstream) return;
+  if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
   former_upstreams_.push_back(std::exchange(upstreams_, make_upstreams()));
   // Every loop asks: the one whose pool was asking may have let go of it by now.
   upstreams_->probe_unproven();
@@ -108,8 +108,9 @@ void Station::listen_on(const Sockets& sockets) {
     if (is_known) continue;
     listeners_.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
-        [this](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
-          accept(std::move(fd), address);
+        [this, is_tls = socket->wanted.is_tls](proxy::net::Fd fd,
+                                               const proxy::net::SocketAddress& address) {
+          accept(std::move(fd), address, is_tls);
         },
         [](int error) {
           spdlog::error(
@@ -126,11 +127,12 @@ Station::~Station() {
 
 // ---- Connections -------------------------------------------------------------------------------
 
-void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
-  if (!take_room() && !(make_room() && take_room())) return turn_away(std::move(fd));
+void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls) {
+  if (!take_room() && !(make_room() && take_room())) return turn_away(std::move(fd), is_tls);
   reported_empty_ = false;
   traffic_.accepted.add();
-  connections_.push_back(std::make_unique<ClientConnection>(*this, std::move(fd), address.host()));
+  connections_.push_back(std::make_unique<ClientConnection>(
+      *this, std::move(fd), address.host(), is_tls ? policy_->tls.clients->accept() : nullptr));
   connections_.back()->index = connections_.size() - 1;
 }
 
@@ -153,8 +155,9 @@ bool Station::make_room() {
 }
 
 // Told so at once, and gone: takes no more than the one descriptor it came with.
-void Station::turn_away(proxy::net::Fd fd) {
+void Station::turn_away(proxy::net::Fd fd, bool is_tls) {
   shared_.connections_refused.fetch_add(1, std::memory_order_relaxed);
+  if (is_tls) return;  // a handshake is what there is no room for
   std::string answer;
   policy_->refusals.append(answer, {.reason = conf::Reason::too_many_connections,
                                     .retry_after = std::chrono::seconds(1),

@@ -96,10 +96,10 @@ class Station final : private admission::Waiters {
 
   void read(Letter letter);
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
-  void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address);
+  void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
   bool take_room();
   bool make_room();
-  void turn_away(proxy::net::Fd fd);
+  void turn_away(proxy::net::Fd fd, bool is_tls);
   void adopt(std::shared_ptr<const Policy> policy);
   std::unique_ptr<proxy::UpstreamPool> make_upstreams();
   void listen_on(const Sockets& sockets);

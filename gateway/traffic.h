@@ -65,10 +65,11 @@ class Traffic {
 
   std::array<DurationHistogram, conf::priority_count> waits;
   std::array<DurationHistogram, conf::priority_count> upstream_times;
-  Counter accepted;        // connections
-  Counter received_bytes;  // bodies
-  Counter sent_bytes;      // bodies
-  Counter held_bytes;      // bodies in memory; goes down too
+  Counter accepted;                                                // connections
+  Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
+  Counter received_bytes;                                          // bodies
+  Counter sent_bytes;                                              // bodies
+  Counter held_bytes;  // bodies in memory; goes down too
 
  private:
   static constexpr std::size_t routes_max = 4096;  // then they share the last one

@@ -138,8 +138,8 @@ void Forwarding::on_upstream_readable() {
 bool Forwarding::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
-  if (stream.is_broken() && stream.bytes_written() == 0) {  // it never stood: nothing to read
-    on_connection_lost(false);
+  if (stream.is_broken() && !stream.has_stood()) {
+    on_unreachable(stream.why_broken());
     return false;
   }
   const std::span<char> scratch = pool_->loop().read_scratch();
@@ -259,12 +259,8 @@ void Forwarding::complete(bool connection_is_clean) {
 void Forwarding::on_connection_lost(bool ended) {
   if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
     return complete(false);
-  const int error = connection_->stream().broken_errno();
-  const std::string why = ended || error == 0 ? "it closed the connection" : message_of(error);
-  const bool never_connected = connection_->stream().bytes_written() == 0 &&
-                               !connection_->is_reused() && !seen_answer_bytes_;
-  if (never_connected) return on_unreachable(why);
-  retry_or_fail(why);
+  const std::string why = connection_->stream().why_broken();
+  retry_or_fail(ended || why.empty() ? "it closed the connection" : why);
 }
 
 void Forwarding::on_unasked_answer() {

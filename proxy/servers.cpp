@@ -13,6 +13,7 @@ std::expected<std::unique_ptr<Servers>, std::string> Servers::resolve(
     auto server = std::make_unique<Server>();
     server->address = *resolved;
     server->name = address.text;
+    server->host = address.is_tls ? address.host : std::string();
     if (former != nullptr)
       for (const auto& known : former->servers_)
         if (known->address == server->address) server->state = known->state.load();

@@ -24,6 +24,8 @@ class Servers {
   std::size_t count() const { return servers_.size(); }
   const net::SocketAddress& address(std::size_t index) const { return servers_[index]->address; }
   const std::string& name(std::size_t index) const { return servers_[index]->name; }
+  // The host whose certificate a server with TLS must show; empty without TLS.
+  const std::string& tls_host(std::size_t index) const { return servers_[index]->host; }
   State state(std::size_t index) const {
     return servers_[index]->state.load(std::memory_order_relaxed);
   }
@@ -35,6 +37,7 @@ class Servers {
   struct Server {
     net::SocketAddress address;
     std::string name;
+    std::string host;
     std::atomic<State> state{State::unknown};
   };
   std::vector<std::unique_ptr<Server>> servers_;

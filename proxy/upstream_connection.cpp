@@ -5,11 +5,11 @@
 namespace classgate::proxy {
 
 UpstreamConnection::UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd,
-                                       std::size_t server)
+                                       std::size_t server, std::unique_ptr<net::TlsSession> tls)
     : pool_(pool),
       server_(server),
       deadline_(on_deadline, this),
-      stream_(loop, std::move(fd), *this) {}
+      stream_(loop, std::move(fd), *this, std::move(tls)) {}
 
 void UpstreamConnection::on_readable() {
   if (user_ != nullptr)

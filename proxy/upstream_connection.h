@@ -24,7 +24,8 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
     ~User() = default;
   };
 
-  UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd, std::size_t server);
+  UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd, std::size_t server,
+                     std::unique_ptr<net::TlsSession> tls = nullptr);
 
   net::Stream& stream() { return stream_; }
   std::size_t server() const { return server_; }

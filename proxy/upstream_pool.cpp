@@ -14,7 +14,8 @@ constexpr std::size_t answer_fields_max = 1000;
 net::Fd open_socket(const net::SocketAddress& address) {
   net::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  if (fd) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (fd && address.storage.ss_family != AF_UNIX)
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
 }
 
@@ -70,11 +71,12 @@ class ServerProbe final : public net::Retirable, public net::Stream::Handler {
 
 UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
                            const conf::UpstreamSettings& settings, std::size_t idle_max,
-                           OnChange on_change)
+                           OnChange on_change, std::shared_ptr<const net::TlsConnector> tls)
     : loop_(loop),
       servers_(std::move(servers)),
       settings_(settings),
       answer_limits_{settings.header_bytes.count, answer_fields_max, 0},
+      tls_(std::move(tls)),
       idle_max_(idle_max),
       on_change_(std::move(on_change)),
       connect_deadlines_(loop, settings.connect_timeout),
@@ -118,7 +120,14 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
   net::Fd fd = open_socket(address);
   error = errno;
   if (!fd) return nullptr;
-  auto connection = std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server);
+  std::unique_ptr<net::TlsSession> tls;
+  if (const std::string& host = servers_->tls_host(server); !host.empty()) {
+    auto& memory = per_server_[server].tls_memory;
+    if (!memory) memory = net::TlsConnector::make_memory();
+    tls = tls_->connect(host, memory);
+  }
+  auto connection =
+      std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server, std::move(tls));
   error = connection->stream_.connect(address.get(), address.length);
   if (error != 0) return nullptr;
   connect_deadlines_.set(connection->deadline_);

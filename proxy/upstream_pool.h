@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "conf/settings.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/servers.h"
 #include "proxy/upstream_connection.h"
 #include "proxy/wire/parser.h"
@@ -22,7 +23,8 @@ class UpstreamPool final : public net::Retirable {
   using OnChange = std::function<void(std::size_t server, bool reachable, const std::string& why)>;
 
   UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
-               const conf::UpstreamSettings& settings, std::size_t idle_max, OnChange on_change);
+               const conf::UpstreamSettings& settings, std::size_t idle_max, OnChange on_change,
+               std::shared_ptr<const net::TlsConnector> tls = nullptr);
   ~UpstreamPool() override;
 
   using Connection = std::unique_ptr<UpstreamConnection>;
@@ -44,6 +46,8 @@ class UpstreamPool final : public net::Retirable {
   // Tries each server that is not known to be reachable, so that health is known before the first
   // request.
   void probe_unproven();
+  // For connections that are made from now on. Not null when a server wants TLS.
+  void use_tls(std::shared_ptr<const net::TlsConnector> tls) { tls_ = std::move(tls); }
   // Whether an exchange holds one of its connections.
   bool is_in_use() const;
 
@@ -64,12 +68,14 @@ class UpstreamPool final : public net::Retirable {
     std::vector<Connection> idle;  // oldest first
     std::size_t in_use = 0;
     std::unique_ptr<ServerProbe> probe;
+    std::shared_ptr<net::TlsConnector::Memory> tls_memory;  // with TLS
   };
 
   net::Loop& loop_;
   const std::shared_ptr<Servers> servers_;
   const conf::UpstreamSettings settings_;
   const wire::HeadLimits answer_limits_;
+  std::shared_ptr<const net::TlsConnector> tls_;
   std::size_t idle_max_;
   OnChange on_change_;
   net::DeadlineList connect_deadlines_;

@@ -157,6 +157,10 @@ void add_traffic(Families& out, const Server& server) {
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
       .value(server.shared().connections_refused.load(std::memory_order_relaxed));
+  out.counter("classgate_tls_handshakes_total", "TLS handshakes with clients.")
+      .value(sum(&Traffic::handshakes_full), {{"result", "full"}})
+      .value(sum(&Traffic::handshakes_resumed), {{"result", "resumed"}})
+      .value(sum(&Traffic::handshakes_failed), {{"result", "failed"}});
   out.counter("classgate_received_bytes_total", "Request bodies, from clients.")
       .value(sum(&Traffic::received_bytes));
   out.counter("classgate_sent_bytes_total", "Response bodies, to clients.")

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <sstream>
 
 #include "conf/keys.h"
 #include "gateway/service_manager.h"
@@ -63,6 +64,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       drain_timer_(loop_, [this] { on_drain_timeout(); }),
       status_timer_(loop_, [this] { tell_status(); }),
       watchdog_timer_(loop_, [this] { feed_watchdog(); }),
+      ticket_timer_(loop_, [this] { rotate_ticket_keys(); }),
       upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
       share_timer_(loop_, [this] { share_workers(); }),
       watchdog_interval_(watchdog_interval()) {
@@ -93,6 +95,8 @@ int Supervisor::run() {
   notify_ready(server_.description());
   if (has_service_manager()) status_timer_.start(status_interval);
   if (watchdog_interval_ > 0ms) feed_watchdog();
+  warn_of_certificates();
+  ticket_timer_.start(server_.settings().tls.ticket_rotation);
   loop_.run();
   return exit_status_;
 }
@@ -235,12 +239,19 @@ Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory
   history.last_failed = false;
   history.last_error.clear();
   history.changed_at = std::chrono::system_clock::now();
-  if (auto result = server_.reconfigure(settings, std::move(history), predecessor_keeps_); !result)
-    return refuse({result.error()});
+  if (auto result = server_.reconfigure(settings, std::move(history), predecessor_keeps_);
+      !result) {
+    Lines lines;
+    std::istringstream errors(result.error());
+    for (std::string line; std::getline(errors, line);) lines.push_back(line);
+    return refuse(std::move(lines));
+  }
   if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
   open_control(settings.ops, *sockets);
   operator_sockets_ = std::move(*sockets);
   operators_.listen_on(operator_sockets_, settings.ops);
+  warn_of_certificates();
+  ticket_timer_.start(settings.tls.ticket_rotation);
   return change;
 }
 
@@ -338,6 +349,18 @@ void Supervisor::tell_status() {
     last_status_ = std::move(status);
   }
   status_timer_.start(status_interval);
+}
+
+// A policy is not changed any more while draining.
+void Supervisor::rotate_ticket_keys() {
+  if (!draining_) server_.rotate_ticket_keys();
+  ticket_timer_.start(server_.settings().tls.ticket_rotation);
+}
+
+// Expired or not valid yet: clients will complain, but serving nobody would help none of them.
+void Supervisor::warn_of_certificates() const {
+  if (const auto& acceptor = server_.policy().tls.clients)
+    for (const std::string& warning : acceptor->warnings()) spdlog::error("{}", warning);
 }
 
 void Supervisor::feed_watchdog() {

@@ -89,6 +89,8 @@ class Supervisor {
   // The service manager.
   void tell_status();
   void feed_watchdog();
+  void rotate_ticket_keys();
+  void warn_of_certificates() const;
   std::string status_line() const;
 
   Start start_;
@@ -105,6 +107,7 @@ class Supervisor {
   proxy::net::Timer drain_timer_;
   proxy::net::Timer status_timer_;
   proxy::net::Timer watchdog_timer_;
+  proxy::net::Timer ticket_timer_;
   proxy::net::Timer upgrade_timer_;
   proxy::net::Timer share_timer_;
   std::string last_status_;

@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <system_error>
 
@@ -64,12 +62,9 @@ std::expected<ListeningSocket, std::string> listen_on_path(const std::string& pa
   const auto fail = [&](const std::string& why) {
     return std::unexpected("cannot listen on " + path + ": " + why + " (ops.control)");
   };
-  SocketAddress local;
-  auto& address = reinterpret_cast<sockaddr_un&>(local.storage);
-  if (path.size() >= sizeof address.sun_path) return fail("the path is too long");
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, path.size());
-  local.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  const auto local_or_error = unix_address(path);
+  if (!local_or_error) return fail("the path is too long");
+  const SocketAddress& local = *local_or_error;
   const auto open = [] {
     return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   };

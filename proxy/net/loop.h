@@ -67,6 +67,9 @@ class Loop {
   // must last longer than the current call is copied out.
   std::span<char> read_scratch() { return {read_scratch_.get(), scratch_size}; }
   static constexpr std::size_t scratch_size = 64 * 1024;
+  // The same for one TLS record that is being put together.
+  std::span<char> record_scratch() { return {record_scratch_.get(), record_size}; }
+  static constexpr std::size_t record_size = 16 * 1024;  // RFC 8446 section 5.1
 
   event_base* base() { return base_.get(); }
   // True before run() too: a loop is built and torn down by one thread.
@@ -80,6 +83,7 @@ class Loop {
 
   EventBase base_;
   std::unique_ptr<char[]> read_scratch_;
+  std::unique_ptr<char[]> record_scratch_ = std::make_unique_for_overwrite<char[]>(record_size);
   std::vector<std::unique_ptr<Retirable>> retired_;
   std::vector<Deferred*> deferred_;  // for the next turn
   std::vector<Deferred*> due_;       // for this one; null: forgotten

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <array>
+#include <cstddef>
 #include <memory>
 
 namespace classgate::proxy::net {
@@ -38,7 +39,19 @@ std::string SocketAddress::text() const {
   return (is_v6 ? "[" + name + "]:" : name + ":") + std::to_string(port());
 }
 
+std::expected<SocketAddress, std::string> unix_address(const std::string& path) {
+  SocketAddress result;
+  auto& address = reinterpret_cast<sockaddr_un&>(result.storage);
+  if (path.size() >= sizeof address.sun_path)
+    return std::unexpected("the path \"" + path + "\" is too long for a Unix socket");
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  result.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return result;
+}
+
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen) {
+  if (address.is_unix) return unix_address(address.host);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);

@@ -28,6 +28,8 @@ struct SocketAddress {
   }
 };
 
+std::expected<SocketAddress, std::string> unix_address(const std::string& path);
+
 // Looks the host up; blocks, so only at start. The error is one line for an operator.
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen);
 

@@ -4,13 +4,14 @@
 // Not netinet/tcp.h, whose tcp_info ends before the byte counts.
 #include <linux/tcp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <stdexcept>
+#include <system_error>
 
 namespace classgate::proxy::net {
 namespace {
@@ -41,25 +42,40 @@ tcp_info facts_of(int fd) {
 
 }  // namespace
 
-Stream::Stream(Loop& loop, Fd fd, Handler& handler)
-    : loop_(loop), handler_(handler), fd_(std::move(fd)) {
+Stream::Stream(Loop& loop, Fd fd, Handler& handler, std::unique_ptr<TlsSession> tls)
+    : loop_(loop), handler_(handler), fd_(std::move(fd)), tls_(std::move(tls)) {
   constexpr short interest = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
   event_.reset(event_new(loop.base(), fd_.get(), interest, on_event, this));
   if (!event_ || event_add(event_.get(), nullptr) != 0)
     throw std::runtime_error("libevent: cannot watch a socket");
+  has_stood_ = tls_ == nullptr;  // unless connect() is called
+  if (!tls_) return;
+  tls_->attach(*this);
+  is_shaking_hands_ = true;
+}
+
+Stream::~Stream() {
+  loop_.forget_deferred(*this);
+  if (tls_ && !ends_with_reset_ && !is_broken() && pending() == 0) tls_->say_end();
 }
 
 int Stream::connect(const sockaddr* address, unsigned length) {
   is_connecting_ = true;
+  has_stood_ = false;
   if (::connect(fd_.get(), address, length) == 0 || errno == EINPROGRESS) return 0;
   return errno;
 }
 
 void Stream::on_ready(short what) {
+  is_socket_empty_ = false;
   if ((what & EV_CLOSED) != 0) peer_has_closed_ = true;
-  if (is_connecting_) {
-    if (!finish_connecting()) return;
-  } else if ((what & EV_WRITE) != 0 && pending() > 0) {
+  if (is_connecting_) finish_connecting();
+  if (is_connecting_) return;
+  if (is_shaking_hands_) {
+    if (!is_broken()) shake_hands();
+    return;
+  }
+  if ((what & EV_WRITE) != 0 && pending() > 0) {
     flush();
     if (pending() == 0 || is_broken()) handler_.on_drained();
   }
@@ -70,28 +86,47 @@ void Stream::on_ready(short what) {
   }
 }
 
-bool Stream::finish_connecting() {
+void Stream::finish_connecting() {
   const int error = take_socket_error();
-  if (error == EINPROGRESS) return false;
+  if (error == EINPROGRESS) return;
   is_connecting_ = false;
-  if (error != 0) {
-    broken_errno_ = error;
-    out_.clear();
-    out_begin_ = 0;
-  } else {
-    flush();
-  }
+  if (error != 0) return fail(error);
+  if (!tls_) stand();
+}
+
+void Stream::fail(int error) {
+  is_shaking_hands_ = false;
+  broken_errno_ = error;
+  out_.clear();
+  out_begin_ = 0;
   handler_.on_drained();
-  return error == 0;
+}
+
+void Stream::stand() {
+  has_stood_ = true;
+  flush();
+  handler_.on_drained();
+}
+
+void Stream::shake_hands() {
+  switch (tls_->shake_hands()) {
+    case TlsSession::Result::not_now: return;
+    case TlsSession::Result::done: break;
+    default: return fail(EPROTO);
+  }
+  is_shaking_hands_ = false;
+  stand();
+  // The other side's first words may have come with the end of its handshake.
+  if (is_broken()) return;
+  may_read_ = true;
+  handler_.on_readable();
 }
 
 Stream::ReadResult Stream::read(std::span<char> into) {
-  ssize_t size;
-  do size = ::recv(fd_.get(), into.data(), into.size(), 0);
-  while (size < 0 && errno == EINTR);
+  if (tls_) return read_decrypted(into);
+  const ssize_t size = receive(into);
   if (size > 0) {
     const auto count = static_cast<std::size_t>(size);
-    bytes_read_ += count;
     // A short read has emptied the socket; only a close that came with it needs another look.
     if (count < into.size() && !peer_has_closed_) may_read_ = false;
     return {Read::some, count};
@@ -101,6 +136,52 @@ Stream::ReadResult Stream::read(std::span<char> into) {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return {Read::nothing_now};
   broken_errno_ = errno;
   return {Read::broken};
+}
+
+Stream::ReadResult Stream::read_decrypted(std::span<char> into) {
+  if (is_broken() && !has_stood_) return {Read::broken};
+  if (is_shaking_hands_) return {Read::nothing_now};
+  std::size_t size = 0;
+  switch (tls_->read(into, size)) {
+    case TlsSession::Result::done:
+      if (!tls_->holds_input() && is_socket_empty_ && !peer_has_closed_) may_read_ = false;
+      return {Read::some, size};
+    case TlsSession::Result::not_now: may_read_ = false; return {Read::nothing_now};
+    case TlsSession::Result::end: may_read_ = false; return {Read::end};
+    case TlsSession::Result::failed: break;
+  }
+  // An end that the other side did not announce may be an attacker's (RFC 8446 section 6.1).
+  may_read_ = false;
+  broken_errno_ = ECONNRESET;
+  return {Read::broken};
+}
+
+ssize_t Stream::receive(std::span<char> into) {
+  if (is_socket_empty_) {
+    errno = EAGAIN;
+    return -1;
+  }
+  ssize_t size;
+  do size = ::recv(fd_.get(), into.data(), into.size(), 0);
+  while (size < 0 && errno == EINTR);
+  if (size > 0) bytes_read_ += static_cast<std::size_t>(size);
+  // Only for TLS, which asks until there is nothing: a short read says so already.
+  if (tls_ && size > 0 && static_cast<std::size_t>(size) < into.size() && !peer_has_closed_)
+    is_socket_empty_ = true;
+  return size;
+}
+
+ssize_t Stream::transmit(std::span<const char> bytes) {
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  const ssize_t sent = send_parts(fd_.get(), std::span(&part, 1));
+  if (sent > 0) bytes_written_ += static_cast<std::size_t>(sent);
+  return sent;
+}
+
+std::string Stream::why_broken() const {
+  if (!is_broken()) return {};
+  if (tls_ && !tls_->why().empty()) return "TLS: " + tls_->why();
+  return std::generic_category().message(broken_errno_);
 }
 
 bool Stream::peer_is_gone() {
@@ -129,9 +210,14 @@ void Stream::write(std::string_view text) {
 
 void Stream::write(std::span<iovec> parts) {
   if (is_broken()) return;
-  if (is_connecting_ || pending() > 0) return keep(parts, 0);
+  if (is_connecting() || pending() > 0) return keep(parts, 0);
   const std::size_t size = size_of(parts);
   if (size == 0) return;
+  if (tls_) {
+    const std::size_t sent = write_encrypted(parts, size);
+    if (sent < size && !is_broken()) keep(parts, sent);
+    return;
+  }
   const ssize_t sent = send_parts(fd_.get(), parts);
   if (sent < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return keep(parts, 0);
@@ -144,6 +230,28 @@ void Stream::write(std::span<iovec> parts) {
   // a socket that is not full, so it is asked until it is.
   keep(parts, static_cast<std::size_t>(sent));
   flush();
+}
+
+// Records are made of up to 16 KiB of one piece: parts are put together first. Says how much went.
+std::size_t Stream::write_encrypted(std::span<const iovec> parts, std::size_t size) {
+  const std::span<char> whole = loop_.record_scratch();
+  std::size_t done = 0;
+  while (done < size) {
+    std::size_t filled = 0, skip = done;
+    for (const iovec& part : parts) {
+      const std::size_t skipped = std::min(skip, part.iov_len);
+      skip -= skipped;
+      const std::size_t taken = std::min(part.iov_len - skipped, whole.size() - filled);
+      std::memcpy(whole.data() + filled, static_cast<const char*>(part.iov_base) + skipped, taken);
+      filled += taken;
+    }
+    std::size_t sent = 0;
+    const TlsSession::Result result = tls_->write({whole.data(), filled}, sent);
+    if (result == TlsSession::Result::failed) broken_errno_ = errno != 0 ? errno : EPROTO;
+    if (result != TlsSession::Result::done) break;
+    done += sent;
+  }
+  return done;
 }
 
 void Stream::keep(std::span<const iovec> parts, std::size_t skip) {
@@ -159,6 +267,7 @@ void Stream::keep(std::span<const iovec> parts, std::size_t skip) {
 }
 
 void Stream::flush() {
+  if (tls_) return flush_encrypted();
   while (pending() > 0) {
     iovec rest{out_.data() + out_begin_, pending()};
     const ssize_t sent = send_parts(fd_.get(), std::span(&rest, 1));
@@ -177,16 +286,28 @@ void Stream::flush() {
   std::string().swap(out_);  // a drained connection holds no buffer
 }
 
+void Stream::flush_encrypted() {
+  const iovec rest{out_.data() + out_begin_, pending()};
+  out_begin_ += write_encrypted(std::span(&rest, 1), rest.iov_len);
+  if (pending() > 0 && !is_broken()) return;
+  out_begin_ = 0;
+  std::string().swap(out_);
+}
+
 void Stream::read_again_soon() { loop_.call_next_turn(*this); }
 
 void Stream::on_next_turn() {
-  may_read_ = true;
+  look_again();
   handler_.on_readable();
 }
 
-void Stream::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
+void Stream::shutdown_write() {
+  if (tls_) tls_->say_end();
+  ::shutdown(fd_.get(), SHUT_WR);
+}
 
 void Stream::reset_on_close() {
+  ends_with_reset_ = true;
   const linger now{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }

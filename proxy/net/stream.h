@@ -7,14 +7,16 @@
 #include <string>
 
 #include "proxy/net/loop.h"
+#include "proxy/net/tls_session.h"
 
 namespace classgate::proxy::net {
 
 // One connected, non-blocking socket on a loop. Registered once, edge-triggered, for its whole
 // life: no epoll_ctl after the first. The owner reads when on_readable() told it to, until read()
 // says that nothing is left; what can't be written at once is kept and written when the socket
-// allows. The owner watches pending() and stops producing when it grows (backpressure).
-class Stream final : private Deferred {
+// allows. The owner watches pending() and stops producing when it grows (backpressure). With a TLS
+// session what is read and written is the plain text, and the handshake comes first by itself.
+class Stream final : private Deferred, private TlsSession::Transport {
  public:
   class Handler {
    public:
@@ -33,15 +35,20 @@ class Stream final : private Deferred {
     std::size_t size = 0;
   };
 
-  Stream(Loop& loop, Fd fd, Handler& handler);
-  ~Stream() { loop_.forget_deferred(*this); }
+  Stream(Loop& loop, Fd fd, Handler& handler, std::unique_ptr<TlsSession> tls = nullptr);
+  ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // Starts a connection. The handler hears on_drained() when it stands (or on_readable() when it
-  // failed). Returns an errno value when it fails at once, else 0.
+  // Starts a connection. The handler hears on_drained() when it stands or has failed
+  // (is_broken()). Returns an errno value when it fails at once, else 0.
   int connect(const struct sockaddr* address, unsigned length);
-  bool is_connecting() const { return is_connecting_; }
+  // Not yet, or no TLS yet: what is written is kept until then.
+  bool is_connecting() const { return is_connecting_ || is_shaking_hands_; }
+  // It came to stand: something may have reached the other side.
+  bool has_stood() const { return has_stood_; }
+  // Null without TLS.
+  const TlsSession* tls() const { return tls_.get(); }
 
   ReadResult read(std::span<char> into);
   // Whether the other side is gone (closed or reset), without taking anything it has sent.
@@ -52,7 +59,10 @@ class Stream final : private Deferred {
   bool may_read() const { return may_read_; }
   // For a reader in the middle of a message: a reset may stand behind the bytes that came with it,
   // and no event will tell, because libevent does not tell EPOLLERR from readiness.
-  void look_again() { may_read_ = true; }
+  void look_again() {
+    may_read_ = true;
+    is_socket_empty_ = false;
+  }
   // The other side will send no more (it may still read).
   bool peer_has_closed() const { return peer_has_closed_; }
 
@@ -63,6 +73,8 @@ class Stream final : private Deferred {
   // A write failed: the other side will never get the rest.
   bool is_broken() const { return broken_errno_ != 0; }
   int broken_errno() const { return broken_errno_; }
+  // Why, for an operator; empty while it is not broken.
+  std::string why_broken() const;
 
   // Calls on_readable() again in the next turn: for a reader that stopped before the end.
   void read_again_soon();
@@ -85,13 +97,22 @@ class Stream final : private Deferred {
   static void on_event(int, short what, void* self) { static_cast<Stream*>(self)->on_ready(what); }
   void on_ready(short what);
   void on_next_turn() override;
-  bool finish_connecting();
+  void finish_connecting();
+  void shake_hands();
+  void stand();
+  void fail(int error);
   void flush();
+  void flush_encrypted();
+  ReadResult read_decrypted(std::span<char> into);
+  std::size_t write_encrypted(std::span<const iovec> parts, std::size_t size);
+  ssize_t receive(std::span<char> into) override;
+  ssize_t transmit(std::span<const char> bytes) override;
   void keep(std::span<const iovec> parts, std::size_t already_written);
 
   Loop& loop_;
   Handler& handler_;
   Fd fd_;
+  std::unique_ptr<TlsSession> tls_;
   Event event_;
   std::string out_;  // pending bytes start at out_begin_
   std::size_t out_begin_ = 0;
@@ -99,7 +120,11 @@ class Stream final : private Deferred {
   std::uint64_t bytes_read_ = 0;
   int broken_errno_ = 0;
   bool is_connecting_ = false;
+  bool is_shaking_hands_ = false;
+  bool has_stood_ = false;
+  bool is_socket_empty_ = false;  // with TLS: a read took all there was, no event has come since
   bool may_read_ = false;
+  bool ends_with_reset_ = false;
   bool peer_has_closed_ = false;
 };
 

@@ -60,6 +60,7 @@ FieldId field_id(std::string_view name) {
       if (lower(name[0]) == 't')
         return match(name, "transfer-encoding", FieldId::transfer_encoding);
       return match(name, "x-forwarded-proto", FieldId::x_forwarded_proto);
+    case 21: return match(name, "x-client-cert-subject", FieldId::client_subject);
     default: return FieldId::other;
   }
 }

@@ -24,6 +24,7 @@ enum class FieldId : std::uint8_t {
   host,
   expect,
   via,
+  client_subject,  // of a certificate: ours to say
   x_forwarded_for,
   x_forwarded_host,
   x_forwarded_proto,

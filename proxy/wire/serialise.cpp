@@ -50,6 +50,7 @@ bool is_rewritten_in_requests(FieldId id) {
     case FieldId::content_length:
     case FieldId::expect:
     case FieldId::via:
+    case FieldId::client_subject:
     case FieldId::x_forwarded_for:
     case FieldId::x_forwarded_host:
     case FieldId::x_forwarded_proto:
@@ -70,7 +71,9 @@ void append_request_head(std::string& out, const Head& request, const RequestFac
     if (!is_rewritten_in_requests(field.id) && !is_hop_by_hop(field, request))
       append_field(out, field.name, field.value);
   append_forwarded_for(out, request, facts.client);
-  append_field(out, "X-Forwarded-Proto", "http");
+  append_field(out, "X-Forwarded-Proto", facts.is_encrypted ? "https" : "http");
+  if (!facts.client_subject.empty())
+    append_field(out, "X-Client-Cert-Subject", facts.client_subject);
   if (!facts.host.empty()) append_field(out, "X-Forwarded-Host", facts.host);
   append_via(out, request);
   append_field(out, "X-Request-Id", facts.request_id);

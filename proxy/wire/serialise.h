@@ -15,6 +15,8 @@ struct RequestFacts {
   std::string_view host;
   std::string_view client;  // address without port
   std::string_view request_id;
+  bool is_encrypted = false;             // by TLS, between the client and us
+  std::string_view client_subject = {};  // of its certificate, verified; empty: none
 };
 
 // The request line and fields for the upstream, without framing and without the empty line:

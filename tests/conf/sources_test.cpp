@@ -36,6 +36,17 @@ std::map<std::string, Sample> samples() {
       {"client.send_timeout", quoted("14m")},
       {"client.idle_timeout", quoted("15h")},
       {"client.linger_timeout", quoted("1m")},
+      {"tls.certificate", quoted("/tls/a.pem")},
+      {"tls.key", quoted("/tls/a.key")},
+      {"tls.min_version", quoted("1.3")},
+      {"tls.client_certificate", quoted("optional")},
+      {"tls.client_ca", quoted("/tls/ca.pem")},
+      {"tls.ticket_rotation", quoted("2h")},
+      {"upstream.tls.verify", plain("false")},
+      {"upstream.tls.ca_file", quoted("/tls/b.pem")},
+      {"upstream.tls.server_name", quoted("model.example")},
+      {"upstream.tls.certificate", quoted("/tls/c.pem")},
+      {"upstream.tls.key", quoted("/tls/c.key")},
       {"upstream.servers", {"[\"host.example:7\"]", "host.example:7"}},
       {"upstream.connect_timeout", quoted("17ms")},
       {"upstream.idle_timeout", quoted("18ms")},
@@ -99,7 +110,7 @@ TEST_CASE("every key can be set by file, environment and command line, and tells
   int line = 0;
   for (const auto& [key, sample] : samples()) {
     conf += fmt::format("{} = {}\n", key, sample.toml);
-    const std::size_t dot = key.find('.');
+    const std::size_t dot = key.rfind('.');
     places[key] = fmt::format("conf:{}:{}", ++line, dot == std::string::npos ? 1 : dot + 2);
     environment.emplace_back(environment_name(key), sample.text);
     command_line.push_back({key, sample.text, "flag-of-" + key});

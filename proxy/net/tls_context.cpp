@@ -1,0 +1,361 @@
+#include "proxy/net/tls_context.h"
+
+#include <arpa/inet.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+namespace classgate::proxy::net {
+namespace {
+
+// Mozilla's "intermediate" list for TLS 1.2: forward secrecy and authenticated encryption only (RFC
+// 9325 section 4.2). TLS 1.3 has none that are worse.
+constexpr const char* ciphers_12 =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+constexpr unsigned char alpn_http11[] = "\x08http/1.1";
+constexpr std::size_t alpn_http11_size = sizeof alpn_http11 - 1;
+constexpr unsigned char session_context[] = "classgate";
+
+std::string text_of_error() {
+  const unsigned long error = ERR_peek_last_error();
+  const char* reason = error != 0 ? ERR_reason_error_string(error) : nullptr;
+  ERR_clear_error();
+  return reason != nullptr ? reason : "unknown error";
+}
+
+SslContext make_context(const SSL_METHOD* method) {
+  SslContext context(SSL_CTX_new(method));
+  if (!context) throw std::bad_alloc();
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                      SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_read_ahead(context.get(), 1);  // a record costs one read, not two
+  return context;
+}
+
+void require_version(SSL_CTX* context, conf::TlsVersion version) {
+  SSL_CTX_set_min_proto_version(
+      context, version == conf::TlsVersion::tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+}
+
+// OpenSSL tells of a file that can't be opened only in passing.
+std::string why_not_readable(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
+                                                             &std::fclose);
+  return file ? std::string() : std::generic_category().message(errno);
+}
+
+std::expected<void, std::string> load_pair(SSL_CTX* context, const std::string& certificate,
+                                           const std::string& key) {
+  if (const std::string why = why_not_readable(certificate); !why.empty())
+    return std::unexpected("certificate " + certificate + " cannot be read: " + why);
+  if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1)
+    return std::unexpected("certificate " + certificate +
+                           " is no PEM certificate chain: " + text_of_error());
+  if (const std::string why = why_not_readable(key); !why.empty())
+    return std::unexpected("key " + key + " cannot be read: " + why);
+  // A key with a passphrase would ask for it on the terminal.
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
+  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    const bool is_other_pair = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH;
+    const std::string why = text_of_error();
+    if (is_other_pair)
+      return std::unexpected("key " + key + " does not belong to certificate " + certificate);
+    return std::unexpected("key " + key + " is no PEM private key without a passphrase: " + why);
+  }
+  if (SSL_CTX_check_private_key(context) != 1)
+    return std::unexpected("key " + key + " does not belong to certificate " + certificate + ": " +
+                           text_of_error());
+  return {};
+}
+
+std::string text_of_time(const ASN1_TIME* time) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), &BIO_free);
+  ASN1_TIME_print(text.get(), time);
+  char* bytes = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &bytes);
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
+// Empty when it is valid now.
+std::string why_not_valid_now(const X509* certificate) {
+  if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+    return "has expired: " + text_of_time(X509_get0_notAfter(certificate));
+  if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+    return "is not valid yet: " + text_of_time(X509_get0_notBefore(certificate));
+  return {};
+}
+
+bool is_ip_address(const std::string& host) {
+  std::array<unsigned char, 16> bytes{};
+  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
+}
+
+}  // namespace
+
+void FreeSslContext::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
+
+// ---- Ticket keys -------------------------------------------------------------------------------
+
+namespace {
+
+TicketKeys::Key random_key() {
+  TicketKeys::Key key;
+  if (RAND_bytes(key.name.data(), static_cast<int>(key.name.size())) != 1 ||
+      RAND_bytes(key.cipher.data(), static_cast<int>(key.cipher.size())) != 1 ||
+      RAND_bytes(key.mac.data(), static_cast<int>(key.mac.size())) != 1)
+    throw std::system_error(EIO, std::generic_category(), "no random numbers for ticket keys");
+  return key;
+}
+
+}  // namespace
+
+std::shared_ptr<const TicketKeys> TicketKeys::fresh() {
+  const auto ring = std::make_shared<TicketKeys>();
+  ring->keys_.push_back(random_key());
+  return ring;
+}
+
+std::shared_ptr<const TicketKeys> TicketKeys::rotated() const {
+  const auto ring = std::make_shared<TicketKeys>();
+  ring->keys_.push_back(random_key());
+  for (const Key& key : keys_)
+    if (ring->keys_.size() < kept) ring->keys_.push_back(key);
+  return ring;
+}
+
+TicketKeys::~TicketKeys() {
+  for (Key& key : keys_) OPENSSL_cleanse(&key, sizeof key);
+}
+
+const TicketKeys::Key* TicketKeys::find(const unsigned char* name) const {
+  const auto found = std::ranges::find_if(keys_, [&](const Key& key) {
+    return std::memcmp(key.name.data(), name, key.name.size()) == 0;
+  });
+  return found == keys_.end() ? nullptr : &*found;
+}
+
+// ---- Callbacks ---------------------------------------------------------------------------------
+
+// OpenSSL calls these in the middle of a handshake, on the loop that drives it.
+struct TlsCallbacks {
+  static int acceptor_index() {
+    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+  }
+  static int memory_index() {
+    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+  }
+  static const TlsAcceptor& acceptor_of(const SSL* ssl) {
+    return *static_cast<const TlsAcceptor*>(SSL_get_ex_data(ssl, acceptor_index()));
+  }
+
+  static int choose_certificate(SSL* ssl, int*, void*) {
+    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (name == nullptr) return SSL_TLSEXT_ERR_OK;
+    for (const TlsAcceptor::Entry& entry : *acceptor_of(ssl).entries_)
+      if (X509_check_host(entry.certificate, name, 0, 0, nullptr) == 1) {
+        SSL_set_SSL_CTX(ssl, entry.context.get());
+        return SSL_TLSEXT_ERR_OK;
+      }
+    return SSL_TLSEXT_ERR_OK;
+  }
+
+  // RFC 7301 section 3.2: a client that offers only what we do not speak is told so.
+  static int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size,
+                             const unsigned char* offered, unsigned offered_size, void*) {
+    unsigned char* match = nullptr;
+    if (SSL_select_next_proto(&match, size, alpn_http11, alpn_http11_size, offered, offered_size) !=
+        OPENSSL_NPN_NEGOTIATED)
+      return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *chosen = match;
+    return SSL_TLSEXT_ERR_OK;
+  }
+
+  // SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+  static int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
+                        EVP_MAC_CTX* mac, int to_seal) {
+    const TicketKeys& keys = *acceptor_of(ssl).keys_;
+    const TicketKeys::Key* key = to_seal == 1 ? &keys.newest() : keys.find(name);
+    if (key == nullptr) return 0;  // a full handshake, then
+    if (to_seal == 1) {
+      std::memcpy(name, key->name.data(), key->name.size());
+      if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1) return -1;
+    }
+    char digest[] = "SHA256";
+    const std::array params{
+        OSSL_PARAM_construct_octet_string(
+            OSSL_MAC_PARAM_KEY, const_cast<unsigned char*>(key->mac.data()), key->mac.size()),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end()};
+    const bool is_ready = EVP_MAC_CTX_set_params(mac, params.data()) == 1 &&
+                          EVP_CipherInit_ex2(cipher, EVP_aes_256_cbc(), key->cipher.data(), iv,
+                                             to_seal, nullptr) == 1;
+    if (!is_ready) return -1;
+    return key == &keys.newest() ? 1 : 2;  // 2: it opens, and a new one is given out
+  }
+
+  static int keep_session(SSL* ssl, SSL_SESSION* session);
+};
+
+// ---- Clients' side -----------------------------------------------------------------------------
+
+namespace {
+
+std::expected<SslContext, std::string> open_entry(const conf::TlsSettings& settings,
+                                                  const conf::CertificateSettings& pair) {
+  SslContext context = make_context(TLS_server_method());
+  SSL_CTX* const raw = context.get();
+  require_version(raw, settings.min_version);
+  SSL_CTX_set_cipher_list(raw, ciphers_12);
+  SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  if (auto loaded = load_pair(raw, pair.certificate, pair.key); !loaded)
+    return std::unexpected(loaded.error());
+  SSL_CTX_set_session_id_context(raw, session_context, sizeof session_context - 1);
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // tickets are enough
+  SSL_CTX_set_alpn_select_cb(raw, TlsCallbacks::choose_protocol, nullptr);
+  SSL_CTX_set_tlsext_servername_callback(raw, TlsCallbacks::choose_certificate);
+  SSL_CTX_set_tlsext_ticket_key_evp_cb(raw, TlsCallbacks::ticket_key);
+  if (settings.client_certificate != conf::ClientCertificate::off) {
+    if (const std::string why = why_not_readable(settings.client_ca); !why.empty())
+      return std::unexpected("client_ca " + settings.client_ca + " cannot be read: " + why);
+    STACK_OF(X509_NAME)* const names = SSL_load_client_CA_file(settings.client_ca.c_str());
+    if (names == nullptr || SSL_CTX_load_verify_file(raw, settings.client_ca.c_str()) != 1)
+      return std::unexpected("client_ca " + settings.client_ca +
+                             " holds no PEM certificates: " + text_of_error());
+    SSL_CTX_set_client_CA_list(raw, names);  // which owns it
+    const int when = settings.client_certificate == conf::ClientCertificate::required
+                         ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                         : 0;
+    SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | when, nullptr);
+  }
+  return context;
+}
+
+}  // namespace
+
+std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAcceptor::open(
+    const conf::TlsSettings& settings, std::shared_ptr<const TicketKeys> keys) {
+  Errors errors, warnings;
+  auto entries = std::make_shared<Entries>();
+  for (const conf::CertificateSettings& pair : settings.certificates) {
+    auto context = open_entry(settings, pair);
+    if (!context) {
+      errors.push_back(pair.origin + ": " + context.error());
+      continue;
+    }
+    X509* const certificate = SSL_CTX_get0_certificate(context->get());
+    if (const std::string why = why_not_valid_now(certificate); !why.empty())
+      warnings.push_back(pair.origin + ": certificate " + pair.certificate + " " + why);
+    entries->push_back({std::move(*context), certificate});
+  }
+  if (!errors.empty()) return std::unexpected(std::move(errors));
+  const auto acceptor = std::make_shared<TlsAcceptor>();
+  acceptor->entries_ = std::move(entries);
+  acceptor->warnings_ = std::make_shared<const Errors>(std::move(warnings));
+  acceptor->keys_ = std::move(keys);
+  return acceptor;
+}
+
+std::shared_ptr<const TlsAcceptor> TlsAcceptor::with_keys(
+    std::shared_ptr<const TicketKeys> keys) const {
+  const auto other = std::make_shared<TlsAcceptor>(*this);
+  other->keys_ = std::move(keys);
+  return other;
+}
+
+std::unique_ptr<TlsSession> TlsAcceptor::accept() const {
+  Ssl ssl(SSL_new(entries_->front().context.get()));
+  if (!ssl) throw std::bad_alloc();
+  SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(), const_cast<TlsAcceptor*>(this));
+  SSL_set_accept_state(ssl.get());
+  return std::make_unique<TlsSession>(std::move(ssl), shared_from_this());
+}
+
+// ---- Upstream's side ---------------------------------------------------------------------------
+
+class TlsConnector::Memory {
+ public:
+  struct FreeSession {
+    void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
+  };
+  std::unique_ptr<SSL_SESSION, FreeSession> last;
+};
+
+std::shared_ptr<TlsConnector::Memory> TlsConnector::make_memory() {
+  return std::make_shared<Memory>();
+}
+
+int TlsCallbacks::keep_session(SSL* ssl, SSL_SESSION* session) {
+  auto* const memory = static_cast<TlsConnector::Memory*>(SSL_get_ex_data(ssl, memory_index()));
+  if (memory == nullptr) return 0;
+  memory->last.reset(session);
+  return 1;  // it is ours now
+}
+
+std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::open(
+    const conf::UpstreamTlsSettings& settings) {
+  const auto connector = std::make_shared<TlsConnector>();
+  connector->settings_ = settings;
+  connector->context_ = make_context(TLS_client_method());
+  SSL_CTX* const context = connector->context_.get();
+  require_version(context, conf::TlsVersion::tls12);
+  SSL_CTX_set_alpn_protos(context, alpn_http11, alpn_http11_size);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+  SSL_CTX_sess_set_new_cb(context, TlsCallbacks::keep_session);
+  if (settings.verify) {
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    if (settings.ca_file.empty()) {
+      SSL_CTX_set_default_verify_paths(context);
+    } else if (const std::string why = why_not_readable(settings.ca_file); !why.empty()) {
+      return std::unexpected("upstream.tls.ca_file " + settings.ca_file +
+                             " cannot be read: " + why);
+    } else if (SSL_CTX_load_verify_file(context, settings.ca_file.c_str()) != 1) {
+      return std::unexpected("upstream.tls.ca_file " + settings.ca_file +
+                             " holds no PEM certificates: " + text_of_error());
+    }
+  }
+  if (!settings.certificate.empty())
+    if (auto loaded = load_pair(context, settings.certificate, settings.key); !loaded)
+      return std::unexpected("upstream.tls: " + loaded.error());
+  return connector;
+}
+
+std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
+                                                  std::shared_ptr<Memory> memory) const {
+  Ssl ssl(SSL_new(context_.get()));
+  if (!ssl) throw std::bad_alloc();
+  const std::string& name = settings_.server_name.empty() ? host : settings_.server_name;
+  if (is_ip_address(name)) {
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str());
+  } else {
+    SSL_set1_host(ssl.get(), name.c_str());
+    SSL_set_tlsext_host_name(ssl.get(), name.c_str());
+  }
+  SSL_set_ex_data(ssl.get(), TlsCallbacks::memory_index(), memory.get());
+  if (memory->last) SSL_set_session(ssl.get(), memory->last.get());
+  SSL_set_connect_state(ssl.get());
+  struct Keeps {
+    std::shared_ptr<const TlsConnector> connector;
+    std::shared_ptr<Memory> memory;
+  };
+  return std::make_unique<TlsSession>(
+      std::move(ssl), std::make_shared<const Keeps>(shared_from_this(), std::move(memory)));
+}
+
+}  // namespace classgate::proxy::net

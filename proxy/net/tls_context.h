@@ -1,0 +1,97 @@
+#pragma once
+
+// What TLS connections have in common: certificates, trust, parameters. Immutable once made, used
+// by all loops at once (SSL_CTX(3) may be, when it is not changed any more).
+
+#include <array>
+#include <chrono>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conf/settings.h"
+#include "proxy/net/tls_session.h"
+
+struct ssl_ctx_st;
+struct x509_st;
+
+namespace classgate::proxy::net {
+
+struct FreeSslContext {
+  void operator()(ssl_ctx_st* context) const;
+};
+using SslContext = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
+
+// The keys that session tickets are sealed with (RFC 5077 section 4, RFC 8446 section 4.6.1): the
+// newest seals, those before it still open. A ring is never changed; rotating makes another one,
+// and a key that has left the ring is wiped with the last session that began under it.
+class TicketKeys {
+ public:
+  struct Key {
+    std::array<unsigned char, 16> name;
+    std::array<unsigned char, 32> cipher;
+    std::array<unsigned char, 32> mac;
+  };
+  static std::shared_ptr<const TicketKeys> fresh();
+  std::shared_ptr<const TicketKeys> rotated() const;
+  ~TicketKeys();
+
+  const Key& newest() const { return keys_.front(); }
+  // Null when no key has this name.
+  const Key* find(const unsigned char* name) const;
+
+ private:
+  static constexpr std::size_t kept = 3;
+  std::vector<Key> keys_;
+};
+
+// Answers TLS clients: chooses the certificate by the name they ask for (SNI), the first one when
+// none fits; speaks HTTP/1.1 (ALPN).
+class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
+ public:
+  using Errors = std::vector<std::string>;  // one line each: which file, what, how to mend it
+  static std::expected<std::shared_ptr<const TlsAcceptor>, Errors> open(
+      const conf::TlsSettings& settings, std::shared_ptr<const TicketKeys> keys);
+  // The same with other ticket keys.
+  std::shared_ptr<const TlsAcceptor> with_keys(std::shared_ptr<const TicketKeys> keys) const;
+
+  std::unique_ptr<TlsSession> accept() const;
+  const std::shared_ptr<const TicketKeys>& ticket_keys() const { return keys_; }
+  // What is good enough to serve with, but should be seen to: certificates that have expired.
+  const Errors& warnings() const { return *warnings_; }
+
+ private:
+  struct Entry {
+    SslContext context;
+    x509_st* certificate;  // the context's
+  };
+  using Entries = std::vector<Entry>;
+  friend struct TlsCallbacks;
+
+  std::shared_ptr<const Entries> entries_;
+  std::shared_ptr<const Errors> warnings_;
+  std::shared_ptr<const TicketKeys> keys_;
+};
+
+// Begins TLS with a server: verifies its certificate and name unless told not to, and takes up the
+// last session again where the server lets it.
+class TlsConnector : public std::enable_shared_from_this<TlsConnector> {
+ public:
+  static std::expected<std::shared_ptr<const TlsConnector>, std::string> open(
+      const conf::UpstreamTlsSettings& settings);
+
+  // A server's last session; of one loop, given back to it by connections that end after it does.
+  class Memory;
+  static std::shared_ptr<Memory> make_memory();
+
+  // `host` is the name or address in the conf, which upstream.tls.server_name overrides.
+  std::unique_ptr<TlsSession> connect(const std::string& host,
+                                      std::shared_ptr<Memory> memory) const;
+
+ private:
+  SslContext context_;
+  conf::UpstreamTlsSettings settings_;
+};
+
+}  // namespace classgate::proxy::net

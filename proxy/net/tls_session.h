@@ -1,0 +1,75 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+struct ssl_st;
+
+namespace classgate::proxy::net {
+
+struct FreeSsl {
+  void operator()(ssl_st* ssl) const;
+};
+using Ssl = std::unique_ptr<ssl_st, FreeSsl>;
+
+// One TLS connection, either side of it, over a socket that somebody else drives. Made by a
+// TlsAcceptor or a TlsConnector. Nothing blocks; renegotiation is refused (RFC 8446 has none, and
+// RFC 9325 section 3.5 wants it off for 1.2).
+class TlsSession {
+ public:
+  // The socket: as recv(2) and send(2), with errno.
+  class Transport {
+   public:
+    virtual ssize_t receive(std::span<char> into) = 0;
+    virtual ssize_t transmit(std::span<const char> bytes) = 0;
+
+   protected:
+    ~Transport() = default;
+  };
+
+  enum class Result : std::uint8_t {
+    done,
+    not_now,  // the socket must allow more first
+    end,      // the other side has said that it sends no more (close_notify)
+    failed,   // no further use; why() tells
+  };
+
+  // `keeps` lives as long as the session.
+  TlsSession(Ssl ssl, std::shared_ptr<const void> keeps);
+  ~TlsSession();
+  TlsSession(const TlsSession&) = delete;
+  TlsSession& operator=(const TlsSession&) = delete;
+
+  // Once, before anything else. `transport` must outlive the session.
+  void attach(Transport& transport);
+  Result shake_hands();
+  bool is_established() const { return is_established_; }
+  Result read(std::span<char> into, std::size_t& size);
+  // May take less than there is. After not_now the same bytes must be offered first next time.
+  Result write(std::string_view bytes, std::size_t& size);
+  // Bytes of the other side are held here, so that the socket need not have any.
+  bool holds_input() const;
+  // Says that no more will be sent (RFC 8446 section 6.1); as far as the socket takes it.
+  void say_end();
+
+  const std::string& why() const { return why_; }
+  // "TLSv1.3"; static.
+  std::string_view version() const;
+  bool was_resumed() const;
+  // The subject of the other side's certificate, which was verified (RFC 4514); empty: none.
+  std::string verified_subject() const;
+
+ private:
+  Result result_of(int returned);
+
+  const std::shared_ptr<const void> keeps_;
+  Ssl ssl_;
+  std::string why_;
+  bool is_established_ = false;
+};
+
+}  // namespace classgate::proxy::net

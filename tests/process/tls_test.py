@@ -1,0 +1,451 @@
+#!/usr/bin/env python3
+"""TLS on both sides, with real clients: Python's ssl, curl, openssl s_client; a TLS server as the upstream."""
+import contextlib
+import http.client
+import json
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import unittest
+
+from authority import Authority
+from kit import CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, ask, clean_environment, scrape, wait_until
+
+BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
+
+
+class TlsTest(ProcessTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.pair = cls.authority.issue("localhost", names=("DNS:localhost", "IP:127.0.0.1"))
+        cls.other = cls.authority.issue("other", names=("DNS:other.example", "DNS:*.wild.example"))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.authority.folder.cleanup()
+
+    def conf(self, pair=None, extra=""):
+        certificate, key = pair or self.pair
+        return (f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n{extra}\n'
+                f'[[certificate]]\ncertificate = "{self.other[0]}"\nkey = "{self.other[1]}"\n')
+
+    def tls_gateway(self, conf=None, upstream=None, **settings):
+        gateway = self.gateway(upstream or self.service().address, conf=conf or self.conf(), environment=BOTH,
+                               **settings)
+        gateway.tls_port = int(re.search(r"https://127\.0\.0\.1:(\d+)", gateway.err()).group(1))
+        return gateway
+
+    def context(self, **attributes):
+        context = ssl.create_default_context(cafile=self.authority.ca)
+        for name, value in attributes.items():
+            setattr(context, name, value)
+        return context
+
+    def connect(self, gateway, name="localhost", context=None, session=None):
+        raw = socket.create_connection(("127.0.0.1", gateway.tls_port), timeout=20)
+        self.addCleanup(raw.close)
+        wrapped = (context or self.context()).wrap_socket(raw, server_hostname=name, session=session)
+        self.addCleanup(wrapped.close)
+        return wrapped
+
+    def ask(self, gateway, context=None, **request):
+        connection = http.client.HTTPSConnection("localhost", gateway.tls_port, timeout=20,
+                                                 context=context or self.context())
+        try:
+            return ask(connection, **request)
+        finally:
+            connection.close()
+
+
+def read_answer(wrapped):
+    response = http.client.HTTPResponse(wrapped)
+    response.begin()
+    return response.status, response.read()
+
+
+REQUEST = b"GET /queue/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Clients(TlsTest):
+    def test_requests_of_every_size_come_and_go(self):
+        echo = TlsUpstream(None)
+        self.addCleanup(echo.end)
+        gateway = self.tls_gateway(upstream=echo.address, log_access="stdout")
+        connection = http.client.HTTPSConnection("localhost", gateway.tls_port, timeout=20, context=self.context())
+        for size in (0, 1, 16383, 16384, 16385, 70_000, 1_000_000):
+            body = bytes(i % 251 for i in range(size))
+            connection.request("POST", "/echo", body)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.read()), (200, body))
+        connection.close()
+        self.assertEqual({head["x-forwarded-proto"] for head in echo.heads}, {"https"})
+        gateway.wait_for_text(r"tls=TLSv1\.3", gateway.out)
+
+    def test_the_certificate_is_chosen_by_the_name(self):
+        gateway = self.tls_gateway()
+        for name, subject in (("localhost", "localhost"), ("other.example", "other"), ("a.wild.example", "other")):
+            certificate = self.connect(gateway, name).getpeercert()
+            self.assertEqual(certificate["subject"][0][0][1], subject)
+        # A name that nobody has gets the first one.
+        anybody = self.context(check_hostname=False)
+        self.assertEqual(self.connect(gateway, "nobody.example", anybody).getpeercert()["subject"][0][0][1], "localhost")
+
+    def test_versions(self):
+        gateway = self.tls_gateway()
+        for version, expected in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+            client = self.connect(gateway, context=self.context(minimum_version=version, maximum_version=version))
+            self.assertEqual(client.version(), expected)
+            client.sendall(REQUEST)
+            self.assertEqual(read_answer(client)[0], 200)
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls_port}", "-tls1_1",
+                               "-cipher", "DEFAULT@SECLEVEL=0"], input="", capture_output=True, text=True, timeout=20)
+        self.assertIn("alert protocol version", done.stderr)
+        strict = self.tls_gateway(tls_min_version="1.3")
+        with self.assertRaises(ssl.SSLError):
+            self.connect(strict, context=self.context(maximum_version=ssl.TLSVersion.TLSv1_2))
+        self.assertEqual(self.connect(strict).version(), "TLSv1.3")
+
+    def test_alpn(self):
+        gateway = self.tls_gateway()
+        context = self.context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        self.assertEqual(self.connect(gateway, context=context).selected_alpn_protocol(), "http/1.1")
+        context = self.context()
+        context.set_alpn_protocols(["something-else"])
+        with self.assertRaisesRegex(ssl.SSLError, "NO_APPLICATION_PROTOCOL|no application protocol"):
+            self.connect(gateway, context=context)
+
+    def test_sessions_are_resumed_on_any_loop_and_after_a_rotation(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            gateway = self.tls_gateway(threads=4, tls_ticket_rotation="1s")
+            context = self.context(minimum_version=version, maximum_version=version)
+            first = self.connect(gateway, context=context)
+            first.sendall(REQUEST)  # with TLS 1.3 the ticket comes with the first answer
+            read_answer(first)
+            session = first.session
+            first.close()
+            PAUSE.wait(1.2)  # one rotation: the key that sealed the ticket is the second now
+            resumed = 0
+            for _ in range(8):
+                client = self.connect(gateway, context=context, session=session)
+                client.sendall(REQUEST)
+                self.assertEqual(read_answer(client)[0], 200)
+                resumed += client.session_reused
+                client.close()
+            self.assertGreaterEqual(resumed, 7)  # a second rotation may strike within the eight
+            self.assertRegex(scrape(gateway)[1], r'classgate_tls_handshakes_total\{result="resumed"\} [78]\n')
+
+    def test_a_dawdling_handshake_is_ended(self):
+        gateway = self.tls_gateway(client_header_timeout="300ms")
+        silent = socket.create_connection(("127.0.0.1", gateway.tls_port), timeout=20)
+        half = socket.create_connection(("127.0.0.1", gateway.tls_port), timeout=20)
+        half.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        for client in (silent, half):
+            self.assertEqual(client.recv(100), b"")
+            client.close()
+        self.assertEqual(self.ask(gateway).status, 200)
+        self.assertIn('classgate_tls_handshakes_total{result="failed"} 2\n', scrape(gateway)[1])
+
+    def test_what_is_no_tls_is_turned_away(self):
+        gateway = self.tls_gateway()
+        for text in (REQUEST, b"\0" * 1000, b"\x16\x03\x01\xff\xff" + b"x" * 500):
+            with socket.create_connection(("127.0.0.1", gateway.tls_port), timeout=20) as client:
+                client.sendall(text)
+                client.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionResetError):
+                    while client.recv(1000):
+                        pass
+        self.assertEqual(self.ask(gateway).status, 200)
+        # And TLS where there is none.
+        raw = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+        with self.assertRaises(ssl.SSLError):
+            self.context().wrap_socket(raw, server_hostname="localhost")
+        raw.close()
+
+    def test_renegotiation_is_refused(self):
+        gateway = self.tls_gateway()
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls_port}", "-tls1_2"],
+                              input="R\n", capture_output=True, text=True, timeout=20)
+        self.assertRegex(done.stdout + done.stderr, "no renegotiation|NO_RENEGOTIATION")
+
+    def test_s_client_and_curl(self):
+        gateway = self.tls_gateway()
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls_port}", "-CAfile",
+                               str(self.authority.ca), "-verify_return_error", "-servername", "localhost"],
+                              input="", capture_output=True, text=True, timeout=20)
+        self.assertIn("Verify return code: 0 (ok)", done.stdout)
+        self.assertIn("Secure Renegotiation IS", done.stdout)
+        done = subprocess.run(["curl", "-sS", "--cacert", str(self.authority.ca), "--data", TEXT,
+                               f"https://localhost:{gateway.tls_port}/v1/classify"],
+                              capture_output=True, text=True, timeout=20, env=clean_environment({"NO_PROXY": "*"}))
+        self.assertIn("label", json.loads(done.stdout), done.stderr)
+
+    def test_the_end_is_announced(self):
+        gateway = self.tls_gateway()
+        client = self.connect(gateway)
+        client.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        self.assertEqual(read_answer(client)[0], 200)
+        self.assertEqual(client.recv(1), b"")  # an end without close_notify would raise
+
+    def test_a_drain_answers_what_was_accepted(self):
+        service = self.service("--service-time", "300ms")
+        gateway = self.tls_gateway(upstream=service.address)
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.ask(gateway)))
+        thread.start()
+        gateway.wait_for_health(lambda h: h["active_workers"] == 1, "a request in flight")
+        gateway.signal(signal.SIGTERM)
+        thread.join(20)
+        self.assertEqual([(a.status, a.headers["Connection"]) for a in answers], [(200, "close")])
+        self.assertEqual(gateway.wait(), 0)
+
+
+class ClientCertificates(TlsTest):
+    def mutual(self, mode, upstream):
+        return self.tls_gateway(self.conf(extra=f'client_certificate = "{mode}"\nclient_ca = "{self.authority.ca}"'),
+                                upstream=upstream)
+
+    def test_the_verified_subject_goes_on_and_cannot_be_forged(self):
+        upstream = TlsUpstream(None)
+        self.addCleanup(upstream.end)
+        gateway = self.mutual("optional", upstream.address)
+        known = self.context()
+        known.load_cert_chain(*self.authority.issue("alice", "/O=Example, Inc/CN=alice"))
+        forged = {"X-Client-Cert-Subject": "CN=admin", "x_client_cert_subject": "CN=admin"}
+        self.assertEqual(self.ask(gateway, known, headers=forged).status, 200)
+        self.assertEqual(self.ask(gateway, headers=forged).status, 200)
+        self.assertEqual(gateway.request(headers=forged).status, 200)  # without TLS
+        subjects = [[v for k, v in head.items() if "subject" in k] for head in upstream.heads]
+        self.assertEqual(subjects, [["CN=alice,O=Example\\, Inc"], [], []])
+
+    def test_required_means_required(self):
+        gateway = self.mutual("required", self.service().address)
+        with self.assertRaises((ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected)):
+            self.ask(gateway)
+        stranger = self.context()
+        elsewhere = Authority()
+        self.addCleanup(elsewhere.folder.cleanup)
+        stranger.load_cert_chain(*elsewhere.issue("mallory"))
+        with self.assertRaises((ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected)):
+            self.ask(gateway, stranger)
+        known = self.context()
+        known.load_cert_chain(*self.authority.issue("bob"))
+        self.assertEqual(self.ask(gateway, known).status, 200)
+
+
+class Reload(TlsTest):
+    def test_a_renewed_certificate_is_shown_and_no_connection_drops(self):
+        certificate, key = self.authority.path / "current.pem", self.authority.path / "current.key"
+        shutil.copy(self.pair[0], certificate)
+        shutil.copy(self.pair[1], key)
+        gateway = self.tls_gateway(self.conf((certificate, key)))
+        old = self.connect(gateway)
+        new_pair = self.authority.issue("renewed", names=("DNS:localhost",))
+        shutil.copy(new_pair[0], certificate)
+        # The key is still the old one: nothing changes, and it is told.
+        status, _, errors = gateway.command("reload")
+        self.assertEqual(status, 1)
+        self.assertIn("does not belong to certificate", errors)
+        self.assertEqual(self.connect(gateway).getpeercert()["subject"][0][0][1], "localhost")
+        shutil.copy(new_pair[1], key)
+        self.assertEqual(gateway.command("reload")[0], 0)
+        wait_until(lambda: self.connect(gateway).getpeercert()["subject"][0][0][1] == "renewed",
+                   "the renewed certificate")
+        old.sendall(REQUEST)
+        self.assertEqual(read_answer(old)[0], 200)
+
+
+class BadPairs(TlsTest):
+    def check(self, conf, environment=None):
+        path = self.authority.path / "check.conf"
+        path.write_text(conf)
+        done = subprocess.run([CLASSGATE, "--check", "--conf", path], capture_output=True, text=True, timeout=20,
+                              env=clean_environment({"CLASSGATE_LISTEN": "https://127.0.0.1:0", **(environment or {})}))
+        return done.returncode, done.stderr
+
+    def test_each_is_one_clear_line(self):
+        garbage = self.authority.path / "garbage.pem"
+        garbage.write_text("this is no certificate\n")
+        expired = self.authority.issue("expired", is_expired=True)
+        protected = self.authority.path / "protected.key"
+        self.authority.openssl("ec", "-in", self.pair[1], "-aes128", "-passout", "pass:secret", "-out", protected)
+        missing = self.authority.path / "missing.pem"
+        for pair, expected in (
+                ((missing, self.pair[1]), f"check.conf:2:1: certificate {missing} cannot be read: No such file"),
+                ((self.pair[0], missing), f"key {missing} cannot be read: No such file"),
+                ((garbage, self.pair[1]), f"certificate {garbage} is no PEM certificate chain"),
+                ((self.pair[0], garbage), f"key {garbage} is no PEM private key without a passphrase"),
+                ((self.pair[0], protected), f"key {protected} is no PEM private key without a passphrase"),
+                ((self.pair[0], self.other[1]), f"key {self.other[1]} does not belong to certificate {self.pair[0]}"),
+                (expired, f"certificate {expired[0]} has expired: Jan  1 00:00:00 2021 GMT")):
+            status, errors = self.check(f'[tls]\ncertificate = "{pair[0]}"\nkey = "{pair[1]}"\n')
+            self.assertEqual(status, 1)
+            self.assertIn(expected, errors)
+            self.assertEqual(len(errors.splitlines()), 1, errors)
+        self.assertEqual(self.check(self.conf())[0], 0)
+        status, errors = self.check('[[certificate]]\ncertificate = "x"\nkeys = "/y"\n[tls]\nkey = "/k"\n'
+                                    'client_certificate = "required"\n')
+        for expected in ("certificate certificate: expected an absolute path", "unknown key keys in [[certificate]]",
+                         "tls.certificate and tls.key go together", "needs tls.client_ca"):
+            self.assertIn(expected, errors)
+        status, errors = self.check("")
+        self.assertIn('"https://127.0.0.1:0" needs tls.certificate and tls.key', errors)
+
+    def test_an_expired_one_is_served_with_a_complaint(self):
+        expired = self.authority.issue("late", is_expired=True)
+        gateway = self.tls_gateway(self.conf(expired))
+        gateway.wait_for_text("has expired", gateway.err)
+        anybody = self.context(check_hostname=False)
+        anybody.verify_mode = ssl.CERT_NONE
+        self.assertEqual(self.ask(gateway, anybody).status, 200)
+
+
+class TlsUpstream:
+    """An HTTP server that echoes bodies; with a pair of certificate and key it speaks TLS."""
+
+    def __init__(self, pair, client_ca=None, versions=(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)):
+        self.heads, self.sessions_resumed, self.connections, self.subjects = [], 0, 0, []
+        self.context = None
+        if pair:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(*pair)
+            self.context.minimum_version, self.context.maximum_version = versions
+            if client_ca:
+                self.context.load_verify_locations(client_ca)
+                self.context.verify_mode = ssl.CERT_REQUIRED
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.address = f"{'https://' if pair else ''}127.0.0.1:{self.port}"
+        self.open = []
+        self.ends_without_notice = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(raw,), daemon=True).start()
+
+    def serve(self, raw):
+        with contextlib.suppress(OSError, ValueError):
+            client = self.context.wrap_socket(raw, server_side=True) if self.context else raw
+            self.open.append(client)
+            self.connections += 1
+            if self.context:
+                self.sessions_resumed += client.session_reused
+                self.subjects.append(client.getpeercert())
+            file = client.makefile("rb")
+            while True:
+                line = file.readline()
+                if not line:
+                    break
+                head = {}
+                while (field := file.readline().strip()) != b"":
+                    name, _, value = field.decode().partition(":")
+                    head[name.lower()] = value.strip()
+                body = file.read(int(head.get("content-length", 0)))
+                self.heads.append(head)
+                if self.ends_without_notice:
+                    client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart of it")
+                    socket.socket(fileno=client.detach()).close()
+                    return
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def end(self):
+        self.listener.close()
+        for client in self.open:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+
+class Upstream(TlsTest):
+    def upstream(self, pair=None, **options):
+        upstream = TlsUpstream(pair or self.pair, **options)
+        self.addCleanup(upstream.end)
+        return upstream
+
+    def test_requests_of_every_size_over_a_verified_connection(self):
+        upstream = self.upstream()
+        gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca)
+        connection = gateway.connect()
+        for size in (0, 1, 16384, 16385, 1_000_000):
+            body = bytes(i % 251 for i in range(size))
+            connection.request("POST", "/echo", body)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.read()), (200, body))
+        connection.close()
+        self.assertEqual(upstream.connections, 1)
+
+    def test_whoever_cannot_prove_who_he_is_gets_nothing(self):
+        stranger = Authority()
+        self.addCleanup(stranger.folder.cleanup)
+        for upstream, settings, expected in (
+                (self.upstream(stranger.issue("x", names=("IP:127.0.0.1",))), {}, "certificate verify failed"),
+                (self.upstream(self.other), {}, "IP address mismatch"),
+                (self.upstream(), {"upstream_tls_server_name": "else.example"}, "hostname mismatch"),
+                (self.upstream(self.authority.issue("old", is_expired=True)),
+                 {"upstream_tls_server_name": "old"}, "certificate has expired")):
+            gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca, **settings)
+            answer = gateway.request()
+            self.assertEqual((answer.status, answer.reason), (502, "upstream_unreachable"))
+            gateway.wait_for_text(expected, gateway.err)
+            self.assertEqual(upstream.heads, [])
+            gateway.end()
+            gateway = self.gateway(upstream.address, upstream_tls_verify="false", **settings)
+            self.assertEqual(gateway.request().status, 200)
+
+    def test_a_name_of_its_own(self):
+        upstream = self.upstream(self.other)
+        gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca,
+                               upstream_tls_server_name="a.wild.example")
+        self.assertEqual(gateway.request().status, 200)
+
+    def test_a_client_certificate_is_shown(self):
+        upstream = self.upstream(client_ca=self.authority.ca)
+        certificate, key = self.authority.issue("gateway")
+        gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca,
+                               upstream_tls_certificate=certificate, upstream_tls_key=key)
+        self.assertEqual(gateway.request().status, 200)
+        self.assertEqual(upstream.subjects[0]["subject"][0][0][1], "gateway")
+        without = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca)
+        self.assertEqual(without.request().status, 502)
+
+    def test_sessions_are_taken_up_again(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            upstream = self.upstream(versions=(version, version))
+            gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca, threads=1,
+                                   upstream_idle_connections=0)
+            for _ in range(5):
+                self.assertEqual(gateway.request().status, 200)
+            self.assertEqual((upstream.connections, upstream.sessions_resumed), (5, 4))
+
+    def test_an_end_without_notice_is_no_end(self):
+        upstream = self.upstream()
+        upstream.ends_without_notice = True
+        gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca)
+        with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
+            gateway.request(method="GET", path="/part")
+        gateway.wait_for_health(lambda h: h["failed_requests"] == 1, "a failed request")
+
+    def test_what_is_no_tls_is_a_502(self):
+        plain = TlsUpstream(None)
+        self.addCleanup(plain.end)
+        gateway = self.gateway("https://" + plain.address, upstream_tls_ca_file=self.authority.ca)
+        self.assertEqual(gateway.request().reason, "upstream_unreachable")
+
+    def test_a_silent_handshake_ends_at_the_connect_timeout(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            gateway = self.gateway(f"https://127.0.0.1:{silent.getsockname()[1]}", upstream_connect_timeout="200ms",
+                                   upstream_tls_ca_file=self.authority.ca)
+            self.assertEqual(gateway.request().reason, "upstream_unreachable")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -78,7 +78,7 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
 
 // What a check can know of certificates beyond the conf: each mistake is one line.
 int check_certificates(const conf::Settings& settings) {
-  const auto tls = gateway::open_tls(settings, proxy::net::TicketKeys::fresh());
+  const auto tls = gateway::open_tls(settings);
   std::string lines = tls ? std::string() : tls.error();
   if (tls && tls->clients)
     for (const std::string& warning : tls->clients->warnings())

@@ -19,9 +19,10 @@ struct Inherited {
   bool are_given = false;
 };
 
-// Reads certificates and keys as the settings want them. The error has a line for each that is bad.
+// Reads certificates and keys as the settings want them; `keys` for tickets, or fresh ones. The
+// error has a line for each that is bad.
 std::expected<Policy::Tls, std::string> open_tls(
-    const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys);
+    const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys = nullptr);
 
 // The whole data path: sockets, loops, threads. Built, started, changed and ended by one thread
 // (main, or a test), which is none of the loops'.

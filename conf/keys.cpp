@@ -251,6 +251,42 @@ Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::
           }};
 }
 
+template <typename Access>
+Key networks_key(std::string name, std::string help, Access access) {
+  constexpr std::size_t most = 1024;
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::vector<std::string> texts;
+            if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value))
+              texts = *list;
+            else if (const auto* text = std::get_if<std::string>(&raw.value); text && raw.is_text)
+              texts = split(*text);
+            else
+              return std::unexpected(std::string("expected a list, such as [\"10.0.0.0/8\"]"));
+            if (texts.size() > most)
+              return std::unexpected(fmt::format("expected {} networks at most", most));
+            std::vector<Network> networks;
+            for (const std::string& text : texts) {
+              auto network = parse_network(text);
+              if (!network) return std::unexpected(network.error());
+              const bool stands_twice = std::ranges::any_of(networks, [&](const Network& known) {
+                return known.address == network->address && known.prefix == network->prefix;
+              });
+              if (stands_twice)
+                return std::unexpected(fmt::format("\"{}\" stands here twice", text));
+              networks.push_back(std::move(*network));
+            }
+            access(settings) = std::move(networks);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const Network& network : access(const_cast<Settings&>(settings)))
+              out += (out.empty() ? "" : ", ") + quote(network.text);
+            return "[" + out + "]";
+          }};
+}
+
 Key status_key(const ReasonText& text) {
   const std::size_t index = index_of(text.reason);
   Key key = count_key("status." + std::string(text.word), 400, 599,
@@ -302,6 +338,10 @@ std::vector<Key> make_keys() {
       duration_key("client.send_timeout", ms1, hours(1), "window in which a reader must take something", FIELD(client.send_timeout)),
       duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
       duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),
+      count_key("client.connections_per_address", 0, 1'000'000, "connections of one client address; 0: no limit", FIELD(client.connections_per_address)),
+      count_key("client.requests_per_connection", 0, 1'000'000'000, "requests on one connection, which is closed then; 0: no limit", FIELD(client.requests_per_connection)),
+      networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
+      bool_key("client.proxy_protocol", "trusted proxies begin each connection with a PROXY header", FIELD(client.proxy_protocol)),
 
       place_key("tls.certificate", "PEM certificate chain of the https:// listeners; empty: none", {""}, FIELD(tls.certificate)),
       place_key("tls.key", "its PEM private key; empty: none", {""}, FIELD(tls.key)),

@@ -209,6 +209,8 @@ class Reader {
                       print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
     if (all.client.body_buffer > largest_body)
       blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
+    if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
+      blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();
     for (const Address& server : all.upstream.servers)
       if (server.is_unix)
@@ -283,9 +285,12 @@ std::string print(const Loaded& loaded) {
     out += fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n", pairs[i].origin,
                        quote(pairs[i].certificate), quote(pairs[i].key));
   for (const auto& [route, origin] : loaded.routes)
-    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
-                       quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
-                       route.rate_limited);
+    out +=
+        fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
+                    quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
+                    route.rate_limited) +
+        (route.body_bytes ? fmt::format("body_bytes = {}\n", quote(print_bytes(*route.body_bytes)))
+                          : std::string());
   return out;
 }
 

@@ -19,6 +19,7 @@ enum class Reason : std::uint8_t {
   displaced,
   queue_timeout,
   too_many_connections,
+  client_connections,
   // The request itself cannot be accepted.
   malformed,
   header_too_large,
@@ -53,6 +54,8 @@ inline constexpr std::array reason_texts = {
                "The request waited too long for a worker"},
     ReasonText{Reason::too_many_connections, "too_many_connections", 503,
                "The gateway has no connection to spare"},
+    ReasonText{Reason::client_connections, "client_connections", 429,
+               "This client has too many connections"},
     ReasonText{Reason::malformed, "malformed", 400, "The request is malformed"},
     ReasonText{Reason::header_too_large, "header_too_large", 431,
                "The request header is too large"},

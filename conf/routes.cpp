@@ -43,7 +43,8 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::optional<RouteSettings> route;
   std::optional<std::int64_t> priority;
   bool rate_limited = true;
-  const std::vector<std::string> known{"path", "priority", "rate_limited"};
+  std::optional<Bytes> body_bytes;
+  const std::vector<std::string> known{"path", "priority", "rate_limited", "body_bytes"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
@@ -65,6 +66,15 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
         rate_limited = *boolean;
       else
         say("route rate_limited: expected true or false");
+    } else if (field.key == "body_bytes") {
+      const auto* text = std::get_if<std::string>(&value);
+      const auto bytes =
+          text ? parse_bytes(*text)
+               : std::unexpected(std::string("expected a size in quotes, such as \"64KiB\""));
+      if (bytes)
+        body_bytes = *bytes;
+      else
+        say("route body_bytes: " + bytes.error());
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,
@@ -81,6 +91,7 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   if (!wrong.empty() || !route) return wrong;
   route->priority = static_cast<int>(*priority);
   route->rate_limited = rate_limited;
+  route->body_bytes = body_bytes;
   const std::string twin = put(*route, place_text(entry.place), true);
   if (!twin.empty())
     wrong.push_back({entry.place, fmt::format("route \"{}{}\" stands already at {}", route->path,

@@ -8,9 +8,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "conf/network.h"
 #include "conf/reason.h"
 
 namespace classgate::conf {
@@ -56,6 +58,10 @@ struct ClientSettings {
   milliseconds send_timeout{30'000};      // window in which a reader must take something
   milliseconds idle_timeout{75'000};      // between requests on a kept connection
   milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing
+  std::uint32_t connections_per_address = 0;       // of one client; 0 means no limit
+  std::uint32_t requests_per_connection = 10'000;  // then the client has to connect anew; 0: none
+  std::vector<Network> trusted_proxies;            // whose word about the client is believed
+  bool proxy_protocol = false;  // these begin each connection with a PROXY header
 };
 
 enum class TlsVersion : std::uint8_t { tls12, tls13 };
@@ -120,6 +126,7 @@ struct RouteSettings {
   bool is_prefix = false;
   int priority = 5;  // 1 (served first) .. 5 (served last)
   bool rate_limited = true;
+  std::optional<Bytes> body_bytes = std::nullopt;  // largest request body; none: client.body_bytes
   bool operator==(const RouteSettings&) const = default;
 };
 inline constexpr int priority_best = 1;

@@ -6,6 +6,7 @@
 
 #include "conf/invariant.h"
 #include "gateway/station.h"
+#include "proxy/wire/proxy_header.h"
 
 namespace classgate::gateway {
 namespace {
@@ -30,20 +31,81 @@ conf::Reason reason_of(Fault fault) {
 
 }  // namespace
 
-ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd, std::string address,
-                                   std::unique_ptr<proxy::net::TlsSession> tls)
+ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
+                                   const conf::IpAddress& address, bool is_tls,
+                                   bool awaits_introduction)
     : station_(station),
-      address_(std::move(address)),
+      ip_(address),
+      address_(address.text()),
+      speaks_tls_(is_tls),
+      state_(awaits_introduction ? State::introduction : State::idle),
       deadline_(on_deadline, this),
-      stream_(station.loop(), std::move(fd), *this, std::move(tls)) {
+      stream_(station.loop(), std::move(fd), *this,
+              is_tls && !awaits_introduction ? station.policy().tls.clients->accept() : nullptr) {
+  judge_sender();
   station_.deadlines().header.set(deadline_);  // the first request has to come soon
   timed_state_ = State::idle;
+}
+
+void ClientConnection::judge_sender() {
+  is_trusted_ = station_.policy().trusted_proxies.include(ip_);
+}
+
+bool ClientConnection::has_had_its_requests() const {
+  const std::uint32_t most = station_.settings().client.requests_per_connection;
+  return most != 0 && requests_ >= most;
+}
+
+// ---- The PROXY header --------------------------------------------------------------------------
+
+// It is left in the socket until all of it is there: what follows may be TLS, which reads for
+// itself.
+void ClientConnection::read_introduction() {
+  const std::span<char> scratch =
+      station_.loop().read_scratch().first(proxy::wire::proxy_header_max);
+  const Stream::ReadResult result = stream_.peek(scratch);
+  if (result.what == Stream::Read::nothing_now) return;
+  if (result.what != Stream::Read::some) return on_gone();
+  proxy::wire::ProxyHeader header;
+  switch (proxy::wire::read_proxy_header({scratch.data(), result.size}, header)) {
+    case proxy::wire::ProxyHeaderProgress::need_more:
+      if (stream_.peer_has_closed()) on_gone();
+      return;
+    case proxy::wire::ProxyHeaderProgress::malformed:
+      spdlog::warn(
+          "client {}: a trusted proxy's connection begins without a PROXY header: closed "
+          "(client.proxy_protocol)",
+          address_);
+      station_.traffic().introductions_refused.add();
+      return close();
+    case proxy::wire::ProxyHeaderProgress::done: break;
+  }
+  stream_.skip(header.size);
+  introduce(header.source.value_or(ip_));
+}
+
+void ClientConnection::introduce(const conf::IpAddress& client) {
+  state_ = State::idle;
+  ip_ = client;
+  address_ = ip_.text();
+  judge_sender();
+  if (!station_.count_client(*this)) {
+    if (speaks_tls_) return close();
+    station_.append_refusal_of_connection(station_.gather().begin_text(),
+                                          conf::Reason::client_connections);
+    station_.gather().end_text();
+    send_gathered();
+    return say_goodbye();
+  }
+  if (speaks_tls_) return stream_.start_tls(station_.policy().tls.clients->accept());
+  read_on();
 }
 
 // ---- Reading -----------------------------------------------------------------------------------
 
 void ClientConnection::on_readable() {
   if (state_ == State::closed) return;
+  if (state_ == State::introduction) return read_introduction();
   if (!wants_input()) {
     // Nothing is read while an answer is due, but a client that has gone must be noticed.
     if (exchange_ != nullptr && stream_.peer_is_gone()) on_gone();
@@ -159,6 +221,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   state_ = State::body;
   const bool expects_continue = head.expects_continue && !body_is_here;
   CLASSGATE_INVARIANT(exchange_ == nullptr);
+  ++requests_;
   exchange_ = &station_.take_exchange();
   exchange_->on_head(*this, head, body_is_here);
   if (expects_continue && exchange_ != nullptr) send_continue();

@@ -16,6 +16,7 @@ class Station;
 // One HTTP/1 client connection: cuts the bytes into requests and hands them, one at a time, to an
 // Exchange; pipelined ones wait in the buffer or in the kernel, so that answers come in order.
 //
+//   introduction -> idle                                 (PROXY protocol, before TLS)
 //   idle -> head -> body -> answering -> idle ...        (keep-alive)
 //   any  -> finishing -> lingering -> closed
 // finishing: the last answer is being taken by the client. lingering: it has been; what the client
@@ -25,8 +26,9 @@ class Station;
 // Station.
 class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
  public:
-  ClientConnection(Station& station, proxy::net::Fd fd, std::string address,
-                   std::unique_ptr<proxy::net::TlsSession> tls = nullptr);
+  // With `awaits_introduction` the address is a proxy's, which first says who its client is.
+  ClientConnection(Station& station, proxy::net::Fd fd, const conf::IpAddress& address, bool is_tls,
+                   bool awaits_introduction);
 
   // --- What the exchange says. ---
   // Writes what the station's gather holds.
@@ -42,16 +44,35 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // The answer will take a while: looks, in the next turn, whether the client is still there.
   void look_after_client();
   std::size_t pending() const { return stream_.pending(); }
+  // Whoever sends the requests: the other end, or whom its PROXY header named.
+  const conf::IpAddress& ip() const { return ip_; }
   const std::string& address() const { return address_; }
+  // What it says of its own clients is believed.
+  bool is_trusted() const { return is_trusted_; }
+  // By the trusted proxies of the policy in force.
+  void judge_sender();
+  // One more request, and it has had all that one connection may have.
+  bool has_had_its_requests() const;
   // Null without TLS.
   const proxy::net::TlsSession* tls() const { return stream_.tls(); }
 
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();
-  std::size_t index = 0;  // in the station's list; the station's business only
+  // The station's business only.
+  std::size_t index = 0;    // in its list
+  bool is_counted = false;  // among its address's connections
 
  private:
-  enum class State : std::uint8_t { idle, head, body, answering, finishing, lingering, closed };
+  enum class State : std::uint8_t {
+    introduction,
+    idle,
+    head,
+    body,
+    answering,
+    finishing,
+    lingering,
+    closed
+  };
 
   void on_readable() override;
   void on_drained() override;
@@ -59,6 +80,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void on_due();
   void on_body_window_over();
 
+  void read_introduction();
+  void introduce(const conf::IpAddress& client);
   void read_on();
   bool wants_input() const;
   bool is_mid_request() const;
@@ -81,12 +104,16 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void set_timer();
 
   Station& station_;
+  conf::IpAddress ip_;
   std::string address_;
-  State state_ = State::idle;
+  bool is_trusted_ = false;
+  bool speaks_tls_;
+  State state_;
   State timed_state_ = State::closed;  // the state the deadline was set for
   bool is_processing_ = false;
   bool has_unread_input_ = false;
   bool has_noted_handshake_ = false;
+  std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
   std::string input_;                            // read but not yet used

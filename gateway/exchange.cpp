@@ -68,6 +68,7 @@ void Exchange::reset() {
   forget(target_.host);
   method_.clear();
   request_id_.clear();
+  client_name_.clear();
   trailers_.clear();
   body_bytes_ = request_length_ = bytes_out_ = 0;
   request_framing_ = answer_framing_ = Framing::none;
@@ -106,6 +107,7 @@ void Exchange::on_fault(ClientConnection& client, Reason reason) {
   client_ = &client;
   arrival_.at = station_.loop().now();
   client_wants_close_ = true;  // where the next message begins is anybody's guess
+  note_client({});
   choose_request_id({});
   refuse(reason);
 }
@@ -115,7 +117,7 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
   arrival_.owner = station_.number();
   arrival_.tag = tag_;
   client_minor_version_ = head.minor_version;
-  client_wants_close_ = head.wants_close;
+  client_wants_close_ = head.wants_close || client_->has_had_its_requests();
   method_ = head.method;
   is_head_method_ = head.method == "HEAD";
   is_idempotent_ = is_idempotent(head.method);
@@ -123,6 +125,8 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
   request_length_ = head.content_length;
   says_zero_length_ = head.has_content_length && head.content_length == 0;
   body_is_whole_ = false;
+  body_limit_ = station_.settings().client.body_bytes.count;
+  note_client(head);
   choose_request_id(head);
   return true;
 }
@@ -135,14 +139,13 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   };
   if (head.method == "CONNECT") return refuse_as(Reason::method_refused);
   if (head.expects_other) return refuse_as(Reason::expectation_failed);
-  if (head.content_length > station_.settings().client.body_bytes.count)
-    return refuse_as(Reason::body_too_large);
   if (!read_target(head, target_)) {
     close_after_answer_ = true;  // as after everything malformed
     return refuse_as(Reason::malformed);
   }
   if (station_.settings().ops.health_on_main && target_.path == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
+    if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
     is_operator_request_ = true;
     return true;
   }
@@ -152,15 +155,30 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   arrival_.rate_limited = route.rate_limited;
   arrival_.cost = route.cost;
   arrival_.bytes = request_length_;
+  const auto& routes = station_.settings().routes;
+  if (route.index < routes.size() && routes[route.index].body_bytes)
+    body_limit_ = routes[route.index].body_bytes->count;
+  if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
   return true;
 }
 
+void Exchange::note_client(const proxy::wire::Head& head) {
+  const conf::IpAddress& sender = client_->ip();
+  if (client_->is_trusted())
+    client_name_ = station_.policy().trusted_proxies.real_client(head, sender).text();
+  else
+    client_name_ = client_->address();
+}
+
+// A trusted sender's, or our own.
 void Exchange::choose_request_id(const proxy::wire::Head& head) {
-  for (const proxy::wire::Field& field : head.fields) {
-    if (field.id != proxy::wire::FieldId::x_request_id || !is_valid_request_id(field.value))
-      continue;
-    request_id_ = field.value;
-    return;
+  if (client_->is_trusted()) {
+    for (const proxy::wire::Field& field : head.fields) {
+      if (field.id != proxy::wire::FieldId::x_request_id || !is_valid_request_id(field.value))
+        continue;
+      request_id_ = field.value;
+      return;
+    }
   }
   station_.append_request_id(request_id_);
 }
@@ -174,7 +192,8 @@ void Exchange::write_upstream_head(const proxy::wire::Head& head) {
                                     .client = client_->address(),
                                     .request_id = request_id_,
                                     .is_encrypted = tls != nullptr,
-                                    .client_subject = subject});
+                                    .client_subject = subject,
+                                    .sender_is_trusted = client_->is_trusted()});
 }
 
 // ---- The verdict -------------------------------------------------------------------------------
@@ -255,8 +274,7 @@ void Exchange::on_body(std::string_view part) {
   waits_for_leave_ = false;
   if (state_ == State::ended) return;
   body_bytes_ += part.size();
-  if (body_bytes_ > station_.settings().client.body_bytes.count)
-    return on_body_fault(Reason::body_too_large);
+  if (body_bytes_ > body_limit_) return on_body_fault(Reason::body_too_large);
   if (is_operator_request_) return;
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);

@@ -61,6 +61,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool judge(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
+  void note_client(const proxy::wire::Head& head);
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
   void ask_for_worker();
@@ -115,6 +116,8 @@ class Exchange final : private proxy::Forwarding::Client {
   std::vector<proxy::wire::Parser::Trailer> trailers_;
   proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;
   std::uint64_t request_length_ = 0;
+  std::uint64_t body_limit_ = 0;
+  std::string client_name_;  // the real client's address; for the log
   int client_minor_version_ = 1;
   bool client_wants_close_ = false;
   bool is_head_method_ = false;

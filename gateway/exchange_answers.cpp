@@ -86,7 +86,7 @@ void Exchange::answer_health() {
 
 WaitingRequest Exchange::describe_wait() const {
   return {.id = request_id_,
-          .client = client_->address(),
+          .client = client_name_,
           .method = method_,
           .path = target_.path,
           .priority = arrival_.priority,
@@ -119,7 +119,7 @@ void Exchange::log_line() {
       station_.begin_log_line(), station_.shared().access_log.is_json(),
       {.time = station_.time_text(),
        .request_id = request_id_,
-       .client = client_ != nullptr ? std::string_view(client_->address()) : "-",
+       .client = client_name_,
        .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
        .path = target_.path.empty() ? std::string_view("-") : std::string_view(target_.path),
        .route = route_ != nullptr ? std::string_view(route_->name) : "-",

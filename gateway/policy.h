@@ -10,6 +10,7 @@
 #include "admission/route_table.h"
 #include "conf/settings.h"
 #include "gateway/refusal.h"
+#include "gateway/trusted_proxies.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/servers.h"
 
@@ -40,6 +41,7 @@ struct Policy {
       : settings(all),
         routes(all.routes),
         refusals(all.statuses),
+        trusted_proxies(all.client.trusted_proxies),
         servers(std::move(upstream)),
         tls(std::move(encryption)),
         connection_limit(limit),
@@ -48,6 +50,7 @@ struct Policy {
   const conf::Settings settings;
   const admission::RouteTable routes;
   const Refusals refusals;
+  const TrustedProxies trusted_proxies;
   const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
   const Tls tls;
   const std::uint32_t connection_limit;  // max_connections, or what descriptors allow

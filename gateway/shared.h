@@ -5,6 +5,7 @@
 
 #include "admission/gate.h"
 #include "gateway/access_log.h"
+#include "gateway/client_counts.h"
 
 namespace classgate::gateway {
 
@@ -19,6 +20,8 @@ struct Shared {
   const std::chrono::steady_clock::time_point started;
   std::atomic<std::uint32_t> connections{0};
   std::atomic<std::uint64_t> connections_refused{0};
+  std::atomic<std::uint64_t> client_connections_refused{0};  // for their address alone
+  ClientCounts client_counts;
   std::atomic<bool> is_draining{false};
 };
 

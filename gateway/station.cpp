@@ -88,6 +88,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
     route_traffic_.push_back(
         &traffic_.route(route.path + (route.is_prefix ? "*" : ""), route.priority));
   route_traffic_.push_back(&traffic_.route("*", conf::priority_worst));
+  for (const auto& connection : connections_) connection->judge_sender();
   const bool same_upstream = former->servers == policy_->servers &&
                              former->settings.upstream == policy_->settings.upstream;
   if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
@@ -128,12 +129,36 @@ Station::~Station() {
 // ---- Connections -------------------------------------------------------------------------------
 
 void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls) {
-  if (!take_room() && !(make_room() && take_room())) return turn_away(std::move(fd), is_tls);
+  const conf::IpAddress ip = address.ip();
+  bool is_counted = false;
+  // Before anybody gives way to it.
+  if (!take_client(ip, is_counted))
+    return turn_away(std::move(fd), is_tls, conf::Reason::client_connections);
+  if (!take_room() && !(make_room() && take_room())) {
+    if (is_counted) shared_.client_counts.leave(ip);
+    return turn_away(std::move(fd), is_tls, conf::Reason::too_many_connections);
+  }
   reported_empty_ = false;
   traffic_.accepted.add();
-  connections_.push_back(std::make_unique<ClientConnection>(
-      *this, std::move(fd), address.host(), is_tls ? policy_->tls.clients->accept() : nullptr));
+  const bool awaits_introduction =
+      settings().client.proxy_protocol && policy_->trusted_proxies.include(ip);
+  connections_.push_back(
+      std::make_unique<ClientConnection>(*this, std::move(fd), ip, is_tls, awaits_introduction));
   connections_.back()->index = connections_.size() - 1;
+  connections_.back()->is_counted = is_counted;
+}
+
+// A trusted proxy's connections are many clients'.
+bool Station::take_client(const conf::IpAddress& address, bool& is_counted) {
+  const std::uint32_t most = settings().client.connections_per_address;
+  if (most == 0 || policy_->trusted_proxies.include(address)) return true;
+  is_counted = shared_.client_counts.enter(address, most);
+  if (!is_counted) shared_.client_connections_refused.fetch_add(1, std::memory_order_relaxed);
+  return is_counted;
+}
+
+bool Station::count_client(ClientConnection& connection) {
+  return connection.is_counted || take_client(connection.ip(), connection.is_counted);
 }
 
 bool Station::take_room() {
@@ -155,16 +180,12 @@ bool Station::make_room() {
 }
 
 // Told so at once, and gone: takes no more than the one descriptor it came with.
-void Station::turn_away(proxy::net::Fd fd, bool is_tls) {
-  shared_.connections_refused.fetch_add(1, std::memory_order_relaxed);
+void Station::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason) {
+  if (reason == conf::Reason::too_many_connections)
+    shared_.connections_refused.fetch_add(1, std::memory_order_relaxed);
   if (is_tls) return;  // a handshake is what there is no room for
   std::string answer;
-  policy_->refusals.append(answer, {.reason = conf::Reason::too_many_connections,
-                                    .retry_after = std::chrono::seconds(1),
-                                    .request_id = {},
-                                    .date = date_text(),
-                                    .allow = {},
-                                    .close = true});
+  append_refusal_of_connection(answer, reason);
   // A request that has come already is read, because closing over it would reset the connection.
   [[maybe_unused]] const auto read =
       ::recv(fd.get(), loop_.read_scratch().data(), proxy::net::Loop::scratch_size, 0);
@@ -172,7 +193,17 @@ void Station::turn_away(proxy::net::Fd fd, bool is_tls) {
   ::shutdown(fd.get(), SHUT_WR);
 }
 
+void Station::append_refusal_of_connection(std::string& out, conf::Reason reason) {
+  policy_->refusals.append(out, {.reason = reason,
+                                 .retry_after = std::chrono::seconds(1),
+                                 .request_id = {},
+                                 .date = date_text(),
+                                 .allow = {},
+                                 .close = true});
+}
+
 void Station::close_connection(ClientConnection& connection) {
+  if (connection.is_counted) shared_.client_counts.leave(connection.ip());
   const std::size_t index = connection.index;
   CLASSGATE_INVARIANT(connections_[index].get() == &connection);
   loop_.retire(std::move(connections_[index]));

@@ -62,6 +62,10 @@ class Station final : private admission::Waiters {
   std::unique_ptr<proxy::wire::Parser> take_parser();
   void return_parser(std::unique_ptr<proxy::wire::Parser> parser);
   void close_connection(ClientConnection& connection);
+  // Counts it among the connections of its address; false when that has too many already.
+  bool count_client(ClientConnection& connection);
+  // What a connection hears that may not stay.
+  void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
   // 32 hex digits, unique to this process and loop.
   void append_request_id(std::string& out);
@@ -99,7 +103,8 @@ class Station final : private admission::Waiters {
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
   bool take_room();
   bool make_room();
-  void turn_away(proxy::net::Fd fd, bool is_tls);
+  void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason);
+  bool take_client(const conf::IpAddress& address, bool& is_counted);
   void adopt(std::shared_ptr<const Policy> policy);
   std::unique_ptr<proxy::UpstreamPool> make_upstreams();
   void listen_on(const Sockets& sockets);

@@ -157,6 +157,14 @@ void add_traffic(Families& out, const Server& server) {
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
       .value(server.shared().connections_refused.load(std::memory_order_relaxed));
+  out.counter("classgate_client_connections_refused_total",
+              "Client connections refused because their address had enough "
+              "(client.connections_per_address).")
+      .value(server.shared().client_connections_refused.load(std::memory_order_relaxed));
+  out.counter("classgate_proxy_headers_refused_total",
+              "Connections of trusted proxies closed for want of a PROXY header "
+              "(client.proxy_protocol).")
+      .value(sum(&Traffic::introductions_refused));
   out.counter("classgate_tls_handshakes_total", "TLS handshakes with clients.")
       .value(sum(&Traffic::handshakes_full), {{"result", "full"}})
       .value(sum(&Traffic::handshakes_resumed), {{"result", "resumed"}})

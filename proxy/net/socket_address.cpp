@@ -4,26 +4,25 @@
 #include <netdb.h>
 #include <sys/un.h>
 
-#include <array>
 #include <cstddef>
 #include <memory>
 
 namespace classgate::proxy::net {
 
+// A client that came by IPv4 to a dual-stack socket is what it is.
+conf::IpAddress SocketAddress::ip() const {
+  conf::IpAddress address;
+  if (storage.ss_family == AF_INET6)
+    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr,
+                address.bytes.size());
+  else if (storage.ss_family == AF_INET)
+    address = conf::IpAddress::from_v4(reinterpret_cast<const std::uint8_t*>(
+        &reinterpret_cast<const sockaddr_in&>(storage).sin_addr));
+  return address;
+}
+
 std::string SocketAddress::host() const {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (storage.ss_family == AF_INET6) {
-    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
-    // A client that came by IPv4 to a dual-stack socket is shown as what it is.
-    if (IN6_IS_ADDR_V4MAPPED(&v6))
-      inet_ntop(AF_INET, &v6.s6_addr[12], text.data(), text.size());
-    else
-      inet_ntop(AF_INET6, &v6, text.data(), text.size());
-  } else if (storage.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage).sin_addr;
-    inet_ntop(AF_INET, &v4, text.data(), text.size());
-  }
-  return text.data();
+  return storage.ss_family == AF_UNIX ? std::string() : ip().text();
 }
 
 std::uint16_t SocketAddress::port() const {

@@ -7,6 +7,7 @@
 #include <expected>
 #include <string>
 
+#include "conf/network.h"
 #include "conf/settings.h"
 
 namespace classgate::proxy::net {
@@ -20,6 +21,8 @@ struct SocketAddress {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
   // "127.0.0.1" or "2001:db8::1", without the port.
   std::string host() const;
+  // All zeroes for a Unix socket.
+  conf::IpAddress ip() const;
   std::uint16_t port() const;
   // "127.0.0.1:8080" or "[::1]:8080".
   std::string text() const;

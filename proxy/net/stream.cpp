@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
+
+#include "conf/invariant.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -80,6 +83,7 @@ void Stream::on_ready(short what) {
     if (pending() == 0 || is_broken()) handler_.on_drained();
   }
   // The handler may have retired the owner, never destroyed it: a turn keeps everything alive.
+  if (is_broken() && !has_stood_) return;  // and was told so
   if ((what & (EV_READ | EV_CLOSED)) != 0) {
     may_read_ = true;
     handler_.on_readable();
@@ -136,6 +140,38 @@ Stream::ReadResult Stream::read(std::span<char> into) {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return {Read::nothing_now};
   broken_errno_ = errno;
   return {Read::broken};
+}
+
+Stream::ReadResult Stream::peek(std::span<char> into) {
+  CLASSGATE_INVARIANT(!tls_);
+  ssize_t size;
+  do size = ::recv(fd_.get(), into.data(), into.size(), MSG_PEEK);
+  while (size < 0 && errno == EINTR);
+  if (size > 0) return {Read::some, static_cast<std::size_t>(size)};
+  may_read_ = false;
+  if (size == 0) return {Read::end};
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return {Read::nothing_now};
+  broken_errno_ = errno;
+  return {Read::broken};
+}
+
+void Stream::skip(std::size_t size) {
+  std::array<char, 256> unused;
+  while (size > 0) {
+    const ReadResult result = read(std::span(unused).first(std::min(size, unused.size())));
+    CLASSGATE_INVARIANT(result.what == Read::some);  // it has been seen by peek()
+    size -= result.size;
+  }
+  look_again();
+}
+
+void Stream::start_tls(std::unique_ptr<TlsSession> tls) {
+  CLASSGATE_INVARIANT(!tls_);
+  tls_ = std::move(tls);
+  tls_->attach(*this);
+  is_shaking_hands_ = true;
+  has_stood_ = false;
+  read_again_soon();  // the first of it may be here
 }
 
 Stream::ReadResult Stream::read_decrypted(std::span<char> into) {
@@ -298,6 +334,7 @@ void Stream::read_again_soon() { loop_.call_next_turn(*this); }
 
 void Stream::on_next_turn() {
   look_again();
+  if (is_shaking_hands_ && !is_connecting_) return shake_hands();
   handler_.on_readable();
 }
 

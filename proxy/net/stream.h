@@ -51,6 +51,12 @@ class Stream final : private Deferred, private TlsSession::Transport {
   const TlsSession* tls() const { return tls_.get(); }
 
   ReadResult read(std::span<char> into);
+  // As read(), but what it gives stays in the socket until skip(). Not with TLS. The next
+  // on_readable() comes when there is more than this.
+  ReadResult peek(std::span<char> into);
+  void skip(std::size_t size);
+  // What comes from now on is TLS; no byte of it may have been read.
+  void start_tls(std::unique_ptr<TlsSession> tls);
   // Whether the other side is gone (closed or reset), without taking anything it has sent.
   bool peer_is_gone();
   // Whether something lies in the socket to be read.

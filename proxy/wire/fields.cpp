@@ -38,7 +38,9 @@ bool equal_names(std::string_view a, std::string_view b) {
   return true;
 }
 
-FieldId field_id(std::string_view name) {
+constexpr std::string_view forwarding_prefix = "x-forwarded-";
+
+FieldId common_field_id(std::string_view name) {
   switch (name.size()) {
     case 2: return match(name, "te", FieldId::te);
     case 3: return match(name, "via", FieldId::via);
@@ -47,6 +49,9 @@ FieldId field_id(std::string_view name) {
       return match(name, "host", FieldId::host);
     case 6: return match(name, "expect", FieldId::expect);
     case 7: return match(name, "upgrade", FieldId::upgrade);
+    case 9:
+      if (lower(name[0]) == 'x') return match(name, "x-real-ip", FieldId::x_real_ip);
+      return match(name, "forwarded", FieldId::forwarded);
     case 10:
       if (lower(name[0]) == 'k') return match(name, "keep-alive", FieldId::keep_alive);
       return match(name, "connection", FieldId::connection);
@@ -65,6 +70,13 @@ FieldId field_id(std::string_view name) {
   }
 }
 
+FieldId field_id(std::string_view name) {
+  const FieldId id = common_field_id(name);
+  if (id != FieldId::other || name.size() <= forwarding_prefix.size()) return id;
+  return match(name.substr(0, forwarding_prefix.size()), forwarding_prefix,
+               FieldId::x_forwarded_other);
+}
+
 bool may_be_trailer(std::string_view name) {
   constexpr std::array never{"accept-ranges",
                              "age",
@@ -75,7 +87,6 @@ bool may_be_trailer(std::string_view name) {
                              "content-type",
                              "cookie",
                              "expires",
-                             "forwarded",
                              "if-match",
                              "if-modified-since",
                              "if-none-match",
@@ -91,8 +102,7 @@ bool may_be_trailer(std::string_view name) {
                              "set-cookie",
                              "trailer",
                              "vary",
-                             "www-authenticate",
-                             "x-real-ip"};
+                             "www-authenticate"};
   return field_id(name) == FieldId::other &&
          std::ranges::none_of(never,
                               [&](std::string_view known) { return equal_names(name, known); });

@@ -25,9 +25,12 @@ enum class FieldId : std::uint8_t {
   expect,
   via,
   client_subject,  // of a certificate: ours to say
+  forwarded,
   x_forwarded_for,
   x_forwarded_host,
+  x_forwarded_other,  // X-Forwarded-Port and whatever else begins like it
   x_forwarded_proto,
+  x_real_ip,
   x_request_id,
 };
 

@@ -22,15 +22,57 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   out.append(crlf);
 }
 
-// The addresses that came with the request, then the one it came from.
-void append_forwarded_for(std::string& out, const Head& request, std::string_view client) {
+// The addresses that a trusted sender named, then its own.
+void append_forwarded_for(std::string& out, const Head& request, const RequestFacts& facts) {
   out.append("X-Forwarded-For: ");
   for (const Field& field : request.fields) {
     if (field.id != FieldId::x_forwarded_for || field.value.empty()) continue;
+    if (!facts.sender_is_trusted) continue;
     out.append(field.value);
     out.append(", ");
   }
-  out.append(client);
+  out.append(facts.client);
+  out.append(crlf);
+}
+
+std::string_view scheme_of(const RequestFacts& facts) {
+  return facts.is_encrypted ? "https" : "http";
+}
+
+// What a trusted sender says, else what we see.
+void append_said_or_seen(std::string& out, const Head& request, FieldId id, std::string_view name,
+                         std::string_view seen, const RequestFacts& facts) {
+  std::string_view value = seen;
+  if (facts.sender_is_trusted)
+    for (const Field& field : request.fields)
+      if (field.id == id && !field.value.empty()) {
+        value = field.value;
+        break;
+      }
+  if (!value.empty()) append_field(out, name, value);
+}
+
+// A chain that a trusted sender began goes on (RFC 7239 section 4); none is begun.
+void append_forwarded(std::string& out, const Head& request, const RequestFacts& facts) {
+  if (!facts.sender_is_trusted) return;
+  bool has_begun = false;
+  for (const Field& field : request.fields) {
+    if (field.id != FieldId::forwarded || field.value.empty()) continue;
+    out.append(has_begun ? ", " : "Forwarded: ");
+    out.append(field.value);
+    has_begun = true;
+  }
+  if (!has_begun) return;
+  const bool is_v6 = facts.client.find(':') != std::string_view::npos;
+  out.append(is_v6 ? ", for=\"[" : ", for=");
+  out.append(facts.client);
+  out.append(is_v6 ? "]\";proto=" : ";proto=");
+  out.append(scheme_of(facts));
+  if (!facts.host.empty()) {
+    out.append(";host=\"");
+    out.append(facts.host);
+    out.append("\"");
+  }
   out.append(crlf);
 }
 
@@ -44,17 +86,20 @@ void append_via(std::string& out, const Head& message) {
   out.append(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
 }
 
-bool is_rewritten_in_requests(FieldId id) {
+bool is_rewritten_in_requests(FieldId id, bool sender_is_trusted) {
   switch (id) {
     case FieldId::host:
     case FieldId::content_length:
     case FieldId::expect:
     case FieldId::via:
     case FieldId::client_subject:
+    case FieldId::forwarded:
     case FieldId::x_forwarded_for:
     case FieldId::x_forwarded_host:
     case FieldId::x_forwarded_proto:
     case FieldId::x_request_id: return true;
+    case FieldId::x_forwarded_other:
+    case FieldId::x_real_ip: return !sender_is_trusted;
     default: return false;
   }
 }
@@ -68,13 +113,17 @@ void append_request_head(std::string& out, const Head& request, const RequestFac
   out.append(" HTTP/1.1\r\n");
   append_field(out, "Host", facts.host);
   for (const Field& field : request.fields)
-    if (!is_rewritten_in_requests(field.id) && !is_hop_by_hop(field, request))
+    if (!is_rewritten_in_requests(field.id, facts.sender_is_trusted) &&
+        !is_hop_by_hop(field, request))
       append_field(out, field.name, field.value);
-  append_forwarded_for(out, request, facts.client);
-  append_field(out, "X-Forwarded-Proto", facts.is_encrypted ? "https" : "http");
+  append_forwarded_for(out, request, facts);
+  append_forwarded(out, request, facts);
+  append_said_or_seen(out, request, FieldId::x_forwarded_proto, "X-Forwarded-Proto",
+                      scheme_of(facts), facts);
   if (!facts.client_subject.empty())
     append_field(out, "X-Client-Cert-Subject", facts.client_subject);
-  if (!facts.host.empty()) append_field(out, "X-Forwarded-Host", facts.host);
+  append_said_or_seen(out, request, FieldId::x_forwarded_host, "X-Forwarded-Host", facts.host,
+                      facts);
   append_via(out, request);
   append_field(out, "X-Request-Id", facts.request_id);
 }

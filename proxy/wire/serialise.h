@@ -13,15 +13,18 @@ namespace classgate::proxy::wire {
 struct RequestFacts {
   std::string_view target;  // origin form, as judged
   std::string_view host;
-  std::string_view client;  // address without port
+  std::string_view client;  // address without port, of whoever sent it to us
   std::string_view request_id;
   bool is_encrypted = false;             // by TLS, between the client and us
   std::string_view client_subject = {};  // of its certificate, verified; empty: none
+  bool sender_is_trusted = false;        // what it says of its own client is believed
 };
 
 // The request line and fields for the upstream, without framing and without the empty line:
-// hop-by-hop fields, framing and Expect dropped, one Host, X-Forwarded-For appended to, -Proto and
-// -Host set, Via and X-Request-Id added. Always HTTP/1.1 and keep-alive.
+// hop-by-hop fields, framing and Expect dropped, one Host, X-Forwarded-For, -Proto and -Host, Via
+// and X-Request-Id added. From a trusted sender X-Forwarded-For and Forwarded (RFC 7239) are
+// appended to and the rest of what it says of its client is kept; from any other it is dropped.
+// Always HTTP/1.1 and keep-alive.
 void append_request_head(std::string& out, const Head& request, const RequestFacts& facts);
 
 struct AnswerFacts {

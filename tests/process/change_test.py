@@ -373,7 +373,8 @@ class Control(ChangeTest):
 
     def test_queue_lists_every_waiting_request(self):
         service = self.service("--service-time", "400ms")
-        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10),
+                                  client_trusted_proxies="127.0.0.1")
         connections = [gateway.connect() for _ in range(3)]
         for number, connection in enumerate(connections):
             connection.request("POST", ["/v1/classify", "/v1/classify/batch", "/v1/classify"][number],

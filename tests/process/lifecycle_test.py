@@ -172,7 +172,8 @@ class Drain(ProcessTest):
 class Logs(ProcessTest):
     def test_the_access_log_tells_route_priority_verdict_wait_upstream_time_and_status(self):
         service = self.service()
-        gateway = self.gateway(service.address, log_access="stdout")
+        gateway = self.gateway(service.address, log_access="stdout",
+                               client_trusted_proxies="127.0.0.1")
         self.assertEqual(gateway.request(headers={"X-Request-Id": "mine-1"}).status, 200)
         line = gateway.wait_for_text(r"time=.* id=mine-1 .*", gateway.out).group(0)
         for part in ('route="/v1/classify"', "priority=3", "verdict=admitted", "reason=-", "wait_ms=",

@@ -114,7 +114,8 @@ class Lines(LogsTest):
 
     def log_of(self, **settings):
         service = self.service()
-        gateway = self.gateway(service.address, log_access="stdout", **settings)
+        gateway = self.gateway(service.address, log_access="stdout",
+                               client_trusted_proxies="127.0.0.1", **settings)
         self.ask_all_kinds(gateway)
         wait_until(lambda: len(gateway.out().splitlines()) >= 4, "four lines")
         return gateway.out().splitlines(), service
@@ -171,7 +172,7 @@ class FullDisk(LogsTest):
         log = place / "access.log"
         ballast = place / "ballast"
         ballast.write_bytes(b"x" * 48 * 1024)
-        gateway = self.gateway(service.address, log_access=log)
+        gateway = self.gateway(service.address, log_access=log, client_trusted_proxies="127.0.0.1")
 
         def dropped():
             return gateway.health()["access_log_lines_dropped"]

@@ -13,7 +13,8 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, ask, clean_environment, scrape, wait_until
+from kit import (CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, ask, clean_environment, raw_request, scrape,
+                 wait_until)
 
 BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
 
@@ -184,6 +185,27 @@ class Clients(TlsTest):
                                f"https://localhost:{gateway.tls_port}/v1/classify"],
                               capture_output=True, text=True, timeout=20, env=clean_environment({"NO_PROXY": "*"}))
         self.assertIn("label", json.loads(done.stdout), done.stderr)
+
+    def test_a_proxy_header_comes_before_the_handshake(self):
+        service = self.service()
+        gateway = self.tls_gateway(upstream=service.address, log_access="stdout",
+                                   client_trusted_proxies="127.0.0.1", client_proxy_protocol="true")
+        whole = b"PROXY TCP4 192.0.2.7 10.0.0.2 56324 443\r\n"
+        for pieces in ([whole], [whole[:20], whole[20:]]):
+            raw = socket.create_connection(("127.0.0.1", gateway.tls_port), timeout=20)
+            self.addCleanup(raw.close)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                raw.sendall(piece)
+            wrapped = self.context().wrap_socket(raw, server_hostname="localhost")
+            for _ in range(2):
+                wrapped.sendall(raw_request())
+                self.assertEqual(read_answer(wrapped)[0], 200)
+            wrapped.close()
+        wait_until(lambda: gateway.out().count("client=192.0.2.7 ") == 4, "the real client's address")
+        with self.assertRaises(OSError):  # no header: nothing is served
+            self.connect(gateway)
+        self.assertIn("classgate_proxy_headers_refused_total 1\n", scrape(gateway)[1])
 
     def test_the_end_is_announced(self):
         gateway = self.tls_gateway()

@@ -7,17 +7,26 @@
 namespace classgate::proxy::wire {
 namespace {
 
-std::string forwarded(const std::string& text, std::string_view host = "api.example") {
+std::string forwarded_with(const std::string& text, const RequestFacts& facts) {
   Parser parser;
   parser.begin(Parser::Kind::request, roomy);
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
   std::string out;
-  append_request_head(out, parser.head(),
-                      {.target = "/path",
-                       .host = host,
-                       .client = "192.0.2.7",
-                       .request_id = "id1"});
+  append_request_head(out, parser.head(), facts);
   return out;
+}
+
+std::string forwarded(const std::string& text, std::string_view host = "api.example") {
+  return forwarded_with(
+      text, {.target = "/path", .host = host, .client = "192.0.2.7", .request_id = "id1"});
+}
+
+std::string forwarded_for_proxy(const std::string& text, std::string_view proxy) {
+  return forwarded_with(text, {.target = "/path",
+                               .host = "api.example",
+                               .client = proxy,
+                               .request_id = "id1",
+                               .sender_is_trusted = true});
 }
 
 std::string answered(const std::string& text, const AnswerFacts& facts) {
@@ -59,7 +68,7 @@ TEST_CASE("what belongs to the client's connection, or to framing, does not go o
         "X-Request-Id: id1\r\n");
 }
 
-TEST_CASE("earlier proxies stay in the lists, the client's claims about itself do not") {
+TEST_CASE("earlier proxies stay in Via, the client's claims about itself do not") {
   const std::string out = forwarded(
       "GET /x HTTP/1.0\r\nVia: 1.1 first\r\nX-Forwarded-For: 10.0.0.1\r\n"
       "x-forwarded-for: 10.0.0.2, 10.0.0.3\r\nVia: 1.0 second\r\nX-Forwarded-Host: evil\r\n"
@@ -68,9 +77,44 @@ TEST_CASE("earlier proxies stay in the lists, the client's claims about itself d
   CHECK(out ==
         "GET /path HTTP/1.1\r\n"
         "Host: \r\n"
-        "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7\r\n"
+        "X-Forwarded-For: 192.0.2.7\r\n"
         "X-Forwarded-Proto: http\r\n"
         "Via: 1.1 first, 1.0 second, 1.0 classgate\r\n"
+        "X-Request-Id: id1\r\n");
+}
+
+TEST_CASE("what a stranger says of where it came from does not go on, however it is spelt") {
+  CHECK(forwarded("GET /x HTTP/1.1\r\nHost: a\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n"
+                  "X-Forwarded-Port: 1\r\nx-forwarded-server: b\r\nX_Forwarded_Prefix: /c\r\n"
+                  "X-Real_IP: 1.2.3.4\r\nX-Forwarded: kept\r\n\r\n") ==
+        "GET /path HTTP/1.1\r\n"
+        "Host: api.example\r\n"
+        "X-Forwarded: kept\r\n"
+        "X-Forwarded-For: 192.0.2.7\r\n"
+        "X-Forwarded-Proto: http\r\n"
+        "X-Forwarded-Host: api.example\r\n"
+        "Via: 1.1 classgate\r\n"
+        "X-Request-Id: id1\r\n");
+}
+
+TEST_CASE("what a trusted proxy says of its client goes on, and the lists grow") {
+  CHECK(forwarded_for_proxy(
+            "GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n"
+            "x-forwarded-for: 10.0.0.2, 10.0.0.3\r\nForwarded: for=10.0.0.1\r\n"
+            "Forwarded: for=\"[2001:db8::1]\"\r\nX-Forwarded-Proto: https\r\n"
+            "X-Forwarded-Host: outer.example\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 10.0.0.1\r\n"
+            "X-Forwarded-Proto: second\r\n\r\n",
+            "2001:db8::7") ==
+        "GET /path HTTP/1.1\r\n"
+        "Host: api.example\r\n"
+        "X-Forwarded-Port: 443\r\n"
+        "X-Real-IP: 10.0.0.1\r\n"
+        "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 2001:db8::7\r\n"
+        "Forwarded: for=10.0.0.1, for=\"[2001:db8::1]\", "
+        "for=\"[2001:db8::7]\";proto=http;host=\"api.example\"\r\n"
+        "X-Forwarded-Proto: https\r\n"
+        "X-Forwarded-Host: outer.example\r\n"
+        "Via: 1.1 classgate\r\n"
         "X-Request-Id: id1\r\n");
 }
 

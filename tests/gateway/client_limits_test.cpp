@@ -1,0 +1,88 @@
+#include <doctest/doctest.h>
+
+#include "tests/gateway/kit.h"
+
+// What one client, one connection or one route may ask for.
+
+namespace classgate::gateway::test {
+namespace {
+
+TEST_CASE("an address has only so many connections, and room again when one goes") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.connections_per_address = 2;
+  Gateway gateway(settings);
+  auto first = std::make_unique<Client>(gateway);
+  Client second(gateway);
+  CHECK(first->ask(get("/x")).status() == 200);
+  CHECK(second.ask(get("/x")).status() == 200);
+  Client third(gateway);
+  const Message refusal = third.read_answer();
+  CHECK(refusal.status() == 429);
+  CHECK(refusal.field("X-Classgate-Reason") == "client_connections");
+  CHECK(third.is_closed());
+  CHECK(gateway.server().shared().client_connections_refused == 1);
+  first.reset();
+  REQUIRE(await([&] { return gateway.server().connections() == 1; }));
+  CHECK(Client(gateway).ask(get("/x")).status() == 200);
+}
+
+TEST_CASE("connections of one address behind a PROXY header are counted as that address's") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.connections_per_address = 1;
+  settings.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+  settings.client.proxy_protocol = true;
+  Gateway gateway(settings);
+  const auto header = [](std::string_view address) {
+    return "PROXY TCP6 " + std::string(address) + " ::1 1 1\r\n";
+  };
+  Client one(gateway), other(gateway), again(gateway), neighbour(gateway);
+  CHECK(one.ask(header("2001:db8:0:1::1") + get("/x")).status() == 200);
+  CHECK(other.ask(header("2001:db8:0:2::1") + get("/x")).status() == 200);
+  again.send(header("2001:db8:0:1::1"));
+  CHECK(again.read_answer().status() == 429);
+  CHECK(again.is_closed());
+  neighbour.send(header("2001:db8:0:1:f::1"));  // of the same /64
+  CHECK(neighbour.read_answer().status() == 429);
+}
+
+TEST_CASE("a connection has so many requests, the last answer says so, and no request is lost") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.requests_per_connection = 3;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/1")).field("Connection") == "");
+  client.send(get("/2") + get("/3") + get("/4"));
+  CHECK(client.read_answer().field("Connection") == "");
+  const Message last = client.read_answer();
+  CHECK(last.body == "GET /3");
+  CHECK(last.field("Connection") == "close");
+  CHECK(client.is_closed());
+  CHECK(upstream.request_count() == 3);  // the fourth was never begun
+}
+
+TEST_CASE("a route has its own limit for bodies, below or above the general one") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.body_bytes = conf::Bytes{10};
+  settings.client.body_buffer = conf::Bytes{4};
+  settings.routes = {{"/small", false, 3, true, conf::Bytes{3}},
+                     {"/large", false, 3, true, conf::Bytes{20}}};
+  Gateway gateway(settings);
+  const auto status = [&](const std::string& request) {
+    return Client(gateway).ask(request).status();
+  };
+  CHECK(status(post("/small", "123")) == 200);
+  CHECK(status(post("/small", "1234")) == 413);
+  CHECK(status(post_chunked("/small", {"12", "34"})) == 413);
+  CHECK(status(post("/other", "1234567890")) == 200);
+  CHECK(status(post("/other", "12345678901")) == 413);
+  CHECK(status(post("/large", "12345678901")) == 200);
+  CHECK(status(post_chunked("/large", {"1234567890", "1234567890"})) == 200);
+  CHECK(status(post_chunked("/large", {"1234567890", "1234567890", "1"})) == 413);
+}
+
+}  // namespace
+}  // namespace classgate::gateway::test

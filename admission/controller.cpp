@@ -108,7 +108,7 @@ std::optional<Notice> Controller::next(Time now) {
 
 void Controller::seat(Duration waited, Time now) {
   ++active_;
-  CLASSGATE_INVARIANT(active_ <= settings_.workers);
+  CLASSGATE_INVARIANT(active_ <= workers());
   books_.wait_ended(waited, now);
 }
 
@@ -135,14 +135,14 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
 Duration Controller::drain_time() const {
   const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
   // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
-  const Duration estimate = books_.recent_process_time() * ahead / std::max(settings_.workers, 1U);
+  const Duration estimate = books_.recent_process_time() * ahead / std::max(workers(), 1U);
   return std::max<Duration>(estimate, std::chrono::seconds(1));
 }
 
 Snapshot Controller::snapshot(Time now) const {
   Snapshot snapshot;
   books_.write_to(snapshot, now);
-  snapshot.workers = settings_.workers;
+  snapshot.workers = workers();
   snapshot.active_workers = active_;
   snapshot.workers_without_client = orphans_;
   snapshot.queue_limit = settings_.queue_size;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -53,13 +54,18 @@ class Controller {
   // their places and deadlines, workers beyond a lower limit finish, tokens and counters stay. A
   // queue that is longer than its new limit takes nobody but in the place of somebody.
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
+  // What the upstream can take at all at the moment, as far as that is known; the workers in force
+  // are the lesser of this and the setting.
+  void set_capacity(std::uint32_t capacity) { capacity_ = capacity; }
+  static constexpr std::uint32_t no_capacity_limit = static_cast<std::uint32_t>(-1);
   Snapshot snapshot(Time now) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately: the
   // honest Retry-After of a 503. At least a second.
   Duration drain_time() const;
 
  private:
-  bool has_free_worker() const { return active_ < settings_.workers; }
+  std::uint32_t workers() const { return std::min(settings_.workers, capacity_); }
+  bool has_free_worker() const { return active_ < workers(); }
   // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
   struct Room {
     std::size_t places;
@@ -77,6 +83,7 @@ class Controller {
   WaitQueue queue_;
   Books books_;
   std::vector<Notice> displaced_;  // told by the next next()
+  std::uint32_t capacity_ = no_capacity_limit;
   std::uint32_t active_ = 0;
   std::uint32_t orphans_ = 0;
   bool draining_ = false;

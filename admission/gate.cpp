@@ -101,6 +101,13 @@ void Gate::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   spread_news(lock, now);  // more workers: waiters go in
 }
 
+void Gate::set_capacity(std::uint32_t capacity, Time now) {
+  Lock lock(mutex_);
+  latest(now);
+  controller_.set_capacity(capacity);
+  spread_news(lock, now);
+}
+
 Snapshot Gate::snapshot(Time now) const {
   const Lock lock(mutex_);
   return controller_.snapshot(now);

@@ -105,6 +105,9 @@ class Gate {
   void abandon();
   void drain();
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
+  // As Controller::set_capacity().
+  void set_capacity(std::uint32_t capacity, Time now);
+  static constexpr std::uint32_t no_capacity_limit = Controller::no_capacity_limit;
   Snapshot snapshot(Time now) const;
   Duration drain_time() const;
 

@@ -167,6 +167,23 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
           [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
 }
 
+// The target of a request; may be empty.
+template <typename Access>
+Key path_key(std::string name, std::string help, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const auto is_fine = [](char c) { return c > ' ' && c <= '~' && c != '#'; };
+            if (text == nullptr || text->size() > 1024 || !std::ranges::all_of(*text, is_fine) ||
+                (!text->empty() && !text->starts_with('/')))
+              return std::unexpected(
+                  std::string("expected a path that begins with '/', such as \"/health\""));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
+}
+
 // A host name; may be empty.
 template <typename Access>
 Key name_key(std::string name, std::string help, Access access) {
@@ -362,6 +379,17 @@ std::vector<Key> make_keys() {
       word_key<OnClientAbort>("upstream.on_client_abort",
           {{"finish", OnClientAbort::finish}, {"cancel", OnClientAbort::cancel}},
           "what becomes of a request whose client has left", FIELD(upstream.on_client_abort)),
+      count_key("upstream.requests_per_server", 0, 100'000, "requests in one server at once; 0: no limit", FIELD(upstream.requests_per_server)),
+      count_key("upstream.eject_after", 0, 1'000'000, "failures in a row after which a server is passed over; 0: never", FIELD(upstream.eject_after)),
+      duration_key("upstream.eject_time", ms1, hours(1), "for how long, the first time; then twice as long", FIELD(upstream.eject_time)),
+      number_key("upstream.retry_budget", 0, 1, false, "requests that may be sent a second time, as a share of all", FIELD(upstream.retry_budget)),
+      addresses_key("upstream.nameservers", 0, {}, "who looks the names in servers up again; empty: /etc/resolv.conf", FIELD(upstream.nameservers)),
+      duration_key("upstream.resolve_interval", seconds(1), hours(24), "age at which a name in servers is looked up again, if it has not aged before", FIELD(upstream.resolve_interval)),
+      path_key("upstream.check.path", "path that a server must answer with 200 to 399; empty: no checks", FIELD(upstream.check.path)),
+      duration_key("upstream.check.interval", milliseconds(10), hours(1), "between two checks of a server", FIELD(upstream.check.interval)),
+      duration_key("upstream.check.timeout", ms1, hours(1), "in which it must answer", FIELD(upstream.check.timeout)),
+      count_key("upstream.check.rise", 1, 1000, "successes in a row that bring a server back", FIELD(upstream.check.rise)),
+      count_key("upstream.check.fall", 1, 1000, "failures in a row that take it out", FIELD(upstream.check.fall)),
       bool_key("upstream.tls.verify", "whether an https:// server must prove who it is", FIELD(upstream.tls.verify)),
       place_key("upstream.tls.ca_file", "PEM certificates that a server's is verified with; empty: the system's", {""}, FIELD(upstream.tls.ca_file)),
       name_key("upstream.tls.server_name", "name that a server must prove and is asked for; empty: its host in servers", FIELD(upstream.tls.server_name)),

@@ -212,6 +212,11 @@ class Reader {
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
       blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();
+    for (const Address& server : all.upstream.nameservers)
+      if (!IpAddress::parse(server.host) || server.port == 0)
+        blame("upstream.nameservers",
+              fmt::format("\"{}\" is not the address of a nameserver: write \"192.0.2.53:53\"",
+                          server.text));
     for (const Address& server : all.upstream.servers)
       if (server.is_unix)
         continue;

@@ -18,6 +18,7 @@ enum class Reason : std::uint8_t {
   queue_full,
   displaced,
   queue_timeout,
+  upstream_down,
   too_many_connections,
   client_connections,
   // The request itself cannot be accepted.
@@ -52,6 +53,7 @@ inline constexpr std::array reason_texts = {
                "A more urgent request took this place in the queue"},
     ReasonText{Reason::queue_timeout, "queue_timeout", 503,
                "The request waited too long for a worker"},
+    ReasonText{Reason::upstream_down, "upstream_down", 503, "No server of the service is up"},
     ReasonText{Reason::too_many_connections, "too_many_connections", 503,
                "The gateway has no connection to spare"},
     ReasonText{Reason::client_connections, "client_connections", 429,

@@ -96,6 +96,16 @@ struct UpstreamTlsSettings {
   bool operator==(const UpstreamTlsSettings&) const = default;
 };
 
+// [upstream.check]: asking each server how it is.
+struct CheckSettings {
+  std::string path;  // empty: no checks
+  milliseconds interval{5'000};
+  milliseconds timeout{2'000};
+  std::uint32_t rise = 2;  // successes in a row that bring a server back
+  std::uint32_t fall = 3;  // failures in a row that take it out
+  bool operator==(const CheckSettings&) const = default;
+};
+
 // [upstream]: the service in front of which the gateway stands.
 struct UpstreamSettings {
   std::vector<Address> servers{{"127.0.0.1", 9000, "127.0.0.1:9000"}};
@@ -105,6 +115,13 @@ struct UpstreamSettings {
   Bytes header_bytes = KiB(64);         // response status line and fields together
   milliseconds probe_interval{1'000};   // how often an unreachable server is tried again
   OnClientAbort on_client_abort = OnClientAbort::finish;
+  std::uint32_t requests_per_server = 0;  // at once; 0 means no limit
+  std::uint32_t eject_after = 5;          // failures in a row; 0 means never
+  milliseconds eject_time{5'000};         // the first time, then twice as long
+  double retry_budget = 0.2;              // second attempts, as a share of the requests
+  std::vector<Address> nameservers;       // empty: /etc/resolv.conf
+  milliseconds resolve_interval{30'000};  // names are looked up again at least as often
+  CheckSettings check;
   UpstreamTlsSettings tls;
   bool operator==(const UpstreamSettings&) const = default;
 };

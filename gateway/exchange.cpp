@@ -41,6 +41,14 @@ Ending ending_of(const Outcome& outcome) {
   }
 }
 
+Reason reason_of(proxy::Forwarding::Failure failure) {
+  switch (failure) {
+    case proxy::Forwarding::Failure::unreachable: return Reason::upstream_unreachable;
+    case proxy::Forwarding::Failure::no_server: return Reason::upstream_down;
+    default: return Reason::upstream_broken;
+  }
+}
+
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -159,7 +167,19 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (route.index < routes.size() && routes[route.index].body_bytes)
     body_limit_ = routes[route.index].body_bytes->count;
   if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
+  if (station_.upstreams().servers().none_reachable()) {
+    refuse(Reason::upstream_down, time_to_next_probe());
+    return false;
+  }
   return true;
+}
+
+// When the upstream is down: it will not be found up before.
+admission::Duration Exchange::time_to_next_probe() const {
+  const conf::UpstreamSettings& upstream = station_.settings().upstream;
+  const auto interval =
+      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
+  return std::max<admission::Duration>(interval, std::chrono::seconds(1));
 }
 
 void Exchange::note_client(const proxy::wire::Head& head) {
@@ -438,9 +458,12 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
     give_worker_back(orphan_outcome_);
     return end();
   }
-  const Reason reason = failure == proxy::Forwarding::Failure::unreachable
-                            ? Reason::upstream_unreachable
-                            : Reason::upstream_broken;
+  const Reason reason = reason_of(failure);
+  if (reason == Reason::upstream_down) {
+    // It went down, or filled up, while this one waited; its log lines tell.
+    give_worker_back(Outcome::failed(reason));
+    return refuse_uncounted(reason, time_to_next_probe());
+  }
   spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
                why, method_, target_.path, request_id_,
                answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
@@ -485,6 +508,7 @@ void Exchange::on_upstream_timeout() {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
       forwarding_.server_name(), method_, target_.path, request_id_);
+  forwarding_.blame_server();
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on =
       station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&

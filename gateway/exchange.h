@@ -61,6 +61,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool judge(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
+  admission::Duration time_to_next_probe() const;
   void note_client(const proxy::wire::Head& head);
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);

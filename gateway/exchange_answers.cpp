@@ -103,6 +103,8 @@ void Exchange::record() {
     route.endings[static_cast<std::size_t>(ending_)].add();
     station_.traffic().received_bytes.add(body_bytes_);
     station_.traffic().sent_bytes.add(bytes_out_);
+    if (forwarding_.retries() > 0) station_.traffic().retries.add(forwarding_.retries());
+    if (forwarding_.retry_was_denied()) station_.traffic().retries_denied.add();
   }
   log_line();
 }

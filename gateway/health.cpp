@@ -27,14 +27,15 @@ std::string_view word_of(proxy::Servers::State state) {
 
 // The worst that is true.
 std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers,
-                             bool is_draining) {
+                             bool is_draining, admission::Time now) {
   if (is_draining) return "draining";
   if (servers.none_reachable()) return "down";
   if (snapshot.since_last_overload < overload_memory ||
       (snapshot.queue_limit > 0 && snapshot.waiting * 2 >= snapshot.queue_limit))
     return "overloaded";
   for (std::size_t i = 0; i < servers.count(); ++i)
-    if (servers.state(i) == proxy::Servers::State::unreachable) return "degraded";
+    if (servers.state(i) == proxy::Servers::State::unreachable || servers.is_ejected(i, now))
+      return "degraded";
   return "ok";
 }
 
@@ -51,10 +52,13 @@ ordered_json percentiles(const admission::Quantiles& quantiles) {
       {"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
 }
 
-ordered_json upstream_state(const proxy::Servers& servers) {
+ordered_json upstream_state(const proxy::Servers& servers, admission::Time now) {
   ordered_json result = ordered_json::object();
-  for (std::size_t i = 0; i < servers.count(); ++i)
-    result[servers.name(i)] = word_of(servers.state(i));
+  for (std::size_t i = 0; i < servers.count(); ++i) {
+    const bool is_ejected =
+        servers.state(i) != proxy::Servers::State::unreachable && servers.is_ejected(i, now);
+    result[servers.name(i)] = is_ejected ? "ejected" : word_of(servers.state(i));
+  }
   return result;
 }
 
@@ -87,7 +91,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
     by_priority[std::to_string(i + 1)] = snapshot.waiting_by_priority[i];
 
   const ordered_json json{
-      {"status", status_word(snapshot, *policy.servers, is_draining)},
+      {"status", status_word(snapshot, *policy.servers, is_draining, now)},
       {"total_requests", snapshot.total},
       {"processed_requests", snapshot.processed},
       {"failed_requests", admission::sum(snapshot.failed)},
@@ -113,7 +117,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
         {"request_timeout_ms", limits.request_timeout.count()},
         {"queue_timeout_ms", limits.queue_timeout.count()},
         {"connections", policy.connection_limit}}},
-      {"upstream", upstream_state(*policy.servers)},
+      {"upstream", upstream_state(*policy.servers, now)},
       {"connections", shared.connections.load(std::memory_order_relaxed)},
       {"connections_refused", shared.connections_refused.load(std::memory_order_relaxed)},
       {"access_log_lines_dropped", shared.access_log.dropped_lines()},

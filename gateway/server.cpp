@@ -111,7 +111,8 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
-  auto servers = proxy::Servers::resolve(settings.upstream.servers);
+  auto servers =
+      proxy::Servers::resolve(settings.upstream.servers, nullptr, settings.upstream.nameservers);
   if (!servers) return std::unexpected(servers.error());
   server->take_inherited(std::move(inherited));
   auto sockets = server->open_sockets(settings);
@@ -176,7 +177,8 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   conf::Settings settings = wanted;
   settings.threads = policy_->settings.threads;  // until the next start
   // Everything that can fail comes first.
-  auto servers = proxy::Servers::resolve(settings.upstream.servers, policy_->servers.get());
+  auto servers = proxy::Servers::resolve(settings.upstream.servers, policy_->servers.get(),
+                                         settings.upstream.nameservers);
   if (!servers) return std::unexpected(servers.error());
   auto sockets = open_sockets(settings);
   if (!sockets) return std::unexpected(sockets.error());
@@ -201,6 +203,18 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
 void Server::note(ConfHistory history) {
   policy_ = std::make_shared<const Policy>(policy_->settings, policy_->servers, policy_->tls,
                                            policy_->connection_limit, std::move(history));
+  send_policy();
+}
+
+void Server::use_addresses(const conf::Address& wanted,
+                           const std::vector<proxy::net::SocketAddress>& addresses) {
+  std::shared_ptr<proxy::Servers> servers = policy_->servers->with(wanted, addresses);
+  if (servers->is_same_as(*policy_->servers)) return;
+  policy_ = std::make_shared<const Policy>(policy_->settings, servers, policy_->tls,
+                                           policy_->connection_limit, policy_->history);
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < servers->count(); ++i) names.push_back(servers->name(i));
+  spdlog::info("\"{}\" has other addresses: forwarding to {}", wanted.text, fmt::join(names, ", "));
   send_policy();
 }
 

@@ -42,6 +42,9 @@ class Server {
                                                std::uint32_t lent = 0);
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
+  // A name in upstream.servers has these addresses now.
+  void use_addresses(const conf::Address& wanted,
+                     const std::vector<proxy::net::SocketAddress>& addresses);
   // Seals new session tickets with another key.
   void rotate_ticket_keys();
   // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:

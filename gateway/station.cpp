@@ -59,20 +59,54 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
   adopt(std::move(policy));
   listen_on(sockets);
   loop_.at_turn_end([this] { end_turn(); });
-  if (number_ == 0) upstreams_->probe_unproven();
+  if (number_ != 0) return;
+  upstreams_->probe_unproven();
+  look_after_upstreams();
+}
+
+// What only one loop does, for all.
+void Station::look_after_upstreams() {
+  if (number_ != 0) return;
+  upstreams_->check_all();
+  fit_workers_to_servers();
+}
+
+// With a limit for each server there are no more workers than places in those that are up; the
+// queue is the gate's business. Without any the limit does not matter: nobody gets so far.
+void Station::fit_workers_to_servers() {
+  const std::uint32_t each = settings().upstream.requests_per_server;
+  const auto places = [&] {
+    const std::size_t up = std::max<std::size_t>(policy_->servers->reachable_count(), 1);
+    return each == 0 ? admission::Gate::no_capacity_limit : static_cast<std::uint32_t>(each * up);
+  };
+  // Once more if another loop has news meanwhile, so that the last word is the truth.
+  for (std::uint32_t set = places();; set = places()) {
+    shared_.gate.set_capacity(set, loop_.now());
+    if (set == places()) return;
+  }
 }
 
 std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
-  const auto log = [servers = policy_->servers, interval = settings().upstream.probe_interval](
-                       std::size_t server, bool reachable, const std::string& why) {
+  const conf::UpstreamSettings& upstream = settings().upstream;
+  const auto interval =
+      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
+  const auto on_change = [this, servers = policy_->servers, interval](
+                             std::size_t server, bool reachable, const std::string& why) {
     if (reachable)
       spdlog::info("upstream {}: reachable", servers->name(server));
     else
       spdlog::error("upstream {}: {}; trying again every {} ms (upstream.servers)",
                     servers->name(server), why, interval.count());
+    if (policy_->servers == servers) fit_workers_to_servers();
   };
-  return std::make_unique<proxy::UpstreamPool>(loop_, policy_->servers, settings().upstream,
-                                               idle_share(settings()), log, policy_->tls.upstream);
+  auto pool = std::make_unique<proxy::UpstreamPool>(
+      loop_, policy_->servers, upstream, idle_share(settings()), on_change, policy_->tls.upstream);
+  pool->at_ejection([servers = policy_->servers, after = upstream.eject_after](
+                        std::size_t server, std::chrono::milliseconds time) {
+    spdlog::error("upstream {}: {} failures in a row: passed over for {} ms (upstream.eject_after)",
+                  servers->name(server), after, time.count());
+  });
+  return pool;
 }
 
 // ---- The conf ----------------------------------------------------------------------------------
@@ -92,7 +126,9 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   const bool same_upstream = former->servers == policy_->servers &&
                              former->settings.upstream == policy_->settings.upstream;
   if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
+  upstreams_->stop_checks();
   former_upstreams_.push_back(std::exchange(upstreams_, make_upstreams()));
+  look_after_upstreams();
   // Every loop asks: the one whose pool was asking may have let go of it by now.
   upstreams_->probe_unproven();
 }

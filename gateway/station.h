@@ -107,6 +107,8 @@ class Station final : private admission::Waiters {
   bool take_client(const conf::IpAddress& address, bool& is_counted);
   void adopt(std::shared_ptr<const Policy> policy);
   std::unique_ptr<proxy::UpstreamPool> make_upstreams();
+  void look_after_upstreams();
+  void fit_workers_to_servers();
   void listen_on(const Sockets& sockets);
   void drain(const Drain& how);
   void on_grace_over();

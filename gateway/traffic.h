@@ -67,6 +67,7 @@ class Traffic {
   std::array<DurationHistogram, conf::priority_count> upstream_times;
   Counter accepted;                                                // connections
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
+  Counter retries, retries_denied;                                 // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers
   Counter received_bytes;                                          // bodies
   Counter sent_bytes;                                              // bodies

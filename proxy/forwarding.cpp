@@ -25,6 +25,7 @@ void Forwarding::forget() {
   pool_ = nullptr;
   server_ = UpstreamPool::none;
   retries_ = 0;
+  retry_was_denied_ = false;
   request_ = {};
 }
 
@@ -40,8 +41,12 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   pool_ = &pool;
   request_ = request;
   retries_ = 0;
+  unreachable_count_ = 0;
+  was_sent_again_ = retry_was_denied_ = false;
   seen_answer_bytes_ = body_went_on_ = retry_is_forbidden_ = false;
+  pool_->retry_budget().on_request();
   server_ = pool_->choose_server();
+  if (server_ == UpstreamPool::none) return fail(Failure::no_server, "no server is up");
   connect(false);
 }
 
@@ -49,11 +54,10 @@ void Forwarding::connect(bool fresh) {
   int error = 0;
   connection_ = fresh ? pool_->take_new(server_, *this, error) : pool_->take(server_, *this, error);
   if (!connection_) {
-    // Our own lack of descriptors, ports or memory says nothing of the server.
-    const bool is_ours = error == EMFILE || error == ENFILE || error == ENOBUFS ||
-                         error == ENOMEM || error == EADDRNOTAVAIL;
-    if (is_ours) return fail(Failure::unreachable, message_of(error));
-    return on_unreachable(message_of(error));
+    // Another loop was quicker to take the server's last place.
+    if (error == EBUSY) return fail(Failure::no_server, "it has all the requests it may have");
+    if (UpstreamPool::is_our_fault(error)) return fail(Failure::unreachable, message_of(error));
+    return on_unreachable(message_of(error), error);
   }
   answer_ = Answer::head;
   partial_head_.clear();
@@ -139,7 +143,7 @@ bool Forwarding::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
   if (stream.is_broken() && !stream.has_stood()) {
-    on_unreachable(stream.why_broken());
+    on_unreachable(stream.why_broken(), stream.broken_errno());
     return false;
   }
   const std::span<char> scratch = pool_->loop().read_scratch();
@@ -188,7 +192,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
       return true;
     case wire::Parser::Progress::fault:
       close_connection();
-      fail(Failure::broken, "the answer's head is malformed or too large");
+      fail_at_server(Failure::broken, "the answer's head is malformed or too large");
       return false;
     case wire::Parser::Progress::done: break;
   }
@@ -196,7 +200,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
   const wire::Head& head = parser_.head();
   if (head.status == 101) {
     close_connection();
-    fail(Failure::broken, "it switched protocols without being asked");
+    fail_at_server(Failure::broken, "it switched protocols without being asked");
     return false;
   }
   if (head.status < 200) {
@@ -219,7 +223,7 @@ bool Forwarding::take_body(std::string_view& bytes) {
     for (const std::string_view span : parser_.spans()) client_.on_answer_body(span);
     if (progress == wire::Parser::Progress::fault) {
       close_connection();
-      fail(Failure::broken, "the answer's chunks are malformed");
+      fail_at_server(Failure::broken, "the answer's chunks are malformed");
       return false;
     }
     bytes.remove_prefix(parser_.consumed());
@@ -240,6 +244,7 @@ bool Forwarding::take_body(std::string_view& bytes) {
 }
 
 void Forwarding::complete(bool connection_is_clean) {
+  pool_->note_success(server_);
   // Some servers send a body where there must be none (HEAD, 204, 304), a moment later: on a kept
   // connection it would be taken for the next answer.
   const wire::Head& head = parser_.head();
@@ -269,25 +274,42 @@ void Forwarding::on_unasked_answer() {
 }
 
 void Forwarding::retry_or_fail(const std::string& why) {
-  const bool again = may_retry() && (request_.is_idempotent || was_not_taken());
+  const bool again = may_send_again();
   close_connection();
-  if (!again) return fail(Failure::broken, why);
+  if (!again) return fail_at_server(Failure::broken, why);
+  was_sent_again_ = true;
   ++retries_;
   connect(true);
 }
 
-// Nothing of the request has left: any method may be tried on another server.
-void Forwarding::on_unreachable(const std::string& why) {
+// Nothing of the request has left: any method may be tried on another server. Nobody there is
+// certain at once; no answer, or no place in the backlog, only when it goes on.
+void Forwarding::on_unreachable(const std::string& why, int error) {
   if (connection_) close_connection();
-  pool_->mark_unreachable(server_, why);
-  if (!may_retry() || pool_->servers().count() == 1) return fail(Failure::unreachable, why);
+  const bool is_uncertain = error == ETIMEDOUT || error == EAGAIN;
+  const bool goes_on = pool_->note_failure(server_);
+  if (!is_uncertain || goes_on) pool_->mark_unreachable(server_, why);
+  ++unreachable_count_;
+  const std::size_t other = pool_->choose_server(server_);
+  if (!may_go_elsewhere() || other == UpstreamPool::none || other == server_)
+    return fail(Failure::unreachable, why);
   ++retries_;
-  server_ = pool_->choose_server(server_);
+  server_ = other;
   connect(true);
 }
 
-bool Forwarding::may_retry() const {
-  return retries_ == 0 && !retry_is_forbidden_ && !seen_answer_bytes_ && !body_went_on_;
+bool Forwarding::may_go_elsewhere() const {
+  return unreachable_count_ < pool_->servers().count() && !retry_is_forbidden_ &&
+         !seen_answer_bytes_ && !body_went_on_;
+}
+
+// What was not taken costs the service nothing; the rest is a second request to it.
+bool Forwarding::may_send_again() {
+  if (was_sent_again_ || retry_is_forbidden_ || seen_answer_bytes_ || body_went_on_) return false;
+  if (was_not_taken()) return true;
+  if (!request_.is_idempotent) return false;
+  retry_was_denied_ = !pool_->retry_budget().take();
+  return !retry_was_denied_;
 }
 
 // A kept connection that the server closed or reset while our request was on its way: its kernel
@@ -301,7 +323,16 @@ bool Forwarding::was_not_taken() {
   return is_over && stream.bytes_acknowledged() <= written_before_;
 }
 
-void Forwarding::on_connect_timeout() { on_unreachable("no answer to the connection attempt"); }
+void Forwarding::on_connect_timeout() {
+  on_unreachable("no answer to the connection attempt", ETIMEDOUT);
+}
+
+void Forwarding::blame_server() { pool_->note_failure(server_); }
+
+void Forwarding::fail_at_server(Failure failure, const std::string& why) {
+  pool_->note_failure(server_);
+  fail(failure, why);
+}
 
 void Forwarding::fail(Failure failure, const std::string& why) {
   client_.on_answer_failed(failure, why);

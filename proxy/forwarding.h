@@ -15,11 +15,16 @@ namespace classgate::proxy {
 //   idle -> sending (head, then body as it comes) -> ended
 // The answer is read all the while; its own state is: before the head (interim answers may come),
 // in the body, complete. A request is sent a second time, on another connection, only when nothing
-// of an answer has been seen, all of the request is still at hand, and either its method is
-// idempotent or the server demonstrably did not take it (RFC 9110 section 9.2.2).
+// of an answer has been seen, all of the request is still at hand, and either the server
+// demonstrably did not take it or its method is idempotent (RFC 9110 section 9.2.2) and the pool's
+// retry budget has room. To a server that can't be connected to nothing was sent: another is tried.
 class Forwarding final : private UpstreamConnection::User {
  public:
-  enum class Failure : std::uint8_t { unreachable, broken };
+  enum class Failure : std::uint8_t {
+    unreachable,
+    broken,
+    no_server,  // all are unreachable, or have as many requests as they may
+  };
 
   // Who the answer is for. None of these may destroy the Forwarding.
   class Client {
@@ -67,6 +72,8 @@ class Forwarding final : private UpstreamConnection::User {
   void resume();
   // Nobody waits for the answer any more: it is not worth a second request.
   void forbid_retry() { retry_is_forbidden_ = true; }
+  // It did not answer in time.
+  void blame_server();
   // Ends it now: the upstream connection is closed, nobody is told.
   void cancel();
 
@@ -81,6 +88,8 @@ class Forwarding final : private UpstreamConnection::User {
            upload_pending() == 0;
   }
   unsigned retries() const { return retries_; }
+  // The budget did not allow a second attempt.
+  bool retry_was_denied() const { return retry_was_denied_; }
   const std::string& server_name() const;
 
  private:
@@ -99,11 +108,13 @@ class Forwarding final : private UpstreamConnection::User {
   void complete(bool connection_is_clean);
   void on_connection_lost(bool ended);
   void on_unasked_answer();
-  void on_unreachable(const std::string& why);
+  void on_unreachable(const std::string& why, int error);
   void retry_or_fail(const std::string& why);
-  bool may_retry() const;
+  bool may_go_elsewhere() const;
+  bool may_send_again();
   bool was_not_taken();
   void fail(Failure failure, const std::string& why);
+  void fail_at_server(Failure failure, const std::string& why);
   void close_connection();
 
   UpstreamPool* pool_ = nullptr;  // of the current exchange
@@ -117,6 +128,9 @@ class Forwarding final : private UpstreamConnection::User {
   std::uint64_t body_left_ = 0;
   std::size_t server_ = UpstreamPool::none;
   unsigned retries_ = 0;
+  std::size_t unreachable_count_ = 0;  // servers that this one could not be taken to
+  bool was_sent_again_ = false;
+  bool retry_was_denied_ = false;
   net::Time sent_at_{};               // the request's first byte
   std::uint64_t written_before_ = 0;  // on this connection
   bool seen_answer_bytes_ = false;

@@ -2,30 +2,70 @@
 
 #include <algorithm>
 
+#include "proxy/net/resolver.h"
+
 namespace classgate::proxy {
+namespace {
+
+constexpr unsigned doublings_max = 6;
+
+std::string name_of(const conf::Address& wanted, const net::SocketAddress& address) {
+  const bool is_name = !wanted.is_unix && !conf::IpAddress::parse(wanted.host);
+  return is_name ? wanted.text + "/" + address.host() : wanted.text;
+}
+
+}  // namespace
+
+Servers::Server::Server(conf::Address from, const net::SocketAddress& at)
+    : wanted(std::move(from)), address(at), name(name_of(wanted, address)) {}
+
+void Servers::add(const conf::Address& wanted, const net::SocketAddress& address,
+                  const Servers* former) {
+  if (former != nullptr)
+    for (const auto& known : former->servers_)
+      if (known->wanted == wanted && known->address == address) {
+        servers_.push_back(known);
+        return;
+      }
+  servers_.push_back(std::make_shared<Server>(wanted, address));
+}
 
 std::expected<std::unique_ptr<Servers>, std::string> Servers::resolve(
-    const std::vector<conf::Address>& addresses, const Servers* former) {
+    const std::vector<conf::Address>& addresses, const Servers* former,
+    const std::vector<conf::Address>& nameservers) {
   auto servers = std::make_unique<Servers>();
-  for (const conf::Address& address : addresses) {
-    const auto resolved = net::resolve(address, false);
+  for (const conf::Address& wanted : addresses) {
+    const auto resolved = net::resolve_all(wanted, nameservers);
     if (!resolved) return std::unexpected(resolved.error() + " (see upstream.servers)");
-    auto server = std::make_unique<Server>();
-    server->address = *resolved;
-    server->name = address.text;
-    server->host = address.is_tls ? address.host : std::string();
-    if (former != nullptr)
-      for (const auto& known : former->servers_)
-        if (known->address == server->address) server->state = known->state.load();
-    servers->servers_.push_back(std::move(server));
+    for (const net::SocketAddress& address : *resolved) servers->add(wanted, address, former);
+  }
+  return servers;
+}
+
+std::unique_ptr<Servers> Servers::with(const conf::Address& wanted,
+                                       const std::vector<net::SocketAddress>& addresses) const {
+  auto servers = std::make_unique<Servers>();
+  bool has_added = false;
+  for (const auto& server : servers_) {
+    if (server->wanted != wanted) {
+      servers->servers_.push_back(server);
+    } else if (!std::exchange(has_added, true)) {
+      for (const net::SocketAddress& address : addresses) servers->add(wanted, address, this);
+    }
   }
   return servers;
 }
 
 bool Servers::is_same_as(const Servers& other) const {
   return std::ranges::equal(servers_, other.servers_, [](const auto& one, const auto& two) {
-    return one->name == two->name && one->address == two->address;
+    return one->wanted == two->wanted && one->address == two->address;
   });
+}
+
+const std::string& Servers::tls_host(std::size_t index) const {
+  static const std::string none;
+  const conf::Address& wanted = servers_[index]->wanted;
+  return wanted.is_tls ? wanted.host : none;
 }
 
 bool Servers::mark(std::size_t index, State state) {
@@ -34,10 +74,49 @@ bool Servers::mark(std::size_t index, State state) {
   return current.exchange(state, std::memory_order_relaxed) != state;
 }
 
-bool Servers::none_reachable() const {
-  for (std::size_t i = 0; i < count(); ++i)
-    if (state(i) != State::unreachable) return false;
-  return true;
+std::size_t Servers::reachable_count() const {
+  std::size_t reachable = 0;
+  for (std::size_t i = 0; i < count(); ++i) reachable += state(i) != State::unreachable ? 1 : 0;
+  return reachable;
+}
+
+bool Servers::enter(std::size_t index, std::uint32_t most) {
+  std::atomic<std::uint32_t>& requests = servers_[index]->requests;
+  if (requests.fetch_add(1, std::memory_order_relaxed) < most || most == 0) return true;
+  requests.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+void Servers::leave(std::size_t index) {
+  servers_[index]->requests.fetch_sub(1, std::memory_order_relaxed);
+}
+
+std::chrono::milliseconds Servers::note_failure(std::size_t index, const Ejection& law,
+                                                net::Time now) {
+  Server& server = *servers_[index];
+  // Of several loops that count at once the one that counts `after` acts.
+  if (server.failures.fetch_add(1, std::memory_order_relaxed) + 1 != law.after) return {};
+  server.failures.store(0, std::memory_order_relaxed);
+  const unsigned doublings =
+      std::min(server.ejections_in_a_row.fetch_add(1, std::memory_order_relaxed), doublings_max);
+  const auto time = law.time * (1U << doublings);
+  server.ejections.fetch_add(1, std::memory_order_relaxed);
+  server.ejected_until.store((now + time).time_since_epoch().count(), std::memory_order_relaxed);
+  return time;
+}
+
+void Servers::note_success(std::size_t index) {
+  Server& server = *servers_[index];
+  // Almost always zero already: nothing is written to what all loops read.
+  if (server.failures.load(std::memory_order_relaxed) != 0)
+    server.failures.store(0, std::memory_order_relaxed);
+  if (server.ejections_in_a_row.load(std::memory_order_relaxed) != 0)
+    server.ejections_in_a_row.store(0, std::memory_order_relaxed);
+}
+
+bool Servers::is_ejected(std::size_t index, net::Time now) const {
+  return now.time_since_epoch().count() <
+         servers_[index]->ejected_until.load(std::memory_order_relaxed);
 }
 
 }  // namespace classgate::proxy

@@ -1,46 +1,90 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "proxy/net/loop.h"
 #include "proxy/net/socket_address.h"
 
 namespace classgate::proxy {
 
-// The servers of the upstream and whether each can be reached; shared by all loops.
+// The servers of the upstream and what is known of each; shared by all loops. A host name stands
+// for as many servers as it has addresses. The list never changes: another one takes over what is
+// known of the servers that both have.
+//
+//   unknown -> reachable <-> unreachable   by connecting to it, or by its checks
+//   ejected for a while, besides           by exchanges that failed one after the other
 class Servers {
  public:
   enum class State : int { unknown, reachable, unreachable };
 
   // Looks the names up; blocks. The error is one line for an operator. What `former` knows of the
-  // same addresses is taken over.
+  // same servers is taken over.
   static std::expected<std::unique_ptr<Servers>, std::string> resolve(
-      const std::vector<conf::Address>& addresses, const Servers* former = nullptr);
+      const std::vector<conf::Address>& addresses, const Servers* former = nullptr,
+      const std::vector<conf::Address>& nameservers = {});
+  // The same, but for the name in `wanted`, which has other addresses now.
+  std::unique_ptr<Servers> with(const conf::Address& wanted,
+                                const std::vector<net::SocketAddress>& addresses) const;
   // The same names at the same addresses.
   bool is_same_as(const Servers& other) const;
 
   std::size_t count() const { return servers_.size(); }
   const net::SocketAddress& address(std::size_t index) const { return servers_[index]->address; }
+  // As the conf has it; with the address where that is a name: "model.example:9000/192.0.2.1".
   const std::string& name(std::size_t index) const { return servers_[index]->name; }
+  const conf::Address& wanted(std::size_t index) const { return servers_[index]->wanted; }
   // The host whose certificate a server with TLS must show; empty without TLS.
-  const std::string& tls_host(std::size_t index) const { return servers_[index]->host; }
+  const std::string& tls_host(std::size_t index) const;
   State state(std::size_t index) const {
     return servers_[index]->state.load(std::memory_order_relaxed);
   }
   // True when this call changed it: the caller is the one to act on it.
   bool mark(std::size_t index, State state);
-  bool none_reachable() const;
+  bool none_reachable() const { return reachable_count() == 0; }
+  // Not known to be unreachable.
+  std::size_t reachable_count() const;
+
+  // Requests that it works on. enter() is false when it has `most` already (0: no limit).
+  bool enter(std::size_t index, std::uint32_t most);
+  void leave(std::size_t index);
+  std::uint32_t requests(std::size_t index) const {
+    return servers_[index]->requests.load(std::memory_order_relaxed);
+  }
+
+  // After `after` failures without a success between them (0: never) it is ejected: passed over for
+  // `time`, for twice as long when that happens again before it has served a request, and so on.
+  // Says for how long when this failure was the one.
+  struct Ejection {
+    std::uint32_t after;
+    std::chrono::milliseconds time;
+  };
+  std::chrono::milliseconds note_failure(std::size_t index, const Ejection& law, net::Time now);
+  void note_success(std::size_t index);
+  bool is_ejected(std::size_t index, net::Time now) const;
+  std::uint64_t ejections(std::size_t index) const {
+    return servers_[index]->ejections.load(std::memory_order_relaxed);
+  }
 
  private:
   struct Server {
-    net::SocketAddress address;
-    std::string name;
-    std::string host;
+    Server(conf::Address from, const net::SocketAddress& at);
+    const conf::Address wanted;
+    const net::SocketAddress address;
+    const std::string name;
     std::atomic<State> state{State::unknown};
+    std::atomic<std::uint32_t> requests{0};
+    std::atomic<std::uint32_t> failures{0};
+    std::atomic<std::uint32_t> ejections_in_a_row{0};
+    std::atomic<std::uint64_t> ejections{0};
+    std::atomic<net::Time::rep> ejected_until{net::Time::min().time_since_epoch().count()};
   };
-  std::vector<std::unique_ptr<Server>> servers_;
+  void add(const conf::Address& wanted, const net::SocketAddress& address, const Servers* former);
+
+  std::vector<std::shared_ptr<Server>> servers_;
 };
 
 }  // namespace classgate::proxy

@@ -21,7 +21,7 @@ void UpstreamConnection::on_readable() {
 void UpstreamConnection::on_drained() {
   if (deadline_.is_set() && user_ != nullptr) {  // connected
     deadline_.cancel();
-    if (!stream_.is_broken()) pool_.servers().mark(server_, Servers::State::reachable);
+    if (!stream_.is_broken()) pool_.mark_reachable(server_);
   }
   if (user_ == nullptr) return;
   if (stream_.is_broken())

@@ -21,54 +21,6 @@ net::Fd open_socket(const net::SocketAddress& address) {
 
 }  // namespace
 
-// Finds out whether a server accepts connections, without sending it anything, and asks again after
-// each probe interval until it does.
-class ServerProbe final : public net::Retirable, public net::Stream::Handler {
- public:
-  ServerProbe(UpstreamPool& pool, std::size_t server)
-      : pool_(pool), server_(server), deadline_(on_deadline, this) {
-    ask();
-  }
-
- private:
-  static void on_deadline(void* self) { static_cast<ServerProbe*>(self)->ask(); }
-
-  void ask() {
-    retired_stream_.reset();
-    if (stream_) {
-      stream_.reset();
-      pool_.mark_unreachable(server_, "no answer");
-    }
-    if (pool_.servers_->state(server_) == Servers::State::reachable) return;
-    pool_.probe_deadlines_.set(deadline_);
-    const net::SocketAddress& address = pool_.servers_->address(server_);
-    net::Fd fd = open_socket(address);
-    if (!fd) return;
-    stream_ = std::make_unique<net::Stream>(pool_.loop_, std::move(fd), *this);
-    if (const int error = stream_->connect(address.get(), address.length); error != 0)
-      on_answer(error);
-  }
-
-  void on_readable() override {}
-  void on_drained() override { on_answer(stream_->broken_errno()); }
-
-  void on_answer(int error) {
-    retired_stream_ = std::move(stream_);  // we are called by it
-    if (error == 0) {
-      deadline_.cancel();
-      pool_.mark_reachable(server_);
-    } else {
-      pool_.mark_unreachable(server_, std::generic_category().message(error));
-    }
-  }
-
-  UpstreamPool& pool_;
-  std::size_t server_;
-  net::Deadline deadline_;
-  std::unique_ptr<net::Stream> stream_;
-  std::unique_ptr<net::Stream> retired_stream_;
-};
-
 UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
                            const conf::UpstreamSettings& settings, std::size_t idle_max,
                            OnChange on_change, std::shared_ptr<const net::TlsConnector> tls)
@@ -82,22 +34,37 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       connect_deadlines_(loop, settings.connect_timeout),
       idle_deadlines_(loop, settings.idle_timeout),
       probe_deadlines_(loop, settings.probe_interval),
+      check_deadlines_(loop, settings.check.interval),
+      check_timeouts_(loop, settings.check.timeout),
+      retry_budget_(settings.retry_budget),
       per_server_(servers_->count()) {}
 
 UpstreamPool::~UpstreamPool() = default;
 
+// The cost of a server that can't be had; of the rest the lowest wins. One that is ejected, or has
+// just been tried, still goes before none.
+std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
+  const std::uint64_t requests = servers_->requests(server);
+  const bool is_full =
+      settings_.requests_per_server != 0 && requests >= settings_.requests_per_server;
+  if (is_full || servers_->state(server) == Servers::State::unreachable) return cannot_be_had;
+  return (server == avoid ? std::uint64_t{1} << 41 : 0) +
+         (servers_->is_ejected(server, loop_.now()) ? std::uint64_t{1} << 40 : 0) + requests;
+}
+
 std::size_t UpstreamPool::choose_server(std::size_t avoid) {
-  const auto cost = [&](std::size_t server) {
-    const bool is_down = servers_->state(server) == Servers::State::unreachable;
-    return (server == avoid ? std::size_t{1} << 40 : 0) + (is_down ? std::size_t{1} << 39 : 0) +
-           per_server_[server].in_use;
-  };
-  std::size_t best = turn_ % per_server_.size();
-  for (std::size_t i = 1; i < per_server_.size(); ++i) {
-    const std::size_t candidate = (turn_ + i) % per_server_.size();
-    if (cost(candidate) < cost(best)) best = candidate;
+  const std::size_t count = per_server_.size();
+  std::size_t best = none;
+  std::uint64_t best_cost = cannot_be_had;
+  if (++turn_ >= count) turn_ = 0;
+  for (std::size_t i = 0, server = turn_; i < count; ++i) {
+    const std::uint64_t cost = cost_of(server, avoid);
+    if (cost < best_cost) {
+      best = server;
+      best_cost = cost;
+    }
+    if (++server == count) server = 0;
   }
-  ++turn_;
   return best;
 }
 
@@ -105,6 +72,8 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
                                             int& error) {
   PerServer& own = per_server_[server];
   if (own.idle.empty()) return take_new(server, user, error);
+  error = EBUSY;
+  if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
   Connection connection = std::move(own.idle.back());
   own.idle.pop_back();
   ++own.in_use;
@@ -116,20 +85,21 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
 
 UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConnection::User& user,
                                                 int& error) {
+  error = EBUSY;
+  if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
   const net::SocketAddress& address = servers_->address(server);
   net::Fd fd = open_socket(address);
-  error = errno;
-  if (!fd) return nullptr;
-  std::unique_ptr<net::TlsSession> tls;
-  if (const std::string& host = servers_->tls_host(server); !host.empty()) {
-    auto& memory = per_server_[server].tls_memory;
-    if (!memory) memory = net::TlsConnector::make_memory();
-    tls = tls_->connect(host, memory);
+  error = fd ? 0 : errno;
+  Connection connection;
+  if (fd) {
+    connection = std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server,
+                                                      begin_tls(server));
+    error = connection->stream_.connect(address.get(), address.length);
   }
-  auto connection =
-      std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server, std::move(tls));
-  error = connection->stream_.connect(address.get(), address.length);
-  if (error != 0) return nullptr;
+  if (error != 0) {
+    servers_->leave(server);
+    return nullptr;
+  }
   connect_deadlines_.set(connection->deadline_);
   connection->user_ = &user;
   connection->uses_ = 1;
@@ -137,9 +107,35 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
   return connection;
 }
 
+// Null without TLS.
+std::unique_ptr<net::TlsSession> UpstreamPool::begin_tls(std::size_t server) {
+  const std::string& host = servers_->tls_host(server);
+  if (host.empty()) return nullptr;
+  auto& memory = per_server_[server].tls_memory;
+  if (!memory) memory = net::TlsConnector::make_memory();
+  return tls_->connect(host, memory);
+}
+
+std::unique_ptr<net::Stream> UpstreamPool::open_stream(std::size_t server,
+                                                       net::Stream::Handler& handler, int& error) {
+  const net::SocketAddress& address = servers_->address(server);
+  net::Fd fd = open_socket(address);
+  error = errno;
+  if (!fd) return nullptr;
+  auto stream = std::make_unique<net::Stream>(loop_, std::move(fd), handler, begin_tls(server));
+  error = stream->connect(address.get(), address.length);
+  return error == 0 ? std::move(stream) : nullptr;
+}
+
+bool UpstreamPool::is_our_fault(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+         error == EADDRNOTAVAIL || error == EBUSY;
+}
+
 void UpstreamPool::give_back(Connection connection) {
   PerServer& own = per_server_[connection->server()];
   --own.in_use;
+  servers_->leave(connection->server());
   connection->user_ = nullptr;
   const bool is_usable = !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
   if (!is_usable || idle_count() >= idle_max_) {
@@ -153,6 +149,7 @@ void UpstreamPool::give_back(Connection connection) {
 void UpstreamPool::discard(Connection connection) {
   connection->stream_.give_up();
   --per_server_[connection->server()].in_use;
+  servers_->leave(connection->server());
   connection->user_ = nullptr;
   connection->deadline_.cancel();
   loop_.retire(std::move(connection));
@@ -173,19 +170,43 @@ std::size_t UpstreamPool::idle_count() const {
   return count;
 }
 
-void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) {
-  if (!servers_->mark(server, Servers::State::unreachable)) return;
+bool UpstreamPool::note_unreachable(std::size_t server, const std::string& why) {
+  if (!servers_->mark(server, Servers::State::unreachable)) return false;
   on_change_(server, false, why);
-  probe(server);
+  return true;
+}
+
+void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) {
+  if (note_unreachable(server, why) && settings_.check.path.empty()) probe(server);
 }
 
 void UpstreamPool::mark_reachable(std::size_t server) {
   if (servers_->mark(server, Servers::State::reachable)) on_change_(server, true, {});
 }
 
+bool UpstreamPool::note_failure(std::size_t server) {
+  const auto time =
+      servers_->note_failure(server, {settings_.eject_after, settings_.eject_time}, loop_.now());
+  if (time.count() == 0) return false;
+  if (servers_->count() > 1) on_ejection_(server, time);
+  return true;
+}
+
 void UpstreamPool::probe_unproven() {
+  if (!settings_.check.path.empty()) return;  // that tells
   for (std::size_t server = 0; server < per_server_.size(); ++server)
     if (servers_->state(server) != Servers::State::reachable) probe(server);
+}
+
+void UpstreamPool::check_all() {
+  if (settings_.check.path.empty()) return;
+  for (std::size_t server = 0; server < per_server_.size(); ++server)
+    per_server_[server].check =
+        std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::check);
+}
+
+void UpstreamPool::stop_checks() {
+  for (PerServer& own : per_server_) loop_.retire(std::move(own.check));
 }
 
 bool UpstreamPool::is_in_use() const {
@@ -193,10 +214,9 @@ bool UpstreamPool::is_in_use() const {
 }
 
 void UpstreamPool::probe(std::size_t server) {
-  std::unique_ptr<ServerProbe>& probe = per_server_[server].probe;
-  if (probe) loop_.retire(std::move(probe));
-  // Retired first: it may be the one that called us.
-  probe = std::make_unique<ServerProbe>(*this, server);
+  std::unique_ptr<ServerCheck>& probe = per_server_[server].probe;
+  loop_.retire(std::move(probe));
+  probe = std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::probe);
 }
 
 }  // namespace classgate::proxy

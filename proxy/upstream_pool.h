@@ -7,13 +7,13 @@
 
 #include "conf/settings.h"
 #include "proxy/net/tls_context.h"
+#include "proxy/retry_budget.h"
+#include "proxy/server_check.h"
 #include "proxy/servers.h"
 #include "proxy/upstream_connection.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::proxy {
-
-class ServerProbe;
 
 // The upstream connections of one loop. Idle ones are kept, the last used is taken first (so that
 // the rest grow old and close), at most `idle_max` of them.
@@ -29,12 +29,13 @@ class UpstreamPool final : public net::Retirable {
 
   using Connection = std::unique_ptr<UpstreamConnection>;
 
-  // The server for the next exchange: reachable if there is one, then the one with the fewest
-  // exchanges of this loop; `avoid` only when there is no other.
+  // The server for the next exchange: of those that are not unreachable and have room, the one with
+  // the fewest requests of all loops; one that is ejected, and then `avoid`, only when there is no
+  // other. `none` when none can be had.
   std::size_t choose_server(std::size_t avoid = none);
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
   // An idle connection or a new one, which may be still connecting. Null, with errno in `error`,
-  // when none can be had.
+  // when none can be had; EBUSY: the server has all the requests it may have.
   Connection take(std::size_t server, UpstreamConnection::User& user, int& error);
   Connection take_new(std::size_t server, UpstreamConnection::User& user, int& error);
   // After an exchange: kept for the next one, or closed.
@@ -43,9 +44,20 @@ class UpstreamPool final : public net::Retirable {
 
   // The server did not let itself be connected to: it is tried again until it does.
   void mark_unreachable(std::size_t server, const std::string& why);
+  // How an exchange with it ended. True when this failure was one too many in a row.
+  bool note_failure(std::size_t server);
+  void note_success(std::size_t server) { servers_->note_success(server); }
+  // Errors that say nothing of the server: out of descriptors, ports, memory, or of its places.
+  static bool is_our_fault(int error);
+  RetryBudget& retry_budget() { return retry_budget_; }
+  using OnEjection = std::function<void(std::size_t server, std::chrono::milliseconds time)>;
+  void at_ejection(OnEjection hook) { on_ejection_ = std::move(hook); }
   // Tries each server that is not known to be reachable, so that health is known before the first
   // request.
   void probe_unproven();
+  // Begins to check every server, if the settings want that. On one loop only.
+  void check_all();
+  void stop_checks();
   // For connections that are made from now on. Not null when a server wants TLS.
   void use_tls(std::shared_ptr<const net::TlsConnector> tls) { tls_ = std::move(tls); }
   // Whether an exchange holds one of its connections.
@@ -59,15 +71,22 @@ class UpstreamPool final : public net::Retirable {
 
  private:
   friend class UpstreamConnection;
-  friend class ServerProbe;
+  friend class ServerCheck;
   void discard_idle(UpstreamConnection& connection);
   void probe(std::size_t server);
   void mark_reachable(std::size_t server);
+  bool note_unreachable(std::size_t server, const std::string& why);
+  std::uint64_t cost_of(std::size_t server, std::size_t avoid);
+  static constexpr std::uint64_t cannot_be_had = static_cast<std::uint64_t>(-1);
+  std::unique_ptr<net::TlsSession> begin_tls(std::size_t server);
+  std::unique_ptr<net::Stream> open_stream(std::size_t server, net::Stream::Handler& handler,
+                                           int& error);
 
   struct PerServer {
     std::vector<Connection> idle;  // oldest first
     std::size_t in_use = 0;
-    std::unique_ptr<ServerProbe> probe;
+    std::unique_ptr<ServerCheck> probe;
+    std::unique_ptr<ServerCheck> check;
     std::shared_ptr<net::TlsConnector::Memory> tls_memory;  // with TLS
   };
 
@@ -81,6 +100,10 @@ class UpstreamPool final : public net::Retirable {
   net::DeadlineList connect_deadlines_;
   net::DeadlineList idle_deadlines_;
   net::DeadlineList probe_deadlines_;
+  net::DeadlineList check_deadlines_;
+  net::DeadlineList check_timeouts_;
+  RetryBudget retry_budget_;
+  OnEjection on_ejection_ = [](std::size_t, std::chrono::milliseconds) {};
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
 };

@@ -165,6 +165,11 @@ void add_traffic(Families& out, const Server& server) {
               "Connections of trusted proxies closed for want of a PROXY header "
               "(client.proxy_protocol).")
       .value(sum(&Traffic::introductions_refused));
+  out.counter("classgate_retries_total", "Second attempts to get a request to the upstream.")
+      .value(sum(&Traffic::retries));
+  out.counter("classgate_retries_denied_total",
+              "Second attempts that the budget did not allow (upstream.retry_budget).")
+      .value(sum(&Traffic::retries_denied));
   out.counter("classgate_tls_handshakes_total", "TLS handshakes with clients.")
       .value(sum(&Traffic::handshakes_full), {{"result", "full"}})
       .value(sum(&Traffic::handshakes_resumed), {{"result", "resumed"}})
@@ -184,6 +189,13 @@ void add_upstream(Families& out, const proxy::Servers& servers) {
     if (servers.state(i) != proxy::Servers::State::unknown)
       out.value(servers.state(i) == proxy::Servers::State::reachable ? 1 : 0,
                 {{"server", servers.name(i)}});
+  out.gauge("classgate_upstream_requests", "Requests that the server works on.");
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    out.value(servers.requests(i), {{"server", servers.name(i)}});
+  out.counter("classgate_upstream_ejections_total",
+              "Times the server was passed over for its failures (upstream.eject_after).");
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    out.value(servers.ejections(i), {{"server", servers.name(i)}});
 }
 
 void add_gateway(Families& out, const Server& server, const LogDrops& drops) {

@@ -61,6 +61,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(loop_, [this](const OperatorServer::Request& request,
                                OperatorServer::Answer to) { answer(request, std::move(to)); }),
+      names_(loop_, server),
       drain_timer_(loop_, [this] { on_drain_timeout(); }),
       status_timer_(loop_, [this] { tell_status(); }),
       watchdog_timer_(loop_, [this] { feed_watchdog(); }),
@@ -97,6 +98,7 @@ int Supervisor::run() {
   if (watchdog_interval_ > 0ms) feed_watchdog();
   warn_of_certificates();
   ticket_timer_.start(server_.settings().tls.ticket_rotation);
+  names_.begin();
   loop_.run();
   return exit_status_;
 }
@@ -145,6 +147,7 @@ void Supervisor::drain(const std::string& why) {
   spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
                timeout.count(), now.active_workers, now.waiting, server_.connections());
   status_timer_.stop();
+  names_.end();
   notify_stopping(
       fmt::format("draining: {} in flight, {} waiting", now.active_workers, now.waiting));
   drain_timer_.start(timeout);
@@ -252,6 +255,7 @@ Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory
   operators_.listen_on(operator_sockets_, settings.ops);
   warn_of_certificates();
   ticket_timer_.start(settings.tls.ticket_rotation);
+  names_.begin();
   return change;
 }
 

@@ -9,6 +9,7 @@
 #include "conf/reader.h"
 #include "gateway/error_log.h"
 #include "gateway/ops/handover.h"
+#include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
@@ -102,6 +103,7 @@ class Supervisor {
   proxy::net::Watch signal_watch_;
   proxy::net::Mailbox<DataPathDrained> mailbox_;
   OperatorServer operators_;
+  NameWatch names_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
   proxy::net::Timer drain_timer_;

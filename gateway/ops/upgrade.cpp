@@ -83,6 +83,7 @@ void Supervisor::hand_over() {
   upgrade_timer_.stop();
   loop_.retire(std::move(successor_channel_watch_));
   handed_over_ = draining_ = true;
+  names_.end();
   spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
                successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
   if (watchdog_interval_ > std::chrono::milliseconds(0)) notify_alive();  // for both

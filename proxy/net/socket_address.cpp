@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 
@@ -49,8 +50,11 @@ std::expected<SocketAddress, std::string> unix_address(const std::string& path) 
   return result;
 }
 
-std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen) {
-  if (address.is_unix) return unix_address(address.host);
+namespace {
+
+using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+
+std::expected<AddressList, std::string> look_up(const conf::Address& address, bool to_listen) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
@@ -62,11 +66,69 @@ std::expected<SocketAddress, std::string> resolve(const conf::Address& address, 
       getaddrinfo(is_any ? nullptr : address.host.c_str(), port.c_str(), &hints, &found);
   if (error != 0)
     return std::unexpected("cannot look up \"" + address.text + "\": " + gai_strerror(error));
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+  return AddressList(found, &freeaddrinfo);
+}
+
+SocketAddress address_of(const addrinfo& info) {
   SocketAddress result;
-  result.length = found->ai_addrlen;
-  std::memcpy(&result.storage, found->ai_addr, found->ai_addrlen);
+  result.length = info.ai_addrlen;
+  std::memcpy(&result.storage, info.ai_addr, info.ai_addrlen);
   return result;
+}
+
+}  // namespace
+
+std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen) {
+  if (address.is_unix) return unix_address(address.host);
+  const auto found = look_up(address, to_listen);
+  if (!found) return std::unexpected(found.error());
+  return address_of(**found);
+}
+
+std::expected<std::vector<SocketAddress>, std::string> resolve_all(const conf::Address& address) {
+  std::vector<SocketAddress> all;
+  if (address.is_unix) {
+    auto path = unix_address(address.host);
+    if (!path) return std::unexpected(path.error());
+    all.push_back(*path);
+    return all;
+  }
+  const auto found = look_up(address, false);
+  if (!found) return std::unexpected(found.error());
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next)
+      if (info->ai_family == family) all.push_back(address_of(*info));
+    if (!all.empty()) break;
+  }
+  tidy(all);
+  return all;
+}
+
+SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port) {
+  SocketAddress result;
+  if (ip.is_v4()) {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(result.storage);
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    std::memcpy(&v4.sin_addr, ip.bytes.data() + 12, 4);
+    result.length = sizeof v4;
+  } else {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(result.storage);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    std::memcpy(&v6.sin6_addr, ip.bytes.data(), ip.bytes.size());
+    result.length = sizeof v6;
+  }
+  return result;
+}
+
+void tidy(std::vector<SocketAddress>& addresses) {
+  constexpr std::size_t most = 64;
+  const auto ip = [](const SocketAddress& address) { return address.ip().bytes; };
+  std::ranges::sort(addresses, {}, ip);
+  const auto doubles = std::ranges::unique(addresses, {}, ip);
+  addresses.erase(doubles.begin(), doubles.end());
+  if (addresses.size() > most) addresses.resize(most);
 }
 
 }  // namespace classgate::proxy::net

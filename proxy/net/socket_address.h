@@ -6,6 +6,7 @@
 #include <cstring>
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "conf/network.h"
 #include "conf/settings.h"
@@ -35,5 +36,11 @@ std::expected<SocketAddress, std::string> unix_address(const std::string& path);
 
 // Looks the host up; blocks, so only at start. The error is one line for an operator.
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen);
+
+// All addresses of one family, IPv4 where there are any, in a fixed order. Blocks likewise.
+std::expected<std::vector<SocketAddress>, std::string> resolve_all(const conf::Address& address);
+SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port);
+// Sorted, without doubles, and not more than a service could sensibly have.
+void tidy(std::vector<SocketAddress>& addresses);
 
 }  // namespace classgate::proxy::net

@@ -136,7 +136,7 @@ TEST_CASE("a server that went away before a reload is still looked after by the 
   auto settings = settings_for(port);
   Gateway gateway(settings);
   Client client(gateway);
-  REQUIRE(client.ask(get("/")).status() == 502);
+  REQUIRE(client.ask(get("/")).status() >= 502);
   settings.upstream.connect_timeout = 1s;  // another pool, the same servers
   reconfigure(gateway, settings);
   const auto& servers = *gateway.server().policy().servers;

@@ -76,19 +76,6 @@ TEST_CASE("an upstream that answers nonsense, or nothing, is a 502 for the clien
   }
 }
 
-TEST_CASE("nobody listens: 502, and served again when somebody does") {
-  const DeadPort dead;
-  Gateway gateway(settings_for(dead.port()));
-  Client client(gateway);
-  for (int i = 0; i < 3; ++i) {
-    const Message answer = client.ask(post("/v1/classify", "x"));
-    CHECK(answer.status() == 502);
-    CHECK(answer.reason() == "upstream_unreachable");
-  }
-  CHECK(gateway.settles_at({.failed = 3}));
-  CHECK(gateway.failed(Reason::upstream_unreachable) == 3);
-}
-
 TEST_CASE("an upstream that resets before its answer: a POST fails, a GET is tried once more") {
   Rude rude([](Peer& peer, const Message&) { peer.socket.reset(); });
   Gateway gateway(settings_for(rude.upstream.port()));
@@ -310,19 +297,6 @@ TEST_CASE(
   }
   CHECK(upstream.connections() == 5);
   CHECK(gateway.settles_at({.processed = 5}));
-}
-
-TEST_CASE("with two upstreams, the one that is away is not noticed") {
-  const DeadPort dead;
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  conf::Settings settings = settings_for(dead.port());
-  settings.upstream.servers.push_back(settings_for(upstream.port()).upstream.servers.front());
-  Gateway gateway(settings);
-  for (int i = 0; i < 10; ++i) {
-    Client client(gateway);
-    CHECK(client.ask(post("/v1/classify", "x")).status() == 200);
-  }
-  CHECK(gateway.settles_at({.processed = 10}));
 }
 
 }  // namespace

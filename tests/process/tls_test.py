@@ -63,6 +63,11 @@ class TlsTest(ProcessTest):
             connection.close()
 
 
+    def assert_not_served(self, answer):
+        """By the request itself, or by a probe before it."""
+        self.assertIn((answer.status, answer.reason), [(502, "upstream_unreachable"), (503, "upstream_down")])
+
+
 def read_answer(wrapped):
     response = http.client.HTTPResponse(wrapped)
     response.begin()
@@ -403,7 +408,7 @@ class Upstream(TlsTest):
             answer = connection.getresponse()
             self.assertEqual((answer.status, answer.read()), (200, body))
         connection.close()
-        self.assertEqual(upstream.connections, 1)
+        self.assertEqual(upstream.connections, 2)  # one found out whether it is there
 
     def test_whoever_cannot_prove_who_he_is_gets_nothing(self):
         stranger = Authority()
@@ -416,7 +421,7 @@ class Upstream(TlsTest):
                  {"upstream_tls_server_name": "old"}, "certificate has expired")):
             gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca, **settings)
             answer = gateway.request()
-            self.assertEqual((answer.status, answer.reason), (502, "upstream_unreachable"))
+            self.assert_not_served(answer)
             gateway.wait_for_text(expected, gateway.err)
             self.assertEqual(upstream.heads, [])
             gateway.end()
@@ -437,7 +442,7 @@ class Upstream(TlsTest):
         self.assertEqual(gateway.request().status, 200)
         self.assertEqual(upstream.subjects[0]["subject"][0][0][1], "gateway")
         without = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca)
-        self.assertEqual(without.request().status, 502)
+        self.assertIn(without.request().status, (502, 503))
 
     def test_sessions_are_taken_up_again(self):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -446,7 +451,9 @@ class Upstream(TlsTest):
                                    upstream_idle_connections=0)
             for _ in range(5):
                 self.assertEqual(gateway.request().status, 200)
-            self.assertEqual((upstream.connections, upstream.sessions_resumed), (5, 4))
+            # One more found out whether it is there, at the same time as the first request.
+            self.assertEqual(upstream.connections, 6)
+            self.assertIn(upstream.sessions_resumed, (4, 5))
 
     def test_an_end_without_notice_is_no_end(self):
         upstream = self.upstream()
@@ -460,13 +467,13 @@ class Upstream(TlsTest):
         plain = TlsUpstream(None)
         self.addCleanup(plain.end)
         gateway = self.gateway("https://" + plain.address, upstream_tls_ca_file=self.authority.ca)
-        self.assertEqual(gateway.request().reason, "upstream_unreachable")
+        self.assert_not_served(gateway.request())
 
     def test_a_silent_handshake_ends_at_the_connect_timeout(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             gateway = self.gateway(f"https://127.0.0.1:{silent.getsockname()[1]}", upstream_connect_timeout="200ms",
                                    upstream_tls_ca_file=self.authority.ca)
-            self.assertEqual(gateway.request().reason, "upstream_unreachable")
+            self.assert_not_served(gateway.request())
 
 
 if __name__ == "__main__":

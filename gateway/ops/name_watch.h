@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/server.h"
+#include "proxy/net/resolver.h"
+#include "proxy/net/watch.h"
+
+namespace classgate::gateway {
+
+// Looks the names in upstream.servers up again as their answers age, on the loop of the process,
+// not of the data path. New addresses become servers while requests flow; a name that can't be
+// looked up keeps the ones it has. Numbers, Unix sockets and names in /etc/hosts do not age.
+class NameWatch {
+ public:
+  NameWatch(proxy::net::Loop& loop, Server& server) : loop_(loop), server_(server) {}
+
+  // By the settings in force; anew after each change of them.
+  void begin();
+  void end();
+
+ private:
+  struct Name {
+    explicit Name(NameWatch& watch, conf::Address address);
+    const conf::Address wanted;
+    bool has_failed = false;
+    proxy::net::Timer timer;
+  };
+  void look_up(Name& name);
+  void on_answer(Name& name,
+                 const std::expected<proxy::net::Resolver::Answer, std::string>& answer);
+
+  proxy::net::Loop& loop_;
+  Server& server_;
+  std::vector<std::unique_ptr<Name>> names_;
+  std::unique_ptr<proxy::net::Resolver> resolver_;  // calls back with names
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,95 @@
+#include "proxy/server_check.h"
+
+#include <cerrno>
+#include <system_error>
+
+#include "proxy/upstream_pool.h"
+
+namespace classgate::proxy {
+
+ServerCheck::ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind)
+    : pool_(pool), server_(server), kind_(kind), deadline_(on_deadline, this) {
+  ask();
+}
+
+void ServerCheck::on_due() {
+  if (stream_)
+    conclude("no answer in time");
+  else
+    ask();
+}
+
+void ServerCheck::ask() {
+  retired_stream_.reset();
+  // A request may have got through meanwhile.
+  if (kind_ == Kind::probe && pool_.servers().state(server_) == Servers::State::reachable) return;
+  (kind_ == Kind::probe ? pool_.connect_deadlines_ : pool_.check_timeouts_).set(deadline_);
+  int error = 0;
+  stream_ = pool_.open_stream(server_, *this, error);
+  if (!stream_) {
+    if (UpstreamPool::is_our_fault(error)) return;  // asked again when the answer would be due
+    return conclude(std::generic_category().message(error));
+  }
+  if (kind_ == Kind::probe) return;
+  answer_.clear();
+  parser_.begin(wire::Parser::Kind::response, pool_.answer_limits());
+  stream_->write("GET " + pool_.settings().check.path +
+                 " HTTP/1.1\r\nHost: " + pool_.servers().wanted(server_).host +
+                 "\r\nUser-Agent: classgate-check\r\nConnection: close\r\n\r\n");
+}
+
+void ServerCheck::on_drained() {
+  if (!stream_) return;
+  if (stream_->is_broken()) return conclude(stream_->why_broken());
+  if (kind_ == Kind::probe) conclude({});
+}
+
+void ServerCheck::on_readable() {
+  while (stream_ && kind_ == Kind::check && stream_->may_read() && !stream_->is_connecting())
+    read_answer();
+}
+
+void ServerCheck::read_answer() {
+  const std::span<char> scratch = pool_.loop().read_scratch();
+  const net::Stream::ReadResult result = stream_->read(scratch);
+  switch (result.what) {
+    case net::Stream::Read::nothing_now: return;
+    case net::Stream::Read::end: return conclude("it closed the connection without an answer");
+    case net::Stream::Read::broken: return conclude(stream_->why_broken());
+    case net::Stream::Read::some: break;
+  }
+  answer_.append(scratch.data(), result.size);
+  switch (parser_.parse_head(answer_)) {
+    case wire::Parser::Progress::need_more: return stream_->look_again();
+    case wire::Parser::Progress::fault: return conclude("its answer is malformed");
+    case wire::Parser::Progress::done: break;
+  }
+  const int status = parser_.head().status;
+  const bool is_well = status >= 200 && status <= 399;
+  conclude(is_well ? std::string() : "it answered " + std::to_string(status));
+}
+
+void ServerCheck::conclude(const std::string& why) {
+  retired_stream_ = std::move(stream_);  // we may be called by it
+  std::string().swap(answer_);
+  const bool is_well = why.empty();
+  passes_ = is_well ? passes_ + 1 : 0;
+  failures_ = is_well ? 0 : failures_ + 1;
+  if (kind_ == Kind::probe) {
+    if (is_well) {
+      deadline_.cancel();
+      pool_.mark_reachable(server_);
+    } else {
+      pool_.probe_deadlines_.set(deadline_);
+      pool_.note_unreachable(server_, why);
+    }
+    return;
+  }
+  pool_.check_deadlines_.set(deadline_);
+  const conf::CheckSettings& law = pool_.settings().check;
+  const bool is_new = pool_.servers().state(server_) == Servers::State::unknown;
+  if (failures_ >= law.fall) pool_.note_unreachable(server_, "check: " + why);
+  if (passes_ >= law.rise || (is_well && is_new)) pool_.mark_reachable(server_);
+}
+
+}  // namespace classgate::proxy

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "proxy/net/deadline_list.h"
+#include "proxy/net/stream.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::proxy {
+
+class UpstreamPool;
+
+// Finds out how a server is without anybody's request, over a connection of its own.
+//   probe: can it be connected to (TLS included)? Asks until it can.
+//   check: does it answer GET upstream.check.path with a status from 200 to 399? Asks for ever;
+//          `fall` failures in a row make it unreachable, `rise` successes reachable again.
+// Owned by the pool.
+class ServerCheck final : public net::Retirable, private net::Stream::Handler {
+ public:
+  enum class Kind : std::uint8_t { probe, check };
+  ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind);
+
+ private:
+  static void on_deadline(void* self) { static_cast<ServerCheck*>(self)->on_due(); }
+  void on_readable() override;
+  void on_drained() override;
+  void on_due();
+  void ask();
+  void read_answer();
+  // `why` is empty when it is well.
+  void conclude(const std::string& why);
+
+  UpstreamPool& pool_;
+  const std::size_t server_;
+  const Kind kind_;
+  unsigned passes_ = 0;    // in a row
+  unsigned failures_ = 0;  // in a row
+  wire::Parser parser_;
+  std::string answer_;
+  net::Deadline deadline_;  // of the answer, then until the next question
+  std::unique_ptr<net::Stream> stream_;
+  std::unique_ptr<net::Stream> retired_stream_;
+};
+
+}  // namespace classgate::proxy

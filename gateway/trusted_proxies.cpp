@@ -55,7 +55,7 @@ std::string_view take_last(std::string_view& list) {
 }  // namespace
 
 TrustedProxies::TrustedProxies(const std::vector<conf::Network>& networks) : networks_(networks) {
-  std::ranges::stable_sort(networks_, std::ranges::greater(), &conf::Network::prefix);
+  std::ranges::sort(networks_, std::ranges::greater(), &conf::Network::prefix);
 }
 
 bool TrustedProxies::include(const IpAddress& address) const {

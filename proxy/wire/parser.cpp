@@ -127,13 +127,6 @@ bool is_token_char(char c) {  // RFC 9110 section 5.6.2
          std::string_view("!#$%&'*+-.^_`|~").contains(c);
 }
 
-Fault fault_of(llhttp_errno_t error) {
-  switch (error) {
-    case HPE_INVALID_VERSION: return Fault::unsupported_version;
-    default: return Fault::malformed;
-  }
-}
-
 // A line ends with CRLF and with nothing else, no line begins with white space (obs-fold) or has an
 // empty field name, and no NUL stands anywhere (RFC 9112 sections 2.2, 5; RFC 9110 section 5.5).
 bool has_clean_lines(std::string_view head) {
@@ -149,6 +142,12 @@ bool has_clean_lines(std::string_view head) {
     at = cr + 2;
   }
   return true;
+}
+
+std::string_view trim(std::string_view text) {
+  const std::size_t begin = std::min(text.find_first_not_of(" \t"), text.size());
+  text.remove_prefix(begin);
+  return text.substr(0, text.find_last_not_of(" \t") + 1);
 }
 
 std::string_view trim_end(std::string_view value) {
@@ -206,7 +205,8 @@ Parser::Progress Parser::parse_head(std::string_view text) {
     return finish_head(text);
   }
   if (error == HPE_INVALID_METHOD) return judge_strange_method(text);
-  if (error != HPE_OK) return fail(fault_of(error));
+  if (error == HPE_INVALID_VERSION && kind_ == Kind::request) return judge_strange_version(text);
+  if (error != HPE_OK) return fail(Fault::malformed);
   fed_ = text.size();
   if (fed_ >= limits_->header_bytes)
     return fail(field_spans_.empty() && kind_ == Kind::request ? Fault::target_too_long
@@ -233,21 +233,39 @@ Parser::Progress Parser::judge_strange_method(std::string_view text) {
   return fail(is_request ? Fault::unknown_method : Fault::malformed);
 }
 
+// A version that is not ours, or none at all (RFC 9112 section 2.3): told when the line is there.
+Parser::Progress Parser::judge_strange_version(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find('\r', target_at_ + target_size_));
+  if (line.size() == text.size() && text.size() < limits_->header_bytes) return Progress::need_more;
+  const std::string_view version = line.substr(std::min(line.rfind(' ') + 1, line.size()));
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool is_version = version.size() == 8 && version.starts_with("HTTP/") &&
+                          is_digit(version[5]) && version[6] == '.' && is_digit(version[7]);
+  return fail(is_version ? Fault::unsupported_version : Fault::malformed);
+}
+
 Parser::Progress Parser::finish_head(std::string_view text) {
   in_value_ = false;
   // Empty lines before a request line are allowed (RFC 9112 section 2.2) and are CRLF too.
   if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  build_fields(text);
+  if (kind_ == Kind::request && !has_clean_request_line(text)) return fail(Fault::malformed);
   head_.minor_version = state_->parser.http_minor;
   if (state_->parser.http_major != 1 || head_.minor_version > 1)
     return fail(Fault::unsupported_version);
-  // llhttp also knows other protocols (RTSP, ICE) by their own names.
-  if (kind_ == Kind::request && text.substr(target_at_ + target_size_, 6) != " HTTP/")
-    return fail(Fault::malformed);
-  build_fields(text);
   if (const Fault fault = read_framing(); fault != Fault::none) return fail(fault);
   if (const Fault fault = read_connection_options(); fault != Fault::none) return fail(fault);
   const Fault fault = kind_ == Kind::request ? judge_request() : judge_response();
   return fault == Fault::none ? Progress::done : fail(fault);
+}
+
+// One space on either side of the target (RFC 9112 section 3). And llhttp also knows other
+// protocols (RTSP, ICE) by their own names.
+bool Parser::has_clean_request_line(std::string_view text) const {
+  const std::size_t method_size = head_.method.size();
+  if (target_at_ < method_size + 1 || text[target_at_ - 1] != ' ') return false;
+  return text.substr(target_at_ - method_size - 1, method_size) == head_.method &&
+         text.substr(target_at_ + target_size_, 6) == " HTTP/";
 }
 
 void Parser::build_fields(std::string_view text) {
@@ -269,21 +287,32 @@ void Parser::build_fields(std::string_view text) {
 }
 
 Fault Parser::read_framing() {
-  bool is_chunked = false;
+  bool is_chunked = false, has_codings = false, has_unknown_coding = false;
   for (const Field& field : head_.fields) {
     if (field.id == FieldId::transfer_encoding) {
-      if (is_chunked) return Fault::malformed;
-      if (!equal_names(field.value, "chunked")) return Fault::unknown_coding;
-      is_chunked = true;
+      has_codings = true;
+      std::string_view list = field.value;
+      for (bool is_last = false; !is_last;) {
+        const std::size_t comma = list.find(',');
+        is_last = comma == std::string_view::npos;
+        const std::string_view coding = trim(list.substr(0, comma));
+        list.remove_prefix(is_last ? list.size() : comma + 1);
+        // Empty, quoted, with parameters or behind chunked: others may read it otherwise.
+        if (is_chunked || coding.empty() || !std::ranges::all_of(coding, is_token_char))
+          return Fault::malformed;
+        (equal_names(coding, "chunked") ? is_chunked : has_unknown_coding) = true;
+      }
     } else if (field.id == FieldId::content_length) {
       if (head_.has_content_length || !parse_length(field.value, head_.content_length))
         return Fault::malformed;
       head_.has_content_length = true;
     }
   }
-  // Both at once is how requests are smuggled (RFC 9112 section 6.3, rule 3); chunked does not
-  // exist in HTTP/1.0.
-  if (is_chunked && (head_.has_content_length || head_.minor_version == 0)) return Fault::malformed;
+  // Both at once is how requests are smuggled (RFC 9112 section 6.3, rule 3); there are no codings
+  // in HTTP/1.0; and without chunked as the last one nobody knows where the body ends (rule 4).
+  if (has_codings && (head_.has_content_length || head_.minor_version == 0 || !is_chunked))
+    return Fault::malformed;
+  if (has_unknown_coding) return Fault::unknown_coding;
   if (is_chunked)
     head_.framing = Framing::chunked;
   else if (head_.has_content_length)
@@ -362,7 +391,7 @@ Parser::Progress Parser::feed_chunked(std::string_view bytes) {
     consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(parser) - bytes.data());
     return Progress::done;
   }
-  if (error != HPE_OK) return fail(fault_of(error));
+  if (error != HPE_OK) return fail(Fault::malformed);
   consumed_ = bytes.size();
   return Progress::need_more;
 }

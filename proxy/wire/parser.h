@@ -77,6 +77,8 @@ class Parser {
   Progress fail(Fault fault);
   Progress finish_head(std::string_view text);
   Progress judge_strange_method(std::string_view text);
+  Progress judge_strange_version(std::string_view text);
+  bool has_clean_request_line(std::string_view text) const;
   void build_fields(std::string_view text);
   Fault read_framing();
   Fault judge_request();

@@ -121,6 +121,7 @@ struct UpstreamSettings {
   double retry_budget = 0.2;              // second attempts, as a share of the requests
   std::vector<Address> nameservers;       // empty: /etc/resolv.conf
   milliseconds resolve_interval{30'000};  // names are looked up again at least as often
+  bool websocket = false;                 // Upgrade: websocket goes on, and holds its worker
   CheckSettings check;
   UpstreamTlsSettings tls;
   bool operator==(const UpstreamSettings&) const = default;

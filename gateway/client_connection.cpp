@@ -119,6 +119,7 @@ bool ClientConnection::wants_input() const {
     case State::idle: return stream_.pending() == 0;
     case State::head:
     case State::lingering: return true;
+    case State::tunnel: return exchange_ != nullptr && exchange_->wants_body();
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
     default: return false;
   }
@@ -136,6 +137,7 @@ bool ClientConnection::client_has_left() {
 }
 
 void ClientConnection::read_on() {
+  if (state_ == State::tunnel && !input_.empty()) process_buffer();
   for (int i = 0; i < reads_in_a_turn; ++i) {
     if (client_has_left()) return on_gone();
     if (!wants_input() || !stream_.may_read()) return set_timer();
@@ -196,6 +198,11 @@ std::size_t ClientConnection::process(std::string_view bytes) {
         break;
       case State::head: goes_on = take_head(bytes.substr(used), used); break;
       case State::body: used += take_body(bytes.substr(used)); break;
+      case State::tunnel:
+        tunnel_bytes_ += bytes.size() - used;
+        exchange_->on_tunnel_bytes(bytes.substr(used));
+        used = bytes.size();
+        break;
       default: goes_on = false;
     }
   }
@@ -294,6 +301,16 @@ void ClientConnection::send_gathered() {
   if (stream_.pending() > 0) watch_reader();
 }
 
+// Called while the answer is being read: what the client has said already is looked at in the next
+// turn.
+void ClientConnection::begin_tunnel() {
+  state_ = State::tunnel;
+  tunnel_mark_ = 0;
+  tunnel_bytes_ = 0;
+  stream_.read_again_soon();
+  set_timer();
+}
+
 void ClientConnection::send_continue() {
   stream_.write("HTTP/1.1 100 Continue\r\n\r\n");
   if (stream_.pending() > 0) watch_reader();
@@ -334,7 +351,11 @@ void ClientConnection::on_drained() {
   if (stream_.is_broken()) return on_gone();
   if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) deadline_.cancel();
-  if (exchange_ != nullptr) return exchange_->on_client_drained();
+  if (exchange_ != nullptr) {
+    exchange_->on_client_drained();
+    if (state_ == State::tunnel) set_timer();
+    return;
+  }
   if (state_ != State::idle) return set_timer();
   // What was pipelined has waited for this.
   if (!input_.empty()) process_buffer();
@@ -410,6 +431,10 @@ void ClientConnection::set_timer() {
       deadlines.body.set(deadline_);
       break;
     case State::lingering: deadlines.linger.set(deadline_); break;
+    case State::tunnel:
+      if (stream_.pending() > 0) return watch_reader();
+      deadlines.idle.set(deadline_);
+      break;
     default: return;
   }
   timed_state_ = state_;
@@ -426,6 +451,12 @@ void ClientConnection::on_due() {
   switch (timed_state_) {
     case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
+    case State::tunnel: {  // silence on both sides for a whole window
+      const std::uint64_t bytes = tunnel_bytes_ + stream_.bytes_written();
+      if (bytes == tunnel_mark_) return on_gone();
+      tunnel_mark_ = bytes;
+      return station_.deadlines().idle.set(deadline_);
+    }
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == written_mark_) return on_gone();
       written_mark_ = stream_.bytes_written();

@@ -18,6 +18,7 @@ class Station;
 //
 //   introduction -> idle                                 (PROXY protocol, before TLS)
 //   idle -> head -> body -> answering -> idle ...        (keep-alive)
+//   answering -> tunnel                                  (WebSocket)
 //   any  -> finishing -> lingering -> closed
 // finishing: the last answer is being taken by the client. lingering: it has been; what the client
 // still sends is thrown away for a bounded time, so that a reset can't destroy the answer.
@@ -39,6 +40,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // The answer can't be completed: the client must see that. With a reset where an orderly close
   // would look like its end.
   void cut(bool with_reset = false);
+  // The service has agreed to WebSocket: what comes from now on is for Exchange::on_tunnel_bytes().
+  void begin_tunnel();
   // More of the body may be read.
   void read_on_soon();
   // The answer will take a while: looks, in the next turn, whether the client is still there.
@@ -69,6 +72,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
     head,
     body,
     answering,
+    tunnel,
     finishing,
     lingering,
     closed
@@ -119,6 +123,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::string input_;                            // read but not yet used
   std::uint64_t body_left_ = 0;
   std::uint64_t window_bytes_ = 0;  // body bytes in this window
+  std::uint64_t tunnel_mark_ = 0;   // bytes either way when the tunnel was last looked at
+  std::uint64_t tunnel_bytes_ = 0;  // from the client
   std::uint64_t written_mark_ = 0;  // written bytes when the reader was last looked at
   proxy::net::Deadline deadline_;
   proxy::net::Stream stream_;

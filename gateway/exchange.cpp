@@ -83,6 +83,7 @@ void Exchange::reset() {
   client_wants_close_ = is_head_method_ = is_idempotent_ = says_zero_length_ = false;
   body_is_whole_ = body_was_here_ = is_operator_request_ = false;
   answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
+  wants_websocket_ = is_tunnel_ = false;
   status_ = 0;
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
@@ -204,6 +205,9 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 }
 
 void Exchange::write_upstream_head(const proxy::wire::Head& head) {
+  wants_websocket_ = station_.settings().upstream.websocket && head.method == "GET" &&
+                     head.minor_version == 1 && request_framing_ == Framing::none &&
+                     proxy::wire::names_websocket(head);
   const proxy::net::TlsSession* const tls = client_->tls();
   const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
   proxy::wire::append_request_head(head_, head,
@@ -213,6 +217,7 @@ void Exchange::write_upstream_head(const proxy::wire::Head& head) {
                                     .request_id = request_id_,
                                     .is_encrypted = tls != nullptr,
                                     .client_subject = subject,
+                                    .wants_websocket = wants_websocket_,
                                     .sender_is_trusted = client_->is_trusted()});
 }
 
@@ -365,6 +370,7 @@ void Exchange::forward() {
                                      .length = request_length_,
                                      .is_idempotent = is_idempotent_,
                                      .is_head_method = is_head_method_,
+                                     .wants_websocket = wants_websocket_,
                                      .trailers = &trailers_};
   // A chunked body that is all here goes on with its length, which more services understand.
   const bool is_chunked = request_framing_ == Framing::chunked;
@@ -377,7 +383,7 @@ void Exchange::forward() {
 }
 
 void Exchange::on_upload_drained() {
-  if (client_ != nullptr && !body_is_whole_) client_->read_on_soon();
+  if (client_ != nullptr && (!body_is_whole_ || is_tunnel_)) client_->read_on_soon();
 }
 
 void Exchange::on_interim_answer(const proxy::wire::Head& head) {
@@ -385,6 +391,24 @@ void Exchange::on_interim_answer(const proxy::wire::Head& head) {
   if (client_ == nullptr || head.status == 100 || client_minor_version_ == 0) return;
   proxy::wire::append_interim_head(station_.gather().begin_text(), head);
   station_.gather().end_text();
+}
+
+// From now on bytes go both ways until one side ends it; the worker stays taken for as long. How
+// long that may be is no question of the request timeout but of silence (ClientConnection).
+void Exchange::on_switched(const proxy::wire::Head& head) {
+  if (client_ == nullptr) return;  // nobody to talk to: it ends with the request timeout
+  status_ = head.status;
+  answer_head_passed_ = close_after_answer_ = is_tunnel_ = true;
+  answer_framing_ = Framing::until_close;
+  request_timer_.cancel();
+  proxy::wire::append_switch_head(station_.gather().begin_text(), head);
+  station_.gather().end_text();
+  client_->begin_tunnel();
+}
+
+void Exchange::on_tunnel_bytes(std::string_view bytes) {
+  body_bytes_ += bytes.size();
+  forwarding_.send_raw(bytes);
 }
 
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
@@ -547,6 +571,11 @@ void Exchange::on_client_gone() {
       ending_ = Ending::abandoned;
       return end();
     case State::forwarding:
+      if (is_tunnel_) {
+        forwarding_.cancel();
+        give_worker_back(Outcome::processed());
+        return end();
+      }
       verdict_ = "abandoned";
       // An upstream that has all of the request computes on, whether anybody listens or not.
       if (station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&

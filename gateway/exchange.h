@@ -38,6 +38,8 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
   void on_body_fault(conf::Reason reason);
   void on_client_gone();
+  // After begin_tunnel(): what is no HTTP any more.
+  void on_tunnel_bytes(std::string_view bytes);
   // The client has taken all that was written.
   void on_client_drained();
   // False while the body must not be read on.
@@ -92,6 +94,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   // proxy::Forwarding::Client
   void on_interim_answer(const proxy::wire::Head& head) override;
+  void on_switched(const proxy::wire::Head& head) override;
   void on_answer_head(const proxy::wire::Head& head, proxy::wire::Framing framing) override;
   void on_answer_body(std::string_view part) override;
   void on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) override;
@@ -137,6 +140,8 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Outcome orphan_outcome_;
   proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;
   bool answer_head_passed_ = false;
+  bool wants_websocket_ = false;
+  bool is_tunnel_ = false;
   bool close_after_answer_ = false;
   int status_ = 0;
   std::string_view reason_word_ = "-";

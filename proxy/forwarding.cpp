@@ -3,8 +3,10 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "conf/invariant.h"
+#include "proxy/wire/fields.h"
 
 namespace classgate::proxy {
 namespace {
@@ -173,6 +175,8 @@ bool Forwarding::take(std::string_view bytes) {
   while (!bytes.empty() || answer_ == Answer::complete) {
     if (answer_ == Answer::head && !take_head(bytes)) return false;
     if (answer_ == Answer::body && !take_body(bytes)) return false;
+    if (answer_ == Answer::tunnel && !bytes.empty())
+      client_.on_answer_body(std::exchange(bytes, std::string_view()));
     if (answer_ != Answer::complete) continue;
     complete(bytes.empty());
     return false;
@@ -198,6 +202,12 @@ bool Forwarding::take_head(std::string_view& bytes) {
   }
   bytes.remove_prefix(parser_.head_size() - before);
   const wire::Head& head = parser_.head();
+  if (head.status == 101 && request_.wants_websocket && wire::names_websocket(head)) {
+    answer_ = Answer::tunnel;
+    framing_ = wire::Framing::until_close;
+    client_.on_switched(head);
+    return true;
+  }
   if (head.status == 101) {
     close_connection();
     fail_at_server(Failure::broken, "it switched protocols without being asked");
@@ -262,6 +272,8 @@ void Forwarding::complete(bool connection_is_clean) {
 }
 
 void Forwarding::on_connection_lost(bool ended) {
+  // Whichever way a tunnel ends, it is over.
+  if (answer_ == Answer::tunnel) return complete(false);
   if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
     return complete(false);
   const std::string why = connection_->stream().why_broken();

@@ -30,6 +30,9 @@ class Forwarding final : private UpstreamConnection::User {
   class Client {
    public:
     virtual void on_interim_answer(const wire::Head& head) = 0;
+    // The server agrees to WebSocket: what comes from now on, as the answer's body, and what goes
+    // by send_raw(), is no HTTP.
+    virtual void on_switched(const wire::Head& head) = 0;
     virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
     virtual void on_answer_body(std::string_view part) = 0;
     // The upstream is done, and the connection has been given back.
@@ -55,6 +58,7 @@ class Forwarding final : private UpstreamConnection::User {
     std::uint64_t length = 0;  // with Framing::length
     bool is_idempotent = false;
     bool is_head_method = false;
+    bool wants_websocket = false;
     const std::vector<wire::Parser::Trailer>* trailers = nullptr;
   };
 
@@ -67,6 +71,10 @@ class Forwarding final : private UpstreamConnection::User {
   // More of a body that was not whole.
   void send_body(std::string_view part);
   void end_body(const std::vector<wire::Parser::Trailer>& trailers);
+  // After on_switched().
+  void send_raw(std::string_view bytes) {
+    if (connection_) connection_->stream().write(bytes);
+  }
   std::size_t upload_pending() const;
   // The client can take more of the answer.
   void resume();
@@ -93,7 +101,7 @@ class Forwarding final : private UpstreamConnection::User {
   const std::string& server_name() const;
 
  private:
-  enum class Answer : std::uint8_t { head, body, complete };
+  enum class Answer : std::uint8_t { head, body, tunnel, complete };
 
   void on_upstream_readable() override;
   void on_upstream_drained() override;

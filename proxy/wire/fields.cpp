@@ -108,6 +108,20 @@ bool may_be_trailer(std::string_view name) {
                               [&](std::string_view known) { return equal_names(name, known); });
 }
 
+bool names_websocket(const Head& head) {
+  bool says_upgrade = false;
+  int protocols = 0;
+  for (const Field& field : head.fields) {
+    if (field.id == FieldId::connection)
+      for_each_element(field.value, [&](std::string_view option) {
+        says_upgrade = says_upgrade || equal_names(option, "upgrade");
+      });
+    // Several would leave the choice to the service.
+    if (field.id == FieldId::upgrade) protocols += equal_names(field.value, "websocket") ? 1 : 2;
+  }
+  return says_upgrade && protocols == 1;
+}
+
 bool is_hop_by_hop(const Field& field, const Head& head) {
   switch (field.id) {
     case FieldId::misspelt:

@@ -8,6 +8,8 @@
 namespace classgate::proxy::wire {
 namespace {
 
+constexpr std::string_view websocket_fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
 void append_number(std::string& out, std::uint64_t number, int base = 10) {
   std::array<char, 24> digits;
   const auto [end, error] =
@@ -126,6 +128,7 @@ void append_request_head(std::string& out, const Head& request, const RequestFac
                       facts);
   append_via(out, request);
   append_field(out, "X-Request-Id", facts.request_id);
+  if (facts.wants_websocket) out.append(websocket_fields);
 }
 
 void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts) {
@@ -157,7 +160,7 @@ void append_answer_head(std::string& out, const Head& answer, const AnswerFacts&
     out.append(no_framing);
 }
 
-void append_interim_head(std::string& out, const Head& answer) {
+static void append_interim_fields(std::string& out, const Head& answer) {
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(answer.status));
   out.append(" ");
@@ -166,6 +169,16 @@ void append_interim_head(std::string& out, const Head& answer) {
   for (const Field& field : answer.fields)
     if (field.id != FieldId::content_length && !is_hop_by_hop(field, answer))
       append_field(out, field.name, field.value);
+}
+
+void append_interim_head(std::string& out, const Head& answer) {
+  append_interim_fields(out, answer);
+  out.append(crlf);
+}
+
+void append_switch_head(std::string& out, const Head& answer) {
+  append_interim_fields(out, answer);
+  out.append(websocket_fields);
   out.append(crlf);
 }
 

@@ -17,7 +17,8 @@ struct RequestFacts {
   std::string_view request_id;
   bool is_encrypted = false;             // by TLS, between the client and us
   std::string_view client_subject = {};  // of its certificate, verified; empty: none
-  bool sender_is_trusted = false;        // what it says of its own client is believed
+  bool wants_websocket = false;
+  bool sender_is_trusted = false;  // what it says of its own client is believed
 };
 
 // The request line and fields for the upstream, without framing and without the empty line:
@@ -39,6 +40,8 @@ struct AnswerFacts {
 
 // The whole head of an answer for the client, empty line included.
 void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts);
+// The answer that switches to WebSocket (RFC 6455 section 4.2.2).
+void append_switch_head(std::string& out, const Head& answer);
 // An interim (1xx) answer passed on.
 void append_interim_head(std::string& out, const Head& answer);
 

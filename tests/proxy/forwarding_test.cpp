@@ -13,6 +13,7 @@ namespace {
 struct Answer final : Forwarding::Client {
   explicit Answer(net::Loop& of) : loop(of) {}
   void on_interim_answer(const wire::Head&) override {}
+  void on_switched(const wire::Head&) override {}
   void on_answer_head(const wire::Head& head, wire::Framing) override { status = head.status; }
   void on_answer_body(std::string_view) override {}
   void on_answer_part_end() override {}

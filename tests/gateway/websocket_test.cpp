@@ -1,0 +1,162 @@
+#include <doctest/doctest.h>
+
+#include "tests/gateway/kit.h"
+
+// Upgrade: websocket (RFC 6455): a tunnel through a worker.
+
+namespace classgate::gateway::test {
+namespace {
+
+const std::string key =
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const std::string upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n" + key;
+const std::string switched =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+// Agrees, greets, and says back whatever comes, until the client leaves or says "bye".
+FakeUpstream::Script echo() {
+  return [](Peer& peer) {
+    while (peer.read_request()) {
+      peer.send(switched + "hello");
+      std::string bytes;
+      while (peer.socket.read(bytes) == Socket::Got::some) {
+        if (bytes == "bye") return;
+        peer.send(std::exchange(bytes, {}));
+      }
+      return;
+    }
+  };
+}
+
+conf::Settings websocket_settings(std::uint16_t port) {
+  auto settings = settings_for(port);
+  settings.upstream.websocket = true;
+  return settings;
+}
+
+std::string read_exactly(Client& client, std::size_t size) {
+  std::string text;
+  while (text.size() < size &&
+         client.socket.read(text, patience, size - text.size()) == Socket::Got::some) {
+  }
+  return text;
+}
+
+// The head of the answer, as far as its empty line.
+std::string read_head(Client& client) {
+  std::string text;
+  while (!text.ends_with("\r\n\r\n")) {
+    const std::string next = read_exactly(client, 1);
+    if (next.empty()) break;
+    text += next;
+  }
+  return text;
+}
+
+TEST_CASE("bytes go both ways through a worker, which is free when the client leaves") {
+  FakeUpstream upstream(echo());
+  auto settings = websocket_settings(upstream.port());
+  settings.admission.request_timeout = settings.admission.queue_timeout = 200ms;
+  Gateway gateway(settings);
+  {
+    Client client(gateway);
+    client.send(get("/chat", upgrade));
+    const std::string head = read_head(client);
+    CHECK(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+    CHECK(head.contains("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"));
+    CHECK(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    CHECK(read_exactly(client, 5) == "hello");
+    // The request timeout is no limit for it.
+    const auto end = std::chrono::steady_clock::now() + 400ms;
+    for (int i = 0; std::chrono::steady_clock::now() < end; ++i) {
+      const std::string said = "GET /" + std::to_string(i) + " HTTP/1.1\r\n\r\n";
+      client.send(said);
+      REQUIRE(read_exactly(client, said.size()) == said);
+    }
+    CHECK(gateway.snapshot().active_workers == 1);
+  }
+  CHECK(gateway.settles_at({.processed = 1}));
+  const Message seen = upstream.requests()[0];
+  CHECK(seen.field("Connection") == "Upgrade");
+  CHECK(seen.field("Upgrade") == "websocket");
+  CHECK(seen.field("Sec-WebSocket-Key") == "dGhlIHNhbXBsZSBub25jZQ==");
+}
+
+TEST_CASE("what the client says before it is asked is not lost, and the service may end it") {
+  FakeUpstream upstream(echo());
+  Gateway gateway(websocket_settings(upstream.port()));
+  Client client(gateway);
+  client.send(get("/chat", upgrade) + "early");
+  read_head(client);
+  CHECK(read_exactly(client, 10) == "helloearly");
+  client.send("bye");
+  CHECK(client.is_closed());
+  CHECK(gateway.settles_at({.processed = 1}));
+}
+
+TEST_CASE("more than any buffer holds goes through a tunnel whole") {
+  FakeUpstream upstream(echo());
+  auto settings = websocket_settings(upstream.port());
+  settings.client.body_buffer = conf::KiB(4);
+  settings.client.response_buffer = conf::KiB(4);
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send(get("/chat", upgrade));
+  read_head(client);
+  CHECK(read_exactly(client, 5) == "hello");
+  const std::string data = pattern(2 << 20);
+  std::thread sender([&] { client.send(data); });
+  CHECK(read_exactly(client, data.size()) == data);
+  sender.join();
+}
+
+TEST_CASE("a silent tunnel ends with the idle timeout, one that speaks does not") {
+  FakeUpstream upstream(echo());
+  auto settings = websocket_settings(upstream.port());
+  settings.client.idle_timeout = 150ms;
+  Gateway gateway(settings);
+  Client silent(gateway), lively(gateway);
+  for (Client* client : {&silent, &lively}) {
+    client->send(get("/chat", upgrade));
+    read_head(*client);
+    REQUIRE(read_exactly(*client, 5) == "hello");
+  }
+  while (silent.is_silent()) {
+    REQUIRE(lively.send("x"));
+    REQUIRE(read_exactly(lively, 1) == "x");
+  }
+  CHECK(silent.is_closed());
+  CHECK(gateway.snapshot().active_workers == 1);
+}
+
+TEST_CASE("a service that does not agree answers as it does any other request") {
+  FakeUpstream upstream(FakeUpstream::each(
+      [](Peer& peer, const Message&) { peer.send(answer_with("no", {}, 403)); }));
+  Gateway gateway(websocket_settings(upstream.port()));
+  Client client(gateway);
+  CHECK(client.ask(get("/chat", upgrade)).status() == 403);
+  CHECK(client.ask(get("/chat")).status() == 403);
+}
+
+TEST_CASE(
+    "an upgrade that is not wanted, not asked for properly, or not to WebSocket, is dropped") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway off(settings_for(upstream.port())), on(websocket_settings(upstream.port()));
+  CHECK(Client(off).ask(get("/x", upgrade)).status() == 200);
+  CHECK(Client(on).ask(get("/x", "Connection: Upgrade\r\nUpgrade: h2c\r\n")).status() == 200);
+  CHECK(Client(on).ask(get("/x", "Upgrade: websocket\r\n")).status() == 200);
+  CHECK(Client(on).ask(post("/x", "y", upgrade)).status() == 200);
+  for (const Message& seen : upstream.requests()) CHECK(seen.field("Upgrade") == "");
+}
+
+TEST_CASE("a service that switches to something else has answered nonsense") {
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message&) {
+    peer.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n");
+  }));
+  Gateway gateway(websocket_settings(upstream.port()));
+  CHECK(Client(gateway).ask(get("/chat", upgrade)).status() == 502);
+}
+
+}  // namespace
+}  // namespace classgate::gateway::test

@@ -58,6 +58,7 @@ class Controller {
   // are the lesser of this and the setting.
   void set_capacity(std::uint32_t capacity) { capacity_ = capacity; }
   static constexpr std::uint32_t no_capacity_limit = static_cast<std::uint32_t>(-1);
+  bool has_waiters() const { return queue_.size() > 0; }
   Snapshot snapshot(Time now) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately: the
   // honest Retry-After of a 503. At least a second.

@@ -113,6 +113,11 @@ Snapshot Gate::snapshot(Time now) const {
   return controller_.snapshot(now);
 }
 
+bool Gate::has_waiters() const {
+  const Lock lock(mutex_);
+  return controller_.has_waiters();
+}
+
 Duration Gate::drain_time() const {
   const Lock lock(mutex_);
   return controller_.drain_time();

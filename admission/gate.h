@@ -110,6 +110,7 @@ class Gate {
   static constexpr std::uint32_t no_capacity_limit = Controller::no_capacity_limit;
   Snapshot snapshot(Time now) const;
   Duration drain_time() const;
+  bool has_waiters() const;
 
  private:
   friend class Permit;

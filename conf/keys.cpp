@@ -352,6 +352,7 @@ std::vector<Key> make_keys() {
       duration_key("client.header_timeout", ms1, hours(1), "from the first byte of a request to the end of its header", FIELD(client.header_timeout)),
       duration_key("client.body_timeout", ms1, hours(1), "window in which body_rate_min is measured", FIELD(client.body_timeout)),
       bytes_key("client.body_rate_min", Bytes{0}, MiB(1), "bytes a second that an upload must bring", FIELD(client.body_rate_min)),
+      bytes_key("client.stream_rate_min", Bytes{0}, MiB(1024), "bytes a second that an upload must bring which holds a worker that others wait for", FIELD(client.stream_rate_min)),
       duration_key("client.send_timeout", ms1, hours(1), "window in which a reader must take something", FIELD(client.send_timeout)),
       duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
       duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),

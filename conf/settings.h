@@ -55,6 +55,7 @@ struct ClientSettings {
   milliseconds header_timeout{10'000};    // first byte of a request to the end of its header
   milliseconds body_timeout{10'000};      // window in which body_rate_min is measured
   Bytes body_rate_min{500};               // bytes a second that an upload must bring
+  Bytes stream_rate_min = KiB(16);        // of an upload that holds a worker others wait for
   milliseconds send_timeout{30'000};      // window in which a reader must take something
   milliseconds idle_timeout{75'000};      // between requests on a kept connection
   milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing

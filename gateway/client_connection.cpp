@@ -224,7 +224,8 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   const bool body_is_here =
       head.framing == Framing::none || (has_length && bytes.size() >= head.content_length);
   body_left_ = has_length ? head.content_length : 0;
-  window_bytes_ = 0;
+  window_bytes_ = stream_mark_ = 0;
+  is_streaming_ = false;
   state_ = State::body;
   const bool expects_continue = head.expects_continue && !body_is_here;
   CLASSGATE_INVARIANT(exchange_ == nullptr);
@@ -427,8 +428,7 @@ void ClientConnection::set_timer() {
     case State::head: deadlines.header.set(deadline_); break;
     case State::body:
       if (stream_.pending() > 0) return watch_reader();
-      window_bytes_ = 0;
-      deadlines.body.set(deadline_);
+      begin_body_window();
       break;
     case State::lingering: deadlines.linger.set(deadline_); break;
     case State::tunnel:
@@ -465,17 +465,45 @@ void ClientConnection::on_due() {
   }
 }
 
+void ClientConnection::begin_streaming() {
+  if (state_ != State::body) return;
+  is_streaming_ = true;
+  begin_body_window();
+  timed_state_ = State::body;
+}
+
+void ClientConnection::begin_body_window() {
+  window_bytes_ = stream_mark_ = 0;
+  window_begin_ = station_.loop().now();
+  body_deadlines().set(deadline_);
+}
+
+proxy::net::DeadlineList& ClientConnection::body_deadlines() {
+  return is_streaming_ ? station_.deadlines().stream : station_.deadlines().body;
+}
+
 void ClientConnection::on_body_window_over() {
   const conf::ClientSettings& limits = station_.settings().client;
-  const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
-  const bool is_our_turn = !wants_input();  // we are the ones who do not read
-  if (is_our_turn || static_cast<double>(window_bytes_) >=
-                         static_cast<double>(limits.body_rate_min.count) * seconds) {
-    window_bytes_ = 0;
-    return station_.deadlines().body.set(deadline_);
+  if (!wants_input()) return begin_body_window();  // we are the ones who do not read
+  if (holds_worker_too_slowly()) return exchange_->on_body_fault(conf::Reason::client_timeout);
+  if (station_.loop().now() - window_begin_ < limits.body_timeout) {
+    stream_mark_ = window_bytes_;
+    return body_deadlines().set(deadline_);
   }
+  const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
+  if (static_cast<double>(window_bytes_) >=
+      static_cast<double>(limits.body_rate_min.count) * seconds)
+    return begin_body_window();
   if (exchange_ == nullptr) return close();
   exchange_->on_body_fault(conf::Reason::client_timeout);
+}
+
+// A slow upload does no harm as long as nobody waits for its worker.
+bool ClientConnection::holds_worker_too_slowly() {
+  if (!is_streaming_ || exchange_ == nullptr) return false;
+  const std::uint64_t least = station_.settings().client.stream_rate_min.count *
+                              static_cast<std::uint64_t>(stream_window.count());
+  return window_bytes_ - stream_mark_ < least && station_.shared().gate.has_waiters();
 }
 
 }  // namespace classgate::gateway

@@ -42,6 +42,9 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void cut(bool with_reset = false);
   // The service has agreed to WebSocket: what comes from now on is for Exchange::on_tunnel_bytes().
   void begin_tunnel();
+  // From now on the body streams through a worker.
+  void begin_streaming();
+  static constexpr std::chrono::seconds stream_window{1};
   // More of the body may be read.
   void read_on_soon();
   // The answer will take a while: looks, in the next turn, whether the client is still there.
@@ -83,6 +86,9 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   static void on_deadline(void* self) { static_cast<ClientConnection*>(self)->on_due(); }
   void on_due();
   void on_body_window_over();
+  void begin_body_window();
+  proxy::net::DeadlineList& body_deadlines();
+  bool holds_worker_too_slowly();
 
   void read_introduction();
   void introduce(const conf::IpAddress& client);
@@ -123,6 +129,9 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::string input_;                            // read but not yet used
   std::uint64_t body_left_ = 0;
   std::uint64_t window_bytes_ = 0;  // body bytes in this window
+  bool is_streaming_ = false;
+  std::uint64_t stream_mark_ = 0;  // window_bytes_ a stream window ago
+  proxy::net::Time window_begin_{};
   std::uint64_t tunnel_mark_ = 0;   // bytes either way when the tunnel was last looked at
   std::uint64_t tunnel_bytes_ = 0;  // from the client
   std::uint64_t written_mark_ = 0;  // written bytes when the reader was last looked at

@@ -379,7 +379,9 @@ void Exchange::forward() {
     request.length = body_.size();
   }
   forwarding_.start(station_.upstreams(), request);
-  if (!body_is_whole_ && state_ == State::forwarding) client_->read_on_soon();
+  if (body_is_whole_ || state_ != State::forwarding) return;
+  client_->begin_streaming();
+  client_->read_on_soon();
 }
 
 void Exchange::on_upload_drained() {

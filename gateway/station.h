@@ -83,6 +83,7 @@ class Station final : private admission::Waiters {
     void change(const conf::Settings& settings);  // for what is set from now on
     proxy::net::DeadlineList header;
     proxy::net::DeadlineList body;
+    proxy::net::DeadlineList stream;  // as body, of an upload that holds a worker
     proxy::net::DeadlineList send;
     proxy::net::DeadlineList idle;
     proxy::net::DeadlineList linger;

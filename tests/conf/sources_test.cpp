@@ -33,6 +33,7 @@ std::map<std::string, Sample> samples() {
       {"client.header_timeout", quoted("11ms")},
       {"client.body_timeout", quoted("12s")},
       {"client.body_rate_min", quoted("0B")},
+      {"client.stream_rate_min", quoted("17KiB")},
       {"client.send_timeout", quoted("14m")},
       {"client.idle_timeout", quoted("15h")},
       {"client.linger_timeout", quoted("1m")},

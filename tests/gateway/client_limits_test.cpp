@@ -63,6 +63,29 @@ TEST_CASE("a connection has so many requests, the last answer says so, and no re
   CHECK(upstream.request_count() == 3);  // the fourth was never begun
 }
 
+TEST_CASE("a slow upload gives its worker up when others wait for it, and not before") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.admission.workers = 1;
+  settings.client.body_buffer = conf::Bytes{4};
+  settings.client.body_timeout = 50ms;  // and so the window of a stream
+  settings.client.body_rate_min = conf::Bytes{0};
+  settings.client.stream_rate_min = conf::KiB(64);
+  Gateway gateway(settings);
+  Client slow(gateway), quick(gateway);
+  const std::string whole = post("/slow", std::string(100, 'x'));
+  slow.send(whole.substr(0, whole.size() - 50));
+  REQUIRE(gateway.comes_to_run(1));
+  // Nobody waits: it may take its time.
+  CHECK_FALSE(await([&] { return !slow.is_silent(); }, 300ms));
+  CHECK(gateway.snapshot().active_workers == 1);
+  CHECK(quick.ask(get("/quick")).body == "GET /quick");
+  const Message answer = slow.read_answer();
+  CHECK(answer.status() == 408);
+  CHECK(answer.reason() == "client_timeout");
+  CHECK(slow.is_closed());
+}
+
 TEST_CASE("a route has its own limit for bodies, below or above the general one") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_for(upstream.port());

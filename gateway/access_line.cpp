@@ -62,6 +62,8 @@ void append_access_line(std::string& out, bool as_json, const AccessFacts& facts
   line.word("verdict", facts.verdict);
   line.word("reason", facts.reason);
   line.number("cost", facts.cost);
+  line.milliseconds("deadline_ms", facts.deadline_ms);
+  line.milliseconds("upload_ms", facts.upload_ms);
   line.milliseconds("wait_ms", facts.wait_ms);
   line.milliseconds("upstream_ms", facts.upstream_ms);
   line.milliseconds("total_ms", facts.total_ms);

@@ -87,7 +87,7 @@ void Exchange::reset() {
   status_ = 0;
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
-  waited_ = upstream_time_ = {};
+  upload_time_ = waited_ = upstream_time_ = {};
   forwarding_.forget();
 }
 
@@ -241,7 +241,9 @@ void Exchange::screen(const proxy::wire::Head& head) {
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.
 void Exchange::ask_for_worker() {
   arrival_.bytes = body_.size();
-  take_answer(station_.shared().gate.arrive(arrival_, station_.loop().now()));
+  const admission::Time now = station_.loop().now();
+  upload_time_ = now - arrival_.at;
+  take_answer(station_.shared().gate.arrive(arrival_, now));
 }
 
 void Exchange::take_answer(admission::Gate::Answer answer) {

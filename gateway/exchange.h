@@ -148,6 +148,7 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string_view verdict_ = "-";
   Ending ending_ = Ending::rejected;
   std::uint64_t bytes_out_ = 0;
+  admission::Duration upload_time_{};  // until a worker was asked for
   admission::Duration waited_{};
   admission::Duration upstream_time_{};
 

@@ -14,8 +14,8 @@ import unittest
 from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
 
 FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason", "cost",
-          "wait_ms", "upstream_ms", "total_ms", "status", "bytes_in", "bytes_out", "upstream",
-          "retries", "tls"]
+          "deadline_ms", "upload_ms", "wait_ms", "upstream_ms", "total_ms", "status", "bytes_in",
+          "bytes_out", "upstream", "retries", "tls"]
 PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')
 
 
@@ -105,6 +105,7 @@ class Lines(LogsTest):
             self.assertEqual(str(fine[key]), value, key)
         self.assertGreater(int(fine["bytes_in"]), 0)
         self.assertGreater(int(fine["bytes_out"]), 0)
+        self.assertEqual(float(fine["deadline_ms"]), 30000)
         self.assertGreaterEqual(float(fine["total_ms"]), float(fine["upstream_ms"]))
         self.assertEqual((odd["route"], str(odd["priority"])), ("*", "5"))
         self.assertEqual((refused["verdict"], refused["reason"], str(refused["cost"])),

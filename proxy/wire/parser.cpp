@@ -144,6 +144,18 @@ bool has_clean_lines(std::string_view head) {
   return true;
 }
 
+// "HTTP/1.1 200 OK" (RFC 9112 section 4): llhttp also takes empty lines before it, a status with
+// leading zeros and control characters in the phrase.
+bool has_clean_status_line(std::string_view head) {
+  const std::string_view line = head.substr(0, head.find('\r'));
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto is_text = [](char c) {
+    return (static_cast<unsigned char>(c) >= 0x20 || c == '\t') && c != '\x7f';
+  };
+  return line.size() >= 12 && line[8] == ' ' && std::ranges::all_of(line.substr(9, 3), is_digit) &&
+         (line.size() == 12 || line[12] == ' ') && std::ranges::all_of(line.substr(12), is_text);
+}
+
 std::string_view trim(std::string_view text) {
   const std::size_t begin = std::min(text.find_first_not_of(" \t"), text.size());
   text.remove_prefix(begin);
@@ -248,6 +260,7 @@ Parser::Progress Parser::finish_head(std::string_view text) {
   in_value_ = false;
   // Empty lines before a request line are allowed (RFC 9112 section 2.2) and are CRLF too.
   if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  if (kind_ == Kind::response && !has_clean_status_line(text)) return fail(Fault::malformed);
   build_fields(text);
   if (kind_ == Kind::request && !has_clean_request_line(text)) return fail(Fault::malformed);
   head_.minor_version = state_->parser.http_minor;

@@ -23,8 +23,7 @@ std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
   if (may_go_in(arrival)) {
     books_.enter();
-    seat(Duration::zero(), now);
-    return Admitted{};
+    return Admitted{take_worker(arrival.priority, arrival.route, Duration::zero(), now)};
   }
   if (!could_make_room_for(arrival)) return reject(conf::Reason::queue_full, drain_time(), now);
   make_room_for(arrival, now);
@@ -32,6 +31,7 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
   const Time deadline =
       std::min(arrival.at + settings_.request_timeout, now + settings_.queue_timeout);
   return queue_.join({.priority = arrival.priority,
+                      .route = arrival.route,
                       .bytes = arrival.bytes,
                       .joined = now,
                       .deadline = deadline,
@@ -80,11 +80,11 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
   return true;
 }
 
-void Controller::finish(const Outcome& outcome, Time since, Time now) {
+void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
   CLASSGATE_INVARIANT(active_ > 0);
   --active_;
   books_.close(outcome);
-  books_.process_ended(std::max(now - since, Duration::zero()), now);
+  books_.process_ended(std::max(now - seat.since, Duration::zero()), now);
 }
 
 std::optional<Notice> Controller::next(Time now) {
@@ -102,14 +102,15 @@ std::optional<Notice> Controller::next(Time now) {
                   Rejection{conf::Reason::queue_timeout, drain_time()}};
   }
   const Duration waited = std::max(now - entry->waiter.joined, Duration::zero());
-  seat(waited, now);
-  return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag, Granted{now, waited}};
+  const Seat seat = take_worker(entry->waiter.priority, entry->waiter.route, waited, now);
+  return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag, Granted{seat, waited}};
 }
 
-void Controller::seat(Duration waited, Time now) {
+Seat Controller::take_worker(int priority, std::uint32_t route, Duration waited, Time now) {
   ++active_;
   CLASSGATE_INVARIANT(active_ <= workers());
   books_.wait_ended(waited, now);
+  return {now, priority, route};
 }
 
 void Controller::refuse(conf::Reason reason, Time now) {

@@ -36,8 +36,8 @@ class Controller {
 
   // A waiter leaves before its turn. False when it no longer waits (its news is on the way).
   bool leave(Ticket ticket, Departure why, Time now);
-  // A worker comes back; `since` is when it was taken.
-  void finish(const Outcome& outcome, Time since, Time now);
+  // A worker comes back.
+  void finish(const Outcome& outcome, const Seat& seat, Time now);
   // Who has news: those that gave way, and those whose turn has come. Call until it is silent after
   // every arrive(), finish(), leave() and reconfigure().
   std::optional<Notice> next(Time now);
@@ -76,7 +76,7 @@ class Controller {
   bool could_make_room_for(const Arrival& arrival) const;
   bool may_go_in(const Arrival& arrival) const;
   void make_room_for(const Arrival& arrival, Time now);
-  void seat(Duration waited, Time now);
+  Seat take_worker(int priority, std::uint32_t route, Duration waited, Time now);
   Rejection reject(conf::Reason reason, Duration retry_after, Time now);
 
   conf::AdmissionSettings settings_;

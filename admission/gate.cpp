@@ -6,11 +6,11 @@ namespace classgate::admission {
 
 Permit::~Permit() {
   // Dropped without a word: an exchange that ended before its turn was of use to anybody.
-  if (gate_ != nullptr) finish(Outcome::abandoned(), since_);
+  if (gate_ != nullptr) finish(Outcome::abandoned(), seat_.since);
 }
 
 void Permit::finish(const Outcome& outcome, Time now) {
-  std::exchange(gate_, nullptr)->finish(outcome, since_, is_orphan_, now);
+  std::exchange(gate_, nullptr)->finish(outcome, seat_, is_orphan_, now);
 }
 
 void Permit::orphan() {
@@ -55,17 +55,18 @@ Gate::Answer Gate::enter(const Arrival& arrival, Time now) {
 }
 
 Gate::Answer Gate::answer(const Verdict& verdict, Lock& lock, Time now) {
-  if (std::holds_alternative<Admitted>(verdict)) return Permit(*this, now, Duration::zero());
+  if (const auto* admitted = std::get_if<Admitted>(&verdict))
+    return Permit(*this, admitted->seat, Duration::zero());
   if (const auto* rejection = std::get_if<Rejection>(&verdict)) return *rejection;
   spread_news(lock, now);  // someone may have given way
   return Place(*this, std::get<Ticket>(verdict));
 }
 
-void Gate::finish(const Outcome& outcome, Time since, bool is_orphan, Time told) {
+void Gate::finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time told) {
   Lock lock(mutex_);
   const Time now = latest(told);
   if (is_orphan) controller_.adopt();
-  controller_.finish(outcome, since, now);
+  controller_.finish(outcome, seat, now);
   spread_news(lock, now);
 }
 
@@ -143,7 +144,7 @@ void Gate::spread_news(Lock& lock, Time now) {
 void Gate::tell(const Notice& notice) {
   Waiters& waiters = *waiters_[notice.owner];
   if (const auto* granted = std::get_if<Granted>(&notice.news))
-    waiters.on_granted(notice.ticket, notice.tag, Permit(*this, granted->since, granted->waited));
+    waiters.on_granted(notice.ticket, notice.tag, Permit(*this, granted->seat, granted->waited));
   else
     waiters.on_shed(notice.ticket, notice.tag, std::get<Rejection>(notice.news));
 }

@@ -18,7 +18,8 @@ class Gate;
 class [[nodiscard]] Permit {
  public:
   Permit() = default;
-  Permit(Gate& gate, Time since, Duration waited) : gate_(&gate), since_(since), waited_(waited) {}
+  Permit(Gate& gate, const Seat& seat, Duration waited)
+      : gate_(&gate), seat_(seat), waited_(waited) {}
   Permit(Permit&& other) noexcept { swap(other); }
   Permit& operator=(Permit&& other) noexcept {
     Permit(std::move(other)).swap(*this);
@@ -27,7 +28,7 @@ class [[nodiscard]] Permit {
   ~Permit();
 
   explicit operator bool() const { return gate_ != nullptr; }
-  Time since() const { return since_; }
+  Time since() const { return seat_.since; }
   Duration waited() const { return waited_; }
   void finish(const Outcome& outcome, Time now);
   // From now on the worker works for nobody (its client left, or got its 504); shown in health.
@@ -36,12 +37,12 @@ class [[nodiscard]] Permit {
  private:
   void swap(Permit& other) noexcept {
     std::swap(gate_, other.gate_);
-    std::swap(since_, other.since_);
+    std::swap(seat_, other.seat_);
     std::swap(waited_, other.waited_);
     std::swap(is_orphan_, other.is_orphan_);
   }
   Gate* gate_ = nullptr;
-  Time since_{};
+  Seat seat_;
   Duration waited_{};
   bool is_orphan_ = false;
 };
@@ -117,7 +118,7 @@ class Gate {
   friend class Place;
   using Lock = std::unique_lock<std::mutex>;
 
-  void finish(const Outcome& outcome, Time since, bool is_orphan, Time told);
+  void finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time told);
   bool leave(Ticket ticket, Departure why, Time now);
   void orphan();
   Answer answer(const Verdict& verdict, Lock& lock, Time now);

@@ -16,6 +16,7 @@ struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
   std::uint32_t cost = 1;   // tokens
+  std::uint32_t route = 0;  // its index; requests of one route take about as long as each other
   std::uint64_t bytes = 0;  // body that is held while it waits
   Time at{};                // end of the request header: the request timeout counts from here
   std::uint32_t owner = 0;  // the loop that will be told when its turn comes
@@ -28,7 +29,16 @@ struct Rejection {
   Duration retry_after{};
 };
 
-struct Admitted {};
+// A taken worker: since when and for whom. It comes back with finish() as it was given.
+struct Seat {
+  Time since{};
+  int priority = conf::priority_worst;
+  std::uint32_t route = 0;
+};
+
+struct Admitted {
+  Seat seat;
+};
 
 using Verdict = std::variant<Admitted, Ticket, Rejection>;
 
@@ -48,7 +58,7 @@ enum class Departure : std::uint8_t { abandoned, timed_out };
 
 // News for a waiter: its turn has come, or it has been turned away.
 struct Granted {
-  Time since{};
+  Seat seat;
   Duration waited{};
 };
 struct Notice {

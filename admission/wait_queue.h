@@ -19,6 +19,7 @@ struct Ticket {
 
 struct Waiter {
   int priority = conf::priority_worst;
+  std::uint32_t route = 0;
   std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};
   Time deadline{};

@@ -163,6 +163,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   arrival_.priority = route.priority;
   arrival_.rate_limited = route.rate_limited;
   arrival_.cost = route.cost;
+  arrival_.route = static_cast<std::uint32_t>(route.index);
   arrival_.bytes = request_length_;
   const auto& routes = station_.settings().routes;
   if (route.index < routes.size() && routes[route.index].body_bytes)

@@ -56,7 +56,7 @@ class VirtualMinute {
     while (!ends_.empty() && ends_.top() <= now) {
       const Time end = ends_.top();
       ends_.pop();
-      controller_.finish(admission::Outcome::processed(), end - service_time, end);
+      controller_.finish(admission::Outcome::processed(), {end - service_time}, end);
       listen(end);
     }
   }

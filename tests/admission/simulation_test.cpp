@@ -69,7 +69,7 @@ class Simulation {
   enum class Ending { none, processed, failed, rejected, abandoned };
   struct Flight {
     std::size_t request;
-    Time since;
+    Seat seat;
     bool is_orphan;
   };
   struct Upload {
@@ -150,7 +150,7 @@ class Simulation {
       }
     } else {
       claim(way == Model::Way::in, "nobody goes in who should wait or be turned away");
-      take_worker(request, event_time_);
+      take_worker(request, std::get<Admitted>(verdict).seat);
     }
   }
 
@@ -197,8 +197,8 @@ class Simulation {
       controller_.adopt();
     }
     const Outcome outcome = random_outcome();
-    controller_.finish(outcome, flight.since, event_time_);
-    model_.finish(std::max(event_time_ - flight.since, Duration::zero()));
+    controller_.finish(outcome, flight.seat, event_time_);
+    model_.finish(std::max(event_time_ - flight.seat.since, Duration::zero()));
     if (outcome.kind == Outcome::Kind::failed) ++failed_[conf::index_of(outcome.reason)];
     end(flight.request, outcome.kind == Outcome::Kind::processed ? Ending::processed
                         : outcome.kind == Outcome::Kind::failed  ? Ending::failed
@@ -274,17 +274,18 @@ class Simulation {
     }
     claim(!is_late, "nobody goes in after the deadline");
     const auto& granted = std::get<Granted>(notice.news);
-    claim(granted.since == event_time_, "a worker is taken now");
+    claim(granted.seat.since == event_time_, "a worker is taken now");
     claim(granted.waited == std::max(event_time_ - first->joined, Duration::zero()),
           "the wait is from joining to now");
-    take_worker(first->request, granted.since);
+    claim(granted.seat.priority == first->arrival.priority, "and by the one whose turn it is");
+    take_worker(first->request, granted.seat);
   }
 
   // --- our own books
 
-  void take_worker(std::size_t request, Time since) {
+  void take_worker(std::size_t request, const Seat& seat) {
     ++model_.in_flight;
-    flights_.push_back({request, since, false});
+    flights_.push_back({request, seat, false});
   }
 
   void end(std::size_t request, Ending ending) {

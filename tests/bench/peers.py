@@ -1,0 +1,158 @@
+"""The programs that are compared, each doing the same job in front of the same service."""
+import dataclasses
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from bench import BUILD, Gateway, Program, most_files, wait_until
+
+CONFS = pathlib.Path(__file__).resolve().parent / "peers"
+NOBODY_REACHES = 1_000_000  # a rate limit that is in force and out of the way
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all of them are asked to do; what one of them cannot do is said in its conf."""
+    upstream: str
+    threads: int = 1
+    workers: int = 50
+    queue: int = 1000
+    connections: int = 4000
+    rate: int = NOBODY_REACHES    # a second
+    refuse: int | None = None     # the status with which everything is refused: 429, 503
+    certificate: tuple | None = None  # and key: TLS with clients
+    buffers_body: bool = True     # nginx only: takes a body whole before it sends it on
+    wrapper: tuple = ()           # strace or callgrind in front of it
+
+
+class Peer:
+    """One of them, running: its port, and the processes whose time counts."""
+
+    def __init__(self, name, program, port, folder=None):
+        self.name, self.program, self.port, self.folder = name, program, port, folder
+        self.is_traced = pathlib.Path(str(program.process.args[0])).name == "strace"
+        wait_until(lambda: listens(port) or program.process.poll() is not None, f"{name} to listen", 60)
+        if program.process.poll() is not None:
+            raise AssertionError(f"{name} does not start:\n{program.err()}{program.out()}")
+        self.pids = tree(program.process.pid)[1 if self.is_traced else 0:]
+
+    def stop(self):
+        """Asks it to end, so that a tracer around it writes its counts, and waits until it has."""
+        subprocess.run(["kill", "-TERM", str(self.pids[0])], check=True)
+        self.program.wait(60)
+
+    def end(self):
+        if self.program.process.poll() is None:
+            for pid in self.pids[1:]:  # nginx's workers outlive a master that is killed
+                subprocess.run(["kill", "-KILL", str(pid)], check=False, capture_output=True)
+        self.program.end()
+        if self.folder:
+            self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+
+def tree(pid):
+    """A process and its descendants."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in tree(int(child)))]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def files_for(job):
+    return 2 * job.connections + 1000
+
+
+def classgate(job):
+    settings = {"threads": job.threads, "admission_workers": job.workers, "admission_queue_size": job.queue,
+                "admission_queue_bytes": "1GiB", "client_max_connections": job.connections,
+                "client_requests_per_connection": 0, "client_body_bytes": "100MiB",
+                "admission_rate": job.rate, "admission_burst": max(job.rate, 1),
+                "admission_request_timeout": "5m", "admission_queue_timeout": "5m"}
+    if job.refuse == 429:
+        settings |= {"admission_rate": 0.001, "admission_burst": 1}
+    if job.refuse == 503:  # once something has the worker
+        settings |= {"admission_workers": 1, "admission_queue_size": 0}
+    if job.certificate:
+        settings |= {"listen": "https://127.0.0.1:0", "tls_certificate": job.certificate[0],
+                     "tls_key": job.certificate[1]}
+    gateway = Gateway(job.upstream, wrapper=job.wrapper, nofile=most_files(files_for(job)), **settings)
+    return Peer("classgate", gateway, gateway.port)
+
+
+def with_conf(name, template, command, job, **words):
+    """Starts a peer on the conf of this folder, its @NAMES@ replaced."""
+    folder = tempfile.TemporaryDirectory(prefix="classgate-bench-")
+    port = free_port()
+    words = {"PORT": port, "FOLDER": folder.name, "UPSTREAM": job.upstream, "THREADS": job.threads,
+             "WORKERS": job.workers, "QUEUE": job.queue, "CONNECTIONS": job.connections,
+             "FILES": files_for(job), "REFUSAL": job.refuse or 429, **words}
+    text = (CONFS / template).read_text()
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", str(value))
+    conf = pathlib.Path(folder.name) / template
+    conf.write_text(text)
+    return Peer(name, Program([*job.wrapper, *command, conf], nofile=most_files(files_for(job))), port, folder)
+
+
+def haproxy(job):
+    bind = ""
+    if job.certificate:
+        both = tempfile.NamedTemporaryFile("w", suffix=".pem")
+        both.write("".join(pathlib.Path(part).read_text() for part in job.certificate))
+        both.flush()
+        bind = f"ssl crt {both.name}"
+    return with_conf("haproxy", "haproxy.cfg", ["/usr/sbin/haproxy", "-db", "-f"], job, TLS_BIND=bind,
+                     RATE=0 if job.refuse else job.rate)
+
+
+def nginx(job):
+    # One process is all that one thread needs; several need a master above them.
+    processes = f"worker_processes {job.threads};" if job.threads > 1 else "master_process off;"
+    files = "".join(f"ssl_certificate{suffix} {part};"
+                    for suffix, part in zip(("", "_key"), job.certificate or ()))
+    return with_conf("nginx", "nginx.conf", ["/usr/sbin/nginx", "-c"], job, PROCESSES=processes,
+                     TLS_LISTEN="ssl" if job.certificate else "", TLS_FILES=files,
+                     RATE="1r/m" if job.refuse else f"{job.rate}r/s",
+                     BURST="" if job.refuse else f"burst={job.rate} nodelay",
+                     KEPT=max(job.workers, 64), BUFFERS_BODY="on" if job.buffers_body else "off")
+
+
+def h2o(job):
+    return with_conf("h2o", "h2o.conf", ["/usr/bin/h2o", "-c"], job)
+
+
+def floor(job):
+    program = Program([*job.wrapper, BUILD / "tests/bench/bench_floor", "--upstream", job.upstream,
+                       "--workers", job.workers], nofile=most_files(files_for(job)))
+    port = int(program.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", program.out, 60).group(1))
+    return Peer("floor", program, port)
+
+
+KINDS = {"classgate": classgate, "haproxy": haproxy, "nginx": nginx, "h2o": h2o, "floor": floor}
+
+
+def installed(name):
+    return name in ("classgate", "floor") or shutil.which(name, path="/usr/sbin:/usr/bin") is not None
+
+
+def start(names, job):
+    """Those of `names` that are installed, ready to be asked."""
+    return [KINDS[name](job) for name in names if installed(name)]

@@ -154,8 +154,8 @@ class GoodClient:
         self.gateway, self.connection = gateway, gateway.connect(10)
         self.times, self.failures = [], []
 
-    def run_until(self, end):
-        while time.monotonic() < end:
+    def run_until(self, end, over=PAUSE):
+        while time.monotonic() < end and not over.is_set():
             begin = time.monotonic()
             try:
                 answer = ask(self.connection)
@@ -205,7 +205,7 @@ def free_workers(gateway, service):
             answered += 1
     for connection in connections:
         connection.close()
-    return most
+    return max(most, service.stats()["max_running"])
 
 
 def settled(gateway):

@@ -201,7 +201,9 @@ def judge_answer(answer, method, heard):
     if got is None:  # cut: then h11 must not have found it whole; but it takes LF alone, folds and any extension
         is_strict = answer.isascii() and b"\n" not in answer.replace(b"\r\n", b"") and not re.search(rb"\n[ \t]", answer)
         return False, f"cut, and h11 reads {expected} {body!r}" + context if body is not None and is_strict else None
-    if (status, got) != (expected, body):
+    # The gateway leaves out trailers that would be about framing; h11 objects to them.
+    has_odd_trailers = re.search(rb"\n0.*\r\n(.*\r\n)*(Transfer-Encoding|Content-Length)", answer, re.IGNORECASE)
+    if (status, got) != (expected, body) and not (body is None and has_odd_trailers):
         return True, f"h11 reads {expected} {body!r}, the client {status} {got!r}" + context
     if rest and read_answer(rest, "GET", False) != (200, b"ok", b""):
         return True, f"what follows is {rest!r}" + context

@@ -29,8 +29,8 @@ class Found:
         self.method = request.method.decode()
         self.target = request.target.decode("latin-1")
         self.digest = digest(body)
-        options = fields.get(b"connection", "").lower()
-        self.keeps_http_1_0 = request.http_version == b"1.0" and "keep-alive" in options and "close" not in options
+        options = b",".join(value.lower() for name, value in request.headers if name == b"connection")
+        self.keeps_http_1_0 = request.http_version == b"1.0" and b"keep-alive" in options and b"close" not in options
 
     def listed(self):
         return [self.id, self.method, self.target, self.digest]

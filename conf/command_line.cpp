@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <cxxopts.hpp>
 #include <optional>
 
@@ -65,6 +66,40 @@ constexpr std::array commands{
     Command{"drain", 0, "drain", "finishes what was accepted, then ends"},
 };
 
+// Commands that need no running classgate.
+struct Tool {
+  const char* name;
+  CommandLine::Mode mode;
+  const char* usage;
+  const char* help;
+};
+constexpr std::array tools{
+    Tool{"simulate", CommandLine::Mode::simulate, "simulate (--log FILE | --workload FILE)",
+         "what a conf would do with this traffic, in virtual time"},
+};
+
+// Options of the tools, and which of them have each.
+struct ToolOption {
+  const char* name;
+  const char* value;  // what its value is called; nullptr for a switch
+  const char* tools;
+  const char* help;
+};
+constexpr std::array tool_options{
+    ToolOption{"log", "FILE", "simulate load", "an access log is the traffic"},
+    ToolOption{"workload", "FILE", "simulate load", "a workload file is (classgate-workload(5))"},
+    ToolOption{"upstream", "MODEL", "simulate",
+               "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
+    ToolOption{"seed", "NUMBER", "simulate load", "another course of chance"},
+    ToolOption{"keep-going", nullptr, "simulate load",
+               "takes what can be read of a log with many malformed lines"},
+};
+
+const ToolOption* find_tool_option(std::string_view name) {
+  const auto found = std::ranges::find(tool_options, name, &ToolOption::name);
+  return found == tool_options.end() ? nullptr : &*found;
+}
+
 cxxopts::Options make_options() {
   cxxopts::Options options("classgate",
                            "Admission-control gateway for an HTTP classification service.\n");
@@ -73,13 +108,24 @@ cxxopts::Options make_options() {
   auto add = options.add_options();
   add("c,conf", "the conf file",
       cxxopts::value<std::string>()->default_value(std::string(default_conf)), "FILE");
+  auto add_tool = options.add_options("tools");
+  for (const ToolOption& option : tool_options) {
+    if (std::ranges::find(key_flags, std::string_view(option.name), &KeyFlag::flag) !=
+        key_flags.end())
+      continue;  // --upstream means the one or the other
+    if (option.value == nullptr)
+      add_tool(option.name, option.help);
+    else
+      add_tool(option.name, option.help, cxxopts::value<std::vector<std::string>>(), option.value);
+  }
   for (const ModeFlag& flag : mode_flags) add(flag.names, flag.help);
   for (const KeyFlag& flag : key_flags)
     add(flag.flag, fmt::format("{} ({})", flag.help, flag.key), cxxopts::value<std::string>(),
         "VALUE");
   options.add_options("commands")("socket", "the control socket (ops.control)",
                                   cxxopts::value<std::string>(),
-                                  "PATH")("w,watch", "again every second")("j,json", "as JSON")(
+                                  "PATH")("w,watch", "again every second")(
+      "j,json", "as JSON", cxxopts::value<std::string>()->implicit_value("-"))(
       "q,quiet", "say nothing")("command", "", cxxopts::value<std::string>())(
       "arguments", "", cxxopts::value<std::vector<std::string>>());
   options.parse_positional({"command", "arguments"});
@@ -91,6 +137,7 @@ std::string suggestion(int argc, const char* const* argv) {
   std::vector<std::string> known{"conf"};
   for (const ModeFlag& flag : mode_flags) known.emplace_back(flag.flag);
   for (const KeyFlag& flag : key_flags) known.emplace_back(flag.flag);
+  for (const ToolOption& option : tool_options) known.emplace_back(option.name);
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument(argv[i]);
     if (!argument.starts_with("--")) continue;
@@ -102,22 +149,77 @@ std::string suggestion(int argc, const char* const* argv) {
   return "; see classgate --help";
 }
 
+std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
+                                              std::string_view tool) {
+  for (const ToolOption& option : tool_options) {
+    const bool is_key_too = std::ranges::find(key_flags, std::string_view(option.name),
+                                              &KeyFlag::flag) != key_flags.end();
+    const bool is_its = !tool.empty() && std::string_view(option.tools).contains(tool);
+    if (given.count(option.name) > 0 && !is_its && !is_key_too)
+      return fmt::format("--{} belongs to classgate {}", option.name, option.tools);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
+                                         PlanningOptions& planning) {
+  const auto all = [&](const char* name) {
+    std::vector<std::string> values;
+    for (const auto& argument : given.arguments())
+      if (argument.key() == name) values.push_back(argument.value());
+    return values;
+  };
+  std::optional<std::string> wrong;
+  const auto one = [&](const char* name) -> std::string {
+    const std::vector<std::string> values = all(name);
+    if (values.size() > 1) wrong = fmt::format("--{} is given twice", name);
+    return values.empty() ? "" : values.back();
+  };
+  planning.log = one("log");
+  planning.workload = one("workload");
+  planning.upstream = one("upstream");
+  planning.json = one("json");
+  planning.keeps_going = given.count("keep-going") > 0;
+  if (const std::string seed = one("seed"); !seed.empty()) {
+    std::uint64_t number = 0;
+    const char* end = seed.data() + seed.size();
+    const auto [stop, error] = std::from_chars(seed.data(), end, number);
+    if (error != std::errc{} || stop != end)
+      return fmt::format("--seed: \"{}\" is not a whole number", seed);
+    planning.seed = number;
+  }
+  return wrong;
+}
+
 // What is wrong with the words that are no options.
 std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
   const bool has_command = given.count("command") > 0;
   for (const char* option : {"socket", "watch", "json", "quiet"})
     if (!has_command && given.count(option) > 0)
       return fmt::format("--{} belongs to a command, such as \"classgate status\"", option);
+  const std::string name = has_command ? given["command"].as<std::string>() : "";
+  const auto tool = std::ranges::find(tools, name, &Tool::name);
+  if (auto wrong = check_tool_options(given, tool == tools.end() ? "" : tool->name)) return wrong;
   if (!has_command) return std::nullopt;
-  command.mode = CommandLine::Mode::control;
-  command.command = given["command"].as<std::string>();
+  command.command = name;
   if (given.count("arguments") > 0)
     command.arguments = given["arguments"].as<std::vector<std::string>>();
+  if (tool != tools.end()) {
+    command.mode = tool->mode;
+    for (const char* option : {"socket", "watch", "quiet"})
+      if (given.count(option) > 0)
+        return fmt::format("--{} belongs to a running classgate, not to {}", option, name);
+    if (!command.arguments.empty())
+      return fmt::format("\"{}\": usage: classgate {}", command.arguments.front(), tool->usage);
+    return read_planning(given, command.planning);
+  }
+  command.mode = CommandLine::Mode::control;
   if (given.count("socket") > 0) command.socket = given["socket"].as<std::string>();
   command.as_json = given.count("json") > 0;
   command.watch = given.count("watch") > 0;
   command.quiet = given.count("quiet") > 0;
   std::vector<std::string> names;
+  for (const Tool& known : tools) names.emplace_back(known.name);
   for (const Command& known : commands) {
     names.emplace_back(known.name);
     if (command.command != known.name) continue;
@@ -135,7 +237,15 @@ std::string commands_text() {
   std::string text = "\nCommands, for a running classgate:\n";
   for (const Command& command : commands)
     text += fmt::format("  {:<36} {}\n", command.usage, command.help);
-  return text + "  with --socket PATH for another control socket than the conf's (ops.control)\n";
+  text += "  with --socket PATH for another control socket than the conf's (ops.control)\n";
+  text += "\nTools, for which none has to run:\n";
+  for (const Tool& tool : tools) text += fmt::format("  {:<36} {}\n", tool.usage, tool.help);
+  for (const ToolOption& option : tool_options)
+    text += fmt::format(
+        "  --{:<34} {}\n",
+        option.value == nullptr ? option.name : fmt::format("{} {}", option.name, option.value),
+        option.help);
+  return text;
 }
 
 }  // namespace
@@ -150,9 +260,13 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
     CommandLine command;
     if (auto wrong = read_command(given, command)) return std::unexpected(*wrong);
     command.conf_path = given["conf"].as<std::string>();
+    command.names_conf = given.count("conf") > 0;
     for (const ModeFlag& flag : mode_flags)
       if (given.count(flag.flag) > 0) command.mode = flag.mode;
+    const bool is_tool =
+        command.mode == CommandLine::Mode::simulate || command.mode == CommandLine::Mode::load;
     for (const KeyFlag& flag : key_flags) {
+      if (is_tool && find_tool_option(flag.flag) != nullptr) continue;
       std::string value;
       for (const auto& argument : given.arguments())  // one that may be repeated makes a list
         if (argument.key() == flag.flag) value += (value.empty() ? "" : ",") + argument.value();

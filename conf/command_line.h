@@ -1,6 +1,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,8 +9,29 @@
 
 namespace classgate::conf {
 
+// What `classgate simulate` and `classgate load` are asked.
+struct PlanningOptions {
+  std::string log;       // an access log, or ...
+  std::string workload;  // ... a workload file
+  std::string upstream;  // "recorded", "fitted", a law, or a file with an [upstream]
+  std::string json;      // a file, "-" for standard output, empty for none
+  std::string html;
+  std::optional<std::uint64_t> seed;
+  bool keeps_going = false;  // whatever share of the lines is malformed
+  std::vector<std::string> sweep;
+  std::vector<std::string> plan;
+  std::string diff;  // the old conf
+  // load
+  std::string to;                   // "http://127.0.0.1:8080"
+  std::string service_time_header;  // tells a test service what each request takes
+  bool find_knee = false;
+  bool anywhere = false;  // not only this machine
+  milliseconds seconds_max{60'000};
+  std::uint32_t connections_max = 2'000;
+};
+
 struct CommandLine {
-  enum class Mode { run, check, print_config, keys, version, build, help, control };
+  enum class Mode { run, check, print_config, keys, version, build, help, control, simulate, load };
   Mode mode = Mode::run;
   std::string conf_path;
   std::vector<Override> overrides;
@@ -20,6 +42,9 @@ struct CommandLine {
   bool as_json = false;
   bool watch = false;
   bool quiet = false;
+  // Mode::simulate, Mode::load
+  PlanningOptions planning;
+  bool names_conf = false;  // with --conf; else that of the package, where there is one
 };
 
 // The error is one line that names the argument and, where there is one, the flag that was meant.

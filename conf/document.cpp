@@ -110,7 +110,7 @@ std::string explain(const toml::parse_error& error) {
 
 class Walker {
  public:
-  explicit Walker(Document& document) : document_(document) {}
+  Walker(const DocumentForm& form, Document& document) : form_(form), document_(document) {}
 
   void walk(const toml::table& table, const std::string& prefix) {
     for (const auto& [key, node] : table) {
@@ -118,10 +118,8 @@ class Walker {
       const Place place = place_of(key.source());
       if (name.starts_with(nameless)) {
         continue;
-      } else if (name == "route") {
-        walk_list(node, place, name, document_.routes);
-      } else if (name == "certificate") {
-        walk_list(node, place, name, document_.certificates);
+      } else if (std::ranges::find(form_.lists, name) != form_.lists.end()) {
+        walk_list(node, place, name, document_.lists[name]);
       } else if (const toml::table* inner = node.as_table()) {
         walk_table(*inner, name, place);
       } else {
@@ -132,13 +130,14 @@ class Walker {
 
  private:
   void walk_table(const toml::table& table, const std::string& name, Place place) {
-    for (const Key& key : all_keys())
-      if (key.name.starts_with(name + ".")) return walk(table, name + ".");
-    if (find_key(name) != nullptr)
-      return mistake(place, fmt::format("{} is a value, not a table", name));
-    std::vector<std::string> tables{"client", "tls",    "upstream", "upstream.tls", "admission",
-                                    "log",    "status", "ops",      "route",        "certificate"};
-    const std::string meant = nearest(name, tables);
+    std::vector<std::string> known = form_.lists;
+    for (const std::string& key : form_.keys) {
+      if (key.starts_with(name + ".")) return walk(table, name + ".");
+      if (key == name) return mistake(place, fmt::format("{} is a value, not a table", name));
+      const std::size_t dot = key.rfind('.');
+      if (dot != std::string::npos) known.push_back(key.substr(0, dot));
+    }
+    const std::string meant = nearest(name, known);
     mistake(place, fmt::format("unknown table [{}]{}", name,
                                meant.empty() ? "" : fmt::format("; did you mean [{}]?", meant)));
   }
@@ -178,12 +177,19 @@ class Walker {
     document_.mistakes.push_back({place, std::move(text)});
   }
 
+  const DocumentForm& form_;
   Document& document_;
 };
 
 }  // namespace
 
-Document read_document(std::string text) {
+DocumentForm conf_form() {
+  DocumentForm form{{}, {"route", "certificate"}};
+  for (const Key& key : all_keys()) form.keys.push_back(key.name);
+  return form;
+}
+
+Document read_document(std::string text, const DocumentForm& form) {
   Document document;
   if (const std::size_t nul = text.find('\0'); nul != std::string::npos) {
     const auto line = static_cast<std::uint32_t>(
@@ -195,7 +201,7 @@ Document read_document(std::string text) {
   for (int i = 0; i < syntax_errors_max; ++i) {
     try {
       const toml::table table = toml::parse(lines.text());
-      Walker(document).walk(table, "");
+      Walker(form, document).walk(table, "");
       return document;
     } catch (const toml::parse_error& error) {
       const Place place = place_of(error.source());

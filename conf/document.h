@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,7 @@ struct Entry {
   Place place;
 };
 
-// One table of a list: [[route]], [[certificate]].
+// One table of a list, such as [[route]].
 struct TableEntry {
   std::vector<Entry> entries;  // keys without a prefix
   Place place;
@@ -32,15 +33,29 @@ struct DocumentMistake {
   std::string text;
 };
 
-// A conf file taken apart: every value with its place, and everything that is wrong with its form.
-// After a syntax error its line is left out and reading goes on, so that one look shows them all.
+// A conf or workload file taken apart: every value with its place, and everything that is wrong
+// with its form. After a syntax error its line is left out and reading goes on, so that one look
+// shows them all.
 struct Document {
   std::vector<Entry> entries;
-  std::vector<TableEntry> routes;
-  std::vector<TableEntry> certificates;
+  std::map<std::string, std::vector<TableEntry>, std::less<>> lists;
   std::vector<DocumentMistake> mistakes;
+
+  std::vector<TableEntry> tables_of(std::string_view list) const {
+    const auto found = lists.find(list);
+    return found == lists.end() ? std::vector<TableEntry>{} : found->second;
+  }
 };
 
-Document read_document(std::string text);
+// What may stand in the file: dotted names of keys, which tell the tables too, and of lists.
+struct DocumentForm {
+  std::vector<std::string> keys;
+  std::vector<std::string> lists;
+};
+
+// The form of the conf.
+DocumentForm conf_form();
+
+Document read_document(std::string text, const DocumentForm& form = conf_form());
 
 }  // namespace classgate::conf

@@ -3,10 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
@@ -16,35 +13,18 @@
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/routes.h"
+#include "conf/text_file.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
 namespace {
 
-constexpr std::size_t file_bytes_max = 1 << 20;
 constexpr std::size_t files_max = 256;  // in conf.d
 
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
   for (const Key& key : all_keys()) names.push_back(key.name);
   return names;
-}
-
-std::expected<std::string, std::string> read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  if (file) {
-    text.resize(file_bytes_max + 1);
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(file.gcount()));
-  }
-  if (!file && !file.eof())
-    return std::unexpected(fmt::format("cannot be read: {} (name another with --conf)",
-                                       std::strerror(errno != 0 ? errno : EISDIR)));
-  if (text.size() > file_bytes_max)
-    return std::unexpected(std::string("is larger than 1 MiB: this is no conf file"));
-  return text;
 }
 
 // Collects settings and mistakes while the sources are read one after the other.
@@ -92,9 +72,9 @@ class Reader {
 
   void read_conf(const std::string& path) {
     if (path.empty()) return;
-    const auto text = read_file(path);
+    const auto text = read_text_file(path, "(name another with --conf)");
     if (!text) return mistake(path, text.error());
-    const Document document = read_document(*text);
+    const Document document = read_document(*text, conf_form());
     routes_.begin_file();
     std::vector<std::pair<Place, std::string>> found;
     for (const DocumentMistake& wrong : document.mistakes)
@@ -105,9 +85,9 @@ class Reader {
     for (const Entry& entry : document.entries)
       if (auto wrong = try_apply(entry.key, entry.value, place_text(entry.place)))
         found.push_back({entry.place, std::move(*wrong)});
-    for (const TableEntry& entry : document.certificates)
+    for (const TableEntry& entry : document.tables_of("certificate"))
       for (auto& wrong : add_certificate(entry, place_text)) found.push_back(std::move(wrong));
-    for (const TableEntry& entry : document.routes)
+    for (const TableEntry& entry : document.tables_of("route"))
       for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
     std::ranges::sort(found);
     for (auto& [place, text_of_mistake] : found)

@@ -1,0 +1,327 @@
+#include "admission/simulation/simulation.h"
+
+#include <algorithm>
+
+#include "conf/invariant.h"
+
+namespace classgate::simulation {
+namespace {
+
+using admission::Outcome;
+using conf::Reason;
+
+constexpr std::uint32_t generation_mask = 0xffffff;
+
+Ending rejected(const admission::Rejection& rejection) {
+  return {Ending::Kind::rejected, rejection.reason, rejection.retry_after};
+}
+
+}  // namespace
+
+Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel& model,
+                       Traffic& traffic)
+    : request_timeout_(settings.admission.request_timeout),
+      queue_timeout_(settings.admission.queue_timeout),
+      finishes_(settings.upstream.on_client_abort == conf::OnClientAbort::finish),
+      traffic_(traffic),
+      upstream_(model),
+      gate_(settings.admission) {
+  gate_.attach(*this);
+  const std::size_t capacity =
+      settings.upstream.servers.size() * settings.upstream.requests_per_server;
+  if (capacity > 0) gate_.set_capacity(static_cast<std::uint32_t>(capacity), now_);
+  pull();
+}
+
+void Simulation::pull() {
+  is_coming_ = traffic_.next(coming_wish_);
+  if (!is_coming_) return;
+  coming_.at = std::max(coming_wish_.at, now_);
+  coming_.sequence = sequence_++;
+}
+
+bool Simulation::advance(std::uint64_t events) {
+  for (; events > 0; --events) {
+    if (is_coming_ && (heap_.is_empty() || coming_.is_before(heap_.first()))) {
+      now_ = coming_.at;
+      const std::uint32_t slot = take_slot(coming_wish_);
+      pull();
+      arrive(slot);
+    } else if (!heap_.is_empty()) {
+      const Event event = heap_.pop();
+      if (is_void(event)) continue;
+      now_ = event.at;
+      happen(event);
+    } else {
+      tally_.finish(now_);
+      return false;
+    }
+    hear_news();
+    ++happened_;
+  }
+  return true;
+}
+
+// It was planned for somebody who has gone since.
+bool Simulation::is_void(const Event& event) const {
+  if (event.kind == Event::Kind::computed)
+    return !upstream_.is_computing(event.slot, event.generation);
+  return calls_[event.slot].generation != event.generation;
+}
+
+void Simulation::happen(const Event& event) {
+  switch (event.kind) {
+    case Event::Kind::come: return arrive(event.slot);
+    case Event::Kind::ready: return ask_for_worker(event.slot);
+    case Event::Kind::alarm: return on_alarm(event.slot);
+    case Event::Kind::computed: return on_computed(event.slot);
+  }
+}
+
+// ---- The verdict: as in exchange.cpp -----------------------------------------------------------
+
+admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) const {
+  admission::Arrival arrival;
+  arrival.priority = call.wish.priority;
+  arrival.rate_limited = call.wish.rate_limited;
+  arrival.cost = call.wish.cost;
+  arrival.bytes = call.wish.bytes;
+  arrival.at = call.wish.at;
+  arrival.tag = slot;
+  return arrival;
+}
+
+void Simulation::arrive(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  call.wish.at = now_;
+  call.state = State::uploading;
+  tally_.arrived(call.wish, now_);
+  const admission::Arrival arrival = arrival_of(call, slot);
+  if (call.wish.upload == Duration::zero()) return take_answer(slot, gate_.enter(arrival, now_));
+  if (const auto rejection = gate_.screen(arrival, now_)) return end(slot, rejected(*rejection));
+  plan(Event::Kind::ready, now_ + call.wish.upload, slot, call.generation);
+  set_alarm(slot, now_ + request_timeout_);
+}
+
+void Simulation::ask_for_worker(std::uint32_t slot) {
+  if (calls_[slot].state == State::uploading)
+    take_answer(slot, gate_.arrive(arrival_of(calls_[slot], slot), now_));
+}
+
+void Simulation::take_answer(std::uint32_t slot, admission::Gate::Answer answer) {
+  if (auto* permit = std::get_if<admission::Permit>(&answer)) {
+    go_in(slot, std::move(*permit));
+  } else if (auto* place = std::get_if<admission::Place>(&answer)) {
+    calls_[slot].state = State::waiting;
+    calls_[slot].place = std::move(*place);
+    hear_news();  // who gave way has gone before this one joins
+    const Call& call = calls_[slot];
+    tally_.waiting_changed(call.wish.priority, 1, now_);
+    set_alarm(slot, std::min(call.wish.at + request_timeout_, now_ + queue_timeout_));
+  } else {
+    end(slot, rejected(std::get<admission::Rejection>(answer)));
+  }
+}
+
+void Simulation::go_in(std::uint32_t slot, admission::Permit permit) {
+  Call& call = calls_[slot];
+  call.state = State::forwarding;
+  tally_.admitted(call.wish, permit.waited(), now_);
+  tally_.active_changed(1, now_);
+  call.permit = std::move(permit);
+  const Upstream::Entered entered = upstream_.enter(slot, call.wish.service);
+  call.job = entered.job;
+  plan_computed(entered.started);
+  set_alarm(slot, call.wish.at + request_timeout_);
+}
+
+void Simulation::on_granted(admission::Ticket, std::uint32_t tag, admission::Permit permit) {
+  news_.push_back({tag, std::move(permit), {}});
+}
+
+void Simulation::on_shed(admission::Ticket, std::uint32_t tag,
+                         const admission::Rejection& rejection) {
+  news_.push_back({tag, {}, rejection});
+}
+
+// Hearing one piece may bring the next.
+void Simulation::hear_news() {
+  while (!news_.empty()) {
+    heard_.swap(news_);
+    for (News& news : heard_) {
+      calls_[news.slot].place.release();
+      stop_waiting(news.slot);
+      if (news.permit)
+        go_in(news.slot, std::move(news.permit));
+      else
+        end(news.slot, rejected(news.rejection));
+    }
+    heard_.clear();
+  }
+}
+
+// ---- The upstream, time-outs, and clients that leave -------------------------------------------
+
+void Simulation::on_computed(std::uint32_t job) {
+  const Upstream::Finished finished = upstream_.finish(job);
+  plan_computed(finished.started);
+  if (finished.caller == Upstream::nobody) return;
+  const std::uint32_t slot = finished.caller;
+  Call& call = calls_[slot];
+  call.job = Upstream::nobody;
+  if (call.state == State::orphaned) {
+    give_worker_back(slot, call.orphan_outcome);
+    return free_slot(slot);
+  }
+  if (call.wish.fails) {
+    give_worker_back(slot, Outcome::failed(Reason::upstream_broken));
+    return end(slot, {Ending::Kind::failed, Reason::upstream_broken, {}});
+  }
+  give_worker_back(slot, Outcome::processed());
+  end(slot, {Ending::Kind::served, {}, {}});
+}
+
+Time Simulation::leaves_at(const Call& call) const {
+  if (call.state == State::orphaned || call.wish.patience > Time::max() - call.wish.at)
+    return Time::max();
+  return call.wish.at + call.wish.patience;
+}
+
+// One alarm in the heap for each call is enough: when it goes off too early, it is set again.
+void Simulation::set_alarm(std::uint32_t slot, Time limit) {
+  Call& call = calls_[slot];
+  call.limit = limit;
+  const Time due = std::min(limit, leaves_at(call));
+  if (call.alarm_set > now_ && call.alarm_set <= due) return;
+  call.alarm_set = due;
+  plan(Event::Kind::alarm, due, slot, call.generation);
+}
+
+void Simulation::on_alarm(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  if (leaves_at(call) <= now_) return on_client_left(slot);
+  if (call.limit <= now_) return on_time_out(slot);
+  set_alarm(slot, call.limit);
+}
+
+void Simulation::on_client_left(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  const Ending abandoned{Ending::Kind::abandoned, {}, {}};
+  switch (call.state) {
+    case State::uploading: gate_.abandon(); return end(slot, abandoned);
+    case State::waiting:
+      call.place = {};
+      stop_waiting(slot);
+      return end(slot, abandoned);
+    default:
+      if (finishes_) return orphan(slot, Outcome::abandoned(), abandoned);
+      cancel_forwarding(slot);
+      give_worker_back(slot, Outcome::abandoned());
+      return end(slot, abandoned);
+  }
+}
+
+void Simulation::on_time_out(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
+  const Ending failed{Ending::Kind::failed, Reason::upstream_timeout, {}};
+  switch (call.state) {
+    case State::uploading:
+      gate_.refuse(Reason::client_timeout, now_);
+      return end(slot, {Ending::Kind::rejected, Reason::client_timeout, {}});
+    case State::waiting:
+      if (!call.place.time_out(now_)) return;  // its turn has come in this moment
+      stop_waiting(slot);
+      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout, gate_.drain_time()});
+    case State::orphaned:  // waited for long enough: let the upstream be
+      cancel_forwarding(slot);
+      give_worker_back(slot, call.orphan_outcome);
+      return free_slot(slot);
+    default:
+      if (finishes_) return orphan(slot, outcome, failed);
+      cancel_forwarding(slot);
+      give_worker_back(slot, outcome);
+      return end(slot, failed);
+  }
+}
+
+void Simulation::orphan(std::uint32_t slot, const Outcome& outcome, const Ending& ending) {
+  calls_[slot].state = State::orphaned;
+  calls_[slot].orphan_outcome = outcome;
+  calls_[slot].permit.orphan();
+  tell_client(slot, ending);
+  // After a 504 for one more request timeout; after an abort until the one that is running ends.
+  Call& call = calls_[slot];
+  set_alarm(slot, outcome.kind == Outcome::Kind::failed ? now_ + request_timeout_
+                                                        : call.wish.at + request_timeout_);
+}
+
+void Simulation::cancel_forwarding(std::uint32_t slot) {
+  plan_computed(upstream_.leave(calls_[slot].job));
+  calls_[slot].job = Upstream::nobody;
+}
+
+void Simulation::give_worker_back(std::uint32_t slot, const Outcome& outcome) {
+  tally_.active_changed(-1, now_);
+  calls_[slot].permit.finish(outcome, now_);
+}
+
+void Simulation::stop_waiting(std::uint32_t slot) {
+  tally_.waiting_changed(calls_[slot].wish.priority, -1, now_);
+}
+
+void Simulation::tell_client(std::uint32_t slot, const Ending& ending) {
+  const Wish wish = calls_[slot].wish;
+  tally_.ended(wish, ending, now_);
+  Wish follow;
+  if (!traffic_.after(wish, ending, now_, follow)) return;
+  const std::uint32_t next = take_slot(follow);
+  plan(Event::Kind::come, follow.at, next, calls_[next].generation);
+}
+
+void Simulation::end(std::uint32_t slot, const Ending& ending) {
+  tell_client(slot, ending);
+  free_slot(slot);
+}
+
+// ---- Slots and events --------------------------------------------------------------------------
+
+std::uint32_t Simulation::take_slot(const Wish& wish) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(calls_.size()));
+    calls_.emplace_back();
+  }
+  const std::uint32_t slot = free_.back();
+  free_.pop_back();
+  Call& call = calls_[slot];
+  call.wish = wish;
+  call.alarm_set = Time::min();
+  call.state = State::coming;
+  return slot;
+}
+
+void Simulation::free_slot(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  CLASSGATE_INVARIANT(!call.permit && !call.place);
+  call.state = State::free;
+  call.job = Upstream::nobody;
+  call.generation = (call.generation + 1) & generation_mask;
+  free_.push_back(slot);
+}
+
+void Simulation::plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation) {
+  Event event;
+  event.at = at;
+  event.sequence = sequence_++;
+  event.slot = slot;
+  event.generation = generation & generation_mask;
+  event.kind = kind;
+  heap_.push(event);
+}
+
+void Simulation::plan_computed(const std::optional<Upstream::Started>& started) {
+  if (started)
+    plan(Event::Kind::computed, now_ + started->takes, started->job, started->generation);
+}
+
+}  // namespace classgate::simulation

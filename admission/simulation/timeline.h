@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "admission/simulation/traffic.h"
+
+namespace classgate::simulation {
+
+// What happened when, in steps of equal length. Begins with steps of a second; when there are too
+// many, two become one, so that a day takes no more memory than a minute.
+class Timeline {
+ public:
+  static constexpr std::size_t steps_max = 480;
+  static constexpr std::size_t wait_buckets = 72;  // two to an octave of microseconds
+  using ByPriority = std::array<std::uint64_t, conf::priority_count>;
+
+  struct Step {
+    ByPriority arrived{};
+    ByPriority served{};
+    std::array<std::uint64_t, conf::reason_count> rejected{};
+    std::uint64_t failed = 0;
+    std::uint64_t abandoned = 0;
+    std::uint64_t wait_count = 0;
+    double wait_seconds = 0;  // sum
+    std::array<std::uint32_t, wait_buckets> waits{};
+    std::array<double, conf::priority_count> waiting_seconds{};  // of all waiters together
+    double active_seconds = 0;                                   // of all workers together
+
+    void add(const Step& other);
+    Duration wait_percentile(double share) const;
+  };
+
+  Step& at(Time now);
+  void record_wait(Duration waited, Time now);
+  void waiting_changed(int priority, int by, Time now);
+  void active_changed(int by, Time now);
+  // Counts what waits and works up to `now`: before reading.
+  void settle(Time now);
+
+  Duration step_length() const { return length_; }
+  const std::vector<Step>& steps() const { return steps_; }
+
+ private:
+  // A number that changes, and since when it is what it is.
+  struct Level {
+    std::int64_t value = 0;
+    Time since{};
+  };
+  template <typename Field>
+  void spread(Level& level, Time now, Field field);
+  std::size_t index_of(Time now);
+
+  Duration length_ = std::chrono::seconds(1);
+  std::vector<Step> steps_;
+  std::array<Level, conf::priority_count> waiting_;
+  Level active_;
+};
+
+}  // namespace classgate::simulation

@@ -1,0 +1,254 @@
+#include "gateway/planning/access_reader.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <chrono>
+#include <optional>
+
+namespace classgate::planning {
+namespace {
+
+constexpr std::size_t npos = std::string_view::npos;
+
+// The fields without which a line is of no use, as bits of seen_.
+enum Needed : unsigned {
+  time_seen = 1,
+  client_seen = 2,
+  path_seen = 4,
+  verdict_seen = 8,
+  total_seen = 16,
+  upstream_seen = 32,
+  all_seen = 63
+};
+constexpr std::array needed_names{"time", "client", "path", "verdict", "total_ms", "upstream_ms"};
+
+bool take_digits(std::string_view text, std::size_t at, std::size_t count, std::int64_t& value) {
+  value = 0;
+  for (std::size_t i = at; i < at + count; ++i) {
+    if (text[i] < '0' || text[i] > '9') return false;
+    value = value * 10 + (text[i] - '0');
+  }
+  return true;
+}
+
+// "12.034" milliseconds, to the nanosecond.
+bool take_milliseconds(std::string_view text, Duration& into) {
+  std::int64_t whole = 0, part = 0, scale = 1'000'000;
+  std::size_t i = 0;
+  for (; i < text.size() && text[i] >= '0' && text[i] <= '9' && i < 13; ++i)
+    whole = whole * 10 + (text[i] - '0');
+  if (i == 0) return false;
+  if (i < text.size() && text[i] == '.')
+    for (++i; i < text.size() && text[i] >= '0' && text[i] <= '9' && scale > 1; ++i) {
+      part = part * 10 + (text[i] - '0');
+      scale /= 10;
+    }
+  if (i != text.size()) return false;
+  into = Duration(whole * 1'000'000 + part * scale);
+  return true;
+}
+
+bool take_number(std::string_view text, std::uint64_t& into) {
+  into = 0;
+  if (text.empty() || text.size() > 18) return false;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return false;
+    into = into * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return true;
+}
+
+// The end of a quoted text that begins at `at`: the place of its closing quote.
+std::size_t closing_quote(std::string_view line, std::size_t at) {
+  for (std::size_t i = at + 1; i < line.size(); ++i) {
+    if (line[i] == '\\')
+      ++i;
+    else if (line[i] == '"')
+      return i;
+  }
+  return npos;
+}
+
+struct Pair {
+  std::string_view key;
+  std::string_view value;  // without quotes, escapes as written
+};
+
+// Takes key=value pairs, or the members of a flat JSON object, one after the other.
+class Pairs {
+ public:
+  explicit Pairs(std::string_view line) : line_(line), is_json_(line.starts_with('{')) {
+    if (is_json_) at_ = 1;
+  }
+
+  bool is_at_end() {
+    skip_spaces();
+    if (is_json_) return at_ + 1 == line_.size() && line_[at_] == '}';
+    return at_ == line_.size();
+  }
+
+  std::optional<Pair> take() {
+    skip_spaces();
+    Pair pair;
+    if (is_json_) {
+      if (at_ >= line_.size() || line_[at_] != '"') return std::nullopt;
+      const std::size_t end = closing_quote(line_, at_);
+      if (end == npos || end + 1 >= line_.size() || line_[end + 1] != ':') return std::nullopt;
+      pair.key = line_.substr(at_ + 1, end - at_ - 1);
+      at_ = end + 2;
+      skip_spaces();
+    } else {
+      const std::size_t equals = line_.find('=', at_);
+      if (equals == npos) return std::nullopt;
+      pair.key = line_.substr(at_, equals - at_);
+      at_ = equals + 1;
+    }
+    if (at_ < line_.size() && line_[at_] == '"') {
+      const std::size_t end = closing_quote(line_, at_);
+      if (end == npos) return std::nullopt;
+      pair.value = line_.substr(at_ + 1, end - at_ - 1);
+      at_ = end + 1;
+    } else {
+      std::size_t end = is_json_ ? line_.find_first_of(",}", at_) : line_.find(' ', at_);
+      if (end == npos) {
+        if (is_json_) return std::nullopt;
+        end = line_.size();
+      }
+      pair.value = line_.substr(at_, end - at_);
+      at_ = end;
+    }
+    if (is_json_) {
+      skip_spaces();
+      if (at_ < line_.size() && line_[at_] == ',')
+        ++at_;
+      else if (at_ >= line_.size() || line_[at_] != '}')
+        return std::nullopt;
+    } else if (at_ < line_.size() && line_[at_] != ' ') {
+      return std::nullopt;
+    }
+    return pair;
+  }
+
+ private:
+  void skip_spaces() {
+    while (at_ < line_.size() && line_[at_] == ' ') ++at_;
+  }
+  std::string_view line_;
+  bool is_json_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line) {
+  AccessEntry entry;
+  seen_ = 0;
+  Pairs pairs(line);
+  while (!pairs.is_at_end()) {
+    const auto pair = pairs.take();
+    if (!pair) return std::unexpected(std::string("is no line of an access log"));
+    if (!take(entry, pair->key, pair->value))
+      return std::unexpected(fmt::format("{} is \"{}\"", pair->key, pair->value));
+  }
+  for (std::size_t i = 0; i < needed_names.size(); ++i)
+    if ((seen_ & (1U << i)) == 0) return std::unexpected(fmt::format("has no {}", needed_names[i]));
+  return entry;
+}
+
+bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_view value) {
+  if (key.empty()) return false;
+  std::uint64_t number = 0;
+  switch (key.front()) {
+    case 't':
+      if (key == "time") return take_time(entry, value);
+      if (key == "total_ms") {
+        seen_ |= total_seen;
+        return take_milliseconds(value, entry.total);
+      }
+      return true;
+    case 'c':
+      if (key != "client") return true;
+      seen_ |= client_seen;
+      entry.client = value;
+      return true;
+    case 'p':
+      if (key == "path") {
+        seen_ |= path_seen;
+        entry.path = unquote(value);
+      } else if (key == "priority") {
+        if (!take_number(value, number) || number > 5) return false;
+        entry.priority = static_cast<int>(number);
+      }
+      return true;
+    case 'v':
+      if (key != "verdict") return true;
+      seen_ |= verdict_seen;
+      entry.verdict = value;
+      return true;
+    case 'r':
+      if (key == "reason") entry.reason = value;
+      return true;
+    case 'd': return key != "deadline_ms" || take_milliseconds(value, entry.deadline);
+    case 'u':
+      if (key == "upload_ms") return take_milliseconds(value, entry.upload);
+      if (key != "upstream_ms") return true;
+      seen_ |= upstream_seen;
+      return take_milliseconds(value, entry.upstream);
+    case 'b': return key != "bytes_in" || take_number(value, entry.bytes_in);
+    default: return true;
+  }
+}
+
+// "2026-11-24T09:30:00.123Z"
+bool AccessReader::take_time(AccessEntry& entry, std::string_view text) {
+  constexpr std::size_t date_size = 16;
+  std::int64_t second = 0, millisecond = 0;
+  if (text.size() != 24 || text[16] != ':' || text[19] != '.' || text[23] != 'Z' ||
+      !take_digits(text, 17, 2, second) || !take_digits(text, 20, 3, millisecond))
+    return false;
+  if (text.substr(0, date_size) != last_date_) {
+    std::int64_t year = 0, month = 0, day = 0, hour = 0, minute = 0;
+    if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
+        !take_digits(text, 0, 4, year) || !take_digits(text, 5, 2, month) ||
+        !take_digits(text, 8, 2, day) || !take_digits(text, 11, 2, hour) ||
+        !take_digits(text, 14, 2, minute))
+      return false;
+    const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(year)),
+                                           std::chrono::month(static_cast<unsigned>(month)),
+                                           std::chrono::day(static_cast<unsigned>(day))};
+    if (!date.ok() || hour > 23 || minute > 59) return false;
+    const auto days = std::chrono::sys_days(date).time_since_epoch();
+    last_minute_ns_ =
+        std::chrono::nanoseconds(days + std::chrono::hours(hour) + std::chrono::minutes(minute))
+            .count();
+    last_date_ = text.substr(0, date_size);
+  }
+  seen_ |= time_seen;
+  entry.time_ns = last_minute_ns_ + second * 1'000'000'000 + millisecond * 1'000'000;
+  return true;
+}
+
+// Undoes gateway/quoted.h. The path is the only text that is looked at.
+std::string_view AccessReader::unquote(std::string_view text) {
+  if (text.find('\\') == npos) return text;
+  unquoted_.clear();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 >= text.size()) {
+      unquoted_ += text[i];
+    } else if (text[i + 1] == 'u' && i + 5 < text.size()) {
+      unsigned value = 0;
+      for (std::size_t j = i + 2; j < i + 6; ++j) {
+        const char c = text[j];
+        value = value * 16 + static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c - '0');
+      }
+      unquoted_ += static_cast<char>(value);
+      i += 5;
+    } else {
+      unquoted_ += text[++i];
+    }
+  }
+  return unquoted_;
+}
+
+}  // namespace classgate::planning

@@ -1,0 +1,251 @@
+#include "gateway/planning/log_traffic.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "admission/simulation/tally.h"
+
+namespace classgate::planning {
+namespace {
+
+using simulation::Wish;
+
+constexpr std::uint64_t looked_ahead = 200'000;  // lines, to learn what the service takes
+constexpr std::size_t shown_bad = 5;
+constexpr std::uint64_t lines_before_judging = 100;
+constexpr double bad_share_max = 0.01;
+
+// Reasons with which admission, or the service, ended a request; any other one ended it for what it
+// was, whatever the limits.
+bool is_of_admission(std::string_view reason) {
+  const auto known = conf::reason_from_word(reason);
+  if (!known) return reason == "-";
+  return *known <= conf::Reason::upstream_down || *known >= conf::Reason::upstream_timeout;
+}
+
+bool is_traffic(const AccessEntry& entry) {
+  return entry.verdict != "operator" && entry.path != "-" && is_of_admission(entry.reason);
+}
+
+bool tells_service_time(const AccessEntry& entry) {
+  return entry.verdict == "admitted" && entry.reason == "-";
+}
+
+}  // namespace
+
+void ServiceTimes::add(const std::string& route, Duration took) {
+  by_route_[route].push_back(took);
+  all_.push_back(took);
+}
+
+void ServiceTimes::settle() {
+  std::ranges::sort(all_);
+  for (auto& [route, times] : by_route_) std::ranges::sort(times);
+}
+
+// One that nobody has been served on takes what all take.
+const std::vector<Duration>& ServiceTimes::of(const std::string& route) const {
+  const auto found = by_route_.find(route);
+  return found == by_route_.end() ? all_ : found->second;
+}
+
+Duration ServiceTimes::draw(const std::string& route, simulation::Random& random) const {
+  const std::vector<Duration>& times = of(route);
+  return times.empty() ? Duration::zero() : times[random.below(times.size())];
+}
+
+conf::Law ServiceTimes::fitted(const std::string& route) const {
+  const std::vector<Duration>& times = of(route);
+  if (times.empty()) return {};
+  const auto at = [&](double share) {
+    return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
+  };
+  const Duration median = std::max(at(0.5), Duration(1000));
+  return {conf::Law::Kind::lognormal, median, std::max(at(0.95), median), 0};
+}
+
+std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
+    const LogOptions& options, const admission::RouteTable& routes) {
+  auto file = LineFile::open(options.path);
+  if (!file) return std::unexpected(file.error());
+  std::unique_ptr<LogTraffic> traffic(new LogTraffic(options, std::move(*file), routes));
+  if (auto looked = traffic->look_ahead(); !looked) return std::unexpected(looked.error());
+  return traffic;
+}
+
+// Requests that were refused tell nothing of what they would have taken: others of their route do.
+// And the log begins with the first that ended, not with the first that arrived.
+std::expected<void, std::string> LogTraffic::look_ahead() {
+  auto file = LineFile::open(options_.path);
+  if (!file) return std::unexpected(file.error());
+  AccessReader reader;
+  std::string_view line;
+  while (file->number() < looked_ahead && file->next(line)) {
+    const auto entry = reader.read(line);
+    if (!entry || !is_traffic(*entry)) continue;
+    const std::int64_t arrived_ns = entry->time_ns - entry->total.count();
+    first_ns_ = first_ns_ < 0 ? arrived_ns : std::min(first_ns_, arrived_ns);
+    if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
+  }
+  services_.settle();
+  if (services_.is_empty() && options_.service != LogOptions::Service::model)
+    return std::unexpected(fmt::format(
+        "{}: no request in it was served, so that nothing is known of the service; describe it "
+        "with --upstream, such as --upstream \"exponential 50ms\"",
+        options_.path));
+  return {};
+}
+
+bool LogTraffic::next(Wish& wish) {
+  while (!is_at_end_) {
+    if (!order_.is_empty()) {
+      const Duration first = order_.first().at.time_since_epoch();
+      if (first + Duration(first_ns_) + window_ < Duration(latest_ns_)) break;
+    }
+    if (!read_one()) is_at_end_ = true;
+  }
+  if (order_.is_empty()) return false;
+  const std::uint32_t slot = order_.pop().slot;
+  wish = wishes_[slot];
+  free_.push_back(slot);
+  if (wish.at < handed_out_) {
+    ++late_;
+    wish.at = handed_out_;
+  }
+  handed_out_ = wish.at;
+  return true;
+}
+
+bool LogTraffic::read_one() {
+  std::string_view line;
+  if (!file_.next(line)) return false;
+  if (line.empty()) return true;
+  ++lines_;
+  const auto entry = reader_.read(line);
+  if (entry)
+    add(*entry);
+  else
+    note_bad(line, entry.error());
+  return complaint().empty();
+}
+
+void LogTraffic::add(const AccessEntry& entry) {
+  if (!is_traffic(entry)) {
+    ++skipped_;
+    return;
+  }
+  latest_ns_ = std::max(latest_ns_, entry.time_ns);
+  window_ = std::max(window_, 2 * entry.deadline);
+  const std::int64_t arrived_ns = entry.time_ns - entry.total.count();
+  const admission::Route& route = routes_.find(entry.path);
+  Wish wish;
+  wish.at = Time{} + std::max(Duration(arrived_ns - first_ns_), Duration::zero());
+  wish.upload = entry.upload;
+  wish.bytes = entry.bytes_in;
+  wish.group = group_of(route);
+  wish.client = client_of(entry.client);
+  wish.cost = route.cost;
+  wish.priority = static_cast<std::uint8_t>(route.priority);
+  wish.rate_limited = route.rate_limited;
+  // Its client left then; all others would have stayed.
+  if (entry.verdict == "abandoned") wish.patience = entry.total;
+  set_service(wish, entry, route.name);
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(wishes_.size()));
+    wishes_.emplace_back();
+  }
+  simulation::Event event;
+  event.at = wish.at;
+  event.sequence = sequence_++;
+  event.slot = free_.back();
+  free_.pop_back();
+  wishes_[event.slot] = wish;
+  order_.push(event);
+}
+
+void LogTraffic::set_service(Wish& wish, const AccessEntry& entry, const std::string& route) {
+  using Service = LogOptions::Service;
+  if (options_.service == Service::model) {
+    wish.service = simulation::draw(options_.model.service, services_drawn_);
+    wish.fails = options_.model.failures > 0 && failures_drawn_.unit() < options_.model.failures;
+    return;
+  }
+  wish.fails = entry.reason == "upstream_broken" || entry.reason == "upstream_unreachable";
+  if (options_.service == Service::fitted)
+    wish.service = simulation::draw(services_.fitted(route), services_drawn_);
+  else if (tells_service_time(entry) || wish.fails)
+    wish.service = entry.upstream;
+  else if (entry.reason == "upstream_timeout")
+    wish.service = 2 * std::max(entry.deadline, entry.total);  // nobody knows how long
+  else
+    wish.service = services_.draw(route, services_drawn_);
+}
+
+std::uint32_t LogTraffic::group_of(const admission::Route& route) {
+  constexpr std::uint32_t none = 0xffffffff;
+  if (route.index >= group_of_route_.size()) group_of_route_.resize(route.index + 1, none);
+  std::uint32_t& group = group_of_route_[route.index];
+  if (group == none) {
+    group = static_cast<std::uint32_t>(group_names_.size());
+    group_names_.push_back(route.name);
+  }
+  return group;
+}
+
+std::uint32_t LogTraffic::client_of(std::string_view name) {
+  if (const auto known = clients_.find(name); known != clients_.end()) return known->second;
+  if (client_names_.size() >= simulation::Tally::clients_max) return simulation::Tally::clients_max;
+  const auto id = static_cast<std::uint32_t>(client_names_.size());
+  client_names_.emplace_back(name);
+  clients_.emplace(name, id);
+  return id;
+}
+
+std::string LogTraffic::client_name(std::uint32_t client) const {
+  return client < client_names_.size() ? client_names_[client] : "all others";
+}
+
+double LogTraffic::progress() const {
+  return file_.size() == 0
+             ? 0
+             : static_cast<double>(file_.bytes_read()) / static_cast<double>(file_.size());
+}
+
+void LogTraffic::note_bad(std::string_view line, const std::string& why) {
+  ++bad_;
+  if (first_bad_.size() >= shown_bad) return;
+  std::string shown;
+  for (const char c : line.substr(0, 60))
+    shown +=
+        static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f ? '?' : c;
+  first_bad_.push_back(fmt::format("{}:{}: {}: {}{}", options_.path, file_.number(), why, shown,
+                                   line.size() > 60 ? "..." : ""));
+}
+
+std::vector<std::string> LogTraffic::remarks() const {
+  std::vector<std::string> remarks = first_bad_;
+  if (bad_ > 0) remarks.push_back(fmt::format("{} malformed lines were left out", bad_));
+  if (skipped_ > 0)
+    remarks.push_back(fmt::format(
+        "{} lines were left out: operators' requests, and those refused for what they were",
+        skipped_));
+  if (late_ > 0)
+    remarks.push_back(fmt::format(
+        "{} requests took longer than the log is looked ahead: they arrive later than they did",
+        late_));
+  return remarks;
+}
+
+std::string LogTraffic::complaint() const {
+  const auto bad = static_cast<double>(bad_);
+  const bool is_judged = lines_ >= lines_before_judging || is_at_end_;
+  if (options_.keeps_bad_lines || !is_judged || bad <= bad_share_max * static_cast<double>(lines_))
+    return {};
+  return fmt::format(
+      "{}: {} of {} lines are malformed, more than 1 %: is this an access log of classgate? "
+      "(--keep-going takes what can be read)",
+      options_.path, bad_, lines_);
+}
+
+}  // namespace classgate::planning

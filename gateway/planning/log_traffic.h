@@ -1,0 +1,111 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "admission/route_table.h"
+#include "admission/simulation/draw.h"
+#include "admission/simulation/event_heap.h"
+#include "gateway/planning/access_reader.h"
+#include "gateway/planning/line_file.h"
+#include "gateway/planning/named_traffic.h"
+
+namespace classgate::planning {
+
+// What the service took for the requests of each route, as far as a log tells: for those that it
+// never saw.
+class ServiceTimes {
+ public:
+  void add(const std::string& route, Duration took);
+  void settle();  // sorts; before drawing
+  // As often as it was recorded.
+  Duration draw(const std::string& route, simulation::Random& random) const;
+  // The lognormal law with the recorded median and 95th percentile.
+  conf::Law fitted(const std::string& route) const;
+  bool is_empty() const { return all_.empty(); }
+
+ private:
+  const std::vector<Duration>& of(const std::string& route) const;
+  std::unordered_map<std::string, std::vector<Duration>> by_route_;
+  std::vector<Duration> all_;
+};
+
+struct LogOptions {
+  std::string path;
+  bool keeps_bad_lines = false;  // goes on whatever share of them is malformed
+  enum class Service : std::uint8_t { recorded, fitted, model } service = Service::recorded;
+  conf::UpstreamModel model = {};  // Service::model
+  std::uint64_t seed = 1;
+};
+
+// An access log as traffic. Its lines stand in the order in which requests ended: they are put into
+// the order in which they arrived, within a window as long as a request may take. Streamed: memory
+// grows with that window and with the number of clients.
+class LogTraffic final : public NamedTraffic {
+ public:
+  static std::expected<std::unique_ptr<LogTraffic>, std::string> open(
+      const LogOptions& options, const admission::RouteTable& routes);
+
+  bool next(simulation::Wish& wish) override;
+  std::string group_kind() const override { return "route"; }
+  std::string group_name(std::uint32_t group) const override { return group_names_[group]; }
+  std::string client_name(std::uint32_t client) const override;
+  double progress() const override;
+  std::vector<std::string> remarks() const override;
+  std::string complaint() const override;
+
+ private:
+  LogTraffic(LogOptions options, LineFile file, const admission::RouteTable& routes)
+      : options_(std::move(options)),
+        file_(std::move(file)),
+        routes_(routes),
+        services_drawn_(options_.seed, 1),
+        failures_drawn_(options_.seed, 2) {}
+
+  std::expected<void, std::string> look_ahead();
+  bool read_one();
+  void add(const AccessEntry& entry);
+  void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
+  std::uint32_t group_of(const admission::Route& route);
+  std::uint32_t client_of(std::string_view name);
+  void note_bad(std::string_view line, const std::string& why);
+
+  LogOptions options_;
+  LineFile file_;
+  admission::RouteTable routes_;
+  AccessReader reader_;
+  ServiceTimes services_;
+  simulation::Random services_drawn_;
+  simulation::Random failures_drawn_;
+
+  // Wishes that may still be overtaken by lines to come.
+  simulation::EventHeap order_;
+  std::vector<simulation::Wish> wishes_;
+  std::vector<std::uint32_t> free_;
+  std::uint64_t sequence_ = 0;
+  std::int64_t first_ns_ = -1;  // the arrival that counts as the beginning
+  std::int64_t latest_ns_ = 0;  // end of the latest line
+  Duration window_ = std::chrono::seconds(60);
+  Time handed_out_{};
+  bool is_at_end_ = false;
+
+  std::vector<std::string> group_names_;
+  std::vector<std::uint32_t> group_of_route_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> clients_;
+  std::vector<std::string> client_names_;
+
+  std::uint64_t lines_ = 0;
+  std::uint64_t skipped_ = 0;  // operators' requests, and those refused for what they were
+  std::uint64_t late_ = 0;
+  std::uint64_t bad_ = 0;
+  std::vector<std::string> first_bad_;
+};
+
+}  // namespace classgate::planning

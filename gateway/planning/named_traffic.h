@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admission/simulation/traffic.h"
+
+namespace classgate::planning {
+
+// Traffic that can be spoken about.
+class NamedTraffic : public simulation::Traffic {
+ public:
+  virtual std::string group_kind() const = 0;  // "class" or "route"
+  virtual std::string group_name(std::uint32_t group) const = 0;
+  virtual std::string client_name(std::uint32_t client) const = 0;
+  // How much of it has been handed out, 0 to 1, for a progress bar.
+  virtual double progress() const = 0;
+  // What the reader of a report must know of it, such as lines that were left out.
+  virtual std::vector<std::string> remarks() const { return {}; }
+  // Not empty: this traffic cannot be believed.
+  virtual std::string complaint() const { return {}; }
+};
+
+}  // namespace classgate::planning

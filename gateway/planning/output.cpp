@@ -1,0 +1,37 @@
+#include "gateway/planning/output.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+namespace classgate::planning {
+namespace {
+
+bool write_file(const std::string& path, const std::string& text) {
+  errno = 0;
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (file) return true;
+  fmt::print(stderr, "classgate: {}: {}\n", path, std::strerror(errno));
+  return false;
+}
+
+}  // namespace
+
+int write(const conf::PlanningOptions& options, const std::string& text,
+          const nlohmann::ordered_json& json) {
+  if (options.json == "-")
+    fmt::print("{}\n", json.dump(1));
+  else
+    fmt::print("{}", text);
+  bool is_written = true;
+  if (!options.json.empty() && options.json != "-")
+    is_written = write_file(options.json, json.dump(1) + "\n");
+  return is_written ? 0 : 1;
+}
+
+}  // namespace classgate::planning

@@ -1,0 +1,142 @@
+#include "gateway/planning/scenario.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "gateway/planning/log_traffic.h"
+#include "gateway/planning/workload_traffic.h"
+
+namespace classgate::planning {
+namespace {
+
+std::string lines_of(const std::vector<conf::Mistake>& mistakes) {
+  std::string lines;
+  for (const conf::Mistake& mistake : mistakes)
+    lines += fmt::format("{}{}: {}", lines.empty() ? "" : "\n", mistake.place, mistake.text);
+  return lines;
+}
+
+// A law in place of a whole model: "exponential 50ms", or a file that has an [upstream].
+std::expected<conf::UpstreamModel, std::string> read_model(const std::string& text) {
+  if (text.contains('/') || text.ends_with(".toml")) {
+    const auto workload = conf::read_workload(text, false);
+    if (!workload) return std::unexpected(lines_of(workload.error()));
+    return workload->upstream;
+  }
+  const auto law = conf::parse_law(text);
+  if (!law)
+    return std::unexpected("--upstream: " + law.error() +
+                           "; or \"recorded\", \"fitted\", or a file with an [upstream]");
+  conf::UpstreamModel model;
+  model.service = *law;
+  return model;
+}
+
+bool is_of_the_log(const std::string& upstream) {
+  return upstream.empty() || upstream == "recorded" || upstream == "fitted";
+}
+
+}  // namespace
+
+std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions& options) {
+  Scenario scenario;
+  if (options.log.empty() == options.workload.empty())
+    return std::unexpected(std::string("name what is asked: --log FILE or --workload FILE"));
+  scenario.keeps_going_ = options.keeps_going;
+  scenario.log_path_ = options.log;
+  scenario.upstream_text_ = options.upstream;
+  if (!options.workload.empty()) {
+    auto workload = conf::read_workload(options.workload);
+    if (!workload) return std::unexpected(lines_of(workload.error()));
+    scenario.workload_ = std::move(*workload);
+    scenario.upstream_ = scenario.workload_->upstream;
+    scenario.seed_ = scenario.workload_->seed;
+  }
+  if (options.seed) scenario.seed_ = *options.seed;
+  if (!is_of_the_log(options.upstream)) {
+    auto model = read_model(options.upstream);
+    if (!model) return std::unexpected(model.error());
+    scenario.upstream_ = *model;
+  } else if (scenario.workload_ && !options.upstream.empty()) {
+    return std::unexpected(fmt::format(
+        "--upstream {} belongs to --log: a workload has no recorded times", options.upstream));
+  }
+  if (scenario.workload_) {
+    scenario.workload_->seed = scenario.seed_;
+    scenario.workload_->upstream = scenario.upstream_;
+  }
+  return scenario;
+}
+
+std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
+    const conf::Settings& settings) const {
+  const admission::RouteTable routes(settings.routes);
+  if (workload_) return std::make_unique<WorkloadTraffic>(*workload_, routes);
+  using Service = LogOptions::Service;
+  const Service service = upstream_text_ == "fitted"      ? Service::fitted
+                          : is_of_the_log(upstream_text_) ? Service::recorded
+                                                          : Service::model;
+  return LogTraffic::open({.path = log_path_,
+                           .keeps_bad_lines = keeps_going_,
+                           .service = service,
+                           .model = upstream_,
+                           .seed = seed_},
+                          routes);
+}
+
+std::string Scenario::describe() const { return workload_ ? workload_->name : log_path_; }
+
+std::string Scenario::describe_upstream() const {
+  if (!workload_ && is_of_the_log(upstream_text_))
+    return upstream_text_ == "fitted" ? "a law fitted to the log" : "as recorded in the log";
+  std::string text = conf::print_law(upstream_.service);
+  if (upstream_.servers > 1) text += fmt::format(", {} servers", upstream_.servers);
+  if (upstream_.capacity > 0)
+    text += fmt::format(", {} at once{}", upstream_.capacity, upstream_.servers > 1 ? " each" : "");
+  if (upstream_.slowdown_beyond > 0)
+    text += fmt::format(", slower beyond {}", upstream_.slowdown_beyond);
+  if (upstream_.failures > 0) text += fmt::format(", {} % fail", upstream_.failures * 100);
+  return text;
+}
+
+double Result::seconds() const {
+  return std::max(std::chrono::duration<double>(tally.last_arrival().time_since_epoch()).count(),
+                  1e-9);
+}
+
+double Result::goodput(const simulation::Counts& counts) const {
+  return static_cast<double>(counts.served) / seconds();
+}
+
+double Result::worker_share() const {
+  double busy = 0;
+  for (const auto& step : tally.timeline().steps()) busy += step.active_seconds;
+  const double all =
+      settings.admission.workers * std::chrono::duration<double>(end.time_since_epoch()).count();
+  return all > 0 ? busy / all : 0;
+}
+
+std::expected<Result, std::string> run(const Scenario& scenario, const conf::Settings& settings,
+                                       const std::string& conf_name,
+                                       const OnProgress& on_progress) {
+  constexpr std::uint64_t events_at_a_time = 200'000;
+  auto traffic = scenario.traffic(settings);
+  if (!traffic) return std::unexpected(traffic.error());
+  simulation::Simulation simulation(settings, scenario.upstream(), **traffic);
+  while (simulation.advance(events_at_a_time))
+    if (on_progress) on_progress((*traffic)->progress());
+  if (const std::string complaint = (*traffic)->complaint(); !complaint.empty()) {
+    std::string lines;
+    for (const std::string& remark : (*traffic)->remarks()) lines += remark + "\n";
+    return std::unexpected(lines + complaint);
+  }
+  return Result{.settings = settings,
+                .conf = conf_name,
+                .traffic = std::move(*traffic),
+                .tally = simulation.tally(),
+                .end = simulation.now(),
+                .events = simulation.events()};
+}
+
+}  // namespace classgate::planning

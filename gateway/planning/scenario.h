@@ -1,0 +1,62 @@
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "admission/simulation/simulation.h"
+#include "conf/command_line.h"
+#include "gateway/planning/named_traffic.h"
+
+namespace classgate::planning {
+
+// What is asked: a log or a workload, and the upstream behind it. The same for every conf under
+// which it is run; may be shared by threads.
+class Scenario {
+ public:
+  // Reads what the command line names. Errors are ready to be printed, one a line.
+  static std::expected<Scenario, std::string> open(const conf::PlanningOptions& options);
+
+  std::expected<std::unique_ptr<NamedTraffic>, std::string> traffic(
+      const conf::Settings& settings) const;
+  const conf::UpstreamModel& upstream() const { return upstream_; }
+  conf::UpstreamModel& upstream() { return upstream_; }
+  const conf::Workload* workload() const { return workload_ ? &*workload_ : nullptr; }
+  std::string describe() const;
+  std::string describe_upstream() const;
+
+ private:
+  std::optional<conf::Workload> workload_;
+  std::string log_path_;
+  bool keeps_going_ = false;
+  std::uint64_t seed_ = 1;
+  std::string upstream_text_;  // as given; empty: the workload's, or as recorded
+  conf::UpstreamModel upstream_;
+};
+
+// One run under one conf.
+struct Result {
+  conf::Settings settings;
+  std::string conf;                       // what it is called
+  std::unique_ptr<NamedTraffic> traffic;  // for the names
+  simulation::Tally tally;
+  simulation::Time end{};
+  std::uint64_t events = 0;
+
+  // From the first to the last arrival: what rates are told over.
+  double seconds() const;
+  double goodput(const simulation::Counts& counts) const;
+  double worker_share() const;  // of the workers' time that was used
+};
+
+// Told now and then with the share that is done, 0 to 1.
+using OnProgress = std::function<void(double)>;
+
+std::expected<Result, std::string> run(const Scenario& scenario, const conf::Settings& settings,
+                                       const std::string& conf_name,
+                                       const OnProgress& on_progress = {});
+
+}  // namespace classgate::planning

@@ -1,0 +1,103 @@
+#include "conf/workload.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace classgate::conf {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_CASE("a workload file is read with all its keys") {
+  const auto workload = parse_workload(R"(
+duration = "2m"
+seed = 9
+[upstream]
+service = "lognormal 40ms 200ms"
+capacity = 50
+slowdown_power = 2
+[[class]]
+name = "phones"
+clients = 20
+rates = ["0s 10", "30s 200"]
+patience = "exponential 2.5s"
+[[class]]
+users = 5
+think = "3s"
+path = "/health"
+)",
+                                       "w.toml");
+  REQUIRE(workload);
+  CHECK(workload->duration == 2min);
+  CHECK(workload->seed == 9);
+  CHECK(workload->upstream.service.kind == Law::Kind::lognormal);
+  CHECK(workload->upstream.capacity == 50);
+  CHECK(workload->upstream.slowdown_power == 2);
+  REQUIRE(workload->classes.size() == 2);
+  CHECK(workload->classes[0].rates[1].from == 30s);
+  CHECK(workload->classes[0].rates[1].rate == 200);
+  CHECK(workload->classes[0].patience->first == 2500ms);
+  CHECK(workload->classes[1].name == "class 2");
+  CHECK(workload->classes[1].think.first == 3s);
+}
+
+TEST_CASE("every mistake of a workload is told with its place and what was meant") {
+  const auto workload = parse_workload(R"(duraton = "2m"
+[upstream]
+service = "exponentail 5ms"
+capacity = -1
+[[class]]
+rate = 5
+users = 3
+patience = "uniform 5s 2s"
+[[clas]]
+)",
+                                       "w.toml");
+  REQUIRE_FALSE(workload);
+  std::string text;
+  for (const Mistake& mistake : workload.error())
+    text += mistake.place + ": " + mistake.text + "\n";
+  for (const char* part :
+       {"w.toml:1:1: unknown key duraton; did you mean duration?",
+        "w.toml:3:1: upstream.service: \"exponentail 5ms\" is no law (did you mean exponential?)",
+        "w.toml:4:1: upstream.capacity: -1 is out of range: 0 to 1000000",
+        "w.toml:5:1: [[class]] has either users, who wait for answers, or a rate",
+        "w.toml:8:1: patience: \"uniform 5s 2s\": the second is less than the first",
+        "w.toml:9:"}) {
+    CAPTURE(text);
+    CHECK(text.contains(part));
+  }
+}
+
+TEST_CASE("the four shipped workloads are good, and the manual has a line for every key") {
+  const std::string packaging = CLASSGATE_PACKAGING;
+  for (const char* name : {"beta-test", "launch-spike", "nightly-batch", "retry-storm"}) {
+    const auto workload = read_workload(packaging + "/examples/workloads/" + name + ".toml");
+    CAPTURE(name);
+    CHECK(workload.has_value());
+  }
+  std::ostringstream manual;
+  manual << std::ifstream(packaging + "/classgate-workload.5").rdbuf();
+  for (const std::string& key : workload_keys()) {
+    const std::string name = key.substr(key.rfind('.') + 1);
+    CAPTURE(key);
+    CHECK(manual.str().contains("\n" + name + "\t"));
+  }
+}
+
+TEST_CASE("a law is printed as it is written") {
+  for (const char* text : {"50ms", "exponential 0.5ms", "uniform 10ms 90ms", "lognormal 40ms 200ms",
+                           "pareto 50ms 1.5"}) {
+    const auto law = parse_law(text);
+    REQUIRE(law);
+    CHECK(print_law(*law) == text);
+  }
+  for (const char* text : {"", "50", "soon", "exponential", "exponential 5ms 6ms", "pareto 5ms 1",
+                           "lognormal 0ms 5ms", "-5ms"})
+    CHECK_FALSE(parse_law(text));
+}
+
+}  // namespace
+}  // namespace classgate::conf

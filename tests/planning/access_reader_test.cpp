@@ -1,0 +1,113 @@
+#include "gateway/planning/access_reader.h"
+
+#include <doctest/doctest.h>
+
+#include "gateway/access_line.h"
+
+namespace classgate::planning {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string line_of(bool as_json, std::string_view path = "/v1/classify") {
+  std::string line;
+  gateway::append_access_line(line, as_json,
+                              {.time = "2026-11-24T09:30:07.123Z",
+                               .request_id = "x",
+                               .client = "192.0.2.7",
+                               .method = "POST",
+                               .path = path,
+                               .route = "/v1/classify",
+                               .priority = 3,
+                               .verdict = "admitted",
+                               .reason = "-",
+                               .cost = 2,
+                               .deadline_ms = 30000,
+                               .upload_ms = 0.5,
+                               .wait_ms = 12.034,
+                               .upstream_ms = 20.871,
+                               .total_ms = 33.102,
+                               .status = 200,
+                               .bytes_in = 52,
+                               .bytes_out = 87,
+                               .upstream = "127.0.0.1:9000",
+                               .retries = 0,
+                               .tls = "-"});
+  line.pop_back();
+  return line;
+}
+
+TEST_CASE("what the gateway writes is read, in both formats") {
+  for (const bool as_json : {false, true}) {
+    AccessReader reader;
+    const std::string line = line_of(as_json);
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->time_ns == 1795512607'123'000'000);
+    CHECK(entry->client == "192.0.2.7");
+    CHECK(entry->path == "/v1/classify");
+    CHECK(entry->verdict == "admitted");
+    CHECK(entry->reason == "-");
+    CHECK(entry->priority == 3);
+    CHECK(entry->deadline == 30s);
+    CHECK(entry->upload == 500us);
+    CHECK(entry->upstream == 20'871us);
+    CHECK(entry->total == 33'102us);
+    CHECK(entry->bytes_in == 52);
+  }
+}
+
+TEST_CASE("a path comes back as the client sent it, whatever that was") {
+  const std::string path = "/a \"b\"\\ = \xc3\xa9 verdict=rejected,}\x01";
+  for (const bool as_json : {false, true}) {
+    AccessReader reader;
+    const std::string line = line_of(as_json, path);
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->path == path);
+    CHECK(entry->verdict == "admitted");
+  }
+}
+
+TEST_CASE("a line that is none says what is wrong with it") {
+  AccessReader reader;
+  const std::string good = line_of(false);
+  struct Row {
+    std::string line;
+    const char* why;
+  };
+  const auto without = [&](std::string_view part, std::string_view by = "") {
+    std::string line = good;
+    line.replace(line.find(part), part.size(), by);
+    return line;
+  };
+  for (const Row& row :
+       {Row{"hello", "is no line of an access log"}, Row{"", "has no time"},
+        Row{without("client=192.0.2.7 "), "has no client"},
+        Row{without("total_ms=33.102 "), "has no total_ms"},
+        Row{without("33.102", "soon"), "total_ms is \"soon\""},
+        Row{without("09:30:07", "09.30.07"), "time is \"2026-11-24T09.30.07.123Z\""},
+        Row{without("11-24", "13-24"), "time is \"2026-13-24T09:30:07.123Z\""},
+        Row{without("priority=3", "priority=9"), "priority is \"9\""}}) {
+    const auto entry = reader.read(row.line);
+    REQUIRE_FALSE(entry);
+    CHECK(entry.error() == row.why);
+  }
+}
+
+// A line may be cut anywhere: a full disk, a copy that was broken off.
+TEST_CASE("a line that was cut is never read past its end") {
+  for (const bool as_json : {false, true}) {
+    const std::string line = line_of(as_json, "/\\\"x");
+    for (std::size_t size = 0; size < line.size(); ++size) {
+      AccessReader reader;
+      const std::string cut(line.data(), size);
+      (void)reader.read(cut);
+    }
+    AccessReader reader;
+    CHECK(reader.read(line));
+  }
+}
+
+}  // namespace
+}  // namespace classgate::planning

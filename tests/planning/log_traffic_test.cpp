@@ -1,0 +1,140 @@
+#include "gateway/planning/log_traffic.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace classgate::planning {
+namespace {
+
+using namespace std::chrono_literals;
+using simulation::Wish;
+
+// A log that is a file for as long as a test lasts.
+class Log {
+ public:
+  Log() {
+    std::string name = (std::filesystem::temp_directory_path() / "classgate-log-XXXXXX").string();
+    REQUIRE(::mkstemp(name.data()) >= 0);
+    path = name;
+  }
+  ~Log() { std::filesystem::remove(path); }
+
+  struct Fields {
+    std::string client = "192.0.2.1";
+    std::string path = "/v1/classify";
+    std::string verdict = "admitted";
+    std::string reason = "-";
+    double upstream_ms = 20;
+  };
+  // `end` since 09:30; `total` before it the request arrived.
+  void add(std::chrono::milliseconds end, std::chrono::milliseconds total, const Fields& fields) {
+    text(
+        fmt::format("time=2026-11-24T09:{:02}:{:02}.{:03}Z id=x client={} method=POST "
+                    "path=\"{}\" route=\"{}\" priority=3 verdict={} reason={} cost=1 "
+                    "deadline_ms=30000.000 upload_ms=0.000 wait_ms=0.000 upstream_ms={:.3f} "
+                    "total_ms={}.000 status=200 bytes_in=52 bytes_out=87 upstream=- retries=0 "
+                    "tls=-\n",
+                    30 + end.count() / 60'000, end.count() / 1000 % 60, end.count() % 1000,
+                    fields.client, fields.path, fields.path, fields.verdict, fields.reason,
+                    fields.upstream_ms, total.count()));
+  }
+  void text(const std::string& line) { std::ofstream(path, std::ios::app) << line; }
+
+  std::string path;
+};
+
+std::unique_ptr<LogTraffic> open(const LogOptions& options) {
+  const conf::Settings settings;
+  auto traffic = LogTraffic::open(options, admission::RouteTable(settings.routes));
+  if (!traffic) FAIL(traffic.error());
+  return std::move(*traffic);
+}
+
+std::vector<Wish> all_of(LogTraffic& traffic) {
+  std::vector<Wish> wishes;
+  for (Wish wish; traffic.next(wish);) wishes.push_back(wish);
+  return wishes;
+}
+
+TEST_CASE("requests come in the order in which they arrived, whenever they ended") {
+  Log log;
+  log.add(1000ms, 10ms, {.client = "b"});
+  log.add(1500ms, 1400ms, {.client = "a"});
+  log.add(1600ms, 300ms, {.client = "c", .upstream_ms = 250});
+  const auto traffic = open({.path = log.path});
+  const std::vector<Wish> wishes = all_of(*traffic);
+  REQUIRE(wishes.size() == 3);
+  CHECK(traffic->client_name(wishes[0].client) == "a");
+  CHECK(traffic->client_name(wishes[1].client) == "b");
+  CHECK(traffic->client_name(wishes[2].client) == "c");
+  CHECK(wishes[0].at == Time{});
+  CHECK(wishes[1].at == Time{} + 890ms);
+  CHECK(wishes[2].at == Time{} + 1200ms);
+  CHECK(wishes[2].service == 250ms);
+  CHECK(wishes[2].bytes == 52);
+  CHECK(wishes[2].priority == 3);
+}
+
+TEST_CASE("what the log cannot know is filled in: services of the refused, patience of who left") {
+  Log log;
+  log.add(100ms, 50ms, {.upstream_ms = 40});
+  log.add(200ms, 0ms, {.verdict = "rejected", .reason = "queue_full", .upstream_ms = 0});
+  log.add(900ms, 600ms, {.verdict = "abandoned", .upstream_ms = 0});
+  log.add(31'000ms, 30'000ms, {.reason = "upstream_timeout", .upstream_ms = 29'000});
+  log.add(31'001ms, 5ms, {.reason = "upstream_broken", .upstream_ms = 4});
+  const auto traffic = open({.path = log.path});
+  const std::vector<Wish> wishes = all_of(*traffic);
+  REQUIRE(wishes.size() == 5);
+  CHECK(wishes[1].service == 40ms);
+  CHECK(wishes[1].patience == Duration::max());
+  CHECK(wishes[2].patience == 600ms);
+  CHECK(wishes[2].service == 40ms);
+  CHECK(wishes[3].service >= 60s);
+  CHECK(wishes[4].fails);
+}
+
+TEST_CASE("operators' requests and those refused for what they were are no traffic") {
+  Log log;
+  log.add(100ms, 50ms, {});
+  log.add(110ms, 0ms, {.path = "/queue/health", .verdict = "operator"});
+  log.add(120ms, 0ms, {.verdict = "rejected", .reason = "body_too_large"});
+  const auto traffic = open({.path = log.path});
+  CHECK(all_of(*traffic).size() == 1);
+  REQUIRE(traffic->remarks().size() == 1);
+  CHECK(traffic->remarks()[0].starts_with("2 lines were left out"));
+}
+
+TEST_CASE("malformed lines are counted and shown; more than one in a hundred ends it") {
+  Log log;
+  log.text("what is this\n");
+  for (int i = 0; i < 99; ++i) log.add(i * 10ms, 5ms, {});
+  auto traffic = open({.path = log.path});
+  CHECK(all_of(*traffic).size() == 99);
+  CHECK(traffic->complaint().empty());
+  REQUIRE(traffic->remarks().size() == 2);
+  CHECK(traffic->remarks()[0] == log.path + ":1: is no line of an access log: what is this");
+
+  log.text("and this\n");
+  traffic = open({.path = log.path});
+  CHECK(all_of(*traffic).size() == 99);
+  CHECK(traffic->complaint().starts_with(log.path + ": 2 of 101 lines are malformed"));
+  CHECK(all_of(*open({.path = log.path, .keeps_bad_lines = true})).size() == 99);
+}
+
+TEST_CASE("a log in which nobody was served needs a model of the service") {
+  Log log;
+  log.add(200ms, 0ms, {.verdict = "rejected", .reason = "queue_full"});
+  const conf::Settings settings;
+  const admission::RouteTable routes(settings.routes);
+  CHECK_FALSE(LogTraffic::open({.path = log.path}, routes));
+  LogOptions options{.path = log.path, .service = LogOptions::Service::model};
+  options.model.service = {conf::Law::Kind::fixed, 70ms, {}, 0};
+  CHECK(all_of(*open(options))[0].service == 70ms);
+}
+
+}  // namespace
+}  // namespace classgate::planning

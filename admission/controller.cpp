@@ -94,16 +94,19 @@ std::optional<Notice> Controller::next(Time now) {
     return notice;
   }
   if (!has_free_worker()) return std::nullopt;
-  const auto entry = queue_.pop_front();
-  if (!entry) return std::nullopt;
-  if (entry->waiter.deadline <= now) {
+  const Waiter* const first = queue_.front();
+  if (first == nullptr) return std::nullopt;
+  const Waiter waiter = *first;
+  if (waiter.deadline <= now) {
     books_.reject(conf::Reason::queue_timeout, now);
-    return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag,
+    const Ticket ticket = queue_.take_front_of(waiter.priority, WaitQueue::Turn::passed_on);
+    return Notice{ticket, waiter.owner, waiter.tag,
                   Rejection{conf::Reason::queue_timeout, drain_time()}};
   }
-  const Duration waited = std::max(now - entry->waiter.joined, Duration::zero());
-  const Seat seat = take_worker(entry->waiter.priority, entry->waiter.route, waited, now);
-  return Notice{entry->ticket, entry->waiter.owner, entry->waiter.tag, Granted{seat, waited}};
+  const Ticket ticket = queue_.take_front_of(waiter.priority, WaitQueue::Turn::used);
+  const Duration waited = std::max(now - waiter.joined, Duration::zero());
+  const Seat seat = take_worker(waiter.priority, waiter.route, waited, now);
+  return Notice{ticket, waiter.owner, waiter.tag, Granted{seat, waited}};
 }
 
 Seat Controller::take_worker(int priority, std::uint32_t route, Duration waited, Time now) {

@@ -1,6 +1,32 @@
 #include "admission/wait_queue.h"
 
+#include "conf/invariant.h"
+
 namespace classgate::admission {
+
+std::int64_t& WaitQueue::standing(ClientNumber client, int priority) {
+  if (client >= standings_.size()) standings_.resize(client + 1);
+  return standings_[client][index(priority)];
+}
+
+// The line a client has in a priority.
+std::uint32_t WaitQueue::line_of(ClientNumber client, int priority) const {
+  if (client == no_client) return plain;
+  if (client >= standings_.size()) return none;
+  const std::int64_t standing = standings_[client][index(priority)];
+  return standing < 0 ? static_cast<std::uint32_t>(~standing) : none;
+}
+
+// The same, opened if need be.
+std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
+  if (waiter.client == no_client) return plain;
+  std::int64_t& standing = this->standing(waiter.client, waiter.priority);
+  if (standing < 0) return static_cast<std::uint32_t>(~standing);
+  const std::uint32_t opened =
+      room(waiter.priority).rank.open(waiter.client, waiter.weight, standing);
+  standing = ~static_cast<std::int64_t>(opened);
+  return opened;
+}
 
 std::uint32_t WaitQueue::take_free_slot() {
   if (first_free_ == none) {
@@ -14,14 +40,19 @@ std::uint32_t WaitQueue::take_free_slot() {
 
 Ticket WaitQueue::join(const Waiter& waiter) {
   const std::uint32_t index = take_free_slot();
-  Line& to = line(waiter.priority);
+  Room& to = room(waiter.priority);
   Slot& slot = slots_[index];
   slot.waiter = waiter;
-  slot.is_waiting = true;
-  slot.previous = to.last;
+  slot.line = line_for(waiter);
+  FairRank::Line& joined = line(to, slot.line);
+  slot.previous = joined.last;
   slot.next = none;
-  (to.last == none ? to.first : slots_[to.last].next) = index;
-  to.last = index;
+  (joined.last == none ? joined.first : slots_[joined.last].next) = index;
+  joined.last = index;
+  if (slot.line == plain)
+    ++joined.size;
+  else
+    to.rank.grow(slot.line);
   ++to.size;
   to.bytes += waiter.bytes;
   ++size_;
@@ -29,47 +60,143 @@ Ticket WaitQueue::join(const Waiter& waiter) {
   return {index, slot.generation};
 }
 
-WaitQueue::Entry WaitQueue::take_out(std::uint32_t index) {
+Ticket WaitQueue::take_out(std::uint32_t index) {
   Slot& slot = slots_[index];
-  Line& from = line(slot.waiter.priority);
-  (slot.previous == none ? from.first : slots_[slot.previous].next) = slot.next;
-  (slot.next == none ? from.last : slots_[slot.next].previous) = slot.previous;
+  Room& from = room(slot.waiter.priority);
+  FairRank::Line& left = line(from, slot.line);
+  (slot.previous == none ? left.first : slots_[slot.previous].next) = slot.next;
+  (slot.next == none ? left.last : slots_[slot.next].previous) = slot.previous;
+  if (slot.line == plain) {
+    --left.size;
+  } else {
+    from.rank.shrink(slot.line);
+    if (left.size == 0)
+      standing(slot.waiter.client, slot.waiter.priority) = from.rank.close(slot.line);
+  }
   --from.size;
   from.bytes -= slot.waiter.bytes;
   --size_;
   bytes_ -= slot.waiter.bytes;
 
-  const Entry entry{{index, slot.generation}, slot.waiter};
-  slot.is_waiting = false;
+  const Ticket ticket{index, slot.generation};
+  slot.line = none;
   ++slot.generation;
   slot.next = first_free_;
   first_free_ = index;
-  return entry;
+  return ticket;
 }
 
 std::optional<Waiter> WaitQueue::leave(Ticket ticket) {
   if (ticket.slot >= slots_.size()) return std::nullopt;
   const Slot& slot = slots_[ticket.slot];
-  if (!slot.is_waiting || slot.generation != ticket.generation) return std::nullopt;
-  return take_out(ticket.slot).waiter;
+  if (slot.line == none || slot.generation != ticket.generation) return std::nullopt;
+  const Waiter waiter = slot.waiter;
+  take_out(ticket.slot);
+  return waiter;
+}
+
+// ---- Whose turn it is --------------------------------------------------------------------------
+
+// The slot of the next to go in; none when nobody can go in there.
+std::uint32_t WaitQueue::first_of(int priority) const {
+  const Room& from = room(priority);
+  if (from.plain.first != none) return from.plain.first;
+  const std::uint32_t first = from.rank.first();
+  return first == none ? none : from.rank[first].first;
+}
+
+const Waiter* WaitQueue::front_of(int priority) const {
+  const std::uint32_t index = first_of(priority);
+  return index == none ? nullptr : &slots_[index].waiter;
 }
 
 const Waiter* WaitQueue::front() const {
-  for (const Line& candidate : lines_)
-    if (candidate.first != none) return &slots_[candidate.first].waiter;
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    if (const Waiter* first = front_of(priority)) return first;
   return nullptr;
 }
 
+Ticket WaitQueue::take_front_of(int priority, Turn turn) {
+  const std::uint32_t index = first_of(priority);
+  CLASSGATE_INVARIANT(index != none);
+  const Slot& slot = slots_[index];
+  if (turn == Turn::used && slot.line != plain)
+    room(priority).rank.serve(slot.line, slot.waiter.cost);
+  return take_out(index);
+}
+
 std::optional<WaitQueue::Entry> WaitQueue::pop_front() {
-  for (const Line& candidate : lines_)
-    if (candidate.first != none) return take_out(candidate.first);
-  return std::nullopt;
+  const Waiter* const first = front();
+  if (first == nullptr) return std::nullopt;
+  const Waiter waiter = *first;
+  return Entry{take_front_of(waiter.priority, Turn::used), waiter};
+}
+
+void WaitQueue::park(ClientNumber client) {
+  if (client == no_client) return;
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    if (const std::uint32_t parked = line_of(client, priority); parked != none)
+      room(priority).rank.park(parked);
+}
+
+void WaitQueue::unpark(ClientNumber client) {
+  if (client == no_client) return;
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    if (const std::uint32_t parked = line_of(client, priority); parked != none)
+      room(priority).rank.unpark(parked);
+}
+
+void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost) {
+  if (client == no_client) return;
+  FairRank& rank = room(priority).rank;
+  if (const std::uint32_t charged = line_of(client, priority); charged != none)
+    return rank.charge(charged, cost);
+  std::int64_t& paid = standing(client, priority);
+  paid = rank.paid_after(paid, weight, cost);
+}
+
+void WaitQueue::forget(ClientNumber client) {
+  if (client >= standings_.size()) return;
+  for (const std::int64_t standing : standings_[client]) CLASSGATE_INVARIANT(standing >= 0);
+  standings_[client] = {};
+}
+
+// ---- Who gives way -----------------------------------------------------------------------------
+
+std::uint32_t WaitQueue::largest_of(int priority) const {
+  const Room& from = room(priority);
+  const std::uint32_t largest = from.rank.largest();
+  const std::size_t most = largest == none ? 0 : from.rank[largest].size;
+  return from.plain.size > 0 && from.plain.size >= most ? plain : largest;
+}
+
+const Waiter* WaitQueue::newest_of_largest(int priority) const {
+  const std::uint32_t largest = largest_of(priority);
+  return largest == none ? nullptr : &slots_[line(room(priority), largest).last].waiter;
+}
+
+std::optional<WaitQueue::Entry> WaitQueue::pop_newest_of_largest(int priority) {
+  const std::uint32_t largest = largest_of(priority);
+  if (largest == none) return std::nullopt;
+  const std::uint32_t newest = line(room(priority), largest).last;
+  const Waiter waiter = slots_[newest].waiter;
+  return Entry{take_out(newest), waiter};
 }
 
 std::optional<WaitQueue::Entry> WaitQueue::pop_newest_worse_than(int priority) {
   for (int worst = conf::priority_worst; worst > priority; --worst)
-    if (line(worst).last != none) return take_out(line(worst).last);
+    if (auto newest = pop_newest_of_largest(worst)) return newest;
   return std::nullopt;
+}
+
+std::size_t WaitQueue::size_of(int priority, ClientNumber client) const {
+  const std::uint32_t found = line_of(client, priority);
+  return found == none ? 0 : line(room(priority), found).size;
+}
+
+std::size_t WaitQueue::largest_size_of(int priority) const {
+  const std::uint32_t largest = largest_of(priority);
+  return largest == none ? 0 : line(room(priority), largest).size;
 }
 
 std::size_t WaitQueue::size_worse_than(int priority) const {
@@ -80,7 +207,7 @@ std::size_t WaitQueue::size_worse_than(int priority) const {
 
 std::uint64_t WaitQueue::bytes_worse_than(int priority) const {
   std::uint64_t sum = 0;
-  for (int worse = priority + 1; worse <= conf::priority_worst; ++worse) sum += line(worse).bytes;
+  for (int worse = priority + 1; worse <= conf::priority_worst; ++worse) sum += room(worse).bytes;
   return sum;
 }
 

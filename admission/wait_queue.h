@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "admission/fair_rank.h"
 #include "admission/time.h"
 #include "conf/settings.h"
 
@@ -20,17 +21,26 @@ struct Ticket {
 struct Waiter {
   int priority = conf::priority_worst;
   std::uint32_t route = 0;
+  std::uint32_t cost = 1;   // what it takes of its client's share
   std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};
   Time deadline{};
   std::uint32_t owner = 0;  // the loop that is told when it is this waiter's turn
   std::uint32_t tag = 0;    // what the owner knows it by
+  ClientNumber client = no_client;
+  std::uint16_t weight = 1;   // its client's share, against those of the others
+  std::uint16_t workers = 1;  // that it will occupy
 };
 
-// The bounded waiting room: priority first, FIFO inside a priority. Every operation is O(1): the
-// waiters stand in one slab, linked by index into a list for each priority (the state of a slot is
-// which list it is on), and freed slots are used again. Memory grows with the largest number that
-// ever waited. Not thread-safe.
+// The bounded waiting room: priority first; inside a priority the clients take turns (FairRank),
+// and each client's own requests are FIFO. Who has no identity stands in one plain FIFO line before
+// all others: they are mixed only for as long as it takes after a reload that names clients.
+//
+// The waiters stand in one slab, linked by index into the line of their client and priority, and
+// freed slots are used again: joining, leaving from the middle and giving way cost O(1), a turn
+// O(log n) in the clients that wait (leaving too, for the last one of its client). Memory grows
+// with the largest number that ever waited, and by 40 bytes for each client that ever did. Not
+// thread-safe.
 class WaitQueue {
  public:
   struct Entry {
@@ -41,43 +51,81 @@ class WaitQueue {
   Ticket join(const Waiter& waiter);
   // Takes a waiter out from wherever it stands; nothing when it no longer waits.
   std::optional<Waiter> leave(Ticket ticket);
-  // The next to go in stays where it is (front) or is taken out (pop_front).
+  // The next to go in, of one priority or of the best in which anybody can.
+  const Waiter* front_of(int priority) const;
   const Waiter* front() const;
+  // Takes the front of a priority out, with its client's turn used or left to who is next there.
+  enum class Turn : std::uint8_t { used, passed_on };
+  Ticket take_front_of(int priority, Turn turn);
   std::optional<Entry> pop_front();
-  // Takes out the newest waiter of the worst priority, if that is worse than `priority`.
+  // Takes out the newest waiter of the worst priority, if that is worse than `priority`: of the
+  // client that has the most waiting there.
   std::optional<Entry> pop_newest_worse_than(int priority);
+  // The same inside one priority.
+  const Waiter* newest_of_largest(int priority) const;
+  std::optional<Entry> pop_newest_of_largest(int priority);
+
+  // While a client may not go in, its waiters keep their places and are passed over.
+  void park(ClientNumber client);
+  void unpark(ClientNumber client);
+  // A client has had (or, below zero, has got back) so much without a turn of its own.
+  void charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost);
+  // The number stands for another client from now on. Nobody of it waits.
+  void forget(ClientNumber client);
 
   std::size_t size() const { return size_; }
   std::uint64_t bytes() const { return bytes_; }
-  std::size_t size_of(int priority) const { return line(priority).size; }
+  std::size_t size_of(int priority) const { return room(priority).size; }
+  // Waiting in one client's line of a priority.
+  std::size_t size_of(int priority, ClientNumber client) const;
+  // Of the client that has the most waiting there.
+  std::size_t largest_size_of(int priority) const;
   // What stands behind `priority`: could give way to it.
   std::size_t size_worse_than(int priority) const;
   std::uint64_t bytes_worse_than(int priority) const;
 
  private:
-  static constexpr std::uint32_t none = 0xffffffff;
+  static constexpr std::uint32_t none = FairRank::none;
+  static constexpr std::uint32_t plain = none - 1;  // the line that is none of the rank's
   struct Slot {
     Waiter waiter;
     std::uint32_t generation = 0;
+    std::uint32_t line = none;  // none: nobody waits here
     std::uint32_t previous = none;
     std::uint32_t next = none;  // also links the free slots
-    bool is_waiting = false;
   };
-  struct Line {
-    std::uint32_t first = none;
-    std::uint32_t last = none;
+  // All that wait in one priority.
+  struct Room {
+    FairRank::Line plain;  // of those without identity
+    FairRank rank;
     std::size_t size = 0;
     std::uint64_t bytes = 0;
   };
+  // How a client stands in each priority: below zero, it has a line there (its number, inverted);
+  // else where its last service is paid.
+  using Standing = std::array<std::int64_t, conf::priority_count>;
 
-  Line& line(int priority) { return lines_[static_cast<std::size_t>(priority - 1)]; }
-  const Line& line(int priority) const { return lines_[static_cast<std::size_t>(priority - 1)]; }
+  static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
+  Room& room(int priority) { return rooms_[index(priority)]; }
+  const Room& room(int priority) const { return rooms_[index(priority)]; }
+  static const FairRank::Line& line(const Room& room, std::uint32_t line) {
+    return line == plain ? room.plain : room.rank[line];
+  }
+  static FairRank::Line& line(Room& room, std::uint32_t line) {
+    return line == plain ? room.plain : room.rank[line];
+  }
+  std::int64_t& standing(ClientNumber client, int priority);
+  std::uint32_t line_of(ClientNumber client, int priority) const;
+  std::uint32_t line_for(const Waiter& waiter);
+  std::uint32_t first_of(int priority) const;
+  std::uint32_t largest_of(int priority) const;
   std::uint32_t take_free_slot();
-  Entry take_out(std::uint32_t index);
+  Ticket take_out(std::uint32_t index);
 
   std::vector<Slot> slots_;
   std::uint32_t first_free_ = none;
-  std::array<Line, conf::priority_count> lines_;
+  std::array<Room, conf::priority_count> rooms_;
+  std::vector<Standing> standings_;  // by client
   std::size_t size_ = 0;
   std::uint64_t bytes_ = 0;
 };

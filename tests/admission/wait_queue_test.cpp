@@ -1,6 +1,10 @@
 #include "admission/wait_queue.h"
 
+#include <algorithm>
+#include <map>
+
 #include "tests/admission/kit.h"
+#include "tests/admission/run.h"
 
 namespace classgate::admission {
 namespace {
@@ -130,6 +134,226 @@ TEST_CASE("sizes and bytes are those of the ones who wait") {
   queue.pop_front();
   CHECK(queue.bytes() == 0);
   CHECK(queue.size() == 0);
+}
+
+// ---- Clients ------------------------------------------------------------------------------------
+
+Waiter of_client(ClientNumber client, std::uint32_t name, std::uint32_t cost = 1,
+                 std::uint16_t weight = 1) {
+  Waiter result = waiter(3, name);
+  result.client = client;
+  result.cost = cost;
+  result.weight = weight;
+  return result;
+}
+
+std::vector<ClientNumber> clients_in_order(WaitQueue& queue, std::size_t count) {
+  std::vector<ClientNumber> clients;
+  while (count-- > 0) clients.push_back(queue.pop_front()->waiter.client);
+  return clients;
+}
+
+using Clients = std::vector<ClientNumber>;
+
+TEST_CASE("clients take turns, and each one's own requests are first come first served") {
+  WaitQueue queue;
+  for (std::uint32_t name = 1; name <= 3; ++name) queue.join(of_client(7, name));
+  for (std::uint32_t name = 4; name <= 6; ++name) queue.join(of_client(8, name));
+  CHECK(names_in_order(queue) == Names{1, 4, 2, 5, 3, 6});
+}
+
+TEST_CASE("a client that has waited for its turn goes before the second turn of another") {
+  WaitQueue queue;
+  for (std::uint32_t name = 1; name <= 100; ++name) queue.join(of_client(1, name));
+  clients_in_order(queue, 10);
+  queue.join(of_client(2, 200));
+  queue.join(of_client(3, 300));
+  CHECK(clients_in_order(queue, 4) == Clients{2, 3, 1, 1});
+}
+
+TEST_CASE("twice the weight is twice as many turns") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_client(1, name, 1, 2));
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_client(2, name, 1, 1));
+  const Clients turns = clients_in_order(queue, 60);
+  CHECK(std::ranges::count(turns, 1) == 40);
+}
+
+TEST_CASE("who asks for ten at a time has a tenth of the turns") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_client(1, name, 10));
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_client(2, name, 1));
+  const Clients turns = clients_in_order(queue, 55);
+  CHECK(std::ranges::count(turns, 1) == 5);
+}
+
+TEST_CASE("coming back one at a time earns no more turns than waiting with many") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 100; ++name) queue.join(of_client(1, name));
+  queue.join(of_client(2, 0, 10));
+  int turns = 0;
+  for (int i = 0; i < 55; ++i) {
+    const auto entry = queue.pop_front();
+    if (entry->waiter.client == 1) continue;
+    ++turns;
+    queue.join(of_client(2, 0, 10));  // at once the next one
+  }
+  CHECK(turns == 5);
+}
+
+TEST_CASE("when nobody has waited for a moment everything is paid") {
+  WaitQueue queue;
+  queue.join(of_client(1, 1, 1000));
+  queue.join(of_client(2, 2));
+  clients_in_order(queue, 2);
+  queue.join(of_client(1, 3));
+  queue.join(of_client(2, 4));
+  CHECK(names_in_order(queue) == Names{3, 4});
+}
+
+TEST_CASE("who is away saves no turns up") {
+  WaitQueue queue;
+  queue.join(of_client(2, 0));
+  for (std::uint32_t name = 0; name < 100; ++name) queue.join(of_client(1, name));
+  clients_in_order(queue, 60);
+  for (std::uint32_t name = 0; name < 20; ++name) queue.join(of_client(2, name));
+  const Clients turns = clients_in_order(queue, 20);
+  CHECK(std::ranges::count(turns, 2) == 10);
+}
+
+TEST_CASE("the newest of the client with the most waiting gives way") {
+  WaitQueue queue;
+  queue.join(of_client(1, 1));
+  queue.join(of_client(2, 2));
+  queue.join(of_client(2, 3));
+  queue.join(of_client(1, 4));
+  queue.join(of_client(1, 5));
+  queue.join(of_client(3, 6));
+  CHECK(queue.largest_size_of(3) == 3);
+  CHECK(queue.pop_newest_worse_than(2)->waiter.owner == 5);
+  CHECK(queue.largest_size_of(3) == 2);
+  const auto second = queue.pop_newest_worse_than(2);
+  const auto third = queue.pop_newest_worse_than(2);
+  CHECK(second->waiter.client != third->waiter.client);
+  CHECK(queue.size_of(3, 1) == 1);
+  CHECK(queue.size_of(3, 2) == 1);
+}
+
+TEST_CASE("a parked client keeps its places and has no turn") {
+  WaitQueue queue;
+  queue.join(of_client(1, 1));
+  queue.join(of_client(2, 2));
+  queue.join(of_client(1, 3));
+  queue.park(1);
+  CHECK(queue.pop_front()->waiter.owner == 2);
+  CHECK(queue.front() == nullptr);
+  CHECK(queue.size() == 2);
+  queue.unpark(1);
+  CHECK(names_in_order(queue) == Names{1, 3});
+}
+
+TEST_CASE("a parked waiter can leave") {
+  WaitQueue queue;
+  const Ticket ticket = queue.join(of_client(1, 1));
+  queue.park(1);
+  CHECK(queue.leave(ticket));
+  CHECK(queue.size() == 0);
+  queue.join(of_client(1, 2));
+  CHECK(queue.pop_front()->waiter.owner == 2);
+}
+
+TEST_CASE("what was charged without a turn is paid by waiting longer") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 20; ++name) queue.join(of_client(1, name));
+  for (std::uint32_t name = 0; name < 20; ++name) queue.join(of_client(2, name));
+  queue.charge(2, 3, 1, 5);
+  CHECK(clients_in_order(queue, 6) == Clients{1, 1, 1, 1, 1, 2});
+  queue.charge(2, 3, 1, 50);
+  queue.charge(2, 3, 1, -100);
+  CHECK(clients_in_order(queue, 4) == Clients{1, 2, 1, 2});
+}
+
+TEST_CASE("a number that stands for another client has a clean slate") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 20; ++name) queue.join(of_client(1, name));
+  queue.join(of_client(2, 0, 1000));
+  clients_in_order(queue, 2);
+  queue.forget(2);
+  queue.join(of_client(2, 0));
+  const Clients turns = clients_in_order(queue, 2);
+  CHECK(std::ranges::count(turns, 2) == 1);
+}
+
+// Against a plain model: lists, searched from end to end.
+TEST_CASE("random clients are served as a plain model of fair queueing would") {
+  struct Line {
+    std::int64_t start = 0;
+    std::uint64_t since = 0;
+    std::vector<std::pair<Ticket, Waiter>> waiters;
+  };
+  for (std::uint64_t round = 0; round < 60; ++round) {
+    INFO(replay(run().seed + round));
+    Random random(run().seed + round);
+    WaitQueue queue;
+    std::map<ClientNumber, Line> lines;  // that wait
+    std::map<ClientNumber, std::int64_t> paid;
+    std::int64_t now = 0;
+    std::int64_t all_paid = 0;
+    std::uint64_t since = 0;
+    std::size_t waiting = 0;
+    const auto remove = [&](ClientNumber client, std::size_t at) {
+      Line& line = lines[client];
+      line.waiters.erase(line.waiters.begin() + static_cast<std::ptrdiff_t>(at));
+      --waiting;
+      if (!line.waiters.empty()) return;
+      paid[client] = line.start;
+      lines.erase(client);
+      if (lines.empty()) now = std::max(now, all_paid);
+    };
+    for (int event = 0; event < 2'000; ++event) {
+      const std::uint64_t dice = random.below(100);
+      if (dice < 52) {
+        const auto client = static_cast<ClientNumber>(random.below(12));
+        // Weights that divide the unit of virtual time: the model rounds no differently.
+        const Waiter waiter =
+            of_client(client, static_cast<std::uint32_t>(event),
+                      static_cast<std::uint32_t>(random.between(0, 20)), static_cast<std::uint16_t>(1U << (client % 3)));
+        if (!lines.contains(client)) lines[client] = {std::max(now, paid[client]), since++, {}};
+        lines[client].waiters.push_back({queue.join(waiter), waiter});
+        ++waiting;
+      } else if (waiting > 0 && dice < 70) {
+        auto line = lines.begin();
+        std::advance(line, static_cast<std::ptrdiff_t>(random.below(lines.size())));
+        const std::size_t at = random.below(line->second.waiters.size());
+        const auto left = queue.leave(line->second.waiters[at].first);
+        REQUIRE(left);
+        REQUIRE(left->owner == line->second.waiters[at].second.owner);
+        remove(line->first, at);
+      } else if (waiting > 0 && dice < 75) {
+        const auto given_way = queue.pop_newest_worse_than(1);
+        REQUIRE(given_way);
+        const Line& line = lines[given_way->waiter.client];
+        for (const auto& [client, other] : lines)
+          REQUIRE(line.waiters.size() >= other.waiters.size());
+        REQUIRE(line.waiters.back().first == given_way->ticket);
+        remove(given_way->waiter.client, line.waiters.size() - 1);
+      } else if (waiting > 0) {
+        const auto first = std::ranges::min_element(lines, {}, [](const auto& each) {
+          return std::pair(each.second.start, each.second.since);
+        });
+        Line& line = first->second;
+        const auto entry = queue.pop_front();
+        REQUIRE(entry);
+        REQUIRE(entry->ticket == line.waiters.front().first);
+        now = std::max(now, line.start);
+        line.start += std::int64_t{1024} * entry->waiter.cost / entry->waiter.weight;
+        line.since = since++;
+        all_paid = std::max(all_paid, line.start);
+        remove(first->first, 0);
+      }
+      REQUIRE(queue.size() == waiting);
+    }
+  }
 }
 
 }  // namespace

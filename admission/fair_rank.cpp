@@ -1,0 +1,149 @@
+#include "admission/fair_rank.h"
+
+#include <algorithm>
+
+#include "conf/invariant.h"
+
+namespace classgate::admission {
+
+std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int64_t paid) {
+  std::uint32_t line = first_closed_;
+  if (line == none) {
+    line = static_cast<std::uint32_t>(lines_.size());
+    lines_.emplace_back();
+  } else {
+    first_closed_ = lines_[line].next;
+  }
+  lines_[line] = {.client = client, .weight = weight, .start = std::max(now_, paid)};
+  ++open_;
+  take_turn(line);
+  return line;
+}
+
+std::int64_t FairRank::close(std::uint32_t line) {
+  CLASSGATE_INVARIANT(lines_[line].size == 0);
+  if (lines_[line].turn != none) lose_turn(line);
+  lines_[line].next = first_closed_;
+  first_closed_ = line;
+  if (--open_ == 0) now_ = std::max(now_, all_paid_);
+  return lines_[line].start;
+}
+
+// ---- Turns -------------------------------------------------------------------------------------
+
+void FairRank::serve(std::uint32_t line, std::uint64_t cost) {
+  now_ = std::max(now_, lines_[line].start);
+  charge(line, static_cast<std::int64_t>(cost));
+}
+
+void FairRank::charge(std::uint32_t line, std::int64_t cost) {
+  Line& served = lines_[line];
+  served.start = std::max(now_, served.start + price(cost, served.weight));
+  all_paid_ = std::max(all_paid_, served.start);
+  if (served.turn == none) return;
+  Turn& turn = turns_[served.turn];
+  turn.start = served.start;
+  turn.since = turn_count_++;
+  if (turns_.size() == 1) return;
+  sink(served.turn);
+  rise(served.turn);
+}
+
+std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost) {
+  if (open_ == 0) return paid;
+  paid = std::max(now_, std::max(now_, paid) + price(cost, weight));
+  all_paid_ = std::max(all_paid_, paid);
+  return paid;
+}
+
+void FairRank::park(std::uint32_t line) {
+  if (lines_[line].turn != none) lose_turn(line);
+}
+
+void FairRank::unpark(std::uint32_t line) {
+  if (lines_[line].turn != none) return;
+  lines_[line].start = std::max(now_, lines_[line].start);
+  take_turn(line);
+}
+
+void FairRank::take_turn(std::uint32_t line) {
+  turns_.push_back({lines_[line].start, turn_count_++, line});
+  set(turns_.size() - 1, turns_.back());
+  rise(turns_.size() - 1);
+}
+
+void FairRank::lose_turn(std::uint32_t line) {
+  const std::size_t place = lines_[line].turn;
+  lines_[line].turn = none;
+  const Turn last = turns_.back();
+  turns_.pop_back();
+  if (place == turns_.size()) return;
+  set(place, last);
+  sink(place);
+  rise(lines_[last.line].turn);
+}
+
+void FairRank::set(std::size_t place, const Turn& turn) {
+  turns_[place] = turn;
+  lines_[turn.line].turn = static_cast<std::uint32_t>(place);
+}
+
+void FairRank::rise(std::size_t place) {
+  const Turn turn = turns_[place];
+  for (; place > 0; place = (place - 1) / 2) {
+    const Turn& above = turns_[(place - 1) / 2];
+    if (!(turn < above)) break;
+    set(place, above);
+  }
+  set(place, turn);
+}
+
+void FairRank::sink(std::size_t place) {
+  const Turn turn = turns_[place];
+  for (;;) {
+    std::size_t below = 2 * place + 1;
+    if (below >= turns_.size()) break;
+    if (below + 1 < turns_.size() && turns_[below + 1] < turns_[below]) ++below;
+    if (!(turns_[below] < turn)) break;
+    set(place, turns_[below]);
+    place = below;
+  }
+  set(place, turn);
+}
+
+// ---- Sizes -------------------------------------------------------------------------------------
+
+// Lines of the same size stand in one list; a size changes by one, so the largest is never far.
+void FairRank::grow(std::uint32_t line) {
+  if (lines_[line].size > 0) unlink(line);
+  ++lines_[line].size;
+  link(line);
+}
+
+void FairRank::shrink(std::uint32_t line) {
+  unlink(line);
+  if (--lines_[line].size > 0) link(line);
+}
+
+void FairRank::link(std::uint32_t line) {
+  Line& linked = lines_[line];
+  if (linked.size >= by_size_.size()) by_size_.resize(linked.size + 1, none);
+  linked.previous = none;
+  linked.next = by_size_[linked.size];
+  if (linked.next != none) lines_[linked.next].previous = line;
+  by_size_[linked.size] = line;
+  largest_size_ = std::max(largest_size_, linked.size);
+}
+
+void FairRank::unlink(std::uint32_t line) {
+  const Line& linked = lines_[line];
+  (linked.previous == none ? by_size_[linked.size] : lines_[linked.previous].next) = linked.next;
+  if (linked.next != none) lines_[linked.next].previous = linked.previous;
+  if (linked.size == largest_size_ && by_size_[linked.size] == none) --largest_size_;
+}
+
+std::uint32_t FairRank::largest() const {
+  return largest_size_ == 0 ? none : by_size_[largest_size_];
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace classgate::admission {
+
+// A client's place in the ClientTable, for as long as it has something going on. `no_client` is who
+// has no identity.
+using ClientNumber = std::uint32_t;
+inline constexpr ClientNumber no_client = 0xffffffff;
+
+// The clients that wait in one priority, each with a line of its own, and whose turn it is. What a
+// line holds is the WaitQueue's business, who owns this one too; here it has only a size.
+//
+// Start-time fair queueing (Goyal, Vin, Cheng 1996). Each line has a start: the virtual time at
+// which its first waiter is due. The line with the least start is next (of equals the one that has
+// stood there for longest), and then is due again
+//   start += cost / weight
+// later. The virtual time of the rank is the start of whoever was served last; who comes to wait
+// begins there, or, if it has had more than its share already, where its last service is paid:
+//   start = max(virtual time, where its last service is paid)
+// Nobody can save turns up by being away, and nobody gets more by coming back one at a time. When
+// the last line has gone, everything is paid. All whole numbers: the same calls, the same turns.
+//
+// A line whose client may not go in now (it has all the workers it may have) is parked: it keeps
+// its start and has no turn. O(log n) in the clients that wait, O(1) where the size alone changes.
+class FairRank {
+ public:
+  static constexpr std::uint32_t none = 0xffffffff;
+  struct Line {
+    ClientNumber client = no_client;
+    std::uint32_t weight = 1;
+    std::uint32_t first = none;  // the WaitQueue's: its oldest and its newest waiter
+    std::uint32_t last = none;
+    std::uint32_t size = 0;
+    std::uint32_t turn = none;  // its place in the heap; none: parked or closed
+    std::int64_t start = 0;
+    std::uint32_t previous = none;  // among the lines of the same size
+    std::uint32_t next = none;      // also links the closed ones
+  };
+
+  // Opens a line for a client that has none; `paid` is what close() said of its last one, or 0.
+  std::uint32_t open(ClientNumber client, std::uint32_t weight, std::int64_t paid);
+  // Of an empty line: where its last service is paid.
+  std::int64_t close(std::uint32_t line);
+  Line& operator[](std::uint32_t line) { return lines_[line]; }
+  const Line& operator[](std::uint32_t line) const { return lines_[line]; }
+
+  void grow(std::uint32_t line);    // one more waits
+  void shrink(std::uint32_t line);  // one less
+  // The line whose turn it is; none when all are parked.
+  std::uint32_t first() const { return turns_.empty() ? none : turns_.front().line; }
+  // Its turn was used: `cost` was served.
+  void serve(std::uint32_t line, std::uint64_t cost);
+  // It has had (or, below zero, has got back) so much without a turn.
+  void charge(std::uint32_t line, std::int64_t cost);
+  // The same for a client without a line: where its last service is paid then. Nothing is owed to
+  // anybody when nobody waits.
+  std::int64_t paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost);
+  void park(std::uint32_t line);
+  void unpark(std::uint32_t line);
+  // The line with the most waiters (of equals, the one that came to that size last).
+  std::uint32_t largest() const;
+
+ private:
+  static constexpr std::int64_t unit = 1024;  // of virtual time: cost 1 at weight 1
+  struct Turn {
+    std::int64_t start;
+    std::uint64_t since;  // when it came to stand there, as a count of all that did
+    std::uint32_t line;
+    bool operator<(const Turn& other) const {
+      return start != other.start ? start < other.start : since < other.since;
+    }
+  };
+
+  // A division is dear, and almost everybody has weight 1.
+  static std::int64_t price(std::int64_t cost, std::uint32_t weight) {
+    return weight == 1 ? cost * unit : cost * unit / weight;
+  }
+  void set(std::size_t place, const Turn& turn);
+  void rise(std::size_t place);
+  void sink(std::size_t place);
+  void take_turn(std::uint32_t line);
+  void lose_turn(std::uint32_t line);
+  void link(std::uint32_t line);
+  void unlink(std::uint32_t line);
+
+  std::vector<Line> lines_;
+  std::uint32_t first_closed_ = none;
+  std::uint32_t open_ = 0;
+  std::vector<Turn> turns_;  // a heap, the next first
+  std::uint64_t turn_count_ = 0;
+  std::vector<std::uint32_t> by_size_;  // the first line of each size
+  std::uint32_t largest_size_ = 0;
+  std::int64_t now_ = 0;
+  std::int64_t all_paid_ = 0;  // the latest start that anybody was given
+};
+
+}  // namespace classgate::admission

@@ -267,6 +267,10 @@ Parser::Progress Parser::finish_head(std::string_view text) {
   if (state_->parser.http_major != 1 || head_.minor_version > 1)
     return fail(Fault::unsupported_version);
   if (const Fault fault = read_framing(); fault != Fault::none) return fail(fault);
+  // It is llhttp that will read the chunks: where it would not ("chunked" and a tab, in an answer),
+  // others may not either.
+  const bool reads_chunks = (state_->parser.flags & F_CHUNKED) != 0;
+  if (reads_chunks != (head_.framing == Framing::chunked)) return fail(Fault::malformed);
   if (const Fault fault = read_connection_options(); fault != Fault::none) return fail(fault);
   const Fault fault = kind_ == Kind::request ? judge_request() : judge_response();
   return fault == Fault::none ? Progress::done : fail(fault);

@@ -12,6 +12,7 @@ BAD_HEADS = [
     ("a status that is no number", b"HTTP/1.1 2x0 OK\r\n\r\n"), ("a status under 100", b"HTTP/1.1 099 OK\r\n\r\n"),
     ("a status over 599", b"HTTP/1.1 600 OK\r\n\r\n"), ("HTTP/2.0", b"HTTP/2.0 200 OK\r\n\r\n"), ("HTTP/1.2", b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ("an empty line before the status line", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ("chunked and a tab", head("Transfer-Encoding: chunked\t") + b"2\r\nok\r\n0\r\n\r\n"),
     ("a status with a leading zero", b"HTTP/1.1 0200 OK\r\nContent-Length: 0\r\n\r\n"),
     ("a control character in the phrase", b"HTTP/1.1 200 O\x0bK\r\nContent-Length: 0\r\n\r\n"),
     ("a DEL in the phrase", b"HTTP/1.1 200 O\x7fK\r\nContent-Length: 0\r\n\r\n"),

@@ -1,7 +1,7 @@
 """What the benchmarks share."""
 import json
-import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -53,10 +53,9 @@ def load_command(port, pids=(), **options):
 
 def load(port, pids=(), expect=None, **options):
     """One run of the load generator; `expect` is the status that every counted answer must have."""
-    nofile = most_files(options.get("connections", 64) + 1000)
     done = subprocess.run(load_command(port, pids, **options), capture_output=True, text=True,
                           timeout=options.get("seconds", 60) + 30,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile)))
+                          preexec_fn=files_for(options.get("connections", 64)))
     if done.returncode != 0:
         raise AssertionError(f"the load did not go well: {done.stdout}{done.stderr}")
     said = json.loads(done.stdout)
@@ -66,7 +65,38 @@ def load(port, pids=(), expect=None, **options):
     return said
 
 
+def files_for(connections):
+    """For a load generator about to be started: its limit of file descriptors."""
+    nofile = most_files(connections + 1000)
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+
+
 def most_files(wanted):
     """As many file descriptors as wanted, or as this user may have."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return wanted if os.geteuid() == 0 or hard == resource.RLIM_INFINITY else min(wanted, hard)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if wanted <= hard:
+        return wanted
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, wanted))
+    except (OSError, ValueError):
+        return hard
+    return wanted
+
+
+def resident_bytes(pids):
+    return sum(status_of(pid, "VmRSS") for pid in pids)
+
+
+def peak_bytes(pids):
+    """The most that was resident since forget_peak()."""
+    return sum(status_of(pid, "VmHWM") for pid in pids)
+
+
+def forget_peak(pids):
+    for pid in pids:
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def status_of(pid, name):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+) kB", text).group(1)) * 1024

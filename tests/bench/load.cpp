@@ -329,6 +329,7 @@ Plan parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+  bench::wake_in_time();
   const bench::Plan plan = bench::parse(argc, argv);
   const auto load = std::make_unique<bench::Load>(plan);
   const bool went_well = load->run();

@@ -1,6 +1,8 @@
 """The programs that are compared, each doing the same job in front of the same service."""
+import contextlib
 import dataclasses
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -91,10 +93,13 @@ def classgate(job):
     if job.refuse == 503:  # once something has the worker
         settings |= {"admission_workers": 1, "admission_queue_size": 0}
     if job.certificate:
-        settings |= {"listen": "https://127.0.0.1:0", "tls_certificate": job.certificate[0],
+        settings |= {"listen": "127.0.0.1:0,https://127.0.0.1:0", "tls_certificate": job.certificate[0],
                      "tls_key": job.certificate[1]}
     gateway = Gateway(job.upstream, wrapper=job.wrapper, nofile=most_files(files_for(job)), **settings)
-    return Peer("classgate", gateway, gateway.port)
+    port = gateway.port
+    if job.certificate:
+        port = int(re.search(r"https://127\.0\.0\.1:(\d+)", gateway.err()).group(1))
+    return Peer("classgate", gateway, port)
 
 
 def with_conf(name, template, command, job, **words):
@@ -132,7 +137,7 @@ def nginx(job):
                      TLS_LISTEN="ssl" if job.certificate else "", TLS_FILES=files,
                      RATE="1r/m" if job.refuse else f"{job.rate}r/s",
                      BURST="" if job.refuse else f"burst={job.rate} nodelay",
-                     KEPT=max(job.workers, 64), BUFFERS_BODY="on" if job.buffers_body else "off")
+                     KEPT=256, BUFFERS_BODY="on" if job.buffers_body else "off")
 
 
 def h2o(job):
@@ -153,6 +158,8 @@ def installed(name):
     return name in ("classgate", "floor") or shutil.which(name, path="/usr/sbin:/usr/bin") is not None
 
 
-def start(names, job):
-    """Those of `names` that are installed, ready to be asked."""
-    return [KINDS[name](job) for name in names if installed(name)]
+@contextlib.contextmanager
+def running(names, job):
+    """Those of `names` that are installed, ready to be asked, for as long as the block takes."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(KINDS[name](job)) for name in names if installed(name)]

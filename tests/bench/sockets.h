@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -78,6 +79,9 @@ inline void watch(int epoll, int operation, int fd, std::uint32_t events, void* 
 }
 
 using Clock = std::chrono::steady_clock;
+
+// Timers of this thread are not put together with others: by default they may be 50 us late.
+inline void wake_in_time() { ::prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); }
 
 // epoll_wait until a point in time, to the nanosecond; negative durations do not wait.
 inline int wait_until(int epoll, epoll_event* events, int room, Clock::time_point until) {

@@ -18,7 +18,7 @@ def interleaved(peers, rounds, measure, warms_up=True):
 
 @dataclasses.dataclass
 class Goal:
-    """classgate's figure against `most` times a peer's, or, without a peer, against `most` itself."""
+    """The subject's figure is at most so many times a peer's, or, without a peer, at most this."""
     most: float
     peer: str | None = None
     is_least: bool = False  # the goal is a floor and not a ceiling
@@ -31,6 +31,9 @@ class Row:
     values: dict                     # {peer: [value of each round]}
     goals: list = dataclasses.field(default_factory=list)
     note: str = ""
+    subject: str = "classgate"
+    is_insisted_on: bool = False     # the same on any machine: the smoke test fails without it
+    is_paired: bool = True           # values of one round belong together
 
     def median(self, name):
         return statistics.median(self.values[name])
@@ -45,8 +48,10 @@ class Row:
 
     def ratio(self, peer):
         """The median of the ratios within each round: what slows a whole round down falls out."""
+        if not self.is_paired:
+            return self.median(self.subject) / self.median(peer)
         return statistics.median(mine / theirs for mine, theirs in
-                                 zip(self.values["classgate"], self.values[peer]))
+                                 zip(self.values[self.subject], self.values[peer]))
 
     def judged(self):
         """[(goal, figure, reached)]; a goal against a peer that is not there is left out."""
@@ -54,7 +59,7 @@ class Row:
         for goal in self.goals:
             if goal.peer and goal.peer not in self.values:
                 continue
-            figure = self.ratio(goal.peer) if goal.peer else self.median("classgate")
+            figure = self.ratio(goal.peer) if goal.peer else self.median(self.subject)
             reached = figure >= goal.most if goal.is_least else figure <= goal.most
             result.append((goal, figure, reached))
         return result
@@ -66,10 +71,15 @@ class Row:
                           for goal, figure, reached in self.judged()]}
 
 
+def missed(rows):
+    """What the smoke test insists on and does not see."""
+    return [row.measure for row in rows if row.is_insisted_on and not all(reached for *_, reached in row.judged())]
+
+
 def shown(value):
-    if value >= 1000:
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def lines(row):
@@ -93,5 +103,5 @@ def verdicts(row):
     return "; ".join(said)
 
 
-HEAD = ("| measure | unit | median [middle half] | classgate against the goal |\n"
+HEAD = ("| measure | unit | median [middle half] | classgate: figure or ratio, goal |\n"
         "| --- | --- | --- | --- |")

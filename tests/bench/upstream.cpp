@@ -160,6 +160,7 @@ int main(int argc, char** argv) {
       "answer-bytes", "", cxxopts::value<std::size_t>()->default_value("100"))(
       "seconds", "ends after", cxxopts::value<long>()->default_value("3600"));
   const auto given = table.parse(argc, argv);
+  bench::wake_in_time();
   const auto upstream =
       std::make_unique<bench::Upstream>(bench::address_of(given["listen"].as<std::string>()),
                                         std::chrono::microseconds(given["service-us"].as<long>()),

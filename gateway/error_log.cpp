@@ -52,6 +52,8 @@ std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& setting
   return formatter;
 }
 
+}  // namespace
+
 // Lets so many lines a second through; the first line of a later second tells what was left out.
 // Used by the writer's thread but for what says otherwise.
 class BoundedSink final : public spdlog::sinks::sink {
@@ -99,6 +101,8 @@ class BoundedSink final : public spdlog::sinks::sink {
   std::uint32_t lines_ = 0;
   std::uint64_t left_out_ = 0;
 };
+
+namespace {
 
 std::string complaint(const std::string& why) {
   return fmt::format("cannot write the log: {} (see log.error)", why);

@@ -26,7 +26,7 @@ namespace {
 
 constexpr int first_passed_fd = 3;  // SD_LISTEN_FDS_START
 
-std::string message_of(int error) { return std::generic_category().message(error); }
+std::string text_of(int error) { return std::generic_category().message(error); }
 
 // Room for a number that only the child knows: its pid.
 std::string with_room_for_pid(const std::string& name) {
@@ -128,7 +128,7 @@ std::expected<Successor, std::string> start_successor(const std::string& program
                                                       std::vector<PassedFd> sockets) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
-    return std::unexpected("socketpair: " + message_of(errno));
+    return std::unexpected("socketpair: " + text_of(errno));
   proxy::net::Fd ours(pair[0]);
   const proxy::net::Fd theirs(pair[1]);
   sockets.push_back({theirs.get(), socket_name::handover});
@@ -160,11 +160,11 @@ std::expected<Successor, std::string> start_successor(const std::string& program
   // then sees its end as that of any service. The pipe brings its pid and, if exec fails, the
   // errno.
   std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return std::unexpected("pipe: " + message_of(errno));
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return std::unexpected("pipe: " + text_of(errno));
   const proxy::net::Fd reading(pipe[0]);
   proxy::net::Fd writing(pipe[1]);
   const pid_t helper = ::fork();
-  if (helper < 0) return std::unexpected("fork: " + message_of(errno));
+  if (helper < 0) return std::unexpected("fork: " + text_of(errno));
   if (helper == 0) {
     const pid_t child = ::fork();
     if (child != 0) {
@@ -196,7 +196,7 @@ std::expected<Successor, std::string> start_successor(const std::string& program
     error = std::max(error, news.error);
   }
   if (pid <= 0 || error != 0)
-    return std::unexpected(fmt::format("cannot start {}: {}", program, message_of(error)));
+    return std::unexpected(fmt::format("cannot start {}: {}", program, text_of(error)));
   proxy::net::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return std::unexpected(fmt::format("process {} ended before it was ready", pid));
   return Successor{pid, std::move(process), HandoverChannel(std::move(ours))};

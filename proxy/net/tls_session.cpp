@@ -49,7 +49,7 @@ const BIO_METHOD* transport_method() {
   return method;
 }
 
-std::string text_of_error() {
+std::string text_of_last_error() {
   const unsigned long error = ERR_peek_error();
   const char* reason = error != 0 ? ERR_reason_error_string(error) : nullptr;
   return reason != nullptr ? reason : "TLS error";
@@ -85,7 +85,7 @@ TlsSession::Result TlsSession::result_of(int returned) {
       why_ = errno != 0 ? std::generic_category().message(errno) : "the connection was cut";
       return Result::failed;
     default:
-      why_ = text_of_error();
+      why_ = text_of_last_error();
       if (const long verdict = SSL_get_verify_result(ssl_.get()); verdict != X509_V_OK)
         why_ += std::string(": ") + X509_verify_cert_error_string(verdict);
       return Result::failed;

@@ -137,7 +137,7 @@ bool ClientConnection::client_has_left() {
 }
 
 void ClientConnection::read_on() {
-  if (state_ == State::tunnel && !input_.empty()) process_buffer();
+  if (state_ == State::tunnel && input_) process_buffer();
   for (int i = 0; i < reads_in_a_turn; ++i) {
     if (client_has_left()) return on_gone();
     if (!wants_input() || !stream_.may_read()) return set_timer();
@@ -158,20 +158,21 @@ void ClientConnection::read_on() {
 
 // Bytes are used where they were read; only what can't be used yet is kept.
 void ClientConnection::take(std::string_view bytes) {
-  if (!input_.empty()) {
-    input_.append(bytes);
+  if (input_) {
+    input_->append(bytes);
     return process_buffer();
   }
   const std::size_t used = process(bytes);
-  if (used < bytes.size() && !is_ending()) input_.assign(bytes.substr(used));
+  if (used < bytes.size() && !is_ending())
+    input_ = std::make_unique<std::string>(bytes.substr(used));
 }
 
 void ClientConnection::process_buffer() {
-  const std::size_t used = process(input_);
-  if (used == input_.size() || is_ending())
-    std::string().swap(input_);  // an idle connection holds no buffer
+  const std::size_t used = process(*input_);
+  if (used == input_->size() || is_ending())
+    input_.reset();  // an idle connection holds no buffer
   else
-    input_.erase(0, used);
+    input_->erase(0, used);
 }
 
 // Cuts requests out of the bytes as long as the exchanges let it; says how many bytes are used.
@@ -199,7 +200,7 @@ std::size_t ClientConnection::process(std::string_view bytes) {
       case State::head: goes_on = take_head(bytes.substr(used), used); break;
       case State::body: used += take_body(bytes.substr(used)); break;
       case State::tunnel:
-        tunnel_bytes_ += bytes.size() - used;
+        window_bytes_ += bytes.size() - used;
         exchange_->on_tunnel_bytes(bytes.substr(used));
         used = bytes.size();
         break;
@@ -306,8 +307,7 @@ void ClientConnection::send_gathered() {
 // turn.
 void ClientConnection::begin_tunnel() {
   state_ = State::tunnel;
-  tunnel_mark_ = 0;
-  tunnel_bytes_ = 0;
+  written_mark_ = window_bytes_ = 0;
   stream_.read_again_soon();
   set_timer();
 }
@@ -322,7 +322,7 @@ void ClientConnection::answer_done(bool keep) {
   if (state_ == State::closed) return;
   if (stream_.is_broken()) return close();
   if (!keep) {
-    has_unread_input_ = has_unread_input_ || state_ != State::answering || !input_.empty();
+    has_unread_input_ = has_unread_input_ || state_ != State::answering || input_ != nullptr;
     state_ = State::finishing;
     if (stream_.pending() == 0) linger();
     return;
@@ -330,7 +330,7 @@ void ClientConnection::answer_done(bool keep) {
   if (state_ == State::answering) state_ = State::idle;
   // Within process() its loop goes on by itself; else what was pipelined is due now.
   if (is_processing_) return;
-  if (!input_.empty()) process_buffer();
+  if (input_) process_buffer();
   if (!is_ending()) read_on();
 }
 
@@ -359,7 +359,7 @@ void ClientConnection::on_drained() {
   }
   if (state_ != State::idle) return set_timer();
   // What was pipelined has waited for this.
-  if (!input_.empty()) process_buffer();
+  if (input_) process_buffer();
   if (!is_ending()) read_on();
 }
 
@@ -386,7 +386,7 @@ void ClientConnection::linger() {
   const bool may_send_more =
       has_unread_input_ || (state_ != State::answering && state_ != State::finishing);
   if (stream_.peer_has_closed() || station_.is_making_room() ||
-      (!may_send_more && input_.empty() && !stream_.may_read()))
+      (!may_send_more && !input_ && !stream_.may_read()))
     return close();
   say_goodbye();
 }
@@ -409,7 +409,7 @@ void ClientConnection::close() {
 
 void ClientConnection::drain() {
   if (station_.serves_on()) return;
-  const bool is_idle = state_ == State::idle && input_.empty() && stream_.pending() == 0;
+  const bool is_idle = state_ == State::idle && !input_ && stream_.pending() == 0;
   if (is_idle && !stream_.has_input()) say_goodbye();
 }
 
@@ -452,9 +452,9 @@ void ClientConnection::on_due() {
     case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
     case State::tunnel: {  // silence on both sides for a whole window
-      const std::uint64_t bytes = tunnel_bytes_ + stream_.bytes_written();
-      if (bytes == tunnel_mark_) return on_gone();
-      tunnel_mark_ = bytes;
+      const std::uint64_t bytes = window_bytes_ + stream_.bytes_written();
+      if (bytes == written_mark_) return on_gone();
+      written_mark_ = bytes;
       return station_.deadlines().idle.set(deadline_);
     }
     case State::answering:  // a reader that took nothing for a whole window is gone

@@ -126,15 +126,14 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
-  std::string input_;                            // read but not yet used
+  std::unique_ptr<std::string> input_;           // read but not yet used
   std::uint64_t body_left_ = 0;
-  std::uint64_t window_bytes_ = 0;  // body bytes in this window
+  std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, all from the client
   bool is_streaming_ = false;
   std::uint64_t stream_mark_ = 0;  // window_bytes_ a stream window ago
   proxy::net::Time window_begin_{};
-  std::uint64_t tunnel_mark_ = 0;   // bytes either way when the tunnel was last looked at
-  std::uint64_t tunnel_bytes_ = 0;  // from the client
-  std::uint64_t written_mark_ = 0;  // written bytes when the reader was last looked at
+  // Written bytes when the reader was last looked at; of a tunnel, bytes either way.
+  std::uint64_t written_mark_ = 0;
   proxy::net::Deadline deadline_;
   proxy::net::Stream stream_;
 };

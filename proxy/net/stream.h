@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -57,7 +58,8 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void skip(std::size_t size);
   // What comes from now on is TLS; no byte of it may have been read.
   void start_tls(std::unique_ptr<TlsSession> tls);
-  // Whether the other side is gone (closed or reset), without taking anything it has sent.
+  // Whether the other side is gone (closed or reset), without taking anything it has sent. Finds
+  // out at the same time when there is nothing to be read.
   bool peer_is_gone();
   // Whether something lies in the socket to be read.
   bool has_input() const;
@@ -75,7 +77,7 @@ class Stream final : private Deferred, private TlsSession::Transport {
   // Writes, or keeps what the socket does not take. Parts may be empty.
   void write(std::span<iovec> parts);
   void write(std::string_view text);
-  std::size_t pending() const { return out_.size() - out_begin_; }
+  std::size_t pending() const { return out_ ? out_->bytes.size() - out_->begin : 0; }
   // A write failed: the other side will never get the rest.
   bool is_broken() const { return broken_errno_ != 0; }
   int broken_errno() const { return broken_errno_; }
@@ -120,8 +122,12 @@ class Stream final : private Deferred, private TlsSession::Transport {
   Fd fd_;
   std::unique_ptr<TlsSession> tls_;
   Event event_;
-  std::string out_;  // pending bytes start at out_begin_
-  std::size_t out_begin_ = 0;
+  // What the socket has not taken yet. Most connections never have any.
+  struct Pending {
+    std::string bytes;
+    std::size_t begin = 0;  // before it: written
+  };
+  std::unique_ptr<Pending> out_;
   std::uint64_t bytes_written_ = 0;
   std::uint64_t bytes_read_ = 0;
   int broken_errno_ = 0;

@@ -126,9 +126,10 @@ Duration Gate::drain_time() const {
 
 // Collects the news under the lock and tells it without: whoever hears it may call back.
 void Gate::spread_news(Lock& lock, Time now) {
-  std::array<Notice, 8> batch;
-  for (;;) {
-    std::size_t size = 0;
+  std::optional<Notice> first = controller_.next(now);
+  if (!first) return;
+  std::array<Notice, 8> batch{*first};
+  for (std::size_t size = 1;; size = 0) {
     while (size < batch.size()) {
       const auto notice = controller_.next(now);
       if (!notice) break;

@@ -69,8 +69,8 @@ void Exchange::reset() {
   state_ = State::fresh;
   arrival_ = {};
   route_ = nullptr;
-  forget(target_.path);
   forget(target_.text);
+  target_.path_size = 0;
   forget(head_);
   release_body();
   forget(target_.host);
@@ -152,13 +152,13 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     close_after_answer_ = true;  // as after everything malformed
     return refuse_as(Reason::malformed);
   }
-  if (station_.settings().ops.health_on_main && target_.path == health_path) {
+  if (station_.settings().ops.health_on_main && target_.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
     is_operator_request_ = true;
     return true;
   }
-  const admission::Route& route = station_.policy().routes.find(target_.path);
+  const admission::Route& route = station_.policy().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
   arrival_.priority = route.priority;
   arrival_.rate_limited = route.rate_limited;
@@ -494,7 +494,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
     return refuse_uncounted(reason, time_to_next_probe());
   }
   spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
-               why, method_, target_.path, request_id_,
+               why, method_, target_.path(), request_id_,
                answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
   give_worker_back(Outcome::failed(reason));
   if (!answer_head_passed_) return refuse_uncounted(reason);
@@ -536,7 +536,7 @@ void Exchange::on_queue_timeout() {
 void Exchange::on_upstream_timeout() {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
-      forwarding_.server_name(), method_, target_.path, request_id_);
+      forwarding_.server_name(), method_, target_.path(), request_id_);
   forwarding_.blame_server();
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on =

@@ -30,7 +30,8 @@ void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) 
 
 std::string_view Exchange::allowed_methods(Reason reason) const {
   if (reason != Reason::method_refused) return {};
-  return target_.path == health_path ? "GET, HEAD" : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+  return target_.path() == health_path ? "GET, HEAD"
+                                       : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 }
 
 void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
@@ -88,7 +89,7 @@ WaitingRequest Exchange::describe_wait() const {
   return {.id = request_id_,
           .client = client_name_,
           .method = method_,
-          .path = target_.path,
+          .path = std::string(target_.path()),
           .priority = arrival_.priority,
           .cost = arrival_.cost,
           .bytes = arrival_.bytes,
@@ -123,7 +124,7 @@ void Exchange::log_line() {
        .request_id = request_id_,
        .client = client_name_,
        .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
-       .path = target_.path.empty() ? std::string_view("-") : std::string_view(target_.path),
+       .path = target_.path_size == 0 ? std::string_view("-") : target_.path(),
        .route = route_ != nullptr ? std::string_view(route_->name) : "-",
        .priority = route_ != nullptr ? route_->priority : 0,
        .verdict = verdict_,

@@ -51,11 +51,16 @@ Refusals::Refusals(const conf::StatusTable& statuses) : statuses_(statuses) {
 
 void Refusals::append(std::string& out, const Facts& facts) const {
   const Prebuilt& prebuilt = prebuilt_[conf::index_of(facts.reason)];
+  constexpr std::size_t own_words = 160;  // names of the fields, and Retry-After
+  out.reserve(out.size() + prebuilt.head.size() + prebuilt.body.size() + facts.allow.size() +
+              facts.date.size() + facts.request_id.size() + own_words);
   out += prebuilt.head;
   if (facts.retry_after > admission::Duration::zero()) {
     // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(facts.retry_after).count();
-    fmt::format_to(std::back_inserter(out), "Retry-After: {}\r\n", seconds);
+    out += "Retry-After: ";
+    out += fmt::format_int(seconds).c_str();
+    out += "\r\n";
   }
   if (!facts.allow.empty()) {  // a 405 must say what is allowed (RFC 9110 section 15.5.6)
     out += "Allow: ";

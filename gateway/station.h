@@ -1,8 +1,8 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -138,7 +138,8 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<ClientConnection>> connections_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
-  std::mt19937_64 random_;
+  const std::uint64_t random_half_;         // of the request ids of this loop ...
+  const std::array<char, 16> random_text_;  // ... in hex
   std::uint64_t request_count_ = 0;
   AccessQuota access_quota_;
   std::string log_lines_;

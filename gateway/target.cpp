@@ -1,6 +1,7 @@
 #include "gateway/target.h"
 
 #include <algorithm>
+#include <array>
 
 #include "admission/path.h"
 #include "proxy/wire/fields.h"
@@ -22,9 +23,25 @@ bool split_absolute(std::string_view target, std::string_view& authority, std::s
   return !authority.empty() && !authority.starts_with(':');
 }
 
-constexpr std::string_view host_chars =  // of a reg-name or IPv4 address (RFC 3986 section 3.2.2)
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=";
-constexpr std::string_view literal_chars = "0123456789abcdefABCDEF:.";
+// A set of characters: one look for each, instead of a search.
+class CharSet {
+ public:
+  consteval explicit CharSet(std::string_view chars) {
+    for (const char c : chars) members_[static_cast<unsigned char>(c)] = true;
+  }
+  bool has_all_of(std::string_view text) const {
+    return std::ranges::all_of(text,
+                               [this](char c) { return members_[static_cast<unsigned char>(c)]; });
+  }
+
+ private:
+  std::array<bool, 256> members_{};
+};
+
+constexpr CharSet host_chars(  // of a reg-name or IPv4 address (RFC 3986 section 3.2.2)
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=");
+constexpr CharSet literal_chars("0123456789abcdefABCDEF:.");
+constexpr CharSet digits("0123456789");
 
 // uri-host [ ":" port ] (RFC 9110 section 7.2); empty is allowed.
 bool is_valid_host(std::string_view text) {
@@ -32,15 +49,14 @@ bool is_valid_host(std::string_view text) {
   if (text.starts_with('[')) {  // an IPv6 address
     host_end = text.find(']');
     if (host_end == std::string_view::npos || host_end < 3) return false;
-    if (text.substr(1, host_end - 1).find_first_not_of(literal_chars) != std::string_view::npos)
-      return false;
+    if (!literal_chars.has_all_of(text.substr(1, host_end - 1))) return false;
     ++host_end;
-  } else if (text.substr(0, host_end).find_first_not_of(host_chars) != std::string_view::npos) {
+  } else if (!host_chars.has_all_of(text.substr(0, host_end))) {
     return false;
   }
   const std::string_view port = text.substr(host_end);
   return port.empty() || (host_end > 0 && port.front() == ':' && port.size() <= 6 &&
-                          port.substr(1).find_first_not_of("0123456789") == std::string_view::npos);
+                          digits.has_all_of(port.substr(1)));
 }
 
 }  // namespace
@@ -50,7 +66,8 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
   into.host = head.host;
   if (!is_valid_host(into.host)) return false;
   if (target == "*" && head.method == "OPTIONS") {
-    into.path = into.text = "*";
+    into.text = "*";
+    into.path_size = 1;
     return true;
   }
   if (!target.starts_with('/')) {
@@ -64,10 +81,10 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
   std::string_view path = target.substr(0, query_at);
   if (path.empty()) path = "/";
   if (admission::is_normal_path(path))
-    into.path = path;
-  else if (!admission::normalise_path(path, into.path))
+    into.text = path;
+  else if (!admission::normalise_path(path, into.text))
     return false;
-  into.text = into.path;
+  into.path_size = into.text.size();
   if (query_at != std::string_view::npos) into.text += target.substr(query_at);
   return true;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "proxy/wire/message.h"
 
@@ -8,9 +10,12 @@ namespace classgate::gateway {
 
 // What a request asks for, in the one form in which it is judged and forwarded.
 struct Target {
-  std::string path;  // normal form (admission/path.h); "*" for OPTIONS *
-  std::string text;  // what goes upstream: path and query
+  std::string text;           // what goes upstream: path and query
+  std::size_t path_size = 0;  // of the text, without the query
   std::string host;  // the authority of an absolute target, else Host (RFC 9112 section 3.2.2)
+
+  // Normal form (admission/path.h); "*" for OPTIONS *.
+  std::string_view path() const { return {text.data(), path_size}; }
 };
 
 // False when the target means nothing: 400. Origin, absolute and asterisk form (RFC 9112 section

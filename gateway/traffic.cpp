@@ -4,9 +4,19 @@
 
 namespace classgate::gateway {
 
+namespace {
+
+constexpr auto bounds_ns = [] {
+  std::array<admission::Duration::rep, DurationHistogram::bounds.size()> table{};
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<admission::Duration::rep>(DurationHistogram::bounds[i] * 1e9);
+  return table;
+}();
+
+}  // namespace
+
 void DurationHistogram::record(admission::Duration duration) {
-  const double seconds = std::chrono::duration<double>(duration).count();
-  const auto bucket = std::ranges::lower_bound(bounds, seconds) - bounds.begin();
+  const auto bucket = std::ranges::lower_bound(bounds_ns, duration.count()) - bounds_ns.begin();
   buckets_[static_cast<std::size_t>(bucket)].add();
   sum_ns_.add(static_cast<std::uint64_t>(std::max<admission::Duration::rep>(duration.count(), 0)));
 }

@@ -69,7 +69,8 @@ void Forwarding::connect(bool fresh) {
 
 // Head, framing and what is there of the body in one gather write.
 void Forwarding::send_request() {
-  std::string framing;  // short: stays in the string itself or one small allocation
+  std::string& framing = framing_text_;
+  framing.clear();
   std::string_view after_body;
   switch (request_.framing) {
     case wire::Framing::length: wire::append_length_framing(framing, request_.length); break;

@@ -131,6 +131,7 @@ class Forwarding final : private UpstreamConnection::User {
   UpstreamPool::Connection connection_;
   wire::Parser parser_;
   std::string partial_head_;
+  std::string framing_text_;  // of the request that is being sent; keeps its memory
   Answer answer_ = Answer::head;
   wire::Framing framing_ = wire::Framing::none;
   std::uint64_t body_left_ = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <type_traits>
 
 namespace classgate::proxy::wire {
 namespace {
@@ -9,7 +11,7 @@ namespace {
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 // `known` is in lower case and as long as `name`.
-FieldId match(std::string_view name, std::string_view known, FieldId id) {
+FieldId match_slowly(std::string_view name, std::string_view known, FieldId id) {
   bool is_misspelt = false;
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (lower(name[i]) == known[i]) continue;
@@ -17,6 +19,33 @@ FieldId match(std::string_view name, std::string_view known, FieldId id) {
     is_misspelt = true;
   }
   return is_misspelt ? FieldId::misspelt : id;
+}
+
+// Whether two names of this size are the same but for bit 5, which is what tells the cases of a
+// letter apart. (Other pairs that it tells apart have no member that may stand in a name and one
+// that stands in a known one.) The last word may overlap the one before.
+template <std::size_t size>
+bool is_same_but_for_case(const char* name, const char* known) {
+  using Word = std::conditional_t<(size >= 8), std::uint64_t,
+                                  std::conditional_t<(size >= 4), std::uint32_t, std::uint16_t>>;
+  constexpr Word case_bits = static_cast<Word>(0x2020202020202020);
+  const auto differs = [&](std::size_t at) {
+    Word one, two;
+    std::memcpy(&one, name + at, sizeof one);
+    std::memcpy(&two, known + at, sizeof two);
+    return (one | case_bits) != (two | case_bits);
+  };
+  for (std::size_t at = 0; at + sizeof(Word) <= size; at += sizeof(Word))
+    if (differs(at)) return false;
+  return !differs(size - sizeof(Word));
+}
+
+// `known` is in lower case and as long as `name`. Most names differ in their first byte.
+template <std::size_t size_with_nul>
+FieldId match(std::string_view name, const char (&known)[size_with_nul], FieldId id) {
+  if ((name.front() | 0x20) != known[0]) return FieldId::other;
+  if (is_same_but_for_case<size_with_nul - 1>(name.data(), known)) return id;
+  return match_slowly(name, {known, size_with_nul - 1}, id);
 }
 
 bool is_nominated(std::string_view name, const Head& head) {
@@ -38,9 +67,7 @@ bool equal_names(std::string_view a, std::string_view b) {
   return true;
 }
 
-constexpr std::string_view forwarding_prefix = "x-forwarded-";
-
-FieldId common_field_id(std::string_view name) {
+static FieldId common_field_id(std::string_view name) {
   switch (name.size()) {
     case 2: return match(name, "te", FieldId::te);
     case 3: return match(name, "via", FieldId::via);
@@ -72,9 +99,9 @@ FieldId common_field_id(std::string_view name) {
 
 FieldId field_id(std::string_view name) {
   const FieldId id = common_field_id(name);
-  if (id != FieldId::other || name.size() <= forwarding_prefix.size()) return id;
-  return match(name.substr(0, forwarding_prefix.size()), forwarding_prefix,
-               FieldId::x_forwarded_other);
+  constexpr std::size_t prefix_size = std::string_view("x-forwarded-").size();
+  if (id != FieldId::other || name.size() <= prefix_size) return id;
+  return match(name.substr(0, prefix_size), "x-forwarded-", FieldId::x_forwarded_other);
 }
 
 bool may_be_trailer(std::string_view name) {
@@ -109,6 +136,7 @@ bool may_be_trailer(std::string_view name) {
 }
 
 bool names_websocket(const Head& head) {
+  if (!head.has(set_of(FieldId::upgrade))) return false;
   bool says_upgrade = false;
   int protocols = 0;
   for (const Field& field : head.fields) {
@@ -123,16 +151,8 @@ bool names_websocket(const Head& head) {
 }
 
 bool is_hop_by_hop(const Field& field, const Head& head) {
-  switch (field.id) {
-    case FieldId::misspelt:
-    case FieldId::connection:
-    case FieldId::keep_alive:
-    case FieldId::proxy_connection:
-    case FieldId::te:
-    case FieldId::transfer_encoding:
-    case FieldId::upgrade: return true;
-    default: return head.nominates_fields && is_nominated(field.name, head);
-  }
+  return (set_of(field.id) & hop_by_hop) != 0 ||
+         (head.nominates_fields && is_nominated(field.name, head));
 }
 
 }  // namespace classgate::proxy::wire

@@ -33,6 +33,10 @@ void for_each_element(std::string_view list, Visit visit) {
 // Whether a head asks for, or agrees to, the WebSocket protocol (RFC 6455 section 4).
 bool names_websocket(const Head& head);
 
+inline constexpr FieldSet hop_by_hop =
+    set_of(FieldId::misspelt, FieldId::connection, FieldId::keep_alive, FieldId::proxy_connection,
+           FieldId::te, FieldId::transfer_encoding, FieldId::upgrade);
+
 // Whether a field belongs to one connection only and must not be forwarded (RFC 9110 section
 // 7.6.1): the standard ones, and those that the message's Connection fields name.
 bool is_hop_by_hop(const Field& field, const Head& head);

@@ -3,6 +3,7 @@
 // The head of an HTTP message as it was parsed: views into the bytes it was read from, valid as
 // long as those are.
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -43,14 +44,25 @@ struct Field {
 // Where a message's body ends (RFC 9112 section 6.3).
 enum class Framing : std::uint8_t { none, length, chunked, until_close };
 
+// A set of field names: a bit for each FieldId.
+using FieldSet = std::uint32_t;
+constexpr FieldSet set_of(FieldId id) { return FieldSet{1} << static_cast<unsigned>(id); }
+template <typename... Ids>
+constexpr FieldSet set_of(FieldId first, Ids... rest) {
+  return set_of(first) | set_of(rest...);
+}
+
 struct Head {
   int minor_version = 1;  // of HTTP/1
   std::vector<Field> fields;
+  FieldSet present = 0;             // which of them there are
+  std::size_t size = 0;             // bytes, with the empty line
   Framing framing = Framing::none;  // of a response: as if its request had not been HEAD
   std::uint64_t content_length = 0;
   bool has_content_length = false;
   bool wants_close = false;       // Connection: close, or HTTP/1.0 without keep-alive
   bool nominates_fields = false;  // Connection names fields of its own
+  bool has(FieldSet wanted) const { return (present & wanted) != 0; }
   // Of a request:
   std::string_view method;
   std::string_view target;

@@ -26,6 +26,7 @@ struct ParserCallbacks {
   static int on_url(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
     if (p.target_size_ == 0) p.target_at_ = offset(p, at);
+    if (offset(p, at) != p.target_at_ + p.target_size_) return stop(p, Fault::malformed);
     p.target_size_ += static_cast<std::uint32_t>(size);
     return p.target_size_ > p.limits_->target_bytes ? stop(p, Fault::target_too_long) : 0;
   }
@@ -33,20 +34,25 @@ struct ParserCallbacks {
   static int on_field(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
     if (in_trailers(p)) return on_trailer_name(p, {at, size});
-    if (p.field_spans_.empty() || p.in_value_) {
-      if (p.field_spans_.size() >= p.limits_->header_count) return stop(p, Fault::header_too_large);
-      p.field_spans_.push_back({.name_at = offset(p, at)});
+    if (p.in_value_) {
+      if (p.field_count_ >= p.limits_->header_count) return stop(p, Fault::header_too_large);
+      if (p.field_count_ == p.spans_of_fields_.size()) p.spans_of_fields_.emplace_back();
+      p.spans_of_fields_[p.field_count_++] = {.name_at = offset(p, at)};
       p.in_value_ = false;
     }
-    p.field_spans_.back().name_size += static_cast<std::uint32_t>(size);
+    Parser::FieldSpan& field = p.spans_of_fields_[p.field_count_ - 1];
+    if (offset(p, at) != field.name_at + field.name_size) return stop(p, Fault::malformed);
+    field.name_size += static_cast<std::uint32_t>(size);
     return 0;
   }
 
   static int on_value(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
     if (in_trailers(p)) return on_trailer_value(p, {at, size});
-    Parser::FieldSpan& field = p.field_spans_.back();
+    Parser::FieldSpan& field = p.spans_of_fields_[p.field_count_ - 1];
     if (field.value_size == 0) field.value_at = offset(p, at);
+    // In two pieces only when it goes on in another line (obs-fold).
+    if (offset(p, at) != field.value_at + field.value_size) return stop(p, Fault::malformed);
     field.value_size += static_cast<std::uint32_t>(size);
     p.in_value_ = true;
     return 0;
@@ -127,33 +133,10 @@ bool is_token_char(char c) {  // RFC 9110 section 5.6.2
          std::string_view("!#$%&'*+-.^_`|~").contains(c);
 }
 
-// A line ends with CRLF and with nothing else, no line begins with white space (obs-fold) or has an
-// empty field name, and no NUL stands anywhere (RFC 9112 sections 2.2, 5; RFC 9110 section 5.5).
-bool has_clean_lines(std::string_view head) {
-  if (std::memchr(head.data(), '\0', head.size()) != nullptr) return false;
-  std::size_t at = 0;
-  while (at < head.size()) {
-    const std::size_t cr = head.find('\r', at);
-    const std::string_view line = head.substr(at, cr - at);
-    if (line.find('\n') != std::string_view::npos) return false;
-    if (cr == std::string_view::npos || cr + 1 >= head.size() || head[cr + 1] != '\n') return false;
-    if (!line.empty() && (line.front() == ' ' || line.front() == '\t' || line.front() == ':'))
-      return false;
-    at = cr + 2;
-  }
-  return true;
-}
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-// "HTTP/1.1 200 OK" (RFC 9112 section 4): llhttp also takes empty lines before it, a status with
-// leading zeros and control characters in the phrase.
-bool has_clean_status_line(std::string_view head) {
-  const std::string_view line = head.substr(0, head.find('\r'));
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  const auto is_text = [](char c) {
-    return (static_cast<unsigned char>(c) >= 0x20 || c == '\t') && c != '\x7f';
-  };
-  return line.size() >= 12 && line[8] == ' ' && std::ranges::all_of(line.substr(9, 3), is_digit) &&
-         (line.size() == 12 || line[12] == ' ') && std::ranges::all_of(line.substr(12), is_text);
+bool is_crlf(std::string_view text, std::size_t at) {
+  return at + 1 < text.size() && text[at] == '\r' && text[at + 1] == '\n';
 }
 
 std::string_view trim(std::string_view text) {
@@ -186,15 +169,14 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
               ParserCallbacks::settings());
   state_->parser.data = this;
   auto fields = std::move(head_.fields);
-  fields.clear();
   head_ = {};
   head_.fields = std::move(fields);  // keeps its memory
   head_size_ = 0;
   fault_ = Fault::none;
   fed_ = 0;
   target_at_ = target_size_ = 0;
-  field_spans_.clear();
-  in_value_ = false;
+  field_count_ = 0;
+  in_value_ = true;  // what comes first is a name
   trailers_.clear();
   trailer_bytes_ = 0;
   chunk_overhead_ = 0;
@@ -221,8 +203,8 @@ Parser::Progress Parser::parse_head(std::string_view text) {
   if (error != HPE_OK) return fail(Fault::malformed);
   fed_ = text.size();
   if (fed_ >= limits_->header_bytes)
-    return fail(field_spans_.empty() && kind_ == Kind::request ? Fault::target_too_long
-                                                               : Fault::header_too_large);
+    return fail(field_count_ == 0 && kind_ == Kind::request ? Fault::target_too_long
+                                                            : Fault::header_too_large);
   return Progress::need_more;
 }
 
@@ -258,11 +240,9 @@ Parser::Progress Parser::judge_strange_version(std::string_view text) {
 
 Parser::Progress Parser::finish_head(std::string_view text) {
   in_value_ = false;
-  // Empty lines before a request line are allowed (RFC 9112 section 2.2) and are CRLF too.
-  if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
-  if (kind_ == Kind::response && !has_clean_status_line(text)) return fail(Fault::malformed);
   build_fields(text);
-  if (kind_ == Kind::request && !has_clean_request_line(text)) return fail(Fault::malformed);
+  if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  head_.size = head_size_;
   head_.minor_version = state_->parser.http_minor;
   if (state_->parser.http_major != 1 || head_.minor_version > 1)
     return fail(Fault::unsupported_version);
@@ -276,21 +256,78 @@ Parser::Progress Parser::finish_head(std::string_view text) {
   return fault == Fault::none ? Progress::done : fail(fault);
 }
 
-// One space on either side of the target (RFC 9112 section 3). And llhttp also knows other
-// protocols (RTSP, ICE) by their own names.
-bool Parser::has_clean_request_line(std::string_view text) const {
-  const std::size_t method_size = head_.method.size();
-  if (target_at_ < method_size + 1 || text[target_at_ - 1] != ' ') return false;
-  return text.substr(target_at_ - method_size - 1, method_size) == head_.method &&
-         text.substr(target_at_ + target_size_, 6) == " HTTP/";
+// The head is nothing but a first line and "name: value" lines, each with its CRLF, and an empty
+// one: no line ends otherwise, begins with white space (obs-fold) or has an empty name, and no NUL
+// stands anywhere (RFC 9112 sections 2.2, 5; RFC 9110 section 5.5). llhttp lets some of that pass.
+// Every byte is accounted for by what it found: names, values and targets have no line ends in
+// them.
+bool Parser::has_clean_lines(std::string_view head) const {
+  if (std::memchr(head.data(), '\0', head.size()) != nullptr) return false;
+  const std::size_t fields_at =
+      kind_ == Kind::request ? end_of_request_line(head) : end_of_status_line(head);
+  if (fields_at == no_line) return false;
+  // Ends with the two CRLF that llhttp has seen there, so that looking ahead stays within.
+  if (!head.ends_with("\r\n\r\n")) return false;
+  const char* const begin = head.data();
+  const char* at = begin + fields_at;
+  for (const FieldSpan& field : field_spans()) {
+    if (begin + field.name_at != at || field.name_size == 0) return false;
+    at += field.name_size;
+    if (*at++ != ':') return false;
+    while (is_blank(*at)) ++at;
+    if (field.value_size > 0) {
+      if (begin + field.value_at != at) return false;
+      at += field.value_size;
+      while (is_blank(*at)) ++at;
+    }
+    if (at[0] != '\r' || at[1] != '\n') return false;
+    at += 2;
+  }
+  return at + 2 == begin + head.size();
+}
+
+// Where the line behind it begins. One space on either side of the target (RFC 9112 section 3);
+// empty lines may come before (section 2.2). llhttp also knows other protocols (RTSP, ICE) by
+// their own names.
+std::size_t Parser::end_of_request_line(std::string_view head) const {
+  const std::size_t before_target = head_.method.size() + 1;
+  if (target_at_ < before_target) return no_line;
+  const std::size_t begin = target_at_ - before_target;
+  for (std::size_t at = 0; at < begin; at += 2)
+    if (!is_crlf(head, at)) return no_line;
+  if (head.substr(begin, before_target - 1) != head_.method || head[target_at_ - 1] != ' ')
+    return no_line;
+  const std::size_t version_at = target_at_ + target_size_;
+  constexpr std::size_t version_size = std::string_view(" HTTP/1.1").size();
+  if (head.substr(version_at, 6) != " HTTP/" || !is_crlf(head, version_at + version_size))
+    return no_line;
+  return version_at + version_size + 2;
+}
+
+// "HTTP/1.1 200 OK" (RFC 9112 section 4): llhttp also takes empty lines before it, a status with
+// leading zeros and control characters in the phrase.
+std::size_t Parser::end_of_status_line(std::string_view head) const {
+  const std::size_t end = head.find('\r');
+  const std::string_view line = head.substr(0, end);
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto is_text = [](char c) {
+    return (static_cast<unsigned char>(c) >= 0x20 || c == '\t') && c != '\x7f';
+  };
+  const bool is_clean = line.size() >= 12 && line[8] == ' ' &&
+                        std::ranges::all_of(line.substr(9, 3), is_digit) &&
+                        (line.size() == 12 || line[12] == ' ') &&
+                        std::ranges::all_of(line.substr(12), is_text) && is_crlf(head, end);
+  return is_clean ? end + 2 : no_line;
 }
 
 void Parser::build_fields(std::string_view text) {
-  head_.fields.reserve(field_spans_.size());
-  for (const FieldSpan& span : field_spans_) {
-    const std::string_view name = text.substr(span.name_at, span.name_size);
-    head_.fields.push_back(
-        {name, trim_end(text.substr(span.value_at, span.value_size)), field_id(name)});
+  head_.fields.resize(field_count_);
+  Field* into = head_.fields.data();
+  for (const FieldSpan& span : field_spans()) {
+    const std::string_view name(text.data() + span.name_at, span.name_size);
+    const FieldId id = field_id(name);
+    head_.present |= set_of(id);
+    *into++ = {name, trim_end({text.data() + span.value_at, span.value_size}), id};
   }
   if (kind_ == Kind::request) {
     head_.method = llhttp_method_name(static_cast<llhttp_method_t>(state_->parser.method));
@@ -304,6 +341,11 @@ void Parser::build_fields(std::string_view text) {
 }
 
 Fault Parser::read_framing() {
+  const Framing unsaid = kind_ == Kind::request ? Framing::none : Framing::until_close;
+  if (!head_.has(set_of(FieldId::transfer_encoding, FieldId::content_length))) {
+    head_.framing = unsaid;
+    return Fault::none;
+  }
   bool is_chunked = false, has_codings = false, has_unknown_coding = false;
   for (const Field& field : head_.fields) {
     if (field.id == FieldId::transfer_encoding) {
@@ -335,13 +377,17 @@ Fault Parser::read_framing() {
   else if (head_.has_content_length)
     head_.framing = head_.content_length > 0 ? Framing::length : Framing::none;
   else
-    head_.framing = kind_ == Kind::request ? Framing::none : Framing::until_close;
+    head_.framing = unsaid;
   return Fault::none;
 }
 
 Fault Parser::read_connection_options() {
   int options = 0;
   bool keep_alive = head_.minor_version == 1;
+  if (!head_.has(set_of(FieldId::connection))) {
+    head_.wants_close = !keep_alive;
+    return Fault::none;
+  }
   for (const Field& field : head_.fields) {
     if (field.id != FieldId::connection) continue;
     options += static_cast<int>(std::ranges::count(field.value, ',')) + 1;  // empty ones too

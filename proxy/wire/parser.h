@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,7 @@ class Parser {
   friend struct ParserCallbacks;
   struct State;
 
+  static constexpr std::size_t no_line = static_cast<std::size_t>(-1);
   struct FieldSpan {
     std::uint32_t name_at = 0;
     std::uint32_t name_size = 0;
@@ -78,7 +80,9 @@ class Parser {
   Progress finish_head(std::string_view text);
   Progress judge_strange_method(std::string_view text);
   Progress judge_strange_version(std::string_view text);
-  bool has_clean_request_line(std::string_view text) const;
+  bool has_clean_lines(std::string_view head) const;
+  std::size_t end_of_request_line(std::string_view head) const;
+  std::size_t end_of_status_line(std::string_view head) const;
   void build_fields(std::string_view text);
   Fault read_framing();
   Fault judge_request();
@@ -99,7 +103,12 @@ class Parser {
   std::size_t fed_ = 0;         // bytes of the head that llhttp has seen
   std::uint32_t target_at_ = 0;
   std::uint32_t target_size_ = 0;
-  std::vector<FieldSpan> field_spans_;
+  std::span<const FieldSpan> field_spans() const {
+    return std::span(spans_of_fields_).first(field_count_);
+  }
+  std::vector<FieldSpan>
+      spans_of_fields_;  // as many as any message had; the first field_count_ are this one's
+  std::size_t field_count_ = 0;
   bool in_value_ = false;
 
   std::vector<std::string_view> spans_;

@@ -1,40 +1,87 @@
 #include "proxy/wire/serialise.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 
+#include "conf/invariant.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::proxy::wire {
 namespace {
 
 constexpr std::string_view websocket_fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+constexpr std::string_view close_field = "Connection: close\r\n";
+constexpr std::string_view keep_alive_field = "Connection: keep-alive\r\n";
+constexpr std::string_view length_name = "Content-Length: ";
+constexpr std::string_view chunked_framing = "Transfer-Encoding: chunked\r\n\r\n";
 
-void append_number(std::string& out, std::uint64_t number, int base = 10) {
-  std::array<char, 24> digits;
-  const auto [end, error] =
-      std::to_chars(digits.data(), digits.data() + digits.size(), number, base);
-  out.append(digits.data(), end);
+// A number as text, on the stack.
+class Digits {
+ public:
+  explicit Digits(std::uint64_t number, int base = 10)
+      : end_(std::to_chars(digits_.data(), digits_.data() + digits_.size(), number, base).ptr) {}
+  operator std::string_view() const { return {digits_.data(), end_}; }
+
+ private:
+  std::array<char, 24> digits_;
+  char* end_;
+};
+
+// Writes into room that has been made for all of it at once, instead of looking at a string's
+// capacity for each piece.
+class Writer {
+ public:
+  Writer(char* at, const char* end) : at_(at), end_(end) {}
+  [[gnu::always_inline]] void text(std::string_view text) {
+    CLASSGATE_INVARIANT(text.size() <= static_cast<std::size_t>(end_ - at_));
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  const char* end() const { return at_; }
+
+ private:
+  char* at_;
+  const char* const end_;
+};
+
+// `most` is what it will be at the most.
+template <typename Write>
+void append(std::string& out, std::size_t most, Write write) {
+  const std::size_t before = out.size();
+  out.resize_and_overwrite(before + most, [&](char* text, std::size_t size) {
+    Writer writer(text + before, text + size);
+    write(writer);
+    return static_cast<std::size_t>(writer.end() - text);
+  });
 }
 
-void append_field(std::string& out, std::string_view name, std::string_view value) {
-  out.append(name);
-  out.append(": ");
-  out.append(value);
-  out.append(crlf);
+// What a head can become: each field gets at most a space that it did not have; the rest is what we
+// say ourselves, without the values that come from elsewhere.
+std::size_t most_of(const Head& head) {
+  constexpr std::size_t own_words = 512;
+  return head.size + head.fields.size() + own_words;
+}
+
+void put_field(Writer& to, std::string_view name, std::string_view value) {
+  to.text(name);
+  to.text(": ");
+  to.text(value);
+  to.text(crlf);
 }
 
 // The addresses that a trusted sender named, then its own.
-void append_forwarded_for(std::string& out, const Head& request, const RequestFacts& facts) {
-  out.append("X-Forwarded-For: ");
-  for (const Field& field : request.fields) {
-    if (field.id != FieldId::x_forwarded_for || field.value.empty()) continue;
-    if (!facts.sender_is_trusted) continue;
-    out.append(field.value);
-    out.append(", ");
-  }
-  out.append(facts.client);
-  out.append(crlf);
+void put_forwarded_for(Writer& to, const Head& request, const RequestFacts& facts) {
+  to.text("X-Forwarded-For: ");
+  if (facts.sender_is_trusted && request.has(set_of(FieldId::x_forwarded_for)))
+    for (const Field& field : request.fields) {
+      if (field.id != FieldId::x_forwarded_for || field.value.empty()) continue;
+      to.text(field.value);
+      to.text(", ");
+    }
+  to.text(facts.client);
+  to.text(crlf);
 }
 
 std::string_view scheme_of(const RequestFacts& facts) {
@@ -42,164 +89,181 @@ std::string_view scheme_of(const RequestFacts& facts) {
 }
 
 // What a trusted sender says, else what we see.
-void append_said_or_seen(std::string& out, const Head& request, FieldId id, std::string_view name,
-                         std::string_view seen, const RequestFacts& facts) {
+void put_said_or_seen(Writer& to, const Head& request, FieldId id, std::string_view name,
+                      std::string_view seen, const RequestFacts& facts) {
   std::string_view value = seen;
-  if (facts.sender_is_trusted)
+  if (facts.sender_is_trusted && request.has(set_of(id)))
     for (const Field& field : request.fields)
       if (field.id == id && !field.value.empty()) {
         value = field.value;
         break;
       }
-  if (!value.empty()) append_field(out, name, value);
+  if (!value.empty()) put_field(to, name, value);
 }
 
 // A chain that a trusted sender began goes on (RFC 7239 section 4); none is begun.
-void append_forwarded(std::string& out, const Head& request, const RequestFacts& facts) {
-  if (!facts.sender_is_trusted) return;
+void put_forwarded(Writer& to, const Head& request, const RequestFacts& facts) {
+  if (!facts.sender_is_trusted || !request.has(set_of(FieldId::forwarded))) return;
   bool has_begun = false;
   for (const Field& field : request.fields) {
     if (field.id != FieldId::forwarded || field.value.empty()) continue;
-    out.append(has_begun ? ", " : "Forwarded: ");
-    out.append(field.value);
+    to.text(has_begun ? ", " : "Forwarded: ");
+    to.text(field.value);
     has_begun = true;
   }
   if (!has_begun) return;
   const bool is_v6 = facts.client.find(':') != std::string_view::npos;
-  out.append(is_v6 ? ", for=\"[" : ", for=");
-  out.append(facts.client);
-  out.append(is_v6 ? "]\";proto=" : ";proto=");
-  out.append(scheme_of(facts));
+  to.text(is_v6 ? ", for=\"[" : ", for=");
+  to.text(facts.client);
+  to.text(is_v6 ? "]\";proto=" : ";proto=");
+  to.text(scheme_of(facts));
   if (!facts.host.empty()) {
-    out.append(";host=\"");
-    out.append(facts.host);
-    out.append("\"");
+    to.text(";host=\"");
+    to.text(facts.host);
+    to.text("\"");
   }
-  out.append(crlf);
+  to.text(crlf);
 }
 
-void append_via(std::string& out, const Head& message) {
-  out.append("Via: ");
+void put_via(Writer& to, const Head& message) {
+  to.text("Via: ");
+  if (message.has(set_of(FieldId::via)))
+    for (const Field& field : message.fields) {
+      if (field.id != FieldId::via || field.value.empty()) continue;
+      to.text(field.value);
+      to.text(", ");
+    }
+  to.text(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
+}
+
+// All fields but those in `dropped` and those that the message's own Connection names.
+void put_fields_but(Writer& to, const Head& message, FieldSet dropped) {
   for (const Field& field : message.fields) {
-    if (field.id != FieldId::via || field.value.empty()) continue;
-    out.append(field.value);
-    out.append(", ");
+    if ((set_of(field.id) & dropped) != 0) continue;
+    if (message.nominates_fields && is_hop_by_hop(field, message)) continue;
+    put_field(to, field.name, field.value);
   }
-  out.append(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
 }
 
-bool is_rewritten_in_requests(FieldId id, bool sender_is_trusted) {
-  switch (id) {
-    case FieldId::host:
-    case FieldId::content_length:
-    case FieldId::expect:
-    case FieldId::via:
-    case FieldId::client_subject:
-    case FieldId::forwarded:
-    case FieldId::x_forwarded_for:
-    case FieldId::x_forwarded_host:
-    case FieldId::x_forwarded_proto:
-    case FieldId::x_request_id: return true;
-    case FieldId::x_forwarded_other:
-    case FieldId::x_real_ip: return !sender_is_trusted;
-    default: return false;
-  }
+// Whether put_fields_but() puts one of these.
+bool goes_on(const Head& message, FieldId id) {
+  if (!message.has(set_of(id))) return false;
+  return !message.nominates_fields || std::ranges::any_of(message.fields, [&](const Field& field) {
+    return field.id == id && !is_hop_by_hop(field, message);
+  });
+}
+
+// Dropped, or said anew below.
+constexpr FieldSet rewritten_in_requests =
+    hop_by_hop | set_of(FieldId::host, FieldId::content_length, FieldId::expect, FieldId::via,
+                        FieldId::client_subject, FieldId::forwarded, FieldId::x_forwarded_for,
+                        FieldId::x_forwarded_host, FieldId::x_forwarded_proto,
+                        FieldId::x_request_id);
+constexpr FieldSet believed_from_trusted = set_of(FieldId::x_forwarded_other, FieldId::x_real_ip);
+
+void put_request_head(Writer& to, const Head& request, const RequestFacts& facts) {
+  to.text(request.method);
+  to.text(" ");
+  to.text(facts.target);
+  to.text(" HTTP/1.1\r\n");
+  put_field(to, "Host", facts.host);
+  put_fields_but(to, request,
+                 rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted));
+  put_forwarded_for(to, request, facts);
+  put_forwarded(to, request, facts);
+  put_said_or_seen(to, request, FieldId::x_forwarded_proto, "X-Forwarded-Proto", scheme_of(facts),
+                   facts);
+  if (!facts.client_subject.empty()) put_field(to, "X-Client-Cert-Subject", facts.client_subject);
+  put_said_or_seen(to, request, FieldId::x_forwarded_host, "X-Forwarded-Host", facts.host, facts);
+  put_via(to, request);
+  put_field(to, "X-Request-Id", facts.request_id);
+  if (facts.wants_websocket) to.text(websocket_fields);
+}
+
+void put_status_line(Writer& to, const Head& answer) {
+  to.text("HTTP/1.1 ");
+  to.text(Digits(static_cast<std::uint64_t>(answer.status)));
+  to.text(" ");
+  to.text(answer.reason_phrase);
+  to.text(crlf);
+}
+
+void put_length_framing(Writer& to, std::uint64_t length) {
+  to.text(length_name);
+  to.text(Digits(length));
+  to.text("\r\n\r\n");
+}
+
+void put_answer_head(Writer& to, const Head& answer, const AnswerFacts& facts) {
+  put_status_line(to, answer);
+  put_fields_but(to, answer, hop_by_hop | set_of(FieldId::content_length, FieldId::via));
+  put_via(to, answer);
+  if (!goes_on(answer, FieldId::date)) put_field(to, "Date", facts.date);
+  if (!goes_on(answer, FieldId::x_request_id)) put_field(to, "X-Request-Id", facts.request_id);
+  if (facts.close)
+    to.text(close_field);
+  else if (facts.says_keep_alive)
+    to.text(keep_alive_field);
+  if (facts.framing == Framing::chunked)
+    to.text(chunked_framing);
+  else if (facts.says_length)
+    put_length_framing(to, facts.content_length);
+  else
+    to.text(no_framing);
+}
+
+void put_interim_fields(Writer& to, const Head& answer) {
+  put_status_line(to, answer);
+  put_fields_but(to, answer, hop_by_hop | set_of(FieldId::content_length));
 }
 
 }  // namespace
 
 void append_request_head(std::string& out, const Head& request, const RequestFacts& facts) {
-  out.append(request.method);
-  out.append(" ");
-  out.append(facts.target);
-  out.append(" HTTP/1.1\r\n");
-  append_field(out, "Host", facts.host);
-  for (const Field& field : request.fields)
-    if (!is_rewritten_in_requests(field.id, facts.sender_is_trusted) &&
-        !is_hop_by_hop(field, request))
-      append_field(out, field.name, field.value);
-  append_forwarded_for(out, request, facts);
-  append_forwarded(out, request, facts);
-  append_said_or_seen(out, request, FieldId::x_forwarded_proto, "X-Forwarded-Proto",
-                      scheme_of(facts), facts);
-  if (!facts.client_subject.empty())
-    append_field(out, "X-Client-Cert-Subject", facts.client_subject);
-  append_said_or_seen(out, request, FieldId::x_forwarded_host, "X-Forwarded-Host", facts.host,
-                      facts);
-  append_via(out, request);
-  append_field(out, "X-Request-Id", facts.request_id);
-  if (facts.wants_websocket) out.append(websocket_fields);
+  const std::size_t values = facts.target.size() + 3 * facts.host.size() + 2 * facts.client.size() +
+                             facts.request_id.size() + facts.client_subject.size();
+  append(out, most_of(request) + values, [&](Writer& to) { put_request_head(to, request, facts); });
 }
 
 void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts) {
-  out.append("HTTP/1.1 ");
-  append_number(out, static_cast<std::uint64_t>(answer.status));
-  out.append(" ");
-  out.append(answer.reason_phrase);
-  out.append(crlf);
-  bool has_request_id = false, has_date = false;
-  for (const Field& field : answer.fields) {
-    if (field.id == FieldId::content_length || field.id == FieldId::via) continue;
-    if (is_hop_by_hop(field, answer)) continue;
-    has_request_id = has_request_id || field.id == FieldId::x_request_id;
-    has_date = has_date || field.id == FieldId::date;
-    append_field(out, field.name, field.value);
-  }
-  append_via(out, answer);
-  if (!has_date) append_field(out, "Date", facts.date);
-  if (!has_request_id) append_field(out, "X-Request-Id", facts.request_id);
-  if (facts.close)
-    out.append("Connection: close\r\n");
-  else if (facts.says_keep_alive)
-    out.append("Connection: keep-alive\r\n");
-  if (facts.framing == Framing::chunked)
-    append_chunked_framing(out);
-  else if (facts.says_length)
-    append_length_framing(out, facts.content_length);
-  else
-    out.append(no_framing);
-}
-
-static void append_interim_fields(std::string& out, const Head& answer) {
-  out.append("HTTP/1.1 ");
-  append_number(out, static_cast<std::uint64_t>(answer.status));
-  out.append(" ");
-  out.append(answer.reason_phrase);
-  out.append(crlf);
-  for (const Field& field : answer.fields)
-    if (field.id != FieldId::content_length && !is_hop_by_hop(field, answer))
-      append_field(out, field.name, field.value);
+  append(out, most_of(answer) + facts.date.size() + facts.request_id.size(),
+         [&](Writer& to) { put_answer_head(to, answer, facts); });
 }
 
 void append_interim_head(std::string& out, const Head& answer) {
-  append_interim_fields(out, answer);
-  out.append(crlf);
+  append(out, most_of(answer), [&](Writer& to) {
+    put_interim_fields(to, answer);
+    to.text(crlf);
+  });
 }
 
 void append_switch_head(std::string& out, const Head& answer) {
-  append_interim_fields(out, answer);
-  out.append(websocket_fields);
-  out.append(crlf);
+  append(out, most_of(answer), [&](Writer& to) {
+    put_interim_fields(to, answer);
+    to.text(websocket_fields);
+    to.text(crlf);
+  });
 }
 
 void append_length_framing(std::string& out, std::uint64_t length) {
-  out.append("Content-Length: ");
-  append_number(out, length);
+  out.append(length_name);
+  out.append(Digits(length));
   out.append("\r\n\r\n");
 }
 
-void append_chunked_framing(std::string& out) { out.append("Transfer-Encoding: chunked\r\n\r\n"); }
+void append_chunked_framing(std::string& out) { out.append(chunked_framing); }
 
 void append_chunk_size(std::string& out, std::size_t size) {
-  append_number(out, size, 16);
+  out.append(Digits(size, 16));
   out.append(crlf);
 }
 
 void append_last_chunk(std::string& out, const std::vector<Parser::Trailer>& trailers) {
   out.append("0\r\n");
-  for (const Parser::Trailer& trailer : trailers) {
-    if (may_be_trailer(trailer.name)) append_field(out, trailer.name, trailer.value);
-  }
+  for (const Parser::Trailer& trailer : trailers)
+    if (may_be_trailer(trailer.name))
+      append(out, trailer.name.size() + trailer.value.size() + 4,
+             [&](Writer& to) { put_field(to, trailer.name, trailer.value); });
   out.append(crlf);
 }
 

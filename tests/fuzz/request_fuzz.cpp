@@ -54,7 +54,7 @@ void check_forwarding(const Message& message) {
   FUZZ_REQUIRE(again.head().framing == message.framing);
   gateway::Target same;
   FUZZ_REQUIRE(read_target(again.head(), same));
-  FUZZ_REQUIRE(same.path == target.path && same.text == target.text);
+  FUZZ_REQUIRE(same.path() == target.path() && same.text == target.text);
   std::string rest = written.substr(again.head_size());
   if (message.framing == Framing::chunked) {
     FUZZ_REQUIRE(again.parse_chunked(rest) == Parser::Progress::done);

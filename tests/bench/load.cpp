@@ -18,6 +18,7 @@
 #include <ctime>
 #include <cxxopts.hpp>
 #include <deque>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -210,7 +211,7 @@ class Load {
   void on_answer(Client& client) {
     const auto now = Clock::now();
     ++answered_;
-    if (!client.answer.is_readable()) ++unreadable_;
+    if (!client.answer.is_answer()) ++unreadable_;
     if (!client.was_counted_as_resumed && client.stream.was_resumed()) {
       client.was_counted_as_resumed = true;
       ++resumed_;

@@ -42,7 +42,8 @@ class MessageReader {
   // Of the message that take() found whole.
   int status() const { return status_; }
   bool closes() const { return closes_; }
-  bool is_readable() const { return is_readable_; }
+  // It has a status and a length: nothing else is counted as one.
+  bool is_answer() const { return is_answer_; }
   const std::string& start_line() const { return start_line_; }
   void keep_start_line() { keeps_start_line_ = true; }
 
@@ -71,7 +72,7 @@ class MessageReader {
     const std::string_view length = field(head, "content-length");
     left_ = length.empty() ? 0 : std::strtoull(length.data(), nullptr, 10);
     status_ = head.starts_with("HTTP/1.") ? std::atoi(head.data() + 9) : 0;
-    is_readable_ = !length.empty() || status_ == 0;
+    is_answer_ = !length.empty() && status_ > 0;
     closes_ = field(head, "connection").starts_with("close");
     if (keeps_start_line_) start_line_.assign(head.substr(0, head.find("\r\n")));
   }
@@ -81,7 +82,7 @@ class MessageReader {
   std::uint64_t left_ = 0;
   int status_ = 0;
   bool closes_ = false;
-  bool is_readable_ = true;
+  bool is_answer_ = false;
   bool has_head_ = false;
   bool is_whole_ = false;
   bool keeps_start_line_ = false;

@@ -1,12 +1,12 @@
 """The programs that are compared, each doing the same job in front of the same service."""
 import contextlib
 import dataclasses
+import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 
 from bench import BUILD, Gateway, Program, most_files, wait_until
@@ -33,38 +33,52 @@ class Job:
 class Peer:
     """One of them, running: its port, and the processes whose time counts."""
 
-    def __init__(self, name, program, port, folder=None):
+    def __init__(self, name, program, port, folder=None, workers=0):
+        """`workers` are processes below the one that is started; they come after the port is open."""
         self.name, self.program, self.port, self.folder = name, program, port, folder
-        self.is_traced = pathlib.Path(str(program.process.args[0])).name == "strace"
-        wait_until(lambda: listens(port) or program.process.poll() is not None, f"{name} to listen", 60)
-        if program.process.poll() is not None:
-            raise AssertionError(f"{name} does not start:\n{program.err()}{program.out()}")
-        self.pids = tree(program.process.pid)[1 if self.is_traced else 0:]
+        try:
+            self.pids = self.wait_until_ready(workers)
+        except AssertionError:
+            self.end()
+            raise
+
+    def wait_until_ready(self, workers):
+        process = self.program.process
+        wait_until(lambda: listens(self.port) or process.poll() is not None, f"{self.name} to listen", 60)
+        if process.poll() is not None:
+            raise AssertionError(f"{self.name} does not start:\n{self.program.err()}{self.program.out()}")
+        is_followed = pathlib.Path(str(process.args[0])).name == "strace"
+        wait_until(lambda: len(self.tree()) > workers + is_followed, f"the workers of {self.name}")
+        return self.tree()[1 if is_followed else 0:]
 
     def stop(self):
         """Asks it to end, so that a tracer around it writes its counts, and waits until it has."""
-        subprocess.run(["kill", "-TERM", str(self.pids[0])], check=True)
+        os.kill(self.pids[0], signal.SIGTERM)
         self.program.wait(60)
 
     def end(self):
-        if self.program.process.poll() is None:
-            for pid in self.pids[1:]:  # nginx's workers outlive a master that is killed
-                subprocess.run(["kill", "-KILL", str(pid)], check=False, capture_output=True)
+        # nginx's workers outlive a master that is killed, and what strace follows outlives strace; a
+        # master that is still there starts others.
+        others = self.tree()[1:] if self.program.process.poll() is None else []
         self.program.end()
+        for pid in others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.folder:
             self.folder.cleanup()
+
+    def tree(self):
+        """The process that was started and its descendants."""
+        def below(pid):
+            children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return [pid, *(one for child in children for one in below(int(child)))]
+        return below(self.program.process.pid)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.end()
-
-
-def tree(pid):
-    """A process and its descendants."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in tree(int(child)))]
 
 
 def free_port():
@@ -102,7 +116,7 @@ def classgate(job):
     return Peer("classgate", gateway, port)
 
 
-def with_conf(name, template, command, job, **words):
+def with_conf(name, template, command, job, workers=0, **words):
     """Starts a peer on the conf of this folder, its @NAMES@ replaced."""
     folder = tempfile.TemporaryDirectory(prefix="classgate-bench-")
     port = free_port()
@@ -114,7 +128,8 @@ def with_conf(name, template, command, job, **words):
         text = text.replace(f"@{word}@", str(value))
     conf = pathlib.Path(folder.name) / template
     conf.write_text(text)
-    return Peer(name, Program([*job.wrapper, *command, conf], nofile=most_files(files_for(job))), port, folder)
+    return Peer(name, Program([*job.wrapper, *command, conf], nofile=most_files(files_for(job))), port, folder,
+                workers)
 
 
 def haproxy(job):
@@ -134,6 +149,7 @@ def nginx(job):
     files = "".join(f"ssl_certificate{suffix} {part};"
                     for suffix, part in zip(("", "_key"), job.certificate or ()))
     return with_conf("nginx", "nginx.conf", ["/usr/sbin/nginx", "-c"], job, PROCESSES=processes,
+                     workers=job.threads if job.threads > 1 else 0,
                      TLS_LISTEN="ssl" if job.certificate else "", TLS_FILES=files,
                      RATE="1r/m" if job.refuse else f"{job.rate}r/s",
                      BURST="" if job.refuse else f"burst={job.rate} nodelay",

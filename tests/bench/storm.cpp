@@ -5,27 +5,20 @@
 // Prints one JSON line: what was sent, answered by status, aborted. Exit 1 when an answer could not
 // be read as HTTP.
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <cxxopts.hpp>
 #include <map>
 #include <random>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "tests/bench/messages.h"
+#include "tests/bench/sockets.h"
 
 namespace {
 
@@ -50,7 +43,7 @@ struct Client {
   int fd = -1;
   bool is_waiting = false;  // a request is out
   bool will_abort = false;
-  std::string answer;
+  bench::MessageReader answer;
 };
 
 class Storm {
@@ -84,25 +77,15 @@ class Storm {
  private:
   void connect(Client& client) {
     if (totals_.sent >= options_.requests) return;
-    client.fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client.fd < 0 || ::connect(client.fd, reinterpret_cast<const sockaddr*>(&options_.target),
-                                   sizeof options_.target) != 0) {
-      std::perror("storm: connect");
-      std::exit(2);
-    }
-    const int on = 1;
-    ::setsockopt(client.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.ptr = &client;
-    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, client.fd, &event);
+    client.fd = bench::connect_to(options_.target);
+    bench::watch(epoll_, EPOLL_CTL_ADD, client.fd, EPOLLIN, &client);
     send_request(client);
   }
 
   void send_request(Client& client) {
     if (totals_.sent >= options_.requests) return close(client);
     ++totals_.sent;
-    client.answer.clear();
+    client.answer.begin();
     client.will_abort = share_(random_) < options_.abort_share;
     std::size_t size = request_.size();
     // A third of the aborted ones never send their last bytes.
@@ -152,29 +135,20 @@ class Storm {
       close(client);
       return connect(client);
     }
-    client.answer.append(buffer.data(), static_cast<std::size_t>(size));
-    read_answer(client);
+    std::string_view bytes(buffer.data(), static_cast<std::size_t>(size));
+    if (client.answer.take(bytes)) on_answer(client);
   }
 
-  void read_answer(Client& client) {
-    const std::size_t head_end = client.answer.find("\r\n\r\n");
-    if (head_end == std::string::npos) return;
-    std::string head = client.answer.substr(0, head_end);
-    std::ranges::transform(head, head.begin(),
-                           [](char c) { return static_cast<char>(std::tolower(c)); });
-    const std::size_t length_at = head.find("\r\ncontent-length: ");
-    if (!head.starts_with("http/1.1 ") || length_at == std::string::npos) {
+  void on_answer(Client& client) {
+    if (!client.answer.is_answer()) {
       ++totals_.unreadable;
       close(client);
       return connect(client);
     }
-    const std::size_t length = std::strtoull(client.answer.c_str() + length_at + 18, nullptr, 10);
-    if (client.answer.size() < head_end + 4 + length) return;
-    ++totals_.by_status[std::atoi(client.answer.c_str() + 9)];
-    const bool closes = head.find("\r\nconnection: close") != std::string::npos;
+    ++totals_.by_status[client.answer.status()];
     client.is_waiting = client.will_abort = false;
     --pending_;
-    if (!closes) return send_request(client);
+    if (!client.answer.closes()) return send_request(client);
     close(client);
     connect(client);
   }
@@ -201,11 +175,7 @@ Options parse(int argc, char** argv) {
       "seed", "", cxxopts::value<std::uint64_t>()->default_value("1"));
   const auto given = table.parse(argc, argv);
   Options options;
-  const auto target = given["target"].as<std::string>();
-  const std::size_t colon = target.rfind(':');
-  options.target.sin_family = AF_INET;
-  options.target.sin_port = htons(static_cast<std::uint16_t>(std::stoi(target.substr(colon + 1))));
-  ::inet_pton(AF_INET, target.substr(0, colon).c_str(), &options.target.sin_addr);
+  options.target = bench::address_of(given["target"].as<std::string>());
   options.requests = given["requests"].as<std::uint64_t>();
   options.connections = given["connections"].as<std::size_t>();
   options.abort_share = given["abort"].as<double>();

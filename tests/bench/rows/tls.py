@@ -16,9 +16,9 @@ def t7(scale):
         with peers.running(scale.others("floor"), job) as sides:
             return [row(scale, sides, "TLS, CPU per request, 64 connections", 0.85, scale.rounds, kept),
                     row(scale, sides, "TLS, CPU per connection with a full handshake and one request", 1.0,
-                        scale.fewer(2), fresh),
+                        scale.fewer(3), fresh),
                     row(scale, sides, "TLS, CPU per connection with a resumed handshake and one request", 1.0,
-                        scale.fewer(2), {**fresh, "resume": True})]
+                        scale.fewer(3), {**fresh, "resume": True})]
 
 
 def row(scale, sides, title, goal, rounds, options):

@@ -25,7 +25,7 @@ constexpr std::array kinds{
     Kind{"pareto", Law::Kind::pareto, 2, "\"pareto MEAN SHAPE\", with a shape above 1"},
 };
 
-constexpr std::string_view example =
+constexpr std::string_view law_example =
     "write a time such as \"50ms\", or a law such as \"exponential 50ms\", \"lognormal 40ms "
     "200ms\", "
     "\"uniform 10ms 90ms\" or \"pareto 50ms 1.5\"";
@@ -58,7 +58,7 @@ std::expected<Law, std::string> parse_law(std::string_view text) {
   std::vector<std::string> words;
   for (std::string word; in >> word;) words.push_back(std::move(word));
   const auto wrong = [&](std::string_view why) {
-    return std::unexpected(fmt::format("\"{}\" {}: {}", text, why, example));
+    return std::unexpected(fmt::format("\"{}\" {}: {}", text, why, law_example));
   };
   if (words.empty()) return wrong("says no time");
   if (words.size() == 1 && words[0][0] >= '0' && words[0][0] <= '9')

@@ -3,6 +3,7 @@
 // RAII for every C handle of the net layer. Raw *_free and close() stand nowhere else.
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 #include <unistd.h>
 
 #include <memory>
@@ -20,6 +21,30 @@ struct FreeEvent {
 };
 // Freeing an event also takes it out of its base.
 using Event = std::unique_ptr<event, FreeEvent>;
+
+// An event within its owner, for those of which there are many: no allocation of its own. Neither
+// copies nor moves, because libevent keeps its address.
+class EmbeddedEvent {
+ public:
+  EmbeddedEvent() = default;
+  EmbeddedEvent(const EmbeddedEvent&) = delete;
+  EmbeddedEvent& operator=(const EmbeddedEvent&) = delete;
+  ~EmbeddedEvent() { remove(); }
+
+  // Once. False when libevent cannot watch the descriptor.
+  bool watch(event_base* base, int fd, short what, event_callback_fn on_event, void* self) {
+    is_watched_ = event_assign(&event_, base, fd, what, on_event, self) == 0 &&
+                  event_add(&event_, nullptr) == 0;
+    return is_watched_;
+  }
+  void remove() {
+    if (std::exchange(is_watched_, false)) event_del(&event_);
+  }
+
+ private:
+  event event_;
+  bool is_watched_ = false;
+};
 
 // A file descriptor that is closed when its owner goes.
 class Fd {

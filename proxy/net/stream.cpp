@@ -68,8 +68,7 @@ tcp_info facts_of(int fd) {
 Stream::Stream(Loop& loop, Fd fd, Handler& handler, std::unique_ptr<TlsSession> tls)
     : loop_(loop), handler_(handler), fd_(std::move(fd)), tls_(std::move(tls)) {
   constexpr short interest = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
-  event_.reset(event_new(loop.base(), fd_.get(), interest, on_event, this));
-  if (!event_ || event_add(event_.get(), nullptr) != 0)
+  if (!event_.watch(loop.base(), fd_.get(), interest, on_event, this))
     throw std::runtime_error("libevent: cannot watch a socket");
   has_stood_ = tls_ == nullptr;  // unless connect() is called
   if (!tls_) return;
@@ -248,7 +247,7 @@ bool Stream::peer_is_gone() {
 }
 
 void Stream::give_up() {
-  event_del(event_.get());
+  event_.remove();
   loop_.forget_deferred(*this);
   out_.reset();
 }

@@ -121,7 +121,7 @@ class Stream final : private Deferred, private TlsSession::Transport {
   Handler& handler_;
   Fd fd_;
   std::unique_ptr<TlsSession> tls_;
-  Event event_;
+  EmbeddedEvent event_;
   // What the socket has not taken yet. Most connections never have any.
   struct Pending {
     std::string bytes;

@@ -9,6 +9,7 @@
 
 #include "conf/keys.h"
 #include "conf/nearest.h"
+#include "conf/units.h"
 
 namespace classgate::conf {
 namespace {
@@ -76,6 +77,8 @@ struct Tool {
 constexpr std::array tools{
     Tool{"simulate", CommandLine::Mode::simulate, "simulate (--log FILE | --workload FILE)",
          "what a conf would do with this traffic, in virtual time"},
+    Tool{"load", CommandLine::Mode::load, "load --to ADDRESS (--log FILE | --workload FILE)",
+         "makes this traffic for real; --find-knee measures what a service can do"},
 };
 
 // Options of the tools, and which of them have each.
@@ -90,6 +93,19 @@ constexpr std::array tool_options{
     ToolOption{"workload", "FILE", "simulate load", "a workload file is (classgate-workload(5))"},
     ToolOption{"upstream", "MODEL", "simulate",
                "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
+    ToolOption{"html", "FILE", "simulate load", "a page with plots, which needs no network"},
+    ToolOption{"sweep", "KEY=A..B:STEP", "simulate", "under each of these values; several: a grid"},
+    ToolOption{"plan", "TARGET", "simulate",
+               "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"refused <= 1%\""},
+    ToolOption{"diff", "OLD", "simulate", "what changes from the conf OLD to NEW (or --conf)"},
+    ToolOption{"to", "ADDRESS", "load", "where it goes, such as http://127.0.0.1:9000"},
+    ToolOption{"find-knee", nullptr, "load",
+               "how many requests the service computes at once, and a conf for it"},
+    ToolOption{"time", "DURATION", "load", "how long at most, such as 30s (60s)"},
+    ToolOption{"connections", "NUMBER", "load", "at once at most (2000)"},
+    ToolOption{"anywhere", nullptr, "load", "not only to this machine"},
+    ToolOption{"forwarded-for", nullptr, "load", "X-Forwarded-For says which client it is"},
+    ToolOption{"service-time-header", "NAME", "load", "tells a test service what a request takes"},
     ToolOption{"seed", "NUMBER", "simulate load", "another course of chance"},
     ToolOption{"keep-going", nullptr, "simulate load",
                "takes what can be read of a log with many malformed lines"},
@@ -179,6 +195,30 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   planning.workload = one("workload");
   planning.upstream = one("upstream");
   planning.json = one("json");
+  planning.html = one("html");
+  planning.diff = one("diff");
+  planning.sweep = all("sweep");
+  planning.plan = all("plan");
+  if (!planning.diff.empty() + !planning.sweep.empty() + !planning.plan.empty() > 1)
+    return std::string("--diff, --sweep and --plan are three questions: ask one at a time");
+  planning.to = one("to");
+  planning.service_time_header = one("service-time-header");
+  planning.find_knee = given.count("find-knee") > 0;
+  planning.anywhere = given.count("anywhere") > 0;
+  planning.forwarded_for = given.count("forwarded-for") > 0;
+  if (const std::string time = one("time"); !time.empty()) {
+    const auto duration = parse_duration(time);
+    if (!duration || *duration == milliseconds::zero())
+      return fmt::format("--time: \"{}\" is no duration such as 30s", time);
+    planning.seconds_max = *duration;
+  }
+  if (const std::string count = one("connections"); !count.empty()) {
+    const char* end = count.data() + count.size();
+    const auto [stop, error] = std::from_chars(count.data(), end, planning.connections_max);
+    if (error != std::errc{} || stop != end || planning.connections_max < 1 ||
+        planning.connections_max > 50'000)
+      return fmt::format("--connections: \"{}\" is not 1 to 50000", count);
+  }
   planning.keeps_going = given.count("keep-going") > 0;
   if (const std::string seed = one("seed"); !seed.empty()) {
     std::uint64_t number = 0;
@@ -209,7 +249,8 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     for (const char* option : {"socket", "watch", "quiet"})
       if (given.count(option) > 0)
         return fmt::format("--{} belongs to a running classgate, not to {}", option, name);
-    if (!command.arguments.empty())
+    const std::size_t most = given.count("diff") > 0 ? 1 : 0;  // NEW
+    if (command.arguments.size() > most)
       return fmt::format("\"{}\": usage: classgate {}", command.arguments.front(), tool->usage);
     return read_planning(given, command.planning);
   }

@@ -24,6 +24,7 @@ struct PlanningOptions {
   // load
   std::string to;                   // "http://127.0.0.1:8080"
   std::string service_time_header;  // tells a test service what each request takes
+  bool forwarded_for = false;
   bool find_knee = false;
   bool anywhere = false;  // not only this machine
   milliseconds seconds_max{60'000};

@@ -15,6 +15,7 @@
 #include "gateway/error_log.h"
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/supervisor.h"
+#include "gateway/planning/load.h"
 #include "gateway/planning/simulate.h"
 #include "gateway/server.h"
 
@@ -98,6 +99,7 @@ int start(int argc, char** argv) {
     case Mode::version: fmt::print("{}", conf::version_text()); return 0;
     case Mode::keys: fmt::print("{}", conf::keys_text()); return 0;
     case Mode::control: return gateway::control(*command, environment());
+    case Mode::load: return planning::load(*command, environment());
     case Mode::simulate: return planning::simulate(*command, environment());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;

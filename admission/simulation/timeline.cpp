@@ -13,8 +13,8 @@ std::size_t bucket_of(Duration waited) {
   const auto us = static_cast<std::uint64_t>(std::max<Duration::rep>(waited.count(), 0)) / 1000;
   if (us == 0) return 0;
   const auto exponent = static_cast<std::size_t>(std::bit_width(us)) - 1;
-  const std::size_t half = exponent > 0 ? (us >> (exponent - 1)) & 1 : 0;
-  return std::min(1 + exponent * 2 + half, Timeline::wait_buckets - 1);
+  const std::size_t quarter = exponent > 1 ? (us >> (exponent - 2)) & 3 : 0;
+  return std::min(1 + exponent * 4 + quarter, Timeline::wait_buckets - 1);
 }
 
 }  // namespace
@@ -42,9 +42,9 @@ Duration Timeline::Step::wait_percentile(double share) const {
     seen += waits[bucket];
     if (seen < rank || seen == 0) continue;
     if (bucket == 0) return {};
-    // The middle of half an octave.
-    const double us =
-        std::exp2(static_cast<double>((bucket - 1) / 2)) * ((bucket - 1) % 2 == 0 ? 1.25 : 1.75);
+    // The middle of a quarter of an octave.
+    const double us = std::exp2(static_cast<double>((bucket - 1) / 4)) *
+                      (1.125 + 0.25 * static_cast<double>((bucket - 1) % 4));
     return Duration(static_cast<Duration::rep>(us * 1000));
   }
   return {};

@@ -13,7 +13,7 @@ namespace classgate::simulation {
 class Timeline {
  public:
   static constexpr std::size_t steps_max = 480;
-  static constexpr std::size_t wait_buckets = 72;  // two to an octave of microseconds
+  static constexpr std::size_t wait_buckets = 144;  // four to an octave of microseconds
   using ByPriority = std::array<std::uint64_t, conf::priority_count>;
 
   struct Step {

@@ -19,7 +19,9 @@ struct Wish {
   Duration service{};                   // in an upstream that is not crowded
   Duration patience = Duration::max();  // from `at`; then its client leaves
   std::uint64_t bytes = 0;
-  std::uint32_t group = 0;  // its class in a workload, its route in a log
+  static constexpr std::uint32_t unnumbered = 0xffffffff;
+  std::uint32_t number = unnumbered;  // for those who want to tell requests apart
+  std::uint32_t group = 0;            // its class in a workload, its route in a log
   std::uint32_t client = 0;
   std::uint32_t cost = 1;
   std::uint8_t priority = conf::priority_worst;

@@ -8,6 +8,9 @@
 
 namespace classgate::planning {
 
+using simulation::Duration;
+using simulation::Time;
+
 // Traffic that can be spoken about.
 class NamedTraffic : public simulation::Traffic {
  public:

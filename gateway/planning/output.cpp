@@ -7,6 +7,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "gateway/planning/page.h"
+
 namespace classgate::planning {
 namespace {
 
@@ -20,6 +22,19 @@ bool write_file(const std::string& path, const std::string& text) {
   return false;
 }
 
+// "</script>" in a path that a client chose must not end the script.
+std::string page_of(const nlohmann::ordered_json& json) {
+  constexpr std::string_view place = "/*DATA*/null";
+  std::string data;
+  for (const char c : json.dump())
+    if (c == '<')
+      data += "\\u003c";
+    else
+      data += c;
+  std::string page(page_template);
+  return page.replace(page.find(place), place.size(), data);
+}
+
 }  // namespace
 
 int write(const conf::PlanningOptions& options, const std::string& text,
@@ -31,6 +46,7 @@ int write(const conf::PlanningOptions& options, const std::string& text,
   bool is_written = true;
   if (!options.json.empty() && options.json != "-")
     is_written = write_file(options.json, json.dump(1) + "\n");
+  if (!options.html.empty()) is_written = write_file(options.html, page_of(json)) && is_written;
   return is_written ? 0 : 1;
 }
 

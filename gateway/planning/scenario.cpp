@@ -85,6 +85,16 @@ std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
                           routes);
 }
 
+void Scenario::set_servers(std::uint32_t servers) {
+  upstream_.servers = servers;
+  if (workload_) workload_->upstream.servers = servers;
+}
+
+void Scenario::set_capacity(std::uint32_t capacity) {
+  upstream_.capacity = capacity;
+  if (workload_) workload_->upstream.capacity = capacity;
+}
+
 std::string Scenario::describe() const { return workload_ ? workload_->name : log_path_; }
 
 std::string Scenario::describe_upstream() const {
@@ -118,11 +128,12 @@ double Result::worker_share() const {
 }
 
 std::expected<Result, std::string> run(const Scenario& scenario, const conf::Settings& settings,
-                                       const std::string& conf_name,
-                                       const OnProgress& on_progress) {
+                                       const std::string& conf_name, const OnProgress& on_progress,
+                                       const Wrap& wrap) {
   constexpr std::uint64_t events_at_a_time = 200'000;
   auto traffic = scenario.traffic(settings);
   if (!traffic) return std::unexpected(traffic.error());
+  if (wrap) *traffic = wrap(std::move(*traffic));
   simulation::Simulation simulation(settings, scenario.upstream(), **traffic);
   while (simulation.advance(events_at_a_time))
     if (on_progress) on_progress((*traffic)->progress());

@@ -23,7 +23,8 @@ class Scenario {
   std::expected<std::unique_ptr<NamedTraffic>, std::string> traffic(
       const conf::Settings& settings) const;
   const conf::UpstreamModel& upstream() const { return upstream_; }
-  conf::UpstreamModel& upstream() { return upstream_; }
+  void set_servers(std::uint32_t servers);
+  void set_capacity(std::uint32_t capacity);
   const conf::Workload* workload() const { return workload_ ? &*workload_ : nullptr; }
   std::string describe() const;
   std::string describe_upstream() const;
@@ -54,9 +55,11 @@ struct Result {
 
 // Told now and then with the share that is done, 0 to 1.
 using OnProgress = std::function<void(double)>;
+// Puts something around the traffic, to see what passes.
+using Wrap = std::function<std::unique_ptr<NamedTraffic>(std::unique_ptr<NamedTraffic>)>;
 
 std::expected<Result, std::string> run(const Scenario& scenario, const conf::Settings& settings,
                                        const std::string& conf_name,
-                                       const OnProgress& on_progress = {});
+                                       const OnProgress& on_progress = {}, const Wrap& wrap = {});
 
 }  // namespace classgate::planning

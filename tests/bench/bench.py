@@ -1,5 +1,6 @@
 """What the benchmarks share."""
 import json
+import os
 import pathlib
 import re
 import resource
@@ -16,6 +17,14 @@ def storm(port, requests, connections, abort=0.0, seconds=60, seed=1):
                            "--seconds", str(seconds), "--seed", str(seed)],
                           capture_output=True, text=True, timeout=seconds + 60, check=True)
     return json.loads(done.stdout)
+
+
+def prefer():
+    """On a machine that others use too: this process and its children first, where that is allowed."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    except PermissionError:
+        print("(at the priority of everybody else)", file=sys.stderr)
 
 
 def cpu_seconds(pid):

@@ -37,6 +37,10 @@ int run(int argc, char** argv) {
       cxxopts::value<std::size_t>()->default_value("50"))(
       "service-time", "what one classification takes, e.g. 20ms",
       cxxopts::value<std::string>()->default_value("0ms"))(
+      "spread", "of the service time: fixed, exponential or heavy",
+      cxxopts::value<std::string>()->default_value("fixed"))(
+      "slowdown-power", "as this power of that proportion",
+      cxxopts::value<double>()->default_value("1"))(
       "slowdown-beyond",
       "service time grows in proportion when more than N are in service (0: never)",
       cxxopts::value<std::size_t>()->default_value("0"))(
@@ -56,6 +60,12 @@ int run(int argc, char** argv) {
   options.port = static_cast<std::uint16_t>(std::stoi(listen.substr(colon + 1)));
   options.concurrency = given["concurrency"].as<std::size_t>();
   options.slowdown_beyond = given["slowdown-beyond"].as<std::size_t>();
+  options.slowdown_power = given["slowdown-power"].as<double>();
+  const auto spread = given["spread"].as<std::string>();
+  using Spread = classify::Options::Spread;
+  options.spread = spread == "exponential" ? Spread::exponential
+                   : spread == "heavy"     ? Spread::heavy
+                                           : Spread::fixed;
   options.order_log = given["order-log"].as<std::string>();
   if (!parse_time(given["service-time"].as<std::string>(), options.service_time)) {
     fmt::print(stderr, "classify_service: --service-time wants a time such as 20ms\n");

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -144,6 +145,10 @@ void Service::on_request(evhttp_request* request, void* self) {
 void Service::receive(evhttp_request* request) {
   const std::string path = path_of(request);
   if (path == "/stats") return send(request, 200, stats(), "application/json");
+  if (path == "/stall") {  // as a model that is being loaded: nothing moves for two seconds
+    ::sleep(2);
+    return send(request, 200, "{}", "application/json");
+  }
   if (path == "/stats/reset") {
     started_ = finished_ = finished_for_nobody_ = 0;
     max_running_ = jobs_.size();
@@ -184,14 +189,27 @@ std::chrono::microseconds Service::service_time_of(const std::string& path, evht
       wanted && parse_duration(wanted, takes))
     return takes;
   if (!path.starts_with("/v1/classify")) return takes;
-  return options_.service_time + options_.service_time * static_cast<int>(items) / 10;
+  return spread(options_.service_time + options_.service_time * static_cast<int>(items) / 10);
+}
+
+// The same mean, otherwise spread: exponentially, or with the heavy tail of a Pareto law (1.5).
+std::chrono::microseconds Service::spread(std::chrono::microseconds mean) const {
+  if (options_.spread == Options::Spread::fixed) return mean;
+  const double unit = (static_cast<double>(random_() >> 11) + 0.5) * 0x1p-53;
+  const double factor = options_.spread == Options::Spread::exponential
+                            ? -std::log(unit)
+                            : std::pow(unit, -1 / 1.5) / 3;
+  return std::chrono::duration_cast<std::chrono::microseconds>(mean * factor);
 }
 
 void Service::compute(Job& job) {
   ++computing_;
   std::chrono::microseconds takes = job.takes;
   if (options_.slowdown_beyond > 0 && jobs_.size() > options_.slowdown_beyond)
-    takes = takes * static_cast<long>(jobs_.size()) / static_cast<long>(options_.slowdown_beyond);
+    takes = std::chrono::duration_cast<std::chrono::microseconds>(
+        takes *
+        std::pow(static_cast<double>(jobs_.size()) / static_cast<double>(options_.slowdown_beyond),
+                 options_.slowdown_power));
   if (takes.count() == 0) return finish(job);
   if (job.request != nullptr) watch(job);
   job.timer = evtimer_new(base_.get(), on_computed, &job);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <list>
 #include <memory>
+#include <random>
 #include <string>
 
 #include "classifier.h"
@@ -21,8 +22,10 @@ struct Options {
   std::uint16_t port = 9000;  // 0: the kernel chooses
   std::size_t concurrency = 50;
   std::chrono::microseconds service_time{};
+  enum class Spread { fixed, exponential, heavy } spread = Spread::fixed;
   std::size_t slowdown_beyond = 0;  // 0: never
-  std::string order_log;            // empty: none
+  double slowdown_power = 1;
+  std::string order_log;  // empty: none
 };
 
 // A classify service as a model team would run it: one thread, a bounded number of requests
@@ -69,6 +72,7 @@ class Service {
   std::string stats() const;
   std::chrono::microseconds service_time_of(const std::string& path, evhttp_request* request,
                                             std::size_t items) const;
+  std::chrono::microseconds spread(std::chrono::microseconds mean) const;
   void note_order(const std::string& path, evhttp_request* request);
 
   Options options_;
@@ -78,6 +82,7 @@ class Service {
   std::uint16_t port_ = 0;
   std::ofstream order_;
   std::list<std::unique_ptr<Job>> jobs_;  // in service: computing or waiting
+  mutable std::mt19937_64 random_;
   std::deque<Job*> waiting_;
   std::size_t computing_ = 0;
 

@@ -1,0 +1,207 @@
+#include "gateway/planning/load.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "conf/units.h"
+#include "gateway/planning/conf_source.h"
+#include "gateway/planning/knee.h"
+#include "gateway/planning/output.h"
+#include "gateway/planning/progress.h"
+#include "gateway/planning/result_json.h"
+
+namespace classgate::planning {
+namespace {
+
+using nlohmann::ordered_json;
+using simulation::Group;
+using simulation::Tally;
+
+double ms(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+
+bool is_loopback(const conf::IpAddress& ip) {
+  return ip.text().starts_with("127.") || ip.text() == "::1";
+}
+
+std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions& options) {
+  if (options.to.empty())
+    return std::unexpected(std::string("name where it goes: --to http://127.0.0.1:8080"));
+  const auto address = conf::parse_address(options.to);
+  if (!address) return std::unexpected("--to " + address.error());
+  if (address->is_tls)
+    return std::unexpected(std::string("--to: TLS is not spoken here; measure without it"));
+  auto resolved = address->is_unix ? proxy::net::unix_address(address->host)
+                                   : proxy::net::resolve(*address, false);
+  if (!resolved) return std::unexpected(resolved.error());
+  if (!options.anywhere && !address->is_unix && !is_loopback(resolved->ip()))
+    return std::unexpected(fmt::format(
+        "{} is not this machine; with --anywhere it is loaded all the same: ask whose it is first",
+        options.to));
+  std::string host = address->is_unix ? "localhost" : address->text;
+  if (const std::size_t slashes = host.find("//"); slashes != std::string::npos)
+    host = host.substr(slashes + 2);
+  LoadOptions load;
+  load.to = *resolved;
+  load.host = host;
+  load.connections_max = options.connections_max;
+  load.time_max = options.seconds_max;
+  load.service_time_header = options.service_time_header;
+  load.tells_clients = options.forwarded_for;
+  return load;
+}
+
+// A body of the wished size that a classify service takes.
+std::string body_of(std::uint64_t bytes, bool is_batch = false) {
+  constexpr std::string_view words = "good coffee and friendly staff ";
+  std::string body = is_batch ? "{\"items\": [\"" : "{\"text\": \"";
+  const std::string_view end = is_batch ? "\"]}" : "\"}";
+  while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
+    body += words[body.size() % words.size()];
+  return body.append(end);
+}
+
+std::vector<OpenLoop::Group> groups_of(const Scenario& scenario) {
+  std::vector<OpenLoop::Group> groups;
+  if (scenario.workload() == nullptr) return groups;
+  for (const conf::WorkloadClass& of : scenario.workload()->classes)
+    groups.push_back({of.path, of.path.starts_with("/v1/") ? "POST" : "GET",
+                      body_of(of.body.count, of.path.ends_with("/batch"))});
+  return groups;
+}
+
+std::string row(const std::string& name, const Group& of, double seconds) {
+  const auto& latency = of.latency;
+  return fmt::format(
+      "{:<22}{:>9}{:>9}{:>9.1f}{:>9}{:>8}{:>8}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}\n",
+      name.substr(0, 21), of.arrived, of.served, static_cast<double>(of.served) / seconds,
+      of.all_rejected(), of.all_failed(), of.abandoned, ms(latency.mean()),
+      ms(latency.percentile(0.5)), ms(latency.percentile(0.95)), ms(latency.percentile(0.99)),
+      ms(latency.most()));
+}
+
+std::string report(const Result& result, const OpenLoop& loop, const std::string& to) {
+  const Tally& tally = loop.tally();
+  const double seconds = result.seconds();
+  std::string text = fmt::format(
+      "{:.1f} s against {}: {} requests ({:.1f} a second), {} connections, sent {:.1f} ms late at "
+      "most\nanswers count from the moment a request was due, not from when it could be sent\n\n",
+      seconds, to, tally.all().arrived, static_cast<double>(tally.all().arrived) / seconds,
+      loop.connections(), ms(loop.latest_start()));
+  text += fmt::format("{:<22}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
+                      "answer in ms", "sent", "served", "a second", "rejected", "failed", "left",
+                      "mean", "p50", "p95", "p99", "max");
+  text += row("all", tally.all(), seconds);
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    if (tally.by_priority()[i].arrived > 0)
+      text += row(fmt::format("priority {}", i + 1), tally.by_priority()[i], seconds);
+  for (std::uint32_t i = 0; i < tally.by_group().size(); ++i)
+    text += row(fmt::format("{} {}", result.traffic->group_kind(), result.traffic->group_name(i)),
+                tally.by_group()[i], seconds);
+  return text;
+}
+
+ordered_json knee_json(const Knee& knee) {
+  ordered_json json{{"capacity", knee.capacity},
+                    {"per_second_most", knee.per_second_most},
+                    {"service_mean_ms", ms(knee.service_mean)},
+                    {"service_p95_ms", ms(knee.service_p95)},
+                    {"loss_when_crowded", knee.loss_when_crowded},
+                    {"method", knee.method},
+                    {"failed", knee.failed}};
+  for (const Knee::Step& step : knee.steps)
+    json["steps"].push_back({{"at_once", step.at_once},
+                             {"per_second", step.per_second},
+                             {"median_ms", ms(step.median)}});
+  return json;
+}
+
+std::string knee_text(const Knee& knee, const std::string& to) {
+  std::string text =
+      fmt::format("{}\n\n{:>10}{:>12}{:>14}\n", to, "at once", "a second", "median ms");
+  for (const Knee::Step& step : knee.steps)
+    text +=
+        fmt::format("{:>10}{:>12.1f}{:>14.1f}\n", step.at_once, step.per_second, ms(step.median));
+  const auto workers = static_cast<int>(std::max(1.0, std::round(knee.capacity)));
+  const double rate = knee.per_second_most * 0.95;
+  // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
+  const auto queue = static_cast<int>(std::max(1.0, std::round(knee.per_second_most * 5)));
+  text += fmt::format(
+      "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {:.1f} ms on "
+      "average, {:.1f} at p95.\nTold by: {}\n",
+      knee.capacity, knee.per_second_most, ms(knee.service_mean), ms(knee.service_p95),
+      knee.method);
+  if (knee.failed > 0) text += fmt::format("{} requests failed meanwhile.\n", knee.failed);
+  if (knee.loss_when_crowded > 0.2)
+    text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
+                        knee.loss_when_crowded * 100);
+  text += fmt::format(
+      "\n# A conf for it\n[admission]\nworkers = {}        # what it computes at once: more would "
+      "wait "
+      "inside it\nqueue_size = {}     # five seconds of its work: who is behind that has gone "
+      "before "
+      "his turn\nrate = {:.0f}          # 95 % of what it does at most\nburst = {:.0f}         # "
+      "two "
+      "seconds of that\n",
+      workers, queue, std::max(rate, 1.0), std::max(rate * 2, 1.0));
+  return text;
+}
+
+int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
+                  const Scenario* scenario) {
+  Progress progress("looking for the knee");
+  OpenLoop::Group group{"/v1/classify", "POST", body_of(0)};
+  const conf::Law* service = nullptr;
+  if (scenario != nullptr) {
+    if (const auto groups = groups_of(*scenario); !groups.empty()) group = groups.front();
+    if (!load.service_time_header.empty()) service = &scenario->upstream().service;
+  }
+  const Knee knee =
+      find_knee(load, group, service, options.seed.value_or(1),
+                [&](double share, const std::string& remark) { progress.show(share, remark); });
+  progress.clear();
+  if (knee.per_second_most <= 0) {
+    fmt::print(stderr, "classgate: {} answered nothing\n", options.to);
+    return 1;
+  }
+  return write(options, knee_text(knee, options.to), knee_json(knee));
+}
+
+}  // namespace
+
+int load(const conf::CommandLine& command,
+         const std::vector<std::pair<std::string, std::string>>& environment) {
+  const conf::PlanningOptions& options = command.planning;
+  const auto target = read_target(options);
+  if (!target) return complain(target.error());
+  if (options.find_knee && options.log.empty() && options.workload.empty())
+    return find_and_tell(options, *target, nullptr);
+  const auto conf = read_conf(command, environment);
+  if (!conf) return complain(conf.error());
+  const auto scenario = Scenario::open(options);
+  if (!scenario) return complain(scenario.error());
+  if (options.find_knee) return find_and_tell(options, *target, &*scenario);
+  auto traffic = scenario->traffic(conf->settings);
+  if (!traffic) return complain(traffic.error());
+  std::vector<OpenLoop::Group> groups = groups_of(*scenario);
+  if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
+  Progress progress("loading");
+  OpenLoop loop(*target, std::move(groups), **traffic);
+  loop.run([&](Duration now) {
+    progress.show(std::max((*traffic)->progress(), ms(now) / ms(target->time_max)));
+  });
+  progress.clear();
+  Result result{.settings = conf->settings,
+                .conf = options.to,
+                .traffic = std::move(*traffic),
+                .tally = loop.tally(),
+                .end = Time{},
+                .events = 0};
+  ordered_json json = to_json(*scenario, result);
+  json["connections"] = loop.connections();
+  json["sent_late_ms_most"] = ms(loop.latest_start());
+  return write(options, report(result, loop, options.to), json);
+}
+
+}  // namespace classgate::planning

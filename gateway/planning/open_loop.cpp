@@ -1,0 +1,381 @@
+#include "gateway/planning/open_loop.h"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+
+namespace classgate::planning {
+namespace {
+
+using proxy::wire::Framing;
+using proxy::wire::Parser;
+using simulation::Ending;
+using simulation::Event;
+using simulation::Wish;
+
+constexpr proxy::wire::HeadLimits limits{64 * 1024, 200, 8 * 1024};
+constexpr std::size_t read_size = 64 * 1024;
+
+bool is_same(std::string_view a, std::string_view lower) {
+  return std::ranges::equal(a, lower, [](char x, char y) {
+    return (x >= 'A' && x <= 'Z' ? static_cast<char>(x + 32) : x) == y;
+  });
+}
+
+// What a gateway, or a service, says with a status and its fields.
+Ending ending_of(const proxy::wire::Head& head) {
+  Ending ending;
+  for (const proxy::wire::Field& field : head.fields) {
+    if (is_same(field.name, "retry-after")) {
+      int seconds = 0;
+      std::from_chars(field.value.data(), field.value.data() + field.value.size(), seconds);
+      ending.retry_after = std::chrono::seconds(std::clamp(seconds, 0, 86'400));
+    }
+    if (!is_same(field.name, "x-classgate-reason")) continue;
+    const auto reason = conf::reason_from_word(field.value);
+    if (!reason) continue;
+    ending.reason = *reason;
+    ending.kind =
+        *reason >= conf::Reason::upstream_timeout ? Ending::Kind::failed : Ending::Kind::rejected;
+    return ending;
+  }
+  if (head.status == 429 || head.status == 503) {
+    ending.kind = Ending::Kind::rejected;
+    ending.reason = head.status == 429 ? conf::Reason::rate_limited : conf::Reason::queue_full;
+  } else if (head.status >= 500) {
+    ending.kind = Ending::Kind::failed;
+    ending.reason = conf::Reason::upstream_broken;
+  }
+  return ending;
+}
+
+}  // namespace
+
+OpenLoop::OpenLoop(const LoadOptions& options, std::vector<Group> groups,
+                   simulation::Traffic& traffic)
+    : options_(options),
+      groups_(std::move(groups)),
+      traffic_(traffic),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
+
+OpenLoop::~OpenLoop() = default;
+
+Time OpenLoop::now() const {
+  return Time{} + std::chrono::duration_cast<Duration>(Now::now() - began_);
+}
+
+void OpenLoop::pull() {
+  is_coming_ = traffic_.next(coming_);
+  if (is_coming_ && coming_.at.time_since_epoch() >= options_.time_max) is_coming_ = false;
+}
+
+void OpenLoop::run(const std::function<void(Duration)>& on_turn) {
+  began_ = Now::now();
+  pull();
+  std::array<epoll_event, 256> ready{};
+  while (is_coming_ || active_ > 0 || returning_ > 0) {
+    happen_due();
+    Duration wait = std::chrono::milliseconds(100);
+    if (is_coming_) wait = std::min(wait, coming_.at - now());
+    if (!heap_.is_empty()) wait = std::min(wait, heap_.first().at - now());
+    wait = std::max(wait, Duration::zero());
+    const timespec timeout{0, wait.count()};
+    const int count = ::epoll_pwait2(epoll_.get(), ready.data(), static_cast<int>(ready.size()),
+                                     &timeout, nullptr);
+    for (int i = 0; i < count; ++i) {
+      const auto& event = ready[static_cast<std::size_t>(i)];
+      on_ready(event.data.u32, event.events);
+    }
+    on_turn(now().time_since_epoch());
+  }
+  tally_.finish(now());
+}
+
+void OpenLoop::happen_due() {
+  for (;;) {
+    const bool comes = is_coming_ && coming_.at <= now();
+    const bool happens = !heap_.is_empty() && heap_.first().at <= now();
+    if (comes && (!happens || coming_.at <= heap_.first().at)) {
+      const std::uint32_t slot = take_slot(coming_);
+      pull();
+      arrive(slot);
+    } else if (happens) {
+      const Event event = heap_.pop();
+      Call& call = calls_[event.slot];
+      if ((call.generation & 0xffffff) != event.generation) continue;
+      if (event.kind == Event::Kind::come) {
+        --returning_;
+        arrive(event.slot);
+      } else {  // its client's patience has an end, or ours
+        const bool is_impatient = call.wish.patience <= options_.answer_max;
+        if (call.connection != none) drop(call.connection);
+        end(event.slot, is_impatient
+                            ? Ending{Ending::Kind::abandoned, {}, {}}
+                            : Ending{Ending::Kind::failed, conf::Reason::upstream_timeout, {}});
+      }
+    } else {
+      return;
+    }
+  }
+}
+
+std::uint32_t OpenLoop::take_slot(const Wish& wish) {
+  if (free_calls_.empty()) {
+    free_calls_.push_back(static_cast<std::uint32_t>(calls_.size()));
+    calls_.emplace_back();
+  }
+  const std::uint32_t slot = free_calls_.back();
+  free_calls_.pop_back();
+  calls_[slot].wish = wish;
+  calls_[slot].connection = none;
+  calls_[slot].attempts = 0;
+  return slot;
+}
+
+void OpenLoop::arrive(std::uint32_t slot) {
+  Call& call = calls_[slot];
+  call.is_active = true;
+  ++active_;
+  tally_.arrived(call.wish, call.wish.at);
+  tally_.active_changed(1, now());
+  plan(Event::Kind::alarm, call.wish.at + std::min(call.wish.patience, options_.answer_max), slot);
+  if (!send(slot)) backlog_.push_back(slot);
+}
+
+// False when there is no connection to be had: it waits, and its latency grows.
+bool OpenLoop::send(std::uint32_t slot) {
+  const std::uint32_t connection = take_connection();
+  if (connection == none) return false;
+  start(connection, slot);
+  return true;
+}
+
+std::uint32_t OpenLoop::take_connection() {
+  if (!idle_.empty()) {
+    const std::uint32_t connection = idle_.back();
+    idle_.pop_back();
+    return connection;
+  }
+  if (free_connections_.empty()) {
+    if (connections_.size() >= options_.connections_max) return none;
+    free_connections_.push_back(static_cast<std::uint32_t>(connections_.size()));
+    connections_.push_back(nullptr);
+  }
+  const std::uint32_t index = free_connections_.back();
+  free_connections_.pop_back();
+  connections_[index] = std::make_unique<Connection>();
+  Connection& connection = *connections_[index];
+  connection.fd.reset(
+      ::socket(options_.to.get()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ::setsockopt(connection.fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  connection.is_connecting =
+      ::connect(connection.fd.get(), options_.to.get(), options_.to.length) != 0;
+  ++opened_;
+  watch(index, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD);
+  return index;
+}
+
+void OpenLoop::watch(std::uint32_t connection, std::uint32_t events, int operation) {
+  epoll_event event{};
+  event.events = events | EPOLLET | EPOLLRDHUP;
+  event.data.u32 = connection;
+  ::epoll_ctl(epoll_.get(), operation, connections_[connection]->fd.get(), &event);
+}
+
+void OpenLoop::start(std::uint32_t index, std::uint32_t slot) {
+  Connection& connection = *connections_[index];
+  Call& call = calls_[slot];
+  call.connection = index;
+  ++call.attempts;
+  latest_start_ = std::max(latest_start_, now() - call.wish.at);
+  connection.call = slot;
+  connection.in.clear();
+  connection.out.clear();
+  connection.written = 0;
+  connection.head_is_here = false;
+  connection.parser.begin(Parser::Kind::response, limits);
+  write_request(connection.out, call.wish);
+  if (!connection.is_connecting) flush(index);
+}
+
+void OpenLoop::write_request(std::string& out, const Wish& wish) const {
+  const Group& group = groups_[std::min<std::size_t>(wish.group, groups_.size() - 1)];
+  auto to = std::back_inserter(out);
+  fmt::format_to(to, "{} {} HTTP/1.1\r\nHost: {}\r\n", group.method, group.path, options_.host);
+  if (options_.tells_clients)
+    fmt::format_to(to, "X-Forwarded-For: 10.{}.{}.{}\r\n", wish.client >> 16 & 255,
+                   wish.client >> 8 & 255, wish.client & 255);
+  if (!options_.service_time_header.empty())
+    fmt::format_to(to, "{}: {}us\r\n", options_.service_time_header, wish.service.count() / 1000);
+  if (group.method == "POST")
+    fmt::format_to(to, "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                   group.body.size());
+  out += "\r\n";
+  if (group.method == "POST") out += group.body;
+}
+
+void OpenLoop::on_ready(std::uint32_t index, std::uint32_t events) {
+  if (!connections_[index]) return;
+  if (events & EPOLLOUT) {
+    connections_[index]->is_connecting = false;
+    flush(index);
+  }
+  if (connections_[index] && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) read(index);
+}
+
+void OpenLoop::flush(std::uint32_t index) {
+  Connection& connection = *connections_[index];
+  while (connection.written < connection.out.size()) {
+    const ssize_t sent = ::send(connection.fd.get(), connection.out.data() + connection.written,
+                                connection.out.size() - connection.written, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EAGAIN) return;
+    if (sent < 0) return broke(index);
+    connection.written += static_cast<std::size_t>(sent);
+  }
+}
+
+void OpenLoop::read(std::uint32_t index) {
+  static thread_local std::array<char, read_size> buffer;
+  for (;;) {
+    Connection& connection = *connections_[index];
+    const ssize_t got = ::recv(connection.fd.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) {
+      const bool is_whole = got == 0 && connection.call != none && connection.head_is_here &&
+                            connection.framing == Framing::until_close;
+      if (!is_whole) return broke(index);
+      connection.closes = true;
+      return answered(index);
+    }
+    if (connection.call == none) return broke(index);  // nobody asked
+    connection.in.append(buffer.data(), static_cast<std::size_t>(got));
+    if (take_answer(index)) return;
+  }
+}
+
+// True when the connection must not be touched any more in this turn.
+bool OpenLoop::take_answer(std::uint32_t index) {
+  Connection& connection = *connections_[index];
+  while (!connection.head_is_here) {
+    switch (connection.parser.parse_head(connection.in)) {
+      case Parser::Progress::need_more: return false;
+      case Parser::Progress::fault: broke(index); return true;
+      case Parser::Progress::done: break;
+    }
+    const bool is_interim = connection.parser.head().status < 200;
+    if (!is_interim) take_head(connection);
+    connection.in.erase(0, connection.parser.head_size());
+    if (is_interim) connection.parser.begin(Parser::Kind::response, limits);
+  }
+  switch (connection.framing) {
+    case Framing::none: answered(index); return true;
+    case Framing::until_close: connection.in.clear(); return false;
+    case Framing::length: {
+      const auto taken = std::min<std::uint64_t>(connection.body_left, connection.in.size());
+      connection.body_left -= taken;
+      connection.in.clear();
+      if (connection.body_left > 0) return false;
+      answered(index);
+      return true;
+    }
+    case Framing::chunked: {
+      const auto progress = connection.parser.parse_chunked(connection.in);
+      connection.in.clear();
+      if (progress == Parser::Progress::need_more) return false;
+      progress == Parser::Progress::done ? answered(index) : broke(index);
+      return true;
+    }
+  }
+  return false;
+}
+
+void OpenLoop::take_head(Connection& connection) {
+  const proxy::wire::Head& head = connection.parser.head();
+  connection.head_is_here = true;
+  connection.status = head.status;
+  connection.ending = ending_of(head);
+  connection.framing = proxy::wire::response_framing(head, false);
+  connection.body_left = head.content_length;
+  connection.closes = head.wants_close;
+}
+
+void OpenLoop::answered(std::uint32_t index) {
+  Connection& connection = *connections_[index];
+  const std::uint32_t slot = connection.call;
+  const Ending ending = connection.ending;
+  connection.call = none;
+  connection.has_served = true;
+  if (connection.closes)
+    drop(index);
+  else
+    idle_.push_back(index);
+  end(slot, ending);
+  while (backlog_at_ < backlog_.size()) {
+    const std::uint32_t waiting = backlog_[backlog_at_];
+    if (calls_[waiting].is_active && calls_[waiting].connection == none && !send(waiting)) break;
+    ++backlog_at_;
+  }
+  if (backlog_at_ == backlog_.size()) {
+    backlog_.clear();
+    backlog_at_ = 0;
+  }
+}
+
+// A kept connection that was closed before it took the request says nothing about the service:
+// that request goes out once more.
+void OpenLoop::broke(std::uint32_t index) {
+  Connection& connection = *connections_[index];
+  const std::uint32_t slot = connection.call;
+  const bool was_kept = connection.has_served && connection.in.empty() && !connection.head_is_here;
+  std::erase(idle_, index);
+  drop(index);
+  if (slot == none) return;
+  calls_[slot].connection = none;
+  if (was_kept && calls_[slot].attempts < 3) {
+    if (!send(slot)) backlog_.push_back(slot);
+    return;
+  }
+  end(slot, {Ending::Kind::failed, conf::Reason::upstream_unreachable, {}});
+}
+
+void OpenLoop::drop(std::uint32_t index) {
+  connections_[index].reset();
+  free_connections_.push_back(index);
+}
+
+void OpenLoop::end(std::uint32_t slot, const Ending& ending) {
+  Call& call = calls_[slot];
+  call.is_active = false;
+  call.connection = none;
+  call.generation = (call.generation + 1) & 0xffffff;
+  --active_;
+  const Wish wish = call.wish;
+  free_calls_.push_back(slot);
+  const Time at = now();
+  tally_.active_changed(-1, at);
+  tally_.ended(wish, ending, at);
+  Wish follow;
+  if (!traffic_.after(wish, ending, at, follow)) return;
+  if (follow.at.time_since_epoch() >= options_.time_max) return;
+  ++returning_;
+  plan(Event::Kind::come, follow.at, take_slot(follow));
+}
+
+void OpenLoop::plan(Event::Kind kind, Time at, std::uint32_t slot) {
+  Event event;
+  event.at = at;
+  event.sequence = sequence_++;
+  event.slot = slot;
+  event.generation = calls_[slot].generation & 0xffffff;
+  event.kind = kind;
+  heap_.push(event);
+}
+
+}  // namespace classgate::planning

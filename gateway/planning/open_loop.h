@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admission/simulation/event_heap.h"
+#include "admission/simulation/tally.h"
+#include "gateway/planning/scenario.h"
+#include "proxy/net/handles.h"
+#include "proxy/net/socket_address.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::planning {
+
+struct LoadOptions {
+  proxy::net::SocketAddress to;
+  std::string host;  // for the Host field
+  std::uint32_t connections_max = 2'000;
+  Duration time_max = std::chrono::seconds(60);    // then nothing new is sent
+  Duration answer_max = std::chrono::seconds(60);  // then a request counts as failed
+  std::string service_time_header;                 // empty: none
+  bool tells_clients = false;                      // X-Forwarded-For says which client it is
+};
+
+// Makes traffic for real. Open loop: each request has the time at which it is due, and its latency
+// counts from then, whether the other side, a full table of connections or this program is late:
+// what a slow answer delays is never left out (no coordinated omission).
+// One thread; everything is bounded: connections, time, and bytes kept of an answer.
+class OpenLoop {
+ public:
+  using Now = std::chrono::steady_clock;
+  // What a request says: its path, method and whatever else is the same for all of its group.
+  struct Group {
+    std::string path = "/";
+    std::string method = "POST";
+    std::string body;
+  };
+
+  OpenLoop(const LoadOptions& options, std::vector<Group> groups, simulation::Traffic& traffic);
+  ~OpenLoop();
+
+  // Until the traffic ends and everything is answered. `on_turn` hears how far it is.
+  void run(const std::function<void(Duration now)>& on_turn);
+
+  const simulation::Tally& tally() const { return tally_; }
+  Duration latest_start() const { return latest_start_; }  // how late a request was sent, at most
+  std::uint64_t connections() const { return opened_; }
+
+ private:
+  static constexpr std::uint32_t none = 0xffffffff;
+  struct Connection {
+    proxy::net::Fd fd;
+    proxy::wire::Parser parser;
+    std::string in;
+    std::string out;
+    std::size_t written = 0;
+    std::uint32_t call = none;
+    std::uint64_t body_left = 0;
+    bool head_is_here = false;
+    bool has_served = false;  // it may have been closed by the other side since
+    bool is_connecting = false;
+    int status = 0;
+    simulation::Ending ending;
+    proxy::wire::Framing framing = proxy::wire::Framing::none;
+    bool closes = false;
+  };
+  struct Call {
+    simulation::Wish wish;
+    std::uint32_t connection = none;
+    std::uint32_t generation = 0;
+    std::uint8_t attempts = 0;
+    bool is_active = false;
+  };
+
+  Time now() const;
+  void pull();
+  void happen_due();
+  void arrive(std::uint32_t slot);
+  bool send(std::uint32_t slot);
+  std::uint32_t take_connection();
+  void start(std::uint32_t connection, std::uint32_t slot);
+  void write_request(std::string& out, const simulation::Wish& wish) const;
+  void on_ready(std::uint32_t connection, std::uint32_t events);
+  void flush(std::uint32_t connection);
+  void read(std::uint32_t connection);
+  bool take_answer(std::uint32_t connection);
+  void take_head(Connection& connection);
+  void answered(std::uint32_t connection);
+  void broke(std::uint32_t connection);
+  void drop(std::uint32_t connection);
+  void end(std::uint32_t slot, const simulation::Ending& ending);
+  void watch(std::uint32_t connection, std::uint32_t events, int operation);
+  void plan(simulation::Event::Kind kind, Time at, std::uint32_t slot);
+  std::uint32_t take_slot(const simulation::Wish& wish);
+
+  LoadOptions options_;
+  std::vector<Group> groups_;
+  simulation::Traffic& traffic_;
+  simulation::Tally tally_;
+  simulation::EventHeap heap_;
+  simulation::Wish coming_;
+  bool is_coming_ = false;
+  std::uint64_t sequence_ = 0;
+  std::vector<Call> calls_;
+  std::vector<std::uint32_t> free_calls_;
+  std::vector<std::unique_ptr<Connection>> connections_;  // none is moved while it is watched
+  std::vector<std::uint32_t> free_connections_;
+  std::vector<std::uint32_t> idle_;
+  std::vector<std::uint32_t> backlog_;  // due, but no connection is to be had; from backlog_at_ on
+  std::size_t backlog_at_ = 0;
+  std::uint64_t active_ = 0;
+  std::uint64_t returning_ = 0;  // clients that will come again
+  std::uint64_t opened_ = 0;
+  Duration latest_start_{};
+  Now::time_point began_{};
+  proxy::net::Fd epoll_;
+};
+
+}  // namespace classgate::planning

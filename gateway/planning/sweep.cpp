@@ -1,0 +1,125 @@
+#include "gateway/planning/sweep.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "gateway/planning/output.h"
+#include "gateway/planning/progress.h"
+#include "gateway/planning/result_json.h"
+
+namespace classgate::planning {
+namespace {
+
+constexpr std::size_t points_max = 2'000;
+
+double ms(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+
+std::vector<std::vector<Setting>> grid_of(const std::vector<Variation>& variations) {
+  std::vector<std::vector<Setting>> grid{{}};
+  for (const Variation& variation : variations) {
+    std::vector<std::vector<Setting>> larger;
+    for (const auto& point : grid)
+      for (const std::string& value : variation.values) {
+        larger.push_back(point);
+        larger.back().push_back({variation.key, value});
+      }
+    grid = std::move(larger);
+  }
+  return grid;
+}
+
+struct Point {
+  std::string row;
+  nlohmann::ordered_json json;
+};
+
+Point describe(const Scenario& scenario, const std::vector<Setting>& settings,
+               const Result& result) {
+  const simulation::Group& all = result.tally.all();
+  const auto share = [&](std::uint64_t count) {
+    return 100 * static_cast<double>(count) /
+           static_cast<double>(std::max<std::uint64_t>(all.arrived, 1));
+  };
+  Point point;
+  for (const Setting& setting : settings) point.row += fmt::format("{:>14}", setting.value);
+  point.row +=
+      fmt::format("{:>11.1f}{:>11.2f}{:>10.2f}{:>8.2f}{:>11.1f}{:>11.1f}{:>12.1f}{:>9.1f}\n",
+                  result.goodput(all), share(all.all_rejected()), share(all.all_failed()),
+                  share(all.abandoned), ms(all.wait.mean()), ms(all.wait.percentile(0.95)),
+                  ms(all.latency.percentile(0.95)), 100 * result.worker_share());
+  point.json = to_json(scenario, result);
+  point.json.erase("timeline");
+  point.json.erase("by_client");
+  nlohmann::ordered_json set;
+  for (const Setting& setting : settings) set[setting.key] = setting.value;
+  point.json["set"] = std::move(set);
+  return point;
+}
+
+}  // namespace
+
+int sweep(const conf::CommandLine& command, const Environment& environment,
+          const Scenario& scenario) {
+  std::vector<Variation> variations;
+  for (const std::string& text : command.planning.sweep) {
+    auto variation = parse_variation(text);
+    if (!variation) return complain(variation.error());
+    variations.push_back(std::move(*variation));
+  }
+  const auto grid = grid_of(variations);
+  if (grid.size() > points_max)
+    return complain(fmt::format("{} runs are too many: {} at most", grid.size(), points_max));
+
+  std::vector<std::optional<Point>> points(grid.size());
+  std::atomic<std::size_t> next = 0, done = 0;
+  std::mutex mutex;
+  std::string error;
+  const auto work = [&] {
+    for (std::size_t i; (i = next++) < grid.size(); ++done) {
+      const auto result = run_with(command, environment, scenario, grid[i]);
+      if (result) {
+        points[i] = describe(scenario, grid[i], *result);
+        continue;
+      }
+      const std::lock_guard lock(mutex);
+      error = result.error();
+      next = grid.size();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    const std::size_t count =
+        std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), grid.size());
+    for (std::size_t i = 0; i < count; ++i) threads.emplace_back(work);
+    Progress progress("sweeping");
+    while (done < grid.size() && next < grid.size() + count) {
+      progress.show(static_cast<double>(done) / static_cast<double>(grid.size()));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  if (!error.empty()) return complain(error);
+
+  std::string text =
+      fmt::format("{}\nthe service: {}\n\n", scenario.describe(), scenario.describe_upstream());
+  nlohmann::ordered_json json{{"input", scenario.describe()},
+                              {"upstream", scenario.describe_upstream()}};
+  for (const Variation& variation : variations) {
+    text += fmt::format("{:>14}", variation.key.substr(variation.key.rfind('.') + 1));
+    json["keys"].push_back(variation.key);
+  }
+  text += fmt::format("{:>11}{:>11}{:>10}{:>8}{:>11}{:>11}{:>12}{:>9}\n", "served/s", "rejected %",
+                      "failed %", "left %", "wait ms", "wait p95", "answer p95", "busy %");
+  for (const auto& point : points) {
+    text += point->row;
+    json["sweep"].push_back(point->json);
+  }
+  return write(command.planning, text, json);
+}
+
+}  // namespace classgate::planning

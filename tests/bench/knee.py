@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""classgate load --find-knee against services whose capacity is known: 8, 50 and 200 at once, with
+fixed, exponential and heavy-tailed (Pareto 1.5) service times. Found within 5 %?
+    tests/bench/knee.py [SECONDS]      default: 20 seconds each"""
+import json
+import subprocess
+import sys
+
+from bench import Service, prefer
+from kit import CLASSGATE, clean_environment
+
+
+def main():
+    prefer()
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    print(f"{'planted':>8}  {'spread':<12}{'found':>8}{'off':>8}{'a second':>10}  told by")
+    worst = 0
+    for planted, service_time in ((8, "20ms"), (50, "60ms"), (200, "200ms")):
+        for spread in ("fixed", "exponential", "heavy"):
+            service = Service("--concurrency", str(planted), "--service-time", service_time,
+                              "--spread", spread)
+            try:
+                knee = json.loads(subprocess.run(
+                    [CLASSGATE, "load", "--find-knee", "--to", f"http://{service.address}", "--time",
+                     f"{seconds}s", "--json"], capture_output=True, text=True, check=True,
+                    env=clean_environment(), timeout=seconds * 4 + 60).stdout)
+            finally:
+                service.end()
+            off = knee["capacity"] / planted - 1
+            worst = max(worst, abs(off))
+            print(f"{planted:>8}  {spread:<12}{knee['capacity']:>8.1f}{off:>+8.1%}"
+                  f"{knee['per_second_most']:>10.1f}  {knee['method']}", flush=True)
+    print(f"worst: {worst:.1%}")
+    return 0 if worst <= .05 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

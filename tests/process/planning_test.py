@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""classgate simulate and load, observed from outside."""
+import json
+import pathlib
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from kit import CLASSGATE, ROOT, ProcessTest, clean_environment, get_json
+
+EXAMPLES = ROOT / "packaging/examples/workloads"
+STALL = """duration = "6s"
+[[class]]
+rate = 50
+arrivals = "regular"
+clients = 3
+"""
+SMALL = """duration = "60s"
+[upstream]
+service = "exponential 100ms"
+capacity = 10
+[[class]]
+name = "people"
+rate = 70
+"""
+
+
+class PlanningTest(ProcessTest):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def file(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def classgate(self, *words, status=0):
+        done = subprocess.run([CLASSGATE, *words], capture_output=True, text=True, timeout=100,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def json(self, *words):
+        return json.loads(self.classgate(*words, "--json").stdout)
+
+
+class Simulate(PlanningTest):
+    def test_the_same_input_gives_the_same_bytes_and_nothing_but_the_answer(self):
+        words = ("simulate", "--workload", str(EXAMPLES / "retry-storm.toml"), "--json")
+        first, second = self.classgate(*words), self.classgate(*words)
+        self.assertEqual(first.stdout, second.stdout)
+        self.assertEqual(first.stderr, "")  # no progress bar in a pipe
+        self.assertNotEqual(first.stdout, self.classgate(*words, "--seed", "2").stdout)
+
+    def test_the_log_that_a_gateway_wrote_is_the_traffic(self):
+        for log_format in ("text", "json"):
+            log = self.folder / f"access.{log_format}"
+            service = self.service("--service-time", "20ms")
+            gateway = self.gateway(service.address, log_access=log, log_format=log_format)
+            self.classgate("load", "--workload", self.file("w.toml", STALL), "--time", "2s",
+                           "--to", f"http://{gateway.address}")
+            gateway.signal(15)
+            gateway.wait()
+            found = self.json("simulate", "--log", str(log))
+            self.assertEqual((found["all"]["arrived"], found["all"]["served"]), (99, 99))
+            self.assertGreater(found["all"]["latency_ms"]["p50"], 19)
+            self.assertEqual(found["by_route"][0]["route"], "/v1/classify")
+
+    def test_a_sweep_runs_every_combination(self):
+        found = self.json("simulate", "--workload", self.file("w.toml", SMALL), "--rate", "0",
+                          "--sweep", "workers=4..12:4", "--sweep", "queue-size=10,20")
+        self.assertEqual([tuple(p["set"].values()) for p in found["sweep"]],
+                         [("4", "10"), ("4", "20"), ("8", "10"), ("8", "20"), ("12", "10"), ("12", "20")])
+        self.assertLess(found["sweep"][0]["all"]["served"], found["sweep"][-1]["all"]["served"])
+
+    def test_a_plan_is_the_smallest_conf_that_meets_its_targets_and_is_a_conf(self):
+        workload = self.file("w.toml", SMALL)
+        words = ("simulate", "--workload", workload, "--plan", "wait p95 <= 100ms for priority 3",
+                 "--plan", "refused <= 1%")
+        plan = self.json(*words)
+        self.assertTrue(plan["met"])
+        conf = self.file("plan.conf", self.classgate(*words).stdout)
+        self.classgate("--check", "--conf", conf)
+        met = self.json("simulate", "--workload", workload, "--conf", conf)
+        self.assertLessEqual(met["all"]["wait_ms"]["p95"], 100)
+        fewer = self.json("simulate", "--workload", workload, "--conf", conf, "--workers",
+                          str(plan["workers"] - 1), "--queue-size", "200000", "--rate", "0")
+        self.assertGreater(fewer["all"]["wait_ms"]["p95"], 100)
+
+    def test_a_plan_says_when_no_setting_can(self):
+        text = self.classgate("simulate", "--workload", self.file("w.toml", SMALL), "--plan",
+                              "answer p50 <= 5ms", status=2).stdout
+        self.assertIn("No setting meets the targets", text)
+
+    def test_a_diff_tells_what_became_of_each_request(self):
+        old, new = self.file("old.conf", "[admission]\nworkers = 4\nrate = 0\nqueue_size = 20\n"), \
+            self.file("new.conf", "[admission]\nworkers = 10\nrate = 0\nqueue_size = 20\n")
+        found = self.json("simulate", "--workload", self.file("w.toml", SMALL), "--diff", old, new)
+        changed = {(c["old"], c["new"]): c["requests"] for c in found["changes"]}
+        self.assertGreater(changed[("queue_full", "served")], 1000)
+        self.assertEqual(found["same"] + sum(changed.values()), found["requests"])
+
+    def test_a_page_is_one_file_without_a_network(self):
+        page = self.folder / "page.html"
+        self.classgate("simulate", "--workload", self.file("w.toml", SMALL), "--html", str(page))
+        text = page.read_text()
+        self.assertIn('"by_priority"', text)
+        for outside in ("http://", "https://", "src=", "@import", "url("):
+            self.assertNotIn(outside, text.replace("http://www.w3.org/2000/svg", ""))
+
+    def test_what_cannot_be_answered_is_told(self):
+        workload = self.file("w.toml", SMALL)
+        for words, told in (((), "name what is asked"),
+                            (("--workload", workload, "--sweep", "wokers=1..2"), "did you mean"),
+                            (("--workload", workload, "--plan", "wait p95 100ms"), "has no <="),
+                            (("--log", "/nowhere"), "/nowhere: No such file"),
+                            (("--workload", workload, "--upstream", "recorded"), "belongs to --log")):
+            self.assertIn(told, self.classgate("simulate", *words, status=1).stderr)
+
+
+class Load(PlanningTest):
+    def test_a_service_that_stalls_for_two_seconds_is_seen_by_all_who_came_meanwhile(self):
+        service = self.service("--service-time", "5ms")
+        stall = threading.Timer(2, lambda: get_json(service.port, "/stall"))
+        stall.start()
+        found = self.json("load", "--workload", self.file("w.toml", STALL), "--to",
+                          f"http://{service.address}")
+        stall.join()
+        self.assertEqual(found["all"]["arrived"], 299)  # nobody was left out
+        self.assertEqual(found["all"]["served"], 299)
+        # A third of the requests came in these two seconds, evenly: 50 of them waited over a second.
+        # A tester that waits for answers before it asks again would have seen three slow ones.
+        self.assertGreater(found["all"]["latency_ms"]["p95"], 1000)
+        self.assertGreater(found["all"]["latency_ms"]["mean"], 200)
+
+    def test_only_this_machine_is_loaded_unless_told_otherwise(self):
+        told = self.classgate("load", "--to", "192.0.2.1:80", "--find-knee", status=1).stderr
+        self.assertIn("is not this machine", told)
+
+    def test_the_knee_of_a_service_is_found_with_a_conf_for_it(self):
+        service = self.service("--concurrency", "6", "--service-time", "30ms")
+        text = self.classgate("load", "--find-knee", "--to", f"http://{service.address}", "--time",
+                              "6s").stdout
+        self.classgate("--check", "--conf", self.file("knee.conf", text[text.index("# A conf"):]))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -231,6 +231,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   const bool expects_continue = head.expects_continue && !body_is_here;
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   ++requests_;
+  if (has_had_its_requests()) station_.traffic().reached(Limit::requests_per_connection);
   exchange_ = &station_.take_exchange();
   exchange_->on_head(*this, head, body_is_here);
   if (expects_continue && exchange_ != nullptr) send_continue();
@@ -447,18 +448,38 @@ void ClientConnection::watch_reader() {
   station_.deadlines().send.set(deadline_);
 }
 
+// Of those that on_due() acts on whatever has come meanwhile.
+void ClientConnection::note_limit() {
+  Traffic& traffic = station_.traffic();
+  if (station_.is_making_room()) return traffic.reached(Limit::max_connections);
+  switch (timed_state_) {
+    case State::head: return traffic.reached(Limit::header_timeout);
+    case State::idle:
+      return traffic.reached(requests_ == 0 ? Limit::header_timeout : Limit::idle_timeout);
+    case State::lingering: return traffic.reached(Limit::linger_timeout);
+    default: return;
+  }
+}
+
 void ClientConnection::on_due() {
+  note_limit();
   switch (timed_state_) {
     case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
     case State::tunnel: {  // silence on both sides for a whole window
       const std::uint64_t bytes = window_bytes_ + stream_.bytes_written();
-      if (bytes == written_mark_) return on_gone();
+      if (bytes == written_mark_) {
+        station_.traffic().reached(Limit::idle_timeout);
+        return on_gone();
+      }
       written_mark_ = bytes;
       return station_.deadlines().idle.set(deadline_);
     }
     case State::answering:  // a reader that took nothing for a whole window is gone
-      if (stream_.bytes_written() == written_mark_) return on_gone();
+      if (stream_.bytes_written() == written_mark_) {
+        station_.traffic().reached(Limit::send_timeout);
+        return on_gone();
+      }
       written_mark_ = stream_.bytes_written();
       return station_.deadlines().send.set(deadline_);
     default: return close();  // idle for too long, or lingering
@@ -468,6 +489,7 @@ void ClientConnection::on_due() {
 void ClientConnection::begin_streaming() {
   if (state_ != State::body) return;
   is_streaming_ = true;
+  station_.traffic().reached(Limit::body_buffer);
   begin_body_window();
   timed_state_ = State::body;
 }
@@ -485,7 +507,10 @@ proxy::net::DeadlineList& ClientConnection::body_deadlines() {
 void ClientConnection::on_body_window_over() {
   const conf::ClientSettings& limits = station_.settings().client;
   if (!wants_input()) return begin_body_window();  // we are the ones who do not read
-  if (holds_worker_too_slowly()) return exchange_->on_body_fault(conf::Reason::client_timeout);
+  if (holds_worker_too_slowly()) {
+    station_.traffic().reached(Limit::stream_rate_min);
+    return exchange_->on_body_fault(conf::Reason::client_timeout);
+  }
   if (station_.loop().now() - window_begin_ < limits.body_timeout) {
     stream_mark_ = window_bytes_;
     return body_deadlines().set(deadline_);
@@ -494,16 +519,27 @@ void ClientConnection::on_body_window_over() {
   if (static_cast<double>(window_bytes_) >=
       static_cast<double>(limits.body_rate_min.count) * seconds)
     return begin_body_window();
+  station_.traffic().reached(Limit::body_rate_min);
   if (exchange_ == nullptr) return close();
   exchange_->on_body_fault(conf::Reason::client_timeout);
 }
 
 // A slow upload does no harm as long as nobody waits for its worker.
 bool ClientConnection::holds_worker_too_slowly() {
-  if (!is_streaming_ || exchange_ == nullptr) return false;
+  return is_streaming_ && exchange_ != nullptr &&
+         is_too_slow_for_waiters(window_bytes_ - stream_mark_);
+}
+
+bool ClientConnection::is_too_slow_for_waiters(std::uint64_t bytes_in_window) const {
   const std::uint64_t least = station_.settings().client.stream_rate_min.count *
                               static_cast<std::uint64_t>(stream_window.count());
-  return window_bytes_ - stream_mark_ < least && station_.shared().gate.has_waiters();
+  return bytes_in_window < least && station_.shared().gate.has_waiters();
+}
+
+void ClientConnection::give_up_reader() {
+  station_.traffic().reached(Limit::stream_rate_min);
+  stream_.reset_on_close();  // what it has may look whole
+  on_gone();
 }
 
 }  // namespace classgate::gateway

@@ -45,11 +45,16 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // From now on the body streams through a worker.
   void begin_streaming();
   static constexpr std::chrono::seconds stream_window{1};
+  // A worker waits for its bytes, and somebody for the worker.
+  bool is_too_slow_for_waiters(std::uint64_t bytes_in_window) const;
+  // It takes its answer too slowly for that: the exchange hears that it has gone.
+  void give_up_reader();
   // More of the body may be read.
   void read_on_soon();
   // The answer will take a while: looks, in the next turn, whether the client is still there.
   void look_after_client();
   std::size_t pending() const { return stream_.pending(); }
+  std::uint64_t bytes_written() const { return stream_.bytes_written(); }
   // Whoever sends the requests: the other end, or whom its PROXY header named.
   const conf::IpAddress& ip() const { return ip_; }
   const std::string& address() const { return address_; }
@@ -89,6 +94,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void begin_body_window();
   proxy::net::DeadlineList& body_deadlines();
   bool holds_worker_too_slowly();
+  void note_limit();
 
   void read_introduction();
   void introduce(const conf::IpAddress& client);

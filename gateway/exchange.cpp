@@ -61,6 +61,7 @@ Exchange::Exchange(Station& station, std::uint32_t tag)
       tag_(tag),
       request_timer_(on_request_timer, this),
       queue_timer_(on_queue_timer, this),
+      reader_timer_(on_reader_timer, this),
       forwarding_(*this) {}
 
 void Exchange::reset() {
@@ -459,8 +460,24 @@ void Exchange::on_answer_part_end() {
 }
 
 bool Exchange::is_answer_blocked() {
-  return client_ != nullptr &&
-         client_->pending() >= station_.settings().client.response_buffer.count;
+  if (client_ == nullptr || client_->pending() < station_.settings().client.response_buffer.count)
+    return false;
+  if (!reader_timer_.is_set()) {
+    station_.traffic().reached(Limit::response_buffer);
+    reader_mark_ = client_->bytes_written();
+    station_.deadlines().stream.set(reader_timer_);
+  }
+  return true;
+}
+
+// As an upload, so an answer that is larger than what we hold of it; a tunnel may be as slow as it
+// likes.
+void Exchange::on_reader_window_over() {
+  if (state_ != State::forwarding || is_tunnel_ || client_->pending() == 0) return;
+  if (client_->is_too_slow_for_waiters(client_->bytes_written() - reader_mark_))
+    return client_->give_up_reader();
+  reader_mark_ = client_->bytes_written();
+  station_.deadlines().stream.set(reader_timer_);
 }
 
 // The upstream is done: the worker goes back now, however slowly the client reads.
@@ -487,6 +504,8 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
     give_worker_back(orphan_outcome_);
     return end();
   }
+  if (failure == proxy::Forwarding::Failure::head_too_large)
+    station_.traffic().reached(Limit::answer_header_bytes);
   const Reason reason = reason_of(failure);
   if (reason == Reason::upstream_down) {
     // It went down, or filled up, while this one waited; its log lines tell.
@@ -619,6 +638,7 @@ void Exchange::end() {
   client_ = nullptr;
   request_timer_.cancel();
   queue_timer_.cancel();
+  reader_timer_.cancel();
   station_.retire_exchange(*this);
 }
 
@@ -628,6 +648,7 @@ void Exchange::cut() {
   permit_ = {};
   request_timer_.cancel();
   queue_timer_.cancel();
+  reader_timer_.cancel();
   client_ = nullptr;
   state_ = State::ended;
 }

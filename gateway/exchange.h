@@ -84,6 +84,8 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_request_timeout();
   void on_queue_timeout();
   void on_upstream_timeout();
+  static void on_reader_timer(void* self) { static_cast<Exchange*>(self)->on_reader_window_over(); }
+  void on_reader_window_over();
   void orphan(admission::Outcome outcome);
   void give_worker_back(const admission::Outcome& outcome);
   void end();
@@ -154,6 +156,8 @@ class Exchange final : private proxy::Forwarding::Client {
 
   proxy::net::Deadline request_timer_;
   proxy::net::Deadline queue_timer_;
+  proxy::net::Deadline reader_timer_;  // while the answer waits for its reader
+  std::uint64_t reader_mark_ = 0;      // what it had taken when that was set
   proxy::Forwarding forwarding_;
 };
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "admission/time.h"
 #include "conf/settings.h"
@@ -49,6 +50,33 @@ enum class Ending : std::uint8_t { processed, failed, rejected, abandoned };
 inline constexpr std::array<std::string_view, 4> ending_words{"processed", "failed", "rejected",
                                                               "abandoned"};
 
+// Limits of one connection or exchange that are reached without a refusal of their own, or behind
+// one that several share; by their keys in the conf.
+enum class Limit : std::uint8_t {
+  header_timeout,
+  body_rate_min,
+  stream_rate_min,
+  send_timeout,
+  idle_timeout,
+  linger_timeout,
+  requests_per_connection,
+  max_connections,  // a silent one gave way
+  body_buffer,
+  response_buffer,
+  answer_header_bytes,
+};
+inline constexpr std::array<std::string_view, 11> limit_keys{"client.header_timeout",
+                                                             "client.body_rate_min",
+                                                             "client.stream_rate_min",
+                                                             "client.send_timeout",
+                                                             "client.idle_timeout",
+                                                             "client.linger_timeout",
+                                                             "client.requests_per_connection",
+                                                             "client.max_connections",
+                                                             "client.body_buffer",
+                                                             "client.response_buffer",
+                                                             "upstream.header_bytes"};
+
 // What came of the requests of one route at one priority.
 struct RouteTraffic {
   std::string name;
@@ -72,6 +100,8 @@ class Traffic {
   Counter received_bytes;                                          // bodies
   Counter sent_bytes;                                              // bodies
   Counter held_bytes;  // bodies in memory; goes down too
+  void reached(Limit limit) { limits_reached[static_cast<std::size_t>(limit)].add(); }
+  std::array<Counter, limit_keys.size()> limits_reached;
 
  private:
   static constexpr std::size_t routes_max = 4096;  // then they share the last one

@@ -195,10 +195,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
       if (!in_pieces) partial_head_.assign(bytes);
       bytes = {};
       return true;
-    case wire::Parser::Progress::fault:
-      close_connection();
-      fail_at_server(Failure::broken, "the answer's head is malformed or too large");
-      return false;
+    case wire::Parser::Progress::fault: refuse_head(); return false;
     case wire::Parser::Progress::done: break;
   }
   bytes.remove_prefix(parser_.head_size() - before);
@@ -225,6 +222,15 @@ bool Forwarding::take_head(std::string_view& bytes) {
   answer_ = framing_ == wire::Framing::none ? Answer::complete : Answer::body;
   client_.on_answer_head(head, framing_);
   return true;
+}
+
+void Forwarding::refuse_head() {
+  close_connection();
+  if (parser_.fault() == wire::Fault::header_too_large)
+    fail_at_server(Failure::head_too_large,
+                   "the answer's head is too large (upstream.header_bytes)");
+  else
+    fail_at_server(Failure::broken, "the answer's head is malformed");
 }
 
 bool Forwarding::take_body(std::string_view& bytes) {

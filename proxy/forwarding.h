@@ -23,7 +23,8 @@ class Forwarding final : private UpstreamConnection::User {
   enum class Failure : std::uint8_t {
     unreachable,
     broken,
-    no_server,  // all are unreachable, or have as many requests as they may
+    head_too_large,  // broken, too
+    no_server,       // all are unreachable, or have as many requests as they may
   };
 
   // Who the answer is for. None of these may destroy the Forwarding.
@@ -112,6 +113,7 @@ class Forwarding final : private UpstreamConnection::User {
   bool read_once();
   bool take(std::string_view bytes);
   bool take_head(std::string_view& bytes);
+  void refuse_head();
   bool take_body(std::string_view& bytes);
   void complete(bool connection_is_clean);
   void on_connection_lost(bool ended);

@@ -178,6 +178,14 @@ void add_traffic(Families& out, const Server& server) {
       .value(sum(&Traffic::received_bytes));
   out.counter("classgate_sent_bytes_total", "Response bodies, to clients.")
       .value(sum(&Traffic::sent_bytes));
+  out.counter("classgate_limits_reached_total",
+              "Times that a connection or exchange reached one of its limits, by key of the conf.");
+  for (std::size_t i = 0; i < limit_keys.size(); ++i) {
+    std::uint64_t total = 0;
+    for (const auto& station : server.stations())
+      total += station->numbers().limits_reached[i].read();
+    out.value(total, {{"limit", std::string(limit_keys[i])}});
+  }
   out.gauge("classgate_buffer_bytes", "Request bodies held in memory.")
       .value(sum(&Traffic::held_bytes));
 }

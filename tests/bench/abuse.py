@@ -77,6 +77,33 @@ def slow_readers(port, end):
     trickle(port, end, 200, raw_request() * 20, raw_request(), 0.2, receive_buffer=1)
 
 
+def large_readers(port, end):
+    """They ask for more than is held for a reader, and take next to nothing of it."""
+    size = 6 << 20
+    request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b" " * size
+    crowd = []
+    while time.monotonic() < end:
+        if len(crowd) < WORKERS + 10:
+            connection = connect(port, receive_buffer=1)
+            try:
+                connection.sendall(request)
+                crowd.append(connection)
+            except OSError:
+                connection.close()
+        for connection in list(crowd):
+            try:
+                connection.setblocking(False)
+                if not connection.recv(1):
+                    raise ConnectionResetError
+            except BlockingIOError:
+                pass
+            except OSError:
+                crowd.remove(connection)
+                connection.close()
+    for connection in crowd:
+        connection.close()
+
+
 def idlers(port, end):
     crowd = []
     while time.monotonic() < end and len(crowd) < 10_000:
@@ -143,7 +170,7 @@ def garbage(port, end):
             pass
 
 
-ABUSES = (slow_heads, slow_bodies, slow_uploads, slow_readers, idlers, connect_and_reset, many_heads, half_closes,
+ABUSES = (slow_heads, slow_bodies, slow_uploads, slow_readers, large_readers, idlers, connect_and_reset, many_heads, half_closes,
           aborts, garbage)
 
 
@@ -267,6 +294,8 @@ def soak(minutes):
     good.connection.close()
     health = settled(gateway)
     wait_until(lambda: get_json(gateway.ops_port, "/queue/health", any_status=True)["connections"] == 0, "nobody is left", 120)
+    # Kept connections to the service go after upstream.idle_timeout (30 s).
+    wait_until(lambda: descriptors(pid) < before, "the descriptors have gone", 60)
     late = [rss for at, rss in samples if at > 30 * minutes]
     print(f"soak of {minutes} min at 2 threads: good client {good.row()} (success, p50 ms, p99 ms)")
     print(f"requests {health['total_requests']}, processed {health['processed_requests']}, "

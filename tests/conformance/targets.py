@@ -7,7 +7,7 @@ PATHS = [("/x", "/x"), ("/x?", "/x?"), ("/x?a=b&c=/../d", "/x?a=b&c=/../d"), ("/
          ("/%78", "/x"), ("/%7ex", "/~x"), ("//x", "/x"), ("/a//b///c", "/a/b/c"), ("/%c3%a9", "/%C3%A9"), ("/x%20y", "/x%20y"),
          ("/x%3fy", "/x%3Fy"), ("/x%23y", "/x%23y"), ("/x;a=b", "/x;a=b"), ("/x:y@z", "/x:y@z"), ("/...", "/..."), ("/.x", "/.x"),
          ("/x%25y", "/x%25y"), ("/x?%zz", "/x?%zz"), ("/a%2fb", "/a%2Fb"), ("/v1/classify/../../health", "/health"),
-         ("/%68ealth", "/health"), ("//health", "/health")]
+         ("/%68ealth", "/health"), ("//health", "/health"), ("/health;x", "/health;x"), ("/health%2fx", "/health%2Fx")]
 BAD_PATHS = [("an escape that is none", "/x%zz"), ("half an escape", "/x%2"), ("a percent sign at the end", "/x%"),
              ("an escaped NUL", "/x%00"), ("dot segments behind an escaped slash", "/a/..%2fx"),
              ("dot segments behind an escaped backslash", "/a/..%5cx"), ("dot segments with parameters", "/a/..;b/x"),

@@ -63,6 +63,14 @@ TEST_CASE("a connection has so many requests, the last answer says so, and no re
   CHECK(upstream.request_count() == 3);  // the fourth was never begun
 }
 
+// Times that the limit was reached, on all loops.
+std::uint64_t reached(Gateway& gateway, Limit limit) {
+  std::uint64_t sum = 0;
+  for (const auto& station : gateway.server().stations())
+    sum += station->numbers().limits_reached[static_cast<std::size_t>(limit)].read();
+  return sum;
+}
+
 TEST_CASE("a slow upload gives its worker up when others wait for it, and not before") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_for(upstream.port());
@@ -84,6 +92,69 @@ TEST_CASE("a slow upload gives its worker up when others wait for it, and not be
   CHECK(answer.status() == 408);
   CHECK(answer.reason() == "client_timeout");
   CHECK(slow.is_closed());
+  CHECK(reached(gateway, Limit::stream_rate_min) == 1);
+}
+
+TEST_CASE("a slow reader of a large answer gives its worker up when others wait, and not before") {
+  const std::string large = answer_with(std::string(4 << 20, 'x'));
+  FakeUpstream upstream(FakeUpstream::each([&](Peer& peer, const Message& request) {
+    peer.send(request.target() == "/large" ? large : answer_with("small"));
+  }));
+  auto settings = settings_for(upstream.port());
+  settings.admission.workers = 1;
+  settings.client.body_timeout = 50ms;  // and so the window of a stream
+  settings.client.stream_rate_min = conf::KiB(64);
+  for (const auto on_abort : {conf::OnClientAbort::finish, conf::OnClientAbort::cancel}) {
+    settings.upstream.on_client_abort = on_abort;
+    Gateway gateway(settings);
+    Client slow(gateway, 4096), quick(gateway);
+    slow.send(get("/large"));
+    REQUIRE(gateway.comes_to_run(1));
+    // Nobody waits: it may take its time.
+    CHECK_FALSE(await([&] { return gateway.snapshot().active_workers == 0; }, 300ms));
+    CHECK(quick.ask(get("/quick")).body == "small");
+    CHECK_FALSE(slow.read_answer().is_complete);
+    CHECK(gateway.settles_at({.processed = 1, .abandoned = 1}));
+    CHECK(reached(gateway, Limit::stream_rate_min) == 1);
+  }
+}
+
+TEST_CASE("a limit that is reached is counted under its key") {
+  const std::string large = answer_with(std::string(4 << 20, 'x'));
+  FakeUpstream upstream(FakeUpstream::each([&](Peer& peer, const Message& request) {
+    if (request.target() == "/large") peer.send(large);
+    const bool is_long = request.target() == "/head";
+    peer.send(answer_with("small", is_long ? "X: " + std::string(2000, 'y') + "\r\n" : ""));
+  }));
+  const std::string begins = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n12345";
+  struct Case {
+    Limit limit;
+    std::function<void(conf::Settings&)> change;  // all else is far away
+    std::string says;
+  };
+  const std::vector<Case> cases{
+      {Limit::header_timeout, [](auto& s) { s.client.header_timeout = 50ms; }, ""},
+      {Limit::header_timeout, [](auto& s) { s.client.header_timeout = 50ms; }, "GET"},
+      {Limit::idle_timeout, [](auto& s) { s.client.idle_timeout = 50ms; }, get("/x")},
+      {Limit::body_rate_min, [](auto& s) { s.client.body_timeout = 50ms; }, begins},
+      {Limit::body_buffer, [](auto& s) { s.client.body_buffer = {4}; }, begins},
+      {Limit::linger_timeout, [](auto& s) { s.client.linger_timeout = 50ms; }, "x\r\n\r\n"},
+      {Limit::requests_per_connection, [](auto& s) { s.client.requests_per_connection = 1; },
+       get("/x")},
+      {Limit::response_buffer, [](auto&) {}, get("/large")},
+      {Limit::send_timeout, [](auto& s) { s.client.send_timeout = 50ms; }, get("/large")},
+      {Limit::answer_header_bytes, [](auto& s) { s.upstream.header_bytes = conf::KiB(1); },
+       get("/head")},
+  };
+  for (const Case& one : cases) {
+    CAPTURE(limit_keys[static_cast<std::size_t>(one.limit)]);
+    auto settings = settings_for(upstream.port());
+    one.change(settings);
+    Gateway gateway(settings);
+    Client client(gateway, 4096);
+    client.send(one.says);
+    CHECK(await([&] { return reached(gateway, one.limit) == 1; }));
+  }
 }
 
 TEST_CASE("a route has its own limit for bodies, below or above the general one") {

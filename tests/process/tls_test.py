@@ -179,6 +179,37 @@ class Clients(TlsTest):
                               input="R\n", capture_output=True, text=True, timeout=20)
         self.assertRegex(done.stdout + done.stderr, "no renegotiation|NO_RENEGOTIATION")
 
+    def test_what_scanners_look_for_is_not_there(self):
+        """The probes of testssl.sh and its like, made with s_client: protocols, ciphers, compression, renegotiation, early
+        data; and what must be there: forward secrecy for whatever is left."""
+        gateway = self.tls_gateway()
+
+        def probe(*options, sends=""):
+            done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls_port}", *options], input=sends,
+                                  capture_output=True, text=True, timeout=20)
+            return done.returncode, done.stdout + done.stderr
+
+        for protocol in ("-tls1", "-tls1_1"):
+            status, said = probe(protocol, "-cipher", "ALL:@SECLEVEL=0")
+            self.assertNotEqual(status, 0, protocol)
+            self.assertRegex(said, "alert protocol version|unsupported protocol|no protocols available")
+        for ciphers in ("eNULL", "aNULL", "EXPORT:LOW", "RC4", "3DES", "MD5", "PSK", "SRP", "kRSA", "DES", "IDEA:SEED"):
+            status, said = probe("-tls1_2", "-cipher", f"{ciphers}:@SECLEVEL=0")
+            self.assertNotEqual(status, 0, f"{ciphers} was accepted:\n{said}")
+        status, said = probe("-tls1_2")
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"Cipher is ECDHE-")
+        self.assertIn("Secure Renegotiation IS supported", said)
+        self.assertIn("Compression: NONE", said)
+        self.assertRegex(said, r"Extended master secret: yes")
+        status, said = probe("-tls1_3")
+        self.assertEqual(status, 0, said)
+        self.assertIn("Early data was not sent", said)
+        self.assertNotRegex(said, r"Max Early Data: [1-9]")
+        status, said = probe("-fallback_scsv", "-tls1_2")  # a downgrade that the client did not want
+        self.assertRegex(said, "inappropriate fallback")
+        self.assertEqual(self.ask(gateway).status, 200)
+
     def test_s_client_and_curl(self):
         gateway = self.tls_gateway()
         done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls_port}", "-CAfile",

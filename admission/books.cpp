@@ -6,7 +6,8 @@ namespace {
 // The refusals that say "there is too much", not "the rate is exceeded" or "this is malformed".
 bool is_overload(conf::Reason reason) {
   return reason == conf::Reason::queue_full || reason == conf::Reason::displaced ||
-         reason == conf::Reason::queue_timeout;
+         reason == conf::Reason::queue_timeout || reason == conf::Reason::would_miss_deadline ||
+         reason == conf::Reason::deadline || reason == conf::Reason::shed;
 }
 
 Quantiles quantiles_of(const Histogram& histogram) {
@@ -51,6 +52,7 @@ void Books::write_to(Snapshot& snapshot, Time now) const {
   snapshot.abandoned = abandoned_;
   snapshot.rejected = rejected_;
   snapshot.failed = failed_;
+  snapshot.observed = observed_;
   snapshot.average_wait = mean(wait_sum_, wait_count_);
   snapshot.average_process = mean(process_sum_, process_count_);
   snapshot.wait = quantiles_of(waits_.recent(now));

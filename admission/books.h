@@ -21,6 +21,16 @@ struct Quantiles {
   Duration p99{};
 };
 
+// How the policy in the shadow would have decided, since it stands there.
+struct ShadowCounts {
+  bool is_on = false;
+  std::uint64_t alike = 0;
+  ReasonCounts would_refuse{};  // let in by the policy in force; by the shadow's reason
+  ReasonCounts would_accept{};  // refused by the policy in force; by its reason
+  std::size_t waiting = 0;
+  std::uint32_t workers = 0;  // limit
+};
+
 // Everything an operator may ask about admission, read at one instant. The books balance:
 // total = processed + failed + rejected + abandoned + waiting + in flight.
 struct Snapshot {
@@ -29,12 +39,17 @@ struct Snapshot {
   std::uint64_t abandoned = 0;
   ReasonCounts rejected{};
   ReasonCounts failed{};
+  ReasonCounts observed{};                   // would have been refused, but for [observe]
   std::uint32_t workers = 0;                 // limit
   std::uint32_t active_workers = 0;          // in flight
   std::uint32_t workers_without_client = 0;  // of those, working for nobody
   std::uint32_t queue_limit = 0;
   std::size_t waiting = 0;
   std::array<std::size_t, conf::priority_count> waiting_by_priority{};
+  std::array<std::uint32_t, conf::priority_count> active_by_priority{};
+  std::array<std::uint32_t, conf::priority_count> reserved_by_priority{};
+  std::array<bool, conf::priority_count> congested{};  // newest first, the oldest are shed
+  double rate = 0;                                     // limit, in requests a second
   std::uint64_t waiting_bytes = 0;
   Duration average_wait{};     // of all admitted requests since the start
   Duration average_process{};  // of all finished ones since the start
@@ -42,12 +57,14 @@ struct Snapshot {
   Quantiles process;
   Duration since_last_overload = Duration::max();  // since the queue last turned someone away
   bool draining = false;
+  ShadowCounts shadow;
 };
 
 // The counters behind a Snapshot. Not thread-safe.
 class Books {
  public:
   void reject(conf::Reason reason, Time now);
+  void observe(conf::Reason reason) { ++observed_[conf::index_of(reason)]; }
   void fail(conf::Reason reason) { ++failed_[conf::index_of(reason)]; }
   void close(const Outcome& outcome);
   void abandon() { ++abandoned_; }
@@ -66,6 +83,7 @@ class Books {
   std::uint64_t abandoned_ = 0;
   ReasonCounts rejected_{};
   ReasonCounts failed_{};
+  ReasonCounts observed_{};
   Duration wait_sum_{};
   std::uint64_t wait_count_ = 0;
   Duration process_sum_{};

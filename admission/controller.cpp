@@ -5,45 +5,152 @@
 #include "conf/invariant.h"
 
 namespace classgate::admission {
+namespace {
+
+constexpr Duration soonest_return = std::chrono::seconds(1);
+
+std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
+
+// Who can't be shared out among the reserves is no number of workers.
+WorkerSearch::Bounds worker_bounds(const conf::AdmissionSettings& settings,
+                                   std::uint32_t reserves) {
+  const std::uint32_t most = std::max(settings.workers, 1U);
+  return {std::min(std::max({settings.autos.workers_min, reserves, 1U}), most), most};
+}
+
+RateFollower::Bounds rate_bounds(const conf::AdmissionSettings& settings) {
+  return {std::min(settings.autos.rate_min, settings.rate), settings.rate};
+}
+
+// What says something about how much the upstream can take.
+bool is_of_the_upstream(conf::Reason reason) {
+  return reason == conf::Reason::upstream_timeout || reason == conf::Reason::upstream_broken ||
+         reason == conf::Reason::upstream_unreachable;
+}
+
+}  // namespace
 
 Controller::Controller(const conf::AdmissionSettings& settings)
-    : settings_(settings), bucket_(settings.rate, settings.burst) {}
+    : settings_(settings),
+      bucket_(settings.rate, settings.burst),
+      shares_(settings.reserve),
+      worker_search_(worker_bounds(settings, shares_.reserves())),
+      rate_follower_(rate_bounds(settings)) {}
 
 std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
   if (draining_) return reject(conf::Reason::draining, drain_time(), now);
+  if (settings_.rate_is_auto) follow_rate(now);
   const Duration wait =
       arrival.rate_limited ? bucket_.wait_for(arrival.cost, now) : Duration::zero();
-  if (wait > Duration::zero()) return reject(conf::Reason::rate_limited, wait, now);
-  if (!may_go_in(arrival) && !could_make_room_for(arrival))
+  const bool exceeds_rate = wait > Duration::zero();
+  if (exceeds_rate && !settings_.observe.rate) return reject(conf::Reason::rate_limited, wait, now);
+  if (const auto rejection = miss(arrival, now)) return rejection;
+  if (!may_go_in(arrival, now) && !could_make_room_for(arrival))
     return reject(conf::Reason::queue_full, drain_time(), now);
-  if (arrival.rate_limited) bucket_.take(arrival.cost);
+  if (exceeds_rate) books_.observe(conf::Reason::rate_limited);
+  if (arrival.rate_limited && !exceeds_rate) bucket_.take(arrival.cost);
   return std::nullopt;
 }
 
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
-  if (may_go_in(arrival)) {
+  if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
+  if (may_go_in(arrival, now)) {
     books_.enter();
+    congestions_[index(arrival.priority)].note_empty();
+    shares_.note_waiting(arrival.priority, 1, now);
     return Admitted{take_worker(arrival.priority, arrival.route, Duration::zero(), now)};
   }
   if (!could_make_room_for(arrival)) return reject(conf::Reason::queue_full, drain_time(), now);
   make_room_for(arrival, now);
   books_.enter();
-  const Time deadline =
-      std::min(arrival.at + settings_.request_timeout, now + settings_.queue_timeout);
+  const Time deadline = std::min(
+      {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
+  note_joined(arrival.priority, now);
   return queue_.join({.priority = arrival.priority,
                       .route = arrival.route,
                       .bytes = arrival.bytes,
                       .joined = now,
                       .deadline = deadline,
+                      .useful_until = arrival.deadline,
                       .owner = arrival.owner,
                       .tag = arrival.tag});
 }
 
-bool Controller::may_go_in(const Arrival& arrival) const {
-  if (!has_free_worker()) return false;
-  const Waiter* first = queue_.front();
-  return first == nullptr || first->priority > arrival.priority;
+std::uint32_t Controller::workers() const {
+  const std::uint32_t limit =
+      settings_.workers_are_auto ? worker_search_.limit() : settings_.workers;
+  return std::min(limit, capacity_);
 }
+
+// The priority that gets the next worker, if one is free; as if a newcomer waited too.
+int Controller::whose_turn(Time now, int newcomer) const {
+  return shares_.whose_turn(workers(), free_workers(), now, [&](int priority) {
+    return priority == newcomer || is_waited_for(priority);
+  });
+}
+
+bool Controller::may_go_in(const Arrival& arrival, Time now) const {
+  return !is_waited_for(arrival.priority) && whose_turn(now, arrival.priority) == arrival.priority;
+}
+
+// ---- Deadlines ---------------------------------------------------------------------------------
+
+// Why waiting would be in vain, if it would.
+std::optional<Rejection> Controller::miss(const Arrival& arrival, Time now) {
+  if (arrival.deadline == Time::max()) return std::nullopt;
+  if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
+  if (!settings_.deadlines.refuse_early) return std::nullopt;
+  const Duration left = arrival.deadline - now;
+  const Duration work = times_.most(arrival.route);
+  const Duration wait =
+      may_go_in(arrival, now) ? Duration::zero() : expected_wait(arrival.priority, now);
+  if (wait + work <= left) return std::nullopt;
+  if (wait < left && times_.may_try(arrival.route, now)) return std::nullopt;
+  if (settings_.observe.deadlines) {
+    books_.observe(conf::Reason::would_miss_deadline);
+    return std::nullopt;
+  }
+  // However short the queue gets, the work alone takes longer: no use in coming back.
+  const bool is_hopeless = arrival.deadline - arrival.at < work;
+  return reject(conf::Reason::would_miss_deadline,
+                is_hopeless ? Duration::zero() : std::max(wait + work - left, soonest_return), now);
+}
+
+// Whose turn it is may be too late to be of use.
+std::optional<conf::Reason> Controller::too_late(const Waiter& waiter, Time now) {
+  if (waiter.useful_until <= now) return conf::Reason::deadline;
+  if (waiter.deadline <= now) return conf::Reason::queue_timeout;
+  if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return std::nullopt;
+  const Duration work = times_.most(waiter.route);
+  const bool is_a_try = waiter.useful_until - waiter.joined < work;  // and was let in as such
+  if (waiter.useful_until - now >= work || is_a_try) return std::nullopt;
+  if (!settings_.observe.deadlines) return conf::Reason::would_miss_deadline;
+  books_.observe(conf::Reason::would_miss_deadline);
+  return std::nullopt;
+}
+
+Duration Controller::expected_wait(int priority, Time now) const {
+  const std::size_t waiting = queue_.size_of(priority);
+  if (waiting == 0) return guessed_pace(priority);
+  const bool goes_first = order_of(priority) == WaitQueue::Order::newest_first;
+  return paces_[index(priority)].wait_behind(goes_first ? 0 : waiting, now);
+}
+
+// Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
+Duration Controller::guessed_pace(int priority) const {
+  const std::size_t ahead =
+      queue_.size() - queue_.size_of(priority) - queue_.size_worse_than(priority);
+  return books_.recent_process_time() * static_cast<Duration::rep>(ahead + 1) /
+         std::max(workers(), 1U);
+}
+
+void Controller::note_joined(int priority, Time now) {
+  const std::size_t waiting = queue_.size_of(priority);
+  if (waiting == 0) paces_[index(priority)].begin(guessed_pace(priority), now);
+  shares_.note_waiting(priority, waiting + 1, now);
+}
+
+// ---- Room in the queue -------------------------------------------------------------------------
 
 Controller::Room Controller::room() const {
   return {std::max<std::size_t>(settings_.queue_size, queue_.size()),
@@ -64,28 +171,53 @@ void Controller::make_room_for(const Arrival& arrival, Time now) {
   while (queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes) {
     const auto given_way = queue_.pop_newest_worse_than(arrival.priority);
     CLASSGATE_INVARIANT(given_way.has_value());
-    books_.reject(conf::Reason::displaced, now);
-    displaced_.push_back({given_way->ticket, given_way->waiter.owner, given_way->waiter.tag,
-                          Rejection{conf::Reason::displaced, drain_time()}});
+    displaced_.push_back(turn_away(*given_way, conf::Reason::displaced, now));
   }
 }
 
 bool Controller::leave(Ticket ticket, Departure why, Time now) {
   const std::optional<Waiter> waiter = queue_.leave(ticket);
   if (!waiter) return false;
-  if (why == Departure::abandoned)
-    books_.abandon();
-  else
-    books_.reject(conf::Reason::queue_timeout, now);
+  switch (why) {
+    case Departure::abandoned: books_.abandon(); break;
+    case Departure::timed_out: books_.reject(conf::Reason::queue_timeout, now); break;
+    case Departure::missed_deadline: books_.reject(conf::Reason::deadline, now); break;
+  }
   return true;
 }
 
 void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
   CLASSGATE_INVARIANT(active_ > 0);
+  if (settings_.workers_are_auto || settings_.rate_is_auto) follow(outcome, seat, now);
   --active_;
+  const Duration took = std::max(now - seat.since, Duration::zero());
+  shares_.give_back(seat.priority, took, now);
   books_.close(outcome);
-  books_.process_ended(std::max(now - seat.since, Duration::zero()), now);
+  books_.process_ended(took, now);
+  if (outcome.kind == Outcome::Kind::processed) times_.record(seat.route, took, now);
 }
+
+// What the upstream did tells what it can do.
+void Controller::follow(const Outcome& outcome, const Seat& seat, Time now) {
+  const bool has_succeeded = outcome.kind == Outcome::Kind::processed;
+  const bool has_failed =
+      outcome.kind == Outcome::Kind::failed && is_of_the_upstream(outcome.reason);
+  if (has_succeeded) rate_follower_.note_finish();
+  if (settings_.rate_is_auto) follow_rate(now);
+  if (!settings_.workers_are_auto || (!has_succeeded && !has_failed)) return;
+  worker_search_.note_end({.has_succeeded = has_succeeded,
+                           .since = seat.since,
+                           .active = active_,
+                           .was_binding = active_ >= workers()},
+                          now);
+}
+
+void Controller::follow_rate(Time now) {
+  if (rate_follower_.tick(queue_.size() == 0, now))
+    bucket_.reconfigure(rate_follower_.rate(), settings_.burst, now);
+}
+
+// ---- Who has news ------------------------------------------------------------------------------
 
 std::optional<Notice> Controller::next(Time now) {
   if (!displaced_.empty()) {
@@ -93,25 +225,60 @@ std::optional<Notice> Controller::next(Time now) {
     displaced_.pop_back();
     return notice;
   }
-  if (!has_free_worker()) return std::nullopt;
-  const Waiter* const first = queue_.front();
-  if (first == nullptr) return std::nullopt;
-  const Waiter waiter = *first;
-  if (waiter.deadline <= now) {
-    books_.reject(conf::Reason::queue_timeout, now);
-    const Ticket ticket = queue_.take_front_of(waiter.priority, WaitQueue::Turn::passed_on);
-    return Notice{ticket, waiter.owner, waiter.tag,
-                  Rejection{conf::Reason::queue_timeout, drain_time()}};
-  }
-  const Ticket ticket = queue_.take_front_of(waiter.priority, WaitQueue::Turn::used);
+  if (settings_.discipline == conf::Discipline::adaptive)
+    if (const auto notice = shed_overdue(now)) return notice;
+  const int priority = whose_turn(now);
+  if (priority == 0) return std::nullopt;
+  const WaitQueue::Order order = order_of(priority);
+  const Waiter waiter = *queue_.front_of(priority, order);
+  if (const auto reason = too_late(waiter, now))
+    return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
+                     *reason, now);
+  const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
-  const Seat seat = take_worker(waiter.priority, waiter.route, waited, now);
+  note_gone_in(priority, waited, now);
+  const Seat seat = take_worker(priority, waiter.route, waited, now);
   return Notice{ticket, waiter.owner, waiter.tag, Granted{seat, waited}};
+}
+
+void Controller::note_gone_in(int priority, Duration waited, Time now) {
+  paces_[index(priority)].move(now);
+  Congestion& congestion = congestions_[index(priority)];
+  if (congestion.is_on() && settings_.observe.shedding && waited >= settings_.target_wait)
+    books_.observe(conf::Reason::shed);
+  if (queue_.size_of(priority) == 0) congestion.note_empty();
+}
+
+WaitQueue::Order Controller::order_of(int priority) const {
+  const bool is_adaptive = settings_.discipline == conf::Discipline::adaptive &&
+                           congestions_[index(priority)].is_on() && !settings_.observe.shedding;
+  return is_adaptive ? WaitQueue::Order::newest_first : WaitQueue::Order::oldest_first;
+}
+
+// From the worst priority up: the oldest of a congested line, once it has waited for the target.
+std::optional<Notice> Controller::shed_overdue(Time now) {
+  for (int priority = conf::priority_worst; priority >= conf::priority_best; --priority) {
+    const Waiter* const oldest = queue_.oldest_of(priority);
+    if (oldest == nullptr) continue;
+    Congestion& congestion = congestions_[index(priority)];
+    const Duration waited = now - oldest->joined;
+    congestion.note_wait(waited, settings_.target_wait, now);
+    if (congestion.is_on() && waited >= settings_.target_wait && !settings_.observe.shedding)
+      return turn_away(*queue_.pop_oldest_of(priority), conf::Reason::shed, now);
+  }
+  return std::nullopt;
+}
+
+Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now) {
+  books_.reject(reason, now);
+  const Duration retry_after = reason == conf::Reason::deadline ? Duration::zero() : drain_time();
+  return {entry.ticket, entry.waiter.owner, entry.waiter.tag, Rejection{reason, retry_after}};
 }
 
 Seat Controller::take_worker(int priority, std::uint32_t route, Duration waited, Time now) {
   ++active_;
   CLASSGATE_INVARIANT(active_ <= workers());
+  shares_.take(priority);
   books_.wait_ended(waited, now);
   return {now, priority, route};
 }
@@ -132,15 +299,25 @@ Rejection Controller::reject(conf::Reason reason, Duration retry_after, Time now
 }
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
-  bucket_.reconfigure(settings.rate, settings.burst, now);
   settings_ = settings;
+  shares_.reconfigure(settings.reserve);
+  worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
+  rate_follower_.reconfigure(rate_bounds(settings));
+  bucket_.reconfigure(settings.rate_is_auto ? rate_follower_.rate() : settings.rate, settings.burst,
+                      now);
+  times_.forget();  // their routes may be others now
+}
+
+Duration Controller::usual_work(std::uint32_t route) const {
+  const Duration work = times_.mean(route);
+  return work > Duration::zero() ? work : books_.recent_process_time();
 }
 
 Duration Controller::drain_time() const {
   const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
   // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
   const Duration estimate = books_.recent_process_time() * ahead / std::max(workers(), 1U);
-  return std::max<Duration>(estimate, std::chrono::seconds(1));
+  return std::max(estimate, soonest_return);
 }
 
 Snapshot Controller::snapshot(Time now) const {
@@ -151,8 +328,14 @@ Snapshot Controller::snapshot(Time now) const {
   snapshot.workers_without_client = orphans_;
   snapshot.queue_limit = settings_.queue_size;
   snapshot.waiting = queue_.size();
-  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    snapshot.waiting_by_priority[static_cast<std::size_t>(priority - 1)] = queue_.size_of(priority);
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority) {
+    const std::size_t i = index(priority);
+    snapshot.waiting_by_priority[i] = queue_.size_of(priority);
+    snapshot.active_by_priority[i] = shares_.active()[i];
+    snapshot.reserved_by_priority[i] = shares_.reserve(priority, workers());
+    snapshot.congested[i] = order_of(priority) == WaitQueue::Order::newest_first;
+  }
+  snapshot.rate = settings_.rate_is_auto ? rate_follower_.rate() : settings_.rate;
   snapshot.waiting_bytes = queue_.bytes();
   snapshot.draining = draining_;
   return snapshot;

@@ -1,13 +1,20 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <vector>
 
 #include "admission/books.h"
+#include "admission/congestion.h"
+#include "admission/line_pace.h"
+#include "admission/process_times.h"
+#include "admission/rate_follower.h"
+#include "admission/shares.h"
 #include "admission/token_bucket.h"
 #include "admission/verdict.h"
 #include "admission/wait_queue.h"
+#include "admission/worker_search.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -17,13 +24,19 @@ namespace classgate::admission {
 //
 // A request arrives; it is admitted, waits, or is rejected with a reason; a waiter leaves; a worker
 // comes back with an outcome, and next() says who goes in now. The rules, in order:
-//   on the head (screen)       1 draining   2 rate limits   3 a queue with no place left
-//   when it is ready (arrive)  4 a worker is free and nobody of the same or a better priority
-//                                waits: admitted
-//                              5 room in the queue, or someone of a worse priority gives way: waits
+//   on the head (screen)       1 draining   2 rate limits   3 its deadline cannot be kept
+//                              4 a queue with no place left
+//   when it is ready (arrive)  3 again, then
+//                              5 a worker is free, and this one would be the next to get it
+//                                (Shares; without reserves: nobody of the same or a better priority
+//                                waits): admitted
+//                              6 room in the queue, or someone of a worse priority gives way: waits
+//   when it is its turn (next) 7 waited for too long, or has missed its deadline or surely will
+//                                (with the adaptive discipline: too long is what Congestion says)
 // Invariants, asserted here and by the property tests: workers out <= workers, waiters <=
 // queue_size (after a reconfigure() to less: never more than before), no worker idles while someone
-// waits (once next() has been asked until it is silent), and the books balance at every instant.
+// waits who may have it (once next() has been asked until it is silent), and the books balance at
+// every instant.
 class Controller {
  public:
   explicit Controller(const conf::AdmissionSettings& settings);
@@ -59,14 +72,19 @@ class Controller {
   void set_capacity(std::uint32_t capacity) { capacity_ = capacity; }
   static constexpr std::uint32_t no_capacity_limit = static_cast<std::uint32_t>(-1);
   bool has_waiters() const { return queue_.size() > 0; }
+  std::size_t waiting() const { return queue_.size(); }
+  std::uint32_t limit() const { return workers(); }
+  // How long requests of a route keep a worker lately; all of them, when it is new.
+  Duration usual_work(std::uint32_t route) const;
   Snapshot snapshot(Time now) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately: the
   // honest Retry-After of a 503. At least a second.
   Duration drain_time() const;
 
  private:
-  std::uint32_t workers() const { return std::min(settings_.workers, capacity_); }
-  bool has_free_worker() const { return active_ < workers(); }
+  std::uint32_t workers() const;
+  std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
+  int whose_turn(Time now, int newcomer = 0) const;
   // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
   struct Room {
     std::size_t places;
@@ -74,7 +92,19 @@ class Controller {
   };
   Room room() const;
   bool could_make_room_for(const Arrival& arrival) const;
-  bool may_go_in(const Arrival& arrival) const;
+  bool may_go_in(const Arrival& arrival, Time now) const;
+  bool is_waited_for(int priority) const { return queue_.front_of(priority) != nullptr; }
+  std::optional<Rejection> miss(const Arrival& arrival, Time now);
+  std::optional<conf::Reason> too_late(const Waiter& waiter, Time now);
+  Duration expected_wait(int priority, Time now) const;
+  Duration guessed_pace(int priority) const;
+  void note_joined(int priority, Time now);
+  void note_gone_in(int priority, Duration waited, Time now);
+  std::optional<Notice> shed_overdue(Time now);
+  Notice turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now);
+  WaitQueue::Order order_of(int priority) const;
+  void follow(const Outcome& outcome, const Seat& seat, Time now);
+  void follow_rate(Time now);
   void make_room_for(const Arrival& arrival, Time now);
   Seat take_worker(int priority, std::uint32_t route, Duration waited, Time now);
   Rejection reject(conf::Reason reason, Duration retry_after, Time now);
@@ -83,6 +113,12 @@ class Controller {
   TokenBucket bucket_;
   WaitQueue queue_;
   Books books_;
+  ProcessTimes times_;  // by route
+  std::array<LinePace, conf::priority_count> paces_;
+  std::array<Congestion, conf::priority_count> congestions_;
+  Shares shares_;
+  WorkerSearch worker_search_;
+  RateFollower rate_follower_;
   std::vector<Notice> displaced_;  // told by the next next()
   std::uint32_t capacity_ = no_capacity_limit;
   std::uint32_t active_ = 0;

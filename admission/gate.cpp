@@ -23,8 +23,8 @@ Place::~Place() {
   if (gate_ != nullptr) gate_->leave(ticket_, Departure::abandoned, {});
 }
 
-bool Place::time_out(Time now) {
-  if (!gate_->leave(ticket_, Departure::timed_out, now)) return false;
+bool Place::leave(Departure why, Time now) {
+  if (!gate_->leave(ticket_, why, now)) return false;
   gate_ = nullptr;
   return true;
 }
@@ -38,20 +38,35 @@ std::uint32_t Gate::attach(Waiters& waiters) {
 std::optional<Rejection> Gate::screen(const Arrival& arrival, Time now) {
   const Lock lock(mutex_);
   latest(now);
-  return controller_.screen(arrival, now);
+  const auto rejection = controller_.screen(arrival, now);
+  if (shadow_ && rejection) tell_shadow(arrival, &*rejection, now);
+  return rejection;
 }
 
 Gate::Answer Gate::arrive(const Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
-  return answer(controller_.arrive(arrival, now), lock, now);
+  const Verdict verdict = controller_.arrive(arrival, now);
+  if (shadow_) tell_shadow(arrival, std::get_if<Rejection>(&verdict), now);
+  return answer(verdict, lock, now);
+}
+
+std::unique_ptr<Shadow> Gate::shadow_of(const conf::AdmissionSettings& settings) {
+  return settings.shadow ? std::make_unique<Shadow>(*settings.shadow) : nullptr;
+}
+
+void Gate::tell_shadow(const Arrival& arrival, const Rejection* rejection, Time now) {
+  const auto refused = rejection != nullptr ? std::optional(rejection->reason) : std::nullopt;
+  shadow_->compare(arrival, refused, controller_.usual_work(arrival.route), now);
 }
 
 Gate::Answer Gate::enter(const Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
-  if (const auto rejection = controller_.screen(arrival, now)) return *rejection;
-  return answer(controller_.arrive(arrival, now), lock, now);
+  const auto rejection = controller_.screen(arrival, now);
+  const Verdict verdict = rejection ? Verdict(*rejection) : controller_.arrive(arrival, now);
+  if (shadow_) tell_shadow(arrival, std::get_if<Rejection>(&verdict), now);
+  return answer(verdict, lock, now);
 }
 
 Gate::Answer Gate::answer(const Verdict& verdict, Lock& lock, Time now) {
@@ -96,8 +111,10 @@ void Gate::drain() {
 }
 
 void Gate::reconfigure(const conf::AdmissionSettings& settings, Time now) {
+  std::unique_ptr<Shadow> shadow = shadow_of(settings);  // the old one goes after the lock
   Lock lock(mutex_);
   latest(now);
+  std::swap(shadow, shadow_);
   controller_.reconfigure(settings, now);
   spread_news(lock, now);  // more workers: waiters go in
 }
@@ -111,7 +128,9 @@ void Gate::set_capacity(std::uint32_t capacity, Time now) {
 
 Snapshot Gate::snapshot(Time now) const {
   const Lock lock(mutex_);
-  return controller_.snapshot(now);
+  Snapshot snapshot = controller_.snapshot(now);
+  if (shadow_) snapshot.shadow = shadow_->counts();
+  return snapshot;
 }
 
 bool Gate::has_waiters() const {

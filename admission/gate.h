@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "admission/controller.h"
+#include "admission/shadow.h"
 
 namespace classgate::admission {
 
@@ -65,11 +67,15 @@ class [[nodiscard]] Place {
   explicit operator bool() const { return gate_ != nullptr; }
   Ticket ticket() const { return ticket_; }
   // Waited too long. False when the news of its turn is already on the way: wait for that.
-  bool time_out(Time now);
+  bool time_out(Time now) { return leave(Departure::timed_out, now); }
+  // The same when its answer would come too late.
+  bool miss_deadline(Time now) { return leave(Departure::missed_deadline, now); }
   // The news has come: there is nothing to leave any more.
   void release() { gate_ = nullptr; }
 
  private:
+  bool leave(Departure why, Time now);
+
   Gate* gate_ = nullptr;
   Ticket ticket_;
 };
@@ -92,7 +98,8 @@ class Gate {
  public:
   using Answer = std::variant<Permit, Place, Rejection>;
 
-  explicit Gate(const conf::AdmissionSettings& settings) : controller_(settings) {}
+  explicit Gate(const conf::AdmissionSettings& settings)
+      : controller_(settings), shadow_(shadow_of(settings)) {}
 
   // Names the receiver of news for Arrival::owner == its index; before any request arrives.
   std::uint32_t attach(Waiters& waiters);
@@ -118,6 +125,8 @@ class Gate {
   friend class Place;
   using Lock = std::unique_lock<std::mutex>;
 
+  static std::unique_ptr<Shadow> shadow_of(const conf::AdmissionSettings& settings);
+  void tell_shadow(const Arrival& arrival, const Rejection* rejection, Time now);
   void finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time told);
   bool leave(Ticket ticket, Departure why, Time now);
   void orphan();
@@ -130,6 +139,7 @@ class Gate {
 
   mutable std::mutex mutex_;
   Controller controller_;
+  std::unique_ptr<Shadow> shadow_;  // null: nobody wants one
   Time latest_{};
   std::vector<Waiters*> waiters_;  // fixed once requests arrive
 };

@@ -15,12 +15,13 @@ namespace classgate::admission {
 struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
-  std::uint32_t cost = 1;   // tokens
-  std::uint32_t route = 0;  // its index; requests of one route take about as long as each other
-  std::uint64_t bytes = 0;  // body that is held while it waits
-  Time at{};                // end of the request header: the request timeout counts from here
-  std::uint32_t owner = 0;  // the loop that will be told when its turn comes
-  std::uint32_t tag = 0;    // what the owner knows it by; comes back with the news
+  std::uint32_t cost = 1;       // tokens
+  std::uint32_t route = 0;      // its index; requests of one route take about as long as each other
+  std::uint64_t bytes = 0;      // body that is held while it waits
+  Time at{};                    // end of the request header: the request timeout counts from here
+  Time deadline = Time::max();  // when the answer is of no use any more
+  std::uint32_t owner = 0;      // the loop that will be told when its turn comes
+  std::uint32_t tag = 0;        // what the owner knows it by; comes back with the news
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).
@@ -54,7 +55,7 @@ struct Outcome {
 };
 
 // Why a waiter leaves before its turn.
-enum class Departure : std::uint8_t { abandoned, timed_out };
+enum class Departure : std::uint8_t { abandoned, timed_out, missed_deadline };
 
 // News for a waiter: its turn has come, or it has been turned away.
 struct Granted {

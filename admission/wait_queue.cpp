@@ -53,6 +53,10 @@ Ticket WaitQueue::join(const Waiter& waiter) {
     ++joined.size;
   else
     to.rank.grow(slot.line);
+  slot.older = to.newest;
+  slot.newer = none;
+  (to.newest == none ? to.oldest : slots_[to.newest].newer) = index;
+  to.newest = index;
   ++to.size;
   to.bytes += waiter.bytes;
   ++size_;
@@ -73,6 +77,8 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
     if (left.size == 0)
       standing(slot.waiter.client, slot.waiter.priority) = from.rank.close(slot.line);
   }
+  (slot.older == none ? from.oldest : slots_[slot.older].newer) = slot.newer;
+  (slot.newer == none ? from.newest : slots_[slot.newer].older) = slot.older;
   --from.size;
   from.bytes -= slot.waiter.bytes;
   --size_;
@@ -98,15 +104,16 @@ std::optional<Waiter> WaitQueue::leave(Ticket ticket) {
 // ---- Whose turn it is --------------------------------------------------------------------------
 
 // The slot of the next to go in; none when nobody can go in there.
-std::uint32_t WaitQueue::first_of(int priority) const {
+std::uint32_t WaitQueue::first_of(int priority, Order order) const {
   const Room& from = room(priority);
-  if (from.plain.first != none) return from.plain.first;
-  const std::uint32_t first = from.rank.first();
-  return first == none ? none : from.rank[first].first;
+  const std::uint32_t whose = from.plain.first != none ? plain : from.rank.first();
+  if (whose == none) return none;
+  const FairRank::Line& in = line(from, whose);
+  return order == Order::oldest_first ? in.first : in.last;
 }
 
-const Waiter* WaitQueue::front_of(int priority) const {
-  const std::uint32_t index = first_of(priority);
+const Waiter* WaitQueue::front_of(int priority, Order order) const {
+  const std::uint32_t index = first_of(priority, order);
   return index == none ? nullptr : &slots_[index].waiter;
 }
 
@@ -116,8 +123,8 @@ const Waiter* WaitQueue::front() const {
   return nullptr;
 }
 
-Ticket WaitQueue::take_front_of(int priority, Turn turn) {
-  const std::uint32_t index = first_of(priority);
+Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
+  const std::uint32_t index = first_of(priority, order);
   CLASSGATE_INVARIANT(index != none);
   const Slot& slot = slots_[index];
   if (turn == Turn::used && slot.line != plain)
@@ -130,6 +137,18 @@ std::optional<WaitQueue::Entry> WaitQueue::pop_front() {
   if (first == nullptr) return std::nullopt;
   const Waiter waiter = *first;
   return Entry{take_front_of(waiter.priority, Turn::used), waiter};
+}
+
+const Waiter* WaitQueue::oldest_of(int priority) const {
+  const std::uint32_t oldest = room(priority).oldest;
+  return oldest == none ? nullptr : &slots_[oldest].waiter;
+}
+
+std::optional<WaitQueue::Entry> WaitQueue::pop_oldest_of(int priority) {
+  const Waiter* const oldest = oldest_of(priority);
+  if (oldest == nullptr) return std::nullopt;
+  const Waiter waiter = *oldest;
+  return Entry{take_out(room(priority).oldest), waiter};
 }
 
 void WaitQueue::park(ClientNumber client) {

@@ -24,9 +24,10 @@ struct Waiter {
   std::uint32_t cost = 1;   // what it takes of its client's share
   std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};
-  Time deadline{};
-  std::uint32_t owner = 0;  // the loop that is told when it is this waiter's turn
-  std::uint32_t tag = 0;    // what the owner knows it by
+  Time deadline{};                  // when it has waited for too long
+  Time useful_until = Time::max();  // when its answer is of no use any more
+  std::uint32_t owner = 0;          // the loop that is told when it is this waiter's turn
+  std::uint32_t tag = 0;            // what the owner knows it by
   ClientNumber client = no_client;
   std::uint16_t weight = 1;   // its client's share, against those of the others
   std::uint16_t workers = 1;  // that it will occupy
@@ -52,12 +53,17 @@ class WaitQueue {
   // Takes a waiter out from wherever it stands; nothing when it no longer waits.
   std::optional<Waiter> leave(Ticket ticket);
   // The next to go in, of one priority or of the best in which anybody can.
-  const Waiter* front_of(int priority) const;
+  // Each client's own requests go in as they came, or the newest first.
+  enum class Order : std::uint8_t { oldest_first, newest_first };
+  const Waiter* front_of(int priority, Order order = Order::oldest_first) const;
   const Waiter* front() const;
   // Takes the front of a priority out, with its client's turn used or left to who is next there.
   enum class Turn : std::uint8_t { used, passed_on };
-  Ticket take_front_of(int priority, Turn turn);
+  Ticket take_front_of(int priority, Turn turn, Order order = Order::oldest_first);
   std::optional<Entry> pop_front();
+  // Who has waited for longest in a priority, whosever turn it is.
+  const Waiter* oldest_of(int priority) const;
+  std::optional<Entry> pop_oldest_of(int priority);
   // Takes out the newest waiter of the worst priority, if that is worse than `priority`: of the
   // client that has the most waiting there.
   std::optional<Entry> pop_newest_worse_than(int priority);
@@ -92,12 +98,16 @@ class WaitQueue {
     std::uint32_t generation = 0;
     std::uint32_t line = none;  // none: nobody waits here
     std::uint32_t previous = none;
-    std::uint32_t next = none;  // also links the free slots
+    std::uint32_t next = none;   // also links the free slots
+    std::uint32_t older = none;  // in its priority, whoever's
+    std::uint32_t newer = none;
   };
   // All that wait in one priority.
   struct Room {
     FairRank::Line plain;  // of those without identity
     FairRank rank;
+    std::uint32_t oldest = none;
+    std::uint32_t newest = none;
     std::size_t size = 0;
     std::uint64_t bytes = 0;
   };
@@ -117,7 +127,7 @@ class WaitQueue {
   std::int64_t& standing(ClientNumber client, int priority);
   std::uint32_t line_of(ClientNumber client, int priority) const;
   std::uint32_t line_for(const Waiter& waiter);
-  std::uint32_t first_of(int priority) const;
+  std::uint32_t first_of(int priority, Order order) const;
   std::uint32_t largest_of(int priority) const;
   std::uint32_t take_free_slot();
   Ticket take_out(std::uint32_t index);

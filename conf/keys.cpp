@@ -121,6 +121,23 @@ Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, Acces
           }};
 }
 
+// A number, or "auto", which sets `is_auto` and leaves the number for the reader to find.
+template <typename IsAuto>
+Key or_auto(Key key, IsAuto is_auto) {
+  const auto read_number = key.read;
+  const auto print_number = key.print;
+  key.help += ", or \"auto\"";
+  key.read = [=](Settings& settings, const RawValue& raw) -> Read {
+    const auto* text = std::get_if<std::string>(&raw.value);
+    is_auto(settings) = text != nullptr && *text == "auto";
+    return is_auto(settings) ? Read{} : read_number(settings, raw);
+  };
+  key.print = [=](const Settings& settings) -> std::string {
+    return is_auto(const_cast<Settings&>(settings)) ? "\"auto\"" : print_number(settings);
+  };
+  return key;
+}
+
 template <typename Value>
 struct Word {
   std::string_view name;
@@ -360,6 +377,7 @@ std::vector<Key> make_keys() {
       count_key("client.requests_per_connection", 0, 1'000'000'000, "requests on one connection, which is closed then; 0: no limit", FIELD(client.requests_per_connection)),
       networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
       bool_key("client.proxy_protocol", "trusted proxies begin each connection with a PROXY header", FIELD(client.proxy_protocol)),
+      bool_key("client.server_timing", "whether answers say in Server-Timing how long they waited and worked", FIELD(client.server_timing)),
 
       place_key("tls.certificate", "PEM certificate chain of the https:// listeners; empty: none", {""}, FIELD(tls.certificate)),
       place_key("tls.key", "its PEM private key; empty: none", {""}, FIELD(tls.key)),
@@ -398,13 +416,36 @@ std::vector<Key> make_keys() {
       place_key("upstream.tls.certificate", "PEM certificate chain shown to servers; empty: none", {""}, FIELD(upstream.tls.certificate)),
       place_key("upstream.tls.key", "its PEM private key", {""}, FIELD(upstream.tls.key)),
 
-      count_key("admission.workers", 1, 100'000, "requests in the upstream at once", FIELD(admission.workers)),
+      or_auto(count_key("admission.workers", 1, 100'000, "requests in the upstream at once", FIELD(admission.workers)), FIELD(admission.workers_are_auto)),
       count_key("admission.queue_size", 0, 1'000'000, "requests that may wait", FIELD(admission.queue_size)),
       bytes_key("admission.queue_bytes", Bytes{0}, Bytes{1ULL << 40}, "bodies held by waiting requests, all together", FIELD(admission.queue_bytes)),
-      number_key("admission.rate", 0.001, 1e6, true, "requests a second; 0: no limit", FIELD(admission.rate)),
+      or_auto(number_key("admission.rate", 0.001, 1e6, true, "requests a second; 0: no limit", FIELD(admission.rate)), FIELD(admission.rate_is_auto)),
       number_key("admission.burst", 1, 1e6, false, "requests that may come at once", FIELD(admission.burst)),
       duration_key("admission.request_timeout", ms1, hours(24), "from the end of the request header to the answer", FIELD(admission.request_timeout)),
       duration_key("admission.queue_timeout", ms1, hours(24), "longest wait for a worker; default: request_timeout", FIELD(admission.queue_timeout)),
+      word_key<Discipline>("admission.discipline", {{"fifo", Discipline::fifo}, {"adaptive", Discipline::adaptive}},
+          "who of a priority goes in, and whether those who have waited for too long are shed", FIELD(admission.discipline)),
+      duration_key("admission.target_wait", ms1, minutes(1), "wait that the adaptive discipline keeps to", FIELD(admission.target_wait)),
+      place_key("admission.shadow_conf", "another conf whose admission is tried in the shadow of this one; empty: none", {""}, FIELD(admission.shadow_conf)),
+
+      count_key("auto.workers_min", 1, 100'000, "fewest workers that \"auto\" may choose", FIELD(admission.autos.workers_min)),
+      count_key("auto.workers_max", 1, 100'000, "most workers that \"auto\" may choose", FIELD(admission.autos.workers_max)),
+      number_key("auto.rate_min", 0.001, 1e6, false, "lowest rate that \"auto\" may choose", FIELD(admission.autos.rate_min)),
+      number_key("auto.rate_max", 0.001, 1e6, false, "highest rate that \"auto\" may choose", FIELD(admission.autos.rate_max)),
+
+      number_key("reserve.priority_1", 0, 1, false, "share of the workers reserved for priority 1", FIELD(admission.reserve.shares[0])),
+      number_key("reserve.priority_2", 0, 1, false, "share of the workers reserved for priority 2", FIELD(admission.reserve.shares[1])),
+      number_key("reserve.priority_3", 0, 1, false, "share of the workers reserved for priority 3", FIELD(admission.reserve.shares[2])),
+      number_key("reserve.priority_4", 0, 1, false, "share of the workers reserved for priority 4", FIELD(admission.reserve.shares[3])),
+      number_key("reserve.priority_5", 0, 1, false, "share of the workers reserved for priority 5", FIELD(admission.reserve.shares[4])),
+      duration_key("reserve.lend_time", ms1, hours(1), "a priority whose requests take this long leaves reserved workers to those who use them", FIELD(admission.reserve.lend_time)),
+
+      bool_key("deadlines.from_client", "whether Prefer: wait=, grpc-timeout and X-Request-Timeout are believed", FIELD(admission.deadlines.from_client)),
+      bool_key("deadlines.refuse_early", "whether what cannot be answered in time is refused at once", FIELD(admission.deadlines.refuse_early)),
+
+      bool_key("observe.rate", "rate_limited is counted, not said", FIELD(admission.observe.rate)),
+      bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
+      bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
 
       word_key<LogLevel>("log.level", {{"debug", LogLevel::debug}, {"info", LogLevel::info},
           {"warning", LogLevel::warning}, {"error", LogLevel::error}}, "least weight of a line", FIELD(log.level)),

@@ -34,13 +34,15 @@ class Reader {
     loaded_.settings.threads = std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
     for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
     read_conf(sources.conf_path);
-    for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
+    if (!is_shadow_)
+      for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
     read_environment(sources.environment);
     for (const Override& given : sources.command_line)
       apply(given.key, {given.value, true}, "command line --" + given.flag);
     for (const Override& given : sources.run_time)
       apply(given.key, {given.value, true}, "set at run time");
     check_together();
+    read_shadow();
     if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
     for (const Key& key : all_keys())
       loaded_.values.push_back({key.name, key.print(loaded_.settings), origin_of(key.name)});
@@ -176,6 +178,7 @@ class Reader {
     Settings& all = loaded_.settings;
     if (!origins_.contains("admission.queue_timeout"))
       all.admission.queue_timeout = all.admission.request_timeout;
+    check_admission(all.admission);
     const Bytes largest_body = std::max(all.client.body_bytes, Bytes{1});
     if (!origins_.contains("client.body_buffer"))
       all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
@@ -203,6 +206,43 @@ class Reader {
       else if (server.port == 0 || server.host == "*")
         blame("upstream.servers",
               fmt::format("\"{}\" is not an address to connect to", server.text));
+  }
+
+  // The other conf is read as if it were the only one; of it only who may go in counts.
+  void read_shadow() {
+    AdmissionSettings& admission = loaded_.settings.admission;
+    if (admission.shadow_conf.empty()) return;
+    if (is_shadow_) return blame("admission.shadow_conf", "a shadow has none of its own");
+    Reader reader;
+    reader.is_shadow_ = true;
+    auto shadow = reader.load({admission.shadow_conf, {}, {}});
+    if (shadow)
+      admission.shadow = std::make_shared<const AdmissionSettings>(shadow->settings.admission);
+    else
+      std::ranges::move(shadow.error(), std::back_inserter(mistakes_));
+  }
+
+  void check_admission(AdmissionSettings& admission) {
+    const AutoSettings& autos = admission.autos;
+    if (autos.workers_min > autos.workers_max)
+      blame("auto.workers_min", "is more than auto.workers_max");
+    if (autos.rate_min > autos.rate_max) blame("auto.rate_min", "is more than auto.rate_max");
+    if (admission.workers_are_auto) admission.workers = autos.workers_max;
+    if (admission.rate_is_auto) admission.rate = autos.rate_max;
+    double reserved = 0;
+    std::uint32_t reserves = 0;
+    std::string last;
+    for (std::size_t i = 0; i < priority_count; ++i) {
+      const double share = admission.reserve.shares[i];
+      reserved += share;
+      reserves += share > 0 ? 1 : 0;
+      if (share > 0) last = fmt::format("reserve.priority_{}", i + 1);
+    }
+    if (reserved > 1 + 1e-9) blame(last, "the shares are together more than 1");
+    const std::uint32_t fewest = admission.workers_are_auto ? autos.workers_min : admission.workers;
+    if (reserves > fewest)
+      blame(admission.workers_are_auto ? "auto.workers_min" : "admission.workers",
+            fmt::format("{} cannot be shared out among {} reserves", fewest, reserves));
   }
 
   void check_tls() {
@@ -240,6 +280,7 @@ class Reader {
   }
 
   Loaded loaded_;
+  bool is_shadow_ = false;
   RouteList routes_;
   std::vector<CertificateSettings> certificates_;
   std::map<std::string, std::string> origins_;
@@ -275,7 +316,9 @@ std::string print(const Loaded& loaded) {
                     quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
                     route.rate_limited) +
         (route.body_bytes ? fmt::format("body_bytes = {}\n", quote(print_bytes(*route.body_bytes)))
-                          : std::string());
+                          : std::string()) +
+        (route.deadline ? fmt::format("deadline = {}\n", quote(print_duration(*route.deadline)))
+                        : std::string());
   return out;
 }
 

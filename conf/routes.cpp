@@ -44,7 +44,9 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::optional<std::int64_t> priority;
   bool rate_limited = true;
   std::optional<Bytes> body_bytes;
-  const std::vector<std::string> known{"path", "priority", "rate_limited", "body_bytes"};
+  std::optional<milliseconds> deadline;
+  const std::vector<std::string> known{"path", "priority", "rate_limited", "body_bytes",
+                                       "deadline"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
@@ -75,6 +77,15 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
         body_bytes = *bytes;
       else
         say("route body_bytes: " + bytes.error());
+    } else if (field.key == "deadline") {
+      const auto* text = std::get_if<std::string>(&value);
+      const auto duration =
+          text ? parse_duration(*text)
+               : std::unexpected(std::string("expected a duration in quotes, such as \"2s\""));
+      if (duration && *duration > milliseconds::zero())
+        deadline = *duration;
+      else
+        say("route deadline: " + (duration ? "must be longer than 0" : duration.error()));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,
@@ -92,6 +103,7 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   route->priority = static_cast<int>(*priority);
   route->rate_limited = rate_limited;
   route->body_bytes = body_bytes;
+  route->deadline = deadline;
   const std::string twin = put(*route, place_text(entry.place), true);
   if (!twin.empty())
     wrong.push_back({entry.place, fmt::format("route \"{}{}\" stands already at {}", route->path,

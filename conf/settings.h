@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,6 +64,7 @@ struct ClientSettings {
   std::uint32_t requests_per_connection = 10'000;  // then the client has to connect anew; 0: none
   std::vector<Network> trusted_proxies;            // whose word about the client is believed
   bool proxy_protocol = false;  // these begin each connection with a PROXY header
+  bool server_timing = false;   // answers say how long they waited and worked
 };
 
 enum class TlsVersion : std::uint8_t { tls12, tls13 };
@@ -128,15 +130,61 @@ struct UpstreamSettings {
   bool operator==(const UpstreamSettings&) const = default;
 };
 
+// [deadlines]: when an answer comes too late to be of use.
+struct DeadlineSettings {
+  bool from_client = false;  // Prefer: wait=, grpc-timeout and X-Request-Timeout are believed
+  bool refuse_early = true;  // what can't be answered in time hears so at once
+  bool operator==(const DeadlineSettings&) const = default;
+};
+
+// [reserve]: workers that others may borrow but must give back first.
+struct ReserveSettings {
+  std::array<double, 5> shares{};  // of the workers, by priority
+  milliseconds lend_time{1'000};   // who takes longer for a request leaves what is in use
+  bool operator==(const ReserveSettings&) const = default;
+};
+
+// [auto]: between what the gateway may choose.
+struct AutoSettings {
+  std::uint32_t workers_min = 2;
+  std::uint32_t workers_max = 500;
+  double rate_min = 10;
+  double rate_max = 10'000;
+  bool operator==(const AutoSettings&) const = default;
+};
+
+// [observe]: rules whose refusals are counted and logged, not made.
+struct ObserveSettings {
+  bool rate = false;       // rate_limited
+  bool deadlines = false;  // would_miss_deadline, deadline
+  bool shedding = false;   // shed
+  bool operator==(const ObserveSettings&) const = default;
+};
+
+enum class Discipline : std::uint8_t {
+  fifo,      // a priority's waiters go in as they came
+  adaptive,  // while they wait for too long: the newest first, the oldest are shed
+};
+
 // [admission]: who may go in.
 struct AdmissionSettings {
-  std::uint32_t workers = 50;            // requests in the upstream at once
+  std::uint32_t workers = 50;            // requests in the upstream at once; if auto, at most
   std::uint32_t queue_size = 1000;       // requests that may wait
   Bytes queue_bytes = MiB(64);           // bodies held by waiting requests, all together
-  double rate = 100;                     // requests a second; 0 means no limit
+  double rate = 100;                     // requests a second; 0 means no limit; if auto, at most
   double burst = 200;                    // requests that may come at once
   milliseconds request_timeout{30'000};  // from the end of the request header to the answer
   milliseconds queue_timeout{30'000};    // longest wait for a worker
+  bool workers_are_auto = false;         // follow what the upstream can do
+  bool rate_is_auto = false;             // follows what the upstream does
+  Discipline discipline = Discipline::fifo;
+  milliseconds target_wait{100};  // of the adaptive discipline
+  DeadlineSettings deadlines;
+  ReserveSettings reserve;
+  AutoSettings autos;
+  ObserveSettings observe;
+  std::string shadow_conf;  // another conf whose admission is tried beside this; empty: none
+  std::shared_ptr<const AdmissionSettings> shadow = nullptr;  // what is said there
 };
 
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
@@ -146,6 +194,7 @@ struct RouteSettings {
   int priority = 5;  // 1 (served first) .. 5 (served last)
   bool rate_limited = true;
   std::optional<Bytes> body_bytes = std::nullopt;  // largest request body; none: client.body_bytes
+  std::optional<milliseconds> deadline = std::nullopt;  // when the answer is of no use any more
   bool operator==(const RouteSettings&) const = default;
 };
 inline constexpr int priority_best = 1;

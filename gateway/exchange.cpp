@@ -1,5 +1,6 @@
 #include "gateway/exchange.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "conf/invariant.h"
@@ -78,6 +79,7 @@ void Exchange::reset() {
   method_.clear();
   request_id_.clear();
   client_name_.clear();
+  patience_.reset();
   trailers_.clear();
   body_bytes_ = request_length_ = bytes_out_ = 0;
   request_framing_ = answer_framing_ = Framing::none;
@@ -166,6 +168,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   arrival_.cost = route.cost;
   arrival_.route = static_cast<std::uint32_t>(route.index);
   arrival_.bytes = request_length_;
+  note_deadline(head, route);
   const auto& routes = station_.settings().routes;
   if (route.index < routes.size() && routes[route.index].body_bytes)
     body_limit_ = routes[route.index].body_bytes->count;
@@ -175,6 +178,25 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return false;
   }
   return true;
+}
+
+// The client's, if it is believed, and the route's: the earlier. It only ever shortens the request
+// timeout.
+void Exchange::note_deadline(const proxy::wire::Head& head, const admission::Route& route) {
+  const auto& routes = station_.settings().routes;
+  if (station_.settings().admission.deadlines.from_client)
+    patience_ = proxy::wire::patience_of(head);
+  if (route.index < routes.size() && routes[route.index].deadline) {
+    const admission::Duration usual = *routes[route.index].deadline;
+    if (!patience_)
+      patience_ = {proxy::wire::Patience::Form::plain, usual};
+    else
+      patience_->time = std::min<admission::Duration>(patience_->time, usual);
+  }
+  if (!patience_) return;
+  patience_->time =
+      std::min<admission::Duration>(patience_->time, station_.settings().admission.request_timeout);
+  arrival_.deadline = arrival_.at + patience_->time;
 }
 
 // When the upstream is down: it will not be found up before.
@@ -206,7 +228,11 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
   station_.append_request_id(request_id_);
 }
 
-void Exchange::write_upstream_head(const proxy::wire::Head& head) {
+void Exchange::write_upstream_head(const proxy::wire::Head& said) {
+  // What is left of a deadline is said when the request goes out.
+  std::optional<proxy::wire::Head> rest;
+  if (patience_) rest = proxy::wire::without_patience(said, preferences_);
+  const proxy::wire::Head& head = rest ? *rest : said;
   wants_websocket_ = station_.settings().upstream.websocket && head.method == "GET" &&
                      head.minor_version == 1 && request_framing_ == Framing::none &&
                      proxy::wire::names_websocket(head);
@@ -268,11 +294,23 @@ void Exchange::wait(admission::Place place) {
   joined_ = station_.loop().now();
   wait_deadline_ = std::min(arrival_.at + limits.request_timeout, joined_ + limits.queue_timeout);
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
+  if (!patience_) return;
+  wait_deadline_ = std::min(wait_deadline_, arrival_.deadline);
+  if (!deadline_timer_)
+    deadline_timer_ =
+        std::make_unique<proxy::net::Timer>(station_.loop(), [this] { on_deadline(); });
+  deadline_timer_->start(std::chrono::ceil<std::chrono::milliseconds>(arrival_.deadline - joined_));
 }
 
 void Exchange::on_granted(admission::Permit permit) {
   place_.release();
+  if (patience_) deadline_timer_->stop();
   const admission::Time now = station_.loop().now();
+  if (arrival_.deadline <= now) {
+    permit.finish(Outcome::failed(Reason::deadline), now);
+    ending_ = Ending::failed;
+    return refuse_uncounted(Reason::deadline);
+  }
   if (!request_timer_.is_set()) {
     permit.finish(Outcome::failed(Reason::queue_timeout), now);
     ending_ = Ending::failed;
@@ -367,6 +405,9 @@ bool Exchange::wants_body() const {
 // ---- Forwarding --------------------------------------------------------------------------------
 
 void Exchange::forward() {
+  if (patience_)
+    proxy::wire::append_patience(
+        head_, {patience_->form, arrival_.deadline - std::max(station_.loop().now(), arrival_.at)});
   proxy::Forwarding::Request request{.head = head_,
                                      .body = body_,
                                      .is_whole = body_is_whole_,
@@ -417,6 +458,18 @@ void Exchange::on_tunnel_bytes(std::string_view bytes) {
   forwarding_.send_raw(bytes);
 }
 
+// Server-Timing: how long it waited, and how long the upstream took for the head of its answer.
+proxy::wire::Head Exchange::with_timing(const proxy::wire::Head& head, std::string& text) const {
+  const auto ms = [](admission::Duration d) {
+    return std::chrono::duration<double, std::milli>(d).count();
+  };
+  text = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_),
+                     ms(station_.loop().now() - permit_.since()));
+  proxy::wire::Head timed = head;
+  timed.fields.push_back({"Server-Timing", text, proxy::wire::FieldId::other});
+  return timed;
+}
+
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   if (client_ == nullptr) return;
   status_ = head.status;
@@ -429,8 +482,11 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     if (client_minor_version_ == 0) close_after_answer_ = true;
   }
   const bool may_say_length = head.status != 204;
+  std::string timing;
+  std::optional<proxy::wire::Head> timed;
+  if (station_.settings().client.server_timing) timed = with_timing(head, timing);
   proxy::wire::append_answer_head(
-      station_.gather().begin_text(), head,
+      station_.gather().begin_text(), timed ? *timed : head,
       {.framing = answer_framing_,
        .content_length = head.content_length,
        .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
@@ -552,6 +608,12 @@ void Exchange::on_queue_timeout() {
   refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
 }
 
+void Exchange::on_deadline() {
+  if (state_ != State::waiting) return;
+  if (!place_.miss_deadline(station_.loop().now())) return;  // as above
+  refuse_uncounted(Reason::deadline);
+}
+
 void Exchange::on_upstream_timeout() {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
@@ -639,6 +701,7 @@ void Exchange::end() {
   request_timer_.cancel();
   queue_timer_.cancel();
   reader_timer_.cancel();
+  if (patience_ && deadline_timer_) deadline_timer_->stop();
   station_.retire_exchange(*this);
 }
 
@@ -649,6 +712,7 @@ void Exchange::cut() {
   request_timer_.cancel();
   queue_timer_.cancel();
   reader_timer_.cancel();
+  deadline_timer_.reset();
   client_ = nullptr;
   state_ = State::ended;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,8 @@
 #include "gateway/target.h"
 #include "gateway/traffic.h"
 #include "proxy/forwarding.h"
+#include "proxy/net/watch.h"
+#include "proxy/wire/deadline.h"
 
 namespace classgate::gateway {
 
@@ -61,6 +65,7 @@ class Exchange final : private proxy::Forwarding::Client {
   // In the order of the journey.
   bool note_head(const proxy::wire::Head& head);
   bool judge(const proxy::wire::Head& head);
+  void note_deadline(const proxy::wire::Head& head, const admission::Route& route);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
   admission::Duration time_to_next_probe() const;
@@ -83,6 +88,7 @@ class Exchange final : private proxy::Forwarding::Client {
   static void on_queue_timer(void* self) { static_cast<Exchange*>(self)->on_queue_timeout(); }
   void on_request_timeout();
   void on_queue_timeout();
+  void on_deadline();
   void on_upstream_timeout();
   static void on_reader_timer(void* self) { static_cast<Exchange*>(self)->on_reader_window_over(); }
   void on_reader_window_over();
@@ -93,6 +99,8 @@ class Exchange final : private proxy::Forwarding::Client {
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
   void log_line();
+
+  proxy::wire::Head with_timing(const proxy::wire::Head& head, std::string& text) const;
 
   // proxy::Forwarding::Client
   void on_interim_answer(const proxy::wire::Head& head) override;
@@ -119,6 +127,8 @@ class Exchange final : private proxy::Forwarding::Client {
   std::uint64_t body_bytes_ = 0;
   std::string method_;
   std::string request_id_;
+  std::optional<proxy::wire::Patience> patience_;  // goes on with the request
+  std::string preferences_;                        // its other preferences
   std::vector<proxy::wire::Parser::Trailer> trailers_;
   proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;
   std::uint64_t request_length_ = 0;
@@ -158,6 +168,7 @@ class Exchange final : private proxy::Forwarding::Client {
   proxy::net::Deadline queue_timer_;
   proxy::net::Deadline reader_timer_;  // while the answer waits for its reader
   std::uint64_t reader_mark_ = 0;      // what it had taken when that was set
+  std::unique_ptr<proxy::net::Timer> deadline_timer_;  // once it has waited with a deadline
   proxy::Forwarding forwarding_;
 };
 

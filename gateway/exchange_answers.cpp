@@ -130,7 +130,9 @@ void Exchange::log_line() {
        .verdict = verdict_,
        .reason = reason_word_,
        .cost = route_ != nullptr ? arrival_.cost : 0,
-       .deadline_ms = ms(station_.settings().admission.request_timeout),
+       .deadline_ms =
+           ms(patience_ ? patience_->time
+                        : admission::Duration(station_.settings().admission.request_timeout)),
        .upload_ms = ms(upload_time_),
        .wait_ms = ms(waited_),
        .upstream_ms = ms(upstream_time_),

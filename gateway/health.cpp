@@ -47,6 +47,26 @@ ordered_json by_reason(const admission::ReasonCounts& counts) {
   return result;
 }
 
+// How another conf would have decided; null without one.
+ordered_json shadow_state(const admission::ShadowCounts& shadow) {
+  if (!shadow.is_on) return nullptr;
+  return {{"alike", shadow.alike},
+          {"would_refuse", by_reason(shadow.would_refuse)},
+          {"would_accept", by_reason(shadow.would_accept)},
+          {"queue_size", shadow.waiting},
+          {"workers", shadow.workers}};
+}
+
+// How the workers are shared out, and where the adaptive discipline sheds.
+ordered_json priorities(const admission::Snapshot& snapshot) {
+  ordered_json result = ordered_json::object();
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    result[std::to_string(i + 1)] = {{"active_workers", snapshot.active_by_priority[i]},
+                                     {"reserved_workers", snapshot.reserved_by_priority[i]},
+                                     {"congested", snapshot.congested[i]}};
+  return result;
+}
+
 ordered_json percentiles(const admission::Quantiles& quantiles) {
   return {
       {"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
@@ -106,13 +126,16 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"process_time_ms", percentiles(snapshot.process)},
       {"rejected_by_reason", by_reason(snapshot.rejected)},
       {"failed_by_reason", by_reason(snapshot.failed)},
+      {"observed_by_reason", by_reason(snapshot.observed)},
+      {"shadow", shadow_state(snapshot.shadow)},
       {"queue_by_priority", by_priority},
+      {"priorities", priorities(snapshot)},
       {"queue_bytes", snapshot.waiting_bytes},
       {"limits",
        {{"workers", snapshot.workers},
         {"queue_size", limits.queue_size},
         {"queue_bytes", limits.queue_bytes.count},
-        {"rate", limits.rate},
+        {"rate", snapshot.rate},
         {"burst", limits.burst},
         {"request_timeout_ms", limits.request_timeout.count()},
         {"queue_timeout_ms", limits.queue_timeout.count()},

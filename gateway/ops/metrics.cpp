@@ -94,6 +94,26 @@ void add_reasons(Families& out, const admission::Snapshot& snapshot) {
   };
   out.counter("classgate_rejections_total", "Requests that were refused, by reason.");
   add(snapshot.rejected, [&](conf::Reason reason) { return !is_upstream(reason); });
+  out.counter("classgate_observed_total",
+              "Requests that would have been refused, but for [observe], by reason.");
+  add(snapshot.observed, [](conf::Reason reason) {
+    return reason == conf::Reason::rate_limited || reason == conf::Reason::would_miss_deadline ||
+           reason == conf::Reason::shed;
+  });
+  if (snapshot.shadow.is_on) {
+    out.counter("classgate_shadow_alike_total", "Requests on which the shadow conf agreed.")
+        .value(snapshot.shadow.alike);
+    out.counter("classgate_shadow_would_refuse_total",
+                "Requests let in that the shadow conf would have refused, by its reason.");
+    for (const conf::ReasonText& text : conf::reason_texts)
+      if (const auto count = snapshot.shadow.would_refuse[conf::index_of(text.reason)]; count > 0)
+        out.value(count, {{"reason", std::string(text.word)}});
+    out.counter("classgate_shadow_would_accept_total",
+                "Requests refused that the shadow conf would have let in, by the reason here.");
+    for (const conf::ReasonText& text : conf::reason_texts)
+      if (const auto count = snapshot.shadow.would_accept[conf::index_of(text.reason)]; count > 0)
+        out.value(count, {{"reason", std::string(text.word)}});
+  }
   out.counter("classgate_failures_total", "Requests that were admitted and failed, by reason.");
   add(snapshot.failed, [&](conf::Reason reason) {
     return is_upstream(reason) || snapshot.failed[conf::index_of(reason)] > 0;
@@ -133,10 +153,19 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
   out.gauge("classgate_workers_without_client",
             "Busy workers whose client has left or got its 504.")
       .value(snapshot.workers_without_client);
+  out.gauge("classgate_workers_busy_by_priority", "Busy workers, by priority of their request.");
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    out.value(snapshot.active_by_priority[i], {{"priority", word_of_priority(i)}});
+  out.gauge("classgate_workers_reserved", "Workers reserved for a priority ([reserve]).");
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    out.value(snapshot.reserved_by_priority[i], {{"priority", word_of_priority(i)}});
+  out.gauge("classgate_congested", "1 while the adaptive discipline sheds in a priority.");
+  for (std::size_t i = 0; i < conf::priority_count; ++i)
+    out.value(snapshot.congested[i] ? 1 : 0, {{"priority", word_of_priority(i)}});
   out.gauge("classgate_workers_limit", "Requests in the upstream at once (admission.workers).")
       .value(snapshot.workers);
   out.gauge("classgate_rate_limit", "Requests a second (admission.rate); 0: no limit.")
-      .value(limits.rate);
+      .value(snapshot.rate);
   out.gauge("classgate_rate_burst", "Requests that may come at once (admission.burst).")
       .value(limits.burst);
   out.gauge("classgate_draining", "1 when the gateway finishes what it accepted and takes no more.")

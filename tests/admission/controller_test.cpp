@@ -27,6 +27,14 @@ Controller full_house(const conf::AdmissionSettings& settings) {
   return controller;
 }
 
+// One of those that are taken, since `start`.
+Seat a_seat(const Controller& controller) {
+  const auto active = controller.snapshot(start).active_by_priority;
+  const auto taken = std::ranges::find_if(active, [](std::uint32_t count) { return count > 0; });
+  REQUIRE(taken != active.end());
+  return {.since = start, .priority = static_cast<int>(taken - active.begin()) + 1};
+}
+
 Duration retry_after(const Verdict& verdict) { return std::get<Rejection>(verdict).retry_after; }
 
 std::uint64_t rejected(const Controller& controller, conf::Reason reason) {
@@ -53,7 +61,7 @@ TEST_CASE("a worker that comes back takes the one who waits") {
   Controller controller = full_house(small_settings());
   const Ticket ticket = wait_in(controller, request(3));
   CHECK(said(controller.next(start)) == "silence");
-  controller.finish(Outcome::processed(), {start}, start + 20ms);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 20ms);
   const auto notice = controller.next(start + 20ms);
   REQUIRE(said(notice) == "granted");
   CHECK(notice->ticket == ticket);
@@ -71,7 +79,7 @@ TEST_CASE("waiters go in by priority and then in the order they came") {
   for (const int priority : {5, 3, 4, 3, 1})
     tickets.push_back(wait_in(controller, request(priority)));
   for (const std::size_t expected : {4U, 1U, 3U, 2U, 0U}) {
-    controller.finish(Outcome::processed(), {start}, start);
+    controller.finish(Outcome::processed(), a_seat(controller), start);
     const auto notice = controller.next(start);
     REQUIRE(said(notice) == "granted");
     CHECK(notice->ticket == tickets[expected]);
@@ -82,7 +90,8 @@ TEST_CASE("a newcomer overtakes only those of a worse priority for a worker that
   auto settings = small_settings();
   Controller controller = full_house(settings);
   wait_in(controller, request(3));
-  controller.finish(Outcome::processed(), {start}, start);  // and next() has not been asked yet
+  controller.finish(Outcome::processed(), a_seat(controller),
+                    start);  // and next() has not been asked yet
   CHECK(said(enter(controller, request(4))) == "waits");
   CHECK(said(enter(controller, request(3))) == "waits");
   CHECK(said(enter(controller, request(2))) == "admitted");
@@ -94,7 +103,7 @@ TEST_CASE("the owner of a waiter is named in its news") {
   Arrival arrival = request(3);
   arrival.owner = 7;
   wait_in(controller, arrival);
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(controller.next(start)->owner == 7);
 }
 
@@ -107,7 +116,7 @@ TEST_CASE("draining is said before the rate limit and the rate limit before a fu
   settings.burst = 2;
   Controller controller = full_house(settings);
   CHECK(said(enter(controller, request(3))) == "queue_full");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(enter(controller, request(3))) == "admitted");  // the last token
   CHECK(said(enter(controller, request(3))) == "rate_limited");
   controller.drain();
@@ -122,10 +131,10 @@ TEST_CASE("a refusal charges no token: not for a full queue nor for the rate nor
   settings.burst = 2;
   Controller controller = full_house(settings);
   for (int i = 0; i < 10; ++i) CHECK(said(enter(controller, request(3))) == "queue_full");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(enter(controller, request(3))) == "admitted");
   for (int i = 0; i < 10; ++i) CHECK(said(enter(controller, request(3))) == "rate_limited");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(enter(controller, request(3, start + 1s), start + 1s)) == "admitted");
 }
 
@@ -216,7 +225,7 @@ TEST_CASE("without a queue whoever finds no worker is turned away") {
   Controller controller = full_house(settings);
   for (int priority = 1; priority <= 5; ++priority)
     CHECK(said(enter(controller, request(priority))) == "queue_full");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(enter(controller, request(5))) == "admitted");
 }
 
@@ -322,9 +331,9 @@ TEST_CASE("draining lets those in who wait and those who passed their head befor
   CHECK(said(controller.screen(request(3), start)) == "passes");
   controller.drain();
   CHECK(said(controller.screen(request(1), start)) == "draining");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(controller.next(start)) == "granted");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(controller.arrive(request(3), start)) == "admitted");
   CHECK(controller.snapshot(start).draining);
 }
@@ -348,7 +357,7 @@ TEST_CASE("a waiter who leaves is abandoned and one that waited too long is reje
 TEST_CASE("a waiter no longer leaves when its turn has come") {
   Controller controller = full_house(small_settings());
   const Ticket ticket = wait_in(controller, request(3));
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(controller.next(start)) == "granted");
   CHECK_FALSE(controller.leave(ticket, Departure::abandoned, start));
   CHECK_FALSE(controller.leave(ticket, Departure::timed_out, start));
@@ -362,7 +371,7 @@ TEST_CASE("a waiter whose time is up when its turn comes is told so and the next
   Controller controller = full_house(settings);
   const Ticket late = wait_in(controller, request(3), start);
   const Ticket in_time = wait_in(controller, request(3, start + 1ns), start + 1ns);
-  controller.finish(Outcome::processed(), {start}, start + 5s);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 5s);
   const auto first = controller.next(start + 5s);
   CHECK(said(first) == "queue_timeout");
   CHECK(first->ticket == late);
@@ -381,9 +390,9 @@ TEST_CASE("the request timeout counts from the head however late the request beg
     Controller controller = full_house(settings);
     wait_in(controller, request(3, start), ready);
     wait_in(controller, request(3, start), ready);
-    controller.finish(Outcome::processed(), {start}, last_moment - 1ns);
+    controller.finish(Outcome::processed(), a_seat(controller), last_moment - 1ns);
     CHECK(said(controller.next(last_moment - 1ns)) == "granted");
-    controller.finish(Outcome::processed(), {start}, last_moment);
+    controller.finish(Outcome::processed(), a_seat(controller), last_moment);
     CHECK(said(controller.next(last_moment)) == "queue_timeout");
   }
 }
@@ -410,7 +419,7 @@ TEST_CASE("the time to come back after a 503 follows the rate at which workers c
   settings.queue_size = 3;
   Controller controller = full_house(settings);
   CHECK(controller.drain_time() == 1s);  // nothing is known yet
-  controller.finish(Outcome::processed(), {start}, start + 4s);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 4s);
   CHECK(said(enter(controller, request(3), start + 4s)) == "admitted");
   CHECK(controller.drain_time() == 2s);  // two workers of 4 s each: one comes back every 2 s
   for (int i = 0; i < 3; ++i) wait_in(controller, request(3, start + 4s), start + 4s);
@@ -425,7 +434,7 @@ TEST_CASE("the time to come back after a 503 is at least a second") {
   auto settings = small_settings();
   settings.queue_size = 0;
   Controller controller = full_house(settings);
-  controller.finish(Outcome::processed(), {start}, start + 1ms);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 1ms);
   CHECK(said(enter(controller, request(3))) == "admitted");
   CHECK(retry_after(enter(controller, request(3))) == 1s);
 }
@@ -436,10 +445,10 @@ TEST_CASE("every outcome of a worker has its own column in the books") {
   auto settings = small_settings();
   settings.workers = 4;
   Controller controller = full_house(settings);
-  controller.finish(Outcome::processed(), {start}, start);
-  controller.finish(Outcome::abandoned(), {start}, start);
-  controller.finish(Outcome::failed(conf::Reason::upstream_broken), {start}, start);
-  controller.finish(Outcome::failed(conf::Reason::upstream_timeout), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
+  controller.finish(Outcome::abandoned(), a_seat(controller), start);
+  controller.finish(Outcome::failed(conf::Reason::upstream_broken), a_seat(controller), start);
+  controller.finish(Outcome::failed(conf::Reason::upstream_timeout), a_seat(controller), start);
   const Snapshot books = controller.snapshot(start);
   CHECK(books.total == 4);
   CHECK(books.processed == 1);
@@ -459,9 +468,9 @@ TEST_CASE("the snapshot tells limits and queue and how long waiting and working 
   wait_in(controller, request(5));
   CHECK(controller.snapshot(start).waiting_by_priority ==
         std::array<std::size_t, 5>{0, 0, 1, 0, 1});
-  controller.finish(Outcome::processed(), {start}, start + 300ms);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 300ms);
   CHECK(said(controller.next(start + 300ms)) == "granted");
-  controller.finish(Outcome::processed(), {start}, start + 500ms);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 500ms);
   const Snapshot books = controller.snapshot(start + 500ms);
   CHECK(books.workers == 2);
   CHECK(books.queue_limit == 4);
@@ -488,7 +497,7 @@ TEST_CASE("the last overload is the last time that the queue turned someone away
   CHECK(said(enter(controller, request(3))) == "admitted");
   CHECK(said(enter(controller, request(3))) == "queue_full");
   CHECK(controller.snapshot(start + 7s).since_last_overload == 7s);
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(enter(controller, request(3))) == "admitted");
   CHECK(said(enter(controller, request(3))) == "rate_limited");
   CHECK(controller.snapshot(start + 9s).since_last_overload == 9s);
@@ -502,14 +511,14 @@ TEST_CASE("workers without a client are counted until they come back") {
   CHECK(controller.snapshot(start).workers_without_client == 1);
   CHECK(controller.snapshot(start).active_workers == 2);
   controller.adopt();
-  controller.finish(Outcome::abandoned(), {start}, start);
+  controller.finish(Outcome::abandoned(), a_seat(controller), start);
   CHECK(controller.snapshot(start).workers_without_client == 0);
 }
 
 TEST_CASE("loops whose turns began at different times leave no negative durations") {
   Controller controller = full_house(small_settings());
   wait_in(controller, request(3));
-  controller.finish(Outcome::processed(), {start}, start - 1ms);
+  controller.finish(Outcome::processed(), a_seat(controller), start - 1ms);
   const auto notice = controller.next(start - 1ms);
   REQUIRE(said(notice) == "granted");
   CHECK(std::get<Granted>(notice->news).waited == 0ns);
@@ -525,9 +534,9 @@ TEST_CASE("fewer workers let everybody finish and take nobody in before there is
   controller.reconfigure(settings, start);
   CHECK(controller.snapshot(start).active_workers == 2);
   CHECK(controller.snapshot(start).workers == 1);
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(controller.next(start)) == "silence");
-  controller.finish(Outcome::processed(), {start}, start);
+  controller.finish(Outcome::processed(), a_seat(controller), start);
   CHECK(said(controller.next(start)) == "granted");
 }
 

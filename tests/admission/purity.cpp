@@ -44,19 +44,21 @@ class VirtualMinute {
                                      .cost = route.cost,
                                      .at = now};
     if (controller_.screen(arrival, now)) return;
-    if (std::holds_alternative<admission::Admitted>(controller_.arrive(arrival, now))) work(now);
+    const admission::Verdict verdict = controller_.arrive(arrival, now);
+    if (const auto* admitted = std::get_if<admission::Admitted>(&verdict)) work(admitted->seat);
     listen(now);
   }
   void listen(Time now) {
     while (const auto notice = controller_.next(now))
-      if (std::holds_alternative<admission::Granted>(notice->news)) work(now);
+      if (const auto* granted = std::get_if<admission::Granted>(&notice->news)) work(granted->seat);
   }
-  void work(Time since) { ends_.push(since + service_time); }
+  void work(const admission::Seat& seat) { working_.push(seat); }
   void finish_until(Time now) {
-    while (!ends_.empty() && ends_.top() <= now) {
-      const Time end = ends_.top();
-      ends_.pop();
-      controller_.finish(admission::Outcome::processed(), {end - service_time}, end);
+    while (!working_.empty() && working_.front().since + service_time <= now) {
+      const admission::Seat seat = working_.front();
+      working_.pop();
+      const Time end = seat.since + service_time;
+      controller_.finish(admission::Outcome::processed(), seat, end);
       listen(end);
     }
   }
@@ -64,7 +66,7 @@ class VirtualMinute {
   static constexpr auto service_time = 400ms;
   admission::Controller controller_;
   admission::RouteTable routes_;
-  std::priority_queue<Time, std::vector<Time>, std::greater<>> ends_;
+  std::queue<admission::Seat> working_;  // all take equally long: in the order in which they end
   std::string path_;
 };
 

@@ -1,0 +1,35 @@
+#include "admission/process_times.h"
+
+#include <algorithm>
+
+namespace classgate::admission {
+
+void ProcessTimes::record(std::uint32_t of_what, Duration took, Time now) {
+  if (of_what >= kinds_.size()) kinds_.resize(of_what + 1);
+  Kind& kind = kinds_[of_what];
+  kind.seen = std::min(kind.seen + 1, 32U);
+  const Duration error = took - kind.mean;
+  const auto weight = static_cast<Duration::rep>(kind.seen);
+  if (kind.seen > 1) kind.deviation += (std::chrono::abs(error) - kind.deviation) / weight;
+  kind.mean += error / weight;
+  kind.news = std::max(kind.news, now);
+}
+
+Duration ProcessTimes::mean(std::uint32_t of_what) const {
+  return of_what < kinds_.size() ? kinds_[of_what].mean : Duration::zero();
+}
+
+Duration ProcessTimes::most(std::uint32_t of_what) const {
+  if (of_what >= kinds_.size()) return Duration::zero();
+  return kinds_[of_what].mean + 2 * kinds_[of_what].deviation;
+}
+
+bool ProcessTimes::may_try(std::uint32_t of_what, Time now) {
+  if (of_what >= kinds_.size()) return true;
+  Kind& kind = kinds_[of_what];
+  if (now - kind.news < std::max<Duration>(kind.mean, std::chrono::seconds(1))) return false;
+  kind.news = now;
+  return true;
+}
+
+}  // namespace classgate::admission

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <queue>
+#include <vector>
+
+#include "admission/controller.h"
+
+namespace classgate::admission {
+
+// A second policy in the shadow of the one in force: it sees every arrival, decides, and nobody
+// obeys. What becomes of a request there is held against the verdict on it here, live.
+//
+// In the shadow a request that goes in keeps its worker for as long as its route's requests lately
+// did; a client that leaves early is not known to it. Beside the Controller's own work each arrival
+// costs O(log workers), memory is bounded by the shadow's workers and queue. Not thread-safe.
+class Shadow {
+ public:
+  explicit Shadow(const conf::AdmissionSettings& settings) : controller_(settings) {}
+
+  // A request has got its verdict: refused for a reason, or none. `work` is what such requests
+  // take.
+  void compare(Arrival arrival, std::optional<conf::Reason> refused, Duration work, Time now);
+  ShadowCounts counts() const;
+
+ private:
+  struct End {
+    Time at;
+    Seat seat;
+    bool operator>(const End& other) const { return at > other.at; }
+  };
+  void catch_up(Time now);
+  void listen(Time now);
+  void goes_in(const Seat& seat, std::uint32_t refused, Time now);
+  void is_refused(conf::Reason reason, std::uint32_t refused);
+
+  Controller controller_;
+  std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
+  std::vector<Duration> works_;  // by route
+  ShadowCounts counts_{.is_on = true};
+};
+
+}  // namespace classgate::admission

@@ -1,0 +1,33 @@
+#pragma once
+
+// How long a client will wait for its answer, as it says itself.
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "proxy/wire/message.h"
+
+namespace classgate::proxy::wire {
+
+struct Patience {
+  enum class Form : std::uint8_t { prefer, grpc, plain };
+  Form form = Form::plain;
+  std::chrono::nanoseconds time{};
+};
+
+// From Prefer: wait=10 (RFC 7240 section 4.3; seconds), grpc-timeout: 500m (gRPC over HTTP/2: up to
+// eight digits and one of HMSmun) and X-Request-Timeout: 500ms (or s; a bare number is seconds, as
+// in Prefer and Retry-After). The shortest when there are several; what is none of these is no
+// deadline; more than a day is a day.
+std::optional<Patience> patience_of(const Head& request);
+
+// The same request without it: `preferences` keeps the other preferences of its Prefer fields and
+// must live as long.
+Head without_patience(const Head& request, std::string& preferences);
+
+// The field that says how much is left of it, upwards to what the form can say.
+void append_patience(std::string& out, const Patience& left);
+
+}  // namespace classgate::proxy::wire

@@ -3,11 +3,11 @@
 namespace classgate::admission {
 namespace {
 
-// The refusals that say "there is too much", not "the rate is exceeded" or "this is malformed".
+// The refusals that say "there is too much", not "the rate is exceeded", "this is malformed" or "you
+// are in a hurry".
 bool is_overload(conf::Reason reason) {
   return reason == conf::Reason::queue_full || reason == conf::Reason::displaced ||
-         reason == conf::Reason::queue_timeout || reason == conf::Reason::would_miss_deadline ||
-         reason == conf::Reason::deadline || reason == conf::Reason::shed;
+         reason == conf::Reason::queue_timeout || reason == conf::Reason::shed;
 }
 
 Quantiles quantiles_of(const Histogram& histogram) {

@@ -11,10 +11,10 @@ constexpr Duration soonest_return = std::chrono::seconds(1);
 
 std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
 
-// Who can't be shared out among the reserves is no number of workers.
+// Workers are shared out among the reserves: there are never fewer than those.
 WorkerSearch::Bounds worker_bounds(const conf::AdmissionSettings& settings,
                                    std::uint32_t reserves) {
-  const std::uint32_t most = std::max(settings.workers, 1U);
+  const std::uint32_t most = std::max(settings.autos.workers_max, 1U);
   return {std::min(std::max({settings.autos.workers_min, reserves, 1U}), most), most};
 }
 
@@ -77,9 +77,8 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
 }
 
 std::uint32_t Controller::workers() const {
-  const std::uint32_t limit =
-      settings_.workers_are_auto ? worker_search_.limit() : settings_.workers;
-  return std::min(limit, capacity_);
+  const std::uint32_t most = std::min(settings_.workers, capacity_);
+  return settings_.workers_are_auto ? std::min(worker_search_.limit(), most) : most;
 }
 
 // The priority that gets the next worker, if one is free; as if a newcomer waited too.

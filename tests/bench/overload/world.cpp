@@ -71,7 +71,7 @@ class World {
 
   static conf::AdmissionSettings begin_at(conf::AdmissionSettings settings,
                                           std::optional<std::uint32_t> start) {
-    if (start) settings.workers = settings.autos.workers_min = *start;
+    if (start) settings.autos.workers_min = settings.autos.workers_max = *start;
     return settings;
   }
 

@@ -8,12 +8,6 @@
 namespace classgate::admission {
 namespace {
 
-// Both steps at once, as for a request whose body came with its head.
-Verdict enter(Controller& controller, const Arrival& arrival, Time now = start) {
-  if (const auto rejection = controller.screen(arrival, now)) return *rejection;
-  return controller.arrive(arrival, now);
-}
-
 Ticket wait_in(Controller& controller, const Arrival& arrival, Time now = start) {
   const Verdict verdict = enter(controller, arrival, now);
   REQUIRE(said(verdict) == "waits");
@@ -34,8 +28,6 @@ Seat a_seat(const Controller& controller) {
   REQUIRE(taken != active.end());
   return {.since = start, .priority = static_cast<int>(taken - active.begin()) + 1};
 }
-
-Duration retry_after(const Verdict& verdict) { return std::get<Rejection>(verdict).retry_after; }
 
 std::uint64_t rejected(const Controller& controller, conf::Reason reason) {
   return controller.snapshot(start).rejected[conf::index_of(reason)];

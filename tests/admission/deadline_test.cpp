@@ -12,11 +12,6 @@ Arrival urgent(Duration patience, Time at = start, int priority = 3) {
   return arrival;
 }
 
-Verdict enter(Controller& controller, const Arrival& arrival, Time now) {
-  if (const auto rejection = controller.screen(arrival, now)) return *rejection;
-  return controller.arrive(arrival, now);
-}
-
 // One worker whose requests have taken 100 ms each, free since `start`.
 Controller used_to_100ms(conf::AdmissionSettings settings = small_settings()) {
   Controller controller(settings);
@@ -27,8 +22,6 @@ Controller used_to_100ms(conf::AdmissionSettings settings = small_settings()) {
   }
   return controller;
 }
-
-Duration retry_after(const Verdict& verdict) { return std::get<Rejection>(verdict).retry_after; }
 
 TEST_CASE("whoever can be answered in time goes in or waits") {
   Controller controller = used_to_100ms();

@@ -51,6 +51,15 @@ inline std::string said(const std::optional<Notice>& notice) {
   return said(std::get<Rejection>(notice->news));
 }
 
+// Both steps at once, as for a request whose body came with its head.
+inline Verdict enter(Controller& controller, const Arrival& arrival, Time now = start) {
+  if (const auto rejection = controller.screen(arrival, now)) return *rejection;
+  return controller.arrive(arrival, now);
+}
+inline Duration retry_after(const Verdict& verdict) {
+  return std::get<Rejection>(verdict).retry_after;
+}
+
 inline std::uint64_t in_the_books(const Snapshot& books) {
   return books.processed + books.abandoned + sum(books.rejected) + sum(books.failed) +
          books.waiting + books.active_workers;

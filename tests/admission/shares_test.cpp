@@ -12,11 +12,6 @@
 namespace classgate::admission {
 namespace {
 
-Verdict enter(Controller& controller, const Arrival& arrival, Time now = start) {
-  if (const auto rejection = controller.screen(arrival, now)) return *rejection;
-  return controller.arrive(arrival, now);
-}
-
 conf::AdmissionSettings with_shares(std::array<double, 5> shares, std::uint32_t workers = 10) {
   conf::AdmissionSettings settings = small_settings();
   settings.workers = workers;

@@ -308,7 +308,7 @@ void ClientConnection::send_gathered() {
 // turn.
 void ClientConnection::begin_tunnel() {
   state_ = State::tunnel;
-  written_mark_ = window_bytes_ = 0;
+  window_bytes_ = 0;
   stream_.read_again_soon();
   set_timer();
 }

@@ -54,6 +54,7 @@ std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& setting
 
 }  // namespace
 
+// (With a name of its own outside, because ErrorLog::Parts holds one.)
 // Lets so many lines a second through; the first line of a later second tells what was left out.
 // Used by the writer's thread but for what says otherwise.
 class BoundedSink final : public spdlog::sinks::sink {

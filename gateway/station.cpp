@@ -38,6 +38,13 @@ std::array<char, 16> hex(std::uint64_t word) {
   return text;
 }
 
+// The finaliser of SplitMix64, which maps no two numbers to one.
+std::uint64_t mixed(std::uint64_t word) {
+  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
+  word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
+  return word ^ (word >> 31);
+}
+
 std::uint64_t random_word() {
   std::random_device device;
   return std::uint64_t{device()} << 32 | device();
@@ -78,8 +85,8 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       deadlines_(loop_, settings()),
       upstreams_(make_upstreams()),
       mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
-      random_half_(random_word()),
-      random_text_(hex(random_half_)),
+      id_of_loop_(hex(random_word())),
+      id_secret_(random_word()),
       access_quota_(std::random_device{}()),
       grace_(loop_, [this] { on_grace_over(); }) {
   adopt(std::move(policy));
@@ -431,17 +438,13 @@ std::string_view Station::date_text() {
   return date_text_;
 }
 
-// Half of it is this loop's alone, the other half counts, mixed so that ids which follow each other
-// do not look alike (the finaliser of SplitMix64, which maps no two numbers to one).
+// Half of it is this loop's alone, the other half counts, mixed with a secret so that an id tells
+// neither the next one nor how many there were; no number comes twice.
 void Station::append_request_id(std::string& out) {
-  std::uint64_t mixed = ++request_count_ + random_half_;
-  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
-  mixed ^= mixed >> 31;
+  const auto own = hex(mixed(mixed(++request_count_) ^ id_secret_));
   std::array<char, 32> text;
-  std::memcpy(text.data(), random_text_.data(), random_text_.size());
-  const auto own = hex(mixed);
-  std::memcpy(text.data() + random_text_.size(), own.data(), own.size());
+  std::memcpy(text.data(), id_of_loop_.data(), id_of_loop_.size());
+  std::memcpy(text.data() + id_of_loop_.size(), own.data(), own.size());
   out.append(text.data(), text.size());
 }
 

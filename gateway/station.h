@@ -138,8 +138,8 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<ClientConnection>> connections_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
-  const std::uint64_t random_half_;         // of the request ids of this loop ...
-  const std::array<char, 16> random_text_;  // ... in hex
+  const std::array<char, 16> id_of_loop_;  // of the request ids: the first half, in hex
+  const std::uint64_t id_secret_;          // in the other half
   std::uint64_t request_count_ = 0;
   AccessQuota access_quota_;
   std::string log_lines_;

@@ -9,6 +9,8 @@
 #include <memory>
 #include <utility>
 
+#include "conf/invariant.h"
+
 namespace classgate::proxy::net {
 
 struct FreeEventBase {
@@ -33,6 +35,7 @@ class EmbeddedEvent {
 
   // Once. False when libevent cannot watch the descriptor.
   bool watch(event_base* base, int fd, short what, event_callback_fn on_event, void* self) {
+    CLASSGATE_INVARIANT(!is_watched_);
     is_watched_ = event_assign(&event_, base, fd, what, on_event, self) == 0 &&
                   event_add(&event_, nullptr) == 0;
     return is_watched_;

@@ -67,7 +67,7 @@ class Loop {
   // must last longer than the current call is copied out.
   std::span<char> read_scratch() { return {read_scratch_.get(), scratch_size}; }
   static constexpr std::size_t scratch_size = 64 * 1024;
-  // The same for one TLS record that is being put together.
+  // The same for what is put together to be written in one piece: a TLS record, or small parts.
   std::span<char> record_scratch() { return {record_scratch_.get(), record_size}; }
   static constexpr std::size_t record_size = 16 * 1024;  // RFC 8446 section 5.1
 

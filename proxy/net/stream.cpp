@@ -28,10 +28,12 @@ std::size_t size_of(std::span<const iovec> parts) {
 // Parts that are small together are put together first: send() costs the kernel less than
 // sendmsg(), by more than the copying of this many bytes.
 constexpr std::size_t put_together_max = 4 * 1024;
+static_assert(put_together_max <= Loop::record_size);
 
 std::size_t put_together(std::span<const iovec> parts, std::span<char> whole) {
   std::size_t size = 0;
   for (const iovec& part : parts) {
+    if (part.iov_len == 0) continue;
     std::memcpy(whole.data() + size, part.iov_base, part.iov_len);
     size += part.iov_len;
   }
@@ -272,11 +274,7 @@ void Stream::write(std::span<iovec> parts) {
     if (sent < size && !is_broken()) keep(parts, sent);
     return;
   }
-  const ssize_t sent =
-      size <= put_together_max
-          ? send_bytes(fd_.get(),
-                       loop_.record_scratch().first(put_together(parts, loop_.record_scratch())))
-          : send_parts(fd_.get(), parts);
+  const ssize_t sent = send(parts, size);
   if (sent < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return keep(parts, 0);
     broken_errno_ = errno;
@@ -290,6 +288,14 @@ void Stream::write(std::span<iovec> parts) {
   flush();
 }
 
+ssize_t Stream::send(std::span<iovec> parts, std::size_t size) {
+  if (parts.size() == 1)
+    return send_bytes(fd_.get(), {static_cast<const char*>(parts[0].iov_base), size});
+  if (size > put_together_max) return send_parts(fd_.get(), parts);
+  const std::span<char> whole = loop_.record_scratch();
+  return send_bytes(fd_.get(), whole.first(put_together(parts, whole)));
+}
+
 // Records are made of up to 16 KiB of one piece: parts are put together first. Says how much went.
 std::size_t Stream::write_encrypted(std::span<const iovec> parts, std::size_t size) {
   const std::span<char> whole = loop_.record_scratch();
@@ -300,6 +306,7 @@ std::size_t Stream::write_encrypted(std::span<const iovec> parts, std::size_t si
       const std::size_t skipped = std::min(skip, part.iov_len);
       skip -= skipped;
       const std::size_t taken = std::min(part.iov_len - skipped, whole.size() - filled);
+      if (taken == 0) continue;
       std::memcpy(whole.data() + filled, static_cast<const char*>(part.iov_base) + skipped, taken);
       filled += taken;
     }

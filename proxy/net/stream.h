@@ -109,6 +109,7 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void shake_hands();
   void stand();
   void fail(int error);
+  ssize_t send(std::span<iovec> parts, std::size_t size);
   void flush();
   void flush_encrypted();
   ReadResult read_decrypted(std::span<char> into);
@@ -121,13 +122,13 @@ class Stream final : private Deferred, private TlsSession::Transport {
   Handler& handler_;
   Fd fd_;
   std::unique_ptr<TlsSession> tls_;
-  EmbeddedEvent event_;
   // What the socket has not taken yet. Most connections never have any.
   struct Pending {
     std::string bytes;
     std::size_t begin = 0;  // before it: written
   };
   std::unique_ptr<Pending> out_;
+  EmbeddedEvent event_;
   std::uint64_t bytes_written_ = 0;
   std::uint64_t bytes_read_ = 0;
   int broken_errno_ = 0;

@@ -43,6 +43,7 @@ bool is_same_but_for_case(const char* name, const char* known) {
 // `known` is in lower case and as long as `name`. Most names differ in their first byte.
 template <std::size_t size_with_nul>
 FieldId match(std::string_view name, const char (&known)[size_with_nul], FieldId id) {
+  if (name.size() != size_with_nul - 1) return FieldId::other;
   if ((name.front() | 0x20) != known[0]) return FieldId::other;
   if (is_same_but_for_case<size_with_nul - 1>(name.data(), known)) return id;
   return match_slowly(name, {known, size_with_nul - 1}, id);

@@ -51,7 +51,7 @@ struct ParserCallbacks {
     if (in_trailers(p)) return on_trailer_value(p, {at, size});
     Parser::FieldSpan& field = p.spans_of_fields_[p.field_count_ - 1];
     if (field.value_size == 0) field.value_at = offset(p, at);
-    // In two pieces only when it goes on in another line (obs-fold).
+    // Pieces that do not adjoin: it goes on in another line (obs-fold).
     if (offset(p, at) != field.value_at + field.value_size) return stop(p, Fault::malformed);
     field.value_size += static_cast<std::uint32_t>(size);
     p.in_value_ = true;
@@ -469,7 +469,7 @@ bool Parser::is_chunk_overhead_fair() {
   return chunk_overhead_ <= chunk_overhead_max;
 }
 
-// What has_clean_lines() asks of a head, for bytes that come in pieces and are not kept.
+// That lines end and begin as they should, for bytes that come in pieces and are not kept.
 bool Parser::has_clean_trailers(std::string_view bytes) {
   for (const char c : bytes) {
     const bool begins_line = last_trailer_byte_ == '\n';

@@ -84,6 +84,9 @@ class Parser {
   std::size_t end_of_request_line(std::string_view head) const;
   std::size_t end_of_status_line(std::string_view head) const;
   void build_fields(std::string_view text);
+  std::span<const FieldSpan> field_spans() const {
+    return std::span(spans_of_fields_).first(field_count_);
+  }
   Fault read_framing();
   Fault judge_request();
   Fault judge_response();
@@ -103,11 +106,8 @@ class Parser {
   std::size_t fed_ = 0;         // bytes of the head that llhttp has seen
   std::uint32_t target_at_ = 0;
   std::uint32_t target_size_ = 0;
-  std::span<const FieldSpan> field_spans() const {
-    return std::span(spans_of_fields_).first(field_count_);
-  }
-  std::vector<FieldSpan>
-      spans_of_fields_;  // as many as any message had; the first field_count_ are this one's
+  // As many as any message had; the first field_count_ are this one's.
+  std::vector<FieldSpan> spans_of_fields_;
   std::size_t field_count_ = 0;
   bool in_value_ = false;
 

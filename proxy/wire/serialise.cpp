@@ -36,6 +36,7 @@ class Writer {
   Writer(char* at, const char* end) : at_(at), end_(end) {}
   [[gnu::always_inline]] void text(std::string_view text) {
     CLASSGATE_INVARIANT(text.size() <= static_cast<std::size_t>(end_ - at_));
+    if (text.empty()) return;
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
   }

@@ -17,14 +17,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     parser.begin(Parser::Kind::response, limits);
     FUZZ_REQUIRE(parser.parse_head(message.head) == Parser::Progress::done);
     const proxy::wire::Head& head = parser.head();
-    if (head.status < 200) continue;
     std::string out;
+    if (head.status < 200) {  // they fit
+      append_interim_head(out, head);
+      append_switch_head(out, head);
+      continue;
+    }
     const bool is_chunked =
         message.framing == Framing::chunked || message.framing == Framing::until_close;
     append_answer_head(out, head,
                        {.framing = is_chunked ? Framing::chunked : message.framing,
                         .content_length = head.content_length,
                         .says_length = head.has_content_length && !is_chunked && head.status != 204,
+                        .close = message.head.size() % 3 == 0,
+                        .says_keep_alive = message.head.size() % 3 == 1,
                         .request_id = "id",
                         .date = "now"});
     const proxy::wire::HeadLimits roomy{1 << 20, 1000, 0};

@@ -200,7 +200,9 @@ def judge_answer(answer, method, heard):
     if status == 502 and status != expected:
         return False, None
     if got is None:  # cut: then h11 must not have found it whole; but it takes more than is allowed in chunks and trailers
-        is_odd = re.search(rb"[^\t\r\n -~]|(?<!\r)\n|\n[ \t]|\n[0-9A-Fa-f]+[^0-9A-Fa-f\r\n]", answer)
+        head, _, after = answer.partition(b"\r\n\r\n")
+        is_odd = re.search(rb"[^\t\r\n -~]|(?<!\r)\n|\n[ \t]", answer) or (
+            b"chunked" in head.lower() and re.search(rb"(?:^|\n)[0-9A-Fa-f]+[^0-9A-Fa-f\r\n]", after))
         return False, f"cut, and h11 reads {expected} {body!r}" + context if body is not None and not is_odd else None
     # The gateway leaves out trailers that would be about framing; h11 objects to them.
     has_odd_trailers = re.search(rb"\n0.*\r\n(.*\r\n)*(Transfer-Encoding|Content-Length)", answer, re.IGNORECASE)

@@ -16,8 +16,11 @@ std::string written_anew(const Message& message, const gateway::Target& target) 
   append_request_head(out, parser.head(),
                       {.target = target.text,
                        .host = target.host,
-                       .client = "192.0.2.1",
+                       .client = message.head.size() % 3 == 0 ? "2001:db8::1" : "192.0.2.1",
                        .request_id = "id",
+                       .is_encrypted = message.head.size() % 5 == 0,
+                       .client_subject = message.head.size() % 7 == 0 ? "CN=one" : "",
+                       .wants_websocket = message.head.size() % 11 == 0,
                        .sender_is_trusted = message.head.size() % 2 == 0});
   if (message.framing == Framing::length) {
     proxy::wire::append_length_framing(out, message.length);

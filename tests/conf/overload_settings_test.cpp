@@ -1,0 +1,81 @@
+#include <fmt/format.h>
+
+#include "tests/conf/kit.h"
+
+// What hangs together in [admission], [auto], [reserve] and a route's deadline.
+
+namespace classgate::conf {
+namespace {
+
+TEST_CASE("automatic limits stand at the most they may become") {
+  const AdmissionSettings admission =
+      load_text(
+          "admission.workers = \"auto\"\nadmission.rate = \"auto\"\n"
+          "[auto]\nworkers_max = 70\nrate_max = 700")
+          .settings.admission;
+  CHECK(admission.workers_are_auto);
+  CHECK(admission.workers == 70);
+  CHECK(admission.rate_is_auto);
+  CHECK(admission.rate == 700);
+  const AdmissionSettings fixed = load_text("[auto]\nworkers_max = 70").settings.admission;
+  CHECK_FALSE(fixed.workers_are_auto);
+  CHECK(fixed.workers == 50);
+}
+
+TEST_CASE("a number in a higher source takes automatic limits back") {
+  const Loaded loaded =
+      load_text("admission.workers = \"auto\"", {{"CLASSGATE_ADMISSION_WORKERS", "9"}});
+  CHECK_FALSE(loaded.settings.admission.workers_are_auto);
+  CHECK(loaded.settings.admission.workers == 9);
+}
+
+TEST_CASE("bounds and reserves that contradict each other are mistakes") {
+  struct Row {
+    std::string conf;
+    Lines mistakes;
+  };
+  for (const Row& row : {
+           Row{"[auto]\nworkers_min = 9\nworkers_max = 8",
+               {"conf:2:1: auto.workers_min: is more than auto.workers_max"}},
+           Row{"[auto]\nrate_min = 9\nrate_max = 8.5",
+               {"conf:2:1: auto.rate_min: is more than auto.rate_max"}},
+           Row{"[reserve]\npriority_1 = 0.5\npriority_4 = 0.6",
+               {"conf:3:1: reserve.priority_4: the shares are together more than 1"}},
+           Row{"admission.workers = 1\n[reserve]\npriority_1 = 0.1\npriority_4 = 0.1",
+               {"conf:1:11: admission.workers: 1 cannot be shared out among 2 reserves"}},
+           Row{"admission.workers = \"car\"",
+               {"conf:1:11: admission.workers: expected a whole number without quotes"}},
+           Row{"[[route]]\npath = \"/a\"\npriority = 1\ndeadline = 3",
+               {"conf:4:1: route deadline: expected a duration in quotes, such as \"2s\""}},
+           Row{"[[route]]\npath = \"/a\"\npriority = 1\ndeadline = \"0s\"",
+               {"conf:4:1: route deadline: must be longer than 0"}},
+           Row{"[reserve]\npriority_1 = 0.4\npriority_4 = 0.6", {}},
+       }) {
+    CAPTURE(row.conf);
+    CHECK(mistakes_in(row.conf) == row.mistakes);
+  }
+}
+
+TEST_CASE("a route's deadline is printed as it was said") {
+  const Loaded loaded = load_text("[[route]]\npath = \"/a\"\npriority = 1\ndeadline = \"2s\"");
+  CHECK(loaded.settings.routes.back().deadline == milliseconds(2000));
+  CHECK(print(loaded).find("deadline = \"2s\"\n") != std::string::npos);
+}
+
+TEST_CASE("a shadow conf brings its admission, and its mistakes with their places") {
+  const ConfFile good("admission.rate = 3");
+  const Loaded loaded = load_text(fmt::format("admission.shadow_conf = \"{}\"", good.path()));
+  REQUIRE(loaded.settings.admission.shadow != nullptr);
+  CHECK(loaded.settings.admission.shadow->rate == 3);
+  CHECK(loaded.settings.admission.rate == 100);
+  CHECK(load_text("").settings.admission.shadow == nullptr);
+
+  const ConfFile bad("admission.rates = 3");
+  CHECK(mistakes_in(fmt::format("admission.shadow_conf = \"{}\"", bad.path())) ==
+        Lines{bad.path() + ":1:11: unknown key admission.rates; did you mean admission.rate?"});
+  const ConfFile nested(fmt::format("admission.shadow_conf = \"{}\"", good.path()));
+  CHECK(mistakes_in(fmt::format("admission.shadow_conf = \"{}\"", nested.path())).size() == 1);
+}
+
+}  // namespace
+}  // namespace classgate::conf

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "admission/client_table.h"
 #include "admission/histogram.h"
 #include "admission/verdict.h"
 
@@ -41,7 +42,8 @@ struct Snapshot {
   ReasonCounts failed{};
   ReasonCounts observed{};                   // would have been refused, but for [observe]
   std::uint32_t workers = 0;                 // limit
-  std::uint32_t active_workers = 0;          // in flight
+  std::uint32_t active_workers = 0;          // taken
+  std::uint64_t in_flight = 0;               // requests that have them
   std::uint32_t workers_without_client = 0;  // of those, working for nobody
   std::uint32_t queue_limit = 0;
   std::size_t waiting = 0;
@@ -58,6 +60,7 @@ struct Snapshot {
   Duration since_last_overload = Duration::max();  // since the queue last turned someone away
   bool draining = false;
   ShadowCounts shadow;
+  ClientTable::Counts clients;
 };
 
 // The counters behind a Snapshot. Not thread-safe.

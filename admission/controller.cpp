@@ -32,49 +32,95 @@ bool is_of_the_upstream(conf::Reason reason) {
 
 Controller::Controller(const conf::AdmissionSettings& settings)
     : settings_(settings),
-      bucket_(settings.rate, settings.burst),
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
-      rate_follower_(rate_bounds(settings)) {}
+      rate_follower_(rate_bounds(settings)) {
+  if (settings.fairness.is_on) use_clients({});
+}
+
+void Controller::use_clients(Time now) {
+  clients_.use(settings_.fairness, now);
+  recognised_id_ = 0;
+  queue_.expect_clients(settings_.fairness.clients_max + std::size_t{1});
+}
 
 std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
   if (draining_) return reject(conf::Reason::draining, drain_time(), now);
   if (settings_.rate_is_auto) follow_rate(now);
-  const Duration wait =
-      arrival.rate_limited ? bucket_.wait_for(arrival.cost, now) : Duration::zero();
-  const bool exceeds_rate = wait > Duration::zero();
-  if (exceeds_rate && !settings_.observe.rate) return reject(conf::Reason::rate_limited, wait, now);
-  if (const auto rejection = miss(arrival, now)) return rejection;
-  if (!may_go_in(arrival, now) && !could_make_room_for(arrival))
-    return reject(conf::Reason::queue_full, drain_time(), now);
-  if (exceeds_rate) books_.observe(conf::Reason::rate_limited);
-  if (arrival.rate_limited && !exceeds_rate) bucket_.take(arrival.cost);
+  const ClientNumber client = recognise(arrival, now);
+  const bool goes_in = may_go_in(arrival, client, now);
+  // A retry too many does no harm while there are workers to spare.
+  const bool retries = client != no_client && is_retry(arrival);
+  if (client != no_client && arrival.attempt != 0) attempts_.note(arrival.attempt);
+  if (retries && !goes_in && !clients_.may_retry(client, now))
+    return reject(conf::Reason::retry_budget, drain_time(), now);
+  const Limits::Wait wait = limits_.wait_for(arrival, client, now);
+  const bool exceeds_rate = wait.time > Duration::zero();
+  if (exceeds_rate && !settings_.observe.rate) return reject(wait.reason, wait.time, now);
+  if (const auto rejection = miss(arrival, client, now)) return rejection;
+  if (const auto full = no_place_for(arrival, client); full && !goes_in)
+    return reject(*full, drain_time(), now);
+  exceeds_rate ? books_.observe(wait.reason) : limits_.take(arrival, client);
+  if (client != no_client)
+    retries ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   return std::nullopt;
 }
 
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
   if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
-  if (may_go_in(arrival, now)) {
+  const ClientNumber client = recognise(arrival, now);
+  if (arrival.cost_found != 0) limits_.settle(arrival, client, arrival.cost_found);
+  if (may_go_in(arrival, client, now)) {
     books_.enter();
     congestions_[index(arrival.priority)].note_empty();
-    shares_.note_waiting(arrival.priority, 1, now);
-    return Admitted{take_worker(arrival.priority, arrival.route, Duration::zero(), now)};
+    shares_.note_waiting(arrival.priority, arrival.workers, now);
+    const Seat wanted{now, arrival.priority, arrival.route, client, arrival.workers};
+    return Admitted{take_workers(wanted, Duration::zero(), now)};
   }
-  if (!could_make_room_for(arrival)) return reject(conf::Reason::queue_full, drain_time(), now);
+  if (const auto full = no_place_for(arrival, client)) return reject(*full, drain_time(), now);
   make_room_for(arrival, now);
   books_.enter();
   const Time deadline = std::min(
       {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
   note_joined(arrival.priority, now);
-  return queue_.join({.priority = arrival.priority,
-                      .route = arrival.route,
-                      .bytes = arrival.bytes,
-                      .joined = now,
-                      .deadline = deadline,
-                      .useful_until = arrival.deadline,
-                      .owner = arrival.owner,
-                      .tag = arrival.tag});
+  const Ticket ticket = queue_.join({.priority = arrival.priority,
+                                     .route = arrival.route,
+                                     .cost = arrival.cost,
+                                     .bytes = arrival.bytes,
+                                     .joined = now,
+                                     .deadline = deadline,
+                                     .useful_until = arrival.deadline,
+                                     .owner = arrival.owner,
+                                     .tag = arrival.tag,
+                                     .client = client,
+                                     .weight = weight_of(client),
+                                     .workers = arrival.workers});
+  if (client != no_client) {
+    clients_.join(client);
+    if (clients_.has_all_its_workers(client)) queue_.park(client);
+  }
+  return ticket;
 }
+
+// ---- Clients -----------------------------------------------------------------------------------
+
+ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
+  if (arrival.client == 0 || !settings_.fairness.is_on) return no_client;
+  // Most ask twice in a row, with their head and when they are ready. Only a newcomer, which would
+  // be another one here, makes anybody forgotten.
+  if (arrival.client == recognised_id_) return recognised_;
+  const ClientTable::Found found = clients_.find_or_add(arrival.client, arrival.plan, now);
+  if (found.is_new) queue_.forget(found.number);
+  recognised_id_ = arrival.client;
+  return recognised_ = found.number;
+}
+
+std::uint16_t Controller::weight_of(ClientNumber client) const {
+  return client == no_client ? std::uint16_t{1}
+                             : static_cast<std::uint16_t>(clients_.plan_of(client).weight);
+}
+
+// ---- Whose turn it is --------------------------------------------------------------------------
 
 std::uint32_t Controller::workers() const {
   const std::uint32_t most = std::min(settings_.workers, capacity_);
@@ -88,21 +134,23 @@ int Controller::whose_turn(Time now, int newcomer) const {
   });
 }
 
-bool Controller::may_go_in(const Arrival& arrival, Time now) const {
+bool Controller::may_go_in(const Arrival& arrival, ClientNumber client, Time now) const {
+  if (!has_free_workers(arrival.workers)) return false;
+  if (client != no_client && clients_.has_all_its_workers(client)) return false;
   return !is_waited_for(arrival.priority) && whose_turn(now, arrival.priority) == arrival.priority;
 }
 
 // ---- Deadlines ---------------------------------------------------------------------------------
 
 // Why waiting would be in vain, if it would.
-std::optional<Rejection> Controller::miss(const Arrival& arrival, Time now) {
+std::optional<Rejection> Controller::miss(const Arrival& arrival, ClientNumber client, Time now) {
   if (arrival.deadline == Time::max()) return std::nullopt;
   if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
   if (!settings_.deadlines.refuse_early) return std::nullopt;
   const Duration left = arrival.deadline - now;
   const Duration work = times_.most(arrival.route);
   const Duration wait =
-      may_go_in(arrival, now) ? Duration::zero() : expected_wait(arrival.priority, now);
+      may_go_in(arrival, client, now) ? Duration::zero() : expected_wait(arrival, client, now);
   if (wait + work <= left) return std::nullopt;
   if (wait < left && times_.may_try(arrival.route, now)) return std::nullopt;
   if (settings_.observe.deadlines) {
@@ -128,11 +176,15 @@ std::optional<conf::Reason> Controller::too_late(const Waiter& waiter, Time now)
   return std::nullopt;
 }
 
-Duration Controller::expected_wait(int priority, Time now) const {
-  const std::size_t waiting = queue_.size_of(priority);
-  if (waiting == 0) return guessed_pace(priority);
+// Where clients take turns, nobody has more ahead of it than its own and as many of each other.
+Duration Controller::expected_wait(const Arrival& arrival, ClientNumber client, Time now) const {
+  const int priority = arrival.priority;
+  std::size_t ahead = queue_.size_of(priority);
+  if (ahead == 0) return guessed_pace(priority);
+  if (client != no_client)
+    ahead = std::min(ahead, (queue_.size_of(priority, client) + 1) * queue_.clients_in(priority));
   const bool goes_first = order_of(priority) == WaitQueue::Order::newest_first;
-  return paces_[index(priority)].wait_behind(goes_first ? 0 : waiting, now);
+  return paces_[index(priority)].wait_behind(goes_first ? 0 : ahead, now);
 }
 
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
@@ -156,11 +208,23 @@ Controller::Room Controller::room() const {
           std::max(settings_.queue_bytes.count, queue_.bytes())};
 }
 
-// Whether there is room, or would be if everybody of a worse priority gave way.
-bool Controller::could_make_room_for(const Arrival& arrival) const {
+// Why it could not wait, if it had to.
+std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
+                                                     ClientNumber client) const {
+  if (client != no_client && clients_.has_all_its_places(client)) return conf::Reason::client_queue;
+  // If everybody of a worse priority gave way.
   const Room room = this->room();
-  return queue_.size() - queue_.size_worse_than(arrival.priority) < room.places &&
-         queue_.bytes() - queue_.bytes_worse_than(arrival.priority) + arrival.bytes <= room.bytes;
+  const std::size_t places = queue_.size() - queue_.size_worse_than(arrival.priority);
+  const std::uint64_t bytes = queue_.bytes() - queue_.bytes_worse_than(arrival.priority);
+  if (places < room.places && bytes + arrival.bytes <= room.bytes) return std::nullopt;
+  // If moreover one of its own priority gave way, of a client that has more waiting than this one
+  // will have.
+  const std::size_t largest = queue_.largest_size_of(arrival.priority);
+  if (client == no_client || largest < queue_.size_of(arrival.priority, client) + 2)
+    return conf::Reason::queue_full;
+  const std::uint64_t freed = queue_.newest_of_largest(arrival.priority)->bytes;
+  if (places <= room.places && bytes - freed + arrival.bytes <= room.bytes) return std::nullopt;
+  return conf::Reason::queue_full;
 }
 
 // The newest of the worst give way. One in almost every case; several only when their bodies are
@@ -168,15 +232,24 @@ bool Controller::could_make_room_for(const Arrival& arrival) const {
 void Controller::make_room_for(const Arrival& arrival, Time now) {
   const Room room = this->room();
   while (queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes) {
-    const auto given_way = queue_.pop_newest_worse_than(arrival.priority);
-    CLASSGATE_INVARIANT(given_way.has_value());
-    displaced_.push_back(turn_away(*given_way, conf::Reason::displaced, now));
+    if (const auto worse = queue_.pop_newest_worse_than(arrival.priority)) {
+      send_away(*worse, conf::Reason::displaced, now);
+      continue;
+    }
+    const auto equal = queue_.pop_newest_of_largest(arrival.priority);
+    CLASSGATE_INVARIANT(equal.has_value());
+    send_away(*equal, conf::Reason::fair_share, now);
   }
+}
+
+void Controller::send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now) {
+  displaced_.push_back(turn_away(waiting, reason, now));
 }
 
 bool Controller::leave(Ticket ticket, Departure why, Time now) {
   const std::optional<Waiter> waiter = queue_.leave(ticket);
   if (!waiter) return false;
+  left_queue(*waiter);
   switch (why) {
     case Departure::abandoned: books_.abandon(); break;
     case Departure::timed_out: books_.reject(conf::Reason::queue_timeout, now); break;
@@ -185,12 +258,22 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
   return true;
 }
 
+void Controller::left_queue(const Waiter& waiter) {
+  if (waiter.client != no_client) clients_.leave(waiter.client);
+}
+
 void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
-  CLASSGATE_INVARIANT(active_ > 0);
+  CLASSGATE_INVARIANT(active_ >= seat.workers && in_flight_ > 0);
   if (settings_.workers_are_auto || settings_.rate_is_auto) follow(outcome, seat, now);
-  --active_;
+  active_ -= seat.workers;
+  --in_flight_;
+  if (seat.client != no_client) {
+    const bool had_all = clients_.has_all_its_workers(seat.client);
+    clients_.return_workers(seat.client, seat.workers);
+    if (had_all && !clients_.has_all_its_workers(seat.client)) queue_.unpark(seat.client);
+  }
   const Duration took = std::max(now - seat.since, Duration::zero());
-  shares_.give_back(seat.priority, took, now);
+  shares_.give_back(seat.priority, seat.workers, took, now);
   books_.close(outcome);
   books_.process_ended(took, now);
   if (outcome.kind == Outcome::Kind::processed) times_.record(seat.route, took, now);
@@ -213,7 +296,7 @@ void Controller::follow(const Outcome& outcome, const Seat& seat, Time now) {
 
 void Controller::follow_rate(Time now) {
   if (rate_follower_.tick(queue_.size() == 0, now))
-    bucket_.reconfigure(rate_follower_.rate(), settings_.burst, now);
+    limits_.set_rate(rate_follower_.rate(), settings_.burst, now);
 }
 
 // ---- Who has news ------------------------------------------------------------------------------
@@ -233,10 +316,14 @@ std::optional<Notice> Controller::next(Time now) {
   if (const auto reason = too_late(waiter, now))
     return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
                      *reason, now);
+  // Who wants several workers waits until they are free, and nobody passes by.
+  if (!has_free_workers(waiter.workers)) return std::nullopt;
   const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
+  left_queue(waiter);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
   note_gone_in(priority, waited, now);
-  const Seat seat = take_worker(priority, waiter.route, waited, now);
+  const Seat seat =
+      take_workers({now, priority, waiter.route, waiter.client, waiter.workers}, waited, now);
   return Notice{ticket, waiter.owner, waiter.tag, Granted{seat, waited}};
 }
 
@@ -269,17 +356,25 @@ std::optional<Notice> Controller::shed_overdue(Time now) {
 }
 
 Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now) {
+  left_queue(entry.waiter);
   books_.reject(reason, now);
   const Duration retry_after = reason == conf::Reason::deadline ? Duration::zero() : drain_time();
   return {entry.ticket, entry.waiter.owner, entry.waiter.tag, Rejection{reason, retry_after}};
 }
 
-Seat Controller::take_worker(int priority, std::uint32_t route, Duration waited, Time now) {
-  ++active_;
+Seat Controller::take_workers(const Seat& wanted, Duration waited, Time now) {
+  Seat seat = wanted;
+  seat.workers = static_cast<std::uint16_t>(std::clamp<std::uint32_t>(seat.workers, 1, workers()));
+  active_ += seat.workers;
+  ++in_flight_;
   CLASSGATE_INVARIANT(active_ <= workers());
-  shares_.take(priority);
+  shares_.take(seat.priority, seat.workers);
+  if (seat.client != no_client) {
+    clients_.take_workers(seat.client, seat.workers);
+    if (clients_.has_all_its_workers(seat.client)) queue_.park(seat.client);
+  }
   books_.wait_ended(waited, now);
-  return {now, priority, route};
+  return seat;
 }
 
 void Controller::refuse(conf::Reason reason, Time now) {
@@ -302,9 +397,15 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   rate_follower_.reconfigure(rate_bounds(settings));
-  bucket_.reconfigure(settings.rate_is_auto ? rate_follower_.rate() : settings.rate, settings.burst,
-                      now);
+  limits_.reconfigure(settings, now);
+  if (settings.rate_is_auto) limits_.set_rate(rate_follower_.rate(), settings.burst, now);
   times_.forget();  // their routes may be others now
+  if (!settings.fairness.is_on) return queue_.unpark_all();
+  use_clients(now);
+  clients_.for_each([this](ClientNumber client) {
+    if (clients_.waiting(client) == 0) return;
+    clients_.has_all_its_workers(client) ? queue_.park(client) : queue_.unpark(client);
+  });
 }
 
 Duration Controller::usual_work(std::uint32_t route) const {
@@ -324,6 +425,7 @@ Snapshot Controller::snapshot(Time now) const {
   books_.write_to(snapshot, now);
   snapshot.workers = workers();
   snapshot.active_workers = active_;
+  snapshot.in_flight = in_flight_;
   snapshot.workers_without_client = orphans_;
   snapshot.queue_limit = settings_.queue_size;
   snapshot.waiting = queue_.size();
@@ -337,6 +439,7 @@ Snapshot Controller::snapshot(Time now) const {
   snapshot.rate = settings_.rate_is_auto ? rate_follower_.rate() : settings_.rate;
   snapshot.waiting_bytes = queue_.bytes();
   snapshot.draining = draining_;
+  snapshot.clients = clients_.counts();
   return snapshot;
 }
 

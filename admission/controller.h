@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "admission/books.h"
+#include "admission/client_table.h"
 #include "admission/congestion.h"
+#include "admission/limits.h"
 #include "admission/line_pace.h"
 #include "admission/process_times.h"
 #include "admission/rate_follower.h"
+#include "admission/recent_keys.h"
 #include "admission/shares.h"
-#include "admission/token_bucket.h"
 #include "admission/verdict.h"
 #include "admission/wait_queue.h"
 #include "admission/worker_search.h"
@@ -24,15 +26,20 @@ namespace classgate::admission {
 //
 // A request arrives; it is admitted, waits, or is rejected with a reason; a waiter leaves; a worker
 // comes back with an outcome, and next() says who goes in now. The rules, in order:
-//   on the head (screen)       1 draining   2 rate limits   3 its deadline cannot be kept
-//                              4 a queue with no place left
-//   when it is ready (arrive)  3 again, then
-//                              5 a worker is free, and this one would be the next to get it
-//                                (Shares; without reserves: nobody of the same or a better priority
-//                                waits): admitted
-//                              6 room in the queue, or someone of a worse priority gives way: waits
-//   when it is its turn (next) 7 waited for too long, or has missed its deadline or surely will
+//   on the head (screen)       1 draining   2 a client whose retries are too many   3 rate limits
+//                              4 its deadline cannot be kept
+//                              5 a queue with no place left, for all or for the client
+//   when it is ready (arrive)  4 again, then
+//                              6 its workers are free, its client may have them, and this one would
+//                                be the next to get them (Shares; without reserves: nobody of the
+//                                same or a better priority waits who could go in): admitted
+//                              7 room in the queue, or someone of a worse priority gives way, or
+//                              the
+//                                newest of a client that has more waiting: waits
+//   when it is its turn (next) 8 waited for too long, or has missed its deadline or surely will
 //                                (with the adaptive discipline: too long is what Congestion says)
+// Inside a priority, clients take turns (WaitQueue). Without identities (Arrival::client is 0)
+// everybody is alike, and it is first come first served.
 // Invariants, asserted here and by the property tests: workers out <= workers, waiters <=
 // queue_size (after a reconfigure() to less: never more than before), no worker idles while someone
 // waits who may have it (once next() has been asked until it is silent), and the books balance at
@@ -84,6 +91,10 @@ class Controller {
  private:
   std::uint32_t workers() const;
   std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
+  // A request that wants more than there are takes all.
+  bool has_free_workers(std::uint32_t wanted) const {
+    return active_ + std::max(std::min(wanted, workers()), 1U) <= workers();
+  }
   int whose_turn(Time now, int newcomer = 0) const;
   // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
   struct Room {
@@ -91,12 +102,18 @@ class Controller {
     std::uint64_t bytes;
   };
   Room room() const;
-  bool could_make_room_for(const Arrival& arrival) const;
-  bool may_go_in(const Arrival& arrival, Time now) const;
+  void use_clients(Time now);
+  ClientNumber recognise(const Arrival& arrival, Time now);
+  bool is_retry(const Arrival& arrival) const {
+    return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
+  }
+  std::uint16_t weight_of(ClientNumber client) const;
+  std::optional<conf::Reason> no_place_for(const Arrival& arrival, ClientNumber client) const;
+  bool may_go_in(const Arrival& arrival, ClientNumber client, Time now) const;
   bool is_waited_for(int priority) const { return queue_.front_of(priority) != nullptr; }
-  std::optional<Rejection> miss(const Arrival& arrival, Time now);
+  std::optional<Rejection> miss(const Arrival& arrival, ClientNumber client, Time now);
   std::optional<conf::Reason> too_late(const Waiter& waiter, Time now);
-  Duration expected_wait(int priority, Time now) const;
+  Duration expected_wait(const Arrival& arrival, ClientNumber client, Time now) const;
   Duration guessed_pace(int priority) const;
   void note_joined(int priority, Time now);
   void note_gone_in(int priority, Duration waited, Time now);
@@ -106,11 +123,17 @@ class Controller {
   void follow(const Outcome& outcome, const Seat& seat, Time now);
   void follow_rate(Time now);
   void make_room_for(const Arrival& arrival, Time now);
-  Seat take_worker(int priority, std::uint32_t route, Duration waited, Time now);
+  void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
+  Seat take_workers(const Seat& wanted, Duration waited, Time now);
+  void left_queue(const Waiter& waiter);
   Rejection reject(conf::Reason reason, Duration retry_after, Time now);
 
   conf::AdmissionSettings settings_;
-  TokenBucket bucket_;
+  ClientTable clients_;
+  Limits limits_{settings_, clients_};
+  RecentKeys attempts_;
+  std::uint64_t recognised_id_ = 0;  // the last client that was, or 0
+  ClientNumber recognised_ = no_client;
   WaitQueue queue_;
   Books books_;
   ProcessTimes times_;  // by route
@@ -121,7 +144,8 @@ class Controller {
   RateFollower rate_follower_;
   std::vector<Notice> displaced_;  // told by the next next()
   std::uint32_t capacity_ = no_capacity_limit;
-  std::uint32_t active_ = 0;
+  std::uint32_t active_ = 0;     // workers
+  std::uint64_t in_flight_ = 0;  // requests that have them
   std::uint32_t orphans_ = 0;
   bool draining_ = false;
 };

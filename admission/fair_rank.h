@@ -61,6 +61,8 @@ class FairRank {
   std::int64_t paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost);
   void park(std::uint32_t line);
   void unpark(std::uint32_t line);
+  // Open lines.
+  std::uint32_t count() const { return open_; }
   // The line with the most waiters (of equals, the one that came to that size last).
   std::uint32_t largest() const;
 

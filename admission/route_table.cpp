@@ -10,6 +10,9 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
     Route route{.name = settings.path,
                 .priority = settings.priority,
                 .rate_limited = settings.rate_limited,
+                .cost = settings.cost.fixed,
+                .workers = workers_for(settings.cost.fixed, settings.cost_per_worker),
+                .cost_varies = settings.cost.kind != conf::CostSettings::Kind::fixed,
                 .index = static_cast<std::size_t>(&settings - routes.data())};
     if (settings.is_prefix) {
       route.name += '*';

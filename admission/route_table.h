@@ -2,6 +2,7 @@
 
 // Path -> route. Immutable after construction: may be read on any thread.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,8 +18,17 @@ struct Route {
   int priority = conf::priority_worst;
   bool rate_limited = true;
   std::uint32_t cost = 1;  // tokens
-  std::size_t index = 0;   // its place in the settings; the catch-all stands after the last
+  std::uint16_t workers = 1;
+  bool cost_varies = false;  // the request tells it
+  std::size_t index = 0;     // its place in the settings; the catch-all stands after the last
 };
+
+// A worker for each `cost_per_worker` begun; 0: one in all.
+inline std::uint16_t workers_for(std::uint32_t cost, std::uint32_t cost_per_worker) {
+  if (cost_per_worker == 0) return 1;
+  const std::uint32_t workers = cost / cost_per_worker + (cost % cost_per_worker > 0 ? 1 : 0);
+  return static_cast<std::uint16_t>(std::clamp<std::uint32_t>(workers, 1, 0xffff));
+}
 
 class RouteTable {
  public:

@@ -11,9 +11,9 @@ void Shares::reconfigure(const conf::ReserveSettings& settings) {
       std::ranges::count_if(shares_, [](double share) { return share > 0; }));
 }
 
-void Shares::give_back(int priority, Duration took, Time now) {
-  CLASSGATE_INVARIANT(active_[index(priority)] > 0);
-  --active_[index(priority)];
+void Shares::give_back(int priority, std::uint32_t workers, Duration took, Time now) {
+  CLASSGATE_INVARIANT(active_[index(priority)] >= workers);
+  active_[index(priority)] -= workers;
   if (reserves_ > 0) times_.record(static_cast<std::uint32_t>(priority), took, now);
 }
 

@@ -40,8 +40,8 @@ class Shares {
   // How many priorities have a reserve: fewer workers than that cannot be shared out.
   std::uint32_t reserves() const { return reserves_; }
 
-  void take(int priority) { ++active_[index(priority)]; }
-  void give_back(int priority, Duration took, Time now);
+  void take(int priority, std::uint32_t workers) { active_[index(priority)] += workers; }
+  void give_back(int priority, std::uint32_t workers, Duration took, Time now);
   // So many of a priority wait now; told whenever their number has grown.
   void note_waiting(int priority, std::size_t waiting, Time now);
 

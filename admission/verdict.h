@@ -15,13 +15,19 @@ namespace classgate::admission {
 struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
-  std::uint32_t cost = 1;       // tokens
+  std::uint32_t cost = 1;       // tokens, and what it takes of its client's turns
+  std::int32_t cost_found = 0;  // of that since its head was screened: charged when it is ready
   std::uint32_t route = 0;      // its index; requests of one route take about as long as each other
   std::uint64_t bytes = 0;      // body that is held while it waits
   Time at{};                    // end of the request header: the request timeout counts from here
   Time deadline = Time::max();  // when the answer is of no use any more
   std::uint32_t owner = 0;      // the loop that will be told when its turn comes
   std::uint32_t tag = 0;        // what the owner knows it by; comes back with the news
+  std::uint64_t client = 0;  // who asks, as a number that nobody can guess; 0: nobody wants to know
+  std::uint8_t plan = 0;     // the client's: 0 is everybody's, then those of the conf in order
+  bool is_retry = false;     // the client says so
+  std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
+  std::uint16_t workers = 1;  // that it will occupy
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).
@@ -35,6 +41,8 @@ struct Seat {
   Time since{};
   int priority = conf::priority_worst;
   std::uint32_t route = 0;
+  ClientNumber client = no_client;
+  std::uint16_t workers = 1;
 };
 
 struct Admitted {

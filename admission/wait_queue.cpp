@@ -165,6 +165,10 @@ void WaitQueue::unpark(ClientNumber client) {
       room(priority).rank.unpark(parked);
 }
 
+void WaitQueue::unpark_all() {
+  for (ClientNumber client = 0; client < standings_.size(); ++client) unpark(client);
+}
+
 void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost) {
   if (client == no_client) return;
   FairRank& rank = room(priority).rank;

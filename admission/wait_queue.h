@@ -74,8 +74,11 @@ class WaitQueue {
   // While a client may not go in, its waiters keep their places and are passed over.
   void park(ClientNumber client);
   void unpark(ClientNumber client);
+  void unpark_all();  // O(clients)
   // A client has had (or, below zero, has got back) so much without a turn of its own.
   void charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost);
+  // So many numbers may come: takes memory for them at once, 40 bytes each.
+  void expect_clients(std::size_t count) { standings_.reserve(count); }
   // The number stands for another client from now on. Nobody of it waits.
   void forget(ClientNumber client);
 
@@ -84,6 +87,10 @@ class WaitQueue {
   std::size_t size_of(int priority) const { return room(priority).size; }
   // Waiting in one client's line of a priority.
   std::size_t size_of(int priority, ClientNumber client) const;
+  // Clients that wait in a priority; those without identity are one.
+  std::size_t clients_in(int priority) const {
+    return room(priority).rank.count() + (room(priority).plain.size > 0 ? 1 : 0);
+  }
   // Of the client that has the most waiting there.
   std::size_t largest_size_of(int priority) const;
   // What stands behind `priority`: could give way to it.

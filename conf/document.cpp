@@ -184,7 +184,7 @@ class Walker {
 }  // namespace
 
 DocumentForm conf_form() {
-  DocumentForm form{{}, {"route", "certificate"}};
+  DocumentForm form{{}, {"route", "plan", "certificate"}};
   for (const Key& key : all_keys()) form.keys.push_back(key.name);
   return form;
 }

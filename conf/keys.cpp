@@ -7,6 +7,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "conf/fairness.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -321,6 +322,28 @@ Key networks_key(std::string name, std::string help, Access access) {
           }};
 }
 
+template <typename Access>
+Key identity_key(std::string name, std::string help, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::vector<std::string> words;
+            if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value))
+              words = *list;
+            else if (const auto* text = std::get_if<std::string>(&raw.value); text && raw.is_text)
+              words = split(*text);
+            else
+              return std::unexpected(
+                  std::string("expected a list, such as [\"header:X-Api-Key\", \"address\"]"));
+            auto identity = parse_identity(words);
+            if (!identity) return std::unexpected(identity.error());
+            access(settings) = std::move(*identity);
+            return {};
+          },
+          [=](const Settings& settings) {
+            return print_identity(access(const_cast<Settings&>(settings)));
+          }};
+}
+
 Key status_key(const ReasonText& text) {
   const std::size_t index = index_of(text.reason);
   Key key = count_key("status." + std::string(text.word), 400, 599,
@@ -446,6 +469,14 @@ std::vector<Key> make_keys() {
       bool_key("observe.rate", "rate_limited is counted, not said", FIELD(admission.observe.rate)),
       bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
       bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
+
+      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
+      count_key("fairness.clients_max", 100, 10'000'000, "clients that are remembered", FIELD(admission.fairness.clients_max)),
+      number_key("fairness.rate", 0.001, 1e6, true, "requests a second of one client; 0: no limit", FIELD(admission.fairness.everybody.rate)),
+      number_key("fairness.burst", 1, 1e6, false, "requests of one client that may come at once", FIELD(admission.fairness.everybody.burst)),
+      count_key("fairness.workers", 0, 100'000, "workers that one client may have at once; 0: no limit", FIELD(admission.fairness.everybody.workers)),
+      count_key("fairness.queue_size", 0, 1'000'000, "requests of one client that may wait; 0: no limit", FIELD(admission.fairness.everybody.queue_size)),
+      number_key("fairness.retry_budget", 0, 1, false, "a client's retries, as a share of its requests; more do not wait for a worker; 1: no limit", FIELD(admission.fairness.retry_budget)),
 
       word_key<LogLevel>("log.level", {{"debug", LogLevel::debug}, {"info", LogLevel::info},
           {"warning", LogLevel::warning}, {"error", LogLevel::error}}, "least weight of a line", FIELD(log.level)),

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "conf/document.h"
+#include "conf/fairness.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/routes.h"
@@ -49,6 +50,7 @@ class Reader {
     loaded_.routes = routes_.all();
     loaded_.settings.routes.clear();
     for (const auto& [route, origin] : loaded_.routes) loaded_.settings.routes.push_back(route);
+    loaded_.plans = plans_.print(loaded_.settings.admission.fairness);
     return std::move(loaded_);
   }
 
@@ -89,6 +91,8 @@ class Reader {
         found.push_back({entry.place, std::move(*wrong)});
     for (const TableEntry& entry : document.tables_of("certificate"))
       for (auto& wrong : add_certificate(entry, place_text)) found.push_back(std::move(wrong));
+    for (const TableEntry& entry : document.tables_of("plan"))
+      for (auto& wrong : plans_.add(entry, place_text)) found.push_back(std::move(wrong));
     for (const TableEntry& entry : document.tables_of("route"))
       for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
     std::ranges::sort(found);
@@ -195,6 +199,7 @@ class Reader {
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
       blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();
+    put_clients_together();
     for (const Address& server : all.upstream.nameservers)
       if (!IpAddress::parse(server.host) || server.port == 0)
         blame("upstream.nameservers",
@@ -245,6 +250,27 @@ class Reader {
             fmt::format("{} cannot be shared out among {} reserves", fewest, reserves));
   }
 
+  // What admission must know of the routes, and the plans on everybody's terms.
+  void put_clients_together() {
+    AdmissionSettings& admission = loaded_.settings.admission;
+    FairnessSettings& fairness = admission.fairness;
+    bool has_rates = false;
+    fairness.is_on = !fairness.identity.empty();
+    for (const auto& [route, origin] : routes_.all()) {
+      fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());
+      has_rates = has_rates || route.rate > 0;
+      admission.route_rates.push_back(
+          {route.path + (route.is_prefix ? "*" : ""), route.rate, route.burst});
+    }
+    if (!has_rates) admission.route_rates.clear();
+    for (auto& [place, text] : plans_.finish(fairness)) mistake(place, std::move(text));
+    if (fairness.is_on) return;
+    for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
+      if (const auto given = origins_.find(key); given != origins_.end())
+        if (find_key(key)->print(loaded_.settings) != "0")
+          blame(key, "needs fairness.identity, to tell clients");
+  }
+
   void check_tls() {
     TlsSettings& tls = loaded_.settings.tls;
     if (tls.certificate.empty() != tls.key.empty())
@@ -282,6 +308,7 @@ class Reader {
   Loaded loaded_;
   bool is_shadow_ = false;
   RouteList routes_;
+  PlanList plans_;
   std::vector<CertificateSettings> certificates_;
   std::map<std::string, std::string> origins_;
   std::vector<Mistake> mistakes_;
@@ -292,6 +319,27 @@ class Reader {
 std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
   return Reader().load(sources);
 }
+
+namespace {
+
+// What a route says only when it is not as usual.
+std::string print_route_extras(const RouteSettings& route) {
+  const RouteSettings usual;
+  std::string out;
+  if (route.body_bytes)
+    out += fmt::format("body_bytes = {}\n", quote(print_bytes(*route.body_bytes)));
+  if (route.deadline) out += fmt::format("deadline = {}\n", quote(print_duration(*route.deadline)));
+  if (route.rate != usual.rate) out += fmt::format("rate = {}\n", route.rate);
+  if (route.burst != usual.burst) out += fmt::format("burst = {}\n", route.burst);
+  if (route.identity) out += fmt::format("identity = {}\n", print_identity(*route.identity));
+  if (route.cost != usual.cost) out += fmt::format("cost = {}\n", print_cost(route.cost));
+  if (route.cost_max != usual.cost_max) out += fmt::format("cost_max = {}\n", route.cost_max);
+  if (route.cost_per_worker != usual.cost_per_worker)
+    out += fmt::format("cost_per_worker = {}\n", route.cost_per_worker);
+  return out;
+}
+
+}  // namespace
 
 std::string print(const Loaded& loaded) {
   std::string out;
@@ -310,15 +358,12 @@ std::string print(const Loaded& loaded) {
   for (std::size_t i = loaded.settings.tls.certificate.empty() ? 0 : 1; i < pairs.size(); ++i)
     out += fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n", pairs[i].origin,
                        quote(pairs[i].certificate), quote(pairs[i].key));
+  out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
-    out +=
-        fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
-                    quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
-                    route.rate_limited) +
-        (route.body_bytes ? fmt::format("body_bytes = {}\n", quote(print_bytes(*route.body_bytes)))
-                          : std::string()) +
-        (route.deadline ? fmt::format("deadline = {}\n", quote(print_duration(*route.deadline)))
-                        : std::string());
+    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
+                       quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
+                       route.rate_limited) +
+           print_route_extras(route);
   return out;
 }
 

@@ -43,6 +43,7 @@ struct Loaded {
   Settings settings;
   std::vector<ValueInForce> values;                           // in the order of the table of keys
   std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
+  std::string plans;                                          // as print() says them
 };
 
 // Reads all sources and reports every mistake, those of the file in the order of their places. A

@@ -7,6 +7,7 @@
 #include <optional>
 #include <sstream>
 
+#include "conf/fairness.h"
 #include "conf/nearest.h"
 #include "conf/units.h"
 
@@ -45,11 +46,19 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   bool rate_limited = true;
   std::optional<Bytes> body_bytes;
   std::optional<milliseconds> deadline;
-  const std::vector<std::string> known{"path", "priority", "rate_limited", "body_bytes",
-                                       "deadline"};
+  RouteSettings extras;
+  const std::vector<std::string> known{"path",     "priority", "rate_limited",   "body_bytes",
+                                       "deadline", "rate",     "burst",          "identity",
+                                       "cost",     "cost_max", "cost_per_worker"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
+    const auto take = [&](auto& into, auto parsed) {
+      if (parsed)
+        into = *parsed;
+      else
+        say(fmt::format("route {}: {}", field.key, parsed.error()));
+    };
     if (field.key == "path") {
       const auto* text = std::get_if<std::string>(&value);
       const auto parsed = text
@@ -86,6 +95,21 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
         deadline = *duration;
       else
         say("route deadline: " + (duration ? "must be longer than 0" : duration.error()));
+    } else if (field.key == "rate") {
+      take(extras.rate, parse_number(field.value, 0.001, 1e6));
+    } else if (field.key == "burst") {
+      take(extras.burst, parse_number(field.value, 1, 1e6));
+    } else if (field.key == "identity") {
+      const auto* words = std::get_if<std::vector<std::string>>(&value);
+      take(extras.identity,
+           words ? parse_identity(*words)
+                 : std::unexpected(std::string("expected a list, such as [\"bearer\"]")));
+    } else if (field.key == "cost") {
+      take(extras.cost, parse_cost(field.value));
+    } else if (field.key == "cost_max") {
+      take(extras.cost_max, parse_count(field.value, 1, cost_limit));
+    } else if (field.key == "cost_per_worker") {
+      take(extras.cost_per_worker, parse_count(field.value, 0, cost_limit));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,
@@ -100,6 +124,9 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   if (lacks("priority"))
     wrong.push_back({entry.place, "[[route]] has no priority: " + priority_range()});
   if (!wrong.empty() || !route) return wrong;
+  extras.path = route->path;
+  extras.is_prefix = route->is_prefix;
+  *route = extras;
   route->priority = static_cast<int>(*priority);
   route->rate_limited = rate_limited;
   route->body_bytes = body_bytes;

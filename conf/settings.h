@@ -166,6 +166,43 @@ enum class Discipline : std::uint8_t {
   adaptive,  // while they wait for too long: the newest first, the oldest are shed
 };
 
+// Who a client is: the first of these that a request has.
+struct IdentitySource {
+  enum class Kind : std::uint8_t { header, bearer, tls, address };
+  Kind kind = Kind::address;
+  std::string header;  // its name
+  bool operator==(const IdentitySource&) const = default;
+};
+
+// What one client may take. [fairness] for everybody, [[plan]] for those it names.
+struct PlanSettings {
+  std::string name;
+  double rate = 0;                   // requests a second; 0 means no limit
+  double burst = 20;                 // requests that may come at once
+  std::uint32_t workers = 0;         // at once; 0 means no limit
+  std::uint32_t queue_size = 0;      // requests that may wait; 0 means no limit
+  std::uint32_t weight = 1;          // its share of the turns, against those of the others
+  std::vector<std::string> clients;  // as they name themselves
+  bool operator==(const PlanSettings&) const = default;
+};
+
+// [fairness]: who is asking, and what one client may take of the whole.
+struct FairnessSettings {
+  std::vector<IdentitySource> identity;  // empty: nobody is told apart
+  std::uint32_t clients_max = 100'000;   // that are remembered
+  PlanSettings everybody;
+  double retry_budget = 0.2;  // a client's retries, as a share of its requests; 1: no limit
+  std::vector<PlanSettings> plans;
+  bool is_on = false;  // somebody wants to know, here or in a route; put together by the reader
+};
+
+// A route's own limit, in the order of the routes.
+struct RouteRate {
+  std::string path;  // as the conf writes it
+  double rate = 0;
+  double burst = 0;
+};
+
 // [admission]: who may go in.
 struct AdmissionSettings {
   std::uint32_t workers = 50;            // requests in the upstream at once; if auto, at most
@@ -185,7 +222,25 @@ struct AdmissionSettings {
   ObserveSettings observe;
   std::string shadow_conf;  // another conf whose admission is tried beside this; empty: none
   std::shared_ptr<const AdmissionSettings> shadow = nullptr;  // what is said there
+  FairnessSettings fairness;
+  std::vector<RouteRate> route_rates;  // empty when none has one; put together by the reader
 };
+
+// What a request costs: tokens, and its part of its client's share.
+struct CostSettings {
+  enum class Kind : std::uint8_t {
+    fixed,
+    header,  // a number that the client, or a proxy before us, says
+    body,    // one for each `unit` of the body that is begun
+    items,   // of the JSON array that the body is, or is about
+  };
+  Kind kind = Kind::fixed;
+  std::uint32_t fixed = 1;  // also where nothing better is known
+  std::string header;
+  Bytes unit{};
+  bool operator==(const CostSettings&) const = default;
+};
+inline constexpr std::uint32_t cost_limit = 1'000'000;
 
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
 struct RouteSettings {
@@ -195,6 +250,12 @@ struct RouteSettings {
   bool rate_limited = true;
   std::optional<Bytes> body_bytes = std::nullopt;  // largest request body; none: client.body_bytes
   std::optional<milliseconds> deadline = std::nullopt;  // when the answer is of no use any more
+  double rate = 0;    // of this route alone, beside all others; 0 means no limit
+  double burst = 20;  // its requests that may come at once
+  std::optional<std::vector<IdentitySource>> identity = std::nullopt;  // none: fairness.identity
+  CostSettings cost = {};
+  std::uint32_t cost_max = 1000;      // what says more costs this
+  std::uint32_t cost_per_worker = 0;  // takes a worker for each of these begun; 0: one in all
   bool operator==(const RouteSettings&) const = default;
 };
 inline constexpr int priority_best = 1;

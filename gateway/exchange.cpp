@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "conf/invariant.h"
 #include "gateway/health.h"
+#include "gateway/json_items.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
 
@@ -50,6 +54,25 @@ Reason reason_of(proxy::Forwarding::Failure failure) {
   }
 }
 
+// What a request says that it costs; 1 when it says nothing that is a number, the most when it is
+// too large to read.
+std::uint64_t stated_cost(const proxy::wire::Head& head, std::string_view name) {
+  for (const proxy::wire::Field& field : head.fields) {
+    if (!proxy::wire::equal_names(field.name, name)) continue;
+    const std::string_view text = field.value;
+    if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) return 1;
+    std::uint64_t cost = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cost);
+    return error == std::errc{} ? cost : conf::cost_limit;
+  }
+  return 1;
+}
+
+// Begun ones count.
+std::uint64_t units_of(std::uint64_t bytes, conf::Bytes unit) {
+  return bytes / unit.count + (bytes % unit.count > 0 ? 1 : 0);
+}
+
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -84,7 +107,7 @@ void Exchange::reset() {
   body_bytes_ = request_length_ = bytes_out_ = 0;
   request_framing_ = answer_framing_ = Framing::none;
   client_wants_close_ = is_head_method_ = is_idempotent_ = says_zero_length_ = false;
-  body_is_whole_ = body_was_here_ = is_operator_request_ = false;
+  body_is_whole_ = body_was_here_ = is_operator_request_ = body_tells_cost_ = false;
   answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
   wants_websocket_ = is_tunnel_ = false;
   status_ = 0;
@@ -109,7 +132,7 @@ void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, 
   if (!note_head(head) || !judge(head)) return;
   station_.deadlines().request.set(request_timer_, arrival_.at);
   if (is_operator_request_) return;  // answered when its body, if any, has been read
-  if (body_is_here)
+  if (body_is_here && !body_tells_cost_)
     enter(head);
   else
     screen(head);
@@ -166,6 +189,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   arrival_.priority = route.priority;
   arrival_.rate_limited = route.rate_limited;
   arrival_.cost = route.cost;
+  arrival_.workers = route.workers;
   arrival_.route = static_cast<std::uint32_t>(route.index);
   arrival_.bytes = request_length_;
   note_deadline(head, route);
@@ -173,6 +197,8 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (route.index < routes.size() && routes[route.index].body_bytes)
     body_limit_ = routes[route.index].body_bytes->count;
   if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
+  if (station_.policy().clients.is_on()) recognise_client(head);
+  if (route.cost_varies) estimate_cost(head);
   if (station_.upstreams().servers().none_reachable()) {
     refuse(Reason::upstream_down, time_to_next_probe());
     return false;
@@ -213,6 +239,55 @@ void Exchange::note_client(const proxy::wire::Head& head) {
     client_name_ = station_.policy().trusted_proxies.real_client(head, sender).text();
   else
     client_name_ = client_->address();
+}
+
+// Which client it is to admission, and whether it has asked this before.
+void Exchange::recognise_client(const proxy::wire::Head& head) {
+  const ClientIdentities& clients = station_.policy().clients;
+  const conf::IpAddress address =
+      client_->is_trusted() ? station_.policy().trusted_proxies.real_client(head, client_->ip())
+                            : client_->ip();
+  const proxy::net::TlsSession* const tls = client_->tls();
+  const std::string subject =
+      tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
+  const auto identity = clients.of({head, address, subject}, arrival_.route);
+  if (identity.id == 0) return;
+  const auto attempt = clients.attempt_of(head, identity.id, target_.path());
+  arrival_.client = identity.id;
+  arrival_.plan = identity.plan;
+  arrival_.is_retry = attempt.is_retry;
+  arrival_.attempt = attempt.key;
+}
+
+// What the head says; where only the body can tell, the least, until that is here.
+void Exchange::estimate_cost(const proxy::wire::Head& head) {
+  const conf::CostSettings& cost = station_.settings().routes[arrival_.route].cost;
+  if (cost.kind == conf::CostSettings::Kind::header)
+    return set_cost(stated_cost(head, cost.header));
+  body_tells_cost_ = request_framing_ != Framing::none &&
+                     (cost.kind == conf::CostSettings::Kind::items || !head.has_content_length);
+  if (cost.kind == conf::CostSettings::Kind::items || body_tells_cost_) return set_cost(1);
+  set_cost(units_of(head.content_length, cost.unit));
+}
+
+// The body is here, or as much of it as we hold. Under a conf that has come meanwhile, the cost
+// stays as it was.
+void Exchange::weigh_body() {
+  const auto& routes = station_.settings().routes;
+  if (arrival_.route >= routes.size()) return;
+  const conf::CostSettings& cost = routes[arrival_.route].cost;
+  const auto charged = static_cast<std::int32_t>(arrival_.cost);
+  if (cost.kind == conf::CostSettings::Kind::items)
+    set_cost(count_json_items(body_));
+  else if (cost.kind == conf::CostSettings::Kind::body)
+    set_cost(units_of(body_.size(), cost.unit));
+  arrival_.cost_found = static_cast<std::int32_t>(arrival_.cost) - charged;
+}
+
+void Exchange::set_cost(std::uint64_t cost) {
+  const conf::RouteSettings& route = station_.settings().routes[arrival_.route];
+  arrival_.cost = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(cost, 1, route.cost_max));
+  arrival_.workers = admission::workers_for(arrival_.cost, route.cost_per_worker);
 }
 
 // A trusted sender's, or our own.
@@ -269,6 +344,7 @@ void Exchange::screen(const proxy::wire::Head& head) {
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.
 void Exchange::ask_for_worker() {
   arrival_.bytes = body_.size();
+  if (body_tells_cost_) weigh_body();
   const admission::Time now = station_.loop().now();
   upload_time_ = now - arrival_.at;
   take_answer(station_.shared().gate.arrive(arrival_, now));

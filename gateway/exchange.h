@@ -70,6 +70,10 @@ class Exchange final : private proxy::Forwarding::Client {
   void choose_request_id(const proxy::wire::Head& head);
   admission::Duration time_to_next_probe() const;
   void note_client(const proxy::wire::Head& head);
+  void recognise_client(const proxy::wire::Head& head);
+  void set_cost(std::uint64_t cost);
+  void estimate_cost(const proxy::wire::Head& head);
+  void weigh_body();
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
   void ask_for_worker();
@@ -143,6 +147,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool body_was_here_ = false;
   bool waits_for_leave_ = false;  // the client sends its body when it hears 100 Continue
   bool is_operator_request_ = false;
+  bool body_tells_cost_ = false;
 
   // The verdict and the answer.
   admission::Place place_;
@@ -166,8 +171,8 @@ class Exchange final : private proxy::Forwarding::Client {
 
   proxy::net::Deadline request_timer_;
   proxy::net::Deadline queue_timer_;
-  proxy::net::Deadline reader_timer_;  // while the answer waits for its reader
-  std::uint64_t reader_mark_ = 0;      // what it had taken when that was set
+  proxy::net::Deadline reader_timer_;                  // while the answer waits for its reader
+  std::uint64_t reader_mark_ = 0;                      // what it had taken when that was set
   std::unique_ptr<proxy::net::Timer> deadline_timer_;  // once it has waited with a deadline
   proxy::Forwarding forwarding_;
 };

@@ -9,6 +9,7 @@
 
 #include "admission/route_table.h"
 #include "conf/settings.h"
+#include "gateway/client_identity.h"
 #include "gateway/refusal.h"
 #include "gateway/trusted_proxies.h"
 #include "proxy/net/tls_context.h"
@@ -37,11 +38,12 @@ struct Policy {
     std::shared_ptr<const proxy::net::TlsConnector> upstream;
   };
   Policy(const conf::Settings& all, std::shared_ptr<proxy::Servers> upstream, Tls encryption,
-         std::uint32_t limit, ConfHistory past)
+         std::uint32_t limit, ConfHistory past, const HashKey& hash_key)
       : settings(all),
         routes(all.routes),
         refusals(all.statuses),
         trusted_proxies(all.client.trusted_proxies),
+        clients(all, hash_key),
         servers(std::move(upstream)),
         tls(std::move(encryption)),
         connection_limit(limit),
@@ -51,6 +53,7 @@ struct Policy {
   const admission::RouteTable routes;
   const Refusals refusals;
   const TrustedProxies trusted_proxies;
+  const ClientIdentities clients;
   const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
   const Tls tls;
   const std::uint32_t connection_limit;  // max_connections, or what descriptors allow

@@ -121,8 +121,9 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!tls) return std::unexpected(tls.error());
   server->sockets_ = std::move(*sockets);
   server->shared_ = std::make_unique<Shared>(settings.admission, *server->access_log_);
-  server->policy_ = std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
-                                                   connection_limit(settings), ConfHistory{});
+  server->policy_ =
+      std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
+                                     connection_limit(settings), ConfHistory{}, server->hash_key_);
   Server* self = server.get();
   const Station::Milestones milestones{.empty = [self] {
     if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
@@ -194,15 +195,17 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
-  policy_ = std::make_shared<const Policy>(settings, std::move(upstream), std::move(*tls),
-                                           connection_limit(settings), std::move(history));
+  policy_ =
+      std::make_shared<const Policy>(settings, std::move(upstream), std::move(*tls),
+                                     connection_limit(settings), std::move(history), hash_key_);
   send_policy();
   return {};
 }
 
 void Server::note(ConfHistory history) {
-  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->servers, policy_->tls,
-                                           policy_->connection_limit, std::move(history));
+  policy_ =
+      std::make_shared<const Policy>(policy_->settings, policy_->servers, policy_->tls,
+                                     policy_->connection_limit, std::move(history), hash_key_);
   send_policy();
 }
 
@@ -211,7 +214,7 @@ void Server::use_addresses(const conf::Address& wanted,
   std::shared_ptr<proxy::Servers> servers = policy_->servers->with(wanted, addresses);
   if (servers->is_same_as(*policy_->servers)) return;
   policy_ = std::make_shared<const Policy>(policy_->settings, servers, policy_->tls,
-                                           policy_->connection_limit, policy_->history);
+                                           policy_->connection_limit, policy_->history, hash_key_);
   std::vector<std::string> names;
   for (std::size_t i = 0; i < servers->count(); ++i) names.push_back(servers->name(i));
   spdlog::info("\"{}\" has other addresses: forwarding to {}", wanted.text, fmt::join(names, ", "));
@@ -224,7 +227,7 @@ void Server::rotate_ticket_keys() {
   policy_ = std::make_shared<const Policy>(
       policy_->settings, policy_->servers,
       Policy::Tls{clients->with_keys(clients->ticket_keys()->rotated()), policy_->tls.upstream},
-      policy_->connection_limit, policy_->history);
+      policy_->connection_limit, policy_->history, hash_key_);
   send_policy();
 }
 

@@ -88,6 +88,8 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   arrival.bytes = call.wish.bytes;
   arrival.at = call.wish.at;
   arrival.tag = slot;
+  arrival.client = call.wish.client + 1ULL;
+  arrival.is_retry = call.wish.attempt > 0;
   return arrival;
 }
 

@@ -148,8 +148,16 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
       .value(snapshot.waiting_bytes);
   out.gauge("classgate_queue_bytes_limit", "Bodies that waiting requests may hold.")
       .value(limits.queue_bytes.count);
-  out.gauge("classgate_workers_busy", "Requests that the upstream is working on.")
-      .value(snapshot.active_workers);
+  out.gauge("classgate_clients_known", "Clients that are remembered (fairness.clients_max).")
+      .value(snapshot.clients.known);
+  out.counter("classgate_clients_forgotten_total",
+              "Clients that were forgotten for others; early: they had spent something.")
+      .value(snapshot.clients.forgotten, {{"early", "no"}})
+      .value(snapshot.clients.forgotten_early, {{"early", "yes"}});
+  out.counter("classgate_clients_not_remembered_total",
+              "Requests of clients for whom there was no room.")
+      .value(snapshot.clients.not_remembered);
+  out.gauge("classgate_workers_busy", "Workers that are taken.").value(snapshot.active_workers);
   out.gauge("classgate_workers_without_client",
             "Busy workers whose client has left or got its 504.")
       .value(snapshot.workers_without_client);

@@ -62,7 +62,7 @@ inline Duration retry_after(const Verdict& verdict) {
 
 inline std::uint64_t in_the_books(const Snapshot& books) {
   return books.processed + books.abandoned + sum(books.rejected) + sum(books.failed) +
-         books.waiting + books.active_workers;
+         books.waiting + books.in_flight;
 }
 
 }  // namespace classgate::admission

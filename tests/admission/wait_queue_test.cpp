@@ -315,9 +315,9 @@ TEST_CASE("random clients are served as a plain model of fair queueing would") {
       if (dice < 52) {
         const auto client = static_cast<ClientNumber>(random.below(12));
         // Weights that divide the unit of virtual time: the model rounds no differently.
-        const Waiter waiter =
-            of_client(client, static_cast<std::uint32_t>(event),
-                      static_cast<std::uint32_t>(random.between(0, 20)), static_cast<std::uint16_t>(1U << (client % 3)));
+        const Waiter waiter = of_client(client, static_cast<std::uint32_t>(event),
+                                        static_cast<std::uint32_t>(random.between(0, 20)),
+                                        static_cast<std::uint16_t>(1U << (client % 3)));
         if (!lines.contains(client)) lines[client] = {std::max(now, paid[client]), since++, {}};
         lines[client].waiters.push_back({queue.join(waiter), waiter});
         ++waiting;

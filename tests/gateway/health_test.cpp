@@ -27,7 +27,7 @@ void check_books(const json& health) {
   const auto at = [&](const char* name) { return health.at(name).get<std::uint64_t>(); };
   CHECK(at("total_requests") == at("processed_requests") + at("failed_requests") +
                                     at("rejected_requests") + at("abandoned_requests") +
-                                    at("queue_size") + at("active_workers"));
+                                    at("queue_size") + at("in_flight_requests"));
   const auto sum = [&](const char* name) {
     std::uint64_t all = 0;
     for (const json& count : health.at(name)) all += count.get<std::uint64_t>();

@@ -63,7 +63,7 @@ Gateway::~Gateway() { server_->stop(); }
 admission::Snapshot Gateway::snapshot() const {
   const admission::Snapshot s = server_->snapshot();
   CHECK(s.total == s.processed + admission::sum(s.failed) + admission::sum(s.rejected) +
-                       s.abandoned + s.waiting + s.active_workers);
+                       s.abandoned + s.waiting + s.in_flight);
   return s;
 }
 

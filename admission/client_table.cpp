@@ -1,0 +1,186 @@
+#include "admission/client_table.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "conf/invariant.h"
+
+namespace classgate::admission {
+
+void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
+  // On the terms that held until now.
+  for (Client& client : clients_) fill(client, now);
+  plans_ = settings.plans;
+  plans_.insert(plans_.begin(), settings.everybody);
+  retry_budget_ = settings.retry_budget;
+  for (Client& client : clients_)
+    client.tokens =
+        std::min(client.tokens, plans_[client.plan < plans_.size() ? client.plan : 0].burst);
+  for (Client& client : clients_)
+    if (client.plan >= plans_.size()) client.plan = 0;
+  // Nobody is forgotten for a lower limit: then no more are added until enough have gone.
+  if (settings.clients_max == clients_max_) return;
+  clients_max_ = settings.clients_max;
+  clients_.reserve(clients_max_ + 1);
+  if (clients_.empty()) clients_.push_back({.tokens = plans_[0].burst, .filled = now});
+  rebuild_index();
+}
+
+void ClientTable::rebuild_index() {
+  index_.assign(std::bit_ceil(std::max(clients_max_, clients_.size())), none);
+  for (ClientNumber number = 1; number < clients_.size(); ++number) {
+    std::uint32_t& first = index_of(clients_[number].id);
+    clients_[number].next = first;
+    first = number;
+  }
+}
+
+std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
+  if (index_.empty()) return std::nullopt;
+  std::uint32_t number = index_[id & (index_.size() - 1)];
+  while (number != none && clients_[number].id != id) number = clients_[number].next;
+  if (number == none) return std::nullopt;
+  return number;
+}
+
+ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan, Time now) {
+  if (plan >= plans_.size()) plan = 0;  // of a conf that has just gone
+  if (const auto known = find(id)) {
+    clients_[*known].plan = plan;
+    return {*known, false};
+  }
+  ClientNumber number = static_cast<ClientNumber>(clients_.size());
+  if (clients_.size() <= clients_max_) {
+    clients_.emplace_back();
+  } else if (const auto freed = make_room(plans_[plan], now)) {
+    number = *freed;
+    unlink(number);
+  } else {
+    ++counts_.not_remembered;
+    return {stranger, false};
+  }
+  std::uint32_t& first = index_of(id);
+  clients_[number] = {
+      .id = id, .tokens = plans_[plan].burst, .filled = now, .next = first, .plan = plan};
+  first = number;
+  return {number, true};
+}
+
+// Whom to forget; nobody when the newcomer should not be remembered.
+std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& plan, Time now) {
+  const double newcomer_owes = plan.rate > 0 ? 1 / plan.rate : 0;
+  std::optional<ClientNumber> least;
+  double least_owed = 0;
+  for (int i = 0; i < places_looked_at; ++i) {
+    if (++hand_ >= clients_.size()) hand_ = 1;
+    const auto number = static_cast<ClientNumber>(hand_);
+    Client& client = clients_[number];
+    if (client.active > 0 || client.waiting > 0) continue;
+    const double owed = seconds_to_full(client, now);
+    if (owed <= 0) {
+      ++counts_.forgotten;
+      return number;
+    }
+    if (owed > newcomer_owes || (least && owed >= least_owed)) continue;
+    least = number;
+    least_owed = owed;
+  }
+  if (least) ++counts_.forgotten_early;
+  return least;
+}
+
+void ClientTable::unlink(ClientNumber number) {
+  std::uint32_t* link = &index_of(clients_[number].id);
+  while (*link != number) link = &clients_[*link].next;
+  *link = clients_[number].next;
+}
+
+// ---- Tokens ------------------------------------------------------------------------------------
+
+void ClientTable::fill(Client& client, Time now) const {
+  if (now <= client.filled) return;  // time never runs backwards here
+  const double seconds = std::chrono::duration<double>(now - client.filled).count();
+  const conf::PlanSettings& plan = plans_[client.plan];
+  client.tokens = std::min(plan.burst, client.tokens + seconds * plan.rate);
+  if (client.retries < retries_given)
+    client.retries =
+        std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
+  client.filled = now;
+}
+
+double ClientTable::seconds_to_full(Client& client, Time now) const {
+  fill(client, now);
+  const conf::PlanSettings& plan = plans_[client.plan];
+  const double tokens = plan.rate > 0 ? (plan.burst - client.tokens) / plan.rate : 0;
+  const double retries =
+      retry_budget_ < 1 ? (retries_given - client.retries) / retries_a_second : 0;
+  return std::max({tokens, retries, 0.0});
+}
+
+Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
+  Client& client = clients_[number];
+  const conf::PlanSettings& plan = plans_[client.plan];
+  fill(client, now);
+  if (plan.rate <= 0) return Duration::zero();
+  const double missing = std::min(cost, plan.burst) - client.tokens;
+  if (missing <= 1e-9) return Duration::zero();  // rounding, not debt
+  return Duration(static_cast<Duration::rep>(std::ceil(missing / plan.rate * 1e9)));
+}
+
+void ClientTable::take(ClientNumber client, double cost) {
+  const conf::PlanSettings& plan = plan_of(client);
+  if (plan.rate > 0) clients_[client].tokens = std::min(plan.burst, clients_[client].tokens - cost);
+}
+
+double ClientTable::tokens(ClientNumber client, Time now) {
+  fill(clients_[client], now);
+  return clients_[client].tokens;
+}
+
+// ---- Retries -----------------------------------------------------------------------------------
+
+bool ClientTable::may_retry(ClientNumber client, Time now) {
+  fill(clients_[client], now);
+  return retry_budget_ >= 1 || clients_[client].retries >= 1;
+}
+
+void ClientTable::note_first_attempt(ClientNumber client) {
+  float& retries = clients_[client].retries;
+  retries = std::min(std::max(retries, retries_kept), retries + static_cast<float>(retry_budget_));
+}
+
+void ClientTable::note_retry(ClientNumber client) {
+  float& retries = clients_[client].retries;
+  retries = std::max(retries - 1, 0.0F);
+}
+
+// ---- What it has -------------------------------------------------------------------------------
+
+void ClientTable::return_workers(ClientNumber client, std::uint32_t count) {
+  CLASSGATE_INVARIANT(clients_[client].active >= count);
+  clients_[client].active -= count;
+}
+
+void ClientTable::leave(ClientNumber client) {
+  CLASSGATE_INVARIANT(clients_[client].waiting > 0);
+  --clients_[client].waiting;
+}
+
+bool ClientTable::has_all_its_workers(ClientNumber client) const {
+  const std::uint32_t most = plan_of(client).workers;
+  return most > 0 && clients_[client].active >= most;
+}
+
+bool ClientTable::has_all_its_places(ClientNumber client) const {
+  const std::uint32_t most = plan_of(client).queue_size;
+  return most > 0 && clients_[client].waiting >= most;
+}
+
+ClientTable::Counts ClientTable::counts() const {
+  Counts counts = counts_;
+  counts.known = clients_.empty() ? 0 : clients_.size() - 1;
+  return counts;
+}
+
+}  // namespace classgate::admission

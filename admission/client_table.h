@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "admission/fair_rank.h"
+#include "admission/time.h"
+#include "conf/settings.h"
+
+namespace classgate::admission {
+
+// What is remembered of each client: its tokens, what it has in the gateway now, how many of its
+// requests were retries. One for each identity that was seen lately, `clients_max` of them at most.
+//
+// A full table forgets to make room, and looks for it at a few places only (O(1)): first a client
+// that has nothing going on and whose buckets are full, which loses nothing. Where there is none,
+// one that owes no more than the newcomer will, so that a flood of identities that were never seen
+// before pushes out itself and nobody who has spent his tokens. Where there is none of these
+// either, the newcomer is not remembered: all that are not share one entry, with one client's
+// rights.
+//
+// Retries: each first attempt earns `retry_budget` of one, up to `retries_kept`; a client that has
+// none left gets one in ten seconds, up to `retries_given`. Not thread-safe.
+class ClientTable {
+ public:
+  struct Counts {
+    std::size_t known = 0;
+    std::uint64_t forgotten = 0;        // lost nothing
+    std::uint64_t forgotten_early = 0;  // had spent something
+    std::uint64_t not_remembered = 0;   // requests of those for whom there was no room
+  };
+  struct Found {
+    ClientNumber number;
+    bool is_new;  // the number stood for somebody else, or for nobody, before
+  };
+
+  void use(const conf::FairnessSettings& settings, Time now);
+
+  // The client of an identity that is not 0, from now on with this plan; who is new comes with
+  // full buckets.
+  Found find_or_add(std::uint64_t id, std::uint8_t plan, Time now);
+  std::optional<ClientNumber> find(std::uint64_t id) const;
+
+  // As TokenBucket has it. A rate of 0: always zero.
+  Duration wait_for(ClientNumber client, double cost, Time now);
+  void take(ClientNumber client, double cost);
+  // Gives back, or takes more than there is: the cost has turned out to be another.
+  void settle(ClientNumber client, double more) { take(client, more); }
+  double tokens(ClientNumber client, Time now);
+
+  bool may_retry(ClientNumber client, Time now);
+  void note_first_attempt(ClientNumber client);
+  void note_retry(ClientNumber client);
+
+  void take_workers(ClientNumber client, std::uint32_t count) { clients_[client].active += count; }
+  void return_workers(ClientNumber client, std::uint32_t count);
+  void join(ClientNumber client) { ++clients_[client].waiting; }
+  void leave(ClientNumber client);
+  std::uint32_t active(ClientNumber client) const { return clients_[client].active; }
+  std::uint32_t waiting(ClientNumber client) const { return clients_[client].waiting; }
+  bool has_all_its_workers(ClientNumber client) const;
+  bool has_all_its_places(ClientNumber client) const;
+  const conf::PlanSettings& plan_of(ClientNumber client) const {
+    return plans_[clients_[client].plan];
+  }
+
+  Counts counts() const;
+  std::uint64_t id_of(ClientNumber client) const { return clients_[client].id; }
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (ClientNumber number = 0; number < clients_.size(); ++number) visit(number);
+  }
+
+ private:
+  static constexpr std::uint32_t none = no_client;
+  static constexpr ClientNumber stranger = 0;  // everybody who is not remembered
+  static constexpr int places_looked_at = 16;
+  static constexpr float retries_kept = 10;
+  static constexpr float retries_given = 3;
+  static constexpr float retries_a_second = 0.1F;
+
+  struct Client {
+    std::uint64_t id = 0;
+    double tokens = 0;
+    Time filled{};  // tokens and retries, as of then
+    float retries = retries_given;
+    std::uint32_t active = 0;
+    std::uint32_t waiting = 0;
+    std::uint32_t next = none;  // with the same index
+    std::uint8_t plan = 0;
+  };
+  static_assert(sizeof(Client) <= 48);
+
+  std::uint32_t& index_of(std::uint64_t id) { return index_[id & (index_.size() - 1)]; }
+  void fill(Client& client, Time now) const;
+  double seconds_to_full(Client& client, Time now) const;
+  std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
+  void unlink(ClientNumber number);
+  void rebuild_index();
+
+  std::vector<conf::PlanSettings> plans_{1};
+  double retry_budget_ = 1;
+  std::size_t clients_max_ = 0;
+  std::vector<Client> clients_;
+  std::vector<std::uint32_t> index_;  // the first client of each; its size is a power of two
+  std::size_t hand_ = 1;              // where room is looked for next
+  Counts counts_;
+};
+
+}  // namespace classgate::admission

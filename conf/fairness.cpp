@@ -1,0 +1,239 @@
+#include "conf/fairness.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "conf/nearest.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+constexpr std::size_t plans_max = 100;
+constexpr std::size_t clients_of_plan_max = 10'000;
+constexpr std::string_view header_prefix = "header:";
+constexpr std::string_view body_prefix = "body:";
+
+// RFC 9110 section 5.1: a token.
+bool is_field_name(std::string_view name) {
+  constexpr std::string_view others = "!#$%&'*+-.^_`|~";
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           others.contains(c);
+  });
+}
+
+}  // namespace
+
+std::expected<std::vector<IdentitySource>, std::string> parse_identity(
+    const std::vector<std::string>& words) {
+  std::vector<IdentitySource> identity;
+  if (words.size() > 8) return std::unexpected(std::string("expected 8 sources at most"));
+  for (const std::string& word : words) {
+    IdentitySource source;
+    if (word == "address") {
+      source.kind = IdentitySource::Kind::address;
+    } else if (word == "bearer") {
+      source.kind = IdentitySource::Kind::bearer;
+    } else if (word == "tls") {
+      source.kind = IdentitySource::Kind::tls;
+    } else if (word.starts_with(header_prefix) &&
+               is_field_name(std::string_view(word).substr(header_prefix.size()))) {
+      source.kind = IdentitySource::Kind::header;
+      source.header = word.substr(header_prefix.size());
+    } else {
+      return std::unexpected(
+          fmt::format("\"{}\" is none of \"header:NAME\", \"bearer\", \"tls\", \"address\"", word));
+    }
+    if (std::ranges::find(identity, source) != identity.end())
+      return std::unexpected(fmt::format("\"{}\" stands here twice", word));
+    identity.push_back(source);
+  }
+  return identity;
+}
+
+std::string print_identity(const std::vector<IdentitySource>& identity) {
+  std::string out;
+  for (const IdentitySource& source : identity) {
+    std::string word = "address";
+    if (source.kind == IdentitySource::Kind::header) word = "header:" + source.header;
+    if (source.kind == IdentitySource::Kind::bearer) word = "bearer";
+    if (source.kind == IdentitySource::Kind::tls) word = "tls";
+    out += (out.empty() ? "" : ", ") + quote(word);
+  }
+  return "[" + out + "]";
+}
+
+std::expected<double, std::string> parse_number(const RawValue& value, double least, double most) {
+  double number = -1;
+  if (const auto* integer = std::get_if<std::int64_t>(&value.value))
+    number = static_cast<double>(*integer);
+  else if (const auto* real = std::get_if<double>(&value.value))
+    number = *real;
+  else
+    return std::unexpected(std::string("expected a number without quotes"));
+  if (!std::isfinite(number) || ((number < least || number > most) && number != 0))
+    return std::unexpected(fmt::format("{} is out of range: {} to {}", number, least, most));
+  return number;
+}
+
+std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
+                                                      std::uint32_t most) {
+  const auto* number = std::get_if<std::int64_t>(&value.value);
+  if (number == nullptr)
+    return std::unexpected(std::string("expected a whole number without quotes"));
+  if (*number < least || *number > most)
+    return std::unexpected(fmt::format("{} is out of range: {} to {}", *number, least, most));
+  return static_cast<std::uint32_t>(*number);
+}
+
+// ---- Cost --------------------------------------------------------------------------------------
+
+std::expected<CostSettings, std::string> parse_cost(const RawValue& value) {
+  CostSettings cost;
+  if (const auto* number = std::get_if<std::int64_t>(&value.value)) {
+    const auto fixed = parse_count(value, 1, cost_limit);
+    if (!fixed) return std::unexpected(fixed.error());
+    cost.fixed = *fixed;
+    static_cast<void>(number);
+    return cost;
+  }
+  const auto* text = std::get_if<std::string>(&value.value);
+  if (text != nullptr && *text == "items") {
+    cost.kind = CostSettings::Kind::items;
+    return cost;
+  }
+  if (text != nullptr && text->starts_with(header_prefix) &&
+      is_field_name(std::string_view(*text).substr(header_prefix.size()))) {
+    cost.kind = CostSettings::Kind::header;
+    cost.header = text->substr(header_prefix.size());
+    return cost;
+  }
+  if (text != nullptr && text->starts_with(body_prefix)) {
+    const auto bytes = parse_bytes(text->substr(body_prefix.size()));
+    if (!bytes) return std::unexpected(bytes.error());
+    if (bytes->count == 0) return std::unexpected(std::string("a size of 0 is no unit"));
+    cost.kind = CostSettings::Kind::body;
+    cost.unit = *bytes;
+    return cost;
+  }
+  return std::unexpected(
+      std::string("expected a whole number, \"items\", \"header:NAME\" or \"body:1KiB\""));
+}
+
+std::string print_cost(const CostSettings& cost) {
+  switch (cost.kind) {
+    case CostSettings::Kind::items: return "\"items\"";
+    case CostSettings::Kind::header: return quote("header:" + cost.header);
+    case CostSettings::Kind::body: return quote("body:" + print_bytes(cost.unit));
+    default: return std::to_string(cost.fixed);
+  }
+}
+
+// ---- Plans -------------------------------------------------------------------------------------
+
+std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry,
+                                                         const PlaceText& place_text) {
+  std::vector<std::pair<Place, std::string>> wrong;
+  Written plan;
+  plan.origin = place_text(entry.place);
+  const std::vector<std::string> known{"name",       "rate",   "burst",  "workers",
+                                       "queue_size", "weight", "clients"};
+  for (const Entry& field : entry.entries) {
+    const auto take = [&](auto& into, auto parsed) {
+      if (parsed)
+        into = *parsed;
+      else
+        wrong.push_back({field.place, fmt::format("plan {}: {}", field.key, parsed.error())});
+    };
+    const auto& value = field.value.value;
+    if (field.key == "name") {
+      const auto* text = std::get_if<std::string>(&value);
+      if (text != nullptr && !text->empty() && text->size() <= 64)
+        plan.name = *text;
+      else
+        wrong.push_back({field.place, "plan name: expected text in quotes, 64 bytes at most"});
+    } else if (field.key == "rate") {
+      take(plan.rate, parse_number(field.value, 0.001, 1e6));
+    } else if (field.key == "burst") {
+      take(plan.burst, parse_number(field.value, 1, 1e6));
+    } else if (field.key == "workers") {
+      take(plan.workers, parse_count(field.value, 0, 100'000));
+    } else if (field.key == "queue_size") {
+      take(plan.queue_size, parse_count(field.value, 0, 1'000'000));
+    } else if (field.key == "weight") {
+      take(plan.weight, parse_count(field.value, 1, 1000));
+    } else if (field.key == "clients") {
+      const auto* list = std::get_if<std::vector<std::string>>(&value);
+      if (list != nullptr && list->size() <= clients_of_plan_max)
+        plan.clients = *list;
+      else
+        wrong.push_back(
+            {field.place, fmt::format("plan clients: expected a list of texts, {} at most",
+                                      clients_of_plan_max)});
+    } else {
+      const std::string meant = nearest(field.key, known);
+      wrong.push_back({field.place,
+                       fmt::format("unknown key {} in [[plan]]{}", field.key,
+                                   meant.empty() ? "" : fmt::format("; did you mean {}?", meant))});
+    }
+  }
+  if (wrong.empty() && plan.name.empty()) wrong.push_back({entry.place, "[[plan]] has no name"});
+  if (wrong.empty() && plan.burst && *plan.burst == 0)
+    wrong.push_back({entry.place, "plan burst: 0 is out of range: 1 to 1000000"});
+  if (const auto twin = std::ranges::find(plans_, plan.name, &Written::name);
+      wrong.empty() && twin != plans_.end())
+    wrong.push_back(
+        {entry.place, fmt::format("plan \"{}\" stands already at {}", plan.name, twin->origin)});
+  if (wrong.empty() && plans_.size() == plans_max)
+    wrong.push_back({entry.place, fmt::format("there may be {} plans", plans_max)});
+  if (wrong.empty()) plans_.push_back(std::move(plan));
+  return wrong;
+}
+
+std::vector<std::pair<std::string, std::string>> PlanList::finish(
+    FairnessSettings& fairness) const {
+  std::vector<std::pair<std::string, std::string>> wrong;
+  std::map<std::string, std::string> owner;  // client -> plan
+  fairness.plans.clear();
+  for (const Written& plan : plans_) {
+    PlanSettings settings = fairness.everybody;
+    settings.name = plan.name;
+    settings.rate = plan.rate.value_or(settings.rate);
+    settings.burst = plan.burst.value_or(settings.burst);
+    settings.workers = plan.workers.value_or(settings.workers);
+    settings.queue_size = plan.queue_size.value_or(settings.queue_size);
+    settings.weight = plan.weight.value_or(1);
+    settings.clients = plan.clients;
+    for (const std::string& client : plan.clients)
+      if (const auto [known, is_new] = owner.emplace(client, plan.name); !is_new)
+        wrong.push_back({plan.origin, fmt::format("plan {}: a client of it is in plan {} already",
+                                                  plan.name, known->second)});
+    fairness.plans.push_back(std::move(settings));
+  }
+  if (!plans_.empty() && !fairness.is_on)
+    wrong.push_back({plans_.front().origin, "[[plan]] needs fairness.identity, to tell clients"});
+  return wrong;
+}
+
+std::string PlanList::print(const FairnessSettings& fairness) const {
+  std::string out;
+  for (std::size_t i = 0; i < plans_.size(); ++i) {
+    const PlanSettings& plan = fairness.plans[i];
+    std::string clients;
+    for (const std::string& client : plan.clients)
+      clients += (clients.empty() ? "" : ", ") + quote(client);
+    out += fmt::format(
+        "\n[[plan]] # {}\nname = {}\nweight = {}\nrate = {}\nburst = {}\nworkers = {}\n"
+        "queue_size = {}\nclients = [{}]\n",
+        plans_[i].origin, quote(plan.name), plan.weight, plan.rate, plan.burst, plan.workers,
+        plan.queue_size, clients);
+  }
+  return out;
+}
+
+}  // namespace classgate::conf

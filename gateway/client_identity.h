@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "conf/settings.h"
+#include "gateway/sip_hash.h"
+#include "proxy/wire/message.h"
+
+namespace classgate::gateway {
+
+// From the kernel's randomness: one for each process.
+HashKey make_hash_key();
+
+// Who is asking, as a number: what the client names itself by ([fairness], [[plan]]), hashed with a
+// key of this process, so that nobody can aim at another's number and the name itself is kept
+// nowhere. Who names nothing is known by its address (IPv6: by its /64). Immutable; any thread.
+class ClientIdentities {
+ public:
+  struct Identity {
+    std::uint64_t id = 0;  // 0: nobody wants to know
+    std::uint8_t plan = 0;
+  };
+  struct Facts {
+    const proxy::wire::Head& head;
+    conf::IpAddress address;       // the real client's
+    std::string_view tls_subject;  // of a verified certificate; empty: none
+  };
+
+  ClientIdentities(const conf::Settings& settings, const HashKey& key);
+
+  bool is_on() const { return settings_.is_on; }
+  bool wants_tls_subject() const { return wants_tls_subject_; }
+  // `route` by its place in the settings.
+  Identity of(const Facts& facts, std::size_t route) const;
+
+  // What a request says of itself being a retry: X-Retry-Count above 0, x-envoy-attempt-count above
+  // 1; and a number that stands for its Idempotency-Key or X-Request-Id (0: none), for this client
+  // and path.
+  struct Attempt {
+    bool is_retry = false;
+    std::uint64_t key = 0;
+  };
+  Attempt attempt_of(const proxy::wire::Head& head, std::uint64_t client,
+                     std::string_view path) const;
+
+ private:
+  using Sources = std::vector<conf::IdentitySource>;
+  const Sources& sources_of(std::size_t route) const {
+    return route < routes_.size() && routes_[route].identity ? *routes_[route].identity
+                                                             : settings_.identity;
+  }
+  std::uint64_t hash(conf::IdentitySource::Kind kind, std::string_view name) const;
+  std::uint64_t hash_of_address(conf::IpAddress address) const;
+  Identity with_plan(std::uint64_t id) const;
+
+  conf::FairnessSettings settings_;
+  std::vector<conf::RouteSettings> routes_;
+  HashKey key_;
+  std::unordered_map<std::uint64_t, std::uint8_t> plans_;
+  bool wants_tls_subject_ = false;
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <string_view>
+
+namespace classgate::gateway {
+
+using HashKey = std::array<std::uint64_t, 2>;
+
+// SipHash-2-4 (Aumasson and Bernstein 2012): a hash that nobody can steer who does not know the
+// key.
+class SipHash {
+ public:
+  explicit SipHash(const HashKey& key)
+      : a_(key[0] ^ 0x736f6d6570736575),
+        b_(key[1] ^ 0x646f72616e646f6d),
+        c_(key[0] ^ 0x6c7967656e657261),
+        d_(key[1] ^ 0x7465646279746573) {}
+
+  static std::uint64_t of(const HashKey& key, std::string_view bytes) {
+    return SipHash(key).hash(bytes);
+  }
+
+ private:
+  std::uint64_t hash(std::string_view bytes) {
+    const std::uint64_t length = bytes.size();
+    for (; bytes.size() >= 8; bytes.remove_prefix(8)) take(word(bytes.substr(0, 8)));
+    take(word(bytes) | length << 56);
+    c_ ^= 0xff;
+    for (int i = 0; i < 4; ++i) round();
+    return a_ ^ b_ ^ c_ ^ d_;
+  }
+  static std::uint64_t word(std::string_view bytes) {  // little-endian
+    std::uint64_t result = 0;
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      result |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+    return result;
+  }
+  void take(std::uint64_t word) {
+    d_ ^= word;
+    round();
+    round();
+    a_ ^= word;
+  }
+  void round() {
+    a_ += b_;
+    b_ = std::rotl(b_, 13) ^ a_;
+    a_ = std::rotl(a_, 32);
+    c_ += d_;
+    d_ = std::rotl(d_, 16) ^ c_;
+    a_ += d_;
+    d_ = std::rotl(d_, 21) ^ a_;
+    c_ += b_;
+    b_ = std::rotl(b_, 17) ^ c_;
+    c_ = std::rotl(c_, 32);
+  }
+
+  std::uint64_t a_, b_, c_, d_;
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,143 @@
+#include "admission/client_table.h"
+
+#include "tests/admission/kit.h"
+#include "tests/admission/run.h"
+
+namespace classgate::admission {
+namespace {
+
+conf::FairnessSettings settings_for(std::uint32_t clients_max, double rate, double burst) {
+  conf::FairnessSettings settings;
+  settings.is_on = true;
+  settings.clients_max = clients_max;
+  settings.everybody.rate = rate;
+  settings.everybody.burst = burst;
+  return settings;
+}
+
+// A table of `clients_max` with everybody's rate and burst.
+ClientTable table_of(std::uint32_t clients_max, double rate = 1, double burst = 10) {
+  ClientTable table;
+  table.use(settings_for(clients_max, rate, burst), start);
+  return table;
+}
+
+TEST_CASE("a client is the same one as long as it is remembered") {
+  ClientTable table = table_of(100);
+  const auto first = table.find_or_add(17, 0, start);
+  CHECK(first.is_new);
+  table.take(first.number, 10);
+  const auto again = table.find_or_add(17, 0, start);
+  CHECK_FALSE(again.is_new);
+  CHECK(again.number == first.number);
+  CHECK(table.wait_for(again.number, 1, start) == 1s);
+  CHECK(table.wait_for(again.number, 1, start + 1s) == 0s);
+}
+
+TEST_CASE("a full table forgets who is idle and has full buckets, which loses nothing") {
+  ClientTable table = table_of(100);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, 0, start);
+  for (std::uint64_t id = 101; id <= 200; ++id) CHECK(table.find_or_add(id, 0, start).is_new);
+  CHECK(table.counts().known == 100);
+  CHECK(table.counts().forgotten == 100);
+  CHECK(table.counts().forgotten_early == 0);
+}
+
+TEST_CASE("a flood of strangers pushes out itself and nobody who has spent his tokens") {
+  ClientTable table = table_of(100);
+  for (std::uint64_t id = 1; id <= 50; ++id) table.take(table.find_or_add(id, 0, start).number, 5);
+  Random random(run().seed);
+  INFO(replay(run().seed));
+  for (int i = 0; i < 10'000; ++i) {
+    const auto found = table.find_or_add(1'000 + random.below(1U << 30), 0, start);
+    if (table.wait_for(found.number, 1, start) == 0s) table.take(found.number, 1);
+  }
+  for (std::uint64_t id = 1; id <= 50; ++id) {
+    const auto known = table.find(id);
+    REQUIRE(known);
+    CHECK(table.tokens(*known, start) == 5);
+  }
+  CHECK(table.counts().known == 100);
+  CHECK(table.counts().forgotten_early > 1'000);
+}
+
+TEST_CASE("who is not remembered shares one client's rights with all that are not") {
+  ClientTable table = table_of(100);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.take(table.find_or_add(id, 0, start).number, 5);
+  const auto one = table.find_or_add(1'001, 0, start);
+  const auto other = table.find_or_add(1'002, 0, start);
+  CHECK(one.number == other.number);
+  table.take(one.number, 10);
+  CHECK(table.wait_for(other.number, 1, start) == 1s);
+  CHECK(table.counts().not_remembered == 2);
+}
+
+TEST_CASE("who has a worker or waits is not forgotten") {
+  ClientTable table = table_of(100);
+  for (std::uint64_t id = 1; id <= 100; ++id) {
+    const ClientNumber number = table.find_or_add(id, 0, start).number;
+    id % 2 == 0 ? table.take_workers(number, 1) : table.join(number);
+  }
+  CHECK_FALSE(table.find_or_add(1'000, 0, start).is_new);
+  table.leave(*table.find(1));
+  for (std::uint64_t id = 2'000; id < 2'100; ++id) table.find_or_add(id, 0, start);
+  CHECK_FALSE(table.find(1));
+  for (std::uint64_t id = 2; id <= 100; ++id) CHECK(table.find(id));
+}
+
+TEST_CASE("retries are a share of the requests, with a few in hand") {
+  ClientTable table = table_of(100);
+  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  int allowed = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    table.note_first_attempt(client);
+    if (!table.may_retry(client, start)) continue;
+    table.note_retry(client);
+    ++allowed;
+  }
+  CHECK(allowed >= 200);
+  CHECK(allowed <= 203);
+  CHECK_FALSE(table.may_retry(client, start));
+  CHECK(table.may_retry(client, start + 20s));
+}
+
+TEST_CASE("plans have terms of their own, and a plan that has gone is everybody's") {
+  ClientTable table;
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.plans.push_back(
+      {.name = "gold", .rate = 100, .burst = 50, .workers = 2, .weight = 3, .clients = {}});
+  table.use(settings, start);
+  const ClientNumber gold = table.find_or_add(1, 1, start).number;
+  CHECK(table.tokens(gold, start) == 50);
+  table.take_workers(gold, 2);
+  CHECK(table.has_all_its_workers(gold));
+  settings.plans.clear();
+  table.use(settings, start);
+  CHECK_FALSE(table.has_all_its_workers(gold));
+  CHECK(table.tokens(gold, start) == 10);
+  CHECK(table.find_or_add(1, 1, start).number == gold);
+}
+
+TEST_CASE("a clock that jumps back takes no tokens and gives none") {
+  ClientTable table = table_of(100);
+  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  table.take(client, 10);
+  CHECK(table.wait_for(client, 1, start - 1h) == 1s);
+  CHECK(table.wait_for(client, 1, start + 1s) == 0s);
+  CHECK(table.tokens(client, Time::max()) == 10);
+}
+
+TEST_CASE("a table may grow and shrink while it is in use") {
+  ClientTable table = table_of(100);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, 0, start);
+  table.use(settings_for(1'000, 1, 10), start);
+  for (std::uint64_t id = 101; id <= 1'000; ++id) table.find_or_add(id, 0, start);
+  for (std::uint64_t id = 1; id <= 1'000; ++id) CHECK(table.find(id));
+  table.use(settings_for(100, 1, 10), start);
+  for (std::uint64_t id = 1; id <= 1'000; ++id) CHECK(table.find(id));
+  CHECK(table.find_or_add(5'000, 0, start).is_new);
+  CHECK(table.counts().known == 1'000);
+}
+
+}  // namespace
+}  // namespace classgate::admission

@@ -1,0 +1,354 @@
+// The Controller when it knows who is asking.
+
+#include "tests/admission/kit.h"
+#include "tests/admission/run.h"
+
+#include <map>
+#include <vector>
+
+namespace classgate::admission {
+namespace {
+
+conf::AdmissionSettings fair_settings() {
+  conf::AdmissionSettings settings = small_settings();
+  settings.fairness.is_on = true;
+  return settings;
+}
+
+Arrival request_of(std::uint64_t client, int priority = 3, Time at = start) {
+  return {.priority = priority, .at = at, .client = client};
+}
+
+Seat seat_of(const Verdict& verdict) { return std::get<Admitted>(verdict).seat; }
+
+// Head and body at once.
+std::string ask(Controller& controller, const Arrival& arrival, Time now = start) {
+  if (const auto rejection = controller.screen(arrival, now)) return said(*rejection);
+  return said(controller.arrive(arrival, now));
+}
+
+TEST_CASE("a client's rate is its own: another one is served on") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 50;
+  settings.fairness.everybody.rate = 1;
+  settings.fairness.everybody.burst = 2;
+  Controller controller(settings);
+  CHECK(ask(controller, request_of(1)) == "admitted");
+  CHECK(ask(controller, request_of(1)) == "admitted");
+  CHECK(ask(controller, request_of(1)) == "client_rate");
+  CHECK(ask(controller, request_of(2)) == "admitted");
+  CHECK(ask(controller, request_of(1), start + 1s) == "admitted");
+}
+
+TEST_CASE("what one bucket cannot pay none pays") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 50;
+  settings.rate = 1;
+  settings.burst = 3;
+  settings.fairness.everybody.rate = 1;
+  settings.fairness.everybody.burst = 1;
+  settings.route_rates = {{"/a", 1, 2}, {"/b", 0, 1}};
+  Controller controller(settings);
+  const auto of_route = [](std::uint64_t client, std::uint32_t route) {
+    Arrival arrival = request_of(client);
+    arrival.route = route;
+    return arrival;
+  };
+  CHECK(ask(controller, of_route(1, 0)) == "admitted");
+  for (int i = 0; i < 10; ++i) CHECK(ask(controller, of_route(1, 0)) == "client_rate");
+  CHECK(ask(controller, of_route(2, 0)) == "admitted");
+  for (std::uint64_t client = 3; client < 10; ++client)
+    CHECK(ask(controller, of_route(client, 0)) == "route_rate");
+  CHECK(ask(controller, of_route(3, 1)) == "admitted");
+  CHECK(ask(controller, of_route(4, 1)) == "rate_limited");
+  CHECK(ask(controller, of_route(4, 99)) == "rate_limited");  // a route of a conf that has gone
+}
+
+TEST_CASE("a client with all its workers waits, and others pass it by") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 3;
+  settings.fairness.everybody.workers = 2;
+  Controller controller(settings);
+  const Seat seat = seat_of(controller.arrive(request_of(1), start));
+  CHECK(ask(controller, request_of(1)) == "admitted");
+  CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(said(controller.next(start)) == "silence");
+  CHECK(ask(controller, request_of(2)) == "admitted");
+  controller.finish(Outcome::processed(), seat, start);
+  CHECK(said(controller.next(start)) == "granted");
+  CHECK(said(controller.next(start)) == "silence");
+}
+
+TEST_CASE("a client's places in the queue may be counted") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.queue_size = 10;
+  settings.fairness.everybody.queue_size = 2;
+  Controller controller(settings);
+  CHECK(ask(controller, request_of(1)) == "admitted");
+  CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(ask(controller, request_of(1)) == "client_queue");
+  CHECK(ask(controller, request_of(2)) == "waits");
+}
+
+TEST_CASE("when the queue is full the client with the most waiting gives way to one with less") {
+  Controller controller(fair_settings());
+  CHECK(ask(controller, request_of(1)) == "admitted");
+  for (int i = 0; i < 4; ++i) CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(ask(controller, request_of(1)) == "queue_full");
+  CHECK(ask(controller, request_of(2)) == "waits");
+  CHECK(said(controller.next(start)) == "fair_share");
+  CHECK(ask(controller, request_of(2)) == "waits");
+  CHECK(said(controller.next(start)) == "fair_share");
+  CHECK(ask(controller, request_of(2)) == "queue_full");  // two each
+  CHECK(ask(controller, request_of(1)) == "queue_full");
+  CHECK(ask(controller, request_of(3)) == "waits");
+}
+
+TEST_CASE("a client's retries beyond its budget do not wait, its first attempts do") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.queue_size = 100;
+  Controller controller(settings);
+  Arrival retry = request_of(1);
+  retry.is_retry = true;
+  for (int i = 0; i < 4; ++i) ask(controller, retry);
+  CHECK(ask(controller, retry) == "retry_budget");
+  CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(ask(controller, retry) == "retry_budget");
+  Arrival of_another = request_of(2);
+  of_another.is_retry = true;
+  CHECK(ask(controller, of_another) == "waits");
+}
+
+TEST_CASE("a retry too many goes in when a worker is free") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 50;
+  Controller controller(settings);
+  Arrival retry = request_of(1);
+  retry.is_retry = true;
+  for (int i = 0; i < 20; ++i) CHECK(ask(controller, retry) == "admitted");
+}
+
+TEST_CASE("an attempt that comes again under the same name is a retry") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.queue_size = 100;
+  Controller controller(settings);
+  Arrival attempt = request_of(1);
+  attempt.attempt = 12345;
+  CHECK(ask(controller, attempt) == "admitted");
+  for (int i = 0; i < 3; ++i) CHECK(ask(controller, attempt) == "waits");
+  CHECK(ask(controller, attempt) == "retry_budget");
+  attempt.attempt = 12346;
+  CHECK(ask(controller, attempt) == "waits");
+}
+
+TEST_CASE("who wants several workers waits until they are free, and nobody passes by") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 4;
+  Controller controller(settings);
+  std::vector<Seat> seats;
+  for (int i = 0; i < 2; ++i) seats.push_back(seat_of(controller.arrive(request_of(1), start)));
+  Arrival batch = request_of(2);
+  batch.workers = 3;
+  CHECK(ask(controller, batch) == "waits");
+  CHECK(ask(controller, request_of(1)) == "waits");
+  CHECK(said(controller.next(start)) == "silence");
+  controller.finish(Outcome::processed(), seats[0], start);
+  CHECK(said(controller.next(start)) == "granted");
+  CHECK(controller.snapshot(start).active_workers == 4);
+  CHECK(controller.snapshot(start).in_flight == 2);
+  CHECK(said(controller.next(start)) == "silence");
+}
+
+TEST_CASE("who wants more workers than there are takes all") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 4;
+  Controller controller(settings);
+  Arrival batch = request_of(2);
+  batch.workers = 1'000;
+  const Seat seat = seat_of(controller.arrive(batch, start));
+  CHECK(seat.workers == 4);
+  controller.finish(Outcome::processed(), seat, start);
+  CHECK(controller.snapshot(start).active_workers == 0);
+}
+
+TEST_CASE("identities that are switched off leave those who wait their places") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 1;
+  settings.fairness.everybody.workers = 1;
+  Controller controller(settings);
+  const Seat seat = seat_of(controller.arrive(request_of(1), start));
+  CHECK(ask(controller, request_of(1)) == "waits");
+  settings.fairness = {};
+  controller.reconfigure(settings, start);
+  CHECK(ask(controller, request_of(1)) == "waits");
+  controller.finish(Outcome::processed(), seat, start);
+  const auto plain = controller.next(start);
+  CHECK(said(plain) == "granted");
+  controller.finish(Outcome::processed(), std::get<Granted>(plain->news).seat, start);
+  CHECK(said(controller.next(start)) == "granted");
+  CHECK(controller.snapshot(start).waiting == 0);
+}
+
+// ---- Random traffic of clients -----------------------------------------------------------------
+
+// What must hold after every event, whoever asks for whatever: workers and places within the
+// limits, in all and for each client; the books balance; nobody idles while someone waits who could
+// go in; when all have gone nothing is left over.
+class ClientsSimulation {
+ public:
+  explicit ClientsSimulation(std::uint64_t seed) : random_(seed) {
+    settings_ = random_settings();
+    controller_.emplace(settings_);
+  }
+
+  void run(int events) {
+    for (int i = 0; i < events; ++i) {
+      now_ += std::chrono::microseconds(random_.below(10'000));
+      if (random_.below(10'000) == 0) now_ += 100h;
+      if (random_.chance(3)) now_ -= 1ms;
+      something_happens();
+      listen();
+      check();
+    }
+    while (!flights_.empty()) {
+      finish(0);
+      listen();
+      check();
+    }
+    REQUIRE(waiting_.empty());
+    const Snapshot books = controller_->snapshot(now_);
+    REQUIRE(books.active_workers == 0);
+    REQUIRE(books.in_flight == 0);
+    REQUIRE(books.total == in_the_books(books));
+  }
+  ReasonCounts refused{};
+
+ private:
+  struct Waiting {
+    Ticket ticket;
+    std::uint64_t client;
+    std::uint16_t workers;
+  };
+  struct Flight {
+    Seat seat;
+    std::uint64_t client;
+  };
+
+  conf::AdmissionSettings random_settings() {
+    conf::AdmissionSettings settings;
+    settings.workers = static_cast<std::uint32_t>(random_.between(1, 12));
+    settings.queue_size = static_cast<std::uint32_t>(random_.below(30));
+    settings.rate = random_.chance(75) ? 0 : 100;
+    settings.fairness.is_on = true;
+    settings.fairness.clients_max = static_cast<std::uint32_t>(random_.between(2, 60));
+    settings.fairness.everybody.rate = random_.chance(75) ? 0 : 20;
+    settings.fairness.everybody.burst = 5;
+    settings.fairness.everybody.workers = static_cast<std::uint32_t>(random_.below(4));
+    settings.fairness.everybody.queue_size =
+        static_cast<std::uint32_t>(random_.chance(50) ? 0 : random_.below(10));
+    settings.fairness.plans.push_back({.name = "gold", .rate = 50, .weight = 4, .clients = {}});
+    if (random_.chance(25)) settings.route_rates = {{"/a", 30, 10}, {"/b", 0, 1}};
+    return settings;
+  }
+
+  void something_happens() {
+    if (random_.below(500) == 0) {
+      settings_ = random_settings();
+      return controller_->reconfigure(settings_, now_);
+    }
+    if (random_.chance(35) && !flights_.empty()) return finish(random_.below(flights_.size()));
+    if (random_.chance(8) && !waiting_.empty()) {
+      const std::size_t at = random_.below(waiting_.size());
+      REQUIRE(controller_->leave(waiting_[at].ticket, Departure::abandoned, now_));
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(at));
+      return;
+    }
+    arrive();
+  }
+
+  void arrive() {
+    // One of them sends half of all; some are never seen again.
+    const std::uint64_t client = random_.chance(50)   ? 1
+                                 : random_.chance(70) ? random_.between(2, 9)
+                                                      : random_.between(10, 1'000'000);
+    const Arrival arrival{
+        .priority = static_cast<int>(random_.between(1, 5)),
+        .rate_limited = random_.chance(90),
+        .cost = static_cast<std::uint32_t>(random_.chance(98) ? 1 : random_.between(0, 1'000'000)),
+        .route = static_cast<std::uint32_t>(random_.below(4)),
+        .bytes = random_.below(100),
+        .at = now_,
+        .client = client,
+        .plan = static_cast<std::uint8_t>(client % 3),
+        .is_retry = random_.chance(20),
+        .attempt = random_.below(50),
+        .workers = static_cast<std::uint16_t>(random_.chance(80) ? 1 : random_.below(70'000))};
+    if (const auto rejection = controller_->screen(arrival, now_)) {
+      ++refused[conf::index_of(rejection->reason)];
+      return;
+    }
+    const Verdict verdict = controller_->arrive(arrival, now_);
+    if (const auto* admitted = std::get_if<Admitted>(&verdict))
+      flights_.push_back({admitted->seat, client});
+    else if (const auto* ticket = std::get_if<Ticket>(&verdict))
+      waiting_.push_back({*ticket, client, arrival.workers});
+  }
+
+  void finish(std::size_t at) {
+    controller_->finish(Outcome::processed(), flights_[at].seat, now_);
+    flights_.erase(flights_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+
+  void listen() {
+    while (const auto notice = controller_->next(now_)) {
+      const auto told = std::ranges::find(waiting_, notice->ticket, &Waiting::ticket);
+      REQUIRE(told != waiting_.end());
+      if (const auto* granted = std::get_if<Granted>(&notice->news))
+        flights_.push_back({granted->seat, told->client});
+      else
+        ++refused[conf::index_of(std::get<Rejection>(notice->news).reason)];
+      waiting_.erase(told);
+    }
+  }
+
+  void check() {
+    const Snapshot books = controller_->snapshot(now_);
+    std::uint64_t workers = 0;
+    for (const Flight& flight : flights_) workers += flight.seat.workers;
+    REQUIRE(books.active_workers == workers);
+    REQUIRE(books.in_flight == flights_.size());
+    REQUIRE(books.waiting == waiting_.size());
+    REQUIRE(books.total == in_the_books(books));
+    REQUIRE(books.clients.known <= 60);
+    // With every worker free and nobody at a limit, nobody waits.
+    if (flights_.empty()) REQUIRE(waiting_.empty());
+  }
+
+  Random random_;
+  conf::AdmissionSettings settings_;
+  std::optional<Controller> controller_;
+  Time now_ = start;
+  std::vector<Waiting> waiting_;
+  std::vector<Flight> flights_;
+};
+
+TEST_CASE("random clients never break an invariant") {
+  ReasonCounts refused{};
+  for (std::uint64_t round = 0; round < 150; ++round) {
+    INFO(replay(run().seed + round));
+    ClientsSimulation simulation(run().seed + round);
+    simulation.run(1'500);
+    for (std::size_t i = 0; i < refused.size(); ++i) refused[i] += simulation.refused[i];
+  }
+  for (const conf::Reason reason :
+       {conf::Reason::client_rate, conf::Reason::route_rate, conf::Reason::rate_limited,
+        conf::Reason::client_queue, conf::Reason::retry_budget, conf::Reason::queue_full,
+        conf::Reason::displaced, conf::Reason::fair_share}) {
+    CAPTURE(conf::word_of(reason));
+    CHECK(refused[conf::index_of(reason)] > 0);
+  }
+}
+
+}  // namespace
+}  // namespace classgate::admission

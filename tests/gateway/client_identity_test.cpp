@@ -1,0 +1,156 @@
+#include "gateway/client_identity.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "gateway/json_items.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using Kind = conf::IdentitySource::Kind;
+
+constexpr HashKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+
+struct Request {
+  std::vector<proxy::wire::Field> fields;
+  std::string address = "192.0.2.1";
+  std::string subject;
+};
+
+class Identities {
+ public:
+  explicit Identities(std::vector<conf::IdentitySource> sources) {
+    settings.admission.fairness.is_on = true;
+    settings.admission.fairness.identity = std::move(sources);
+  }
+  std::uint64_t of(const Request& request, std::size_t route = 0) const {
+    return identify(request, route).id;
+  }
+  ClientIdentities::Identity identify(const Request& request, std::size_t route = 0) const {
+    proxy::wire::Head head;
+    head.fields = request.fields;
+    return ClientIdentities(settings, key)
+        .of({head, *conf::IpAddress::parse(request.address), request.subject}, route);
+  }
+  ClientIdentities::Attempt attempt(const Request& request, std::uint64_t client = 1,
+                                    std::string_view path = "/a") const {
+    proxy::wire::Head head;
+    head.fields = request.fields;
+    return ClientIdentities(settings, key).attempt_of(head, client, path);
+  }
+  conf::Settings settings;
+};
+
+TEST_CASE("SipHash gives what its authors give") {
+  // The test vectors of the reference implementation, for messages 00 01 02 ...
+  CHECK(SipHash::of(key, "") == 0x726fdb47dd0e0e31);
+  std::string message;
+  for (char c = 0; c < 15; ++c) message += c;
+  CHECK(SipHash::of(key, message) == 0xa129ca6149be45e5);
+  CHECK(SipHash::of(key, message.substr(0, 8)) == 0x93f5f5799a932462);
+}
+
+TEST_CASE("a client is known by the first source that its request has") {
+  const Identities who({{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}, {Kind::tls, ""}});
+  const std::uint64_t by_key = who.of({.fields = {{"x-api-key", "alpha"}}});
+  CHECK(by_key != 0);
+  CHECK(by_key == who.of({.fields = {{"authorization", "Bearer t"}, {"X-API-KEY", "alpha"}},
+                          .address = "192.0.2.9"}));
+  CHECK(by_key != who.of({.fields = {{"x-api-key", "beta"}}}));
+  const std::uint64_t by_token = who.of({.fields = {{"Authorization", "bearer  t"}}});
+  CHECK(by_token == who.of({.fields = {{"authorization", "Bearer t"}}, .address = "::1"}));
+  CHECK(by_token != who.of({.fields = {{"authorization", "Basic t"}}}));
+  CHECK(who.of({.address = "192.0.2.1", .subject = "CN=a"}) ==
+        who.of({.address = "192.0.2.2", .subject = "CN=a"}));
+}
+
+TEST_CASE("who names nothing shares with its address, in IPv6 with its /64") {
+  const Identities who({{Kind::header, "X-Api-Key"}});
+  CHECK(who.of({.fields = {{"x-api-key", ""}}}) == who.of({}));
+  CHECK(who.of({.address = "192.0.2.1"}) != who.of({.address = "192.0.2.2"}));
+  CHECK(who.of({.address = "2001:db8::1"}) == who.of({.address = "2001:db8::2"}));
+  CHECK(who.of({.address = "2001:db8::1"}) != who.of({.address = "2001:db8:0:1::1"}));
+}
+
+TEST_CASE("a key that reads like an address is not that address") {
+  const Identities who({{Kind::header, "X-Api-Key"}});
+  const conf::IpAddress address = *conf::IpAddress::parse("192.0.2.1");
+  const std::string bytes(address.bytes.begin(), address.bytes.end());
+  CHECK(who.of({.fields = {{"x-api-key", bytes}}}) != who.of({}));
+}
+
+TEST_CASE("an identity may be any bytes of any length") {
+  const Identities who({{Kind::header, "X-Api-Key"}});
+  std::string value;
+  for (int i = 0; i < 100'000; ++i) {
+    if (i % 9'973 == 0) CHECK(who.of({.fields = {{"x-api-key", value}}}) != 0);
+    value += static_cast<char>(i);
+  }
+}
+
+TEST_CASE("a route may have sources of its own, or none") {
+  Identities who({{Kind::header, "X-Api-Key"}});
+  who.settings.routes[1].identity = std::vector<conf::IdentitySource>{};
+  who.settings.routes[2].identity = std::vector<conf::IdentitySource>{{Kind::address, ""}};
+  const Request request{.fields = {{"x-api-key", "alpha"}}};
+  CHECK(who.of(request, 0) != 0);
+  CHECK(who.of(request, 1) == 0);
+  CHECK(who.of(request, 2) == who.of({}, 2));
+  CHECK(who.of(request, 99) == who.of(request, 0));
+}
+
+TEST_CASE("a plan has the clients it names, by key, token, subject or address") {
+  Identities who({{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}});
+  conf::PlanSettings gold;
+  gold.clients = {"alpha", "192.0.2.7"};
+  who.settings.admission.fairness.plans = {conf::PlanSettings{}, gold};
+  CHECK(who.identify({.fields = {{"x-api-key", "alpha"}}}).plan == 2);
+  CHECK(who.identify({.fields = {{"authorization", "Bearer alpha"}}}).plan == 2);
+  CHECK(who.identify({.address = "192.0.2.7"}).plan == 2);
+  CHECK(who.identify({.fields = {{"x-api-key", "beta"}}}).plan == 0);
+}
+
+TEST_CASE("a request may say that it is a retry") {
+  const Identities who({{Kind::address, ""}});
+  CHECK(who.attempt({.fields = {{"X-Retry-Count", "1"}}}).is_retry);
+  CHECK(who.attempt({.fields = {{"x-envoy-attempt-count", "2"}}}).is_retry);
+  CHECK(who.attempt({.fields = {{"x-retry-count", std::string(40, '9')}}}).is_retry);
+  for (const char* no : {"0", "", "-1", "one", " 1", "1e3"})
+    CHECK_FALSE(who.attempt({.fields = {{"x-retry-count", no}}}).is_retry);
+  CHECK_FALSE(who.attempt({.fields = {{"x-envoy-attempt-count", "1"}}}).is_retry);
+}
+
+TEST_CASE("an attempt has the name that its client gave it, for this client and path") {
+  const Identities who({{Kind::address, ""}});
+  const Request request{.fields = {{"X-Request-Id", "r1"}}};
+  CHECK(who.attempt({}).key == 0);
+  CHECK(who.attempt(request).key != 0);
+  CHECK(who.attempt(request).key == who.attempt(request).key);
+  CHECK(who.attempt(request, 2).key != who.attempt(request, 1).key);
+  CHECK(who.attempt(request, 1, "/b").key != who.attempt(request, 1, "/a").key);
+  CHECK(who.attempt({.fields = {{"X-Request-Id", "r1"}, {"Idempotency-Key", "k"}}}).key ==
+        who.attempt({.fields = {{"Idempotency-Key", "k"}, {"X-Request-Id", "r2"}}}).key);
+}
+
+TEST_CASE("the items of a JSON array are counted") {
+  CHECK(count_json_items("[1,2,3]") == 3);
+  CHECK(count_json_items(R"([ ])") == 0);
+  CHECK(count_json_items(R"([""])") == 1);
+  CHECK(count_json_items(R"([[1,2],[3,4],{"a":[5,6]}])") == 3);
+  CHECK(count_json_items(R"({"model":"a,b","items":["x","y, \" ] z"],"more":[1,2,3,4]})") == 2);
+  CHECK(count_json_items(R"({"text":"no array"})") == 0);
+  CHECK(count_json_items(R"({"a":{"b":[1,2]},"c":[1]})") == 1);
+  CHECK(count_json_items(R"([1,2,3,)") == 4);
+  CHECK(count_json_items("") == 0);
+  CHECK(count_json_items("]]]]") == 0);
+  CHECK(count_json_items(std::string(100'000, '[')) == 1);
+  CHECK(count_json_items("[" + std::string(100'000, ',')) == 100'001);
+  CHECK(count_json_items(R"(["\)") == 1);
+}
+
+}  // namespace
+}  // namespace classgate::gateway

@@ -16,9 +16,9 @@ using Kind = conf::IdentitySource::Kind;
 constexpr HashKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
 struct Request {
-  std::vector<proxy::wire::Field> fields;
+  std::vector<proxy::wire::Field> fields = {};
   std::string address = "192.0.2.1";
-  std::string subject;
+  std::string subject = {};
 };
 
 class Identities {

@@ -136,9 +136,8 @@ TEST_CASE("retries of one client beyond its budget do not wait") {
   for (int i = 0; i < 6; ++i) {
     clients.push_back(std::make_unique<Client>(gateway));
     clients.back()->send(get("/x", keyed("a") + "X-Request-Id: the-same\r\n"));
-    if (i < 4)
-      REQUIRE(i == 0 ? gateway.comes_to_run(1)
-                     : gateway.comes_to_wait(static_cast<std::size_t>(i)));
+    if (i == 0) REQUIRE(gateway.comes_to_run(1));
+    if (i > 0 && i < 4) REQUIRE(gateway.comes_to_wait(static_cast<std::size_t>(i)));
   }
   for (int i = 4; i < 6; ++i)
     CHECK(clients[static_cast<std::size_t>(i)]->read_answer().field("X-Classgate-Reason") ==

@@ -10,6 +10,7 @@ namespace classgate::proxy {
 namespace {
 
 constexpr std::size_t answer_fields_max = 1000;
+constexpr std::chrono::seconds surplus_time{1};
 
 net::Fd open_socket(const net::SocketAddress& address) {
   net::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -33,6 +34,8 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       on_change_(std::move(on_change)),
       connect_deadlines_(loop, settings.connect_timeout),
       idle_deadlines_(loop, settings.idle_timeout),
+      surplus_deadlines_(loop,
+                         std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
       probe_deadlines_(loop, settings.probe_interval),
       check_deadlines_(loop, settings.check.interval),
       check_timeouts_(loop, settings.check.timeout),
@@ -138,11 +141,11 @@ void UpstreamPool::give_back(Connection connection) {
   servers_->leave(connection->server());
   connection->user_ = nullptr;
   const bool is_usable = !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
-  if (!is_usable || idle_count() >= idle_max_) {
+  if (!is_usable || idle_max_ == 0) {
     loop_.retire(std::move(connection));
     return;
   }
-  idle_deadlines_.set(connection->deadline_);
+  (idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_).set(connection->deadline_);
   own.idle.push_back(std::move(connection));
 }
 

@@ -16,7 +16,10 @@
 namespace classgate::proxy {
 
 // The upstream connections of one loop. Idle ones are kept, the last used is taken first (so that
-// the rest grow old and close), at most `idle_max` of them.
+// the rest grow old and close), `idle_max` of them for the idle timeout. What is more is kept for a
+// second, in which a loop that has more than its share of the workers at times would have to
+// connect anew; there are never more of these than requests were in flight. None when `idle_max` is
+// 0.
 class UpstreamPool final : public net::Retirable {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
@@ -99,6 +102,7 @@ class UpstreamPool final : public net::Retirable {
   OnChange on_change_;
   net::DeadlineList connect_deadlines_;
   net::DeadlineList idle_deadlines_;
+  net::DeadlineList surplus_deadlines_;
   net::DeadlineList probe_deadlines_;
   net::DeadlineList check_deadlines_;
   net::DeadlineList check_timeouts_;

@@ -22,7 +22,8 @@ struct User final : UpstreamConnection::User {
 
 // A pool of one loop before listening sockets whose kernel accepts for them.
 struct Bench {
-  explicit Bench(std::size_t server_count, std::size_t idle_max) {
+  Bench(std::size_t server_count, std::size_t idle_max,
+        std::chrono::milliseconds idle_timeout = 50ms) {
     std::vector<conf::Address> addresses;
     for (std::size_t i = 0; i < server_count; ++i) {
       auto socket = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
@@ -34,7 +35,7 @@ struct Bench {
     auto resolved = Servers::resolve(addresses);
     REQUIRE(resolved.has_value());
     servers = std::move(*resolved);
-    settings.idle_timeout = 50ms;
+    settings.idle_timeout = idle_timeout;
     settings.probe_interval = 10ms;
     pool = std::make_unique<UpstreamPool>(loop, servers, settings, idle_max,
                                           [this](std::size_t, bool reachable, const std::string&) {
@@ -103,19 +104,29 @@ TEST_CASE("the connection that was used last is used again first") {
   CHECK(bench.pool->idle_count() == 1);
 }
 
-TEST_CASE("no more than the agreed number of unused connections is kept, and none for ever") {
-  Bench bench(1, 1);
+TEST_CASE("more than the agreed number of unused connections is kept for a second only") {
+  Bench bench(1, 1, 1h);
   auto a = bench.connection();
   auto b = bench.connection();
+  UpstreamConnection* const kept = a.get();
   bench.pool->give_back(std::move(a));
   bench.pool->give_back(std::move(b));
-  CHECK(bench.pool->idle_count() == 1);
+  CHECK(bench.pool->idle_count() == 2);
+  CHECK(bench.run_until([&] { return bench.pool->idle_count() == 1; }));
+  CHECK(bench.connection().get() == kept);
+}
+
+TEST_CASE("no unused connection is kept for ever, and none at all when none is wanted") {
+  Bench bench(1, 10);
+  bench.pool->give_back(bench.connection());
   CHECK(bench.run_until([&] { return bench.pool->idle_count() == 0; }));
+  Bench none(1, 0);
+  none.pool->give_back(none.connection());
+  CHECK(none.pool->idle_count() == 0);
 }
 
 TEST_CASE("an unused connection that the server closes is dropped at once") {
-  Bench bench(1, 10);
-  bench.settings.idle_timeout = 1h;
+  Bench bench(1, 10, 1h);
   auto a = bench.connection();
   const net::Fd server_side(::accept(bench.sockets[0].fd.get(), nullptr, nullptr));
   REQUIRE(server_side);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <sstream>
+#include <tuple>
 
 #include "conf/document.h"
 #include "conf/nearest.h"
@@ -223,7 +224,9 @@ class WorkloadReader {
     if (workload_.duration == Nanoseconds::zero())
       mistake({1, 1}, "duration: a workload of no time has nothing to tell");
     if (found_.empty()) return std::move(workload_);
-    std::ranges::stable_sort(found_, {}, &DocumentMistake::place);
+    // (libstdc++ 12 warns under clang about its own stable_sort.)
+    std::ranges::sort(
+        found_, {}, [](const DocumentMistake& wrong) { return std::tie(wrong.place, wrong.text); });
     std::vector<Mistake> mistakes;
     for (DocumentMistake& wrong : found_)
       mistakes.push_back(

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
@@ -151,8 +152,8 @@ int diff(const conf::CommandLine& command, const Environment& environment,
   };
   std::vector<std::uint32_t> order(clients);
   std::iota(order.begin(), order.end(), 0U);
-  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) {
-    return std::abs(change_of(a)) > std::abs(change_of(b));
+  std::ranges::sort(order, {}, [&](std::uint32_t client) {
+    return std::pair(-std::abs(change_of(client)), client);
   });
   for (std::size_t i = 0; i < std::min<std::size_t>(order.size(), 20); ++i) {
     const std::uint32_t client = order[i];

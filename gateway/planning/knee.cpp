@@ -14,6 +14,9 @@ namespace {
 using simulation::Ending;
 using simulation::Wish;
 
+// What takes longer than a phase and this is known to be long: nobody waits for it.
+constexpr std::chrono::seconds stragglers_max(3);
+
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // So many requests in the service at every moment. Remembers of each when it began and ended, and
@@ -26,16 +29,24 @@ class Constant final : public simulation::Traffic {
     std::size_t answered_before;
   };
 
-  Constant(std::uint32_t at_once, Duration lasts, const conf::Law* service, std::uint64_t seed)
-      : at_once_(at_once), lasts_(lasts), service_(service), random_(seed, at_once) {}
+  // They begin over the time that one takes, so that they do not all end at once ever after.
+  Constant(std::uint32_t at_once, Duration lasts, Duration begin_over, const conf::Law* service,
+           std::uint64_t seed)
+      : at_once_(at_once),
+        lasts_(lasts),
+        begin_over_(begin_over),
+        service_(service),
+        random_(seed, at_once) {}
 
   bool next(Wish& wish) override {
-    if (made_ == at_once_) return false;
-    wish = make(Time{});
+    if (begun_ == at_once_) return false;
+    wish = make(Time{} + begin_over_ * begun_++ / at_once_);
     return true;
   }
   bool after(const Wish& wish, const Ending& ending, Time now, Wish& follow) override {
-    if (ending.kind != Ending::Kind::served) ++failed_;
+    // One that was not waited for any longer has not failed.
+    const bool is_long = ending.reason == conf::Reason::upstream_timeout;
+    if (ending.kind != Ending::Kind::served && !is_long) ++failed_;
     samples_.push_back({wish.at.time_since_epoch(), now.time_since_epoch(), before_[wish.client]});
     if (now.time_since_epoch() >= lasts_) return false;
     follow = make(now);
@@ -54,15 +65,15 @@ class Constant final : public simulation::Traffic {
     if (service_ != nullptr) wish.service = simulation::draw(*service_, random_);
     wish.client = static_cast<std::uint32_t>(before_.size());
     before_.push_back(samples_.size());
-    ++made_;
     return wish;
   }
 
   std::uint32_t at_once_;
   Duration lasts_;
+  Duration begin_over_;
   const conf::Law* service_;
   simulation::Random random_;
-  std::uint32_t made_ = 0;
+  std::uint32_t begun_ = 0;
   std::uint64_t failed_ = 0;
   std::vector<Sample> samples_;  // in the order of their ends
   std::vector<std::size_t> before_;
@@ -93,12 +104,13 @@ struct Phase {
 };
 
 Phase measure(const LoadOptions& options, const OpenLoop::Group& group, const conf::Law* service,
-              std::uint64_t seed, std::uint32_t at_once, Duration lasts,
+              std::uint64_t seed, std::uint32_t at_once, Duration lasts, Duration begin_over,
               const std::function<void(double)>& progress) {
-  Constant traffic(at_once, lasts, service, seed);
+  Constant traffic(at_once, lasts, std::min(begin_over, lasts / 5), service, seed);
   LoadOptions own = options;
   own.connections_max = std::max(own.connections_max, at_once);
   own.time_max = lasts + std::chrono::seconds(1);
+  own.answer_max = lasts + stragglers_max;
   OpenLoop loop(own, {group}, traffic);
   loop.run([&](Duration now) { progress(seconds(now) / seconds(lasts)); });
   return {at_once, lasts, traffic.samples(), traffic.failed()};
@@ -180,14 +192,15 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
                std::uint64_t seed,
                const std::function<void(double, const std::string&)>& progress) {
   constexpr std::uint32_t at_once_max = 4096;
-  constexpr double grows = 1.5;  // twice as many bring so much more, until it is full
-  constexpr double answers_that_tell = 100;
+  constexpr double grows = 1.3;  // twice as many bring so much more, until it is full
+  constexpr double answers_that_tell = 60;
   constexpr double error_max = 0.012;
   constexpr double even = 0.5;  // deviation as a share of the mean
-  constexpr double distance_max = 0.1;
+  constexpr double distance_max = 0.05;
   Knee knee;
   const auto run = [&](std::uint32_t at_once, Duration lasts, double begin, double end) {
-    Phase phase = measure(options, group, service, seed, at_once, lasts, [&](double share) {
+    const Duration one = knee.steps.empty() ? Duration::zero() : knee.steps.front().median;
+    Phase phase = measure(options, group, service, seed, at_once, lasts, one, [&](double share) {
       progress(begin + (end - begin) * std::min(share, 1.0), fmt::format("{} at once", at_once));
     });
     knee.failed += phase.failed;
@@ -197,11 +210,12 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
     return phase;
   };
   // A tenth of the time for the steps, the rest for the two that count.
-  const Duration step = std::clamp<Duration>(options.time_max / 30, std::chrono::milliseconds(300),
+  const Duration step = std::clamp<Duration>(options.time_max / 50, std::chrono::milliseconds(300),
                                              std::chrono::seconds(2));
   double before = 0;
   double most = 0;
   Duration lasts = step;
+  int without_growth = 0;
   std::uint32_t at_once = 1;
   for (;; at_once *= 2) {
     const Phase phase = run(at_once, lasts, 0, 0.2);
@@ -209,17 +223,23 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
     most = std::max(most, rate);
     // Few answers tell little: then it is not yet said to be full.
     const bool tells = rate * seconds(lasts) >= answers_that_tell;
-    if (tells && before > 0 && rate < before * grows) break;
+    // Twice in a row: once may be a hiccup.
+    if (tells && before > 0 && rate < before * grows && ++without_growth == 2) break;
+    if (rate >= before * grows) without_growth = 0;
     if (at_once * 2 > std::min(at_once_max, options.connections_max)) break;
-    before = tells ? rate : 0;
-    lasts = std::clamp<Duration>(knee.steps.back().median * 6, step, 4 * step);
+    if (tells) before = std::max(before, rate);
+    const double enough = answers_that_tell * 1.5 / std::max(rate, 1e-3);
+    lasts = std::clamp(Duration(static_cast<Duration::rep>(std::min(enough, 1e3) * 1e9)), step,
+                       std::max<Duration>(step, options.time_max / 15));
   }
-  const double median = std::max(seconds(knee.steps.front().median), 1e-5);
-  // A first guess: between the last step that grew and the one that did not.
-  const auto guess = static_cast<std::uint32_t>(
-      std::clamp(most * median, at_once / 4.0, static_cast<double>(at_once)));
-  const std::uint32_t calm_at = std::max(at_once / 4, 1U);
-  const std::uint32_t full_at = std::max({at_once, guess + guess / 2, 2U});
+  // A first guess by Little's law, from a step that was far from full.
+  const std::size_t last = knee.steps.size() - 1;
+  const Knee::Step& easy = knee.steps[last >= 3 ? last - 3 : 0];
+  const double one_takes = easy.at_once / std::max(easy.per_second, 1e-3);
+  const double guess = std::clamp(most * one_takes, 1.0, static_cast<double>(at_once));
+  const auto calm_at = static_cast<std::uint32_t>(std::max(guess * 0.6, 1.0));
+  const auto full_at =
+      std::max({at_once, static_cast<std::uint32_t>(guess * 1.5), std::uint32_t{2}});
   // The two take turns, so that a machine that is busy for a while spoils a turn and not the
   // answer.
   constexpr int turns = 5;
@@ -256,7 +276,8 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
   knee.method = fmt::format("Little's law (error {:.1f} %)", error * 100);
   if (error > error_max && deviation_of(baseline, mean) >= even * mean) {
     const Match found = match(full, baseline);
-    if (found.distance < distance_max) {
+    // What two samples of the same law would differ by, and what a busy machine adds.
+    if (found.distance < 1.63 * std::sqrt(2 / std::max(n, 1.0)) + distance_max) {
       knee.capacity = found.capacity;
       knee.method =
           fmt::format("times in service match those when calm (distance {:.3f})", found.distance);

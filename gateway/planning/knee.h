@@ -27,7 +27,7 @@ struct Knee {
 
 // Finds the capacity of a service by keeping more and more requests in it. Three phases:
 //   1. Doubling, until twice as many in it do not bring more answers a second: it is full.
-//   2. Calm, with a quarter of that: what a request takes when nobody is in its way.
+//   2. Calm, with half of what it can take or less: what a request takes when nobody is in its way.
 //   3. Full, in turns with it: c requests in a service that has no room for all of them.
 // By Little's law capacity = c * mean time when calm / mean time when full. That is as exact as the
 // means, which a heavy tail spoils: for n requests the error is cv * sqrt(2 / n). Where that is too

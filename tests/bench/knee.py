@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """classgate load --find-knee against services whose capacity is known: 8, 50 and 200 at once, with
 fixed, exponential and heavy-tailed (Pareto 1.5) service times. Found within 5 %?
-    tests/bench/knee.py [SECONDS]      default: 20 seconds each"""
+    tests/bench/knee.py [SECONDS]      default: 30 seconds each"""
 import json
 import subprocess
 import sys
@@ -12,10 +12,10 @@ from kit import CLASSGATE, clean_environment
 
 def main():
     prefer()
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     print(f"{'planted':>8}  {'spread':<12}{'found':>8}{'off':>8}{'a second':>10}  told by")
     worst = 0
-    for planted, service_time in ((8, "20ms"), (50, "60ms"), (200, "200ms")):
+    for planted, service_time in ((8, "60ms"), (50, "150ms"), (200, "400ms")):
         for spread in ("fixed", "exponential", "heavy"):
             service = Service("--concurrency", str(planted), "--service-time", service_time,
                               "--spread", spread)

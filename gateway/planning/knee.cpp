@@ -15,7 +15,7 @@ using simulation::Ending;
 using simulation::Wish;
 
 // What takes longer than a phase and this is known to be long: nobody waits for it.
-constexpr std::chrono::seconds stragglers_max(3);
+constexpr std::chrono::seconds stragglers_max(2);
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -196,7 +196,7 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
   constexpr double answers_that_tell = 60;
   constexpr double error_max = 0.012;
   constexpr double even = 0.5;  // deviation as a share of the mean
-  constexpr double distance_max = 0.05;
+  constexpr double distance_max = 0.1;
   Knee knee;
   const auto run = [&](std::uint32_t at_once, Duration lasts, double begin, double end) {
     const Duration one = knee.steps.empty() ? Duration::zero() : knee.steps.front().median;

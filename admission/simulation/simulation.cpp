@@ -86,6 +86,7 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   arrival.rate_limited = call.wish.rate_limited;
   arrival.cost = call.wish.cost;
   arrival.bytes = call.wish.bytes;
+  arrival.route = call.wish.route;
   arrival.at = call.wish.at;
   arrival.tag = slot;
   arrival.client = call.wish.client + 1ULL;

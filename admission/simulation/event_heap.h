@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,36 @@ class EventHeap {
   }
 
   std::vector<Event> events_;
+};
+
+// The heap, and beside it a line for events that are planned in the order of their times, as
+// time-outs of one length are. Most of these are void when they are due: in the heap each would
+// have been in everybody's way until then.
+class Agenda {
+ public:
+  bool is_empty() const { return heap_.is_empty() && line_.empty(); }
+  const Event& first() const { return is_line_first() ? line_.front() : heap_.first(); }
+
+  void push(const Event& event) { heap_.push(event); }
+  // Goes into the heap all the same when it is due before one that was planned before it.
+  void push_in_order(const Event& event) {
+    if (!line_.empty() && event.at < line_.back().at) return heap_.push(event);
+    line_.push_back(event);
+  }
+  Event pop() {
+    if (!is_line_first()) return heap_.pop();
+    const Event first = line_.front();
+    line_.pop_front();
+    return first;
+  }
+
+ private:
+  bool is_line_first() const {
+    return !line_.empty() && (heap_.is_empty() || line_.front().is_before(heap_.first()));
+  }
+
+  EventHeap heap_;
+  std::deque<Event> line_;
 };
 
 }  // namespace classgate::simulation

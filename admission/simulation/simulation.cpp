@@ -42,13 +42,13 @@ void Simulation::pull() {
 
 bool Simulation::advance(std::uint64_t events) {
   for (; events > 0; --events) {
-    if (is_coming_ && (heap_.is_empty() || coming_.is_before(heap_.first()))) {
+    if (is_coming_ && (agenda_.is_empty() || coming_.is_before(agenda_.first()))) {
       now_ = coming_.at;
       const std::uint32_t slot = take_slot(coming_wish_);
       pull();
       arrive(slot);
-    } else if (!heap_.is_empty()) {
-      const Event event = heap_.pop();
+    } else if (!agenda_.is_empty()) {
+      const Event event = agenda_.pop();
       if (is_void(event)) continue;
       now_ = event.at;
       happen(event);
@@ -197,7 +197,7 @@ void Simulation::set_alarm(std::uint32_t slot, Time limit) {
   const Time due = std::min(limit, leaves_at(call));
   if (call.alarm_set > now_ && call.alarm_set <= due) return;
   call.alarm_set = due;
-  plan(Event::Kind::alarm, due, slot, call.generation);
+  plan(Event::Kind::alarm, due, slot, call.generation, due == limit);
 }
 
 void Simulation::on_alarm(std::uint32_t slot) {
@@ -312,14 +312,15 @@ void Simulation::free_slot(std::uint32_t slot) {
   free_.push_back(slot);
 }
 
-void Simulation::plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation) {
+void Simulation::plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation,
+                      bool is_time_out) {
   Event event;
   event.at = at;
   event.sequence = sequence_++;
   event.slot = slot;
   event.generation = generation & generation_mask;
   event.kind = kind;
-  heap_.push(event);
+  is_time_out ? agenda_.push_in_order(event) : agenda_.push(event);
 }
 
 void Simulation::plan_computed(const std::optional<Upstream::Started>& started) {

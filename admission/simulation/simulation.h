@@ -81,7 +81,8 @@ class Simulation final : private admission::Waiters {
   void free_slot(std::uint32_t slot);
   Time leaves_at(const Call& call) const;
   void set_alarm(std::uint32_t slot, Time limit);
-  void plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation);
+  void plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation,
+            bool is_time_out = false);
   void plan_computed(const std::optional<Upstream::Started>& started);
   admission::Arrival arrival_of(const Call& call, std::uint32_t slot) const;
 
@@ -92,7 +93,7 @@ class Simulation final : private admission::Waiters {
   Upstream upstream_;
   admission::Gate gate_;  // before what holds permits and places
   Tally tally_;
-  EventHeap heap_;
+  Agenda agenda_;
   Event coming_;  // the next of traffic_; not in the heap, which so stays small
   Wish coming_wish_;
   bool is_coming_ = false;

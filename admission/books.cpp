@@ -3,8 +3,8 @@
 namespace classgate::admission {
 namespace {
 
-// The refusals that say "there is too much", not "the rate is exceeded", "this is malformed" or "you
-// are in a hurry".
+// The refusals that say "there is too much", not "the rate is exceeded", "this is malformed" or
+// "you are in a hurry".
 bool is_overload(conf::Reason reason) {
   return reason == conf::Reason::queue_full || reason == conf::Reason::displaced ||
          reason == conf::Reason::queue_timeout || reason == conf::Reason::shed;

@@ -1,6 +1,7 @@
 #include "admission/controller.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "conf/invariant.h"
 
@@ -35,6 +36,8 @@ Controller::Controller(const conf::AdmissionSettings& settings)
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
       rate_follower_(rate_bounds(settings)) {
+  rate_returns_.set_spread(settings.retry_after_spread);
+  line_returns_.set_spread(settings.retry_after_spread);
   if (settings.fairness.is_on) use_clients({});
 }
 
@@ -44,8 +47,8 @@ void Controller::use_clients(Time now) {
   queue_.expect_clients(settings_.fairness.clients_max + std::size_t{1});
 }
 
-std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
-  if (draining_) return reject(conf::Reason::draining, drain_time(), now);
+std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
+  if (draining_) return reject({conf::Reason::draining, return_time(now)}, now);
   if (settings_.rate_is_auto) follow_rate(now);
   const ClientNumber client = recognise(arrival, now);
   const bool goes_in = may_go_in(arrival, client, now);
@@ -53,36 +56,39 @@ std::optional<Rejection> Controller::screen(const Arrival& arrival, Time now) {
   const bool retries = client != no_client && is_retry(arrival);
   if (client != no_client && arrival.attempt != 0) attempts_.note(arrival.attempt);
   if (retries && !goes_in && !clients_.may_retry(client, now))
-    return reject(conf::Reason::retry_budget, drain_time(), now);
+    return reject_from_line(conf::Reason::retry_budget, arrival, client, now);
   const Limits::Wait wait = limits_.wait_for(arrival, client, now);
   const bool exceeds_rate = wait.time > Duration::zero();
-  if (exceeds_rate && !settings_.observe.rate) return reject(wait.reason, wait.time, now);
+  if (exceeds_rate && !settings_.observe.rate) return reject_at_rate(wait, arrival, client, now);
   if (const auto rejection = miss(arrival, client, now)) return rejection;
   if (const auto full = no_place_for(arrival, client); full && !goes_in)
-    return reject(*full, drain_time(), now);
-  exceeds_rate ? books_.observe(wait.reason) : limits_.take(arrival, client);
+    return reject_from_line(*full, arrival, client, now);
+  exceeds_rate ? observe(arrival.observed, wait.reason) : limits_.take(arrival, client);
   if (client != no_client)
     retries ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   return std::nullopt;
 }
 
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
-  if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
+  if (arrival.deadline <= now) return reject({conf::Reason::deadline}, now);
   const ClientNumber client = recognise(arrival, now);
   if (arrival.cost_found != 0) limits_.settle(arrival, client, arrival.cost_found);
   if (may_go_in(arrival, client, now)) {
     books_.enter();
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
-    const Seat wanted{now, arrival.priority, arrival.route, client, arrival.workers};
+    const Seat wanted{now,    arrival.priority, arrival.route,
+                      client, arrival.workers,  arrival.observed};
     return Admitted{take_workers(wanted, Duration::zero(), now)};
   }
-  if (const auto full = no_place_for(arrival, client)) return reject(*full, drain_time(), now);
+  if (const auto full = no_place_for(arrival, client))
+    return reject_from_line(*full, arrival, client, now);
   make_room_for(arrival, now);
   books_.enter();
   const Time deadline = std::min(
       {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
   note_joined(arrival.priority, now);
+  if (queue_.size() == 0) line_began_ = now;
   const Ticket ticket = queue_.join({.priority = arrival.priority,
                                      .route = arrival.route,
                                      .cost = arrival.cost,
@@ -94,7 +100,8 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
                                      .tag = arrival.tag,
                                      .client = client,
                                      .weight = weight_of(client),
-                                     .workers = arrival.workers});
+                                     .workers = arrival.workers,
+                                     .observed = arrival.observed});
   if (client != no_client) {
     clients_.join(client);
     if (clients_.has_all_its_workers(client)) queue_.park(client);
@@ -143,9 +150,9 @@ bool Controller::may_go_in(const Arrival& arrival, ClientNumber client, Time now
 // ---- Deadlines ---------------------------------------------------------------------------------
 
 // Why waiting would be in vain, if it would.
-std::optional<Rejection> Controller::miss(const Arrival& arrival, ClientNumber client, Time now) {
+std::optional<Rejection> Controller::miss(Arrival& arrival, ClientNumber client, Time now) {
   if (arrival.deadline == Time::max()) return std::nullopt;
-  if (arrival.deadline <= now) return reject(conf::Reason::deadline, Duration::zero(), now);
+  if (arrival.deadline <= now) return reject({conf::Reason::deadline}, now);
   if (!settings_.deadlines.refuse_early) return std::nullopt;
   const Duration left = arrival.deadline - now;
   const Duration work = times_.most(arrival.route);
@@ -154,26 +161,34 @@ std::optional<Rejection> Controller::miss(const Arrival& arrival, ClientNumber c
   if (wait + work <= left) return std::nullopt;
   if (wait < left && times_.may_try(arrival.route, now)) return std::nullopt;
   if (settings_.observe.deadlines) {
-    books_.observe(conf::Reason::would_miss_deadline);
+    observe(arrival.observed, conf::Reason::would_miss_deadline);
     return std::nullopt;
   }
   // However short the queue gets, the work alone takes longer: no use in coming back.
   const bool is_hopeless = arrival.deadline - arrival.at < work;
-  return reject(conf::Reason::would_miss_deadline,
-                is_hopeless ? Duration::zero() : std::max(wait + work - left, soonest_return), now);
+  Rejection rejection{conf::Reason::would_miss_deadline};
+  if (!is_hopeless)
+    rejection.retry_after = return_time(std::max(wait + work - left, soonest_return), now);
+  rejection.estimate = wait;
+  rejection.position = place_of(arrival);
+  return reject(rejection, now);
+}
+
+void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason) {
+  books_.observe(reason);
+  note = reason;
 }
 
 // Whose turn it is may be too late to be of use.
-std::optional<conf::Reason> Controller::too_late(const Waiter& waiter, Time now) {
-  if (waiter.useful_until <= now) return conf::Reason::deadline;
-  if (waiter.deadline <= now) return conf::Reason::queue_timeout;
-  if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return std::nullopt;
+Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const {
+  if (waiter.useful_until <= now) return {conf::Reason::deadline, false};
+  if (waiter.deadline <= now) return {conf::Reason::queue_timeout, false};
+  if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return {};
   const Duration work = times_.most(waiter.route);
   const bool is_a_try = waiter.useful_until - waiter.joined < work;  // and was let in as such
-  if (waiter.useful_until - now >= work || is_a_try) return std::nullopt;
-  if (!settings_.observe.deadlines) return conf::Reason::would_miss_deadline;
-  books_.observe(conf::Reason::would_miss_deadline);
-  return std::nullopt;
+  if (waiter.useful_until - now >= work || is_a_try) return {};
+  if (settings_.observe.deadlines) return {std::nullopt, true};
+  return {conf::Reason::would_miss_deadline, false};
 }
 
 // Where clients take turns, nobody has more ahead of it than its own and as many of each other.
@@ -249,7 +264,7 @@ void Controller::send_away(const WaitQueue::Entry& waiting, conf::Reason reason,
 bool Controller::leave(Ticket ticket, Departure why, Time now) {
   const std::optional<Waiter> waiter = queue_.leave(ticket);
   if (!waiter) return false;
-  left_queue(*waiter);
+  left_queue(*waiter, now);
   switch (why) {
     case Departure::abandoned: books_.abandon(); break;
     case Departure::timed_out: books_.reject(conf::Reason::queue_timeout, now); break;
@@ -258,7 +273,8 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
   return true;
 }
 
-void Controller::left_queue(const Waiter& waiter) {
+void Controller::left_queue(const Waiter& waiter, Time now) {
+  if (queue_.size() == 0) lined_up_ += std::max(now - line_began_, Duration::zero());
   if (waiter.client != no_client) clients_.leave(waiter.client);
 }
 
@@ -312,27 +328,31 @@ std::optional<Notice> Controller::next(Time now) {
   const int priority = whose_turn(now);
   if (priority == 0) return std::nullopt;
   const WaitQueue::Order order = order_of(priority);
-  const Waiter waiter = *queue_.front_of(priority, order);
-  if (const auto reason = too_late(waiter, now))
+  Waiter waiter = *queue_.front_of(priority, order);
+  const Lateness late = too_late(waiter, now);
+  if (late.reason)
     return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
-                     *reason, now);
+                     *late.reason, now);
   // Who wants several workers waits until they are free, and nobody passes by.
   if (!has_free_workers(waiter.workers)) return std::nullopt;
   const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
-  left_queue(waiter);
+  left_queue(waiter, now);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
-  note_gone_in(priority, waited, now);
-  const Seat seat =
-      take_workers({now, priority, waiter.route, waiter.client, waiter.workers}, waited, now);
+  if (late.is_observed) observe(waiter.observed, conf::Reason::would_miss_deadline);
+  if (note_gone_in(priority, waited, now)) observe(waiter.observed, conf::Reason::shed);
+  const Seat seat = take_workers(
+      {now, priority, waiter.route, waiter.client, waiter.workers, waiter.observed}, waited, now);
   return Notice{ticket, waiter.owner, waiter.tag, Granted{seat, waited}};
 }
 
-void Controller::note_gone_in(int priority, Duration waited, Time now) {
+// Whether it would have been shed, but for [observe].
+bool Controller::note_gone_in(int priority, Duration waited, Time now) {
   paces_[index(priority)].move(now);
   Congestion& congestion = congestions_[index(priority)];
-  if (congestion.is_on() && settings_.observe.shedding && waited >= settings_.target_wait)
-    books_.observe(conf::Reason::shed);
+  const bool is_observed =
+      congestion.is_on() && settings_.observe.shedding && waited >= settings_.target_wait;
   if (queue_.size_of(priority) == 0) congestion.note_empty();
+  return is_observed;
 }
 
 WaitQueue::Order Controller::order_of(int priority) const {
@@ -356,10 +376,11 @@ std::optional<Notice> Controller::shed_overdue(Time now) {
 }
 
 Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now) {
-  left_queue(entry.waiter);
+  left_queue(entry.waiter, now);
   books_.reject(reason, now);
-  const Duration retry_after = reason == conf::Reason::deadline ? Duration::zero() : drain_time();
-  return {entry.ticket, entry.waiter.owner, entry.waiter.tag, Rejection{reason, retry_after}};
+  Rejection rejection{reason};
+  if (reason != conf::Reason::deadline) rejection.retry_after = return_time(now);
+  return {entry.ticket, entry.waiter.owner, entry.waiter.tag, rejection};
 }
 
 Seat Controller::take_workers(const Seat& wanted, Duration waited, Time now) {
@@ -377,6 +398,12 @@ Seat Controller::take_workers(const Seat& wanted, Duration waited, Time now) {
   return seat;
 }
 
+void Controller::settle(const Arrival& arrival, Time now) {
+  const ClientNumber client = recognise(arrival, now);
+  limits_.settle(arrival, client, arrival.cost_found);
+  queue_.charge(client, arrival.priority, weight_of(client), arrival.cost_found);
+}
+
 void Controller::refuse(conf::Reason reason, Time now) {
   books_.enter();
   books_.reject(reason, now);
@@ -387,13 +414,57 @@ void Controller::abandon() {
   books_.abandon();
 }
 
-Rejection Controller::reject(conf::Reason reason, Duration retry_after, Time now) {
-  refuse(reason, now);
-  return {reason, retry_after};
+// ---- What the refused are told -----------------------------------------------------------------
+
+Rejection Controller::reject(const Rejection& rejection, Time now) {
+  refuse(rejection.reason, now);
+  return rejection;
+}
+
+// A bucket of its own has nobody else to make room for.
+Rejection Controller::reject_at_rate(const Limits::Wait& wait, const Arrival& arrival,
+                                     ClientNumber client, Time now) {
+  Rejection rejection{wait.reason, wait.time};
+  if (wait.reason == conf::Reason::rate_limited)
+    rejection.retry_after = rate_returns_.next(
+        wait.time, arrival.cost, {limits_.rate(), limits_.taken_lately() / limits_.rate()}, now);
+  const Limits::Allowances all = limits_.allowances(arrival, client, now);
+  for (std::size_t i = 0; i < all.count; ++i) {
+    if (all.of[i].reason != wait.reason) continue;
+    rejection.rate = all.of[i].rate;
+    rejection.burst = all.of[i].burst;
+    rejection.tokens = all.of[i].tokens;
+  }
+  return reject(rejection, now);
+}
+
+Rejection Controller::reject_from_line(conf::Reason reason, const Arrival& arrival,
+                                       ClientNumber client, Time now) {
+  Rejection rejection{reason, return_time(now), expected_wait(arrival, client, now)};
+  rejection.position = place_of(arrival);
+  if (reason == conf::Reason::client_queue) rejection.places = clients_.plan_of(client).queue_size;
+  if (reason == conf::Reason::queue_full) rejection.places = settings_.queue_size;
+  return reject(rejection, now);
+}
+
+// Behind all of the same and better priorities; where clients take turns, at the latest.
+std::uint32_t Controller::place_of(const Arrival& arrival) const {
+  return static_cast<std::uint32_t>(queue_.size() - queue_.size_worse_than(arrival.priority) + 1);
+}
+
+Duration Controller::return_time(Duration earliest, Time now) {
+  if (queue_.size() > 0) lined_up_ += std::max(now - line_began_, Duration::zero());
+  line_began_ = now;
+  const double used = std::chrono::duration<double>(std::exchange(lined_up_, {})).count();
+  const double work = std::chrono::duration<double>(books_.recent_process_time()).count();
+  const double pace = work > 0 ? std::max(workers(), 1U) / work : 0;
+  return line_returns_.next(earliest, 1, {pace, used}, now);
 }
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   settings_ = settings;
+  rate_returns_.set_spread(settings.retry_after_spread);
+  line_returns_.set_spread(settings.retry_after_spread);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   rate_follower_.reconfigure(rate_bounds(settings));

@@ -13,6 +13,7 @@
 #include "admission/process_times.h"
 #include "admission/rate_follower.h"
 #include "admission/recent_keys.h"
+#include "admission/returns.h"
 #include "admission/shares.h"
 #include "admission/verdict.h"
 #include "admission/wait_queue.h"
@@ -49,8 +50,10 @@ class Controller {
   explicit Controller(const conf::AdmissionSettings& settings);
 
   // The rules that need only the head. A rejection is in the books; nothing is when it passes, so
-  // that a request whose client leaves before it is ready must be reported with abandon().
-  std::optional<Rejection> screen(const Arrival& arrival, Time now);
+  // that a request whose client leaves before it is ready must be reported with abandon(). What
+  // [observe] lets pass is noted in the arrival.
+  std::optional<Rejection> screen(Arrival& arrival, Time now);
+  std::optional<Rejection> screen(Arrival&& arrival, Time now) { return screen(arrival, now); }
   // The verdict on a request that passed screen() and is ready to be sent.
   Verdict arrive(const Arrival& arrival, Time now);
 
@@ -62,6 +65,8 @@ class Controller {
   // every arrive(), finish(), leave() and reconfigure().
   std::optional<Notice> next(Time now);
 
+  // The cost of a request that has gone in has turned out to be another, by its cost_found.
+  void settle(const Arrival& arrival, Time now);
   // A request that never got as far as arrive(): refused for what it is, or its client left.
   void refuse(conf::Reason reason, Time now);
   void abandon();
@@ -84,9 +89,15 @@ class Controller {
   // How long requests of a route keep a worker lately; all of them, when it is new.
   Duration usual_work(std::uint32_t route) const;
   Snapshot snapshot(Time now) const;
-  // Until a place in the queue could be had and served, at the rate workers come back lately: the
-  // honest Retry-After of a 503. At least a second.
+  // Until a place in the queue could be had and served, at the rate workers come back lately. At
+  // least a second.
   Duration drain_time() const;
+  // The honest Retry-After of one more who is refused for want of a worker.
+  Duration return_time(Time now) { return return_time(drain_time(), now); }
+  // The token buckets that apply to a request.
+  Limits::Allowances allowances(const Arrival& arrival, Time now) {
+    return limits_.allowances(arrival, recognise(arrival, now), now);
+  }
 
  private:
   std::uint32_t workers() const;
@@ -111,12 +122,17 @@ class Controller {
   std::optional<conf::Reason> no_place_for(const Arrival& arrival, ClientNumber client) const;
   bool may_go_in(const Arrival& arrival, ClientNumber client, Time now) const;
   bool is_waited_for(int priority) const { return queue_.front_of(priority) != nullptr; }
-  std::optional<Rejection> miss(const Arrival& arrival, ClientNumber client, Time now);
-  std::optional<conf::Reason> too_late(const Waiter& waiter, Time now);
+  std::optional<Rejection> miss(Arrival& arrival, ClientNumber client, Time now);
+  void observe(std::optional<conf::Reason>& note, conf::Reason reason);
+  struct Lateness {
+    std::optional<conf::Reason> reason;  // not to serve it
+    bool is_observed;                    // it would be one, but for [observe]
+  };
+  Lateness too_late(const Waiter& waiter, Time now) const;
   Duration expected_wait(const Arrival& arrival, ClientNumber client, Time now) const;
   Duration guessed_pace(int priority) const;
   void note_joined(int priority, Time now);
-  void note_gone_in(int priority, Duration waited, Time now);
+  bool note_gone_in(int priority, Duration waited, Time now);
   std::optional<Notice> shed_overdue(Time now);
   Notice turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now);
   WaitQueue::Order order_of(int priority) const;
@@ -125,8 +141,14 @@ class Controller {
   void make_room_for(const Arrival& arrival, Time now);
   void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
   Seat take_workers(const Seat& wanted, Duration waited, Time now);
-  void left_queue(const Waiter& waiter);
-  Rejection reject(conf::Reason reason, Duration retry_after, Time now);
+  void left_queue(const Waiter& waiter, Time now);
+  std::uint32_t place_of(const Arrival& arrival) const;
+  Duration return_time(Duration earliest, Time now);
+  Rejection reject(const Rejection& rejection, Time now);
+  Rejection reject_at_rate(const Limits::Wait& wait, const Arrival& arrival, ClientNumber client,
+                           Time now);
+  Rejection reject_from_line(conf::Reason reason, const Arrival& arrival, ClientNumber client,
+                             Time now);
 
   conf::AdmissionSettings settings_;
   ClientTable clients_;
@@ -142,6 +164,10 @@ class Controller {
   Shares shares_;
   WorkerSearch worker_search_;
   RateFollower rate_follower_;
+  Returns rate_returns_;
+  Returns line_returns_;
+  Time line_began_{};              // since when somebody waits, if anybody does
+  Duration lined_up_{};            // for so long somebody waited since the last refusal
   std::vector<Notice> displaced_;  // told by the next next()
   std::uint32_t capacity_ = no_capacity_limit;
   std::uint32_t active_ = 0;     // workers

@@ -35,7 +35,7 @@ std::uint32_t Gate::attach(Waiters& waiters) {
   return static_cast<std::uint32_t>(waiters_.size() - 1);
 }
 
-std::optional<Rejection> Gate::screen(const Arrival& arrival, Time now) {
+std::optional<Rejection> Gate::screen(Arrival& arrival, Time now) {
   const Lock lock(mutex_);
   latest(now);
   const auto rejection = controller_.screen(arrival, now);
@@ -60,7 +60,7 @@ void Gate::tell_shadow(const Arrival& arrival, const Rejection* rejection, Time 
   shadow_->compare(arrival, refused, controller_.usual_work(arrival.route), now);
 }
 
-Gate::Answer Gate::enter(const Arrival& arrival, Time now) {
+Gate::Answer Gate::enter(Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
   const auto rejection = controller_.screen(arrival, now);
@@ -87,12 +87,17 @@ void Gate::finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time
 
 bool Gate::leave(Ticket ticket, Departure why, Time now) {
   const Lock lock(mutex_);
-  return controller_.leave(ticket, why, now);
+  return controller_.leave(ticket, why, latest(now));
 }
 
 void Gate::orphan() {
   const Lock lock(mutex_);
   controller_.orphan();
+}
+
+void Gate::settle(const Arrival& arrival, Time now) {
+  const Lock lock(mutex_);
+  controller_.settle(arrival, latest(now));
 }
 
 void Gate::refuse(conf::Reason reason, Time now) {
@@ -138,9 +143,14 @@ bool Gate::has_waiters() const {
   return controller_.has_waiters();
 }
 
-Duration Gate::drain_time() const {
+Duration Gate::return_time(Time now) {
   const Lock lock(mutex_);
-  return controller_.drain_time();
+  return controller_.return_time(latest(now));
+}
+
+Limits::Allowances Gate::allowances(const Arrival& arrival, Time now) {
+  const Lock lock(mutex_);
+  return controller_.allowances(arrival, latest(now));
 }
 
 // Collects the news under the lock and tells it without: whoever hears it may call back.

@@ -32,6 +32,8 @@ class [[nodiscard]] Permit {
   explicit operator bool() const { return gate_ != nullptr; }
   Time since() const { return seat_.since; }
   Duration waited() const { return waited_; }
+  // What would have refused it, but for [observe].
+  std::optional<conf::Reason> observed() const { return seat_.observed; }
   void finish(const Outcome& outcome, Time now);
   // From now on the worker works for nobody (its client left, or got its 504); shown in health.
   void orphan();
@@ -104,11 +106,15 @@ class Gate {
   // Names the receiver of news for Arrival::owner == its index; before any request arrives.
   std::uint32_t attach(Waiters& waiters);
 
-  std::optional<Rejection> screen(const Arrival& arrival, Time now);
+  std::optional<Rejection> screen(Arrival& arrival, Time now);
+  std::optional<Rejection> screen(Arrival&& arrival, Time now) { return screen(arrival, now); }
   Answer arrive(const Arrival& arrival, Time now);
   // screen() and arrive() in one step, for a request whose body came with its head.
-  Answer enter(const Arrival& arrival, Time now);
+  Answer enter(Arrival& arrival, Time now);
+  Answer enter(Arrival&& arrival, Time now) { return enter(arrival, now); }
 
+  // As Controller::settle().
+  void settle(const Arrival& arrival, Time now);
   void refuse(conf::Reason reason, Time now);
   void abandon();
   void drain();
@@ -117,7 +123,9 @@ class Gate {
   void set_capacity(std::uint32_t capacity, Time now);
   static constexpr std::uint32_t no_capacity_limit = Controller::no_capacity_limit;
   Snapshot snapshot(Time now) const;
-  Duration drain_time() const;
+  // The Retry-After of one more who is refused for want of a worker.
+  Duration return_time(Time now);
+  Limits::Allowances allowances(const Arrival& arrival, Time now);
   bool has_waiters() const;
 
  private:

@@ -47,6 +47,23 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
   if (!arrival.rate_limited) return;
   if (client != no_client) clients_.take(client, more);
   all_.take(more);
+  taken_lately_ += more;
+}
+
+Limits::Allowances Limits::allowances(const Arrival& arrival, ClientNumber client, Time now) {
+  Allowances all;
+  const auto add = [&](conf::Reason reason, double rate, double burst, double tokens) {
+    if (rate > 0) all.add({reason, rate, burst, tokens});
+  };
+  if (arrival.rate_limited && client != no_client) {
+    const conf::PlanSettings& plan = clients_.plan_of(client);
+    add(conf::Reason::client_rate, plan.rate, plan.burst, clients_.tokens(client, now));
+  }
+  if (TokenBucket* const route = bucket_of(arrival.route))
+    add(conf::Reason::route_rate, route->rate(), route->burst(), route->tokens(now));
+  if (arrival.rate_limited)
+    add(conf::Reason::rate_limited, all_.rate(), all_.burst(), all_.tokens(now));
+  return all;
 }
 
 }  // namespace classgate::admission

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "admission/client_table.h"
@@ -17,6 +21,19 @@ class Limits {
     conf::Reason reason = conf::Reason::rate_limited;
     Duration time{};  // zero: all the tokens are there
   };
+  // One bucket and what is in it.
+  struct Allowance {
+    conf::Reason reason = conf::Reason::rate_limited;  // said when there is too little
+    double rate = 0;
+    double burst = 0;
+    double tokens = 0;
+  };
+  // Those that apply to a request, the narrowest first.
+  struct Allowances {
+    std::array<Allowance, 3> of{};
+    std::size_t count = 0;
+    void add(const Allowance& allowance) { of[count++] = allowance; }
+  };
 
   Limits(const conf::AdmissionSettings& settings, ClientTable& clients);
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
@@ -26,6 +43,10 @@ class Limits {
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest).
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
+  Allowances allowances(const Arrival& arrival, ClientNumber client, Time now);
+  // So many tokens were taken from the bucket for all since this was last asked.
+  double taken_lately() { return std::exchange(taken_lately_, 0); }
+  double rate() const { return all_.rate(); }
   // After wait_for() said zero for the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
   // The cost has turned out to be another: so much more, or less, than was taken.
@@ -41,6 +62,7 @@ class Limits {
   }
 
   TokenBucket all_;
+  double taken_lately_ = 0;
   std::vector<RouteBucket> routes_;  // by index; empty when none has a rate
   ClientTable& clients_;
 };

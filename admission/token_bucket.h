@@ -29,6 +29,14 @@ class TokenBucket {
     if (rate_ > 0) tokens_ -= cost;
   }
 
+  double rate() const { return rate_; }
+  double burst() const { return burst_; }
+  // Below zero: a debt.
+  double tokens(Time now) {
+    refill(now);
+    return tokens_;
+  }
+
   // New limits; the tokens that are there stay, as far as the new burst holds them.
   void reconfigure(double rate, double burst, Time now) {
     refill(now);

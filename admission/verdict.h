@@ -3,6 +3,7 @@
 // The words that cross the seam between admission and whoever asks it.
 
 #include <cstdint>
+#include <optional>
 #include <variant>
 
 #include "admission/time.h"
@@ -28,12 +29,21 @@ struct Arrival {
   bool is_retry = false;     // the client says so
   std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
   std::uint16_t workers = 1;  // that it will occupy
+  // Admission's own note: what would have refused it, but for [observe].
+  std::optional<conf::Reason> observed{};
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).
+// And what can be told of the limit that it ran against; zero where there is nothing to tell.
 struct Rejection {
   conf::Reason reason = conf::Reason::draining;
   Duration retry_after{};
+  Duration estimate{};         // the wait it would have had
+  std::uint32_t position = 0;  // the place in the line that it would have had: 1 is the first
+  std::uint32_t places = 0;    // that there are in the line
+  double rate = 0;             // of the bucket that has too few tokens: gained a second,
+  double burst = 0;            // held at most,
+  double tokens = 0;           // and there; below zero: a debt
 };
 
 // A taken worker: since when and for whom. It comes back with finish() as it was given.
@@ -43,6 +53,7 @@ struct Seat {
   std::uint32_t route = 0;
   ClientNumber client = no_client;
   std::uint16_t workers = 1;
+  std::optional<conf::Reason> observed{};  // as Arrival has it; the last one
 };
 
 struct Admitted {

@@ -7,6 +7,7 @@
 
 #include "admission/fair_rank.h"
 #include "admission/time.h"
+#include "conf/reason.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -29,8 +30,9 @@ struct Waiter {
   std::uint32_t owner = 0;          // the loop that is told when it is this waiter's turn
   std::uint32_t tag = 0;            // what the owner knows it by
   ClientNumber client = no_client;
-  std::uint16_t weight = 1;   // its client's share, against those of the others
-  std::uint16_t workers = 1;  // that it will occupy
+  std::uint16_t weight = 1;                // its client's share, against those of the others
+  std::uint16_t workers = 1;               // that it will occupy
+  std::optional<conf::Reason> observed{};  // as Arrival has it
 };
 
 // The bounded waiting room: priority first; inside a priority the clients take turns (FairRank),

@@ -1,13 +1,12 @@
 #include "conf/keys.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
 #include "conf/fairness.h"
+#include "conf/format.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -401,6 +400,9 @@ std::vector<Key> make_keys() {
       networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
       bool_key("client.proxy_protocol", "trusted proxies begin each connection with a PROXY header", FIELD(client.proxy_protocol)),
       bool_key("client.server_timing", "whether answers say in Server-Timing how long they waited and worked", FIELD(client.server_timing)),
+      word_key<RateLimitFields>("client.rate_limit_fields", {{"off", RateLimitFields::off},
+          {"refusals", RateLimitFields::refusals}, {"all", RateLimitFields::all}},
+          "which answers say in RateLimit and RateLimit-Policy what is left of the tokens", FIELD(client.rate_limit_fields)),
 
       place_key("tls.certificate", "PEM certificate chain of the https:// listeners; empty: none", {""}, FIELD(tls.certificate)),
       place_key("tls.key", "its PEM private key; empty: none", {""}, FIELD(tls.key)),
@@ -446,6 +448,7 @@ std::vector<Key> make_keys() {
       number_key("admission.burst", 1, 1e6, false, "requests that may come at once", FIELD(admission.burst)),
       duration_key("admission.request_timeout", ms1, hours(24), "from the end of the request header to the answer", FIELD(admission.request_timeout)),
       duration_key("admission.queue_timeout", ms1, hours(24), "longest wait for a worker; default: request_timeout", FIELD(admission.queue_timeout)),
+      duration_key("admission.retry_after_spread", milliseconds{0}, hours(24), "over how long the refused are told to come back, one after the other; 0s: all at the earliest", FIELD(admission.retry_after_spread)),
       word_key<Discipline>("admission.discipline", {{"fifo", Discipline::fifo}, {"adaptive", Discipline::adaptive}},
           "who of a priority goes in, and whether those who have waited for too long are shed", FIELD(admission.discipline)),
       duration_key("admission.target_wait", ms1, minutes(1), "wait that the adaptive discipline keeps to", FIELD(admission.target_wait)),

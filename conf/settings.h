@@ -44,6 +44,9 @@ enum class OnClientAbort : std::uint8_t {
   cancel,  // the upstream stops when its connection closes: close it, free the worker
 };
 
+// Which answers say in RateLimit and RateLimit-Policy what is left of a client's tokens.
+enum class RateLimitFields : std::uint8_t { off, refusals, all };
+
 // [client]: what one client connection may cost.
 struct ClientSettings {
   std::uint32_t max_connections = 10000;  // all client connections; also held under RLIMIT_NOFILE
@@ -65,6 +68,7 @@ struct ClientSettings {
   std::vector<Network> trusted_proxies;            // whose word about the client is believed
   bool proxy_protocol = false;  // these begin each connection with a PROXY header
   bool server_timing = false;   // answers say how long they waited and worked
+  RateLimitFields rate_limit_fields = RateLimitFields::refusals;
 };
 
 enum class TlsVersion : std::uint8_t { tls12, tls13 };
@@ -205,15 +209,16 @@ struct RouteRate {
 
 // [admission]: who may go in.
 struct AdmissionSettings {
-  std::uint32_t workers = 50;            // requests in the upstream at once; if auto, at most
-  std::uint32_t queue_size = 1000;       // requests that may wait
-  Bytes queue_bytes = MiB(64);           // bodies held by waiting requests, all together
-  double rate = 100;                     // requests a second; 0 means no limit; if auto, at most
-  double burst = 200;                    // requests that may come at once
-  milliseconds request_timeout{30'000};  // from the end of the request header to the answer
-  milliseconds queue_timeout{30'000};    // longest wait for a worker
-  bool workers_are_auto = false;         // follow what the upstream can do
-  bool rate_is_auto = false;             // follows what the upstream does
+  std::uint32_t workers = 50;               // requests in the upstream at once; if auto, at most
+  std::uint32_t queue_size = 1000;          // requests that may wait
+  Bytes queue_bytes = MiB(64);              // bodies held by waiting requests, all together
+  double rate = 100;                        // requests a second; 0 means no limit; if auto, at most
+  double burst = 200;                       // requests that may come at once
+  milliseconds request_timeout{30'000};     // from the end of the request header to the answer
+  milliseconds queue_timeout{30'000};       // longest wait for a worker
+  milliseconds retry_after_spread{30'000};  // over which the refused are told to come back
+  bool workers_are_auto = false;            // follow what the upstream can do
+  bool rate_is_auto = false;                // follows what the upstream does
   Discipline discipline = Discipline::fifo;
   milliseconds target_wait{100};  // of the adaptive discipline
   DeadlineSettings deadlines;

@@ -1,9 +1,8 @@
 #include "gateway/access_line.h"
 
-#include <fmt/format.h>
-
 #include <iterator>
 
+#include "conf/format.h"
 #include "gateway/quoted.h"
 
 namespace classgate::gateway {
@@ -61,6 +60,7 @@ void append_access_line(std::string& out, bool as_json, const AccessFacts& facts
   line.number("priority", facts.priority);
   line.word("verdict", facts.verdict);
   line.word("reason", facts.reason);
+  line.word("observed", facts.observed);
   line.number("cost", facts.cost);
   line.milliseconds("deadline_ms", facts.deadline_ms);
   line.milliseconds("upload_ms", facts.upload_ms);

@@ -17,9 +17,10 @@ struct AccessFacts {
   int priority;  // 0: refused before it had one
   std::string_view verdict;
   std::string_view reason;
-  std::uint32_t cost;  // tokens of the rate limit that its route takes
-  double deadline_ms;  // from its arrival: the longest that it may take
-  double upload_ms;    // from its arrival until it asked for a worker
+  std::string_view observed;  // the reason that would have refused it, but for [observe]; or "-"
+  std::uint32_t cost;         // tokens of the rate limit that its route takes
+  double deadline_ms;         // from its arrival: the longest that it may take
+  double upload_ms;           // from its arrival until it asked for a worker
   double wait_ms;
   double upstream_ms;
   double total_ms;

@@ -1,14 +1,15 @@
 #include "gateway/exchange.h"
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
 
+#include "conf/format.h"
 #include "conf/invariant.h"
 #include "gateway/health.h"
 #include "gateway/json_items.h"
+#include "gateway/rate_limit_fields.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
 
@@ -114,6 +115,7 @@ void Exchange::reset() {
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
   upload_time_ = waited_ = upstream_time_ = {};
+  items_ = {};
   forwarding_.forget();
 }
 
@@ -270,18 +272,26 @@ void Exchange::estimate_cost(const proxy::wire::Head& head) {
   set_cost(units_of(head.content_length, cost.unit));
 }
 
-// The body is here, or as much of it as we hold. Under a conf that has come meanwhile, the cost
-// stays as it was.
+// What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
 void Exchange::weigh_body() {
   const auto& routes = station_.settings().routes;
   if (arrival_.route >= routes.size()) return;
   const conf::CostSettings& cost = routes[arrival_.route].cost;
   const auto charged = static_cast<std::int32_t>(arrival_.cost);
   if (cost.kind == conf::CostSettings::Kind::items)
-    set_cost(count_json_items(body_));
+    set_cost(items_.items());
   else if (cost.kind == conf::CostSettings::Kind::body)
-    set_cost(units_of(body_.size(), cost.unit));
+    set_cost(units_of(body_bytes_, cost.unit));
   arrival_.cost_found = static_cast<std::int32_t>(arrival_.cost) - charged;
+}
+
+// What has streamed on since a worker was asked for: charged when it is known. The workers stay.
+void Exchange::settle_cost() {
+  const std::uint16_t workers = arrival_.workers;
+  weigh_body();
+  arrival_.workers = workers;
+  if (arrival_.cost_found != 0) station_.shared().gate.settle(arrival_, station_.loop().now());
+  arrival_.cost_found = 0;
 }
 
 void Exchange::set_cost(std::uint64_t cost) {
@@ -337,7 +347,7 @@ void Exchange::enter(const proxy::wire::Head& head) {
 // The body is still to come: only what the head decides, so that a refused one is never uploaded.
 void Exchange::screen(const proxy::wire::Head& head) {
   const auto rejection = station_.shared().gate.screen(arrival_, station_.loop().now());
-  if (rejection) return refuse_uncounted(rejection->reason, rejection->retry_after);
+  if (rejection) return refuse_uncounted(*rejection);
   write_upstream_head(head);
 }
 
@@ -357,8 +367,7 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
     verdict_ = "queued";
     wait(std::move(*place));
   } else {
-    const auto& rejection = std::get<admission::Rejection>(answer);
-    refuse_uncounted(rejection.reason, rejection.retry_after);
+    refuse_uncounted(std::get<admission::Rejection>(answer));
   }
 }
 
@@ -390,14 +399,14 @@ void Exchange::on_granted(admission::Permit permit) {
   if (!request_timer_.is_set()) {
     permit.finish(Outcome::failed(Reason::queue_timeout), now);
     ending_ = Ending::failed;
-    return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
+    return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(now));
   }
   go_in(std::move(permit));
 }
 
 void Exchange::on_shed(const admission::Rejection& rejection) {
   place_.release();
-  refuse_uncounted(rejection.reason, rejection.retry_after);
+  refuse_uncounted(rejection);
 }
 
 void Exchange::go_in(admission::Permit permit) {
@@ -405,6 +414,7 @@ void Exchange::go_in(admission::Permit permit) {
   verdict_ = "admitted";
   queue_timer_.cancel();
   waited_ = permit.waited();
+  arrival_.observed = permit.observed();
   station_.traffic().waits[priority_index()].record(waited_);
   permit_ = std::move(permit);
   // A body that came with its head is still being handed over by the connection: it goes with it.
@@ -419,6 +429,7 @@ void Exchange::on_body(std::string_view part) {
   body_bytes_ += part.size();
   if (body_bytes_ > body_limit_) return on_body_fault(Reason::body_too_large);
   if (is_operator_request_) return;
+  if (body_tells_cost_) items_.read(part);
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);
   station_.traffic().held_bytes.add(part.size());
@@ -438,6 +449,7 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
   switch (state_) {
     case State::collecting: return ask_for_worker();
     case State::forwarding:
+      if (body_tells_cost_) settle_cost();
       if (forwarding_.is_active())
         forwarding_.end_body(trailers_);
       else
@@ -534,16 +546,23 @@ void Exchange::on_tunnel_bytes(std::string_view bytes) {
   forwarding_.send_raw(bytes);
 }
 
-// Server-Timing: how long it waited, and how long the upstream took for the head of its answer.
-proxy::wire::Head Exchange::with_timing(const proxy::wire::Head& head, std::string& text) const {
+// What the gateway says in an answer of the service, as far as the conf wants it.
+Exchange::OwnFields Exchange::own_fields() const {
+  OwnFields own;
+  const conf::ClientSettings& wanted = station_.settings().client;
   const auto ms = [](admission::Duration d) {
     return std::chrono::duration<double, std::milli>(d).count();
   };
-  text = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_),
-                     ms(station_.loop().now() - permit_.since()));
-  proxy::wire::Head timed = head;
-  timed.fields.push_back({"Server-Timing", text, proxy::wire::FieldId::other});
-  return timed;
+  // How long it waited, and how long the upstream took for the head of its answer.
+  if (wanted.server_timing)
+    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_),
+                             ms(station_.loop().now() - permit_.since()));
+  if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
+    const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
+    own.policy = rate_limit_policy(all);
+    own.state = rate_limit_state(all);
+  }
+  return own;
 }
 
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
@@ -558,11 +577,21 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     if (client_minor_version_ == 0) close_after_answer_ = true;
   }
   const bool may_say_length = head.status != 204;
-  std::string timing;
-  std::optional<proxy::wire::Head> timed;
-  if (station_.settings().client.server_timing) timed = with_timing(head, timing);
+  std::optional<OwnFields> own;
+  std::optional<proxy::wire::Head> extended;
+  const conf::ClientSettings& wanted = station_.settings().client;
+  if (wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all) {
+    own = own_fields();
+    extended = head;
+    const auto add = [&](std::string_view name, std::string_view value) {
+      if (!value.empty()) extended->fields.push_back({name, value, proxy::wire::FieldId::other});
+    };
+    add("Server-Timing", own->timing);
+    add("RateLimit-Policy", own->policy);
+    add("RateLimit", own->state);
+  }
   proxy::wire::append_answer_head(
-      station_.gather().begin_text(), timed ? *timed : head,
+      station_.gather().begin_text(), extended ? *extended : head,
       {.framing = answer_framing_,
        .content_length = head.content_length,
        .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
@@ -656,6 +685,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
 }
 
 void Exchange::give_worker_back(const Outcome& outcome) {
+  if (body_tells_cost_ && !body_is_whole_) settle_cost();
   upstream_time_ = station_.loop().now() - permit_.since();
   station_.traffic().upstream_times[priority_index()].record(upstream_time_);
   ending_ = ending_of(outcome);
@@ -680,8 +710,9 @@ void Exchange::on_request_timeout() {
 void Exchange::on_queue_timeout() {
   if (state_ != State::waiting) return;
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
-  if (!place_.time_out(station_.loop().now())) return;  // on_granted() sees that it is too late
-  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.drain_time());
+  const admission::Time now = station_.loop().now();
+  if (!place_.time_out(now)) return;  // on_granted() sees that it is too late
+  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(now));
 }
 
 void Exchange::on_deadline() {
@@ -706,7 +737,7 @@ void Exchange::on_upstream_timeout() {
     if (answer_head_passed_)
       client.cut(answer_framing_ == Framing::until_close);
     else
-      write_refusal(Reason::upstream_timeout, {});
+      write_refusal({Reason::upstream_timeout});
     const bool keep = !close_after_answer_;
     const bool was_cut = answer_head_passed_;
     orphan(outcome);

@@ -8,6 +8,7 @@
 
 #include "admission/gate.h"
 #include "admission/route_table.h"
+#include "gateway/json_items.h"
 #include "gateway/letter.h"
 #include "gateway/target.h"
 #include "gateway/traffic.h"
@@ -74,6 +75,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void set_cost(std::uint64_t cost);
   void estimate_cost(const proxy::wire::Head& head);
   void weigh_body();
+  void settle_cost();
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
   void ask_for_worker();
@@ -84,9 +86,12 @@ class Exchange final : private proxy::Forwarding::Client {
 
   void answer_health();
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
-  void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {});
+  void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
+    refuse_uncounted({reason, retry_after});
+  }
+  void refuse_uncounted(const admission::Rejection& rejection);
   std::string_view allowed_methods(conf::Reason reason) const;
-  void write_refusal(conf::Reason reason, admission::Duration retry_after);
+  void write_refusal(const admission::Rejection& rejection);
 
   static void on_request_timer(void* self) { static_cast<Exchange*>(self)->on_request_timeout(); }
   static void on_queue_timer(void* self) { static_cast<Exchange*>(self)->on_queue_timeout(); }
@@ -104,7 +109,12 @@ class Exchange final : private proxy::Forwarding::Client {
   void record();
   void log_line();
 
-  proxy::wire::Head with_timing(const proxy::wire::Head& head, std::string& text) const;
+  struct OwnFields {
+    std::string timing;
+    std::string policy;
+    std::string state;
+  };
+  OwnFields own_fields() const;
 
   // proxy::Forwarding::Client
   void on_interim_answer(const proxy::wire::Head& head) override;
@@ -148,6 +158,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool waits_for_leave_ = false;  // the client sends its body when it hears 100 Continue
   bool is_operator_request_ = false;
   bool body_tells_cost_ = false;
+  JsonItemCount items_;
 
   // The verdict and the answer.
   admission::Place place_;

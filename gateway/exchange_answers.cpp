@@ -1,10 +1,9 @@
 // What the gateway itself says about a request: refusals, /queue/health, the line in the access
 // log.
 
-#include <fmt/format.h>
-
 #include <iterator>
 
+#include "conf/format.h"
 #include "gateway/access_line.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
@@ -20,8 +19,8 @@ void Exchange::refuse(Reason reason, admission::Duration retry_after) {
   refuse_uncounted(reason, retry_after);
 }
 
-void Exchange::refuse_uncounted(Reason reason, admission::Duration retry_after) {
-  write_refusal(reason, retry_after);
+void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
+  write_refusal(rejection);
   ClientConnection& client = *client_;
   const bool keep = !close_after_answer_;
   end();
@@ -34,7 +33,8 @@ std::string_view Exchange::allowed_methods(Reason reason) const {
                                        : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 }
 
-void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
+void Exchange::write_refusal(const admission::Rejection& rejection) {
+  const Reason reason = rejection.reason;
   status_ = station_.policy().refusals.status(reason);
   reason_word_ = conf::word_of(reason);
   if (verdict_ != "admitted") verdict_ = "rejected";
@@ -45,15 +45,17 @@ void Exchange::write_refusal(Reason reason, admission::Duration retry_after) {
                            request_length_ <= station_.settings().client.body_buffer.count);
   close_after_answer_ =
       close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
-  station_.policy().refusals.append(station_.gather().begin_text(),
-                                    {.reason = reason,
-                                     .retry_after = retry_after,
-                                     .request_id = request_id_,
-                                     .date = station_.date_text(),
-                                     .allow = allowed_methods(reason),
-                                     .close = close_after_answer_,
-                                     .says_keep_alive = client_minor_version_ == 0,
-                                     .without_body = is_head_method_});
+  station_.policy().refusals.append(
+      station_.gather().begin_text(),
+      {.rejection = rejection,
+       .request_id = request_id_,
+       .date = station_.date_text(),
+       .allow = allowed_methods(reason),
+       .close = close_after_answer_,
+       .says_keep_alive = client_minor_version_ == 0,
+       .without_body = is_head_method_,
+       .says_rate_limit =
+           station_.settings().client.rate_limit_fields != conf::RateLimitFields::off});
   station_.gather().end_text();
   client_->send_gathered();
 }
@@ -129,6 +131,7 @@ void Exchange::log_line() {
        .priority = route_ != nullptr ? route_->priority : 0,
        .verdict = verdict_,
        .reason = reason_word_,
+       .observed = arrival_.observed ? conf::word_of(*arrival_.observed) : "-",
        .cost = route_ != nullptr ? arrival_.cost : 0,
        .deadline_ms =
            ms(patience_ ? patience_->time

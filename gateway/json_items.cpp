@@ -1,35 +1,39 @@
 #include "gateway/json_items.h"
 
+#include <limits>
+
 namespace classgate::gateway {
 
-std::uint64_t count_json_items(std::string_view text) {
-  int depth = 0;        // of brackets of both kinds
-  int array_depth = 0;  // inside the array that counts; 0: it has not begun
-  bool is_string = false;
-  bool has_item = false;  // something stands in the array
-  std::uint64_t commas = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (is_string) {
-      if (c == '\\') ++i;
-      if (c == '"') is_string = false;
-      continue;
-    }
-    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
-    if (c == ']' || c == '}') {
-      if (depth == array_depth && array_depth > 0) break;
-      if (--depth <= 0) break;
-      continue;
-    }
-    if (array_depth > 0) has_item = true;
-    if (c == ',' && depth == array_depth && array_depth > 0) ++commas;
-    if (c == '"') is_string = true;
-    if (c != '[' && c != '{') continue;
-    ++depth;
-    // The whole, or a value of the object that is the whole.
-    if (array_depth == 0 && c == '[' && depth <= 2) array_depth = depth;
+void JsonItemCount::read(std::string_view part) {
+  for (const char c : part) {
+    if (is_over_) return;
+    read(c);
   }
-  return has_item ? commas + 1 : 0;
+}
+
+void JsonItemCount::read(char c) {
+  if (is_string_) {
+    if (is_escaped_)
+      is_escaped_ = false;
+    else if (c == '\\')
+      is_escaped_ = true;
+    else if (c == '"')
+      is_string_ = false;
+    return;
+  }
+  if (c == ' ' || c == '\t' || c == '\r' || c == '\n') return;
+  if (c == ']' || c == '}') {
+    is_over_ = (depth_ == array_depth_ && array_depth_ > 0) || depth_ <= 1;
+    --depth_;
+    return;
+  }
+  if (array_depth_ > 0) has_item_ = true;
+  if (c == ',' && depth_ == array_depth_ && array_depth_ > 0) ++commas_;
+  if (c == '"') is_string_ = true;
+  if ((c != '[' && c != '{') || depth_ == std::numeric_limits<int>::max()) return;
+  ++depth_;
+  // The whole, or a value of the object that is the whole.
+  if (array_depth_ == 0 && c == '[' && depth_ <= 2) array_depth_ = depth_;
 }
 
 }  // namespace classgate::gateway

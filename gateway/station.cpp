@@ -1,7 +1,6 @@
 #include "gateway/station.h"
 
 #include <fmt/chrono.h>
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <array>
@@ -10,6 +9,7 @@
 #include <random>
 #include <system_error>
 
+#include "conf/format.h"
 #include "conf/invariant.h"
 
 namespace classgate::gateway {
@@ -263,8 +263,7 @@ void Station::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason) {
 }
 
 void Station::append_refusal_of_connection(std::string& out, conf::Reason reason) {
-  policy_->refusals.append(out, {.reason = reason,
-                                 .retry_after = std::chrono::seconds(1),
+  policy_->refusals.append(out, {.rejection = {reason, std::chrono::seconds(1)},
                                  .request_id = {},
                                  .date = date_text(),
                                  .allow = {},

@@ -99,7 +99,7 @@ void Simulation::arrive(std::uint32_t slot) {
   call.wish.at = now_;
   call.state = State::uploading;
   tally_.arrived(call.wish, now_);
-  const admission::Arrival arrival = arrival_of(call, slot);
+  admission::Arrival arrival = arrival_of(call, slot);
   if (call.wish.upload == Duration::zero()) return take_answer(slot, gate_.enter(arrival, now_));
   if (const auto rejection = gate_.screen(arrival, now_)) return end(slot, rejected(*rejection));
   plan(Event::Kind::ready, now_ + call.wish.upload, slot, call.generation);
@@ -235,7 +235,7 @@ void Simulation::on_time_out(std::uint32_t slot) {
     case State::waiting:
       if (!call.place.time_out(now_)) return;  // its turn has come in this moment
       stop_waiting(slot);
-      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout, gate_.drain_time()});
+      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout, gate_.return_time(now_)});
     case State::orphaned:  // waited for long enough: let the upstream be
       cancel_forwarding(slot);
       give_worker_back(slot, call.orphan_outcome);

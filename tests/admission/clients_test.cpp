@@ -22,7 +22,7 @@ Arrival request_of(std::uint64_t client, int priority = 3, Time at = start) {
 Seat seat_of(const Verdict& verdict) { return std::get<Admitted>(verdict).seat; }
 
 // Head and body at once.
-std::string ask(Controller& controller, const Arrival& arrival, Time now = start) {
+std::string ask(Controller& controller, Arrival arrival, Time now = start) {
   if (const auto rejection = controller.screen(arrival, now)) return said(*rejection);
   return said(controller.arrive(arrival, now));
 }
@@ -272,7 +272,7 @@ class ClientsSimulation {
     const std::uint64_t client = random_.chance(50)   ? 1
                                  : random_.chance(70) ? random_.between(2, 9)
                                                       : random_.between(10, 1'000'000);
-    const Arrival arrival{
+    Arrival arrival{
         .priority = static_cast<int>(random_.between(1, 5)),
         .rate_limited = random_.chance(90),
         .cost = static_cast<std::uint32_t>(random_.chance(98) ? 1 : random_.between(0, 1'000'000)),

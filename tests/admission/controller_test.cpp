@@ -419,7 +419,7 @@ TEST_CASE("the time to come back after a 503 follows the rate at which workers c
   CHECK(said(verdict) == "queue_full");
   CHECK(retry_after(verdict) == 8s);
   controller.drain();
-  CHECK(retry_after(enter(controller, request(3), start + 4s)) == 8s);
+  CHECK(retry_after(enter(controller, request(3), start + 4s)) > 8s);  // after that one
 }
 
 TEST_CASE("the time to come back after a 503 is at least a second") {

@@ -68,11 +68,11 @@ class Loop {
   }
 
   void arrive() {
-    const Arrival arrival{.priority = static_cast<int>(random_.between(1, 5)),
-                          .rate_limited = random_.chance(50),
-                          .bytes = random_.below(100),
-                          .at = now_,
-                          .owner = owner_};
+    Arrival arrival{.priority = static_cast<int>(random_.between(1, 5)),
+                    .rate_limited = random_.chance(50),
+                    .bytes = random_.below(100),
+                    .at = now_,
+                    .owner = owner_};
     ++watch_.arrivals;
     if (random_.chance(50)) return take(gate_.enter(arrival, now_));
     if (gate_.screen(arrival, now_)) return;

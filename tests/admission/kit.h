@@ -52,7 +52,7 @@ inline std::string said(const std::optional<Notice>& notice) {
 }
 
 // Both steps at once, as for a request whose body came with its head.
-inline Verdict enter(Controller& controller, const Arrival& arrival, Time now = start) {
+inline Verdict enter(Controller& controller, Arrival arrival, Time now = start) {
   if (const auto rejection = controller.screen(arrival, now)) return *rejection;
   return controller.arrive(arrival, now);
 }

@@ -39,10 +39,10 @@ class VirtualMinute {
     if (!admission::normalise_path(spelling, path_))
       return controller_.refuse(conf::Reason::malformed, now);
     const admission::Route& route = routes_.find(path_);
-    const admission::Arrival arrival{.priority = route.priority,
-                                     .rate_limited = route.rate_limited,
-                                     .cost = route.cost,
-                                     .at = now};
+    admission::Arrival arrival{.priority = route.priority,
+                               .rate_limited = route.rate_limited,
+                               .cost = route.cost,
+                               .at = now};
     if (controller_.screen(arrival, now)) return;
     const admission::Verdict verdict = controller_.arrive(arrival, now);
     if (const auto* admitted = std::get_if<admission::Admitted>(&verdict)) work(admitted->seat);

@@ -78,7 +78,7 @@ TEST_CASE("random traffic: the shadow of the same conf, with work as it is, deci
   std::uint64_t compared = 0;
   for (; compared < 20'000; ++compared) {
     now += std::chrono::microseconds(random.below(20'000));
-    const Arrival arrival = request(static_cast<int>(random.between(1, 5)), now);
+    Arrival arrival = request(static_cast<int>(random.between(1, 5)), now);
     const std::uint64_t before = sum(twin.counts().would_refuse);
     twin.compare(arrival, std::nullopt, 50ms, now);
     shadow.compare(arrival, std::nullopt, 50ms, now);

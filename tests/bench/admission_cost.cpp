@@ -90,9 +90,9 @@ class Round {
   void arrive_as(std::uint64_t client) {
     now_ += std::chrono::microseconds(10);
     // As hashes are: spread over all numbers.
-    const admission::Arrival arrival{.priority = static_cast<int>(random_() % 5 + 1),
-                                     .at = now_,
-                                     .client = client * 0x9e3779b97f4a7c15};
+    admission::Arrival arrival{.priority = static_cast<int>(random_() % 5 + 1),
+                               .at = now_,
+                               .client = client * 0x9e3779b97f4a7c15};
     if (controller_->screen(arrival, now_)) return;
     const admission::Verdict verdict = controller_->arrive(arrival, now_);
     if (const auto* admitted = std::get_if<admission::Admitted>(&verdict))

@@ -1,7 +1,7 @@
-#include <fmt/format.h>
 
 #include <map>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 
@@ -43,6 +43,7 @@ std::map<std::string, Sample> samples() {
        {"[\"10.0.0.0/8\", \"!10.9.0.0/16\"]", "10.0.0.0/8, !10.9.0.0/16"}},
       {"client.proxy_protocol", plain("true")},
       {"client.server_timing", plain("true")},
+      {"client.rate_limit_fields", quoted("all")},
       {"fairness.identity", {"[\"header:X-Api-Key\", \"address\"]", "header:X-Api-Key, address"}},
       {"fairness.clients_max", plain("1000")},
       {"fairness.rate", plain("5")},
@@ -89,6 +90,7 @@ std::map<std::string, Sample> samples() {
       {"admission.queue_timeout", quoted("28s")},
       {"admission.discipline", quoted("adaptive")},
       {"admission.target_wait", quoted("29ms")},
+      {"admission.retry_after_spread", quoted("5s")},
       {"admission.shadow_conf", quoted(CLASSGATE_SHIPPED_CONF)},
       {"auto.workers_min", plain("21")},
       {"auto.workers_max", plain("23")},

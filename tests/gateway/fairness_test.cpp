@@ -111,6 +111,59 @@ TEST_CASE("a batch costs as many as it has items") {
   CHECK(served(client, get("/x", keyed("c"))) == 10);
 }
 
+TEST_CASE("what a batch costs beyond what is held of it is charged as it streams on") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_with_identity(upstream.port(), 100);
+  settings.client.body_buffer = conf::Bytes{16};
+  settings.routes = {{"/x", false, 3, true}};
+  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost_max = 1'000;
+  Gateway gateway(settings);
+  Client client(gateway);
+  std::string list = "[1";
+  for (int i = 0; i < 89; ++i) list += ",1";
+  const Message answer = client.ask(post("/x", list + "]", keyed("a")));
+  CHECK(answer.status() == 200);
+  CHECK(served(client, get("/x", keyed("a"))) == 10);
+  // So it is when the client says no length.
+  std::string chunked = post_chunked("/x", {list, "]"});
+  chunked.insert(chunked.find("\r\n") + 2, keyed("b"));
+  CHECK(client.ask(chunked).status() == 200);
+  CHECK(served(client, get("/x", keyed("b"))) == 10);
+}
+
+TEST_CASE("answers say what is left of the tokens, as far as the operator wants it") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_with_identity(upstream.port(), 3);
+  settings.admission.rate = 50;
+  settings.admission.burst = 200;
+  const std::string policies = "\"client\";q=3;w=10800, \"all\";q=200;w=4";
+  const auto said_at_once = [&](conf::RateLimitFields wanted) {
+    settings.client.rate_limit_fields = wanted;
+    Gateway gateway(settings);
+    Client client(gateway);
+    const Message first = client.ask(get("/x", keyed("a")));
+    CHECK(first.has("RateLimit-Policy") == (wanted == conf::RateLimitFields::all));
+    if (wanted == conf::RateLimitFields::all) {
+      CHECK(first.field("RateLimit-Policy") == policies);
+      CHECK(first.field("RateLimit").starts_with("\"client\";r=2;t=3600, \"all\";r="));
+    }
+    CHECK(served(client, get("/x", keyed("a"))) == 2);
+    return client.ask(get("/x", keyed("a")));
+  };
+  const Message silent = said_at_once(conf::RateLimitFields::off);
+  CHECK(silent.status() == 429);
+  CHECK_FALSE(silent.has("RateLimit"));
+  for (const auto wanted : {conf::RateLimitFields::refusals, conf::RateLimitFields::all}) {
+    const Message refused = said_at_once(wanted);
+    CHECK(refused.field("RateLimit-Policy") == "\"client\";q=3;w=10800");
+    CHECK(refused.field("RateLimit") == "\"client\";r=0;t=10800");
+    CHECK(refused.body.find(R"("violated-policies":["client"],"rate":0.000277)") !=
+          std::string::npos);
+    CHECK(refused.body.find(R"("burst":3)") != std::string::npos);
+  }
+}
+
 TEST_CASE("a batch takes as many workers as it is worth") {
   FakeUpstream upstream(FakeUpstream::held());
   auto settings = settings_with_identity(upstream.port(), 1'000);

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
+#include "conf/format.h"
 #include "tests/gateway/kit.h"
 
 // What the gateway itself refuses: each answer, its reason, the books, and that the upstream never
@@ -237,6 +237,8 @@ TEST_CASE("a full queue is a 503; a better priority still gets in, and the newes
   const Message full = late.ask(post("/v1/classify", "x"));
   check_refusal(full, 503, Reason::queue_full);
   CHECK(std::atoi(full.field("Retry-After").c_str()) > 0);
+  CHECK(full.body.find(R"("queue_size":2,"position":3,"estimated_wait_ms":)") != std::string::npos);
+  CHECK(full.body.ends_with("}\n"));
   urgent.send(get("/health"));
   check_refusal(newest.read_answer(), 503, Reason::displaced);
   upstream.release(3);

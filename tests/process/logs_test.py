@@ -13,7 +13,8 @@ import unittest
 
 from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
 
-FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason", "cost",
+FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason",
+          "observed", "cost",
           "deadline_ms", "upload_ms", "wait_ms", "upstream_ms", "total_ms", "status", "bytes_in",
           "bytes_out", "upstream", "retries", "tls"]
 PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')

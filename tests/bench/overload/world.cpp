@@ -107,12 +107,11 @@ class World {
     Request& request = requests_.back();
     ClassResult& result = result_.classes[kind];
     if (request.counts) ++result.offered;
-    const admission::Arrival arrival{
-        .priority = what.priority,
-        .route = static_cast<std::uint32_t>(kind),
-        .at = now_,
-        .deadline = what.says_deadline ? now_ + what.deadline : Time::max(),
-        .tag = number};
+    admission::Arrival arrival{.priority = what.priority,
+                               .route = static_cast<std::uint32_t>(kind),
+                               .at = now_,
+                               .deadline = what.says_deadline ? now_ + what.deadline : Time::max(),
+                               .tag = number};
     const auto refuse = [&] {
       request.state = State::over;
       if (request.counts) ++result.refused;

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+
+#include "admission/time.h"
+
+namespace classgate::admission {
+
+// When those who are refused should come back, so that they don't all come at once: to be refused
+// together again. Each is told a time of its own.
+//
+// Those who have been told and are not yet due are `due_`. They are let in one after the other by
+// the pace of what can be spared: the part of the capacity that was left over in the last seconds,
+// at least a twentieth. After a short burst that is most of it, and everybody is told the time when
+// it is his turn. Under a lasting overload it is little: the clients that obey come back ever
+// later, until what comes fits in, and then almost everybody who comes back is let in. Where nobody
+// is told more than the spread: then a time at random up to that. Not thread-safe; deterministic:
+// the same calls, the same times.
+class Returns {
+ public:
+  // Over how long they come back. Zero: everybody is told the earliest.
+  void set_spread(Duration spread) { spread_ = spread; }
+
+  struct Capacity {
+    double pace = 0;  // in units of cost a second
+    double used = 0;  // all of it was in use for so many seconds since the last call, together
+  };
+  // For one who is refused now: from `earliest` on, when it could go in if nobody else came.
+  Duration next(Duration earliest, double cost, const Capacity& capacity, Time now);
+
+ private:
+  static constexpr double lately = 5;  // seconds
+  static constexpr double least_spare = 0.05;
+
+  double at_random();  // from 0 to 1
+
+  Duration spread_{};
+  double due_ = 0;
+  Time last_{};
+  double used_ = 0;  // lately, of a second
+  std::uint64_t random_ = 0;
+};
+
+}  // namespace classgate::admission

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "admission/limits.h"
+
+namespace classgate::gateway {
+
+// RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10): the token buckets that
+// a request is charged to. A bucket is a quota of its burst in the window in which it fills:
+//   RateLimit-Policy: "client";q=20;w=4, "all";q=200;w=2
+//   RateLimit: "client";r=3;t=4, "all";r=187;t=1
+// r is what could be asked at once, t the seconds until it is full again.
+std::string rate_limit_policy(const admission::Limits::Allowances& all);
+std::string rate_limit_state(const admission::Limits::Allowances& all);
+
+// What the bucket is called there that is too empty when this reason is said: "all", "route" or
+// "client"; empty for every other reason.
+std::string_view rate_limit_name(conf::Reason reason);
+
+}  // namespace classgate::gateway

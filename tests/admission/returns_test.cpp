@@ -1,0 +1,162 @@
+// When the refused are told to come back: each at a time of its own.
+
+#include "admission/returns.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "tests/admission/kit.h"
+#include "tests/admission/run.h"
+
+namespace classgate::admission {
+namespace {
+
+// Refuses `count` at one instant.
+std::vector<Duration> refuse(Returns& returns, int count, const Returns::Capacity& capacity,
+                             Time now = start, Duration earliest = 1s) {
+  std::vector<Duration> told;
+  for (int i = 0; i < count; ++i) told.push_back(returns.next(earliest, 1, capacity, now));
+  return told;
+}
+
+TEST_CASE("after a burst each is told when it is his turn, one after the other") {
+  Returns returns;
+  returns.set_spread(30s);
+  const auto told = refuse(returns, 1000, {.pace = 100});
+  CHECK(told.front() == 1s);  // the earliest
+  CHECK(std::ranges::is_sorted(told));
+  CHECK(told[500] == 6s);
+  CHECK(told[999] == 10'990ms);
+}
+
+TEST_CASE("those who were due make room for the next") {
+  Returns returns;
+  returns.set_spread(30s);
+  refuse(returns, 500, {.pace = 100});
+  CHECK(refuse(returns, 1, {.pace = 100}, start + 4s).front() == 2s);
+  CHECK(refuse(returns, 1, {.pace = 100}, start + 1h).front() == 1s);
+}
+
+TEST_CASE("when all of the capacity is used for long, little is spared for those who come back") {
+  Returns returns;
+  returns.set_spread(1h);
+  Time now = start;
+  for (int second = 0; second < 60; ++second) {
+    now += 1s;
+    refuse(returns, 1, {.pace = 100, .used = 1}, now);
+  }
+  // A twentieth of 100 a second.
+  const auto told = refuse(returns, 100, {.pace = 100}, now, 0s);
+  const Duration between = told[99] - told[98];
+  CHECK(between > 190ms);
+  CHECK(between < 210ms);
+}
+
+TEST_CASE("nobody is told more than the spread: beyond that, any time up to it") {
+  Returns returns;
+  returns.set_spread(30s);
+  auto told = refuse(returns, 100'000, {.pace = 100});
+  told.erase(told.begin(), told.begin() + 3'000);
+  CHECK(*std::ranges::max_element(told) <= 31s);
+  // Even: each tenth of the time holds a tenth of them.
+  for (int tenth = 0; tenth < 10; ++tenth) {
+    const auto count = std::ranges::count_if(
+        told, [&](Duration at) { return at > 1s + tenth * 3s && at <= 1s + (tenth + 1) * 3s; });
+    CHECK(count > 9'000);
+    CHECK(count < 10'500);
+  }
+}
+
+TEST_CASE("the spread can be switched off, and needs to know the capacity") {
+  Returns off;
+  off.set_spread(0s);
+  CHECK(refuse(off, 1000, {.pace = 1}).back() == 1s);
+  Returns unknown;
+  unknown.set_spread(30s);
+  CHECK(refuse(unknown, 1000, {.pace = 0}).back() == 1s);
+}
+
+TEST_CASE("absurd costs and a clock that stands or jumps are survived") {
+  Returns returns;
+  returns.set_spread(30s);
+  CHECK(returns.next(1s, 4e9, {.pace = 1e-3, .used = 1e9}, start) <= 31s);
+  CHECK(returns.next(1s, 1, {.pace = 1e6}, start - 1h) <= 31s);
+  CHECK(returns.next(1s, 1, {.pace = 1e6}, Time::max()) <= 31s);
+}
+
+TEST_CASE("a crowd that is refused at the rate limit comes back at the rate") {
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = 1000;
+  settings.rate = 10;
+  settings.burst = 1;
+  Controller controller(settings);
+  CHECK(said(enter(controller, request(3))) == "admitted");
+  std::vector<Duration> told;
+  for (int i = 0; i < 100; ++i) told.push_back(retry_after(enter(controller, request(3))));
+  CHECK(told.front() == 100ms);
+  CHECK(told.back() >= 10s);
+  CHECK(told.back() <= 10'001ms);  // a tenth of a second of the hour before was used
+  CHECK(std::ranges::is_sorted(told));
+}
+
+// 500 clients at a service for 250 requests a second; each asks, thinks for a second (on average)
+// and asks again, which is twice as much as it can serve; who is refused comes back when it was
+// told to. In each second of the second minute: how many came back.
+struct Crowd {
+  std::vector<int> returned = std::vector<int>(60);
+  int first_retries = 0;
+  int admitted = 0;
+};
+
+Crowd watch_crowd(std::chrono::milliseconds spread) {
+  Random random(7);
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = 1000;
+  settings.rate = 250;
+  settings.burst = 25;
+  settings.retry_after_spread = spread;
+  Controller controller(settings);
+  struct Client {
+    Time at;
+    int attempts = 0;
+  };
+  std::vector<Client> clients;
+  for (int i = 0; i < 500; ++i) clients.push_back({start + i * 2ms});
+  Crowd crowd;
+  while (true) {
+    Client& client = *std::ranges::min_element(clients, {}, &Client::at);
+    const Time now = client.at;
+    if (now >= start + 120s) return crowd;
+    const Verdict verdict = enter(controller, request(3, now), now);
+    const auto* admitted = std::get_if<Admitted>(&verdict);
+    if (now >= start + 60s && client.attempts > 0)
+      ++crowd.returned[static_cast<std::size_t>((now - start - 60s) / 1s)];
+    if (now >= start + 60s && client.attempts == 1) {
+      ++crowd.first_retries;
+      crowd.admitted += admitted != nullptr ? 1 : 0;
+    }
+    if (admitted != nullptr) {
+      controller.finish(Outcome::processed(), admitted->seat, now);
+      client = {now + std::chrono::milliseconds(random.between(1, 2'000))};
+    } else {
+      // Whole seconds, as the field says it.
+      const Duration told = std::chrono::ceil<std::chrono::seconds>(retry_after(verdict));
+      client = {now + told, client.attempts + 1};
+    }
+  }
+}
+
+TEST_CASE("clients that obey are let in when they come back, and come back evenly") {
+  const Crowd crowd = watch_crowd(30s);
+  CHECK(crowd.first_retries > 500);
+  CHECK(crowd.admitted >= crowd.first_retries * 9 / 10);
+  int sum = 0;
+  for (const int returned : crowd.returned) sum += returned;
+  CHECK(*std::ranges::max_element(crowd.returned) <= 2 * sum / 60);
+  // Told the earliest, they are refused again and again.
+  const Crowd together = watch_crowd(0s);
+  CHECK(together.admitted < together.first_retries * 9 / 10);
+}
+
+}  // namespace
+}  // namespace classgate::admission

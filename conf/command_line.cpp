@@ -1,12 +1,11 @@
 #include "conf/command_line.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <charconv>
 #include <cxxopts.hpp>
 #include <optional>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/units.h"

@@ -1,12 +1,12 @@
 #include "conf/document.h"
 
-#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <optional>
 #include <sstream>
 
+#include "conf/format.h"
 #include "conf/nearest.h"
 
 namespace classgate::conf {

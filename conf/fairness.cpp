@@ -1,12 +1,11 @@
 #include "conf/fairness.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
 
+#include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/units.h"
 

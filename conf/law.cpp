@@ -1,9 +1,9 @@
-#include <fmt/format.h>
 
 #include <array>
 #include <charconv>
 #include <sstream>
 
+#include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/units.h"
 #include "conf/workload.h"

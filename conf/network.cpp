@@ -1,11 +1,12 @@
 #include "conf/network.h"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <span>
+
+#include "conf/format.h"
 
 namespace classgate::conf {
 namespace {

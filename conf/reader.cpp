@@ -1,7 +1,5 @@
 #include "conf/reader.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
@@ -11,6 +9,7 @@
 
 #include "conf/document.h"
 #include "conf/fairness.h"
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/routes.h"

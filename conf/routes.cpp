@@ -1,13 +1,12 @@
 #include "conf/routes.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <sstream>
 
 #include "conf/fairness.h"
+#include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/units.h"
 

@@ -1,10 +1,10 @@
 #include "conf/text_file.h"
 
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+
+#include "conf/format.h"
 
 namespace classgate::conf {
 namespace {

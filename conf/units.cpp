@@ -1,9 +1,9 @@
 #include "conf/units.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <charconv>
+
+#include "conf/format.h"
 
 namespace classgate::conf {
 namespace {

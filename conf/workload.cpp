@@ -1,13 +1,12 @@
 #include "conf/workload.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <functional>
 #include <sstream>
 #include <tuple>
 
 #include "conf/document.h"
+#include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/text_file.h"
 #include "conf/units.h"

@@ -7,6 +7,7 @@
 
 #include <system_error>
 
+#include "conf/format.h"
 #include "gateway/log_sink.h"
 
 namespace classgate::gateway {

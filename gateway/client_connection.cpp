@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "conf/format.h"
 #include "conf/invariant.h"
 #include "gateway/station.h"
 #include "proxy/wire/proxy_header.h"

@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "conf/format.h"
 #include "gateway/log_sink.h"
 #include "gateway/quoted.h"
 

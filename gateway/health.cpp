@@ -1,10 +1,11 @@
 #include "gateway/health.h"
 
 #include <fmt/chrono.h>
-#include <fmt/format.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

@@ -1,11 +1,12 @@
 #include "gateway/log_sink.h"
 
-#include <fmt/format.h>
 #include <spdlog/pattern_formatter.h>
 #include <syslog.h>
 
 #include <system_error>
 #include <utility>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "conf/format.h"
 #include "gateway/log_target.h"
 
 namespace classgate::gateway {

@@ -1,7 +1,6 @@
 #include "gateway/log_target.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <mutex>
 #include <system_error>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

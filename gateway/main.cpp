@@ -1,7 +1,6 @@
 // Wiring: command line, conf, log, server, supervisor. The life of a request is in exchange.cpp,
 // that of the process in ops/supervisor.cpp.
 
-#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <exception>
 
 #include "conf/command_line.h"
+#include "conf/format.h"
 #include "conf/reader.h"
 #include "gateway/error_log.h"
 #include "gateway/ops/control_client.h"

@@ -1,7 +1,6 @@
 #include "gateway/server.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
@@ -10,6 +9,8 @@
 #include <algorithm>
 #include <iterator>
 #include <tuple>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

@@ -1,6 +1,5 @@
 #include "gateway/service_manager.h"
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -8,6 +7,8 @@
 #include <cstdlib>
 #include <memory>
 #include <system_error>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

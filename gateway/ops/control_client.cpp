@@ -1,6 +1,5 @@
 #include "gateway/ops/control_client.h"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "conf/format.h"
 #include "gateway/ops/status_page.h"
 #include "proxy/net/handles.h"
 #include "proxy/wire/parser.h"

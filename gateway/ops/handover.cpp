@@ -1,7 +1,6 @@
 #include "gateway/ops/handover.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -17,6 +16,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "conf/format.h"
 #include "gateway/service_manager.h"
 
 extern "C" char** environ;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "conf/format.h"
+
 namespace classgate::gateway {
 namespace {
 

@@ -1,10 +1,10 @@
 #include "gateway/ops/operator_server.h"
 
-#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 
+#include "conf/format.h"
 #include "gateway/refusal.h"
 
 namespace classgate::gateway {

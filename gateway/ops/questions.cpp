@@ -1,10 +1,10 @@
 // What operators may ask and order, and what they hear.
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
+#include "conf/format.h"
 #include "gateway/health.h"
 #include "gateway/ops/metrics.h"
 #include "gateway/ops/supervisor.h"

@@ -1,10 +1,10 @@
 #include "gateway/ops/status_page.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>
+
+#include "conf/format.h"
 
 namespace classgate::gateway {
 namespace {

@@ -1,6 +1,5 @@
 #include "gateway/ops/supervisor.h"
 
-#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
@@ -11,6 +10,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "gateway/service_manager.h"
 

@@ -1,6 +1,5 @@
 // An upgrade, as the supervisors of both processes see it (ops/handover.h has the protocol).
 
-#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/syscall.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "conf/format.h"
 #include "gateway/ops/supervisor.h"
 #include "gateway/service_manager.h"
 

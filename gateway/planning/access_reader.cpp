@@ -1,10 +1,10 @@
 #include "gateway/planning/access_reader.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <chrono>
 #include <optional>
+
+#include "conf/format.h"
 
 namespace classgate::planning {
 namespace {

@@ -1,9 +1,9 @@
 #include "gateway/planning/conf_source.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <filesystem>
+
+#include "conf/format.h"
 
 namespace classgate::planning {
 

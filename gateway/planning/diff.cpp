@@ -1,13 +1,12 @@
 #include "gateway/planning/diff.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
+#include "conf/format.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/result_json.h"

@@ -1,12 +1,11 @@
 #include "gateway/planning/knee.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "admission/simulation/draw.h"
+#include "conf/format.h"
 
 namespace classgate::planning {
 namespace {

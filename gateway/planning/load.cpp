@@ -1,10 +1,9 @@
 #include "gateway/planning/load.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "conf/format.h"
 #include "conf/units.h"
 #include "gateway/planning/conf_source.h"
 #include "gateway/planning/knee.h"

@@ -1,10 +1,9 @@
 #include "gateway/planning/log_traffic.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "admission/simulation/tally.h"
+#include "conf/format.h"
 
 namespace classgate::planning {
 namespace {

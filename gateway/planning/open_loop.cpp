@@ -1,6 +1,5 @@
 #include "gateway/planning/open_loop.h"
 
-#include <fmt/format.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,6 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+
+#include "conf/format.h"
 
 namespace classgate::planning {
 namespace {

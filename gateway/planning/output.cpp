@@ -1,12 +1,11 @@
 #include "gateway/planning/output.h"
 
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 
+#include "conf/format.h"
 #include "gateway/planning/page.h"
 
 namespace classgate::planning {

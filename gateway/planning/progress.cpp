@@ -1,10 +1,11 @@
 #include "gateway/planning/progress.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+
+#include "conf/format.h"
 
 namespace classgate::planning {
 

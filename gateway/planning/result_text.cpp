@@ -1,7 +1,6 @@
 #include "gateway/planning/result_text.h"
 
-#include <fmt/format.h>
-
+#include "conf/format.h"
 #include "gateway/planning/busiest.h"
 
 namespace classgate::planning {

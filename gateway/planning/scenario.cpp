@@ -1,9 +1,8 @@
 #include "gateway/planning/scenario.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include "conf/format.h"
 #include "gateway/planning/log_traffic.h"
 #include "gateway/planning/workload_traffic.h"
 

@@ -1,11 +1,10 @@
 #include "gateway/planning/target.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <sstream>
 
+#include "conf/format.h"
 #include "conf/workload.h"
 
 namespace classgate::planning {

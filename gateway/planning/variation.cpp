@@ -1,13 +1,12 @@
 #include "gateway/planning/variation.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
 #include <sstream>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
 

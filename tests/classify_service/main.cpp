@@ -1,11 +1,11 @@
 // The classify service that stands behind the gateway in tests and in the quickstart.
 
-#include <fmt/format.h>
 #include <signal.h>
 
 #include <cstdio>
 #include <cxxopts.hpp>
 
+#include "conf/format.h"
 #include "service.h"
 
 namespace {

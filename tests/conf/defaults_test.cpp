@@ -1,9 +1,9 @@
-#include <fmt/format.h>
 
 #include <set>
 #include <sstream>
 
 #include "conf/document.h"
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 

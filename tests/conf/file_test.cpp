@@ -1,5 +1,5 @@
-#include <fmt/format.h>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 

@@ -1,5 +1,5 @@
-#include <fmt/format.h>
 
+#include "conf/format.h"
 #include "tests/conf/kit.h"
 
 // What hangs together in [admission], [auto], [reserve] and a route's deadline.

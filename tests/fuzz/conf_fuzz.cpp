@@ -1,7 +1,6 @@
 // The text of a conf file. It is good, and then what is printed of it gives the same settings; or
 // every mistake has its place within the text.
 
-#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <charconv>
 #include <string>
 
+#include "conf/format.h"
 #include "conf/reader.h"
 #include "tests/fuzz/require.h"
 

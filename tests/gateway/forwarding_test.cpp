@@ -1,9 +1,8 @@
 #include <doctest/doctest.h>
 
-#include <fmt/format.h>
-
 #include <list>
 
+#include "conf/format.h"
 #include "tests/gateway/kit.h"
 
 // What goes through, in both directions, and what is changed on the way.

@@ -1,11 +1,12 @@
 #include "tests/gateway/kit.h"
 
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
 #include <cstdlib>
 #include <semaphore>
 #include <stdexcept>
+
+#include "conf/format.h"
 
 namespace classgate::gateway::test {
 

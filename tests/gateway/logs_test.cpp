@@ -1,5 +1,4 @@
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "conf/format.h"
 #include "gateway/access_log.h"
 #include "gateway/error_log.h"
 #include "gateway/log_target.h"

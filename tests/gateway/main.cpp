@@ -7,6 +7,7 @@
 #include <random>
 #include <string_view>
 
+#include "conf/format.h"
 #include "tests/gateway/kit.h"
 
 namespace classgate::gateway::test {

@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <fmt/format.h>
-
+#include "conf/format.h"
 #include "tests/gateway/kit.h"
 
 // What an upstream can do wrong, and what the client hears of it (DESIGN section 7).

@@ -1,7 +1,7 @@
 #include "gateway/planning/log_traffic.h"
+#include "conf/format.h"
 
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 #include <stdlib.h>
 
 #include <filesystem>

@@ -1,13 +1,12 @@
 // What admission does in an overload, in virtual time: issue 7's scenarios as tables, medians over
 // seeds. Usage: overload [SCENARIO ...] [--seeds=N]
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>
 
+#include "conf/format.h"
 #include "tests/bench/overload/world.h"
 
 namespace classgate::bench {

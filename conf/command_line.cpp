@@ -93,6 +93,7 @@ constexpr std::array tool_options{
     ToolOption{"upstream", "MODEL", "simulate",
                "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
     ToolOption{"html", "FILE", "simulate load", "a page with plots, which needs no network"},
+    ToolOption{"requests", "FILE", "simulate load", "a line for each request: what became of it"},
     ToolOption{"sweep", "KEY=A..B:STEP", "simulate", "under each of these values; several: a grid"},
     ToolOption{"plan", "TARGET", "simulate",
                "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"refused <= 1%\""},
@@ -195,11 +196,15 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   planning.upstream = one("upstream");
   planning.json = one("json");
   planning.html = one("html");
+  planning.requests = one("requests");
   planning.diff = one("diff");
   planning.sweep = all("sweep");
   planning.plan = all("plan");
   if (!planning.diff.empty() + !planning.sweep.empty() + !planning.plan.empty() > 1)
     return std::string("--diff, --sweep and --plan are three questions: ask one at a time");
+  if (!planning.requests.empty() &&
+      !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
+    return std::string("--requests tells of one run: not with --diff, --sweep or --plan");
   planning.to = one("to");
   planning.service_time_header = one("service-time-header");
   planning.find_knee = given.count("find-knee") > 0;

@@ -16,6 +16,7 @@ struct PlanningOptions {
   std::string upstream;  // "recorded", "fitted", a law, or a file with an [upstream]
   std::string json;      // a file, "-" for standard output, empty for none
   std::string html;
+  std::string requests;  // a file with a line for each request
   std::optional<std::uint64_t> seed;
   bool keeps_going = false;  // whatever share of the lines is malformed
   std::vector<std::string> sweep;

@@ -200,6 +200,7 @@ const std::vector<Field<WorkloadClass>>& class_fields() {
       {"retry_delay", law(FIELD(Class, retry_delay))},
       {"honours_retry_after", flag(FIELD(Class, honours_retry_after))},
       {"body", read_body},
+      {"items", count(1, 10'000, FIELD(Class, items))},
       {"upload", duration(FIELD(Class, upload))},
   };
   // clang-format on

@@ -60,6 +60,7 @@ struct WorkloadClass {
   Law retry_delay{Law::Kind::exponential, std::chrono::seconds(1), {}, 0};
   bool honours_retry_after = true;
   Bytes body = {};
+  std::uint32_t items = 1;  // texts in the body of a batch, where bodies are sent
   Nanoseconds upload{};
 };
 

@@ -9,6 +9,7 @@
 #include "gateway/planning/knee.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
+#include "gateway/planning/request_lines.h"
 #include "gateway/planning/result_json.h"
 
 namespace classgate::planning {
@@ -51,11 +52,23 @@ std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions&
   return load;
 }
 
-// A body of the wished size that a classify service takes.
-std::string body_of(std::uint64_t bytes, bool is_batch = false) {
-  constexpr std::string_view words = "good coffee and friendly staff ";
-  std::string body = is_batch ? "{\"items\": [\"" : "{\"text\": \"";
-  const std::string_view end = is_batch ? "\"]}" : "\"}";
+constexpr std::string_view words = "good coffee and friendly staff ";
+
+// A body of the wished size, or longer, that a classify service takes.
+std::string body_of(std::uint64_t bytes) {
+  std::string body = "{\"text\": \"";
+  const std::string_view end = "\"}";
+  while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
+    body += words[body.size() % words.size()];
+  return body.append(end);
+}
+
+// The first of its items takes what is missing to the wished size.
+std::string batch_of(std::uint64_t bytes, std::uint32_t items) {
+  std::string rest;
+  for (std::uint32_t i = 1; i < items; ++i) rest += ", \"good coffee\"";
+  std::string body = "{\"items\": [\"";
+  const std::string end = "\"" + rest + "]}";
   while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
     body += words[body.size() % words.size()];
   return body.append(end);
@@ -65,8 +78,9 @@ std::vector<OpenLoop::Group> groups_of(const Scenario& scenario) {
   std::vector<OpenLoop::Group> groups;
   if (scenario.workload() == nullptr) return groups;
   for (const conf::WorkloadClass& of : scenario.workload()->classes)
-    groups.push_back({of.path, of.path.starts_with("/v1/") ? "POST" : "GET",
-                      body_of(of.body.count, of.path.ends_with("/batch"))});
+    groups.push_back(
+        {of.path, of.path.starts_with("/v1/") ? "POST" : "GET",
+         of.path.ends_with("/batch") ? batch_of(of.body.count, of.items) : body_of(of.body.count)});
   return groups;
 }
 
@@ -183,6 +197,11 @@ int load(const conf::CommandLine& command,
   if (options.find_knee) return find_and_tell(options, *target, &*scenario);
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return complain(traffic.error());
+  if (!options.requests.empty()) {
+    const auto lines = request_lines(options.requests);
+    if (!lines) return complain(lines.error());
+    *traffic = (*lines)(std::move(*traffic));
+  }
   std::vector<OpenLoop::Group> groups = groups_of(*scenario);
   if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
   Progress progress("loading");

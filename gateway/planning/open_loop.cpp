@@ -213,6 +213,7 @@ void OpenLoop::write_request(std::string& out, const Wish& wish) const {
   if (options_.tells_clients)
     fmt::format_to(to, "X-Forwarded-For: 10.{}.{}.{}\r\n", wish.client >> 16 & 255,
                    wish.client >> 8 & 255, wish.client & 255);
+  if (wish.attempt > 0) fmt::format_to(to, "X-Retry-Count: {}\r\n", wish.attempt);
   if (!options_.service_time_header.empty())
     fmt::format_to(to, "{}: {}us\r\n", options_.service_time_header, wish.service.count() / 1000);
   if (group.method == "POST")

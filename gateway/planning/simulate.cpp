@@ -5,6 +5,7 @@
 #include "gateway/planning/output.h"
 #include "gateway/planning/plan.h"
 #include "gateway/planning/progress.h"
+#include "gateway/planning/request_lines.h"
 #include "gateway/planning/result_json.h"
 #include "gateway/planning/result_text.h"
 #include "gateway/planning/sweep.h"
@@ -19,9 +20,16 @@ int simulate(const conf::CommandLine& command,
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);
   if (!command.planning.sweep.empty()) return sweep(command, environment, *scenario);
   if (!command.planning.plan.empty()) return plan(command, environment, *scenario);
+  Wrap lines;
+  if (!command.planning.requests.empty()) {
+    const auto opened = request_lines(command.planning.requests);
+    if (!opened) return complain(opened.error());
+    lines = *opened;
+  }
   Progress progress("simulating");
-  const auto result = run(*scenario, conf->settings, conf->name,
-                          [&progress](double share) { progress.show(share); });
+  const auto result = run(
+      *scenario, conf->settings, conf->name, [&progress](double share) { progress.show(share); },
+      lines);
   progress.clear();
   if (!result) return complain(result.error());
   return write(command.planning, to_text(*scenario, *result), to_json(*scenario, *result));

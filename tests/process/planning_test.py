@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """classgate simulate and load, observed from outside."""
+import csv
+import http.server
 import json
 import pathlib
 import subprocess
@@ -16,6 +18,21 @@ rate = 50
 arrivals = "regular"
 clients = 3
 """
+ONE = """duration = "5s"
+[[class]]
+name = "one"
+rates = ["0s 10", "150ms 0"]
+arrivals = "regular"
+retries = 1
+retry_delay = "0s"
+"""
+BATCHES = """duration = "1s"
+[[class]]
+path = "/v1/classify/batch"
+rates = ["0s 10", "550ms 0"]
+arrivals = "regular"
+items = 50
+"""
 SMALL = """duration = "60s"
 [upstream]
 service = "exponential 100ms"
@@ -24,6 +41,46 @@ capacity = 10
 name = "people"
 rate = 70
 """
+
+
+def requests_of(path):
+    """What --requests has written."""
+    with open(path, newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+class RefusesOnce:
+    """A service that refuses whoever comes first, for a second; knows what each said in X-Retry-Count."""
+
+    def __init__(self):
+        self.retry_counts = retry_counts = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                retry_counts.append(self.headers["X-Retry-Count"])
+                if len(retry_counts) == 1:
+                    self.send_response(503)
+                    self.send_header("Retry-After", "1")
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
 
 
 class PlanningTest(ProcessTest):
@@ -111,6 +168,18 @@ class Simulate(PlanningTest):
         for outside in ("http://", "https://", "src=", "@import", "url("):
             self.assertNotIn(outside, text.replace("http://www.w3.org/2000/svg", ""))
 
+    def test_a_line_for_each_request_says_what_became_of_it(self):
+        lines = self.folder / "requests.tsv"
+        found = self.json("simulate", "--workload", str(EXAMPLES / "retry-storm.toml"), "--requests", str(lines))
+        rows = requests_of(lines)
+        self.assertEqual(len(rows), found["all"]["arrived"])
+        self.assertEqual(sum(row["ended"] == "served" for row in rows), found["all"]["served"])
+        self.assertEqual(sum(row["ended"] == "left" for row in rows), found["all"]["abandoned"])
+        self.assertEqual(sum(row["attempt"] != "0" for row in rows), found["all"]["retries"])
+        self.assertEqual(sum(row["reason"] == "queue_full" for row in rows),
+                         found["all"]["rejected"].get("queue_full", 0))
+        self.classgate("simulate", "--workload", self.file("w.toml", SMALL), "--requests", "/nowhere/x", status=1)
+
     def test_what_cannot_be_answered_is_told(self):
         workload = self.file("w.toml", SMALL)
         for words, told in (((), "name what is asked"),
@@ -135,6 +204,30 @@ class Load(PlanningTest):
         # A tester that waits for answers before it asks again would have seen three slow ones.
         self.assertGreater(found["all"]["latency_ms"]["p95"], 1000)
         self.assertGreater(found["all"]["latency_ms"]["mean"], 200)
+
+    def test_who_is_refused_comes_again_when_told_to_and_says_so(self):
+        service = RefusesOnce()
+        self.addCleanup(service.close)
+        lines = self.folder / "requests.tsv"
+        self.classgate("load", "--workload", self.file("w.toml", ONE), "--to", f"http://{service.address}",
+                       "--requests", str(lines))
+        self.assertEqual(service.retry_counts, [None, "1"])
+        refused, again = requests_of(lines)
+        self.assertEqual([(row["class"], row["attempt"], row["ended"], row["retry_after_s"])
+                          for row in (refused, again)],
+                         [("one", "0", "rejected", "1"), ("one", "1", "served", "0")])
+        self.assertGreaterEqual(float(again["due_s"]), float(refused["due_s"]) + 1)
+
+    def test_a_batch_has_as_many_items_as_the_workload_says(self):
+        service = self.service()
+        log = self.folder / "access.log"
+        gateway = self.gateway(service.address, log_access=log, log_format="json",
+                               conf='[[route]]\npath = "/v1/classify/batch"\npriority = 4\ncost = "items"\n')
+        self.classgate("load", "--workload", self.file("w.toml", BATCHES), "--to", f"http://{gateway.address}")
+        gateway.signal(15)
+        gateway.wait()
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        self.assertEqual([(entry["status"], entry["cost"]) for entry in entries], [(200, 50)] * 5)
 
     def test_only_this_machine_is_loaded_unless_told_otherwise(self):
         told = self.classgate("load", "--to", "192.0.2.1:80", "--find-knee", status=1).stderr

@@ -1,0 +1,86 @@
+#include "gateway/planning/request_lines.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace classgate::planning {
+namespace {
+
+using simulation::Ending;
+
+std::string_view word_of(Ending::Kind kind) {
+  switch (kind) {
+    case Ending::Kind::served: return "served";
+    case Ending::Kind::failed: return "failed";
+    case Ending::Kind::rejected: return "rejected";
+    case Ending::Kind::abandoned: return "left";
+  }
+  return {};
+}
+
+std::string_view reason_of(const Ending& ending) {
+  const bool has_one = ending.kind == Ending::Kind::failed || ending.kind == Ending::Kind::rejected;
+  return has_one ? conf::reason_texts[conf::index_of(ending.reason)].word : std::string_view();
+}
+
+// A name must not end its column.
+std::string cell(std::string text) {
+  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return text;
+}
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+class RequestLines final : public NamedTraffic {
+ public:
+  RequestLines(std::string path, std::ofstream file, std::unique_ptr<NamedTraffic> traffic)
+      : path_(std::move(path)), file_(std::move(file)), traffic_(std::move(traffic)) {
+    file_ << "due_s\t" << group_kind()
+          << "\tclient\tattempt\tended\treason\tanswer_ms\tretry_after_s\n";
+  }
+
+  bool next(simulation::Wish& wish) override { return traffic_->next(wish); }
+  bool after(const simulation::Wish& wish, const Ending& ending, Time now,
+             simulation::Wish& follow) override {
+    file_ << fmt::format("{:.6f}\t{}\t{}\t{}\t{}\t{}\t{:.3f}\t{:.0f}\n",
+                         seconds(wish.at.time_since_epoch()), cell(group_name(wish.group)),
+                         cell(client_name(wish.client)), wish.attempt, word_of(ending.kind),
+                         reason_of(ending), seconds(now - wish.at) * 1000,
+                         seconds(ending.retry_after));
+    return traffic_->after(wish, ending, now, follow);
+  }
+  std::string group_kind() const override { return traffic_->group_kind(); }
+  std::string group_name(std::uint32_t group) const override { return traffic_->group_name(group); }
+  std::string client_name(std::uint32_t client) const override {
+    return traffic_->client_name(client);
+  }
+  double progress() const override { return traffic_->progress(); }
+  std::vector<std::string> remarks() const override {
+    std::vector<std::string> remarks = traffic_->remarks();
+    if (!file_) remarks.push_back(path_ + " could not be written whole");
+    return remarks;
+  }
+  std::string complaint() const override { return traffic_->complaint(); }
+
+ private:
+  std::string path_;
+  std::ofstream file_;
+  std::unique_ptr<NamedTraffic> traffic_;
+};
+
+}  // namespace
+
+std::expected<Wrap, std::string> request_lines(const std::string& path) {
+  errno = 0;
+  const auto file = std::make_shared<std::ofstream>(path, std::ios::binary);
+  if (!*file) return std::unexpected(fmt::format("{}: {}", path, std::strerror(errno)));
+  return [path, file](std::unique_ptr<NamedTraffic> traffic) -> std::unique_ptr<NamedTraffic> {
+    return std::make_unique<RequestLines>(path, std::move(*file), std::move(traffic));
+  };
+}
+
+}  // namespace classgate::planning

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -149,6 +150,7 @@ void Service::receive(evhttp_request* request) {
     ::sleep(2);
     return send(request, 200, "{}", "application/json");
   }
+  if (path.starts_with("/concurrency/")) return set_concurrency(path, request);
   if (path == "/stats/reset") {
     started_ = finished_ = finished_for_nobody_ = 0;
     max_running_ = jobs_.size();
@@ -170,6 +172,14 @@ void Service::receive(evhttp_request* request) {
     compute(job);
   else
     wait(job);
+}
+
+// As a service that loses a part of itself and gets it back: "/concurrency/25".
+void Service::set_concurrency(const std::string& path, evhttp_request* request) {
+  const std::size_t wanted = std::strtoul(path.c_str() + path.rfind('/') + 1, nullptr, 10);
+  options_.concurrency = std::max<std::size_t>(wanted, 1);
+  while (!waiting_.empty() && computing_ < options_.concurrency) start_waiting();
+  send(request, 200, "{}", "application/json");
 }
 
 void Service::wait(Job& job) {

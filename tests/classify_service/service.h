@@ -60,6 +60,7 @@ class Service {
   static void on_connection_closed(evhttp_connection* connection, void* job);
 
   void receive(evhttp_request* request);
+  void set_concurrency(const std::string& path, evhttp_request* request);
   void wait(Job& job);
   void watch(Job& job);
   void compute(Job& job);

@@ -53,6 +53,21 @@ class ClassifyService(ProcessTest):
         stats = service.stats()
         self.assertEqual((stats["started"], stats["finished"], stats["max_running"]), (6, 6, 6))
 
+    def test_it_loses_a_part_of_its_concurrency_and_gets_it_back(self):
+        service = self.service("--concurrency", "1", "--service-time", "60s")
+        crowd = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(3)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+            connection.sendall(raw_request(headers="X-Service-Time: 60s\r\n"))
+            wait_until(lambda: service.stats()["running"] == crowd.index(connection) + 1, "its arrival")
+        waiting = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+        self.addCleanup(waiting.close)
+        waiting.sendall(raw_request(headers="X-Service-Time: 1ms\r\n"))
+        wait_until(lambda: service.stats()["running"] == 4, "its arrival")
+        self.assertEqual(service.stats()["finished"], 0)
+        get_json(service.port, "/concurrency/4")
+        self.assertEqual(read_answer(waiting).status, 200)
+
     def test_it_computes_on_for_a_client_that_has_gone_and_says_so(self):
         service = self.service("--service-time", "100ms")
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <optional>
 
 #include "conf/format.h"
 
@@ -22,6 +23,7 @@ using simulation::Wish;
 
 constexpr proxy::wire::HeadLimits limits{64 * 1024, 200, 8 * 1024};
 constexpr std::size_t read_size = 64 * 1024;
+constexpr int events_in_a_turn = 64;
 
 bool is_same(std::string_view a, std::string_view lower) {
   return std::ranges::equal(a, lower, [](char x, char y) {
@@ -32,21 +34,20 @@ bool is_same(std::string_view a, std::string_view lower) {
 // What a gateway, or a service, says with a status and its fields.
 Ending ending_of(const proxy::wire::Head& head) {
   Ending ending;
+  std::optional<conf::Reason> reason;
   for (const proxy::wire::Field& field : head.fields) {
+    if (is_same(field.name, "x-classgate-reason")) reason = conf::reason_from_word(field.value);
     if (is_same(field.name, "retry-after")) {
       int seconds = 0;
       std::from_chars(field.value.data(), field.value.data() + field.value.size(), seconds);
       ending.retry_after = std::chrono::seconds(std::clamp(seconds, 0, 86'400));
     }
-    if (!is_same(field.name, "x-classgate-reason")) continue;
-    const auto reason = conf::reason_from_word(field.value);
-    if (!reason) continue;
+  }
+  if (reason) {
     ending.reason = *reason;
     ending.kind =
         *reason >= conf::Reason::upstream_timeout ? Ending::Kind::failed : Ending::Kind::rejected;
-    return ending;
-  }
-  if (head.status == 429 || head.status == 503) {
+  } else if (head.status == 429 || head.status == 503) {
     ending.kind = Ending::Kind::rejected;
     ending.reason = head.status == 429 ? conf::Reason::rate_limited : conf::Reason::queue_full;
   } else if (head.status >= 500) {
@@ -98,8 +99,10 @@ void OpenLoop::run(const std::function<void(Duration)>& on_turn) {
   tally_.finish(now());
 }
 
+// In portions: when all that is due takes longer than more takes to become due, answers must be
+// read all the same, or no connection is ever free again.
 void OpenLoop::happen_due() {
-  for (;;) {
+  for (int happened = 0; happened < events_in_a_turn; ++happened) {
     const bool comes = is_coming_ && coming_.at <= now();
     const bool happens = !heap_.is_empty() && heap_.first().at <= now();
     if (comes && (!happens || coming_.at <= heap_.first().at)) {

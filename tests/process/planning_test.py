@@ -63,6 +63,7 @@ class RefusesOnce:
                 retry_counts.append(self.headers["X-Retry-Count"])
                 if len(retry_counts) == 1:
                     self.send_response(503)
+                    self.send_header("X-Classgate-Reason", "shed")
                     self.send_header("Retry-After", "1")
                 else:
                     self.send_response(200)
@@ -213,9 +214,9 @@ class Load(PlanningTest):
                        "--requests", str(lines))
         self.assertEqual(service.retry_counts, [None, "1"])
         refused, again = requests_of(lines)
-        self.assertEqual([(row["class"], row["attempt"], row["ended"], row["retry_after_s"])
+        self.assertEqual([(row["class"], row["attempt"], row["ended"], row["reason"], row["retry_after_s"])
                           for row in (refused, again)],
-                         [("one", "0", "rejected", "1"), ("one", "1", "served", "0")])
+                         [("one", "0", "rejected", "shed", "1"), ("one", "1", "served", "", "0")])
         self.assertGreaterEqual(float(again["due_s"]), float(refused["due_s"]) + 1)
 
     def test_a_batch_has_as_many_items_as_the_workload_says(self):

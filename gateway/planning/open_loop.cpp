@@ -314,7 +314,10 @@ void OpenLoop::take_head(Connection& connection) {
 void OpenLoop::answered(std::uint32_t index) {
   Connection& connection = *connections_[index];
   const std::uint32_t slot = connection.call;
-  const Ending ending = connection.ending;
+  const Wish& wish = calls_[slot].wish;
+  // We may be late to notice that its client would have gone before.
+  const bool has_left = now() - wish.at > wish.patience;
+  const Ending ending = has_left ? Ending{Ending::Kind::abandoned, {}, {}} : connection.ending;
   connection.call = none;
   connection.has_served = true;
   if (connection.closes)

@@ -32,6 +32,8 @@ def storm(scale):
                 "after": percentile(outcome.answers(settled, length), .99),
                 "lost after": percent(sum(r.ended != "served" for r in late), len(late)),
                 "useful": percent(outcome.served(begin, end), NOMINAL * (end - begin)),
+                "first": percent(sum(r.ended == "served" for r in attempts if r.attempt == 0),
+                                 sum(r.attempt == 0 for r in attempts)),
                 "retries": percent(sum(r.attempt > 0 for r in attempts), len(attempts)),
                 **outcome.circumstances()}
 
@@ -41,6 +43,7 @@ def storm(scale):
         "after": ("p99 from 10 s after its end", "ms", []),
         "lost after": ("requests lost from 10 s after its end", "%", []),
         "useful": ("answers while it lasts", "% of 1,000 a second", []),
+        "first": ("first attempts served while it lasts", "%", []),
         "retries": ("retries while it lasts", "% of the requests", []),
         **CIRCUMSTANCES,
     }, compare(sides, scale, play))

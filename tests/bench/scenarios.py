@@ -74,6 +74,8 @@ def main():
                                       "rows": [row.as_json() for row in rows]}, indent=1))
     if given.record:
         keep(given.record, about, text)
+    if given.smoke and (silent := [row.measure for row in rows if "classgate" not in row.values]):
+        sys.exit(f"nobody was served, says: {'; '.join(silent)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Issue 7's scenarios on the wire, by their names in --only. Each takes a world.Scale and yields table.Row objects."""
+"""Issue 7's scenarios on the wire, by their names in --only. Each takes a world.Scale and yields table rows."""
 from wire import capacity, overload, returning, sharing
 
 SCENARIOS = {

@@ -79,7 +79,8 @@ def half(scale):
     measures = {}
     for name in begins:
         measures[f"reached {name}"] = (f"{name} at once: until 95 %", "s", [Goal(IN_TIME)])
-        measures[f"share {name}"] = (f"{name} at once: answers afterwards", "% of the best", [Goal(95, is_least=True)])
+        measures[f"share {name}"] = (f"{name} at once: answers afterwards", "% of the best",
+                                     [Goal(95, is_least=True)])
         measures[f"workers {name}"] = (f"{name} at once: workers in force", "", [])
     measures |= CIRCUMSTANCES
     yield from rows_of("half: ", measures, compare(sides, scale, play),

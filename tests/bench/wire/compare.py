@@ -15,7 +15,10 @@ def compare(sides, scale, play):
 
 
 def rows_of(title, measures, values, note=""):
-    """`measures`: {key: (what it is, its unit, its goals)}; what a side does not have is left out."""
+    """`measures`: {key: (what it is, its unit, its goals)}; what a side or a run does not have is left out."""
     for number, (key, (name, unit, goals)) in enumerate(measures.items()):
-        of_sides = {side: [of_run[key] for of_run in runs] for side, runs in values.items() if key in runs[0]}
-        yield Row(f"{title}{name}", unit, of_sides, goals, note if number == 0 else "")
+        of_sides = {side: [of_run[key] for of_run in runs if of_run.get(key) is not None]
+                    for side, runs in values.items()}
+        of_sides = {side: of_runs for side, of_runs in of_sides.items() if of_runs}
+        yield Row(f"{title}{name}", unit, of_sides, goals if "classgate" in of_sides else [],
+                  note if number == 0 else "")

@@ -54,7 +54,7 @@ def seconds_until_usual(outcome, begin, end, usual):
     at = begin
     while at + 2 <= end:
         came, answers = outcome.due(at, at + 2), outcome.answers(at, at + 2)
-        if len(answers) >= .9 * len(came) and percentile(answers, .99) <= 1.5 * usual:
+        if answers and len(answers) >= .9 * len(came) and percentile(answers, .99) <= 1.5 * usual:
             return at - begin
         at += .5
     return end - begin

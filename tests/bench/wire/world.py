@@ -82,8 +82,9 @@ CIRCUMSTANCES = {
 
 
 def percentile(values, share):
+    """None of none."""
     values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+    return values[min(len(values) - 1, int(share * len(values)))] if values else None
 
 
 def percent(part, whole):
@@ -108,7 +109,7 @@ def run(side, classes, seconds, seed=1, service=("--concurrency", str(CAPACITY))
         lines, late_ms, clients_cpu = make_load(folder, peer.port, seconds, forwarded_for)
         took = time.monotonic() - began
         watch.end()
-        cpu = {name: seconds - before[name] for name, seconds in cpu_of(peer, upstream).items()}
+        cpu = {name: spent - before[name] for name, spent in cpu_of(peer, upstream).items()}
         cpu["clients"] = clients_cpu
         cpu["others"] = max(0, machine_cpu() - machine_before - sum(cpu.values()))
         busy = {name: spent / took for name, spent in cpu.items()}
@@ -116,7 +117,7 @@ def run(side, classes, seconds, seed=1, service=("--concurrency", str(CAPACITY))
         side.check_books(peer)
         outcome = Outcome(read(lines), upstream.stats()["finished"], busy, late_ms, watch.samples)
     served = sum(r.ended == "served" for r in outcome.requests)
-    if not 0 < served <= outcome.finished:
+    if served > outcome.finished:
         raise AssertionError(f"{side.name}: {served} of {outcome.finished} that were computed were served")
     told = {name: f"{100 * share:.0f} %" for name, share in busy.items()}
     print(f"  {side.name}: {len(outcome.requests)} requests, {outcome.finished} computed, CPU {told}, "
@@ -179,10 +180,17 @@ class Watch:
         self.upstream, self.peer = upstream, peer
         self.then = collections.deque(sorted(then))
         self.samples = []
+        self.error = None
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
+        self.thread = threading.Thread(target=self.try_to_watch)
         if then or peer:
             self.thread.start()
+
+    def try_to_watch(self):
+        try:
+            self.watch()
+        except Exception as error:  # whoever waits for the end is told
+            self.error = error
 
     def watch(self):
         began = time.monotonic()
@@ -197,6 +205,8 @@ class Watch:
         self.over.set()
         if self.thread.is_alive():
             self.thread.join()
+        if self.error:
+            raise self.error
 
 
 class Direct:

@@ -7,6 +7,16 @@
 #include "conf/invariant.h"
 
 namespace classgate::admission {
+namespace {
+
+// Until a bucket has the tokens.
+Duration time_to(double cost, double tokens, double rate, double burst) {
+  const double missing = std::min(cost, burst) - tokens;
+  if (missing <= 1e-9) return Duration::zero();  // rounding, not debt
+  return Duration(static_cast<Duration::rep>(std::ceil(missing / rate * 1e9)));
+}
+
+}  // namespace
 
 void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   // On the terms that held until now.
@@ -90,6 +100,21 @@ std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& pla
   return least;
 }
 
+// Whether make_room() would find any.
+bool ClientTable::has_room_for(std::uint8_t plan, Time now) const {
+  if (clients_.size() <= clients_max_) return true;
+  const double rate = plans_[plan].rate;
+  const double newcomer_owes = rate > 0 ? 1 / rate : 0;
+  std::size_t hand = hand_;
+  for (int i = 0; i < places_looked_at; ++i) {
+    if (++hand >= clients_.size()) hand = 1;
+    Client client = clients_[hand];
+    if (client.active > 0 || client.waiting > 0) continue;
+    if (seconds_to_full(client, now) <= newcomer_owes) return true;
+  }
+  return false;
+}
+
 void ClientTable::unlink(ClientNumber number) {
   std::uint32_t* link = &index_of(clients_[number].id);
   while (*link != number) link = &clients_[*link].next;
@@ -123,9 +148,11 @@ Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
   const conf::PlanSettings& plan = plans_[client.plan];
   fill(client, now);
   if (plan.rate <= 0) return Duration::zero();
-  const double missing = std::min(cost, plan.burst) - client.tokens;
-  if (missing <= 1e-9) return Duration::zero();  // rounding, not debt
-  return Duration(static_cast<Duration::rep>(std::ceil(missing / plan.rate * 1e9)));
+  return time_to(cost, client.tokens, plan.rate, plan.burst);
+}
+
+Duration ClientTable::Look::wait_for(double cost) const {
+  return rate <= 0 ? Duration::zero() : time_to(cost, tokens, rate, burst);
 }
 
 void ClientTable::take(ClientNumber client, double cost) {
@@ -142,7 +169,7 @@ double ClientTable::tokens(ClientNumber client, Time now) {
 
 bool ClientTable::may_retry(ClientNumber client, Time now) {
   fill(clients_[client], now);
-  return retry_budget_ >= 1 || clients_[client].retries >= 1;
+  return may_retry(clients_[client]);
 }
 
 void ClientTable::note_first_attempt(ClientNumber client) {
@@ -168,13 +195,44 @@ void ClientTable::leave(ClientNumber client) {
 }
 
 bool ClientTable::has_all_its_workers(ClientNumber client) const {
-  const std::uint32_t most = plan_of(client).workers;
-  return most > 0 && clients_[client].active >= most;
+  return has_all(clients_[client].active, plan_of(client).workers);
 }
 
 bool ClientTable::has_all_its_places(ClientNumber client) const {
-  const std::uint32_t most = plan_of(client).queue_size;
-  return most > 0 && clients_[client].waiting >= most;
+  return has_all(clients_[client].waiting, plan_of(client).queue_size);
+}
+
+// ---- Looking without touching ------------------------------------------------------------------
+
+ClientTable::Look ClientTable::look_for(std::uint64_t id, std::uint8_t plan, Time now) const {
+  if (plan >= plans_.size()) plan = 0;
+  if (const auto known = find(id)) {
+    Client client = clients_[*known];
+    client.plan = plan;
+    return look_at(*known, client, now);
+  }
+  if (has_room_for(plan, now))
+    return look_at(newcomer, {.tokens = plans_[plan].burst, .filled = now, .plan = plan}, now);
+  return look(stranger, now);
+}
+
+ClientTable::Look ClientTable::look(ClientNumber client, Time now) const {
+  return look_at(client, clients_[client], now);
+}
+
+ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time now) const {
+  fill(client, now);
+  const conf::PlanSettings& plan = plans_[client.plan];
+  return {.number = number,
+          .plan = client.plan,
+          .tokens = client.tokens,
+          .rate = plan.rate,
+          .burst = plan.burst,
+          .may_retry = may_retry(client),
+          .active = client.active,
+          .active_max = plan.workers,
+          .waiting = client.waiting,
+          .waiting_max = plan.queue_size};
 }
 
 ClientTable::Counts ClientTable::counts() const {

@@ -35,12 +35,35 @@ class ClientTable {
     bool is_new;  // the number stood for somebody else, or for nobody, before
   };
 
+  // A client and what it may do, at one instant.
+  struct Look {
+    ClientNumber number = no_client;  // `newcomer`: it would get one
+    std::uint8_t plan = 0;
+    double tokens = 0;
+    double rate = 0;  // 0: no limit
+    double burst = 0;
+    bool may_retry = true;
+    std::uint32_t active = 0;
+    std::uint32_t active_max = 0;  // 0: no limit
+    std::uint32_t waiting = 0;
+    std::uint32_t waiting_max = 0;  // 0: no limit
+
+    Duration wait_for(double cost) const;
+    bool has_all_its_workers() const { return has_all(active, active_max); }
+    bool has_all_its_places() const { return has_all(waiting, waiting_max); }
+    bool is_shared() const { return number == stranger; }  // by all that are not remembered
+  };
+  static constexpr ClientNumber newcomer = no_client - 1;
+
   void use(const conf::FairnessSettings& settings, Time now);
 
   // The client of an identity that is not 0, from now on with this plan; who is new comes with
   // full buckets.
   Found find_or_add(std::uint64_t id, std::uint8_t plan, Time now);
   std::optional<ClientNumber> find(std::uint64_t id) const;
+  // Whom find_or_add() would find, and how; changes nothing.
+  Look look_for(std::uint64_t id, std::uint8_t plan, Time now) const;
+  Look look(ClientNumber client, Time now) const;
 
   // As TokenBucket has it. A rate of 0: always zero.
   Duration wait_for(ClientNumber client, double cost, Time now);
@@ -92,8 +115,12 @@ class ClientTable {
   };
   static_assert(sizeof(Client) <= 48);
 
+  static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
+  Look look_at(ClientNumber number, Client client, Time now) const;
+  bool has_room_for(std::uint8_t plan, Time now) const;
   std::uint32_t& index_of(std::uint64_t id) { return index_[id & (index_.size() - 1)]; }
   void fill(Client& client, Time now) const;
+  bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
   double seconds_to_full(Client& client, Time now) const;
   std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
   void unlink(ClientNumber number);

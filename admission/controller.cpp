@@ -48,32 +48,50 @@ void Controller::use_clients(Time now) {
 }
 
 std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
-  if (draining_) return reject({conf::Reason::draining, return_time(now)}, now);
+  if (draining_) return reject({conf::Reason::draining, drain_time()}, arrival, {}, now);
   if (settings_.rate_is_auto) follow_rate(now);
   const ClientNumber client = recognise(arrival, now);
-  const bool goes_in = may_go_in(arrival, client, now);
-  // A retry too many does no harm while there are workers to spare.
   const bool retries = client != no_client && is_retry(arrival);
   if (client != no_client && arrival.attempt != 0) attempts_.note(arrival.attempt);
-  if (retries && !goes_in && !clients_.may_retry(client, now))
-    return reject_from_line(conf::Reason::retry_budget, arrival, client, now);
+  Asker asker = asker_of(client);
+  asker.retries_too_much = retries && !clients_.may_retry(client, now);
   const Limits::Wait wait = limits_.wait_for(arrival, client, now);
+  const Judgement judgement = judge(arrival, asker, wait, now);
+  if (judgement.is_a_try) times_.note_try(arrival.route, now);
+  if (judgement.would_miss_deadline) observe(arrival.observed, conf::Reason::would_miss_deadline);
+  if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, now);
   const bool exceeds_rate = wait.time > Duration::zero();
-  if (exceeds_rate && !settings_.observe.rate) return reject_at_rate(wait, arrival, client, now);
-  if (const auto rejection = miss(arrival, client, now)) return rejection;
-  if (const auto full = no_place_for(arrival, client); full && !goes_in)
-    return reject_from_line(*full, arrival, client, now);
   exceeds_rate ? observe(arrival.observed, wait.reason) : limits_.take(arrival, client);
   if (client != no_client)
     retries ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   return std::nullopt;
 }
 
+// All that the rules say to a head but the first. Changes nothing: explain() asks too.
+Controller::Judgement Controller::judge(const Arrival& arrival, const Asker& asker,
+                                        const Limits::Wait& wait, Time now) const {
+  const bool goes_in = may_go_in(arrival, asker, now);
+  const auto refused = [&](conf::Reason reason, Duration retry_after) {
+    return Judgement{.rejection = Rejection{reason, retry_after}, .goes_in = goes_in};
+  };
+  // A retry too many does no harm while there are workers to spare.
+  if (asker.retries_too_much && !goes_in) return refused(conf::Reason::retry_budget, drain_time());
+  if (wait.time > Duration::zero() && !settings_.observe.rate)
+    return refused(wait.reason, wait.time);
+  Judgement judgement{.goes_in = goes_in};
+  if (arrival.deadline != Time::max()) judgement = judge_deadline(arrival, asker, goes_in, now);
+  if (judgement.rejection || goes_in) return judgement;
+  if (const auto full = no_place_for(arrival, asker))
+    judgement.rejection = Rejection{*full, drain_time()};
+  return judgement;
+}
+
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
-  if (arrival.deadline <= now) return reject({conf::Reason::deadline}, now);
+  if (arrival.deadline <= now) return reject({conf::Reason::deadline}, arrival, {}, now);
   const ClientNumber client = recognise(arrival, now);
   if (arrival.cost_found != 0) limits_.settle(arrival, client, arrival.cost_found);
-  if (may_go_in(arrival, client, now)) {
+  const Asker asker = asker_of(client);
+  if (may_go_in(arrival, asker, now)) {
     books_.enter();
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
@@ -81,8 +99,8 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
                       client, arrival.workers,  arrival.observed};
     return Admitted{take_workers(wanted, Duration::zero(), now)};
   }
-  if (const auto full = no_place_for(arrival, client))
-    return reject_from_line(*full, arrival, client, now);
+  if (const auto full = no_place_for(arrival, asker))
+    return reject({*full, drain_time()}, arrival, asker, now);
   make_room_for(arrival, now);
   books_.enter();
   const Time deadline = std::min(
@@ -122,6 +140,13 @@ ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   return recognised_ = found.number;
 }
 
+Controller::Asker Controller::asker_of(ClientNumber client) const {
+  if (client == no_client) return {};
+  return {.number = client,
+          .has_all_its_workers = clients_.has_all_its_workers(client),
+          .has_all_its_places = clients_.has_all_its_places(client)};
+}
+
 std::uint16_t Controller::weight_of(ClientNumber client) const {
   return client == no_client ? std::uint16_t{1}
                              : static_cast<std::uint16_t>(clients_.plan_of(client).weight);
@@ -141,37 +166,35 @@ int Controller::whose_turn(Time now, int newcomer) const {
   });
 }
 
-bool Controller::may_go_in(const Arrival& arrival, ClientNumber client, Time now) const {
-  if (!has_free_workers(arrival.workers)) return false;
-  if (client != no_client && clients_.has_all_its_workers(client)) return false;
+bool Controller::may_go_in(const Arrival& arrival, const Asker& asker, Time now) const {
+  if (!has_free_workers(arrival.workers) || asker.has_all_its_workers) return false;
   return !is_waited_for(arrival.priority) && whose_turn(now, arrival.priority) == arrival.priority;
 }
 
 // ---- Deadlines ---------------------------------------------------------------------------------
 
-// Why waiting would be in vain, if it would.
-std::optional<Rejection> Controller::miss(Arrival& arrival, ClientNumber client, Time now) {
-  if (arrival.deadline == Time::max()) return std::nullopt;
-  if (arrival.deadline <= now) return reject({conf::Reason::deadline}, now);
-  if (!settings_.deadlines.refuse_early) return std::nullopt;
+// Whether waiting would be in vain; of one that has a deadline.
+Controller::Judgement Controller::judge_deadline(const Arrival& arrival, const Asker& asker,
+                                                 bool goes_in, Time now) const {
+  Judgement judgement{.goes_in = goes_in};
+  if (arrival.deadline <= now) {
+    judgement.rejection = Rejection{conf::Reason::deadline};
+    return judgement;
+  }
+  if (!settings_.deadlines.refuse_early) return judgement;
   const Duration left = arrival.deadline - now;
   const Duration work = times_.most(arrival.route);
-  const Duration wait =
-      may_go_in(arrival, client, now) ? Duration::zero() : expected_wait(arrival, client, now);
-  if (wait + work <= left) return std::nullopt;
-  if (wait < left && times_.may_try(arrival.route, now)) return std::nullopt;
-  if (settings_.observe.deadlines) {
-    observe(arrival.observed, conf::Reason::would_miss_deadline);
-    return std::nullopt;
-  }
+  const Duration wait = goes_in ? Duration::zero() : expected_wait(arrival, asker, now);
+  if (wait + work <= left) return judgement;
+  judgement.is_a_try = wait < left && times_.may_try(arrival.route, now);
+  judgement.would_miss_deadline = !judgement.is_a_try && settings_.observe.deadlines;
+  if (judgement.is_a_try || judgement.would_miss_deadline) return judgement;
   // However short the queue gets, the work alone takes longer: no use in coming back.
   const bool is_hopeless = arrival.deadline - arrival.at < work;
-  Rejection rejection{conf::Reason::would_miss_deadline};
-  if (!is_hopeless)
-    rejection.retry_after = return_time(std::max(wait + work - left, soonest_return), now);
-  rejection.estimate = wait;
-  rejection.position = place_of(arrival);
-  return reject(rejection, now);
+  judgement.rejection =
+      Rejection{conf::Reason::would_miss_deadline,
+                is_hopeless ? Duration::zero() : std::max(wait + work - left, soonest_return)};
+  return judgement;
 }
 
 void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason) {
@@ -192,20 +215,28 @@ Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const 
 }
 
 // Where clients take turns, nobody has more ahead of it than its own and as many of each other.
-Duration Controller::expected_wait(const Arrival& arrival, ClientNumber client, Time now) const {
+std::size_t Controller::ahead_in_line(const Arrival& arrival, const Asker& asker) const {
   const int priority = arrival.priority;
-  std::size_t ahead = queue_.size_of(priority);
-  if (ahead == 0) return guessed_pace(priority);
-  if (client != no_client)
-    ahead = std::min(ahead, (queue_.size_of(priority, client) + 1) * queue_.clients_in(priority));
-  const bool goes_first = order_of(priority) == WaitQueue::Order::newest_first;
-  return paces_[index(priority)].wait_behind(goes_first ? 0 : ahead, now);
+  const std::size_t waiting = queue_.size_of(priority);
+  if (order_of(priority) == WaitQueue::Order::newest_first) return 0;
+  if (asker.number == no_client) return waiting;
+  const std::size_t own = queue_.size_of(priority, asker.number);
+  return std::min(waiting, (own + 1) * queue_.clients_in(priority));
+}
+
+Duration Controller::expected_wait(const Arrival& arrival, const Asker& asker, Time now) const {
+  const int priority = arrival.priority;
+  if (queue_.size_of(priority) == 0) return guessed_pace(priority);
+  return paces_[index(priority)].wait_behind(ahead_in_line(arrival, asker), now);
+}
+
+std::size_t Controller::waiting_better_than(int priority) const {
+  return queue_.size() - queue_.size_of(priority) - queue_.size_worse_than(priority);
 }
 
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
 Duration Controller::guessed_pace(int priority) const {
-  const std::size_t ahead =
-      queue_.size() - queue_.size_of(priority) - queue_.size_worse_than(priority);
+  const std::size_t ahead = waiting_better_than(priority);
   return books_.recent_process_time() * static_cast<Duration::rep>(ahead + 1) /
          std::max(workers(), 1U);
 }
@@ -225,8 +256,8 @@ Controller::Room Controller::room() const {
 
 // Why it could not wait, if it had to.
 std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
-                                                     ClientNumber client) const {
-  if (client != no_client && clients_.has_all_its_places(client)) return conf::Reason::client_queue;
+                                                     const Asker& asker) const {
+  if (asker.has_all_its_places) return conf::Reason::client_queue;
   // If everybody of a worse priority gave way.
   const Room room = this->room();
   const std::size_t places = queue_.size() - queue_.size_worse_than(arrival.priority);
@@ -235,11 +266,16 @@ std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
   // If moreover one of its own priority gave way, of a client that has more waiting than this one
   // will have.
   const std::size_t largest = queue_.largest_size_of(arrival.priority);
-  if (client == no_client || largest < queue_.size_of(arrival.priority, client) + 2)
+  if (asker.number == no_client || largest < queue_.size_of(arrival.priority, asker.number) + 2)
     return conf::Reason::queue_full;
   const std::uint64_t freed = queue_.newest_of_largest(arrival.priority)->bytes;
   if (places <= room.places && bytes - freed + arrival.bytes <= room.bytes) return std::nullopt;
   return conf::Reason::queue_full;
+}
+
+bool Controller::needs_room_for(const Arrival& arrival) const {
+  const Room room = this->room();
+  return queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes;
 }
 
 // The newest of the worst give way. One in almost every case; several only when their bodies are
@@ -416,49 +452,69 @@ void Controller::abandon() {
 
 // ---- What the refused are told -----------------------------------------------------------------
 
-Rejection Controller::reject(const Rejection& rejection, Time now) {
+std::optional<ClientTable::Look> Controller::look_for_client(const Arrival& arrival,
+                                                             Time now) const {
+  if (arrival.client == 0 || !settings_.fairness.is_on) return std::nullopt;
+  if (arrival.client == recognised_id_) return clients_.look(recognised_, now);
+  return clients_.look_for(arrival.client, arrival.plan, now);
+}
+
+Limits::Buckets Controller::allowances(const Arrival& arrival, Time now) const {
+  return limits_.look(arrival, look_for_client(arrival, now), limits_.all(), now);
+}
+
+std::size_t Controller::place_of(const Arrival& arrival, const Asker& asker) const {
+  return waiting_better_than(arrival.priority) + ahead_in_line(arrival, asker) + 1;
+}
+
+Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const Asker& asker,
+                             Time now) {
   refuse(rejection.reason, now);
+  describe(rejection, arrival, asker, now);
+  if (waits_for_tokens(rejection.reason))
+    rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
+  if (rejection.reason == conf::Reason::rate_limited)
+    rejection.retry_after = rate_returns_.next(rejection.retry_after, arrival.cost,
+                                               rate_capacity(limits_.all().rate()), now);
+  else if (waits_for_workers(rejection))
+    rejection.retry_after = return_time(rejection.retry_after, now);
+  if (rejection.reason == conf::Reason::rate_limited) limits_.forget_taken();
   return rejection;
 }
 
-// A bucket of its own has nobody else to make room for.
-Rejection Controller::reject_at_rate(const Limits::Wait& wait, const Arrival& arrival,
-                                     ClientNumber client, Time now) {
-  Rejection rejection{wait.reason, wait.time};
-  if (wait.reason == conf::Reason::rate_limited)
-    rejection.retry_after = rate_returns_.next(
-        wait.time, arrival.cost, {limits_.rate(), limits_.taken_lately() / limits_.rate()}, now);
-  const Limits::Allowances all = limits_.allowances(arrival, client, now);
-  for (std::size_t i = 0; i < all.count; ++i) {
-    if (all.of[i].reason != wait.reason) continue;
-    rejection.rate = all.of[i].rate;
-    rejection.burst = all.of[i].burst;
-    rejection.tokens = all.of[i].tokens;
+// What is known of its place in the line.
+void Controller::describe(Rejection& rejection, const Arrival& arrival, const Asker& asker,
+                          Time now) const {
+  switch (rejection.reason) {
+    case conf::Reason::client_queue:
+      rejection.places = clients_.plan_of(asker.number).queue_size;
+      break;
+    case conf::Reason::queue_full: rejection.places = settings_.queue_size; break;
+    case conf::Reason::retry_budget:
+    case conf::Reason::would_miss_deadline: break;
+    default: return;
   }
-  return reject(rejection, now);
+  rejection.position = static_cast<std::uint32_t>(place_of(arrival, asker));
+  rejection.estimate = expected_wait(arrival, asker, now);
 }
 
-Rejection Controller::reject_from_line(conf::Reason reason, const Arrival& arrival,
-                                       ClientNumber client, Time now) {
-  Rejection rejection{reason, return_time(now), expected_wait(arrival, client, now)};
-  rejection.position = place_of(arrival);
-  if (reason == conf::Reason::client_queue) rejection.places = clients_.plan_of(client).queue_size;
-  if (reason == conf::Reason::queue_full) rejection.places = settings_.queue_size;
-  return reject(rejection, now);
+Returns::Capacity Controller::rate_capacity(double rate) const {
+  return {rate, limits_.taken_lately() / rate};
 }
 
-// Behind all of the same and better priorities; where clients take turns, at the latest.
-std::uint32_t Controller::place_of(const Arrival& arrival) const {
-  return static_cast<std::uint32_t>(queue_.size() - queue_.size_worse_than(arrival.priority) + 1);
+Returns::Capacity Controller::line_capacity(Time now) const {
+  const Duration since = queue_.size() > 0 ? now - line_began_ : Duration::zero();
+  const double used =
+      std::chrono::duration<double>(lined_up_ + std::max(since, Duration::zero())).count();
+  const double work = std::chrono::duration<double>(books_.recent_process_time()).count();
+  return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
 }
 
 Duration Controller::return_time(Duration earliest, Time now) {
-  if (queue_.size() > 0) lined_up_ += std::max(now - line_began_, Duration::zero());
+  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), now);
+  lined_up_ = {};
   line_began_ = now;
-  const double used = std::chrono::duration<double>(std::exchange(lined_up_, {})).count();
-  const double work = std::chrono::duration<double>(books_.recent_process_time()).count();
-  const double pace = work > 0 ? std::max(workers(), 1U) / work : 0;
-  return line_returns_.next(earliest, 1, {pace, used}, now);
+  return told;
 }
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {

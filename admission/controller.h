@@ -22,6 +22,8 @@
 
 namespace classgate::admission {
 
+struct Explanation;
+
 // Decides who goes in. Single-threaded, deterministic, pure: the same calls with the same times
 // give the same verdicts, in a test, a simulator or the gateway (which shares one behind a Gate).
 //
@@ -89,15 +91,16 @@ class Controller {
   // How long requests of a route keep a worker lately; all of them, when it is new.
   Duration usual_work(std::uint32_t route) const;
   Snapshot snapshot(Time now) const;
+  // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
+  // nothing: no token is taken, no client remembered, nothing counted.
+  Explanation explain(const Arrival& arrival, Time now) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
   Duration drain_time() const;
   // The honest Retry-After of one more who is refused for want of a worker.
   Duration return_time(Time now) { return return_time(drain_time(), now); }
-  // The token buckets that apply to a request.
-  Limits::Allowances allowances(const Arrival& arrival, Time now) {
-    return limits_.allowances(arrival, recognise(arrival, now), now);
-  }
+  // The token buckets that apply to a request. Changes nothing.
+  Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
  private:
   std::uint32_t workers() const;
@@ -113,23 +116,44 @@ class Controller {
     std::uint64_t bytes;
   };
   Room room() const;
+  // Who asks, as far as the rules want to know.
+  struct Asker {
+    ClientNumber number = no_client;
+    bool has_all_its_workers = false;
+    bool has_all_its_places = false;
+    bool retries_too_much = false;  // with this request
+  };
+  // What the rules say to a head.
+  struct Judgement {
+    std::optional<Rejection> rejection = std::nullopt;
+    bool goes_in = false;              // there are workers for it now
+    bool is_a_try = false;             // let through to learn how long its route takes by now
+    bool would_miss_deadline = false;  // was not refused for it: [observe]
+  };
   void use_clients(Time now);
   ClientNumber recognise(const Arrival& arrival, Time now);
   bool is_retry(const Arrival& arrival) const {
     return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
   }
   std::uint16_t weight_of(ClientNumber client) const;
-  std::optional<conf::Reason> no_place_for(const Arrival& arrival, ClientNumber client) const;
-  bool may_go_in(const Arrival& arrival, ClientNumber client, Time now) const;
+  Asker asker_of(ClientNumber client) const;
+  Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
+                  Time now) const;
+  std::optional<conf::Reason> no_place_for(const Arrival& arrival, const Asker& asker) const;
+  bool may_go_in(const Arrival& arrival, const Asker& asker, Time now) const;
   bool is_waited_for(int priority) const { return queue_.front_of(priority) != nullptr; }
-  std::optional<Rejection> miss(Arrival& arrival, ClientNumber client, Time now);
+  Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
+                           Time now) const;
   void observe(std::optional<conf::Reason>& note, conf::Reason reason);
   struct Lateness {
     std::optional<conf::Reason> reason;  // not to serve it
     bool is_observed;                    // it would be one, but for [observe]
   };
   Lateness too_late(const Waiter& waiter, Time now) const;
-  Duration expected_wait(const Arrival& arrival, ClientNumber client, Time now) const;
+  std::size_t ahead_in_line(const Arrival& arrival, const Asker& asker) const;
+  std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
+  std::size_t waiting_better_than(int priority) const;
+  Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
   Duration guessed_pace(int priority) const;
   void note_joined(int priority, Time now);
   bool note_gone_in(int priority, Duration waited, Time now);
@@ -138,17 +162,20 @@ class Controller {
   WaitQueue::Order order_of(int priority) const;
   void follow(const Outcome& outcome, const Seat& seat, Time now);
   void follow_rate(Time now);
+  bool needs_room_for(const Arrival& arrival) const;
   void make_room_for(const Arrival& arrival, Time now);
   void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
   Seat take_workers(const Seat& wanted, Duration waited, Time now);
   void left_queue(const Waiter& waiter, Time now);
-  std::uint32_t place_of(const Arrival& arrival) const;
+  // Refused, and from then on to be told: what it ran against, and a time of its own.
+  Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
+  void foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
+                const Limits::Buckets& buckets, Time now) const;
+  void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
+  Returns::Capacity rate_capacity(double rate) const;
+  Returns::Capacity line_capacity(Time now) const;
   Duration return_time(Duration earliest, Time now);
-  Rejection reject(const Rejection& rejection, Time now);
-  Rejection reject_at_rate(const Limits::Wait& wait, const Arrival& arrival, ClientNumber client,
-                           Time now);
-  Rejection reject_from_line(conf::Reason reason, const Arrival& arrival, ClientNumber client,
-                             Time now);
+  std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now) const;
 
   conf::AdmissionSettings settings_;
   ClientTable clients_;

@@ -138,6 +138,11 @@ Snapshot Gate::snapshot(Time now) const {
   return snapshot;
 }
 
+Explanation Gate::explain(const Arrival& arrival, Time now) const {
+  const Lock lock(mutex_);
+  return controller_.explain(arrival, now);
+}
+
 bool Gate::has_waiters() const {
   const Lock lock(mutex_);
   return controller_.has_waiters();
@@ -148,9 +153,9 @@ Duration Gate::return_time(Time now) {
   return controller_.return_time(latest(now));
 }
 
-Limits::Allowances Gate::allowances(const Arrival& arrival, Time now) {
+Limits::Buckets Gate::allowances(const Arrival& arrival, Time now) const {
   const Lock lock(mutex_);
-  return controller_.allowances(arrival, latest(now));
+  return controller_.allowances(arrival, now);
 }
 
 // Collects the news under the lock and tells it without: whoever hears it may call back.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admission/controller.h"
+#include "admission/explain.h"
 #include "admission/shadow.h"
 
 namespace classgate::admission {
@@ -123,9 +124,12 @@ class Gate {
   void set_capacity(std::uint32_t capacity, Time now);
   static constexpr std::uint32_t no_capacity_limit = Controller::no_capacity_limit;
   Snapshot snapshot(Time now) const;
+  // What enter() would say to this request; changes nothing.
+  Explanation explain(const Arrival& arrival, Time now) const;
   // The Retry-After of one more who is refused for want of a worker.
   Duration return_time(Time now);
-  Limits::Allowances allowances(const Arrival& arrival, Time now);
+  // The token buckets that apply to a request.
+  Limits::Buckets allowances(const Arrival& arrival, Time now) const;
   bool has_waiters() const;
 
  private:

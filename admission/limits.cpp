@@ -24,18 +24,41 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   routes_ = std::move(routes);
 }
 
-Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
-  Wait longest;
-  const auto consider = [&](conf::Reason reason, Duration time) {
-    if (time > longest.time) longest = {reason, time};
-  };
-  if (TokenBucket* const route = bucket_of(arrival.route))
-    consider(conf::Reason::route_rate, route->wait_for(arrival.cost, now));
-  if (!arrival.rate_limited) return longest;
-  if (client != no_client)
-    consider(conf::Reason::client_rate, clients_.wait_for(client, arrival.cost, now));
-  consider(conf::Reason::rate_limited, all_.wait_for(arrival.cost, now));
+Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
+  Wait longest{conf::Reason::route_rate, route};
+  if (client > longest.time) longest = {conf::Reason::client_rate, client};
+  if (all > longest.time) longest = {conf::Reason::rate_limited, all};
   return longest;
+}
+
+Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
+  TokenBucket* const route = bucket_of(arrival.route);
+  const Duration of_route = route ? route->wait_for(arrival.cost, now) : Duration::zero();
+  if (!arrival.rate_limited) return longest(of_route, {}, {});
+  const Duration of_client =
+      client != no_client ? clients_.wait_for(client, arrival.cost, now) : Duration::zero();
+  return longest(of_route, of_client, all_.wait_for(arrival.cost, now));
+}
+
+Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
+                             TokenBucket all, Time now) const {
+  Buckets found;
+  const auto look_into = [&](TokenBucket bucket) -> std::optional<Bucket> {
+    const Duration wait = bucket.wait_for(arrival.cost, now);
+    if (bucket.rate() <= 0) return std::nullopt;
+    return Bucket{bucket.tokens(), bucket.rate(), bucket.burst(), wait};
+  };
+  if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].bucket);
+  if (arrival.rate_limited) {
+    if (client && client->rate > 0)
+      found.client = {client->tokens, client->rate, client->burst, client->wait_for(arrival.cost)};
+    found.all = look_into(all);
+  }
+  const auto wait_of = [](const std::optional<Bucket>& bucket) {
+    return bucket ? bucket->wait : Duration::zero();
+  };
+  found.wait = longest(wait_of(found.route), wait_of(found.client), wait_of(found.all));
+  return found;
 }
 
 void Limits::take(const Arrival& arrival, ClientNumber client) {
@@ -48,22 +71,6 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
   if (client != no_client) clients_.take(client, more);
   all_.take(more);
   taken_lately_ += more;
-}
-
-Limits::Allowances Limits::allowances(const Arrival& arrival, ClientNumber client, Time now) {
-  Allowances all;
-  const auto add = [&](conf::Reason reason, double rate, double burst, double tokens) {
-    if (rate > 0) all.add({reason, rate, burst, tokens});
-  };
-  if (arrival.rate_limited && client != no_client) {
-    const conf::PlanSettings& plan = clients_.plan_of(client);
-    add(conf::Reason::client_rate, plan.rate, plan.burst, clients_.tokens(client, now));
-  }
-  if (TokenBucket* const route = bucket_of(arrival.route))
-    add(conf::Reason::route_rate, route->rate(), route->burst(), route->tokens(now));
-  if (arrival.rate_limited)
-    add(conf::Reason::rate_limited, all_.rate(), all_.burst(), all_.tokens(now));
-  return all;
 }
 
 }  // namespace classgate::admission

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "admission/client_table.h"
@@ -21,18 +19,22 @@ class Limits {
     conf::Reason reason = conf::Reason::rate_limited;
     Duration time{};  // zero: all the tokens are there
   };
-  // One bucket and what is in it.
-  struct Allowance {
-    conf::Reason reason = conf::Reason::rate_limited;  // said when there is too little
+  // One that applies, as it stands.
+  struct Bucket {
+    double tokens = 0;  // below zero: a debt
     double rate = 0;
     double burst = 0;
-    double tokens = 0;
+    Duration wait{};  // until it can pay
   };
-  // Those that apply to a request, the narrowest first.
-  struct Allowances {
-    std::array<Allowance, 3> of{};
-    std::size_t count = 0;
-    void add(const Allowance& allowance) { of[count++] = allowance; }
+  struct Buckets {
+    std::optional<Bucket> all, route, client;
+    Wait wait;  // what wait_for() says
+    // The one that is too empty when this is said.
+    const std::optional<Bucket>& of(conf::Reason reason) const {
+      return reason == conf::Reason::client_rate  ? client
+             : reason == conf::Reason::route_rate ? route
+                                                  : all;
+    }
   };
 
   Limits(const conf::AdmissionSettings& settings, ClientTable& clients);
@@ -43,10 +45,13 @@ class Limits {
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest).
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
-  Allowances allowances(const Arrival& arrival, ClientNumber client, Time now);
-  // So many tokens were taken from the bucket for all since this was last asked.
-  double taken_lately() { return std::exchange(taken_lately_, 0); }
-  double rate() const { return all_.rate(); }
+  // The same and the buckets themselves, changing nothing; with this one for all.
+  Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
+               TokenBucket all, Time now) const;
+  const TokenBucket& all() const { return all_; }
+  // So many tokens were taken from the bucket for all since forget_taken().
+  double taken_lately() const { return taken_lately_; }
+  void forget_taken() { taken_lately_ = 0; }
   // After wait_for() said zero for the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
   // The cost has turned out to be another: so much more, or less, than was taken.
@@ -57,6 +62,7 @@ class Limits {
     std::string path;
     TokenBucket bucket;
   };
+  static Wait longest(Duration route, Duration client, Duration all);
   TokenBucket* bucket_of(std::uint32_t route) {
     return route < routes_.size() ? &routes_[route].bucket : nullptr;
   }

@@ -24,12 +24,14 @@ Duration ProcessTimes::most(std::uint32_t of_what) const {
   return kinds_[of_what].mean + 2 * kinds_[of_what].deviation;
 }
 
-bool ProcessTimes::may_try(std::uint32_t of_what, Time now) {
+bool ProcessTimes::may_try(std::uint32_t of_what, Time now) const {
   if (of_what >= kinds_.size()) return true;
-  Kind& kind = kinds_[of_what];
-  if (now - kind.news < std::max<Duration>(kind.mean, std::chrono::seconds(1))) return false;
-  kind.news = now;
-  return true;
+  const Kind& kind = kinds_[of_what];
+  return now - kind.news >= std::max<Duration>(kind.mean, std::chrono::seconds(1));
+}
+
+void ProcessTimes::note_try(std::uint32_t of_what, Time now) {
+  if (of_what < kinds_.size()) kinds_[of_what].news = now;
 }
 
 }  // namespace classgate::admission

@@ -23,8 +23,10 @@ class ProcessTimes {
 
   // Whoever is refused because such requests take too long teaches nobody that they have become
   // faster. So one is let through to find out when none has ended for a second or, if they take
-  // longer than that, for as long as they take. True: this is the one.
-  bool may_try(std::uint32_t of_what, Time now);
+  // longer than that, for as long as they take. True: this may be the one.
+  bool may_try(std::uint32_t of_what, Time now) const;
+  // It was.
+  void note_try(std::uint32_t of_what, Time now);
 
   void forget() { kinds_.clear(); }
 

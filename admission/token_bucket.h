@@ -31,11 +31,8 @@ class TokenBucket {
 
   double rate() const { return rate_; }
   double burst() const { return burst_; }
-  // Below zero: a debt.
-  double tokens(Time now) {
-    refill(now);
-    return tokens_;
-  }
+  // As of the latest time it was told.
+  double tokens() const { return tokens_; }
 
   // New limits; the tokens that are there stay, as far as the new burst holds them.
   void reconfigure(double rate, double burst, Time now) {

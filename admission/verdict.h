@@ -44,7 +44,24 @@ struct Rejection {
   double rate = 0;             // of the bucket that has too few tokens: gained a second,
   double burst = 0;            // held at most,
   double tokens = 0;           // and there; below zero: a debt
+
+  template <typename Bucket>
+  void set_bucket(const std::optional<Bucket>& bucket) {
+    if (!bucket) return;
+    rate = bucket->rate;
+    burst = bucket->burst;
+    tokens = bucket->tokens;
+  }
 };
+
+inline bool waits_for_tokens(conf::Reason reason) {
+  return reason == conf::Reason::rate_limited || reason == conf::Reason::route_rate ||
+         reason == conf::Reason::client_rate;
+}
+// Coming back makes sense, and then there must be a worker for it.
+inline bool waits_for_workers(const Rejection& rejection) {
+  return rejection.retry_after > Duration::zero() && !waits_for_tokens(rejection.reason);
+}
 
 // A taken worker: since when and for whom. It comes back with finish() as it was given.
 struct Seat {

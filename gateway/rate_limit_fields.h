@@ -12,8 +12,8 @@ namespace classgate::gateway {
 //   RateLimit-Policy: "client";q=20;w=4, "all";q=200;w=2
 //   RateLimit: "client";r=3;t=4, "all";r=187;t=1
 // r is what could be asked at once, t the seconds until it is full again.
-std::string rate_limit_policy(const admission::Limits::Allowances& all);
-std::string rate_limit_state(const admission::Limits::Allowances& all);
+std::string rate_limit_policy(const admission::Limits::Buckets& buckets);
+std::string rate_limit_state(const admission::Limits::Buckets& buckets);
 
 // What the bucket is called there that is too empty when this reason is said: "all", "route" or
 // "client"; empty for every other reason.

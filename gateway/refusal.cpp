@@ -58,9 +58,14 @@ void describe(const admission::Rejection& rejection, fmt::memory_buffer& out) {
   out.append(std::string_view("}\n"));
 }
 
-admission::Limits::Allowances bucket_of(const admission::Rejection& rejection) {
-  admission::Limits::Allowances one;
-  one.add({rejection.reason, rejection.rate, rejection.burst, rejection.tokens});
+admission::Limits::Buckets bucket_of(const admission::Rejection& rejection) {
+  admission::Limits::Buckets one;
+  const admission::Limits::Bucket bucket{rejection.tokens, rejection.rate, rejection.burst};
+  switch (rejection.reason) {
+    case conf::Reason::client_rate: one.client = bucket; break;
+    case conf::Reason::route_rate: one.route = bucket; break;
+    default: one.all = bucket;
+  }
   return one;
 }
 

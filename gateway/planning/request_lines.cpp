@@ -1,6 +1,5 @@
 #include "gateway/planning/request_lines.h"
 
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>

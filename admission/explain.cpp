@@ -1,0 +1,71 @@
+#include "admission/explain.h"
+
+#include <algorithm>
+
+#include "admission/controller.h"
+
+namespace classgate::admission {
+
+// As screen() and arrive(), with looks in place of deeds: the same judge() in between.
+Explanation Controller::explain(const Arrival& arrival, Time now) const {
+  Explanation said;
+  said.client = look_for_client(arrival, now);
+  TokenBucket all = limits_.all();
+  RateFollower rate = rate_follower_;
+  if (settings_.rate_is_auto && rate.tick(queue_.size() == 0, now))
+    all.reconfigure(rate.rate(), settings_.burst, now);
+  said.buckets = limits_.look(arrival, said.client, all, now);
+  said.is_retry = said.client && is_retry(arrival);
+
+  Asker asker;
+  if (said.client)
+    asker = {.number = said.client->number,
+             .has_all_its_workers = said.client->has_all_its_workers(),
+             .has_all_its_places = said.client->has_all_its_places(),
+             .retries_too_much = said.is_retry && !said.client->may_retry};
+  Judgement judgement = judge(arrival, asker, said.buckets.wait, now);
+  if (draining_) judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
+  if (judgement.rejection) foretell(*judgement.rejection, arrival, asker, said.buckets, now);
+
+  said.kind = judgement.rejection ? Explanation::Kind::refused
+              : judgement.goes_in ? Explanation::Kind::admitted
+                                  : Explanation::Kind::waits;
+  if (judgement.rejection) said.rejection = *judgement.rejection;
+  if (said.buckets.wait.time > Duration::zero() && settings_.observe.rate && !draining_)
+    said.observed.push_back(said.buckets.wait.reason);
+  if (judgement.would_miss_deadline) said.observed.push_back(conf::Reason::would_miss_deadline);
+  said.is_a_try = judgement.is_a_try;
+
+  said.workers = workers();
+  said.active = active_;
+  said.wanted = std::max(std::min<std::uint32_t>(arrival.workers, workers()), 1U);
+  said.reserved_for_priority = shares_.reserve(arrival.priority, workers());
+  said.active_of_priority = shares_.active()[static_cast<std::size_t>(arrival.priority - 1)];
+  said.waiting = queue_.size();
+  said.queue_limit = settings_.queue_size;
+  said.waiting_bytes = queue_.bytes();
+  said.waiting_bytes_limit = settings_.queue_bytes.count;
+  if (!judgement.goes_in) {
+    said.place = place_of(arrival, asker);
+    said.wait = expected_wait(arrival, asker, now);
+    said.displaces = said.kind == Explanation::Kind::waits && needs_room_for(arrival);
+  }
+  said.work = usual_work(arrival.route);
+  said.most_work = times_.most(arrival.route);
+  return said;
+}
+
+// As reject() completes it.
+void Controller::foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
+                          const Limits::Buckets& buckets, Time now) const {
+  describe(rejection, arrival, asker, now);
+  if (waits_for_tokens(rejection.reason)) rejection.set_bucket(buckets.of(rejection.reason));
+  Returns rate_returns = rate_returns_, line_returns = line_returns_;
+  if (rejection.reason == conf::Reason::rate_limited)
+    rejection.retry_after =
+        rate_returns.next(rejection.retry_after, arrival.cost, rate_capacity(rejection.rate), now);
+  else if (waits_for_workers(rejection))
+    rejection.retry_after = line_returns.next(rejection.retry_after, 1, line_capacity(now), now);
+}
+
+}  // namespace classgate::admission

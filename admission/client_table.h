@@ -64,6 +64,8 @@ class ClientTable {
   // Whom find_or_add() would find, and how; changes nothing.
   Look look_for(std::uint64_t id, std::uint8_t plan, Time now) const;
   Look look(ClientNumber client, Time now) const;
+  // Their numbers end here.
+  ClientNumber end() const { return static_cast<ClientNumber>(clients_.size()); }
 
   // As TokenBucket has it. A rate of 0: always zero.
   Duration wait_for(ClientNumber client, double cost, Time now);

@@ -23,6 +23,7 @@
 namespace classgate::admission {
 
 struct Explanation;
+class TopClients;
 
 // Decides who goes in. Single-threaded, deterministic, pure: the same calls with the same times
 // give the same verdicts, in a test, a simulator or the gateway (which shares one behind a Gate).
@@ -94,6 +95,8 @@ class Controller {
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.
   Explanation explain(const Arrival& arrival, Time now) const;
+  // Shows the clients with these numbers, and returns the number after the last there is.
+  ClientNumber show_clients(ClientNumber first, ClientNumber count, Time now, TopClients& to) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
   Duration drain_time() const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "admission/controller.h"
+#include "admission/top_clients.h"
 
 namespace classgate::admission {
 
@@ -66,6 +67,14 @@ void Controller::foretell(Rejection& rejection, const Arrival& arrival, const As
         rate_returns.next(rejection.retry_after, arrival.cost, rate_capacity(rejection.rate), now);
   else if (waits_for_workers(rejection))
     rejection.retry_after = line_returns.next(rejection.retry_after, 1, line_capacity(now), now);
+}
+
+ClientNumber Controller::show_clients(ClientNumber first, ClientNumber count, Time now,
+                                      TopClients& to) const {
+  const ClientNumber end = clients_.end();
+  for (ClientNumber number = first; number < end && number - first < count; ++number)
+    to.offer({clients_.id_of(number), clients_.look(number, now)});
+  return end;
 }
 
 }  // namespace classgate::admission

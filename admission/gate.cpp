@@ -143,6 +143,16 @@ Explanation Gate::explain(const Arrival& arrival, Time now) const {
   return controller_.explain(arrival, now);
 }
 
+std::vector<ClientState> Gate::top_clients(std::size_t most, Time now) const {
+  constexpr ClientNumber shown_at_once = 1024;  // some microseconds
+  TopClients top(most);
+  for (ClientNumber first = 0, end = 1; first < end; first += shown_at_once) {
+    const Lock lock(mutex_);
+    end = controller_.show_clients(first, shown_at_once, now, top);
+  }
+  return top.take();
+}
+
 bool Gate::has_waiters() const {
   const Lock lock(mutex_);
   return controller_.has_waiters();

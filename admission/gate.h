@@ -11,6 +11,7 @@
 #include "admission/controller.h"
 #include "admission/explain.h"
 #include "admission/shadow.h"
+#include "admission/top_clients.h"
 
 namespace classgate::admission {
 
@@ -130,6 +131,9 @@ class Gate {
   Duration return_time(Time now);
   // The token buckets that apply to a request.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
+  // The clients that have most, at most so many. Each of them as it is at one instant, not all at
+  // the same: the lock is not held for the whole table.
+  std::vector<ClientState> top_clients(std::size_t most, Time now) const;
   bool has_waiters() const;
 
  private:

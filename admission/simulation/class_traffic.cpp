@@ -142,7 +142,9 @@ bool ClassTraffic::after(const Wish& wish, const Ending& ending, Time now, Wish&
       ending.kind == Ending::Kind::rejected || ending.kind == Ending::Kind::failed;
   if (may_retry && wish.attempt < of.settings->retries) {
     Duration delay = draw(of.settings->retry_delay, of.retries);
-    if (of.settings->honours_retry_after) delay += ending.retry_after;
+    // Whole seconds, as the field says it: who was told the same one comes back together.
+    if (of.settings->honours_retry_after)
+      delay += std::chrono::ceil<std::chrono::seconds>(ending.retry_after);
     follow = wish;
     follow.at = now + delay;
     ++follow.attempt;

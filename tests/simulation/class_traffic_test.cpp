@@ -110,5 +110,20 @@ TEST_CASE(
   CHECK(traffic.client_name(1) == "p-2");
 }
 
+TEST_CASE("who obeys Retry-After waits for whole seconds, as the field says it") {
+  conf::Workload workload;
+  workload.duration = 100s;
+  workload.classes = {{.name = "o", .rates = {{0s, 1}}, .retries = 1}};
+  workload.classes[0].retry_delay = {conf::Law::Kind::fixed, 0s, {}, 0};
+  const conf::Settings settings;
+  ClassTraffic traffic(workload, admission::RouteTable(settings.routes));
+  Wish wish;
+  Wish follow;
+  REQUIRE(traffic.next(wish));
+  const Ending refused{Ending::Kind::rejected, conf::Reason::queue_full, 2'300ms};
+  REQUIRE(traffic.after(wish, refused, Time{} + 10'400ms, follow));
+  CHECK(follow.at == Time{} + 13'400ms);
+}
+
 }  // namespace
 }  // namespace classgate::simulation::test

@@ -20,8 +20,9 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
   due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);
   const double wait = due_ / pace;
   due_ += cost;
-  const double told = wait < spread ? wait : spread * at_random();
-  return earliest + Duration(static_cast<Duration::rep>(told * 1e9));
+  // A field says whole seconds: a crowd that is told the same one would be a crowd again.
+  const double told = wait < spread ? wait * (0.5 + at_random()) : spread * at_random();
+  return earliest + Duration(static_cast<Duration::rep>(std::min(told, spread) * 1e9));
 }
 
 // SplitMix64 (Steele, Lea, Flood 2014).

@@ -11,11 +11,13 @@ namespace classgate::admission {
 //
 // Those who have been told and are not yet due are `due_`. They are let in one after the other by
 // the pace of what can be spared: the part of the capacity that was left over in the last seconds,
-// at least a twentieth. After a short burst that is most of it, and everybody is told the time when
-// it is his turn. Under a lasting overload it is little: the clients that obey come back ever
-// later, until what comes fits in, and then almost everybody who comes back is let in. Where nobody
-// is told more than the spread: then a time at random up to that. Not thread-safe; deterministic:
-// the same calls, the same times.
+// at least a twentieth. After a short burst that is most of it, and everybody is told about the
+// time when it is his turn (half to half again of it, at random: a field says whole seconds, and
+// the crowd of one second would come back as one). Under a lasting overload it is little: the
+// clients that obey come back ever later, until what comes fits in, and then almost everybody who
+// comes back is let in. Where nobody obeys, nobody is told more than the spread: then any time up
+// to that.
+// Not thread-safe; deterministic: the same calls, the same times.
 class Returns {
  public:
   // Over how long they come back. Zero: everybody is told the earliest.

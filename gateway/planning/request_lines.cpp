@@ -1,10 +1,11 @@
 #include "gateway/planning/request_lines.h"
 
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+
+#include "conf/format.h"
 
 namespace classgate::planning {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "conf/format.h"
 #include "conf/invariant.h"
+#include "gateway/first_look.h"
 #include "gateway/station.h"
 #include "proxy/wire/proxy_header.h"
 
@@ -13,22 +14,10 @@ namespace classgate::gateway {
 namespace {
 
 using proxy::net::Stream;
-using proxy::wire::Fault;
 using proxy::wire::Framing;
 using proxy::wire::Parser;
 
 constexpr int reads_in_a_turn = 16;  // then the others' turn
-
-conf::Reason reason_of(Fault fault) {
-  switch (fault) {
-    case Fault::header_too_large: return conf::Reason::header_too_large;
-    case Fault::target_too_long: return conf::Reason::target_too_long;
-    case Fault::unknown_method: return conf::Reason::unknown_method;
-    case Fault::unknown_coding: return conf::Reason::unknown_coding;
-    case Fault::unsupported_version: return conf::Reason::version_refused;
-    default: return conf::Reason::malformed;
-  }
-}
 
 }  // namespace
 

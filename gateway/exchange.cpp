@@ -3,12 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "conf/format.h"
 #include "conf/invariant.h"
+#include "gateway/first_look.h"
 #include "gateway/health.h"
-#include "gateway/json_items.h"
 #include "gateway/rate_limit_fields.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
@@ -53,25 +52,6 @@ Reason reason_of(proxy::Forwarding::Failure failure) {
     case proxy::Forwarding::Failure::no_server: return Reason::upstream_down;
     default: return Reason::upstream_broken;
   }
-}
-
-// What a request says that it costs; 1 when it says nothing that is a number, the most when it is
-// too large to read.
-std::uint64_t stated_cost(const proxy::wire::Head& head, std::string_view name) {
-  for (const proxy::wire::Field& field : head.fields) {
-    if (!proxy::wire::equal_names(field.name, name)) continue;
-    const std::string_view text = field.value;
-    if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) return 1;
-    std::uint64_t cost = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cost);
-    return error == std::errc{} ? cost : conf::cost_limit;
-  }
-  return 1;
-}
-
-// Begun ones count.
-std::uint64_t units_of(std::uint64_t bytes, conf::Bytes unit) {
-  return bytes / unit.count + (bytes % unit.count > 0 ? 1 : 0);
 }
 
 void forget(std::string& text) {
@@ -174,11 +154,9 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     refuse(reason);
     return false;
   };
-  if (head.method == "CONNECT") return refuse_as(Reason::method_refused);
-  if (head.expects_other) return refuse_as(Reason::expectation_failed);
-  if (!read_target(head, target_)) {
-    close_after_answer_ = true;  // as after everything malformed
-    return refuse_as(Reason::malformed);
+  if (const auto reason = read_request(head, target_)) {
+    if (*reason == Reason::malformed) close_after_answer_ = true;  // as after everything malformed
+    return refuse_as(*reason);
   }
   if (station_.settings().ops.health_on_main && target_.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
@@ -188,51 +166,20 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   }
   const admission::Route& route = station_.policy().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
-  arrival_.priority = route.priority;
-  arrival_.rate_limited = route.rate_limited;
-  arrival_.cost = route.cost;
-  arrival_.workers = route.workers;
-  arrival_.route = static_cast<std::uint32_t>(route.index);
+  take_route(route, arrival_);
   arrival_.bytes = request_length_;
-  note_deadline(head, route);
-  const auto& routes = station_.settings().routes;
-  if (route.index < routes.size() && routes[route.index].body_bytes)
-    body_limit_ = routes[route.index].body_bytes->count;
+  patience_ = patience_with(head, route, station_.settings());
+  if (patience_) arrival_.deadline = arrival_.at + patience_->time;
+  body_limit_ = body_limit_of(route, station_.settings());
   if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
   if (station_.policy().clients.is_on()) recognise_client(head);
-  if (route.cost_varies) estimate_cost(head);
+  if (route.cost_varies)
+    body_tells_cost_ = estimate_cost(head, station_.settings().routes[route.index], arrival_);
   if (station_.upstreams().servers().none_reachable()) {
-    refuse(Reason::upstream_down, time_to_next_probe());
+    refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
   }
   return true;
-}
-
-// The client's, if it is believed, and the route's: the earlier. It only ever shortens the request
-// timeout.
-void Exchange::note_deadline(const proxy::wire::Head& head, const admission::Route& route) {
-  const auto& routes = station_.settings().routes;
-  if (station_.settings().admission.deadlines.from_client)
-    patience_ = proxy::wire::patience_of(head);
-  if (route.index < routes.size() && routes[route.index].deadline) {
-    const admission::Duration usual = *routes[route.index].deadline;
-    if (!patience_)
-      patience_ = {proxy::wire::Patience::Form::plain, usual};
-    else
-      patience_->time = std::min<admission::Duration>(patience_->time, usual);
-  }
-  if (!patience_) return;
-  patience_->time =
-      std::min<admission::Duration>(patience_->time, station_.settings().admission.request_timeout);
-  arrival_.deadline = arrival_.at + patience_->time;
-}
-
-// When the upstream is down: it will not be found up before.
-admission::Duration Exchange::time_to_next_probe() const {
-  const conf::UpstreamSettings& upstream = station_.settings().upstream;
-  const auto interval =
-      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
-  return std::max<admission::Duration>(interval, std::chrono::seconds(1));
 }
 
 void Exchange::note_client(const proxy::wire::Head& head) {
@@ -252,37 +199,14 @@ void Exchange::recognise_client(const proxy::wire::Head& head) {
   const proxy::net::TlsSession* const tls = client_->tls();
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
-  const auto identity = clients.of({head, address, subject}, arrival_.route);
-  if (identity.id == 0) return;
-  const auto attempt = clients.attempt_of(head, identity.id, target_.path());
-  arrival_.client = identity.id;
-  arrival_.plan = identity.plan;
-  arrival_.is_retry = attempt.is_retry;
-  arrival_.attempt = attempt.key;
-}
-
-// What the head says; where only the body can tell, the least, until that is here.
-void Exchange::estimate_cost(const proxy::wire::Head& head) {
-  const conf::CostSettings& cost = station_.settings().routes[arrival_.route].cost;
-  if (cost.kind == conf::CostSettings::Kind::header)
-    return set_cost(stated_cost(head, cost.header));
-  body_tells_cost_ = request_framing_ != Framing::none &&
-                     (cost.kind == conf::CostSettings::Kind::items || !head.has_content_length);
-  if (cost.kind == conf::CostSettings::Kind::items || body_tells_cost_) return set_cost(1);
-  set_cost(units_of(head.content_length, cost.unit));
+  recognise(clients, {head, address, subject}, target_.path(), arrival_);
 }
 
 // What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
 void Exchange::weigh_body() {
   const auto& routes = station_.settings().routes;
-  if (arrival_.route >= routes.size()) return;
-  const conf::CostSettings& cost = routes[arrival_.route].cost;
-  const auto charged = static_cast<std::int32_t>(arrival_.cost);
-  if (cost.kind == conf::CostSettings::Kind::items)
-    set_cost(items_.items());
-  else if (cost.kind == conf::CostSettings::Kind::body)
-    set_cost(units_of(body_bytes_, cost.unit));
-  arrival_.cost_found = static_cast<std::int32_t>(arrival_.cost) - charged;
+  if (arrival_.route < routes.size())
+    gateway::weigh_body(body_bytes_, items_.items(), routes[arrival_.route], arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.
@@ -292,12 +216,6 @@ void Exchange::settle_cost() {
   arrival_.workers = workers;
   if (arrival_.cost_found != 0) station_.shared().gate.settle(arrival_, station_.loop().now());
   arrival_.cost_found = 0;
-}
-
-void Exchange::set_cost(std::uint64_t cost) {
-  const conf::RouteSettings& route = station_.settings().routes[arrival_.route];
-  arrival_.cost = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(cost, 1, route.cost_max));
-  arrival_.workers = admission::workers_for(arrival_.cost, route.cost_per_worker);
 }
 
 // A trusted sender's, or our own.
@@ -671,7 +589,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   if (reason == Reason::upstream_down) {
     // It went down, or filled up, while this one waited; its log lines tell.
     give_worker_back(Outcome::failed(reason));
-    return refuse_uncounted(reason, time_to_next_probe());
+    return refuse_uncounted(reason, time_to_next_probe(station_.settings().upstream));
   }
   spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
                why, method_, target_.path(), request_id_,

@@ -66,14 +66,10 @@ class Exchange final : private proxy::Forwarding::Client {
   // In the order of the journey.
   bool note_head(const proxy::wire::Head& head);
   bool judge(const proxy::wire::Head& head);
-  void note_deadline(const proxy::wire::Head& head, const admission::Route& route);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
-  admission::Duration time_to_next_probe() const;
   void note_client(const proxy::wire::Head& head);
   void recognise_client(const proxy::wire::Head& head);
-  void set_cost(std::uint64_t cost);
-  void estimate_cost(const proxy::wire::Head& head);
   void weigh_body();
   void settle_cost();
   void enter(const proxy::wire::Head& head);

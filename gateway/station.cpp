@@ -11,6 +11,7 @@
 
 #include "conf/format.h"
 #include "conf/invariant.h"
+#include "gateway/first_look.h"
 
 namespace classgate::gateway {
 namespace {
@@ -147,8 +148,7 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
 // Requests that are under way keep what they began with: their deadlines and upstream connections.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
   const std::shared_ptr<const Policy> former = std::exchange(policy_, std::move(policy));
-  request_limits_ = {settings().client.header_bytes.count, settings().client.header_count,
-                     settings().client.target_bytes.count};
+  request_limits_ = head_limits_of(settings().client);
   deadlines_.change(settings());
   route_traffic_.clear();
   for (const conf::RouteSettings& route : settings().routes)

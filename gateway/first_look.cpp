@@ -1,0 +1,142 @@
+#include "gateway/first_look.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using conf::CostSettings;
+using conf::Reason;
+using proxy::wire::Fault;
+using proxy::wire::Framing;
+
+// What a request says that it costs; 1 when it says nothing that is a number, the most when it is
+// too large to read.
+std::uint64_t stated_cost(const proxy::wire::Head& head, std::string_view name) {
+  for (const proxy::wire::Field& field : head.fields) {
+    if (!proxy::wire::equal_names(field.name, name)) continue;
+    const std::string_view text = field.value;
+    if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) return 1;
+    std::uint64_t cost = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cost);
+    return error == std::errc{} ? cost : conf::cost_limit;
+  }
+  return 1;
+}
+
+// Begun ones count.
+std::uint64_t units_of(std::uint64_t bytes, conf::Bytes unit) {
+  return bytes / unit.count + (bytes % unit.count > 0 ? 1 : 0);
+}
+
+void set_cost(std::uint64_t cost, const conf::RouteSettings& route, admission::Arrival& arrival) {
+  arrival.cost = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(cost, 1, route.cost_max));
+  arrival.workers = admission::workers_for(arrival.cost, route.cost_per_worker);
+}
+
+}  // namespace
+
+proxy::wire::HeadLimits head_limits_of(const conf::ClientSettings& client) {
+  return {client.header_bytes.count, client.header_count, client.target_bytes.count};
+}
+
+Reason reason_of(Fault fault) {
+  switch (fault) {
+    case Fault::header_too_large: return Reason::header_too_large;
+    case Fault::target_too_long: return Reason::target_too_long;
+    case Fault::unknown_method: return Reason::unknown_method;
+    case Fault::unknown_coding: return Reason::unknown_coding;
+    case Fault::unsupported_version: return Reason::version_refused;
+    default: return Reason::malformed;
+  }
+}
+
+std::optional<Reason> read_request(const proxy::wire::Head& head, Target& into) {
+  if (head.method == "CONNECT") return Reason::method_refused;
+  if (head.expects_other) return Reason::expectation_failed;
+  if (!read_target(head, into)) return Reason::malformed;
+  return std::nullopt;
+}
+
+void take_route(const admission::Route& route, admission::Arrival& arrival) {
+  arrival.priority = route.priority;
+  arrival.rate_limited = route.rate_limited;
+  arrival.cost = route.cost;
+  arrival.workers = route.workers;
+  arrival.route = static_cast<std::uint32_t>(route.index);
+}
+
+std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings& settings) {
+  const auto& routes = settings.routes;
+  if (route.index < routes.size() && routes[route.index].body_bytes)
+    return routes[route.index].body_bytes->count;
+  return settings.client.body_bytes.count;
+}
+
+std::optional<proxy::wire::Patience> patience_with(const proxy::wire::Head& head,
+                                                   const admission::Route& route,
+                                                   const conf::Settings& settings) {
+  const auto& routes = settings.routes;
+  std::optional<proxy::wire::Patience> patience;
+  if (settings.admission.deadlines.from_client) patience = proxy::wire::patience_of(head);
+  if (route.index < routes.size() && routes[route.index].deadline) {
+    const admission::Duration usual = *routes[route.index].deadline;
+    if (!patience)
+      patience = {proxy::wire::Patience::Form::plain, usual};
+    else
+      patience->time = std::min<admission::Duration>(patience->time, usual);
+  }
+  if (patience)
+    patience->time =
+        std::min<admission::Duration>(patience->time, settings.admission.request_timeout);
+  return patience;
+}
+
+ClientIdentities::Identity recognise(const ClientIdentities& clients,
+                                     const ClientIdentities::Facts& facts, std::string_view path,
+                                     admission::Arrival& arrival) {
+  const auto identity = clients.of(facts, arrival.route);
+  if (identity.id == 0) return identity;
+  const auto attempt = clients.attempt_of(facts.head, identity.id, path);
+  arrival.client = identity.id;
+  arrival.plan = identity.plan;
+  arrival.is_retry = attempt.is_retry;
+  arrival.attempt = attempt.key;
+  return identity;
+}
+
+bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,
+                   admission::Arrival& arrival) {
+  const CostSettings& cost = route.cost;
+  if (cost.kind == CostSettings::Kind::header) {
+    set_cost(stated_cost(head, cost.header), route, arrival);
+    return false;
+  }
+  const bool is_items = cost.kind == CostSettings::Kind::items;
+  const bool body_tells = head.framing != Framing::none && (is_items || !head.has_content_length);
+  const bool is_unknown = is_items || body_tells;
+  set_cost(is_unknown ? 1 : units_of(head.content_length, cost.unit), route, arrival);
+  return body_tells;
+}
+
+void weigh_body(std::uint64_t bytes, std::uint64_t items, const conf::RouteSettings& route,
+                admission::Arrival& arrival) {
+  const auto charged = static_cast<std::int32_t>(arrival.cost);
+  if (route.cost.kind == CostSettings::Kind::items)
+    set_cost(items, route, arrival);
+  else if (route.cost.kind == CostSettings::Kind::body)
+    set_cost(units_of(bytes, route.cost.unit), route, arrival);
+  arrival.cost_found = static_cast<std::int32_t>(arrival.cost) - charged;
+}
+
+admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream) {
+  const auto interval =
+      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
+  return std::max<admission::Duration>(interval, std::chrono::seconds(1));
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,50 @@
+#pragma once
+
+// What the head of a request says under the conf in force, before admission is asked: which rules
+// it breaks, how long it may take, who sends it, what it costs. The Exchange, which serves it, and
+// `classgate explain`, which does not, ask here both. Any thread.
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "admission/route_table.h"
+#include "admission/verdict.h"
+#include "gateway/client_identity.h"
+#include "gateway/target.h"
+#include "proxy/wire/deadline.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::gateway {
+
+proxy::wire::HeadLimits head_limits_of(const conf::ClientSettings& client);
+conf::Reason reason_of(proxy::wire::Fault fault);
+
+// What makes it impossible wherever it goes; where it goes, if nothing does.
+std::optional<conf::Reason> read_request(const proxy::wire::Head& head, Target& into);
+
+void take_route(const admission::Route& route, admission::Arrival& arrival);
+std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings& settings);
+
+// The client's, if it is believed, and the route's: the shorter. It only ever shortens the request
+// timeout.
+std::optional<proxy::wire::Patience> patience_with(const proxy::wire::Head& head,
+                                                   const admission::Route& route,
+                                                   const conf::Settings& settings);
+
+// Which client it is to admission, and whether it has asked this before. The arrival has its route.
+ClientIdentities::Identity recognise(const ClientIdentities& clients,
+                                     const ClientIdentities::Facts& facts, std::string_view path,
+                                     admission::Arrival& arrival);
+
+// What the head says; where only the body can tell, the least, until that is here: then true.
+bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,
+                   admission::Arrival& arrival);
+// By what the body has brought so far; what that makes it cost more, or less.
+void weigh_body(std::uint64_t bytes, std::uint64_t items, const conf::RouteSettings& route,
+                admission::Arrival& arrival);
+
+// When the upstream is down: it will not be found up before.
+admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream);
+
+}  // namespace classgate::gateway

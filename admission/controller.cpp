@@ -5,6 +5,8 @@
 
 #include "conf/invariant.h"
 
+// What every request is asked is `inline`: otherwise the compiler calls each of these, which is a
+// sixth of all the instructions of a decision.
 namespace classgate::admission {
 namespace {
 
@@ -95,13 +97,18 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
     books_.enter();
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
-    const Seat wanted{now,    arrival.priority, arrival.route,
-                      client, arrival.workers,  arrival.observed};
-    return Admitted{take_workers(wanted, Duration::zero(), now)};
+    const Seat seat{now,
+                    arrival.priority,
+                    arrival.route,
+                    client,
+                    workers_for(arrival.workers),
+                    arrival.observed};
+    take_workers(seat, Duration::zero(), now);
+    return Admitted{seat};
   }
   if (const auto full = no_place_for(arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
-  make_room_for(arrival, now);
+  if (!has_place_for(arrival)) make_room_for(arrival, now);
   books_.enter();
   const Time deadline = std::min(
       {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
@@ -129,7 +136,7 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
 
 // ---- Clients -----------------------------------------------------------------------------------
 
-ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
+inline ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   if (arrival.client == 0 || !settings_.fairness.is_on) return no_client;
   // Most ask twice in a row, with their head and when they are ready. Only a newcomer, which would
   // be another one here, makes anybody forgotten.
@@ -140,35 +147,31 @@ ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   return recognised_ = found.number;
 }
 
-Controller::Asker Controller::asker_of(ClientNumber client) const {
+inline Controller::Asker Controller::asker_of(ClientNumber client) const {
   if (client == no_client) return {};
   return {.number = client,
           .has_all_its_workers = clients_.has_all_its_workers(client),
           .has_all_its_places = clients_.has_all_its_places(client)};
 }
 
-std::uint16_t Controller::weight_of(ClientNumber client) const {
+inline std::uint16_t Controller::weight_of(ClientNumber client) const {
   return client == no_client ? std::uint16_t{1}
                              : static_cast<std::uint16_t>(clients_.plan_of(client).weight);
 }
 
 // ---- Whose turn it is --------------------------------------------------------------------------
 
-std::uint32_t Controller::workers() const {
-  const std::uint32_t most = std::min(settings_.workers, capacity_);
-  return settings_.workers_are_auto ? std::min(worker_search_.limit(), most) : most;
+// The priority that gets the next worker, if one is free.
+inline int Controller::whose_turn(PrioritySet waiting, Time now) const {
+  return shares_.whose_turn(workers(), free_workers(), now, waiting);
 }
 
-// The priority that gets the next worker, if one is free; as if a newcomer waited too.
-int Controller::whose_turn(Time now, int newcomer) const {
-  return shares_.whose_turn(workers(), free_workers(), now, [&](int priority) {
-    return priority == newcomer || is_waited_for(priority);
-  });
-}
-
-bool Controller::may_go_in(const Arrival& arrival, const Asker& asker, Time now) const {
+inline bool Controller::may_go_in(const Arrival& arrival, const Asker& asker, Time now) const {
   if (!has_free_workers(arrival.workers) || asker.has_all_its_workers) return false;
-  return !is_waited_for(arrival.priority) && whose_turn(now, arrival.priority) == arrival.priority;
+  const PrioritySet waiting = queue_.with_front();
+  if (waiting.contains(arrival.priority)) return false;
+  // As if it waited too.
+  return whose_turn(waiting.with(arrival.priority), now) == arrival.priority;
 }
 
 // ---- Deadlines ---------------------------------------------------------------------------------
@@ -203,7 +206,7 @@ void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason)
 }
 
 // Whose turn it is may be too late to be of use.
-Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const {
+inline Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const {
   if (waiter.useful_until <= now) return {conf::Reason::deadline, false};
   if (waiter.deadline <= now) return {conf::Reason::queue_timeout, false};
   if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return {};
@@ -241,9 +244,10 @@ Duration Controller::guessed_pace(int priority) const {
          std::max(workers(), 1U);
 }
 
-void Controller::note_joined(int priority, Time now) {
+inline void Controller::note_joined(int priority, Time now) {
   const std::size_t waiting = queue_.size_of(priority);
-  if (waiting == 0) paces_[index(priority)].begin(guessed_pace(priority), now);
+  if (waiting == 0)
+    paces_[index(priority)].begin([this, priority] { return guessed_pace(priority); }, now);
   shares_.note_waiting(priority, waiting + 1, now);
 }
 
@@ -255,9 +259,15 @@ Controller::Room Controller::room() const {
 }
 
 // Why it could not wait, if it had to.
-std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
-                                                     const Asker& asker) const {
+inline std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
+                                                            const Asker& asker) const {
   if (asker.has_all_its_places) return conf::Reason::client_queue;
+  return has_place_for(arrival) ? std::nullopt : full_for(arrival, asker.number);
+}
+
+// The same of a queue that has no place left.
+std::optional<conf::Reason> Controller::full_for(const Arrival& arrival,
+                                                 ClientNumber client) const {
   // If everybody of a worse priority gave way.
   const Room room = this->room();
   const std::size_t places = queue_.size() - queue_.size_worse_than(arrival.priority);
@@ -266,7 +276,7 @@ std::optional<conf::Reason> Controller::no_place_for(const Arrival& arrival,
   // If moreover one of its own priority gave way, of a client that has more waiting than this one
   // will have.
   const std::size_t largest = queue_.largest_size_of(arrival.priority);
-  if (asker.number == no_client || largest < queue_.size_of(arrival.priority, asker.number) + 2)
+  if (client == no_client || largest < queue_.size_of(arrival.priority, client) + 2)
     return conf::Reason::queue_full;
   const std::uint64_t freed = queue_.newest_of_largest(arrival.priority)->bytes;
   if (places <= room.places && bytes - freed + arrival.bytes <= room.bytes) return std::nullopt;
@@ -309,7 +319,7 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
   return true;
 }
 
-void Controller::left_queue(const Waiter& waiter, Time now) {
+inline void Controller::left_queue(const Waiter& waiter, Time now) {
   if (queue_.size() == 0) lined_up_ += std::max(now - line_began_, Duration::zero());
   if (waiter.client != no_client) clients_.leave(waiter.client);
 }
@@ -361,10 +371,10 @@ std::optional<Notice> Controller::next(Time now) {
   }
   if (settings_.discipline == conf::Discipline::adaptive)
     if (const auto notice = shed_overdue(now)) return notice;
-  const int priority = whose_turn(now);
+  const int priority = whose_turn(queue_.with_front(), now);
   if (priority == 0) return std::nullopt;
   const WaitQueue::Order order = order_of(priority);
-  Waiter waiter = *queue_.front_of(priority, order);
+  const Waiter& waiter = *queue_.front_of(priority, order);  // stays what it is until another joins
   const Lateness late = too_late(waiter, now);
   if (late.reason)
     return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
@@ -374,15 +384,17 @@ std::optional<Notice> Controller::next(Time now) {
   const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
   left_queue(waiter, now);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
-  if (late.is_observed) observe(waiter.observed, conf::Reason::would_miss_deadline);
-  if (note_gone_in(priority, waited, now)) observe(waiter.observed, conf::Reason::shed);
-  const Seat seat = take_workers(
-      {now, priority, waiter.route, waiter.client, waiter.workers, waiter.observed}, waited, now);
-  return Notice{ticket, waiter.owner, waiter.tag, Granted{seat, waited}};
+  std::optional<conf::Reason> observed = waiter.observed;
+  if (late.is_observed) observe(observed, conf::Reason::would_miss_deadline);
+  if (note_gone_in(priority, waited, now)) observe(observed, conf::Reason::shed);
+  const Granted granted{
+      {now, priority, waiter.route, waiter.client, workers_for(waiter.workers), observed}, waited};
+  take_workers(granted.seat, waited, now);
+  return std::optional<Notice>(std::in_place, ticket, waiter.owner, waiter.tag, granted);
 }
 
 // Whether it would have been shed, but for [observe].
-bool Controller::note_gone_in(int priority, Duration waited, Time now) {
+inline bool Controller::note_gone_in(int priority, Duration waited, Time now) {
   paces_[index(priority)].move(now);
   Congestion& congestion = congestions_[index(priority)];
   const bool is_observed =
@@ -391,7 +403,7 @@ bool Controller::note_gone_in(int priority, Duration waited, Time now) {
   return is_observed;
 }
 
-WaitQueue::Order Controller::order_of(int priority) const {
+inline WaitQueue::Order Controller::order_of(int priority) const {
   const bool is_adaptive = settings_.discipline == conf::Discipline::adaptive &&
                            congestions_[index(priority)].is_on() && !settings_.observe.shedding;
   return is_adaptive ? WaitQueue::Order::newest_first : WaitQueue::Order::oldest_first;
@@ -419,9 +431,7 @@ Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason,
   return {entry.ticket, entry.waiter.owner, entry.waiter.tag, rejection};
 }
 
-Seat Controller::take_workers(const Seat& wanted, Duration waited, Time now) {
-  Seat seat = wanted;
-  seat.workers = static_cast<std::uint16_t>(std::clamp<std::uint32_t>(seat.workers, 1, workers()));
+inline void Controller::take_workers(const Seat& seat, Duration waited, Time now) {
   active_ += seat.workers;
   ++in_flight_;
   CLASSGATE_INVARIANT(active_ <= workers());
@@ -431,7 +441,6 @@ Seat Controller::take_workers(const Seat& wanted, Duration waited, Time now) {
     if (clients_.has_all_its_workers(seat.client)) queue_.park(seat.client);
   }
   books_.wait_ended(waited, now);
-  return seat;
 }
 
 void Controller::settle(const Arrival& arrival, Time now) {

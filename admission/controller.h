@@ -106,19 +106,26 @@ class Controller {
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
  private:
-  std::uint32_t workers() const;
+  std::uint32_t workers() const {
+    const std::uint32_t most = std::min(settings_.workers, capacity_);
+    return settings_.workers_are_auto ? std::min(worker_search_.limit(), most) : most;
+  }
   std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
   // A request that wants more than there are takes all.
   bool has_free_workers(std::uint32_t wanted) const {
     return active_ + std::max(std::min(wanted, workers()), 1U) <= workers();
   }
-  int whose_turn(Time now, int newcomer = 0) const;
+  int whose_turn(PrioritySet waiting, Time now) const;
   // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
   struct Room {
     std::size_t places;
     std::uint64_t bytes;
   };
   Room room() const;
+  bool has_place_for(const Arrival& arrival) const {
+    return queue_.size() < settings_.queue_size &&
+           queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
+  }
   // Who asks, as far as the rules want to know.
   struct Asker {
     ClientNumber number = no_client;
@@ -143,8 +150,8 @@ class Controller {
   Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
                   Time now) const;
   std::optional<conf::Reason> no_place_for(const Arrival& arrival, const Asker& asker) const;
+  std::optional<conf::Reason> full_for(const Arrival& arrival, ClientNumber client) const;
   bool may_go_in(const Arrival& arrival, const Asker& asker, Time now) const;
-  bool is_waited_for(int priority) const { return queue_.front_of(priority) != nullptr; }
   Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
                            Time now) const;
   void observe(std::optional<conf::Reason>& note, conf::Reason reason);
@@ -168,7 +175,11 @@ class Controller {
   bool needs_room_for(const Arrival& arrival) const;
   void make_room_for(const Arrival& arrival, Time now);
   void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
-  Seat take_workers(const Seat& wanted, Duration waited, Time now);
+  // What a request that wants so many gets when it goes in.
+  std::uint16_t workers_for(std::uint16_t wanted) const {
+    return static_cast<std::uint16_t>(std::clamp<std::uint32_t>(wanted, 1, workers()));
+  }
+  void take_workers(const Seat& seat, Duration waited, Time now);
   void left_queue(const Waiter& waiter, Time now);
   // Refused, and from then on to be told: what it ran against, and a time of its own.
   Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);

@@ -14,9 +14,11 @@ namespace classgate::admission {
 // overdue, as long again as it already is. O(1). Not thread-safe.
 class LinePace {
  public:
-  // Somebody waits where nobody did. What the line did a moment ago still tells more than a guess.
-  void begin(Duration guess, Time now) {
-    if (now - moved_ > memory) pace_ = guess;
+  // Somebody waits where nobody did. What the line did a moment ago still tells more than guess(),
+  // and costs no division.
+  template <typename Guess>
+  void begin(Guess guess, Time now) {
+    if (now - moved_ > memory) pace_ = guess();
     moved_ = std::max(moved_, now);
   }
   void move(Time now) {

@@ -7,11 +7,14 @@ namespace classgate::admission {
 void ProcessTimes::record(std::uint32_t of_what, Duration took, Time now) {
   if (of_what >= kinds_.size()) kinds_.resize(of_what + 1);
   Kind& kind = kinds_[of_what];
-  kind.seen = std::min(kind.seen + 1, 32U);
+  kind.seen = std::min(kind.seen + 1, most_seen);
+  // A division by what is known here is a shift.
+  const auto part = [&kind](Duration whole) {
+    return kind.seen == most_seen ? whole / most_seen : whole / kind.seen;
+  };
   const Duration error = took - kind.mean;
-  const auto weight = static_cast<Duration::rep>(kind.seen);
-  if (kind.seen > 1) kind.deviation += (std::chrono::abs(error) - kind.deviation) / weight;
-  kind.mean += error / weight;
+  if (kind.seen > 1) kind.deviation += part(std::chrono::abs(error) - kind.deviation);
+  kind.mean += part(error);
   kind.news = std::max(kind.news, now);
 }
 

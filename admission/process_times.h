@@ -31,10 +31,11 @@ class ProcessTimes {
   void forget() { kinds_.clear(); }
 
  private:
+  static constexpr std::uint32_t most_seen = 32;
   struct Kind {
     Duration mean{};
     Duration deviation{};
-    std::uint32_t seen = 0;  // up to 32
+    std::uint32_t seen = 0;  // up to most_seen
     Time news{};             // of the last end, or the last try
   };
   std::vector<Kind> kinds_;

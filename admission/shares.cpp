@@ -1,7 +1,5 @@
 #include "admission/shares.h"
 
-#include "conf/invariant.h"
-
 namespace classgate::admission {
 
 void Shares::reconfigure(const conf::ReserveSettings& settings) {
@@ -11,14 +9,7 @@ void Shares::reconfigure(const conf::ReserveSettings& settings) {
       std::ranges::count_if(shares_, [](double share) { return share > 0; }));
 }
 
-void Shares::give_back(int priority, std::uint32_t workers, Duration took, Time now) {
-  CLASSGATE_INVARIANT(active_[index(priority)] >= workers);
-  active_[index(priority)] -= workers;
-  if (reserves_ > 0) times_.record(static_cast<std::uint32_t>(priority), took, now);
-}
-
-void Shares::note_waiting(int priority, std::size_t waiting, Time now) {
-  if (reserves_ == 0) return;
+void Shares::note_demand(int priority, std::size_t waiting, Time now) {
   Demand& demand = demands_[index(priority)];
   const Duration age = now - demand.turn_began;
   if (age >= turn) {
@@ -28,6 +19,15 @@ void Shares::note_waiting(int priority, std::size_t waiting, Time now) {
   }
   const auto wanted = active_[index(priority)] + static_cast<std::uint32_t>(waiting);
   demand.current = std::max(demand.current, wanted);
+}
+
+int Shares::whose_turn_of_reserves(std::uint32_t workers, std::uint32_t free, Time now,
+                                   PrioritySet waiting) const {
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    if (waiting.contains(priority) && is_owed(priority, workers)) return priority;
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
+    if (waiting.contains(priority) && may_borrow(priority, workers, free, now)) return priority;
+  return 0;
 }
 
 std::uint32_t Shares::peak(std::size_t priority, Time now) const {

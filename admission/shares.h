@@ -4,8 +4,10 @@
 #include <array>
 #include <cstdint>
 
+#include "admission/priority_set.h"
 #include "admission/process_times.h"
 #include "admission/time.h"
+#include "conf/invariant.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -41,24 +43,24 @@ class Shares {
   std::uint32_t reserves() const { return reserves_; }
 
   void take(int priority, std::uint32_t workers) { active_[index(priority)] += workers; }
-  void give_back(int priority, std::uint32_t workers, Duration took, Time now);
+  void give_back(int priority, std::uint32_t workers, Duration took, Time now) {
+    CLASSGATE_INVARIANT(active_[index(priority)] >= workers);
+    active_[index(priority)] -= workers;
+    if (reserves_ > 0) times_.record(static_cast<std::uint32_t>(priority), took, now);
+  }
   // So many of a priority wait now; told whenever their number has grown.
-  void note_waiting(int priority, std::size_t waiting, Time now);
+  void note_waiting(int priority, std::size_t waiting, Time now) {
+    if (reserves_ > 0) note_demand(priority, waiting, now);
+  }
 
   // How a free worker may be taken, of `workers` of which `free` are.
   bool is_owed(int priority, std::uint32_t workers) const;
   bool may_borrow(int priority, std::uint32_t workers, std::uint32_t free, Time now) const;
 
-  // The priority that takes a free worker, 0 for none. `waits(priority)` says whether one waits.
-  template <typename Waits>
-  int whose_turn(std::uint32_t workers, std::uint32_t free, Time now, Waits waits) const {
+  // Which of those that wait takes a free worker, 0 for none.
+  int whose_turn(std::uint32_t workers, std::uint32_t free, Time now, PrioritySet waiting) const {
     if (free == 0) return 0;
-    if (reserves_ > 0)
-      for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-        if (is_owed(priority, workers) && waits(priority)) return priority;
-    for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-      if (waits(priority) && may_borrow(priority, workers, free, now)) return priority;
-    return 0;
+    return reserves_ == 0 ? waiting.best() : whose_turn_of_reserves(workers, free, now, waiting);
   }
 
   std::uint32_t reserve(int priority, std::uint32_t workers) const;
@@ -66,6 +68,9 @@ class Shares {
 
  private:
   static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
+  int whose_turn_of_reserves(std::uint32_t workers, std::uint32_t free, Time now,
+                             PrioritySet waiting) const;
+  void note_demand(int priority, std::size_t waiting, Time now);
   std::uint32_t peak(std::size_t priority, Time now) const;
   bool is_slow(int priority) const;
 

@@ -4,7 +4,7 @@
 
 namespace classgate::admission {
 
-std::int64_t& WaitQueue::standing(ClientNumber client, int priority) {
+inline std::int64_t& WaitQueue::standing(ClientNumber client, int priority) {
   if (client >= standings_.size()) standings_.resize(client + 1);
   return standings_[client][index(priority)];
 }
@@ -18,7 +18,7 @@ std::uint32_t WaitQueue::line_of(ClientNumber client, int priority) const {
 }
 
 // The same, opened if need be.
-std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
+inline std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
   if (waiter.client == no_client) return plain;
   std::int64_t& standing = this->standing(waiter.client, waiter.priority);
   if (standing < 0) return static_cast<std::uint32_t>(~standing);
@@ -28,7 +28,7 @@ std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
   return opened;
 }
 
-std::uint32_t WaitQueue::take_free_slot() {
+inline std::uint32_t WaitQueue::take_free_slot() {
   if (first_free_ == none) {
     slots_.emplace_back();
     return static_cast<std::uint32_t>(slots_.size() - 1);
@@ -61,6 +61,7 @@ Ticket WaitQueue::join(const Waiter& waiter) {
   to.bytes += waiter.bytes;
   ++size_;
   bytes_ += waiter.bytes;
+  note_front(waiter.priority);
   return {index, slot.generation};
 }
 
@@ -83,6 +84,7 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
   from.bytes -= slot.waiter.bytes;
   --size_;
   bytes_ -= slot.waiter.bytes;
+  note_front(slot.waiter.priority);
 
   const Ticket ticket{index, slot.generation};
   slot.line = none;
@@ -103,24 +105,9 @@ std::optional<Waiter> WaitQueue::leave(Ticket ticket) {
 
 // ---- Whose turn it is --------------------------------------------------------------------------
 
-// The slot of the next to go in; none when nobody can go in there.
-std::uint32_t WaitQueue::first_of(int priority, Order order) const {
-  const Room& from = room(priority);
-  const std::uint32_t whose = from.plain.first != none ? plain : from.rank.first();
-  if (whose == none) return none;
-  const FairRank::Line& in = line(from, whose);
-  return order == Order::oldest_first ? in.first : in.last;
-}
-
-const Waiter* WaitQueue::front_of(int priority, Order order) const {
-  const std::uint32_t index = first_of(priority, order);
-  return index == none ? nullptr : &slots_[index].waiter;
-}
-
 const Waiter* WaitQueue::front() const {
-  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    if (const Waiter* first = front_of(priority)) return first;
-  return nullptr;
+  const int best = with_front_.best();
+  return best == 0 ? nullptr : front_of(best);
 }
 
 Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
@@ -154,15 +141,19 @@ std::optional<WaitQueue::Entry> WaitQueue::pop_oldest_of(int priority) {
 void WaitQueue::park(ClientNumber client) {
   if (client == no_client) return;
   for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    if (const std::uint32_t parked = line_of(client, priority); parked != none)
+    if (const std::uint32_t parked = line_of(client, priority); parked != none) {
       room(priority).rank.park(parked);
+      note_front(priority);
+    }
 }
 
 void WaitQueue::unpark(ClientNumber client) {
   if (client == no_client) return;
   for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    if (const std::uint32_t parked = line_of(client, priority); parked != none)
+    if (const std::uint32_t parked = line_of(client, priority); parked != none) {
       room(priority).rank.unpark(parked);
+      note_front(priority);
+    }
 }
 
 void WaitQueue::unpark_all() {

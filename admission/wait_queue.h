@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "admission/fair_rank.h"
+#include "admission/priority_set.h"
 #include "admission/time.h"
 #include "conf/reason.h"
 #include "conf/settings.h"
@@ -57,8 +58,13 @@ class WaitQueue {
   // The next to go in, of one priority or of the best in which anybody can.
   // Each client's own requests go in as they came, or the newest first.
   enum class Order : std::uint8_t { oldest_first, newest_first };
-  const Waiter* front_of(int priority, Order order = Order::oldest_first) const;
+  const Waiter* front_of(int priority, Order order = Order::oldest_first) const {
+    const std::uint32_t index = first_of(priority, order);
+    return index == none ? nullptr : &slots_[index].waiter;
+  }
   const Waiter* front() const;
+  // The priorities that have a front.
+  PrioritySet with_front() const { return with_front_; }
   // Takes the front of a priority out, with its client's turn used or left to who is next there.
   enum class Turn : std::uint8_t { used, passed_on };
   Ticket take_front_of(int priority, Turn turn, Order order = Order::oldest_first);
@@ -136,7 +142,20 @@ class WaitQueue {
   std::int64_t& standing(ClientNumber client, int priority);
   std::uint32_t line_of(ClientNumber client, int priority) const;
   std::uint32_t line_for(const Waiter& waiter);
-  std::uint32_t first_of(int priority, Order order) const;
+  std::uint32_t whose_turn_in(const Room& room) const {
+    return room.plain.first != none ? plain : room.rank.first();
+  }
+  void note_front(int priority) {
+    with_front_.set(priority, whose_turn_in(room(priority)) != none);
+  }
+  // The slot of the next to go in; none when nobody can go in there.
+  std::uint32_t first_of(int priority, Order order) const {
+    const Room& from = room(priority);
+    const std::uint32_t whose = whose_turn_in(from);
+    if (whose == none) return none;
+    const FairRank::Line& in = line(from, whose);
+    return order == Order::oldest_first ? in.first : in.last;
+  }
   std::uint32_t largest_of(int priority) const;
   std::uint32_t take_free_slot();
   Ticket take_out(std::uint32_t index);
@@ -144,6 +163,7 @@ class WaitQueue {
   std::vector<Slot> slots_;
   std::uint32_t first_free_ = none;
   std::array<Room, conf::priority_count> rooms_;
+  PrioritySet with_front_;
   std::vector<Standing> standings_;  // by client
   std::size_t size_ = 0;
   std::uint64_t bytes_ = 0;

@@ -1,7 +1,6 @@
 #include "admission/client_table.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "conf/invariant.h"
@@ -38,19 +37,15 @@ void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
 }
 
 void ClientTable::rebuild_index() {
-  index_.assign(std::bit_ceil(std::max(clients_max_, clients_.size())), none);
-  for (ClientNumber number = 1; number < clients_.size(); ++number) {
-    std::uint32_t& first = index_of(clients_[number].id);
-    clients_[number].next = first;
-    first = number;
-  }
+  index_.clear(std::max(clients_max_, clients_.size()));
+  for (ClientNumber number = 1; number < clients_.size(); ++number)
+    index_.insert(clients_[number].id, number);
 }
 
 std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
-  if (index_.empty()) return std::nullopt;
-  std::uint32_t number = index_[id & (index_.size() - 1)];
-  while (number != none && clients_[number].id != id) number = clients_[number].next;
-  if (number == none) return std::nullopt;
+  const ClientNumber number =
+      index_.find(id, [&](ClientNumber candidate) { return clients_[candidate].id == id; });
+  if (number == no_client) return std::nullopt;
   return number;
 }
 
@@ -65,15 +60,13 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan,
     clients_.emplace_back();
   } else if (const auto freed = make_room(plans_[plan], now)) {
     number = *freed;
-    unlink(number);
+    index_.erase(number, [this](ClientNumber each) { return clients_[each].id; });
   } else {
     ++counts_.not_remembered;
     return {stranger, false};
   }
-  std::uint32_t& first = index_of(id);
-  clients_[number] = {
-      .id = id, .tokens = plans_[plan].burst, .filled = now, .next = first, .plan = plan};
-  first = number;
+  clients_[number] = {.id = id, .tokens = plans_[plan].burst, .filled = now, .plan = plan};
+  index_.insert(id, number);
   return {number, true};
 }
 
@@ -113,12 +106,6 @@ bool ClientTable::has_room_for(std::uint8_t plan, Time now) const {
     if (seconds_to_full(client, now) <= newcomer_owes) return true;
   }
   return false;
-}
-
-void ClientTable::unlink(ClientNumber number) {
-  std::uint32_t* link = &index_of(clients_[number].id);
-  while (*link != number) link = &clients_[*link].next;
-  *link = clients_[number].next;
 }
 
 // ---- Tokens ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "admission/client_index.h"
 #include "admission/fair_rank.h"
 #include "admission/time.h"
 #include "conf/settings.h"
@@ -98,7 +99,6 @@ class ClientTable {
   }
 
  private:
-  static constexpr std::uint32_t none = no_client;
   static constexpr ClientNumber stranger = 0;  // everybody who is not remembered
   static constexpr int places_looked_at = 16;
   static constexpr float retries_kept = 10;
@@ -112,28 +112,25 @@ class ClientTable {
     float retries = retries_given;
     std::uint32_t active = 0;
     std::uint32_t waiting = 0;
-    std::uint32_t next = none;  // with the same index
     std::uint8_t plan = 0;
   };
-  static_assert(sizeof(Client) <= 48);
+  static_assert(sizeof(Client) == 40);
 
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
   Look look_at(ClientNumber number, Client client, Time now) const;
   bool has_room_for(std::uint8_t plan, Time now) const;
-  std::uint32_t& index_of(std::uint64_t id) { return index_[id & (index_.size() - 1)]; }
   void fill(Client& client, Time now) const;
   bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
   double seconds_to_full(Client& client, Time now) const;
   std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
-  void unlink(ClientNumber number);
   void rebuild_index();
 
   std::vector<conf::PlanSettings> plans_{1};
   double retry_budget_ = 1;
   std::size_t clients_max_ = 0;
   std::vector<Client> clients_;
-  std::vector<std::uint32_t> index_;  // the first client of each; its size is a power of two
-  std::size_t hand_ = 1;              // where room is looked for next
+  ClientIndex index_;
+  std::size_t hand_ = 1;  // where room is looked for next
   Counts counts_;
 };
 

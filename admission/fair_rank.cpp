@@ -11,6 +11,7 @@ std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int
   if (line == none) {
     line = static_cast<std::uint32_t>(lines_.size());
     lines_.emplace_back();
+    places_.push_back(none);
   } else {
     first_closed_ = lines_[line].next;
   }
@@ -22,7 +23,7 @@ std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int
 
 std::int64_t FairRank::close(std::uint32_t line) {
   CLASSGATE_INVARIANT(lines_[line].size == 0);
-  if (lines_[line].turn != none) lose_turn(line);
+  if (places_[line] != none) lose_turn(line);
   lines_[line].next = first_closed_;
   first_closed_ = line;
   if (--open_ == 0) now_ = std::max(now_, all_paid_);
@@ -33,20 +34,21 @@ std::int64_t FairRank::close(std::uint32_t line) {
 
 void FairRank::serve(std::uint32_t line, std::uint64_t cost) {
   now_ = std::max(now_, lines_[line].start);
+  // The line of its last waiter is closed next: its turn need not be moved before.
+  if (lines_[line].size == 1) return pay(lines_[line], static_cast<std::int64_t>(cost));
   charge(line, static_cast<std::int64_t>(cost));
+}
+
+void FairRank::pay(Line& line, std::int64_t cost) {
+  line.start = std::max(now_, line.start + price(cost, line.weight));
+  all_paid_ = std::max(all_paid_, line.start);
 }
 
 void FairRank::charge(std::uint32_t line, std::int64_t cost) {
   Line& served = lines_[line];
-  served.start = std::max(now_, served.start + price(cost, served.weight));
-  all_paid_ = std::max(all_paid_, served.start);
-  if (served.turn == none) return;
-  Turn& turn = turns_[served.turn];
-  turn.start = served.start;
-  turn.since = turn_count_++;
-  if (turns_.size() == 1) return;
-  sink(served.turn);
-  rise(served.turn);
+  pay(served, cost);
+  if (const std::uint32_t place = places_[line]; place != none)
+    put(place, {served.start, turn_count_++, line});
 }
 
 std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost) {
@@ -57,58 +59,56 @@ std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::
 }
 
 void FairRank::park(std::uint32_t line) {
-  if (lines_[line].turn != none) lose_turn(line);
+  if (places_[line] != none) lose_turn(line);
 }
 
 void FairRank::unpark(std::uint32_t line) {
-  if (lines_[line].turn != none) return;
+  if (places_[line] != none) return;
   lines_[line].start = std::max(now_, lines_[line].start);
   take_turn(line);
 }
 
 void FairRank::take_turn(std::uint32_t line) {
-  turns_.push_back({lines_[line].start, turn_count_++, line});
-  set(turns_.size() - 1, turns_.back());
-  rise(turns_.size() - 1);
+  turns_.emplace_back();
+  rise(turns_.size() - 1, {lines_[line].start, turn_count_++, line});
 }
 
 void FairRank::lose_turn(std::uint32_t line) {
-  const std::size_t place = lines_[line].turn;
-  lines_[line].turn = none;
+  const std::size_t place = places_[line];
+  places_[line] = none;
   const Turn last = turns_.back();
   turns_.pop_back();
-  if (place == turns_.size()) return;
-  set(place, last);
-  sink(place);
-  rise(lines_[last.line].turn);
+  if (place < turns_.size()) put(place, last);
+}
+
+// In the place of another. The gap goes down to the bottom first, where a turn that was the last of
+// all, or has just been used, belongs in nearly every case (Wegener, "Bottom-up heapsort", 1993).
+void FairRank::put(std::size_t gap, const Turn& turn) {
+  std::size_t below = 2 * gap + 1;
+  for (; below + 1 < turns_.size(); below = 2 * gap + 1) {
+    below += static_cast<std::size_t>(turns_[below + 1] < turns_[below]);
+    set(gap, turns_[below]);
+    gap = below;
+  }
+  if (below < turns_.size()) {
+    set(gap, turns_[below]);
+    gap = below;
+  }
+  rise(gap, turn);
+}
+
+void FairRank::rise(std::size_t gap, const Turn& turn) {
+  for (; gap > 0; gap = (gap - 1) / 2) {
+    const Turn& above = turns_[(gap - 1) / 2];
+    if (!(turn < above)) break;
+    set(gap, above);
+  }
+  set(gap, turn);
 }
 
 void FairRank::set(std::size_t place, const Turn& turn) {
   turns_[place] = turn;
-  lines_[turn.line].turn = static_cast<std::uint32_t>(place);
-}
-
-void FairRank::rise(std::size_t place) {
-  const Turn turn = turns_[place];
-  for (; place > 0; place = (place - 1) / 2) {
-    const Turn& above = turns_[(place - 1) / 2];
-    if (!(turn < above)) break;
-    set(place, above);
-  }
-  set(place, turn);
-}
-
-void FairRank::sink(std::size_t place) {
-  const Turn turn = turns_[place];
-  for (;;) {
-    std::size_t below = 2 * place + 1;
-    if (below >= turns_.size()) break;
-    if (below + 1 < turns_.size() && turns_[below + 1] < turns_[below]) ++below;
-    if (!(turns_[below] < turn)) break;
-    set(place, turns_[below]);
-    place = below;
-  }
-  set(place, turn);
+  places_[turn.line] = static_cast<std::uint32_t>(place);
 }
 
 // ---- Sizes -------------------------------------------------------------------------------------

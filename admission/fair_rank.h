@@ -35,7 +35,6 @@ class FairRank {
     std::uint32_t first = none;  // the WaitQueue's: its oldest and its newest waiter
     std::uint32_t last = none;
     std::uint32_t size = 0;
-    std::uint32_t turn = none;  // its place in the heap; none: parked or closed
     std::int64_t start = 0;
     std::uint32_t previous = none;  // among the lines of the same size
     std::uint32_t next = none;      // also links the closed ones
@@ -52,7 +51,7 @@ class FairRank {
   void shrink(std::uint32_t line);  // one less
   // The line whose turn it is; none when all are parked.
   std::uint32_t first() const { return turns_.empty() ? none : turns_.front().line; }
-  // Its turn was used: `cost` was served.
+  // Its first waiter goes in, which costs so much.
   void serve(std::uint32_t line, std::uint64_t cost);
   // It has had (or, below zero, has got back) so much without a turn.
   void charge(std::uint32_t line, std::int64_t cost);
@@ -72,8 +71,10 @@ class FairRank {
     std::int64_t start;
     std::uint64_t since;  // when it came to stand there, as a count of all that did
     std::uint32_t line;
+    // Without a branch, that nobody could foresee.
     bool operator<(const Turn& other) const {
-      return start != other.start ? start < other.start : since < other.since;
+      const int is_as_early = static_cast<int>(start == other.start) & (since < other.since);
+      return (static_cast<int>(start < other.start) | is_as_early) != 0;
     }
   };
 
@@ -81,9 +82,10 @@ class FairRank {
   static std::int64_t price(std::int64_t cost, std::uint32_t weight) {
     return weight == 1 ? cost * unit : cost * unit / weight;
   }
+  void pay(Line& line, std::int64_t cost);
+  void put(std::size_t gap, const Turn& turn);
+  void rise(std::size_t gap, const Turn& turn);
   void set(std::size_t place, const Turn& turn);
-  void rise(std::size_t place);
-  void sink(std::size_t place);
   void take_turn(std::uint32_t line);
   void lose_turn(std::uint32_t line);
   void link(std::uint32_t line);
@@ -92,7 +94,8 @@ class FairRank {
   std::vector<Line> lines_;
   std::uint32_t first_closed_ = none;
   std::uint32_t open_ = 0;
-  std::vector<Turn> turns_;  // a heap, the next first
+  std::vector<Turn> turns_;            // a heap, the next first
+  std::vector<std::uint32_t> places_;  // of each line in it; none: parked or closed
   std::uint64_t turn_count_ = 0;
   std::vector<std::uint32_t> by_size_;  // the first line of each size
   std::uint32_t largest_size_ = 0;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "conf/invariant.h"
-
 namespace classgate::admission {
 namespace {
 
@@ -22,6 +20,9 @@ void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   for (Client& client : clients_) fill(client, now);
   plans_ = settings.plans;
   plans_.insert(plans_.begin(), settings.everybody);
+  limits_workers_ = std::ranges::any_of(plans_, [](const auto& plan) { return plan.workers > 0; });
+  limits_places_ =
+      std::ranges::any_of(plans_, [](const auto& plan) { return plan.queue_size > 0; });
   retry_budget_ = settings.retry_budget;
   for (Client& client : clients_)
     client.tokens =
@@ -142,11 +143,6 @@ Duration ClientTable::Look::wait_for(double cost) const {
   return rate <= 0 ? Duration::zero() : time_to(cost, tokens, rate, burst);
 }
 
-void ClientTable::take(ClientNumber client, double cost) {
-  const conf::PlanSettings& plan = plan_of(client);
-  if (plan.rate > 0) clients_[client].tokens = std::min(plan.burst, clients_[client].tokens - cost);
-}
-
 double ClientTable::tokens(ClientNumber client, Time now) {
   fill(clients_[client], now);
   return clients_[client].tokens;
@@ -159,34 +155,9 @@ bool ClientTable::may_retry(ClientNumber client, Time now) {
   return may_retry(clients_[client]);
 }
 
-void ClientTable::note_first_attempt(ClientNumber client) {
-  float& retries = clients_[client].retries;
-  retries = std::min(std::max(retries, retries_kept), retries + static_cast<float>(retry_budget_));
-}
-
 void ClientTable::note_retry(ClientNumber client) {
   float& retries = clients_[client].retries;
   retries = std::max(retries - 1, 0.0F);
-}
-
-// ---- What it has -------------------------------------------------------------------------------
-
-void ClientTable::return_workers(ClientNumber client, std::uint32_t count) {
-  CLASSGATE_INVARIANT(clients_[client].active >= count);
-  clients_[client].active -= count;
-}
-
-void ClientTable::leave(ClientNumber client) {
-  CLASSGATE_INVARIANT(clients_[client].waiting > 0);
-  --clients_[client].waiting;
-}
-
-bool ClientTable::has_all_its_workers(ClientNumber client) const {
-  return has_all(clients_[client].active, plan_of(client).workers);
-}
-
-bool ClientTable::has_all_its_places(ClientNumber client) const {
-  return has_all(clients_[client].waiting, plan_of(client).queue_size);
 }
 
 // ---- Looking without touching ------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "admission/client_index.h"
 #include "admission/fair_rank.h"
 #include "admission/time.h"
+#include "conf/invariant.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -70,23 +72,41 @@ class ClientTable {
 
   // As TokenBucket has it. A rate of 0: always zero.
   Duration wait_for(ClientNumber client, double cost, Time now);
-  void take(ClientNumber client, double cost);
+  void take(ClientNumber client, double cost) {
+    const conf::PlanSettings& plan = plan_of(client);
+    if (plan.rate > 0)
+      clients_[client].tokens = std::min(plan.burst, clients_[client].tokens - cost);
+  }
   // Gives back, or takes more than there is: the cost has turned out to be another.
   void settle(ClientNumber client, double more) { take(client, more); }
   double tokens(ClientNumber client, Time now);
 
   bool may_retry(ClientNumber client, Time now);
-  void note_first_attempt(ClientNumber client);
+  void note_first_attempt(ClientNumber client) {
+    float& retries = clients_[client].retries;
+    retries =
+        std::min(std::max(retries, retries_kept), retries + static_cast<float>(retry_budget_));
+  }
   void note_retry(ClientNumber client);
 
   void take_workers(ClientNumber client, std::uint32_t count) { clients_[client].active += count; }
-  void return_workers(ClientNumber client, std::uint32_t count);
+  void return_workers(ClientNumber client, std::uint32_t count) {
+    CLASSGATE_INVARIANT(clients_[client].active >= count);
+    clients_[client].active -= count;
+  }
   void join(ClientNumber client) { ++clients_[client].waiting; }
-  void leave(ClientNumber client);
+  void leave(ClientNumber client) {
+    CLASSGATE_INVARIANT(clients_[client].waiting > 0);
+    --clients_[client].waiting;
+  }
   std::uint32_t active(ClientNumber client) const { return clients_[client].active; }
   std::uint32_t waiting(ClientNumber client) const { return clients_[client].waiting; }
-  bool has_all_its_workers(ClientNumber client) const;
-  bool has_all_its_places(ClientNumber client) const;
+  bool has_all_its_workers(ClientNumber client) const {
+    return limits_workers_ && has_all(active(client), plan_of(client).workers);
+  }
+  bool has_all_its_places(ClientNumber client) const {
+    return limits_places_ && has_all(waiting(client), plan_of(client).queue_size);
+  }
   const conf::PlanSettings& plan_of(ClientNumber client) const {
     return plans_[clients_[client].plan];
   }
@@ -116,6 +136,7 @@ class ClientTable {
   };
   static_assert(sizeof(Client) == 40);
 
+  // A limit of 0 is none.
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
   Look look_at(ClientNumber number, Client client, Time now) const;
   bool has_room_for(std::uint8_t plan, Time now) const;
@@ -126,6 +147,8 @@ class ClientTable {
   void rebuild_index();
 
   std::vector<conf::PlanSettings> plans_{1};
+  bool limits_workers_ = false;  // some plan does
+  bool limits_places_ = false;
   double retry_budget_ = 1;
   std::size_t clients_max_ = 0;
   std::vector<Client> clients_;

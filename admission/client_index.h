@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "admission/fair_rank.h"
+#include "admission/huge_pages.h"
 
 namespace classgate::admission {
 
@@ -70,7 +71,8 @@ class ClientIndex {
     return static_cast<std::uint32_t>(id >> 32) >> number_bits_ << number_bits_;
   }
 
-  std::vector<std::uint32_t> entries_;  // 0: nobody; their number is a power of two
+  std::vector<std::uint32_t, HugePages<std::uint32_t>>
+      entries_;  // 0: nobody; their number is a power of two
   unsigned number_bits_ = 0;
 };
 

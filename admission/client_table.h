@@ -7,6 +7,7 @@
 
 #include "admission/client_index.h"
 #include "admission/fair_rank.h"
+#include "admission/huge_pages.h"
 #include "admission/time.h"
 #include "conf/invariant.h"
 #include "conf/settings.h"
@@ -151,7 +152,7 @@ class ClientTable {
   bool limits_places_ = false;
   double retry_budget_ = 1;
   std::size_t clients_max_ = 0;
-  std::vector<Client> clients_;
+  std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
   std::size_t hand_ = 1;  // where room is looked for next
   Counts counts_;

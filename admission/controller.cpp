@@ -142,6 +142,7 @@ inline ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   // be another one here, makes anybody forgotten.
   if (arrival.client == recognised_id_) return recognised_;
   const ClientTable::Found found = clients_.find_or_add(arrival.client, arrival.plan, now);
+  queue_.prefetch(found.number, arrival.priority);
   if (found.is_new) queue_.forget(found.number);
   recognised_id_ = arrival.client;
   return recognised_ = found.number;

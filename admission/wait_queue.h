@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "admission/fair_rank.h"
+#include "admission/huge_pages.h"
 #include "admission/priority_set.h"
 #include "admission/time.h"
 #include "conf/reason.h"
@@ -87,6 +88,10 @@ class WaitQueue {
   void charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost);
   // So many numbers may come: takes memory for them at once, 40 bytes each.
   void expect_clients(std::size_t count) { standings_.reserve(count); }
+  // A request of the client may come to wait: how it stands is fetched into the cache meanwhile.
+  void prefetch(ClientNumber client, int priority) const {
+    if (client < standings_.size()) __builtin_prefetch(&standings_[client][index(priority)], 1);
+  }
   // The number stands for another client from now on. Nobody of it waits.
   void forget(ClientNumber client);
 
@@ -164,7 +169,7 @@ class WaitQueue {
   std::uint32_t first_free_ = none;
   std::array<Room, conf::priority_count> rooms_;
   PrioritySet with_front_;
-  std::vector<Standing> standings_;  // by client
+  std::vector<Standing, HugePages<Standing>> standings_;  // by client
   std::size_t size_ = 0;
   std::uint64_t bytes_ = 0;
 };

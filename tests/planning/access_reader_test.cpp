@@ -21,6 +21,7 @@ std::string line_of(bool as_json, std::string_view path = "/v1/classify") {
                                .priority = 3,
                                .verdict = "admitted",
                                .reason = "-",
+                               .observed = "-",
                                .cost = 2,
                                .deadline_ms = 30000,
                                .upload_ms = 0.5,

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cxxopts.hpp>
 #include <optional>
+#include <utility>
 
 #include "conf/format.h"
 #include "conf/keys.h"
@@ -60,11 +61,34 @@ constexpr std::array commands{
     Command{"status", 0, "status [--watch] [--json] [--quiet]",
             "what it does now; exits 0 when it can serve, 1 when not, 2 when it is not there"},
     Command{"queue", 0, "queue [--json]", "every waiting request"},
+    Command{"explain", 2, "explain METHOD PATH [-H FIELD ...]",
+            "what would become of this request now, and why; exits 1 when it would be refused"},
     Command{"set", 2, "set KEY VALUE", "changes a limit until the next reload"},
     Command{"reload", 0, "reload", "reads the conf again; says what is wrong with it"},
     Command{"upgrade", 0, "upgrade", "starts the installed program in its place, without loss"},
     Command{"drain", 0, "drain", "finishes what was accepted, then ends"},
 };
+
+struct CommandOption {
+  const char* names;
+  const char* name;
+  const char* value;     // what its value is called
+  const char* implicit;  // its value when none is given; nullptr: one must be
+  const char* command;
+  const char* help;
+};
+constexpr std::array command_options{
+    CommandOption{"clients", "clients", "[=NUMBER]", "10", "status",
+                  "with the clients that have most"},
+    CommandOption{"H,header", "header", "\"NAME: VALUE\"", nullptr, "explain",
+                  "a field of the request; several: one each"},
+    CommandOption{"client", "client", "ADDRESS", nullptr, "explain",
+                  "where its connection comes from (127.0.0.1)"},
+    CommandOption{"subject", "subject", "TEXT", nullptr, "explain",
+                  "of the certificate that its client shows"},
+    CommandOption{"body", "body", "BYTES", nullptr, "explain", "how long its body is"},
+};
+constexpr std::uint32_t clients_shown_max = 1'000;
 
 // Commands that need no running classgate.
 struct Tool {
@@ -134,6 +158,13 @@ cxxopts::Options make_options() {
     else
       add_tool(option.name, option.help, cxxopts::value<std::vector<std::string>>(), option.value);
   }
+  for (const CommandOption& option : command_options) {
+    if (option.implicit != nullptr)
+      add_tool(option.names, option.help,
+               cxxopts::value<std::string>()->implicit_value(option.implicit), option.value);
+    else
+      add_tool(option.names, option.help, cxxopts::value<std::vector<std::string>>(), option.value);
+  }
   for (const ModeFlag& flag : mode_flags) add(flag.names, flag.help);
   for (const KeyFlag& flag : key_flags)
     add(flag.flag, fmt::format("{} ({})", flag.help, flag.key), cxxopts::value<std::string>(),
@@ -154,6 +185,7 @@ std::string suggestion(int argc, const char* const* argv) {
   for (const ModeFlag& flag : mode_flags) known.emplace_back(flag.flag);
   for (const KeyFlag& flag : key_flags) known.emplace_back(flag.flag);
   for (const ToolOption& option : tool_options) known.emplace_back(option.name);
+  for (const CommandOption& option : command_options) known.emplace_back(option.name);
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument(argv[i]);
     if (!argument.starts_with("--")) continue;
@@ -165,6 +197,22 @@ std::string suggestion(int argc, const char* const* argv) {
   return "; see classgate --help";
 }
 
+// As they were written: the parser itself takes commas for ends of values.
+std::vector<std::string> all_of(const cxxopts::ParseResult& given, std::string_view name) {
+  std::vector<std::string> values;
+  for (const auto& argument : given.arguments())
+    if (argument.key() == name) values.push_back(argument.value());
+  return values;
+}
+
+// The only one, or nothing.
+std::expected<std::string, std::string> one_of(const cxxopts::ParseResult& given,
+                                               std::string_view name) {
+  const std::vector<std::string> values = all_of(given, name);
+  if (values.size() > 1) return std::unexpected(fmt::format("--{} is given twice", name));
+  return values.empty() ? std::string() : values.front();
+}
+
 std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
                                               std::string_view tool) {
   for (const ToolOption& option : tool_options) {
@@ -174,22 +222,20 @@ std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
     if (given.count(option.name) > 0 && !is_its && !is_key_too)
       return fmt::format("--{} belongs to classgate {}", option.name, option.tools);
   }
+  for (const CommandOption& option : command_options)
+    if (given.count(option.name) > 0 && tool != option.command)
+      return fmt::format("--{} belongs to classgate {}", option.name, option.command);
   return std::nullopt;
 }
 
 std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
                                          PlanningOptions& planning) {
-  const auto all = [&](const char* name) {
-    std::vector<std::string> values;
-    for (const auto& argument : given.arguments())
-      if (argument.key() == name) values.push_back(argument.value());
-    return values;
-  };
+  const auto all = [&](const char* name) { return all_of(given, name); };
   std::optional<std::string> wrong;
   const auto one = [&](const char* name) -> std::string {
-    const std::vector<std::string> values = all(name);
-    if (values.size() > 1) wrong = fmt::format("--{} is given twice", name);
-    return values.empty() ? "" : values.back();
+    const auto value = one_of(given, name);
+    if (!value) wrong = value.error();
+    return value.value_or("");
   };
   planning.log = one("log");
   planning.workload = one("workload");
@@ -235,6 +281,40 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   return wrong;
 }
 
+// A whole number from 0 to `most`.
+std::optional<std::uint32_t> read_number(std::string_view text, std::uint32_t most) {
+  std::uint32_t number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || stop != text.data() + text.size() || number > most)
+    return std::nullopt;
+  return number;
+}
+
+// "--clients", "--clients=5" or "--clients 5".
+std::optional<std::string> read_status(const cxxopts::ParseResult& given, CommandLine& command) {
+  if (given.count("clients") == 0) return std::nullopt;
+  auto text = one_of(given, "clients");
+  if (!text) return text.error();
+  if (command.arguments.size() == 1) {
+    text = command.arguments.front();
+    command.arguments.clear();
+  }
+  command.clients = read_number(*text, clients_shown_max);
+  if (command.clients) return std::nullopt;
+  return fmt::format("--clients: {} is not 0 to {}", quote(*text), clients_shown_max);
+}
+
+std::optional<std::string> read_request(const cxxopts::ParseResult& given, CommandLine& command) {
+  auto request = read_explain({.arguments = command.arguments,
+                               .fields = all_of(given, "header"),
+                               .client = all_of(given, "client"),
+                               .subject = all_of(given, "subject"),
+                               .body = all_of(given, "body")});
+  if (!request) return request.error();
+  command.explain = std::move(*request);
+  return std::nullopt;
+}
+
 // What is wrong with the words that are no options.
 std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
   const bool has_command = given.count("command") > 0;
@@ -243,11 +323,10 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
       return fmt::format("--{} belongs to a command, such as \"classgate status\"", option);
   const std::string name = has_command ? given["command"].as<std::string>() : "";
   const auto tool = std::ranges::find(tools, name, &Tool::name);
-  if (auto wrong = check_tool_options(given, tool == tools.end() ? "" : tool->name)) return wrong;
+  if (auto wrong = check_tool_options(given, name)) return wrong;
   if (!has_command) return std::nullopt;
   command.command = name;
-  if (given.count("arguments") > 0)
-    command.arguments = given["arguments"].as<std::vector<std::string>>();
+  command.arguments = all_of(given, "arguments");
   if (tool != tools.end()) {
     command.mode = tool->mode;
     for (const char* option : {"socket", "watch", "quiet"})
@@ -263,6 +342,7 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
   command.as_json = given.count("json") > 0;
   command.watch = given.count("watch") > 0;
   command.quiet = given.count("quiet") > 0;
+  if (auto wrong = read_status(given, command)) return wrong;
   std::vector<std::string> names;
   for (const Tool& known : tools) names.emplace_back(known.name);
   for (const Command& known : commands) {
@@ -270,6 +350,7 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     if (command.command != known.name) continue;
     if (command.arguments.size() != known.arguments)
       return fmt::format("usage: classgate {}", known.usage);
+    if (name == "explain") return read_request(given, command);
     return std::nullopt;
   }
   const std::string meant = nearest(command.command, names);
@@ -283,6 +364,11 @@ std::string commands_text() {
   for (const Command& command : commands)
     text += fmt::format("  {:<36} {}\n", command.usage, command.help);
   text += "  with --socket PATH for another control socket than the conf's (ops.control)\n";
+  for (const CommandOption& option : command_options)
+    text += fmt::format(
+        "  {:<36} {}: {}\n",
+        fmt::format("--{}{}{}", option.name, option.value[0] == '[' ? "" : " ", option.value),
+        option.command, option.help);
   text += "\nTools, for which none has to run:\n";
   for (const Tool& tool : tools) text += fmt::format("  {:<36} {}\n", tool.usage, tool.help);
   for (const ToolOption& option : tool_options)

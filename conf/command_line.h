@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/explain_options.h"
 #include "conf/reader.h"
 
 namespace classgate::conf {
@@ -38,12 +39,14 @@ struct CommandLine {
   std::string conf_path;
   std::vector<Override> overrides;
   // Mode::control: what a running classgate is asked.
-  std::string command;  // "status", "drain", "reload", "set", "queue" or "upgrade"
+  std::string command;  // "status", "explain", "drain", "reload", "set", "queue" or "upgrade"
   std::vector<std::string> arguments;
   std::string socket;  // empty: as the conf says
   bool as_json = false;
   bool watch = false;
   bool quiet = false;
+  std::optional<std::uint32_t> clients;  // that `status` lists
+  ExplainOptions explain;
   // Mode::simulate, Mode::load
   PlanningOptions planning;
   bool names_conf = false;  // with --conf; else that of the package, where there is one

@@ -63,8 +63,7 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const HashKey
       const auto plan = static_cast<std::uint8_t>(i + 1);
       for (const Kind kind : {Kind::header, Kind::bearer, Kind::tls})
         plans_[hash(kind, client)] = plan;
-      if (const auto address = conf::IpAddress::parse(client))
-        plans_[hash_of_address(*address)] = plan;
+      if (const auto address = conf::IpAddress::parse(client)) plans_[id_of(*address)] = plan;
     }
 }
 
@@ -77,9 +76,9 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts, std::size_t 
     if (source.kind == Kind::header) name = value_of(facts.head, source.header);
     if (source.kind == Kind::bearer) name = bearer_token(facts.head);
     if (source.kind == Kind::tls) name = facts.tls_subject;
-    if (!name.empty()) return with_plan(hash(source.kind, name));
+    if (!name.empty()) return with_plan(hash(source.kind, name), &source);
   }
-  return with_plan(hash_of_address(facts.address));
+  return with_plan(id_of(facts.address), nullptr);
 }
 
 ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
@@ -119,17 +118,18 @@ std::uint64_t ClientIdentities::hash(Kind kind, std::string_view name) const {
   return std::max<std::uint64_t>(SipHash::of(key, name), 1);
 }
 
-std::uint64_t ClientIdentities::hash_of_address(conf::IpAddress address) const {
+std::uint64_t ClientIdentities::id_of(conf::IpAddress address) const {
   if (!address.is_v4())
     std::fill(address.bytes.begin() + v6_client_bytes, address.bytes.end(), std::uint8_t{0});
   return hash(Kind::address,
               {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()});
 }
 
-ClientIdentities::Identity ClientIdentities::with_plan(std::uint64_t id) const {
-  if (plans_.empty()) return {id, 0};
+ClientIdentities::Identity ClientIdentities::with_plan(std::uint64_t id,
+                                                       const conf::IdentitySource* source) const {
+  if (plans_.empty()) return {id, 0, source};
   const auto found = plans_.find(id);
-  return {id, found == plans_.end() ? std::uint8_t{0} : found->second};
+  return {id, found == plans_.end() ? std::uint8_t{0} : found->second, source};
 }
 
 }  // namespace classgate::gateway

@@ -22,6 +22,8 @@ class ClientIdentities {
   struct Identity {
     std::uint64_t id = 0;  // 0: nobody wants to know
     std::uint8_t plan = 0;
+    // What tells it, as long as these identities live; null: its address.
+    const conf::IdentitySource* source = nullptr;
   };
   struct Facts {
     const proxy::wire::Head& head;
@@ -35,6 +37,8 @@ class ClientIdentities {
   bool wants_tls_subject() const { return wants_tls_subject_; }
   // `route` by its place in the settings.
   Identity of(const Facts& facts, std::size_t route) const;
+  // Of a client that is known by its address.
+  std::uint64_t id_of(conf::IpAddress address) const;
 
   // What a request says of itself being a retry: X-Retry-Count above 0, x-envoy-attempt-count above
   // 1; and a number that stands for its Idempotency-Key or X-Request-Id (0: none), for this client
@@ -53,8 +57,7 @@ class ClientIdentities {
                                                              : settings_.identity;
   }
   std::uint64_t hash(conf::IdentitySource::Kind kind, std::string_view name) const;
-  std::uint64_t hash_of_address(conf::IpAddress address) const;
-  Identity with_plan(std::uint64_t id) const;
+  Identity with_plan(std::uint64_t id, const conf::IdentitySource* source) const;
 
   conf::FairnessSettings settings_;
   std::vector<conf::RouteSettings> routes_;

@@ -11,11 +11,13 @@
 #include <chrono>
 #include <cstdio>
 #include <expected>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "conf/format.h"
+#include "gateway/ops/explain_page.h"
 #include "gateway/ops/status_page.h"
 #include "proxy/net/handles.h"
 #include "proxy/wire/parser.h"
@@ -96,9 +98,11 @@ int complain(const std::string& text) {
 // Two looks, because a rate is between two moments: half a second apart, or with --watch a second.
 int show_status(const std::string& path, const conf::CommandLine& command) {
   const bool is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  const std::string target =
+      command.clients ? fmt::format("/status?clients={}", *command.clients) : "/status";
   std::string before;
   for (std::chrono::steady_clock::time_point then{};;) {
-    const auto answer = ask(path, "GET", "/status");
+    const auto answer = ask(path, "GET", target);
     if (!answer) return command.quiet ? nobody_there : complain(answer.error());
     const auto now = std::chrono::steady_clock::now();
     const int status = answer->status == 200 ? 0 : 1;
@@ -124,6 +128,20 @@ int show_queue(const std::string& path, const conf::CommandLine& command) {
   if (!answer) return complain(answer.error());
   fmt::print("{}", command.as_json ? answer->body : queue_page(answer->body, terminal_width()));
   return 0;
+}
+
+int show_explanation(const std::string& path, const conf::CommandLine& command) {
+  const conf::ExplainOptions& options = command.explain;
+  const auto answer = ask(path, "POST", "/explain",
+                          options.client + "\n" + options.subject + "\n" + conf::head_of(options));
+  if (!answer) return complain(answer.error());
+  if (answer->status != 200) {
+    fmt::print(stderr, "classgate: explain: {}", answer->body);
+    return 1;
+  }
+  const auto said = nlohmann::json::parse(answer->body);
+  fmt::print("{}", command.as_json ? answer->body : explain_page(answer->body));
+  return said.at("verdict").at("answer") == "refused" ? 1 : 0;
 }
 
 int order(const std::string& path, const std::string& target, const std::string& body, bool quiet) {
@@ -153,6 +171,7 @@ int control(const conf::CommandLine& command,
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
   if (command.command == "status") return show_status(path, command);
   if (command.command == "queue") return show_queue(path, command);
+  if (command.command == "explain") return show_explanation(path, command);
   if (command.command == "set")
     return order(path, "/set", command.arguments[0] + "=" + command.arguments[1], command.quiet);
   return order(path, "/" + command.command, {}, command.quiet);

@@ -2,10 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
 #include "gateway/health.h"
+#include "gateway/ops/client_list.h"
+#include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
 #include "gateway/ops/supervisor.h"
 
@@ -17,11 +21,12 @@ using nlohmann::ordered_json;
 
 constexpr auto patience = std::chrono::seconds(1);  // with a loop that does not answer
 constexpr std::string_view json_type = "application/json";
+constexpr std::size_t clients_shown_max = 1'000;
 
 Reply not_found(bool is_local) {
   return {.status = 404,
           .body = is_local ? "GET /status, /queue, /metrics, /livez, /readyz, /queue/health; POST "
-                             "/reload, /set, /upgrade, /drain\n"
+                             "/explain, /reload, /set, /upgrade, /drain\n"
                            : "GET /metrics, /livez, /readyz, /queue/health\n"};
 }
 
@@ -29,6 +34,14 @@ std::string lines_of(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += line + "\n";
   return text;
+}
+
+// Takes the first line off a text.
+std::string_view take_line(std::string_view& text) {
+  const std::size_t end = std::min(text.find('\n'), text.size());
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
 }
 
 double in_ms(admission::Duration duration) {
@@ -52,7 +65,8 @@ void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::
           request.accept);
       return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
     });
-  if (request.path == "/queue/health" || (request.is_local && request.path == "/status"))
+  if (request.is_local && request.path == "/status") return read([&] { return status(request); });
+  if (request.path == "/queue/health")
     return read([&]() -> Reply {
       Health health = describe_health(server_.shared(), server_.policy(), now);
       return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
@@ -75,11 +89,45 @@ Reply Supervisor::readiness() {
   return {.body = "ready\n"};
 }
 
+// As /queue/health; with ?clients=N also the clients that have most.
+Reply Supervisor::status(const OperatorServer::Request& request) {
+  constexpr std::string_view question = "clients=";
+  const auto now = std::chrono::steady_clock::now();
+  Health health = describe_health(server_.shared(), server_.policy(), now);
+  if (!request.query.starts_with(question))
+    return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
+  std::size_t most = 0;
+  const char* const end = request.query.data() + request.query.size();
+  const auto [stop, error] = std::from_chars(request.query.data() + question.size(), end, most);
+  if (error != std::errc{} || stop != end || most > clients_shown_max)
+    return {.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)};
+  ordered_json json = ordered_json::parse(health.json);
+  json["top_clients"] = client_list(server_.shared().gate.top_clients(most, now),
+                                    server_.waiting_requests(patience), server_.policy());
+  return {.status = health.status, .content_type = json_type, .body = json.dump(2) + "\n"};
+}
+
+// The body: a line with the address of the client, a line with the subject of its certificate or
+// nothing, then the head of the request as it would come.
+Reply Supervisor::explain(const OperatorServer::Request& request) {
+  std::string_view rest = request.body;
+  const std::string_view address_text = take_line(rest);
+  const std::string_view subject = take_line(rest);
+  const auto address = conf::IpAddress::parse(address_text);
+  if (!address) return {.status = 400, .body = "the first line is no IP address\n"};
+  const auto said =
+      gateway::explain({.head = rest, .sender = *address, .tls_subject = subject}, server_.shared(),
+                       server_.policy(), std::chrono::steady_clock::now());
+  if (!said) return {.status = 400, .body = said.error() + "\n"};
+  return {.content_type = json_type, .body = *said};
+}
+
 void Supervisor::obey(const OperatorServer::Request& request,
                       const OperatorServer::Answer& answer) {
   const auto tell = [&](const Change& change) {
     answer({.status = change.ok ? 200 : 409, .body = lines_of(change.lines)});
   };
+  if (request.path == "/explain") return answer(explain(request));
   if (request.path == "/reload") return tell(reload());
   if (request.path == "/set") {
     const std::size_t equals = request.body.find('=');

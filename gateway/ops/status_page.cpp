@@ -53,6 +53,29 @@ std::string fit(const std::string& text, std::size_t width) {
   return text.size() <= width ? text : text.substr(0, width > 3 ? width - 3 : 0) + "...";
 }
 
+std::string clients_table(const ordered_json& clients, std::size_t width) {
+  if (clients.empty()) return "\nclients      none has anything\n";
+  std::string out = fmt::format("\n{:<12} {:>7} {:>7} {:>17}  {:<12} {}\n", "clients", "workers",
+                                "waiting", "tokens", "plan", "address");
+  const auto text_or_dash = [](const ordered_json& text) {
+    return text.is_null() ? std::string("-") : text.get<std::string>();
+  };
+  for (const ordered_json& client : clients) {
+    const ordered_json& tokens = client.at("tokens");
+    out +=
+        fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {}", client.at("id").get<std::string>(),
+                        client.at("active_workers").get<std::uint64_t>(),
+                        client.at("waiting").get<std::uint64_t>(),
+                        tokens.is_null() ? std::string("-")
+                                         : fmt::format("{:.1f} of {:g}", tokens.get<double>(),
+                                                       client.at("burst").get<double>()),
+                        text_or_dash(client.at("plan")), text_or_dash(client.at("address"))),
+            width) +
+        "\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string status_page(const StatusSample& sample, std::size_t width, bool with_colour) {
@@ -112,6 +135,8 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   out += "\nupstream\n";
   for (const auto& [server, state] : health.at("upstream").items())
     out += fmt::format("  {:<22} {}\n", server, paint.state(state.get<std::string>()));
+
+  if (health.contains("top_clients")) out += clients_table(health.at("top_clients"), width);
 
   const ordered_json& conf = health.at("conf");
   for (const auto& [key, value] : conf.at("set_at_run_time").items())

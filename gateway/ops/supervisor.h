@@ -85,6 +85,8 @@ class Supervisor {
   void answer(const OperatorServer::Request& request, OperatorServer::Answer answer);
   void obey(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
   OperatorServer::Reply readiness();
+  OperatorServer::Reply status(const OperatorServer::Request& request);
+  OperatorServer::Reply explain(const OperatorServer::Request& request);
   std::string waiters_json();
 
   // The service manager.

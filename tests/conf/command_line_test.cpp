@@ -130,6 +130,17 @@ TEST_CASE("what is no option is told in one line, with the option that was meant
            {{"file.conf"}, "\"file.conf\" is neither an option nor a command", help},
            {{"statsu"}, "statsu", "; did you mean status?"},
            {{"set", "admission.workers"}, "usage", "classgate set KEY VALUE"},
+           {{"explain", "GET"}, "usage", "classgate explain METHOD PATH [-H FIELD ...]"},
+           {{"explain", "GET", "/", "-H", "x"},
+            "-H: \"x\" is no field",
+            "such as \"X-Api-Key: alpha\""},
+           {{"status", "-H", "a: b"}, "--header belongs to", "classgate explain"},
+           {{"--client", "::1"}, "--client belongs to", "classgate explain"},
+           {{"simulate", "--clients"}, "--clients belongs to", "classgate status"},
+           {{"status", "3"}, "usage", "classgate status [--watch] [--json] [--quiet]"},
+           {{"status", "--clients=1001"}, "--clients: \"1001\"", "is not 0 to 1000"},
+           {{"status", "--clients", "many"}, "--clients: \"many\"", "is not 0 to 1000"},
+           {{"explain", "GET", "/", "--haeder=a: b"}, "haeder", "; did you mean --header?"},
            {{"--watch"}, "--watch belongs to a command", "\"classgate status\""},
            {{"-t", "--", "-x"}, "\"-x\" is neither an option nor a command", help},
            {{"-c"}, "c", help},
@@ -146,6 +157,34 @@ TEST_CASE("what is no option is told in one line, with the option that was meant
     CHECK(command.error().ends_with(row.hint));
     CHECK(command.error().find('\n') == std::string::npos);
   }
+}
+
+TEST_CASE("a request to explain may have any bytes, commas too") {
+  const CommandLine command =
+      parse_good({"explain", "POST", "/v1/a,b", "-H", "X-Forwarded-For: 192.0.2.1, 192.0.2.2",
+                  "--header=Accept: a, b", "--client", "192.0.2.3", "--body=10", "--json"});
+  CHECK(command.mode == Mode::control);
+  CHECK(command.command == "explain");
+  CHECK(command.as_json);
+  CHECK(command.explain.method == "POST");
+  CHECK(command.explain.target == "/v1/a,b");
+  CHECK(command.explain.fields ==
+        std::vector<std::string>{"X-Forwarded-For: 192.0.2.1, 192.0.2.2", "Accept: a, b"});
+  CHECK(command.explain.client == "192.0.2.3");
+  CHECK(command.explain.body_bytes == 10);
+}
+
+TEST_CASE("a value that is set may be a list") {
+  CHECK(parse_good({"set", "client.trusted_proxies", "10.0.0.0/8,192.0.2.1"}).arguments ==
+        std::vector<std::string>{"client.trusted_proxies", "10.0.0.0/8,192.0.2.1"});
+}
+
+TEST_CASE("status lists ten clients, or as many as are wanted") {
+  CHECK_FALSE(parse_good({"status"}).clients);
+  CHECK(parse_good({"status", "--clients"}).clients == 10);
+  CHECK(parse_good({"status", "--clients=3"}).clients == 3);
+  CHECK(parse_good({"status", "--clients", "3"}).clients == 3);
+  CHECK(parse_good({"status", "--clients", "--json"}).as_json);
 }
 
 TEST_CASE("the help names every option and how the sources rank") {

@@ -1,0 +1,44 @@
+#include "gateway/ops/client_list.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "conf/format.h"
+
+namespace classgate::gateway {
+
+using nlohmann::ordered_json;
+
+std::string short_id(std::uint64_t id) { return id == 0 ? "-" : fmt::format("{:012x}", id >> 16); }
+
+ordered_json plan_name(std::uint8_t plan, const conf::FairnessSettings& fairness) {
+  if (plan == 0 || plan > fairness.plans.size()) return nullptr;
+  return fairness.plans[plan - std::size_t{1}].name;
+}
+
+ordered_json client_list(const std::vector<admission::ClientState>& clients,
+                         const std::vector<WaitingRequest>& waiting, const Policy& policy) {
+  std::unordered_map<std::uint64_t, std::string> addresses;
+  for (const WaitingRequest& request : waiting)
+    if (const auto address = conf::IpAddress::parse(request.client))
+      addresses.emplace(policy.clients.id_of(*address), request.client);
+  ordered_json list = ordered_json::array();
+  for (const admission::ClientState& client : clients) {
+    const auto known = addresses.find(client.id);
+    const bool has_bucket = client.now.rate > 0;
+    list.push_back(
+        {{"id", short_id(client.id)},
+         {"address",
+          known == addresses.end() ? ordered_json(nullptr) : ordered_json(known->second)},
+         {"plan", plan_name(client.now.plan, policy.settings.admission.fairness)},
+         {"active_workers", client.now.active},
+         {"waiting", client.now.waiting},
+         {"tokens", has_bucket ? ordered_json(std::round(client.now.tokens * 1000) / 1000)
+                               : ordered_json(nullptr)},
+         {"burst", has_bucket ? ordered_json(client.now.burst) : ordered_json(nullptr)}});
+  }
+  return list;
+}
+
+}  // namespace classgate::gateway

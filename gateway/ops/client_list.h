@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "admission/top_clients.h"
+#include "gateway/letter.h"
+#include "gateway/policy.h"
+
+namespace classgate::gateway {
+
+// How operators see a client: twelve hex digits of the number that stands for it in this process,
+// or "-" for all that are not remembered. The name itself is kept nowhere.
+std::string short_id(std::uint64_t id);
+
+// Null: everybody's terms.
+nlohmann::ordered_json plan_name(std::uint8_t plan, const conf::FairnessSettings& fairness);
+
+// The clients that have most, as JSON. Who is known by an address from which a request waits is
+// shown with it.
+nlohmann::ordered_json client_list(const std::vector<admission::ClientState>& clients,
+                                   const std::vector<WaitingRequest>& waiting,
+                                   const Policy& policy);
+
+}  // namespace classgate::gateway

@@ -1,0 +1,159 @@
+#include "gateway/ops/explain_page.h"
+
+#include <nlohmann/json.hpp>
+
+#include "conf/format.h"
+
+namespace classgate::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string time_text(const ordered_json& ms_json) {
+  const double ms = ms_json.get<double>();
+  if (ms >= 10'000) return fmt::format("{:.0f} s", ms / 1000);
+  if (ms >= 1'000) return fmt::format("{:.1f} s", ms / 1000);
+  return ms >= 10 ? fmt::format("{:.0f} ms", ms) : fmt::format("{:.2g} ms", ms);
+}
+
+std::string plural(std::uint64_t count, std::string_view word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
+
+// "2 of 5 workers", or "2 workers" where there is no limit.
+std::string part(const ordered_json& has, const ordered_json& limit, std::string_view word) {
+  const auto most = limit.get<std::uint64_t>();
+  if (most == 0) return plural(has.get<std::uint64_t>(), word);
+  return fmt::format("{} of {}", has.get<std::uint64_t>(), plural(most, word));
+}
+
+std::string route_text(const ordered_json& route) {
+  const std::string match = route.at("match");
+  std::string_view why = "the rule for exactly this path";
+  if (match == "prefix") why = "the longest rule that this path begins with";
+  if (match == "none") why = "no rule is for this path";
+  return fmt::format("{} ({}){}", route.at("rule").get<std::string>(), why,
+                     route.at("rate_limited").get<bool>() ? "" : ", not rate limited");
+}
+
+std::string client_text(const ordered_json& client) {
+  const std::string state = client.at("state");
+  std::string text = fmt::format("{} by {}", client.at("id").get<std::string>(),
+                                 client.at("source").get<std::string>());
+  if (!client.at("plan").is_null()) text += ", plan " + client.at("plan").get<std::string>();
+  if (state == "new") text += ", not seen lately";
+  if (state == "shared") text += ", no room to remember it: one of those that share an entry";
+  text += fmt::format("; has {}, {} waiting",
+                      part(client.at("active_workers"), client.at("workers"), "worker"),
+                      part(client.at("waiting"), client.at("queue_size"), "place"));
+  if (client.at("is_retry").get<bool>())
+    text += client.at("may_retry").get<bool>() ? "; a retry" : "; a retry, and its budget is spent";
+  return text;
+}
+
+std::string cost_text(const ordered_json& cost, const ordered_json& workers) {
+  return fmt::format(
+      "{} ({}), {}{}", plural(cost.at("tokens").get<std::uint64_t>(), "token"),
+      cost.at("source").get<std::string>(),
+      plural(workers.at("wanted").get<std::uint64_t>(), "worker"),
+      cost.at("rest_is_in_body").get<bool>() ? "; more when its body is here and says so" : "");
+}
+
+std::string bucket_text(const ordered_json& bucket) {
+  const double wait = bucket.at("short_for_ms").get<double>();
+  return fmt::format("{:g} of {:g} tokens, {:g}/s{}", bucket.at("tokens").get<double>(),
+                     bucket.at("burst").get<double>(), bucket.at("rate").get<double>(),
+                     wait > 0 ? "; short for " + time_text(bucket.at("short_for_ms")) : "");
+}
+
+std::string workers_text(const ordered_json& workers, const ordered_json& priority) {
+  std::string text =
+      fmt::format("{} of {} taken, {} by priority {}", workers.at("active").get<std::uint64_t>(),
+                  workers.at("limit").get<std::uint64_t>(),
+                  workers.at("active_of_priority").get<std::uint64_t>(), priority.get<int>());
+  if (const auto reserved = workers.at("reserved_for_priority").get<std::uint64_t>(); reserved > 0)
+    text += fmt::format(", which has {} reserved", reserved);
+  return text;
+}
+
+std::string estimate_text(const ordered_json& estimate) {
+  if (estimate.at("work_ms").get<double>() <= 0) return "none yet: no request has been through";
+  std::string text = fmt::format("a wait of {}, then {} of work", time_text(estimate.at("wait_ms")),
+                                 time_text(estimate.at("work_ms")));
+  if (estimate.at("is_doubted").get<bool>())
+    text += "; too long for its deadline, but let through to see whether that is still so";
+  return text;
+}
+
+std::string verdict_text(const ordered_json& verdict) {
+  const std::string answer = verdict.at("answer");
+  if (answer == "admitted") return "admitted: a worker is free";
+  if (answer == "operator") return "answered by the gateway itself";
+  if (answer == "waits")
+    return fmt::format("waits at place {}{}{}", verdict.at("place").get<std::uint64_t>(),
+                       verdict.at("wait_ms").is_null()
+                           ? ", nobody knows yet for how long"
+                           : " for about " + time_text(verdict.at("wait_ms")),
+                       verdict.at("takes_anothers_place").get<bool>()
+                           ? "; the queue is full: another one gives way"
+                           : "");
+  const ordered_json& seconds = verdict.at("retry_after");
+  return fmt::format("refused with {} {}, {} ({})", verdict.at("status").get<int>(),
+                     verdict.at("reason").get<std::string>(),
+                     seconds.is_null()
+                         ? "no Retry-After"
+                         : fmt::format("Retry-After: {}", seconds.get<std::uint64_t>()),
+                     verdict.at("title").get<std::string>());
+}
+
+}  // namespace
+
+std::string explain_page(std::string_view explanation_json) {
+  const ordered_json said = ordered_json::parse(explanation_json);
+  std::string out;
+  const auto row = [&](std::string_view name, const std::string& text) {
+    out += fmt::format("{:<9} {}\n", name, text);
+  };
+  if (said.contains("request")) {
+    const ordered_json& request = said.at("request");
+    const bool is_path_known = !request.at("path").is_null();
+    row("request",
+        fmt::format(
+            "{} {} from {}{}", request.at("method").get<std::string>(),
+            request.at(is_path_known ? "path" : "target").get<std::string>(),
+            request.at("address").get<std::string>(),
+            request.at("sender_is_trusted").get<bool>() ? ", as a trusted proxy says" : ""));
+  }
+  if (said.contains("route")) {
+    row("route", route_text(said.at("route")));
+    row("priority", fmt::format("{}", said.at("priority").get<int>()));
+  }
+  if (said.contains("cost")) {
+    const ordered_json& client = said.at("client");
+    row("client",
+        client.is_null() ? "nobody is told apart (fairness.identity)" : client_text(client));
+    row("cost", cost_text(said.at("cost"), said.at("workers")));
+  }
+  if (said.contains("deadline"))
+    row("deadline", fmt::format("{} ({})", time_text(said.at("deadline").at("time_ms")),
+                                said.at("deadline").at("source").get<std::string>()));
+  if (said.contains("cost")) {
+    std::string_view name = "buckets";
+    for (const ordered_json& bucket : said.at("buckets")) {
+      row(name, fmt::format("{:<6} {}", bucket.at("of").get<std::string>(), bucket_text(bucket)));
+      name = "";
+    }
+    if (said.at("buckets").empty()) row(name, "none applies");
+    row("workers", workers_text(said.at("workers"), said.at("priority")));
+    row("queue",
+        fmt::format("{} of {} waiting", said.at("queue").at("waiting").get<std::uint64_t>(),
+                    said.at("queue").at("limit").get<std::uint64_t>()));
+    row("estimate", estimate_text(said.at("estimate")));
+    for (const ordered_json& reason : said.at("observed"))
+      row("observed", reason.get<std::string>() + ": counted, not enforced");
+  }
+  row("verdict", verdict_text(said.at("verdict")));
+  return out;
+}
+
+}  // namespace classgate::gateway

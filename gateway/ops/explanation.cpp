@@ -1,0 +1,224 @@
+#include "gateway/ops/explanation.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "gateway/first_look.h"
+#include "gateway/health.h"
+#include "gateway/ops/client_list.h"
+#include "proxy/wire/parser.h"
+
+namespace classgate::gateway {
+namespace {
+
+using admission::Duration;
+using conf::Reason;
+using nlohmann::ordered_json;
+using proxy::wire::Head;
+
+double in_ms(Duration duration) {
+  return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
+}
+
+ordered_json refused(const Policy& policy, Reason reason, Duration retry_after = {}) {
+  ordered_json seconds = nullptr;  // as in the field Retry-After
+  if (retry_after > Duration::zero())
+    seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+  return {{"answer", "refused"},
+          {"status", policy.refusals.status(reason)},
+          {"reason", conf::word_of(reason)},
+          {"title", conf::text_of(reason).title},
+          {"retry_after", seconds}};
+}
+
+ordered_json route_json(const admission::Route& route, const conf::Settings& settings) {
+  const auto& routes = settings.routes;
+  const std::string_view match = route.index >= routes.size()    ? "none"
+                                 : routes[route.index].is_prefix ? "prefix"
+                                                                 : "exact";
+  return {{"rule", route.name}, {"match", match}, {"rate_limited", route.rate_limited}};
+}
+
+// "header:X-Api-Key", "bearer", "tls" or "address", as in fairness.identity.
+std::string source_word(const conf::IdentitySource* source) {
+  if (source == nullptr) return "address";
+  switch (source->kind) {
+    case conf::IdentitySource::Kind::header: return "header:" + source->header;
+    case conf::IdentitySource::Kind::bearer: return "bearer";
+    case conf::IdentitySource::Kind::tls: return "tls";
+    default: return "address";
+  }
+}
+
+ordered_json client_json(const ClientIdentities::Identity& identity,
+                         const admission::Explanation& said,
+                         const conf::FairnessSettings& fairness) {
+  if (!said.client) return nullptr;
+  const admission::ClientTable::Look& now = *said.client;
+  const bool is_new = now.number == admission::ClientTable::newcomer;
+  return {{"id", short_id(identity.id)},
+          {"source", source_word(identity.source)},
+          {"plan", plan_name(now.plan, fairness)},
+          {"state", now.is_shared() ? "shared"
+                    : is_new        ? "new"
+                                    : "known"},
+          {"active_workers", now.active},
+          {"workers", now.active_max},
+          {"waiting", now.waiting},
+          {"queue_size", now.waiting_max},
+          {"is_retry", said.is_retry},
+          {"may_retry", now.may_retry}};
+}
+
+std::string_view cost_source(const admission::Route& route, const conf::Settings& settings) {
+  if (!route.cost_varies) return "fixed";
+  switch (settings.routes[route.index].cost.kind) {
+    case conf::CostSettings::Kind::header: return "header";
+    case conf::CostSettings::Kind::body: return "body";
+    case conf::CostSettings::Kind::items: return "items";
+    default: return "fixed";
+  }
+}
+
+// The shortest of what the client says, the route and the gateway allow.
+ordered_json deadline_json(const std::optional<proxy::wire::Patience>& patience,
+                           const admission::Route& route, const conf::Settings& settings) {
+  const Duration longest = settings.admission.request_timeout;
+  const Duration time = patience ? patience->time : longest;
+  std::string_view source = "request_timeout";
+  if (time < longest) {
+    const auto& routes = settings.routes;
+    const bool is_routes = route.index < routes.size() && routes[route.index].deadline == time;
+    source = is_routes ? "route" : "client";
+  }
+  return {{"time_ms", in_ms(time)}, {"source", source}};
+}
+
+ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
+  ordered_json list = ordered_json::array();
+  const auto add = [&](std::string_view of, const auto& bucket) {
+    if (!bucket) return;
+    list.push_back({{"of", of},
+                    {"tokens", std::round(bucket->tokens * 1000) / 1000},
+                    {"burst", bucket->burst},
+                    {"rate", bucket->rate},
+                    {"short_for_ms", in_ms(bucket->wait)}});
+  };
+  add("all", buckets.all);
+  add("route", buckets.route);
+  add("client", buckets.client);
+  return list;
+}
+
+// Null as long as no request has come to an end: then nothing is known.
+ordered_json wait_json(const admission::Explanation& said) {
+  if (said.work <= Duration::zero()) return nullptr;
+  return in_ms(said.wait);
+}
+
+ordered_json verdict_json(const admission::Explanation& said, const Policy& policy) {
+  using Kind = admission::Explanation::Kind;
+  if (said.kind == Kind::refused)
+    return refused(policy, said.rejection.reason, said.rejection.retry_after);
+  if (said.kind == Kind::admitted) return {{"answer", "admitted"}};
+  return {{"answer", "waits"},
+          {"place", said.place},
+          {"wait_ms", wait_json(said)},
+          {"takes_anothers_place", said.displaces}};
+}
+
+void add_admission(ordered_json& json, const admission::Explanation& said) {
+  json["buckets"] = buckets_json(said.buckets);
+  json["workers"] = {{"limit", said.workers},
+                     {"active", said.active},
+                     {"wanted", said.wanted},
+                     {"active_of_priority", said.active_of_priority},
+                     {"reserved_for_priority", said.reserved_for_priority}};
+  json["queue"] = {{"limit", said.queue_limit},
+                   {"waiting", said.waiting},
+                   {"bytes", said.waiting_bytes},
+                   {"bytes_limit", said.waiting_bytes_limit}};
+  json["estimate"] = {{"wait_ms", wait_json(said)},
+                      {"work_ms", in_ms(said.work)},
+                      {"most_work_ms", in_ms(said.most_work)},
+                      {"is_doubted", said.is_a_try}};
+  json["observed"] = ordered_json::array();
+  for (const Reason reason : said.observed) json["observed"].push_back(conf::word_of(reason));
+}
+
+// Fills in what is found on the way to the verdict, which may come early.
+ordered_json judge(const Supposition& request, const Head& head, const Shared& shared,
+                   const Policy& policy, admission::Time now, ordered_json& json) {
+  const conf::Settings& settings = policy.settings;
+  const bool is_trusted = policy.trusted_proxies.include(request.sender);
+  const conf::IpAddress address =
+      is_trusted ? policy.trusted_proxies.real_client(head, request.sender) : request.sender;
+  json["request"] = {{"method", head.method},
+                     {"target", head.target},
+                     {"path", nullptr},
+                     {"address", address.text()},
+                     {"sender_is_trusted", is_trusted}};
+  Target target;
+  if (const auto reason = read_request(head, target)) return refused(policy, *reason);
+  json["request"]["path"] = target.path();
+  if (settings.ops.health_on_main && target.path() == health_path) {
+    if (head.method != "GET" && head.method != "HEAD")
+      return refused(policy, Reason::method_refused);
+    if (head.content_length > settings.client.body_bytes.count)
+      return refused(policy, Reason::body_too_large);
+    return {{"answer", "operator"}};
+  }
+  const admission::Route& route = policy.routes.find(target.path());
+  admission::Arrival arrival{.bytes = head.content_length, .at = now};
+  take_route(route, arrival);
+  json["route"] = route_json(route, settings);
+  json["priority"] = route.priority;
+  const auto patience = patience_with(head, route, settings);
+  if (patience) arrival.deadline = now + patience->time;
+  json["deadline"] = deadline_json(patience, route, settings);
+  if (head.content_length > body_limit_of(route, settings))
+    return refused(policy, Reason::body_too_large);
+  ClientIdentities::Identity identity;
+  if (policy.clients.is_on())
+    identity =
+        recognise(policy.clients, {head, address, request.tls_subject}, target.path(), arrival);
+  const bool body_tells =
+      route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
+  json["cost"] = {{"tokens", arrival.cost},
+                  {"source", cost_source(route, settings)},
+                  {"rest_is_in_body", body_tells}};
+  const admission::Explanation said = shared.gate.explain(arrival, now);
+  json["client"] = client_json(identity, said, settings.admission.fairness);
+  add_admission(json, said);
+  if (policy.servers->none_reachable())
+    return refused(policy, Reason::upstream_down, time_to_next_probe(settings.upstream));
+  return verdict_json(said, policy);
+}
+
+}  // namespace
+
+std::expected<std::string, std::string> explain(const Supposition& request, const Shared& shared,
+                                                const Policy& policy, admission::Time now) {
+  using proxy::wire::Parser;
+  const proxy::wire::HeadLimits limits = head_limits_of(policy.settings.client);
+  Parser parser;
+  parser.begin(Parser::Kind::request, limits);
+  const Parser::Progress progress = parser.parse_head(request.head);
+  if (progress == Parser::Progress::need_more)
+    return std::unexpected("the head of the request is not complete");
+  ordered_json json;
+  if (progress == Parser::Progress::fault) {
+    json["verdict"] = refused(policy, reason_of(parser.fault()));
+  } else {
+    if (parser.head_size() != request.head.size())
+      return std::unexpected("something follows the head of the request");
+    ordered_json verdict = judge(request, parser.head(), shared, policy, now, json);
+    json["verdict"] = std::move(verdict);
+  }
+  // What a request holds may be no UTF-8.
+  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace classgate::gateway

@@ -18,7 +18,7 @@ using conf::Reason;
 using nlohmann::ordered_json;
 using proxy::wire::Head;
 
-double in_ms(Duration duration) {
+double ms_of(Duration duration) {
   return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
 }
 
@@ -93,7 +93,7 @@ ordered_json deadline_json(const std::optional<proxy::wire::Patience>& patience,
     const bool is_routes = route.index < routes.size() && routes[route.index].deadline == time;
     source = is_routes ? "route" : "client";
   }
-  return {{"time_ms", in_ms(time)}, {"source", source}};
+  return {{"time_ms", ms_of(time)}, {"source", source}};
 }
 
 ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
@@ -104,7 +104,7 @@ ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
                     {"tokens", std::round(bucket->tokens * 1000) / 1000},
                     {"burst", bucket->burst},
                     {"rate", bucket->rate},
-                    {"short_for_ms", in_ms(bucket->wait)}});
+                    {"short_for_ms", ms_of(bucket->wait)}});
   };
   add("all", buckets.all);
   add("route", buckets.route);
@@ -115,7 +115,7 @@ ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
 // Null as long as no request has come to an end: then nothing is known.
 ordered_json wait_json(const admission::Explanation& said) {
   if (said.work <= Duration::zero()) return nullptr;
-  return in_ms(said.wait);
+  return ms_of(said.wait);
 }
 
 ordered_json verdict_json(const admission::Explanation& said, const Policy& policy) {
@@ -141,8 +141,8 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
                    {"bytes", said.waiting_bytes},
                    {"bytes_limit", said.waiting_bytes_limit}};
   json["estimate"] = {{"wait_ms", wait_json(said)},
-                      {"work_ms", in_ms(said.work)},
-                      {"most_work_ms", in_ms(said.most_work)},
+                      {"work_ms", ms_of(said.work)},
+                      {"most_work_ms", ms_of(said.most_work)},
                       {"is_doubted", said.is_a_try}};
   json["observed"] = ordered_json::array();
   for (const Reason reason : said.observed) json["observed"].push_back(conf::word_of(reason));

@@ -22,7 +22,7 @@ std::string said(const Explanation& explanation) {
   }
 }
 
-Arrival request_of(std::uint64_t client, int priority = 3) {
+Arrival request_by(std::uint64_t client, int priority = 3) {
   return {.priority = priority, .at = start, .client = client};
 }
 
@@ -36,7 +36,7 @@ TEST_CASE("every bucket that applies is shown with its tokens, and others are no
   settings.fairness.everybody.rate = 2;
   settings.fairness.everybody.burst = 3;
   Controller controller(settings);
-  Arrival arrival = request_of(7);
+  Arrival arrival = request_by(7);
   CHECK(said(enter(controller, arrival)) == "admitted");
   const Explanation one = controller.explain(arrival, start + 250ms);
   CHECK(one.buckets.all->tokens == 20);
@@ -75,13 +75,13 @@ TEST_CASE("a client that nobody knows yet is shown with full buckets and stays u
   settings.fairness.everybody.burst = 5;
   settings.fairness.clients_max = 1;
   Controller controller(settings);
-  const Explanation first = controller.explain(request_of(7), start);
+  const Explanation first = controller.explain(request_by(7), start);
   CHECK(first.client->number == ClientTable::newcomer);
   CHECK(first.client->tokens == 5);
   CHECK(controller.snapshot(start).clients.known == 0);
   // The only place is taken by one that has something going on: it would share its entry.
-  CHECK(said(enter(controller, request_of(8))) == "admitted");
-  CHECK(controller.explain(request_of(7), start).client->is_shared());
+  CHECK(said(enter(controller, request_by(8))) == "admitted");
+  CHECK(controller.explain(request_by(7), start).client->is_shared());
 }
 
 TEST_CASE("what [observe] does not enforce is told beside the verdict") {

@@ -22,7 +22,7 @@ class ClientConnection;
 class Station;
 
 // One request and its answer: the road from the parsed head to the last byte. Read exchange.cpp
-// from the top to see what happens to a request.
+// from the top to see what happens to a request, and exchange_forwarding.cpp for its answer.
 //
 //   collecting -> waiting -> forwarding -> ended
 // A request whose body came with its head is never seen collecting; one that is refused goes to

@@ -1,0 +1,198 @@
+// What the upstream answers, on its way to the client: the part of an exchange that a Forwarding
+// tells.
+
+#include <spdlog/spdlog.h>
+
+#include "conf/format.h"
+#include "gateway/exchange.h"
+#include "gateway/first_look.h"
+#include "gateway/rate_limit_fields.h"
+#include "gateway/station.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+
+using admission::Outcome;
+using conf::Reason;
+using proxy::wire::Framing;
+
+namespace {
+
+Reason reason_of(proxy::Forwarding::Failure failure) {
+  switch (failure) {
+    case proxy::Forwarding::Failure::unreachable: return Reason::upstream_unreachable;
+    case proxy::Forwarding::Failure::no_server: return Reason::upstream_down;
+    default: return Reason::upstream_broken;
+  }
+}
+
+}  // namespace
+
+void Exchange::on_upload_drained() {
+  if (client_ != nullptr && (!body_is_whole_ || is_tunnel_)) client_->read_on_soon();
+}
+
+void Exchange::on_interim_answer(const proxy::wire::Head& head) {
+  // 100 has been said by the gateway itself; an HTTP/1.0 client knows no interim answers.
+  if (client_ == nullptr || head.status == 100 || client_minor_version_ == 0) return;
+  proxy::wire::append_interim_head(station_.gather().begin_text(), head);
+  station_.gather().end_text();
+}
+
+// From now on bytes go both ways until one side ends it; the worker stays taken for as long. How
+// long that may be is no question of the request timeout but of silence (ClientConnection).
+void Exchange::on_switched(const proxy::wire::Head& head) {
+  if (client_ == nullptr) return;  // nobody to talk to: it ends with the request timeout
+  status_ = head.status;
+  answer_head_passed_ = close_after_answer_ = is_tunnel_ = true;
+  answer_framing_ = Framing::until_close;
+  request_timer_.cancel();
+  proxy::wire::append_switch_head(station_.gather().begin_text(), head);
+  station_.gather().end_text();
+  client_->begin_tunnel();
+}
+
+void Exchange::on_tunnel_bytes(std::string_view bytes) {
+  body_bytes_ += bytes.size();
+  forwarding_.send_raw(bytes);
+}
+
+// What the gateway says in an answer of the service, as far as the conf wants it.
+Exchange::OwnFields Exchange::own_fields() const {
+  OwnFields own;
+  const conf::ClientSettings& wanted = station_.settings().client;
+  const auto ms = [](admission::Duration d) {
+    return std::chrono::duration<double, std::milli>(d).count();
+  };
+  // How long it waited, and how long the upstream took for the head of its answer.
+  if (wanted.server_timing)
+    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_),
+                             ms(station_.loop().now() - permit_.since()));
+  if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
+    const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
+    own.policy = rate_limit_policy(all);
+    own.state = rate_limit_state(all);
+  }
+  return own;
+}
+
+void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
+  if (client_ == nullptr) return;
+  status_ = head.status;
+  answer_head_passed_ = true;
+  answer_framing_ = framing;
+  close_after_answer_ =
+      close_after_answer_ || client_wants_close_ || !body_is_whole_ || station_.is_draining();
+  if (framing == Framing::until_close || framing == Framing::chunked) {
+    answer_framing_ = client_minor_version_ == 1 ? Framing::chunked : Framing::until_close;
+    if (client_minor_version_ == 0) close_after_answer_ = true;
+  }
+  const bool may_say_length = head.status != 204;
+  std::optional<OwnFields> own;
+  std::optional<proxy::wire::Head> extended;
+  const conf::ClientSettings& wanted = station_.settings().client;
+  if (wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all) {
+    own = own_fields();
+    extended = head;
+    const auto add = [&](std::string_view name, std::string_view value) {
+      if (!value.empty()) extended->fields.push_back({name, value, proxy::wire::FieldId::other});
+    };
+    add("Server-Timing", own->timing);
+    add("RateLimit-Policy", own->policy);
+    add("RateLimit", own->state);
+  }
+  proxy::wire::append_answer_head(
+      station_.gather().begin_text(), extended ? *extended : head,
+      {.framing = answer_framing_,
+       .content_length = head.content_length,
+       .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
+       .close = close_after_answer_,
+       .says_keep_alive = client_minor_version_ == 0,
+       .request_id = request_id_,
+       .date = station_.date_text()});
+  station_.gather().end_text();
+}
+
+void Exchange::on_answer_body(std::string_view part) {
+  if (client_ == nullptr) return;
+  bytes_out_ += part.size();
+  proxy::net::Gather& gather = station_.gather();
+  if (answer_framing_ == Framing::chunked) {
+    proxy::wire::append_chunk_size(gather.begin_text(), part.size());
+    gather.end_text();
+    gather.add(part);
+    gather.add(proxy::wire::crlf);
+  } else {
+    gather.add(part);
+  }
+}
+
+void Exchange::on_answer_part_end() {
+  if (client_ != nullptr) client_->send_gathered();
+}
+
+bool Exchange::is_answer_blocked() {
+  if (client_ == nullptr || client_->pending() < station_.settings().client.response_buffer.count)
+    return false;
+  if (!reader_timer_.is_set()) {
+    station_.traffic().reached(Limit::response_buffer);
+    reader_mark_ = client_->bytes_written();
+    station_.deadlines().stream.set(reader_timer_);
+  }
+  return true;
+}
+
+// As an upload, so an answer that is larger than what we hold of it; a tunnel may be as slow as it
+// likes.
+void Exchange::on_reader_window_over() {
+  if (state_ != State::forwarding || is_tunnel_ || client_->pending() == 0) return;
+  if (client_->is_too_slow_for_waiters(client_->bytes_written() - reader_mark_))
+    return client_->give_up_reader();
+  reader_mark_ = client_->bytes_written();
+  station_.deadlines().stream.set(reader_timer_);
+}
+
+// The upstream is done: the worker goes back now, however slowly the client reads.
+void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
+  if (state_ == State::orphaned) {
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
+  if (answer_framing_ == Framing::chunked) {
+    proxy::wire::append_last_chunk(station_.gather().begin_text(), trailers);
+    station_.gather().end_text();
+  }
+  // Before the last bytes go out: who has read an answer finds it in the books.
+  give_worker_back(Outcome::processed());
+  client_->send_gathered();
+  ClientConnection& client = *client_;
+  const bool keep = !close_after_answer_;
+  end();
+  client.answer_done(keep);
+}
+
+void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) {
+  if (state_ == State::orphaned) {
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
+  if (failure == proxy::Forwarding::Failure::head_too_large)
+    station_.traffic().reached(Limit::answer_header_bytes);
+  const Reason reason = reason_of(failure);
+  if (reason == Reason::upstream_down) {
+    // It went down, or filled up, while this one waited; its log lines tell.
+    give_worker_back(Outcome::failed(reason));
+    return refuse_uncounted(reason, time_to_next_probe(station_.settings().upstream));
+  }
+  spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
+               why, method_, target_.path(), request_id_,
+               answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
+  give_worker_back(Outcome::failed(reason));
+  if (!answer_head_passed_) return refuse_uncounted(reason);
+  reason_word_ = conf::word_of(reason);
+  client_->send_gathered();
+  client_->cut(answer_framing_ == Framing::until_close);
+  end();
+}
+
+}  // namespace classgate::gateway

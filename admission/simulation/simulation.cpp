@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "admission/route_table.h"
 #include "conf/invariant.h"
 
 namespace classgate::simulation {
@@ -22,6 +23,7 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
                        Traffic& traffic)
     : request_timeout_(settings.admission.request_timeout),
       queue_timeout_(settings.admission.queue_timeout),
+      routes_(settings.routes),
       finishes_(settings.upstream.on_client_abort == conf::OnClientAbort::finish),
       traffic_(traffic),
       upstream_(model),
@@ -89,6 +91,11 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   arrival.route = call.wish.route;
   arrival.at = call.wish.at;
   arrival.tag = slot;
+  if (call.wish.route < routes_.size()) {
+    const conf::RouteSettings& route = routes_[call.wish.route];
+    arrival.workers = admission::workers_for(arrival.cost, route.cost_per_worker);
+    if (route.deadline) arrival.deadline = call.wish.at + *route.deadline;
+  }
   arrival.client = call.wish.client + 1ULL;
   arrival.is_retry = call.wish.attempt > 0;
   return arrival;
@@ -120,7 +127,8 @@ void Simulation::take_answer(std::uint32_t slot, admission::Gate::Answer answer)
     hear_news();  // who gave way has gone before this one joins
     const Call& call = calls_[slot];
     tally_.waiting_changed(call.wish.priority, 1, now_);
-    set_alarm(slot, std::min(call.wish.at + request_timeout_, now_ + queue_timeout_));
+    set_alarm(slot, std::min({call.wish.at + request_timeout_, now_ + queue_timeout_,
+                              arrival_of(call, slot).deadline}));
   } else {
     end(slot, rejected(std::get<admission::Rejection>(answer)));
   }
@@ -233,6 +241,11 @@ void Simulation::on_time_out(std::uint32_t slot) {
       gate_.refuse(Reason::client_timeout, now_);
       return end(slot, {Ending::Kind::rejected, Reason::client_timeout, {}});
     case State::waiting:
+      if (arrival_of(call, slot).deadline <= now_) {
+        if (!call.place.miss_deadline(now_)) return;
+        stop_waiting(slot);
+        return end(slot, {Ending::Kind::rejected, Reason::deadline, {}});
+      }
       if (!call.place.time_out(now_)) return;  // its turn has come in this moment
       stop_waiting(slot);
       return end(slot, {Ending::Kind::rejected, Reason::queue_timeout, gate_.return_time(now_)});

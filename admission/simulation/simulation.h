@@ -88,6 +88,7 @@ class Simulation final : private admission::Waiters {
 
   const Duration request_timeout_;
   const Duration queue_timeout_;
+  const std::vector<conf::RouteSettings> routes_;
   const bool finishes_ = false;  // upstream.on_client_abort
   Traffic& traffic_;
   Upstream upstream_;

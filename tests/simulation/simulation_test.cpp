@@ -181,6 +181,25 @@ TEST_CASE("an upstream serves so many at once and takes longer when too many are
   CHECK(crowded.endings[3].at == 400ms);  // (4/2)^2
 }
 
+TEST_CASE("a route's deadline and workers hold as in the gateway") {
+  conf::Settings settings = settings_with(2, 10);
+  settings.routes = {{.path = "/batch", .cost_per_worker = 10},
+                     {.path = "/brief", .deadline = 50ms}};
+  Wish batch = wish(0, 0ms, 100ms);
+  batch.cost = 20;
+  Wish brief = wish(1, 10ms, 10ms);
+  brief.route = 1;
+  Script script({batch, brief});
+  Simulation simulation(settings, {}, script);
+  run_all(simulation);
+  REQUIRE(script.endings.size() == 2);
+  CHECK(script.endings[0].client == 1);  // both workers were taken for the whole of its time
+  CHECK(script.endings[0].ending.reason == conf::Reason::deadline);
+  CHECK(script.endings[0].at == 60ms);
+  CHECK(script.endings[1].at == 100ms);
+  check_books(simulation);
+}
+
 TEST_CASE("an upload asks for its worker when it is here") {
   Wish slow = wish(0, 0ms, 10ms);
   slow.upload = 50ms;

@@ -123,24 +123,27 @@ class Many(ProcessTest):
             connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
             self.addCleanup(connection.close)
             crowd.append(connection)
-        # Those it has no room for are told so, in HTTP, at once.
-        refused = 0
+        # Those it has no room for are told so, in HTTP, at once. Where the crowd takes over a second
+        # to come, some that were silent for as long give way to newer ones instead.
+        refused = gave_way = 0
         for connection in crowd:
             selector.register(connection, selectors.EVENT_READ)
-        while refused < 10_000 - room:
+        while refused + gave_way < 10_000 - room:
             ready = selector.select(timeout=30)
-            self.assertTrue(ready, f"only {refused} were refused")
+            self.assertTrue(ready, f"only {refused} were refused, {gave_way} gave way")
             for key, _ in ready:
                 selector.unregister(key.fileobj)
                 answer = read_answer(key.fileobj)
                 if answer is None:
-                    continue  # one that was silent for long gave way to a newer one
+                    gave_way += 1
+                    continue
                 self.assertEqual(answer.status, 503)
                 self.assertIn("X-Classgate-Reason: too_many_connections\r\n", answer.head)
                 refused += 1
         # Full of silent clients it still answers: the longest silent one gives way.
         health = gateway.wait_for_health(lambda h: h.get("connections") == room, "a full house")
-        self.assertGreaterEqual(health["connections_refused"], 10_000 - room)
+        self.assertGreater(refused, 0)
+        self.assertGreaterEqual(health["connections_refused"], refused)
         # Nobody is sent away before it has been silent for a second: until then it is 503.
         statuses = set()
         wait_until(lambda: statuses.add(gateway.request().status) or 200 in statuses, "an answer")

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/token_bucket.h"
+
 namespace classgate::admission {
 namespace {
 
@@ -10,7 +12,8 @@ namespace {
 Duration time_to(double cost, double tokens, double rate, double burst) {
   const double missing = std::min(cost, burst) - tokens;
   if (missing <= 1e-9) return Duration::zero();  // rounding, not debt
-  return Duration(static_cast<Duration::rep>(std::ceil(missing / rate * 1e9)));
+  return Duration(
+      static_cast<Duration::rep>(std::min(std::ceil(missing / rate * 1e9), TokenBucket::longest)));
 }
 
 }  // namespace

@@ -73,13 +73,12 @@ class ClientTable {
 
   // As TokenBucket has it. A rate of 0: always zero.
   Duration wait_for(ClientNumber client, double cost, Time now);
+  // Below zero it gives back; more than there is leaves a debt.
   void take(ClientNumber client, double cost) {
     const conf::PlanSettings& plan = plan_of(client);
     if (plan.rate > 0)
       clients_[client].tokens = std::min(plan.burst, clients_[client].tokens - cost);
   }
-  // Gives back, or takes more than there is: the cost has turned out to be another.
-  void settle(ClientNumber client, double more) { take(client, more); }
   double tokens(ClientNumber client, Time now);
 
   bool may_retry(ClientNumber client, Time now);

@@ -140,11 +140,12 @@ inline ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   if (arrival.client == 0 || !settings_.fairness.is_on) return no_client;
   // Most ask twice in a row, with their head and when they are ready. Only a newcomer, which would
   // be another one here, makes anybody forgotten.
-  if (arrival.client == recognised_id_) return recognised_;
+  if (is_recognised(arrival)) return recognised_;
   const ClientTable::Found found = clients_.find_or_add(arrival.client, arrival.plan, now);
   queue_.prefetch(found.number, arrival.priority);
   if (found.is_new) queue_.forget(found.number);
   recognised_id_ = arrival.client;
+  recognised_plan_ = arrival.plan;
   return recognised_ = found.number;
 }
 
@@ -321,7 +322,10 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
 }
 
 inline void Controller::left_queue(const Waiter& waiter, Time now) {
-  if (queue_.size() == 0) lined_up_ += std::max(now - line_began_, Duration::zero());
+  if (queue_.size() == 0) {
+    lined_up_ += std::max(now - line_began_, Duration::zero());
+    plans_are_new_ = false;
+  }
   if (waiter.client != no_client) clients_.leave(waiter.client);
 }
 
@@ -333,7 +337,9 @@ void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
   if (seat.client != no_client) {
     const bool had_all = clients_.has_all_its_workers(seat.client);
     clients_.return_workers(seat.client, seat.workers);
-    if (had_all && !clients_.has_all_its_workers(seat.client)) queue_.unpark(seat.client);
+    // Since a reload it may have another plan, and be parked by the old one.
+    if ((had_all || plans_are_new_) && !clients_.has_all_its_workers(seat.client))
+      queue_.unpark(seat.client);
   }
   const Duration took = std::max(now - seat.since, Duration::zero());
   shares_.give_back(seat.priority, seat.workers, took, now);
@@ -465,7 +471,7 @@ void Controller::abandon() {
 std::optional<ClientTable::Look> Controller::look_for_client(const Arrival& arrival,
                                                              Time now) const {
   if (arrival.client == 0 || !settings_.fairness.is_on) return std::nullopt;
-  if (arrival.client == recognised_id_) return clients_.look(recognised_, now);
+  if (is_recognised(arrival)) return clients_.look(recognised_, now);
   return clients_.look_for(arrival.client, arrival.plan, now);
 }
 
@@ -539,6 +545,7 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
   times_.forget();  // their routes may be others now
   if (!settings.fairness.is_on) return queue_.unpark_all();
   use_clients(now);
+  plans_are_new_ = queue_.size() > 0;
   clients_.for_each([this](ClientNumber client) {
     if (clients_.waiting(client) == 0) return;
     clients_.has_all_its_workers(client) ? queue_.park(client) : queue_.unpark(client);

@@ -38,8 +38,7 @@ class TopClients;
 //                                be the next to get them (Shares; without reserves: nobody of the
 //                                same or a better priority waits who could go in): admitted
 //                              7 room in the queue, or someone of a worse priority gives way, or
-//                              the
-//                                newest of a client that has more waiting: waits
+//                                the newest of a client that has more waiting: waits
 //   when it is its turn (next) 8 waited for too long, or has missed its deadline or surely will
 //                                (with the adaptive discipline: too long is what Congestion says)
 // Inside a priority, clients take turns (WaitQueue). Without identities (Arrival::client is 0)
@@ -141,6 +140,9 @@ class Controller {
     bool would_miss_deadline = false;  // was not refused for it: [observe]
   };
   void use_clients(Time now);
+  bool is_recognised(const Arrival& arrival) const {
+    return arrival.client == recognised_id_ && arrival.plan == recognised_plan_;
+  }
   ClientNumber recognise(const Arrival& arrival, Time now);
   bool is_retry(const Arrival& arrival) const {
     return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
@@ -196,6 +198,7 @@ class Controller {
   Limits limits_{settings_, clients_};
   RecentKeys attempts_;
   std::uint64_t recognised_id_ = 0;  // the last client that was, or 0
+  std::uint8_t recognised_plan_ = 0;
   ClientNumber recognised_ = no_client;
   WaitQueue queue_;
   Books books_;
@@ -205,6 +208,7 @@ class Controller {
   Shares shares_;
   WorkerSearch worker_search_;
   RateFollower rate_follower_;
+  bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
   Returns rate_returns_;
   Returns line_returns_;
   Time line_began_{};              // since when somebody waits, if anybody does

@@ -85,9 +85,13 @@ void Gate::finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time
   spread_news(lock, now);
 }
 
-bool Gate::leave(Ticket ticket, Departure why, Time now) {
-  const Lock lock(mutex_);
-  return controller_.leave(ticket, why, latest(now));
+bool Gate::leave(Ticket ticket, Departure why, Time told) {
+  Lock lock(mutex_);
+  const Time now = latest(told);
+  const bool has_left = controller_.leave(ticket, why, now);
+  // It may have been the one that waited for several workers at once, and kept the others waiting.
+  if (has_left) spread_news(lock, now);
+  return has_left;
 }
 
 void Gate::orphan() {
@@ -98,6 +102,7 @@ void Gate::orphan() {
 void Gate::settle(const Arrival& arrival, Time now) {
   const Lock lock(mutex_);
   controller_.settle(arrival, latest(now));
+  if (shadow_) shadow_->settle(arrival, latest(now));
 }
 
 void Gate::refuse(conf::Reason reason, Time now) {

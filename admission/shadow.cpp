@@ -14,6 +14,8 @@ void Shadow::compare(Arrival arrival, std::optional<conf::Reason> refused, Durat
                      Time now) {
   catch_up(now);
   arrival.tag = tag_of(refused);
+  arrival.cost_found = 0;  // all that it is known to cost is charged at once here
+  arrival.observed.reset();
   if (arrival.route >= works_.size()) works_.resize(arrival.route + 1);
   works_[arrival.route] = work;
   if (const auto rejection = controller_.screen(arrival, now))

@@ -20,6 +20,8 @@ class Shadow {
   // A request has got its verdict: refused for a reason, or none. `work` is what such requests
   // take.
   void compare(Arrival arrival, std::optional<conf::Reason> refused, Duration work, Time now);
+  // As Controller::settle().
+  void settle(const Arrival& arrival, Time now) { controller_.settle(arrival, now); }
   ShadowCounts counts() const;
 
  private:

@@ -11,6 +11,7 @@ namespace classgate::admission {
 // Not thread-safe; deterministic: the same calls with the same times give the same answers.
 class TokenBucket {
  public:
+  static constexpr double longest = 1e18;  // of a wait, in ns: thirty years
   TokenBucket(double rate, double burst) : rate_(rate), burst_(burst), tokens_(burst) {}
 
   // Zero when `cost` tokens are there, else how long until they will be. Takes nothing. A cost
@@ -21,12 +22,13 @@ class TokenBucket {
     const double missing = std::min(cost, burst_) - tokens_;
     // A billionth of a token is rounding, not debt.
     if (missing <= 1e-9) return Duration::zero();
-    return Duration(static_cast<Duration::rep>(std::ceil(missing / rate_ * 1e9)));
+    return Duration(
+        static_cast<Duration::rep>(std::min(std::ceil(missing / rate_ * 1e9), longest)));
   }
 
   // Takes `cost` tokens; only after wait_for() said zero for the same cost and time.
   void take(double cost) {
-    if (rate_ > 0) tokens_ -= cost;
+    if (rate_ > 0) tokens_ = std::min(burst_, tokens_ - cost);
   }
 
   double rate() const { return rate_; }

@@ -16,8 +16,9 @@ namespace classgate::admission {
 struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
-  std::uint32_t cost = 1;       // tokens, and what it takes of its client's turns
-  std::int32_t cost_found = 0;  // of that since its head was screened: charged when it is ready
+  std::uint32_t cost = 1;  // tokens, and what it takes of its client's turns
+  std::int32_t cost_found =
+      0;  // of that since its head was screened: charged when it is ready, or by settle()
   std::uint32_t route = 0;      // its index; requests of one route take about as long as each other
   std::uint64_t bytes = 0;      // body that is held while it waits
   Time at{};                    // end of the request header: the request timeout counts from here

@@ -90,10 +90,11 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
       const auto duration =
           text ? parse_duration(*text)
                : std::unexpected(std::string("expected a duration in quotes, such as \"2s\""));
-      if (duration && *duration > milliseconds::zero())
+      if (duration && *duration > milliseconds::zero() && *duration <= std::chrono::hours(24))
         deadline = *duration;
       else
-        say("route deadline: " + (duration ? "must be longer than 0" : duration.error()));
+        say("route deadline: " +
+            (duration ? "must be longer than 0, and at most 24h" : duration.error()));
     } else if (field.key == "rate") {
       take(extras.rate, parse_number(field.value, 0.001, 1e6));
     } else if (field.key == "burst") {

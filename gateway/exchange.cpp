@@ -45,6 +45,11 @@ Ending ending_of(const Outcome& outcome) {
   }
 }
 
+// Under a conf that has come meanwhile, a number may stand for another route.
+bool is_route(const conf::RouteSettings& route, std::string_view name) {
+  return name == (route.is_prefix ? route.path + '*' : route.path);
+}
+
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -196,13 +201,14 @@ void Exchange::recognise_client(const proxy::wire::Head& head) {
 // What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
 void Exchange::weigh_body() {
   const auto& routes = station_.settings().routes;
-  if (arrival_.route < routes.size())
+  if (arrival_.route < routes.size() && is_route(routes[arrival_.route], route_->name))
     gateway::weigh_body(body_bytes_, items_.items(), routes[arrival_.route], arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.
 void Exchange::settle_cost() {
   const std::uint16_t workers = arrival_.workers;
+  arrival_.cost_found = 0;  // what was found before is charged
   weigh_body();
   arrival_.workers = workers;
   if (arrival_.cost_found != 0) station_.shared().gate.settle(arrival_, station_.loop().now());

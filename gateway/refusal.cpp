@@ -53,7 +53,8 @@ void describe(const admission::Rejection& rejection, fmt::memory_buffer& out) {
   if (rejection.places > 0) member("queue_size", rejection.places);
   if (rejection.position > 0) {
     member("position", rejection.position);
-    member("estimated_wait_ms", milliseconds_up(rejection.estimate));
+    if (rejection.estimate > admission::Duration::zero())  // else nobody knows yet
+      member("estimated_wait_ms", milliseconds_up(rejection.estimate));
   }
   out.append(std::string_view("}\n"));
 }

@@ -94,7 +94,8 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   if (call.wish.route < routes_.size()) {
     const conf::RouteSettings& route = routes_[call.wish.route];
     arrival.workers = admission::workers_for(arrival.cost, route.cost_per_worker);
-    if (route.deadline) arrival.deadline = call.wish.at + *route.deadline;
+    if (route.deadline)
+      arrival.deadline = call.wish.at + std::min<Duration>(*route.deadline, request_timeout_);
   }
   arrival.client = call.wish.client + 1ULL;
   arrival.is_retry = call.wish.attempt > 0;

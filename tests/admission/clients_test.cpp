@@ -79,6 +79,28 @@ TEST_CASE("a client with all its workers waits, and others pass it by") {
   CHECK(said(controller.next(start)) == "silence");
 }
 
+TEST_CASE("a client that gets a plan with more workers need not wait for its old limit") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 10;
+  settings.fairness.everybody.workers = 1;
+  Controller controller(settings);
+  const Seat seat = seat_of(enter(controller, request_of(1)));
+  CHECK(ask(controller, request_of(1)) == "waits");
+  conf::PlanSettings gold;
+  gold.workers = 5;
+  settings.fairness.plans = {gold};
+  controller.reconfigure(settings, start);
+  CHECK(said(controller.next(start)) == "silence");
+  Arrival as_gold = request_of(1);
+  as_gold.plan = 1;
+  CHECK(ask(controller, as_gold) == "admitted");  // the one before it is passed over until ...
+  CHECK(said(controller.next(start)) == "silence");
+  CHECK(ask(controller, as_gold) == "admitted");
+  controller.finish(Outcome::processed(), seat, start);  // ... a worker of its own comes back
+  CHECK(said(controller.next(start)) == "granted");
+  CHECK(said(controller.next(start)) == "silence");
+}
+
 TEST_CASE("a client's places in the queue may be counted") {
   conf::AdmissionSettings settings = fair_settings();
   settings.queue_size = 10;

@@ -337,6 +337,21 @@ TEST_CASE("whoever hears news may call the gate: no lock is held") {
   CHECK(gate.snapshot(start).active_workers == 0);
 }
 
+TEST_CASE("who waits for several workers and leaves lets those behind it go in") {
+  auto settings = small_settings();
+  settings.workers = 3;
+  House house(settings);
+  const Permit running = house.admit();
+  Arrival wide = request(3);
+  wide.workers = 3;
+  Gate::Answer answer = house.gate.enter(wide, start);
+  REQUIRE(std::holds_alternative<Place>(answer));
+  const Place behind = house.wait();
+  CHECK(said(house.first.take()) == "nothing");
+  std::get<Place>(answer) = {};
+  CHECK(said(house.first.take()) == "granted");
+}
+
 TEST_CASE("the gate says what the controller says") {
   auto settings = small_settings();
   settings.queue_size = 0;

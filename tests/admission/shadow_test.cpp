@@ -64,6 +64,31 @@ TEST_CASE("a Gate with a shadow obeys its own conf and tells the differences") {
   CHECK_FALSE(gate.snapshot(start).shadow.is_on);
 }
 
+TEST_CASE("what a body has made dearer is charged once in the shadow too") {
+  auto settings = small_settings();
+  settings.workers = 10;
+  auto same = settings;
+  same.rate = 0.001;
+  same.burst = 100;
+  settings.shadow = std::make_shared<const conf::AdmissionSettings>(same);
+  Gate gate(settings);
+  // One on its head, 59 more when it is here, 30 more as it streams on.
+  Arrival batch = request(3);
+  CHECK_FALSE(gate.screen(batch, start));
+  batch.cost = 60;
+  batch.cost_found = 59;
+  const Gate::Answer first = gate.arrive(batch, start);
+  batch.cost = 90;
+  batch.cost_found = 30;
+  gate.settle(batch, start);
+  Arrival ten = request(3);
+  ten.cost = 10;
+  const Gate::Answer second = gate.enter(ten, start);
+  CHECK(sum(gate.snapshot(start).shadow.would_refuse) == 0);
+  const Gate::Answer third = gate.enter(request(3), start);
+  CHECK(gate.snapshot(start).shadow.would_refuse[at(conf::Reason::rate_limited)] == 1);
+}
+
 TEST_CASE("random traffic: the shadow of the same conf, with work as it is, decides alike") {
   INFO(replay(run().seed));
   Random random(run().seed);

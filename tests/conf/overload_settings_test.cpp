@@ -48,7 +48,7 @@ TEST_CASE("bounds and reserves that contradict each other are mistakes") {
            Row{"[[route]]\npath = \"/a\"\npriority = 1\ndeadline = 3",
                {"conf:4:1: route deadline: expected a duration in quotes, such as \"2s\""}},
            Row{"[[route]]\npath = \"/a\"\npriority = 1\ndeadline = \"0s\"",
-               {"conf:4:1: route deadline: must be longer than 0"}},
+               {"conf:4:1: route deadline: must be longer than 0, and at most 24h"}},
            Row{"[reserve]\npriority_1 = 0.4\npriority_4 = 0.6", {}},
        }) {
     CAPTURE(row.conf);

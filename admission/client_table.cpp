@@ -6,18 +6,6 @@
 #include "admission/token_bucket.h"
 
 namespace classgate::admission {
-namespace {
-
-// Until a bucket has the tokens.
-Duration time_to(double cost, double tokens, double rate, double burst) {
-  const double missing = std::min(cost, burst) - tokens;
-  if (missing <= 1e-9) return Duration::zero();  // rounding, not debt
-  return Duration(
-      static_cast<Duration::rep>(std::min(std::ceil(missing / rate * 1e9), TokenBucket::longest)));
-}
-
-}  // namespace
-
 void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   // On the terms that held until now.
   for (Client& client : clients_) fill(client, now);
@@ -139,11 +127,11 @@ Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
   const conf::PlanSettings& plan = plans_[client.plan];
   fill(client, now);
   if (plan.rate <= 0) return Duration::zero();
-  return time_to(cost, client.tokens, plan.rate, plan.burst);
+  return TokenBucket::time_to(cost, client.tokens, plan.rate, plan.burst);
 }
 
 Duration ClientTable::Look::wait_for(double cost) const {
-  return rate <= 0 ? Duration::zero() : time_to(cost, tokens, rate, burst);
+  return rate <= 0 ? Duration::zero() : TokenBucket::time_to(cost, tokens, rate, burst);
 }
 
 double ClientTable::tokens(ClientNumber client, Time now) {

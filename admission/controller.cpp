@@ -489,13 +489,22 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
   describe(rejection, arrival, asker, now);
   if (waits_for_tokens(rejection.reason))
     rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
+  spread(rejection, arrival.cost, rate_returns_, line_returns_, now);
   if (rejection.reason == conf::Reason::rate_limited)
-    rejection.retry_after = rate_returns_.next(rejection.retry_after, arrival.cost,
-                                               rate_capacity(limits_.all().rate()), now);
+    limits_.forget_taken();
   else if (waits_for_workers(rejection))
-    rejection.retry_after = return_time(rejection.retry_after, now);
-  if (rejection.reason == conf::Reason::rate_limited) limits_.forget_taken();
+    forget_line(now);
   return rejection;
+}
+
+// Each its own time, from the earliest on, of those that wait for what others want too.
+void Controller::spread(Rejection& rejection, double cost, Returns& rate, Returns& line,
+                        Time now) const {
+  if (rejection.reason == conf::Reason::rate_limited)
+    rejection.retry_after =
+        rate.next(rejection.retry_after, cost, rate_capacity(rejection.rate), now);
+  else if (waits_for_workers(rejection))
+    rejection.retry_after = line.next(rejection.retry_after, 1, line_capacity(now), now);
 }
 
 // What is known of its place in the line.
@@ -526,11 +535,16 @@ Returns::Capacity Controller::line_capacity(Time now) const {
   return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
 }
 
-Duration Controller::return_time(Duration earliest, Time now) {
-  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), now);
+Duration Controller::return_time(Time now) {
+  const Duration told = line_returns_.next(drain_time(), 1, line_capacity(now), now);
+  forget_line(now);
+  return told;
+}
+
+// What it was used lately has been told.
+void Controller::forget_line(Time now) {
   lined_up_ = {};
   line_began_ = now;
-  return told;
 }
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {

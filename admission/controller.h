@@ -100,7 +100,7 @@ class Controller {
   // least a second.
   Duration drain_time() const;
   // The honest Retry-After of one more who is refused for want of a worker.
-  Duration return_time(Time now) { return return_time(drain_time(), now); }
+  Duration return_time(Time now);
   // The token buckets that apply to a request. Changes nothing.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
@@ -190,7 +190,8 @@ class Controller {
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   Returns::Capacity rate_capacity(double rate) const;
   Returns::Capacity line_capacity(Time now) const;
-  Duration return_time(Duration earliest, Time now);
+  void spread(Rejection& rejection, double cost, Returns& rate, Returns& line, Time now) const;
+  void forget_line(Time now);
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now) const;
 
   conf::AdmissionSettings settings_;

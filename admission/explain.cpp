@@ -61,12 +61,8 @@ void Controller::foretell(Rejection& rejection, const Arrival& arrival, const As
                           const Limits::Buckets& buckets, Time now) const {
   describe(rejection, arrival, asker, now);
   if (waits_for_tokens(rejection.reason)) rejection.set_bucket(buckets.of(rejection.reason));
-  Returns rate_returns = rate_returns_, line_returns = line_returns_;
-  if (rejection.reason == conf::Reason::rate_limited)
-    rejection.retry_after =
-        rate_returns.next(rejection.retry_after, arrival.cost, rate_capacity(rejection.rate), now);
-  else if (waits_for_workers(rejection))
-    rejection.retry_after = line_returns.next(rejection.retry_after, 1, line_capacity(now), now);
+  Returns rate = rate_returns_, line = line_returns_;
+  spread(rejection, arrival.cost, rate, line, now);
 }
 
 ClientNumber Controller::show_clients(ClientNumber first, ClientNumber count, Time now,

@@ -11,19 +11,22 @@ namespace classgate::admission {
 // Not thread-safe; deterministic: the same calls with the same times give the same answers.
 class TokenBucket {
  public:
-  static constexpr double longest = 1e18;  // of a wait, in ns: thirty years
   TokenBucket(double rate, double burst) : rate_(rate), burst_(burst), tokens_(burst) {}
+
+  // Until a bucket with a rate that holds so many has `cost` of them; thirty years at most.
+  static Duration time_to(double cost, double tokens, double rate, double burst) {
+    const double missing = std::min(cost, burst) - tokens;
+    // A billionth of a token is rounding, not debt.
+    if (missing <= 1e-9) return Duration::zero();
+    return Duration(static_cast<Duration::rep>(std::min(std::ceil(missing / rate * 1e9), 1e18)));
+  }
 
   // Zero when `cost` tokens are there, else how long until they will be. Takes nothing. A cost
   // above the burst can never be paid in one go: it needs a full bucket and leaves a debt.
   Duration wait_for(double cost, Time now) {
     if (rate_ <= 0) return Duration::zero();
     refill(now);
-    const double missing = std::min(cost, burst_) - tokens_;
-    // A billionth of a token is rounding, not debt.
-    if (missing <= 1e-9) return Duration::zero();
-    return Duration(
-        static_cast<Duration::rep>(std::min(std::ceil(missing / rate_ * 1e9), longest)));
+    return time_to(cost, tokens_, rate_, burst_);
   }
 
   // Takes `cost` tokens; only after wait_for() said zero for the same cost and time.

@@ -91,7 +91,7 @@ void Exchange::reset() {
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
   upload_time_ = waited_ = upstream_time_ = {};
-  items_ = {};
+  items_.reset();
   forwarding_.forget();
 }
 
@@ -169,8 +169,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   body_limit_ = body_limit_of(route, station_.settings());
   if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
   if (station_.policy().clients.is_on()) recognise_client(head);
-  if (route.cost_varies)
-    body_tells_cost_ = estimate_cost(head, station_.settings().routes[route.index], arrival_);
+  if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.upstreams().servers().none_reachable()) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
@@ -198,11 +197,19 @@ void Exchange::recognise_client(const proxy::wire::Head& head) {
   recognise(clients, {head, address, subject}, target_.path(), arrival_);
 }
 
+void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {
+  body_tells_cost_ = estimate_cost(head, route, arrival_);
+  if (body_tells_cost_ && route.cost.kind == conf::CostSettings::Kind::items) items_.emplace();
+}
+
 // What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
 void Exchange::weigh_body() {
   const auto& routes = station_.settings().routes;
-  if (arrival_.route < routes.size() && is_route(routes[arrival_.route], route_->name))
-    gateway::weigh_body(body_bytes_, items_.items(), routes[arrival_.route], arrival_);
+  if (arrival_.route >= routes.size()) return;
+  const conf::RouteSettings& route = routes[arrival_.route];
+  const bool wants_items = route.cost.kind == conf::CostSettings::Kind::items;
+  if (!is_route(route, route_->name) || wants_items != items_.has_value()) return;
+  gateway::weigh_body(body_bytes_, items_ ? items_->items() : 0, route, arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.
@@ -344,7 +351,7 @@ void Exchange::on_body(std::string_view part) {
   body_bytes_ += part.size();
   if (body_bytes_ > body_limit_) return on_body_fault(Reason::body_too_large);
   if (is_operator_request_) return;
-  if (body_tells_cost_) items_.read(part);
+  if (items_) items_->read(part);
   if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
   body_.append(part);
   station_.traffic().held_bytes.add(part.size());

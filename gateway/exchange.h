@@ -70,6 +70,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void choose_request_id(const proxy::wire::Head& head);
   void note_client(const proxy::wire::Head& head);
   void recognise_client(const proxy::wire::Head& head);
+  void note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route);
   void weigh_body();
   void settle_cost();
   void enter(const proxy::wire::Head& head);
@@ -154,7 +155,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool waits_for_leave_ = false;  // the client sends its body when it hears 100 Continue
   bool is_operator_request_ = false;
   bool body_tells_cost_ = false;
-  JsonItemCount items_;
+  std::optional<JsonItemCount> items_;  // where they cost
 
   // The verdict and the answer.
   admission::Place place_;

@@ -88,7 +88,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     if (client_minor_version_ == 0) close_after_answer_ = true;
   }
   const bool may_say_length = head.status != 204;
-  std::optional<OwnFields> own;
+  OwnFields own;  // lives as long as what is said of it
   std::optional<proxy::wire::Head> extended;
   const conf::ClientSettings& wanted = station_.settings().client;
   if (wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all) {
@@ -97,9 +97,9 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     const auto add = [&](std::string_view name, std::string_view value) {
       if (!value.empty()) extended->fields.push_back({name, value, proxy::wire::FieldId::other});
     };
-    add("Server-Timing", own->timing);
-    add("RateLimit-Policy", own->policy);
-    add("RateLimit", own->state);
+    add("Server-Timing", own.timing);
+    add("RateLimit-Policy", own.policy);
+    add("RateLimit", own.state);
   }
   proxy::wire::append_answer_head(
       station_.gather().begin_text(), extended ? *extended : head,

@@ -1,6 +1,7 @@
 #include "admission/path.h"
 
 #include <algorithm>
+#include <array>
 
 namespace classgate::admission {
 namespace {
@@ -93,14 +94,20 @@ bool hides_dot_segments(std::string_view path) {
   return false;
 }
 
+constexpr auto needs_a_look = [] {
+  std::array<bool, 256> chars{};
+  for (const unsigned char c : std::string_view("/%;\\?#")) chars[c] = true;
+  return chars;
+}();
+
 }  // namespace
 
 bool is_normal_path(std::string_view path) {
   if (path.empty() || path.front() != '/') return false;
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] == '%' || path[i] == ';' || path[i] == '\\') return false;
-    if (path[i] == '/' && i + 1 < path.size() && (path[i + 1] == '/' || path[i + 1] == '.'))
-      return false;
+    if (!needs_a_look[static_cast<unsigned char>(path[i])]) continue;
+    if (path[i] != '/') return false;
+    if (i + 1 < path.size() && (path[i + 1] == '/' || path[i + 1] == '.')) return false;
   }
   return true;
 }

@@ -9,7 +9,8 @@
 
 namespace classgate::admission {
 
-// True when `path` is already in normal form (the common case: nothing to write).
+// True when `path` is already in normal form (the common case: nothing to write) and has neither a
+// query nor a fragment behind it.
 bool is_normal_path(std::string_view path);
 
 // Writes the normal form of an absolute path (no query) into `out`: unreserved characters are

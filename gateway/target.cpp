@@ -65,6 +65,11 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
   std::string_view target = head.target;
   into.host = head.host;
   if (!is_valid_host(into.host)) return false;
+  if (admission::is_normal_path(target)) {
+    into.text = target;
+    into.path_size = target.size();
+    return true;
+  }
   if (target == "*" && head.method == "OPTIONS") {
     into.text = "*";
     into.path_size = 1;

@@ -16,7 +16,11 @@ constexpr auto bounds_ns = [] {
 }  // namespace
 
 void DurationHistogram::record(admission::Duration duration) {
-  const auto bucket = std::ranges::lower_bound(bounds_ns, duration.count()) - bounds_ns.begin();
+  // Most waits are none at all.
+  const auto bucket =
+      duration.count() <= bounds_ns.front()
+          ? 0
+          : std::ranges::lower_bound(bounds_ns, duration.count()) - bounds_ns.begin();
   buckets_[static_cast<std::size_t>(bucket)].add();
   sum_ns_.add(static_cast<std::uint64_t>(std::max<admission::Duration::rep>(duration.count(), 0)));
 }

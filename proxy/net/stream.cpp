@@ -25,10 +25,7 @@ std::size_t size_of(std::span<const iovec> parts) {
   return size;
 }
 
-// Parts that are small together are put together first: send() costs the kernel less than
-// sendmsg(), by more than the copying of this many bytes.
-constexpr std::size_t put_together_max = 4 * 1024;
-static_assert(put_together_max <= Loop::record_size);
+static_assert(Stream::put_together_max <= Loop::record_size);
 
 std::size_t put_together(std::span<const iovec> parts, std::span<char> whole) {
   std::size_t size = 0;

@@ -39,6 +39,8 @@ struct Field {
   std::string_view name;
   std::string_view value;
   FieldId id = FieldId::other;
+  // It was read from a line "name: value" with its CRLF, which is there to be copied as it is.
+  bool is_plain = false;
 };
 
 // Where a message's body ends (RFC 9112 section 6.3).

@@ -3,7 +3,6 @@
 #include <llhttp.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "proxy/wire/fields.h"
@@ -21,7 +20,6 @@ struct ParserCallbacks {
   static std::uint32_t offset(const Parser& p, const char* at) {
     return static_cast<std::uint32_t>(at - p.base_);
   }
-  static bool in_trailers(const Parser& p) { return p.head_size_ > 0; }
 
   static int on_url(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
@@ -31,52 +29,51 @@ struct ParserCallbacks {
     return p.target_size_ > p.limits_->target_bytes ? stop(p, Fault::target_too_long) : 0;
   }
 
-  static int on_field(llhttp_t* parser, const char* at, std::size_t size) {
+  // A name may come in pieces, which adjoin: between two names there is at least a colon.
+  static int on_name(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
-    if (in_trailers(p)) return on_trailer_name(p, {at, size});
-    if (p.in_value_) {
-      if (p.field_count_ >= p.limits_->header_count) return stop(p, Fault::header_too_large);
-      if (p.field_count_ == p.spans_of_fields_.size()) p.spans_of_fields_.emplace_back();
-      p.spans_of_fields_[p.field_count_++] = {.name_at = offset(p, at)};
-      p.in_value_ = false;
+    const std::uint32_t begin = offset(p, at);
+    if (begin != p.name_end_) {
+      if (p.next_span_ == p.end_of_spans_ && !p.make_room_for_field())
+        return stop(p, Fault::header_too_large);
+      *p.next_span_++ = {.name_at = begin};
     }
-    Parser::FieldSpan& field = p.spans_of_fields_[p.field_count_ - 1];
-    if (offset(p, at) != field.name_at + field.name_size) return stop(p, Fault::malformed);
-    field.name_size += static_cast<std::uint32_t>(size);
+    p.next_span_[-1].name_size += static_cast<std::uint32_t>(size);
+    p.name_end_ = begin + static_cast<std::uint32_t>(size);
     return 0;
   }
 
   static int on_value(llhttp_t* parser, const char* at, std::size_t size) {
     Parser& p = self(parser);
-    if (in_trailers(p)) return on_trailer_value(p, {at, size});
-    Parser::FieldSpan& field = p.spans_of_fields_[p.field_count_ - 1];
+    Parser::FieldSpan& field = p.next_span_[-1];
     if (field.value_size == 0) field.value_at = offset(p, at);
     // Pieces that do not adjoin: it goes on in another line (obs-fold).
     if (offset(p, at) != field.value_at + field.value_size) return stop(p, Fault::malformed);
     field.value_size += static_cast<std::uint32_t>(size);
-    p.in_value_ = true;
     return 0;
   }
 
-  static int on_value_complete(llhttp_t* parser) {
-    self(parser).in_value_ = true;  // an empty value has no span
-    return 0;
-  }
-
-  static int on_trailer_name(Parser& p, std::string_view text) {
-    if (p.trailers_.empty() || p.in_value_) {
+  static int on_trailer_name(llhttp_t* parser, const char* at, std::size_t size) {
+    Parser& p = self(parser);
+    if (p.in_trailer_value_) {
       if (p.trailers_.size() >= p.limits_->header_count) return stop(p, Fault::header_too_large);
       p.trailers_.emplace_back();
-      p.in_value_ = false;
+      p.in_trailer_value_ = false;
     }
-    p.trailers_.back().name += text;
-    return count_trailer_bytes(p, text.size());
+    p.trailers_.back().name.append(at, size);
+    return count_trailer_bytes(p, size);
   }
 
-  static int on_trailer_value(Parser& p, std::string_view text) {
-    p.trailers_.back().value += text;
-    p.in_value_ = true;
-    return count_trailer_bytes(p, text.size());
+  static int on_trailer_value(llhttp_t* parser, const char* at, std::size_t size) {
+    Parser& p = self(parser);
+    p.trailers_.back().value.append(at, size);
+    p.in_trailer_value_ = true;
+    return count_trailer_bytes(p, size);
+  }
+
+  static int on_trailer_value_complete(llhttp_t* parser) {
+    self(parser).in_trailer_value_ = true;  // an empty value has no span
+    return 0;
   }
 
   static int count_trailer_bytes(Parser& p, std::size_t size) {
@@ -103,21 +100,43 @@ struct ParserCallbacks {
     return HPE_USER;
   }
 
-  static const llhttp_settings_t* settings() {
-    static const llhttp_settings_t table = [] {
-      llhttp_settings_t s;
-      llhttp_settings_init(&s);
-      s.on_url = on_url;
-      s.on_header_field = on_field;
-      s.on_header_value = on_value;
-      s.on_header_value_complete = on_value_complete;
-      s.on_headers_complete = pause;
-      s.on_body = on_body;
-      s.on_chunk_header = on_chunk_header;
-      s.on_message_complete = pause;
-      return s;
-    }();
-    return &table;
+  static llhttp_settings_t for_heads() {
+    llhttp_settings_t s;
+    llhttp_settings_init(&s);
+    s.on_url = on_url;
+    s.on_header_field = on_name;
+    s.on_header_value = on_value;
+    s.on_headers_complete = pause;
+    return s;
+  }
+
+  static llhttp_settings_t for_chunks() {
+    llhttp_settings_t s;
+    llhttp_settings_init(&s);
+    s.on_header_field = on_trailer_name;
+    s.on_header_value = on_trailer_value;
+    s.on_header_value_complete = on_trailer_value_complete;
+    s.on_body = on_body;
+    s.on_chunk_header = on_chunk_header;
+    s.on_message_complete = pause;
+    return s;
+  }
+
+  // As llhttp_init() makes it, ready to be copied.
+  static const llhttp_t& at_head_of(Parser::Kind kind) {
+    static const llhttp_settings_t settings = for_heads();
+    const auto make = [](llhttp_type_t type) {
+      llhttp_t parser;
+      llhttp_init(&parser, type, &settings);
+      return parser;
+    };
+    static const llhttp_t request = make(HTTP_REQUEST), response = make(HTTP_RESPONSE);
+    return kind == Parser::Kind::request ? request : response;
+  }
+
+  static void go_on_with_chunks(llhttp_t& parser) {
+    static const llhttp_settings_t settings = for_chunks();
+    parser.settings = const_cast<llhttp_settings_t*>(&settings);
   }
 };
 
@@ -135,6 +154,8 @@ bool is_token_char(char c) {  // RFC 9110 section 5.6.2
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
+bool is_pair(const char* at, const char (&two)[3]) { return at[0] == two[0] && at[1] == two[1]; }
+
 bool is_crlf(std::string_view text, std::size_t at) {
   return at + 1 < text.size() && text[at] == '\r' && text[at + 1] == '\n';
 }
@@ -150,11 +171,15 @@ std::string_view trim_end(std::string_view value) {
   return value;
 }
 
+// Nothing but digits, so few that they fit.
 bool parse_length(std::string_view text, std::uint64_t& length) {
   if (text.empty() || text.size() > 18) return false;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
-  return error == std::errc{} && end == text.data() + text.size() && text.front() >= '0' &&
-         text.front() <= '9';
+  length = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return false;
+    length = 10 * length + static_cast<std::uint64_t>(c - '0');
+  }
+  return true;
 }
 
 }  // namespace
@@ -165,8 +190,7 @@ Parser::~Parser() = default;
 void Parser::begin(Kind kind, const HeadLimits& limits) {
   kind_ = kind;
   limits_ = &limits;
-  llhttp_init(&state_->parser, kind == Kind::request ? HTTP_REQUEST : HTTP_RESPONSE,
-              ParserCallbacks::settings());
+  state_->parser = ParserCallbacks::at_head_of(kind);
   state_->parser.data = this;
   auto fields = std::move(head_.fields);
   head_ = {};
@@ -175,13 +199,25 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   fault_ = Fault::none;
   fed_ = 0;
   target_at_ = target_size_ = 0;
-  field_count_ = 0;
-  in_value_ = true;  // what comes first is a name
+  next_span_ = spans_of_fields_.data();
+  end_of_spans_ = next_span_ + std::min(spans_of_fields_.size(), limits.header_count);
+  name_end_ = no_name;
+  lengths_ = hosts_ = 0;
   trailers_.clear();
   trailer_bytes_ = 0;
   chunk_overhead_ = 0;
+  in_trailer_value_ = true;  // what comes first is a name
   in_trailer_section_ = false;
   last_trailer_byte_ = '\n';
+}
+
+bool Parser::make_room_for_field() {
+  const std::size_t count = field_count();
+  if (count >= limits_->header_count) return false;
+  spans_of_fields_.resize(std::min(std::max<std::size_t>(2 * count, 16), limits_->header_count));
+  next_span_ = spans_of_fields_.data() + count;
+  end_of_spans_ = spans_of_fields_.data() + spans_of_fields_.size();
+  return true;
 }
 
 Parser::Progress Parser::fail(Fault fault) {
@@ -203,8 +239,8 @@ Parser::Progress Parser::parse_head(std::string_view text) {
   if (error != HPE_OK) return fail(Fault::malformed);
   fed_ = text.size();
   if (fed_ >= limits_->header_bytes)
-    return fail(field_count_ == 0 && kind_ == Kind::request ? Fault::target_too_long
-                                                            : Fault::header_too_large);
+    return fail(field_count() == 0 && kind_ == Kind::request ? Fault::target_too_long
+                                                             : Fault::header_too_large);
   return Progress::need_more;
 }
 
@@ -239,9 +275,8 @@ Parser::Progress Parser::judge_strange_version(std::string_view text) {
 }
 
 Parser::Progress Parser::finish_head(std::string_view text) {
-  in_value_ = false;
-  build_fields(text);
-  if (!has_clean_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  if (!read_lines(text.substr(0, head_size_))) return fail(Fault::malformed);
+  ParserCallbacks::go_on_with_chunks(state_->parser);
   head_.size = head_size_;
   head_.minor_version = state_->parser.http_minor;
   if (state_->parser.http_major != 1 || head_.minor_version > 1)
@@ -261,35 +296,80 @@ Parser::Progress Parser::finish_head(std::string_view text) {
 // stands anywhere (RFC 9112 sections 2.2, 5; RFC 9110 section 5.5). llhttp lets some of that pass.
 // Every byte is accounted for by what it found: names, values and targets have no line ends in
 // them.
-bool Parser::has_clean_lines(std::string_view head) const {
+bool Parser::read_lines(std::string_view head) {
   if (std::memchr(head.data(), '\0', head.size()) != nullptr) return false;
   const std::size_t fields_at =
-      kind_ == Kind::request ? end_of_request_line(head) : end_of_status_line(head);
+      kind_ == Kind::request ? read_request_line(head) : read_status_line(head);
   if (fields_at == no_line) return false;
   // Ends with the two CRLF that llhttp has seen there, so that looking ahead stays within.
   if (!head.ends_with("\r\n\r\n")) return false;
   const char* const begin = head.data();
   const char* at = begin + fields_at;
-  for (const FieldSpan& field : field_spans()) {
-    if (begin + field.name_at != at || field.name_size == 0) return false;
-    at += field.name_size;
-    if (*at++ != ':') return false;
-    while (is_blank(*at)) ++at;
-    if (field.value_size > 0) {
-      if (begin + field.value_at != at) return false;
-      at += field.value_size;
-      while (is_blank(*at)) ++at;
-    }
-    if (at[0] != '\r' || at[1] != '\n') return false;
-    at += 2;
+  head_.fields.resize(field_count());
+  Field* field = head_.fields.data();
+  for (const FieldSpan& span : field_spans()) {
+    if (begin + span.name_at != at || span.name_size == 0) return false;
+    at = is_plain_line(begin, span) ? read_plain_line(at, span, *field)
+                                    : read_line(begin, span, *field);
+    if (at == nullptr) return false;
+    field->id = field_id(field->name);
+    if (field->id != FieldId::other) note_known(*field);
+    ++field;
   }
   return at + 2 == begin + head.size();
+}
+
+// As nearly all are: "name: value", without white space that says nothing.
+bool Parser::is_plain_line(const char* begin, const FieldSpan& span) {
+  const std::uint32_t colon_at = span.name_at + span.name_size;
+  const char* const value_end = begin + span.value_at + span.value_size;
+  return span.value_at == colon_at + 2 && span.value_size > 0 && is_pair(begin + colon_at, ": ") &&
+         is_pair(value_end, "\r\n") && !is_blank(value_end[-1]);
+}
+
+const char* Parser::read_plain_line(const char* at, const FieldSpan& span, Field& field) {
+  field.name = {at, span.name_size};
+  field.value = {at + span.name_size + 2, span.value_size};
+  field.is_plain = true;
+  return at + span.name_size + span.value_size + 4;
+}
+
+// Where the next line begins, or nullptr. The name is where it should be.
+const char* Parser::read_line(const char* begin, const FieldSpan& span, Field& field) {
+  const char* at = begin + span.name_at;
+  field.name = {at, span.name_size};
+  at += span.name_size;
+  if (*at++ != ':') return nullptr;
+  while (is_blank(*at)) ++at;
+  if (span.value_size > 0 && begin + span.value_at != at) return nullptr;
+  field.value = trim_end({at, span.value_size});
+  field.is_plain = false;
+  at += span.value_size;
+  while (is_blank(*at)) ++at;
+  return is_pair(at, "\r\n") ? at + 2 : nullptr;
+}
+
+void Parser::note_known(const Field& field) {
+  head_.present |= set_of(field.id);
+  switch (field.id) {
+    case FieldId::content_length:
+      ++lengths_;
+      length_ = field.value;
+      break;
+    case FieldId::host:
+      ++hosts_;
+      head_.host = field.value;
+      break;
+    default: break;
+  }
 }
 
 // Where the line behind it begins. One space on either side of the target (RFC 9112 section 3);
 // empty lines may come before (section 2.2). llhttp also knows other protocols (RTSP, ICE) by
 // their own names.
-std::size_t Parser::end_of_request_line(std::string_view head) const {
+std::size_t Parser::read_request_line(std::string_view head) {
+  head_.method = llhttp_method_name(static_cast<llhttp_method_t>(state_->parser.method));
+  head_.target = head.substr(target_at_, target_size_);
   const std::size_t before_target = head_.method.size() + 1;
   if (target_at_ < before_target) return no_line;
   const std::size_t begin = target_at_ - before_target;
@@ -306,7 +386,7 @@ std::size_t Parser::end_of_request_line(std::string_view head) const {
 
 // "HTTP/1.1 200 OK" (RFC 9112 section 4): llhttp also takes empty lines before it, a status with
 // leading zeros and control characters in the phrase.
-std::size_t Parser::end_of_status_line(std::string_view head) const {
+std::size_t Parser::read_status_line(std::string_view head) {
   const std::size_t end = head.find('\r');
   const std::string_view line = head.substr(0, end);
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -317,67 +397,46 @@ std::size_t Parser::end_of_status_line(std::string_view head) const {
                         std::ranges::all_of(line.substr(9, 3), is_digit) &&
                         (line.size() == 12 || line[12] == ' ') &&
                         std::ranges::all_of(line.substr(12), is_text) && is_crlf(head, end);
-  return is_clean ? end + 2 : no_line;
-}
-
-void Parser::build_fields(std::string_view text) {
-  head_.fields.resize(field_count_);
-  Field* into = head_.fields.data();
-  for (const FieldSpan& span : field_spans()) {
-    const std::string_view name(text.data() + span.name_at, span.name_size);
-    const FieldId id = field_id(name);
-    head_.present |= set_of(id);
-    *into++ = {name, trim_end({text.data() + span.value_at, span.value_size}), id};
-  }
-  if (kind_ == Kind::request) {
-    head_.method = llhttp_method_name(static_cast<llhttp_method_t>(state_->parser.method));
-    head_.target = text.substr(target_at_, target_size_);
-  } else {
-    head_.status = state_->parser.status_code;
-    // "HTTP/1.1 200 OK": the phrase is what stands behind the second space of the first line.
-    const std::string_view line = text.substr(0, text.find('\r'));
-    head_.reason_phrase = line.size() > 13 ? line.substr(13) : std::string_view{};
-  }
+  if (!is_clean) return no_line;
+  head_.status = state_->parser.status_code;
+  head_.reason_phrase = line.substr(std::min<std::size_t>(line.size(), 13));
+  return end + 2;
 }
 
 Fault Parser::read_framing() {
-  const Framing unsaid = kind_ == Kind::request ? Framing::none : Framing::until_close;
-  if (!head_.has(set_of(FieldId::transfer_encoding, FieldId::content_length))) {
-    head_.framing = unsaid;
-    return Fault::none;
-  }
-  bool is_chunked = false, has_codings = false, has_unknown_coding = false;
+  if (lengths_ > 1) return Fault::malformed;
+  head_.has_content_length = lengths_ == 1;
+  if (head_.has_content_length && !parse_length(length_, head_.content_length))
+    return Fault::malformed;
+  if (head_.has(set_of(FieldId::transfer_encoding))) return read_codings();
+  if (head_.has_content_length)
+    head_.framing = head_.content_length > 0 ? Framing::length : Framing::none;
+  else
+    head_.framing = kind_ == Kind::request ? Framing::none : Framing::until_close;
+  return Fault::none;
+}
+
+Fault Parser::read_codings() {
+  bool is_chunked = false, has_unknown_coding = false;
   for (const Field& field : head_.fields) {
-    if (field.id == FieldId::transfer_encoding) {
-      has_codings = true;
-      std::string_view list = field.value;
-      for (bool is_last = false; !is_last;) {
-        const std::size_t comma = list.find(',');
-        is_last = comma == std::string_view::npos;
-        const std::string_view coding = trim(list.substr(0, comma));
-        list.remove_prefix(is_last ? list.size() : comma + 1);
-        // Empty, quoted, with parameters or behind chunked: others may read it otherwise.
-        if (is_chunked || coding.empty() || !std::ranges::all_of(coding, is_token_char))
-          return Fault::malformed;
-        (equal_names(coding, "chunked") ? is_chunked : has_unknown_coding) = true;
-      }
-    } else if (field.id == FieldId::content_length) {
-      if (head_.has_content_length || !parse_length(field.value, head_.content_length))
+    if (field.id != FieldId::transfer_encoding) continue;
+    std::string_view list = field.value;
+    for (bool is_last = false; !is_last;) {
+      const std::size_t comma = list.find(',');
+      is_last = comma == std::string_view::npos;
+      const std::string_view coding = trim(list.substr(0, comma));
+      list.remove_prefix(is_last ? list.size() : comma + 1);
+      // Empty, quoted, with parameters or behind chunked: others may read it otherwise.
+      if (is_chunked || coding.empty() || !std::ranges::all_of(coding, is_token_char))
         return Fault::malformed;
-      head_.has_content_length = true;
+      (equal_names(coding, "chunked") ? is_chunked : has_unknown_coding) = true;
     }
   }
   // Both at once is how requests are smuggled (RFC 9112 section 6.3, rule 3); there are no codings
   // in HTTP/1.0; and without chunked as the last one nobody knows where the body ends (rule 4).
-  if (has_codings && (head_.has_content_length || head_.minor_version == 0 || !is_chunked))
-    return Fault::malformed;
+  if (head_.has_content_length || head_.minor_version == 0 || !is_chunked) return Fault::malformed;
   if (has_unknown_coding) return Fault::unknown_coding;
-  if (is_chunked)
-    head_.framing = Framing::chunked;
-  else if (head_.has_content_length)
-    head_.framing = head_.content_length > 0 ? Framing::length : Framing::none;
-  else
-    head_.framing = unsaid;
+  head_.framing = Framing::chunked;
   return Fault::none;
 }
 
@@ -406,18 +465,13 @@ Fault Parser::read_connection_options() {
 }
 
 Fault Parser::judge_request() {
-  int hosts = 0;
-  for (const Field& field : head_.fields) {
-    if (field.id == FieldId::host) {
-      ++hosts;
-      head_.host = field.value;
-    } else if (field.id == FieldId::expect) {
+  // RFC 9112 section 3.2: exactly one, which HTTP/1.0 may leave out.
+  if (hosts_ > 1 || (hosts_ == 0 && head_.minor_version == 1)) return Fault::malformed;
+  if (!head_.has(set_of(FieldId::expect))) return Fault::none;
+  for (const Field& field : head_.fields)
+    if (field.id == FieldId::expect)
       (equal_names(field.value, "100-continue") ? head_.expects_continue : head_.expects_other) =
           true;
-    }
-  }
-  // RFC 9112 section 3.2: exactly one, which HTTP/1.0 may leave out.
-  if (hosts > 1 || (hosts == 0 && head_.minor_version == 1)) return Fault::malformed;
   // An HTTP/1.0 client does not know 100 (RFC 9110 section 10.1.1).
   if (head_.minor_version == 0) head_.expects_continue = false;
   return Fault::none;

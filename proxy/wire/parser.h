@@ -70,6 +70,7 @@ class Parser {
   struct State;
 
   static constexpr std::size_t no_line = static_cast<std::size_t>(-1);
+  static constexpr std::uint32_t no_name = static_cast<std::uint32_t>(-1);
   struct FieldSpan {
     std::uint32_t name_at = 0;
     std::uint32_t name_size = 0;
@@ -80,14 +81,20 @@ class Parser {
   Progress finish_head(std::string_view text);
   Progress judge_strange_method(std::string_view text);
   Progress judge_strange_version(std::string_view text);
-  bool has_clean_lines(std::string_view head) const;
-  std::size_t end_of_request_line(std::string_view head) const;
-  std::size_t end_of_status_line(std::string_view head) const;
-  void build_fields(std::string_view text);
-  std::span<const FieldSpan> field_spans() const {
-    return std::span(spans_of_fields_).first(field_count_);
+  bool read_lines(std::string_view head);
+  std::size_t read_request_line(std::string_view head);
+  std::size_t read_status_line(std::string_view head);
+  bool make_room_for_field();
+  std::size_t field_count() const {
+    return static_cast<std::size_t>(next_span_ - spans_of_fields_.data());
   }
+  std::span<const FieldSpan> field_spans() const { return {spans_of_fields_.data(), next_span_}; }
+  static bool is_plain_line(const char* begin, const FieldSpan& span);
+  static const char* read_plain_line(const char* at, const FieldSpan& span, Field& field);
+  static const char* read_line(const char* begin, const FieldSpan& span, Field& field);
+  void note_known(const Field& field);
   Fault read_framing();
+  Fault read_codings();
   Fault judge_request();
   Fault judge_response();
   Fault read_connection_options();
@@ -102,14 +109,19 @@ class Parser {
   std::size_t head_size_ = 0;
   Fault fault_ = Fault::none;
 
+  int lengths_ = 0;  // Content-Length fields
+  int hosts_ = 0;
+  std::string_view length_;
+
   const char* base_ = nullptr;  // first byte of the message during a call
   std::size_t fed_ = 0;         // bytes of the head that llhttp has seen
   std::uint32_t target_at_ = 0;
   std::uint32_t target_size_ = 0;
-  // As many as any message had; the first field_count_ are this one's.
+  // As many as any message had; those before next_span_ are this one's.
   std::vector<FieldSpan> spans_of_fields_;
-  std::size_t field_count_ = 0;
-  bool in_value_ = false;
+  FieldSpan* next_span_ = nullptr;
+  FieldSpan* end_of_spans_ = nullptr;
+  std::uint32_t name_end_ = no_name;  // of the last one so far
 
   std::vector<std::string_view> spans_;
   std::size_t consumed_ = 0;
@@ -117,6 +129,7 @@ class Parser {
   std::size_t trailer_bytes_ = 0;
   std::size_t chunk_overhead_ = 0;  // beyond what chunks of that many bytes need
   bool in_trailer_section_ = false;
+  bool in_trailer_value_ = false;
   char last_trailer_byte_ = '\n';
 };
 

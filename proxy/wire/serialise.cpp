@@ -72,6 +72,15 @@ void put_field(Writer& to, std::string_view name, std::string_view value) {
   to.text(crlf);
 }
 
+// `label` is the name and what stands between it and the value.
+template <std::size_t size_with_nul>
+[[gnu::always_inline]] inline void put_own_field(Writer& to, const char (&label)[size_with_nul],
+                                                 std::string_view value) {
+  to.text({label, size_with_nul - 1});
+  to.text(value);
+  to.text(crlf);
+}
+
 // The addresses that a trusted sender named, then its own.
 void put_forwarded_for(Writer& to, const Head& request, const RequestFacts& facts) {
   to.text("X-Forwarded-For: ");
@@ -90,16 +99,12 @@ std::string_view scheme_of(const RequestFacts& facts) {
 }
 
 // What a trusted sender says, else what we see.
-void put_said_or_seen(Writer& to, const Head& request, FieldId id, std::string_view name,
-                      std::string_view seen, const RequestFacts& facts) {
-  std::string_view value = seen;
+std::string_view said_or_seen(const Head& request, FieldId id, std::string_view seen,
+                              const RequestFacts& facts) {
   if (facts.sender_is_trusted && request.has(set_of(id)))
     for (const Field& field : request.fields)
-      if (field.id == id && !field.value.empty()) {
-        value = field.value;
-        break;
-      }
-  if (!value.empty()) put_field(to, name, value);
+      if (field.id == id && !field.value.empty()) return field.value;
+  return seen;
 }
 
 // A chain that a trusted sender began goes on (RFC 7239 section 4); none is begun.
@@ -137,13 +142,42 @@ void put_via(Writer& to, const Head& message) {
   to.text(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
 }
 
+// Lines that go on as they came, as long as they adjoin: one copy for all of them.
+class Run {
+ public:
+  explicit Run(Writer& to) : to_(to) {}
+  void add(const Field& field) {
+    if (field.name.data() != end_) {
+      put();
+      begin_ = field.name.data();
+    }
+    end_ = field.value.data() + field.value.size() + crlf.size();
+  }
+  void put() {
+    to_.text({begin_, end_});
+    begin_ = end_ = nullptr;
+  }
+
+ private:
+  Writer& to_;
+  const char* begin_ = nullptr;
+  const char* end_ = nullptr;
+};
+
 // All fields but those in `dropped` and those that the message's own Connection names.
 void put_fields_but(Writer& to, const Head& message, FieldSet dropped) {
+  Run run(to);
   for (const Field& field : message.fields) {
     if ((set_of(field.id) & dropped) != 0) continue;
     if (message.nominates_fields && is_hop_by_hop(field, message)) continue;
-    put_field(to, field.name, field.value);
+    if (field.is_plain) {
+      run.add(field);
+    } else {
+      run.put();
+      put_field(to, field.name, field.value);
+    }
   }
+  run.put();
 }
 
 // Whether put_fields_but() puts one of these.
@@ -166,25 +200,30 @@ void put_request_head(Writer& to, const Head& request, const RequestFacts& facts
   to.text(request.method);
   to.text(" ");
   to.text(facts.target);
-  to.text(" HTTP/1.1\r\n");
-  put_field(to, "Host", facts.host);
+  put_own_field(to, " HTTP/1.1\r\nHost: ", facts.host);
   put_fields_but(to, request,
                  rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted));
   put_forwarded_for(to, request, facts);
   put_forwarded(to, request, facts);
-  put_said_or_seen(to, request, FieldId::x_forwarded_proto, "X-Forwarded-Proto", scheme_of(facts),
-                   facts);
-  if (!facts.client_subject.empty()) put_field(to, "X-Client-Cert-Subject", facts.client_subject);
-  put_said_or_seen(to, request, FieldId::x_forwarded_host, "X-Forwarded-Host", facts.host, facts);
+  put_own_field(to, "X-Forwarded-Proto: ",
+                said_or_seen(request, FieldId::x_forwarded_proto, scheme_of(facts), facts));
+  if (!facts.client_subject.empty())
+    put_own_field(to, "X-Client-Cert-Subject: ", facts.client_subject);
+  if (const auto host = said_or_seen(request, FieldId::x_forwarded_host, facts.host, facts);
+      !host.empty())
+    put_own_field(to, "X-Forwarded-Host: ", host);
   put_via(to, request);
-  put_field(to, "X-Request-Id", facts.request_id);
+  put_own_field(to, "X-Request-Id: ", facts.request_id);
   if (facts.wants_websocket) to.text(websocket_fields);
 }
 
 void put_status_line(Writer& to, const Head& answer) {
-  to.text("HTTP/1.1 ");
-  to.text(Digits(static_cast<std::uint64_t>(answer.status)));
-  to.text(" ");
+  std::array line{'H', 'T', 'T', 'P', '/', '1', '.', '1', ' ', '0', '0', '0', ' '};
+  const auto status = static_cast<unsigned>(answer.status);  // three digits (RFC 9112 section 4)
+  line[9] = static_cast<char>('0' + status / 100);
+  line[10] = static_cast<char>('0' + status / 10 % 10);
+  line[11] = static_cast<char>('0' + status % 10);
+  to.text({line.data(), line.size()});
   to.text(answer.reason_phrase);
   to.text(crlf);
 }
@@ -199,8 +238,9 @@ void put_answer_head(Writer& to, const Head& answer, const AnswerFacts& facts) {
   put_status_line(to, answer);
   put_fields_but(to, answer, hop_by_hop | set_of(FieldId::content_length, FieldId::via));
   put_via(to, answer);
-  if (!goes_on(answer, FieldId::date)) put_field(to, "Date", facts.date);
-  if (!goes_on(answer, FieldId::x_request_id)) put_field(to, "X-Request-Id", facts.request_id);
+  if (!goes_on(answer, FieldId::date)) put_own_field(to, "Date: ", facts.date);
+  if (!goes_on(answer, FieldId::x_request_id))
+    put_own_field(to, "X-Request-Id: ", facts.request_id);
   if (facts.close)
     to.text(close_field);
   else if (facts.says_keep_alive)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Overload on the wire: issue 7's scenarios with a real service, real clients that give up, and HAProxy and
+"""Overload on the wire: scenarios with a real service, real clients that give up, and HAProxy and
 nginx beside it; interleaved runs, one table of medians and goals, all values as JSON.
     tests/bench/scenarios.py                       everything
     tests/bench/scenarios.py --only overload,half  some: overload, collapse, half, storm, obedient, greedy, batches

@@ -94,22 +94,27 @@ bool hides_dot_segments(std::string_view path) {
   return false;
 }
 
-constexpr auto needs_a_look = [] {
-  std::array<bool, 256> chars{};
-  for (const unsigned char c : std::string_view("/%;\\?#")) chars[c] = true;
-  return chars;
+// A path in normal form as a machine that sees one character after the other. Behind a slash,
+// neither a slash nor a dot may follow.
+enum NormalForm : std::uint8_t { within_segment, behind_slash, broken };
+constexpr auto after = [] {
+  std::array<std::array<NormalForm, 256>, 3> next{};  // [so far][character]
+  for (NormalForm so_far : {within_segment, behind_slash}) {
+    for (const unsigned char c : std::string_view("%;\\?#")) next[so_far][c] = broken;
+    next[so_far]['/'] = behind_slash;
+  }
+  next[behind_slash]['/'] = next[behind_slash]['.'] = broken;
+  next[broken].fill(broken);
+  return next;
 }();
 
 }  // namespace
 
 bool is_normal_path(std::string_view path) {
   if (path.empty() || path.front() != '/') return false;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (!needs_a_look[static_cast<unsigned char>(path[i])]) continue;
-    if (path[i] != '/') return false;
-    if (i + 1 < path.size() && (path[i + 1] == '/' || path[i + 1] == '.')) return false;
-  }
-  return true;
+  NormalForm so_far = within_segment;
+  for (const char c : path) so_far = after[so_far][static_cast<unsigned char>(c)];
+  return so_far != broken;
 }
 
 bool normalise_path(std::string_view path, std::string& out) {

@@ -1,6 +1,8 @@
 #include "admission/route_table.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace classgate::admission {
 
@@ -25,6 +27,18 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
       exact_.insert_or_assign(settings.path, std::move(route));
     }
   }
+}
+
+std::size_t RouteTable::Hash::operator()(std::string_view path) const {
+  std::uint64_t first = 0, last = 0;
+  if (path.size() >= sizeof first) {
+    std::memcpy(&first, path.data(), sizeof first);
+    std::memcpy(&last, path.data() + path.size() - sizeof last, sizeof last);
+  } else {
+    for (const char c : path) first = first << 8 | static_cast<unsigned char>(c);
+  }
+  // Odd constants of SplitMix64.
+  return (first * 0xbf58476d1ce4e5b9 ^ std::rotl(last, 32)) * 0x94d049bb133111eb + path.size();
 }
 
 const Route& RouteTable::find(std::string_view normal_path) const {

@@ -75,10 +75,10 @@ void Exchange::reset() {
   target_.path_size = 0;
   forget(head_);
   release_body();
-  forget(target_.host);
-  method_.clear();
+  target_.host = {};
+  method_ = {};
   request_id_.clear();
-  client_name_.clear();
+  client_behind_proxy_.clear();
   patience_.reset();
   trailers_.clear();
   body_bytes_ = request_length_ = bytes_out_ = 0;
@@ -178,11 +178,13 @@ bool Exchange::judge(const proxy::wire::Head& head) {
 }
 
 void Exchange::note_client(const proxy::wire::Head& head) {
+  if (!client_->is_trusted()) return;
   const conf::IpAddress& sender = client_->ip();
-  if (client_->is_trusted())
-    client_name_ = station_.policy().trusted_proxies.real_client(head, sender).text();
-  else
-    client_name_ = client_->address();
+  client_behind_proxy_ = station_.policy().trusted_proxies.real_client(head, sender).text();
+}
+
+const std::string& Exchange::client_name() const {
+  return client_behind_proxy_.empty() ? client_->address() : client_behind_proxy_;
 }
 
 // Which client it is to admission, and whether it has asked this before.

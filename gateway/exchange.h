@@ -69,6 +69,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
   void note_client(const proxy::wire::Head& head);
+  const std::string& client_name() const;  // for the log, as long as there is a connection
   void recognise_client(const proxy::wire::Head& head);
   void note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route);
   void weigh_body();
@@ -136,7 +137,7 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string head_;  // for the upstream, without framing
   std::string body_;  // what has been read of it before the worker came
   std::uint64_t body_bytes_ = 0;
-  std::string method_;
+  std::string_view method_;  // in llhttp's table
   std::string request_id_;
   std::optional<proxy::wire::Patience> patience_;  // goes on with the request
   std::string preferences_;                        // its other preferences
@@ -144,7 +145,7 @@ class Exchange final : private proxy::Forwarding::Client {
   proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;
   std::uint64_t request_length_ = 0;
   std::uint64_t body_limit_ = 0;
-  std::string client_name_;  // the real client's address; for the log
+  std::string client_behind_proxy_;  // the real client's address, when a trusted one names it
   int client_minor_version_ = 1;
   bool client_wants_close_ = false;
   bool is_head_method_ = false;

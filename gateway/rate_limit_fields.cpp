@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <iterator>
-
-#include "conf/format.h"
+#include <utility>
 
 namespace classgate::gateway {
 namespace {
@@ -19,35 +17,44 @@ std::uint64_t whole(double number) {
 }
 
 // The narrowest first.
-template <typename Append>
-std::string list(const Limits::Buckets& buckets, Append append) {
+template <typename Put>
+std::string list(const Limits::Buckets& buckets, Put put) {
+  constexpr std::size_t most = 3 * (rate_limit_most + std::string_view(", \"client\";").size());
   std::string out;
-  for (const auto reason :
-       {conf::Reason::client_rate, conf::Reason::route_rate, conf::Reason::rate_limited}) {
-    const auto& bucket = buckets.of(reason);
-    if (!bucket) continue;
-    if (!out.empty()) out += ", ";
-    fmt::format_to(std::back_inserter(out), "\"{}\";", rate_limit_name(reason));
-    append(out, *bucket);
-  }
+  proxy::wire::append(out, most, [&](proxy::wire::Writer& to) {
+    std::string_view between = "\"";
+    for (const auto reason :
+         {conf::Reason::client_rate, conf::Reason::route_rate, conf::Reason::rate_limited}) {
+      const auto& bucket = buckets.of(reason);
+      if (!bucket) continue;
+      to.text(std::exchange(between, ", \""));
+      to.text(rate_limit_name(reason));
+      to.text("\";");
+      put(to, *bucket);
+    }
+  });
   return out;
 }
 
 }  // namespace
 
-std::string rate_limit_policy(const Limits::Buckets& buckets) {
-  return list(buckets, [](std::string& out, const Limits::Bucket& bucket) {
-    fmt::format_to(std::back_inserter(out), "q={};w={}", whole(bucket.burst),
-                   std::max<std::uint64_t>(whole(std::ceil(bucket.burst / bucket.rate)), 1));
-  });
+void put_policy(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
+  to.text("q=");
+  to.number(whole(bucket.burst));
+  to.text(";w=");
+  to.number(std::max<std::uint64_t>(whole(std::ceil(bucket.burst / bucket.rate)), 1));
 }
 
-std::string rate_limit_state(const Limits::Buckets& buckets) {
-  return list(buckets, [](std::string& out, const Limits::Bucket& bucket) {
-    fmt::format_to(std::back_inserter(out), "r={};t={}", whole(bucket.tokens),
-                   whole(std::ceil((bucket.burst - bucket.tokens) / bucket.rate)));
-  });
+void put_state(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
+  to.text("r=");
+  to.number(whole(bucket.tokens));
+  to.text(";t=");
+  to.number(whole(std::ceil((bucket.burst - bucket.tokens) / bucket.rate)));
 }
+
+std::string rate_limit_policy(const Limits::Buckets& buckets) { return list(buckets, put_policy); }
+
+std::string rate_limit_state(const Limits::Buckets& buckets) { return list(buckets, put_state); }
 
 std::string_view rate_limit_name(conf::Reason reason) {
   switch (reason) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "admission/limits.h"
+#include "proxy/wire/writer.h"
 
 namespace classgate::gateway {
 
@@ -14,6 +15,11 @@ namespace classgate::gateway {
 // r is what could be asked at once, t the seconds until it is full again.
 std::string rate_limit_policy(const admission::Limits::Buckets& buckets);
 std::string rate_limit_state(const admission::Limits::Buckets& buckets);
+
+// Of one bucket, without its name, at most `rate_limit_most` bytes each.
+constexpr std::size_t rate_limit_most = 48;
+void put_policy(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);
+void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);
 
 // What the bucket is called there that is too empty when this reason is said: "all", "route" or
 // "client"; empty for every other reason.

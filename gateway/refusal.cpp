@@ -1,13 +1,17 @@
 #include "gateway/refusal.h"
 
+#include <algorithm>
 #include <chrono>
-#include <iterator>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
 #include "gateway/rate_limit_fields.h"
 
 namespace classgate::gateway {
+
+using proxy::wire::Digits;
+using proxy::wire::Writer;
 
 std::string_view reason_phrase(int status) {
   switch (status) {
@@ -33,41 +37,66 @@ std::string_view reason_phrase(int status) {
 
 namespace {
 
-std::int64_t milliseconds_up(admission::Duration duration) {
-  return std::chrono::ceil<std::chrono::milliseconds>(duration).count();
+std::uint64_t whole(std::chrono::nanoseconds::rep count) {
+  return static_cast<std::uint64_t>(std::max<std::chrono::nanoseconds::rep>(count, 0));
+}
+
+std::uint64_t milliseconds_up(admission::Duration duration) {
+  return whole(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
+}
+
+// Most rates are whole numbers.
+void put_decimal(Writer& to, double number) {
+  if (number >= 0 && number < 1e15 && std::trunc(number) == number)
+    return to.number(static_cast<std::uint64_t>(number));
+  std::array<char, 32> text;
+  to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
 }
 
 // The members of the body that are not the same each time, and its end.
-void describe(const admission::Rejection& rejection, fmt::memory_buffer& out) {
-  const auto member = [&out](std::string_view name, auto value) {
-    fmt::format_to(std::back_inserter(out), ",\"{}\":{}", name, value);
-  };
-  if (rejection.retry_after > admission::Duration::zero())
-    member("retry_after_ms", milliseconds_up(rejection.retry_after));
+constexpr std::size_t particulars_max = 320;
+void describe(const admission::Rejection& rejection, Writer& to) {
+  if (rejection.retry_after > admission::Duration::zero()) {
+    to.text(",\"retry_after_ms\":");
+    to.number(milliseconds_up(rejection.retry_after));
+  }
   if (rejection.rate > 0) {
-    fmt::format_to(std::back_inserter(out), R"(,"violated-policies":["{}"])",
-                   rate_limit_name(rejection.reason));
-    member("rate", rejection.rate);
-    member("burst", rejection.burst);
+    to.text(",\"violated-policies\":[\"");
+    to.text(rate_limit_name(rejection.reason));
+    to.text("\"],\"rate\":");
+    put_decimal(to, rejection.rate);
+    to.text(",\"burst\":");
+    put_decimal(to, rejection.burst);
   }
-  if (rejection.places > 0) member("queue_size", rejection.places);
+  if (rejection.places > 0) {
+    to.text(",\"queue_size\":");
+    to.number(rejection.places);
+  }
   if (rejection.position > 0) {
-    member("position", rejection.position);
-    if (rejection.estimate > admission::Duration::zero())  // else nobody knows yet
-      member("estimated_wait_ms", milliseconds_up(rejection.estimate));
+    to.text(",\"position\":");
+    to.number(rejection.position);
+    if (rejection.estimate > admission::Duration::zero()) {  // else nobody knows yet
+      to.text(",\"estimated_wait_ms\":");
+      to.number(milliseconds_up(rejection.estimate));
+    }
   }
-  out.append(std::string_view("}\n"));
+  to.text("}\n");
 }
 
-admission::Limits::Buckets bucket_of(const admission::Rejection& rejection) {
-  admission::Limits::Buckets one;
+// The fields that tell of the bucket that has too few tokens.
+constexpr std::size_t rate_limit_fields_max = 2 * (rate_limit_most + 40);
+void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
+  const std::string_view name = rate_limit_name(rejection.reason);
   const admission::Limits::Bucket bucket{rejection.tokens, rejection.rate, rejection.burst};
-  switch (rejection.reason) {
-    case conf::Reason::client_rate: one.client = bucket; break;
-    case conf::Reason::route_rate: one.route = bucket; break;
-    default: one.all = bucket;
-  }
-  return one;
+  to.text("RateLimit-Policy: \"");
+  to.text(name);
+  to.text("\";");
+  put_policy(to, bucket);
+  to.text("\r\nRateLimit: \"");
+  to.text(name);
+  to.text("\";");
+  put_state(to, bucket);
+  to.text("\r\n");
 }
 
 }  // namespace
@@ -94,29 +123,38 @@ Refusals::Refusals(const conf::StatusTable& statuses) : statuses_(statuses) {
 
 void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
-  const Prebuilt& prebuilt = prebuilt_[conf::index_of(rejection.reason)];
-  fmt::memory_buffer particulars;
+  std::array<char, particulars_max> room;
+  Writer particulars(room.data(), room.data() + room.size());
   describe(rejection, particulars);
+  const std::string_view rest(room.data(), particulars.end());
+  const Prebuilt& prebuilt = prebuilt_[conf::index_of(rejection.reason)];
   constexpr std::size_t own_words = 200;  // names of the fields, and numbers
-  out.reserve(out.size() + prebuilt.head.size() + prebuilt.body.size() + particulars.size() +
-              facts.allow.size() + facts.date.size() + facts.request_id.size() + own_words);
-  const auto field = [&out](std::string_view name, std::string_view value) {
-    out += name;
-    out += value;
-    out += "\r\n";
+  const std::size_t most = prebuilt.head.size() + prebuilt.body.size() + rest.size() +
+                           facts.allow.size() + facts.date.size() + facts.request_id.size() +
+                           rate_limit_fields_max + own_words;
+  proxy::wire::append(out, most, [&](Writer& to) {
+    put_head(facts, prebuilt, prebuilt.body.size() + rest.size(), to);
+    if (facts.without_body) return;
+    to.text(prebuilt.body);
+    to.text(rest);
+  });
+}
+
+void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
+                        Writer& to) {
+  const admission::Rejection& rejection = facts.rejection;
+  const auto field = [&to](std::string_view name, std::string_view value) {
+    to.text(name);
+    to.text(value);
+    to.text("\r\n");
   };
-  const auto number = [](auto value) { return fmt::format_int(value); };
-  out += prebuilt.head;
-  field("", number(prebuilt.body.size() + particulars.size()).c_str());
+  to.text(prebuilt.head);
+  field("", Digits(body_size));
   // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
   if (rejection.retry_after > admission::Duration::zero())
     field("Retry-After: ",
-          number(std::chrono::ceil<std::chrono::seconds>(rejection.retry_after).count()).c_str());
-  if (rejection.rate > 0 && facts.says_rate_limit) {
-    const auto bucket = bucket_of(rejection);
-    field("RateLimit-Policy: ", rate_limit_policy(bucket));
-    field("RateLimit: ", rate_limit_state(bucket));
-  }
+          Digits(whole(std::chrono::ceil<std::chrono::seconds>(rejection.retry_after).count())));
+  if (rejection.rate > 0 && facts.says_rate_limit) put_rate_limit(rejection, to);
   // A 405 must say what is allowed (RFC 9110 section 15.5.6).
   if (!facts.allow.empty()) field("Allow: ", facts.allow);
   field("Date: ", facts.date);
@@ -125,10 +163,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
     field("Connection: close", "");
   else if (facts.says_keep_alive)
     field("Connection: keep-alive", "");
-  out += "\r\n";
-  if (facts.without_body) return;
-  out += prebuilt.body;
-  out.append(particulars.data(), particulars.size());
+  to.text("\r\n");
 }
 
 }  // namespace classgate::gateway

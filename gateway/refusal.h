@@ -6,11 +6,12 @@
 
 #include "admission/verdict.h"
 #include "conf/settings.h"
+#include "proxy/wire/writer.h"
 
 namespace classgate::gateway {
 
 // The gateway's own answers to requests it does not serve: application/problem+json (RFC 9457),
-// prebuilt for each reason so that refusing costs a few appends; with what is known of the limit
+// prebuilt for each reason so that refusing costs a few copies; with what is known of the limit
 // that was reached and of the line. Immutable: any thread.
 class Refusals {
  public:
@@ -34,6 +35,9 @@ class Refusals {
     std::string head;  // status line up to the Content-Length
     std::string body;  // without its last bracket
   };
+  static void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
+                       proxy::wire::Writer& to);
+
   conf::StatusTable statuses_;
   std::array<Prebuilt, conf::reason_count> prebuilt_;
 };

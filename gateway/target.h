@@ -12,7 +12,8 @@ namespace classgate::gateway {
 struct Target {
   std::string text;           // what goes upstream: path and query
   std::size_t path_size = 0;  // of the text, without the query
-  std::string host;  // the authority of an absolute target, else Host (RFC 9112 section 3.2.2)
+  // The authority of an absolute target, else Host (RFC 9112 section 3.2.2). Views into the head.
+  std::string_view host;
 
   // Normal form (admission/path.h); "*" for OPTIONS *.
   std::string_view path() const { return {text.data(), path_size}; }

@@ -91,9 +91,10 @@ void Forwarding::send_request() {
   }
   std::array parts{part_of(request_.head), part_of(framing), part_of(request_.body),
                    part_of(after_body), part_of(last_chunk)};
+  const std::size_t count = after_body.empty() && last_chunk.empty() ? 3 : parts.size();
   sent_at_ = pool_->loop().now();
   written_before_ = connection_->stream().bytes_written();
-  connection_->stream().write(parts);
+  connection_->stream().write(std::span(parts).first(count));
   // A connection that broke under the write may still hold an answer: let the reader find out.
   if (connection_->stream().is_broken()) connection_->stream().read_again_soon();
 }

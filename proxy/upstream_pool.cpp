@@ -57,6 +57,7 @@ std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
 
 std::size_t UpstreamPool::choose_server(std::size_t avoid) {
   const std::size_t count = per_server_.size();
+  if (count == 1) return cost_of(0, avoid) == cannot_be_had ? none : 0;
   std::size_t best = none;
   std::uint64_t best_cost = cannot_be_had;
   if (++turn_ >= count) turn_ = 0;

@@ -54,10 +54,10 @@ constexpr FieldSet set_of(FieldId first, Ids... rest) {
   return set_of(first) | set_of(rest...);
 }
 
-struct Head {
-  int minor_version = 1;  // of HTTP/1
-  std::vector<Field> fields;
-  FieldSet present = 0;             // which of them there are
+// Of a head, all but its fields.
+struct HeadFacts {
+  int minor_version = 1;            // of HTTP/1
+  FieldSet present = 0;             // which fields there are
   std::size_t size = 0;             // bytes, with the empty line
   Framing framing = Framing::none;  // of a response: as if its request had not been HEAD
   std::uint64_t content_length = 0;
@@ -66,7 +66,7 @@ struct Head {
   bool nominates_fields = false;  // Connection names fields of its own
   bool has(FieldSet wanted) const { return (present & wanted) != 0; }
   // Of a request:
-  std::string_view method;
+  std::string_view method;  // one of llhttp's, which stay
   std::string_view target;
   std::string_view host;
   bool expects_continue = false;
@@ -74,6 +74,10 @@ struct Head {
   // Of a response:
   int status = 0;
   std::string_view reason_phrase;
+};
+
+struct Head : HeadFacts {
+  std::vector<Field> fields;
 };
 
 }  // namespace classgate::proxy::wire

@@ -124,14 +124,16 @@ struct ParserCallbacks {
 
   // As llhttp_init() makes it, ready to be copied.
   static const llhttp_t& at_head_of(Parser::Kind kind) {
-    static const llhttp_settings_t settings = for_heads();
-    const auto make = [](llhttp_type_t type) {
-      llhttp_t parser;
-      llhttp_init(&parser, type, &settings);
-      return parser;
+    struct Fresh {
+      llhttp_settings_t settings = for_heads();
+      llhttp_t request, response;
+      Fresh() {
+        llhttp_init(&request, HTTP_REQUEST, &settings);
+        llhttp_init(&response, HTTP_RESPONSE, &settings);
+      }
     };
-    static const llhttp_t request = make(HTTP_REQUEST), response = make(HTTP_RESPONSE);
-    return kind == Parser::Kind::request ? request : response;
+    static const Fresh fresh;
+    return kind == Parser::Kind::request ? fresh.request : fresh.response;
   }
 
   static void go_on_with_chunks(llhttp_t& parser) {
@@ -192,9 +194,7 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   limits_ = &limits;
   state_->parser = ParserCallbacks::at_head_of(kind);
   state_->parser.data = this;
-  auto fields = std::move(head_.fields);
-  head_ = {};
-  head_.fields = std::move(fields);  // keeps its memory
+  static_cast<HeadFacts&>(head_) = {};  // the fields keep their memory
   head_size_ = 0;
   fault_ = Fault::none;
   fed_ = 0;
@@ -302,8 +302,10 @@ bool Parser::read_lines(std::string_view head) {
       kind_ == Kind::request ? read_request_line(head) : read_status_line(head);
   if (fields_at == no_line) return false;
   // Ends with the two CRLF that llhttp has seen there, so that looking ahead stays within.
-  if (!head.ends_with("\r\n\r\n")) return false;
   const char* const begin = head.data();
+  if (head.size() < 4 || !is_pair(begin + head.size() - 4, "\r\n") ||
+      !is_pair(begin + head.size() - 2, "\r\n"))
+    return false;
   const char* at = begin + fields_at;
   head_.fields.resize(field_count());
   Field* field = head_.fields.data();
@@ -379,7 +381,7 @@ std::size_t Parser::read_request_line(std::string_view head) {
     return no_line;
   const std::size_t version_at = target_at_ + target_size_;
   constexpr std::size_t version_size = std::string_view(" HTTP/1.1").size();
-  if (head.substr(version_at, 6) != " HTTP/" || !is_crlf(head, version_at + version_size))
+  if (!head.substr(version_at).starts_with(" HTTP/") || !is_crlf(head, version_at + version_size))
     return no_line;
   return version_at + version_size + 2;
 }

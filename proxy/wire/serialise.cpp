@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cstring>
 
-#include "conf/invariant.h"
 #include "proxy/wire/fields.h"
+#include "proxy/wire/writer.h"
 
 namespace classgate::proxy::wire {
 namespace {
@@ -16,47 +14,6 @@ constexpr std::string_view close_field = "Connection: close\r\n";
 constexpr std::string_view keep_alive_field = "Connection: keep-alive\r\n";
 constexpr std::string_view length_name = "Content-Length: ";
 constexpr std::string_view chunked_framing = "Transfer-Encoding: chunked\r\n\r\n";
-
-// A number as text, on the stack.
-class Digits {
- public:
-  explicit Digits(std::uint64_t number, int base = 10)
-      : end_(std::to_chars(digits_.data(), digits_.data() + digits_.size(), number, base).ptr) {}
-  operator std::string_view() const { return {digits_.data(), end_}; }
-
- private:
-  std::array<char, 24> digits_;
-  char* end_;
-};
-
-// Writes into room that has been made for all of it at once, instead of looking at a string's
-// capacity for each piece.
-class Writer {
- public:
-  Writer(char* at, const char* end) : at_(at), end_(end) {}
-  [[gnu::always_inline]] void text(std::string_view text) {
-    CLASSGATE_INVARIANT(text.size() <= static_cast<std::size_t>(end_ - at_));
-    if (text.empty()) return;
-    std::memcpy(at_, text.data(), text.size());
-    at_ += text.size();
-  }
-  const char* end() const { return at_; }
-
- private:
-  char* at_;
-  const char* const end_;
-};
-
-// `most` is what it will be at the most.
-template <typename Write>
-void append(std::string& out, std::size_t most, Write write) {
-  const std::size_t before = out.size();
-  out.resize_and_overwrite(before + most, [&](char* text, std::size_t size) {
-    Writer writer(text + before, text + size);
-    write(writer);
-    return static_cast<std::size_t>(writer.end() - text);
-  });
-}
 
 // What a head can become: each field gets at most a space that it did not have; the rest is what we
 // say ourselves, without the values that come from elsewhere.
@@ -81,10 +38,21 @@ template <std::size_t size_with_nul>
   to.text(crlf);
 }
 
+// Of a stranger: whatever it says itself is left out.
+void put_what_is_seen(Writer& to, const RequestFacts& facts) {
+  to.text("X-Forwarded-For: ");
+  to.text(facts.client);
+  if (facts.is_encrypted)
+    to.text("\r\nX-Forwarded-Proto: https\r\n");
+  else
+    to.text("\r\nX-Forwarded-Proto: http\r\n");
+  if (!facts.host.empty()) put_own_field(to, "X-Forwarded-Host: ", facts.host);
+}
+
 // The addresses that a trusted sender named, then its own.
 void put_forwarded_for(Writer& to, const Head& request, const RequestFacts& facts) {
   to.text("X-Forwarded-For: ");
-  if (facts.sender_is_trusted && request.has(set_of(FieldId::x_forwarded_for)))
+  if (request.has(set_of(FieldId::x_forwarded_for)))
     for (const Field& field : request.fields) {
       if (field.id != FieldId::x_forwarded_for || field.value.empty()) continue;
       to.text(field.value);
@@ -99,9 +67,8 @@ std::string_view scheme_of(const RequestFacts& facts) {
 }
 
 // What a trusted sender says, else what we see.
-std::string_view said_or_seen(const Head& request, FieldId id, std::string_view seen,
-                              const RequestFacts& facts) {
-  if (facts.sender_is_trusted && request.has(set_of(id)))
+std::string_view said_or_seen(const Head& request, FieldId id, std::string_view seen) {
+  if (request.has(set_of(id)))
     for (const Field& field : request.fields)
       if (field.id == id && !field.value.empty()) return field.value;
   return seen;
@@ -109,7 +76,7 @@ std::string_view said_or_seen(const Head& request, FieldId id, std::string_view 
 
 // A chain that a trusted sender began goes on (RFC 7239 section 4); none is begun.
 void put_forwarded(Writer& to, const Head& request, const RequestFacts& facts) {
-  if (!facts.sender_is_trusted || !request.has(set_of(FieldId::forwarded))) return;
+  if (!request.has(set_of(FieldId::forwarded))) return;
   bool has_begun = false;
   for (const Field& field : request.fields) {
     if (field.id != FieldId::forwarded || field.value.empty()) continue;
@@ -131,14 +98,24 @@ void put_forwarded(Writer& to, const Head& request, const RequestFacts& facts) {
   to.text(crlf);
 }
 
+void put_what_is_said(Writer& to, const Head& request, const RequestFacts& facts) {
+  put_forwarded_for(to, request, facts);
+  put_forwarded(to, request, facts);
+  put_own_field(to, "X-Forwarded-Proto: ",
+                said_or_seen(request, FieldId::x_forwarded_proto, scheme_of(facts)));
+  if (const auto host = said_or_seen(request, FieldId::x_forwarded_host, facts.host); !host.empty())
+    put_own_field(to, "X-Forwarded-Host: ", host);
+}
+
 void put_via(Writer& to, const Head& message) {
+  if (message.minor_version == 1 && !message.has(set_of(FieldId::via)))
+    return to.text("Via: 1.1 classgate\r\n");
   to.text("Via: ");
-  if (message.has(set_of(FieldId::via)))
-    for (const Field& field : message.fields) {
-      if (field.id != FieldId::via || field.value.empty()) continue;
-      to.text(field.value);
-      to.text(", ");
-    }
+  for (const Field& field : message.fields) {
+    if (field.id != FieldId::via || field.value.empty()) continue;
+    to.text(field.value);
+    to.text(", ");
+  }
   to.text(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
 }
 
@@ -203,15 +180,12 @@ void put_request_head(Writer& to, const Head& request, const RequestFacts& facts
   put_own_field(to, " HTTP/1.1\r\nHost: ", facts.host);
   put_fields_but(to, request,
                  rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted));
-  put_forwarded_for(to, request, facts);
-  put_forwarded(to, request, facts);
-  put_own_field(to, "X-Forwarded-Proto: ",
-                said_or_seen(request, FieldId::x_forwarded_proto, scheme_of(facts), facts));
+  if (facts.sender_is_trusted)
+    put_what_is_said(to, request, facts);
+  else
+    put_what_is_seen(to, facts);
   if (!facts.client_subject.empty())
     put_own_field(to, "X-Client-Cert-Subject: ", facts.client_subject);
-  if (const auto host = said_or_seen(request, FieldId::x_forwarded_host, facts.host, facts);
-      !host.empty())
-    put_own_field(to, "X-Forwarded-Host: ", host);
   put_via(to, request);
   put_own_field(to, "X-Request-Id: ", facts.request_id);
   if (facts.wants_websocket) to.text(websocket_fields);
@@ -287,9 +261,8 @@ void append_switch_head(std::string& out, const Head& answer) {
 }
 
 void append_length_framing(std::string& out, std::uint64_t length) {
-  out.append(length_name);
-  out.append(Digits(length));
-  out.append("\r\n\r\n");
+  constexpr std::size_t most = length_name.size() + 20 + no_framing.size() + crlf.size();
+  append(out, most, [&](Writer& to) { put_length_framing(to, length); });
 }
 
 void append_chunked_framing(std::string& out) { out.append(chunked_framing); }

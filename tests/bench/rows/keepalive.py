@@ -44,10 +44,12 @@ def t2(scale):
                         {name: [sum(each.values())] for name, each in calls.items()}, [Goal(4.15)],
                         f"classgate: {mine}", is_insisted_on=True))
         if scale.has_callgrind:
-            work = count_each(scale, job, counts.callgrind)
+            # How many requests a turn finds, and so what each costs, is not the same in every life.
+            lives = [count_each(scale, job, counts.callgrind) for _ in range(scale.lives)]
             rows.append(Row(f"T2 instructions per request outside the kernel, {CONNECTIONS} connections",
                             "instructions",
-                            {name: [each["instructions"]] for name, each in work.items()}, [Goal(12_000)]))
+                            {name: [life[name]["instructions"] for life in lives] for name in lives[0]},
+                            [Goal(12_000)]))
     return rows
 
 

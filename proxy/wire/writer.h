@@ -1,0 +1,60 @@
+#pragma once
+
+// Text that is put together from many pieces, for messages.
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "conf/invariant.h"
+
+namespace classgate::proxy::wire {
+
+// A number as text, on the stack.
+class Digits {
+ public:
+  explicit Digits(std::uint64_t number, int base = 10)
+      : end_(std::to_chars(digits_.data(), digits_.data() + digits_.size(), number, base).ptr) {}
+  operator std::string_view() const { return {digits_.data(), end_}; }
+
+  static constexpr std::size_t most = 20;  // decimal
+
+ private:
+  std::array<char, 24> digits_;
+  char* end_;
+};
+
+// Writes into room that has been made for all of it at once, instead of looking at a string's
+// capacity for each piece. To have made too little is a broken invariant.
+class Writer {
+ public:
+  Writer(char* at, const char* end) : at_(at), end_(end) {}
+  [[gnu::always_inline]] void text(std::string_view text) {
+    CLASSGATE_INVARIANT(text.size() <= static_cast<std::size_t>(end_ - at_));
+    if (text.empty()) return;
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  void number(std::uint64_t number) { text(Digits(number)); }
+  const char* end() const { return at_; }
+
+ private:
+  char* at_;
+  const char* const end_;
+};
+
+// What `write` puts goes to the end of `out`; `most` is how much that is at the most.
+template <typename Write>
+void append(std::string& out, std::size_t most, Write write) {
+  const std::size_t before = out.size();
+  out.resize_and_overwrite(before + most, [&](char* text, std::size_t size) {
+    Writer writer(text + before, text + size);
+    write(writer);
+    return static_cast<std::size_t>(writer.end() - text);
+  });
+}
+
+}  // namespace classgate::proxy::wire

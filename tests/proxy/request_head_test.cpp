@@ -168,6 +168,27 @@ TEST_CASE("a head that is too large is refused before it is complete") {
   }
 }
 
+TEST_CASE("a parser that has read many fields keeps to a limit that was lowered since") {
+  const auto head_of = [](int fields) {
+    std::string text = "GET / HTTP/1.1\r\nHost: a\r\n";
+    for (int i = 1; i < fields; ++i) text += "A: b\r\n";
+    return text + "\r\n";
+  };
+  Parser parser;
+  parser.begin(Parser::Kind::request, roomy);
+  CHECK(parser.parse_head(head_of(100)) == Parser::Progress::done);
+  HeadLimits fewer = roomy;
+  fewer.header_count = 20;
+  parser.begin(Parser::Kind::request, fewer);
+  CHECK(parser.parse_head(head_of(21)) == Parser::Progress::fault);
+  CHECK(parser.fault() == Fault::header_too_large);
+  parser.begin(Parser::Kind::request, fewer);
+  CHECK(parser.parse_head(head_of(20)) == Parser::Progress::done);
+  CHECK(parser.head().fields.size() == 20);
+  parser.begin(Parser::Kind::request, roomy);
+  CHECK(parser.parse_head(head_of(101)) == Parser::Progress::fault);
+}
+
 TEST_CASE("expectations: 100-continue is known, in HTTP/1.0 it is ignored, others are noted") {
   Parser parser;
   const auto head_of = [&](const std::string& text) -> const Head& {

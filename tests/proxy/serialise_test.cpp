@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <iterator>
+#include <random>
+
 #include "tests/proxy/parse.h"
 
 namespace classgate::proxy::wire {
@@ -66,6 +69,33 @@ TEST_CASE("what belongs to the client's connection, or to framing, does not go o
         "X-Forwarded-Host: api.example\r\n"
         "Via: 1.1 classgate\r\n"
         "X-Request-Id: id1\r\n");
+}
+
+TEST_CASE("each field that stays is one line, however it was spaced and whatever stood beside it") {
+  constexpr unsigned seed = 20261126;
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  const auto one_of = [&](const auto& choices) { return choices[random() % std::size(choices)]; };
+  constexpr std::string_view names[] = {"Accept",  "x-a",        "TE",
+                                        "Via-Not", "Keep-Alive", "X-Real-IP"};
+  constexpr std::string_view values[] = {"", "1", "a b", "\"x: y\"", "caf\xc3\xa9"};
+  constexpr std::string_view before[] = {" ", " ", " ", "", "  ", "\t"};
+  constexpr std::string_view behind[] = {"", "", "", " ", "\t "};
+  for (int round = 0; round < 2000; ++round) {
+    std::string head = "GET /x HTTP/1.1\r\nHost: a\r\n", stay;
+    for (std::size_t count = random() % 8; count > 0; --count) {
+      const std::string_view name = one_of(names), value = one_of(values);
+      head.append(name).append(":").append(one_of(before)).append(value).append(one_of(behind));
+      head.append("\r\n");
+      if (name == "Accept" || name == "x-a" || name == "Via-Not")
+        stay.append(name).append(": ").append(value).append("\r\n");
+    }
+    CAPTURE(head);
+    REQUIRE(forwarded(head + "\r\n") ==
+            "GET /path HTTP/1.1\r\nHost: api.example\r\n" + stay +
+                "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+                "X-Forwarded-Host: api.example\r\nVia: 1.1 classgate\r\nX-Request-Id: id1\r\n");
+  }
 }
 
 TEST_CASE("earlier proxies stay in Via, the client's claims about itself do not") {

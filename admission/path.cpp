@@ -100,7 +100,8 @@ enum NormalForm : std::uint8_t { within_segment, behind_slash, broken };
 constexpr auto after = [] {
   std::array<std::array<NormalForm, 256>, 3> next{};  // [so far][character]
   for (NormalForm so_far : {within_segment, behind_slash}) {
-    for (const unsigned char c : std::string_view("%;\\?#")) next[so_far][c] = broken;
+    for (const char c : std::string_view("%;\\?#"))
+      next[so_far][static_cast<unsigned char>(c)] = broken;
     next[so_far]['/'] = behind_slash;
   }
   next[behind_slash]['/'] = next[behind_slash]['.'] = broken;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 
+#include "proxy/wire/serialise.h"
 #include "tests/proxy/parse.h"
 
 namespace classgate::proxy::wire {
@@ -87,6 +88,22 @@ TEST_CASE("what is left goes on in the same field, rounded up, the other prefere
   CHECK(written(Patience::Form::grpc, 20ms) == "grpc-timeout: 20m\r\n");
   CHECK(written(Patience::Form::grpc, 1'000'000h) == "grpc-timeout: 86400000m\r\n");
   CHECK(written(Patience::Form::prefer, 900ms) == "Prefer: wait=1\r\n");
+}
+
+// "a,a,a" is written as "a, a, a": more than the head that it was read from had room for, which
+// ended the process when 513 preferences came with a deadline.
+TEST_CASE("any number of other preferences goes on") {
+  std::string text = "GET / HTTP/1.1\r\nHost: a\r\nPrefer: wait=5", kept_text = "a";
+  for (int i = 0; i < 5000; ++i) text += ",a";
+  for (int i = 1; i < 5000; ++i) kept_text += ", a";
+  text += "\r\n\r\n";
+  Parser parser;
+  parser.begin(Parser::Kind::request, roomy);
+  REQUIRE(parser.parse_head(text) == Parser::Progress::done);
+  std::string preferences, out;
+  append_request_head(out, without_patience(parser.head(), preferences),
+                      {.target = "/", .host = "a", .client = "192.0.2.7", .request_id = "id"});
+  CHECK(out.find("Prefer: " + kept_text + "\r\n") != std::string::npos);
 }
 
 }  // namespace

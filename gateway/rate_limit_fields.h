@@ -16,7 +16,7 @@ namespace classgate::gateway {
 std::string rate_limit_policy(const admission::Limits::Buckets& buckets);
 std::string rate_limit_state(const admission::Limits::Buckets& buckets);
 
-// Of one bucket, without its name, at most `rate_limit_most` bytes each.
+// Of one bucket, without its name, at most `rate_limit_most` bytes each: five and two numbers.
 constexpr std::size_t rate_limit_most = 48;
 void put_policy(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);
 void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);

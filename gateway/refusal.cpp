@@ -1,6 +1,8 @@
 #include "gateway/refusal.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -53,7 +55,8 @@ void put_decimal(Writer& to, double number) {
   to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
 }
 
-// The members of the body that are not the same each time, and its end.
+// The members of the body that are not the same each time, and its end. With numbers of 20 and 24
+// digits: 38 for the time, 104 for rate and burst, 34 for the places, 73 for the position.
 constexpr std::size_t particulars_max = 320;
 void describe(const admission::Rejection& rejection, Writer& to) {
   if (rejection.retry_after > admission::Duration::zero()) {
@@ -83,7 +86,7 @@ void describe(const admission::Rejection& rejection, Writer& to) {
   to.text("}\n");
 }
 
-// The fields that tell of the bucket that has too few tokens.
+// The fields that tell of the bucket that has too few tokens; names and ends: 31 bytes.
 constexpr std::size_t rate_limit_fields_max = 2 * (rate_limit_most + 40);
 void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
   const std::string_view name = rate_limit_name(rejection.reason);
@@ -128,7 +131,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   describe(rejection, particulars);
   const std::string_view rest(room.data(), particulars.end());
   const Prebuilt& prebuilt = prebuilt_[conf::index_of(rejection.reason)];
-  constexpr std::size_t own_words = 200;  // names of the fields, and numbers
+  constexpr std::size_t own_words = 200;  // names of the fields 95, numbers 40, ends of lines 14
   const std::size_t most = prebuilt.head.size() + prebuilt.body.size() + rest.size() +
                            facts.allow.size() + facts.date.size() + facts.request_id.size() +
                            rate_limit_fields_max + own_words;

@@ -200,6 +200,7 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   fed_ = 0;
   target_at_ = target_size_ = 0;
   next_span_ = spans_of_fields_.data();
+  // A reload may change the limit: a head that is under way keeps the one that it began with.
   end_of_spans_ = next_span_ + std::min(spans_of_fields_.size(), limits.header_count);
   name_end_ = no_name;
   lengths_ = hosts_ = 0;

@@ -111,7 +111,7 @@ class Parser {
 
   int lengths_ = 0;  // Content-Length fields
   int hosts_ = 0;
-  std::string_view length_;
+  std::string_view length_;  // the last of them
 
   const char* base_ = nullptr;  // first byte of the message during a call
   std::size_t fed_ = 0;         // bytes of the head that llhttp has seen

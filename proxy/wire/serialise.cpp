@@ -262,7 +262,7 @@ void append_switch_head(std::string& out, const Head& answer) {
 }
 
 void append_length_framing(std::string& out, std::uint64_t length) {
-  constexpr std::size_t most = length_name.size() + 20 + no_framing.size() + crlf.size();
+  constexpr std::size_t most = length_name.size() + Digits::most + no_framing.size() + crlf.size();
   append(out, most, [&](Writer& to) { put_length_framing(to, length); });
 }
 

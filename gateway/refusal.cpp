@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
@@ -47,10 +46,22 @@ std::uint64_t milliseconds_up(admission::Duration duration) {
   return whole(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
 }
 
-// Most rates are whole numbers.
+// As few digits as read back as the same number. Rates in a conf are whole numbers or have a few
+// decimals, and a division is rounded as reading is: to_chars() is for the others.
 void put_decimal(Writer& to, double number) {
-  if (number >= 0 && number < 1e15 && std::trunc(number) == number)
-    return to.number(static_cast<std::uint64_t>(number));
+  if (number >= 0 && number < 1e12) {
+    const auto thousandths = static_cast<std::uint64_t>(number * 1000 + 0.5);
+    const std::uint64_t rest = thousandths % 1000;
+    if (static_cast<double>(thousandths) / 1000 == number) {
+      to.number(thousandths / 1000);
+      if (rest == 0) return;
+      const std::array digits{'.', static_cast<char>('0' + rest / 100),
+                              static_cast<char>('0' + rest / 10 % 10),
+                              static_cast<char>('0' + rest % 10)};
+      const std::size_t size = rest % 10 != 0 ? 4 : rest % 100 != 0 ? 3 : 2;
+      return to.text({digits.data(), size});
+    }
+  }
   std::array<char, 32> text;
   to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
 }

@@ -2,8 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "proxy/wire/parser.h"
 
@@ -16,8 +20,14 @@ using proxy::wire::Parser;
 constexpr double largest = std::numeric_limits<double>::max();
 constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max();
 
+std::string shortest(double number) {
+  std::array<char, 400> text;
+  return {text.data(),
+          std::to_chars(text.begin(), text.end(), number, std::chars_format::fixed).ptr};
+}
+
 // The body, after the head has been found to be one and to tell its length.
-nlohmann::json body_of(const Rejection& rejection) {
+std::string body_text_of(const Rejection& rejection) {
   const Refusals refusals(conf::default_statuses());
   std::string text = "before ";
   refusals.append(text, {.rejection = rejection,
@@ -34,7 +44,10 @@ nlohmann::json body_of(const Rejection& rejection) {
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
   text.erase(0, parser.head_size());
   CHECK(parser.head().content_length == text.size());
-  return nlohmann::json::parse(text);
+  return text;
+}
+nlohmann::json body_of(const Rejection& rejection) {
+  return nlohmann::json::parse(body_text_of(rejection));
 }
 
 TEST_CASE("a refusal says what is known of its limit") {
@@ -68,6 +81,24 @@ TEST_CASE("whatever the numbers, a refusal fits and is JSON") {
           CHECK(body["position"] == most);
           if (rate > 0) CHECK(body["burst"] == burst);
         }
+}
+
+TEST_CASE("a rate reads back as the same number, and is not longer than it must be") {
+  const auto check = [](double rate) {
+    CAPTURE(rate);
+    const std::string text =
+        body_text_of({.reason = conf::Reason::rate_limited, .rate = rate, .burst = 1});
+    CHECK(nlohmann::json::parse(text)["rate"] == rate);
+    CHECK(text.find("\"rate\":" + shortest(rate) + ",") != std::string::npos);
+  };
+  for (int thousandths = 1; thousandths <= 3000; ++thousandths) check(thousandths / 1000.0);
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 3000; ++i) {
+    const auto number = static_cast<double>(random() >> random() % 40) / 1000;
+    check(number);
+    check(std::nextafter(number, 0.0));
+    check(std::nextafter(number, largest));
+  }
 }
 
 }  // namespace

@@ -60,10 +60,10 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const Limits::Wait wait = limits_.wait_for(arrival, client, now);
   const Judgement judgement = judge(arrival, asker, wait, now);
   if (judgement.is_a_try) times_.note_try(arrival.route, now);
-  if (judgement.would_miss_deadline) observe(arrival.observed, conf::Reason::would_miss_deadline);
   if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, now);
   const bool exceeds_rate = wait.time > Duration::zero();
   exceeds_rate ? observe(arrival.observed, wait.reason) : limits_.take(arrival, client);
+  if (judgement.would_miss_deadline) observe(arrival.observed, conf::Reason::would_miss_deadline);
   if (client != no_client)
     retries ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   return std::nullopt;
@@ -202,7 +202,9 @@ Controller::Judgement Controller::judge_deadline(const Arrival& arrival, const A
   return judgement;
 }
 
+// A request is refused once, by the first rule that does: so it is observed once.
 void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason) {
+  if (note) return;
   books_.observe(reason);
   note = reason;
 }

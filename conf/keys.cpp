@@ -469,7 +469,7 @@ std::vector<Key> make_keys() {
       bool_key("deadlines.from_client", "whether Prefer: wait=, grpc-timeout and X-Request-Timeout are believed", FIELD(admission.deadlines.from_client)),
       bool_key("deadlines.refuse_early", "whether what cannot be answered in time is refused at once", FIELD(admission.deadlines.refuse_early)),
 
-      bool_key("observe.rate", "rate_limited is counted, not said", FIELD(admission.observe.rate)),
+      bool_key("observe.rate", "rate_limited, client_rate and route_rate are counted, not said", FIELD(admission.observe.rate)),
       bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
       bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
 

@@ -97,7 +97,7 @@ void add_reasons(Families& out, const admission::Snapshot& snapshot) {
   out.counter("classgate_observed_total",
               "Requests that would have been refused, but for [observe], by reason.");
   add(snapshot.observed, [](conf::Reason reason) {
-    return reason == conf::Reason::rate_limited || reason == conf::Reason::would_miss_deadline ||
+    return admission::waits_for_tokens(reason) || reason == conf::Reason::would_miss_deadline ||
            reason == conf::Reason::shed;
   });
   if (snapshot.shadow.is_on) {

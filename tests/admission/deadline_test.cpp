@@ -124,6 +124,30 @@ TEST_CASE("observed deadlines are counted and not kept") {
   CHECK(sum(books.rejected) == 0);
 }
 
+TEST_CASE("a request is observed once, whatever else would refuse it later") {
+  auto settings = small_settings();
+  settings.observe.deadlines = true;
+  Controller controller = used_to_100ms(settings);
+  const Verdict first = enter(controller, request(3), start);
+  // It would miss its deadline as it comes, and still at its turn.
+  REQUIRE(said(enter(controller, urgent(150ms), start)) == "waits");
+  controller.finish(Outcome::processed(), std::get<Admitted>(first).seat, start + 100ms);
+  const auto notice = controller.next(start + 100ms);
+  REQUIRE(said(notice) == "granted");
+  CHECK(std::get<Granted>(notice->news).seat.observed == conf::Reason::would_miss_deadline);
+  CHECK(sum(controller.snapshot(start + 100ms).observed) == 1);
+}
+
+TEST_CASE("what is refused for another reason is not observed") {
+  auto settings = small_settings();
+  settings.observe.deadlines = true;
+  settings.queue_size = 0;
+  Controller controller = used_to_100ms(settings);
+  REQUIRE(said(enter(controller, request(3), start)) == "admitted");
+  CHECK(said(enter(controller, urgent(150ms), start)) == "queue_full");
+  CHECK(sum(controller.snapshot(start).observed) == 0);
+}
+
 TEST_CASE("an observed rate limit is counted and not kept") {
   auto settings = small_settings();
   settings.workers = 10;

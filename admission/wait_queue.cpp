@@ -69,8 +69,15 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
   Slot& slot = slots_[index];
   Room& from = room(slot.waiter.priority);
   FairRank::Line& left = line(from, slot.line);
-  (slot.previous == none ? left.first : slots_[slot.previous].next) = slot.next;
-  (slot.next == none ? left.last : slots_[slot.next].previous) = slot.previous;
+  // Who comes to be the first is not touched: it has long gone from the caches, and a write would
+  // hold up all that follow. So its links back are not read.
+  const bool is_first = left.first == index;
+  const bool is_oldest = from.oldest == index;
+  (is_first ? left.first : slots_[slot.previous].next) = slot.next;
+  if (slot.next == none)
+    left.last = is_first ? none : slot.previous;
+  else if (!is_first)
+    slots_[slot.next].previous = slot.previous;
   if (slot.line == plain) {
     --left.size;
   } else {
@@ -78,8 +85,11 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
     if (left.size == 0)
       standing(slot.waiter.client, slot.waiter.priority) = from.rank.close(slot.line);
   }
-  (slot.older == none ? from.oldest : slots_[slot.older].newer) = slot.newer;
-  (slot.newer == none ? from.newest : slots_[slot.newer].older) = slot.older;
+  (is_oldest ? from.oldest : slots_[slot.older].newer) = slot.newer;
+  if (slot.newer == none)
+    from.newest = is_oldest ? none : slot.older;
+  else if (!is_oldest)
+    slots_[slot.newer].older = slot.older;
   --from.size;
   from.bytes -= slot.waiter.bytes;
   --size_;
@@ -116,7 +126,10 @@ Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
   const Slot& slot = slots_[index];
   if (turn == Turn::used && slot.line != plain)
     room(priority).rank.serve(slot.line, slot.waiter.cost);
-  return take_out(index);
+  const Ticket taken = take_out(index);
+  // It came to wait a whole queue ago: who is next is fetched into the cache for the next turn.
+  if (const std::uint32_t next = first_of(priority, order); next != none) prefetch(slots_[next]);
+  return taken;
 }
 
 std::optional<WaitQueue::Entry> WaitQueue::pop_front() {

@@ -117,9 +117,9 @@ class WaitQueue {
     Waiter waiter;
     std::uint32_t generation = 0;
     std::uint32_t line = none;  // none: nobody waits here
-    std::uint32_t previous = none;
-    std::uint32_t next = none;   // also links the free slots
-    std::uint32_t older = none;  // in its priority, whoever's
+    std::uint32_t previous = none;  // means nothing in the first of a line
+    std::uint32_t next = none;      // also links the free slots
+    std::uint32_t older = none;     // in its priority, whoever's; means nothing in the oldest
     std::uint32_t newer = none;
   };
   // All that wait in one priority.
@@ -161,11 +161,16 @@ class WaitQueue {
     const FairRank::Line& in = line(from, whose);
     return order == Order::oldest_first ? in.first : in.last;
   }
+  static void prefetch(const Slot& slot) {
+    const auto* const begin = reinterpret_cast<const char*>(&slot);
+    __builtin_prefetch(begin, 1);
+    __builtin_prefetch(begin + sizeof(Slot) - 1, 1);
+  }
   std::uint32_t largest_of(int priority) const;
   std::uint32_t take_free_slot();
   Ticket take_out(std::uint32_t index);
 
-  std::vector<Slot> slots_;
+  std::vector<Slot, HugePages<Slot>> slots_;
   std::uint32_t first_free_ = none;
   std::array<Room, conf::priority_count> rooms_;
   PrioritySet with_front_;

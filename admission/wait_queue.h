@@ -116,7 +116,7 @@ class WaitQueue {
   struct Slot {
     Waiter waiter;
     std::uint32_t generation = 0;
-    std::uint32_t line = none;  // none: nobody waits here
+    std::uint32_t line = none;      // none: nobody waits here
     std::uint32_t previous = none;  // means nothing in the first of a line
     std::uint32_t next = none;      // also links the free slots
     std::uint32_t older = none;     // in its priority, whoever's; means nothing in the oldest

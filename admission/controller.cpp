@@ -38,7 +38,6 @@ Controller::Controller(const conf::AdmissionSettings& settings)
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
       rate_follower_(rate_bounds(settings)) {
-  rate_returns_.set_spread(settings.retry_after_spread);
   line_returns_.set_spread(settings.retry_after_spread);
   if (settings.fairness.is_on) use_clients({});
 }
@@ -489,24 +488,13 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
                              Time now) {
   refuse(rejection.reason, now);
   describe(rejection, arrival, asker, now);
-  if (waits_for_tokens(rejection.reason))
+  if (waits_for_tokens(rejection.reason)) {
     rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
-  spread(rejection, arrival.cost, rate_returns_, line_returns_, now);
-  if (rejection.reason == conf::Reason::rate_limited)
-    limits_.forget_taken();
-  else if (waits_for_workers(rejection))
-    forget_line(now);
+    rejection.retry_after = limits_.return_time(rejection, arrival, now);
+  } else if (waits_for_workers(rejection)) {
+    rejection.retry_after = spread(rejection.retry_after, now);
+  }
   return rejection;
-}
-
-// Each its own time, from the earliest on, of those that wait for what others want too.
-void Controller::spread(Rejection& rejection, double cost, Returns& rate, Returns& line,
-                        Time now) const {
-  if (rejection.reason == conf::Reason::rate_limited)
-    rejection.retry_after =
-        rate.next(rejection.retry_after, cost, rate_capacity(rejection.rate), now);
-  else if (waits_for_workers(rejection))
-    rejection.retry_after = line.next(rejection.retry_after, 1, line_capacity(now), now);
 }
 
 // What is known of its place in the line.
@@ -525,10 +513,6 @@ void Controller::describe(Rejection& rejection, const Arrival& arrival, const As
   rejection.estimate = expected_wait(arrival, asker, now);
 }
 
-Returns::Capacity Controller::rate_capacity(double rate) const {
-  return {rate, limits_.taken_lately() / rate};
-}
-
 Returns::Capacity Controller::line_capacity(Time now) const {
   const Duration since = queue_.size() > 0 ? now - line_began_ : Duration::zero();
   const double used =
@@ -537,21 +521,18 @@ Returns::Capacity Controller::line_capacity(Time now) const {
   return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
 }
 
-Duration Controller::return_time(Time now) {
-  const Duration told = line_returns_.next(drain_time(), 1, line_capacity(now), now);
-  forget_line(now);
-  return told;
-}
+Duration Controller::return_time(Time now) { return spread(drain_time(), now); }
 
-// What it was used lately has been told.
-void Controller::forget_line(Time now) {
+// Each its own time, from the earliest on, of those that wait for a worker.
+Duration Controller::spread(Duration earliest, Time now) {
+  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), now);
   lined_up_ = {};
   line_began_ = now;
+  return told;
 }
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   settings_ = settings;
-  rate_returns_.set_spread(settings.retry_after_spread);
   line_returns_.set_spread(settings.retry_after_spread);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));

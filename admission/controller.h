@@ -188,10 +188,8 @@ class Controller {
   void foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
                 const Limits::Buckets& buckets, Time now) const;
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
-  Returns::Capacity rate_capacity(double rate) const;
   Returns::Capacity line_capacity(Time now) const;
-  void spread(Rejection& rejection, double cost, Returns& rate, Returns& line, Time now) const;
-  void forget_line(Time now);
+  Duration spread(Duration earliest, Time now);
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now) const;
 
   conf::AdmissionSettings settings_;
@@ -210,7 +208,6 @@ class Controller {
   WorkerSearch worker_search_;
   RateFollower rate_follower_;
   bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
-  Returns rate_returns_;
   Returns line_returns_;
   Time line_began_{};              // since when somebody waits, if anybody does
   Duration lined_up_{};            // for so long somebody waited since the last refusal

@@ -60,9 +60,13 @@ Explanation Controller::explain(const Arrival& arrival, Time now) const {
 void Controller::foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
                           const Limits::Buckets& buckets, Time now) const {
   describe(rejection, arrival, asker, now);
-  if (waits_for_tokens(rejection.reason)) rejection.set_bucket(buckets.of(rejection.reason));
-  Returns rate = rate_returns_, line = line_returns_;
-  spread(rejection, arrival.cost, rate, line, now);
+  if (waits_for_tokens(rejection.reason)) {
+    rejection.set_bucket(buckets.of(rejection.reason));
+    rejection.retry_after = limits_.foretell_return_time(rejection, arrival, now);
+  } else if (waits_for_workers(rejection)) {
+    Returns line = line_returns_;
+    rejection.retry_after = line.next(rejection.retry_after, 1, line_capacity(now), now);
+  }
 }
 
 ClientNumber Controller::show_clients(ClientNumber first, ClientNumber count, Time now,

@@ -5,21 +5,23 @@
 namespace classgate::admission {
 
 Limits::Limits(const conf::AdmissionSettings& settings, ClientTable& clients)
-    : all_(settings.rate, settings.burst), clients_(clients) {
-  for (const conf::RouteRate& route : settings.route_rates)
-    routes_.push_back({route.path, TokenBucket(route.rate, route.burst)});
+    : all_{TokenBucket(settings.rate, settings.burst)}, clients_(clients) {
+  reconfigure(settings, {});
 }
 
 // A route keeps its tokens wherever it stands in the new conf.
 void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
-  all_.reconfigure(settings.rate, settings.burst, now);
-  std::vector<RouteBucket> routes;
+  all_.bucket.reconfigure(settings.rate, settings.burst, now);
+  all_.returns.set_spread(settings.retry_after_spread);
+  std::vector<Route> routes;
   for (const conf::RouteRate& route : settings.route_rates) {
-    const auto known = std::ranges::find(routes_, route.path, &RouteBucket::path);
+    const auto known = std::ranges::find(routes_, route.path, &Route::path);
     routes.push_back(known != routes_.end()
                          ? *known
-                         : RouteBucket{route.path, TokenBucket(route.rate, route.burst)});
-    routes.back().bucket.reconfigure(route.rate, route.burst, now);
+                         : Route{route.path, {TokenBucket(route.rate, route.burst)}});
+    Shared& shared = routes.back().shared;
+    shared.bucket.reconfigure(route.rate, route.burst, now);
+    shared.returns.set_spread(settings.retry_after_spread);
   }
   routes_ = std::move(routes);
 }
@@ -32,12 +34,12 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
 }
 
 Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
-  TokenBucket* const route = bucket_of(arrival.route);
-  const Duration of_route = route ? route->wait_for(arrival.cost, now) : Duration::zero();
+  Shared* const route = shared_of(arrival.route);
+  const Duration of_route = route ? route->bucket.wait_for(arrival.cost, now) : Duration::zero();
   if (!arrival.rate_limited) return longest(of_route, {}, {});
   const Duration of_client =
       client != no_client ? clients_.wait_for(client, arrival.cost, now) : Duration::zero();
-  return longest(of_route, of_client, all_.wait_for(arrival.cost, now));
+  return longest(of_route, of_client, all_.bucket.wait_for(arrival.cost, now));
 }
 
 Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
@@ -48,7 +50,7 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
     if (bucket.rate() <= 0) return std::nullopt;
     return Bucket{bucket.tokens(), bucket.rate(), bucket.burst(), wait};
   };
-  if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].bucket);
+  if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].shared.bucket);
   if (arrival.rate_limited) {
     if (client && client->rate > 0)
       found.client = {client->tokens, client->rate, client->burst, client->wait_for(arrival.cost)};
@@ -66,11 +68,33 @@ void Limits::take(const Arrival& arrival, ClientNumber client) {
 }
 
 void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
-  if (TokenBucket* const route = bucket_of(arrival.route)) route->take(more);
+  const auto take_from = [more](Shared& shared) {
+    shared.bucket.take(more);
+    shared.taken += more;
+  };
+  if (Shared* const route = shared_of(arrival.route)) take_from(*route);
   if (!arrival.rate_limited) return;
   if (client != no_client) clients_.take(client, more);
-  all_.take(more);
-  taken_lately_ += more;
+  take_from(all_);
+}
+
+// ---- When to come back -------------------------------------------------------------------------
+
+Duration Limits::return_time(const Rejection& rejection, const Arrival& arrival, Time now) {
+  Shared* const shared = shared_of(*this, rejection.reason, arrival.route);
+  if (shared == nullptr) return rejection.retry_after;
+  const Duration told = shared->returns.next(rejection.retry_after, arrival.cost,
+                                             shared->capacity(rejection.rate), now);
+  shared->taken = 0;
+  return told;
+}
+
+Duration Limits::foretell_return_time(const Rejection& rejection, const Arrival& arrival,
+                                      Time now) const {
+  const Shared* const shared = shared_of(*this, rejection.reason, arrival.route);
+  if (shared == nullptr) return rejection.retry_after;
+  Returns returns = shared->returns;
+  return returns.next(rejection.retry_after, arrival.cost, shared->capacity(rejection.rate), now);
 }
 
 }  // namespace classgate::admission

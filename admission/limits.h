@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "admission/client_table.h"
+#include "admission/returns.h"
 #include "admission/token_bucket.h"
 #include "admission/verdict.h"
 
@@ -41,35 +42,52 @@ class Limits {
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
 
   // Of the bucket for all.
-  void set_rate(double rate, double burst, Time now) { all_.reconfigure(rate, burst, now); }
+  void set_rate(double rate, double burst, Time now) { all_.bucket.reconfigure(rate, burst, now); }
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest).
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
   // The same and the buckets themselves, changing nothing; with this one for all.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                TokenBucket all, Time now) const;
-  const TokenBucket& all() const { return all_; }
-  // So many tokens were taken from the bucket for all since forget_taken().
-  double taken_lately() const { return taken_lately_; }
-  void forget_taken() { taken_lately_ = 0; }
+  const TokenBucket& all() const { return all_.bucket; }
+  // What one is told who is refused because this bucket is too empty: the time until it can pay, or
+  // later where others are refused for the same one.
+  Duration return_time(const Rejection& rejection, const Arrival& arrival, Time now);
+  // The same, changing nothing.
+  Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival, Time now) const;
   // After wait_for() said zero for the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
   // The cost has turned out to be another: so much more, or less, than was taken.
   void settle(const Arrival& arrival, ClientNumber client, double more);
 
  private:
-  struct RouteBucket {
-    std::string path;
+  // A bucket of many clients.
+  struct Shared {
     TokenBucket bucket;
+    Returns returns{};
+    double taken = 0;  // since somebody was last told when to come back
+    Returns::Capacity capacity(double rate) const { return {rate, taken / rate}; }
+  };
+  struct Route {
+    std::string path;
+    Shared shared;
   };
   static Wait longest(Duration route, Duration client, Duration all);
-  TokenBucket* bucket_of(std::uint32_t route) {
-    return route < routes_.size() ? &routes_[route].bucket : nullptr;
+  Shared* shared_of(std::uint32_t route) {
+    return route < routes_.size() ? &routes_[route].shared : nullptr;
+  }
+  // Whose tokens others may be waiting for as well; null for a client's own.
+  template <typename Self>
+  static auto shared_of(Self& limits, conf::Reason reason, std::uint32_t route)
+      -> decltype(&limits.all_) {
+    if (reason == conf::Reason::rate_limited) return &limits.all_;
+    return reason == conf::Reason::route_rate && route < limits.routes_.size()
+               ? &limits.routes_[route].shared
+               : nullptr;
   }
 
-  TokenBucket all_;
-  double taken_lately_ = 0;
-  std::vector<RouteBucket> routes_;  // by index; empty when none has a rate
+  Shared all_;
+  std::vector<Route> routes_;  // by index; empty when none has a rate
   ClientTable& clients_;
 };
 

@@ -114,6 +114,31 @@ TEST_CASE("a crowd that is refused at the rate limit comes back at the rate") {
   CHECK(is_about(mean_after(told, 100ms), 5s));
 }
 
+TEST_CASE("a crowd that is refused at a route's own rate comes back at that rate") {
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = 1000;
+  settings.rate = 0;
+  settings.route_rates = {{"/slow", 10, 1}, {"/fast", 100, 1}};
+  Controller controller(settings);
+  const auto told_on = [&](std::uint32_t route) {
+    Arrival arrival = request(3);
+    arrival.route = route;
+    std::vector<Duration> told;
+    CHECK(said(enter(controller, arrival)) == "admitted");
+    for (int i = 0; i < 100; ++i) {
+      const Verdict verdict = enter(controller, arrival);
+      REQUIRE(said(verdict) == "route_rate");
+      told.push_back(retry_after(verdict));
+    }
+    return told;
+  };
+  const auto slow = told_on(0), fast = told_on(1);  // the crowd of one is not the other's
+  CHECK(slow.front() == 100ms);
+  CHECK(is_about(mean_after(slow, 100ms), 5s));
+  CHECK(fast.front() == 10ms);
+  CHECK(is_about(mean_after(fast, 10ms), 500ms));
+}
+
 // 2,000 clients at a service for 1,000 requests a second; each asks, thinks for a second (on
 // average) and asks again, which is twice as much as it can serve; who is refused comes back when
 // it was told to. In each second of the second minute: how many came back.

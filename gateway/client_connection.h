@@ -129,14 +129,14 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool is_processing_ = false;
   bool has_unread_input_ = false;
   bool has_noted_handshake_ = false;
+  bool is_streaming_ = false;
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
   std::unique_ptr<std::string> input_;           // read but not yet used
   std::uint64_t body_left_ = 0;
   std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, all from the client
-  bool is_streaming_ = false;
-  std::uint64_t stream_mark_ = 0;  // window_bytes_ a stream window ago
+  std::uint64_t stream_mark_ = 0;   // window_bytes_ a stream window ago
   proxy::net::Time window_begin_{};
   // Written bytes when the reader was last looked at; of a tunnel, bytes either way.
   std::uint64_t written_mark_ = 0;

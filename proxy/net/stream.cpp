@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "conf/invariant.h"
+#include "proxy/net/socket_calls.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -40,7 +41,7 @@ std::size_t put_together(std::span<const iovec> parts, std::span<char> whole) {
 // An answer to a broken connection must be an error code, not a signal.
 ssize_t send_bytes(int fd, std::span<const char> bytes) {
   ssize_t sent;
-  do sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  do sent = ::classgate_send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent;
 }
@@ -215,7 +216,7 @@ ssize_t Stream::receive(std::span<char> into) {
     return -1;
   }
   ssize_t size;
-  do size = ::recv(fd_.get(), into.data(), into.size(), 0);
+  do size = ::classgate_recv(fd_.get(), into.data(), into.size(), 0);
   while (size < 0 && errno == EINTR);
   if (size > 0) bytes_read_ += static_cast<std::size_t>(size);
   // Only for TLS, which asks until there is nothing: a short read says so already.

@@ -16,8 +16,8 @@
 #include <vector>
 
 extern "C" {
-ssize_t __real_recv(int fd, void* into, std::size_t size, int flags);
-ssize_t __real_send(int fd, const void* bytes, std::size_t size, int flags);
+ssize_t __real_classgate_recv(int fd, void* into, std::size_t size, int flags);
+ssize_t __real_classgate_send(int fd, const void* bytes, std::size_t size, int flags);
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
 int __real_accept4(int fd, sockaddr* address, socklen_t* length, int flags);
 int __real_connect(int fd, const sockaddr* address, socklen_t length);
@@ -133,20 +133,19 @@ using namespace classgate::gateway::test;
 
 extern "C" {
 
-ssize_t __wrap_recv(int fd, void* into, std::size_t size, int flags) {
-  if ((flags & MSG_PEEK) != 0) return __real_recv(fd, into, size, flags);
+ssize_t __wrap_classgate_recv(int fd, void* into, std::size_t size, int flags) {
   const Fault fault = fault_of(Call::receive);
   if (fault.error != 0) return fail(fd, fault.error);
-  const ssize_t got = __real_recv(fd, into, std::min(size, fault.most), flags);
+  const ssize_t got = __real_classgate_recv(fd, into, std::min(size, fault.most), flags);
   if (got > 0 && fault.most < size) tell_again(fd);
   count_bytes(Call::receive, got);
   return got;
 }
 
-ssize_t __wrap_send(int fd, const void* bytes, std::size_t size, int flags) {
+ssize_t __wrap_classgate_send(int fd, const void* bytes, std::size_t size, int flags) {
   const Fault fault = fault_of(Call::send);
   if (fault.error != 0) return fail(fd, fault.error);
-  const ssize_t sent = __real_send(fd, bytes, std::min(size, fault.most), flags);
+  const ssize_t sent = __real_classgate_send(fd, bytes, std::min(size, fault.most), flags);
   if (fault.most != SIZE_MAX) tell_again(fd);
   count_bytes(Call::send, sent);
   return sent;

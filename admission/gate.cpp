@@ -175,10 +175,15 @@ Limits::Buckets Gate::allowances(const Arrival& arrival, Time now) const {
 
 // Collects the news under the lock and tells it without: whoever hears it may call back.
 void Gate::spread_news(Lock& lock, Time now) {
-  std::optional<Notice> first = controller_.next(now);
+  const std::optional<Notice> first = controller_.next(now);
   if (!first) return;
-  std::array<Notice, 8> batch{*first};
-  for (std::size_t size = 1;; size = 0) {
+  const std::optional<Notice> second = controller_.next(now);
+  if (!second) {  // a worker came back, and one goes in: nearly always
+    lock.unlock();
+    return tell(*first);
+  }
+  std::array<Notice, 8> batch{*first, *second};
+  for (std::size_t size = 2;; size = 0) {
     while (size < batch.size()) {
       const auto notice = controller_.next(now);
       if (!notice) break;

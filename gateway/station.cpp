@@ -85,7 +85,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       number_(shared.gate.attach(*this)),
       deadlines_(loop_, settings()),
       upstreams_(make_upstreams()),
-      mailbox_(loop_, [this](Letter letter) { read(std::move(letter)); }),
+      mailbox_(loop_, [this](Letter& letter) { read(letter); }),
       id_of_loop_(hex(random_word())),
       id_secret_(random_word()),
       access_quota_(std::random_device{}()),
@@ -327,7 +327,7 @@ void Station::on_shed(admission::Ticket ticket, std::uint32_t tag,
   mailbox_.send(Shed{ticket, tag, rejection});
 }
 
-void Station::read(Letter letter) {
+void Station::read(Letter& letter) {
   if (auto* grant = std::get_if<Grant>(&letter)) {
     // A waiter that has left meanwhile is not found, and the permit goes back with the letter.
     if (Exchange* exchange = waiter(grant->ticket, grant->tag))

@@ -99,7 +99,7 @@ class Station final : private admission::Waiters {
   void on_shed(admission::Ticket ticket, std::uint32_t tag,
                const admission::Rejection& rejection) override;
 
-  void read(Letter letter);
+  void read(Letter& letter);
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
   bool take_room();

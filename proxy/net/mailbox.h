@@ -19,7 +19,7 @@ namespace classgate::proxy::net {
 template <typename Letter>
 class Mailbox {
  public:
-  Mailbox(Loop& loop, std::function<void(Letter)> on_letter)
+  Mailbox(Loop& loop, std::function<void(Letter&)> on_letter)
       : loop_(loop),
         on_letter_(std::move(on_letter)),
         wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -33,12 +33,14 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  void send(Letter letter) {
+  // A letter, or what one can be made of, in its place.
+  template <typename Content = Letter>
+  void send(Content&& content) {
     bool was_empty;
     {
       const std::lock_guard lock(mutex_);
       was_empty = letters_.empty();
-      letters_.push_back(std::move(letter));
+      letters_.emplace_back(std::forward<Content>(content));
     }
     if (!was_empty) return;
     if (loop_.is_running_here())
@@ -61,12 +63,12 @@ class Mailbox {
       const std::lock_guard lock(mutex_);
       std::swap(letters_, reading_);
     }
-    for (Letter& letter : reading_) on_letter_(std::move(letter));
+    for (Letter& letter : reading_) on_letter_(letter);
     reading_.clear();  // keeps its memory for the next swap
   }
 
   Loop& loop_;
-  std::function<void(Letter)> on_letter_;
+  std::function<void(Letter&)> on_letter_;
   std::mutex mutex_;
   std::vector<Letter> letters_;  // guarded by mutex_
   std::vector<Letter> reading_;

@@ -32,9 +32,13 @@ Explanation Controller::explain(const Arrival& arrival, Time now) const {
               : judgement.goes_in ? Explanation::Kind::admitted
                                   : Explanation::Kind::waits;
   if (judgement.rejection) said.rejection = *judgement.rejection;
-  if (said.buckets.wait.time > Duration::zero() && settings_.observe.rate && !draining_)
-    said.observed.push_back(said.buckets.wait.reason);
-  if (judgement.would_miss_deadline) said.observed.push_back(conf::Reason::would_miss_deadline);
+  // In the order of screen(): the first is what counts.
+  if (judgement.rejection)
+    said.observed = std::nullopt;
+  else if (said.buckets.wait.time > Duration::zero())
+    said.observed = said.buckets.wait.reason;
+  else if (judgement.would_miss_deadline)
+    said.observed = conf::Reason::would_miss_deadline;
   said.is_a_try = judgement.is_a_try;
 
   said.workers = workers();

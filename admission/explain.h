@@ -15,8 +15,8 @@ namespace classgate::admission {
 struct Explanation {
   enum class Kind : std::uint8_t { admitted, waits, refused };
   Kind kind = Kind::admitted;
-  Rejection rejection;                 // of a refused one
-  std::vector<conf::Reason> observed;  // would refuse it, but for [observe]
+  Rejection rejection;                   // of a refused one
+  std::optional<conf::Reason> observed;  // of one that passes: would refuse it, but for [observe]
   bool is_a_try = false;   // misses its deadline by the estimate, and is let in to put that right
   bool is_retry = false;   // counts against its client's budget
   bool displaces = false;  // somebody gives way to it in the queue

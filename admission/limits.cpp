@@ -11,7 +11,7 @@ Limits::Limits(const conf::AdmissionSettings& settings, ClientTable& clients)
 
 // A route keeps its tokens wherever it stands in the new conf.
 void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
-  all_.bucket.reconfigure(settings.rate, settings.burst, now);
+  all_.reconfigure(settings.rate, settings.burst, now);
   all_.returns.set_spread(settings.retry_after_spread);
   std::vector<Route> routes;
   for (const conf::RouteRate& route : settings.route_rates) {
@@ -20,7 +20,7 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
                          ? *known
                          : Route{route.path, {TokenBucket(route.rate, route.burst)}});
     Shared& shared = routes.back().shared;
-    shared.bucket.reconfigure(route.rate, route.burst, now);
+    shared.reconfigure(route.rate, route.burst, now);
     shared.returns.set_spread(settings.retry_after_spread);
   }
   routes_ = std::move(routes);
@@ -85,7 +85,7 @@ Duration Limits::return_time(const Rejection& rejection, const Arrival& arrival,
   if (shared == nullptr) return rejection.retry_after;
   const Duration told = shared->returns.next(rejection.retry_after, arrival.cost,
                                              shared->capacity(rejection.rate), now);
-  shared->taken = 0;
+  shared->taken = shared->used = 0;
   return told;
 }
 

@@ -42,7 +42,7 @@ class Limits {
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
 
   // Of the bucket for all.
-  void set_rate(double rate, double burst, Time now) { all_.bucket.reconfigure(rate, burst, now); }
+  void set_rate(double rate, double burst, Time now) { all_.reconfigure(rate, burst, now); }
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest).
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
@@ -65,8 +65,16 @@ class Limits {
   struct Shared {
     TokenBucket bucket;
     Returns returns{};
-    double taken = 0;  // since somebody was last told when to come back
-    Returns::Capacity capacity(double rate) const { return {rate, taken / rate}; }
+    double taken = 0;  // since its rate changed, or since somebody was last told when to come back
+    double used = 0;   // before its rate changed: the time in which it gained what was taken
+    Returns::Capacity capacity(double rate) const {
+      return {rate, used + (bucket.rate() > 0 ? taken / bucket.rate() : 0)};
+    }
+    void reconfigure(double rate, double burst, Time now) {
+      used = capacity(rate).used;
+      taken = 0;
+      bucket.reconfigure(rate, burst, now);
+    }
   };
   struct Route {
     std::string path;

@@ -14,7 +14,7 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
   if (spread_ <= Duration::zero() || capacity.pace <= 0) return earliest;
   const double seconds = now > last_ ? seconds_of(now - last_) : 0;
   last_ = std::max(last_, now);
-  used_ = (used_ * lately + capacity.used) / (lately + seconds);
+  used_ = std::clamp((used_ * lately + capacity.used) / (lately + seconds), 0.0, 1.0);
   const double pace = capacity.pace * std::clamp(1 - used_, least_spare, 1.0);
   const double spread = seconds_of(spread_);
   due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);

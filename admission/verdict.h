@@ -71,7 +71,7 @@ struct Seat {
   std::uint32_t route = 0;
   ClientNumber client = no_client;
   std::uint16_t workers = 1;
-  std::optional<conf::Reason> observed{};  // as Arrival has it; the last one
+  std::optional<conf::Reason> observed{};  // as Arrival has it
 };
 
 struct Admitted {

@@ -95,9 +95,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     own = own_fields();
     extended = head;
     const auto add = [&](std::string_view name, std::string_view value) {
-      if (value.empty()) return;
-      extended->fields.push_back({name, value, proxy::wire::FieldId::other});
-      extended->size += name.size() + value.size() + 4;
+      if (!value.empty()) extended->add(name, value);
     };
     add("Server-Timing", own.timing);
     add("RateLimit-Policy", own.policy);

@@ -12,6 +12,7 @@
 #include "conf/format.h"
 #include "conf/invariant.h"
 #include "gateway/first_look.h"
+#include "proxy/net/socket_calls.h"
 
 namespace classgate::gateway {
 namespace {
@@ -257,8 +258,9 @@ void Station::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason) {
   append_refusal_of_connection(answer, reason);
   // A request that has come already is read, because closing over it would reset the connection.
   [[maybe_unused]] const auto read =
-      ::recv(fd.get(), loop_.read_scratch().data(), proxy::net::Loop::scratch_size, 0);
-  [[maybe_unused]] const auto sent = ::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+      ::classgate_recv(fd.get(), loop_.read_scratch().data(), proxy::net::Loop::scratch_size, 0);
+  [[maybe_unused]] const auto sent =
+      ::classgate_send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
   ::shutdown(fd.get(), SHUT_WR);
 }
 
@@ -329,9 +331,10 @@ void Station::on_shed(admission::Ticket ticket, std::uint32_t tag,
 
 void Station::read(Letter& letter) {
   if (auto* grant = std::get_if<Grant>(&letter)) {
-    // A waiter that has left meanwhile is not found, and the permit goes back with the letter.
+    // A waiter that has left meanwhile is not found, and the permit goes back.
+    admission::Permit permit = std::move(grant->permit);
     if (Exchange* exchange = waiter(grant->ticket, grant->tag))
-      exchange->on_granted(std::move(grant->permit));
+      exchange->on_granted(std::move(permit));
   } else if (const auto* shed = std::get_if<Shed>(&letter)) {
     if (Exchange* exchange = waiter(shed->ticket, shed->tag)) exchange->on_shed(shed->rejection);
   } else if (auto* change = std::get_if<Reconfigure>(&letter)) {

@@ -145,7 +145,7 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
                       {"most_work_ms", ms_of(said.most_work)},
                       {"is_doubted", said.is_a_try}};
   json["observed"] = ordered_json::array();
-  for (const Reason reason : said.observed) json["observed"].push_back(conf::word_of(reason));
+  if (said.observed) json["observed"].push_back(conf::word_of(*said.observed));
 }
 
 // Fills in what is found on the way to the verdict, which may come early.

@@ -14,8 +14,9 @@
 namespace classgate::proxy::net {
 
 // Letters to one loop. Anybody may send from any thread; they are read on the loop, in order, after
-// the event that is being handled. The eventfd is written only when the box was empty, and not at
-// all for a letter that the loop sends itself. With the lock held only data is moved.
+// the event that is being handled; what the reader leaves in one lives until all have been read.
+// The eventfd is written only when the box was empty, and not at all for a letter that the loop
+// sends itself. With the lock held only data is moved.
 template <typename Letter>
 class Mailbox {
  public:

@@ -94,9 +94,7 @@ Head without_patience(const Head& request, std::string& preferences) {
     return is_prefer(field) || equal_names(field.name, grpc_name) ||
            equal_names(field.name, plain_name);
   });
-  if (preferences.empty()) return left;
-  left.fields.push_back({"Prefer", preferences, FieldId::other});
-  left.size += preferences.size();  // which may be longer than what it was read from: "a,b"
+  if (!preferences.empty()) left.add("Prefer", preferences);
   return left;
 }
 

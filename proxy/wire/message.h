@@ -58,7 +58,7 @@ constexpr FieldSet set_of(FieldId first, Ids... rest) {
 struct HeadFacts {
   int minor_version = 1;            // of HTTP/1
   FieldSet present = 0;             // which fields there are
-  std::size_t size = 0;             // bytes, with the empty line
+  std::size_t size = 0;             // bytes as read, with the empty line, and those of added fields
   Framing framing = Framing::none;  // of a response: as if its request had not been HEAD
   std::uint64_t content_length = 0;
   bool has_content_length = false;
@@ -78,6 +78,11 @@ struct HeadFacts {
 
 struct Head : HeadFacts {
   std::vector<Field> fields;
+  // One that was not read: `size` must bound what is written. The views must outlive the head.
+  void add(std::string_view name, std::string_view value) {
+    fields.push_back({name, value, FieldId::other});
+    size += name.size() + value.size() + std::string_view(": \r\n").size();
+  }
 };
 
 }  // namespace classgate::proxy::wire

@@ -16,8 +16,7 @@ constexpr std::string_view length_name = "Content-Length: ";
 constexpr std::string_view chunked_framing = "Transfer-Encoding: chunked\r\n\r\n";
 
 // What a head can become: each field gets at most a space that it did not have; the rest is what we
-// say ourselves, without the values that come from elsewhere. Whoever adds fields to a head that
-// was read adds them to its size.
+// say ourselves, without the values that come from elsewhere.
 std::size_t most_of(const Head& head) {
   constexpr std::size_t own_words = 512;
   return head.size + head.fields.size() + own_words;

@@ -25,8 +25,8 @@ struct RequestFacts {
 // hop-by-hop fields, framing and Expect dropped, one Host, X-Forwarded-For, -Proto and -Host, Via
 // and X-Request-Id added. From a trusted sender X-Forwarded-For and Forwarded (RFC 7239) are
 // appended to and the rest of what it says of its client is kept; from any other it is dropped.
-// Always HTTP/1.1 and keep-alive. Heads are as a Parser has read them: Head::size bounds what is
-// written.
+// Always HTTP/1.1 and keep-alive. Heads are as a Parser has read them, but for fields that were
+// left out or came by Head::add(): Head::size bounds what is written.
 void append_request_head(std::string& out, const Head& request, const RequestFacts& facts);
 
 struct AnswerFacts {

@@ -94,7 +94,7 @@ TEST_CASE("what [observe] does not enforce is told beside the verdict") {
   CHECK(said(enter(controller, request(3))) == "admitted");
   const Explanation explanation = controller.explain(request(3), start);
   CHECK(said(explanation) == "admitted");
-  CHECK(explanation.observed == std::vector{conf::Reason::rate_limited});
+  CHECK(explanation.observed == conf::Reason::rate_limited);
 }
 
 TEST_CASE("the wait is that of its line, and the work that of its route") {
@@ -190,6 +190,7 @@ class Twins {
     const Arrival arrival = random_arrival();
     (void)asked_.explain(random_arrival(), now_ + 1s);  // of one that never comes
     const Explanation explanation = asked_.explain(arrival, now_);
+    const ReasonCounts observed_before = asked_.snapshot(now_).observed;
     const Verdict verdict = enter(asked_, arrival, now_);
     REQUIRE(said(explanation) == said(verdict));
     if (explanation.kind == Kind::refused)
@@ -197,8 +198,13 @@ class Twins {
     if (explanation.kind == Kind::admitted)
       REQUIRE(explanation.wanted == std::get<Admitted>(verdict).seat.workers);
     if (explanation.kind == Kind::waits) REQUIRE(explanation.place > 0);
-    for (const conf::Reason reason : explanation.observed)
-      heard.insert("observed " + std::string(conf::word_of(reason)));
+    if (explanation.observed)
+      heard.insert("observed " + std::string(conf::word_of(*explanation.observed)));
+    ReasonCounts observed_now = observed_before;
+    if (explanation.observed) ++observed_now[conf::index_of(*explanation.observed)];
+    REQUIRE(asked_.snapshot(now_).observed == observed_now);
+    if (const auto* admitted = std::get_if<Admitted>(&verdict))
+      REQUIRE(admitted->seat.observed == explanation.observed);
     if (explanation.displaces) heard.insert("displaces");
     if (explanation.is_a_try) heard.insert("a try");
     if (explanation.client && explanation.client->is_shared()) heard.insert("shared");

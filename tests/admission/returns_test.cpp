@@ -139,6 +139,32 @@ TEST_CASE("a crowd that is refused at a route's own rate comes back at that rate
   CHECK(is_about(mean_after(fast, 10ms), 500ms));
 }
 
+TEST_CASE("what was taken under another rate does not make the new one look used up") {
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = 1000;
+  settings.route_rates = {{"/a", 0, 1}, {"/b", 0, 1}};
+  Controller controller(settings);
+  const auto served = [&](std::uint32_t route, Time now) {
+    Arrival arrival = request(3, now);
+    arrival.route = route;
+    arrival.cost = 1'000'000;
+    const Verdict verdict = enter(controller, arrival, now);
+    controller.finish(Outcome::processed(), std::get<Admitted>(verdict).seat, now);
+  };
+  for (int i = 0; i < 100; ++i) served(1, start + i * 10ms);
+  settings.route_rates = {{"/b", 100, 1}};  // it has moved, and is limited now
+  const Time later = start + 1s;
+  controller.reconfigure(settings, later);
+  Arrival arrival = request(3, later);
+  std::vector<Duration> told;
+  for (int i = 0; i < 101; ++i) {
+    const Verdict verdict = enter(controller, arrival, later);
+    if (said(verdict) == "route_rate") told.push_back(retry_after(verdict));
+  }
+  REQUIRE(told.size() == 100);
+  CHECK(is_about(mean_after(told, told.front()), 500ms));
+}
+
 // 2,000 clients at a service for 1,000 requests a second; each asks, thinks for a second (on
 // average) and asks again, which is twice as much as it can serve; who is refused comes back when
 // it was told to. In each second of the second minute: how many came back.

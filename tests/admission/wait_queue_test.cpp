@@ -69,6 +69,69 @@ TEST_CASE("a waiter who leaves gives up its place wherever it stands") {
   }
 }
 
+// Its links against plain lists: taking the first leaves stale ones behind, that nothing may
+// follow.
+TEST_CASE("whoever is taken from wherever, the others keep their order") {
+  struct Standing {
+    std::uint32_t name;
+    ClientNumber client;
+    Ticket ticket;
+  };
+  INFO(replay(run().seed));
+  Random random(run().seed);
+  WaitQueue queue;
+  std::map<int, std::vector<Standing>> lists;  // by priority, in the order of joining
+  std::uint32_t joined = 0;
+  const auto take = [&](const Waiter& waiter, bool is_last_of_client) {
+    auto& list = lists[waiter.priority];
+    const auto is_client = [&](const Standing& each) { return each.client == waiter.client; };
+    auto found = std::ranges::find_if(list, is_client);
+    if (is_last_of_client)
+      for (auto next = found; next != list.end(); ++next)
+        if (is_client(*next)) found = next;
+    REQUIRE(found != list.end());
+    REQUIRE(found->name == waiter.owner);
+    list.erase(found);
+  };
+  for (int i = 0; i < 100'000; ++i) {
+    const int priority = static_cast<int>(random.between(2, 4));
+    auto& list = lists[priority];
+    switch (random.below(queue.size() < 12 ? 9 : 6)) {
+      case 0: {
+        if (const auto first = queue.pop_front()) take(first->waiter, false);
+        break;
+      }
+      case 1: {
+        const auto oldest = queue.pop_oldest_of(priority);
+        REQUIRE(oldest.has_value() == !list.empty());
+        if (!oldest) break;
+        REQUIRE(oldest->waiter.owner == list.front().name);
+        list.erase(list.begin());
+        break;
+      }
+      case 2: {
+        if (const auto newest = queue.pop_newest_of_largest(priority)) take(newest->waiter, true);
+        break;
+      }
+      case 3: {
+        if (list.empty()) break;
+        const auto leaving = list.begin() + static_cast<std::ptrdiff_t>(random.below(list.size()));
+        const auto left = queue.leave(leaving->ticket);
+        REQUIRE(left);
+        REQUIRE(left->owner == leaving->name);
+        list.erase(leaving);
+        break;
+      }
+      default: {
+        Waiter one = waiter(priority, joined++);
+        one.client = random.chance(50) ? no_client : static_cast<ClientNumber>(random.below(3));
+        list.push_back({one.owner, one.client, queue.join(one)});
+      }
+    }
+    REQUIRE(queue.size_of(priority) == list.size());
+  }
+}
+
 TEST_CASE("a queue that was emptied by leaving takes new waiters in order") {
   WaitQueue queue;
   const Ticket first = queue.join(waiter(3, 1));

@@ -26,8 +26,11 @@ def cpu_of_a_refusal(scale, status):
     with contextlib.ExitStack() as held, Upstream(service_us=HELD if status == 503 else 0) as upstream:
         job = peers.Job(upstream.address, threads=scale.threads, refuse=status)
         with peers.running(scale.others("floor"), job) as sides:
-            for peer in sides if status == 503 else ():
-                held.enter_context(ask_and_wait(peer.port))
+            for peer in sides:
+                if status == 503:
+                    held.enter_context(ask_and_wait(peer.port))
+                else:  # there is a first token, whose answer could come after a whole warm-up of refusals
+                    load(peer.port, connections=1, warmup=0, requests=1)
             values = interleaved(sides, scale.rounds, lambda peer: load(
                 peer.port, peer.pids, expect=status, connections=64, warmup=200,
                 requests=2 * scale.requests)["counted"]["cpu_us"])

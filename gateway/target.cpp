@@ -71,7 +71,7 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
     return true;
   }
   if (target == "*" && head.method == "OPTIONS") {
-    into.text = "*";
+    into.text = target;
     into.path_size = 1;
     return true;
   }

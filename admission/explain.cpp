@@ -32,13 +32,12 @@ Explanation Controller::explain(const Arrival& arrival, Time now) const {
               : judgement.goes_in ? Explanation::Kind::admitted
                                   : Explanation::Kind::waits;
   if (judgement.rejection) said.rejection = *judgement.rejection;
-  // In the order of screen(): the first is what counts.
-  if (judgement.rejection)
-    said.observed = std::nullopt;
-  else if (said.buckets.wait.time > Duration::zero())
-    said.observed = said.buckets.wait.reason;
-  else if (judgement.would_miss_deadline)
-    said.observed = conf::Reason::would_miss_deadline;
+  if (!judgement.rejection) {  // as screen() has it: the first counts
+    if (said.buckets.wait.time > Duration::zero())
+      said.observed = said.buckets.wait.reason;
+    else if (judgement.would_miss_deadline)
+      said.observed = conf::Reason::would_miss_deadline;
+  }
   said.is_a_try = judgement.is_a_try;
 
   said.workers = workers();

@@ -113,7 +113,7 @@ class WaitQueue {
  private:
   static constexpr std::uint32_t none = FairRank::none;
   static constexpr std::uint32_t plain = none - 1;  // the line that is none of the rank's
-  struct alignas(32) Slot {  // in two cache lines, never three
+  struct alignas(32) Slot {                         // in two cache lines, never three
     Waiter waiter;
     std::uint32_t generation = 0;
     std::uint32_t line = none;      // none: nobody waits here

@@ -484,9 +484,7 @@ void Exchange::on_upstream_timeout() {
       forwarding_.server_name(), method_, target_.path(), request_id_);
   forwarding_.blame_server();
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
-  const bool computes_on =
-      station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
-      forwarding_.request_is_sent() && forwarding_.is_active();
+  const bool computes_on = upstream_computes_on();
   ClientConnection& client = *client_;
   close_after_answer_ = close_after_answer_ || !body_is_whole_;
   reason_word_ = conf::word_of(Reason::upstream_timeout);
@@ -508,6 +506,14 @@ void Exchange::on_upstream_timeout() {
   end();
 }
 
+// An upstream that has all of the request computes on, whether anybody listens or not; but what it
+// would agree to, asked for a tunnel, has no end of its own.
+bool Exchange::upstream_computes_on() const {
+  const bool may_become_tunnel = wants_websocket_ && !answer_head_passed_;
+  return station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
+         !may_become_tunnel && forwarding_.request_is_sent() && forwarding_.is_active();
+}
+
 void Exchange::on_client_gone() {
   switch (state_) {
     case State::collecting:
@@ -527,10 +533,7 @@ void Exchange::on_client_gone() {
         return end();
       }
       verdict_ = "abandoned";
-      // An upstream that has all of the request computes on, whether anybody listens or not.
-      if (station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
-          forwarding_.request_is_sent() && forwarding_.is_active())
-        return orphan(Outcome::abandoned());
+      if (upstream_computes_on()) return orphan(Outcome::abandoned());
       forwarding_.cancel();
       give_worker_back(Outcome::abandoned());
       return end();

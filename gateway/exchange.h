@@ -27,8 +27,9 @@ class Station;
 //   collecting -> waiting -> forwarding -> ended
 // A request whose body came with its head is never seen collecting; one that is refused goes to
 // ended from wherever it stands. orphaned is forwarding for nobody: the client has left, or has
-// got its 504, and the upstream computes on (on_client_abort = "finish").
-// Owned by its Station; the client connection and the exchange point at each other until one ends.
+// got its 504, and the upstream computes on (on_client_abort = "finish"). A request for a tunnel
+// that has no answer yet is never orphaned: nobody would end the tunnel. Owned by its Station; the
+// client connection and the exchange point at each other until one ends.
 class Exchange final : private proxy::Forwarding::Client {
  public:
   Exchange(Station& station, std::uint32_t tag);
@@ -99,6 +100,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_upstream_timeout();
   static void on_reader_timer(void* self) { static_cast<Exchange*>(self)->on_reader_window_over(); }
   void on_reader_window_over();
+  bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);
   void give_worker_back(const admission::Outcome& outcome);
   void end();

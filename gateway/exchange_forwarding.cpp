@@ -42,7 +42,11 @@ void Exchange::on_interim_answer(const proxy::wire::Head& head) {
 // From now on bytes go both ways until one side ends it; the worker stays taken for as long. How
 // long that may be is no question of the request timeout but of silence (ClientConnection).
 void Exchange::on_switched(const proxy::wire::Head& head) {
-  if (client_ == nullptr) return;  // nobody to talk to: it ends with the request timeout
+  if (client_ == nullptr) {  // nobody to talk to
+    forwarding_.cancel();
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
   status_ = head.status;
   answer_head_passed_ = close_after_answer_ = is_tunnel_ = true;
   answer_framing_ = Framing::until_close;

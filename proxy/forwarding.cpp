@@ -205,7 +205,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
     answer_ = Answer::tunnel;
     framing_ = wire::Framing::until_close;
     client_.on_switched(head);
-    return true;
+    return connection_ != nullptr;
   }
   if (head.status == 101) {
     close_connection();

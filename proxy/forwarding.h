@@ -32,7 +32,7 @@ class Forwarding final : private UpstreamConnection::User {
    public:
     virtual void on_interim_answer(const wire::Head& head) = 0;
     // The server agrees to WebSocket: what comes from now on, as the answer's body, and what goes
-    // by send_raw(), is no HTTP.
+    // by send_raw(), is no HTTP. May cancel().
     virtual void on_switched(const wire::Head& head) = 0;
     virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
     virtual void on_answer_body(std::string_view part) = 0;

@@ -130,6 +130,63 @@ TEST_CASE("a silent tunnel ends with the idle timeout, one that speaks does not"
   CHECK(gateway.snapshot().active_workers == 1);
 }
 
+// Says nothing to a request until the test ends or the gateway closes.
+FakeUpstream::Script silent_service() {
+  return FakeUpstream::each([](Peer& peer, const Message&) { peer.wait_gone(); });
+}
+
+TEST_CASE("clients that leave before the service has agreed hold no worker") {
+  // As many upgrades as there are workers, no answer, all clients leave: every worker was held for
+  // the request timeout, because on_client_abort = "finish" was believed of a tunnel.
+  FakeUpstream upstream(silent_service());
+  Gateway gateway(websocket_settings(upstream.port()));
+  const auto leave = [&](const std::string& early) {
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.push_back(std::make_unique<Client>(gateway));
+      clients.back()->send(get("/chat", upgrade) + early);
+    }
+    CHECK(gateway.comes_to_run(4));
+    CHECK(await([&] { return upstream.open_connections() == 4; }));
+  };
+  leave({});
+  CHECK(gateway.settles_at({.abandoned = 4}));
+  leave("what the tunnel was for");
+  CHECK(gateway.settles_at({.abandoned = 8}));
+  CHECK(await([&] { return upstream.open_connections() == 0; }));
+}
+
+TEST_CASE("an upgrade that the service does not answer is over with its 504") {
+  FakeUpstream upstream(silent_service());
+  auto settings = websocket_settings(upstream.port());
+  settings.admission.request_timeout = settings.admission.queue_timeout = 150ms;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/chat", upgrade)).status() == 504);
+  CHECK(gateway.snapshot().workers_without_client == 0);
+  // Nobody is told of the tunnel that comes too late.
+  CHECK(await([&] { return upstream.open_connections() == 0; }));
+  CHECK(gateway.settles_at({.failed = 1}));
+}
+
+TEST_CASE("what a service answers instead of agreeing runs to its end without the client") {
+  // The rest of an ordinary answer: "finish" means it.
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message&) {
+    peer.send("HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nno");
+    if (peer.hold()) peer.send("no");
+  }));
+  Gateway gateway(websocket_settings(upstream.port()));
+  {
+    Client client(gateway);
+    client.send(get("/chat", upgrade));
+    CHECK(read_head(client).starts_with("HTTP/1.1 403 "));
+  }
+  CHECK(await([&] { return gateway.snapshot().workers_without_client == 1; }));
+  upstream.release();
+  CHECK(gateway.settles_at({.abandoned = 1}));
+  CHECK(upstream.open_connections() == 1);
+}
+
 TEST_CASE("a service that does not agree answers as it does any other request") {
   FakeUpstream upstream(FakeUpstream::each(
       [](Peer& peer, const Message&) { peer.send(answer_with("no", {}, 403)); }));

@@ -134,6 +134,7 @@ void Forwarding::resume() {
 }
 
 void Forwarding::on_upstream_readable() {
+  if (answer_ == Answer::in_doubt) return look_for_proof();
   constexpr int reads_in_a_turn = 16;  // then the others' turn
   for (int i = 0; i < reads_in_a_turn; ++i) {
     if (!connection_ || client_.is_answer_blocked()) return;
@@ -293,10 +294,28 @@ void Forwarding::on_unasked_answer() {
   retry_or_fail("it spoke without being asked");
 }
 
-void Forwarding::retry_or_fail(const std::string& why) {
-  const bool again = may_send_again();
+void Forwarding::retry_or_fail(std::string why) {
+  why_lost_ = std::move(why);
+  const Taken taken = was_taken();
+  // What the client still sends would have to be kept meanwhile.
+  const bool is_worth_waiting = taken == Taken::not_known_yet && !request_.is_idempotent &&
+                                request_.is_whole && has_all_for_another();
+  if (!is_worth_waiting) return conclude(may_send_again(taken));
+  answer_ = Answer::in_doubt;
+  connection_->await_proof();
+}
+
+void Forwarding::look_for_proof() {
+  const Taken taken = was_taken();
+  if (taken != Taken::not_known_yet) conclude(may_send_again(taken));
+}
+
+void Forwarding::on_proof_timeout() { conclude(false); }
+
+void Forwarding::conclude(bool again) {
   close_connection();
-  if (!again) return fail_at_server(Failure::broken, why);
+  answer_ = Answer::head;
+  if (!again) return fail_at_server(Failure::broken, why_lost_);
   was_sent_again_ = true;
   ++retries_;
   connect(true);
@@ -323,24 +342,29 @@ bool Forwarding::may_go_elsewhere() const {
          !seen_answer_bytes_ && !body_went_on_;
 }
 
-// What was not taken costs the service nothing; the rest is a second request to it.
-bool Forwarding::may_send_again() {
-  if (was_sent_again_ || retry_is_forbidden_ || seen_answer_bytes_ || body_went_on_) return false;
-  if (was_not_taken()) return true;
+bool Forwarding::has_all_for_another() const {
+  return !was_sent_again_ && !retry_is_forbidden_ && !seen_answer_bytes_ && !body_went_on_;
+}
+
+// What was not taken costs the service nothing, and most likely so what it has not acknowledged;
+// the rest is a second request to it.
+bool Forwarding::may_send_again(Taken taken) {
+  if (!has_all_for_another()) return false;
+  if (taken == Taken::no) return true;
   if (!request_.is_idempotent) return false;
+  if (taken == Taken::not_known_yet) return true;
   retry_was_denied_ = !pool_->retry_budget().take();
   return !retry_was_denied_;
 }
 
-// A kept connection that the server closed or reset while our request was on its way: its kernel
-// has acknowledged no byte of it. One that was read has been acknowledged: with the FIN, if the
-// server closed; after a delayed acknowledgement (40 ms), if it computed before it reset.
-bool Forwarding::was_not_taken() {
-  if (!connection_->is_reused()) return false;
-  net::Stream& stream = connection_->stream();
-  if (stream.bytes_written() == written_before_) return true;
-  const bool is_over = stream.is_broken() || stream.has_received_end();
-  return is_over && stream.bytes_acknowledged() <= written_before_;
+// The proof is in the class comment.
+Forwarding::Taken Forwarding::was_taken() {
+  const net::Stream& stream = connection_->stream();
+  if (stream.bytes_written() == written_before_) return Taken::no;
+  const auto facts = stream.peer_facts();
+  if (!facts || facts->bytes_acknowledged > written_before_) return Taken::perhaps;
+  if (!facts->is_over) return Taken::not_known_yet;
+  return facts->has_ended ? Taken::no : Taken::perhaps;
 }
 
 void Forwarding::on_connect_timeout() {

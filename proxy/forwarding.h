@@ -15,9 +15,20 @@ namespace classgate::proxy {
 //   idle -> sending (head, then body as it comes) -> ended
 // The answer is read all the while; its own state is: before the head (interim answers may come),
 // in the body, complete. A request is sent a second time, on another connection, only when nothing
-// of an answer has been seen, all of the request is still at hand, and either the server
-// demonstrably did not take it or its method is idempotent (RFC 9110 section 9.2.2) and the pool's
-// retry budget has room. To a server that can't be connected to nothing was sent: another is tried.
+// of an answer has been seen, all of the request is still at hand, and either the server provably
+// did not take it or its method is idempotent (RFC 9110 section 9.2.2) and the pool's retry budget
+// has room. To a server that can't be connected to nothing was sent: another is tried.
+//
+// What proves that it was not taken (RFC 9110 section 9.2.2, "some means to detect"):
+// - no byte of it was accepted by our kernel; or
+// - over TCP, the server's FIN came, its kernel has acknowledged no byte of the request, and then
+// it
+//   reset the connection. A FIN acknowledges all that has come before it, so the request came after
+//   it, to a socket that its process had closed. The FIN alone does not do: of a server, or a proxy
+//   before it, that only ended its own direction the process may read on. A reset alone does not:
+//   the process may have read the request and the acknowledgement been delayed (40 ms and more).
+// When the FIN has come first, the rest is waited for (in doubt), a second at most. Over Unix
+// sockets nothing is acknowledged. With TLS it is the records' bytes that count.
 class Forwarding final : private UpstreamConnection::User {
  public:
   enum class Failure : std::uint8_t {
@@ -102,11 +113,13 @@ class Forwarding final : private UpstreamConnection::User {
   const std::string& server_name() const;
 
  private:
-  enum class Answer : std::uint8_t { head, body, tunnel, complete };
+  enum class Answer : std::uint8_t { head, body, tunnel, complete, in_doubt };
+  enum class Taken : std::uint8_t { no, perhaps, not_known_yet };
 
   void on_upstream_readable() override;
   void on_upstream_drained() override;
   void on_connect_timeout() override;
+  void on_proof_timeout() override;
 
   void connect(bool fresh);
   void send_request();
@@ -119,10 +132,13 @@ class Forwarding final : private UpstreamConnection::User {
   void on_connection_lost(bool ended);
   void on_unasked_answer();
   void on_unreachable(const std::string& why, int error);
-  void retry_or_fail(const std::string& why);
+  void retry_or_fail(std::string why);
+  void look_for_proof();
+  void conclude(bool again);
   bool may_go_elsewhere() const;
-  bool may_send_again();
-  bool was_not_taken();
+  bool has_all_for_another() const;
+  bool may_send_again(Taken taken);
+  Taken was_taken();
   void fail(Failure failure, const std::string& why);
   void fail_at_server(Failure failure, const std::string& why);
   void close_connection();
@@ -135,6 +151,7 @@ class Forwarding final : private UpstreamConnection::User {
   std::string partial_head_;
   std::string framing_text_;  // of the request that is being sent; keeps its memory
   Answer answer_ = Answer::head;
+  std::string why_lost_;  // in doubt
   wire::Framing framing_ = wire::Framing::none;
   std::uint64_t body_left_ = 0;
   std::size_t server_ = UpstreamPool::none;

@@ -1,5 +1,7 @@
 #include "proxy/upstream_connection.h"
 
+#include <utility>
+
 #include "proxy/upstream_pool.h"
 
 namespace classgate::proxy {
@@ -19,8 +21,8 @@ void UpstreamConnection::on_readable() {
 }
 
 void UpstreamConnection::on_drained() {
-  if (deadline_.is_set() && user_ != nullptr) {  // connected
-    deadline_.cancel();
+  if (waits_ == Waits::to_stand) {
+    cancel_deadline();
     if (!stream_.is_broken()) pool_.mark_reachable(server_);
   }
   if (user_ == nullptr) return;
@@ -30,11 +32,28 @@ void UpstreamConnection::on_drained() {
     user_->on_upstream_drained();
 }
 
+void UpstreamConnection::await_proof() {
+  stream_.drop_pending();
+  set_deadline(pool_.proof_deadlines_, Waits::for_proof);
+}
+
+void UpstreamConnection::set_deadline(net::DeadlineList& list, Waits what) {
+  waits_ = what;
+  list.set(deadline_);
+}
+
+void UpstreamConnection::cancel_deadline() {
+  waits_ = Waits::nothing;
+  deadline_.cancel();
+}
+
 void UpstreamConnection::on_due() {
-  if (user_ != nullptr)
-    user_->on_connect_timeout();
-  else
-    pool_.discard_idle(*this);
+  switch (std::exchange(waits_, Waits::nothing)) {
+    case Waits::to_stand: return user_->on_connect_timeout();
+    case Waits::for_proof: return user_->on_proof_timeout();
+    case Waits::for_use: return pool_.discard_idle(*this);
+    case Waits::nothing: return;
+  }
 }
 
 }  // namespace classgate::proxy

@@ -19,6 +19,7 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
     virtual void on_upstream_readable() = 0;  // also when it failed to connect, closed or reset
     virtual void on_upstream_drained() = 0;
     virtual void on_connect_timeout() = 0;
+    virtual void on_proof_timeout() = 0;  // after await_proof()
 
    protected:
     ~User() = default;
@@ -31,6 +32,9 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   std::size_t server() const { return server_; }
   // It has carried an exchange before: the server may have closed it at any time since.
   bool is_reused() const { return uses_ > 1; }
+  // It is lost to its user, who waits for a sign of what became of the request: on_proof_timeout()
+  // comes when none did in time. Nothing more is written.
+  void await_proof();
 
  private:
   friend class UpstreamPool;
@@ -39,11 +43,17 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   static void on_deadline(void* self) { static_cast<UpstreamConnection*>(self)->on_due(); }
   void on_due();
 
+  // What the deadline is for; it is cancelled, or set anew, whenever that changes.
+  enum class Waits : std::uint8_t { nothing, to_stand, for_proof, for_use };
+  void set_deadline(net::DeadlineList& list, Waits what);
+  void cancel_deadline();
+
   UpstreamPool& pool_;
   std::size_t server_;
   User* user_ = nullptr;  // null while idle
   unsigned uses_ = 0;
-  net::Deadline deadline_;  // connect timeout, then idle timeout
+  Waits waits_ = Waits::nothing;
+  net::Deadline deadline_;
   net::Stream stream_;
 };
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t answer_fields_max = 1000;
 constexpr std::chrono::seconds surplus_time{1};
+constexpr std::chrono::seconds proof_time{1};  // a way there and back, with one repetition
 
 net::Fd open_socket(const net::SocketAddress& address) {
   net::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -36,6 +37,8 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       idle_deadlines_(loop, settings.idle_timeout),
       surplus_deadlines_(loop,
                          std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
+      proof_deadlines_(loop,
+                       std::min<std::chrono::milliseconds>(proof_time, settings.connect_timeout)),
       probe_deadlines_(loop, settings.probe_interval),
       check_deadlines_(loop, settings.check.interval),
       check_timeouts_(loop, settings.check.timeout),
@@ -81,7 +84,7 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
   Connection connection = std::move(own.idle.back());
   own.idle.pop_back();
   ++own.in_use;
-  connection->deadline_.cancel();
+  connection->cancel_deadline();
   connection->user_ = &user;
   ++connection->uses_;
   return connection;
@@ -104,7 +107,7 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
     servers_->leave(server);
     return nullptr;
   }
-  connect_deadlines_.set(connection->deadline_);
+  connection->set_deadline(connect_deadlines_, UpstreamConnection::Waits::to_stand);
   connection->user_ = &user;
   connection->uses_ = 1;
   ++per_server_[server].in_use;
@@ -143,10 +146,12 @@ void UpstreamPool::give_back(Connection connection) {
   connection->user_ = nullptr;
   const bool is_usable = !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
   if (!is_usable || idle_max_ == 0) {
+    connection->cancel_deadline();
     loop_.retire(std::move(connection));
     return;
   }
-  (idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_).set(connection->deadline_);
+  connection->set_deadline(idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_,
+                           UpstreamConnection::Waits::for_use);
   own.idle.push_back(std::move(connection));
 }
 
@@ -155,7 +160,7 @@ void UpstreamPool::discard(Connection connection) {
   --per_server_[connection->server()].in_use;
   servers_->leave(connection->server());
   connection->user_ = nullptr;
-  connection->deadline_.cancel();
+  connection->cancel_deadline();
   loop_.retire(std::move(connection));
 }
 
@@ -164,6 +169,7 @@ void UpstreamPool::discard_idle(UpstreamConnection& connection) {
   const auto found =
       std::ranges::find_if(idle, [&](const Connection& kept) { return kept.get() == &connection; });
   if (found == idle.end()) return;  // given up in this turn already
+  connection.cancel_deadline();
   loop_.retire(std::move(*found));
   idle.erase(found);
 }

@@ -103,6 +103,7 @@ class UpstreamPool final : public net::Retirable {
   net::DeadlineList connect_deadlines_;
   net::DeadlineList idle_deadlines_;
   net::DeadlineList surplus_deadlines_;
+  net::DeadlineList proof_deadlines_;
   net::DeadlineList probe_deadlines_;
   net::DeadlineList check_deadlines_;
   net::DeadlineList check_timeouts_;

@@ -2,8 +2,10 @@
 
 #include <netinet/in.h>
 // Not netinet/tcp.h, whose tcp_info ends before the byte counts.
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -54,13 +56,6 @@ ssize_t send_parts(int fd, std::span<iovec> parts) {
   do sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent;
-}
-
-tcp_info facts_of(int fd) {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
-  return info;
 }
 
 }  // namespace
@@ -378,14 +373,20 @@ int Stream::take_socket_error() {
   return error;
 }
 
-// RFC 4898: a SYN that was acknowledged and a FIN that was received count as one byte.
-std::uint64_t Stream::bytes_acknowledged() const {
-  const tcp_info info = facts_of(fd_.get());
-  return info.tcpi_bytes_acked > 0 ? info.tcpi_bytes_acked - 1 : 0;
-}
-
-bool Stream::has_received_end() const {
-  return facts_of(fd_.get()).tcpi_bytes_received > bytes_read_;
+// RFC 4898: a SYN that was acknowledged and a FIN that was received count as one byte. Of what was
+// received SIOCINQ tells what is still unread, without the FIN.
+std::optional<Stream::PeerFacts> Stream::peer_facts() const {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  int unread = 0;
+  if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
+      ::ioctl(fd_.get(), SIOCINQ, &unread) != 0)
+    return std::nullopt;
+  constexpr int state_closed = 7;  // TCP_CLOSE
+  return PeerFacts{
+      .bytes_acknowledged = info.tcpi_bytes_acked > 0 ? info.tcpi_bytes_acked - 1 : 0,
+      .has_ended = info.tcpi_bytes_received > bytes_read_ + static_cast<std::uint64_t>(unread),
+      .is_over = info.tcpi_state == state_closed};
 }
 
 }  // namespace classgate::proxy::net

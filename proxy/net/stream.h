@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -97,10 +98,16 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void reset_on_close();
   // Takes the socket's pending error (0 if none).
   int take_socket_error();
-  // Of a TCP connection, also after a reset: how many of the bytes written the other side's kernel
-  // has acknowledged, and whether its FIN has come.
-  std::uint64_t bytes_acknowledged() const;
-  bool has_received_end() const;
+  // What the other side's kernel has told of a TCP connection, also when that is over; nothing for
+  // other sockets. A system call or two.
+  struct PeerFacts {
+    std::uint64_t bytes_acknowledged = 0;  // of those written
+    bool has_ended = false;                // its FIN has come
+    bool is_over = false;                  // it was reset, or given up by our kernel
+  };
+  std::optional<PeerFacts> peer_facts() const;
+  // What has not been written yet never will be.
+  void drop_pending() { out_.reset(); }
   int fd() const { return fd_.get(); }
   std::uint64_t bytes_written() const { return bytes_written_; }
 

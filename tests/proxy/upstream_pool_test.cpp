@@ -16,6 +16,7 @@ struct User final : UpstreamConnection::User {
   void on_upstream_readable() override {}
   void on_upstream_drained() override { on_connected(); }
   void on_connect_timeout() override { timed_out = true; }
+  void on_proof_timeout() override {}
   std::function<void()> on_connected = [] {};
   bool timed_out = false;
 };

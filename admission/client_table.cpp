@@ -15,6 +15,7 @@ void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   limits_places_ =
       std::ranges::any_of(plans_, [](const auto& plan) { return plan.queue_size > 0; });
   retry_budget_ = settings.retry_budget;
+  reserve_ = settings.reserve;
   for (Client& client : clients_)
     client.tokens =
         std::min(client.tokens, plans_[client.plan < plans_.size() ? client.plan : 0].burst);
@@ -28,6 +29,40 @@ void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   rebuild_index();
 }
 
+// ---- Equal parts ------------------------------------------------------------------------------
+
+void ClientTable::share_out(double rate, double burst) {
+  shared_rate_ = rate;
+  part_burst_ = std::max(static_cast<float>(burst * reserve_ / 2), 1.0F);
+  set_part();
+}
+
+void ClientTable::set_part() {
+  part_rate_ = static_cast<float>(shared_rate_ / std::max({asked_before_, asking_, 1U}));
+}
+
+// Before its account is brought up to date: the last time tells whether it has been counted.
+void ClientTable::count_asker(const Client& client, Time now) {
+  const Duration age = now - turn_began_;
+  if (age >= turn) {
+    asked_before_ = age < 2 * turn ? asking_ : 0;
+    asking_ = 0;
+    turn_began_ = now;
+    set_part();
+  }
+  if (client.has_asked != 0 && client.filled >= turn_began_) return;
+  ++asking_;
+  if (asking_ > asked_before_) set_part();
+}
+
+bool ClientTable::asks_greedily(ClientNumber number, double cost, Time now) {
+  Client& client = clients_[number];
+  count_asker(client, now);
+  client.has_asked = 1;
+  fill(client, now);
+  return is_greedy(client, cost);
+}
+
 void ClientTable::rebuild_index() {
   index_.clear(std::max(clients_max_, clients_.size()));
   for (ClientNumber number = 1; number < clients_.size(); ++number)
@@ -37,7 +72,7 @@ void ClientTable::rebuild_index() {
 std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
   const ClientNumber number = index_.find(id, [&](ClientNumber candidate) {
     // It may lie in two cache lines: both are fetched at once.
-    __builtin_prefetch(&clients_[candidate].plan, 1);
+    __builtin_prefetch(reinterpret_cast<const char*>(&clients_[candidate] + 1) - 1, 1);
     return clients_[candidate].id == id;
   });
   if (number == no_client) return std::nullopt;
@@ -60,7 +95,8 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan,
     ++counts_.not_remembered;
     return {stranger, false};
   }
-  clients_[number] = {.id = id, .tokens = plans_[plan].burst, .filled = now, .plan = plan};
+  clients_[number] = {
+      .id = id, .tokens = plans_[plan].burst, .filled = now, .credit = part_burst_, .plan = plan};
   index_.insert(id, number);
   return {number, true};
 }
@@ -113,6 +149,8 @@ void ClientTable::fill(Client& client, Time now) const {
   if (client.retries < retries_given)
     client.retries =
         std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
+  client.credit = std::min(part_burst_, client.credit + static_cast<float>(seconds) * part_rate_ *
+                                                            static_cast<float>(plan.weight));
   client.filled = now;
 }
 
@@ -164,7 +202,9 @@ ClientTable::Look ClientTable::look_for(std::uint64_t id, std::uint8_t plan, Tim
     return look_at(*known, client, now);
   }
   if (has_room_for(plan, now))
-    return look_at(newcomer, {.tokens = plans_[plan].burst, .filled = now, .plan = plan}, now);
+    return look_at(
+        newcomer,
+        {.tokens = plans_[plan].burst, .filled = now, .credit = part_burst_, .plan = plan}, now);
   return look(stranger, now);
 }
 
@@ -176,15 +216,18 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
   fill(client, now);
   const conf::PlanSettings& plan = plans_[client.plan];
   return {.number = number,
-          .plan = client.plan,
+          .plan = static_cast<std::uint8_t>(client.plan),
           .tokens = client.tokens,
           .rate = plan.rate,
           .burst = plan.burst,
           .may_retry = may_retry(client),
+          .credit = client.credit,
+          .part_burst = others_ask() ? part_burst_ : 0,
           .active = client.active,
           .active_max = plan.workers,
           .waiting = client.waiting,
-          .waiting_max = plan.queue_size};
+          .waiting_max = plan.queue_size,
+          .favoured = client.favoured};
 }
 
 ClientTable::Counts ClientTable::counts() const {

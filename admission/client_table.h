@@ -24,6 +24,15 @@ namespace classgate::admission {
 // either, the newcomer is not remembered: all that are not share one entry, with one client's
 // rights.
 //
+// Equal parts: of what a bucket of many gains, each client that asks has an equal part, by its
+// weight. Each has an account of it,
+//   credit += rate * weight / clients that asked lately        up to part_burst
+//   credit -= cost, for each that is served      down to -part_burst
+// and who has no credit left is greedy: while others ask too, the last of such a bucket is not for
+// him (Limits). So nobody is refused for the rate of another who asks without measure, each gets
+// his part, and nothing is lost where nobody else asks: who is alone has everything. Lately is the
+// last one to two turns.
+//
 // Retries: each first attempt earns `retry_budget` of one, up to `retries_kept`; a client that has
 // none left gets one in ten seconds, up to `retries_given`. Not thread-safe.
 class ClientTable {
@@ -47,12 +56,18 @@ class ClientTable {
     double rate = 0;  // 0: no limit
     double burst = 0;
     bool may_retry = true;
+    float credit = 0;      // of its part of what is shared
+    float part_burst = 0;  // the most that it may have of that; 0: nobody else asks
     std::uint32_t active = 0;
     std::uint32_t active_max = 0;  // 0: no limit
     std::uint32_t waiting = 0;
     std::uint32_t waiting_max = 0;  // 0: no limit
+    std::uint32_t favoured = 0;
 
     Duration wait_for(double cost) const;
+    bool is_greedy(double cost) const {
+      return part_burst > 0 && credit < std::min(static_cast<float>(cost), part_burst);
+    }
     bool has_all_its_workers() const { return has_all(active, active_max); }
     bool has_all_its_places() const { return has_all(waiting, waiting_max); }
     bool is_shared() const { return number == stranger; }  // by all that are not remembered
@@ -60,6 +75,8 @@ class ClientTable {
   static constexpr ClientNumber newcomer = no_client - 1;
 
   void use(const conf::FairnessSettings& settings, Time now);
+  // What the clients have parts of: a bucket of many.
+  void share_out(double rate, double burst);
 
   // The client of an identity that is not 0, from now on with this plan; who is new comes with
   // full buckets.
@@ -81,6 +98,13 @@ class ClientTable {
   }
   double tokens(ClientNumber client, Time now);
 
+  // It asks for so much of what is shared: whether that is more than it has of its part.
+  bool asks_greedily(ClientNumber client, double cost, Time now);
+  void charge_part(ClientNumber client, double cost) {
+    float& credit = clients_[client].credit;
+    credit = std::clamp(credit - static_cast<float>(cost), -part_burst_, part_burst_);
+  }
+
   bool may_retry(ClientNumber client, Time now);
   void note_first_attempt(ClientNumber client) {
     float& retries = clients_[client].retries;
@@ -89,16 +113,27 @@ class ClientTable {
   }
   void note_retry(ClientNumber client);
 
-  void take_workers(ClientNumber client, std::uint32_t count) { clients_[client].active += count; }
+  void take_workers(ClientNumber client, std::uint32_t count) {
+    Client& taker = clients_[client];
+    taker.active = (taker.active + count) & active_bits;
+  }
   void return_workers(ClientNumber client, std::uint32_t count) {
     CLASSGATE_INVARIANT(clients_[client].active >= count);
-    clients_[client].active -= count;
+    clients_[client].active = (clients_[client].active - count) & active_bits;
   }
   void join(ClientNumber client) { ++clients_[client].waiting; }
   void leave(ClientNumber client) {
     CLASSGATE_INVARIANT(clients_[client].waiting > 0);
     --clients_[client].waiting;
   }
+  // Requests of it that count against a route's client_share, at work or waiting.
+  void favour(ClientNumber client) { ++clients_[client].favoured; }
+  void unfavour(ClientNumber client) {
+    CLASSGATE_INVARIANT(clients_[client].favoured > 0);
+    --clients_[client].favoured;
+  }
+  std::uint32_t favoured(ClientNumber client) const { return clients_[client].favoured; }
+  static constexpr std::uint32_t favoured_max = 2000;  // of one client
   std::uint32_t active(ClientNumber client) const { return clients_[client].active; }
   std::uint32_t waiting(ClientNumber client) const { return clients_[client].waiting; }
   bool has_all_its_workers(ClientNumber client) const {
@@ -124,15 +159,20 @@ class ClientTable {
   static constexpr float retries_kept = 10;
   static constexpr float retries_given = 3;
   static constexpr float retries_a_second = 0.1F;
+  static constexpr Duration turn = std::chrono::seconds(10);
 
+  static constexpr std::uint32_t active_bits = 0xfffff;
   struct Client {
     std::uint64_t id = 0;
     double tokens = 0;
     Time filled{};  // tokens and retries, as of then
     float retries = retries_given;
-    std::uint32_t active = 0;
-    std::uint32_t waiting = 0;
-    std::uint8_t plan = 0;
+    float credit = 0;               // of its part, as of then
+    std::uint32_t active : 20 = 0;  // workers: 100,000 at most (conf/keys.cpp)
+    std::uint32_t favoured : 11 = 0;
+    std::uint32_t has_asked : 1 = 0;  // for what is shared, ever
+    std::uint32_t waiting : 24 = 0;   // a million at most
+    std::uint32_t plan : 8 = 0;
   };
   static_assert(sizeof(Client) == 40);
 
@@ -145,14 +185,27 @@ class ClientTable {
   double seconds_to_full(Client& client, Time now) const;
   std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
   void rebuild_index();
+  void count_asker(const Client& client, Time now);
+  void set_part();
+  bool is_greedy(const Client& client, double cost) const {
+    return others_ask() && client.credit < std::min(static_cast<float>(cost), part_burst_);
+  }
+  bool others_ask() const { return std::max(asked_before_, asking_) > 1; }
 
   std::vector<conf::PlanSettings> plans_{1};
   bool limits_workers_ = false;  // some plan does
   bool limits_places_ = false;
   double retry_budget_ = 1;
+  double reserve_ = 0;
   std::size_t clients_max_ = 0;
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
+  double shared_rate_ = 0;
+  float part_rate_ = 0;  // gained a second by a client of weight 1
+  float part_burst_ = 1;
+  Time turn_began_{};
+  std::uint32_t asking_ = 0;  // clients, in this turn
+  std::uint32_t asked_before_ = 0;
   std::size_t hand_ = 1;  // where room is looked for next
   Counts counts_;
 };

@@ -44,6 +44,7 @@ Controller::Controller(const conf::AdmissionSettings& settings)
 
 void Controller::use_clients(Time now) {
   clients_.use(settings_.fairness, now);
+  limits_.share_out();
   recognised_id_ = 0;
   queue_.expect_clients(settings_.fairness.clients_max + std::size_t{1});
 }
@@ -52,6 +53,7 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   if (draining_) return reject({conf::Reason::draining, drain_time()}, arrival, {}, now);
   if (settings_.rate_is_auto) follow_rate(now);
   const ClientNumber client = recognise(arrival, now);
+  if (is_beyond_share(arrival, client)) take_favour(arrival);
   const bool retries = client != no_client && is_retry(arrival);
   if (client != no_client && arrival.attempt != 0) attempts_.note(arrival.attempt);
   Asker asker = asker_of(client);
@@ -90,6 +92,11 @@ Controller::Judgement Controller::judge(const Arrival& arrival, const Asker& ask
 Verdict Controller::arrive(const Arrival& arrival, Time now) {
   if (arrival.deadline <= now) return reject({conf::Reason::deadline}, arrival, {}, now);
   const ClientNumber client = recognise(arrival, now);
+  if (is_beyond_share(arrival, client)) {
+    Arrival common = arrival;
+    take_favour(common);
+    return arrive(common, now);
+  }
   if (arrival.cost_found != 0) limits_.settle(arrival, client, arrival.cost_found);
   const Asker asker = asker_of(client);
   if (may_go_in(arrival, asker, now)) {
@@ -101,7 +108,8 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
                     arrival.route,
                     client,
                     workers_for(arrival.workers),
-                    arrival.observed};
+                    arrival.observed,
+                    is_favoured(arrival, client)};
     take_workers(seat, Duration::zero(), now);
     return Admitted{seat};
   }
@@ -125,8 +133,10 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
                                      .client = client,
                                      .weight = weight_of(client),
                                      .workers = arrival.workers,
-                                     .observed = arrival.observed});
+                                     .observed = arrival.observed,
+                                     .is_favoured = is_favoured(arrival, client)});
   if (client != no_client) {
+    if (is_favoured(arrival, client)) clients_.favour(client);
     clients_.join(client);
     if (clients_.has_all_its_workers(client)) queue_.park(client);
   }
@@ -146,6 +156,19 @@ inline ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
   recognised_id_ = arrival.client;
   recognised_plan_ = arrival.plan;
   return recognised_ = found.number;
+}
+
+// Its client has all that its route's client_share gives to one at once.
+inline bool Controller::is_beyond_share(const Arrival& arrival, ClientNumber client) const {
+  if (!is_favoured(arrival, client)) return false;
+  const auto share =
+      static_cast<std::uint32_t>(arrival.client_share * static_cast<float>(workers()));
+  return clients_.favoured(client) >= std::clamp(share, 1U, ClientTable::favoured_max);
+}
+
+void Controller::take_favour(Arrival& arrival) {
+  arrival.priority = conf::priority_worst;
+  arrival.client_share = 1;
 }
 
 inline Controller::Asker Controller::asker_of(ClientNumber client) const {
@@ -327,7 +350,9 @@ inline void Controller::left_queue(const Waiter& waiter, Time now) {
     lined_up_ += std::max(now - line_began_, Duration::zero());
     plans_are_new_ = false;
   }
-  if (waiter.client != no_client) clients_.leave(waiter.client);
+  if (waiter.client == no_client) return;
+  clients_.leave(waiter.client);
+  if (waiter.is_favoured) clients_.unfavour(waiter.client);
 }
 
 void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
@@ -338,6 +363,7 @@ void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
   if (seat.client != no_client) {
     const bool had_all = clients_.has_all_its_workers(seat.client);
     clients_.return_workers(seat.client, seat.workers);
+    if (seat.is_favoured) clients_.unfavour(seat.client);
     // Since a reload it may have another plan, and be parked by the old one.
     if ((had_all || plans_are_new_) && !clients_.has_all_its_workers(seat.client))
       queue_.unpark(seat.client);
@@ -395,8 +421,9 @@ std::optional<Notice> Controller::next(Time now) {
   std::optional<conf::Reason> observed = waiter.observed;
   if (late.is_observed) observe(observed, conf::Reason::would_miss_deadline);
   if (note_gone_in(priority, waited, now)) observe(observed, conf::Reason::shed);
-  const Granted granted{
-      {now, priority, waiter.route, waiter.client, workers_for(waiter.workers), observed}, waited};
+  const Granted granted{{now, priority, waiter.route, waiter.client, workers_for(waiter.workers),
+                         observed, waiter.is_favoured},
+                        waited};
   take_workers(granted.seat, waited, now);
   return std::optional<Notice>(std::in_place, ticket, waiter.owner, waiter.tag, granted);
 }
@@ -446,6 +473,7 @@ inline void Controller::take_workers(const Seat& seat, Duration waited, Time now
   shares_.take(seat.priority, seat.workers);
   if (seat.client != no_client) {
     clients_.take_workers(seat.client, seat.workers);
+    if (seat.is_favoured) clients_.favour(seat.client);
     if (clients_.has_all_its_workers(seat.client)) queue_.park(seat.client);
   }
   books_.wait_ended(waited, now);

@@ -93,7 +93,7 @@ class Controller {
   Snapshot snapshot(Time now) const;
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.
-  Explanation explain(const Arrival& arrival, Time now) const;
+  Explanation explain(Arrival arrival, Time now) const;
   // Shows the clients with these numbers, and returns the number after the last there is.
   ClientNumber show_clients(ClientNumber first, ClientNumber count, Time now, TopClients& to) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
@@ -148,6 +148,11 @@ class Controller {
     return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
   }
   std::uint16_t weight_of(ClientNumber client) const;
+  static bool is_favoured(const Arrival& arrival, ClientNumber client) {
+    return arrival.client_share < 1 && client != no_client;
+  }
+  bool is_beyond_share(const Arrival& arrival, ClientNumber client) const;
+  static void take_favour(Arrival& arrival);
   Asker asker_of(ClientNumber client) const;
   Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
                   Time now) const;

@@ -8,9 +8,13 @@
 namespace classgate::admission {
 
 // As screen() and arrive(), with looks in place of deeds: the same judge() in between.
-Explanation Controller::explain(const Arrival& arrival, Time now) const {
+Explanation Controller::explain(Arrival arrival, Time now) const {
   Explanation said;
   said.client = look_for_client(arrival, now);
+  if (said.client && said.client->number < clients_.end() &&
+      is_beyond_share(arrival, said.client->number))
+    take_favour(arrival);
+  said.priority = arrival.priority;
   TokenBucket all = limits_.all();
   RateFollower rate = rate_follower_;
   if (settings_.rate_is_auto && rate.tick(queue_.size() == 0, now))

@@ -15,7 +15,9 @@ namespace classgate::admission {
 struct Explanation {
   enum class Kind : std::uint8_t { admitted, waits, refused };
   Kind kind = Kind::admitted;
-  Rejection rejection;                   // of a refused one
+  int priority =
+      conf::priority_worst;  // its route's, or the worst where its client has had its share
+  Rejection rejection;       // of a refused one
   std::optional<conf::Reason> observed;  // of one that passes: would refuse it, but for [observe]
   bool is_a_try = false;   // misses its deadline by the estimate, and is let in to put that right
   bool is_retry = false;   // counts against its client's budget

@@ -13,6 +13,7 @@ Limits::Limits(const conf::AdmissionSettings& settings, ClientTable& clients)
 void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   all_.reconfigure(settings.rate, settings.burst, now);
   all_.returns.set_spread(settings.retry_after_spread);
+  reserve_ = settings.fairness.reserve;
   std::vector<Route> routes;
   for (const conf::RouteRate& route : settings.route_rates) {
     const auto known = std::ranges::find(routes_, route.path, &Route::path);
@@ -26,6 +27,15 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   routes_ = std::move(routes);
 }
 
+// Where nothing limits all of them, the widest of the routes' own says what there is.
+void Limits::share_out() {
+  const TokenBucket* widest = &all_.bucket;
+  if (widest->rate() <= 0)
+    for (const Route& route : routes_)
+      if (route.shared.bucket.rate() > widest->rate()) widest = &route.shared.bucket;
+  clients_.share_out(widest->rate(), widest->burst());
+}
+
 Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
   Wait longest{conf::Reason::route_rate, route};
   if (client > longest.time) longest = {conf::Reason::client_rate, client};
@@ -35,20 +45,37 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
 
 Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
   Shared* const route = shared_of(arrival.route);
-  const Duration of_route = route ? route->bucket.wait_for(arrival.cost, now) : Duration::zero();
-  if (!arrival.rate_limited) return longest(of_route, {}, {});
-  const Duration of_client =
-      client != no_client ? clients_.wait_for(client, arrival.cost, now) : Duration::zero();
-  return longest(of_route, of_client, all_.bucket.wait_for(arrival.cost, now));
+  const bool is_shared = arrival.rate_limited || (route && route->bucket.rate() > 0);
+  const double share =
+      is_shared && client != no_client && clients_.asks_greedily(client, arrival.cost, now)
+          ? reserve_
+          : 0;
+  const Duration of_route =
+      route ? route->bucket.wait_for(arrival.cost + kept(share, route->bucket), now)
+            : Duration::zero();
+  const bool asks_all = arrival.rate_limited;
+  const Duration of_client = asks_all && client != no_client
+                                 ? clients_.wait_for(client, arrival.cost, now)
+                                 : Duration::zero();
+  const Duration of_all = asks_all
+                              ? all_.bucket.wait_for(arrival.cost + kept(share, all_.bucket), now)
+                              : Duration::zero();
+  const Wait wait = longest(of_route, of_client, of_all);
+  // A part of the whole is more than a small route has: who asks for all of that pays for asking.
+  if (of_route > Duration::zero() && wait.reason == conf::Reason::route_rate && client != no_client)
+    clients_.charge_part(client, arrival.cost);
+  return wait;
 }
 
 Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                              TokenBucket all, Time now) const {
   Buckets found;
+  const double share = client && client->is_greedy(arrival.cost) ? reserve_ : 0;
   const auto look_into = [&](TokenBucket bucket) -> std::optional<Bucket> {
-    const Duration wait = bucket.wait_for(arrival.cost, now);
+    const double others = kept(share, bucket);
+    const Duration wait = bucket.wait_for(arrival.cost + others, now);
     if (bucket.rate() <= 0) return std::nullopt;
-    return Bucket{bucket.tokens(), bucket.rate(), bucket.burst(), wait};
+    return Bucket{bucket.tokens() - others, bucket.rate(), bucket.burst(), wait};
   };
   if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].shared.bucket);
   if (arrival.rate_limited) {
@@ -72,7 +99,9 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
     shared.bucket.take(more);
     shared.taken += more;
   };
-  if (Shared* const route = shared_of(arrival.route)) take_from(*route);
+  Shared* const route = shared_of(arrival.route);
+  if (route) take_from(*route);
+  if (client != no_client && (arrival.rate_limited || route)) clients_.charge_part(client, more);
   if (!arrival.rate_limited) return;
   if (client != no_client) clients_.take(client, more);
   take_from(all_);

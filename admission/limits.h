@@ -42,9 +42,16 @@ class Limits {
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
 
   // Of the bucket for all.
-  void set_rate(double rate, double burst, Time now) { all_.reconfigure(rate, burst, now); }
+  void set_rate(double rate, double burst, Time now) {
+    all_.reconfigure(rate, burst, now);
+    share_out();
+  }
+  // Tells the clients what they have parts of; after they have been told their own terms.
+  void share_out();
 
-  // Until every bucket can pay, and the one that takes longest (of equals the narrowest).
+  // Until every bucket can pay, and the one that takes longest (of equals the narrowest). A client
+  // that asks for more than its part of the shared ones, while others ask too, must leave
+  // fairness.reserve of each to them. Notes that it has asked.
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
   // The same and the buckets themselves, changing nothing; with this one for all.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
@@ -80,6 +87,8 @@ class Limits {
     std::string path;
     Shared shared;
   };
+  // What this client must leave in a bucket that holds so much.
+  static double kept(double share, const TokenBucket& bucket) { return share * bucket.burst(); }
   static Wait longest(Duration route, Duration client, Duration all);
   Shared* shared_of(std::uint32_t route) {
     return route < routes_.size() ? &routes_[route].shared : nullptr;
@@ -96,6 +105,7 @@ class Limits {
 
   Shared all_;
   std::vector<Route> routes_;  // by index; empty when none has a rate
+  double reserve_ = 0;         // of each, for those who are content with their part
   ClientTable& clients_;
 };
 

@@ -15,6 +15,7 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
                 .cost = settings.cost.fixed,
                 .workers = workers_for(settings.cost.fixed, settings.cost_per_worker),
                 .cost_varies = settings.cost.kind != conf::CostSettings::Kind::fixed,
+                .client_share = static_cast<float>(settings.client_share),
                 .index = static_cast<std::size_t>(&settings - routes.data())};
     if (settings.is_prefix) {
       route.name += '*';

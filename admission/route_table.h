@@ -20,6 +20,7 @@ struct Route {
   std::uint32_t cost = 1;  // tokens
   std::uint16_t workers = 1;
   bool cost_varies = false;  // the request tells it
+  float client_share = 1;    // of the workers, as RouteSettings has it
   std::size_t index = 0;     // its place in the settings; the catch-all stands after the last
 };
 

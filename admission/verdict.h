@@ -16,6 +16,9 @@ namespace classgate::admission {
 struct Arrival {
   int priority = conf::priority_worst;
   bool rate_limited = true;
+  // Of the workers, for its client's requests of this kind at once: what goes beyond has the worst
+  // priority. 1: no limit.
+  float client_share = 1;
   std::uint32_t cost = 1;  // tokens, and what it takes of its client's turns
   std::int32_t cost_found =
       0;  // of that since its head was screened: charged when it is ready, or by settle()
@@ -72,6 +75,7 @@ struct Seat {
   ClientNumber client = no_client;
   std::uint16_t workers = 1;
   std::optional<conf::Reason> observed{};  // as Arrival has it
+  bool is_favoured = false;                // counts against its client's share
 };
 
 struct Admitted {

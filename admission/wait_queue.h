@@ -35,6 +35,7 @@ struct Waiter {
   std::uint16_t weight = 1;                // its client's share, against those of the others
   std::uint16_t workers = 1;               // that it will occupy
   std::optional<conf::Reason> observed{};  // as Arrival has it
+  bool is_favoured = false;                // as Seat has it
 };
 
 // The bounded waiting room: priority first; inside a priority the clients take turns (FairRank),

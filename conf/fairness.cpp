@@ -80,6 +80,12 @@ std::expected<double, std::string> parse_number(const RawValue& value, double le
   return number;
 }
 
+std::expected<double, std::string> parse_share(const RawValue& value) {
+  auto share = parse_number(value, 0.001, 1);
+  if (share && *share == 0) return std::unexpected(std::string("0 is out of range: 0.001 to 1"));
+  return share;
+}
+
 std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
                                                       std::uint32_t most) {
   const auto* number = std::get_if<std::int64_t>(&value.value);

@@ -25,6 +25,8 @@ std::string print_cost(const CostSettings& cost);
 
 // A number from `least` to `most`, or 0.
 std::expected<double, std::string> parse_number(const RawValue& value, double least, double most);
+// More than 0, 1 at most.
+std::expected<double, std::string> parse_share(const RawValue& value);
 std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
                                                       std::uint32_t most);
 

@@ -479,6 +479,7 @@ std::vector<Key> make_keys() {
       number_key("fairness.burst", 1, 1e6, false, "requests of one client that may come at once", FIELD(admission.fairness.everybody.burst)),
       count_key("fairness.workers", 0, 100'000, "workers that one client may have at once; 0: no limit", FIELD(admission.fairness.everybody.workers)),
       count_key("fairness.queue_size", 0, 1'000'000, "requests of one client that may wait; 0: no limit", FIELD(admission.fairness.everybody.queue_size)),
+      number_key("fairness.reserve", 0, 0.9, false, "share of a bucket of many clients that is kept for those that ask for no more than an equal part", FIELD(admission.fairness.reserve)),
       number_key("fairness.retry_budget", 0, 1, false, "a client's retries, as a share of its requests; more do not wait for a worker; 1: no limit", FIELD(admission.fairness.retry_budget)),
 
       word_key<LogLevel>("log.level", {{"debug", LogLevel::debug}, {"info", LogLevel::info},

@@ -335,6 +335,8 @@ std::string print_route_extras(const RouteSettings& route) {
   if (route.cost_max != usual.cost_max) out += fmt::format("cost_max = {}\n", route.cost_max);
   if (route.cost_per_worker != usual.cost_per_worker)
     out += fmt::format("cost_per_worker = {}\n", route.cost_per_worker);
+  if (route.client_share != usual.client_share)
+    out += fmt::format("client_share = {}\n", route.client_share);
   return out;
 }
 

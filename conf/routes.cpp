@@ -46,9 +46,9 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::optional<Bytes> body_bytes;
   std::optional<milliseconds> deadline;
   RouteSettings extras;
-  const std::vector<std::string> known{"path",     "priority", "rate_limited",   "body_bytes",
-                                       "deadline", "rate",     "burst",          "identity",
-                                       "cost",     "cost_max", "cost_per_worker"};
+  const std::vector<std::string> known{"path",     "priority", "rate_limited",    "body_bytes",
+                                       "deadline", "rate",     "burst",           "identity",
+                                       "cost",     "cost_max", "cost_per_worker", "client_share"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
@@ -110,6 +110,8 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
       take(extras.cost_max, parse_count(field.value, 1, cost_limit));
     } else if (field.key == "cost_per_worker") {
       take(extras.cost_per_worker, parse_count(field.value, 0, cost_limit));
+    } else if (field.key == "client_share") {
+      take(extras.client_share, parse_share(field.value));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,

@@ -63,7 +63,9 @@ struct ClientSettings {
   milliseconds send_timeout{30'000};      // window in which a reader must take something
   milliseconds idle_timeout{75'000};      // between requests on a kept connection
   milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing
-  std::uint32_t connections_per_address = 0;       // of one client; 0 means no limit
+  // Of one client, as a part of max_connections; fewer where descriptors allow fewer in all. 0
+  // means no limit.
+  std::uint32_t connections_per_address = 5000;
   std::uint32_t requests_per_connection = 10'000;  // then the client has to connect anew; 0: none
   std::vector<Network> trusted_proxies;            // whose word about the client is believed
   bool proxy_protocol = false;  // these begin each connection with a PROXY header
@@ -192,10 +194,12 @@ struct PlanSettings {
 
 // [fairness]: who is asking, and what one client may take of the whole.
 struct FairnessSettings {
-  std::vector<IdentitySource> identity;  // empty: nobody is told apart
-  std::uint32_t clients_max = 100'000;   // that are remembered
+  std::vector<IdentitySource> identity{{}};  // by address; empty: nobody is told apart
+  std::uint32_t clients_max = 100'000;       // that are remembered
   PlanSettings everybody;
   double retry_budget = 0.2;  // a client's retries, as a share of its requests; 1: no limit
+  // Of every bucket of many clients, kept for those that ask for no more than an equal part.
+  double reserve = 0.25;
   std::vector<PlanSettings> plans;
   bool is_on = false;  // somebody wants to know, here or in a route; put together by the reader
 };
@@ -261,6 +265,9 @@ struct RouteSettings {
   CostSettings cost = {};
   std::uint32_t cost_max = 1000;      // what says more costs this
   std::uint32_t cost_per_worker = 0;  // takes a worker for each of these begun; 0: one in all
+  // Of the workers, for one client's requests at once on routes that say so: what goes beyond has
+  // the worst priority. 1 means no limit.
+  double client_share = 1;
   bool operator==(const RouteSettings&) const = default;
 };
 inline constexpr int priority_best = 1;
@@ -311,10 +318,10 @@ struct Settings {
   UpstreamSettings upstream;
   AdmissionSettings admission;
   std::vector<RouteSettings> routes{
-      {"/health", false, 1, false},
-      {"/status", false, 1, false},
-      {"/v1/classify", false, 3, true},
-      {"/v1/classify/batch", false, 4, true},
+      {.path = "/health", .priority = 1, .rate_limited = false, .client_share = 0.2},
+      {.path = "/status", .priority = 1, .rate_limited = false, .client_share = 0.2},
+      {.path = "/v1/classify", .priority = 3},
+      {.path = "/v1/classify/batch", .priority = 4},
   };
   LogSettings log;
   OpsSettings ops;

@@ -67,6 +67,7 @@ void take_route(const admission::Route& route, admission::Arrival& arrival) {
   arrival.rate_limited = route.rate_limited;
   arrival.cost = route.cost;
   arrival.workers = route.workers;
+  arrival.client_share = route.client_share;
   arrival.route = static_cast<std::uint32_t>(route.index);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -47,6 +48,7 @@ struct Policy {
         servers(std::move(upstream)),
         tls(std::move(encryption)),
         connection_limit(limit),
+        connections_per_address(part_of(limit, all.client)),
         history(std::move(past)) {}
 
   const conf::Settings settings;
@@ -57,7 +59,17 @@ struct Policy {
   const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
   const Tls tls;
   const std::uint32_t connection_limit;  // max_connections, or what descriptors allow
+  // The same part of that as client.connections_per_address is of max_connections; 0: no limit.
+  const std::uint32_t connections_per_address;
   const ConfHistory history;
+
+ private:
+  static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
+    if (client.connections_per_address == 0) return 0;
+    const std::uint64_t most = std::min(client.connections_per_address, client.max_connections);
+    return static_cast<std::uint32_t>(
+        std::max<std::uint64_t>(most * limit / client.max_connections, 1));
+  }
 };
 
 }  // namespace classgate::gateway

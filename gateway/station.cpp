@@ -220,7 +220,7 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
 
 // A trusted proxy's connections are many clients'.
 bool Station::take_client(const conf::IpAddress& address, bool& is_counted) {
-  const std::uint32_t most = settings().client.connections_per_address;
+  const std::uint32_t most = policy_->connections_per_address;
   if (most == 0 || policy_->trusted_proxies.include(address)) return true;
   is_counted = shared_.client_counts.enter(address, most);
   if (!is_counted) shared_.client_connections_refused.fetch_add(1, std::memory_order_relaxed);

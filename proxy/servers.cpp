@@ -94,9 +94,12 @@ void Servers::leave(std::size_t index) {
 std::chrono::milliseconds Servers::note_failure(std::size_t index, const Ejection& law,
                                                 net::Time now) {
   Server& server = *servers_[index];
-  // Of several loops that count at once the one that counts `after` acts.
-  if (server.failures.fetch_add(1, std::memory_order_relaxed) + 1 != law.after) return {};
-  server.failures.store(0, std::memory_order_relaxed);
+  // What fails while it is ejected was on its way: it does not make it any longer.
+  if (law.after == 0 || is_ejected(index, now)) return {};
+  if (server.failures.fetch_add(1, std::memory_order_relaxed) + 1 < law.after) return {};
+  // Of several loops that count past `after` at once, the one acts that takes the count away; it
+  // may be far past it: since a reload `after` may be less.
+  if (server.failures.exchange(0, std::memory_order_relaxed) < law.after) return {};
   const unsigned doublings =
       std::min(server.ejections_in_a_row.fetch_add(1, std::memory_order_relaxed), doublings_max);
   const auto time = law.time * (1U << doublings);

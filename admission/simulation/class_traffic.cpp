@@ -110,6 +110,7 @@ Wish ClassTraffic::make(std::uint32_t index, Time at, std::uint32_t client) {
   wish.cost = of.route->cost;
   wish.priority = static_cast<std::uint8_t>(of.route->priority);
   wish.rate_limited = of.route->rate_limited;
+  wish.client_share = of.route->client_share;
   return wish;
 }
 

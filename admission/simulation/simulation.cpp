@@ -86,6 +86,7 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   admission::Arrival arrival;
   arrival.priority = call.wish.priority;
   arrival.rate_limited = call.wish.rate_limited;
+  arrival.client_share = call.wish.client_share;
   arrival.cost = call.wish.cost;
   arrival.bytes = call.wish.bytes;
   arrival.route = call.wish.route;

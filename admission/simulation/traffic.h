@@ -28,6 +28,7 @@ struct Wish {
   std::uint8_t priority = conf::priority_worst;
   std::uint8_t attempt = 0;  // how often it was tried before
   bool rate_limited = true;
+  float client_share = 1;
   bool fails = false;  // the upstream breaks off when it would have been done
 };
 

@@ -190,6 +190,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                   {"source", cost_source(route, settings)},
                   {"rest_is_in_body", body_tells}};
   const admission::Explanation said = shared.gate.explain(arrival, now);
+  json["priority"] = said.priority;
   json["client"] = client_json(identity, said, settings.admission.fairness);
   add_admission(json, said);
   if (policy.servers->none_reachable())

@@ -148,6 +148,7 @@ void LogTraffic::add(const AccessEntry& entry) {
   wish.cost = route.cost;
   wish.priority = static_cast<std::uint8_t>(route.priority);
   wish.rate_limited = route.rate_limited;
+  wish.client_share = route.client_share;
   // Its client left then; all others would have stayed.
   if (entry.verdict == "abandoned") wish.patience = entry.total;
   set_service(wish, entry, route.name);

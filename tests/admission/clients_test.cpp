@@ -45,6 +45,7 @@ TEST_CASE("what one bucket cannot pay none pays") {
   settings.workers = 50;
   settings.rate = 1;
   settings.burst = 3;
+  settings.fairness.reserve = 0;  // all of it is there for everybody
   settings.fairness.everybody.rate = 1;
   settings.fairness.everybody.burst = 1;
   settings.route_rates = {{"/a", 1, 2}, {"/b", 0, 1}};

@@ -258,8 +258,8 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   planning.forwarded_for = given.count("forwarded-for") > 0;
   if (const std::string time = one("time"); !time.empty()) {
     const auto duration = parse_duration(time);
-    if (!duration || *duration == milliseconds::zero())
-      return fmt::format("--time: \"{}\" is no duration such as 30s", time);
+    if (!duration || *duration == milliseconds::zero() || *duration > std::chrono::hours(366 * 24))
+      return fmt::format("--time: \"{}\" is no duration such as 30s, a year at most", time);
     planning.seconds_max = *duration;
   }
   if (const std::string count = one("connections"); !count.empty()) {

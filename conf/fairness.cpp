@@ -7,6 +7,7 @@
 
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/printable.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -235,8 +236,8 @@ std::string PlanList::print(const FairnessSettings& fairness) const {
     out += fmt::format(
         "\n[[plan]] # {}\nname = {}\nweight = {}\nrate = {}\nburst = {}\nworkers = {}\n"
         "queue_size = {}\nclients = [{}]\n",
-        plans_[i].origin, quote(plan.name), plan.weight, plan.rate, plan.burst, plan.workers,
-        plan.queue_size, clients);
+        printable(plans_[i].origin), quote(plan.name), plan.weight, plan.rate, plan.burst,
+        plan.workers, plan.queue_size, clients);
   }
   return out;
 }

@@ -42,7 +42,8 @@ std::optional<Nanoseconds> parse_time(std::string_view text) {
                         : unit == "h"                                  ? 3600e9
                         : unit.empty() && number == 0 && !text.empty() ? 1
                                                                        : -1;
-  if (error != std::errc{} || factor < 0 || !(number >= 0) || number * factor > 1e17)
+  constexpr double most = 366 * 86400e9;
+  if (error != std::errc{} || factor < 0 || !(number >= 0) || number * factor > most)
     return std::nullopt;
   return Nanoseconds(static_cast<Nanoseconds::rep>(number * factor));
 }

@@ -12,6 +12,7 @@
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
+#include "conf/printable.h"
 #include "conf/routes.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
@@ -137,7 +138,10 @@ class Reader {
       if (!name.starts_with("CLASSGATE_")) continue;
       has_listen = has_listen || name == "CLASSGATE_LISTEN";
       if (name == "CLASSGATE_ROUTE") {
-        for (const std::string& wrong : routes_.add_text(value, place)) mistake(place, wrong);
+        if (!is_utf8_text(value))
+          mistake(place, fmt::format("\"{}\" is no UTF-8 text", value));
+        else
+          for (const std::string& wrong : routes_.add_text(value, place)) mistake(place, wrong);
       } else if (const auto found = names.find(name); found != names.end()) {
         apply(found->second, {value, true}, place);
       } else {
@@ -166,6 +170,9 @@ class Reader {
       return fmt::format("unknown key {}{}", name,
                          meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
     }
+    if (const auto* text = std::get_if<std::string>(&value.value);
+        text != nullptr && !is_utf8_text(*text))
+      return fmt::format("{}: \"{}\" is no UTF-8 text", name, *text);
     if (auto result = key->read(loaded_.settings, value); !result)
       return fmt::format("{}: {}", name, result.error());
     origins_[name] = place;
@@ -301,7 +308,7 @@ class Reader {
   }
 
   void mistake(std::string place, std::string text) {
-    mistakes_.push_back({std::move(place), std::move(text)});
+    mistakes_.push_back({printable(place), printable(text)});
   }
 
   Loaded loaded_;
@@ -353,17 +360,19 @@ std::string print(const Loaded& loaded) {
       table = own;
     }
     const std::string name = dot == std::string::npos ? value.key : value.key.substr(dot + 1);
-    out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value), value.origin);
+    out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value),
+                       printable(value.origin));
   }
   const std::vector<CertificateSettings>& pairs = loaded.settings.tls.certificates;
   for (std::size_t i = loaded.settings.tls.certificate.empty() ? 0 : 1; i < pairs.size(); ++i)
-    out += fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n", pairs[i].origin,
-                       quote(pairs[i].certificate), quote(pairs[i].key));
+    out +=
+        fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n",
+                    printable(pairs[i].origin), quote(pairs[i].certificate), quote(pairs[i].key));
   out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
-    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n", origin,
-                       quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
-                       route.rate_limited) +
+    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n",
+                       printable(origin), quote(route.path + (route.is_prefix ? "*" : "")),
+                       route.priority, route.rate_limited) +
            print_route_extras(route);
   return out;
 }

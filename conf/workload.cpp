@@ -8,6 +8,7 @@
 #include "conf/document.h"
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/printable.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
 
@@ -15,6 +16,8 @@ namespace classgate::conf {
 namespace {
 
 using Read = std::expected<void, std::string>;
+
+constexpr Bytes body_max{1ULL << 30};  // `classgate load` sends it
 
 // One key of a workload file, as conf/keys.cpp has them for the conf.
 template <typename Target>
@@ -71,12 +74,23 @@ std::expected<std::string, std::string> text_in(const RawValue& raw) {
   return std::unexpected(std::string("expected text in quotes"));
 }
 
+// Of a year at most: what is added up in nanoseconds then stays far below what 64 bits hold.
+std::expected<Nanoseconds, std::string> moment_in(std::string_view text) {
+  constexpr std::chrono::hours most(366 * 24);
+  const auto value = parse_duration(text);
+  if (!value) return std::unexpected(value.error());
+  if (*value > most)
+    return std::unexpected(
+        fmt::format("\"{}\" is out of range: {} at most", text, print_duration(most)));
+  return Nanoseconds(*value);
+}
+
 template <typename Access>
 auto duration(Access access) {
   return [=](auto& target, const RawValue& raw) -> Read {
     const auto text = text_in(raw);
     if (!text) return std::unexpected(text.error());
-    const auto value = parse_duration(*text);
+    const auto value = moment_in(*text);
     if (!value) return std::unexpected(value.error());
     access(target) = *value;
     return {};
@@ -115,7 +129,7 @@ Read read_rates(WorkloadClass& into, const RawValue& raw) {
     std::string time;
     double rate = -1;
     in >> time >> rate;
-    const auto from = parse_duration(time);
+    const auto from = moment_in(time);
     if (!from || !in.eof() || in.fail() || !(rate >= 0 && rate <= 1e6))
       return std::unexpected(fmt::format(
           "\"{}\" is no time and rate: write them as in \"60s 200\", the rate at most 1000000",
@@ -150,6 +164,9 @@ Read read_body(WorkloadClass& into, const RawValue& raw) {
   if (!text) return std::unexpected(text.error());
   const auto bytes = parse_bytes(*text);
   if (!bytes) return std::unexpected(bytes.error());
+  if (bytes->count > body_max.count)
+    return std::unexpected(
+        fmt::format("\"{}\" is out of range: {} at most", *text, print_bytes(body_max)));
   into.body = *bytes;
   return {};
 }
@@ -230,8 +247,8 @@ class WorkloadReader {
     std::vector<Mistake> mistakes;
     for (DocumentMistake& wrong : found_)
       mistakes.push_back(
-          {fmt::format("{}:{}:{}", workload_.name, wrong.place.line, wrong.place.column),
-           std::move(wrong.text)});
+          {printable(fmt::format("{}:{}:{}", workload_.name, wrong.place.line, wrong.place.column)),
+           printable(wrong.text)});
     return std::unexpected(std::move(mistakes));
   }
 
@@ -295,7 +312,7 @@ std::expected<Workload, std::vector<Mistake>> parse_workload(const std::string& 
 std::expected<Workload, std::vector<Mistake>> read_workload(const std::string& path,
                                                             bool with_classes) {
   const auto text = read_text_file(path);
-  if (!text) return std::unexpected(std::vector<Mistake>{{path, text.error()}});
+  if (!text) return std::unexpected(std::vector<Mistake>{{printable(path), text.error()}});
   return parse_workload(*text, path, with_classes);
 }
 

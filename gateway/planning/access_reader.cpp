@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::planning {
 namespace {
@@ -32,12 +33,16 @@ bool take_digits(std::string_view text, std::size_t at, std::size_t count, std::
   return true;
 }
 
-// "12.034" milliseconds, to the nanosecond.
+// "12.034" milliseconds, to the nanosecond; AccessEntry::duration_max at most.
 bool take_milliseconds(std::string_view text, Duration& into) {
+  constexpr std::int64_t most =
+      std::chrono::duration_cast<std::chrono::milliseconds>(AccessEntry::duration_max).count();
   std::int64_t whole = 0, part = 0, scale = 1'000'000;
   std::size_t i = 0;
-  for (; i < text.size() && text[i] >= '0' && text[i] <= '9' && i < 13; ++i)
+  for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
     whole = whole * 10 + (text[i] - '0');
+    if (whole >= most) return false;
+  }
   if (i == 0) return false;
   if (i < text.size() && text[i] == '.')
     for (++i; i < text.size() && text[i] >= '0' && text[i] <= '9' && scale > 1; ++i) {
@@ -49,14 +54,29 @@ bool take_milliseconds(std::string_view text, Duration& into) {
   return true;
 }
 
-bool take_number(std::string_view text, std::uint64_t& into) {
+bool take_number(std::string_view text, std::uint64_t most, std::uint64_t& into) {
   into = 0;
-  if (text.empty() || text.size() > 18) return false;
+  if (text.empty()) return false;
   for (const char c : text) {
     if (c < '0' || c > '9') return false;
     into = into * 10 + static_cast<std::uint64_t>(c - '0');
+    if (into > most) return false;
   }
   return true;
+}
+
+// A hexadecimal digit, or 16.
+unsigned digit_of(char c) {
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;
+  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A') + 10;
+  return 16;
+}
+
+// Part of a line, for a message: short, and printable whatever it is.
+std::string shown(std::string_view text) {
+  constexpr std::size_t most = 60;
+  return conf::printable(text.substr(0, most)) + (text.size() > most ? "..." : "");
 }
 
 // The end of a quoted text that begins at `at`: the place of its closing quote.
@@ -149,7 +169,7 @@ std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line
     const auto pair = pairs.take();
     if (!pair) return std::unexpected(std::string("is no line of an access log"));
     if (!take(entry, pair->key, pair->value))
-      return std::unexpected(fmt::format("{} is \"{}\"", pair->key, pair->value));
+      return std::unexpected(fmt::format("{} is \"{}\"", shown(pair->key), shown(pair->value)));
   }
   for (std::size_t i = 0; i < needed_names.size(); ++i)
     if ((seen_ & (1U << i)) == 0) return std::unexpected(fmt::format("has no {}", needed_names[i]));
@@ -177,7 +197,7 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
         seen_ |= path_seen;
         entry.path = unquote(value);
       } else if (key == "priority") {
-        if (!take_number(value, number) || number > 5) return false;
+        if (!take_number(value, 5, number)) return false;
         entry.priority = static_cast<int>(number);
       }
       return true;
@@ -195,7 +215,8 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
       if (key != "upstream_ms") return true;
       seen_ |= upstream_seen;
       return take_milliseconds(value, entry.upstream);
-    case 'b': return key != "bytes_in" || take_number(value, entry.bytes_in);
+    case 'b':
+      return key != "bytes_in" || take_number(value, AccessEntry::bytes_max, entry.bytes_in);
     default: return true;
   }
 }
@@ -205,7 +226,7 @@ bool AccessReader::take_time(AccessEntry& entry, std::string_view text) {
   constexpr std::size_t date_size = 16;
   std::int64_t second = 0, millisecond = 0;
   if (text.size() != 24 || text[16] != ':' || text[19] != '.' || text[23] != 'Z' ||
-      !take_digits(text, 17, 2, second) || !take_digits(text, 20, 3, millisecond))
+      !take_digits(text, 17, 2, second) || !take_digits(text, 20, 3, millisecond) || second > 60)
     return false;
   if (text.substr(0, date_size) != last_date_) {
     std::int64_t year = 0, month = 0, day = 0, hour = 0, minute = 0;
@@ -217,7 +238,9 @@ bool AccessReader::take_time(AccessEntry& entry, std::string_view text) {
     const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(year)),
                                            std::chrono::month(static_cast<unsigned>(month)),
                                            std::chrono::day(static_cast<unsigned>(day))};
-    if (!date.ok() || hour > 23 || minute > 59) return false;
+    if (!date.ok() || hour > 23 || minute > 59 || year < AccessEntry::year_first ||
+        year > AccessEntry::year_last)
+      return false;
     const auto days = std::chrono::sys_days(date).time_since_epoch();
     last_minute_ns_ =
         std::chrono::nanoseconds(days + std::chrono::hours(hour) + std::chrono::minutes(minute))
@@ -237,12 +260,13 @@ std::string_view AccessReader::unquote(std::string_view text) {
     if (text[i] != '\\' || i + 1 >= text.size()) {
       unquoted_ += text[i];
     } else if (text[i + 1] == 'u' && i + 5 < text.size()) {
-      unsigned value = 0;
-      for (std::size_t j = i + 2; j < i + 6; ++j) {
-        const char c = text[j];
-        value = value * 16 + static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c - '0');
+      // Only bytes were quoted so; anything else is not ours and stays as it is.
+      const unsigned high = digit_of(text[i + 4]), low = digit_of(text[i + 5]);
+      if (text[i + 2] != '0' || text[i + 3] != '0' || high > 15 || low > 15) {
+        unquoted_ += text[i];
+        continue;
       }
-      unquoted_ += static_cast<char>(value);
+      unquoted_ += static_cast<char>(high * 16 + low);
       i += 5;
     } else {
       unquoted_ += text[++i];

@@ -15,6 +15,12 @@ using admission::Time;
 // What a simulation needs of a line in the access log (gateway/access_line.h). The views point into
 // the line, or into `unquoted` of the reader.
 struct AccessEntry {
+  // Whatever a line says, it is in these ranges, so that what is added up later does not overflow.
+  static constexpr Duration duration_max = std::chrono::hours(366 * 24);
+  static constexpr std::uint64_t bytes_max = 1ULL << 50;
+  static constexpr std::int64_t year_first = 1970;
+  static constexpr std::int64_t year_last = 2199;
+
   std::int64_t time_ns = 0;  // end of the request, since 1970
   std::string_view client;
   std::string_view path;

@@ -4,11 +4,12 @@
 #include <filesystem>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::planning {
 
 int complain(const std::string& text) {
-  fmt::print(stderr, "classgate: {}\n", text);
+  conf::print(stderr, fmt::format("classgate: {}\n", text));
   return 1;
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "conf/units.h"
 #include "gateway/planning/conf_source.h"
 #include "gateway/planning/knee.h"
@@ -175,7 +176,7 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
                 [&](double share, const std::string& remark) { progress.show(share, remark); });
   progress.clear();
   if (knee.per_second_most <= 0) {
-    fmt::print(stderr, "classgate: {} answered nothing\n", options.to);
+    conf::print(stderr, fmt::format("classgate: {} answered nothing\n", options.to));
     return 1;
   }
   return write(options, knee_text(knee, options.to), knee_json(knee));

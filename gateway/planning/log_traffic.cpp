@@ -4,12 +4,14 @@
 
 #include "admission/simulation/tally.h"
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::planning {
 namespace {
 
 using simulation::Wish;
 
+constexpr Duration span_max = std::chrono::hours(366 * 24);  // between the first line and any other
 constexpr std::uint64_t looked_ahead = 200'000;  // lines, to learn what the service takes
 constexpr std::size_t shown_bad = 5;
 constexpr std::uint64_t lines_before_judging = 100;
@@ -82,7 +84,7 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
   std::string_view line;
   while (file->number() < looked_ahead && file->next(line)) {
     const auto entry = reader.read(line);
-    if (!entry || !is_traffic(*entry)) continue;
+    if (!entry || !is_near(*entry) || !is_traffic(*entry)) continue;
     const std::int64_t arrived_ns = entry->time_ns - entry->total.count();
     first_ns_ = first_ns_ < 0 ? arrived_ns : std::min(first_ns_, arrived_ns);
     if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
@@ -94,6 +96,13 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
         "with --upstream, such as --upstream \"exponential 50ms\"",
         options_.path));
   return {};
+}
+
+// Whether it may belong to the same log as the first line that could be read.
+bool LogTraffic::is_near(const AccessEntry& entry) {
+  if (first_line_ns_ < 0) first_line_ns_ = entry.time_ns;
+  const Duration apart(entry.time_ns - first_line_ns_);
+  return apart <= span_max && apart >= -span_max;
 }
 
 bool LogTraffic::next(Wish& wish) {
@@ -122,10 +131,12 @@ bool LogTraffic::read_one() {
   if (line.empty()) return true;
   ++lines_;
   const auto entry = reader_.read(line);
-  if (entry)
-    add(*entry);
-  else
+  if (!entry)
     note_bad(line, entry.error());
+  else if (!is_near(*entry))
+    note_bad(line, "is of another year than the first line");
+  else
+    add(*entry);
   return complaint().empty();
 }
 
@@ -216,11 +227,8 @@ double LogTraffic::progress() const {
 void LogTraffic::note_bad(std::string_view line, const std::string& why) {
   ++bad_;
   if (first_bad_.size() >= shown_bad) return;
-  std::string shown;
-  for (const char c : line.substr(0, 60))
-    shown +=
-        static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f ? '?' : c;
-  first_bad_.push_back(fmt::format("{}:{}: {}: {}{}", options_.path, file_.number(), why, shown,
+  first_bad_.push_back(fmt::format("{}:{}: {}: {}{}", options_.path, file_.number(), why,
+                                   conf::printable(line.substr(0, 60)),
                                    line.size() > 60 ? "..." : ""));
 }
 

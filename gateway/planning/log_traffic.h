@@ -64,6 +64,7 @@ class LogTraffic final : public NamedTraffic {
         failures_drawn_(options_.seed, 2) {}
 
   std::expected<void, std::string> look_ahead();
+  bool is_near(const AccessEntry& entry);
   bool read_one();
   void add(const AccessEntry& entry);
   void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
@@ -85,6 +86,7 @@ class LogTraffic final : public NamedTraffic {
   std::vector<std::uint32_t> free_;
   std::uint64_t sequence_ = 0;
   std::int64_t first_ns_ = -1;  // the arrival that counts as the beginning
+  std::int64_t first_line_ns_ = -1;
   std::int64_t latest_ns_ = 0;  // end of the latest line
   Duration window_ = std::chrono::seconds(60);
   Time handed_out_{};

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "gateway/planning/page.h"
 
 namespace classgate::planning {
@@ -17,15 +18,21 @@ bool write_file(const std::string& path, const std::string& text) {
   file << text;
   file.close();
   if (file) return true;
-  fmt::print(stderr, "classgate: {}: {}\n", path, std::strerror(errno));
+  conf::print(stderr, fmt::format("classgate: {}: {}\n", path, std::strerror(errno)));
   return false;
+}
+
+// Names in a log may be no UTF-8: replaced, and nothing is thrown. ASCII without control
+// characters.
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 // "</script>" in a path that a client chose must not end the script.
 std::string page_of(const nlohmann::ordered_json& json) {
   constexpr std::string_view place = "/*DATA*/null";
   std::string data;
-  for (const char c : json.dump())
+  for (const char c : json_text(json, -1))
     if (c == '<')
       data += "\\u003c";
     else
@@ -39,12 +46,12 @@ std::string page_of(const nlohmann::ordered_json& json) {
 int write(const conf::PlanningOptions& options, const std::string& text,
           const nlohmann::ordered_json& json) {
   if (options.json == "-")
-    fmt::print("{}\n", json.dump(1));
+    fmt::print("{}\n", json_text(json, 1));
   else
-    fmt::print("{}", text);
+    conf::print(stdout, text);
   bool is_written = true;
   if (!options.json.empty() && options.json != "-")
-    is_written = write_file(options.json, json.dump(1) + "\n");
+    is_written = write_file(options.json, json_text(json, 1) + "\n");
   if (!options.html.empty()) is_written = write_file(options.html, page_of(json)) && is_written;
   return is_written ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::planning {
 
@@ -20,7 +21,7 @@ void Progress::show(double share, const std::string& remark) {
   share = std::clamp(share, 0.0, 1.0);
   const int filled = static_cast<int>(share * width);
   fmt::print(stderr, "\r{} [{:#<{}}{:.<{}}] {:3.0f} % {}\x1b[K", what_, "", filled, "",
-             width - filled, share * 100, remark);
+             width - filled, share * 100, conf::printable(remark));
   std::fflush(stderr);
   is_shown_ = true;
 }

@@ -1,11 +1,11 @@
 #include "gateway/planning/request_lines.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::planning {
 namespace {
@@ -28,10 +28,7 @@ std::string_view reason_of(const Ending& ending) {
 }
 
 // A name must not end its column.
-std::string cell(std::string text) {
-  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-  return text;
-}
+std::string cell(const std::string& text) { return conf::printable(text); }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 

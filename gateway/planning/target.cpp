@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <sstream>
 
 #include "conf/format.h"
@@ -104,11 +105,12 @@ std::expected<Target, std::string> parse_target(const std::string& text) {
     target.most = std::chrono::duration<double, std::milli>(law->first).count();
   } else {
     if (!value.ends_with('%')) return wrong("has no share in %");
-    try {
-      target.most = std::stod(value) / 100;
-    } catch (const std::exception&) {
-      return wrong("has no share in %");
-    }
+    double share = -1;
+    const char* const end = value.data() + value.size() - 1;
+    const auto [stop, error] = std::from_chars(value.data(), end, share);
+    if (error != std::errc{} || stop != end || !(share >= 0 && share <= 100))
+      return wrong("has no share in %, 0 to 100");
+    target.most = share / 100;
   }
   if (at == parts.size()) return target;
   if (take() != "for") return wrong("goes on with something else than \"for\"");

@@ -24,6 +24,17 @@ bool is_of_service(const std::string& key) {
   return key == "service.servers" || key == "service.capacity";
 }
 
+// As in a workload's [upstream].
+constexpr std::uint32_t service_most = 10'000;
+std::optional<std::uint32_t> service_number(const std::string& text, std::uint32_t least) {
+  std::uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc{} || stop != end || number < least || number > service_most)
+    return std::nullopt;
+  return number;
+}
+
 struct Quantity {
   double number;
   std::string unit;
@@ -33,7 +44,7 @@ std::optional<Quantity> parse_quantity(const std::string& text) {
   Quantity quantity{};
   const auto [end, error] =
       std::from_chars(text.data(), text.data() + text.size(), quantity.number);
-  if (error != std::errc{}) return std::nullopt;
+  if (error != std::errc{} || !(std::abs(quantity.number) <= 1e15)) return std::nullopt;
   quantity.unit.assign(end, text.data() + text.size());
   return quantity;
 }
@@ -60,6 +71,7 @@ std::expected<Variation, std::string> parse_variation(const std::string& text) {
   if (dots == std::string::npos) {
     std::istringstream in(range);
     for (std::string value; std::getline(in, value, ',');) variation.values.push_back(value);
+    if (variation.values.size() > values_max) return wrong("has too many values");
     if (variation.values.empty()) return wrong("has no values");
     return variation;
   }
@@ -76,7 +88,9 @@ std::expected<Variation, std::string> parse_variation(const std::string& text) {
     step = given->number;
   }
   if ((to->number - from->number) / step >= values_max) return wrong("has too many values");
-  for (int i = 0; from->number + i * step <= to->number * (1 + 1e-12); ++i)
+  for (int i = 0; static_cast<std::size_t>(i) <= values_max &&
+                  from->number + i * step <= to->number * (1 + 1e-12);
+       ++i)
     variation.values.push_back(fmt::format("{:g}{}", from->number + i * step, to->unit));
   return variation;
 }
@@ -88,13 +102,16 @@ std::expected<Result, std::string> run_with(const conf::CommandLine& command,
   Scenario own = scenario;
   std::vector<conf::Override> overrides;
   for (const Setting& setting : settings) {
-    const auto number = static_cast<std::uint32_t>(std::atoi(setting.value.c_str()));
-    if (setting.key == "service.servers")
-      own.set_servers(number);
-    else if (setting.key == "service.capacity")
-      own.set_capacity(number);
-    else
+    if (!is_of_service(setting.key)) {
       overrides.push_back({setting.key, setting.value, setting.key});
+      continue;
+    }
+    const bool is_servers = setting.key == "service.servers";
+    const auto number = service_number(setting.value, is_servers ? 1 : 0);
+    if (!number)
+      return std::unexpected(fmt::format("{}: \"{}\" is no number from {} to {}", setting.key,
+                                         setting.value, is_servers ? 1 : 0, service_most));
+    is_servers ? own.set_servers(*number) : own.set_capacity(*number);
   }
   const auto conf = read_conf(command, environment, conf_path_of(command), overrides);
   if (!conf) return std::unexpected(conf.error());

@@ -71,6 +71,30 @@ patience = "uniform 5s 2s"
   }
 }
 
+TEST_CASE("times of a workload are a year at most, and bodies 1 GiB, so that nothing overflows") {
+  const auto workload = parse_workload(R"(duration = "8785h"
+[upstream]
+service = "9000h"
+[[class]]
+rates = ["0s 10", "1152921504606846976ms 200"]
+upload = "2562047h"
+body = "2GiB"
+)",
+                                       "w.toml");
+  REQUIRE_FALSE(workload);
+  std::string text;
+  for (const Mistake& mistake : workload.error())
+    text += mistake.place + ": " + mistake.text + "\n";
+  CAPTURE(text);
+  for (const char* part :
+       {"w.toml:1:1: duration: \"8785h\" is out of range: 8784h at most",
+        "w.toml:3:1: upstream.service: \"9000h\" has no time that can be understood",
+        "w.toml:5:1: rates: \"1152921504606846976ms 200\" is no time and rate",
+        "w.toml:6:1: upload: \"2562047h\" is out of range: 8784h at most",
+        "w.toml:7:1: body: \"2GiB\" is out of range: 1GiB at most"})
+    CHECK(text.contains(part));
+}
+
 TEST_CASE("the four shipped workloads are good, and the manual has a line for every key") {
   const std::string packaging = CLASSGATE_PACKAGING;
   for (const char* name : {"beta-test", "launch-spike", "nightly-batch", "retry-storm"}) {

@@ -75,7 +75,7 @@ TEST_CASE("a line that is none says what is wrong with it") {
   const std::string good = line_of(false);
   struct Row {
     std::string line;
-    const char* why;
+    std::string why;
   };
   const auto without = [&](std::string_view part, std::string_view by = "") {
     std::string line = good;
@@ -89,10 +89,39 @@ TEST_CASE("a line that is none says what is wrong with it") {
         Row{without("33.102", "soon"), "total_ms is \"soon\""},
         Row{without("09:30:07", "09.30.07"), "time is \"2026-11-24T09.30.07.123Z\""},
         Row{without("11-24", "13-24"), "time is \"2026-13-24T09:30:07.123Z\""},
-        Row{without("priority=3", "priority=9"), "priority is \"9\""}}) {
+        Row{without("priority=3", "priority=9"), "priority is \"9\""},
+        // Forged: each of these was once added up to what no number holds, or went to a terminal.
+        Row{without("upload_ms=0.500", "upload_ms=9999999999999"),
+            "upload_ms is \"9999999999999\""},
+        Row{without("deadline_ms=30000.000", "deadline_ms=31622400000"),
+            "deadline_ms is \"31622400000\""},
+        Row{without("total_ms=33.102", "total_ms=99999999999999999999"),
+            "total_ms is \"99999999999999999999\""},
+        Row{without("bytes_in=52", "bytes_in=1125899906842625"),
+            "bytes_in is \"1125899906842625\""},
+        Row{without("time=2026", "time=9999"), "time is \"9999-11-24T09:30:07.123Z\""},
+        Row{without("time=2026", "time=1969"), "time is \"1969-11-24T09:30:07.123Z\""},
+        Row{without("30:07", "30:61"), "time is \"2026-11-24T09:30:61.123Z\""},
+        Row{without("time=2026", "time=\x1b[31m\xe9\n"),
+            "time is \"\\x1b[31m\\xe9\\n-11-24T09:30:07.123Z\""},
+        Row{without("0.500", std::string(200, '7')),
+            "upload_ms is \"" + std::string(60, '7') + "...\""}}) {
     const auto entry = reader.read(row.line);
     REQUIRE_FALSE(entry);
     CHECK(entry.error() == row.why);
+  }
+}
+
+TEST_CASE("an escape that no gateway wrote stays as it is written") {
+  AccessReader reader;
+  for (const auto& [written, read] :
+       {std::pair{"/\\u00e9", "/\xe9"}, std::pair{"/\\u0zzz", "/\\u0zzz"},
+        std::pair{"/\\u12e9", "/\\u12e9"}, std::pair{"/\\u00", "/u00"}}) {
+    std::string line = line_of(false);
+    line.replace(line.find("/v1/classify"), 12, written);
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->path == read);
   }
 }
 

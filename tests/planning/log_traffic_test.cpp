@@ -136,5 +136,23 @@ TEST_CASE("a log in which nobody was served needs a model of the service") {
   CHECK(all_of(*open(options))[0].service == 70ms);
 }
 
+// One forged line would stretch the simulation over centuries.
+TEST_CASE("lines of another year than the first are counted as malformed, and shown printable") {
+  Log log;
+  for (int i = 0; i < 300; ++i) log.add(std::chrono::milliseconds(i), 1ms, {});
+  log.text(
+      "time=1971-01-01T00:00:00.000Z client=\x1b[31m\xe9 path=\"/\" verdict=admitted reason=- "
+      "upstream_ms=1 total_ms=1\n");
+  log.text("time=\x1b]0;title\x07\n");
+  const auto traffic = open({.path = log.path});
+  CHECK(all_of(*traffic).size() == 300);
+  CHECK(traffic->complaint().empty());
+  const auto remarks = traffic->remarks();
+  REQUIRE(remarks.size() == 3);
+  CHECK(remarks[0].contains(":301: is of another year than the first line: time=1971"));
+  CHECK(remarks[1].contains(":302: time is \"\\x1b]0;title\\x07\": time=\\x1b]0;title\\x07"));
+  CHECK(remarks[2] == "2 malformed lines were left out");
+}
+
 }  // namespace
 }  // namespace classgate::planning

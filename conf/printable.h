@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace classgate::conf {
+
+// Text that somebody else wrote (names of files and servers, fields, paths, values, DNS), made fit
+// for a log, a metric, a page or a terminal: valid UTF-8 (RFC 3629) without control characters
+// (C0, DEL, C1) and without those that turn or break lines (U+2028, U+2029, bidirectional
+// controls). What is unfit becomes \n, \t, \r, \xHH (a byte) or \uHHHH (a character); everything
+// else stays, so that doing it twice changes nothing. Any thread.
+std::string printable(std::string_view text);
+// As printable(), but line feeds and tabs stay: for a page of several lines.
+std::string printable_lines(std::string_view text);
+// Whether the text is valid UTF-8 without NUL.
+bool is_utf8_text(std::string_view text);
+
+// To a terminal, or wherever the stream goes: printable_lines().
+void print(std::FILE* to, std::string_view text);
+
+}  // namespace classgate::conf

@@ -1,5 +1,6 @@
 #include "gateway/access_line.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "conf/format.h"
@@ -18,6 +19,12 @@ class Line {
     if (as_json_) out_ += '"';
     out_ += value;
     if (as_json_) out_ += '"';
+  }
+  // Nearly always a word; the path of a socket may be anything.
+  void word_or_text(std::string_view key, std::string_view value) {
+    const bool is_word = std::ranges::all_of(
+        value, [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; });
+    is_word ? word(key, value) : text(key, value);
   }
   void text(std::string_view key, std::string_view value) {
     begin(key);
@@ -70,7 +77,7 @@ void append_access_line(std::string& out, bool as_json, const AccessFacts& facts
   line.number("status", facts.status);
   line.number("bytes_in", facts.bytes_in);
   line.number("bytes_out", facts.bytes_out);
-  line.word("upstream", facts.upstream);
+  line.word_or_text("upstream", facts.upstream);
   line.number("retries", facts.retries);
   line.word("tls", facts.tls);
   line.end();

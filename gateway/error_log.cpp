@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "gateway/log_sink.h"
 #include "gateway/quoted.h"
 
@@ -26,7 +27,20 @@ spdlog::level::level_enum level_of(conf::LogLevel level) {
   return spdlog::level::info;
 }
 
-// The message as a JSON string: parts of it were written by clients and upstreams.
+// Parts of a message were written by clients and upstreams: one line of text, whatever they wrote.
+class PrintableMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const std::string text = conf::printable({message.payload.data(), message.payload.size()});
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<PrintableMessage>();
+  }
+};
+
+// The same as a JSON string.
 class QuotedMessage final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
@@ -44,12 +58,13 @@ std::string pattern_of(const conf::LogSettings& settings) {
   if (settings.format == conf::LogFormat::json)
     return R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":%*})";
   // syslog has the time and the level beside the text.
-  return settings.error == "syslog" ? "%v" : "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
+  return settings.error == "syslog" ? "%&" : "%Y-%m-%dT%H:%M:%S.%eZ %l %&";
 }
 
 std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& settings) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
-  formatter->add_flag<QuotedMessage>('*').set_pattern(pattern_of(settings));
+  formatter->add_flag<QuotedMessage>('*').add_flag<PrintableMessage>('&').set_pattern(
+      pattern_of(settings));
   return formatter;
 }
 
@@ -112,7 +127,7 @@ std::string complaint(const std::string& why) {
 
 // When the log itself fails, what is left is standard error; if that is what fails, nothing.
 void tell_standard_error(spdlog::level::level_enum, const std::string& text) {
-  const std::string line = fmt::format("classgate: {}\n", text);
+  const std::string line = fmt::format("classgate: {}\n", conf::printable(text));
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

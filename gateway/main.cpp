@@ -8,9 +8,11 @@
 #include <array>
 #include <cstdio>
 #include <exception>
+#include <sstream>
 
 #include "conf/command_line.h"
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "conf/reader.h"
 #include "gateway/error_log.h"
 #include "gateway/ops/control_client.h"
@@ -37,13 +39,13 @@ std::vector<std::pair<std::string, std::string>> environment() {
 }
 
 int complain(const std::string& text) {
-  fmt::print(stderr, "classgate: {}\n", text);
+  conf::print(stderr, fmt::format("classgate: {}\n", text));
   return 1;
 }
 
 int complain(const std::vector<conf::Mistake>& mistakes) {
   for (const conf::Mistake& mistake : mistakes)
-    fmt::print(stderr, "{}: {}\n", mistake.place, mistake.text);
+    conf::print(stderr, fmt::format("{}: {}\n", mistake.place, mistake.text));
   fmt::print(stderr, "classgate: {} mistake{} in the configuration\n", mistakes.size(),
              mistakes.size() == 1 ? "" : "s");
   return 1;
@@ -66,7 +68,8 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   }
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
-    spdlog::error("{}", server.error());
+    std::istringstream lines(server.error());
+    for (std::string line; std::getline(lines, line);) spdlog::error("{}", line);
     return 1;
   }
   gateway::Supervisor supervisor(std::move(start), *log, **server, std::move(*inheritance));
@@ -86,7 +89,7 @@ int check_certificates(const conf::Settings& settings) {
     for (const std::string& warning : tls->clients->warnings())
       lines += (lines.empty() ? "" : "\n") + warning;
   if (lines.empty()) return 0;
-  fmt::print(stderr, "{}\n", lines);
+  conf::print(stderr, lines + "\n");
   return 1;
 }
 
@@ -112,11 +115,12 @@ int start(int argc, char** argv) {
   if (!loaded) return complain(loaded.error());
   if (command->mode == Mode::check) {
     if (const int wrong = check_certificates(loaded->settings); wrong != 0) return wrong;
-    fmt::print(stderr, "classgate: {}: the configuration is good\n", command->conf_path);
+    conf::print(stderr,
+                fmt::format("classgate: {}: the configuration is good\n", command->conf_path));
     return 0;
   }
   if (command->mode == Mode::print_config) {
-    fmt::print("{}", conf::print(*loaded));
+    conf::print(stdout, conf::print(*loaded));
     return 0;
   }
   return run(loaded->settings, {.sources = sources,

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
+#include "gateway/json_text.h"
 #include "gateway/rate_limit_fields.h"
 
 namespace classgate::gateway {
@@ -123,8 +124,8 @@ Refusals::Refusals(const conf::StatusTable& statuses) : statuses_(statuses) {
                                       {"title", text.title},
                                       {"status", code},
                                       {"reason", text.word}};
-    prebuilt.body = body.dump();
-    prebuilt.body.pop_back();
+    prebuilt.body = json_text(body, -1);
+    prebuilt.body.resize(prebuilt.body.size() - 2);  // without its end: particulars follow
     prebuilt.head = fmt::format(
         "HTTP/1.1 {} {}\r\n"
         "Content-Type: application/problem+json\r\n"

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::gateway {
 namespace {
@@ -20,11 +21,16 @@ void notify(const std::string& state) {
                  state.substr(0, state.find('\n')), std::generic_category().message(-result));
 }
 
+// A line feed would begin another assignment, such as MAINPID.
+std::string status_assignment(const std::string& status) {
+  return "STATUS=" + conf::printable(status);
+}
+
 }  // namespace
 
 bool has_service_manager() { return std::getenv("NOTIFY_SOCKET") != nullptr; }
 
-void notify_ready(const std::string& status) { notify("READY=1\nSTATUS=" + status); }
+void notify_ready(const std::string& status) { notify("READY=1\n" + status_assignment(status)); }
 
 void notify_reloading() {
   timespec now{};
@@ -33,8 +39,10 @@ void notify_reloading() {
       fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1'000'000LL + now.tv_nsec / 1000));
 }
 
-void notify_stopping(const std::string& status) { notify("STOPPING=1\nSTATUS=" + status); }
-void notify_status(const std::string& status) { notify("STATUS=" + status); }
+void notify_stopping(const std::string& status) {
+  notify("STOPPING=1\n" + status_assignment(status));
+}
+void notify_status(const std::string& status) { notify(status_assignment(status)); }
 void notify_alive() { notify("WATCHDOG=1"); }
 
 void notify_main_process(int pid) {

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "gateway/ops/explain_page.h"
 #include "gateway/ops/status_page.h"
 #include "proxy/net/handles.h"
@@ -91,7 +92,7 @@ std::size_t terminal_width() {
 }
 
 int complain(const std::string& text) {
-  fmt::print(stderr, "classgate: {}\n", text);
+  conf::print(stderr, fmt::format("classgate: {}\n", text));
   return nobody_there;
 }
 
@@ -108,7 +109,7 @@ int show_status(const std::string& path, const conf::CommandLine& command) {
     const int status = answer->status == 200 ? 0 : 1;
     if (command.quiet) return status;
     if (command.as_json) {
-      fmt::print("{}", answer->body);
+      conf::print(stdout, answer->body);
     } else if (!before.empty()) {
       const double seconds = std::chrono::duration<double>(now - then).count();
       fmt::print("{}{}", command.watch && is_terminal ? "\033[H\033[J" : "",
@@ -126,7 +127,7 @@ int show_status(const std::string& path, const conf::CommandLine& command) {
 int show_queue(const std::string& path, const conf::CommandLine& command) {
   const auto answer = ask(path, "GET", "/queue");
   if (!answer) return complain(answer.error());
-  fmt::print("{}", command.as_json ? answer->body : queue_page(answer->body, terminal_width()));
+  conf::print(stdout, command.as_json ? answer->body : queue_page(answer->body, terminal_width()));
   return 0;
 }
 
@@ -136,11 +137,11 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
                           options.client + "\n" + options.subject + "\n" + conf::head_of(options));
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
-    fmt::print(stderr, "classgate: explain: {}", answer->body);
+    conf::print(stderr, "classgate: explain: " + answer->body);
     return 1;
   }
   const auto said = nlohmann::json::parse(answer->body);
-  fmt::print("{}", command.as_json ? answer->body : explain_page(answer->body));
+  conf::print(stdout, command.as_json ? answer->body : explain_page(answer->body));
   return said.at("verdict").at("answer") == "refused" ? 1 : 0;
 }
 
@@ -148,10 +149,10 @@ int order(const std::string& path, const std::string& target, const std::string&
   const auto answer = ask(path, "POST", target, body);
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
-    fmt::print(stderr, "{}classgate: {} refused\n", answer->body, target.substr(1));
+    conf::print(stderr, fmt::format("{}classgate: {} refused\n", answer->body, target.substr(1)));
     return 1;
   }
-  if (!quiet) fmt::print("{}", answer->body);
+  if (!quiet) conf::print(stdout, answer->body);
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::gateway {
 namespace {
@@ -112,7 +113,7 @@ std::string explain_page(std::string_view explanation_json) {
   const ordered_json said = ordered_json::parse(explanation_json);
   std::string out;
   const auto row = [&](std::string_view name, const std::string& text) {
-    out += fmt::format("{:<9} {}\n", name, text);
+    out += fmt::format("{:<9} {}\n", name, conf::printable(text));
   };
   if (said.contains("request")) {
     const ordered_json& request = said.at("request");

@@ -7,6 +7,7 @@
 
 #include "gateway/first_look.h"
 #include "gateway/health.h"
+#include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
 #include "proxy/wire/parser.h"
 
@@ -218,8 +219,7 @@ std::expected<std::string, std::string> explain(const Supposition& request, cons
     ordered_json verdict = judge(request, parser.head(), shared, policy, now, json);
     json["verdict"] = std::move(verdict);
   }
-  // What a request holds may be no UTF-8.
-  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return json_text(json);
 }
 
 }  // namespace classgate::gateway

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 
 namespace classgate::gateway {
 namespace {
@@ -17,7 +18,8 @@ class Paint {
  public:
   explicit Paint(bool is_on) : is_on_(is_on) {}
   std::string operator()(std::string_view colour, std::string_view text) const {
-    return is_on_ ? fmt::format("\033[{}m{}\033[0m", colour, text) : std::string(text);
+    const std::string shown = conf::printable(text);
+    return is_on_ ? fmt::format("\033[{}m{}\033[0m", colour, shown) : shown;
   }
   std::string state(std::string_view word) const {
     const bool is_good = word == "ok" || word == "reachable";
@@ -49,6 +51,12 @@ std::string times(const ordered_json& percentiles) {
                      percentiles.at("p95").get<double>(), percentiles.at("p99").get<double>());
 }
 
+// What the page says was written by clients, servers and files: none of it reaches the terminal
+// raw.
+std::string printable_text(const ordered_json& json) {
+  return conf::printable(json.get<std::string>());
+}
+
 std::string fit(const std::string& text, std::size_t width) {
   return text.size() <= width ? text : text.substr(0, width > 3 ? width - 3 : 0) + "...";
 }
@@ -57,21 +65,20 @@ std::string clients_table(const ordered_json& clients, std::size_t width) {
   if (clients.empty()) return "\nclients      none has anything\n";
   std::string out = fmt::format("\n{:<12} {:>7} {:>7} {:>17}  {:<12} {}\n", "clients", "workers",
                                 "waiting", "tokens", "plan", "address");
-  const auto text_or_dash = [](const ordered_json& text) {
-    return text.is_null() ? std::string("-") : text.get<std::string>();
+  const auto text_or_dash = [](const ordered_json& json) {
+    return json.is_null() ? std::string("-") : printable_text(json);
   };
   for (const ordered_json& client : clients) {
     const ordered_json& tokens = client.at("tokens");
-    out +=
-        fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {}", client.at("id").get<std::string>(),
-                        client.at("active_workers").get<std::uint64_t>(),
-                        client.at("waiting").get<std::uint64_t>(),
-                        tokens.is_null() ? std::string("-")
-                                         : fmt::format("{:.1f} of {:g}", tokens.get<double>(),
-                                                       client.at("burst").get<double>()),
-                        text_or_dash(client.at("plan")), text_or_dash(client.at("address"))),
-            width) +
-        "\n";
+    out += fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {}", printable_text(client.at("id")),
+                           client.at("active_workers").get<std::uint64_t>(),
+                           client.at("waiting").get<std::uint64_t>(),
+                           tokens.is_null() ? std::string("-")
+                                            : fmt::format("{:.1f} of {:g}", tokens.get<double>(),
+                                                          client.at("burst").get<double>()),
+                           text_or_dash(client.at("plan")), text_or_dash(client.at("address"))),
+               width) +
+           "\n";
   }
   return out;
 }
@@ -88,9 +95,9 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   const auto limit = [&](const char* key) { return limits.at(key).get<std::uint64_t>(); };
 
   std::string out =
-      fmt::format("classgate {}  {}  up {}  {}\n\n", health.at("version").get<std::string>(),
+      fmt::format("classgate {}  {}  up {}  {}\n\n", printable_text(health.at("version")),
                   paint.state(health.at("status").get<std::string>()),
-                  duration(number("uptime_seconds")), health.at("last_updated").get<std::string>());
+                  duration(number("uptime_seconds")), printable_text(health.at("last_updated")));
   const auto row = [&](std::string_view name, std::uint64_t value, std::uint64_t most,
                        std::string_view more) {
     out += fmt::format("{:<12} [{}] {} of {}{}\n", name, bar(value, most, bar_width), value, most,
@@ -102,7 +109,8 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   row("queue", number("queue_size"), limit("queue_size"), "");
   for (const auto& [priority, waiting] : health.at("queue_by_priority").items())
     if (waiting.get<std::uint64_t>() > 0)
-      row("  priority " + priority, waiting.get<std::uint64_t>(), limit("queue_size"), "");
+      row("  priority " + conf::printable(priority), waiting.get<std::uint64_t>(),
+          limit("queue_size"), "");
   row("connections", number("connections"), limit("connections"), "");
 
   out += fmt::format("\nwait         {}\nupstream     {}\n", times(health.at("wait_time_ms")),
@@ -126,7 +134,7 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   std::vector<std::pair<std::uint64_t, std::string>> reasons;
   for (const char* kind : {"rejected_by_reason", "failed_by_reason"})
     for (const auto& [reason, count] : health.at(kind).items())
-      reasons.emplace_back(count.get<std::uint64_t>(), reason);
+      reasons.emplace_back(count.get<std::uint64_t>(), conf::printable(reason));
   std::ranges::sort(reasons, std::greater{});
   if (!reasons.empty()) out += "\nrefused for\n";
   for (std::size_t i = 0; i < reasons.size() && i < reasons_shown; ++i)
@@ -134,18 +142,19 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
 
   out += "\nupstream\n";
   for (const auto& [server, state] : health.at("upstream").items())
-    out += fmt::format("  {:<22} {}\n", server, paint.state(state.get<std::string>()));
+    out += fmt::format("  {:<22} {}\n", conf::printable(server),
+                       paint.state(state.get<std::string>()));
 
   if (health.contains("top_clients")) out += clients_table(health.at("top_clients"), width);
 
   const ordered_json& conf = health.at("conf");
   for (const auto& [key, value] : conf.at("set_at_run_time").items())
     out += fmt::format("\n{} {} = {}, until the next reload", paint("1;33", "set at run time:"),
-                       key, value.get<std::string>());
+                       conf::printable(key), printable_text(value));
   if (!conf.at("set_at_run_time").empty()) out += '\n';
   if (conf.at("last_reload_failed").get<bool>())
     out += fmt::format("\n{}\n{}", paint("1;31", "the last reload was refused:"),
-                       conf.at("last_reload_error").get<std::string>());
+                       conf::printable_lines(conf.at("last_reload_error").get<std::string>()));
   return out;
 }
 
@@ -156,13 +165,12 @@ std::string queue_page(std::string_view queue_json, std::size_t width) {
       fmt::format("{:>4} {:>9} {:>11} {:>4} {:>9}  {:<39} {:<7} {:<32} {}\n", "prio", "age ms",
                   "deadline ms", "cost", "bytes", "client", "method", "id", "path");
   for (const ordered_json& waiter : list)
-    out += fit(fmt::format(
-                   "{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<39} {:<7} {:<32} {}",
-                   waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
-                   waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
-                   waiter.at("bytes").get<std::uint64_t>(), waiter.at("client").get<std::string>(),
-                   waiter.at("method").get<std::string>(), waiter.at("id").get<std::string>(),
-                   waiter.at("path").get<std::string>()),
+    out += fit(fmt::format("{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<39} {:<7} {:<32} {}",
+                           waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
+                           waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
+                           waiter.at("bytes").get<std::uint64_t>(),
+                           printable_text(waiter.at("client")), printable_text(waiter.at("method")),
+                           printable_text(waiter.at("id")), printable_text(waiter.at("path"))),
                width) +
            "\n";
   return out;

@@ -496,7 +496,9 @@ std::vector<Key> make_keys() {
       addresses_key("ops.listen", 0, {}, "addresses for operators and monitoring; may be empty", FIELD(ops.listen)),
       place_key("ops.control", "the control socket; \"off\" or an absolute path", {"off"}, FIELD(ops.control)),
       bool_key("ops.health_on_main", "/queue/health also where clients are accepted", FIELD(ops.health_on_main)),
-      count_key("ops.max_connections", 1, 10'000, "operators' connections at once", FIELD(ops.max_connections)),
+      duration_key("ops.health_cache", milliseconds(0), seconds(10), "for so long /queue/health shows clients the same numbers", FIELD(ops.health_cache)),
+      count_key("ops.max_connections", 1, 10'000, "operators' connections at once; the longest silent gives way", FIELD(ops.max_connections)),
+      count_key("ops.connections_per_address", 1, 10'000, "of these from one address; likewise", FIELD(ops.connections_per_address)),
       duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),
       duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),
   };

@@ -293,10 +293,12 @@ struct LogSettings {
 struct OpsSettings {
   std::vector<Address> listen{{"127.0.0.1", 9190, "127.0.0.1:9190"}};  // may be empty
   std::string control = "/run/classgate/control.sock";                 // "off" or a path
-  bool health_on_main = true;            // /queue/health also where clients are accepted
-  std::uint32_t max_connections = 64;    // operators' connections at once
-  milliseconds timeout{10'000};          // for one request and its answer; between two
-  milliseconds upgrade_timeout{10'000};  // in which a new program must be ready (SIGUSR2)
+  bool health_on_main = true;                  // /queue/health also where clients are accepted
+  milliseconds health_cache{100};              // for so long a stranger is shown the same numbers
+  std::uint32_t max_connections = 64;          // operators' connections at once
+  std::uint32_t connections_per_address = 16;  // of these from one address
+  milliseconds timeout{10'000};                // for one request and its answer; between two
+  milliseconds upgrade_timeout{10'000};        // in which a new program must be ready (SIGUSR2)
 };
 
 // HTTP status for each reason, settable in [status]; indexed by index_of(reason).

@@ -61,8 +61,7 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
 }
 
 void Exchange::answer_health() {
-  const Health health =
-      describe_health(station_.shared(), station_.policy(), station_.loop().now());
+  const Health& health = station_.strangers_health();
   status_ = health.status;
   verdict_ = "operator";
   close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();

@@ -2,10 +2,12 @@
 
 #include <fmt/chrono.h>
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
+#include "gateway/json_text.h"
 
 namespace classgate::gateway {
 namespace {
@@ -100,9 +102,40 @@ ordered_json conf_state(const ConfHistory& history) {
       {"last_reload_error", history.last_error},     {"set_at_run_time", set}};
 }
 
+// Named one by one: what is added later is operators' until somebody says otherwise.
+constexpr std::array strangers_fields{"status",
+                                      "total_requests",
+                                      "processed_requests",
+                                      "failed_requests",
+                                      "rejected_requests",
+                                      "abandoned_requests",
+                                      "queue_size",
+                                      "active_workers",
+                                      "in_flight_requests",
+                                      "workers_without_client",
+                                      "average_wait_time_ms",
+                                      "average_process_time_ms",
+                                      "wait_time_ms",
+                                      "process_time_ms",
+                                      "rejected_by_reason",
+                                      "failed_by_reason",
+                                      "queue_by_priority",
+                                      "uptime_seconds",
+                                      "last_updated"};
+constexpr std::array strangers_limits{"workers", "queue_size",         "rate",
+                                      "burst",   "request_timeout_ms", "queue_timeout_ms"};
+
+ordered_json without_what_is_operators(const ordered_json& json) {
+  ordered_json shown = ordered_json::object();
+  for (const char* field : strangers_fields) shown[field] = json.at(field);
+  for (const char* limit : strangers_limits) shown["limits"][limit] = json.at("limits").at(limit);
+  return shown;
+}
+
 }  // namespace
 
-Health describe_health(const Shared& shared, const Policy& policy, admission::Time now) {
+Health describe_health(const Shared& shared, const Policy& policy, admission::Time now,
+                       Asker asker) {
   const admission::Snapshot snapshot = shared.gate.snapshot(now);
   const bool is_draining = shared.is_draining.load(std::memory_order_relaxed);
   const conf::AdmissionSettings& limits = policy.settings.admission;
@@ -158,7 +191,19 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"last_updated", timestamp()},
   };
   const bool can_serve = !is_draining && !policy.servers->none_reachable();
-  return {can_serve ? 200 : 503, json.dump(2) + "\n"};
+  return {can_serve ? 200 : 503,
+          json_text(asker == Asker::stranger ? without_what_is_operators(json) : json)};
+}
+
+const Health& StrangersHealth::at(admission::Time now, const Shared& shared, const Policy& policy) {
+  const bool is_draining = shared.is_draining.load(std::memory_order_relaxed);
+  if (is_made_ && is_draining == was_draining_ && now - made_ < policy.settings.ops.health_cache)
+    return health_;
+  health_ = describe_health(shared, policy, now, Asker::stranger);
+  made_ = now;
+  is_made_ = true;
+  was_draining_ = is_draining;
+  return health_;
 }
 
 }  // namespace classgate::gateway

@@ -150,6 +150,7 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
 void Station::adopt(std::shared_ptr<const Policy> policy) {
   const std::shared_ptr<const Policy> former = std::exchange(policy_, std::move(policy));
   request_limits_ = head_limits_of(settings().client);
+  strangers_health_.forget();
   deadlines_.change(settings());
   route_traffic_.clear();
   for (const conf::RouteSettings& route : settings().routes)

@@ -9,6 +9,7 @@
 #include "gateway/access_quota.h"
 #include "gateway/client_connection.h"
 #include "gateway/exchange.h"
+#include "gateway/health.h"
 #include "gateway/letter.h"
 #include "gateway/policy.h"
 #include "gateway/shared.h"
@@ -64,6 +65,8 @@ class Station final : private admission::Waiters {
   void close_connection(ClientConnection& connection);
   // Counts it among the connections of its address; false when that has too many already.
   bool count_client(ClientConnection& connection);
+  // What GET /queue/health says where clients are accepted.
+  const Health& strangers_health() { return strangers_health_.at(loop_.now(), shared_, *policy_); }
   // What a connection hears that may not stay.
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
@@ -141,6 +144,7 @@ class Station final : private admission::Waiters {
   const std::array<char, 16> id_of_loop_;  // of the request ids: the first half, in hex
   const std::uint64_t id_secret_;          // in the other half
   std::uint64_t request_count_ = 0;
+  StrangersHealth strangers_health_;
   AccessQuota access_quota_;
   std::string log_lines_;
   std::uint64_t log_line_count_ = 0;

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <utility>
 
+#include "conf/printable.h"
 #include "gateway/ops/process_stats.h"
 
 namespace classgate::gateway {
@@ -35,7 +36,7 @@ class Families {
   template <typename Number>
   Families& value(Number number, Labels labels = {}) {
     ClientMetric metric;
-    metric.label = std::move(labels);
+    metric.label = printable(std::move(labels));
     const auto value = static_cast<double>(number);
     if (all_.back().type == MetricType::Counter)
       metric.counter.value = value;
@@ -47,7 +48,7 @@ class Families {
   // The same histogram of every loop, added up.
   void histogram(const std::vector<const DurationHistogram*>& parts, Labels labels) {
     ClientMetric metric;
-    metric.label = std::move(labels);
+    metric.label = printable(std::move(labels));
     constexpr std::size_t count = DurationHistogram::bounds.size();
     for (std::size_t i = 0; i <= count; ++i) {
       for (const DurationHistogram* part : parts) metric.histogram.sample_count += part->bucket(i);
@@ -61,6 +62,12 @@ class Families {
   const std::vector<MetricFamily>& all() const { return all_; }
 
  private:
+  // Labels are UTF-8; names of routes and servers are what a conf says.
+  static Labels printable(Labels labels) {
+    for (ClientMetric::Label& label : labels) label.value = conf::printable(label.value);
+    return labels;
+  }
+
   std::vector<MetricFamily> all_;
 };
 
@@ -267,6 +274,17 @@ void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
   out.gauge("process_start_time_seconds", "When the process started.").value(process.start_time);
 }
 
+void add_operators(Families& out, const OperatorServer::Counts& operators) {
+  out.gauge("classgate_ops_connections", "Operators' connections.").value(operators.open);
+  out.counter("classgate_ops_connections_ended_total",
+              "Silent connections of operators that gave way to newcomers, by key of the conf.")
+      .value(operators.over_address, {{"limit", "ops.connections_per_address"}})
+      .value(operators.over_all, {{"limit", "ops.max_connections"}});
+  out.counter("classgate_ops_connections_refused_total",
+              "Connections of operators refused because all others waited for an answer.")
+      .value(operators.refused);
+}
+
 bool wants_openmetrics(std::string_view accept) {
   return accept.find("application/openmetrics-text") != std::string_view::npos;
 }
@@ -293,7 +311,8 @@ std::string to_openmetrics(const std::string& text) {
 
 }  // namespace
 
-Exposition expose_metrics(const Server& server, const LogDrops& drops, std::string_view accept) {
+Exposition expose_metrics(const Server& server, const LogDrops& drops,
+                          const OperatorServer::Counts& operators, std::string_view accept) {
   const admission::Snapshot snapshot = server.snapshot();
   Families families;
   add_requests(families, server);
@@ -303,6 +322,7 @@ Exposition expose_metrics(const Server& server, const LogDrops& drops, std::stri
   add_traffic(families, server);
   add_upstream(families, *server.policy().servers);
   add_gateway(families, server, drops);
+  add_operators(families, operators);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families.all());
   if (wants_openmetrics(accept))

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/ops/operator_server.h"
 #include "gateway/server.h"
 
 namespace classgate::gateway {
@@ -18,6 +19,7 @@ struct Exposition {
   std::string_view content_type;
   std::string text;
 };
-Exposition expose_metrics(const Server& server, const LogDrops& drops, std::string_view accept);
+Exposition expose_metrics(const Server& server, const LogDrops& drops,
+                          const OperatorServer::Counts& operators, std::string_view accept);
 
 }  // namespace classgate::gateway

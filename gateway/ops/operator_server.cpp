@@ -1,8 +1,12 @@
 #include "gateway/ops/operator_server.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
+#include <map>
+#include <tuple>
 
 #include "conf/format.h"
 #include "gateway/refusal.h"
@@ -16,6 +20,8 @@ using proxy::wire::Parser;
 
 constexpr std::size_t body_max = 64 * 1024;
 constexpr std::size_t input_max = 80 * 1024;  // header and body
+constexpr int reads_in_a_turn = 4;
+constexpr std::chrono::seconds between_lines{10};  // about connections that gave way
 const proxy::wire::HeadLimits head_limits{16 * 1024, 64, 4 * 1024};
 
 std::string_view field(const proxy::wire::Head& head, std::string_view name) {
@@ -30,19 +36,29 @@ std::string_view field(const proxy::wire::Head& head, std::string_view name) {
 
 class OperatorServer::Connection final : public proxy::net::Retirable, private Stream::Handler {
  public:
-  Connection(OperatorServer& server, std::uint64_t number, proxy::net::Fd fd, bool is_local)
+  Connection(OperatorServer& server, std::uint64_t number, proxy::net::Fd fd,
+             const conf::IpAddress& address, bool is_local)
       : server_(server),
         number_(number),
+        address_(address),
         is_local_(is_local),
         deadline_(on_deadline, this),
         stream_(server.loop_, std::move(fd), *this) {
+    silent_since_ = server_.loop_.now();
     begin();
   }
 
+  std::uint64_t number() const { return number_; }
   bool is_local() const { return is_local_; }
+  const conf::IpAddress& address() const { return address_; }
+  // It waits for us, not we for it.
+  bool is_answering() const { return is_answering_; }
+  // Since when nothing whole has come from it.
+  proxy::net::Time silent_since() const { return silent_since_; }
 
   void answer(const Reply& reply) {
     is_answering_ = false;
+    silent_since_ = server_.loop_.now();
     const bool has_body = method_ != "HEAD";
     std::string text = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
@@ -83,7 +99,13 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   bool wants_input() const { return !is_answering_ && stream_.pending() == 0; }
 
   void on_readable() override {
+    // One that sends without end gets its share of a turn and no more.
+    int reads_left = reads_in_a_turn;
     while (wants_input() && stream_.may_read() && !has_ended_ && input_.size() <= input_max) {
+      if (reads_left-- == 0) {
+        stream_.read_again_soon();
+        break;
+      }
       const std::span<char> scratch = server_.loop_.read_scratch();
       const Stream::ReadResult result = stream_.read(scratch);
       if (result.what == Stream::Read::nothing_now) break;
@@ -103,6 +125,8 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
 
   // False when more must come first.
   bool take_request() {
+    if (input_.size() < awaited_) return false;
+    awaited_ = 0;
     switch (parser_.parse_head(input_)) {
       case Parser::Progress::need_more: return false;
       case Parser::Progress::fault: return refuse(400, "the request is malformed\n");
@@ -113,7 +137,8 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
       return refuse(413, "bodies have a Content-Length of 64 KiB at most\n");
     const std::size_t size = parser_.head_size() + head.content_length;
     if (input_.size() < size) {
-      // The head is parsed anew when the rest has come: it is short, and its bytes may have moved.
+      // The head is parsed anew when the rest has come, once: its bytes may have moved.
+      awaited_ = size;
       parser_.begin(Parser::Kind::request, head_limits);
       return false;
     }
@@ -146,12 +171,15 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
 
   OperatorServer& server_;
   const std::uint64_t number_;
+  const conf::IpAddress address_;
   const bool is_local_;
+  proxy::net::Time silent_since_{};
   bool is_answering_ = false;
   bool closes_ = false;     // with this answer
   bool has_ended_ = false;  // it sends no more
   std::string method_;
   std::string input_;
+  std::size_t awaited_ = 0;  // bytes of a request whose head has been read
   Parser parser_;
   proxy::net::Deadline deadline_;
   Stream stream_;
@@ -164,26 +192,77 @@ OperatorServer::~OperatorServer() = default;
 
 void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& settings) {
   connections_max_ = settings.max_connections;
+  connections_per_address_ = settings.connections_per_address;
   deadlines_.change_duration(settings.timeout);
   listeners_.clear();
   for (const auto& socket : sockets) {
     const bool is_local = socket->local.storage.ss_family == AF_UNIX;
     listeners_.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
-        [this, is_local](proxy::net::Fd fd, const proxy::net::SocketAddress&) {
-          accept(std::move(fd), is_local);
+        [this, is_local](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
+          accept(std::move(fd), address.ip(), is_local);
         },
         [](int) {}));  // no descriptor left: the clients' side says so
   }
 }
 
-void OperatorServer::accept(proxy::net::Fd fd, bool is_local) {
-  // Counted apart: the control socket stays open to its few whatever the network does.
-  const auto same_kind = std::ranges::count_if(
-      connections_, [&](const auto& entry) { return entry.second->is_local() == is_local; });
-  if (same_kind >= static_cast<std::ptrdiff_t>(connections_max_)) return;
+void OperatorServer::accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local) {
+  if (!make_room(address, is_local)) {
+    ++counts_.refused;
+    return;
+  }
   const std::uint64_t number = ++last_number_;
-  connections_[number] = std::make_unique<Connection>(*this, number, std::move(fd), is_local);
+  connections_[number] =
+      std::make_unique<Connection>(*this, number, std::move(fd), address, is_local);
+}
+
+// False when all that could give way wait for an answer.
+bool OperatorServer::make_room(const conf::IpAddress& address, bool is_local) {
+  // Counted apart: the control socket stays open to its few whatever the network does.
+  std::map<decltype(address.bytes), std::size_t> of_address;
+  std::size_t all = 0;
+  for (const auto& [number, connection] : connections_)
+    if (connection->is_local() == is_local) {
+      ++all;
+      ++of_address[connection->address().bytes];
+    }
+  const bool has_its_share = !is_local && of_address[address.bytes] >= connections_per_address_;
+  if (!has_its_share && all < connections_max_) return true;
+  // Who has most, who was silent first, who came first.
+  const auto claim_of = [&](const Connection& one) {
+    return std::tuple(of_address[one.address().bytes], -one.silent_since().time_since_epoch(),
+                      ~one.number());
+  };
+  const Connection* first = nullptr;
+  for (const auto& [number, connection] : connections_) {
+    if (connection->is_local() != is_local || connection->is_answering()) continue;
+    if (has_its_share && connection->address() != address) continue;
+    if (first == nullptr || claim_of(*connection) > claim_of(*first)) first = connection.get();
+  }
+  if (first == nullptr) return false;
+  ++(has_its_share ? counts_.over_address : counts_.over_all);
+  close(first->number());
+  tell_who_gave_way();
+  return true;
+}
+
+// One line in ten seconds, whatever comes.
+void OperatorServer::tell_who_gave_way() {
+  const std::uint64_t all = counts_.over_address + counts_.over_all;
+  const proxy::net::Time now = loop_.now();
+  if (told_ > 0 && now - told_at_ < between_lines) return;
+  spdlog::warn(
+      "operators' connections: {} silent ones gave way to newcomers (ops.max_connections, "
+      "ops.connections_per_address)",
+      all - told_);
+  told_ = all;
+  told_at_ = now;
+}
+
+OperatorServer::Counts OperatorServer::counts() const {
+  Counts counts = counts_;
+  counts.open = connections_.size();
+  return counts;
 }
 
 void OperatorServer::close(std::uint64_t number) {

@@ -18,7 +18,13 @@ namespace classgate::gateway {
 
 // HTTP for operators: few connections, small messages, on the main thread's loop, so that neither
 // the data path disturbs it nor it the data path. One request at a time on a connection; bounds:
-// ops.max_connections, ops.timeout, 16 KiB of header, 64 KiB of body.
+// ops.max_connections, ops.connections_per_address, ops.timeout, 16 KiB of header, 64 KiB of body,
+// one answer that has not been taken.
+//
+// Whoever can connect can be silent, or not read: a newcomer always gets in, and for it gives way
+// the connection that has been silent for longest (since its last answer, however it dribbles), of
+// the newcomer's address when that has its share, else of the address that has most. Only one that
+// waits for an answer of ours never gives way.
 class OperatorServer {
  public:
   struct Request {
@@ -45,16 +51,29 @@ class OperatorServer {
   // Sockets to accept from, from now on.
   using Sockets = std::vector<std::shared_ptr<const proxy::net::ListeningSocket>>;
   void listen_on(const Sockets& sockets, const conf::OpsSettings& settings);
+  struct Counts {
+    std::size_t open = 0;
+    std::uint64_t over_address = 0;  // gave way, ops.connections_per_address
+    std::uint64_t over_all = 0;      // gave way, ops.max_connections
+    std::uint64_t refused = 0;       // newcomers: all others waited for answers
+  };
+  Counts counts() const;
   void stop_listening() { listeners_.clear(); }
 
  private:
   class Connection;
-  void accept(proxy::net::Fd fd, bool is_local);
+  void accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local);
+  bool make_room(const conf::IpAddress& address, bool is_local);
+  void tell_who_gave_way();
   void close(std::uint64_t number);
 
   proxy::net::Loop& loop_;
   Handler handler_;
   std::uint32_t connections_max_ = 0;
+  std::uint32_t connections_per_address_ = 0;
+  Counts counts_;  // but for `open`
+  std::uint64_t told_ = 0;
+  proxy::net::Time told_at_{};
   proxy::net::DeadlineList deadlines_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "gateway/health.h"
+#include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
@@ -32,7 +34,7 @@ Reply not_found(bool is_local) {
 
 std::string lines_of(const std::vector<std::string>& lines) {
   std::string text;
-  for (const std::string& line : lines) text += line + "\n";
+  for (const std::string& line : lines) text += conf::printable(line) + "\n";
   return text;
 }
 
@@ -62,13 +64,14 @@ void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::
     return read([&]() -> Reply {
       Exposition exposition = expose_metrics(
           server_, {server_.shared().access_log.dropped_lines(), log_.dropped_lines()},
-          request.accept);
+          operators_.counts(), request.accept);
       return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
     });
   if (request.is_local && request.path == "/status") return read([&] { return status(request); });
   if (request.path == "/queue/health")
     return read([&]() -> Reply {
-      Health health = describe_health(server_.shared(), server_.policy(), now);
+      Health health =
+          describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
       return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
     });
   if (request.path == "/livez")
@@ -93,7 +96,7 @@ Reply Supervisor::readiness() {
 Reply Supervisor::status(const OperatorServer::Request& request) {
   constexpr std::string_view question = "clients=";
   const auto now = std::chrono::steady_clock::now();
-  Health health = describe_health(server_.shared(), server_.policy(), now);
+  Health health = describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
   if (!request.query.starts_with(question))
     return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
   std::size_t most = 0;
@@ -104,7 +107,7 @@ Reply Supervisor::status(const OperatorServer::Request& request) {
   ordered_json json = ordered_json::parse(health.json);
   json["top_clients"] = client_list(server_.shared().gate.top_clients(most, now),
                                     server_.waiting_requests(patience), server_.policy());
-  return {.status = health.status, .content_type = json_type, .body = json.dump(2) + "\n"};
+  return {.status = health.status, .content_type = json_type, .body = json_text(json)};
 }
 
 // The body: a line with the address of the client, a line with the subject of its certificate or
@@ -160,8 +163,7 @@ std::string Supervisor::waiters_json() {
                     {"deadline_ms", in_ms(waiter.deadline)},
                     {"cost", waiter.cost},
                     {"bytes", waiter.bytes}});
-  // What clients wrote may be no UTF-8.
-  return list.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return json_text(list);
 }
 
 }  // namespace classgate::gateway

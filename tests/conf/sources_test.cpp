@@ -120,6 +120,8 @@ std::map<std::string, Sample> samples() {
       {"ops.listen", {"[\"127.0.0.1:3\"]", "127.0.0.1:3"}},
       {"ops.control", quoted("/run/other.sock")},
       {"ops.health_on_main", plain("false")},
+      {"ops.connections_per_address", plain("3")},
+      {"ops.health_cache", quoted("1s")},
       {"ops.max_connections", plain("5")},
       {"ops.timeout", quoted("33s")},
       {"ops.upgrade_timeout", quoted("34s")},
@@ -236,6 +238,18 @@ TEST_CASE("a wrong variable is told by its name, and all of them at once after t
           "environment CLASSGATE_LISTEN: listen: expected 1 to 64 addresses",
           "environment CLASSGATE_LOG_ACCESS: log.access: expected \"off\", \"stdout\", "
           "\"stderr\", \"syslog\" or an absolute path"});
+}
+
+// What is shown later, on a page or in a log, is UTF-8 to begin with.
+TEST_CASE("a value that is no UTF-8 is a mistake wherever it comes from") {
+  for (const Sources& sources : {Sources{{}, {{"CLASSGATE_LOG_ACCESS", "/caf\xe9"}}, {}, {}},
+                                 Sources{{}, {}, {{"log.access", "/caf\xe9", "x"}}, {}},
+                                 Sources{{}, {}, {}, {{"log.access", "/caf\xe9", {}}}}}) {
+    const auto loaded = load(sources);
+    REQUIRE_FALSE(loaded);
+    REQUIRE(loaded.error().size() == 1);
+    CHECK(loaded.error()[0].text == "log.access: \"/caf\\xe9\" is no UTF-8 text");
+  }
 }
 
 TEST_CASE("an unknown CLASSGATE_ variable is a mistake, any other is none of our business") {

@@ -21,7 +21,10 @@ json health_of(const Message& answer) {
   return json::parse(answer.body);
 }
 
-json health(const Gateway& gateway) { return health_of(Client(gateway).ask(health_request())); }
+json health(const Gateway& gateway) { return json::parse(gateway.health()); }
+json strangers_health(const Gateway& gateway) {
+  return health_of(Client(gateway).ask(health_request()));
+}
 
 void check_books(const json& health) {
   const auto at = [&](const char* name) { return health.at(name).get<std::uint64_t>(); };
@@ -86,6 +89,77 @@ TEST_CASE("health says ok when the upstream can be reached, before any request h
   CHECK(answer.status() == 200);
   CHECK(health_of(answer).at("status") == "ok");
   CHECK(health_of(answer).at("total_requests") == 0);  // looking is not counted
+}
+
+// Any client may ask where clients are accepted.
+TEST_CASE("a stranger sees how it goes, and nothing of how the gateway is made") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const conf::Settings settings = settings_for(upstream.port());
+  Gateway gateway(settings);
+  const Message answer = Client(gateway).ask(health_request());
+  const json seen = health_of(answer);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : seen.items()) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"abandoned_requests",
+                                          "active_workers",
+                                          "average_process_time_ms",
+                                          "average_wait_time_ms",
+                                          "failed_by_reason",
+                                          "failed_requests",
+                                          "in_flight_requests",
+                                          "last_updated",
+                                          "limits",
+                                          "process_time_ms",
+                                          "processed_requests",
+                                          "queue_by_priority",
+                                          "queue_size",
+                                          "rejected_by_reason",
+                                          "rejected_requests",
+                                          "status",
+                                          "total_requests",
+                                          "uptime_seconds",
+                                          "wait_time_ms",
+                                          "workers_without_client"});
+  names.clear();
+  for (const auto& [name, value] : seen.at("limits").items()) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"burst", "queue_size", "queue_timeout_ms", "rate",
+                                          "request_timeout_ms", "workers"});
+  check_books(seen);
+  for (const auto& [name, value] : seen.items())
+    if (name != "last_updated" && name != "uptime_seconds" && name != "limits" && name != "status")
+      CHECK(value == health(gateway).at(name));  // the same numbers as operators have
+  CHECK_FALSE(answer.body.contains(settings.upstream.servers.front().text));
+}
+
+// A flood of questions costs no more than one of refusals: the page is made once in a while.
+TEST_CASE("what strangers see stays for ops.health_cache, but not beyond a drain or a new conf") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = settings_for(upstream.port());
+  settings.threads = 1;
+  settings.ops.health_cache = 10s;
+  Gateway gateway(settings);
+  Client client(gateway), held_open(gateway);
+  const Message first = client.ask(health_request());
+  CHECK(client.ask(get("/x")).status() == 200);
+  REQUIRE(gateway.settles_at({.processed = 1}));
+  CHECK(client.ask(health_request()).body == first.body);
+  CHECK(health(gateway).at("processed_requests") == 1);  // operators are told at once
+
+  settings.ops.health_cache = 0ms;
+  REQUIRE(gateway.server().reconfigure(settings, {}));
+  CHECK(await([&] { return strangers_health(gateway).at("processed_requests") == 1; }));
+  CHECK(client.ask(get("/x")).status() == 200);
+  REQUIRE(gateway.settles_at({.processed = 2}));
+  CHECK(strangers_health(gateway).at("processed_requests") == 2);
+
+  settings.ops.health_cache = 10s;
+  REQUIRE(gateway.server().reconfigure(settings, {}));
+  CHECK(held_open.ask(health_request()).status() == 200);
+  held_open.send("GET /queue/health HTTP/1.1\r\nHo");
+  CHECK(client.ask(health_request()).status() == 200);  // by now the half request has been read
+  gateway.server().drain();
+  REQUIRE(await([&] { return gateway.snapshot().draining; }));
+  CHECK(held_open.ask("st: test\r\n\r\n").status() == 503);
 }
 
 TEST_CASE("health answers while the queue is full and the bucket empty") {
@@ -182,7 +256,7 @@ TEST_CASE("health counts exactly what has happened") {
   CHECK(now.at("queue_size") == 3);
   CHECK(now.at("queue_by_priority") == json{{"1", 1}, {"2", 0}, {"3", 1}, {"4", 0}, {"5", 1}});
   CHECK(now.at("queue_bytes") == 12);
-  CHECK(now.at("connections") == 7);        // six of ours, and the one that asks
+  CHECK(now.at("connections") == 6);
   CHECK(now.at("status") == "overloaded");  // half the queue is taken
 
   upstream.release(2);
@@ -263,7 +337,8 @@ TEST_CASE("health is 503 while no upstream answers") {
   REQUIRE(await([&] { return health(gateway).at("status") == "down"; }));
   const Message answer = Client(gateway).ask(health_request());
   CHECK(answer.status() == 503);
-  CHECK(health_of(answer).at("upstream").at("127.0.0.1:" + std::to_string(nobody.port())) ==
+  CHECK(health_of(answer).at("status") == "down");
+  CHECK(health(gateway).at("upstream").at("127.0.0.1:" + std::to_string(nobody.port())) ==
         "unreachable");
 }
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "conf/format.h"
+#include "gateway/health.h"
 
 namespace classgate::gateway::test {
 
@@ -96,6 +97,12 @@ std::uint64_t Gateway::rejected(conf::Reason reason) const {
 
 std::uint64_t Gateway::failed(conf::Reason reason) const {
   return snapshot().failed[conf::index_of(reason)];
+}
+
+std::string Gateway::health() const {
+  return describe_health(server_->shared(), server_->policy(), std::chrono::steady_clock::now(),
+                         Asker::operator_of_it)
+      .json;
 }
 
 Message Client::read_answer(MessageReader::Kind kind) {

@@ -54,6 +54,8 @@ class Gateway {
   bool comes_to_run(std::uint32_t active) const;
   std::uint64_t rejected(conf::Reason reason) const;
   std::uint64_t failed(conf::Reason reason) const;
+  // What /queue/health says to operators (a stranger's is asked for with a Client): JSON.
+  std::string health() const;
   bool is_drained() const { return drained_; }
 
  private:

@@ -107,7 +107,7 @@ TEST_CASE("a server that fails again and again is passed over for a while") {
   CHECK(good.request_count() == 17);
   CHECK(servers_of(gateway).is_ejected(0, std::chrono::steady_clock::now()));
   CHECK(servers_of(gateway).ejections(0) == 1);
-  const auto health = nlohmann::json::parse(Client(gateway).ask(get("/queue/health")).body);
+  const auto health = nlohmann::json::parse(gateway.health());
   CHECK(health.at("status") == "degraded");
   CHECK(health.at("upstream").at(settings.upstream.servers[0].text) == "ejected");
 }

@@ -82,6 +82,14 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(self.container["readinessProbe"]["httpGet"], {"path": "/readyz", "port": "ops"})
         self.assertEqual(self.container["livenessProbe"]["httpGet"], {"path": "/livez", "port": "ops"})
 
+    def test_not_every_pod_reaches_the_operators_address(self):
+        rules = self.parts["NetworkPolicy"]["spec"]["ingress"]
+        self.assertEqual(self.parts["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"], {"app": "classgate"})
+        for rule in rules:
+            if {"port": "ops"} in rule.get("ports", [{"port": "ops"}]):
+                self.assertTrue(rule.get("from"), rule)
+        self.assertIn({"ports": [{"port": "http"}]}, rules)
+
     def test_there_is_time_to_drain_and_no_privilege(self):
         stop = int(self.container["lifecycle"]["preStop"]["exec"]["command"][1])
         self.assertGreater(self.pod["terminationGracePeriodSeconds"], stop + 30)

@@ -130,7 +130,8 @@ class Gateway(Program):
         return done.returncode, done.stdout, done.stderr
 
     def health(self):
-        return get_json(self.port, "/queue/health", any_status=True)
+        """As operators see it: of this moment, and with everything."""
+        return get_json(self.ops_port, "/queue/health", any_status=True)
 
     def wait_for_health(self, claim, what, seconds=20):
         return wait_until(lambda: (lambda h: h if claim(h) else None)(self.health()), what, seconds)

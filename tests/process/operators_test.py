@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""ops.listen against those who can reach it and mean it ill: probes and monitoring are answered all the same."""
+import contextlib
+import http.client
+import re
+import socket
+import unittest
+
+from kit import ProcessTest, scrape, wait_until
+
+
+class Operators(ProcessTest):
+    def setUp(self):
+        self.upstream = self.service()
+
+    def open(self, **settings):
+        gateway = self.gateway(self.upstream.address, **settings)
+        gateway.wait_for_health(lambda h: h["status"] == "ok", "an upstream")
+        return gateway
+
+    def connect(self, gateway, sender="127.0.0.1", first=b""):
+        connection = socket.socket()
+        self.addCleanup(connection.close)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.bind((sender, 0))
+        connection.connect(("127.0.0.1", gateway.ops_port))
+        # The other side may have given this one up already.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(first)
+        return connection
+
+    def assert_answers(self, gateway):
+        """To somebody who was not there before, one after the other."""
+        for path, said in (("/livez", b"every event loop turns\n"), ("/readyz", b"ready\n")):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20,
+                                                    source_address=("127.9.9.9", 0))
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.read()), (200, said))
+            connection.close()
+
+    def counted(self, gateway):
+        text = scrape(gateway)[1]
+        number = lambda name: int(float(re.search(rf"(?m)^{re.escape(name)} (\S+)$", text).group(1)))
+        return (number('classgate_ops_connections_ended_total{limit="ops.connections_per_address"}'),
+                number('classgate_ops_connections_ended_total{limit="ops.max_connections"}'),
+                number("classgate_ops_connections"))
+
+    def test_silent_connections_of_one_address(self):
+        for count in (64, 1000):
+            with self.subTest(count):
+                gateway = self.open(ops_timeout="1h")
+                for _ in range(count):
+                    self.connect(gateway)
+                self.assert_answers(gateway)
+                by_address, by_all, still_open = self.counted(gateway)
+                self.assertGreaterEqual(by_address, count - 16)
+                self.assertEqual(by_all, 0)
+                self.assertLessEqual(still_open, 18)
+                gateway.wait_for_text(r"operators' connections: \d+ silent ones gave way", gateway.err)
+                self.assertLess(gateway.err().count("gave way"), 10)
+
+    def test_silent_connections_of_many_addresses(self):
+        for count in (64, 1000):
+            with self.subTest(count):
+                gateway = self.open(ops_timeout="1h")
+                for i in range(count):
+                    self.connect(gateway, f"127.1.{i // 200}.{i % 200 + 1}")
+                self.assert_answers(gateway)
+                by_address, by_all, still_open = self.counted(gateway)
+                self.assertEqual(by_address, 0)
+                self.assertGreaterEqual(by_all, count - 64)
+                self.assertLessEqual(still_open, 64)
+
+    def test_half_heads_slow_readers_and_floods(self):
+        metrics = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+        for first in (b"GET /livez HT", metrics, metrics * 500, b"x" * 70_000,
+                      b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\nx"):
+            with self.subTest(first[:40]):
+                gateway = self.open(ops_timeout="1h")
+                for i in range(200):
+                    connection = self.connect(gateway, f"127.1.0.{i + 1}")
+                    connection.setblocking(False)
+                    with contextlib.suppress(OSError):
+                        connection.send(first)
+                self.assert_answers(gateway)
+                memory = re.search(r"(?m)^process_resident_memory_bytes (\S+)$", scrape(gateway)[1]).group(1)
+                self.assertLess(float(memory), 96 << 20)
+                self.assertEqual(gateway.request().status, 200)
+
+    def test_one_address_that_has_most_gives_way_before_the_others(self):
+        """A monitor keeps its connection, and asks again when somebody else has opened a thousand."""
+        gateway = self.open(ops_timeout="1h", ops_max_connections="16", ops_connections_per_address="16")
+        monitor = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20,
+                                             source_address=("127.9.9.9", 0))
+        self.addCleanup(monitor.close)
+        monitor.request("GET", "/livez")
+        monitor.getresponse().read()
+        for _ in range(1000):
+            self.connect(gateway)
+        self.assert_answers(gateway)
+        sock = monitor.sock
+        monitor.request("GET", "/readyz")
+        self.assertEqual(monitor.getresponse().status, 200)
+        self.assertIs(monitor.sock, sock)
+
+    def test_each_is_ended_at_its_deadline(self):
+        gateway = self.open(ops_timeout="300ms")
+        silent = [self.connect(gateway, "127.3.0.1", first) for first in
+                  (b"", b"GET /livez HT", b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")]
+        for connection in silent:
+            wait_until(lambda one=connection: self.has_ended(one), "its end")
+        self.assert_answers(gateway)
+
+    @staticmethod
+    def has_ended(connection):
+        try:
+            return connection.recv(65536) == b""
+        except ConnectionError:
+            return True
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

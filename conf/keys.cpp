@@ -380,6 +380,10 @@ std::vector<Key> make_keys() {
       count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
+      duration_key("drain_grace", ms1, hours(1), "after SIGTERM, how long a connection that has asked nothing yet may do so", FIELD(drain_grace)),
+      word_key<Sandbox>("sandbox", {{"auto", Sandbox::automatic}, {"required", Sandbox::required}, {"off", Sandbox::off}},
+                        "whether the kernel keeps the loops from what they never do", FIELD(sandbox)),
+      bool_key("core_dumps", "whether a crash may leave a core dump, which would hold private keys", FIELD(core_dumps)),
 
       count_key("client.max_connections", 1, 1'000'000, "client connections at once", FIELD(client.max_connections)),
       bytes_key("client.header_bytes", KiB(1), MiB(1), "request line and fields together", FIELD(client.header_bytes)),
@@ -503,7 +507,8 @@ std::vector<Key> make_keys() {
       duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),
   };
   // clang-format on
-  for (Key& key : keys) key.needs_restart = key.name == "threads";
+  for (Key& key : keys)
+    key.needs_restart = key.name == "threads" || key.name == "sandbox" || key.name == "core_dumps";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

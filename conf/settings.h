@@ -167,6 +167,13 @@ struct ObserveSettings {
   bool operator==(const ObserveSettings&) const = default;
 };
 
+// What the kernel keeps the threads that serve clients from (gateway/sandbox.h).
+enum class Sandbox : std::uint8_t {
+  off,
+  automatic,  // as much as this kernel can
+  required,   // no start without all of it
+};
+
 enum class Discipline : std::uint8_t {
   fifo,      // a priority's waiters go in as they came
   adaptive,  // while they wait for too long: the newest first, the oldest are shed
@@ -314,7 +321,10 @@ struct Settings {
   std::uint32_t threads = 1;           // event loops; the reader's default is the number of cores
   milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
   milliseconds handover_grace{
-      500};  // a kept connection may ask once more: a drain with a successor
+      500};                         // a kept connection may ask once more: a drain with a successor
+  milliseconds drain_grace{1'000};  // a connection that never asked may still do so: a drain
+  Sandbox sandbox = Sandbox::automatic;
+  bool core_dumps = false;  // they would hold private keys
   ClientSettings client;
   TlsSettings tls;
   UpstreamSettings upstream;

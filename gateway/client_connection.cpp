@@ -400,6 +400,7 @@ void ClientConnection::close() {
 
 void ClientConnection::drain() {
   if (station_.serves_on()) return;
+  if (station_.spares_silent() && requests_ == 0) return;
   const bool is_idle = state_ == State::idle && !input_ && stream_.pending() == 0;
   if (is_idle && !stream_.has_input()) say_goodbye();
 }

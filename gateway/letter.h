@@ -35,6 +35,10 @@ struct Drain {
   bool has_successor = false;
   std::chrono::milliseconds grace{0};
 };
+// The successor has died: accept again.
+struct Resume {
+  Sockets sockets;
+};
 // Does the loop turn?
 struct Ping {
   std::promise<void> answer;
@@ -56,6 +60,6 @@ struct Census {
   std::promise<std::vector<WaitingRequest>> answer;
 };
 struct Stop {};
-using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Ping, Census, Stop>;
+using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Resume, Ping, Census, Stop>;
 
 }  // namespace classgate::gateway

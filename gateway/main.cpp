@@ -20,6 +20,7 @@
 #include "gateway/planning/load.h"
 #include "gateway/planning/simulate.h"
 #include "gateway/server.h"
+#include "proxy/net/sandbox.h"
 
 namespace {
 
@@ -37,6 +38,9 @@ std::vector<std::pair<std::string, std::string>> environment() {
   }
   return variables;
 }
+
+// EX_CONFIG of sysexits.h: to start again at once would not help.
+constexpr int exit_bad_conf = 78;
 
 int complain(const std::string& text) {
   conf::print(stderr, fmt::format("classgate: {}\n", text));
@@ -61,6 +65,8 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   gateway::Supervisor::block_signals();
   auto log = gateway::ErrorLog::open(settings.log);
   if (!log) return complain(log.error());
+  // Before keys are read.
+  if (!settings.core_dumps) proxy::net::forbid_core_dumps();
   auto inheritance = gateway::take_inheritance();
   if (!inheritance) {
     spdlog::error("{}", inheritance.error());
@@ -112,7 +118,10 @@ int start(int argc, char** argv) {
                               .command_line = command->overrides,
                               .run_time = {}};
   const auto loaded = conf::load(sources);
-  if (!loaded) return complain(loaded.error());
+  if (!loaded) {
+    const int status = complain(loaded.error());
+    return command->mode == Mode::run ? exit_bad_conf : status;
+  }
   if (command->mode == Mode::check) {
     if (const int wrong = check_certificates(loaded->settings); wrong != 0) return wrong;
     conf::print(stderr,

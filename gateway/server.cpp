@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "conf/format.h"
+#include "proxy/net/sandbox.h"
 
 namespace classgate::gateway {
 namespace {
@@ -80,6 +81,15 @@ bool asks_for_tls(const conf::Settings& settings, const proxy::net::ListeningSoc
   });
 }
 
+// What the loops will be kept in; the error when that is less than what is required.
+std::expected<std::string, std::string> check_sandbox(conf::Sandbox wanted) {
+  if (wanted == conf::Sandbox::off) return "none";
+  const proxy::net::SandboxState state = proxy::net::try_sandbox();
+  if (wanted == conf::Sandbox::required && !state.is_whole())
+    return std::unexpected("sandbox = \"required\", and there is " + state.text());
+  return state.text();
+}
+
 }  // namespace
 
 std::expected<Policy::Tls, std::string> open_tls(
@@ -120,15 +130,21 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!sockets) return std::unexpected(sockets.error());
   auto tls = open_tls(settings);
   if (!tls) return std::unexpected(tls.error());
+  auto sandbox = check_sandbox(settings.sandbox);
+  if (!sandbox) return std::unexpected(sandbox.error());
+  server->sandbox_text_ = std::move(*sandbox);
   server->sockets_ = std::move(*sockets);
   server->shared_ = std::make_unique<Shared>(settings.admission, *server->access_log_);
   server->policy_ =
       std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
                                      connection_limit(settings), ConfHistory{}, server->hash_key_);
   Server* self = server.get();
-  const Station::Milestones milestones{.empty = [self] {
-    if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
-  }};
+  const Station::Milestones milestones{
+      .empty =
+          [self] {
+            if (self->stations_not_empty_.fetch_sub(1) == 1) self->on_drained_();
+          },
+      .resumed = [self] { self->stations_not_empty_.fetch_add(1); }};
   for (std::uint32_t i = 0; i < settings.threads; ++i)
     server->stations_.push_back(
         std::make_unique<Station>(*server->shared_, server->policy_, server->sockets_, milestones));
@@ -166,10 +182,13 @@ Server::~Server() { stop(); }
 void Server::start(std::function<void()> on_drained) {
   on_drained_ = std::move(on_drained);
   stations_not_empty_ = stations_.size();
+  spdlog::info("sandbox of the loops: {}", sandbox_text_);
   const SignalsBlocked blocked;
+  const bool is_sandboxed = settings().sandbox != conf::Sandbox::off;
   for (const auto& station : stations_)
-    threads_.emplace_back([&station = *station] {
+    threads_.emplace_back([&station = *station, is_sandboxed] {
       ::pthread_setname_np(::pthread_self(), "loop");
+      if (is_sandboxed) proxy::net::enter_sandbox();
       station.run();
     });
 }
@@ -241,6 +260,12 @@ void Server::drain(const Drain& how) {
   if (!how.has_successor) shared_->gate.drain();
   sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
   for (const auto& station : stations_) station->send(how);
+}
+
+void Server::resume(Sockets sockets) {
+  sockets_ = std::move(sockets);
+  shared_->is_draining = false;
+  for (const auto& station : stations_) station->send(Resume{sockets_});
 }
 
 bool Server::every_loop_turns(std::chrono::milliseconds within) {

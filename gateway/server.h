@@ -50,6 +50,8 @@ class Server {
   // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:
   // whoever has a connection may ask once more.
   void drain(const Drain& how = {});
+  // Takes back a drain that had a successor: accepts on these again.
+  void resume(Sockets sockets);
   // Ends the loops, whatever they are doing, and waits for the threads.
   void stop();
 
@@ -87,6 +89,7 @@ class Server {
   std::shared_ptr<const Policy> policy_;
   Sockets sockets_;
   bool sockets_are_given_ = false;
+  std::string sandbox_text_;  // what keeps the loops, for the log
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
   std::atomic<std::size_t> stations_not_empty_{0};

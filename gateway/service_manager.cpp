@@ -50,6 +50,16 @@ void notify_main_process(int pid) {
   if (has_service_manager()) ::sd_notify_barrier(0, 5'000'000);
 }
 
+void notify_keep(int fd, const std::string& name) {
+  const std::string state = "FDSTORE=1\nFDNAME=" + name;
+  const int result = ::sd_pid_notify_with_fds(0, 0, state.c_str(), &fd, 1);
+  if (result < 0)
+    spdlog::warn("the service manager cannot keep {}: {}", name,
+                 std::generic_category().message(-result));
+}
+
+void notify_let_go(const std::string& name) { notify("FDSTOREREMOVE=1\nFDNAME=" + name); }
+
 std::chrono::milliseconds watchdog_interval() {
   std::uint64_t microseconds = 0;
   if (::sd_watchdog_enabled(0, &microseconds) <= 0) return {};

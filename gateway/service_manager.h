@@ -18,6 +18,11 @@ void notify_alive();
 // From now on that process is the service. Returns when the manager has heard it.
 void notify_main_process(int pid);
 
+// The manager keeps this descriptor, and gives it back under this name to the next process when
+// this one ends without having been told to stop (FDSTORE=1, sd_pid_notify_with_fds(3)).
+void notify_keep(int fd, const std::string& name);
+void notify_let_go(const std::string& name);
+
 // How often notify_alive() is expected; zero: not at all (sd_watchdog_enabled(3)).
 std::chrono::milliseconds watchdog_interval();
 

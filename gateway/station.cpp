@@ -343,6 +343,8 @@ void Station::read(Letter& letter) {
     if (!draining_) listen_on(change->sockets);
   } else if (const auto* how = std::get_if<Drain>(&letter)) {
     drain(*how);
+  } else if (const auto* again = std::get_if<Resume>(&letter)) {
+    resume(again->sockets);
   } else if (auto* ping = std::get_if<Ping>(&letter)) {
     ping->answer.set_value();
   } else if (auto* census = std::get_if<Census>(&letter)) {
@@ -355,7 +357,8 @@ void Station::read(Letter& letter) {
 void Station::drain(const Drain& how) {
   draining_ = true;
   serves_on_ = how.has_successor;
-  if (serves_on_) grace_.start(how.grace);
+  spares_silent_ = !serves_on_ && how.grace.count() > 0;
+  if (serves_on_ || spares_silent_) grace_.start(how.grace);
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
   // What has connected already hears an answer rather than a reset; unless another process listens
   // on the same socket: then it is that one's.
@@ -364,8 +367,15 @@ void Station::drain(const Drain& how) {
   listeners_.clear();
 }
 
+void Station::resume(const Sockets& sockets) {
+  grace_.stop();
+  draining_ = serves_on_ = spares_silent_ = false;
+  listen_on(sockets);
+  if (std::exchange(reported_empty_, false)) milestones_.resumed();
+}
+
 void Station::on_grace_over() {
-  serves_on_ = false;
+  serves_on_ = spares_silent_ = false;
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
 }
 

@@ -27,9 +27,10 @@ namespace classgate::gateway {
 // letters.
 class Station final : private admission::Waiters {
  public:
-  // Told on the loop's thread, once, after a Drain letter.
+  // Told on the loop's thread, each once after a Drain letter.
   struct Milestones {
-    std::function<void()> empty;  // the last connection has gone
+    std::function<void()> empty;    // the last connection has gone
+    std::function<void()> resumed;  // ... but more will come
   };
 
   Station(Shared& shared, std::shared_ptr<const Policy> policy, const Sockets& sockets,
@@ -55,6 +56,8 @@ class Station final : private admission::Waiters {
   bool is_draining() const { return draining_; }
   // Draining, but whoever has a connection may ask once more.
   bool serves_on() const { return serves_on_; }
+  // Draining, but whoever has asked nothing yet may do so.
+  bool spares_silent() const { return spares_silent_; }
   // The connection that ends now must be gone at once: another one waits for its room.
   bool is_making_room() const { return is_making_room_; }
 
@@ -116,6 +119,7 @@ class Station final : private admission::Waiters {
   void listen_on(const Sockets& sockets);
   void drain(const Drain& how);
   void on_grace_over();
+  void resume(const Sockets& sockets);
   void count_waiters(Census census);
   void end_turn();
 
@@ -155,6 +159,7 @@ class Station final : private admission::Waiters {
   proxy::net::Timer grace_;
   bool draining_ = false;
   bool serves_on_ = false;
+  bool spares_silent_ = false;
   bool is_making_room_ = false;
   bool reported_empty_ = false;
 };

@@ -61,6 +61,18 @@ bool is_ours_alone(std::string_view entry) {
 
 }  // namespace
 
+std::string socket_name::kept(std::string_view prefix, const proxy::net::SocketAddress& address) {
+  constexpr std::size_t longest = 255;  // FDNAME_MAX of systemd
+  std::string name(prefix);
+  for (const char c : address.text()) {
+    if (c > ' ' && c < 0x7f && c != ':' && c != '%')
+      name += c;
+    else
+      name += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return name.size() <= longest ? name : std::string();
+}
+
 std::expected<Inheritance, std::string> take_inheritance() {
   Inheritance all;
   for (const PassedFd& passed : passed_fds()) {
@@ -71,11 +83,16 @@ std::expected<Inheritance, std::string> take_inheritance() {
     }
     auto socket = proxy::net::adopt(passed.fd);
     if (!socket) return std::unexpected(socket.error());
-    if (passed.name == socket_name::operators) {
+    if (passed.name == socket_name::operators ||
+        passed.name.starts_with(socket_name::kept_operators)) {
+      all.kept.insert(socket_name::kept(socket_name::kept_operators, socket->local));
       all.operators.push_back(std::move(*socket));
       continue;
     }
-    all.clients.are_given = all.clients.are_given || passed.name != socket_name::clients;
+    if (passed.name == socket_name::clients || passed.name.starts_with(socket_name::kept_clients))
+      all.kept.insert(socket_name::kept(socket_name::kept_clients, socket->local));
+    else
+      all.clients.are_given = true;
     all.clients.sockets.push_back(std::move(*socket));
   }
   return all;
@@ -83,6 +100,15 @@ std::expected<Inheritance, std::string> take_inheritance() {
 
 void HandoverChannel::say_ready() {
   [[maybe_unused]] const auto sent = ::send(fd_.get(), "R", 1, MSG_NOSIGNAL);
+}
+
+void HandoverChannel::say_let_go() {
+  [[maybe_unused]] const auto sent = ::send(fd_.get(), "L", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool HandoverChannel::read_let_go() {
+  char byte = 0;
+  return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == 'L';
 }
 
 void HandoverChannel::say_keeps(std::uint32_t workers) {

@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gateway/server.h"
@@ -25,6 +27,11 @@ namespace socket_name {
 inline constexpr const char* clients = "classgate-clients";
 inline constexpr const char* operators = "classgate-operators";
 inline constexpr const char* handover = "classgate-handover";
+// With these before its address: kept by the service manager over a crash.
+inline constexpr std::string_view kept_clients = "classgate-clients.";
+inline constexpr std::string_view kept_operators = "classgate-operators.";
+// A name of a descriptor is visible ASCII without ':'; empty when it would be too long.
+std::string kept(std::string_view prefix, const proxy::net::SocketAddress& address);
 }  // namespace socket_name
 
 // What this process was started with.
@@ -32,11 +39,15 @@ struct Inheritance {
   Inherited clients;                                   // sockets for clients
   std::vector<proxy::net::ListeningSocket> operators;  // and for operators
   proxy::net::Fd handover;                             // to the process we take over from
+  std::set<std::string> kept;  // names under which the service manager may have some of them
 };
 // The error is one line for an operator. Takes the variables out of the environment.
 std::expected<Inheritance, std::string> take_inheritance();
 
-// One end of the connection between the two.
+// After "ready" the new one says once more when the old one may let go of the sockets: it ends in
+// order, or listens elsewhere. One that ends without that word has died, and the old one, as long
+// as it drains, takes the sockets back and accepts again. One end of the connection between the
+// two.
 class HandoverChannel {
  public:
   explicit HandoverChannel(proxy::net::Fd fd) : fd_(std::move(fd)) {}
@@ -47,6 +58,10 @@ class HandoverChannel {
   void say_keeps(std::uint32_t workers);
   // Whether the new one has said so.
   bool read_ready();
+  // New to old: the sockets are not needed any more.
+  void say_let_go();
+  // Whether the new one has said so by now.
+  bool read_let_go();
   // Blocks for `timeout_ms` at most; nothing when the other one is late.
   std::optional<std::uint32_t> wait_keeps(int timeout_ms);
   // What has come by now: the last "keeps", 0 when the other one has gone; nothing when nothing.

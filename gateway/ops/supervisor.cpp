@@ -68,6 +68,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       ticket_timer_(loop_, [this] { rotate_ticket_keys(); }),
       upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
       share_timer_(loop_, [this] { share_workers(); }),
+      kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
   if (inheritance_.handover) predecessor_.emplace(std::move(inheritance_.handover));
 }
@@ -94,6 +95,7 @@ int Supervisor::run() {
   spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
   server_.start([this] { mailbox_.send({}); });
   notify_ready(server_.description());
+  keep_sockets();
   if (has_service_manager()) status_timer_.start(status_interval);
   if (watchdog_interval_ > 0ms) feed_watchdog();
   warn_of_certificates();
@@ -148,13 +150,19 @@ void Supervisor::drain(const std::string& why) {
                timeout.count(), now.active_workers, now.waiting, server_.connections());
   status_timer_.stop();
   names_.end();
+  // Who was told to stop is not started again by itself: let the kernel refuse.
+  for (const std::string& name : std::exchange(kept_sockets_, {})) notify_let_go(name);
+  if (predecessor_) predecessor_->say_let_go();
   notify_stopping(
       fmt::format("draining: {} in flight, {} waiting", now.active_workers, now.waiting));
   drain_timer_.start(timeout);
-  server_.drain({.has_successor = has_successor, .grace = server_.settings().handover_grace});
+  server_.drain({.has_successor = has_successor,
+                 .grace = has_successor ? server_.settings().handover_grace
+                                        : server_.settings().drain_grace});
 }
 
 void Supervisor::on_drained() {
+  if (!draining_) return;  // it has been taken back meanwhile
   // The other process has the workers that we do not need: those that work for clients that have
   // left are still ours.
   data_path_drained_ = true;
@@ -236,6 +244,12 @@ Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory
   if (settings.threads != server_.settings().threads)
     change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
                                        server_.settings().threads));
+  for (const auto& [key, differs] :
+       {std::pair("sandbox", settings.sandbox != server_.settings().sandbox),
+        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps)})
+    if (differs)
+      change.lines.push_back(
+          fmt::format("{} needs a restart; it stays as it was at the start", key));
   if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
     change.lines.push_back("listen: the service manager's socket unit says where to listen");
   ++history.reloads;
@@ -253,6 +267,8 @@ Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory
   open_control(settings.ops, *sockets);
   operator_sockets_ = std::move(*sockets);
   operators_.listen_on(operator_sockets_, settings.ops);
+  if (predecessor_) predecessor_->say_let_go();
+  keep_sockets();
   warn_of_certificates();
   ticket_timer_.start(settings.tls.ticket_rotation);
   names_.begin();
@@ -315,10 +331,17 @@ void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer:
   if (!control_path_.empty()) ::unlink(control_path_.c_str());
   control_path_.clear();
   if (!is_wanted) return;
-  const auto inherited =
+  auto inherited =
       std::ranges::find_if(inheritance_.operators, [&](const proxy::net::ListeningSocket& socket) {
         return socket.local.text() == settings.control;
       });
+  if (inherited != inheritance_.operators.end() && ::access(settings.control.c_str(), F_OK) != 0) {
+    // Kept over a crash, but its folder was cleared meanwhile: nobody finds it any more.
+    const std::string name = socket_name::kept(socket_name::kept_operators, inherited->local);
+    if (kept_sockets_.erase(name) > 0) notify_let_go(name);
+    inheritance_.operators.erase(inherited);
+    inherited = inheritance_.operators.end();
+  }
   if (inherited != inheritance_.operators.end()) {
     sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
     inheritance_.operators.erase(inherited);
@@ -344,6 +367,24 @@ std::string Supervisor::status_line() const {
     line += "; the last reload was refused: " +
             history.last_error.substr(0, history.last_error.find('\n'));
   return line;
+}
+
+// What is listened on now, and nothing else. What a socket unit gave us it holds itself.
+void Supervisor::keep_sockets() {
+  if (!has_service_manager()) return;
+  std::set<std::string> wanted;
+  const auto keep = [&](std::string_view prefix, const proxy::net::ListeningSocket& socket) {
+    std::string name = socket_name::kept(prefix, socket.local);
+    if (name.empty()) return;
+    if (!kept_sockets_.contains(name)) notify_keep(socket.fd.get(), name);
+    wanted.insert(std::move(name));
+  };
+  if (!server_.sockets_are_given())
+    for (const auto& socket : server_.sockets()) keep(socket_name::kept_clients, *socket);
+  for (const auto& socket : operator_sockets_) keep(socket_name::kept_operators, *socket);
+  for (const std::string& name : kept_sockets_)
+    if (!wanted.contains(name)) notify_let_go(name);
+  kept_sockets_ = std::move(wanted);
 }
 
 void Supervisor::tell_status() {

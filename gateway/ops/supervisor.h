@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,8 @@ class Supervisor {
   void fail_upgrade(const std::string& why);
   void hand_over();
   void share_workers();  // the old one's side, while it drains
+  void let_go_of_sockets();
+  void take_back();
   // The new one's side.
   void take_over();
   void take_more_workers();
@@ -91,6 +94,7 @@ class Supervisor {
 
   // The service manager.
   void tell_status();
+  void keep_sockets();  // over a crash
   void feed_watchdog();
   void rotate_ticket_keys();
   void warn_of_certificates() const;
@@ -115,6 +119,7 @@ class Supervisor {
   proxy::net::Timer upgrade_timer_;
   proxy::net::Timer share_timer_;
   std::string last_status_;
+  std::set<std::string> kept_sockets_;  // the service manager has them, by name
   std::chrono::milliseconds watchdog_interval_;
 
   std::optional<HandoverChannel> predecessor_;
@@ -126,6 +131,8 @@ class Supervisor {
   std::function<void(bool, const std::string&)> tell_upgrade_;
   std::uint32_t kept_workers_ = 0;             // while we share them with a successor
   std::optional<std::uint32_t> told_workers_;  // what it knows of that
+  Sockets lent_sockets_;  // after a hand-over, as long as we would accept on them again
+  OperatorServer::Sockets lent_operator_sockets_;
   bool handed_over_ = false;
   std::chrono::steady_clock::time_point grace_over_;  // after the hand-over
   bool was_told_to_end_ = false;                      // since then

@@ -48,6 +48,11 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
 
 void Supervisor::on_successor_says() {
   if (!successor_) return;  // given up in this very turn
+  if (handed_over_) {
+    if (successor_->channel.read_let_go()) return let_go_of_sockets();
+    loop_.retire(std::move(successor_channel_watch_));  // on_successor_ended() will tell
+    return;
+  }
   if (successor_->channel.read_ready()) return hand_over();
   loop_.retire(std::move(successor_channel_watch_));  // closed: on_successor_ended() will tell
 }
@@ -56,7 +61,9 @@ void Supervisor::on_successor_ended() {
   if (!successor_) return;
   loop_.retire(std::move(successor_process_watch_));
   if (handed_over_) {
+    if (successor_->channel.read_let_go()) let_go_of_sockets();
     spdlog::error("process {}, which took over, has ended", successor_->pid);
+    if (!lent_sockets_.empty()) take_back();
     return;
   }
   fail_upgrade(fmt::format("process {} ended before it was ready; its own messages say why",
@@ -81,8 +88,9 @@ void Supervisor::fail_upgrade(const std::string& why) {
 // The other one is ready: it accepts from now on, and we finish what we have.
 void Supervisor::hand_over() {
   upgrade_timer_.stop();
-  loop_.retire(std::move(successor_channel_watch_));
   handed_over_ = draining_ = true;
+  lent_sockets_ = server_.sockets();
+  lent_operator_sockets_ = operator_sockets_;
   names_.end();
   spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
                successor_->pid, server_.settings().drain_timeout.count(), server_.connections());
@@ -104,6 +112,32 @@ void Supervisor::hand_over() {
   share_workers();
 }
 
+// It ends in order, or listens elsewhere: what nobody accepts on is to be closed.
+void Supervisor::let_go_of_sockets() {
+  lent_sockets_.clear();
+  lent_operator_sockets_.clear();
+}
+
+// The one that took over has died. Nothing is lost yet: what connected meanwhile waits in the
+// backlog of the sockets, which are still open here.
+void Supervisor::take_back() {
+  spdlog::error("upgrade: taken back: process {} accepts again", ::getpid());
+  loop_.retire(std::move(successor_channel_watch_));
+  successor_.reset();
+  told_workers_.reset();
+  drain_timer_.stop();
+  share_timer_.stop();
+  handed_over_ = draining_ = data_path_drained_ = was_told_to_end_ = false;
+  server_.limit_workers(server_.settings().admission.workers);
+  server_.resume(std::exchange(lent_sockets_, {}));
+  operator_sockets_ = std::exchange(lent_operator_sockets_, {});
+  operators_.listen_on(operator_sockets_, server_.settings().ops);
+  notify_main_process(::getpid());
+  if (has_service_manager()) status_timer_.start(std::chrono::seconds(1));
+  if (watchdog_interval_ > std::chrono::milliseconds(0)) feed_watchdog();
+  names_.begin();
+}
+
 // We keep as many workers as we have use for; the other process has the rest. Only ever fewer.
 // During the grace each connection may still ask; after it some may still be uploading, and one
 // worker is kept for those, unless it is the only one there is.
@@ -121,7 +155,8 @@ void Supervisor::share_workers() {
     kept_workers_ = std::max(needed, server_.snapshot().active_workers);
   }
   const std::uint32_t keeps = std::max(kept_workers_, server_.snapshot().active_workers);
-  if (std::exchange(told_workers_, keeps) != keeps) successor_->channel.say_keeps(keeps);
+  if (std::exchange(told_workers_, keeps) != keeps && successor_)
+    successor_->channel.say_keeps(keeps);
   if (data_path_drained_ && server_.snapshot().active_workers == 0) return on_drained();
   share_timer_.start(share_interval);
 }

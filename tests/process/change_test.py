@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Changing a running gateway under traffic: reload, upgrade, restart with socket activation."""
 import contextlib
+import fcntl
 import http.client
 import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, scrape, wait_until)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, raw_request, read_answer, scrape,
+                 wait_until)
 from traffic import Traffic
 
 BASE = "[admission]\nrate = 0\nworkers = {workers}\nqueue_size = {queue}\n"
@@ -262,6 +266,159 @@ class Upgrade(ChangeTest):
         self.assertIn("ended before it was ready", err)
         gateway.wait_for_log(":1:1: unknown key workers")
         self.assertEqual(gateway.request().status, 200)
+
+
+    def test_a_successor_that_dies_after_the_hand_over_leaves_the_old_one_accepting(self):
+        # Hand-over; the old process still reads an upload; kill -9 of the new one.
+        service = self.service("--service-time", "2ms")
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        upload = self.upload(gateway)
+        with Connecting(gateway.port) as clients:
+            for round_ in range(2):
+                wait_until(lambda n=clients.answered: clients.answered > n + 50, "traffic")
+                code, out, _ = gateway.command("upgrade")
+                self.assertEqual(code, 0, out)
+                os.kill(gateway.pids()[-1], signal.SIGKILL)
+                wait_until(lambda n=round_ + 1: gateway.err().count("accepts again") == n, gateway.err())
+                wait_until(lambda n=clients.answered: clients.answered > n + 50, "traffic")
+        self.assertEqual(clients.refused, 0)
+        upload.sendall(b" " * 10)
+        self.assertEqual(read_answer(upload).status, 200)
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(gateway.health()["limits"]["workers"], 50)
+        self.assertIsNone(gateway.process.poll())
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+
+    def test_a_successor_that_ends_in_order_leaves_nobody_listening(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        self.upload(gateway)
+        self.assertEqual(gateway.command("upgrade")[0], 0)
+        os.kill(gateway.pids()[-1], signal.SIGTERM)
+        gateway.wait_for_log("which took over, has ended")
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.assertNotIn("accepts again", gateway.err())
+
+    def upload(self, gateway):
+        """One whose body is not complete: its process drains for as long."""
+        connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+        self.addCleanup(connection.close)
+        connection.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: t\r\nContent-Length: 10000\r\n\r\n" +
+                           b'{"text": "we bake bread"}'.ljust(9990))
+        gateway.wait_for_health(lambda h: h["connections"] == 2, "the upload")
+        return connection
+
+
+class Connecting(threading.Thread):
+    """A client that makes a new connection for each request. Cut ones it tries again; how often it was refused
+    one, and how often it was answered, is what counts."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port = port
+        self.over = threading.Event()
+        self.refused = self.cut = self.answered = 0
+
+    def run(self):
+        while not self.over.wait(0.001):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+                    connection.sendall(raw_request())
+                    if read_answer(connection) is None:
+                        self.cut += 1
+                    else:
+                        self.answered += 1
+            except ConnectionRefusedError:
+                self.refused += 1
+            except OSError:
+                self.cut += 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+
+class Guardian(threading.Thread):
+    """A service manager that keeps descriptors (FDSTORE=1) and gives them to the next process."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.path = folder + "/notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.over = threading.Event()
+        self.kept = {}
+        self.removed = []
+        self.start()
+
+    def run(self):
+        while not self.over.is_set():
+            if not select.select([self.socket], [], [], 0.05)[0]:
+                continue
+            text, fds, *_ = socket.recv_fds(self.socket, 4096, 4)
+            lines = dict(line.split("=", 1) for line in text.decode().split("\n"))
+            if "FDSTORE" in lines:
+                # Out of the way of those that the next process gets, from 3 on.
+                self.kept[lines["FDNAME"]] = fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, 100)
+                os.close(fds[0])
+            elif "FDSTOREREMOVE" in lines:
+                os.close(self.kept.pop(lines["FDNAME"]))
+                self.removed.append(lines["FDNAME"])
+
+    def wrapper(self):
+        """Starts a program with what is kept."""
+        moves = "".join(f"exec {3 + i}<&{fd};" for i, fd in enumerate(self.kept.values()))
+        return ["bash", "-c", f"{moves} LISTEN_FDS={len(self.kept)} LISTEN_PID=$$ LISTEN_FDNAMES="
+                f"{':'.join(self.kept)} exec \"$@\"", "bash"] if self.kept else []
+
+    def close(self):
+        self.over.set()
+        self.join()
+        for fd in self.kept.values():
+            os.close(fd)
+        self.socket.close()
+
+
+class Crash(ChangeTest):
+    def test_a_guardian_keeps_the_sockets_and_nobody_is_refused_when_the_process_is_killed(self):
+        service = self.service("--service-time", "2ms")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        guardian = Guardian(folder.name)
+        self.addCleanup(guardian.close)
+
+        def start(port=0):
+            return self.start(Changeable(
+                service.address, conf=BASE.format(workers=50, queue=1000), wrapper=guardian.wrapper(),
+                pass_fds=list(guardian.kept.values()),
+                environment={"NOTIFY_SOCKET": guardian.path, "CLASSGATE_LISTEN": f"127.0.0.1:{port}"}))
+
+        gateway = start()
+        wait_until(lambda: len(guardian.kept) == 3, "clients', operators' and control socket")
+        port = gateway.port
+        with Connecting(port) as clients:
+            for _ in range(5):
+                wait_until(lambda n=clients.answered: clients.answered > n + 50, "traffic")
+                gateway.signal(signal.SIGKILL)
+                gateway.wait()
+                gateway = start(port)
+                self.assertEqual(gateway.port, port)
+                wait_until(lambda n=clients.answered: clients.answered > n + 50, "traffic")
+        self.assertEqual(clients.refused, 0)
+        guardian.removed.clear()
+        self.assertEqual(gateway.command("set", "ops.listen", "")[0], 0)
+        wait_until(lambda: guardian.removed, "what is not listened on any more to be given up")
+        self.assertRegex(guardian.removed[0], r"^classgate-operators\.127\.0\.0\.1%3A\d+$")
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+        wait_until(lambda: not guardian.kept, "all to be given up by one that is told to stop")
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
 class SocketActivation(ChangeTest):

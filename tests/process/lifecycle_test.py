@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Start, drain and end of the real program."""
 import json
+import os
 import re
 import signal
 import socket
@@ -8,7 +9,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer, wait_until)
 
 
 class User(threading.Thread):
@@ -95,7 +96,17 @@ class Start(ProcessTest):
             state, status = manager.recv(4096).decode().split("\n")
             self.assertEqual(state, "READY=1")
             self.assertIn(f"STATUS=listening on {gateway.address}", status)
+            names = []
+            for _ in range(3):  # clients', operators', control: kept over a crash
+                text, fds, *_ = socket.recv_fds(manager, 4096, 1)
+                for fd in fds:
+                    os.close(fd)
+                self.assertEqual(len(fds), 1)
+                names.append(re.fullmatch(r"FDSTORE=1\nFDNAME=(classgate-\S+)", text.decode()).group(1))
+            self.assertIn(f"classgate-clients.{gateway.address.replace(':', '%3A')}", names)
             gateway.signal(signal.SIGTERM)
+            self.assertEqual(sorted(manager.recv(4096).decode() for _ in names),
+                             sorted(f"FDSTOREREMOVE=1\nFDNAME={name}" for name in names))
             self.assertEqual(manager.recv(4096).decode(),
                              "STOPPING=1\nSTATUS=draining: 0 in flight, 0 waiting")
             self.assertEqual(gateway.wait(), 0)
@@ -158,6 +169,43 @@ class Drain(ProcessTest):
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait(15), 0)
         self.assertIn("drain_timeout is over: 1 in flight, 1 waiting were cut off", gateway.err())
+
+    def fresh_connection(self, gateway):
+        connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.addCleanup(connection.close)
+        # One more than the one that asks.
+        gateway.wait_for_health(lambda h: h["connections"] == 2, "the connection")
+        gateway.signal(signal.SIGTERM)
+        # Every loop has heard of it.
+        wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")
+        return connection
+
+    @staticmethod
+    def is_refused(port):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=30).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def test_a_connection_that_never_asked_hears_an_answer_to_its_first_request(self):
+        # A client connects; SIGTERM; a moment later it sends its first request.
+        gateway = self.gateway(self.service().address, drain_grace="20s")
+        connection = self.fresh_connection(gateway)
+        connection.sendall(raw_request())
+        answer = read_answer(connection)
+        self.assertIsNotNone(answer)
+        self.assertEqual((answer.status, answer.closes), (503, True))
+        self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drained: 1 requests in all, 0 processed", gateway.err())
+
+    def test_a_connection_that_goes_on_saying_nothing_is_closed_after_the_grace(self):
+        gateway = self.gateway(self.service().address, drain_grace="200ms", client_header_timeout="60s")
+        connection = self.fresh_connection(gateway)
+        self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drained: 0 requests in all", gateway.err())
 
     def test_an_idle_gateway_with_kept_connections_ends_at_once(self):
         service = self.service()

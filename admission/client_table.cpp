@@ -141,11 +141,15 @@ bool ClientTable::has_room_for(std::uint8_t plan, Time now) const {
 
 // ---- Tokens ------------------------------------------------------------------------------------
 
+double ClientTable::pays_at(const conf::PlanSettings& plan) const {
+  return plan.rate > 0 ? plan.rate : shared_rate_;
+}
+
 void ClientTable::fill(Client& client, Time now) const {
   if (now <= client.filled) return;  // time never runs backwards here
   const double seconds = std::chrono::duration<double>(now - client.filled).count();
   const conf::PlanSettings& plan = plans_[client.plan];
-  client.tokens = std::min(plan.burst, client.tokens + seconds * plan.rate);
+  client.tokens = std::min(plan.burst, client.tokens + seconds * pays_at(plan));
   if (client.retries < retries_given)
     client.retries =
         std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
@@ -157,7 +161,8 @@ void ClientTable::fill(Client& client, Time now) const {
 double ClientTable::seconds_to_full(Client& client, Time now) const {
   fill(client, now);
   const conf::PlanSettings& plan = plans_[client.plan];
-  const double tokens = plan.rate > 0 ? (plan.burst - client.tokens) / plan.rate : 0;
+  const double owed = (plan.rate > 0 ? plan.burst : 0) - client.tokens;
+  const double tokens = owed > 0 && pays_at(plan) > 0 ? owed / pays_at(plan) : 0;
   const double retries =
       retry_budget_ < 1 ? (retries_given - client.retries) / retries_a_second : 0;
   return std::max({tokens, retries, 0.0});
@@ -167,12 +172,16 @@ Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
   Client& client = clients_[number];
   const conf::PlanSettings& plan = plans_[client.plan];
   fill(client, now);
-  if (plan.rate <= 0) return Duration::zero();
+  if (plan.rate <= 0) return debt_wait(client.tokens, shared_rate_);
   return TokenBucket::time_to(cost, client.tokens, plan.rate, plan.burst);
 }
 
+Duration ClientTable::debt_wait(double tokens, double rate) {
+  return rate > 0 ? TokenBucket::time_to(0, tokens, rate, 0) : Duration::zero();
+}
+
 Duration ClientTable::Look::wait_for(double cost) const {
-  return rate <= 0 ? Duration::zero() : TokenBucket::time_to(cost, tokens, rate, burst);
+  return rate <= 0 ? debt_wait(tokens, debt_rate) : TokenBucket::time_to(cost, tokens, rate, burst);
 }
 
 double ClientTable::tokens(ClientNumber client, Time now) {
@@ -221,6 +230,7 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
           .rate = plan.rate,
           .burst = plan.burst,
           .may_retry = may_retry(client),
+          .debt_rate = shared_rate_,
           .credit = client.credit,
           .part_burst = others_ask() ? part_burst_ : 0,
           .active = client.active,

@@ -56,6 +56,7 @@ class ClientTable {
     double rate = 0;  // 0: no limit
     double burst = 0;
     bool may_retry = true;
+    double debt_rate = 0;  // at which it pays what it owes, where it has no rate of its own
     float credit = 0;      // of its part of what is shared
     float part_burst = 0;  // the most that it may have of that; 0: nobody else asks
     std::uint32_t active = 0;
@@ -90,11 +91,20 @@ class ClientTable {
 
   // As TokenBucket has it. A rate of 0: always zero.
   Duration wait_for(ClientNumber client, double cost, Time now);
-  // Below zero it gives back; more than there is leaves a debt.
+  // Below zero it gives back; more than there is leaves a debt, of an hour at most.
   void take(ClientNumber client, double cost) {
     const conf::PlanSettings& plan = plan_of(client);
     if (plan.rate > 0)
-      clients_[client].tokens = std::min(plan.burst, clients_[client].tokens - cost);
+      clients_[client].tokens =
+          std::clamp(clients_[client].tokens - cost, -debt_seconds_max * plan.rate, plan.burst);
+  }
+  // What it has had and a bucket of many has not been charged. Where it has a rate of its own that
+  // has been charged for it; else it is served again when it has paid, at the rate of that bucket,
+  // after an hour at most. Whom nobody remembers owes nothing.
+  void owe(ClientNumber client, double cost) {
+    if (client == stranger || plan_of(client).rate > 0) return;
+    double& tokens = clients_[client].tokens;
+    tokens = std::max(std::min(tokens, 0.0) - cost, -debt_seconds_max * shared_rate_);
   }
   double tokens(ClientNumber client, Time now);
 
@@ -156,6 +166,7 @@ class ClientTable {
  private:
   static constexpr ClientNumber stranger = 0;  // everybody who is not remembered
   static constexpr int places_looked_at = 16;
+  static constexpr double debt_seconds_max = 3600;
   static constexpr float retries_kept = 10;
   static constexpr float retries_given = 3;
   static constexpr float retries_a_second = 0.1F;
@@ -180,6 +191,8 @@ class ClientTable {
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
   Look look_at(ClientNumber number, Client client, Time now) const;
   bool has_room_for(std::uint8_t plan, Time now) const;
+  double pays_at(const conf::PlanSettings& plan) const;
+  static Duration debt_wait(double tokens, double rate);
   void fill(Client& client, Time now) const;
   bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
   double seconds_to_full(Client& client, Time now) const;

@@ -79,8 +79,9 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
   };
   if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].shared.bucket);
   if (arrival.rate_limited) {
-    if (client && client->rate > 0)
-      found.client = {client->tokens, client->rate, client->burst, client->wait_for(arrival.cost)};
+    if (client && (client->rate > 0 || client->tokens < 0))
+      found.client = {client->tokens, client->rate > 0 ? client->rate : client->debt_rate,
+                      client->burst, client->wait_for(arrival.cost)};
     found.all = look_into(all);
   }
   const auto wait_of = [](const std::optional<Bucket>& bucket) {
@@ -95,16 +96,23 @@ void Limits::take(const Arrival& arrival, ClientNumber client) {
 }
 
 void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
-  const auto take_from = [more](Shared& shared) {
-    shared.bucket.take(more);
-    shared.taken += more;
+  double owed = 0;
+  const auto take_from = [more, &owed](Shared& shared) {
+    const TokenBucket& bucket = shared.bucket;
+    const double taken =
+        bucket.rate() > 0 ? std::min(more, std::max(bucket.tokens() + bucket.burst(), 0.0)) : more;
+    owed = std::max(owed, more - taken);
+    shared.bucket.take(taken);
+    shared.taken += taken;
   };
   Shared* const route = shared_of(arrival.route);
   if (route) take_from(*route);
   if (client != no_client && (arrival.rate_limited || route)) clients_.charge_part(client, more);
-  if (!arrival.rate_limited) return;
-  if (client != no_client) clients_.take(client, more);
-  take_from(all_);
+  if (arrival.rate_limited) {
+    if (client != no_client) clients_.take(client, more);
+    take_from(all_);
+  }
+  if (owed > 0 && client != no_client) clients_.owe(client, owed);
 }
 
 // ---- When to come back -------------------------------------------------------------------------

@@ -64,7 +64,10 @@ class Limits {
   Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival, Time now) const;
   // After wait_for() said zero for the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
-  // The cost has turned out to be another: so much more, or less, than was taken.
+  // The cost has turned out to be another: so much more, or less, than was taken. A bucket of many
+  // goes no further below zero than it may be above: what one client has had beyond that it owes
+  // alone (ClientTable::owe), and the others are served again when the bucket has filled from
+  // there.
   void settle(const Arrival& arrival, ClientNumber client, double more);
 
  private:

@@ -180,6 +180,63 @@ TEST_CASE("beyond its share of the workers a client's request on such a route go
   CHECK(world.snapshot().active_by_priority == std::array<std::uint32_t, 5>{1, 0, 0, 0, 0});
 }
 
+// So many uploads, each charged 1; when all stream, each is found to cost so much more.
+void settle_uploads(Controller& controller, std::uint64_t client, int count, std::int32_t more) {
+  std::vector<Seat> seats;
+  Arrival arrival{.priority = 3, .at = start, .client = client};
+  for (int i = 0; i < count; ++i) {
+    REQUIRE_FALSE(controller.screen(arrival, start));
+    seats.push_back(std::get<Admitted>(controller.arrive(arrival, start)).seat);
+  }
+  arrival.cost += static_cast<std::uint32_t>(more);
+  arrival.cost_found = more;
+  for (const Seat& seat : seats) {
+    controller.settle(arrival, start);
+    controller.finish(Outcome::processed(), seat, start);
+  }
+}
+
+TEST_CASE("what one client's uploads turn out to cost is its own debt") {
+  // 50 uploads, each charged 1 and found to cost 1000: the bucket of all owed 49,718 tokens.
+  Controller controller(default_settings());
+  settle_uploads(controller, flooder, 50, 999);
+  const auto ask = [&](std::uint64_t client, Time now) {
+    Arrival arrival{.priority = 3, .at = now, .client = client};
+    const auto rejection = controller.screen(arrival, now);
+    if (!rejection) controller.abandon();
+    return rejection;
+  };
+  CHECK(said(ask(2, start)) == "rate_limited");
+  CHECK(ask(2, start)->tokens == doctest::Approx(-200));  // one burst, no more
+  CHECK_FALSE(ask(2, start + 2100ms));                    // 201 tokens later
+  // 50 * 1000 tokens, of which the bucket had 200 and owes 200: the rest is owed by one alone.
+  for (const Duration later : {2100ms, 10'000ms, 495'000ms}) {
+    const auto refused = ask(flooder, start + later);
+    REQUIRE(refused);
+    CHECK(said(*refused) == "client_rate");
+    CHECK(refused->tokens ==
+          doctest::Approx(-49'600 + 100 * std::chrono::duration<double>(later).count()));
+    CHECK(refused->retry_after == std::chrono::ceil<std::chrono::nanoseconds>(496s - later));
+  }
+  CHECK_FALSE(ask(flooder, start + 496'001ms));
+}
+
+TEST_CASE("nobody owes more than an hour of the rate, and a bucket of all no more than a burst") {
+  conf::AdmissionSettings settings = default_settings();
+  settings.rate = 10;
+  settings.burst = 10;
+  Controller controller(settings);
+  settle_uploads(controller, flooder, 5, 1'000'000);
+  Arrival arrival{.priority = 3, .at = start, .client = flooder};
+  CHECK(controller.screen(arrival, start)->retry_after == 3600s);
+  // Who is not told apart: the others wait for two bursts at most.
+  settings.fairness.is_on = false;
+  Controller plain(settings);
+  settle_uploads(plain, 0, 5, 1'000'000);
+  CHECK(plain.screen({.at = start}, start)->tokens == doctest::Approx(-10));
+  CHECK_FALSE(plain.screen({.at = start + 1100ms}, start + 1100ms));
+}
+
 TEST_CASE("nobody is told apart: nobody has parts") {
   conf::AdmissionSettings settings;
   World world(settings, 1ms);

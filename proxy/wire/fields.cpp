@@ -98,8 +98,56 @@ static FieldId common_field_id(std::string_view name) {
   }
 }
 
+namespace {
+
+// What other proxies, CDNs and login gateways tell a service of the client, of who it is, and of
+// the path that was really asked for. Whoever believes them believes anybody who says them: from a
+// stranger they are dropped like X-Forwarded-*, which they are in all but name. (`Proxy` becomes
+// HTTP_PROXY in a CGI program: CVE-2016-5385.) X-HTTP-Method-Override is none of them: it is the
+// client's own request, and claims nothing of who it is.
+constexpr std::array<std::string_view, 22> claims{"proxy",
+                                                  "client-ip",
+                                                  "remote-user",
+                                                  "x-client-ip",
+                                                  "x-remote-ip",
+                                                  "x-remote-addr",
+                                                  "x-remote-user",
+                                                  "x-rewrite-url",
+                                                  "x-original-url",
+                                                  "true-client-ip",
+                                                  "x-original-uri",
+                                                  "x-original-host",
+                                                  "cf-connecting-ip",
+                                                  "fastly-client-ip",
+                                                  "x-azure-clientip",
+                                                  "x-azure-socketip",
+                                                  "x-originating-ip",
+                                                  "cf-connecting-ipv6",
+                                                  "x-cluster-client-ip",
+                                                  "x-authenticated-user",
+                                                  "x-http-host-override",
+                                                  "x-envoy-external-address"};
+constexpr std::uint32_t claim_sizes = [] {
+  std::uint32_t sizes = 0;
+  for (const std::string_view claim : claims) sizes |= std::uint32_t{1} << claim.size();
+  return sizes;
+}();
+
+FieldId claim_id(std::string_view name) {
+  if (name.size() >= 32 || (claim_sizes >> name.size() & 1) == 0) return FieldId::other;
+  for (const std::string_view claim : claims) {
+    if (claim.size() != name.size() || (name.front() | 0x20) != claim.front()) continue;
+    const FieldId id = match_slowly(name, claim, FieldId::x_forwarded_other);
+    if (id != FieldId::other) return id;
+  }
+  return FieldId::other;
+}
+
+}  // namespace
+
 FieldId field_id(std::string_view name) {
-  const FieldId id = common_field_id(name);
+  FieldId id = common_field_id(name);
+  if (id == FieldId::other) id = claim_id(name);
   constexpr std::size_t prefix_size = std::string_view("x-forwarded-").size();
   if (id != FieldId::other || name.size() <= prefix_size) return id;
   return match(name.substr(0, prefix_size), "x-forwarded-", FieldId::x_forwarded_other);

@@ -50,6 +50,21 @@ TEST_CASE("the fields a proxy must know are recognised in any case, and nothing 
   CHECK(field_id("Content_Lengthy") == FieldId::other);
 }
 
+TEST_CASE("what proxies say of their client by other names is known for what it is") {
+  for (const char* name : {"X-Original-URL", "X-Rewrite-URL", "True-Client-IP", "CF-Connecting-IP",
+                           "X-Client-IP", "X-Cluster-Client-Ip", "Fastly-Client-IP",
+                           "X-Azure-ClientIP", "X-Remote-User", "X-Original-Host", "Remote-User",
+                           "Proxy", "x-envoy-external-address", "X-Forwarded-User"}) {
+    CAPTURE(name);
+    CHECK(field_id(name) == FieldId::x_forwarded_other);  // dropped, unless the sender is trusted
+    CHECK_FALSE(may_be_trailer(name));
+  }
+  CHECK(field_id("X_Original_URL") == FieldId::misspelt);
+  CHECK(field_id("True_Client_IP") == FieldId::misspelt);
+  for (const char* name : {"X-HTTP-Method-Override", "X-Original-URLs", "Client-Ips", "Accept"})
+    CHECK(field_id(name) == FieldId::other);
+}
+
 TEST_CASE("a list is cut at its commas, without blanks and empty elements") {
   std::vector<std::string> elements;
   for_each_element(" a,\tb ,, c d,", [&](std::string_view e) { elements.emplace_back(e); });

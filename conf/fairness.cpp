@@ -56,6 +56,51 @@ std::expected<std::vector<IdentitySource>, std::string> parse_identity(
   return identity;
 }
 
+void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more) {
+  for (const IdentitySource& source : more)
+    if (std::ranges::find(to, source) == to.end()) to.push_back(source);
+}
+
+std::vector<IdentitySource> identity_sources(const Settings& settings) {
+  std::vector<IdentitySource> sources = settings.admission.fairness.identity;
+  for (const RouteSettings& route : settings.routes)
+    if (route.identity) add_sources(sources, *route.identity);
+  return sources;
+}
+
+std::expected<PlanClient, std::string> read_plan_client(
+    const std::string& text, const std::vector<IdentitySource>& sources) {
+  using Kind = IdentitySource::Kind;
+  const auto typed = [&](const IdentitySource& source) -> std::optional<std::string> {
+    const std::vector<IdentitySource> one{source};
+    const std::string printed = print_identity(one);  // ["header:NAME"]
+    const std::string word = printed.substr(2, printed.size() - 4) + ":";
+    const auto same = [](char a, char b) {
+      const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+      return low(a) == low(b);
+    };
+    if (text.size() <= word.size() || !std::ranges::equal(text.substr(0, word.size()), word, same))
+      return std::nullopt;
+    return text.substr(word.size());
+  };
+  const bool is_address = IpAddress::parse(text).has_value();
+  if (const auto address = typed({})) {
+    if (IpAddress::parse(*address)) return PlanClient{{}, *address};
+    return std::unexpected(std::string("what follows \"address:\" is no address"));
+  }
+  std::vector<IdentitySource> named;
+  for (const IdentitySource& source : sources) {
+    if (source.kind == Kind::address) continue;
+    if (auto name = typed(source)) return PlanClient{source, std::move(*name)};
+    named.push_back(source);
+  }
+  if (named.empty() && is_address) return PlanClient{{}, text};
+  if (named.size() == 1 && !is_address && !text.empty()) return PlanClient{named.front(), text};
+  return std::unexpected(
+      std::string("says not what it is: write \"header:NAME:VALUE\", \"bearer:TOKEN\", "
+                  "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\""));
+}
+
 std::string print_identity(const std::vector<IdentitySource>& identity) {
   std::string out;
   for (const IdentitySource& source : identity) {
@@ -202,7 +247,7 @@ std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry
 }
 
 std::vector<std::pair<std::string, std::string>> PlanList::finish(
-    FairnessSettings& fairness) const {
+    FairnessSettings& fairness, const std::vector<IdentitySource>& sources) const {
   std::vector<std::pair<std::string, std::string>> wrong;
   std::map<std::string, std::string> owner;  // client -> plan
   fairness.plans.clear();
@@ -215,6 +260,10 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     settings.queue_size = plan.queue_size.value_or(settings.queue_size);
     settings.weight = plan.weight.value_or(1);
     settings.clients = plan.clients;
+    for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i)
+      if (const auto client = read_plan_client(plan.clients[i], sources); !client)
+        wrong.push_back({plan.origin, fmt::format("plan {}: client number {} {}", plan.name, i + 1,
+                                                  client.error())});
     for (const std::string& client : plan.clients)
       if (const auto [known, is_new] = owner.emplace(client, plan.name); !is_new)
         wrong.push_back({plan.origin, fmt::format("plan {}: a client of it is in plan {} already",

@@ -19,6 +19,19 @@ std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words);
 std::string print_identity(const std::vector<IdentitySource>& identity);
 
+// A client of a plan, by what tells who it is: "header:NAME:VALUE", "bearer:TOKEN", "tls:SUBJECT"
+// or "address:IP". Without such a word it is what the only source finds, when there is only one and
+// it can't be taken for an address. The error does not repeat it: it may be a secret.
+struct PlanClient {
+  IdentitySource source;
+  std::string name;
+};
+std::expected<PlanClient, std::string> read_plan_client(const std::string& text,
+                                                        const std::vector<IdentitySource>& sources);
+// All that tell clients apart, of [fairness] and of every route.
+std::vector<IdentitySource> identity_sources(const Settings& settings);
+void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more);
+
 // 10, "header:NAME", "body:1KiB" or "items".
 std::expected<CostSettings, std::string> parse_cost(const RawValue& value);
 std::string print_cost(const CostSettings& cost);
@@ -38,7 +51,9 @@ class PlanList {
   std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);
   // With everybody's terms where they have none of their own; says what does not go together.
-  std::vector<std::pair<std::string, std::string>> finish(FairnessSettings& fairness) const;
+  // `sources` are all that tell clients apart.
+  std::vector<std::pair<std::string, std::string>> finish(
+      FairnessSettings& fairness, const std::vector<IdentitySource>& sources) const;
   std::string print(const FairnessSettings& fairness) const;
 
  private:

@@ -261,15 +261,17 @@ class Reader {
     AdmissionSettings& admission = loaded_.settings.admission;
     FairnessSettings& fairness = admission.fairness;
     bool has_rates = false;
+    std::vector<IdentitySource> sources = fairness.identity;
     fairness.is_on = !fairness.identity.empty();
     for (const auto& [route, origin] : routes_.all()) {
       fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());
+      if (route.identity) add_sources(sources, *route.identity);
       has_rates = has_rates || route.rate > 0;
       admission.route_rates.push_back(
           {route.path + (route.is_prefix ? "*" : ""), route.rate, route.burst});
     }
     if (!has_rates) admission.route_rates.clear();
-    for (auto& [place, text] : plans_.finish(fairness)) mistake(place, std::move(text));
+    for (auto& [place, text] : plans_.finish(fairness, sources)) mistake(place, std::move(text));
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
       if (const auto given = origins_.find(key); given != origins_.end())

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <random>
 
+#include "conf/fairness.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -18,6 +19,25 @@ std::string_view value_of(const proxy::wire::Head& head, std::string_view name) 
   for (const proxy::wire::Field& field : head.fields)
     if (proxy::wire::equal_names(field.name, name)) return field.value;
   return {};
+}
+
+// Some servers take '_' for '-' in a field's name (CGI has only '_').
+bool is_nearly(std::string_view name, std::string_view wanted) {
+  return std::ranges::equal(name, wanted, [](char a, char b) {
+    const auto plain = [](char c) {
+      return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    };
+    return plain(a) == plain(b);
+  });
+}
+
+// There twice, or so that we do not read it and the service may.
+bool is_doubled(const proxy::wire::Head& head, std::string_view name) {
+  int count = 0;
+  for (const proxy::wire::Field& field : head.fields)
+    if (field.name.size() == name.size() && is_nearly(field.name, name))
+      count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
+  return count > 1;
 }
 
 // RFC 6750 section 2.1; the scheme in any case (RFC 9110 section 11.1).
@@ -61,9 +81,12 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const HashKey
   for (std::size_t i = 0; i < settings_.plans.size(); ++i)
     for (const std::string& client : settings_.plans[i].clients) {
       const auto plan = static_cast<std::uint8_t>(i + 1);
-      for (const Kind kind : {Kind::header, Kind::bearer, Kind::tls})
-        plans_[hash(kind, client)] = plan;
-      if (const auto address = conf::IpAddress::parse(client)) plans_[id_of(*address)] = plan;
+      const auto named = conf::read_plan_client(client, conf::identity_sources(settings));
+      if (!named) continue;  // the reader has refused it
+      if (named->source.kind != Kind::address)
+        plans_[hash(named->source, named->name)] = plan;
+      else if (const auto address = conf::IpAddress::parse(named->name))
+        plans_[id_of(*address)] = plan;
     }
 }
 
@@ -71,12 +94,18 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts, std::size_t 
   const Sources& sources = sources_of(route);
   if (sources.empty()) return {};
   for (const IdentitySource& source : sources) {
+    if (source.kind == Kind::header && is_doubled(facts.head, source.header))
+      return {.is_ambiguous = true};
+    if (source.kind == Kind::bearer && is_doubled(facts.head, "authorization"))
+      return {.is_ambiguous = true};
+  }
+  for (const IdentitySource& source : sources) {
     std::string_view name;
     if (source.kind == Kind::address) break;
     if (source.kind == Kind::header) name = value_of(facts.head, source.header);
     if (source.kind == Kind::bearer) name = bearer_token(facts.head);
     if (source.kind == Kind::tls) name = facts.tls_subject;
-    if (!name.empty()) return with_plan(hash(source.kind, name), &source);
+    if (!name.empty()) return with_plan(hash(source, name), &source);
   }
   return with_plan(id_of(facts.address), nullptr);
 }
@@ -112,16 +141,20 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
   return attempt;
 }
 
-// The kinds never meet: an API key that reads like an address is not that address. 0 is nobody's.
-std::uint64_t ClientIdentities::hash(Kind kind, std::string_view name) const {
-  const HashKey key{key_[0] + static_cast<std::uint64_t>(kind), key_[1]};
+// The sources never meet: an API key that reads like an address is not that address, nor what
+// another field says. 0 is nobody's.
+std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
+  std::uint64_t field = 1469598103934665603;  // FNV-1a; only the operator names fields
+  for (const char c : source.header)
+    field = (field ^ static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + 32 : c)) * 1099511628211;
+  const HashKey key{key_[0] + static_cast<std::uint64_t>(source.kind), key_[1] ^ field};
   return std::max<std::uint64_t>(SipHash::of(key, name), 1);
 }
 
 std::uint64_t ClientIdentities::id_of(conf::IpAddress address) const {
   if (!address.is_v4())
     std::fill(address.bytes.begin() + v6_client_bytes, address.bytes.end(), std::uint8_t{0});
-  return hash(Kind::address,
+  return hash(IdentitySource{},
               {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()});
 }
 

@@ -24,6 +24,9 @@ class ClientIdentities {
     std::uint8_t plan = 0;
     // What tells it, as long as these identities live; null: its address.
     const conf::IdentitySource* source = nullptr;
+    // A field that names is there twice, or nearly ("X_Api_Key"): we would believe one, and the
+    // service the other.
+    bool is_ambiguous = false;
   };
   struct Facts {
     const proxy::wire::Head& head;
@@ -56,7 +59,7 @@ class ClientIdentities {
     return route < routes_.size() && routes_[route].identity ? *routes_[route].identity
                                                              : settings_.identity;
   }
-  std::uint64_t hash(conf::IdentitySource::Kind kind, std::string_view name) const;
+  std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
   Identity with_plan(std::uint64_t id, const conf::IdentitySource* source) const;
 
   conf::FairnessSettings settings_;

@@ -168,7 +168,10 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (patience_) arrival_.deadline = arrival_.at + patience_->time;
   body_limit_ = body_limit_of(route, station_.settings());
   if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
-  if (station_.policy().clients.is_on()) recognise_client(head);
+  if (station_.policy().clients.is_on() && !recognise_client(head)) {
+    close_after_answer_ = true;
+    return refuse_as(Reason::malformed);
+  }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.upstreams().servers().none_reachable()) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
@@ -188,7 +191,8 @@ const std::string& Exchange::client_name() const {
 }
 
 // Which client it is to admission, and whether it has asked this before.
-void Exchange::recognise_client(const proxy::wire::Head& head) {
+// False when it says so twice.
+bool Exchange::recognise_client(const proxy::wire::Head& head) {
   const ClientIdentities& clients = station_.policy().clients;
   const conf::IpAddress address =
       client_->is_trusted() ? station_.policy().trusted_proxies.real_client(head, client_->ip())
@@ -196,7 +200,7 @@ void Exchange::recognise_client(const proxy::wire::Head& head) {
   const proxy::net::TlsSession* const tls = client_->tls();
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
-  recognise(clients, {head, address, subject}, target_.path(), arrival_);
+  return !recognise(clients, {head, address, subject}, target_.path(), arrival_).is_ambiguous;
 }
 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {

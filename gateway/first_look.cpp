@@ -28,6 +28,15 @@ std::uint64_t stated_cost(const proxy::wire::Head& head, std::string_view name) 
   return 1;
 }
 
+// Whether the body is coded (RFC 9110 section 8.4): then what is in it cannot be told from outside,
+// and may be a thousand times as much.
+bool has_coding(const proxy::wire::Head& head) {
+  return std::ranges::any_of(head.fields, [](const proxy::wire::Field& field) {
+    return proxy::wire::equal_names(field.name, "content-encoding") && !field.value.empty() &&
+           !proxy::wire::equal_names(field.value, "identity");
+  });
+}
+
 // Begun ones count.
 std::uint64_t units_of(std::uint64_t bytes, conf::Bytes unit) {
   return bytes / unit.count + (bytes % unit.count > 0 ? 1 : 0);
@@ -115,6 +124,10 @@ bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& rou
   const CostSettings& cost = route.cost;
   if (cost.kind == CostSettings::Kind::header) {
     set_cost(stated_cost(head, cost.header), route, arrival);
+    return false;
+  }
+  if (head.framing != Framing::none && has_coding(head)) {
+    set_cost(route.cost_max, route, arrival);
     return false;
   }
   const bool is_items = cost.kind == CostSettings::Kind::items;

@@ -185,6 +185,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   if (policy.clients.is_on())
     identity =
         recognise(policy.clients, {head, address, request.tls_subject}, target.path(), arrival);
+  if (identity.is_ambiguous) return refused(policy, Reason::malformed);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
   json["cost"] = {{"tokens", arrival.cost},

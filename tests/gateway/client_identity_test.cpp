@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -106,12 +109,39 @@ TEST_CASE("a route may have sources of its own, or none") {
 TEST_CASE("a plan has the clients it names, by key, token, subject or address") {
   Identities who({{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}});
   conf::PlanSettings gold;
-  gold.clients = {"alpha", "192.0.2.7"};
+  gold.clients = {"header:x-api-key:alpha", "bearer:alpha", "address:192.0.2.7"};
   who.settings.admission.fairness.plans = {conf::PlanSettings{}, gold};
   CHECK(who.identify({.fields = {{"x-api-key", "alpha"}}}).plan == 2);
   CHECK(who.identify({.fields = {{"authorization", "Bearer alpha"}}}).plan == 2);
   CHECK(who.identify({.address = "192.0.2.7"}).plan == 2);
   CHECK(who.identify({.fields = {{"x-api-key", "beta"}}}).plan == 0);
+}
+
+TEST_CASE("who sends an address or a subject as its key has not the plan of that") {
+  Identities who({{Kind::header, "X-Api-Key"}, {Kind::header, "X-Team"}, {Kind::tls, ""}});
+  conf::PlanSettings gold;
+  gold.clients = {"address:10.1.2.3", "tls:CN=gold", "header:X-Team:red"};
+  who.settings.admission.fairness.plans = {gold};
+  for (const char* said : {"10.1.2.3", "address:10.1.2.3", "CN=gold", "tls:CN=gold", "red"})
+    CHECK(who.identify({.fields = {{"X-Api-Key", said}}}).plan == 0);
+  CHECK(who.identify({.address = "10.1.2.3"}).plan == 1);
+  CHECK(who.identify({.subject = "CN=gold"}).plan == 1);
+  CHECK(who.identify({.fields = {{"x-team", "red"}}}).plan == 1);
+  CHECK(who.of({.fields = {{"X-Api-Key", "red"}}}) != who.of({.fields = {{"X-Team", "red"}}}));
+}
+
+TEST_CASE("a field that names is there once, as it is written") {
+  const Identities who({{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}});
+  const auto is_ambiguous = [&](std::vector<proxy::wire::Field> fields) {
+    return who.identify({.fields = std::move(fields)}).is_ambiguous;
+  };
+  CHECK_FALSE(is_ambiguous({{"X-Api-Key", "a"}, {"Authorization", "Bearer b"}}));
+  CHECK(is_ambiguous({{"X-Api-Key", "a"}, {"X-Api-Key", "a"}}));
+  CHECK(is_ambiguous({{"X-Api-Key", ""}, {"x-api-key", "b"}}));
+  CHECK(is_ambiguous({{"X-Api-Key", "a"}, {"X_Api_Key", "b"}}));
+  CHECK(is_ambiguous({{"x_api_key", "b"}}));
+  CHECK(is_ambiguous({{"authorization", "Bearer a"}, {"AUTHORIZATION", "Basic b"}}));
+  CHECK_FALSE(is_ambiguous({{"X-Other", "a"}, {"X-Other", "b"}}));
 }
 
 TEST_CASE("a request may say that it is a retry") {
@@ -150,15 +180,77 @@ TEST_CASE("the items of a JSON array are counted") {
   CHECK(items_of(R"([ ])") == 0);
   CHECK(items_of(R"([""])") == 1);
   CHECK(items_of(R"([[1,2],[3,4],{"a":[5,6]}])") == 3);
-  CHECK(items_of(R"({"model":"a,b","items":["x","y, \" ] z"],"more":[1,2,3,4]})") == 2);
+  CHECK(items_of(R"({"model":"a,b","items":["x","y, \" ] z"],"more":[1,2,3,4]})") == 4);
   CHECK(items_of(R"({"text":"no array"})") == 0);
-  CHECK(items_of(R"({"a":{"b":[1,2]},"c":[1]})") == 1);
+  CHECK(items_of(R"({"a":{"b":[1,2]},"c":[1]})") == 2);
   CHECK(items_of(R"([1,2,3,)") == 4);
   CHECK(items_of("") == 0);
   CHECK(items_of("]]]]") == 0);
   CHECK(items_of(std::string(100'000, '[')) == 1);
   CHECK(items_of("[" + std::string(100'000, ',')) == 100'001);
   CHECK(items_of(R"(["\)") == 1);
+}
+
+TEST_CASE("nobody lowers the count of items by how the text is written") {
+  const std::string three = R"("texts":["a","b","c"])";
+  CHECK(items_of(R"({"_":[],)" + three + "}") == 3);
+  CHECK(items_of(R"({"_":[0],)" + three + "}") == 3);
+  CHECK(items_of("{" + three + R"(,"texts":[1]})") == 3);
+  CHECK(items_of(R"({"texts":[1],)" + three + "}") == 3);
+  CHECK(items_of(R"({"a":{"b":[{"c":{)" + three + "}}]}}") == 3);
+  CHECK(items_of(std::string(40, '[') + "1,2,3" + std::string(40, ']')) >= 3);
+  CHECK(items_of("{}\n{}\n\n{}\n") == 3);
+  CHECK(items_of("{\"texts\":[1,2]}\n{" + three + "}") == 5);
+  CHECK(items_of("{}{}") == 2);
+  CHECK(items_of("1\n2\n\"a\"") == 3);
+  CHECK(items_of("\x1e{}\n\x1e[1,2]\n") == 3);
+  CHECK(items_of(std::string("[\0\"\0", 4)) > 1'000'000);
+}
+
+// Random JSON, and how many items its largest array has: told by who wrote it.
+class RandomJson {
+ public:
+  explicit RandomJson(unsigned seed) : random_(seed) {}
+  std::string text;
+  std::uint64_t largest = 0;
+  void value(int depth) {
+    const auto kind = random_() % (depth > 25 ? 3 : 6);
+    if (kind == 0) text += std::to_string(random_());
+    if (kind == 1) string();
+    if (kind == 2) text += random_() % 2 ? "null" : "-1.5e3";
+    if (kind >= 3) group(kind < 5, depth);
+  }
+
+ private:
+  void string() {
+    text += '"';
+    for (auto size = random_() % 6; size > 0; --size)
+      text += std::array{"a", "\\\"", "\\\\", "[", "]", "{", "}", ",", "\\u0022"}[random_() % 9];
+    text += '"';
+  }
+  void group(bool is_array, int depth) {
+    const auto size = random_() % 5;
+    text += is_array ? '[' : '{';
+    for (std::uint64_t i = 0; i < size; ++i) {
+      if (i > 0) text += random_() % 2 ? "," : " ,\n";
+      if (!is_array) string(), text += ": ";
+      value(depth + 1);
+    }
+    text += is_array ? ']' : '}';
+    if (is_array) largest = std::max<std::uint64_t>(largest, size);
+  }
+  std::mt19937 random_;
+};
+
+TEST_CASE("of random JSON no fewer items are counted than its largest array has") {
+  for (unsigned seed = 0; seed < 3000; ++seed) {
+    CAPTURE(seed);
+    RandomJson json(seed);
+    json.value(0);
+    CAPTURE(json.text);
+    CHECK(items_of(json.text) >= json.largest);
+    if (json.text.find('[') == std::string::npos) CHECK(items_of(json.text) == 0);
+  }
 }
 
 }  // namespace

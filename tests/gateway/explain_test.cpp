@@ -44,7 +44,7 @@ conf::Settings settings_with_everything(std::uint16_t upstream_port) {
   conf::PlanSettings gold = fairness.everybody;
   gold.name = "gold";
   gold.burst = 50;
-  gold.clients = {"alpha"};
+  gold.clients = {"header:X-Api-Key:alpha", "bearer:alpha"};
   fairness.plans = {gold};
   return settings;
 }

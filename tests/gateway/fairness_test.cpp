@@ -63,7 +63,7 @@ TEST_CASE("a plan's clients have its terms, and a reload gives them to others") 
   auto settings = settings_with_identity(upstream.port(), 2);
   conf::PlanSettings gold = settings.admission.fairness.everybody;
   gold.burst = 5;
-  gold.clients = {"alpha"};
+  gold.clients = {"header:X-Api-Key:alpha"};
   settings.admission.fairness.plans = {gold};
   Gateway gateway(settings);
   Client client(gateway);

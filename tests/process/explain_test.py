@@ -18,7 +18,7 @@ rate = 0.001
 burst = 4
 [[plan]]
 name = "gold"
-clients = ["alpha"]
+clients = ["header:X-Api-Key:alpha"]
 burst = 100
 [[route]]
 path = "/v1/classify/batch"
@@ -155,7 +155,8 @@ class TopClients(ExplainTest):
 
     def test_a_client_that_is_known_by_its_address_is_shown_with_it_while_it_waits(self):
         gateway = self.gateway(self.service("--service-time", "600s").address,
-                               conf=CONF.replace('"header:X-Api-Key", "bearer"', '"address"'))
+                               conf=CONF.replace('"header:X-Api-Key", "bearer"', '"address"')
+                               .replace("header:X-Api-Key:alpha", "address:192.0.2.7"))
         self.occupy(gateway, ["a", "b"])
         clients = json.loads(gateway.command("status", "--clients", "--json")[1])["top_clients"]
         self.assertEqual([(c["address"], c["active_workers"], c["waiting"]) for c in clients], [("127.0.0.1", 1, 1)])

@@ -111,6 +111,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
       if (result.what == Stream::Read::nothing_now) break;
       if (result.what == Stream::Read::broken) return server_.close(number_);
       has_ended_ = result.what == Stream::Read::end;  // it may still read
+      stream_.look_again();
       if (!closes_) input_.append(scratch.data(), result.size);
     }
     if (!wants_input()) return;

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include "conf/invariant.h"
 #include "proxy/net/socket_calls.h"
@@ -126,7 +127,11 @@ void Stream::stand() {
 }
 
 void Stream::shake_hands() {
-  switch (tls_->shake_hands()) {
+  TlsSession::Result result = tls_->shake_hands();
+  // What was read may have come with a reset (see look_again()).
+  if (result == TlsSession::Result::not_now && std::exchange(is_socket_empty_, false))
+    result = tls_->shake_hands();
+  switch (result) {
     case TlsSession::Result::not_now: return;
     case TlsSession::Result::done: break;
     default: return fail(EPROTO);
@@ -191,7 +196,11 @@ Stream::ReadResult Stream::read_decrypted(std::span<char> into) {
   if (is_broken() && !has_stood_) return {Read::broken};
   if (is_shaking_hands_) return {Read::nothing_now};
   std::size_t size = 0;
-  switch (tls_->read(into, size)) {
+  TlsSession::Result result = tls_->read(into, size);
+  // In the middle of a record: as in shake_hands().
+  if (result == TlsSession::Result::not_now && std::exchange(is_socket_empty_, false))
+    result = tls_->read(into, size);
+  switch (result) {
     case TlsSession::Result::done:
       if (!tls_->holds_input() && is_socket_empty_ && !peer_has_closed_) may_read_ = false;
       return {Read::some, size};

@@ -22,16 +22,17 @@ constexpr int reads_in_a_turn = 16;  // then the others' turn
 }  // namespace
 
 ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
-                                   const conf::IpAddress& address, bool is_tls,
+                                   const conf::IpAddress& address,
+                                   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
                                    bool awaits_introduction)
     : station_(station),
       ip_(address),
       address_(address.text()),
-      speaks_tls_(is_tls),
+      acceptor_(awaits_introduction ? acceptor : nullptr),
       state_(awaits_introduction ? State::introduction : State::idle),
       deadline_(on_deadline, this),
       stream_(station.loop(), std::move(fd), *this,
-              is_tls && !awaits_introduction ? station.policy().tls.clients->accept() : nullptr) {
+              acceptor && !awaits_introduction ? acceptor->accept() : nullptr) {
   judge_sender();
   station_.deadlines().header.set(deadline_);  // the first request has to come soon
   timed_state_ = State::idle;
@@ -59,19 +60,30 @@ void ClientConnection::read_introduction() {
   proxy::wire::ProxyHeader header;
   switch (proxy::wire::read_proxy_header({scratch.data(), result.size}, header)) {
     case proxy::wire::ProxyHeaderProgress::need_more:
-      if (stream_.peer_has_closed()) on_gone();
+      if (stream_.peer_is_gone()) on_gone();
       return;
     case proxy::wire::ProxyHeaderProgress::malformed:
       spdlog::warn(
           "client {}: a trusted proxy's connection begins without a PROXY header: closed "
           "(client.proxy_protocol)",
           address_);
-      station_.traffic().introductions_refused.add();
-      return close();
+      return refuse_introduction();
     case proxy::wire::ProxyHeaderProgress::done: break;
+  }
+  if (!is_trusted_) {
+    spdlog::warn(
+        "client {}: its PROXY header came when it was a trusted proxy no more: closed "
+        "(client.trusted_proxies)",
+        address_);
+    return refuse_introduction();
   }
   stream_.skip(header.size);
   introduce(header.source.value_or(ip_));
+}
+
+void ClientConnection::refuse_introduction() {
+  station_.traffic().introductions_refused.add();
+  close();
 }
 
 void ClientConnection::introduce(const conf::IpAddress& client) {
@@ -80,14 +92,14 @@ void ClientConnection::introduce(const conf::IpAddress& client) {
   address_ = ip_.text();
   judge_sender();
   if (!station_.count_client(*this)) {
-    if (speaks_tls_) return close();
+    if (acceptor_) return close();
     station_.append_refusal_of_connection(station_.gather().begin_text(),
                                           conf::Reason::client_connections);
     station_.gather().end_text();
     send_gathered();
     return say_goodbye();
   }
-  if (speaks_tls_) return stream_.start_tls(station_.policy().tls.clients->accept());
+  if (acceptor_) return stream_.start_tls(std::exchange(acceptor_, nullptr)->accept());
   read_on();
 }
 

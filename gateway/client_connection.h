@@ -7,6 +7,7 @@
 #include "gateway/exchange.h"
 #include "proxy/net/deadline_list.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::gateway {
@@ -27,8 +28,10 @@ class Station;
 // Station.
 class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
  public:
-  // With `awaits_introduction` the address is a proxy's, which first says who its client is.
-  ClientConnection(Station& station, proxy::net::Fd fd, const conf::IpAddress& address, bool is_tls,
+  // With `acceptor`, which is of the policy that it came under, it speaks TLS. With
+  // `awaits_introduction` the address is a proxy's, which first says who its client is.
+  ClientConnection(Station& station, proxy::net::Fd fd, const conf::IpAddress& address,
+                   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
                    bool awaits_introduction);
 
   // --- What the exchange says. ---
@@ -97,6 +100,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void note_limit();
 
   void read_introduction();
+  void refuse_introduction();
   void introduce(const conf::IpAddress& client);
   void read_on();
   bool wants_input() const;
@@ -123,7 +127,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   conf::IpAddress ip_;
   std::string address_;
   bool is_trusted_ = false;
-  bool speaks_tls_;
+  // Of the handshake that comes after the introduction; null without TLS, and once it has begun.
+  std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
   State state_;
   State timed_state_ = State::closed;  // the state the deadline was set for
   bool is_processing_ = false;

@@ -168,12 +168,17 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   upstreams_->probe_unproven();
 }
 
-void Station::listen_on(const Sockets& sockets) {
+// Before the next policy is adopted: who waits in the backlog of such a socket has come under this
+// one, and begins with its certificates, proxies and limits.
+void Station::stop_listening_except(const Sockets& sockets) {
   std::erase_if(listeners_, [&](const auto& listener) {
     if (std::ranges::find(sockets, listener->socket()) != sockets.end()) return false;
     listener->accept_the_rest();
     return true;
   });
+}
+
+void Station::listen_on(const Sockets& sockets) {
   for (const auto& socket : sockets) {
     const bool is_known = std::ranges::any_of(
         listeners_, [&](const auto& listener) { return listener->socket() == socket; });
@@ -213,8 +218,8 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
   traffic_.accepted.add();
   const bool awaits_introduction =
       settings().client.proxy_protocol && policy_->trusted_proxies.include(ip);
-  connections_.push_back(
-      std::make_unique<ClientConnection>(*this, std::move(fd), ip, is_tls, awaits_introduction));
+  connections_.push_back(std::make_unique<ClientConnection>(
+      *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
   connections_.back()->index = connections_.size() - 1;
   connections_.back()->is_counted = is_counted;
 }
@@ -339,6 +344,7 @@ void Station::read(Letter& letter) {
   } else if (const auto* shed = std::get_if<Shed>(&letter)) {
     if (Exchange* exchange = waiter(shed->ticket, shed->tag)) exchange->on_shed(shed->rejection);
   } else if (auto* change = std::get_if<Reconfigure>(&letter)) {
+    if (!draining_) stop_listening_except(change->sockets);
     adopt(std::move(change->policy));
     if (!draining_) listen_on(change->sockets);
   } else if (const auto* how = std::get_if<Drain>(&letter)) {

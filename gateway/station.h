@@ -116,6 +116,7 @@ class Station final : private admission::Waiters {
   std::unique_ptr<proxy::UpstreamPool> make_upstreams();
   void look_after_upstreams();
   void fit_workers_to_servers();
+  void stop_listening_except(const Sockets& sockets);
   void listen_on(const Sockets& sockets);
   void drain(const Drain& how);
   void on_grace_over();

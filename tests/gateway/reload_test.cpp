@@ -3,6 +3,7 @@
 #include <list>
 
 #include "tests/gateway/kit.h"
+#include "tests/gateway/tls_client.h"
 
 // New settings while requests flow (Server::reconfigure), and a drain with a successor.
 
@@ -277,6 +278,156 @@ TEST_CASE("operators can see who waits, in the order in which they will go in") 
   upstream.release(4);
   for (Client* client : {&in_flight, &high, &low, &low_too})
     CHECK(client->read_answer().status() == 200);
+}
+
+// ---- What began under one policy ---------------------------------------------------------------
+
+conf::Settings with_tls(conf::Settings settings) {
+  settings.listen = {{"127.0.0.1", 0, "https://127.0.0.1:0", true}};
+  settings.tls.certificates = {some_certificate()};
+  return settings;
+}
+
+constexpr std::string_view introduction = "PROXY TCP4 192.0.2.7 10.0.0.2 56324 443\r\n";
+
+TEST_CASE("a connection waits for its introduction; TLS is turned off: it ends as it began") {
+  // accepted for https://, a reload without certificates, its PROXY header, its handshake.
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+  settings.client.proxy_protocol = true;
+  Gateway gateway(with_tls(settings));
+  TlsClient waits(Socket::connect(gateway.port()));
+  waits.socket.send(introduction.substr(0, 10));
+  REQUIRE(await([&] { return gateway.server().connections() == 1; }));
+
+  reconfigure(gateway, settings);
+  waits.socket.send(introduction.substr(10));
+  CHECK(waits.shake_hands());
+  CHECK(waits.ask(get("/served")) == 200);
+  Client plain(gateway);
+  plain.send(introduction);
+  CHECK(plain.ask(get("/plain")).status() == 200);
+}
+
+TEST_CASE("a proxy that is trusted no more introduces nobody, though it connected before") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  auto trusting = settings;
+  trusting.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+  trusting.client.proxy_protocol = true;
+  Gateway gateway(trusting);
+  Client waits(gateway);
+  REQUIRE(await([&] { return gateway.server().connections() == 1; }));
+  reconfigure(gateway, settings);
+  waits.send(introduction);
+  CHECK(waits.is_closed());
+  CHECK(upstream.targets().empty());
+}
+
+// Connects in one of the ways there are, and says whether it was served or heard that it was not.
+bool is_served_or_sent_away(std::uint16_t port, int kind) {
+  const auto hears_an_end = [](Socket& socket) {
+    std::string said;
+    Socket::Got got = Socket::Got::some;
+    while (got == Socket::Got::some) got = socket.read(said);
+    return got != Socket::Got::late;
+  };
+  switch (kind % 4) {
+    case 0: {  // TLS, introduced or not
+      TlsClient client(Socket::connect(port));
+      if (kind % 8 == 0) client.socket.send(introduction);
+      if (!client.shake_hands()) return !client.was_left_waiting();
+      return client.ask(get("/tls")) == 200 || !client.was_left_waiting();
+    }
+    case 1: {  // no TLS
+      Socket socket = Socket::connect(port);
+      socket.send(get("/plain", "Connection: close\r\n"));
+      return hears_an_end(socket);
+    }
+    case 2: {  // leaves in the middle of a handshake
+      Socket socket = Socket::connect(port);
+      socket.send(TlsClient::half_a_hello());
+      if (kind % 8 == 2)
+        socket.reset();
+      else
+        socket.end_writing();
+      return !socket.is_open() || hears_an_end(socket);
+    }
+    default: {  // in the middle of its introduction
+      Socket socket = Socket::connect(port);
+      socket.send(introduction.substr(0, 20));
+      socket.end_writing();
+      return hears_an_end(socket);
+    }
+  }
+}
+
+TEST_CASE(
+    "https to plain and back, hundreds of times while clients connect: nobody is left alone") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.linger_timeout = 100ms;
+  settings.admission.queue_size = 100;
+  Gateway gateway(with_tls(settings));
+  std::atomic<bool> is_over{false};
+  std::atomic<std::uint64_t> connected{0}, left_alone{0};
+  std::vector<std::thread> clients;
+  for (int number = 0; number < 8; ++number)
+    clients.emplace_back([&, number] {
+      for (int kind = number; !is_over; kind += 3) {
+        if (!is_served_or_sent_away(gateway.port(), kind)) ++left_alone;
+        ++connected;
+      }
+    });
+  for (int i = 0; i < 300; ++i) {
+    auto next = i % 2 == 0 ? settings : with_tls(settings);
+    next.client.proxy_protocol = i % 3 == 0;
+    if (i % 5 != 0) next.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+    if (i % 4 == 0) next.tls.certificates = {some_certificate()};  // though nobody listens for it
+    const std::uint64_t before = connected;
+    REQUIRE(gateway.server().reconfigure(next, {}).has_value());
+    REQUIRE(await([&] { return connected >= before + 4; }));
+  }
+  is_over = true;
+  for (std::thread& client : clients) client.join();
+  CHECK(left_alone == 0);
+  CHECK(await([&] { return gateway.server().connections() == 0; }));
+
+  reconfigure(gateway, with_tls(settings));
+  TlsClient last(Socket::connect(gateway.port()));
+  REQUIRE(last.shake_hands());
+  CHECK(last.ask(get("/last")) == 200);
+}
+
+TEST_CASE("a client that resets in the middle of a handshake or introduction is gone at once") {
+  // What it sent and the reset come in one event; no timeout here is shorter than our patience.
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = with_tls(settings_for(upstream.port()));
+  settings.client.header_timeout = 10min;
+  const auto everybody_is_gone = [](const conf::Settings& under, std::string_view first_words) {
+    Gateway gateway(under);
+    for (int i = 0; i < 50; ++i) {
+      Socket client = Socket::connect(gateway.port());
+      client.send(first_words);
+      client.reset();
+    }
+    const auto& stations = gateway.server().stations();
+    CHECK(await([&] {
+      std::uint64_t accepted = 0;
+      for (const auto& station : stations) accepted += station->numbers().accepted.read();
+      return accepted == 50 && gateway.server().connections() == 0;
+    }));
+    std::uint64_t failed = 0;
+    for (const auto& station : stations) failed += station->numbers().handshakes_failed.read();
+    return failed;
+  };
+  CHECK(everybody_is_gone(settings, TlsClient::half_a_hello()) == 50);
+  settings.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+  settings.client.proxy_protocol = true;
+  CHECK(everybody_is_gone(settings, introduction.substr(0, 10)) == 0);  // none had begun
+  CHECK(everybody_is_gone(
+            settings, std::string(introduction) + std::string(TlsClient::half_a_hello())) == 50);
 }
 
 }  // namespace

@@ -1,0 +1,116 @@
+#include "tests/gateway/tls_client.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+namespace classgate::gateway::test {
+namespace {
+
+// Gone with the process that made it.
+struct Folder {
+  Folder() {
+    std::string path = (std::filesystem::temp_directory_path() / "classgate-tls-XXXXXX").string();
+    if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    place = path;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(place, ignored);
+  }
+  std::filesystem::path place;
+};
+
+const proxy::net::TlsConnector& connector() {
+  static const auto opened = [] {
+    conf::UpstreamTlsSettings settings;
+    settings.verify = false;
+    return proxy::net::TlsConnector::open(settings);
+  }();
+  if (!opened) throw std::runtime_error(opened.error());
+  return **opened;
+}
+
+}  // namespace
+
+const conf::CertificateSettings& some_certificate() {
+  static const Folder folder;
+  static const conf::CertificateSettings pair = [] {
+    const std::string certificate = (folder.place / "server.pem").string();
+    const std::string key = (folder.place / "server.key").string();
+    const std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "
+        "/CN=localhost -keyout '" +
+        key + "' -out '" + certificate + "' 2> /dev/null";
+    if (std::system(command.c_str()) != 0) throw std::runtime_error("openssl makes no certificate");
+    return conf::CertificateSettings{certificate, key, "the test"};
+  }();
+  return pair;
+}
+
+TlsClient::TlsClient(Socket connected)
+    : socket(std::move(connected)),
+      session_(connector().connect("localhost", proxy::net::TlsConnector::make_memory())) {
+  session_->attach(*this);
+}
+
+ssize_t TlsClient::receive(std::span<char> into) {
+  std::string got;
+  switch (socket.read(got, patience, into.size())) {
+    case Socket::Got::some:
+      std::ranges::copy(got, into.begin());
+      return static_cast<ssize_t>(got.size());
+    case Socket::Got::end: return 0;
+    case Socket::Got::reset: errno = ECONNRESET; return -1;
+    default:
+      was_late_ = true;
+      errno = ETIMEDOUT;
+      return -1;
+  }
+}
+
+ssize_t TlsClient::transmit(std::span<const char> bytes) {
+  if (socket.send({bytes.data(), bytes.size()})) return static_cast<ssize_t>(bytes.size());
+  errno = EPIPE;
+  return -1;
+}
+
+bool TlsClient::shake_hands() {
+  return session_->shake_hands() == proxy::net::TlsSession::Result::done;
+}
+
+bool TlsClient::send(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t size = 0;
+    if (session_->write(text, size) != proxy::net::TlsSession::Result::done) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
+Socket::Got TlsClient::read(std::string& into) {
+  std::array<char, 16 * 1024> part;
+  std::size_t size = 0;
+  switch (session_->read(part, size)) {
+    case proxy::net::TlsSession::Result::done:
+      into.append(part.data(), size);
+      return Socket::Got::some;
+    case proxy::net::TlsSession::Result::end: return Socket::Got::end;
+    default: return was_late_ ? Socket::Got::late : Socket::Got::reset;
+  }
+}
+
+int TlsClient::ask(std::string_view request) {
+  if (!send(request)) return 0;
+  std::string head;
+  while (head.find("\r\n\r\n") == std::string::npos)
+    if (read(head) != Socket::Got::some) return 0;
+  return head.starts_with("HTTP/1.1 ") ? std::atoi(head.c_str() + 9) : 0;
+}
+
+std::string_view TlsClient::half_a_hello() { return {"\x16\x03\x01\x02\x00\x01\x00", 7}; }
+
+}  // namespace classgate::gateway::test

@@ -12,8 +12,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <new>
+#include <string_view>
 #include <system_error>
 
 namespace classgate::proxy::net {
@@ -26,7 +29,6 @@ constexpr const char* ciphers_12 =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr unsigned char alpn_http11[] = "\x08http/1.1";
 constexpr std::size_t alpn_http11_size = sizeof alpn_http11 - 1;
-constexpr unsigned char session_context[] = "classgate";
 
 std::string text_of_error() {
   const unsigned long error = ERR_peek_last_error();
@@ -107,6 +109,81 @@ bool is_ip_address(const std::string& host) {
 
 }  // namespace
 
+// ---- What a session hangs on -------------------------------------------------------------------
+
+namespace {
+
+// SHA-256 over the parts, each with its size before it.
+class Fingerprint {
+ public:
+  Fingerprint() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
+    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
+      throw std::bad_alloc();
+  }
+  void add(std::string_view part) {
+    const std::uint64_t size = part.size();
+    EVP_DigestUpdate(context_.get(), &size, sizeof size);
+    EVP_DigestUpdate(context_.get(), part.data(), part.size());
+  }
+  void add_number(int number) { add(std::to_string(number)); }
+  SessionContext finish() {
+    SessionContext digest;
+    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
+    return digest;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
+template <typename Item>
+std::string encoding_of(const Item* item, int (*encode)(const Item*, unsigned char**)) {
+  unsigned char* bytes = nullptr;
+  const int size = encode(item, &bytes);
+  if (size <= 0) throw std::bad_alloc();
+  std::string text(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+  OPENSSL_free(bytes);
+  return text;
+}
+
+// The certificate that is shown, with its chain.
+void add_own_chain(Fingerprint& print, SSL_CTX* context) {
+  const X509* const own = SSL_CTX_get0_certificate(context);
+  print.add(own != nullptr ? encoding_of<X509>(own, i2d_X509) : std::string());
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(context, &chain);
+  for (int i = 0; i < sk_X509_num(chain); ++i)
+    print.add(encoding_of<X509>(sk_X509_value(chain, i), i2d_X509));
+}
+
+// Whom it believes, as it was loaded (not the file, which may be another one by now): authorities
+// and what they have revoked, in any order.
+void add_trust(Fingerprint& print, const SSL_CTX* context) {
+  std::vector<std::string> all;
+  const STACK_OF(X509_OBJECT)* const objects =
+      X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    const X509_OBJECT* const object = sk_X509_OBJECT_value(objects, i);
+    if (const X509* const certificate = X509_OBJECT_get0_X509(object))
+      all.push_back(encoding_of<X509>(certificate, i2d_X509));
+    else if (const X509_CRL* const list =
+                 X509_OBJECT_get0_X509_CRL(const_cast<X509_OBJECT*>(object)))
+      all.push_back(encoding_of<X509_CRL>(list, i2d_X509_CRL));
+  }
+  std::ranges::sort(all);
+  print.add_number(static_cast<int>(all.size()));
+  for (const std::string& one : all) print.add(one);
+}
+
+// Seconds since 1970.
+std::int64_t end_of(const X509* certificate) {
+  std::tm time{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1) return 0;
+  return ::timegm(&time);
+}
+
+}  // namespace
+
 void FreeSslContext::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
 
 // ---- Ticket keys -------------------------------------------------------------------------------
@@ -157,7 +234,7 @@ struct TlsCallbacks {
     static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return index;
   }
-  static int memory_index() {
+  static int use_index() {
     static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return index;
   }
@@ -210,6 +287,36 @@ struct TlsCallbacks {
     return key == &keys.newest() ? 1 : 2;  // 2: it opens, and a new one is given out
   }
 
+  // A ticket holds the client's certificate; beside it, when the first of the certificates that
+  // proved it ends. What a full handshake would refuse by then is not resumed.
+  static int seal_ticket(SSL* ssl, void*) {
+    if (SSL_session_reused(ssl) == 1) return 1;  // it goes on with what it was given first
+    const STACK_OF(X509)* const chain = SSL_get0_verified_chain(ssl);
+    if (sk_X509_num(chain) <= 0) return 1;
+    std::int64_t end = end_of(sk_X509_value(chain, 0));
+    for (int i = 1; i < sk_X509_num(chain); ++i)
+      end = std::min(end, end_of(sk_X509_value(chain, i)));
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &end, sizeof end);
+  }
+
+  static SSL_TICKET_RETURN open_ticket(SSL*, SSL_SESSION* session, const unsigned char*,
+                                       std::size_t, SSL_TICKET_STATUS status, void*) {
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+      return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (SSL_SESSION_get0_peer(session) != nullptr && std::time(nullptr) >= end_of_proof(session))
+      return SSL_TICKET_RETURN_IGNORE_RENEW;  // a full handshake, then
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+  }
+
+  static std::int64_t end_of_proof(SSL_SESSION* session) {
+    void* data = nullptr;
+    std::size_t size = 0;
+    std::int64_t end = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 && size == sizeof end)
+      std::memcpy(&end, data, size);
+    return end;
+  }
+
   static int keep_session(SSL* ssl, SSL_SESSION* session);
 };
 
@@ -226,11 +333,11 @@ std::expected<SslContext, std::string> open_entry(const conf::TlsSettings& setti
   SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   if (auto loaded = load_pair(raw, pair.certificate, pair.key); !loaded)
     return std::unexpected(loaded.error());
-  SSL_CTX_set_session_id_context(raw, session_context, sizeof session_context - 1);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // tickets are enough
   SSL_CTX_set_alpn_select_cb(raw, TlsCallbacks::choose_protocol, nullptr);
   SSL_CTX_set_tlsext_servername_callback(raw, TlsCallbacks::choose_certificate);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(raw, TlsCallbacks::ticket_key);
+  SSL_CTX_set_session_ticket_cb(raw, TlsCallbacks::seal_ticket, TlsCallbacks::open_ticket, nullptr);
   if (settings.client_certificate != conf::ClientCertificate::off) {
     if (const std::string why = why_not_readable(settings.client_ca); !why.empty())
       return std::unexpected("client_ca " + settings.client_ca + " cannot be read: " + why);
@@ -265,6 +372,17 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
     entries->push_back({std::move(*context), certificate});
   }
   if (!errors.empty()) return std::unexpected(std::move(errors));
+  // All have the same: OpenSSL looks at tickets before it knows the name that is asked for.
+  Fingerprint print;
+  print.add_number(static_cast<int>(settings.client_certificate));
+  for (const Entry& entry : *entries) {
+    add_own_chain(print, entry.context.get());
+    add_trust(print, entry.context.get());
+  }
+  const SessionContext session_context = print.finish();
+  for (const Entry& entry : *entries)
+    SSL_CTX_set_session_id_context(entry.context.get(), session_context.data(),
+                                   session_context.size());
   const auto acceptor = std::make_shared<TlsAcceptor>();
   acceptor->entries_ = std::move(entries);
   acceptor->warnings_ = std::make_shared<const Errors>(std::move(warnings));
@@ -295,6 +413,12 @@ class TlsConnector::Memory {
     void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
   };
   std::unique_ptr<SSL_SESSION, FreeSession> last;
+  SessionContext context{};  // in which that was made
+};
+
+struct TlsConnector::Use {
+  std::shared_ptr<const TlsConnector> connector;
+  std::shared_ptr<Memory> memory;
 };
 
 std::shared_ptr<TlsConnector::Memory> TlsConnector::make_memory() {
@@ -302,11 +426,31 @@ std::shared_ptr<TlsConnector::Memory> TlsConnector::make_memory() {
 }
 
 int TlsCallbacks::keep_session(SSL* ssl, SSL_SESSION* session) {
-  auto* const memory = static_cast<TlsConnector::Memory*>(SSL_get_ex_data(ssl, memory_index()));
-  if (memory == nullptr) return 0;
-  memory->last.reset(session);
+  const auto* const use = static_cast<TlsConnector::Use*>(SSL_get_ex_data(ssl, use_index()));
+  if (use == nullptr) return 0;
+  use->memory->last.reset(session);
+  use->memory->context = use->connector->session_context_;
   return 1;  // it is ours now
 }
+
+namespace {
+
+SessionContext session_context_of(const conf::UpstreamTlsSettings& settings, SSL_CTX* context) {
+  Fingerprint print;
+  print.add_number(settings.verify ? 1 : 0);
+  print.add(settings.server_name);
+  add_own_chain(print, context);
+  add_trust(print, context);
+  // What the system trusts is not known here: another connector, another context.
+  std::array<char, 32> unique{};
+  if (settings.verify && settings.ca_file.empty() &&
+      RAND_bytes(reinterpret_cast<unsigned char*>(unique.data()), unique.size()) != 1)
+    throw std::system_error(EIO, std::generic_category(), "no random numbers for TLS");
+  print.add({unique.data(), unique.size()});
+  return print.finish();
+}
+
+}  // namespace
 
 std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::open(
     const conf::UpstreamTlsSettings& settings) {
@@ -333,7 +477,15 @@ std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::op
   if (!settings.certificate.empty())
     if (auto loaded = load_pair(context, settings.certificate, settings.key); !loaded)
       return std::unexpected("upstream.tls: " + loaded.error());
+  connector->session_context_ = session_context_of(settings, context);
   return connector;
+}
+
+// A session that is taken up again proves nothing anew.
+bool TlsConnector::may_resume(const Memory& memory) const {
+  if (!memory.last || memory.context != session_context_) return false;
+  const X509* const certificate = SSL_SESSION_get0_peer(memory.last.get());
+  return !settings_.verify || (certificate != nullptr && std::time(nullptr) < end_of(certificate));
 }
 
 std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
@@ -347,15 +499,11 @@ std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
     SSL_set1_host(ssl.get(), name.c_str());
     SSL_set_tlsext_host_name(ssl.get(), name.c_str());
   }
-  SSL_set_ex_data(ssl.get(), TlsCallbacks::memory_index(), memory.get());
-  if (memory->last) SSL_set_session(ssl.get(), memory->last.get());
+  if (may_resume(*memory)) SSL_set_session(ssl.get(), memory->last.get());
   SSL_set_connect_state(ssl.get());
-  struct Keeps {
-    std::shared_ptr<const TlsConnector> connector;
-    std::shared_ptr<Memory> memory;
-  };
-  return std::make_unique<TlsSession>(
-      std::move(ssl), std::make_shared<const Keeps>(shared_from_this(), std::move(memory)));
+  auto use = std::make_shared<Use>(shared_from_this(), std::move(memory));
+  SSL_set_ex_data(ssl.get(), TlsCallbacks::use_index(), use.get());
+  return std::make_unique<TlsSession>(std::move(ssl), std::move(use));
 }
 
 }  // namespace classgate::proxy::net

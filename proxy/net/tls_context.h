@@ -23,6 +23,10 @@ struct FreeSslContext {
 };
 using SslContext = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
 
+// What a session was made under: which certificates are shown, whether and by whom the other side
+// is verified. One that was made under another is not resumed: nothing is verified again then.
+using SessionContext = std::array<unsigned char, 32>;
+
 // The keys that session tickets are sealed with (RFC 5077 section 4, RFC 8446 section 4.6.1): the
 // newest seals, those before it still open. A ring is never changed; rotating makes another one,
 // and a key that has left the ring is wiped with the last session that began under it.
@@ -47,7 +51,8 @@ class TicketKeys {
 };
 
 // Answers TLS clients: chooses the certificate by the name they ask for (SNI), the first one when
-// none fits; speaks HTTP/1.1 (ALPN).
+// none fits; speaks HTTP/1.1 (ALPN). A ticket is good under the same certificates, mode of client
+// certificates and authorities (SessionContext), and until the client's certificate ends.
 class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
  public:
   using Errors = std::vector<std::string>;  // one line each: which file, what, how to mend it
@@ -75,7 +80,8 @@ class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
 };
 
 // Begins TLS with a server: verifies its certificate and name unless told not to, and takes up the
-// last session again where the server lets it.
+// last session again where the server lets it, unless that was made under other settings
+// (SessionContext) or the server's certificate has ended since.
 class TlsConnector : public std::enable_shared_from_this<TlsConnector> {
  public:
   static std::expected<std::shared_ptr<const TlsConnector>, std::string> open(
@@ -90,8 +96,13 @@ class TlsConnector : public std::enable_shared_from_this<TlsConnector> {
                                       std::shared_ptr<Memory> memory) const;
 
  private:
+  friend struct TlsCallbacks;
+  struct Use;  // what a connection keeps
+  bool may_resume(const Memory& memory) const;
+
   SslContext context_;
   conf::UpstreamTlsSettings settings_;
+  SessionContext session_context_{};
 };
 
 }  // namespace classgate::proxy::net

@@ -1,4 +1,5 @@
 """A certificate authority for one test: keys and certificates in a folder, made by openssl."""
+import datetime
 import pathlib
 import subprocess
 import tempfile
@@ -21,24 +22,25 @@ class Authority:
         return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
                 self.path / f"{name}.key")
 
-    def issue(self, name, subject=None, names=(), is_expired=False):
-        """NAME.pem and NAME.key, signed by the authority; `names` as in subjectAltName."""
+    def issue(self, name, subject=None, names=(), is_expired=False, ends=None):
+        """NAME.pem and NAME.key, signed by the authority; `names` as in subjectAltName; `ends` in seconds since 1970."""
         request = self.openssl("req", *self.new_key(name), "-subj", subject or f"/CN={name}")
         extensions = self.path / f"{name}.ext"
         extensions.write_text(f"subjectAltName={','.join(names)}\n" if names else "basicConstraints=CA:FALSE\n")
         certificate = self.path / f"{name}.pem"
-        if is_expired:
-            self.issue_expired(request, certificate)
+        if is_expired or ends:
+            self.issue_until(1609459200 if is_expired else ends, request, certificate)
         else:
             self.openssl("x509", "-req", "-CA", self.ca, "-CAkey", self.path / "ca.key", "-days", "2", "-extfile",
                          extensions, "-out", certificate, stdin=request)
         return certificate, self.path / f"{name}.key"
 
-    def issue_expired(self, request, certificate):
+    def issue_until(self, ends, request, certificate):
         (self.path / "index.txt").write_text("")
         (self.path / "ca.conf").write_text(
             f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.path}/index.txt\nrand_serial=yes\ndefault_md=sha256\n"
             f"policy=p\nnew_certs_dir={self.path}\n[p]\ncommonName=supplied\n")
         self.openssl("ca", "-batch", "-config", self.path / "ca.conf", "-cert", self.ca, "-keyfile",
-                     self.path / "ca.key", "-startdate", "20200101000000Z", "-enddate", "20210101000000Z",
+                     self.path / "ca.key", "-startdate", "20200101000000Z", "-enddate",
+                     datetime.datetime.fromtimestamp(ends, datetime.timezone.utc).strftime("%Y%m%d%H%M%SZ"),
                      "-in", "/dev/stdin", "-out", certificate, "-notext", stdin=request)

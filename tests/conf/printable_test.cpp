@@ -39,7 +39,7 @@ TEST_CASE("what is unfit is named") {
   CHECK(printable("caf\xe9.conf") == "caf\\xe9.conf");
   CHECK(printable("\x1b[31m\a\x7f") == "\\x1b[31m\\x07\\x7f");
   CHECK(printable("a\nb\tc\r") == "a\\nb\\tc\\r");
-  CHECK(printable_lines("a\nb\tc\r") == "a\nb\tc\\x0d");
+  CHECK(printable_lines("a\nb\tc\r") == "a\nb\tc\\r");
   CHECK(printable(std::string_view("\0", 1)) == "\\x00");
   CHECK(printable("\xc2\x9b"
                   "31m") == "\\u009b31m");  // CSI in one character

@@ -40,7 +40,9 @@ class Model {
     if (pays && missing > 0)
       return Rejection{conf::Reason::rate_limited, Duration((missing + rate_ - 1) / rate_)};
     if (way_of(arrival) == Way::away) return Rejection{conf::Reason::queue_full, drain_time()};
-    if (pays) tokens_ -= arrival.cost * token;
+    // It owes no more than a burst.
+    if (pays)
+      tokens_ -= std::min(arrival.cost * token, std::max<std::int64_t>(tokens_ + burst_, 0));
     return std::nullopt;
   }
 

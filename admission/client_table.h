@@ -128,18 +128,18 @@ class ClientTable {
     taker.active = (taker.active + count) & active_bits;
   }
   void return_workers(ClientNumber client, std::uint32_t count) {
-    CLASSGATE_INVARIANT(clients_[client].active >= count);
+    CLASSGATE_SHARED_INVARIANT(clients_[client].active >= count);
     clients_[client].active = (clients_[client].active - count) & active_bits;
   }
   void join(ClientNumber client) { ++clients_[client].waiting; }
   void leave(ClientNumber client) {
-    CLASSGATE_INVARIANT(clients_[client].waiting > 0);
+    CLASSGATE_SHARED_INVARIANT(clients_[client].waiting > 0);
     --clients_[client].waiting;
   }
   // Requests of it that count against a route's client_share, at work or waiting.
   void favour(ClientNumber client) { ++clients_[client].favoured; }
   void unfavour(ClientNumber client) {
-    CLASSGATE_INVARIANT(clients_[client].favoured > 0);
+    CLASSGATE_SHARED_INVARIANT(clients_[client].favoured > 0);
     --clients_[client].favoured;
   }
   std::uint32_t favoured(ClientNumber client) const { return clients_[client].favoured; }

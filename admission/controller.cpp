@@ -324,7 +324,7 @@ void Controller::make_room_for(const Arrival& arrival, Time now) {
       continue;
     }
     const auto equal = queue_.pop_newest_of_largest(arrival.priority);
-    CLASSGATE_INVARIANT(equal.has_value());
+    CLASSGATE_SHARED_INVARIANT(equal.has_value());
     send_away(*equal, conf::Reason::fair_share, now);
   }
 }
@@ -356,7 +356,7 @@ inline void Controller::left_queue(const Waiter& waiter, Time now) {
 }
 
 void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
-  CLASSGATE_INVARIANT(active_ >= seat.workers && in_flight_ > 0);
+  CLASSGATE_SHARED_INVARIANT(active_ >= seat.workers && in_flight_ > 0);
   if (settings_.workers_are_auto || settings_.rate_is_auto) follow(outcome, seat, now);
   active_ -= seat.workers;
   --in_flight_;
@@ -469,7 +469,7 @@ Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason,
 inline void Controller::take_workers(const Seat& seat, Duration waited, Time now) {
   active_ += seat.workers;
   ++in_flight_;
-  CLASSGATE_INVARIANT(active_ <= workers());
+  CLASSGATE_SHARED_INVARIANT(active_ <= workers());
   shares_.take(seat.priority, seat.workers);
   if (seat.client != no_client) {
     clients_.take_workers(seat.client, seat.workers);

@@ -22,7 +22,7 @@ std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int
 }
 
 std::int64_t FairRank::close(std::uint32_t line) {
-  CLASSGATE_INVARIANT(lines_[line].size == 0);
+  CLASSGATE_SHARED_INVARIANT(lines_[line].size == 0);
   if (places_[line] != none) lose_turn(line);
   lines_[line].next = first_closed_;
   first_closed_ = line;

@@ -44,7 +44,7 @@ class Shares {
 
   void take(int priority, std::uint32_t workers) { active_[index(priority)] += workers; }
   void give_back(int priority, std::uint32_t workers, Duration took, Time now) {
-    CLASSGATE_INVARIANT(active_[index(priority)] >= workers);
+    CLASSGATE_SHARED_INVARIANT(active_[index(priority)] >= workers);
     active_[index(priority)] -= workers;
     if (reserves_ > 0) times_.record(static_cast<std::uint32_t>(priority), took, now);
   }

@@ -122,7 +122,7 @@ const Waiter* WaitQueue::front() const {
 
 Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
   const std::uint32_t index = first_of(priority, order);
-  CLASSGATE_INVARIANT(index != none);
+  CLASSGATE_SHARED_INVARIANT(index != none);
   const Slot& slot = slots_[index];
   if (turn == Turn::used && slot.line != plain)
     room(priority).rank.serve(slot.line, slot.waiter.cost);
@@ -184,7 +184,7 @@ void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, 
 
 void WaitQueue::forget(ClientNumber client) {
   if (client >= standings_.size()) return;
-  for (const std::int64_t standing : standings_[client]) CLASSGATE_INVARIANT(standing >= 0);
+  for (const std::int64_t standing : standings_[client]) CLASSGATE_SHARED_INVARIANT(standing >= 0);
   standings_[client] = {};
 }
 

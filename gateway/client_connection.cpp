@@ -87,7 +87,7 @@ void ClientConnection::refuse_introduction() {
 }
 
 void ClientConnection::introduce(const conf::IpAddress& client) {
-  state_ = State::idle;
+  change_state(State::idle);
   ip_ = client;
   address_ = ip_.text();
   judge_sender();
@@ -155,7 +155,9 @@ void ClientConnection::read_on() {
     take({scratch.data(), result.size});
     if (is_mid_request()) stream_.look_again();
   }
-  if (state_ != State::closed) stream_.read_again_soon();
+  if (state_ == State::closed) return;
+  set_timer();
+  stream_.read_again_soon();
 }
 
 // Bytes are used where they were read; only what can't be used yet is kept.
@@ -197,7 +199,7 @@ std::size_t ClientConnection::process(std::string_view bytes) {
         }
         parser_ = station_.take_parser();
         parser_->begin(Parser::Kind::request, station_.request_limits());
-        state_ = State::head;
+        change_state(State::head);
         break;
       case State::head: goes_on = take_head(bytes.substr(used), used); break;
       case State::body: used += take_body(bytes.substr(used)); break;
@@ -229,7 +231,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   body_left_ = has_length ? head.content_length : 0;
   window_bytes_ = stream_mark_ = 0;
   is_streaming_ = false;
-  state_ = State::body;
+  change_state(State::body);
   const bool expects_continue = head.expects_continue && !body_is_here;
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   ++requests_;
@@ -244,7 +246,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
 // Nobody knows where the next request would begin: this answer is the last.
 void ClientConnection::refuse_head(conf::Reason reason) {
   CLASSGATE_INVARIANT(exchange_ == nullptr);
-  state_ = State::answering;
+  change_state(State::answering);
   has_unread_input_ = true;
   exchange_ = &station_.take_exchange();
   exchange_->on_fault(*this, reason);
@@ -289,13 +291,11 @@ void ClientConnection::end_of_body_part() {
 
 // The request has been read to its last byte.
 void ClientConnection::end_of_request() {
-  state_ = State::answering;
-  deadline_.cancel();
-  timed_state_ = State::answering;
+  change_state(State::answering);
   if (exchange_ != nullptr)
     exchange_->on_body_end(parser_->trailers());
   else
-    state_ = State::idle;  // it was refused before its body had come
+    change_state(State::idle);  // it was refused before its body had come
   station_.return_parser(std::move(parser_));
 }
 
@@ -309,7 +309,7 @@ void ClientConnection::send_gathered() {
 // Called while the answer is being read: what the client has said already is looked at in the next
 // turn.
 void ClientConnection::begin_tunnel() {
-  state_ = State::tunnel;
+  change_state(State::tunnel);
   window_bytes_ = 0;
   stream_.read_again_soon();
   set_timer();
@@ -326,13 +326,18 @@ void ClientConnection::answer_done(bool keep) {
   if (stream_.is_broken()) return close();
   if (!keep) {
     has_unread_input_ = has_unread_input_ || state_ != State::answering || input_ != nullptr;
-    state_ = State::finishing;
+    change_state(State::finishing);
     if (stream_.pending() == 0) linger();
     return;
   }
-  if (state_ == State::answering) state_ = State::idle;
+  if (state_ == State::answering) change_state(State::idle);
   // Within process() its loop goes on by itself; else what was pipelined is due now.
   if (is_processing_) return;
+  // The next request: what may go wrong with it is no business of whoever has brought this answer.
+  station_.loop().guard([this] { go_on(); }, [this] { on_fault(); });
+}
+
+void ClientConnection::go_on() {
   if (input_) process_buffer();
   if (!is_ending()) read_on();
 }
@@ -361,9 +366,7 @@ void ClientConnection::on_drained() {
     return;
   }
   if (state_ != State::idle) return set_timer();
-  // What was pipelined has waited for this.
-  if (input_) process_buffer();
-  if (!is_ending()) read_on();
+  go_on();  // what was pipelined has waited for this
 }
 
 void ClientConnection::read_on_soon() {
@@ -395,7 +398,7 @@ void ClientConnection::linger() {
 }
 
 void ClientConnection::say_goodbye() {
-  state_ = State::lingering;
+  change_state(State::lingering);
   stream_.shutdown_write();
   set_timer();
   if (stream_.may_read()) stream_.read_again_soon();
@@ -410,6 +413,13 @@ void ClientConnection::close() {
   station_.close_connection(*this);
 }
 
+void ClientConnection::on_fault() {
+  station_.gather().clear();  // half of an answer, perhaps
+  if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_fault();
+  stream_.reset_on_close();
+  close();
+}
+
 void ClientConnection::drain() {
   if (station_.serves_on()) return;
   if (station_.spares_silent() && requests_ == 0) return;
@@ -418,6 +428,24 @@ void ClientConnection::drain() {
 }
 
 // ---- Time --------------------------------------------------------------------------------------
+
+void ClientConnection::on_deadline(void* self) {
+  auto& connection = *static_cast<ClientConnection*>(self);
+  connection.station_.loop().guard([&connection] { connection.on_due(); },
+                                   [&connection] { connection.on_fault(); });
+}
+
+void ClientConnection::change_state(State state) {
+  state_ = state;
+  if (!is_timed_for_now()) deadline_.cancel();
+}
+
+// That of a reader holds in any state, as long as there is something to read; the first request's
+// begins before the connection has said who it is.
+bool ClientConnection::is_timed_for_now() const {
+  if (timed_state_ == State::answering) return stream_.pending() > 0;
+  return timed_state_ == state_ || (timed_state_ == State::idle && state_ == State::introduction);
+}
 
 // Each state has its own limit; it is set when the state is entered, not with every byte.
 void ClientConnection::set_timer() {
@@ -465,6 +493,8 @@ void ClientConnection::note_limit() {
 }
 
 void ClientConnection::on_due() {
+  // Only a reader's: it has taken all of it since, and on_drained() is still to come.
+  if (!is_timed_for_now()) return set_timer();
   note_limit();
   switch (timed_state_) {
     case State::head: return refuse_head(conf::Reason::client_timeout);

@@ -70,6 +70,9 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // Null without TLS.
   const proxy::net::TlsSession* tls() const { return stream_.tls(); }
 
+  // An exception came out of it or its exchange, which are in no known state: both end now, the
+  // client sees a reset. Never throws for a second time what concerns somebody else.
+  void on_fault() override;
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();
   // The station's business only.
@@ -91,8 +94,13 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
 
   void on_readable() override;
   void on_drained() override;
-  static void on_deadline(void* self) { static_cast<ClientConnection*>(self)->on_due(); }
+  static void on_deadline(void* self);
   void on_due();
+  // The one place where the state changes: a deadline is void in any state but the one that it was
+  // set for.
+  void change_state(State state);
+  bool is_timed_for_now() const;
+  void go_on();
   void on_body_window_over();
   void begin_body_window();
   proxy::net::DeadlineList& body_deadlines();
@@ -130,7 +138,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // Of the handshake that comes after the introduction; null without TLS, and once it has begun.
   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
   State state_;
-  State timed_state_ = State::closed;  // the state the deadline was set for
+  // The state that the deadline was set for; answering: a reader, in whatever state.
+  State timed_state_ = State::closed;
   bool is_processing_ = false;
   bool has_unread_input_ = false;
   bool has_noted_handshake_ = false;

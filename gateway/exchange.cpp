@@ -57,12 +57,19 @@ void forget(std::string& text) {
 
 }  // namespace
 
+template <void (Exchange::*on_due)()>
+void Exchange::on_timer(void* self) {
+  auto& exchange = *static_cast<Exchange*>(self);
+  exchange.station_.loop().guard([&exchange] { (exchange.*on_due)(); },
+                                 [&exchange] { exchange.on_fault(); });
+}
+
 Exchange::Exchange(Station& station, std::uint32_t tag)
     : station_(station),
       tag_(tag),
-      request_timer_(on_request_timer, this),
-      queue_timer_(on_queue_timer, this),
-      reader_timer_(on_reader_timer, this),
+      request_timer_(on_timer<&Exchange::on_request_timeout>, this),
+      queue_timer_(on_timer<&Exchange::on_queue_timeout>, this),
+      reader_timer_(on_timer<&Exchange::on_reader_window_over>, this),
       forwarding_(*this) {}
 
 void Exchange::reset() {
@@ -310,8 +317,8 @@ void Exchange::wait(admission::Place place) {
   if (!patience_) return;
   wait_deadline_ = std::min(wait_deadline_, arrival_.deadline);
   if (!deadline_timer_)
-    deadline_timer_ =
-        std::make_unique<proxy::net::Timer>(station_.loop(), [this] { on_deadline(); });
+    deadline_timer_ = std::make_unique<proxy::net::Timer>(
+        station_.loop(), [this] { on_timer<&Exchange::on_deadline>(this); });
   deadline_timer_->start(std::chrono::ceil<std::chrono::milliseconds>(arrival_.deadline - joined_));
 }
 
@@ -574,6 +581,17 @@ void Exchange::end() {
   reader_timer_.cancel();
   if (patience_ && deadline_timer_) deadline_timer_->stop();
   station_.retire_exchange(*this);
+}
+
+// Whatever it was doing: the books get their ending, nobody else notices.
+void Exchange::on_fault() {
+  station_.gather().clear();
+  if (state_ == State::ended) return;
+  if (state_ == State::collecting && !is_operator_request_) station_.shared().gate.abandon();
+  ClientConnection* const client = client_;
+  cut();
+  station_.retire_exchange(*this);
+  if (client != nullptr) client->on_fault();
 }
 
 void Exchange::cut() {

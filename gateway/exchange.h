@@ -58,6 +58,10 @@ class Exchange final : private proxy::Forwarding::Client {
   const admission::Place& place() const { return place_; }
   WaitingRequest describe_wait() const;
 
+  // An exception came out of it, or out of what carries it: its upstream connection is closed, its
+  // worker or place given back, its client's connection reset.
+  void on_fault() override;
+
   void reset();  // ready for the next request, memory kept
   void cut();    // the gateway ends: close whatever is open
 
@@ -92,13 +96,12 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string_view allowed_methods(conf::Reason reason) const;
   void write_refusal(const admission::Rejection& rejection);
 
-  static void on_request_timer(void* self) { static_cast<Exchange*>(self)->on_request_timeout(); }
-  static void on_queue_timer(void* self) { static_cast<Exchange*>(self)->on_queue_timeout(); }
+  template <void (Exchange::*on_due)()>
+  static void on_timer(void* self);
   void on_request_timeout();
   void on_queue_timeout();
   void on_deadline();
   void on_upstream_timeout();
-  static void on_reader_timer(void* self) { static_cast<Exchange*>(self)->on_reader_window_over(); }
   void on_reader_window_over();
   bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);

@@ -64,6 +64,8 @@ class Server {
   const conf::Settings& settings() const { return policy_->settings; }
   const Policy& policy() const { return *policy_; }
   const Shared& shared() const { return *shared_; }
+  // As Shared::note_exception(), from any thread.
+  void note_exception(const std::exception& thrown) { shared_->note_exception(thrown); }
   admission::Snapshot snapshot() const;
   std::uint32_t connections() const { return shared_->connections.load(); }
 

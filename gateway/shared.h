@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 
 #include "admission/gate.h"
 #include "gateway/access_log.h"
@@ -21,6 +22,11 @@ struct Shared {
   std::atomic<std::uint32_t> connections{0};
   std::atomic<std::uint64_t> connections_refused{0};
   std::atomic<std::uint64_t> client_connections_refused{0};  // for their address alone
+  // Faults of our own that were contained, on any loop (note_exception()).
+  std::atomic<std::uint64_t> invariants_broken{0};
+  std::atomic<std::uint64_t> exceptions_contained{0};
+  // What Loop::at_exception() is told: counts it, and says so in the log with its place.
+  void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
   std::atomic<bool> is_draining{false};
 };

@@ -94,6 +94,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
   adopt(std::move(policy));
   listen_on(sockets);
   loop_.at_turn_end([this] { end_turn(); });
+  loop_.at_exception([this](const std::exception& thrown) { shared_.note_exception(thrown); });
   if (number_ != 0) return;
   upstreams_->probe_unproven();
   look_after_upstreams();
@@ -218,10 +219,16 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
   traffic_.accepted.add();
   const bool awaits_introduction =
       settings().client.proxy_protocol && policy_->trusted_proxies.include(ip);
-  connections_.push_back(std::make_unique<ClientConnection>(
-      *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
-  connections_.back()->index = connections_.size() - 1;
-  connections_.back()->is_counted = is_counted;
+  const auto take = [&] {
+    connections_.push_back(std::make_unique<ClientConnection>(
+        *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
+    connections_.back()->index = connections_.size() - 1;
+    connections_.back()->is_counted = is_counted;
+  };
+  loop_.guard(take, [&] {  // no memory for it, or libevent can't watch it
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    if (is_counted) shared_.client_counts.leave(ip);
+  });
 }
 
 // A trusted proxy's connections are many clients'.
@@ -247,7 +254,7 @@ bool Station::take_room() {
 // At the limit, whoever has been silent for longest gives way: between two requests, or else before
 // the end of a header that should have come by now.
 bool Station::make_room() {
-  is_making_room_ = true;
+  is_making_room_ = true;  // what a deadline's callback throws is contained there
   const bool made = deadlines_.linger.end_oldest(std::chrono::milliseconds(0)) ||
                     deadlines_.idle.end_oldest(silence_tolerated) ||
                     deadlines_.header.end_oldest(silence_tolerated);
@@ -279,9 +286,8 @@ void Station::append_refusal_of_connection(std::string& out, conf::Reason reason
 }
 
 void Station::close_connection(ClientConnection& connection) {
-  if (connection.is_counted) shared_.client_counts.leave(connection.ip());
   const std::size_t index = connection.index;
-  CLASSGATE_INVARIANT(connections_[index].get() == &connection);
+  CLASSGATE_SHARED_INVARIANT(connections_[index].get() == &connection);  // who owns whom
   loop_.retire(std::move(connections_[index]));
   if (index + 1 < connections_.size()) {
     connections_[index] = std::move(connections_.back());
@@ -289,6 +295,8 @@ void Station::close_connection(ClientConnection& connection) {
   }
   connections_.pop_back();
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  // It lives to the end of the turn.
+  if (std::exchange(connection.is_counted, false)) shared_.client_counts.leave(connection.ip());
 }
 
 // ---- Exchanges ---------------------------------------------------------------------------------
@@ -340,9 +348,10 @@ void Station::read(Letter& letter) {
     // A waiter that has left meanwhile is not found, and the permit goes back.
     admission::Permit permit = std::move(grant->permit);
     if (Exchange* exchange = waiter(grant->ticket, grant->tag))
-      exchange->on_granted(std::move(permit));
+      loop_.guard([&] { exchange->on_granted(std::move(permit)); }, [&] { exchange->on_fault(); });
   } else if (const auto* shed = std::get_if<Shed>(&letter)) {
-    if (Exchange* exchange = waiter(shed->ticket, shed->tag)) exchange->on_shed(shed->rejection);
+    if (Exchange* exchange = waiter(shed->ticket, shed->tag))
+      loop_.guard([&] { exchange->on_shed(shed->rejection); }, [&] { exchange->on_fault(); });
   } else if (auto* change = std::get_if<Reconfigure>(&letter)) {
     if (!draining_) stop_listening_except(change->sockets);
     adopt(std::move(change->policy));
@@ -396,10 +405,13 @@ void Station::count_waiters(Census census) {
 // ---- Turns -------------------------------------------------------------------------------------
 
 void Station::end_turn() {
-  for (Exchange* exchange : ended_exchanges_) {
-    exchange->reset();
-    free_exchanges_.push_back(exchange);
-  }
+  for (Exchange* exchange : ended_exchanges_)
+    loop_.guard(
+        [&] {
+          exchange->reset();
+          free_exchanges_.push_back(exchange);
+        },
+        [&] { exchange->cut(); });  // and never used again
   ended_exchanges_.clear();
   if (!former_upstreams_.empty() &&
       std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); }) > 0)

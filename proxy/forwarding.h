@@ -56,6 +56,9 @@ class Forwarding final : private UpstreamConnection::User {
     virtual bool is_answer_blocked() = 0;
     // The upstream has taken what was given: more of the body may come.
     virtual void on_upload_drained() = 0;
+    // An exception came out of one of these or of the Forwarding: the exchange ends now, and
+    // cancels it.
+    virtual void on_fault() = 0;
 
    protected:
     ~Client() = default;
@@ -120,6 +123,7 @@ class Forwarding final : private UpstreamConnection::User {
   void on_upstream_drained() override;
   void on_connect_timeout() override;
   void on_proof_timeout() override;
+  void on_fault() override { client_.on_fault(); }
 
   void connect(bool fresh);
   void send_request();

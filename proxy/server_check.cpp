@@ -12,6 +12,16 @@ ServerCheck::ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind)
   ask();
 }
 
+// As a failure of the server's: asked again when it would be due.
+void ServerCheck::on_fault() {
+  if (stream_) conclude("the check failed within the gateway: see the log");
+}
+
+void ServerCheck::on_deadline(void* self) {
+  auto& check = *static_cast<ServerCheck*>(self);
+  check.pool_.loop().guard([&check] { check.on_due(); }, [&check] { check.on_fault(); });
+}
+
 void ServerCheck::on_due() {
   if (stream_)
     conclude("no answer in time");

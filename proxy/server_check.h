@@ -22,9 +22,10 @@ class ServerCheck final : public net::Retirable, private net::Stream::Handler {
   ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind);
 
  private:
-  static void on_deadline(void* self) { static_cast<ServerCheck*>(self)->on_due(); }
+  static void on_deadline(void* self);
   void on_readable() override;
   void on_drained() override;
+  void on_fault() override;
   void on_due();
   void ask();
   void read_answer();

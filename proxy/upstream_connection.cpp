@@ -9,27 +9,47 @@ namespace classgate::proxy {
 UpstreamConnection::UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd,
                                        std::size_t server, std::unique_ptr<net::TlsSession> tls)
     : pool_(pool),
+      loop_(loop),
       server_(server),
       deadline_(on_deadline, this),
       stream_(loop, std::move(fd), *this, std::move(tls)) {}
 
+template <typename Deed>
+void UpstreamConnection::guard(Deed&& deed) {
+  User* const user = user_;
+  loop_.guard(deed, [this, user] {
+    if (user != nullptr) return user->on_fault();
+    pool_.discard_idle(*this);
+  });
+}
+
+// What the stream itself threw.
+void UpstreamConnection::on_fault() {
+  if (user_ != nullptr) return user_->on_fault();
+  pool_.discard_idle(*this);
+}
+
 void UpstreamConnection::on_readable() {
-  if (user_ != nullptr)
-    user_->on_upstream_readable();
-  else
-    pool_.discard_idle(*this);  // closed, or it speaks without being asked: of no use either way
+  guard([this] {
+    if (user_ != nullptr)
+      user_->on_upstream_readable();
+    else
+      pool_.discard_idle(*this);  // closed, or it speaks without being asked: of no use either way
+  });
 }
 
 void UpstreamConnection::on_drained() {
-  if (waits_ == Waits::to_stand) {
-    cancel_deadline();
-    if (!stream_.is_broken()) pool_.mark_reachable(server_);
-  }
-  if (user_ == nullptr) return;
-  if (stream_.is_broken())
-    user_->on_upstream_readable();
-  else
-    user_->on_upstream_drained();
+  guard([this] {
+    if (waits_ == Waits::to_stand) {
+      cancel_deadline();
+      if (!stream_.is_broken()) pool_.mark_reachable(server_);
+    }
+    if (user_ == nullptr) return;
+    if (stream_.is_broken())
+      user_->on_upstream_readable();
+    else
+      user_->on_upstream_drained();
+  });
 }
 
 void UpstreamConnection::await_proof() {
@@ -48,12 +68,14 @@ void UpstreamConnection::cancel_deadline() {
 }
 
 void UpstreamConnection::on_due() {
-  switch (std::exchange(waits_, Waits::nothing)) {
-    case Waits::to_stand: return user_->on_connect_timeout();
-    case Waits::for_proof: return user_->on_proof_timeout();
-    case Waits::for_use: return pool_.discard_idle(*this);
-    case Waits::nothing: return;
-  }
+  guard([this] {
+    switch (std::exchange(waits_, Waits::nothing)) {
+      case Waits::to_stand: return user_->on_connect_timeout();
+      case Waits::for_proof: return user_->on_proof_timeout();
+      case Waits::for_use: return pool_.discard_idle(*this);
+      case Waits::nothing: return;
+    }
+  });
 }
 
 }  // namespace classgate::proxy

@@ -20,6 +20,8 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
     virtual void on_upstream_drained() = 0;
     virtual void on_connect_timeout() = 0;
     virtual void on_proof_timeout() = 0;  // after await_proof()
+    // An exception came out of one of these: the exchange ends, and with it its connection.
+    virtual void on_fault() = 0;
 
    protected:
     ~User() = default;
@@ -40,8 +42,13 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   friend class UpstreamPool;
   void on_readable() override;
   void on_drained() override;
+  void on_fault() override;
   static void on_deadline(void* self) { static_cast<UpstreamConnection*>(self)->on_due(); }
   void on_due();
+  // Should the deed throw, whoever has the connection now ends; it may have been given back by
+  // then.
+  template <typename Deed>
+  void guard(Deed&& deed);
 
   // What the deadline is for; it is cancelled, or set anew, whenever that changes.
   enum class Waits : std::uint8_t { nothing, to_stand, for_proof, for_use };
@@ -49,6 +56,7 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   void cancel_deadline();
 
   UpstreamPool& pool_;
+  net::Loop& loop_;
   std::size_t server_;
   User* user_ = nullptr;  // null while idle
   unsigned uses_ = 0;

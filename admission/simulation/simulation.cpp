@@ -320,7 +320,7 @@ std::uint32_t Simulation::take_slot(const Wish& wish) {
 
 void Simulation::free_slot(std::uint32_t slot) {
   Call& call = calls_[slot];
-  CLASSGATE_INVARIANT(!call.permit && !call.place);
+  CLASSGATE_SHARED_INVARIANT(!call.permit && !call.place);
   call.state = State::free;
   call.job = Upstream::nobody;
   call.generation = (call.generation + 1) & generation_mask;

@@ -209,6 +209,13 @@ void add_traffic(Families& out, const Server& server) {
               "Connections of trusted proxies closed for want of a PROXY header "
               "(client.proxy_protocol).")
       .value(sum(&Traffic::introductions_refused));
+  out.counter("classgate_invariants_broken_total",
+              "Faults of classgate itself, each with its place in the log: the one connection or "
+              "request concerned was cut.")
+      .value(server.shared().invariants_broken.load(std::memory_order_relaxed));
+  out.counter("classgate_exceptions_contained_total",
+              "As classgate_invariants_broken_total, of other exceptions (out of memory).")
+      .value(server.shared().exceptions_contained.load(std::memory_order_relaxed));
   out.counter("classgate_retries_total", "Second attempts to get a request to the upstream.")
       .value(sum(&Traffic::retries));
   out.counter("classgate_retries_denied_total",

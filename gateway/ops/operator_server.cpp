@@ -119,6 +119,8 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     if (has_ended_ && !took_one) server_.close(number_);
   }
 
+  void on_fault() override { server_.close(number_); }
+
   void on_drained() override {
     if (stream_.is_broken()) return server_.close(number_);
     if (!is_answering_) answer_is_out();

@@ -70,6 +70,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       share_timer_(loop_, [this] { share_workers(); }),
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
+  loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
   if (inheritance_.handover) predecessor_.emplace(std::move(inheritance_.handover));
 }
 

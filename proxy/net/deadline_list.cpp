@@ -59,7 +59,7 @@ class DeadlineList::Ring {
   void end_first() {
     Deadline& first = *anchor_.next_;
     first.cancel();
-    first.on_due_(first.owner_);
+    loop_.guard([&first] { first.on_due_(first.owner_); });
   }
 
   void fire() {

@@ -102,7 +102,8 @@ std::expected<ListeningSocket, std::string> adopt(int number) {
 
 Listener::Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket,
                    OnConnection on_connection, OnTrouble on_trouble)
-    : socket_(std::move(socket)),
+    : loop_(loop),
+      socket_(std::move(socket)),
       on_connection_(std::move(on_connection)),
       on_trouble_(std::move(on_trouble)),
       event_(event_new(loop.base(), socket_->fd.get(), EV_READ | EV_PERSIST, on_event, this)),
@@ -116,7 +117,7 @@ void Listener::accept_some(int limit) {
     client.length = sizeof client.storage;
     Fd fd(::accept4(socket_->fd.get(), client.get(), &client.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
-      on_connection_(std::move(fd), client);
+      loop_.guard([&] { on_connection_(std::move(fd), client); });
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       on_trouble_(errno);
       pause();

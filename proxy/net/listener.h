@@ -48,6 +48,7 @@ class Listener {
   void pause();
   static void on_pause_over(int, short, void* self);
 
+  Loop& loop_;
   std::shared_ptr<const ListeningSocket> socket_;
   OnConnection on_connection_;
   OnTrouble on_trouble_;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 #include <utility>
 
@@ -59,18 +60,37 @@ void Loop::call_due() {
     Deferred* const deferred = due_[i];
     if (deferred == nullptr) continue;
     deferred->is_deferred_ = false;
-    deferred->on_next_turn();
+    guard([deferred] { deferred->on_next_turn(); });
   }
   due_.clear();
 }
 
 void Loop::end_turn() {
-  for (const auto& hook : turn_end_hooks_) hook();
+  for (const auto& hook : turn_end_hooks_) guard(hook);
   // Destroying one may retire another: take the list before emptying it.
   while (!retired_.empty()) {
     const auto batch = std::exchange(retired_, {});
   }
   now_is_valid_ = false;
+}
+
+// Within a handler: says what was thrown.
+void Loop::contain() noexcept {
+  const auto tell = [this](const std::exception& thrown) {
+    if (on_exception_) return on_exception_(thrown);
+    std::fprintf(stderr, "classgate: %s\n", thrown.what());
+  };
+  try {
+    try {
+      throw;
+    } catch (const std::exception& thrown) {
+      tell(thrown);
+    } catch (...) {
+      tell(std::runtime_error("an exception of no known kind"));
+    }
+  } catch (...) {
+    std::fputs("classgate: an exception that could not be told\n", stderr);
+  }
 }
 
 Time Loop::now() {

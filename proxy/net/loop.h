@@ -3,9 +3,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "proxy/net/handles.h"
@@ -60,6 +62,32 @@ class Loop {
   // (libevent's own event_active() would call it again before it looks at any other socket.)
   void call_next_turn(Deferred& deferred);
   void forget_deferred(Deferred& deferred);
+  // No exception crosses a callback: whatever `deed` throws is told to the hook of at_exception(),
+  // and `undo` ends what the deed belonged to (a connection, an exchange), so that everybody else
+  // goes on. Every callback of the net layer runs in here; an owner that knows better what must end
+  // has a guard of its own within. For nothing while nothing is thrown.
+  template <typename Deed, typename Undo>
+  void guard(Deed&& deed, Undo&& undo) noexcept {
+    try {
+      deed();
+    } catch (...) {
+      contain();
+      try {
+        undo();
+      } catch (...) {
+        contain();
+      }
+    }
+  }
+  template <typename Deed>
+  void guard(Deed&& deed) noexcept {
+    guard(std::forward<Deed>(deed), [] {});
+  }
+  // Told what was thrown, before what it concerns is ended; must not throw. Without a hook it goes
+  // to standard error.
+  void at_exception(std::function<void(const std::exception&)> hook) {
+    on_exception_ = std::move(hook);
+  }
   // Called at the end of every turn in which something happened, e.g. to hand a batch on.
   void at_turn_end(std::function<void()> hook) { turn_end_hooks_.push_back(std::move(hook)); }
 
@@ -80,6 +108,7 @@ class Loop {
  private:
   void call_due();
   void end_turn();
+  void contain() noexcept;
 
   EventBase base_;
   std::unique_ptr<char[]> read_scratch_;
@@ -88,6 +117,7 @@ class Loop {
   std::vector<Deferred*> deferred_;  // for the next turn
   std::vector<Deferred*> due_;       // for this one; null: forgotten
   std::vector<std::function<void()>> turn_end_hooks_;
+  std::function<void(const std::exception&)> on_exception_;
   Time now_{};
   bool now_is_valid_ = false;
   bool stopped_ = false;

@@ -64,7 +64,7 @@ class Mailbox {
       const std::lock_guard lock(mutex_);
       std::swap(letters_, reading_);
     }
-    for (Letter& letter : reading_) on_letter_(letter);
+    for (Letter& letter : reading_) loop_.guard([this, &letter] { on_letter_(letter); });
     reading_.clear();  // keeps its memory for the next swap
   }
 

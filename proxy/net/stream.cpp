@@ -360,8 +360,10 @@ void Stream::read_again_soon() { loop_.call_next_turn(*this); }
 
 void Stream::on_next_turn() {
   look_again();
-  if (is_shaking_hands_ && !is_connecting_) return shake_hands();
-  handler_.on_readable();
+  guard([this] {
+    if (is_shaking_hands_ && !is_connecting_) return shake_hands();
+    handler_.on_readable();
+  });
 }
 
 void Stream::shutdown_write() {

@@ -26,6 +26,9 @@ class Stream final : private Deferred, private TlsSession::Transport {
     virtual void on_readable() = 0;
     // Everything pending has been written, or (is_broken()) never will be.
     virtual void on_drained() = 0;
+    // An exception came out of one of these, or out of the stream between them: whatever the stream
+    // belongs to is in no known state and ends now, all of it.
+    virtual void on_fault() = 0;
 
    protected:
     ~Handler() = default;
@@ -112,7 +115,14 @@ class Stream final : private Deferred, private TlsSession::Transport {
   std::uint64_t bytes_written() const { return bytes_written_; }
 
  private:
-  static void on_event(int, short what, void* self) { static_cast<Stream*>(self)->on_ready(what); }
+  static void on_event(int, short what, void* self) {
+    Stream& stream = *static_cast<Stream*>(self);
+    stream.guard([&stream, what] { stream.on_ready(what); });
+  }
+  template <typename Deed>
+  void guard(Deed&& deed) {
+    loop_.guard(deed, [this] { handler_.on_fault(); });
+  }
   void on_ready(short what);
   void on_next_turn() override;
   void finish_connecting();

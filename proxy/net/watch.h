@@ -15,7 +15,9 @@ class Watch final : public Retirable {
   Watch(Loop& loop, int fd, std::function<void()> on_readable);
 
  private:
-  static void on_event(int, short, void* self) { static_cast<Watch*>(self)->on_readable_(); }
+  static void on_event(int, short, void* self) { static_cast<Watch*>(self)->tell(); }
+  void tell() { loop_.guard(on_readable_); }
+  Loop& loop_;
   std::function<void()> on_readable_;
   Event event_;
 };
@@ -29,7 +31,9 @@ class Timer {
   void stop();
 
  private:
-  static void on_event(int, short, void* self) { static_cast<Timer*>(self)->on_due_(); }
+  static void on_event(int, short, void* self) { static_cast<Timer*>(self)->tell(); }
+  void tell() { loop_.guard(on_due_); }
+  Loop& loop_;
   std::function<void()> on_due_;
   Event event_;
 };

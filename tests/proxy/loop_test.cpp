@@ -144,6 +144,7 @@ TEST_CASE("a stream that is given up sends nothing any more, though it is still 
   struct Silent final : Stream::Handler {
     void on_readable() override { ++told; }
     void on_drained() override { ++told; }
+    void on_fault() override { ++told; }
     int told = 0;
   } handler;
   Stream stream(loop, Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),

@@ -1,0 +1,446 @@
+#include "tests/connection/world.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "conf/format.h"
+#include "gateway/server.h"
+#include "gateway/station.h"
+#include "tests/connection/virtual_time.h"
+
+namespace classgate::connection_test {
+namespace {
+
+using namespace std::chrono_literals;
+using proxy::net::Fd;
+
+constexpr std::size_t clients_max = 16;  // of one script
+constexpr std::size_t clients_at_once = 4;
+
+class Script {
+ public:
+  explicit Script(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  bool is_over() const { return bytes_.empty(); }
+  unsigned next() {
+    if (bytes_.empty()) return 0;
+    const unsigned byte = bytes_.front();
+    bytes_ = bytes_.subspan(1);
+    return byte;
+  }
+  std::string_view take(std::size_t size) {
+    size = std::min(size, bytes_.size());
+    const auto* begin = reinterpret_cast<const char*>(bytes_.data());
+    bytes_ = bytes_.subspan(size);
+    return {begin, size};
+  }
+
+ private:
+  std::span<const std::uint8_t> bytes_;
+};
+
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+Fd open_socket() {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) throw std::runtime_error("no socket");
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+// Also at the end of every script, so that thousands of them leave no port behind.
+void reset(Fd& fd) {
+  if (!fd) return;
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  fd.reset();
+}
+
+// What can be read now; false when the other side has ended.
+bool read_all(const Fd& fd, std::string& into) {
+  std::array<char, 4096> bytes;
+  for (;;) {
+    const ssize_t size = ::recv(fd.get(), bytes.data(), bytes.size(), 0);
+    if (size > 0)
+      into.append(bytes.data(), static_cast<std::size_t>(size));
+    else
+      return size < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+}
+
+std::optional<std::size_t> number_after(std::string_view text, std::string_view label,
+                                        int base = 10) {
+  const std::size_t at = text.find(label);
+  if (at == std::string_view::npos) return std::nullopt;
+  std::size_t number = 0;
+  const char* const begin = text.data() + at + label.size();
+  if (std::from_chars(begin, text.data() + text.size(), number, base).ec != std::errc{})
+    return std::nullopt;
+  return number;
+}
+
+// The size of the first message in the text, when all of it is there. Reads what this program and
+// the gateway write, no more.
+std::optional<std::size_t> message_size(std::string_view text) {
+  const std::size_t end = text.find("\r\n\r\n");
+  if (end == std::string_view::npos) return std::nullopt;
+  const std::string_view head = text.substr(0, end + 2);
+  std::size_t size = end + 4;
+  if (head.find("ransfer-Encoding: chunked\r\n") != std::string_view::npos) {
+    for (;;) {
+      const std::size_t line = text.find("\r\n", size);
+      if (line == std::string_view::npos) return std::nullopt;
+      const auto chunk = number_after(text.substr(size, line - size), "", 16);
+      if (!chunk) return std::nullopt;
+      size = line + 2 + *chunk + 2;
+      if (text.size() < size) return std::nullopt;
+      if (*chunk == 0) return size;
+    }
+  }
+  size += number_after(head, "ontent-Length: ").value_or(0);
+  return text.size() < size ? std::nullopt : std::optional(size);
+}
+
+// One client: a list of requests, numbered, that go out as the script wants it.
+struct Client {
+  Fd fd;
+  int number = 0;        // of the connection
+  int requests = 0;      // written so far, in whole or in part
+  std::string outgoing;  // not sent yet
+  std::string incoming;  // not understood yet
+  unsigned drip = 0;     // bytes that go out at each recv(2) of the gateway
+  int answers = 0;       // with a status of 200 and above
+  bool was_told_close = false;
+  bool has_raw_bytes = false;  // of the script itself: nobody knows what the requests are
+  bool has_ended_writing = false;
+  bool has_ended = false;  // the gateway's side
+};
+
+// One connection of the service.
+struct Peer {
+  Fd fd;
+  std::string incoming;
+  std::string outgoing;
+};
+
+class World {
+ public:
+  explicit World(std::span<const std::uint8_t> script)
+      : script_(script),
+        time_([this](bool is_idle) { on_turn(is_idle); }, [this] { on_receive(); }) {
+    listen_as_service();
+    auto opened = gateway::Server::open(settings(0));
+    if (!opened) throw std::runtime_error(opened.error());
+    server_ = std::move(*opened);
+    const std::string address = server_->listen_addresses().front();
+    port_ = static_cast<std::uint16_t>(*number_after(address, "127.0.0.1:"));
+  }
+  ~World() {
+    for (Client& client : clients_) reset(client.fd);
+    for (Peer& peer : peers_) reset(peer.fd);
+    server_.reset();
+  }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  Outcome run() {
+    server_->stations().front()->run();  // until on_turn() has stopped it
+    const admission::Snapshot s = server_->snapshot();
+    if (s.total != s.processed + admission::sum(s.failed) + admission::sum(s.rejected) +
+                       s.abandoned + s.waiting + s.in_flight)
+      complain("the books do not balance");
+    outcome_.contained =
+        server_->shared().invariants_broken + server_->shared().exceptions_contained;
+    if (outcome_.contained != 0) complain("an invariant was broken");
+    return outcome_;
+  }
+
+ private:
+  conf::Settings settings(unsigned variant) const {
+    conf::Settings all;
+    all.listen = {{"127.0.0.1", 0, "127.0.0.1:0"}};
+    all.threads = 1;
+    all.upstream.servers = {
+        {"127.0.0.1", service_port_, fmt::format("127.0.0.1:{}", service_port_)}};
+    all.admission.workers = 2;
+    all.admission.queue_size = 2;
+    all.admission.rate = 0;
+    all.client.max_connections = 20;
+    all.client.body_buffer = conf::Bytes{64};
+    all.client.response_buffer = conf::Bytes{64};
+    all.log.access = "off";
+    switch (variant % 6) {
+      case 1:
+        all.admission.workers = 1;
+        all.client.body_buffer = conf::Bytes{1};
+        break;
+      case 2: all.client.requests_per_connection = 2; break;
+      case 3:
+        all.client.header_timeout = 1s;
+        all.client.idle_timeout = 1s;
+        break;
+      case 4: all.upstream.on_client_abort = conf::OnClientAbort::cancel; break;
+      case 5:
+        all.client.body_bytes = conf::Bytes{100};
+        all.admission.queue_timeout = 1s;
+        break;
+      default: break;
+    }
+    return all;
+  }
+
+  void complain(std::string_view what) {
+    if (outcome_.fault.empty()) outcome_.fault = what;
+  }
+
+  // ---- The clock and the turns ----
+
+  void on_turn(bool is_idle) {
+    serve_connections();
+    if (!script_.is_over()) {
+      if (is_idle || script_.next() % 4 == 0) step();
+      return;
+    }
+    if (is_idle) finish();
+  }
+
+  void on_receive() {
+    for (Client& client : clients_)
+      if (client.drip > 0) send(client, client.drip);
+  }
+
+  void step() {
+    const unsigned what = script_.next();
+    const unsigned more = what / 16;
+    switch (what % 16) {
+      case 0: return connect();
+      case 1:
+      case 2: return write_request(client(more), more);
+      case 3:
+      case 4: return send(client(more), 1 + more * more * 8);
+      case 5: client(more).drip = 1 + more / 4; return send(client(more), 1);
+      case 6: client(more).drip = 0; return read(client(more));
+      case 7: return pass_time(more);
+      case 8: return answer(more);
+      case 9: return answer(0);
+      case 10: return reload(more);
+      case 11: return leave(client(more), more);
+      case 12: return hurt_service(more);
+      case 13: return write_raw(client(more), script_.next());
+      default: return send(client(more), 100'000);
+    }
+  }
+
+  // To just before each of the limits, to it, beyond.
+  void pass_time(unsigned which) {
+    static constexpr std::array<std::chrono::milliseconds, 16> times{
+        1ms,    10ms,   100ms,  999ms,    1000ms,   1001ms,   1999ms,   2001ms,
+        4999ms, 5001ms, 9999ms, 10'001ms, 29'999ms, 30'001ms, 60'001ms, 75'001ms};
+    VirtualTime::advance(times[which % times.size()]);
+  }
+
+  // The script is over: everybody ends what they began, and time passes.
+  void finish() {
+    for (Client& client : clients_) {
+      client.drip = 0;
+      read(client);
+      if (client.fd && !client.has_ended_writing) leave(client, 0);
+    }
+    for (std::size_t i = 0; i < peers_.size(); ++i) answer(0);
+    const admission::Snapshot s = server_->snapshot();
+    const bool is_over =
+        server_->connections() == 0 && s.waiting == 0 && s.in_flight == 0 && s.active_workers == 0;
+    if (is_over) return server_->stop();
+    if (++finishing_ > 400) {
+      complain(fmt::format("it does not end: {} connections, {} waiting, {} in flight, {} workers",
+                           server_->connections(), s.waiting, s.in_flight, s.active_workers));
+      return server_->stop();
+    }
+    VirtualTime::advance(1s);
+  }
+
+  void reload(unsigned variant) {
+    if (auto done = server_->reconfigure(settings(variant), {}); !done) complain(done.error());
+  }
+
+  // ---- Clients ----
+
+  Client& client(unsigned which) {
+    if (clients_.empty()) connect();
+    return clients_[clients_.size() - 1 - which % std::min(clients_.size(), clients_at_once)];
+  }
+
+  void connect() {
+    if (clients_.size() >= clients_max) return;
+    Client client;
+    client.fd = open_socket();
+    client.number = static_cast<int>(clients_.size());
+    const sockaddr_in address = loopback(port_);
+    if (::connect(client.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+            0 &&
+        errno != EINPROGRESS)
+      throw std::runtime_error("cannot connect to the gateway");
+    clients_.push_back(std::move(client));
+  }
+
+  void write_request(Client& client, unsigned kind) {
+    const std::string target = fmt::format("/{}/{}", client.number, client.requests++);
+    const std::string body(kind * 40, 'b');
+    switch (kind % 5) {
+      case 0: client.outgoing += fmt::format("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target); break;
+      case 1:
+        client.outgoing += fmt::format(
+            "POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n"
+            "0\r\nX-T: 1\r\n\r\n",
+            target, body.size(), body);
+        break;
+      case 2:
+        client.outgoing += fmt::format(
+            "POST {} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n{}",
+            target, body.size(), body);
+        break;
+      default:
+        client.outgoing +=
+            fmt::format("POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{}", target,
+                        body.size(), body);
+    }
+    ++outcome_.requests;
+  }
+
+  void write_raw(Client& client, unsigned size) {
+    client.has_raw_bytes = true;
+    client.outgoing += script_.take(size % 32);
+  }
+
+  void send(Client& client, std::size_t most) {
+    if (!client.fd || client.has_ended_writing || client.outgoing.empty()) return;
+    const ssize_t sent = ::send(client.fd.get(), client.outgoing.data(),
+                                std::min(most, client.outgoing.size()), MSG_NOSIGNAL);
+    if (sent > 0) client.outgoing.erase(0, static_cast<std::size_t>(sent));
+  }
+
+  void leave(Client& client, unsigned how) {
+    if (!client.fd) return;
+    client.has_ended_writing = true;
+    if (how % 3 == 0) {
+      ::shutdown(client.fd.get(), SHUT_WR);
+      return;
+    }
+    read(client);
+    if (how % 3 == 1) reset(client.fd);
+    client.fd.reset();
+  }
+
+  void read(Client& client) {
+    if (!client.fd) return;
+    const bool goes_on = read_all(client.fd, client.incoming);
+    understand(client);
+    if (goes_on || client.has_ended) return;
+    client.has_ended = true;
+    if (!client.incoming.empty()) ++outcome_.cut;
+    client.fd.reset();
+  }
+
+  void understand(Client& client) {
+    while (const auto size = message_size(client.incoming)) {
+      const std::string message = client.incoming.substr(0, *size);
+      client.incoming.erase(0, *size);
+      const std::size_t status = number_after(message, "HTTP/1.1 ").value_or(0);
+      if (status < 100 || status > 599) return complain("an answer that is none: " + message);
+      if (status < 200) continue;
+      if (client.was_told_close) return complain("an answer after the last one: " + message);
+      client.was_told_close = message.find("Connection: close\r\n") != std::string::npos;
+      if (status == 200 && !client.has_raw_bytes) {
+        const std::string expected = fmt::format("/{}/{}", client.number, client.answers);
+        if (!message.ends_with("\r\n\r\n" + expected))
+          return complain(fmt::format("{} was asked, this was answered: {}", expected, message));
+      }
+      ++client.answers;
+      ++(status == 200 ? outcome_.served : outcome_.refused);
+      if (client.answers > client.requests && !client.has_raw_bytes)
+        return complain("more answers than requests: " + message);
+    }
+  }
+
+  // ---- The service ----
+
+  void listen_as_service() {
+    listener_ = open_socket();
+    sockaddr_in address = loopback(0);
+    socklen_t size = sizeof address;
+    if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener_.get(), 64) != 0 ||
+        ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+      throw std::runtime_error("cannot listen as the service");
+    service_port_ = ntohs(address.sin_port);
+  }
+
+  // Reads whatever has come; answers wait for the script.
+  void serve_connections() {
+    for (Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)); fd;
+         fd.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)))
+      peers_.push_back({.fd = std::move(fd), .incoming = {}, .outgoing = {}});
+    std::erase_if(peers_, [](Peer& peer) {
+      if (read_all(peer.fd, peer.incoming)) return false;
+      reset(peer.fd);
+      return true;
+    });
+  }
+
+  // Every request that is whole gets its answer, or so many bytes of it (0: all).
+  void answer(unsigned most) {
+    for (Peer& peer : peers_) {
+      while (const auto size = message_size(peer.incoming)) {
+        const std::size_t from = peer.incoming.find(' ') + 1;
+        const std::string target = peer.incoming.substr(from, peer.incoming.find(' ', from) - from);
+        peer.incoming.erase(0, *size);
+        peer.outgoing +=
+            fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", target.size(), target);
+      }
+      const std::size_t size =
+          most == 0 ? peer.outgoing.size() : std::min<std::size_t>(most, peer.outgoing.size());
+      const ssize_t sent = ::send(peer.fd.get(), peer.outgoing.data(), size, MSG_NOSIGNAL);
+      if (sent > 0) peer.outgoing.erase(0, static_cast<std::size_t>(sent));
+    }
+  }
+
+  void hurt_service(unsigned how) {
+    if (peers_.empty()) return;
+    Peer& peer = peers_[how / 2 % peers_.size()];
+    if (how % 2 == 0) reset(peer.fd);
+    peers_.erase(peers_.begin() + static_cast<std::ptrdiff_t>(how / 2 % peers_.size()));
+  }
+
+  Script script_;
+  VirtualTime time_;
+  Fd listener_;
+  std::uint16_t service_port_ = 0;
+  std::unique_ptr<gateway::Server> server_;
+  std::uint16_t port_ = 0;
+  std::vector<Client> clients_;
+  std::vector<Peer> peers_;
+  int finishing_ = 0;
+  Outcome outcome_;
+};
+
+}  // namespace
+
+Outcome play(std::span<const std::uint8_t> script) { return World(script).run(); }
+
+}  // namespace classgate::connection_test

@@ -13,6 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 
 struct User final : UpstreamConnection::User {
+  void on_fault() override { CHECK_MESSAGE(false, "an exception was thrown"); }
   void on_upstream_readable() override {}
   void on_upstream_drained() override { on_connected(); }
   void on_connect_timeout() override { timed_out = true; }

@@ -40,6 +40,7 @@ enum class Reason : std::uint8_t {
   method_refused,
   version_refused,
   expectation_failed,
+  loop_detected,
   // The upstream could not answer it.
   upstream_timeout,
   upstream_unreachable,
@@ -95,6 +96,8 @@ inline constexpr std::array reason_texts = {
                "The HTTP version is not supported"},
     ReasonText{Reason::expectation_failed, "expectation_failed", 417,
                "The expectation cannot be met"},
+    ReasonText{Reason::loop_detected, "loop_detected", 508,
+               "The request has been through this gateway before"},
     ReasonText{Reason::upstream_timeout, "upstream_timeout", 504,
                "The service did not answer in time"},
     ReasonText{Reason::upstream_unreachable, "upstream_unreachable", 502,

@@ -161,6 +161,8 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     if (*reason == Reason::malformed) close_after_answer_ = true;  // as after everything malformed
     return refuse_as(*reason);
   }
+  if (proxy::wire::has_been_through(head, station_.shared().via_name))
+    return refuse_as(Reason::loop_detected);
   if (station_.settings().ops.health_on_main && target_.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     if (head.content_length > body_limit_) return refuse_as(Reason::body_too_large);
@@ -266,7 +268,8 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
                                     .is_encrypted = tls != nullptr,
                                     .client_subject = subject,
                                     .wants_websocket = wants_websocket_,
-                                    .sender_is_trusted = client_->is_trusted()});
+                                    .sender_is_trusted = client_->is_trusted(),
+                                    .via_name = station_.shared().via_name});
 }
 
 // ---- The verdict -------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <random>
+#include <string>
 
 #include "admission/gate.h"
+#include "conf/format.h"
 #include "gateway/access_log.h"
 #include "gateway/client_counts.h"
 
@@ -16,6 +19,9 @@ struct Shared {
   Shared(const conf::AdmissionSettings& limits, AccessLog& log)
       : gate(limits), access_log(log), started(std::chrono::steady_clock::now()) {}
 
+  // Who we are in the Via of requests: nobody else has this name, so a request that has it has been
+  // here. Clients are not told it. A process that takes over has a name of its own.
+  const std::string via_name = make_via_name();
   admission::Gate gate;
   AccessLog& access_log;
   const std::chrono::steady_clock::time_point started;
@@ -29,6 +35,12 @@ struct Shared {
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
   std::atomic<bool> is_draining{false};
+
+ private:
+  static std::string make_via_name() {
+    std::random_device random;
+    return fmt::format("classgate-{:08x}{:08x}", random(), random());
+  }
 };
 
 }  // namespace classgate::gateway

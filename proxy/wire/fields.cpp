@@ -199,6 +199,21 @@ bool names_websocket(const Head& head) {
   return says_upgrade && protocols == 1;
 }
 
+bool has_been_through(const Head& head, std::string_view name) {
+  if (!head.has(set_of(FieldId::via))) return false;
+  constexpr std::string_view blanks = " \t";
+  bool is_named = false;
+  for (const Field& field : head.fields) {
+    if (field.id != FieldId::via) continue;
+    for_each_element(field.value, [&](std::string_view hop) {  // protocol, received-by, comment
+      hop.remove_prefix(std::min(hop.find_first_of(blanks), hop.size()));
+      hop.remove_prefix(std::min(hop.find_first_not_of(blanks), hop.size()));
+      is_named = is_named || equal_names(hop.substr(0, hop.find_first_of(blanks)), name);
+    });
+  }
+  return is_named;
+}
+
 bool is_hop_by_hop(const Field& field, const Head& head) {
   return (set_of(field.id) & hop_by_hop) != 0 ||
          (head.nominates_fields && is_nominated(field.name, head));

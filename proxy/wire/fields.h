@@ -33,6 +33,10 @@ void for_each_element(std::string_view list, Visit visit) {
 // Whether a head asks for, or agrees to, the WebSocket protocol (RFC 6455 section 4).
 bool names_websocket(const Head& head);
 
+// Whether a proxy of this name has forwarded the message (RFC 9110 section 7.6.3): one of its Via
+// fields has it as received-by.
+bool has_been_through(const Head& head, std::string_view name);
+
 inline constexpr FieldSet hop_by_hop =
     set_of(FieldId::misspelt, FieldId::connection, FieldId::keep_alive, FieldId::proxy_connection,
            FieldId::te, FieldId::transfer_encoding, FieldId::upgrade);

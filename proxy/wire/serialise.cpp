@@ -107,16 +107,17 @@ void put_what_is_said(Writer& to, const Head& request, const RequestFacts& facts
     put_own_field(to, "X-Forwarded-Host: ", host);
 }
 
-void put_via(Writer& to, const Head& message) {
-  if (message.minor_version == 1 && !message.has(set_of(FieldId::via)))
-    return to.text("Via: 1.1 classgate\r\n");
+void put_via(Writer& to, const Head& message, std::string_view name) {
   to.text("Via: ");
-  for (const Field& field : message.fields) {
-    if (field.id != FieldId::via || field.value.empty()) continue;
-    to.text(field.value);
-    to.text(", ");
-  }
-  to.text(message.minor_version == 0 ? "1.0 classgate\r\n" : "1.1 classgate\r\n");
+  if (message.has(set_of(FieldId::via)))
+    for (const Field& field : message.fields) {
+      if (field.id != FieldId::via || field.value.empty()) continue;
+      to.text(field.value);
+      to.text(", ");
+    }
+  to.text(message.minor_version == 0 ? "1.0 " : "1.1 ");
+  to.text(name);
+  to.text(crlf);
 }
 
 // Lines that go on as they came, as long as they adjoin: one copy for all of them.
@@ -186,7 +187,7 @@ void put_request_head(Writer& to, const Head& request, const RequestFacts& facts
     put_what_is_seen(to, facts);
   if (!facts.client_subject.empty())
     put_own_field(to, "X-Client-Cert-Subject: ", facts.client_subject);
-  put_via(to, request);
+  put_via(to, request, facts.via_name);
   put_own_field(to, "X-Request-Id: ", facts.request_id);
   if (facts.wants_websocket) to.text(websocket_fields);
 }
@@ -211,7 +212,7 @@ void put_length_framing(Writer& to, std::uint64_t length) {
 void put_answer_head(Writer& to, const Head& answer, const AnswerFacts& facts) {
   put_status_line(to, answer);
   put_fields_but(to, answer, hop_by_hop | set_of(FieldId::content_length, FieldId::via));
-  put_via(to, answer);
+  put_via(to, answer, "classgate");
   if (!goes_on(answer, FieldId::date)) put_own_field(to, "Date: ", facts.date);
   if (!goes_on(answer, FieldId::x_request_id))
     put_own_field(to, "X-Request-Id: ", facts.request_id);
@@ -236,7 +237,8 @@ void put_interim_fields(Writer& to, const Head& answer) {
 
 void append_request_head(std::string& out, const Head& request, const RequestFacts& facts) {
   const std::size_t values = facts.target.size() + 3 * facts.host.size() + 2 * facts.client.size() +
-                             facts.request_id.size() + facts.client_subject.size();
+                             facts.request_id.size() + facts.client_subject.size() +
+                             facts.via_name.size();
   append(out, most_of(request) + values, [&](Writer& to) { put_request_head(to, request, facts); });
 }
 

@@ -18,7 +18,8 @@ struct RequestFacts {
   bool is_encrypted = false;             // by TLS, between the client and us
   std::string_view client_subject = {};  // of its certificate, verified; empty: none
   bool wants_websocket = false;
-  bool sender_is_trusted = false;  // what it says of its own client is believed
+  bool sender_is_trusted = false;           // what it says of its own client is believed
+  std::string_view via_name = "classgate";  // who we are in Via (RFC 9110 section 7.6.3)
 };
 
 // The request line and fields for the upstream, without framing and without the empty line:

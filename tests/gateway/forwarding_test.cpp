@@ -164,6 +164,32 @@ TEST_CASE("hop-by-hop fields stay on their hop, in both directions") {
   CHECK(answer.field("X-Kept") == "yes");
 }
 
+TEST_CASE("a request that comes round to the gateway takes one worker and ends with 508") {
+  // The gateway as its own server: one request took all workers and the queue until it timed out.
+  auto settings = settings_for(1);
+  Gateway gateway(settings), other(settings);
+  const auto lead = [&](Gateway& from, const Gateway& to) {
+    settings.upstream.servers = {
+        {"127.0.0.1", to.port(), "127.0.0.1:" + std::to_string(to.port())}};
+    const auto done = from.server().reconfigure(settings, {});
+    REQUIRE_MESSAGE(done.has_value(), done.error());
+  };
+  lead(gateway, gateway);
+  const Message own = Client(gateway).ask(post("/v1/classify", "x"));
+  CHECK(own.status() == 508);
+  CHECK(own.reason() == "loop_detected");
+  CHECK(gateway.settles_at({.processed = 1, .rejected = 1}));
+
+  lead(gateway, other);
+  lead(other, gateway);
+  CHECK(Client(gateway).ask(get("/x")).status() == 508);
+  CHECK(gateway.settles_at({.processed = 2, .rejected = 2}));
+  CHECK(other.settles_at({.processed = 1}));
+  // A name like ours is not ours.
+  CHECK(Client(other).ask(get("/x", "Via: 1.1 classgate\r\n")).status() == 508);
+  CHECK(other.settles_at({.processed = 2, .rejected = 1}));
+}
+
 TEST_CASE("the forwarded fields say who asked whom for what") {
   FakeUpstream upstream(always(answer_with("x", "Via: 1.1 inner\r\nDate: today\r\n")));
   Gateway gateway(settings_for(upstream.port()));
@@ -177,7 +203,7 @@ TEST_CASE("the forwarded fields say who asked whom for what") {
   CHECK(seen.field("X-Forwarded-For") == "127.0.0.1");
   CHECK(seen.field("X-Forwarded-Proto") == "http");
   CHECK(seen.field("X-Forwarded-Host") == "models.example:81");
-  CHECK(seen.field("Via") == "1.0 outer, 1.1 classgate");
+  CHECK(seen.field("Via") == "1.0 outer, 1.1 " + gateway.server().shared().via_name);
   CHECK(seen.field("X-Request-Id").size() == 32);
   CHECK(answer.field("X-Request-Id") == seen.field("X-Request-Id"));
   CHECK(answer.field("Via") == "1.1 inner, 1.1 classgate");

@@ -71,6 +71,24 @@ TEST_CASE("a list is cut at its commas, without blanks and empty elements") {
   CHECK(elements == std::vector<std::string>{"a", "b", "c d"});
 }
 
+TEST_CASE("a Via names everybody whom a message has been through") {
+  const auto through = [](std::string_view via) {
+    Head head;
+    head.fields.push_back({"Via", "1.0 first", FieldId::via});
+    head.fields.push_back({"Via", via, FieldId::via});
+    head.present = set_of(FieldId::via);
+    return has_been_through(head, "me-1");
+  };
+  CHECK(through("1.1 me-1"));
+  CHECK(through("1.0 a, HTTP/1.1\tME-1 (a comment), 1.1 b"));
+  CHECK(through("1.1  me-1,"));
+  CHECK_FALSE(through("1.1 me-12"));
+  CHECK_FALSE(through("me-1"));
+  CHECK_FALSE(through("1.1 a (me-1)"));
+  CHECK_FALSE(through(""));
+  CHECK_FALSE(has_been_through(Head{}, "me-1"));
+}
+
 TEST_CASE("names are equal in ASCII only") {
   CHECK(equal_names("Content-Type", "content-TYPE"));
   CHECK_FALSE(equal_names("Content-Type", "Content-Typ"));

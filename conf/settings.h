@@ -131,6 +131,7 @@ struct UpstreamSettings {
   std::vector<Address> nameservers;       // empty: /etc/resolv.conf
   milliseconds resolve_interval{30'000};  // names are looked up again at least as often
   bool websocket = false;                 // Upgrade: websocket goes on, and holds its worker
+  milliseconds unasked_pause{10'000};     // without reuse, of a server that spoke unasked; 0: none
   CheckSettings check;
   UpstreamTlsSettings tls;
   bool operator==(const UpstreamSettings&) const = default;

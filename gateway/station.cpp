@@ -142,6 +142,13 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
     spdlog::error("upstream {}: {} failures in a row: passed over for {} ms (upstream.eject_after)",
                   servers->name(server), after, time.count());
   });
+  pool->at_unasked([servers = policy_->servers,
+                    pause = upstream.unasked_pause](std::size_t server) {
+    spdlog::error(
+        "upstream {}: it spoke without being asked: no connection to it is used twice until it has "
+        "not for {} ms (upstream.unasked_pause)",
+        servers->name(server), pause.count());
+  });
   return pool;
 }
 

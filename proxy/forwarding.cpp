@@ -163,7 +163,13 @@ bool Forwarding::read_once() {
   }
   if (connection_->is_reused() && sent_at_ == pool_->loop().now()) {
     // Ready before the request was sent: this answers no question of ours.
-    on_unasked_answer();
+    pool_->note_unasked(server_, {scratch.data(), result.size}, false);
+    on_unasked_answer("it spoke without being asked");
+    return false;
+  }
+  if (connection_->is_reused() && !seen_answer_bytes_ &&
+      pool_->servers().may_shift_answers(server_, pool_->loop().now())) {
+    on_unasked_answer("it speaks without being asked: this may answer another's request");
     return false;
   }
   seen_answer_bytes_ = true;
@@ -181,7 +187,7 @@ bool Forwarding::take(std::string_view bytes) {
     if (answer_ == Answer::tunnel && !bytes.empty())
       client_.on_answer_body(std::exchange(bytes, std::string_view()));
     if (answer_ != Answer::complete) continue;
-    complete(bytes.empty());
+    complete(bytes);
     return false;
   }
   return true;
@@ -262,17 +268,18 @@ bool Forwarding::take_body(std::string_view& bytes) {
   return true;
 }
 
-void Forwarding::complete(bool connection_is_clean) {
+// `beyond`: what came behind the answer.
+void Forwarding::complete(std::string_view beyond) {
   pool_->note_success(server_);
   // Some servers send a body where there must be none (HEAD, 204, 304), a moment later: on a kept
   // connection it would be taken for the next answer.
   const wire::Head& head = parser_.head();
   const bool is_suspicious = framing_ == wire::Framing::none &&
                              (head.framing == wire::Framing::chunked || head.content_length > 0);
-  const bool is_kept = connection_is_clean && !is_suspicious && request_is_sent_ &&
-                       upload_pending() == 0 && !parser_.head().wants_close &&
-                       framing_ != wire::Framing::until_close;
-  if (is_kept)
+  const bool is_lost = answer_ == Answer::tunnel || is_suspicious || !request_is_sent_ ||
+                       upload_pending() > 0 || head.wants_close ||
+                       framing_ == wire::Framing::until_close;
+  if (is_silent(beyond, is_lost) && !is_lost)
     pool_->give_back(std::move(connection_));
   else
     close_connection();
@@ -280,18 +287,37 @@ void Forwarding::complete(bool connection_is_clean) {
   client_.on_answer_end(parser_.trailers());
 }
 
+// A read that was filled to its end by the answer may have left something behind.
+bool Forwarding::is_silent(std::string_view beyond, bool is_lost) {
+  if (!beyond.empty()) {
+    pool_->note_unasked(server_, beyond, is_lost);
+    return false;
+  }
+  if (is_lost) return true;
+  std::array<char, 256> words;  // the scratch may hold what is being sent to the client
+  net::Stream& stream = connection_->stream();
+  while (stream.may_read()) {
+    const net::Stream::ReadResult result = stream.read(words);
+    if (result.what == net::Stream::Read::nothing_now) break;
+    if (result.what == net::Stream::Read::some)
+      pool_->note_unasked(server_, {words.data(), result.size}, false);
+    return false;
+  }
+  return true;
+}
+
 void Forwarding::on_connection_lost(bool ended) {
   // Whichever way a tunnel ends, it is over.
-  if (answer_ == Answer::tunnel) return complete(false);
+  if (answer_ == Answer::tunnel) return complete({});
   if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
-    return complete(false);
+    return complete({});
   const std::string why = connection_->stream().why_broken();
   retry_or_fail(ended || why.empty() ? "it closed the connection" : why);
 }
 
-void Forwarding::on_unasked_answer() {
+void Forwarding::on_unasked_answer(const char* why) {
   connection_->stream().reset_on_close();
-  retry_or_fail("it spoke without being asked");
+  retry_or_fail(why);
 }
 
 void Forwarding::retry_or_fail(std::string why) {

@@ -27,6 +27,8 @@ namespace classgate::proxy {
 //   it, to a socket that its process had closed. The FIN alone does not do: of a server, or a proxy
 //   before it, that only ended its own direction the process may read on. A reset alone does not:
 //   the process may have read the request and the acknowledgement been delayed (40 ms and more).
+//   Not caught: a process that has ended its direction, so that it can't answer, runs what comes all
+//   the same, and resets before its kernel has acknowledged it.
 // When the FIN has come first, the rest is waited for (in doubt), a second at most. Over Unix
 // sockets nothing is acknowledged. With TLS it is the records' bytes that count.
 class Forwarding final : private UpstreamConnection::User {
@@ -132,9 +134,10 @@ class Forwarding final : private UpstreamConnection::User {
   bool take_head(std::string_view& bytes);
   void refuse_head();
   bool take_body(std::string_view& bytes);
-  void complete(bool connection_is_clean);
+  void complete(std::string_view beyond);
+  bool is_silent(std::string_view beyond, bool is_lost);
   void on_connection_lost(bool ended);
-  void on_unasked_answer();
+  void on_unasked_answer(const char* why);
   void on_unreachable(const std::string& why, int error);
   void retry_or_fail(std::string why);
   void look_for_proof();

@@ -117,6 +117,17 @@ void Servers::note_success(std::size_t index) {
     server.ejections_in_a_row.store(0, std::memory_order_relaxed);
 }
 
+bool Servers::note_unasked(std::size_t index, std::chrono::milliseconds pause, bool may_shift,
+                           net::Time now) {
+  Server& server = *servers_[index];
+  server.unasked.fetch_add(1, std::memory_order_relaxed);
+  const net::Time::rep until = (now + pause).time_since_epoch().count();
+  if (may_shift) server.may_shift_until.store(until, std::memory_order_relaxed);
+  const net::Time::rep before =
+      server.speaks_unasked_until.exchange(until, std::memory_order_relaxed);
+  return before <= now.time_since_epoch().count() && pause.count() > 0;
+}
+
 bool Servers::is_ejected(std::size_t index, net::Time now) const {
   return now.time_since_epoch().count() <
          servers_[index]->ejected_until.load(std::memory_order_relaxed);

@@ -65,6 +65,22 @@ class Servers {
   std::chrono::milliseconds note_failure(std::size_t index, const Ejection& law, net::Time now);
   void note_success(std::size_t index);
   bool is_ejected(std::size_t index, net::Time now) const;
+  // It has said what nobody had asked for: for `pause` from now on its connections are not used
+  // twice. With `may_shift`, what is due on those that have been used may be the answer to another
+  // request. True when this begins an episode.
+  bool note_unasked(std::size_t index, std::chrono::milliseconds pause, bool may_shift,
+                    net::Time now);
+  bool speaks_unasked(std::size_t index, net::Time now) const {
+    return now.time_since_epoch().count() <
+           servers_[index]->speaks_unasked_until.load(std::memory_order_relaxed);
+  }
+  bool may_shift_answers(std::size_t index, net::Time now) const {
+    return now.time_since_epoch().count() <
+           servers_[index]->may_shift_until.load(std::memory_order_relaxed);
+  }
+  std::uint64_t unasked(std::size_t index) const {
+    return servers_[index]->unasked.load(std::memory_order_relaxed);
+  }
   std::uint64_t ejections(std::size_t index) const {
     return servers_[index]->ejections.load(std::memory_order_relaxed);
   }
@@ -81,6 +97,9 @@ class Servers {
     std::atomic<std::uint32_t> ejections_in_a_row{0};
     std::atomic<std::uint64_t> ejections{0};
     std::atomic<net::Time::rep> ejected_until{net::Time::min().time_since_epoch().count()};
+    std::atomic<net::Time::rep> speaks_unasked_until{net::Time::min().time_since_epoch().count()};
+    std::atomic<net::Time::rep> may_shift_until{net::Time::min().time_since_epoch().count()};
+    std::atomic<std::uint64_t> unasked{0};
   };
   void add(const conf::Address& wanted, const net::SocketAddress& address, const Servers* former);
 

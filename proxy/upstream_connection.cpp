@@ -34,7 +34,7 @@ void UpstreamConnection::on_readable() {
     if (user_ != nullptr)
       user_->on_upstream_readable();
     else
-      pool_.discard_idle(*this);  // closed, or it speaks without being asked: of no use either way
+      pool_.listen_to_idle(*this);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
@@ -78,7 +79,8 @@ std::size_t UpstreamPool::choose_server(std::size_t avoid) {
 UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnection::User& user,
                                             int& error) {
   PerServer& own = per_server_[server];
-  if (own.idle.empty()) return take_new(server, user, error);
+  if (own.idle.empty() || servers_->speaks_unasked(server, loop_.now()))
+    return take_new(server, user, error);
   error = EBUSY;
   if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
   Connection connection = std::move(own.idle.back());
@@ -150,6 +152,10 @@ void UpstreamPool::give_back(Connection connection) {
     loop_.retire(std::move(connection));
     return;
   }
+  if (servers_->speaks_unasked(connection->server(), loop_.now()) && idle_count() >= idle_max_) {
+    if (own.idle.empty()) return loop_.retire(std::move(connection));
+    discard_idle(*own.idle.front());
+  }
   connection->set_deadline(idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_,
                            UpstreamConnection::Waits::for_use);
   own.idle.push_back(std::move(connection));
@@ -172,6 +178,28 @@ void UpstreamPool::discard_idle(UpstreamConnection& connection) {
   connection.cancel_deadline();
   loop_.retire(std::move(*found));
   idle.erase(found);
+}
+
+// Closed, or it speaks. With TLS it may be a ticket for the next connection only.
+void UpstreamPool::listen_to_idle(UpstreamConnection& connection) {
+  std::array<char, 256> words;
+  while (connection.stream_.may_read()) {
+    const net::Stream::ReadResult result = connection.stream_.read(words);
+    if (result.what == net::Stream::Read::nothing_now) return;
+    if (result.what == net::Stream::Read::some)
+      note_unasked(connection.server(), {words.data(), result.size}, false);
+    return discard_idle(connection);
+  }
+}
+
+// An empty line between messages is nothing (RFC 9112 section 2.2), and 408 is how a server may say
+// that it closes an unused connection (RFC 9110 section 15.5.9).
+void UpstreamPool::note_unasked(std::size_t server, std::string_view words, bool is_lost) {
+  if (words.find_first_not_of("\r\n") == std::string_view::npos) return;
+  const bool is_farewell = words.starts_with("HTTP/1.1 408 ") || words.starts_with("HTTP/1.0 408 ");
+  if (servers_->note_unasked(server, settings_.unasked_pause, !is_lost && !is_farewell,
+                             loop_.now()))
+    on_unasked_(server);
 }
 
 std::size_t UpstreamPool::idle_count() const {

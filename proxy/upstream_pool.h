@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "conf/settings.h"
@@ -20,6 +21,10 @@ namespace classgate::proxy {
 // second, in which a loop that has more than its share of the workers at times would have to
 // connect anew; there are never more of these than requests were in flight. None when `idle_max` is
 // 0.
+//
+// A server that speaks without being asked would have its words taken for the answer to the next
+// request. For upstream.unasked_pause its connections are used once, then only listened to: the
+// latest `idle_max` of them, so that what it goes on saying is heard and prolongs the pause.
 class UpstreamPool final : public net::Retirable {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
@@ -50,6 +55,11 @@ class UpstreamPool final : public net::Retirable {
   // How an exchange with it ended. True when this failure was one too many in a row.
   bool note_failure(std::size_t server);
   void note_success(std::size_t server) { servers_->note_success(server); }
+  // The server said `words` where nothing was due. On a connection that `is_lost` nobody could have
+  // taken them for an answer.
+  void note_unasked(std::size_t server, std::string_view words, bool is_lost);
+  using OnUnasked = std::function<void(std::size_t server)>;  // once an episode
+  void at_unasked(OnUnasked hook) { on_unasked_ = std::move(hook); }
   // Errors that say nothing of the server: out of descriptors, ports, memory, or of its places.
   static bool is_our_fault(int error);
   RetryBudget& retry_budget() { return retry_budget_; }
@@ -76,6 +86,7 @@ class UpstreamPool final : public net::Retirable {
   friend class UpstreamConnection;
   friend class ServerCheck;
   void discard_idle(UpstreamConnection& connection);
+  void listen_to_idle(UpstreamConnection& connection);
   void probe(std::size_t server);
   void mark_reachable(std::size_t server);
   bool note_unreachable(std::size_t server, const std::string& why);
@@ -109,6 +120,7 @@ class UpstreamPool final : public net::Retirable {
   net::DeadlineList check_timeouts_;
   RetryBudget retry_budget_;
   OnEjection on_ejection_ = [](std::size_t, std::chrono::milliseconds) {};
+  OnUnasked on_unasked_ = [](std::size_t) {};
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
 };

@@ -255,6 +255,10 @@ void add_upstream(Families& out, const proxy::Servers& servers) {
               "Times the server was passed over for its failures (upstream.eject_after).");
   for (std::size_t i = 0; i < servers.count(); ++i)
     out.value(servers.ejections(i), {{"server", servers.name(i)}});
+  out.counter("classgate_upstream_unasked_total",
+              "Times the server spoke without being asked (upstream.unasked_pause).");
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    out.value(servers.unasked(i), {{"server", servers.name(i)}});
 }
 
 void add_gateway(Families& out, const Server& server, const LogDrops& drops) {

@@ -70,6 +70,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.nameservers", {"[\"192.0.2.53:53\"]", "192.0.2.53:53"}},
       {"upstream.resolve_interval", quoted("7s")},
       {"upstream.websocket", plain("true")},
+      {"upstream.unasked_pause", quoted("8s")},
       {"upstream.check.path", quoted("/health?deep")},
       {"upstream.check.interval", quoted("9s")},
       {"upstream.check.timeout", quoted("10s")},

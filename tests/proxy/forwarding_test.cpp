@@ -216,5 +216,121 @@ TEST_CASE("a POST that may have been read is not sent again, whatever was acknow
   }
 }
 
+constexpr std::string_view nothing_new = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+// Two kept connections; the one that is used next is `used`.
+struct Unasked : Bench {
+  Unasked() {
+    pool->at_unasked([this](std::size_t) {
+      ++episodes;
+      if (stops) loop.stop();
+    });
+    Answer first(loop), second(loop);
+    Forwarding one(first), other(second);
+    one.start(*pool, request(true));
+    idle = accept();
+    other.start(*pool, request(true));
+    used = accept();
+    for (const net::Fd* server : {&idle, &used}) {
+      say(*server, nothing_new);
+      loop.run();
+    }
+    REQUIRE(pool->idle_count() == 2);
+  }
+  bool is_distrusted() { return pool->servers().speaks_unasked(0, loop.now()); }
+  net::Fd idle, used;
+  int episodes = 0;
+  bool stops = true;
+};
+
+TEST_CASE("after the first word of a server that was not asked no connection is used twice") {
+  Unasked bench;
+  Bench::say(bench.idle, nothing_new);
+  bench.loop.run();
+  CHECK(bench.episodes == 1);
+  CHECK(bench.is_distrusted());
+  CHECK(bench.pool->idle_count() == 1);
+  std::vector<net::Fd> servers;
+  for (int i = 0; i < 3; ++i) {
+    Answer answer(bench.loop);
+    Forwarding forwarding(answer);
+    forwarding.start(*bench.pool, bench.request(false));
+    servers.push_back(bench.accept());
+    REQUIRE(servers.back());
+    Bench::say(servers.back(), nothing_new);
+    bench.loop.run();
+    CHECK(answer.status == 200);
+  }
+  // They are listened to: one more word prolongs the pause, and is no new episode.
+  bench.stops = false;
+  Bench::say(servers.back(), nothing_new);
+  Answer answer(bench.loop);
+  Forwarding forwarding(answer);
+  forwarding.start(*bench.pool, bench.request(false));
+  servers.push_back(bench.accept());
+  Bench::say(servers.back(), nothing_new);
+  bench.loop.run();
+  CHECK(answer.status == 200);
+  CHECK(bench.pool->servers().unasked(0) == 2);
+  CHECK(bench.episodes == 1);
+}
+
+TEST_CASE("an answer that is due on a used connection is given to nobody once the server lies") {
+  // Shifted by one, it may be another client's.
+  for (const bool is_idempotent : {false, true}) {
+    Unasked bench;
+    Answer answer(bench.loop);
+    Forwarding forwarding(answer);
+    forwarding.start(*bench.pool, bench.request(is_idempotent));
+    Bench::say(bench.idle, nothing_new);
+    bench.loop.run();
+    REQUIRE(bench.episodes == 1);
+    std::array<char, 1000> heard{};
+    REQUIRE(::recv(bench.used.get(), heard.data(), heard.size(), 0) > 0);
+    net::Fd again;
+    const net::Watch later(bench.loop, bench.socket.fd.get(), [&] {
+      again = bench.accept();
+      Bench::say(again, nothing_new);
+    });
+    Bench::say(bench.used, "HTTP/1.1 299 Other\r\nContent-Length: 0\r\n\r\n");
+    bench.loop.run();
+    CHECK(answer.status == (is_idempotent ? 200 : 0));
+    CHECK(forwarding.retries() == (is_idempotent ? 1 : 0));
+  }
+}
+
+TEST_CASE("what comes behind an answer is noticed, in the same read or left in the socket") {
+  for (const std::size_t size : {std::size_t{0}, net::Loop::scratch_size}) {
+    Bench bench;
+    int episodes = 0;
+    bench.pool->at_unasked([&](std::size_t) { ++episodes; });
+    Answer answer(bench.loop);
+    Forwarding forwarding(answer);
+    forwarding.start(*bench.pool, bench.request(false));
+    const net::Fd server = bench.accept();
+    // A read that the answer fills to its end leaves the rest, and no event would tell.
+    std::string text = "HTTP/1.1 200 OK\r\nContent-Length: 00000\r\n\r\n";
+    if (size > 0) {
+      const std::string length = std::to_string(size - text.size());
+      text.replace(text.find("00000"), 5, length);
+      text.resize(size, 'x');
+    }
+    Bench::say(server, text + std::string(nothing_new));
+    bench.loop.run();
+    CHECK(answer.status == 200);
+    CHECK(episodes == 1);
+    CHECK(bench.pool->idle_count() == 0);
+    CHECK(bench.pool->servers().may_shift_answers(0, bench.loop.now()));
+  }
+}
+
+TEST_CASE("a server that says 408 and closes an unused connection is not taken to shift answers") {
+  Unasked bench;
+  Bench::say(bench.idle, unasked);
+  bench.loop.run();
+  CHECK(bench.is_distrusted());
+  CHECK_FALSE(bench.pool->servers().may_shift_answers(0, bench.loop.now()));
+}
+
 }  // namespace
 }  // namespace classgate::proxy

@@ -56,6 +56,7 @@ class World {
 
  private:
   struct Exchange final : Forwarding::Client {
+    void on_fault() override { CHECK_MESSAGE(false, "an exception was thrown"); }
     explicit Exchange(World& of) : world(of), forwarding(*this) {}
     void on_interim_answer(const wire::Head&) override {}
     void on_switched(const wire::Head&) override {}

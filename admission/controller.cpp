@@ -159,7 +159,7 @@ inline ClientNumber Controller::recognise(const Arrival& arrival, Time now) {
 }
 
 // Its client has all that its route's client_share gives to one at once.
-inline bool Controller::is_beyond_share(const Arrival& arrival, ClientNumber client) const {
+bool Controller::is_beyond_share(const Arrival& arrival, ClientNumber client) const {
   if (!is_favoured(arrival, client)) return false;
   const auto share =
       static_cast<std::uint32_t>(arrival.client_share * static_cast<float>(workers()));

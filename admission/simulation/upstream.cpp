@@ -28,10 +28,10 @@ std::optional<Upstream::Started> Upstream::start(std::uint32_t job) {
   if (model_.slowdown_beyond > 0 && each > model_.slowdown_beyond) {
     const double factor = std::pow(each / model_.slowdown_beyond, model_.slowdown_power);
     // A year is as good as never, and is not too much for a Duration.
-    constexpr admission::Duration most = std::chrono::hours(366 * 24);
-    takes = static_cast<double>(takes.count()) * factor < static_cast<double>(most.count())
+    constexpr admission::Duration longest = std::chrono::hours(366 * 24);
+    takes = static_cast<double>(takes.count()) * factor < static_cast<double>(longest.count())
                 ? std::chrono::duration_cast<admission::Duration>(takes * factor)
-                : most;
+                : longest;
   }
   return Started{job, of.generation, takes};
 }

@@ -386,6 +386,7 @@ std::vector<Key> make_keys() {
       bool_key("core_dumps", "whether a crash may leave a core dump, which would hold private keys", FIELD(core_dumps)),
 
       count_key("client.max_connections", 1, 1'000'000, "client connections at once", FIELD(client.max_connections)),
+      bytes_key("client.memory", MiB(1), Bytes{1ULL << 40}, "memory held for all clients together", FIELD(client.memory)),
       bytes_key("client.header_bytes", KiB(1), MiB(1), "request line and fields together", FIELD(client.header_bytes)),
       count_key("client.header_count", 4, 10'000, "fields in one request", FIELD(client.header_count)),
       bytes_key("client.target_bytes", Bytes{64}, MiB(1), "request target", FIELD(client.target_bytes)),

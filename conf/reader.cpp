@@ -183,6 +183,20 @@ class Reader {
     if (auto wrong = try_apply(name, value, place)) mistake(place, std::move(*wrong));
   }
 
+  // Room for whoever may connect, and for one request whose buffers are full.
+  void check_memory(const ClientSettings& client) {
+    constexpr Bytes each = KiB(1);
+    const Bytes least{each.count * client.max_connections + client.header_bytes.count +
+                      2 * client.body_buffer.count + client.response_buffer.count};
+    if (client.memory < least)
+      blame("client.memory",
+            fmt::format("{} has no room for client.max_connections, {} with {} each, and a request "
+                        "with full buffers (header_bytes, body_buffer, response_buffer): at least "
+                        "{} bytes are needed",
+                        print_bytes(client.memory), client.max_connections, print_bytes(each),
+                        least.count));
+  }
+
   // What only makes sense, or none, together with something else.
   void check_together() {
     Settings& all = loaded_.settings;
@@ -202,6 +216,7 @@ class Reader {
                       print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
     if (all.client.body_buffer > largest_body)
       blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
+    check_memory(all.client);
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
       blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();

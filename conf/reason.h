@@ -29,6 +29,7 @@ enum class Reason : std::uint8_t {
   upstream_down,
   too_many_connections,
   client_connections,
+  memory_pressure,
   // The request itself cannot be accepted.
   malformed,
   header_too_large,
@@ -82,6 +83,8 @@ inline constexpr std::array reason_texts = {
                "The gateway has no connection to spare"},
     ReasonText{Reason::client_connections, "client_connections", 429,
                "This client has too many connections"},
+    ReasonText{Reason::memory_pressure, "memory_pressure", 503,
+               "The gateway has no memory to spare"},
     ReasonText{Reason::malformed, "malformed", 400, "The request is malformed"},
     ReasonText{Reason::header_too_large, "header_too_large", 431,
                "The request header is too large"},

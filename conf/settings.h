@@ -50,6 +50,7 @@ enum class RateLimitFields : std::uint8_t { off, refusals, all };
 // [client]: what one client connection may cost.
 struct ClientSettings {
   std::uint32_t max_connections = 10000;  // all client connections; also held under RLIMIT_NOFILE
+  Bytes memory = MiB(128);                // held for all clients together
   Bytes header_bytes = KiB(32);           // request line and fields together
   std::uint32_t header_count = 100;       // fields in one request
   Bytes target_bytes = KiB(8);            // request target

@@ -18,6 +18,11 @@ using proxy::wire::Framing;
 using proxy::wire::Parser;
 
 constexpr int reads_in_a_turn = 16;  // then the others' turn
+// Of the kernel's event library and the allocator, for each connection.
+constexpr std::size_t connection_overhead = 256;
+// What a client may hold that never has to give way: a plain connection between two requests, or
+// with a small one.
+constexpr std::size_t light_max = sizeof(ClientConnection) + connection_overhead + 6 * 1024;
 
 }  // namespace
 
@@ -106,6 +111,11 @@ void ClientConnection::introduce(const conf::IpAddress& client) {
 // ---- Reading -----------------------------------------------------------------------------------
 
 void ClientConnection::on_readable() {
+  read_readable();
+  after_event();
+}
+
+void ClientConnection::read_readable() {
   if (state_ == State::closed) return;
   if (state_ == State::introduction) return read_introduction();
   if (!wants_input()) {
@@ -153,7 +163,10 @@ void ClientConnection::read_on() {
     }
     if (state_ == State::lingering) continue;
     take({scratch.data(), result.size});
-    if (is_mid_request()) stream_.look_again();
+    if (!is_mid_request()) continue;
+    stream_.look_again();
+    if (station_.memory().is_used_up()) [[unlikely]]
+      refuse_growth();
   }
   if (state_ == State::closed) return;
   set_timer();
@@ -303,7 +316,9 @@ void ClientConnection::end_of_request() {
 
 void ClientConnection::send_gathered() {
   station_.gather().send(stream_);
-  if (stream_.pending() > 0) watch_reader();
+  if (stream_.pending() == 0) return;
+  watch_reader();
+  count_memory();
 }
 
 // Called while the answer is being read: what the client has said already is looked at in the next
@@ -331,6 +346,7 @@ void ClientConnection::answer_done(bool keep) {
     return;
   }
   if (state_ == State::answering) change_state(State::idle);
+  if (heavy_since_ != proxy::net::Time{}) heavy_since_ = station_.loop().now();
   // Within process() its loop goes on by itself; else what was pipelined is due now.
   if (is_processing_) return;
   // The next request: what may go wrong with it is no business of whoever has brought this answer.
@@ -355,6 +371,11 @@ void ClientConnection::note_handshake() {
 }
 
 void ClientConnection::on_drained() {
+  go_on_drained();
+  after_event();
+}
+
+void ClientConnection::go_on_drained() {
   if (state_ == State::closed) return;
   note_handshake();
   if (stream_.is_broken()) return on_gone();
@@ -410,6 +431,7 @@ void ClientConnection::close() {
   deadline_.cancel();
   note_handshake();
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
+  station_.memory().change(-static_cast<std::int64_t>(std::exchange(counted_, 0)));
   station_.close_connection(*this);
 }
 
@@ -425,6 +447,64 @@ void ClientConnection::drain() {
   if (station_.spares_silent() && requests_ == 0) return;
   const bool is_idle = state_ == State::idle && !input_ && stream_.pending() == 0;
   if (is_idle && !stream_.has_input()) say_goodbye();
+}
+
+// ---- Memory ------------------------------------------------------------------------------------
+
+// Whoever has been served by the loop: what it holds is counted once for all that has happened.
+void ClientConnection::after_event() {
+  if (state_ == State::closed) return;
+  count_memory();
+  station_.relieve_memory();
+}
+
+void ClientConnection::on_shaking_hands() { after_event(); }
+
+void ClientConnection::count_memory() {
+  if (state_ == State::closed) return;
+  if (is_ending() && !is_processing_) {  // no byte of it will be used
+    input_.reset();
+    if (parser_) station_.return_parser(std::move(parser_));
+  }
+  const std::size_t now = sizeof *this + connection_overhead +
+                          (parser_ ? parser_->held_bytes() : 0) +
+                          (input_ ? sizeof *input_ + input_->capacity() : 0) + stream_.held_bytes();
+  if (exchange_ != nullptr) exchange_->count_memory();
+  if (now != counted_)
+    station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
+  counted_ = now;
+  if (held_bytes() <= light_max)
+    heavy_since_ = {};
+  else if (heavy_since_ == proxy::net::Time{})
+    heavy_since_ = station_.loop().now();
+}
+
+// Whoever waits in the queue or is being served is the books' business, with bounds of their own;
+// of them only what a slow reader leaves standing counts.
+double ClientConnection::weight() const {
+  if (state_ == State::closed || heavy_since_ == proxy::net::Time{}) return 0;
+  const bool is_served = exchange_ != nullptr && !exchange_->is_collecting();
+  if (is_served && stream_.pending() <= light_max) return 0;
+  const std::size_t bytes = is_served ? stream_.held_bytes() : held_bytes();
+  const std::chrono::duration<double, std::milli> age = station_.loop().now() - heavy_since_;
+  return static_cast<double>(bytes) * (1 + age.count());
+}
+
+void ClientConnection::give_way() {
+  if (stream_.tls() != nullptr && !stream_.has_stood()) return close();
+  if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure);
+  if (exchange_ != nullptr && exchange_->is_collecting())
+    return exchange_->on_body_fault(conf::Reason::memory_pressure);
+  if (stream_.pending() > 0) stream_.reset_on_close();  // what it has may look whole
+  on_gone();
+}
+
+// Half a request, of which more has come than there is memory for.
+void ClientConnection::refuse_growth() {
+  count_memory();
+  if (!station_.memory().is_used_up() || held_bytes() <= light_max) return;
+  station_.traffic().memory_refused_growth.add();
+  give_way();
 }
 
 // ---- Time --------------------------------------------------------------------------------------

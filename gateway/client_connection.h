@@ -70,6 +70,18 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // Null without TLS.
   const proxy::net::TlsSession* tls() const { return stream_.tls(); }
 
+  // --- Memory. ---
+  // Tells the station what it holds by now.
+  void count_memory();
+  // With its exchange, as of the last count.
+  std::size_t held_bytes() const {
+    return counted_ + (exchange_ != nullptr ? exchange_->held_bytes() : 0);
+  }
+  // How soon it goes when memory is needed: 0 not at all, else bytes times milliseconds.
+  double weight() const;
+  // Its memory is needed: it goes, and hears so where an answer can be given.
+  void give_way();
+
   // An exception came out of it or its exchange, which are in no known state: both end now, the
   // client sees a reset. Never throws for a second time what concerns somebody else.
   void on_fault() override;
@@ -94,6 +106,11 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
 
   void on_readable() override;
   void on_drained() override;
+  void on_shaking_hands() override;
+  void read_readable();
+  void go_on_drained();
+  void after_event();
+  void refuse_growth();
   static void on_deadline(void* self);
   void on_due();
   // The one place where the state changes: a deadline is void in any state but the one that it was
@@ -148,6 +165,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
   std::unique_ptr<std::string> input_;           // read but not yet used
+  std::size_t counted_ = 0;                      // bytes held, as the station knows
+  proxy::net::Time heavy_since_{};               // has held more than a quiet client does
   std::uint64_t body_left_ = 0;
   std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, all from the client
   std::uint64_t stream_mark_ = 0;   // window_bytes_ a stream window ago

@@ -100,6 +100,20 @@ void Exchange::reset() {
   upload_time_ = waited_ = upstream_time_ = {};
   items_.reset();
   forwarding_.forget();
+  uncount_memory();
+}
+
+void Exchange::uncount_memory() {
+  if (counted_ == 0) return;
+  station_.memory().change(-static_cast<std::int64_t>(std::exchange(counted_, 0)));
+}
+
+void Exchange::count_memory() {
+  const std::size_t now =
+      target_.text.capacity() + head_.capacity() + body_.capacity() + forwarding_.held_bytes();
+  if (now == counted_) return;
+  station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
+  counted_ = now;
 }
 
 void Exchange::release_body() {
@@ -312,6 +326,8 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
 void Exchange::wait(admission::Place place) {
   state_ = State::waiting;
   place_ = std::move(place);
+  // Nothing comes to it any more, and it may be held for long.
+  if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
   client_->look_after_client();
   const auto& limits = station_.settings().admission;
   joined_ = station_.loop().now();
@@ -607,6 +623,7 @@ void Exchange::cut() {
   deadline_timer_.reset();
   client_ = nullptr;
   state_ = State::ended;
+  uncount_memory();
 }
 
 }  // namespace classgate::gateway

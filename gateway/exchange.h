@@ -55,8 +55,16 @@ class Exchange final : private proxy::Forwarding::Client {
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);
   void on_shed(const admission::Rejection& rejection);
+  std::uint32_t tag() const { return tag_; }
   const admission::Place& place() const { return place_; }
   WaitingRequest describe_wait() const;
+
+  // --- Memory. ---
+  // Tells the station what it holds by now; called when the client connection has been served.
+  void count_memory();
+  std::size_t held_bytes() const { return counted_; }  // as of then
+  // It still collects what a worker will be asked for; nothing but the client's bytes is lost.
+  bool is_collecting() const { return state_ == State::collecting; }
 
   // An exception came out of it, or out of what carries it: its upstream connection is closed, its
   // worker or place given back, its client's connection reset.
@@ -108,6 +116,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void give_worker_back(const admission::Outcome& outcome);
   void end();
   void release_body();
+  void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
   void log_line();
@@ -139,8 +148,9 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Arrival arrival_;
   RouteTraffic* route_ = nullptr;  // lives as long as the station
   Target target_;
-  std::string head_;  // for the upstream, without framing
-  std::string body_;  // what has been read of it before the worker came
+  std::string head_;         // for the upstream, without framing
+  std::string body_;         // what has been read of it before the worker came
+  std::size_t counted_ = 0;  // bytes held, as the station knows
   std::uint64_t body_bytes_ = 0;
   std::string_view method_;  // in llhttp's table
   std::string request_id_;

@@ -136,8 +136,7 @@ void Exchange::on_answer_part_end() {
 }
 
 bool Exchange::is_answer_blocked() {
-  if (client_ == nullptr || client_->pending() < station_.settings().client.response_buffer.count)
-    return false;
+  if (client_ == nullptr || client_->pending() < station_.response_buffer()) return false;
   if (!reader_timer_.is_set()) {
     station_.traffic().reached(Limit::response_buffer);
     reader_mark_ = client_->bytes_written();

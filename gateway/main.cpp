@@ -15,6 +15,7 @@
 #include "conf/printable.h"
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/memory_budget.h"
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/supervisor.h"
 #include "gateway/planning/load.h"
@@ -62,6 +63,7 @@ std::string own_program() {
 }
 
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
+  gateway::tune_allocator();
   gateway::Supervisor::block_signals();
   auto log = gateway::ErrorLog::open(settings.log);
   if (!log) return complain(log.error());

@@ -134,7 +134,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!sandbox) return std::unexpected(sandbox.error());
   server->sandbox_text_ = std::move(*sandbox);
   server->sockets_ = std::move(*sockets);
-  server->shared_ = std::make_unique<Shared>(settings.admission, *server->access_log_);
+  server->shared_ = std::make_unique<Shared>(settings, *server->access_log_);
   server->policy_ =
       std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
                                      connection_limit(settings), ConfHistory{}, server->hash_key_);
@@ -185,6 +185,9 @@ void Server::start(std::function<void()> on_drained) {
   spdlog::info("sandbox of the loops: {}", sandbox_text_);
   const SignalsBlocked blocked;
   const bool is_sandboxed = settings().sandbox != conf::Sandbox::off;
+  memory_keeper_ = std::make_unique<MemoryKeeper>(shared_->memory, [this] {
+    for (const auto& station : stations_) station->send(Ping{});
+  });
   for (const auto& station : stations_)
     threads_.emplace_back([&station = *station, is_sandboxed] {
       ::pthread_setname_np(::pthread_self(), "loop");
@@ -215,6 +218,7 @@ std::expected<void, std::string> Server::reconfigure(const conf::Settings& wante
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
+  shared_->memory.set_limit(settings.client.memory.count);
   policy_ =
       std::make_shared<const Policy>(settings, std::move(upstream), std::move(*tls),
                                      connection_limit(settings), std::move(history), hash_key_);

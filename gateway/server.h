@@ -94,6 +94,7 @@ class Server {
   std::string sandbox_text_;  // what keeps the loops, for the log
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
+  std::unique_ptr<MemoryKeeper> memory_keeper_;  // sends letters to the stations
   std::atomic<std::size_t> stations_not_empty_{0};
   std::function<void()> on_drained_;
 };

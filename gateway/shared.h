@@ -10,19 +10,24 @@
 #include "conf/format.h"
 #include "gateway/access_log.h"
 #include "gateway/client_counts.h"
+#include "gateway/memory_budget.h"
 
 namespace classgate::gateway {
 
 // What all loops share for good: one Gate, the access log, and a few counters. What a reload may
 // change is in the Policy. Owned by the Server.
 struct Shared {
-  Shared(const conf::AdmissionSettings& limits, AccessLog& log)
-      : gate(limits), access_log(log), started(std::chrono::steady_clock::now()) {}
+  Shared(const conf::Settings& settings, AccessLog& log)
+      : gate(settings.admission),
+        memory(settings.client.memory.count),
+        access_log(log),
+        started(std::chrono::steady_clock::now()) {}
 
   // Who we are in the Via of requests: nobody else has this name, so a request that has it has been
   // here. Clients are not told it. A process that takes over has a name of its own.
   const std::string via_name = make_via_name();
   admission::Gate gate;
+  MemoryBudget memory;
   AccessLog& access_log;
   const std::chrono::steady_clock::time_point started;
   std::atomic<std::uint32_t> connections{0};

@@ -18,6 +18,10 @@ namespace classgate::gateway {
 namespace {
 
 constexpr std::size_t spare_parsers_max = 256;
+constexpr std::size_t spare_parser_bytes_max = 16 * 1024;  // of each
+constexpr std::size_t spare_exchanges_max = 256;
+constexpr std::size_t response_buffer_when_tight = 16 * 1024;
+constexpr std::chrono::milliseconds between_vain_reliefs{20};
 constexpr std::chrono::seconds silence_tolerated{1};  // of a client when connections run out
 constexpr std::size_t log_batch_bytes = 32 * 1024;
 
@@ -87,6 +91,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       deadlines_(loop_, settings()),
       upstreams_(make_upstreams()),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
+      memory_(shared.memory),
       id_of_loop_(hex(random_word())),
       id_secret_(random_word()),
       access_quota_(std::random_device{}()),
@@ -207,7 +212,8 @@ void Station::listen_on(const Sockets& sockets) {
 }
 
 Station::~Station() {
-  for (const auto& exchange : exchanges_) exchange->cut();
+  for (const auto& exchange : exchanges_)
+    if (exchange) exchange->cut();
 }
 
 // ---- Connections -------------------------------------------------------------------------------
@@ -218,6 +224,11 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
   // Before anybody gives way to it.
   if (!take_client(ip, is_counted))
     return turn_away(std::move(fd), is_tls, conf::Reason::client_connections);
+  if (memory_.grade() >= MemoryBudget::Grade::scarce) [[unlikely]] {
+    if (is_counted) shared_.client_counts.leave(ip);
+    traffic_.memory_refused_newcomers.add();
+    return turn_away(std::move(fd), is_tls, conf::Reason::memory_pressure);
+  }
   if (!take_room() && !(make_room() && take_room())) {
     if (is_counted) shared_.client_counts.leave(ip);
     return turn_away(std::move(fd), is_tls, conf::Reason::too_many_connections);
@@ -231,6 +242,7 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
         *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
     connections_.back()->index = connections_.size() - 1;
     connections_.back()->is_counted = is_counted;
+    connections_.back()->count_memory();
   };
   loop_.guard(take, [&] {  // no memory for it, or libevent can't watch it
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
@@ -310,13 +322,29 @@ void Station::close_connection(ClientConnection& connection) {
 
 Exchange& Station::take_exchange() {
   if (free_exchanges_.empty()) {
-    const auto tag = static_cast<std::uint32_t>(exchanges_.size());
-    exchanges_.push_back(std::make_unique<Exchange>(*this, tag));
-    return *exchanges_.back();
+    memory_.change(sizeof(Exchange));
+    if (free_tags_.empty()) {
+      free_tags_.push_back(static_cast<std::uint32_t>(exchanges_.size()));
+      exchanges_.emplace_back();
+    }
+    const std::uint32_t tag = free_tags_.back();
+    exchanges_[tag] = std::make_unique<Exchange>(*this, tag);
+    free_tags_.pop_back();
+    return *exchanges_[tag];
   }
   Exchange& exchange = *free_exchanges_.back();
   free_exchanges_.pop_back();
   return exchange;
+}
+
+// After its turn. Some are kept for the next requests; after a peak the rest go.
+void Station::free_exchange(Exchange& exchange) {
+  exchange.reset();
+  if (free_exchanges_.size() < spare_exchanges_max) return free_exchanges_.push_back(&exchange);
+  const std::uint32_t tag = exchange.tag();
+  free_tags_.push_back(tag);
+  exchanges_[tag].reset();
+  memory_.change(-static_cast<std::int64_t>(sizeof(Exchange)));
 }
 
 void Station::retire_exchange(Exchange& exchange) { ended_exchanges_.push_back(&exchange); }
@@ -329,14 +357,59 @@ std::unique_ptr<proxy::wire::Parser> Station::take_parser() {
 }
 
 void Station::return_parser(std::unique_ptr<proxy::wire::Parser> parser) {
-  if (free_parsers_.size() < spare_parsers_max) free_parsers_.push_back(std::move(parser));
+  if (free_parsers_.size() < spare_parsers_max && parser->held_bytes() <= spare_parser_bytes_max)
+    free_parsers_.push_back(std::move(parser));
 }
 
 // The exchange that holds this ticket; null when it has left the queue meanwhile, or is another one
 // by now.
 Exchange* Station::waiter(admission::Ticket ticket, std::uint32_t tag) {
-  Exchange& exchange = *exchanges_[tag];
-  return exchange.place() && exchange.place().ticket() == ticket ? &exchange : nullptr;
+  Exchange* const exchange = exchanges_[tag].get();
+  if (exchange == nullptr || !exchange->place()) return nullptr;
+  return exchange->place().ticket() == ticket ? exchange : nullptr;
+}
+
+// ---- Memory ------------------------------------------------------------------------------------
+
+std::size_t Station::response_buffer() const {
+  const auto wanted = static_cast<std::size_t>(settings().client.response_buffer.count);
+  return memory_.is_tight() ? std::min(wanted, response_buffer_when_tight) : wanted;
+}
+
+// Who goes first: the largest and slowest, by bytes times the time for which they have been held.
+// One look at all of them pays for as much as it takes to be tight again.
+void Station::take_memory_back() {
+  memory_.tell();
+  const std::uint64_t excess = memory_.budget().excess();
+  if (excess == 0 || loop_.now() < next_relief_) return;
+  struct Candidate {
+    double weight;
+    ClientConnection* connection;
+  };
+  std::vector<Candidate> candidates;
+  for (const auto& connection : connections_)
+    if (const double weight = connection->weight(); weight > 0)
+      candidates.push_back({weight, connection.get()});
+  std::ranges::sort(candidates, std::greater(), &Candidate::weight);
+  is_making_room_ = memory_.grade() >= MemoryBudget::Grade::scarce;
+  std::uint64_t given = 0;
+  for (const Candidate& candidate : candidates) {
+    if (given >= excess) break;
+    given += candidate.connection->held_bytes();
+    traffic_.memory_given_way.add();
+    ClientConnection& connection = *candidate.connection;
+    loop_.guard(
+        [&] {
+          connection.give_way();
+          connection.count_memory();  // what hears its refusal holds nothing else
+        },
+        [&] { connection.on_fault(); });
+  }
+  is_making_room_ = false;
+  memory_.tell();
+  if (given >= excess) return;
+  next_relief_ = loop_.now() + between_vain_reliefs;
+  memory_.budget().ask_others();
 }
 
 // ---- Letters -----------------------------------------------------------------------------------
@@ -404,7 +477,7 @@ void Station::on_grace_over() {
 void Station::count_waiters(Census census) {
   std::vector<WaitingRequest> waiters;
   for (const auto& exchange : exchanges_)
-    if (exchange->place() && waiters.size() < Census::waiters_max)
+    if (exchange && exchange->place() && waiters.size() < Census::waiters_max)
       waiters.push_back(exchange->describe_wait());
   census.answer.set_value(std::move(waiters));
 }
@@ -413,13 +486,12 @@ void Station::count_waiters(Census census) {
 
 void Station::end_turn() {
   for (Exchange* exchange : ended_exchanges_)
-    loop_.guard(
-        [&] {
-          exchange->reset();
-          free_exchanges_.push_back(exchange);
-        },
-        [&] { exchange->cut(); });  // and never used again
+    loop_.guard([&] { free_exchange(*exchange); },
+                [&] { exchange->cut(); });  // and never used again
   ended_exchanges_.clear();
+  memory_.look();
+  relieve_memory();
+  if (connections_.empty() && memory_.has_untold()) memory_.tell();
   if (!former_upstreams_.empty() &&
       std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); }) > 0)
     upstreams_->probe_unproven();  // a pool that goes may have been the one that was asking

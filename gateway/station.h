@@ -11,6 +11,7 @@
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/letter.h"
+#include "gateway/memory_budget.h"
 #include "gateway/policy.h"
 #include "gateway/shared.h"
 #include "gateway/traffic.h"
@@ -60,6 +61,16 @@ class Station final : private admission::Waiters {
   bool spares_silent() const { return spares_silent_; }
   // The connection that ends now must be gone at once: another one waits for its room.
   bool is_making_room() const { return is_making_room_; }
+
+  MemoryCount& memory() { return memory_; }
+  // Whoever holds most gives way, if that is needed. Nobody's method may be on the stack that goes
+  // on afterwards.
+  void relieve_memory() {
+    if (memory_.is_tight()) [[unlikely]]
+      take_memory_back();
+  }
+  // What may be held of an answer for a client that reads slowly.
+  std::size_t response_buffer() const;
 
   Exchange& take_exchange();
   void retire_exchange(Exchange& exchange);
@@ -122,6 +133,8 @@ class Station final : private admission::Waiters {
   void on_grace_over();
   void resume(const Sockets& sockets);
   void count_waiters(Census census);
+  void take_memory_back();
+  void free_exchange(Exchange& exchange);
   void end_turn();
 
   Shared& shared_;
@@ -139,7 +152,10 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<proxy::UpstreamPool>> former_upstreams_;  // while they are in use
   proxy::net::Mailbox<Letter> mailbox_;
 
-  std::vector<std::unique_ptr<Exchange>> exchanges_;  // all that were ever made; a tag is an index
+  MemoryCount memory_;
+  proxy::net::Time next_relief_{};                    // not before: the last one found too little
+  std::vector<std::unique_ptr<Exchange>> exchanges_;  // a tag is an index; null: free for another
+  std::vector<std::uint32_t> free_tags_;
   std::vector<Exchange*> free_exchanges_;
   std::vector<Exchange*> ended_exchanges_;  // free after this turn
   std::vector<std::unique_ptr<proxy::wire::Parser>> free_parsers_;

@@ -100,6 +100,8 @@ class Traffic {
   Counter received_bytes;                                          // bodies
   Counter sent_bytes;                                              // bodies
   Counter held_bytes;  // bodies in memory; goes down too
+  // What was done because of client.memory.
+  Counter memory_given_way, memory_refused_newcomers, memory_refused_growth;
   void reached(Limit limit) { limits_reached[static_cast<std::size_t>(limit)].add(); }
   std::array<Counter, limit_keys.size()> limits_reached;
 

@@ -11,6 +11,8 @@
 namespace classgate::proxy {
 namespace {
 
+constexpr std::size_t kept_head_max = 8 * 1024;  // of heads that came in pieces
+
 iovec part_of(std::string_view text) { return {const_cast<char*>(text.data()), text.size()}; }
 
 std::string message_of(int error) { return std::generic_category().message(error); }
@@ -29,6 +31,8 @@ void Forwarding::forget() {
   retries_ = 0;
   retry_was_denied_ = false;
   request_ = {};
+  partial_head_.clear();
+  if (partial_head_.capacity() > kept_head_max) partial_head_.shrink_to_fit();
 }
 
 void Forwarding::close_connection() { pool_->discard(std::move(connection_)); }

@@ -102,6 +102,11 @@ class Forwarding final : private UpstreamConnection::User {
   // Ends it now: the upstream connection is closed, nobody is told.
   void cancel();
 
+  // Bytes of memory, beside itself, for the exchange that it carries.
+  std::size_t held_bytes() const {
+    return partial_head_.capacity() + (connection_ ? connection_->stream().held_bytes() : 0);
+  }
+
   // Ready for another exchange: nothing is said of the last one any more.
   void forget();
 

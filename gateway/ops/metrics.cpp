@@ -237,6 +237,19 @@ void add_traffic(Families& out, const Server& server) {
       total += station->numbers().limits_reached[i].read();
     out.value(total, {{"limit", std::string(limit_keys[i])}});
   }
+  const MemoryBudget& memory = server.shared().memory;
+  out.gauge("classgate_client_memory_bytes",
+            "Memory held for clients: connections, TLS, heads, bodies, answers.")
+      .value(memory.used());
+  out.gauge("classgate_client_memory_limit_bytes",
+            "Memory that may be held for clients (client.memory).")
+      .value(memory.limit());
+  out.counter("classgate_client_memory_pressure_total",
+              "Clients that met the limit of memory, by what was done: those that held most gave "
+              "way, newcomers were turned away, what would have grown was refused.")
+      .value(sum(&Traffic::memory_given_way), {{"action", "given_way"}})
+      .value(sum(&Traffic::memory_refused_newcomers), {{"action", "refused_newcomer"}})
+      .value(sum(&Traffic::memory_refused_growth), {{"action", "refused_growth"}});
   out.gauge("classgate_buffer_bytes", "Request bodies held in memory.")
       .value(sum(&Traffic::held_bytes));
 }

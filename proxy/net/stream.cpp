@@ -132,7 +132,7 @@ void Stream::shake_hands() {
   if (result == TlsSession::Result::not_now && std::exchange(is_socket_empty_, false))
     result = tls_->shake_hands();
   switch (result) {
-    case TlsSession::Result::not_now: return;
+    case TlsSession::Result::not_now: return handler_.on_shaking_hands();
     case TlsSession::Result::done: break;
     default: return fail(EPROTO);
   }

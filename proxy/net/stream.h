@@ -29,6 +29,8 @@ class Stream final : private Deferred, private TlsSession::Transport {
     // An exception came out of one of these, or out of the stream between them: whatever the stream
     // belongs to is in no known state and ends now, all of it.
     virtual void on_fault() = 0;
+    // The handshake goes on: what the session holds has changed.
+    virtual void on_shaking_hands() {}
 
    protected:
     ~Handler() = default;
@@ -85,6 +87,10 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void write(std::span<iovec> parts);
   void write(std::string_view text);
   std::size_t pending() const { return out_ ? out_->bytes.size() - out_->begin : 0; }
+  // Bytes of memory, beside the stream itself.
+  std::size_t held_bytes() const {
+    return (out_ ? sizeof *out_ + out_->bytes.capacity() : 0) + (tls_ ? tls_->held_bytes() : 0);
+  }
   // A write failed: the other side will never get the rest.
   bool is_broken() const { return broken_errno_ != 0; }
   int broken_errno() const { return broken_errno_; }

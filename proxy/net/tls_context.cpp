@@ -19,6 +19,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "proxy/net/tls_memory.h"
+
 namespace classgate::proxy::net {
 namespace {
 
@@ -398,11 +400,13 @@ std::shared_ptr<const TlsAcceptor> TlsAcceptor::with_keys(
 }
 
 std::unique_ptr<TlsSession> TlsAcceptor::accept() const {
+  const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(entries_->front().context.get()));
   if (!ssl) throw std::bad_alloc();
   SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(), const_cast<TlsAcceptor*>(this));
   SSL_set_accept_state(ssl.get());
-  return std::make_unique<TlsSession>(std::move(ssl), shared_from_this());
+  return std::make_unique<TlsSession>(std::move(ssl), shared_from_this(),
+                                      tls_memory_of_thread() - before);
 }
 
 // ---- Upstream's side ---------------------------------------------------------------------------
@@ -490,6 +494,7 @@ bool TlsConnector::may_resume(const Memory& memory) const {
 
 std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
                                                   std::shared_ptr<Memory> memory) const {
+  const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(context_.get()));
   if (!ssl) throw std::bad_alloc();
   const std::string& name = settings_.server_name.empty() ? host : settings_.server_name;
@@ -503,7 +508,8 @@ std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
   SSL_set_connect_state(ssl.get());
   auto use = std::make_shared<Use>(shared_from_this(), std::move(memory));
   SSL_set_ex_data(ssl.get(), TlsCallbacks::use_index(), use.get());
-  return std::make_unique<TlsSession>(std::move(ssl), std::move(use));
+  return std::make_unique<TlsSession>(std::move(ssl), std::move(use),
+                                      tls_memory_of_thread() - before);
 }
 
 }  // namespace classgate::proxy::net

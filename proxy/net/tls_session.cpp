@@ -11,6 +11,8 @@
 #include <new>
 #include <system_error>
 
+#include "proxy/net/tls_memory.h"
+
 namespace classgate::proxy::net {
 namespace {
 
@@ -59,8 +61,8 @@ std::string text_of_last_error() {
 
 void FreeSsl::operator()(ssl_st* ssl) const { SSL_free(ssl); }
 
-TlsSession::TlsSession(Ssl ssl, std::shared_ptr<const void> keeps)
-    : keeps_(std::move(keeps)), ssl_(std::move(ssl)) {}
+TlsSession::TlsSession(Ssl ssl, std::shared_ptr<const void> keeps, std::int64_t held)
+    : keeps_(std::move(keeps)), ssl_(std::move(ssl)), held_(held) {}
 
 TlsSession::~TlsSession() {
   // A connection that just ends is no reason to forget its session (RFC 8446 section 6.1).
@@ -68,6 +70,7 @@ TlsSession::~TlsSession() {
 }
 
 void TlsSession::attach(Transport& transport) {
+  const TlsMemoryNote note(held_);
   BIO* bio = BIO_new(transport_method());
   if (bio == nullptr) throw std::bad_alloc();
   BIO_set_data(bio, &transport);
@@ -93,6 +96,7 @@ TlsSession::Result TlsSession::result_of(int returned) {
 }
 
 TlsSession::Result TlsSession::shake_hands() {
+  const TlsMemoryNote note(held_);
   ERR_clear_error();
   errno = 0;
   const Result result = result_of(SSL_do_handshake(ssl_.get()));
@@ -101,12 +105,14 @@ TlsSession::Result TlsSession::shake_hands() {
 }
 
 TlsSession::Result TlsSession::read(std::span<char> into, std::size_t& size) {
+  const TlsMemoryNote note(held_);
   ERR_clear_error();
   errno = 0;
   return result_of(SSL_read_ex(ssl_.get(), into.data(), into.size(), &size));
 }
 
 TlsSession::Result TlsSession::write(std::string_view bytes, std::size_t& size) {
+  const TlsMemoryNote note(held_);
   ERR_clear_error();
   errno = 0;
   return result_of(SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &size));

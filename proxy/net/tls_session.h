@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,8 +39,8 @@ class TlsSession {
     failed,   // no further use; why() tells
   };
 
-  // `keeps` lives as long as the session.
-  TlsSession(Ssl ssl, std::shared_ptr<const void> keeps);
+  // `keeps` lives as long as the session; `held` is what tls_memory.h counts of `ssl`.
+  TlsSession(Ssl ssl, std::shared_ptr<const void> keeps, std::int64_t held = 0);
   ~TlsSession();
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;
@@ -56,6 +57,11 @@ class TlsSession {
   // Says that no more will be sent (RFC 8446 section 6.1); as far as the socket takes it.
   void say_end();
 
+  // Bytes of memory that it has.
+  std::size_t held_bytes() const {
+    return sizeof *this + (held_ > 0 ? static_cast<std::size_t>(held_) : 0);
+  }
+
   const std::string& why() const { return why_; }
   // "TLSv1.3"; static.
   std::string_view version() const;
@@ -69,6 +75,7 @@ class TlsSession {
   const std::shared_ptr<const void> keeps_;
   Ssl ssl_;
   std::string why_;
+  std::int64_t held_;
   bool is_established_ = false;
 };
 

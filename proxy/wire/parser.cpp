@@ -226,6 +226,12 @@ Parser::Progress Parser::fail(Fault fault) {
   return Progress::fault;
 }
 
+std::size_t Parser::held_bytes() const {
+  const auto size_of = [](const auto& vector) { return vector.capacity() * sizeof(vector[0]); };
+  return sizeof *this + sizeof *state_ + size_of(head_.fields) + size_of(spans_of_fields_) +
+         size_of(spans_) + size_of(trailers_) + trailer_bytes_;
+}
+
 Parser::Progress Parser::parse_head(std::string_view text) {
   base_ = text.data();
   const llhttp_errno_t error =

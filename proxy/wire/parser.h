@@ -59,6 +59,9 @@ class Parser {
   const std::vector<std::string_view>& spans() const { return spans_; }
   std::size_t consumed() const { return consumed_; }
 
+  // Bytes of memory, with what it keeps for the next message.
+  std::size_t held_bytes() const;
+
   struct Trailer {
     std::string name;
     std::string value;

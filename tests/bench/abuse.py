@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each kind of abuse does to one well-behaved client beside it: success, latency, peak memory; and whether all
 workers are free afterwards (50 requests at once are all in the service). A table in Markdown.
-    tests/bench/abuse.py [SECONDS]                   of each abuse; default: 5
+    tests/bench/abuse.py [SECONDS [ABUSE...]]        of each abuse; default: 5, all of them
     tests/bench/abuse.py --soak MINUTES              all of them mixed, at 2 threads: what is left in the end"""
 import multiprocessing
 import os
@@ -9,15 +9,20 @@ import pathlib
 import resource
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import threading
 import time
 
 from bench import Gateway, Service, balance, get_json, wait_until
+from authority import Authority
 from kit import TEXT, ask, raw_request
 
 WORKERS = 50
+MEMORY = 128  # client.memory's default, in MiB; the process may have 32 more
+AUTHORITY = Authority()
+CERTIFICATE = AUTHORITY.issue("localhost", names=("DNS:localhost",))
 PAUSE = threading.Event()
 
 
@@ -170,8 +175,53 @@ def garbage(port, end):
             pass
 
 
+def hold(port, end, count, first, batch=200):
+    """`count` connections that each say `first`, as far as it is taken, and wait; whoever is sent away comes again."""
+    crowd = {}
+    selector = selectors.DefaultSelector()
+    while time.monotonic() < end:
+        for _ in range(min(batch, count - len(crowd))):
+            try:
+                connection = connect(port)
+                connection.setblocking(False)
+                crowd[connection] = connection.send(first)
+                selector.register(connection, selectors.EVENT_READ)
+            except OSError:
+                connection.close()
+                break
+        for connection in [c for c, sent in crowd.items() if sent < len(first)]:
+            try:
+                crowd[connection] += connection.send(first[crowd[connection]:])
+            except OSError:
+                pass  # not now, or sent away: see below
+        for key, _ in selector.select(timeout=0.02):
+            selector.unregister(key.fileobj)
+            del crowd[key.fileobj]
+            key.fileobj.close()
+    for connection in crowd:
+        connection.close()
+
+
+def half_heads(port, end):
+    hold(port, end, 9000, b"GET /x HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 32_000)
+
+
+def half_bodies(port, end):
+    hold(port, end, 9000, b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 65000\r\n\r\n" + b" " * 64_000)
+
+
+def tls_hellos(port, end):
+    """Handshakes of which only the first word comes."""
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        hold(port, end, 3000, hello.read())
+
+
 ABUSES = (slow_heads, slow_bodies, slow_uploads, slow_readers, large_readers, idlers, connect_and_reset, many_heads, half_closes,
-          aborts, garbage)
+          aborts, garbage, half_heads, half_bodies, tls_hellos)
 
 
 class GoodClient:
@@ -244,12 +294,17 @@ def settled(gateway):
 
 def under(abuse, seconds):
     service = Service("--concurrency", str(WORKERS), "--service-time", "5ms")
-    gateway = Gateway(service.address, admission_rate=0)
+    gateway = Gateway(service.address, admission_rate=0, client_connections_per_address=0,
+                      listen="127.0.0.1:0, https://127.0.0.1:0", tls_certificate=CERTIFICATE[0],
+                      tls_key=CERTIFICATE[1])
+    port = gateway.port
+    if abuse is tls_hellos:
+        port = int(gateway.wait_for_text(r"https://127\.0\.0\.1:(\d+)", gateway.err).group(1))
     good = GoodClient(gateway)
     good.run_until(time.monotonic() + 0.2)
     good.times.clear()
     end = time.monotonic() + seconds
-    attacker = multiprocessing.Process(target=abuse, args=(gateway.port, end)) if abuse else None
+    attacker = multiprocessing.Process(target=abuse, args=(port, end)) if abuse else None
     if attacker:
         attacker.start()
     good.run_until(end)
@@ -257,11 +312,13 @@ def under(abuse, seconds):
         attacker.join(20)
     peak = memory(gateway.process.pid, "VmHWM")
     settled(gateway)
+    PAUSE.wait(max(0.0, end + 10 - time.monotonic()))
+    after = memory(gateway.process.pid, "VmRSS")
     slow = Service("--concurrency", str(WORKERS), "--service-time", "500ms")
     gateway.command("set", "upstream.servers", slow.address)
     free = free_workers(gateway, slow)
     name = abuse.__name__.replace("_", " ") if abuse else "nothing"
-    print(f"| {name} | {good.row()} | {peak:.1f} | {free} |", flush=True)
+    print(f"| {name} | {good.row()} | {peak:.1f}{'' if peak <= MEMORY + 32 else ' (too much)'} | {after:.1f} | {free} |", flush=True)
     for reason in sorted(set(map(str, good.failures)))[:3]:
         print(f"  (failed: {reason})", flush=True)
     for program in (gateway, service, slow):
@@ -314,9 +371,10 @@ def main():
     if sys.argv[1:2] == ["--soak"]:
         return soak(float(sys.argv[2]))
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5
+    wanted = [abuse for abuse in ABUSES if abuse.__name__ in sys.argv[2:]] or [None, *ABUSES]
     print(f"text of {len(TEXT)} bytes, one request every 20 ms beside the abuse\n")
-    print("| abuse | good client | p50 ms | p99 ms | peak RSS MiB | workers free after |\n|---|---|---|---|---|---|")
-    for abuse in (None, *ABUSES):
+    print("| abuse | good client | p50 ms | p99 ms | peak RSS MiB | RSS 10 s later | workers free after |\n|---|---|---|---|---|---|---|")
+    for abuse in wanted:
         under(abuse, seconds)
     return 0
 

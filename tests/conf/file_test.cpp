@@ -275,6 +275,12 @@ TEST_CASE("two settings that contradict each other are told where one of them st
        {"conf:3:1: client.body_buffer: is larger than client.body_bytes, the largest body"}},
       {"[client]\nbody_bytes = \"4KiB\"\nbody_buffer = \"4KiB\"", {}},
       {"[client]\nbody_bytes = \"0\"\nbody_buffer = \"1B\"", {}},
+      {"[client]\nmemory = \"2MiB\"\nmax_connections = 3000",
+       {"conf:2:1: client.memory: 2MiB has no room for client.max_connections, 3000 with 1KiB "
+        "each, "
+        "and a request with full buffers (header_bytes, body_buffer, response_buffer): at least "
+        "3497984 bytes are needed"}},
+      {"[client]\nmemory = \"2MiB\"\nmax_connections = 1000", {}},
       {"[upstream]\nservers = [\"*:80\", \"a:0\", \"b:80\"]",
        {"conf:2:1: upstream.servers: \"*:80\" is not an address to connect to",
         "conf:2:1: upstream.servers: \"a:0\" is not an address to connect to"}},

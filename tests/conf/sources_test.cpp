@@ -24,6 +24,7 @@ std::map<std::string, Sample> samples() {
       {"threads", plain("63")},
       {"drain_timeout", quoted("31s")},
       {"client.max_connections", plain("9")},
+      {"client.memory", quoted("129MiB")},
       {"client.header_bytes", quoted("33KiB")},
       {"client.header_count", plain("101")},
       {"client.target_bytes", quoted("65B")},

@@ -51,8 +51,8 @@ TEST_CASE("health has every name, each with a value of its kind") {
   for (const char* count :
        {"total_requests", "processed_requests", "failed_requests", "rejected_requests",
         "abandoned_requests", "queue_size", "active_workers", "workers_without_client",
-        "queue_bytes", "connections", "connections_refused", "access_log_lines_dropped",
-        "uptime_seconds"}) {
+        "queue_bytes", "client_memory_bytes", "connections", "connections_refused",
+        "access_log_lines_dropped", "uptime_seconds"}) {
     CAPTURE(count);
     CHECK(health.at(count).is_number_integer());
     CHECK(health.at(count) >= 0);
@@ -71,6 +71,7 @@ TEST_CASE("health has every name, each with a value of its kind") {
   CHECK(limits.at("workers") == 4);
   CHECK(limits.at("queue_size") == 10);
   CHECK(limits.at("queue_bytes") == settings.admission.queue_bytes.count);
+  CHECK(limits.at("client_memory_bytes") == settings.client.memory.count);
   CHECK(limits.at("rate") == 12.5);
   CHECK(limits.at("burst") == 25);
   CHECK(limits.at("request_timeout_ms") == 30'000);

@@ -34,6 +34,7 @@ conf::Settings settings_for(std::uint16_t upstream_port) {
   settings.admission.queue_size = 10;
   settings.admission.rate = 0;
   settings.client.max_connections = 200;
+  settings.client.connections_per_address = 0;  // all of a test's clients have the same
   settings.log.access = "off";
   return settings;
 }

@@ -27,8 +27,8 @@ namespace classgate::proxy {
 //   it, to a socket that its process had closed. The FIN alone does not do: of a server, or a proxy
 //   before it, that only ended its own direction the process may read on. A reset alone does not:
 //   the process may have read the request and the acknowledgement been delayed (40 ms and more).
-//   Not caught: a process that has ended its direction, so that it can't answer, runs what comes all
-//   the same, and resets before its kernel has acknowledged it.
+//   Not caught: a process that has ended its direction, so that it can't answer, runs what comes
+//   all the same, and resets before its kernel has acknowledged it.
 // When the FIN has come first, the rest is waited for (in doubt), a second at most. Over Unix
 // sockets nothing is acknowledged. With TLS it is the records' bytes that count.
 class Forwarding final : private UpstreamConnection::User {

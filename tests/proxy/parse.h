@@ -12,7 +12,7 @@ namespace classgate::proxy::wire {
 
 inline std::ostream& operator<<(std::ostream& out, Fault fault) {
   constexpr std::string_view words[] = {
-      "none",           "malformed",          "header_too_large", "target_too_long",
+      "none",           "malformed",      "header_too_large",   "target_too_long",
       "unknown_method", "unknown_coding", "unsupported_version"};
   return out << words[static_cast<std::size_t>(fault)];
 }

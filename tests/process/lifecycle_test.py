@@ -173,8 +173,7 @@ class Drain(ProcessTest):
     def fresh_connection(self, gateway):
         connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
         self.addCleanup(connection.close)
-        # One more than the one that asks.
-        gateway.wait_for_health(lambda h: h["connections"] == 2, "the connection")
+        gateway.wait_for_health(lambda h: h["connections"] == 1, "the connection")
         gateway.signal(signal.SIGTERM)
         # Every loop has heard of it.
         wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")

@@ -306,7 +306,7 @@ class Upgrade(ChangeTest):
         self.addCleanup(connection.close)
         connection.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: t\r\nContent-Length: 10000\r\n\r\n" +
                            b'{"text": "we bake bread"}'.ljust(9990))
-        gateway.wait_for_health(lambda h: h["connections"] == 2, "the upload")
+        gateway.wait_for_health(lambda h: h["connections"] == 1, "the upload")
         return connection
 
 
@@ -631,8 +631,11 @@ class Watchdog(ProcessTest):
             gateway = self.start(Gateway(service.address, threads=2, environment={
                 "NOTIFY_SOCKET": folder + "/notify", "WATCHDOG_USEC": "400000"}))
             self.assertIn("READY=1", manager.recv(4096).decode())
-            for _ in range(2):
-                self.assertEqual(manager.recv(4096).decode(), "WATCHDOG=1")
+            text = manager.recv(4096).decode()
+            while text.startswith("FDSTORE=1"):  # the sockets, for a crash
+                text = manager.recv(4096).decode()
+            self.assertEqual(text, "WATCHDOG=1")
+            self.assertEqual(manager.recv(4096).decode(), "WATCHDOG=1")
             # One loop is held in its next system call.
             loops = sorted(int(p.name) for p in pathlib.Path(f"/proc/{gateway.process.pid}/task").iterdir()
                            if (p / "wchan").exists())

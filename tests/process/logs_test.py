@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
+from kit import CLASSGATE, ProcessTest, clean_environment, get_json, wait_until
 
 FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason",
           "observed", "cost",
@@ -93,7 +93,7 @@ class Lines(LogsTest):
         self.assertEqual(gateway.request("GET", '/%22a=b%20c%22%C3%A9?q="x" y'.replace(" ", "%20"),
                                          headers={"X-Request-Id": "odd"}).status, 404)
         self.assertEqual(gateway.request("CONNECT", "x:1", headers={"X-Request-Id": "no"}).status, 405)
-        gateway.health()
+        get_json(gateway.port, "/queue/health")
 
     def check_all_kinds(self, lines, service):
         self.assertEqual([list(line) for line in lines], [FIELDS] * 4)

@@ -8,7 +8,7 @@
 namespace classgate::proxy::net {
 namespace {
 
-thread_local std::int64_t held = 0;
+thread_local std::int64_t held_by_thread = 0;
 
 // With the allocator's own few bytes.
 std::int64_t size_of(void* memory) {
@@ -18,12 +18,12 @@ std::int64_t size_of(void* memory) {
 // Of no bytes there is none: so OpenSSL's own have it (CRYPTO_malloc(3)).
 void* allocate(std::size_t size, const char*, int) {
   void* const memory = size == 0 ? nullptr : std::malloc(size);
-  held += size_of(memory);
+  held_by_thread += size_of(memory);
   return memory;
 }
 
 void release(void* memory, const char*, int) {
-  held -= size_of(memory);
+  held_by_thread -= size_of(memory);
   std::free(memory);
 }
 
@@ -34,7 +34,7 @@ void* reallocate(void* memory, std::size_t size, const char* file, int line) {
   }
   const std::int64_t before = size_of(memory);
   void* const other = std::realloc(memory, size);
-  if (other != nullptr) held += size_of(other) - before;
+  if (other != nullptr) held_by_thread += size_of(other) - before;
   return other;
 }
 
@@ -43,6 +43,6 @@ void* reallocate(void* memory, std::size_t size, const char* file, int line) {
 
 }  // namespace
 
-std::int64_t tls_memory_of_thread() { return held; }
+std::int64_t tls_memory_of_thread() { return held_by_thread; }
 
 }  // namespace classgate::proxy::net

@@ -161,7 +161,7 @@ TEST_CASE("two that ask without measure share the rate, by their weights") {
   World world(settings, 1ms);
   for (int ms = 0; ms < 20'000; ++ms) {
     world.step();
-    for (const std::uint64_t client : {2, 3}) world.ask(client, {});
+    for (const std::uint64_t client : {2UL, 3UL}) world.ask(client, {});
   }
   CHECK(world.served[2] + world.served[3] >= 2000);
   CHECK(world.served[2] >= 900);

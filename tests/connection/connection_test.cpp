@@ -48,7 +48,7 @@ TEST_CASE("a head's deadline is void when its body drips in") {
 // much of it is left to chance is a byte's other half.
 Bytes random_script(std::mt19937_64& random) {
   //                         connect request send drip read time answer reload leave hurt raw all
-  static constexpr std::array steps{0, 1, 3, 5, 6, 7, 9, 8, 10, 11, 12, 13, 14};
+  static constexpr std::array steps{0U, 1U, 3U, 5U, 6U, 7U, 9U, 8U, 10U, 11U, 12U, 13U, 14U};
   std::discrete_distribution<std::size_t> step{8, 20, 8, 5, 12, 4, 18, 6, 2, 1, 1, 1, 24};
   Bytes script(std::uniform_int_distribution<std::size_t>(20, 600)(random));
   for (std::uint8_t& byte : script)

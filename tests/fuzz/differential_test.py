@@ -39,7 +39,7 @@ WORDS = [b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b",", b";
          b"Connection: close\r\n", b"Connection: content-length\r\n", b"Connection: transfer-encoding\r\n", b"Expect: 100-continue\r\n",
          b"Upgrade: h2c\r\n", b"Trailer: X\r\n", b"TE: trailers\r\n", b"Host: b\r\n", b" HTTP/1.0", b" HTTP/1.1", b"0\r\n\r\n",
          b"5\r\nhello\r\n", b";x=y", b"chunked", b"GET /inside HTTP/1.1\r\nHost: a\r\n\r\n", b"%2f", b"%00", b"/../", b"#", b"?", b"\xff"]
-SETTINGS = {"admission_rate": 0, "upstream_eject_after": 0, "ops_listen": ""}
+SETTINGS = {"admission_rate": 0, "upstream_eject_after": 0}
 # Many a mutation leaves a request unfinished.
 IMPATIENT = {"client_header_timeout": "150ms", "client_body_timeout": "150ms", "client_idle_timeout": "150ms",
              "client_linger_timeout": "50ms", "upstream_retry_budget": 0}

@@ -19,31 +19,6 @@ int script_count = 300;
 
 using Bytes = std::vector<std::uint8_t>;
 
-// A step as World::step() reads it, and whether it is taken in a turn that has events of its own.
-void add(Bytes& script, unsigned what, unsigned more) {
-  script.push_back(static_cast<std::uint8_t>(what + 16 * more));
-}
-
-// Steps for a loop that is idle at each of them.
-Bytes idle_script(std::initializer_list<std::pair<unsigned, unsigned>> steps) {
-  Bytes script;
-  for (const auto& [what, more] : steps) add(script, what, more);
-  return script;
-}
-
-TEST_CASE("a head's deadline is void when its body drips in") {
-  // The head without its end; almost header_timeout passes; the rest drips, a byte a read, and the
-  // rest of the time passes before the loop comes to the next sixteen.
-  for (const unsigned before : {10U, 11U, 12U, 13U}) {
-    for (unsigned length = 0; length < 64; ++length) {
-      Bytes script = idle_script({{0, 0}, {1, 8}, {4, 1}, {7, before}, {5, 0}});
-      for (unsigned i = 0; i < 40; ++i) script.push_back(static_cast<std::uint8_t>(i * length));
-      const Outcome outcome = play(script);
-      CHECK(outcome.fault == "");
-    }
-  }
-}
-
 // Steps in the proportions of a day: most clients send and read, now and then somebody leaves. How
 // much of it is left to chance is a byte's other half.
 Bytes random_script(std::mt19937_64& random) {
@@ -56,19 +31,30 @@ Bytes random_script(std::mt19937_64& random) {
   return script;
 }
 
-TEST_CASE("whatever clients, the service, time and reloads do: the model holds") {
-  std::mt19937_64 random(seed);
+Outcome play_scripts(std::uint64_t first, int count) {
+  std::mt19937_64 random(first);
   Outcome sum;
-  for (int i = 0; i < script_count; ++i) {
-    const Bytes script = random_script(random);
-    const Outcome outcome = play(script);
-    if (outcome.fault != "") MESSAGE("script " << i << " of --seed=" << seed);
+  for (int i = 0; i < count; ++i) {
+    const Outcome outcome = play(random_script(random));
+    if (outcome.fault != "") MESSAGE("script " << i << " of --seed=" << first);
     REQUIRE(outcome.fault == "");
     sum.requests += outcome.requests;
     sum.served += outcome.served;
     sum.refused += outcome.refused;
     sum.cut += outcome.cut;
   }
+  return sum;
+}
+
+// A head without its end, time to just before header_timeout, the rest drop by drop, a byte a read:
+// the header's deadline fell due over the body, and the process ended. Script 15 of this seed does
+// so.
+TEST_CASE("a deadline is void in any state but the one that it was set for") {
+  play_scripts(1, 60);
+}
+
+TEST_CASE("whatever clients, the service, time and reloads do: the model holds") {
+  const Outcome sum = play_scripts(seed, script_count);
   MESSAGE(sum.requests << " requests written, " << sum.served << " served, " << sum.refused
                        << " refused, " << sum.cut << " answers cut");
   // A model that sees nothing proves nothing.

@@ -165,6 +165,7 @@ void ClientConnection::read_on() {
     take({scratch.data(), result.size});
     if (!is_mid_request()) continue;
     stream_.look_again();
+    station_.memory().look();
     if (station_.memory().is_used_up()) [[unlikely]]
       refuse_growth();
   }

@@ -224,6 +224,7 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
   // Before anybody gives way to it.
   if (!take_client(ip, is_counted))
     return turn_away(std::move(fd), is_tls, conf::Reason::client_connections);
+  memory_.look();  // this loop may have slept since
   if (memory_.grade() >= MemoryBudget::Grade::scarce) [[unlikely]] {
     if (is_counted) shared_.client_counts.leave(ip);
     traffic_.memory_refused_newcomers.add();

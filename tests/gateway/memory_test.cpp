@@ -109,6 +109,7 @@ TEST_CASE(
   auto settings = small_memory(upstream.port());
   settings.admission.workers = 1;
   settings.admission.queue_size = 100;
+  settings.threads = 1;  // to the byte: each loop tells the others in batches
   Gateway gateway(settings);
   const MemoryBudget& memory = gateway.server().shared().memory;
   std::vector<std::unique_ptr<Client>> crowd;

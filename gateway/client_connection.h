@@ -82,8 +82,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // Its memory is needed: it goes, and hears so where an answer can be given.
   void give_way();
 
-  // An exception came out of it or its exchange, which are in no known state: both end now, the
-  // client sees a reset. Never throws for a second time what concerns somebody else.
+  // An exception came out of it or its exchange, which are in no known state: both end now, and the
+  // client sees a reset.
   void on_fault() override;
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();

@@ -377,7 +377,7 @@ std::vector<Key> make_keys() {
   // clang-format off
   std::vector<Key> keys{
       addresses_key("listen", 1, {.tls = true}, "addresses on which clients are accepted, https:// before those with TLS", FIELD(listen)),
-      count_key("threads", 1, 64, "event loops; default: the number of cores", FIELD(threads)),
+      count_key("threads", 1, 64, "event loops; default: the processors it may use", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
       duration_key("drain_grace", ms1, hours(1), "after SIGTERM, how long a connection that has asked nothing yet may do so", FIELD(drain_grace)),

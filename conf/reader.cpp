@@ -5,7 +5,6 @@
 #include <iterator>
 #include <map>
 #include <set>
-#include <thread>
 
 #include "conf/document.h"
 #include "conf/fairness.h"
@@ -13,6 +12,7 @@
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/printable.h"
+#include "conf/processors.h"
 #include "conf/routes.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
@@ -32,7 +32,7 @@ std::vector<std::string> key_names() {
 class Reader {
  public:
   std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
-    loaded_.settings.threads = std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
+    loaded_.settings.threads = std::min(usable_processors(), 64U);
     for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
     read_conf(sources.conf_path);
     if (!is_shadow_)

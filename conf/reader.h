@@ -46,8 +46,8 @@ struct Loaded {
   std::string plans;                                          // as print() says them
 };
 
-// Reads all sources and reports every mistake, those of the file in the order of their places. A
-// number of cores stands in for `threads` when nobody names one.
+// Reads all sources and reports every mistake, those of the file in the order of their places.
+// usable_processors() stands in for `threads` when nobody names one.
 std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources);
 
 // The settings in force as a conf file that gives the same settings; each line says where its value

@@ -320,7 +320,7 @@ constexpr StatusTable default_statuses() {
 
 struct Settings {
   std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
-  std::uint32_t threads = 1;           // event loops; the reader's default is the number of cores
+  std::uint32_t threads = 1;           // event loops; the reader's default: usable_processors()
   milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
   milliseconds handover_grace{
       500};                         // a kept connection may ask once more: a drain with a successor

@@ -51,7 +51,10 @@ AccessLog::AccessLog()
 
 // The pool's destructor writes what is left and waits for its thread; what the thread uses goes
 // after it.
-AccessLog::~AccessLog() { writer_.reset(); }
+AccessLog::~AccessLog() {
+  sink_->end_soon();
+  writer_.reset();
+}
 
 std::expected<std::unique_ptr<AccessLog>, std::string> AccessLog::open(
     const conf::LogSettings& settings) {

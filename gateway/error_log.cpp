@@ -127,8 +127,7 @@ std::string complaint(const std::string& why) {
 
 // When the log itself fails, what is left is standard error; if that is what fails, nothing.
 void tell_standard_error(spdlog::level::level_enum, const std::string& text) {
-  const std::string line = fmt::format("classgate: {}\n", conf::printable(text));
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  write_what_fits(STDERR_FILENO, fmt::format("classgate: {}\n", conf::printable(text)));
 }
 
 }  // namespace
@@ -185,7 +184,9 @@ std::uint64_t ErrorLog::dropped_lines() const {
 }
 
 ErrorLog::~ErrorLog() {
-  if (parts_) spdlog::shutdown();
+  if (!parts_) return;
+  parts_->sink->end_soon();
+  spdlog::shutdown();
 }
 
 }  // namespace classgate::gateway

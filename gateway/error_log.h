@@ -18,7 +18,7 @@ class ErrorLog {
   // The error is one line for an operator: which file, what is wrong.
   static std::expected<ErrorLog, std::string> open(const conf::LogSettings& settings);
   ErrorLog(ErrorLog&&) noexcept;
-  ~ErrorLog();  // writes what is left
+  ~ErrorLog();  // writes what is left, within Patience::all
 
   // Goes over to another place, format, level and bound. On failure nothing changes.
   std::expected<void, std::string> reconfigure(const conf::LogSettings& settings);

@@ -3,6 +3,7 @@
 #include <spdlog/pattern_formatter.h>
 #include <syslog.h>
 
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
@@ -12,6 +13,11 @@ namespace classgate::gateway {
 namespace {
 
 constexpr std::chrono::seconds between_complaints{1};
+
+std::string why_not_written(int error) {
+  if (error == EAGAIN) return "it is full, and nobody reads it";
+  return std::generic_category().message(error);
+}
 
 int severity_of(spdlog::level::level_enum level) {
   switch (level) {
@@ -81,7 +87,7 @@ void LogSink::log(const spdlog::details::log_msg& message) {
   }
   buffer_.clear();
   formatter_->format(message, buffer_);
-  note(target_.write({buffer_.data(), buffer_.size()}, severity_of(message.level)));
+  note(target_.write({buffer_.data(), buffer_.size()}, severity_of(message.level), patience_));
 }
 
 void LogSink::note(const LogTarget::Written& written) {
@@ -98,7 +104,7 @@ void LogSink::note(const LogTarget::Written& written) {
   owes_good_news_ = true;
   tell_(spdlog::level::err,
         fmt::format("{} cannot be written: {}; {} lines lost so far ({})", names_.log,
-                    std::generic_category().message(written.error), lost_lines(), names_.key));
+                    why_not_written(written.error), lost_lines(), names_.key));
 }
 
 void LogSink::set_pattern(const std::string& pattern) {

@@ -1,6 +1,7 @@
 #include "gateway/log_target.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <mutex>
 #include <system_error>
 
@@ -17,12 +19,16 @@
 namespace classgate::gateway {
 namespace {
 
-constexpr int patience_ms = 1000;  // with a non-blocking descriptor that is full
+constexpr std::chrono::milliseconds slice{100};  // in which the end of the process is noticed
+// What a pipe or a socket that poll(2) has called writable takes without waiting.
+constexpr std::size_t taken_at_once = PIPE_BUF;
 
+// A FIFO is opened without waiting for its reader, and is never waited for in write(2).
 std::expected<proxy::net::Fd, std::string> open_file(const std::string& path) {
-  proxy::net::Fd file(
-      ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+  proxy::net::Fd file(::open(
+      path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640));
   if (file) return file;
+  if (errno == ENXIO) return std::unexpected(path + ": nobody reads it (a FIFO needs a reader)");
   return std::unexpected(fmt::format("{}: {}", path, std::generic_category().message(errno)));
 }
 
@@ -41,9 +47,17 @@ std::mutex& standard_mutex(int fd) {
   return mutexes[fd == STDERR_FILENO && !is_one ? 1 : 0];
 }
 
-bool comes_to_take_more(int fd) {
+bool is_writable(int fd, std::chrono::milliseconds within) {
   pollfd waited{fd, POLLOUT, 0};
-  return ::poll(&waited, 1, patience_ms) > 0;
+  return ::poll(&waited, 1, static_cast<int>(within.count())) > 0;
+}
+
+bool comes_to_take_more(int fd, const Patience& patience) {
+  for (;;) {
+    const auto left = patience.left();
+    if (is_writable(fd, std::min(left, slice))) return true;
+    if (left.count() == 0) return false;
+  }
 }
 
 std::uint64_t count_lines(std::string_view lines) {
@@ -56,16 +70,18 @@ struct Rest {
   int error = 0;
 };
 
-Rest write_all(int fd, std::string_view bytes) {
+Rest write_all(int fd, bool may_block, std::string_view bytes, const Patience& patience) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (may_block && !comes_to_take_more(fd, patience)) return {bytes, EAGAIN};
+    const std::size_t size = may_block ? std::min(bytes.size(), taken_at_once) : bytes.size();
+    const ssize_t written = ::write(fd, bytes.data(), size);
     if (written > 0)
       bytes.remove_prefix(static_cast<std::size_t>(written));
     else if (written == 0)
       return {bytes, EIO};
     else if (errno == EINTR)
       continue;
-    else if (const int error = errno; error != EAGAIN || !comes_to_take_more(fd))
+    else if (const int error = errno; error != EAGAIN || !comes_to_take_more(fd, patience))
       return {bytes, error};
   }
   return {bytes, 0};
@@ -85,6 +101,7 @@ std::expected<LogTarget, std::string> LogTarget::open(const std::string& place) 
   if (place == "stdout" || place == "stderr") {
     target.kind_ = Kind::standard;
     target.fd_ = place == "stdout" ? STDOUT_FILENO : STDERR_FILENO;
+    target.look_at_descriptor();
   } else if (place == "syslog") {
     target.kind_ = Kind::syslog;
     ::openlog("classgate", LOG_PID | LOG_NDELAY, LOG_DAEMON);  // of the process: never closed
@@ -99,27 +116,41 @@ std::expected<LogTarget, std::string> LogTarget::open(const std::string& place) 
   return target;
 }
 
-LogTarget::Written LogTarget::write(std::string_view lines, int severity) {
+// A standard descriptor is shared with whoever started us: it can't be made non-blocking. A pipe or
+// a terminal is opened once more instead; where that is not allowed, and of sockets, little is
+// written at a time.
+void LogTarget::look_at_descriptor() {
+  struct stat status{};
+  if (::fstat(fd_, &status) != 0 || S_ISREG(status.st_mode)) return;
+  const std::string own = fmt::format("/proc/self/fd/{}", fd_);
+  if (!S_ISSOCK(status.st_mode))
+    file_.reset(::open(own.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  may_block_ = !file_;
+}
+
+LogTarget::Written LogTarget::write(std::string_view lines, int severity, Patience& patience) {
+  patience.begin();
   switch (kind_) {
     case Kind::nowhere: return {.lost_lines = count_lines(lines), .error = EBADF};
     case Kind::syslog: write_to_syslog(lines, severity); return {};
-    case Kind::file: return write_to_descriptor(lines);
+    case Kind::file: return write_to_descriptor(lines, patience);
     case Kind::standard: {
       const std::scoped_lock lock(standard_mutex(fd_));
-      return write_to_descriptor(lines);
+      return write_to_descriptor(lines, patience);
     }
   }
   return {};
 }
 
-LogTarget::Written LogTarget::write_to_descriptor(std::string_view lines) {
+LogTarget::Written LogTarget::write_to_descriptor(std::string_view lines,
+                                                  const Patience& patience) {
   std::string mended;
   std::string_view bytes = lines;
   if (is_mid_line_) {
     mended.append(1, '\n').append(lines);
     bytes = mended;
   }
-  const Rest rest = write_all(fd_, bytes);
+  const Rest rest = write_all(file_ ? file_.get() : fd_, may_block_, bytes, patience);
   const std::string_view written = bytes.substr(0, bytes.size() - rest.bytes.size());
   if (!written.empty()) is_mid_line_ = written.back() != '\n';
   return {.lost_lines = std::min(count_lines(rest.bytes), count_lines(lines)), .error = rest.error};
@@ -133,6 +164,12 @@ std::expected<void, std::string> LogTarget::reopen() {
   file_ = std::move(*file);
   fd_ = file_.get();
   return {};
+}
+
+void write_what_fits(int fd, std::string_view text) {
+  if (!is_writable(fd, std::chrono::milliseconds(0))) return;
+  [[maybe_unused]] const auto written =
+      ::write(fd, text.data(), std::min(text.size(), taken_at_once));
 }
 
 }  // namespace classgate::gateway

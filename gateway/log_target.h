@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -9,13 +12,38 @@
 
 namespace classgate::gateway {
 
+// How long a writer may wait for a pipe, a terminal or a socket that is full: so long for each
+// write, and once the process ends so long for all that are left.
+class Patience {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // The writer's thread: a write begins.
+  void begin() { write_ends_ = Clock::now() + each; }
+  // Of this write; zero when it is over.
+  std::chrono::milliseconds left() const {
+    const auto end = std::min(write_ends_, Clock::time_point(Clock::duration(all_end_.load())));
+    const auto rest = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    return std::max(rest, std::chrono::milliseconds(0));
+  }
+  // Any thread.
+  void end_soon() { all_end_ = (Clock::now() + all).time_since_epoch().count(); }
+
+  static constexpr std::chrono::seconds each{5};
+  static constexpr std::chrono::seconds all{1};
+
+ private:
+  Clock::time_point write_ends_{};
+  std::atomic<Clock::rep> all_end_{Clock::time_point::max().time_since_epoch().count()};
+};
+
 // Where the lines of a log go: a file, standard output or error, syslog, or (as it is made)
-// nowhere. Keeps nothing back: what is written has been given to the kernel. One thread at a time.
+// nowhere. Keeps nothing back: what is written has been given to the kernel. Opening never waits
+// for a reader, and writing no longer than the patience. One thread at a time.
 class LogTarget {
  public:
   LogTarget() = default;
   // `place` as in log.access: "stderr", "stdout", "syslog" or a file. The error names the file and
-  // what is wrong with it.
+  // what is wrong with it; a FIFO that nobody reads can't be opened.
   static std::expected<LogTarget, std::string> open(const std::string& place);
 
   struct Written {
@@ -24,19 +52,24 @@ class LogTarget {
   };
   // Whole lines, each with its newline; `severity` is for syslog, which never tells what it loses.
   // A line of which only a part could be written is lost, and ended before the next one.
-  Written write(std::string_view lines, int severity);
+  Written write(std::string_view lines, int severity, Patience& patience);
   // A file is opened anew by its name. When that fails, what was open stays open.
   std::expected<void, std::string> reopen();
 
  private:
   enum class Kind : std::uint8_t { nowhere, standard, file, syslog };
-  Written write_to_descriptor(std::string_view lines);
+  void look_at_descriptor();
+  Written write_to_descriptor(std::string_view lines, const Patience& patience);
 
   Kind kind_ = Kind::nowhere;
   std::string path_;
   proxy::net::Fd file_;
-  int fd_ = -1;  // the file's, or a standard one, which is not ours to close
+  int fd_ = -1;             // the file's, or a standard one, which is not ours to close
+  bool may_block_ = false;  // a write, when it is full: it is asked before each
   bool is_mid_line_ = false;
 };
+
+// Writes as much as fits at once, for when there is no log. Any thread.
+void write_what_fits(int fd, std::string_view text);
 
 }  // namespace classgate::gateway

@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <sstream>
+#include <thread>
 
 #include "conf/command_line.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
+#include "gateway/descriptors.h"
 #include "gateway/error_log.h"
 #include "gateway/memory_budget.h"
 #include "gateway/ops/control_client.h"
@@ -62,8 +65,18 @@ std::string own_program() {
   return size > 0 ? std::string(path.data(), static_cast<std::size_t>(size)) : "classgate";
 }
 
+// From here on nothing may keep the process: no log whose place hangs, no loop that is stuck.
+constexpr std::chrono::seconds end_patience{5};
+void end_within(std::chrono::seconds patience, int status) {
+  std::thread([patience, status] {
+    std::this_thread::sleep_for(patience);
+    ::_exit(status);
+  }).detach();
+}
+
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   gateway::tune_allocator();
+  gateway::raise_descriptor_limit();
   gateway::Supervisor::block_signals();
   auto log = gateway::ErrorLog::open(settings.log);
   if (!log) return complain(log.error());
@@ -86,7 +99,9 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     gateway::Server& server;
     ~Stopper() { server.stop(); }
   } stopper{**server};
-  return supervisor.run();
+  const int status = supervisor.run();
+  end_within(end_patience, status);
+  return status;
 }
 
 // What a check can know of certificates beyond the conf: each mistake is one line.

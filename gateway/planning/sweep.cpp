@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "conf/format.h"
+#include "conf/processors.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/result_json.h"
@@ -93,8 +94,7 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
   };
   {
     std::vector<std::jthread> threads;
-    const std::size_t count =
-        std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), grid.size());
+    const std::size_t count = std::min<std::size_t>(conf::usable_processors(), grid.size());
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back(work);
     Progress progress("sweeping");
     while (done < grid.size() && next < grid.size() + count) {

@@ -72,7 +72,7 @@ TEST_CASE("what the shipped conf has as comments can be put in force") {
 TEST_CASE("without any source the settings are those of settings.h") {
   const Loaded loaded = load_good({});
   Settings settings;
-  settings.threads = loaded.settings.threads;  // the number of cores
+  settings.threads = loaded.settings.threads;  // of this machine
   for (const Key& key : all_keys()) {
     CAPTURE(key.name);
     CHECK(key.print(loaded.settings) == key.print(settings));

@@ -1,8 +1,11 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -152,20 +155,21 @@ TEST_CASE("a line of which only a part was written is ended before the next one"
   const Folder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
+  Patience patience;
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   const auto former = ::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{12, before.rlim_max};
   ::setrlimit(RLIMIT_FSIZE, &small);
-  const auto torn = target->write("first\nsecond\nthird\n", 0);
-  const auto none = target->write("fourth\nfifth\n", 0);
+  const auto torn = target->write("first\nsecond\nthird\n", 0, patience);
+  const auto none = target->write("fourth\nfifth\n", 0, patience);
   ::setrlimit(RLIMIT_FSIZE, &before);
   ::signal(SIGXFSZ, former);
   CHECK(torn.lost_lines == 2);
   CHECK(torn.error == EFBIG);
   CHECK(none.lost_lines == 2);
-  CHECK(target->write("sixth\nseventh\n", 0).lost_lines == 0);
-  CHECK(target->write("eighth\n", 0).lost_lines == 0);
+  CHECK(target->write("sixth\nseventh\n", 0, patience).lost_lines == 0);
+  CHECK(target->write("eighth\n", 0, patience).lost_lines == 0);
   CHECK(text_of(folder.at("a")) == "first\nsecond\nsixth\nseventh\neighth\n");
 }
 
@@ -173,14 +177,15 @@ TEST_CASE("a new file does not begin with the end of a line in the old one") {
   const Folder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
-  REQUIRE(target->write("torn", 0).lost_lines == 0);
+  Patience patience;
+  REQUIRE(target->write("torn", 0, patience).lost_lines == 0);
   REQUIRE(target->reopen());  // the same file
-  target->write("whole\n", 0);
+  target->write("whole\n", 0, patience);
   CHECK(text_of(folder.at("a")) == "torn\nwhole\n");
-  target->write("torn", 0);
+  target->write("torn", 0, patience);
   fs::rename(folder.at("a"), folder.at("a.1"));
   REQUIRE(target->reopen());
-  target->write("whole\n", 0);
+  target->write("whole\n", 0, patience);
   CHECK(text_of(folder.at("a")) == "whole\n");
 }
 
@@ -295,6 +300,24 @@ TEST_CASE("the error log goes over to another place, level and format, and can b
   spdlog::info("third");
   CHECK(comes_to_hold(folder.at("b"), "third"));
   CHECK(errors.log().dropped_lines() == 0);
+}
+
+TEST_CASE(
+    "a FIFO without a reader is refused at once; one that is full is not waited for at the end") {
+  const Folder folder;
+  REQUIRE(::mkfifo(folder.at("fifo").c_str(), 0600) == 0);
+  const auto refused = AccessLog::open(to(folder.at("fifo")));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error() == "cannot write the access log: " + folder.at("fifo") +
+                               ": nobody reads it (a FIFO needs a reader) (see log.access)");
+  const proxy::net::Fd reader(::open(folder.at("fifo").c_str(), O_RDONLY | O_NONBLOCK));
+  auto log = open_access_log(to(folder.at("fifo")));
+  const std::string line(60'000, 'x');
+  for (int i = 0; i < 10; ++i) log->hand_over(line, 1);
+  log.reset();  // would wait for ever for a reader, or for Patience::each with every line
+  std::string read(1 << 20, ' ');
+  const ssize_t size = ::read(reader.get(), read.data(), read.size());
+  CHECK(size >= 60'001);
 }
 
 TEST_CASE("the error log counts what it leaves out and what it loses") {

@@ -29,36 +29,9 @@ void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
   rebuild_index();
 }
 
-// ---- Equal parts ------------------------------------------------------------------------------
-
-void ClientTable::share_out(double rate, double burst) {
-  shared_rate_ = rate;
-  part_burst_ = std::max(static_cast<float>(burst * reserve_ / 2), 1.0F);
-  set_part();
-}
-
-void ClientTable::set_part() {
-  part_rate_ = static_cast<float>(shared_rate_ / std::max({asked_before_, asking_, 1U}));
-}
-
-// Before its account is brought up to date: the last time tells whether it has been counted.
-void ClientTable::count_asker(const Client& client, Time now) {
-  const Duration age = now - turn_began_;
-  if (age >= turn) {
-    asked_before_ = age < 2 * turn ? asking_ : 0;
-    asking_ = 0;
-    turn_began_ = now;
-    set_part();
-  }
-  if (client.has_asked != 0 && client.filled >= turn_began_) return;
-  ++asking_;
-  if (asking_ > asked_before_) set_part();
-}
-
 bool ClientTable::asks_greedily(ClientNumber number, double cost, Time now) {
   Client& client = clients_[number];
-  count_asker(client, now);
-  client.has_asked = 1;
+  count(client, now, parts_);
   fill(client, now);
   return is_greedy(client, cost);
 }
@@ -95,8 +68,11 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan,
     ++counts_.not_remembered;
     return {stranger, false};
   }
-  clients_[number] = {
-      .id = id, .tokens = plans_[plan].burst, .filled = now, .credit = part_burst_, .plan = plan};
+  clients_[number] = {.id = id,
+                      .tokens = plans_[plan].burst,
+                      .filled = now,
+                      .credit = parts_.burst(),
+                      .plan = plan};
   index_.insert(id, number);
   return {number, true};
 }
@@ -111,7 +87,7 @@ std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& pla
     const auto number = static_cast<ClientNumber>(hand_);
     Client& client = clients_[number];
     if (client.active > 0 || client.waiting > 0) continue;
-    const double owed = seconds_to_full(client, now);
+    const double owed = seconds_to_full(client, now, parts_);
     if (owed <= 0) {
       ++counts_.forgotten;
       return number;
@@ -125,7 +101,7 @@ std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& pla
 }
 
 // Whether make_room() would find any.
-bool ClientTable::has_room_for(std::uint8_t plan, Time now) const {
+bool ClientTable::has_room_for(std::uint8_t plan, Time now, const EqualParts& parts) const {
   if (clients_.size() <= clients_max_) return true;
   const double rate = plans_[plan].rate;
   const double newcomer_owes = rate > 0 ? 1 / rate : 0;
@@ -134,35 +110,33 @@ bool ClientTable::has_room_for(std::uint8_t plan, Time now) const {
     if (++hand >= clients_.size()) hand = 1;
     Client client = clients_[hand];
     if (client.active > 0 || client.waiting > 0) continue;
-    if (seconds_to_full(client, now) <= newcomer_owes) return true;
+    if (seconds_to_full(client, now, parts) <= newcomer_owes) return true;
   }
   return false;
 }
 
 // ---- Tokens ------------------------------------------------------------------------------------
 
-double ClientTable::pays_at(const conf::PlanSettings& plan) const {
-  return plan.rate > 0 ? plan.rate : shared_rate_;
-}
-
-void ClientTable::fill(Client& client, Time now) const {
+void ClientTable::fill(Client& client, Time now, const EqualParts& parts) const {
   if (now <= client.filled) return;  // time never runs backwards here
   const double seconds = std::chrono::duration<double>(now - client.filled).count();
   const conf::PlanSettings& plan = plans_[client.plan];
-  client.tokens = std::min(plan.burst, client.tokens + seconds * pays_at(plan));
+  client.tokens = std::min(plan.burst, client.tokens + seconds * pays_at(plan, parts));
   if (client.retries < retries_given)
     client.retries =
         std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
-  client.credit = std::min(part_burst_, client.credit + static_cast<float>(seconds) * part_rate_ *
-                                                            static_cast<float>(plan.weight));
+  client.credit =
+      std::min(parts.burst(), client.credit + static_cast<float>(seconds) * parts.rate() *
+                                                  static_cast<float>(plan.weight));
   client.filled = now;
 }
 
-double ClientTable::seconds_to_full(Client& client, Time now) const {
-  fill(client, now);
+double ClientTable::seconds_to_full(Client& client, Time now, const EqualParts& parts) const {
+  fill(client, now, parts);
   const conf::PlanSettings& plan = plans_[client.plan];
   const double owed = (plan.rate > 0 ? plan.burst : 0) - client.tokens;
-  const double tokens = owed > 0 && pays_at(plan) > 0 ? owed / pays_at(plan) : 0;
+  const double pays = pays_at(plan, parts);
+  const double tokens = owed > 0 && pays > 0 ? owed / pays : 0;
   const double retries =
       retry_budget_ < 1 ? (retries_given - client.retries) / retries_a_second : 0;
   return std::max({tokens, retries, 0.0});
@@ -172,7 +146,7 @@ Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
   Client& client = clients_[number];
   const conf::PlanSettings& plan = plans_[client.plan];
   fill(client, now);
-  if (plan.rate <= 0) return debt_wait(client.tokens, shared_rate_);
+  if (plan.rate <= 0) return debt_wait(client.tokens, parts_.whole());
   return TokenBucket::time_to(cost, client.tokens, plan.rate, plan.burst);
 }
 
@@ -203,26 +177,24 @@ void ClientTable::note_retry(ClientNumber client) {
 
 // ---- Looking without touching ------------------------------------------------------------------
 
-ClientTable::Look ClientTable::look_for(std::uint64_t id, std::uint8_t plan, Time now) const {
+ClientTable::Look ClientTable::look_for(std::uint64_t id, std::uint8_t plan, Time now,
+                                        EqualParts parts, bool asks) const {
   if (plan >= plans_.size()) plan = 0;
   if (const auto known = find(id)) {
     Client client = clients_[*known];
     client.plan = plan;
-    return look_at(*known, client, now);
+    return look_at(*known, client, now, parts, asks);
   }
-  if (has_room_for(plan, now))
-    return look_at(
-        newcomer,
-        {.tokens = plans_[plan].burst, .filled = now, .credit = part_burst_, .plan = plan}, now);
-  return look(stranger, now);
+  if (!has_room_for(plan, now, parts)) return look(stranger, now, parts, asks);
+  const Client fresh = {
+      .tokens = plans_[plan].burst, .filled = now, .credit = parts.burst(), .plan = plan};
+  return look_at(newcomer, fresh, now, parts, asks);
 }
 
-ClientTable::Look ClientTable::look(ClientNumber client, Time now) const {
-  return look_at(client, clients_[client], now);
-}
-
-ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time now) const {
-  fill(client, now);
+ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time now,
+                                       EqualParts parts, bool asks) const {
+  if (asks) count(client, now, parts);
+  fill(client, now, parts);
   const conf::PlanSettings& plan = plans_[client.plan];
   return {.number = number,
           .plan = static_cast<std::uint8_t>(client.plan),
@@ -230,9 +202,9 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
           .rate = plan.rate,
           .burst = plan.burst,
           .may_retry = may_retry(client),
-          .debt_rate = shared_rate_,
+          .debt_rate = parts.whole(),
           .credit = client.credit,
-          .part_burst = others_ask() ? part_burst_ : 0,
+          .part_burst = parts.others_ask() ? parts.burst() : 0,
           .active = client.active,
           .active_max = plan.workers,
           .waiting = client.waiting,

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "admission/client_index.h"
+#include "admission/equal_parts.h"
 #include "admission/fair_rank.h"
 #include "admission/huge_pages.h"
 #include "admission/time.h"
+#include "admission/token_bucket.h"
 #include "conf/invariant.h"
 #include "conf/settings.h"
 
@@ -24,14 +26,13 @@ namespace classgate::admission {
 // either, the newcomer is not remembered: all that are not share one entry, with one client's
 // rights.
 //
-// Equal parts: of what a bucket of many gains, each client that asks has an equal part, by its
-// weight. Each has an account of it,
+// Equal parts (EqualParts): of what a bucket of many gains, each client that asks has one, by its
+// weight, in an account of its own,
 //   credit += rate * weight / clients that asked lately        up to part_burst
 //   credit -= cost, for each that is served      down to -part_burst
 // and who has no credit left is greedy: while others ask too, the last of such a bucket is not for
 // him (Limits). So nobody is refused for the rate of another who asks without measure, each gets
-// his part, and nothing is lost where nobody else asks: who is alone has everything. Lately is the
-// last one to two turns.
+// his part, and nothing is lost where nobody else asks: who is alone has everything.
 //
 // Retries: each first attempt earns `retry_budget` of one, up to `retries_kept`; a client that has
 // none left gets one in ten seconds, up to `retries_given`. Not thread-safe.
@@ -77,15 +78,26 @@ class ClientTable {
 
   void use(const conf::FairnessSettings& settings, Time now);
   // What the clients have parts of: a bucket of many.
-  void share_out(double rate, double burst);
+  void share_out(const TokenBucket& bucket) { parts_ = parts_of(bucket); }
+  const EqualParts& parts() const { return parts_; }
+  // As they would be after share_out().
+  EqualParts parts_of(const TokenBucket& bucket) const {
+    EqualParts parts = parts_;
+    parts.divide(bucket.rate(), bucket.burst(), reserve_);
+    return parts;
+  }
 
   // The client of an identity that is not 0, from now on with this plan; who is new comes with
   // full buckets.
   Found find_or_add(std::uint64_t id, std::uint8_t plan, Time now);
   std::optional<ClientNumber> find(std::uint64_t id) const;
-  // Whom find_or_add() would find, and how; changes nothing.
-  Look look_for(std::uint64_t id, std::uint8_t plan, Time now) const;
-  Look look(ClientNumber client, Time now) const;
+  // Whom find_or_add() would find, and how; changes nothing. With such parts, which count it where
+  // it asks for what is shared.
+  Look look_for(std::uint64_t id, std::uint8_t plan, Time now, EqualParts parts, bool asks) const;
+  Look look(ClientNumber client, Time now, EqualParts parts, bool asks) const {
+    return look_at(client, clients_[client], now, parts, asks);
+  }
+  Look look(ClientNumber client, Time now) const { return look(client, now, parts_, false); }
   // Their numbers end here.
   ClientNumber end() const { return static_cast<ClientNumber>(clients_.size()); }
 
@@ -104,7 +116,7 @@ class ClientTable {
   void owe(ClientNumber client, double cost) {
     if (client == stranger || plan_of(client).rate > 0) return;
     double& tokens = clients_[client].tokens;
-    tokens = std::max(std::min(tokens, 0.0) - cost, -debt_seconds_max * shared_rate_);
+    tokens = std::max(std::min(tokens, 0.0) - cost, -debt_seconds_max * parts_.whole());
   }
   double tokens(ClientNumber client, Time now);
 
@@ -112,7 +124,7 @@ class ClientTable {
   bool asks_greedily(ClientNumber client, double cost, Time now);
   void charge_part(ClientNumber client, double cost) {
     float& credit = clients_[client].credit;
-    credit = std::clamp(credit - static_cast<float>(cost), -part_burst_, part_burst_);
+    credit = std::clamp(credit - static_cast<float>(cost), -parts_.burst(), parts_.burst());
   }
 
   bool may_retry(ClientNumber client, Time now);
@@ -170,40 +182,43 @@ class ClientTable {
   static constexpr float retries_kept = 10;
   static constexpr float retries_given = 3;
   static constexpr float retries_a_second = 0.1F;
-  static constexpr Duration turn = std::chrono::seconds(10);
 
-  static constexpr std::uint32_t active_bits = 0xfffff;
+  static constexpr std::uint32_t active_bits = 0x1ffff;
   struct Client {
     std::uint64_t id = 0;
     double tokens = 0;
     Time filled{};  // tokens and retries, as of then
     float retries = retries_given;
     float credit = 0;               // of its part, as of then
-    std::uint32_t active : 20 = 0;  // workers: 100,000 at most (conf/keys.cpp)
+    std::uint32_t active : 17 = 0;  // workers: 100,000 at most (conf/keys.cpp)
     std::uint32_t favoured : 11 = 0;
-    std::uint32_t has_asked : 1 = 0;  // for what is shared, ever
-    std::uint32_t waiting : 24 = 0;   // a million at most
+    std::uint32_t asked : 4 = 0;     // in which turn it last did, for what is shared (EqualParts)
+    std::uint32_t waiting : 24 = 0;  // a million at most
     std::uint32_t plan : 8 = 0;
   };
   static_assert(sizeof(Client) == 40);
 
   // A limit of 0 is none.
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
-  Look look_at(ClientNumber number, Client client, Time now) const;
-  bool has_room_for(std::uint8_t plan, Time now) const;
-  double pays_at(const conf::PlanSettings& plan) const;
+  Look look_at(ClientNumber number, Client client, Time now, EqualParts parts, bool asks) const;
+  bool has_room_for(std::uint8_t plan, Time now, const EqualParts& parts) const;
+  static double pays_at(const conf::PlanSettings& plan, const EqualParts& parts) {
+    return plan.rate > 0 ? plan.rate : parts.whole();
+  }
   static Duration debt_wait(double tokens, double rate);
-  void fill(Client& client, Time now) const;
+  static void count(Client& client, Time now, EqualParts& parts) {
+    client.asked = parts.count(client.asked, client.filled, now) & 0xf;
+  }
+  void fill(Client& client, Time now, const EqualParts& parts) const;
+  void fill(Client& client, Time now) const { fill(client, now, parts_); }
   bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
-  double seconds_to_full(Client& client, Time now) const;
+  double seconds_to_full(Client& client, Time now, const EqualParts& parts) const;
   std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
   void rebuild_index();
-  void count_asker(const Client& client, Time now);
-  void set_part();
   bool is_greedy(const Client& client, double cost) const {
-    return others_ask() && client.credit < std::min(static_cast<float>(cost), part_burst_);
+    return parts_.others_ask() &&
+           client.credit < std::min(static_cast<float>(cost), parts_.burst());
   }
-  bool others_ask() const { return std::max(asked_before_, asking_) > 1; }
 
   std::vector<conf::PlanSettings> plans_{1};
   bool limits_workers_ = false;  // some plan does
@@ -213,12 +228,7 @@ class ClientTable {
   std::size_t clients_max_ = 0;
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
-  double shared_rate_ = 0;
-  float part_rate_ = 0;  // gained a second by a client of weight 1
-  float part_burst_ = 1;
-  Time turn_began_{};
-  std::uint32_t asking_ = 0;  // clients, in this turn
-  std::uint32_t asked_before_ = 0;
+  EqualParts parts_;
   std::size_t hand_ = 1;  // where room is looked for next
   Counts counts_;
 };

@@ -57,8 +57,8 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const bool retries = client != no_client && is_retry(arrival);
   if (client != no_client && arrival.attempt != 0) attempts_.note(arrival.attempt);
   Asker asker = asker_of(client);
-  asker.retries_too_much = retries && !clients_.may_retry(client, now);
   const Limits::Wait wait = limits_.wait_for(arrival, client, now);
+  asker.retries_too_much = retries && !clients_.may_retry(client, now);
   const Judgement judgement = judge(arrival, asker, wait, now);
   if (judgement.is_a_try) times_.note_try(arrival.route, now);
   if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, now);
@@ -497,15 +497,17 @@ void Controller::abandon() {
 
 // ---- What the refused are told -----------------------------------------------------------------
 
-std::optional<ClientTable::Look> Controller::look_for_client(const Arrival& arrival,
-                                                             Time now) const {
+std::optional<ClientTable::Look> Controller::look_for_client(const Arrival& arrival, Time now,
+                                                             const EqualParts& parts,
+                                                             bool asks) const {
   if (arrival.client == 0 || !settings_.fairness.is_on) return std::nullopt;
-  if (is_recognised(arrival)) return clients_.look(recognised_, now);
-  return clients_.look_for(arrival.client, arrival.plan, now);
+  if (is_recognised(arrival)) return clients_.look(recognised_, now, parts, asks);
+  return clients_.look_for(arrival.client, arrival.plan, now, parts, asks);
 }
 
 Limits::Buckets Controller::allowances(const Arrival& arrival, Time now) const {
-  return limits_.look(arrival, look_for_client(arrival, now), limits_.all(), now);
+  return limits_.look(arrival, look_for_client(arrival, now, clients_.parts(), false),
+                      limits_.all(), now);
 }
 
 std::size_t Controller::place_of(const Arrival& arrival, const Asker& asker) const {

@@ -195,7 +195,8 @@ class Controller {
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   Returns::Capacity line_capacity(Time now) const;
   Duration spread(Duration earliest, Time now);
-  std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now) const;
+  std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
+                                                   const EqualParts& parts, bool asks) const;
 
   conf::AdmissionSettings settings_;
   ClientTable clients_;

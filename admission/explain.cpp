@@ -10,15 +10,18 @@ namespace classgate::admission {
 // As screen() and arrive(), with looks in place of deeds: the same judge() in between.
 Explanation Controller::explain(Arrival arrival, Time now) const {
   Explanation said;
-  said.client = look_for_client(arrival, now);
+  TokenBucket all = limits_.all();
+  EqualParts parts = clients_.parts();
+  RateFollower rate = rate_follower_;
+  if (settings_.rate_is_auto && rate.tick(queue_.size() == 0, now)) {
+    all.reconfigure(rate.rate(), settings_.burst, now);
+    parts = clients_.parts_of(limits_.shared_out(all));
+  }
+  said.client = look_for_client(arrival, now, parts, limits_.asks_shared(arrival));
   if (said.client && said.client->number < clients_.end() &&
       is_beyond_share(arrival, said.client->number))
     take_favour(arrival);
   said.priority = arrival.priority;
-  TokenBucket all = limits_.all();
-  RateFollower rate = rate_follower_;
-  if (settings_.rate_is_auto && rate.tick(queue_.size() == 0, now))
-    all.reconfigure(rate.rate(), settings_.burst, now);
   said.buckets = limits_.look(arrival, said.client, all, now);
   said.is_retry = said.client && is_retry(arrival);
 

@@ -27,13 +27,12 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   routes_ = std::move(routes);
 }
 
-// Where nothing limits all of them, the widest of the routes' own says what there is.
-void Limits::share_out() {
-  const TokenBucket* widest = &all_.bucket;
-  if (widest->rate() <= 0)
+TokenBucket Limits::shared_out(const TokenBucket& all) const {
+  const TokenBucket* widest = &all;
+  if (all.rate() <= 0)
     for (const Route& route : routes_)
       if (route.shared.bucket.rate() > widest->rate()) widest = &route.shared.bucket;
-  clients_.share_out(widest->rate(), widest->burst());
+  return *widest;
 }
 
 Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
@@ -45,11 +44,10 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
 
 Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
   Shared* const route = shared_of(arrival.route);
-  const bool is_shared = arrival.rate_limited || (route && route->bucket.rate() > 0);
-  const double share =
-      is_shared && client != no_client && clients_.asks_greedily(client, arrival.cost, now)
-          ? reserve_
-          : 0;
+  const double share = client != no_client && asks_shared(arrival) &&
+                               clients_.asks_greedily(client, arrival.cost, now)
+                           ? reserve_
+                           : 0;
   const Duration of_route =
       route ? route->bucket.wait_for(arrival.cost + kept(share, route->bucket), now)
             : Duration::zero();

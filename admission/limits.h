@@ -47,7 +47,15 @@ class Limits {
     share_out();
   }
   // Tells the clients what they have parts of; after they have been told their own terms.
-  void share_out();
+  void share_out() { clients_.share_out(shared_out(all_.bucket)); }
+  // The bucket whose gain they have parts of, with this one for all: that for all or, where nothing
+  // limits all of them, the widest of the routes' own says what there is.
+  TokenBucket shared_out(const TokenBucket& all) const;
+  // It asks for what is shared.
+  bool asks_shared(const Arrival& arrival) const {
+    return arrival.rate_limited ||
+           (arrival.route < routes_.size() && routes_[arrival.route].shared.bucket.rate() > 0);
+  }
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest). A client
   // that asks for more than its part of the shared ones, while others ask too, must leave

@@ -237,6 +237,22 @@ TEST_CASE("nobody owes more than an hour of the rate, and a bucket of all no mor
   CHECK_FALSE(plain.screen({.at = start + 1100ms}, start + 1100ms));
 }
 
+// Its budget of retries is looked at as well, and with it its account is brought up to date.
+TEST_CASE("who asks again counts among those who ask, in each turn") {
+  Controller controller(default_settings());
+  Time now = start;
+  const auto passes = [&](std::uint64_t client, bool is_retry) {
+    Arrival arrival{.priority = 3, .at = now, .client = client, .is_retry = is_retry};
+    return !controller.screen(arrival, now);
+  };
+  for (int turn = 0; turn < 4; ++turn, now += 11s) {
+    CHECK(passes(flooder, false));
+    CHECK(passes(2, true));
+  }
+  for (int i = 0; i < 1'000; ++i) passes(flooder, false);
+  CHECK(passes(3, false));
+}
+
 TEST_CASE("nobody is told apart: nobody has parts") {
   conf::AdmissionSettings settings;
   World world(settings, 1ms);

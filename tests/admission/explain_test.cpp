@@ -175,6 +175,8 @@ class Twins {
     settings.fairness.everybody.burst = 5;
     settings.fairness.everybody.workers = static_cast<std::uint32_t>(random_.below(4));
     settings.fairness.everybody.queue_size = static_cast<std::uint32_t>(random_.below(6));
+    if (random_.chance(50))
+      settings.fairness.reserve = 0.1 * static_cast<double>(random_.below(10));
     settings.fairness.plans.push_back({.name = "gold", .rate = 50, .weight = 4, .clients = {}});
     return settings;
   }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -28,9 +29,12 @@ void read_number(std::string_view argument, std::string_view key, std::uint64_t&
 
 const Run& run() { return the_run; }
 
+// Where a name has commas doctest would see several filters.
 std::string replay(std::uint64_t seed) {
-  return "replay with: " + the_run.program + " --seed=" + std::to_string(seed) + " -tc=\"" +
-         doctest::getContextOptions()->currentTest->m_name + "\"";
+  std::string name = doctest::getContextOptions()->currentTest->m_name;
+  std::ranges::replace(name, ',', '?');
+  return "replay with: " + the_run.program + " --seed=" + std::to_string(seed) + " -tc=\"" + name +
+         "\"";
 }
 
 }  // namespace classgate::admission

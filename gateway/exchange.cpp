@@ -21,9 +21,9 @@ using proxy::wire::Framing;
 constexpr std::size_t request_id_max = 128;
 constexpr std::size_t kept_buffer_max = 8 * 1024;  // a reused exchange keeps no larger buffer
 
-bool is_idempotent(std::string_view method) {  // RFC 9110 section 9.2.2
+bool is_idempotent(std::string_view method) {  // RFC 9110 section 9.2.2, RFC 10008
   return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" ||
-         method == "OPTIONS" || method == "TRACE";
+         method == "OPTIONS" || method == "TRACE" || method == "QUERY";
 }
 
 bool is_valid_request_id(std::string_view id) {
@@ -83,7 +83,7 @@ void Exchange::reset() {
   forget(head_);
   release_body();
   target_.host = {};
-  method_ = {};
+  method_.clear();
   request_id_.clear();
   client_behind_proxy_.clear();
   patience_.reset();

@@ -152,7 +152,7 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string body_;         // what has been read of it before the worker came
   std::size_t counted_ = 0;  // bytes held, as the station knows
   std::uint64_t body_bytes_ = 0;
-  std::string_view method_;  // in llhttp's table
+  std::string method_;
   std::string request_id_;
   std::optional<proxy::wire::Patience> patience_;  // goes on with the request
   std::string preferences_;                        // its other preferences

@@ -89,7 +89,7 @@ void Exchange::answer_health() {
 WaitingRequest Exchange::describe_wait() const {
   return {.id = request_id_,
           .client = client_name(),
-          .method = std::string(method_),
+          .method = method_,
           .path = std::string(target_.path()),
           .priority = arrival_.priority,
           .cost = arrival_.cost,
@@ -124,7 +124,7 @@ void Exchange::log_line() {
       {.time = station_.time_text(),
        .request_id = request_id_,
        .client = client_name(),
-       .method = method_.empty() ? std::string_view("-") : method_,
+       .method = method_.empty() ? std::string_view("-") : std::string_view(method_),
        .path = target_.path_size == 0 ? std::string_view("-") : target_.path(),
        .route = route_ != nullptr ? std::string_view(route_->name) : "-",
        .priority = route_ != nullptr ? route_->priority : 0,

@@ -242,7 +242,7 @@ void Forwarding::refuse_head() {
     fail_at_server(Failure::head_too_large,
                    "the answer's head is too large (upstream.header_bytes)");
   else
-    fail_at_server(Failure::broken, "the answer's head is malformed");
+    fail_at_server(Failure::broken, "the answer's head is malformed: " + parser_.why());
 }
 
 bool Forwarding::take_body(std::string_view& bytes) {
@@ -252,7 +252,7 @@ bool Forwarding::take_body(std::string_view& bytes) {
     for (const std::string_view span : parser_.spans()) client_.on_answer_body(span);
     if (progress == wire::Parser::Progress::fault) {
       close_connection();
-      fail_at_server(Failure::broken, "the answer's chunks are malformed");
+      fail_at_server(Failure::broken, "the answer's chunks are malformed: " + parser_.why());
       return false;
     }
     bytes.remove_prefix(parser_.consumed());

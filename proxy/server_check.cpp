@@ -71,7 +71,7 @@ void ServerCheck::read_answer() {
   answer_.append(scratch.data(), result.size);
   switch (parser_.parse_head(answer_)) {
     case wire::Parser::Progress::need_more: return stream_->look_again();
-    case wire::Parser::Progress::fault: return conclude("its answer is malformed");
+    case wire::Parser::Progress::fault: return conclude("its answer is malformed: " + parser_.why());
     case wire::Parser::Progress::done: break;
   }
   const int status = parser_.head().status;

@@ -43,6 +43,12 @@ struct Field {
   bool is_plain = false;
 };
 
+struct HeadLimits {
+  std::size_t header_bytes;
+  std::size_t header_count;
+  std::size_t target_bytes;
+};
+
 // Where a message's body ends (RFC 9112 section 6.3).
 enum class Framing : std::uint8_t { none, length, chunked, until_close };
 
@@ -66,7 +72,7 @@ struct HeadFacts {
   bool nominates_fields = false;  // Connection names fields of its own
   bool has(FieldSet wanted) const { return (present & wanted) != 0; }
   // Of a request:
-  std::string_view method;  // one of llhttp's, which stay
+  std::string_view method;  // any token: it has a case (RFC 9110 section 9.1)
   std::string_view target;
   std::string_view host;
   bool expects_continue = false;

@@ -172,7 +172,7 @@ class RawClient:
 
 def methods_of(row):
     """The method of each request that is answered, as far as it matters."""
-    return re.findall(rb"(?:^|\n)(HEAD|[A-Z]+) [^\n]* HTTP/1\.[01]\r\n", row.send)
+    return re.findall(rb"(?:^|\n)(HEAD|[^ \r\n]+) [^\n]* HTTP/1\.[01]\r\n", row.send)
 
 
 def check_answer(expected, head, body, is_cut):

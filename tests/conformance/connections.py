@@ -4,7 +4,11 @@ from row import OK, Answer, Request, Row, get, passed, post, refused
 CL1 = "Content-Length: 1\r\n"
 X = Request("POST /x", ["Host: a", "Content-Length: 1"], b"x")
 HOP = ["Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers", "Upgrade: h2c", "Connection: keep-alive"]
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "SEARCH", "PURGE"]
+# Those that IANA has registered, some others, and one with every character of a token.
+METHODS = ["ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "DELETE", "GET", "LABEL", "LINK", "LOCK", "MERGE",
+           "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "OPTIONS", "ORDERPATCH", "PATCH", "POST",
+           "PROPFIND", "PROPPATCH", "PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "TRACE", "UNBIND", "UNCHECKOUT", "UNLINK",
+           "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL", "PURGE", "FROB", "get", "!#$%&'*+-.^_`|~09azAZ"]
 ROWS = [
     # RFC 9110 section 7.6.1
     *[passed(f"{line.split(':')[0]} is for one connection", "9110 §7.6.1", get(line + "\r\n")) for line in HOP],
@@ -38,8 +42,9 @@ ROWS = [
     *[passed(f"{method} goes on", "9110 §9.1", get(method=method), f"{method} /x") for method in METHODS],
     passed("HEAD goes on, and its answer has no body", "9110 §9.3.2", get(method="HEAD"), "HEAD /x",
            answer=Answer(200, b"", has=("Content-Length: 2",))),
-    refused("a method that nobody has registered", "9110 §9.1, §15.6.2", get(method="FROB"), 501),
-    refused("a method has a case", "9110 §9.1", get(method="get"), 501),
+    passed("a QUERY has a body", "10008", post(b"x", CL1).replace(b"POST", b"QUERY"), "QUERY /x", X.fields, b"x"),
+    refused("a method longer than any", "9112 §3, 9110 §15.6.2", get(method="M" * 65), 501),
+    refused("HTTP/2's preface", "9113 §3.4", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     refused("a method that is no token", "9110 §9.1", get(method="G(T")),
     refused("an empty method", "9112 §3.1", b" /x HTTP/1.1\r\nHost: a\r\n\r\n"),
     # Expectations

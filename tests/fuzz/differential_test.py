@@ -128,11 +128,12 @@ def compare(texts, entries, streams, node, wrong):
     forwarded = {}
     for stream in streams:
         ours, error = read_requests(bytes(stream))
-        theirs, other = node.read(bytes(stream))
+        stand_in, listed = for_node(bytes(stream), ours, node)
+        theirs, other = node.read(stand_in)
         if error or other:
             wrong.append(f"h11: {error}; node: {other}\n    {bytes(stream)[-600:]!r}")
-        if [found.listed() for found in ours] != theirs:
-            wrong.append(f"h11 and node differ:\n    {[found.listed() for found in ours]}\n    {theirs}")
+        if listed != theirs:
+            wrong.append(f"h11 and node differ:\n    {listed}\n    {theirs}")
         for found in ours:
             if found.id in forwarded:
                 wrong.append(f"twice: {found.listed()}")
@@ -152,7 +153,7 @@ def compare(texts, entries, streams, node, wrong):
             wrong.append(f"the service read {found.listed()}; the gateway's log has {entry}")
     wrong += [f"the service read {found.listed()}; the gateway's log has nothing of it" for found in forwarded.values()]
     for client, group in by_client.items():
-        sent, error = read_requests(texts[client], is_clients=True)
+        sent, error = read_requests(as_h11_knows(texts[client]), is_clients=True)
         rest = iter(sent)
         for found in group:
             if not any(found.is_like(one) for one in rest):
@@ -160,6 +161,22 @@ def compare(texts, entries, streams, node, wrong):
                              f"({error}) in\n    {texts[client]!r}")
                 break
     return sum(map(len, by_client.values()))
+
+
+def as_h11_knows(text):
+    """Without the white space before a chunk's extension, which is legal (RFC 9112 section 7.1.1) and which h11 refuses."""
+    return re.sub(rb"(\n[0-9A-Fa-f]+)[ \t]+;", rb"\1;", text)
+
+
+def for_node(stream, found, node):
+    """Node has a list of methods (h11 takes any token): the others it gets as POST. The bytes for it, and what it is to find."""
+    listed = [one.listed() for one in found]
+    for one in listed:
+        if one[1] in node.methods:
+            continue
+        head = re.compile(re.escape(one[1].encode()) + rb"( [^ \r\n]+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*?X-Request-Id: " + one[0].encode() + rb"\r\n)")
+        stream, one[1] = head.sub(rb"POST\1", stream, count=1), "POST"
+    return stream, listed
 
 
 def answers_agree(runs, rng):
@@ -206,7 +223,9 @@ def judge_answer(answer, method, heard):
         return False, f"cut, and h11 reads {expected} {body!r}" + context if body is not None and not is_odd else None
     # The gateway leaves out trailers that would be about framing; h11 objects to them.
     has_odd_trailers = re.search(rb"\n0.*\r\n(.*\r\n)*(Transfer-Encoding|Content-Length)", answer, re.IGNORECASE)
-    if (status, got) != (expected, body) and not (body is None and has_odd_trailers):
+    # h11 does not know that white space before a colon is removed (RFC 9112 section 5.1).
+    *read, _ = read_answer(re.sub(rb"(\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+:", rb"\1:", as_h11_knows(answer)), method, True)
+    if (status, got) not in ((expected, body), tuple(read)) and not (body is None and has_odd_trailers):
         return True, f"h11 reads {expected} {body!r}, the client {status} {got!r}" + context
     if rest and read_answer(rest, "GET", False) != (200, b"ok", b""):
         return True, f"what follows is {rest!r}" + context

@@ -156,6 +156,7 @@ class Node:
                                          pathlib.Path(__file__).with_name("node_reader.js")],
                                         stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
+        self.methods = json.loads(self.process.stdout.readline())
 
     def read(self, stream):
         """What Found.listed() says of each request; and what node objects to."""

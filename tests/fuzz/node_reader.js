@@ -23,4 +23,7 @@ server.on('clientError', (error, socket) => {
   const isCut = error.code === 'HPE_INVALID_EOF_STATE' || error.code === 'ECONNRESET';
   socket.end(isCut ? '' : `\r\nWRONG ${error.code} ${error.reason || error.message}\r\n`);
 });
-server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+server.listen(0, '127.0.0.1', () => {
+  console.log(server.address().port);
+  console.log(JSON.stringify(http.METHODS));
+});

@@ -80,6 +80,16 @@ TEST_CASE("chunks of an upgradeable request are decoded all the same") {
   CHECK(parser.spans()[0] == "abc");
 }
 
+TEST_CASE("several chunk extensions are passed over, with white space around them") {
+  const std::string text =
+      "1;a=b;c\r\nx\r\n1 \t; a = \"d;\te\" ;f\t=\tg\t\r\ny\r\n0;h;i=\"\"\r\n\r\n";
+  const Decoded whole = decode({text});
+  REQUIRE(whole.progress == Parser::Progress::done);
+  CHECK(whole.body == "xy");
+  CHECK(whole.consumed == text.size());
+  CHECK(decode(bytes_of(text)) == whole);
+}
+
 TEST_CASE("a chunked body that could be read in two ways is refused") {
   const std::string nul_trailer("0\r\nX: a\0b\r\n\r\n", 14);
   for (const std::string& text : {
@@ -89,6 +99,13 @@ TEST_CASE("a chunked body that could be read in two ways is refused") {
            std::string("0x1\r\na\r\n"),
            std::string(" 1\r\na\r\n"),
            std::string("1 \r\na\r\n"),
+           std::string("1\t\r\na\r\n"),
+           std::string("1 2;a\r\na\r\n"),
+           std::string("1;a\rb\r\na\r\n"),
+           std::string("1;a\x7f\r\na\r\n"),
+           std::string("1;a\x01\r\na\r\n"),
+           std::string("0\r\nContent-Length: 1\r\n\r\n"),
+           std::string("0\r\nTransfer-Encoding: chunked\r\n\r\n"),
            std::string("\r\n"),
            std::string(";a\r\n"),
            std::string("1\na\r\n0\r\n\r\n"),

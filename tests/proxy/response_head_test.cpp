@@ -46,6 +46,38 @@ TEST_CASE("what has no body by definition has none, whatever it says") {
   CHECK(framing_of("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", false) == Framing::length);
 }
 
+TEST_CASE("white space before the colon of an answer's field is removed") {
+  const std::string text =
+      "HTTP/1.1 200 OK\r\nContent-Length : 3\r\nX \t: a\r\nTransfer\t: b\r\n\r\n";
+  const ParsedHead head = parse(text, response);
+  REQUIRE(head.progress == Parser::Progress::done);
+  CHECK(head.length == 3);
+  CHECK(head.framing == Framing::length);
+  CHECK(head.fields[1] == std::pair<std::string, std::string>{"X", "a"});
+  CHECK(head.fields[2] == std::pair<std::string, std::string>{"Transfer", "b"});
+  CHECK(parse_bytewise(text, response) == head);
+  CHECK(parse("HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n", response).framing ==
+        Framing::chunked);
+}
+
+TEST_CASE("what is wrong with an answer is told with its line") {
+  const auto why = [](const std::string& text) {
+    Parser parser;
+    parser.begin(response, roomy);
+    REQUIRE(parser.parse_head(text) == Parser::Progress::fault);
+    return parser.why();
+  };
+  CHECK(why("HTTP/1.1 200 OK\r\nA: b\r\nX Y: 1\r\n\r\n") ==
+        "line 3 \"X Y: 1\": a character in the name that none may have");
+  CHECK(why("HTTP/1.1 OK\r\n\r\n") == "line 1 \"HTTP/1.1 OK\": it is no status line");
+  CHECK(why("HTTP/1.1 200 OK\r\nA: \x1b[2J\r\n\r\n") ==
+        "line 2 \"A: \\x1b[2J\": a control character in the value");
+  CHECK(why("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n") ==
+        "more than one Content-Length");
+  const std::string long_line(10'000, 'x');
+  CHECK(why("HTTP/1.1 200 OK\r\n" + long_line + "\r\n\r\n").size() < 200);
+}
+
 TEST_CASE("nonsense instead of an answer is a fault") {
   for (const std::string text : {
            "hello\r\n\r\n",

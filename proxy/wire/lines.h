@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace classgate::proxy::wire {
+
+// The grammar of single lines (RFC 9110 sections 5.5, 5.6.2; RFC 9112 sections 2 to 5). A line is
+// given without its CRLF. Any thread.
+
+bool is_token_char(char c);
+// How many of these `text` begins with.
+std::size_t token_size(std::string_view text);
+std::string_view trim_blanks(std::string_view text);
+// No control character but tabs: no NUL, CR, LF, DEL.
+bool is_field_text(std::string_view text);
+
+enum class Side : std::uint8_t { request, answer };
+
+// "name: value", with white space around the value that says nothing.
+struct FieldLine {
+  std::string_view name;
+  std::string_view value;
+  bool is_plain = false;  // a colon, a space and the value, nothing else
+};
+// Null, or what is wrong, for an operator. White space before the colon is removed from an answer's
+// line, and wrong in a request's (RFC 9112 section 5.1).
+const char* read_field_line(std::string_view line, Side side, FieldLine& into);
+
+}  // namespace classgate::proxy::wire

@@ -15,6 +15,7 @@ constexpr std::uint64_t enough_percent = 65;
 constexpr std::uint64_t scarce_percent = 90;
 constexpr std::uint64_t worth_returning = 8 << 20;  // less is kept for the next peak
 constexpr std::chrono::seconds between_returns{1};
+constexpr std::chrono::milliseconds between_holes{200};
 
 std::uint64_t percent_of(std::uint64_t whole, std::uint64_t percent) {
   return whole / 100 * percent;
@@ -40,6 +41,8 @@ void MemoryBudget::change(std::int64_t bytes) {
   const std::uint64_t now = used();
   if (now > peak_.load(std::memory_order_relaxed)) peak_.store(now, std::memory_order_relaxed);
   if (has_fallen(now) && !is_to_return_.exchange(true)) work_.release();
+  if (bytes > 0 && now >= percent_of(limit(), tight_percent)) [[unlikely]]
+    if (!is_tight_.exchange(true)) work_.release();
 }
 
 bool MemoryBudget::has_fallen(std::uint64_t now) const {
@@ -72,8 +75,20 @@ void MemoryKeeper::run() {
     budget_.work_.acquire();
     if (is_ending_) return;
     if (budget_.is_to_ask_.exchange(false)) wake_loops_();
+    if (budget_.is_tight_) return_holes();
     if (budget_.is_to_return_) give_back();
   }
+}
+
+// What has grown, or gave way, has left holes among what others hold: they take memory, a third as
+// much as what is held, and nobody counts them.
+void MemoryKeeper::return_holes() {
+  while (!is_ending_ && budget_.grade() != MemoryBudget::Grade::ample) {
+    ::malloc_trim(0);
+    if (end_.try_acquire_for(between_holes)) return;
+    if (budget_.is_to_ask_.exchange(false)) wake_loops_();
+  }
+  budget_.is_tight_ = false;
 }
 
 // What falls on while it is at it is given back too, a second later.

@@ -14,7 +14,7 @@ namespace classgate::gateway {
 //
 //   ample    < 75 %   nothing
 //   tight    < 90 %   whoever has held most for longest gives way, until 65 %; less is held for
-//                     slow readers
+//                     slow readers; the holes between what is held go back to the system
 //   scarce   < 100 %  and no connection is accepted
 //   used_up           and what would grow is refused
 class MemoryBudget {
@@ -46,6 +46,7 @@ class MemoryBudget {
   std::atomic<std::uint64_t> peak_{0};  // since memory was given back
   std::atomic<bool> is_to_return_{false};
   std::atomic<bool> is_to_ask_{false};
+  std::atomic<bool> is_tight_{false};  // and the keeper is at it
   std::counting_semaphore<> work_{0};
 };
 
@@ -77,8 +78,8 @@ class MemoryCount {
   MemoryBudget::Grade grade_ = MemoryBudget::Grade::ample;
 };
 
-// A thread that has what is no work for a loop: it gives memory back to the system after a peak, at
-// most once a second, and wakes loops that hold what others lack.
+// A thread that has what is no work for a loop: it gives memory back to the system, while it is
+// tight and after a peak, and wakes loops that hold what others lack.
 class MemoryKeeper {
  public:
   MemoryKeeper(MemoryBudget& budget, std::function<void()> wake_loops);
@@ -88,6 +89,7 @@ class MemoryKeeper {
 
  private:
   void run();
+  void return_holes();
   void give_back();
 
   MemoryBudget& budget_;

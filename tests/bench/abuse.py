@@ -175,6 +175,17 @@ def garbage(port, end):
             pass
 
 
+def is_answered(connection):
+    """Or gone; its part of a handshake is no answer."""
+    try:
+        said = connection.recv(65536)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return not said or said.startswith(b"HTTP/")
+
+
 def hold(port, end, count, first, batch=200):
     """`count` connections that each say `first`, as far as it is taken, and wait; whoever is sent away comes again."""
     crowd = {}
@@ -195,9 +206,10 @@ def hold(port, end, count, first, batch=200):
             except OSError:
                 pass  # not now, or sent away: see below
         for key, _ in selector.select(timeout=0.02):
-            selector.unregister(key.fileobj)
-            del crowd[key.fileobj]
-            key.fileobj.close()
+            if is_answered(key.fileobj):
+                selector.unregister(key.fileobj)
+                del crowd[key.fileobj]
+                key.fileobj.close()
     for connection in crowd:
         connection.close()
 

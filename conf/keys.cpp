@@ -506,6 +506,7 @@ std::vector<Key> make_keys() {
       count_key("ops.max_connections", 1, 10'000, "operators' connections at once; the longest silent gives way", FIELD(ops.max_connections)),
       count_key("ops.connections_per_address", 1, 10'000, "of these from one address; likewise", FIELD(ops.connections_per_address)),
       duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),
+      duration_key("ops.reload_timeout", ms1, hours(1), "in which a reload must have read, looked up and opened all that it needs", FIELD(ops.reload_timeout)),
       duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),
   };
   // clang-format on

@@ -307,6 +307,7 @@ struct OpsSettings {
   std::uint32_t max_connections = 64;          // operators' connections at once
   std::uint32_t connections_per_address = 16;  // of these from one address
   milliseconds timeout{10'000};                // for one request and its answer; between two
+  milliseconds reload_timeout{30'000};         // in which all that a reload needs must be read
   milliseconds upgrade_timeout{10'000};        // in which a new program must be ready (SIGUSR2)
 };
 

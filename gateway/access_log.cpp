@@ -58,19 +58,27 @@ AccessLog::~AccessLog() {
 
 std::expected<std::unique_ptr<AccessLog>, std::string> AccessLog::open(
     const conf::LogSettings& settings) {
+  auto target = open_target(settings);
+  if (!target) return std::unexpected(std::move(target.error()));
   std::unique_ptr<AccessLog> log(new AccessLog);
-  if (auto configured = log->reconfigure(settings); !configured)
+  if (auto configured = log->reconfigure(settings, std::move(*target)); !configured)
     return std::unexpected(std::move(configured.error()));
   return log;
 }
 
-std::expected<void, std::string> AccessLog::reconfigure(const conf::LogSettings& settings) {
-  const bool turns_on = settings.access != "off";
+std::expected<std::optional<LogTarget>, std::string> AccessLog::open_target(
+    const conf::LogSettings& settings) {
+  if (settings.access == "off") return std::nullopt;
+  auto target = LogTarget::open(settings.access);
+  if (target) return std::move(*target);
+  return std::unexpected(
+      fmt::format("cannot write the access log: {} (see log.access)", target.error()));
+}
+
+std::expected<void, std::string> AccessLog::reconfigure(const conf::LogSettings& settings,
+                                                        std::optional<LogTarget> target) {
+  const bool turns_on = target.has_value();
   if (turns_on) {
-    auto target = LogTarget::open(settings.access);
-    if (!target)
-      return std::unexpected(
-          fmt::format("cannot write the access log: {} (see log.access)", target.error()));
     try {
       if (!logger_) start_writer();
     } catch (const std::exception& failure) {  // spdlog_ex, or system_error: no thread

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "conf/settings.h"
+#include "gateway/log_target.h"
 
 namespace spdlog {
 class logger;
@@ -41,10 +43,16 @@ class AccessLog {
   // Left out by any of the bounds, or lost because the place could not be written.
   std::uint64_t dropped_lines() const;
 
+  // Where these settings want the lines; none when they are off. May wait for the disk.
+  static std::expected<std::optional<LogTarget>, std::string> open_target(
+      const conf::LogSettings& settings);
+
   // --- The main thread. ---
-  // Goes over to another place, format and bounds. What was handed over before goes to the old
-  // place; lines that loops have begun keep their format. On failure nothing changes.
-  std::expected<void, std::string> reconfigure(const conf::LogSettings& settings);
+  // Goes over to the place that was opened for these settings, to their format and bounds. What was
+  // handed over before goes to the old place; lines that loops have begun keep their format. On
+  // failure nothing changes.
+  std::expected<void, std::string> reconfigure(const conf::LogSettings& settings,
+                                               std::optional<LogTarget> target);
   // Opens the file anew by its name, after a log rotation; when that fails the error log tells, and
   // the old one goes on. Returns before it is done.
   void reopen();

@@ -151,8 +151,8 @@ ErrorLog::ErrorLog(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 ErrorLog::ErrorLog(ErrorLog&&) noexcept = default;
 
 std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& settings) {
-  auto target = LogTarget::open(settings.error);
-  if (!target) return std::unexpected(complaint(target.error()));
+  auto target = open_target(settings);
+  if (!target) return std::unexpected(target.error());
   auto parts = std::make_unique<Parts>();
   try {
     spdlog::init_thread_pool(messages_max, 1);
@@ -167,11 +167,14 @@ std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& set
   return ErrorLog(std::move(parts));
 }
 
-std::expected<void, std::string> ErrorLog::reconfigure(const conf::LogSettings& settings) {
+std::expected<LogTarget, std::string> ErrorLog::open_target(const conf::LogSettings& settings) {
   auto target = LogTarget::open(settings.error);
   if (!target) return std::unexpected(complaint(target.error()));
-  parts_->go_over_to(std::move(*target), settings);
-  return {};
+  return target;
+}
+
+void ErrorLog::reconfigure(const conf::LogSettings& settings, LogTarget target) {
+  parts_->go_over_to(std::move(target), settings);
 }
 
 void ErrorLog::reopen() {

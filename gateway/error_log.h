@@ -6,6 +6,7 @@
 #include <string>
 
 #include "conf/settings.h"
+#include "gateway/log_target.h"
 
 namespace classgate::gateway {
 
@@ -20,8 +21,10 @@ class ErrorLog {
   ErrorLog(ErrorLog&&) noexcept;
   ~ErrorLog();  // writes what is left, within Patience::all
 
-  // Goes over to another place, format, level and bound. On failure nothing changes.
-  std::expected<void, std::string> reconfigure(const conf::LogSettings& settings);
+  // Where these settings want it. Any thread; may wait for the disk.
+  static std::expected<LogTarget, std::string> open_target(const conf::LogSettings& settings);
+  // Goes over to the place that was opened for these settings, to their format, level and bound.
+  void reconfigure(const conf::LogSettings& settings, LogTarget target);
   // Opens the file anew by its name, after a log rotation; the old one goes on when that fails.
   // Returns before it is done.
   void reopen();

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <future>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -39,9 +39,9 @@ struct Drain {
 struct Resume {
   Sockets sockets;
 };
-// Does the loop turn?
+// Does the loop turn? The answer is called on its thread; may be null.
 struct Ping {
-  std::promise<void> answer;
+  std::function<void()> answer = nullptr;
 };
 // Who waits?
 struct WaitingRequest {
@@ -56,8 +56,8 @@ struct WaitingRequest {
   admission::Duration deadline;  // from now
 };
 struct Census {
-  static constexpr std::size_t waiters_max = 10'000;  // of each loop
-  std::promise<std::vector<WaitingRequest>> answer;
+  static constexpr std::size_t waiters_max = 10'000;        // of each loop
+  std::function<void(std::vector<WaitingRequest>)> answer;  // called on the thread of the loop
 };
 struct Stop {};
 using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Resume, Ping, Census, Stop>;

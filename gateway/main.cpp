@@ -20,6 +20,7 @@
 #include "gateway/error_log.h"
 #include "gateway/memory_budget.h"
 #include "gateway/ops/control_client.h"
+#include "gateway/ops/errand.h"
 #include "gateway/ops/supervisor.h"
 #include "gateway/planning/load.h"
 #include "gateway/planning/simulate.h"
@@ -149,9 +150,13 @@ int start(int argc, char** argv) {
     conf::print(stdout, conf::print(*loaded));
     return 0;
   }
-  return run(loaded->settings, {.sources = sources,
-                                .program = own_program(),
-                                .arguments = std::vector<std::string>(argv, argv + argc)});
+  const int status =
+      run(loaded->settings, {.sources = sources,
+                             .program = own_program(),
+                             .arguments = std::vector<std::string>(argv, argv + argc)});
+  // A reload that was given up may still be reading: no destructor may take away what it uses.
+  if (gateway::errands_out > 0) ::_exit(status);
+  return status;
 }
 
 }  // namespace

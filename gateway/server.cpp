@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <tuple>
 
 #include "conf/format.h"
 #include "proxy/net/sandbox.h"
@@ -122,11 +121,11 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
-  auto servers =
-      proxy::Servers::resolve(settings.upstream.servers, nullptr, settings.upstream.nameservers);
-  if (!servers) return std::unexpected(servers.error());
+  auto names =
+      proxy::Servers::look_up(settings.upstream.servers, nullptr, settings.upstream.nameservers);
+  if (!names) return std::unexpected(names.error());
   server->take_inherited(std::move(inherited));
-  auto sockets = server->open_sockets(settings);
+  auto sockets = open_sockets(settings, server->sockets_, server->sockets_are_given_);
   if (!sockets) return std::unexpected(sockets.error());
   auto tls = open_tls(settings);
   if (!tls) return std::unexpected(tls.error());
@@ -135,9 +134,9 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   server->sandbox_text_ = std::move(*sandbox);
   server->sockets_ = std::move(*sockets);
   server->shared_ = std::make_unique<Shared>(settings, *server->access_log_);
-  server->policy_ =
-      std::make_shared<const Policy>(settings, std::move(*servers), std::move(*tls),
-                                     connection_limit(settings), ConfHistory{}, server->hash_key_);
+  server->policy_ = std::make_shared<const Policy>(
+      settings, proxy::Servers::make(settings.upstream.servers, nullptr, *names), std::move(*tls),
+      connection_limit(settings), ConfHistory{}, server->hash_key_);
   Server* self = server.get();
   const Station::Milestones milestones{
       .empty =
@@ -158,15 +157,16 @@ void Server::take_inherited(Inherited inherited) {
 }
 
 // What the settings want to be listened on: sockets that are open already, or new ones.
-std::expected<Sockets, std::string> Server::open_sockets(const conf::Settings& settings) const {
+std::expected<Sockets, std::string> Server::open_sockets(const conf::Settings& settings,
+                                                         const Sockets& open, bool are_given) {
   Sockets wanted;
-  if (sockets_are_given_) {
-    for (const SocketPointer& socket : sockets_)
+  if (are_given) {
+    for (const SocketPointer& socket : open)
       wanted.push_back(with_tls(socket, asks_for_tls(settings, *socket)));
     return wanted;
   }
   for (const conf::Address& address : settings.listen) {
-    if (auto known = find_open(sockets_, address, wanted)) {
+    if (auto known = find_open(open, address, wanted)) {
       wanted.push_back(with_tls(known, address.is_tls));
       continue;
     }
@@ -196,31 +196,48 @@ void Server::start(std::function<void()> on_drained) {
     });
 }
 
-std::expected<void, std::string> Server::reconfigure(const conf::Settings& wanted,
-                                                     ConfHistory history, std::uint32_t lent) {
-  conf::Settings settings = wanted;
-  settings.threads = policy_->settings.threads;  // until the next start
-  // Everything that can fail comes first.
-  auto servers = proxy::Servers::resolve(settings.upstream.servers, policy_->servers.get(),
-                                         settings.upstream.nameservers);
-  if (!servers) return std::unexpected(servers.error());
-  auto sockets = open_sockets(settings);
+Server::InForce Server::in_force() const { return {policy_, sockets_, sockets_are_given_}; }
+
+std::expected<Server::Preparation, std::string> Server::prepare(const conf::Settings& settings,
+                                                                const InForce& now) {
+  const Policy& policy = *now.policy;
+  auto names = proxy::Servers::look_up(settings.upstream.servers, policy.servers.get(),
+                                       settings.upstream.nameservers);
+  if (!names) return std::unexpected(names.error());
+  auto sockets = open_sockets(settings, now.sockets, now.sockets_are_given);
   if (!sockets) return std::unexpected(sockets.error());
-  auto tls =
-      open_tls(settings, policy_->tls.clients ? policy_->tls.clients->ticket_keys() : nullptr);
+  auto tls = open_tls(settings, policy.tls.clients ? policy.tls.clients->ticket_keys() : nullptr);
   if (!tls) return std::unexpected(tls.error());
+  auto access_log = AccessLog::open_target(settings.log);
+  if (!access_log) return std::unexpected(access_log.error());
+  return Preparation{.settings = settings,
+                     .names = std::move(*names),
+                     .sockets = std::move(*sockets),
+                     .tls = std::move(*tls),
+                     .access_log = std::move(*access_log)};
+}
 
-  if (auto log = access_log_->reconfigure(settings.log); !log) return log;
+std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHistory history,
+                                                     std::uint32_t lent) {
+  conf::Settings& settings = ready.settings;
+  settings.threads = policy_->settings.threads;  // until the next start
+  if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
+    return log;
 
+  // What has been learnt while it was prepared holds: addresses of names, keys for tickets.
   std::shared_ptr<proxy::Servers> upstream = policy_->servers;
-  if (!(*servers)->is_same_as(*upstream)) upstream = std::move(*servers);
-  sockets_ = std::move(*sockets);
+  auto servers =
+      proxy::Servers::make(settings.upstream.servers, policy_->servers.get(), ready.names);
+  if (!servers->is_same_as(*upstream)) upstream = std::move(servers);
+  if (ready.tls.clients && policy_->tls.clients)
+    ready.tls.clients = ready.tls.clients->with_keys(policy_->tls.clients->ticket_keys());
+  sockets_ = std::move(ready.sockets);
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
   shared_->memory.set_limit(settings.client.memory.count);
   policy_ =
-      std::make_shared<const Policy>(settings, std::move(upstream), std::move(*tls),
+      std::make_shared<const Policy>(settings, std::move(upstream), std::move(ready.tls),
                                      connection_limit(settings), std::move(history), hash_key_);
   send_policy();
   return {};
@@ -272,35 +289,14 @@ void Server::resume(Sockets sockets) {
   for (const auto& station : stations_) station->send(Resume{sockets_});
 }
 
-bool Server::every_loop_turns(std::chrono::milliseconds within) {
-  std::vector<std::future<void>> answers;
-  for (const auto& station : stations_) {
-    Ping ping;
-    answers.push_back(ping.answer.get_future());
-    station->send(std::move(ping));
-  }
-  const auto end = std::chrono::steady_clock::now() + within;
-  return std::ranges::all_of(answers, [&](const std::future<void>& answer) {
-    return answer.wait_until(end) == std::future_status::ready;
-  });
+std::size_t Server::ask_turns(const std::function<void()>& on_turn) {
+  for (const auto& station : stations_) station->send(Ping{on_turn});
+  return stations_.size();
 }
 
-std::vector<WaitingRequest> Server::waiting_requests(std::chrono::milliseconds within) {
-  std::vector<std::future<std::vector<WaitingRequest>>> answers;
-  for (const auto& station : stations_) {
-    Census census;
-    answers.push_back(census.answer.get_future());
-    station->send(std::move(census));
-  }
-  const auto end = std::chrono::steady_clock::now() + within;
-  std::vector<WaitingRequest> all;
-  for (auto& answer : answers)
-    if (answer.wait_until(end) == std::future_status::ready)
-      std::ranges::move(answer.get(), std::back_inserter(all));
-  std::ranges::sort(all, [](const WaitingRequest& a, const WaitingRequest& b) {
-    return std::tie(a.priority, a.joined) < std::tie(b.priority, b.joined);
-  });
-  return all;
+std::size_t Server::ask_waiters(const OnWaiters& on_waiters) {
+  for (const auto& station : stations_) station->send(Census{on_waiters});
+  return stations_.size();
 }
 
 void Server::limit_workers(std::uint32_t workers) {

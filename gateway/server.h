@@ -3,6 +3,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,11 +36,37 @@ class Server {
 
   // `on_drained` is called on some loop's thread when the last connection has gone after drain().
   void start(std::function<void()> on_drained);
-  // New settings while requests flow: all of them or, with the error for an operator, none. What
-  // was accepted is never dropped. `history` is shown to operators.
-  // Of the workers `lent` are another process's for now (upgrade).
-  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history,
+
+  // New settings while requests flow: all of them or, with the error for an operator, none. In two
+  // steps. The first looks names up that were not known before and opens sockets, certificates and
+  // the log: it may wait, and may be taken on any thread. The second waits for nothing.
+  struct InForce {
+    std::shared_ptr<const Policy> policy;
+    Sockets sockets;
+    bool sockets_are_given;
+  };
+  struct Preparation {
+    conf::Settings settings;
+    proxy::Servers::Names names;
+    Sockets sockets;
+    Policy::Tls tls;
+    std::optional<LogTarget> access_log;  // none: off
+  };
+  InForce in_force() const;
+  static std::expected<Preparation, std::string> prepare(const conf::Settings& settings,
+                                                         const InForce& now);
+  // What was accepted is never dropped. `history` is shown to operators. Of the workers `lent` are
+  // another process's for now (upgrade).
+  std::expected<void, std::string> reconfigure(Preparation&& ready, ConfHistory history,
                                                std::uint32_t lent = 0);
+  // Both, for one who may wait.
+  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history,
+                                               std::uint32_t lent = 0) {
+    auto ready = prepare(settings, in_force());
+    if (!ready) return std::unexpected(ready.error());
+    return reconfigure(std::move(*ready), std::move(history), lent);
+  }
+
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
   // A name in upstream.servers has these addresses now.
@@ -72,16 +99,18 @@ class Server {
   // For /metrics and the watchdog.
   const std::vector<std::unique_ptr<Station>>& stations() const { return stations_; }
   void reopen_access_log() { access_log_->reopen(); }
-  // Whether every loop gave a sign of life within this time, for which the caller may be held up.
-  bool every_loop_turns(std::chrono::milliseconds within);
-  // Who waits, in the order in which they will go in; nothing of a loop that does not answer.
-  std::vector<WaitingRequest> waiting_requests(std::chrono::milliseconds within);
+  // Each loop calls `on_turn` once, on its thread, as soon as it turns. Returns how many will.
+  std::size_t ask_turns(const std::function<void()>& on_turn);
+  // The same with those that wait there.
+  using OnWaiters = std::function<void(std::vector<WaitingRequest>)>;
+  std::size_t ask_waiters(const OnWaiters& on_waiters);
   // Not shown as the conf's: while two processes share the workers (upgrade). May be 0.
   void limit_workers(std::uint32_t workers);
 
  private:
   Server() = default;
-  std::expected<Sockets, std::string> open_sockets(const conf::Settings& settings) const;
+  static std::expected<Sockets, std::string> open_sockets(const conf::Settings& settings,
+                                                          const Sockets& open, bool are_given);
   void take_inherited(Inherited inherited);
   void send_policy();
 

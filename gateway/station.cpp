@@ -442,7 +442,7 @@ void Station::read(Letter& letter) {
   } else if (const auto* again = std::get_if<Resume>(&letter)) {
     resume(again->sockets);
   } else if (auto* ping = std::get_if<Ping>(&letter)) {
-    ping->answer.set_value();
+    if (ping->answer) ping->answer();
   } else if (auto* census = std::get_if<Census>(&letter)) {
     count_waiters(std::move(*census));
   } else {
@@ -480,7 +480,7 @@ void Station::count_waiters(Census census) {
   for (const auto& exchange : exchanges_)
     if (exchange && exchange->place() && waiters.size() < Census::waiters_max)
       waiters.push_back(exchange->describe_wait());
-  census.answer.set_value(std::move(waiters));
+  census.answer(std::move(waiters));
 }
 
 // ---- Turns -------------------------------------------------------------------------------------

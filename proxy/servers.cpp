@@ -30,14 +30,39 @@ void Servers::add(const conf::Address& wanted, const net::SocketAddress& address
   servers_.push_back(std::make_shared<Server>(wanted, address));
 }
 
-std::expected<std::unique_ptr<Servers>, std::string> Servers::resolve(
+std::vector<net::SocketAddress> Servers::addresses_of(const conf::Address& wanted) const {
+  std::vector<net::SocketAddress> addresses;
+  for (const auto& server : servers_) {
+    if (server->wanted.host != wanted.host || server->wanted.is_unix != wanted.is_unix) continue;
+    net::SocketAddress address = server->address;
+    if (!wanted.is_unix) address.set_port(wanted.port);
+    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+std::expected<Servers::Names, std::string> Servers::look_up(
     const std::vector<conf::Address>& addresses, const Servers* former,
     const std::vector<conf::Address>& nameservers) {
+  Names names;
+  for (const conf::Address& wanted : addresses) {
+    if (former != nullptr && !former->addresses_of(wanted).empty()) continue;
+    auto resolved = net::resolve_all(wanted, nameservers);
+    if (!resolved) return std::unexpected(resolved.error() + " (see upstream.servers)");
+    names.emplace_back(wanted, std::move(*resolved));
+  }
+  return names;
+}
+
+std::unique_ptr<Servers> Servers::make(const std::vector<conf::Address>& addresses,
+                                       const Servers* former, const Names& names) {
   auto servers = std::make_unique<Servers>();
   for (const conf::Address& wanted : addresses) {
-    const auto resolved = net::resolve_all(wanted, nameservers);
-    if (!resolved) return std::unexpected(resolved.error() + " (see upstream.servers)");
-    for (const net::SocketAddress& address : *resolved) servers->add(wanted, address, former);
+    std::vector<net::SocketAddress> at;
+    if (former != nullptr) at = former->addresses_of(wanted);
+    const auto looked_up = std::ranges::find(names, wanted, &Names::value_type::first);
+    if (at.empty() && looked_up != names.end()) at = looked_up->second;
+    for (const net::SocketAddress& address : at) servers->add(wanted, address, former);
   }
   return servers;
 }

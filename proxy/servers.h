@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy/net/loop.h"
@@ -21,11 +22,16 @@ class Servers {
  public:
   enum class State : int { unknown, reachable, unreachable };
 
-  // Looks the names up; blocks. The error is one line for an operator. What `former` knows of the
-  // same servers is taken over.
-  static std::expected<std::unique_ptr<Servers>, std::string> resolve(
+  // Looks those up whose host `former` does not know; blocks. The error is one line for an
+  // operator.
+  using Names = std::vector<std::pair<conf::Address, std::vector<net::SocketAddress>>>;
+  static std::expected<Names, std::string> look_up(
       const std::vector<conf::Address>& addresses, const Servers* former = nullptr,
       const std::vector<conf::Address>& nameservers = {});
+  // These, at the addresses that `former` has for their hosts, or else at those looked up. What
+  // `former` knows of the same servers is taken over.
+  static std::unique_ptr<Servers> make(const std::vector<conf::Address>& addresses,
+                                       const Servers* former, const Names& names);
   // The same, but for the name in `wanted`, which has other addresses now.
   std::unique_ptr<Servers> with(const conf::Address& wanted,
                                 const std::vector<net::SocketAddress>& addresses) const;
@@ -101,6 +107,8 @@ class Servers {
     std::atomic<net::Time::rep> may_shift_until{net::Time::min().time_since_epoch().count()};
     std::atomic<std::uint64_t> unasked{0};
   };
+  // Of a host, with the port that is wanted; empty when it is not known.
+  std::vector<net::SocketAddress> addresses_of(const conf::Address& wanted) const;
   void add(const conf::Address& wanted, const net::SocketAddress& address, const Servers* former);
 
   std::vector<std::shared_ptr<Server>> servers_;

@@ -50,6 +50,22 @@ double in_ms(admission::Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
+std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
+  ordered_json list = ordered_json::array();
+  const auto now = std::chrono::steady_clock::now();
+  for (const WaitingRequest& waiter : waiters)
+    list.push_back({{"id", waiter.id},
+                    {"priority", waiter.priority},
+                    {"client", waiter.client},
+                    {"method", waiter.method},
+                    {"path", waiter.path},
+                    {"age_ms", in_ms(now - waiter.joined)},
+                    {"deadline_ms", in_ms(waiter.deadline)},
+                    {"cost", waiter.cost},
+                    {"bytes", waiter.bytes}});
+  return json_text(list);
+}
+
 }  // namespace
 
 void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::Answer answer) {
@@ -67,7 +83,12 @@ void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::
           operators_.counts(), request.accept);
       return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
     });
-  if (request.is_local && request.path == "/status") return read([&] { return status(request); });
+  const auto ask = [&](auto begin) {
+    if (!is_read) return answer({.status = 405, .body = "GET or HEAD\n", .allow = "GET, HEAD"});
+    begin();
+  };
+  if (request.is_local && request.path == "/status")
+    return ask([&] { tell_status_of(request, answer); });
   if (request.path == "/queue/health")
     return read([&]() -> Reply {
       Health health =
@@ -75,13 +96,19 @@ void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::
       return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
     });
   if (request.path == "/livez")
-    return read([&]() -> Reply {
-      if (server_.every_loop_turns(patience)) return {.body = "every event loop turns\n"};
-      return {.status = 503, .body = "an event loop does not turn\n"};
+    return ask([&] {
+      roll_.ask_turns(patience, [answer](bool every_loop) {
+        if (every_loop) return answer({.body = "every event loop turns\n"});
+        answer({.status = 503, .body = "an event loop does not turn\n"});
+      });
     });
   if (request.path == "/readyz") return read([&] { return readiness(); });
   if (request.is_local && request.path == "/queue")
-    return read([&]() -> Reply { return {.content_type = json_type, .body = waiters_json()}; });
+    return ask([&] {
+      roll_.ask_waiters(patience, [answer](const std::vector<WaitingRequest>& waiters) {
+        answer({.content_type = json_type, .body = waiters_json(waiters)});
+      });
+    });
   answer(not_found(request.is_local));
 }
 
@@ -93,21 +120,31 @@ Reply Supervisor::readiness() {
 }
 
 // As /queue/health; with ?clients=N also the clients that have most.
-Reply Supervisor::status(const OperatorServer::Request& request) {
+void Supervisor::tell_status_of(const OperatorServer::Request& request,
+                                const OperatorServer::Answer& answer) {
   constexpr std::string_view question = "clients=";
   const auto now = std::chrono::steady_clock::now();
-  Health health = describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
-  if (!request.query.starts_with(question))
-    return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
+  const auto describe = [this, now] {
+    return describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
+  };
+  if (!request.query.starts_with(question)) {
+    Health health = describe();
+    return answer(
+        {.status = health.status, .content_type = json_type, .body = std::move(health.json)});
+  }
   std::size_t most = 0;
   const char* const end = request.query.data() + request.query.size();
   const auto [stop, error] = std::from_chars(request.query.data() + question.size(), end, most);
   if (error != std::errc{} || stop != end || most > clients_shown_max)
-    return {.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)};
-  ordered_json json = ordered_json::parse(health.json);
-  json["top_clients"] = client_list(server_.shared().gate.top_clients(most, now),
-                                    server_.waiting_requests(patience), server_.policy());
-  return {.status = health.status, .content_type = json_type, .body = json_text(json)};
+    return answer({.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)});
+  roll_.ask_waiters(
+      patience, [this, answer, most, describe, now](const std::vector<WaitingRequest>& waiters) {
+        const Health health = describe();
+        ordered_json json = ordered_json::parse(health.json);
+        json["top_clients"] =
+            client_list(server_.shared().gate.top_clients(most, now), waiters, server_.policy());
+        answer({.status = health.status, .content_type = json_type, .body = json_text(json)});
+      });
 }
 
 // The body: a line with the address of the client, a line with the subject of its certificate or
@@ -127,16 +164,16 @@ Reply Supervisor::explain(const OperatorServer::Request& request) {
 
 void Supervisor::obey(const OperatorServer::Request& request,
                       const OperatorServer::Answer& answer) {
-  const auto tell = [&](const Change& change) {
+  const auto tell = [answer](const Change& change) {
     answer({.status = change.ok ? 200 : 409, .body = lines_of(change.lines)});
   };
   if (request.path == "/explain") return answer(explain(request));
-  if (request.path == "/reload") return tell(reload());
+  if (request.path == "/reload") return reload(tell);
   if (request.path == "/set") {
     const std::size_t equals = request.body.find('=');
     if (equals == std::string::npos)
       return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
-    return tell(set(request.body.substr(0, equals), request.body.substr(equals + 1)));
+    return set(request.body.substr(0, equals), request.body.substr(equals + 1), tell);
   }
   if (request.path == "/upgrade")
     return upgrade([answer](bool ok, const std::string& text) {
@@ -148,22 +185,6 @@ void Supervisor::obey(const OperatorServer::Request& request,
     return drain("classgate drain");
   }
   answer(not_found(true));
-}
-
-std::string Supervisor::waiters_json() {
-  ordered_json list = ordered_json::array();
-  const auto now = std::chrono::steady_clock::now();
-  for (const WaitingRequest& waiter : server_.waiting_requests(patience))
-    list.push_back({{"id", waiter.id},
-                    {"priority", waiter.priority},
-                    {"client", waiter.client},
-                    {"method", waiter.method},
-                    {"path", waiter.path},
-                    {"age_ms", in_ms(now - waiter.joined)},
-                    {"deadline_ms", in_ms(waiter.deadline)},
-                    {"cost", waiter.cost},
-                    {"bytes", waiter.bytes}});
-  return json_text(list);
 }
 
 }  // namespace classgate::gateway

@@ -42,6 +42,36 @@ std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
   return lines;
 }
 
+// Those that are open already, then those that were inherited, else new ones.
+std::expected<OperatorServer::Sockets, std::string> open_sockets(
+    const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
+    std::vector<proxy::net::ListeningSocket>& inherited_ones) {
+  OperatorServer::Sockets sockets;
+  for (const conf::Address& address : settings.listen) {
+    const auto known = std::ranges::find_if(
+        open, [&](const auto& socket) { return socket->wanted.text == address.text; });
+    if (known != open.end()) {
+      sockets.push_back(*known);
+      continue;
+    }
+    const auto resolved = proxy::net::resolve(address, true);
+    const auto inherited = std::ranges::find_if(inherited_ones, [&](const auto& socket) {
+      return resolved && (socket.local == *resolved ||
+                          (address.port == 0 && socket.local.host() == resolved->host()));
+    });
+    if (inherited != inherited_ones.end()) {
+      inherited->wanted = address;
+      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
+      inherited_ones.erase(inherited);
+      continue;
+    }
+    auto opened = proxy::net::listen_on(address);
+    if (!opened) return std::unexpected(opened.error());
+    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
+  }
+  return sockets;
+}
+
 }  // namespace
 
 void Supervisor::block_signals() {
@@ -61,6 +91,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(loop_, [this](const OperatorServer::Request& request,
                                OperatorServer::Answer to) { answer(request, std::move(to)); }),
+      roll_(loop_, server),
       names_(loop_, server),
       drain_timer_(loop_, [this] { on_drain_timeout(); }),
       status_timer_(loop_, [this] { tell_status(); }),
@@ -68,6 +99,8 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       ticket_timer_(loop_, [this] { rotate_ticket_keys(); }),
       upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
       share_timer_(loop_, [this] { share_workers(); }),
+      change_timer_(loop_, [this] { on_change_timeout(); }),
+      errand_(loop_, [this](Outcome outcome) { on_prepared(std::move(outcome)); }),
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
@@ -80,7 +113,7 @@ Supervisor::~Supervisor() {
 
 int Supervisor::run() {
   // Whoever can't be monitored still serves: the clients come first.
-  if (auto sockets = open_operator_sockets(server_.settings().ops)) {
+  if (auto sockets = open_sockets(server_.settings().ops, {}, inheritance_.operators)) {
     operator_sockets_ = std::move(*sockets);
   } else {
     spdlog::error("{} (ops.listen); serving without it, tried again at a reload", sockets.error());
@@ -116,7 +149,11 @@ void Supervisor::on_signal() {
 
 void Supervisor::on_signal(int number) {
   switch (number) {
-    case SIGHUP: reload(); return;
+    case SIGHUP:
+      if (!errand_.is_under_way()) return reload([](const Change&) {});  // the log tells
+      reloads_again_ = true;
+      spdlog::info("HUP: a change of the conf is under way; a reload follows it");
+      return;
     case SIGUSR1:
       server_.reopen_access_log();
       log_.reopen();
@@ -143,6 +180,7 @@ void Supervisor::on_signal(int number) {
 void Supervisor::drain(const std::string& why) {
   draining_ = true;
   if (successor_) fail_upgrade("this process drains");
+  give_up_change("this process drains");
   const auto timeout = server_.settings().drain_timeout;
   const admission::Snapshot now = server_.snapshot();
   // Sockets that were given to us are listened on by whoever gave them: the next one will accept.
@@ -187,22 +225,39 @@ void Supervisor::end(int status) {
 
 // ---- The conf ----------------------------------------------------------------------------------
 
-Supervisor::Change Supervisor::reload() {
-  if (draining_) return {false, {"no reload while draining"}};
-  if (successor_) return {false, {"no reload while an upgrade is under way"}};
+// Nothing, when the conf may be changed now.
+std::optional<std::string> Supervisor::why_no_change() const {
+  if (draining_) return "this process drains: nothing is changed any more";
+  if (successor_) return "an upgrade is under way: nothing is changed meanwhile";
+  if (errand_.is_under_way())
+    return "a change of the conf is under way: ask again when it is done (ops.reload_timeout)";
+  return std::nullopt;
+}
+
+void Supervisor::reload(TellChange tell) {
+  if (const auto why = why_no_change()) return tell({false, {*why}});
   conf::Sources sources = start_.sources;
   sources.run_time.clear();
-  ConfHistory history = server_.policy().history;
   Lines forgotten;
-  for (const auto& [key, value] : history.set_at_run_time)
+  for (const auto& [key, value] : server_.policy().history.set_at_run_time)
     forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
-  history.set_at_run_time.clear();
   notify_reloading();
-  if (watchdog_interval_ > 0ms) notify_alive();  // looking names up may take its time
-  const auto loaded = conf::load(sources);
-  Change change =
-      loaded ? apply(loaded->settings, std::move(history)) : refuse(lines_of(loaded.error()));
-  notify_ready(status_line());
+  prepare(
+      std::move(sources),
+      [this, forgotten = std::move(forgotten)](Outcome outcome) {
+        ConfHistory history = server_.policy().history;
+        history.set_at_run_time.clear();
+        return reloaded(std::move(outcome), std::move(history), forgotten);
+      },
+      [this, tell = std::move(tell)](const Change& change) {
+        notify_ready(status_line());
+        tell(change);
+      });
+}
+
+Supervisor::Change Supervisor::reloaded(Outcome outcome, ConfHistory history, Lines forgotten) {
+  if (!outcome) return refuse(std::move(outcome.error()));
+  Change change = apply(std::move(*outcome), std::move(history));
   if (!change.ok) return change;
   start_.sources.run_time.clear();
   std::ranges::move(forgotten, std::back_inserter(change.lines));
@@ -211,36 +266,103 @@ Supervisor::Change Supervisor::reload() {
   return change;
 }
 
-Supervisor::Change Supervisor::set(const std::string& name, const std::string& value) {
-  if (draining_) return {false, {"nothing is set while draining"}};
-  if (successor_) return {false, {"nothing is set while an upgrade is under way"}};
+void Supervisor::set(const std::string& name, const std::string& value, TellChange tell) {
+  if (const auto why = why_no_change()) return tell({false, {*why}});
   const conf::Key* key = conf::find_key(name);
   if (key != nullptr && key->needs_restart)
-    return {false, {fmt::format("{} needs a restart: change it in the conf", name)}};
+    return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
   conf::Sources sources = start_.sources;
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
-  const auto loaded = conf::load(sources);
-  if (!loaded) return {false, lines_of(loaded.error())};
-  ConfHistory history = server_.policy().history;
-  history.set_at_run_time.clear();
-  for (const conf::Override& set : sources.run_time)
-    history.set_at_run_time.emplace_back(set.key, set.value);
-  const auto before = server_.settings();
-  Change change = apply(loaded->settings, std::move(history));
-  if (!change.ok) return change;
-  start_.sources.run_time = sources.run_time;
-  change.lines.insert(change.lines.begin(),
-                      fmt::format("{} = {} until the next reload", name, value));
-  spdlog::info("set at run time: {} = {} (it was {})", name, value,
-               conf::find_key(name)->print(before));
-  return change;
+  const auto now_set = sources.run_time;
+  const auto then = [this, name, value, now_set](Outcome outcome) -> Change {
+    if (!outcome) return {false, std::move(outcome.error())};
+    ConfHistory history = server_.policy().history;
+    history.set_at_run_time.clear();
+    for (const conf::Override& set : now_set)
+      history.set_at_run_time.emplace_back(set.key, set.value);
+    const auto before = server_.settings();
+    Change change = apply(std::move(*outcome), std::move(history));
+    if (!change.ok) return change;
+    start_.sources.run_time = now_set;
+    change.lines.insert(change.lines.begin(),
+                        fmt::format("{} = {} until the next reload", name, value));
+    spdlog::info("set at run time: {} = {} (it was {})", name, value,
+                 conf::find_key(name)->print(before));
+    return change;
+  };
+  prepare(std::move(sources), then, std::move(tell));
 }
 
-// All of it or nothing: what can fail is tried first.
-Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory history) {
-  auto sockets = open_operator_sockets(settings.ops);
-  if (!sockets) return refuse({sockets.error() + " (ops.listen)"});
+void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome)> then,
+                         TellChange tell) {
+  const auto work = [sources = std::move(sources), server = server_.in_force(),
+                     operators = operator_sockets_]() -> Outcome {
+    try {
+      return prepare_now(sources, server, operators);
+    } catch (const std::exception& failure) {
+      return std::unexpected(Lines{failure.what()});
+    }
+  };
+  if (!errand_.begin(work))
+    return tell({false, {"those before still hang, reading files or looking names up"}});
+  then_ = std::move(then);
+  tell_change_ = std::move(tell);
+  change_timer_.start(server_.settings().ops.reload_timeout);
+}
+
+// On a thread of its own: may wait for files and names.
+Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources,
+                                            const Server::InForce& server,
+                                            const OperatorServer::Sockets& operators) {
+  const auto loaded = conf::load(sources);
+  if (!loaded) return std::unexpected(lines_of(loaded.error()));
+  const conf::Settings& settings = loaded->settings;
+  std::vector<proxy::net::ListeningSocket> none_inherited;
+  auto sockets = open_sockets(settings.ops, operators, none_inherited);
+  if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
+  auto prepared = Server::prepare(settings, server);
+  if (!prepared) {
+    Lines lines;
+    std::istringstream errors(prepared.error());
+    for (std::string line; std::getline(errors, line);) lines.push_back(line);
+    return std::unexpected(std::move(lines));
+  }
+  auto log = ErrorLog::open_target(settings.log);
+  if (!log) return std::unexpected(Lines{log.error()});
+  return Prepared{std::move(*prepared), std::move(*sockets), std::move(*log)};
+}
+
+void Supervisor::on_prepared(Outcome outcome) {
+  change_timer_.stop();
+  conclude_change(std::exchange(then_, nullptr)(std::move(outcome)));
+}
+
+void Supervisor::conclude_change(const Change& change) {
+  std::exchange(tell_change_, nullptr)(change);
+  if (std::exchange(reloads_again_, false) && !draining_) reload([](const Change&) {});
+}
+
+void Supervisor::on_change_timeout() {
+  errand_.give_up();
+  on_prepared(std::unexpected(
+      Lines{fmt::format("not all was read, looked up and opened within ops.reload_timeout, {} ms",
+                        server_.settings().ops.reload_timeout.count())}));
+}
+
+void Supervisor::give_up_change(const std::string& why) {
+  if (!errand_.is_under_way()) return;
+  errand_.give_up();
+  change_timer_.stop();
+  then_ = nullptr;
+  reloads_again_ = false;
+  spdlog::warn("the change of the conf that was under way is given up: {}", why);
+  conclude_change({false, {fmt::format("given up: {}", why)}});
+}
+
+// All of it or nothing: what can fail has been tried.
+Supervisor::Change Supervisor::apply(Prepared&& prepared, ConfHistory history) {
+  const conf::Settings settings = prepared.server.settings;
   Change change{.ok = true, .lines = {}};
   if (settings.threads != server_.settings().threads)
     change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
@@ -257,16 +379,13 @@ Supervisor::Change Supervisor::apply(const conf::Settings& settings, ConfHistory
   history.last_failed = false;
   history.last_error.clear();
   history.changed_at = std::chrono::system_clock::now();
-  if (auto result = server_.reconfigure(settings, std::move(history), predecessor_keeps_);
-      !result) {
-    Lines lines;
-    std::istringstream errors(result.error());
-    for (std::string line; std::getline(errors, line);) lines.push_back(line);
-    return refuse(std::move(lines));
-  }
-  if (auto result = log_.reconfigure(settings.log); !result) change.lines.push_back(result.error());
-  open_control(settings.ops, *sockets);
-  operator_sockets_ = std::move(*sockets);
+  if (auto result =
+          server_.reconfigure(std::move(prepared.server), std::move(history), predecessor_keeps_);
+      !result)
+    return refuse({result.error()});
+  log_.reconfigure(settings.log, std::move(prepared.log));
+  open_control(settings.ops, prepared.operators);
+  operator_sockets_ = std::move(prepared.operators);
   operators_.listen_on(operator_sockets_, settings.ops);
   if (predecessor_) predecessor_->say_let_go();
   keep_sockets();
@@ -288,34 +407,6 @@ Supervisor::Change Supervisor::refuse(Lines lines) {
                 lines.size(), lines.size() == 1 ? "" : "s");
   server_.note(std::move(history));
   return {false, std::move(lines)};
-}
-
-std::expected<OperatorServer::Sockets, std::string> Supervisor::open_operator_sockets(
-    const conf::OpsSettings& settings) {
-  OperatorServer::Sockets sockets;
-  for (const conf::Address& address : settings.listen) {
-    const auto known = std::ranges::find_if(
-        operator_sockets_, [&](const auto& socket) { return socket->wanted.text == address.text; });
-    if (known != operator_sockets_.end()) {
-      sockets.push_back(*known);
-      continue;
-    }
-    const auto resolved = proxy::net::resolve(address, true);
-    const auto inherited = std::ranges::find_if(inheritance_.operators, [&](const auto& socket) {
-      return resolved && (socket.local == *resolved ||
-                          (address.port == 0 && socket.local.host() == resolved->host()));
-    });
-    if (inherited != inheritance_.operators.end()) {
-      inherited->wanted = address;
-      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
-      inheritance_.operators.erase(inherited);
-      continue;
-    }
-    auto opened = proxy::net::listen_on(address);
-    if (!opened) return std::unexpected(opened.error());
-    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
-  }
-  return sockets;
 }
 
 // The control socket, added to the others. Going without one is told, and is no reason to stop.
@@ -410,11 +501,16 @@ void Supervisor::warn_of_certificates() const {
 }
 
 void Supervisor::feed_watchdog() {
-  if (server_.every_loop_turns(watchdog_interval_ / 4))
+  roll_.ask_turns(watchdog_interval_ / 4, [this](bool every_loop) { note_turns(every_loop); });
+  watchdog_timer_.start(watchdog_interval_ / 2);
+}
+
+void Supervisor::note_turns(bool every_loop) {
+  if (handed_over_) return;  // the other process is watched now
+  if (every_loop)
     notify_alive();
   else
     spdlog::error("an event loop does not turn: the watchdog is not fed");
-  watchdog_timer_.start(watchdog_interval_ / 2);
 }
 
 }  // namespace classgate::gateway

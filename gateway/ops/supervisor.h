@@ -9,9 +9,11 @@
 
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/errand.h"
 #include "gateway/ops/handover.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
+#include "gateway/ops/roll_call.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
 #include "proxy/net/watch.h"
@@ -20,7 +22,8 @@ namespace classgate::gateway {
 
 // The main thread: everything that concerns the process and not a request. Signals, the service
 // manager, operators' questions and orders, reload, upgrade, the end. Has a loop of its own, so
-// that neither the data path waits for it nor it for the data path.
+// that neither the data path waits for it nor it for the data path, nor for a disk or a name: what
+// may wait is an errand (ops/errand.h), and loops are asked by a roll call.
 //
 //   SIGTERM, SIGINT, SIGQUIT  drain; the second time end at once
 //   SIGHUP                    reload the conf
@@ -56,17 +59,33 @@ class Supervisor {
   void on_drained();
   void on_drain_timeout();
 
-  // The conf. Each says in lines what came of it; `ok` when the settings are in force.
+  // The conf. Each says in lines what came of it; `ok` when the settings are in force. What a
+  // change needs is read, looked up and opened by an errand; then nothing waits. One change at a
+  // time.
   struct Change {
     bool ok = false;
     Lines lines;
   };
-  Change reload();
-  Change set(const std::string& key, const std::string& value);
-  Change apply(const conf::Settings& settings, ConfHistory history);
+  using TellChange = std::function<void(const Change&)>;
+  struct Prepared {
+    Server::Preparation server;
+    OperatorServer::Sockets operators;
+    LogTarget log;
+  };
+  using Outcome = std::expected<Prepared, Lines>;
+  void reload(TellChange tell);
+  void set(const std::string& key, const std::string& value, TellChange tell);
+  std::optional<std::string> why_no_change() const;
+  void prepare(conf::Sources sources, std::function<Change(Outcome)> then, TellChange tell);
+  static Outcome prepare_now(const conf::Sources& sources, const Server::InForce& server,
+                             const OperatorServer::Sockets& operators);
+  void on_prepared(Outcome outcome);
+  void on_change_timeout();
+  void give_up_change(const std::string& why);
+  void conclude_change(const Change& change);
+  Change reloaded(Outcome outcome, ConfHistory history, Lines forgotten);
+  Change apply(Prepared&& prepared, ConfHistory history);
   Change refuse(Lines lines);
-  std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
-      const conf::OpsSettings& settings);
   void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
 
   // Upgrade.
@@ -88,14 +107,14 @@ class Supervisor {
   void answer(const OperatorServer::Request& request, OperatorServer::Answer answer);
   void obey(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
   OperatorServer::Reply readiness();
-  OperatorServer::Reply status(const OperatorServer::Request& request);
+  void tell_status_of(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
   OperatorServer::Reply explain(const OperatorServer::Request& request);
-  std::string waiters_json();
 
   // The service manager.
   void tell_status();
   void keep_sockets();  // over a crash
   void feed_watchdog();
+  void note_turns(bool every_loop);
   void rotate_ticket_keys();
   void warn_of_certificates() const;
   std::string status_line() const;
@@ -109,6 +128,7 @@ class Supervisor {
   proxy::net::Watch signal_watch_;
   proxy::net::Mailbox<DataPathDrained> mailbox_;
   OperatorServer operators_;
+  RollCall roll_;
   NameWatch names_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
@@ -119,6 +139,12 @@ class Supervisor {
   proxy::net::Timer upgrade_timer_;
   proxy::net::Timer share_timer_;
   std::string last_status_;
+  // The change that is under way, if any.
+  std::function<Change(Outcome)> then_;
+  TellChange tell_change_;
+  bool reloads_again_ = false;  // SIGHUP came meanwhile
+  proxy::net::Timer change_timer_;
+  Errand<Outcome> errand_;
   std::set<std::string> kept_sockets_;  // the service manager has them, by name
   std::chrono::milliseconds watchdog_interval_;
 

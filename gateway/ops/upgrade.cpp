@@ -29,6 +29,7 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
     return refuse("this process is PID 1, with which everything ends: replace the container");
   if (successor_) return refuse("an upgrade is under way");
   if (predecessor_) return refuse("this process is still taking over from another");
+  give_up_change("an upgrade begins, and the new process reads the conf anew");
   std::vector<PassedFd> sockets;
   const char* const clients = server_.sockets_are_given() ? "given" : socket_name::clients;
   for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});
@@ -108,8 +109,9 @@ void Supervisor::hand_over() {
   drain_timer_.start(server_.settings().drain_timeout);
   server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
   // Only when no loop accepts any more is it known how many workers we need.
-  server_.every_loop_turns(std::chrono::seconds(1));
-  share_workers();
+  roll_.ask_turns(std::chrono::seconds(1), [this](bool) {
+    if (handed_over_) share_workers();
+  });
 }
 
 // It ends in order, or listens elsewhere: what nobody accepts on is to be closed.

@@ -25,6 +25,7 @@ struct SocketAddress {
   // All zeroes for a Unix socket.
   conf::IpAddress ip() const;
   std::uint16_t port() const;
+  void set_port(std::uint16_t port);  // not of a Unix socket
   // "127.0.0.1:8080" or "[::1]:8080".
   std::string text() const;
   bool operator==(const SocketAddress& other) const {

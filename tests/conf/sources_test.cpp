@@ -129,6 +129,7 @@ std::map<std::string, Sample> samples() {
       {"ops.health_cache", quoted("1s")},
       {"ops.max_connections", plain("5")},
       {"ops.timeout", quoted("33s")},
+      {"ops.reload_timeout", quoted("20s")},
       {"ops.upgrade_timeout", quoted("34s")},
   };
   int status = 550;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <future>
 #include <semaphore>
 #include <stdexcept>
 
@@ -143,6 +144,23 @@ std::string pattern(std::size_t size) {
   while (text.size() < size) text += fmt::format("{:x}.", text.size());
   text.resize(size);
   return text;
+}
+
+bool every_loop_turns(Server& server, milliseconds within) {
+  // Outlives the call: a loop may answer later.
+  const auto turned = std::make_shared<std::atomic<std::size_t>>(0);
+  const std::size_t loops = server.ask_turns([turned] { ++*turned; });
+  return await([&] { return *turned == loops; }, within);
+}
+
+std::vector<WaitingRequest> waiting_requests(Server& server) {
+  const auto answer = std::make_shared<std::promise<std::vector<WaitingRequest>>>();
+  auto waiters = answer->get_future();
+  REQUIRE(server.ask_waiters([answer](std::vector<WaitingRequest> found) {
+    answer->set_value(std::move(found));
+  }) == 1);
+  REQUIRE(waiters.wait_for(patience) == std::future_status::ready);
+  return waiters.get();
 }
 
 }  // namespace classgate::gateway::test

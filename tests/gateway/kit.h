@@ -64,6 +64,11 @@ class Gateway {
   std::uint16_t port_ = 0;
 };
 
+// Whether every loop gave a sign of life within this time.
+bool every_loop_turns(Server& server, milliseconds within);
+// Who waits on a gateway with one loop.
+std::vector<WaitingRequest> waiting_requests(Server& server);
+
 // One raw client connection.
 class Client {
  public:

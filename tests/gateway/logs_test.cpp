@@ -95,6 +95,19 @@ class TestErrorLog {
   std::expected<ErrorLog, std::string> log_;
 };
 
+std::expected<void, std::string> change(AccessLog& log, const conf::LogSettings& settings) {
+  auto target = AccessLog::open_target(settings);
+  if (!target) return std::unexpected(target.error());
+  return log.reconfigure(settings, std::move(*target));
+}
+
+std::expected<void, std::string> change(ErrorLog& log, const conf::LogSettings& settings) {
+  auto target = ErrorLog::open_target(settings);
+  if (!target) return std::unexpected(target.error());
+  log.reconfigure(settings, std::move(*target));
+  return {};
+}
+
 TEST_CASE("a log that is renamed and reopened goes on in a new file of its name") {
   const Folder folder;
   const auto log = open_access_log(to(folder.at("a")));
@@ -142,7 +155,7 @@ TEST_CASE("what a full disk does not take is counted and told, and later lines c
   CHECK(comes_to_hold(folder.at("errors"),
                       "the access log cannot be written: No space left on device; 3 lines lost so "
                       "far (log.access)"));
-  CHECK(log->reconfigure(to(folder.at("a"))));
+  CHECK(change(*log, to(folder.at("a"))));
   log->hand_over("again", 1);
   CHECK(comes_to_hold(folder.at("a"), "again\n"));
   CHECK(comes_to_hold(folder.at("errors"), "the access log is written again; 300 lines were lost"));
@@ -196,7 +209,7 @@ TEST_CASE("the access log goes over to another place and format, and what was ha
   log->hand_over("old", 1);
   conf::LogSettings other = to(folder.at("b"));
   other.format = conf::LogFormat::json;
-  CHECK(log->reconfigure(other));
+  CHECK(change(*log, other));
   CHECK(log->is_json());
   log->hand_over("new", 1);
   CHECK(comes_to_hold(folder.at("b"), "new\n"));
@@ -209,7 +222,7 @@ TEST_CASE("a place that cannot be written is told at once, and nothing changes")
   const auto log = open_access_log(to(folder.at("a")));
   conf::LogSettings bad = to(under_a_file);
   bad.format = conf::LogFormat::json;
-  const auto result = log->reconfigure(bad);
+  const auto result = change(*log, bad);
   REQUIRE_FALSE(result);
   CHECK(result.error() ==
         "cannot write the access log: " + under_a_file + ": Not a directory (see log.access)");
@@ -224,16 +237,16 @@ TEST_CASE("an access log can be turned off and on, and what loops have begun is 
   const auto log = open_access_log(to("off"));
   CHECK_FALSE(log->is_on());
   log->reopen();
-  CHECK(log->reconfigure(to(folder.at("a"))));
+  CHECK(change(*log, to(folder.at("a"))));
   CHECK(log->is_on());
   log->hand_over("on", 1);
-  CHECK(log->reconfigure(to("off")));
+  CHECK(change(*log, to("off")));
   CHECK_FALSE(log->is_on());
   log->hand_over("begun before", 1);
   CHECK(comes_to_hold(folder.at("a"), "on\nbegun before\n"));
   fs::remove(folder.at("a"));
   log->reopen();
-  CHECK(log->reconfigure(to(folder.at("b"))));
+  CHECK(change(*log, to(folder.at("b"))));
   log->hand_over("on again", 1);
   CHECK(comes_to_hold(folder.at("b"), "on again\n"));
   CHECK_FALSE(fs::exists(folder.at("a")));
@@ -256,7 +269,7 @@ TEST_CASE("no line is lost or torn while loops write and the log is moved and re
   for (int turn = 0; writing > 0; ++turn) {
     conf::LogSettings next = to(folder.at(std::to_string(turn % places)));
     next.format = turn % 2 == 0 ? conf::LogFormat::json : conf::LogFormat::text;
-    CHECK(log->reconfigure(next));
+    CHECK(change(*log, next));
     log->reopen();
     std::this_thread::yield();
   }
@@ -283,13 +296,13 @@ TEST_CASE("the error log goes over to another place, level and format, and can b
   conf::LogSettings other = to("off", folder.at("b"));
   other.level = conf::LogLevel::debug;
   other.format = conf::LogFormat::json;
-  CHECK(errors.log().reconfigure(other));
+  CHECK(change(errors.log(), other));
   spdlog::debug("\"second\"");
   CHECK(comes_to_hold(folder.at("b"), R"("level":"debug","message":"\"second\""})"));
   CHECK(lines_of(folder.at("a")).size() == 1);
 
   other.error = folder.at("b") + "/c";
-  const auto result = errors.log().reconfigure(other);
+  const auto result = change(errors.log(), other);
   REQUIRE_FALSE(result);
   CHECK(result.error() ==
         "cannot write the log: " + other.error + ": Not a directory (see log.error)");

@@ -282,7 +282,7 @@ TEST_CASE("whatever a reload changes, at whatever point of a connection's life: 
   }));
   gateway.snapshot();
   REQUIRE(gateway.server().reconfigure(base, {}).has_value());
-  REQUIRE(gateway.server().every_loop_turns(10s));
+  REQUIRE(every_loop_turns(gateway.server(), 10s));
   Client last(gateway);
   CHECK(last.ask(get("/last")).status() == 200);
 }

@@ -96,7 +96,7 @@ TEST_CASE("a reload that trusts nobody any more holds for connections that stand
   Client client(gateway);
   CHECK(client.ask(get("/x", "X-Request-Id: mine-7\r\n")).field("X-Request-Id") == "mine-7");
   REQUIRE(gateway.server().reconfigure(settings_for(upstream.port()), {}));
-  REQUIRE(gateway.server().every_loop_turns(10s));
+  REQUIRE(every_loop_turns(gateway.server(), 10s));
   CHECK(client.ask(get("/x", "X-Request-Id: mine-7\r\n")).field("X-Request-Id").size() == 32);
 }
 

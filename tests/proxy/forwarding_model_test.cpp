@@ -7,6 +7,7 @@
 #include "proxy/forwarding.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/watch.h"
+#include "tests/proxy/servers.h"
 
 // Forwardings and their pool against a server that does anything at any byte, with short deadlines
 // that fire between any two events. The world does one random thing in each turn of the loop. A
@@ -24,7 +25,7 @@ class World {
     auto listening = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
     REQUIRE(listening.has_value());
     socket_ = std::move(*listening);
-    auto resolved = Servers::resolve({{"127.0.0.1", socket_.local.port(), socket_.local.text()}});
+    auto resolved = look_up_servers({{"127.0.0.1", socket_.local.port(), socket_.local.text()}});
     REQUIRE(resolved.has_value());
     conf::UpstreamSettings settings;
     settings.connect_timeout = 3ms;

@@ -7,6 +7,7 @@
 
 #include "proxy/net/listener.h"
 #include "proxy/net/watch.h"
+#include "tests/proxy/servers.h"
 
 namespace classgate::proxy {
 namespace {
@@ -38,7 +39,7 @@ struct Bench {
     auto listening = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
     REQUIRE(listening.has_value());
     socket = std::move(*listening);
-    auto resolved = Servers::resolve({{"127.0.0.1", socket.local.port(), socket.local.text()}});
+    auto resolved = look_up_servers({{"127.0.0.1", socket.local.port(), socket.local.text()}});
     REQUIRE(resolved.has_value());
     pool = std::make_unique<UpstreamPool>(loop, std::move(*resolved), conf::UpstreamSettings{}, 10,
                                           [](std::size_t, bool, const std::string&) {});

@@ -6,6 +6,7 @@
 
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
+#include "tests/proxy/servers.h"
 
 namespace classgate::proxy {
 namespace {
@@ -34,7 +35,7 @@ struct Bench {
       addresses.push_back({"127.0.0.1", address.port(), address.text()});
       sockets.push_back(std::move(*socket));
     }
-    auto resolved = Servers::resolve(addresses);
+    auto resolved = look_up_servers(addresses);
     REQUIRE(resolved.has_value());
     servers = std::move(*resolved);
     settings.idle_timeout = idle_timeout;

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""The loop that hears signals, feeds the watchdog and answers operators waits for nothing."""
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from kit import ProcessTest, get_json, wait_until
+from names_test import Nameserver, Service
+
+
+class Manager:
+    """A service manager that counts what it hears."""
+
+    def __init__(self, folder):
+        self.path = folder + "/notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.heard = []
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self):
+        while True:
+            text = self.socket.recv(65536).decode()
+            if text == "end":
+                return
+            self.heard.append(text)
+
+    def count(self, what):
+        return sum(text.startswith(what) for text in list(self.heard))
+
+    def end(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ending:
+            ending.sendto(b"end", self.path)
+        self.thread.join()
+        self.socket.close()
+
+
+def wait_for_errand(gateway):
+    """Until there is a thread that prepares a change."""
+    threads = pathlib.Path(f"/proc/{gateway.process.pid}/task")
+    wait_until(lambda: any(name.read_text() == "errand\n" for name in threads.glob("*/comm")), "an errand")
+
+
+class Hanging(ProcessTest):
+    """A reload that hangs in a file of conf.d: a FIFO that nobody writes."""
+
+    def setUp(self):
+        self.upstream = self.service()
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def start_in_folder(self, environment=None, **settings):
+        # In a folder of its own, so that it can have a conf.d.
+        conf = pathlib.Path(self.folder.name) / "classgate.conf"
+        conf.write_text("")
+        (conf.parent / "conf.d").mkdir()
+        gateway = self.gateway(self.upstream.address, environment=environment or {},
+                               wrapper=("sh", "-c", f'program=$1; exec "$program" --conf {conf}', "sh"), **settings)
+        self.fifo = conf.parent / "conf.d" / "later.conf"
+        return gateway
+
+    def hang(self, gateway):
+        """A reload that is under way until feed() is called."""
+        os.mkfifo(self.fifo)
+        answer = []
+        ordering = threading.Thread(target=lambda: answer.append(gateway.command("reload")))
+        ordering.start()
+        self.addCleanup(ordering.join)
+        self.addCleanup(self.feed, "")
+        wait_for_errand(gateway)
+        return ordering, answer
+
+    def feed(self, text):
+        """Lets whoever waits for a writer go on; nobody may wait."""
+        with contextlib.suppress(OSError):
+            writing = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(writing, text.encode())
+            os.close(writing)
+
+    def live(self, gateway):
+        with socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return connection.recv(65536).decode()
+
+    def test_meanwhile_the_watchdog_is_fed_operators_are_answered_and_a_second_change_is_told(self):
+        manager = Manager(self.folder.name)
+        self.addCleanup(manager.end)
+        gateway = self.start_in_folder({"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"})
+        ordering, answer = self.hang(gateway)
+        fed = manager.count("WATCHDOG=1")
+        wait_until(lambda: manager.count("WATCHDOG=1") >= fed + 5, "the watchdog's food")
+        self.assertIn("every event loop turns", self.live(gateway))
+        self.assertEqual(gateway.request().status, 200)
+        for command in (("reload",), ("set", "admission.workers", "7")):
+            status, out, err = gateway.command(*command)
+            self.assertNotEqual(status, 0)
+            self.assertIn("a change of the conf is under way", out + err)
+        self.assertTrue(ordering.is_alive())
+        self.feed("[admission]\nworkers = 9\n")
+        ordering.join(30)
+        self.assertEqual(answer[0][0], 0, answer)
+        self.assertEqual(gateway.health()["limits"]["workers"], 9)
+
+    def test_a_hangup_meanwhile_is_followed_by_a_reload(self):
+        gateway = self.start_in_folder()
+        ordering, _ = self.hang(gateway)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_for_text("HUP: a change of the conf is under way; a reload follows it", gateway.err)
+        os.rename(self.fifo, self.folder.name + "/held")
+        self.fifo.write_text("[admission]\nworkers = 11\n")
+        with open(self.folder.name + "/held", "w") as writing:
+            writing.write("[admission]\nworkers = 10\n")
+        ordering.join(30)
+        wait_until(lambda: gateway.health()["limits"]["workers"] == 11, "the second reload")
+        self.assertEqual(gateway.health()["conf"]["reloads"], 2)
+
+    def test_it_is_ended_at_once_meanwhile(self):
+        gateway = self.start_in_folder()
+        ordering, answer = self.hang(gateway)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(10), 0)  # nobody has fed it
+        ordering.join(30)
+        self.assertIn("given up: this process drains", answer[0][1] + answer[0][2])
+
+    def test_it_is_refused_after_reload_timeout_and_a_later_one_works(self):
+        gateway = self.start_in_folder(ops_reload_timeout="200ms")
+        ordering, answer = self.hang(gateway)
+        ordering.join(30)
+        self.assertNotEqual(answer[0][0], 0)
+        self.assertIn("within ops.reload_timeout", answer[0][1] + answer[0][2])
+        self.assertEqual(gateway.health()["conf"]["failed_reloads"], 1)
+        os.rename(self.fifo, self.folder.name + "/held")
+        self.assertEqual(gateway.command("reload")[0], 0)
+        # Those that hang are bounded.
+        os.rename(self.folder.name + "/held", self.fifo)
+        texts = [gateway.command("reload") for _ in range(5)]
+        self.assertIn("those before still hang", texts[-1][1] + texts[-1][2])
+        self.assertEqual(gateway.request().status, 200)
+
+
+class Silent(ProcessTest):
+    """Nameservers that say nothing."""
+
+    def test_all_nameservers_are_silent(self):
+        first = Service("127.0.0.1")
+        self.addCleanup(first.end)
+        nameserver = Nameserver(["127.0.0.1"])
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        manager = Manager(folder.name)
+        self.addCleanup(manager.end)
+        gateway = self.gateway(f"model.test:{first.port}", upstream_nameservers=nameserver.address,
+                               environment={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"})
+        nameserver.end()
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.1", int(nameserver.address.split(":")[1])))
+        # No name has changed: nobody has to be asked.
+        for command in (("set", "admission.workers", "7"), ("reload",)):
+            status, out, err = gateway.command(*command)
+            self.assertEqual(status, 0, out + err)
+        self.assertEqual(gateway.request("GET", "/x").status, 200)
+        # Another name: that takes its time, and nothing else does.
+        answer = []
+        ordering = threading.Thread(target=lambda: answer.append(
+            gateway.command("set", "upstream.servers", f"other.test:{first.port}")))
+        ordering.start()
+        wait_for_errand(gateway)
+        fed = manager.count("WATCHDOG=1")
+        wait_until(lambda: manager.count("WATCHDOG=1") >= fed + 3, "the watchdog's food")
+        self.assertEqual(gateway.request("GET", "/x").status, 200)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(10), 0)
+        ordering.join(30)
+        self.assertNotEqual(answer[0][0], 0)
+
+
+class Stuck(ProcessTest):
+    """A loop of the data path that does not turn."""
+
+    def test_who_asks_for_it_waits_and_nobody_else(self):
+        upstream = self.service()
+        gateway = self.gateway(upstream.address, threads=2)
+        tasks = pathlib.Path(f"/proc/{gateway.process.pid}/task")
+        loops = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(
+            sorted(int(p.parent.name) for p in tasks.glob("*/comm") if p.read_text() == "loop\n")), "two loops")
+        holder = subprocess.Popen(
+            ["strace", "-qq", "-o", "/dev/null", "-p", str(loops[-1]), "-e", "trace=epoll_wait,epoll_pwait",
+             "-e", "inject=epoll_wait,epoll_pwait:delay_enter=60s"])
+        try:
+            wait_until(lambda: "does not turn" in self.ask_livez(gateway), "a loop that is held")
+            # The question takes a second; another operator is answered meanwhile.
+            with socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20) as asking:
+                asking.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                get_json(gateway.ops_port, "/queue/health", any_status=True)
+                asking.setblocking(False)
+                with self.assertRaises(BlockingIOError):
+                    asking.recv(1)
+                asking.settimeout(20)
+                self.assertIn(b"503", asking.recv(65536))
+            gateway.signal(signal.SIGTERM)
+            gateway.wait_for_text("TERM: draining", gateway.err)
+            gateway.signal(signal.SIGTERM)
+            gateway.wait_for_text("TERM: ended at once", gateway.err)
+        finally:
+            holder.kill()
+            holder.wait()
+        self.assertEqual(gateway.wait(20), 1)
+
+    def ask_livez(self, gateway):
+        with socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        return answer.decode()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -174,7 +174,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   const bool same_upstream = former->servers == policy_->servers &&
                              former->settings.upstream == policy_->settings.upstream;
   if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
-  upstreams_->stop_checks();
+  upstreams_->retire();
   former_upstreams_.push_back(std::exchange(upstreams_, make_upstreams()));
   look_after_upstreams();
   // Every loop asks: the one whose pool was asking may have let go of it by now.
@@ -493,9 +493,7 @@ void Station::end_turn() {
   memory_.look();
   relieve_memory();
   if (connections_.empty() && memory_.has_untold()) memory_.tell();
-  if (!former_upstreams_.empty() &&
-      std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); }) > 0)
-    upstreams_->probe_unproven();  // a pool that goes may have been the one that was asking
+  std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); });
   if (log_line_count_ > 0) {
     log_lines_.pop_back();  // the log ends each entry itself
     shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);

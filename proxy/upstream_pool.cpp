@@ -209,6 +209,7 @@ std::size_t UpstreamPool::idle_count() const {
 }
 
 bool UpstreamPool::note_unreachable(std::size_t server, const std::string& why) {
+  if (is_former_) return false;
   if (!servers_->mark(server, Servers::State::unreachable)) return false;
   on_change_(server, false, why);
   return true;
@@ -219,7 +220,8 @@ void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) 
 }
 
 void UpstreamPool::mark_reachable(std::size_t server) {
-  if (servers_->mark(server, Servers::State::reachable)) on_change_(server, true, {});
+  if (!is_former_ && servers_->mark(server, Servers::State::reachable))
+    on_change_(server, true, {});
 }
 
 bool UpstreamPool::note_failure(std::size_t server) {
@@ -243,8 +245,12 @@ void UpstreamPool::check_all() {
         std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::check);
 }
 
-void UpstreamPool::stop_checks() {
-  for (PerServer& own : per_server_) loop_.retire(std::move(own.check));
+void UpstreamPool::retire() {
+  is_former_ = true;
+  for (PerServer& own : per_server_) {
+    loop_.retire(std::move(own.check));
+    loop_.retire(std::move(own.probe));
+  }
 }
 
 bool UpstreamPool::is_in_use() const {

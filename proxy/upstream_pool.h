@@ -70,7 +70,9 @@ class UpstreamPool final : public net::Retirable {
   void probe_unproven();
   // Begins to check every server, if the settings want that. On one loop only.
   void check_all();
-  void stop_checks();
+  // A reload has put another pool in its place: it serves what it has, and asks and says nothing of
+  // the servers any more, which it might do under settings (certificates, checks) that are past.
+  void retire();
   // For connections that are made from now on. Not null when a server wants TLS.
   void use_tls(std::shared_ptr<const net::TlsConnector> tls) { tls_ = std::move(tls); }
   // Whether an exchange holds one of its connections.
@@ -123,6 +125,7 @@ class UpstreamPool final : public net::Retirable {
   OnUnasked on_unasked_ = [](std::size_t) {};
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
+  bool is_former_ = false;
 };
 
 }  // namespace classgate::proxy

@@ -139,6 +139,37 @@ TEST_CASE("an unused connection that the server closes is dropped at once") {
   CHECK(bench.run_until([&] { return bench.pool->idle_count() == 0; }));
 }
 
+TEST_CASE("a pool that a reload has replaced asks and says nothing of the servers any more") {
+  // It was kept alive by a tunnel, and probed with certificates that were past.
+  Bench bench(1, 10);
+  auto tunnel = bench.connection();
+  bench.changes.clear();
+  bench.pool->mark_unreachable(0, "before");
+  REQUIRE(bench.changes == std::vector<bool>{false});
+  bench.pool->retire();
+  // Ten times the interval at which it probed.
+  const auto end = std::chrono::steady_clock::now() + 10 * bench.settings.probe_interval;
+  REQUIRE(bench.run_until([&] { return std::chrono::steady_clock::now() > end; }));
+  CHECK(bench.servers->state(0) == Servers::State::unreachable);
+  bench.servers->mark(0, Servers::State::reachable);
+  bench.pool->mark_unreachable(0, "under the former settings");
+  CHECK(bench.servers->state(0) == Servers::State::reachable);
+  CHECK(bench.changes == std::vector<bool>{false});
+  bench.pool->discard(std::move(tunnel));
+}
+
+TEST_CASE("a server is ejected when a reload has lowered what it has reached") {
+  Bench bench(2, 0);
+  const net::Time now = bench.loop.now();
+  for (int i = 0; i < 6; ++i) CHECK(bench.servers->note_failure(0, {9, 5s}, now) == 0s);
+  CHECK(bench.servers->note_failure(0, {3, 5s}, now) == 5s);  // the seventh, of three
+  CHECK(bench.servers->is_ejected(0, now));
+  CHECK(bench.servers->note_failure(0, {3, 5s}, now) == 0s);  // does not make it longer
+  CHECK_FALSE(bench.servers->is_ejected(0, now + 5s));
+  for (int i = 0; i < 2; ++i) CHECK(bench.servers->note_failure(0, {3, 5s}, now + 5s) == 0s);
+  CHECK(bench.servers->note_failure(0, {3, 5s}, now + 5s) == 10s);
+}
+
 TEST_CASE("exchanges go to the server with the fewest, and around what is unreachable") {
   Bench bench(3, 10);
   auto a = bench.connection(bench.pool->choose_server());

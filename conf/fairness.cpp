@@ -17,8 +17,18 @@ constexpr std::size_t plans_max = 100;
 constexpr std::size_t clients_of_plan_max = 10'000;
 constexpr std::string_view header_prefix = "header:";
 constexpr std::string_view body_prefix = "body:";
+constexpr std::string_view items_prefix = "items:";
+constexpr std::size_t array_name_max = 64;
 
-// RFC 9110 section 5.1: a token.
+// The key of an array in JSON: such that nobody needs an escape to write it.
+bool is_array_name(std::string_view name) {
+  return !name.empty() && name.size() <= array_name_max && std::ranges::all_of(name, [](char c) {
+    return c > ' ' && c < 0x7f && c != '"' && c != '\\';
+  });
+}
+
+}  // namespace
+
 bool is_field_name(std::string_view name) {
   constexpr std::string_view others = "!#$%&'*+-.^_`|~";
   return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [&](char c) {
@@ -26,8 +36,6 @@ bool is_field_name(std::string_view name) {
            others.contains(c);
   });
 }
-
-}  // namespace
 
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words) {
@@ -158,6 +166,12 @@ std::expected<CostSettings, std::string> parse_cost(const RawValue& value) {
     cost.kind = CostSettings::Kind::items;
     return cost;
   }
+  if (text != nullptr && text->starts_with(items_prefix) &&
+      is_array_name(std::string_view(*text).substr(items_prefix.size()))) {
+    cost.kind = CostSettings::Kind::items;
+    cost.array = text->substr(items_prefix.size());
+    return cost;
+  }
   if (text != nullptr && text->starts_with(header_prefix) &&
       is_field_name(std::string_view(*text).substr(header_prefix.size()))) {
     cost.kind = CostSettings::Kind::header;
@@ -173,12 +187,14 @@ std::expected<CostSettings, std::string> parse_cost(const RawValue& value) {
     return cost;
   }
   return std::unexpected(
-      std::string("expected a whole number, \"items\", \"header:NAME\" or \"body:1KiB\""));
+      std::string("expected a whole number, \"items\", \"items:NAME\", \"header:NAME\" or "
+                  "\"body:1KiB\""));
 }
 
 std::string print_cost(const CostSettings& cost) {
   switch (cost.kind) {
-    case CostSettings::Kind::items: return "\"items\"";
+    case CostSettings::Kind::items:
+      return quote(cost.array.empty() ? "items" : "items:" + cost.array);
     case CostSettings::Kind::header: return quote("header:" + cost.header);
     case CostSettings::Kind::body: return quote("body:" + print_bytes(cost.unit));
     default: return std::to_string(cost.fixed);

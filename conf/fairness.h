@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,9 @@
 namespace classgate::conf {
 
 // Reads what [fairness], [[plan]] and [[route]] say about clients, and prints it.
+
+// A token (RFC 9110 section 5.1) of at most 128 characters.
+bool is_field_name(std::string_view name);
 
 // "address", "bearer", "tls", "header:NAME".
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
@@ -32,7 +36,7 @@ std::expected<PlanClient, std::string> read_plan_client(const std::string& text,
 std::vector<IdentitySource> identity_sources(const Settings& settings);
 void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more);
 
-// 10, "header:NAME", "body:1KiB" or "items".
+// 10, "header:NAME", "body:1KiB", "items" or "items:NAME".
 std::expected<CostSettings, std::string> parse_cost(const RawValue& value);
 std::string print_cost(const CostSettings& cost);
 

@@ -250,7 +250,7 @@ struct CostSettings {
     fixed,
     header,  // a number that the client, or a proxy before us, says
     body,    // one for each `unit` of the body that is begun
-    items,   // of the JSON array that the body is, or is about
+    items,   // of the largest JSON array in the body, or of those that have a name
   };
   Kind kind = Kind::fixed;
   std::uint32_t fixed = 1;  // also where nothing better is known
@@ -260,6 +260,7 @@ struct CostSettings {
 };
 inline constexpr std::uint32_t cost_limit = 1'000'000;
 
+  std::string array = {};  // of items: the key that it is the value of; empty: any
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
 struct RouteSettings {
   std::string path;  // normalised, without the '*'

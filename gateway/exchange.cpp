@@ -228,7 +228,8 @@ bool Exchange::recognise_client(const proxy::wire::Head& head) {
 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {
   body_tells_cost_ = estimate_cost(head, route, arrival_);
-  if (body_tells_cost_ && route.cost.kind == conf::CostSettings::Kind::items) items_.emplace();
+  if (body_tells_cost_ && route.cost.kind == conf::CostSettings::Kind::items)
+    items_.emplace(route.cost.array);
 }
 
 // What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.

@@ -37,6 +37,35 @@ bool has_coding(const proxy::wire::Head& head) {
   });
 }
 
+// Whether what the body is said to be (RFC 9110 section 8.3) has items that are no JSON's, or is
+// written in something else than ASCII or UTF-8. What is said to be nothing or plain text may be
+// JSON.
+bool has_other_items(const proxy::wire::Head& head) {
+  const auto low = [](std::string_view text) {
+    std::string out(text);
+    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    return out;
+  };
+  const auto is_other = [&](std::string_view value) {
+    const std::string text = low(value);
+    std::string_view type(text);
+    type = type.substr(0, type.find_first_of("; \t"));
+    const bool may_be_json = type.contains("json") || type == "text/plain" || type.empty();
+    if (!may_be_json) return true;
+    for (std::size_t at = 0; (at = text.find("charset", at)) != std::string::npos;) {
+      at = std::min(text.find_first_not_of(" \t='\"", at + 7), text.size());
+      const std::string_view set = std::string_view(text).substr(at);
+      if (!set.starts_with("utf-8") && !set.starts_with("utf8") && !set.starts_with("us-ascii") &&
+          !set.starts_with("ascii"))
+        return true;
+    }
+    return false;
+  };
+  return std::ranges::any_of(head.fields, [&](const proxy::wire::Field& field) {
+    return proxy::wire::equal_names(field.name, "content-type") && is_other(field.value);
+  });
+}
+
 // Begun ones count.
 std::uint64_t units_of(std::uint64_t bytes, conf::Bytes unit) {
   return bytes / unit.count + (bytes % unit.count > 0 ? 1 : 0);
@@ -126,11 +155,11 @@ bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& rou
     set_cost(stated_cost(head, cost.header), route, arrival);
     return false;
   }
-  if (head.framing != Framing::none && has_coding(head)) {
+  const bool is_items = cost.kind == CostSettings::Kind::items;
+  if (head.framing != Framing::none && (has_coding(head) || (is_items && has_other_items(head)))) {
     set_cost(route.cost_max, route, arrival);
     return false;
   }
-  const bool is_items = cost.kind == CostSettings::Kind::items;
   const bool body_tells = head.framing != Framing::none && (is_items || !head.has_content_length);
   const bool is_unknown = is_items || body_tells;
   set_cost(is_unknown ? 1 : units_of(head.content_length, cost.unit), route, arrival);

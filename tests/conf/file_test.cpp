@@ -243,6 +243,58 @@ TEST_CASE("a wrong route is told at its key, or at its table when a key is missi
   });
 }
 
+TEST_CASE("fields to strip are names, each once, and none that the gateway says itself") {
+  const auto strip = [](const char* what) {
+    return std::string("conf:2:1: client.strip: ") + what;
+  };
+  check({{"[client]\nstrip = [\"X-Tenant\", \"Authorization\"]", {}},
+         {"[client]\nstrip = [\"X-A\", \"x-a\"]", {strip("\"x-a\" stands here twice")}},
+         {"[client]\nstrip = [\"Host\"]", {strip("\"Host\" is the gateway's own to say")}},
+         {"[client]\nstrip = [\"X A\"]", {strip("\"X A\" is no name of a field")}},
+         {"[client]\nstrip = [\"\"]", {strip("\"\" is no name of a field")}},
+         {"[client]\nstrip = \"X-A\"", {strip("expected a list, such as [\"X-Tenant\"]")}}});
+}
+
+TEST_CASE("a cost by the items of one array names it") {
+  const auto route = [](std::string_view cost) {
+    return fmt::format("[[route]]\npath = \"/a\"\npriority = 1\ncost = {}\n", cost);
+  };
+  const std::string wrong =
+      "conf:4:1: route cost: expected a whole number, \"items\", \"items:NAME\", \"header:NAME\" "
+      "or "
+      "\"body:1KiB\"";
+  check({{route("\"items:texts\""), {}},
+         {route("\"items:\""), {wrong}},
+         {route("\"items:a b\""), {wrong}},
+         {route("'items:a\"b'"), {wrong}},
+         {route(R"('items:a\b')"), {wrong}}});
+  const auto loaded = load_text(route("\"items:texts\""));
+  CHECK(loaded.settings.routes.back().cost.array == "texts");
+  CHECK(print(loaded).contains("cost = \"items:texts\""));
+}
+
+TEST_CASE("a plan's client that does not say what it is, is told how to") {
+  const std::string two = "[fairness]\nidentity = [\"header:X-Api-Key\", \"tls\"]\n";
+  const std::string one = "[fairness]\nidentity = [\"header:X-Api-Key\"]\n";
+  const auto plan = [](std::string_view client) {
+    return fmt::format("[[plan]]\nname = \"gold\"\nclients = [\"{}\"]\n", client);
+  };
+  const auto told = [](const Lines& lines) {
+    return lines.size() == 1 &&
+           lines[0].contains(
+               "says not what it is: write \"header:NAME:VALUE\", \"bearer:TOKEN\", "
+               "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\"");
+  };
+  CHECK(told(mistakes_in(two + plan("s3cret"))));
+  CHECK(told(mistakes_in(one + plan("10.1.2.3"))));
+  CHECK(told(mistakes_in(one + plan("bearer:s3cret:"))) == false);  // the only source's
+  // It may be a secret.
+  for (const std::string& line : mistakes_in(two + plan("s3cret")))
+    CHECK_FALSE(line.contains("s3cret"));
+  CHECK(mistakes_in(two + plan("header:X-Api-Key:s3cret")) == Lines{});
+  CHECK(mistakes_in(one + plan("s3cret")) == Lines{});
+}
+
 TEST_CASE("one path has one route, and a prefix is another path than its exact twin") {
   const auto route = [](std::string_view path, int priority = 1) {
     return fmt::format("[[route]]\npath = \"{}\"\npriority = {}\n", path, priority);

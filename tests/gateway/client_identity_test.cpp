@@ -207,6 +207,35 @@ TEST_CASE("nobody lowers the count of items by how the text is written") {
   CHECK(items_of(std::string("[\0\"\0", 4)) > 1'000'000);
 }
 
+std::uint64_t items_of(std::string_view text, std::string_view name) {
+  JsonItemCount whole(name), bytes(name);
+  whole.read(text);
+  for (std::size_t i = 0; i < text.size(); ++i) bytes.read(text.substr(i, 1));
+  CHECK(whole.items() == bytes.items());
+  return whole.items();
+}
+
+TEST_CASE("the items of the array that has the name are counted, and of no other") {
+  CHECK(items_of(R"({"texts":["a","b","c"],"tags":[1,2,3,4]})", "texts") == 3);
+  CHECK(items_of(R"({"tags":[1,2,3,4],"texts" : ["a" , "b"] })", "texts") == 2);
+  CHECK(items_of(R"({"tags":["texts",2,3,4]})", "texts") == 0);
+  CHECK(items_of(R"({"texts":"a,b","more":[1,2]})", "texts") == 0);
+  CHECK(items_of(R"({"texts":[],"more":[1,2]})", "texts") == 0);
+  CHECK(items_of(R"({"texts":[[1,2],[3,4],{"a":[5,6,7]}]})", "texts") == 3);
+  CHECK(items_of(R"(["texts",1,2])", "texts") == 0);
+  CHECK(items_of(R"({"text":[1,2],"textss":[1,2],"":[1,2]})", "texts") == 0);
+  // Nobody hides it.
+  CHECK(items_of(R"({"texts":[],"texts":[1,2,3]})", "texts") == 3);
+  CHECK(items_of(R"({"texts":[1,2,3],"texts":[]})", "texts") == 3);
+  CHECK(items_of(R"({"TEXTS":[1,2,3]})", "texts") == 3);
+  CHECK(items_of(R"({"\u0074exts":[1,2,3]})", "texts") == 3);
+  CHECK(items_of("{\"text\xc5\xbf\":[1,2,3]}", "texts") == 3);  // U+017F folds to s
+  CHECK(items_of(R"({"a":{"b":[{"texts":[1,2]},{"texts":[3]}]}})", "texts") == 3);
+  CHECK(items_of("{\"texts\":[1,2]}\n{\"texts\":[1]}\n{}", "texts") == 4);
+  CHECK(items_of(std::string(40, '[') + R"({"texts":[1,2,3]})", "texts") >= 3);
+  CHECK(items_of(std::string("{\0\"\0", 4), "texts") > 1'000'000);
+}
+
 // Random JSON, and how many items its largest array has: told by who wrote it.
 class RandomJson {
  public:

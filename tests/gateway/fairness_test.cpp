@@ -111,6 +111,36 @@ TEST_CASE("a batch costs as many as it has items") {
   CHECK(served(client, get("/x", keyed("c"))) == 10);
 }
 
+TEST_CASE("a batch that cannot be counted costs the most") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_with_identity(upstream.port(), 10);
+  settings.routes = {{"/x", false, 3, true}};
+  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost.array = "texts";
+  settings.routes[0].cost_max = 5;
+  Gateway gateway(settings);
+  Client client(gateway);
+  const std::string body = R"({"texts":["a"],"tags":[1,2,3,4,5]})";
+  int who = 0;
+  const auto served_as = [&](std::string_view fields) {
+    return served(client, post("/x", body, keyed(std::to_string(++who)) + std::string(fields)));
+  };
+  for (const char* type : {"", "Content-Type: application/json\r\n",
+                           "Content-Type: Application/JSON;charset=UTF-8\r\n",
+                           "Content-Type: application/x-ndjson; charset=\"utf-8\"\r\n",
+                           "Content-Type: text/plain; charset=us-ascii\r\n",
+                           "Content-Type: application/vnd.a+json\r\n"})
+    CHECK_MESSAGE(served_as(type) == 10, type);
+  for (const char* type :
+       {"Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\n", "Content-Type: application/cbor\r\n",
+        "Content-Type: application/json; charset=utf-16\r\n",
+        "Content-Type: application/json; charset=utf-8; Charset = \"UTF-7\"\r\n",
+        "Content-Type: application/json\r\nContent-Type: application/xml\r\n",
+        "Content-Encoding: gzip\r\n", "Content-Encoding: identity\r\nContent-Encoding: br\r\n"})
+    CHECK_MESSAGE(served_as(type) == 2, type);
+}
+
 TEST_CASE("what a batch costs beyond what is held of it is charged as it streams on") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_with_identity(upstream.port(), 100);

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "conf/printable.h"
+
 namespace classgate::admission {
 namespace {
 
@@ -111,6 +113,29 @@ constexpr auto after = [] {
 }();
 
 }  // namespace
+
+bool has_one_reading(std::string_view path) {
+  constexpr auto is_plain = [](char c) { return c > ' ' && c < 0x7f; };
+  if (is_normal_path(path) && std::ranges::all_of(path, is_plain)) return true;
+  std::string plain;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    char c = path[i];
+    if (c == '%') {
+      if (i + 2 >= path.size()) return false;
+      const int high = hex_value(path[i + 1]);
+      const int low = hex_value(path[i + 2]);
+      if (high < 0 || low < 0) return false;
+      c = static_cast<char>(high * 16 + low);
+      if (c == '/' || c == '%') return false;
+      i += 2;
+    }
+    if (c == '\\' || c == ';' || (c >= 0 && c < ' ') || c == 0x7f) return false;
+    if (c == '/' && plain.ends_with('/')) return false;
+    plain.push_back(c);
+  }
+  const std::string segments = plain + '/';
+  return !segments.contains("/./") && !segments.contains("/../") && conf::is_utf8_text(plain);
+}
 
 bool is_normal_path(std::string_view path) {
   if (path.empty() || path.front() != '/') return false;

@@ -21,4 +21,10 @@ bool is_normal_path(std::string_view path);
 // would make a dot segment ("/health%2F..%2Fv1", "/health/..;/v1").
 bool normalise_path(std::string_view path, std::string& out);
 
+// Whether nobody could read the path, as it was sent, another way: it holds no dot segment and no
+// empty one, written in whatever way, and no escaped slash or percent sign ("%2F", "%25": what is
+// decoded twice), backslash, ";parameters", control character, or bytes that are not UTF-8 in its
+// shortest form ("%C0%AF"). (client.strict_paths)
+bool has_one_reading(std::string_view path);
+
 }  // namespace classgate::admission

@@ -343,6 +343,47 @@ Key identity_key(std::string name, std::string help, Access access) {
           }};
 }
 
+// Names of fields of requests, but those that the gateway reads and says itself.
+template <typename Access>
+Key fields_key(std::string name, std::string help, Access access) {
+  constexpr std::size_t most = 64;
+  constexpr auto own = std::to_array<std::string_view>(
+      {"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+       "transfer-encoding", "upgrade", "via"});
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::vector<std::string> names;
+            if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value))
+              names = *list;
+            else if (const auto* text = std::get_if<std::string>(&raw.value); text && raw.is_text)
+              names = split(*text);
+            else
+              return std::unexpected(std::string("expected a list, such as [\"X-Tenant\"]"));
+            if (names.size() > most)
+              return std::unexpected(fmt::format("expected {} names at most", most));
+            std::vector<std::string> seen;
+            for (const std::string& field : names) {
+              if (!is_field_name(field))
+                return std::unexpected(fmt::format("\"{}\" is no name of a field", field));
+              std::string low = field;
+              for (char& c : low) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+              if (std::ranges::find(own, low) != own.end())
+                return std::unexpected(fmt::format("\"{}\" is the gateway's own to say", field));
+              if (std::ranges::find(seen, low) != seen.end())
+                return std::unexpected(fmt::format("\"{}\" stands here twice", field));
+              seen.push_back(std::move(low));
+            }
+            access(settings) = std::move(names);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const std::string& field : access(const_cast<Settings&>(settings)))
+              out += (out.empty() ? "" : ", ") + quote(field);
+            return "[" + out + "]";
+          }};
+}
+
 Key status_key(const ReasonText& text) {
   const std::size_t index = index_of(text.reason);
   Key key = count_key("status." + std::string(text.word), 400, 599,
@@ -404,6 +445,8 @@ std::vector<Key> make_keys() {
       count_key("client.requests_per_connection", 0, 1'000'000'000, "requests on one connection, which is closed then; 0: no limit", FIELD(client.requests_per_connection)),
       networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
       bool_key("client.proxy_protocol", "trusted proxies begin each connection with a PROXY header", FIELD(client.proxy_protocol)),
+      fields_key("client.strip", "further fields that only trusted_proxies may send on to the service", FIELD(client.strip)),
+      bool_key("client.strict_paths", "whether a path that a service might read another way is refused", FIELD(client.strict_paths)),
       bool_key("client.server_timing", "whether answers say in Server-Timing how long they waited and worked", FIELD(client.server_timing)),
       word_key<RateLimitFields>("client.rate_limit_fields", {{"off", RateLimitFields::off},
           {"refusals", RateLimitFields::refusals}, {"all", RateLimitFields::all}},

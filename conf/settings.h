@@ -69,8 +69,10 @@ struct ClientSettings {
   std::uint32_t connections_per_address = 5000;
   std::uint32_t requests_per_connection = 10'000;  // then the client has to connect anew; 0: none
   std::vector<Network> trusted_proxies;            // whose word about the client is believed
-  bool proxy_protocol = false;  // these begin each connection with a PROXY header
-  bool server_timing = false;   // answers say how long they waited and worked
+  bool proxy_protocol = false;     // these begin each connection with a PROXY header
+  std::vector<std::string> strip;  // names of fields that only these may send on
+  bool strict_paths = false;       // 400 for a path that could be read in two ways
+  bool server_timing = false;      // answers say how long they waited and worked
   RateLimitFields rate_limit_fields = RateLimitFields::refusals;
 };
 
@@ -82,6 +84,7 @@ struct CertificateSettings {
   std::string certificate;
   std::string key;
   std::string origin;  // where it was named, for messages
+  bool operator==(const CertificateSettings&) const = default;
 };
 
 // [tls]: listeners with "https://". tls.certificate and tls.key are the first pair, shown to
@@ -94,6 +97,7 @@ struct TlsSettings {
   ClientCertificate client_certificate = ClientCertificate::off;
   std::string client_ca;                                // who signs client certificates
   milliseconds ticket_rotation{std::chrono::hours(8)};  // a ticket opens for three times that
+  bool operator==(const TlsSettings&) const = default;
 };
 
 // [upstream.tls]: servers with "https://".
@@ -256,11 +260,11 @@ struct CostSettings {
   std::uint32_t fixed = 1;  // also where nothing better is known
   std::string header;
   Bytes unit{};
+  std::string array = {};  // of items: the key that it is the value of; empty: any
   bool operator==(const CostSettings&) const = default;
 };
 inline constexpr std::uint32_t cost_limit = 1'000'000;
 
-  std::string array = {};  // of items: the key that it is the value of; empty: any
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
 struct RouteSettings {
   std::string path;  // normalised, without the '*'

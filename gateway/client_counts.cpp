@@ -1,7 +1,6 @@
 #include "gateway/client_counts.h"
 
 #include <algorithm>
-#include <functional>
 #include <string_view>
 
 #include "conf/invariant.h"
@@ -17,8 +16,8 @@ conf::IpAddress client_of(conf::IpAddress address) {
 }  // namespace
 
 std::size_t ClientCounts::Hash::operator()(const conf::IpAddress& address) const {
-  return std::hash<std::string_view>()(
-      {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()});
+  return SipHash::of(key,
+                     {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()});
 }
 
 bool ClientCounts::enter(const conf::IpAddress& address, std::uint32_t most) {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "conf/network.h"
+#include "gateway/sip_hash.h"
 
 namespace classgate::gateway {
 
@@ -13,12 +14,14 @@ namespace classgate::gateway {
 // bounded by their number. Any thread; the lock is taken for a connection, never for a request.
 class ClientCounts {
  public:
+  explicit ClientCounts(const HashKey& key) : counts_(0, Hash{key}) {}
   // False when the address has `most` already.
   bool enter(const conf::IpAddress& address, std::uint32_t most);
   void leave(const conf::IpAddress& address);
 
  private:
-  struct Hash {
+  struct Hash {  // keyed: nobody can choose addresses that fall together
+    HashKey key;
     std::size_t operator()(const conf::IpAddress& address) const;
   };
   std::mutex mutex_;

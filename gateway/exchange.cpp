@@ -171,7 +171,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     refuse(reason);
     return false;
   };
-  if (const auto reason = read_request(head, target_)) {
+  if (const auto reason = read_request(head, station_.settings().client, target_)) {
     if (*reason == Reason::malformed) close_after_answer_ = true;  // as after everything malformed
     return refuse_as(*reason);
   }
@@ -284,6 +284,7 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
                                     .client_subject = subject,
                                     .wants_websocket = wants_websocket_,
                                     .sender_is_trusted = client_->is_trusted(),
+                                    .also_claims = station_.policy().also_claims(),
                                     .via_name = station_.shared().via_name});
 }
 
@@ -401,6 +402,9 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
   if (state_ == State::ended) return;
   if (is_operator_request_) return answer_health();
   trailers_ = trailers;
+  std::erase_if(trailers_, [this](const proxy::wire::Parser::Trailer& trailer) {
+    return !station_.policy().may_be_trailer(trailer.name);
+  });
   switch (state_) {
     case State::collecting: return ask_for_worker();
     case State::forwarding:
@@ -607,7 +611,9 @@ void Exchange::end() {
 void Exchange::on_fault() {
   station_.gather().clear();
   if (state_ == State::ended) return;
-  if (state_ == State::collecting && !is_operator_request_) station_.shared().gate.abandon();
+  const bool is_in_books = reason_word_ != "-";  // as refused
+  if (state_ == State::collecting && !is_operator_request_ && !is_in_books)
+    station_.shared().gate.abandon();
   ClientConnection* const client = client_;
   cut();
   station_.retire_exchange(*this);

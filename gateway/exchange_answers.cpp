@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "conf/format.h"
+#include "conf/invariant.h"
 #include "gateway/access_line.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
@@ -37,6 +38,7 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   const Reason reason = rejection.reason;
   status_ = station_.policy().refusals.status(reason);
   reason_word_ = conf::word_of(reason);
+  CLASSGATE_INVARIANT(client_ != nullptr);
   if (verdict_ != "admitted") verdict_ = "rejected";
   // A small body may still come and be thrown away; a large one, or one that waits for leave to
   // come (RFC 9110 section 10.1.1), ends the connection.

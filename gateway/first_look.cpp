@@ -93,10 +93,11 @@ Reason reason_of(Fault fault) {
   }
 }
 
-std::optional<Reason> read_request(const proxy::wire::Head& head, Target& into) {
+std::optional<Reason> read_request(const proxy::wire::Head& head,
+                                   const conf::ClientSettings& client, Target& into) {
   if (head.method == "CONNECT") return Reason::method_refused;
   if (head.expects_other) return Reason::expectation_failed;
-  if (!read_target(head, into)) return Reason::malformed;
+  if (!read_target(head, client.strict_paths, into)) return Reason::malformed;
   return std::nullopt;
 }
 

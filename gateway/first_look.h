@@ -21,7 +21,8 @@ proxy::wire::HeadLimits head_limits_of(const conf::ClientSettings& client);
 conf::Reason reason_of(proxy::wire::Fault fault);
 
 // What makes it impossible wherever it goes; where it goes, if nothing does.
-std::optional<conf::Reason> read_request(const proxy::wire::Head& head, Target& into);
+std::optional<conf::Reason> read_request(const proxy::wire::Head& head,
+                                         const conf::ClientSettings& client, Target& into);
 
 void take_route(const admission::Route& route, admission::Arrival& arrival);
 std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings& settings);

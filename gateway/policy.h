@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "admission/route_table.h"
+#include "conf/fairness.h"
 #include "conf/settings.h"
 #include "gateway/client_identity.h"
 #include "gateway/refusal.h"
 #include "gateway/trusted_proxies.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/servers.h"
+#include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
 
@@ -49,7 +51,9 @@ struct Policy {
         tls(std::move(encryption)),
         connection_limit(limit),
         connections_per_address(part_of(limit, all.client)),
-        history(std::move(past)) {}
+        history(std::move(past)),
+        claims_(all.client.strip),
+        never_trailers_(names_decided_by(all)) {}
 
   const conf::Settings settings;
   const admission::RouteTable routes;
@@ -63,13 +67,35 @@ struct Policy {
   const std::uint32_t connections_per_address;
   const ConfHistory history;
 
+  // What further fields of requests only trusted proxies may send on; null: none.
+  const proxy::wire::FieldNames* also_claims() const {
+    return claims_.is_empty() ? nullptr : &claims_;
+  }
+  // Of a request: what is decided by fields of this name is decided by its head. (Which fields no
+  // message may have as a trailer: proxy/wire/fields.h.)
+  bool may_be_trailer(std::string_view name) const {
+    return never_trailers_.id_of(name) == proxy::wire::FieldId::other;
+  }
+
  private:
+  // Of client.strip, and by which clients name themselves or say what they cost.
+  static std::vector<std::string> names_decided_by(const conf::Settings& all) {
+    std::vector<std::string> names = all.client.strip;
+    for (const conf::IdentitySource& source : conf::identity_sources(all))
+      if (!source.header.empty()) names.push_back(source.header);
+    for (const conf::RouteSettings& route : all.routes)
+      if (!route.cost.header.empty()) names.push_back(route.cost.header);
+    return names;
+  }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;
     const std::uint64_t most = std::min(client.connections_per_address, client.max_connections);
     return static_cast<std::uint32_t>(
         std::max<std::uint64_t>(most * limit / client.max_connections, 1));
   }
+
+  const proxy::wire::FieldNames claims_;
+  const proxy::wire::FieldNames never_trailers_;
 };
 
 }  // namespace classgate::gateway

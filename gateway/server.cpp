@@ -124,6 +124,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto names =
       proxy::Servers::look_up(settings.upstream.servers, nullptr, settings.upstream.nameservers);
   if (!names) return std::unexpected(names.error());
+  std::string via_name = std::move(inherited.via_name);
   server->take_inherited(std::move(inherited));
   auto sockets = open_sockets(settings, server->sockets_, server->sockets_are_given_);
   if (!sockets) return std::unexpected(sockets.error());
@@ -133,7 +134,8 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!sandbox) return std::unexpected(sandbox.error());
   server->sandbox_text_ = std::move(*sandbox);
   server->sockets_ = std::move(*sockets);
-  server->shared_ = std::make_unique<Shared>(settings, *server->access_log_);
+  server->shared_ = std::make_unique<Shared>(settings, *server->access_log_, server->hash_key_,
+                                             std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
       settings, proxy::Servers::make(settings.upstream.servers, nullptr, *names), std::move(*tls),
       connection_limit(settings), ConfHistory{}, server->hash_key_);

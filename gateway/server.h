@@ -18,6 +18,7 @@ namespace classgate::gateway {
 struct Inherited {
   std::vector<proxy::net::ListeningSocket> sockets;
   bool are_given = false;
+  std::string via_name;  // of the process that we take over from (gateway/shared.h); empty: none
 };
 
 // Reads certificates and keys as the settings want them; `keys` for tickets, or fresh ones. The

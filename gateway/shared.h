@@ -17,15 +17,19 @@ namespace classgate::gateway {
 // What all loops share for good: one Gate, the access log, and a few counters. What a reload may
 // change is in the Policy. Owned by the Server.
 struct Shared {
-  Shared(const conf::Settings& settings, AccessLog& log)
-      : gate(settings.admission),
+  // `name`: of the process that we take over from; empty: a new one.
+  Shared(const conf::Settings& settings, AccessLog& log, const HashKey& key, std::string name = {})
+      : via_name(name.empty() ? make_via_name() : std::move(name)),
+        gate(settings.admission),
         memory(settings.client.memory.count),
         access_log(log),
-        started(std::chrono::steady_clock::now()) {}
+        started(std::chrono::steady_clock::now()),
+        client_counts(key) {}
 
   // Who we are in the Via of requests: nobody else has this name, so a request that has it has been
-  // here. Clients are not told it. A process that takes over has a name of its own.
-  const std::string via_name = make_via_name();
+  // here. Clients are not told it. A process that takes over (upgrade) has the same: what the one
+  // before it sent on may come round to it.
+  const std::string via_name;
   admission::Gate gate;
   MemoryBudget memory;
   AccessLog& access_log;

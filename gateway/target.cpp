@@ -61,11 +61,11 @@ bool is_valid_host(std::string_view text) {
 
 }  // namespace
 
-bool read_target(const proxy::wire::Head& head, Target& into) {
+bool read_target(const proxy::wire::Head& head, bool is_strict, Target& into) {
   std::string_view target = head.target;
   into.host = head.host;
   if (!is_valid_host(into.host)) return false;
-  if (admission::is_normal_path(target)) {
+  if (!is_strict && admission::is_normal_path(target)) {
     into.text = target;
     into.path_size = target.size();
     return true;
@@ -85,6 +85,7 @@ bool read_target(const proxy::wire::Head& head, Target& into) {
   const std::size_t query_at = target.find('?');
   std::string_view path = target.substr(0, query_at);
   if (path.empty()) path = "/";
+  if (is_strict && !admission::has_one_reading(path)) return false;
   if (admission::is_normal_path(path))
     into.text = path;
   else if (!admission::normalise_path(path, into.text))

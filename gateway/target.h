@@ -20,7 +20,8 @@ struct Target {
 };
 
 // False when the target means nothing: 400. Origin, absolute and asterisk form (RFC 9112 section
-// 3.2). Any thread.
-bool read_target(const proxy::wire::Head& head, Target& into);
+// 3.2). With `is_strict` also when the path could be read another way (admission/path.h). Any
+// thread.
+bool read_target(const proxy::wire::Head& head, bool is_strict, Target& into);
 
 }  // namespace classgate::gateway

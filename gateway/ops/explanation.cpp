@@ -9,6 +9,7 @@
 #include "gateway/health.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
+#include "proxy/wire/fields.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::gateway {
@@ -162,8 +163,11 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                      {"address", address.text()},
                      {"sender_is_trusted", is_trusted}};
   Target target;
-  if (const auto reason = read_request(head, target)) return refused(policy, *reason);
+  if (const auto reason = read_request(head, settings.client, target))
+    return refused(policy, *reason);
   json["request"]["path"] = target.path();
+  if (proxy::wire::has_been_through(head, shared.via_name))
+    return refused(policy, Reason::loop_detected);
   if (settings.ops.health_on_main && target.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD")
       return refused(policy, Reason::method_refused);

@@ -76,7 +76,8 @@ std::string socket_name::kept(std::string_view prefix, const proxy::net::SocketA
 std::expected<Inheritance, std::string> take_inheritance() {
   Inheritance all;
   for (const PassedFd& passed : passed_fds()) {
-    if (passed.name == socket_name::handover) {
+    if (passed.name.starts_with(socket_name::handover)) {
+      all.clients.via_name = passed.name.substr(socket_name::handover.size());
       all.handover.reset(passed.fd);
       ::fcntl(passed.fd, F_SETFD, FD_CLOEXEC);
       continue;
@@ -151,13 +152,14 @@ std::optional<std::uint32_t> HandoverChannel::read_keeps() {
 
 std::expected<Successor, std::string> start_successor(const std::string& program,
                                                       const std::vector<std::string>& arguments,
-                                                      std::vector<PassedFd> sockets) {
+                                                      std::vector<PassedFd> sockets,
+                                                      std::string_view via_name) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
     return std::unexpected("socketpair: " + text_of(errno));
   proxy::net::Fd ours(pair[0]);
   const proxy::net::Fd theirs(pair[1]);
-  sockets.push_back({theirs.get(), socket_name::handover});
+  sockets.push_back({theirs.get(), std::string(socket_name::handover) + std::string(via_name)});
 
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry)

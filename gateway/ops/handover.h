@@ -26,7 +26,8 @@ namespace classgate::gateway {
 namespace socket_name {
 inline constexpr const char* clients = "classgate-clients";
 inline constexpr const char* operators = "classgate-operators";
-inline constexpr const char* handover = "classgate-handover";
+// With the old process's name in Via behind it (gateway/shared.h): the new one goes by it, too.
+inline constexpr std::string_view handover = "classgate-handover.";
 // With these before its address: kept by the service manager over a crash.
 inline constexpr std::string_view kept_clients = "classgate-clients.";
 inline constexpr std::string_view kept_operators = "classgate-operators.";
@@ -74,8 +75,8 @@ class HandoverChannel {
   bool ended_ = false;
 };
 
-// Starts `program` with these arguments, this environment and these sockets. Returns its pid and
-// our end of the channel.
+// Starts `program` with these arguments, this environment and these sockets, as the one that goes
+// by this name in Via. Returns its pid and our end of the channel.
 struct Successor {
   int pid;
   proxy::net::Fd process;  // readable when it has ended (pidfd_open(2))
@@ -83,6 +84,7 @@ struct Successor {
 };
 std::expected<Successor, std::string> start_successor(const std::string& program,
                                                       const std::vector<std::string>& arguments,
-                                                      std::vector<PassedFd> sockets);
+                                                      std::vector<PassedFd> sockets,
+                                                      std::string_view via_name);
 
 }  // namespace classgate::gateway

@@ -35,7 +35,8 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
   for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});
   for (const auto& socket : operator_sockets_)
     sockets.push_back({socket->fd.get(), socket_name::operators});
-  auto successor = start_successor(start_.program, start_.arguments, std::move(sockets));
+  auto successor = start_successor(start_.program, start_.arguments, std::move(sockets),
+                                   server_.shared().via_name);
   if (!successor) return refuse(successor.error());
   spdlog::info("upgrade: started {} as process {}", start_.program, successor->pid);
   tell_upgrade_ = std::move(tell);

@@ -12,10 +12,11 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 
 
 // `known` is in lower case and as long as `name`.
 FieldId match_slowly(std::string_view name, std::string_view known, FieldId id) {
+  const auto is_one_of = [](char c) { return c == '_' || c == '-'; };
   bool is_misspelt = false;
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (lower(name[i]) == known[i]) continue;
-    if (name[i] != '_' || known[i] != '-') return FieldId::other;
+    if (!is_one_of(name[i]) || !is_one_of(known[i])) return FieldId::other;
     is_misspelt = true;
   }
   return is_misspelt ? FieldId::misspelt : id;
@@ -151,6 +152,19 @@ FieldId field_id(std::string_view name) {
   constexpr std::size_t prefix_size = std::string_view("x-forwarded-").size();
   if (id != FieldId::other || name.size() <= prefix_size) return id;
   return match(name.substr(0, prefix_size), "x-forwarded-", FieldId::x_forwarded_other);
+}
+
+FieldNames::FieldNames(const std::vector<std::string>& names) : names_(names) {
+  for (std::string& name : names_) std::ranges::transform(name, name.begin(), lower);
+}
+
+FieldId FieldNames::id_of(std::string_view name) const {
+  for (const std::string& known : names_) {
+    if (known.size() != name.size()) continue;
+    const FieldId id = match_slowly(name, known, FieldId::x_forwarded_other);
+    if (id != FieldId::other) return id;
+  }
+  return FieldId::other;
 }
 
 bool may_be_trailer(std::string_view name) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/wire/message.h"
 
@@ -10,6 +12,21 @@ namespace classgate::proxy::wire {
 bool equal_names(std::string_view a, std::string_view b);
 
 FieldId field_id(std::string_view name);
+
+// Names of fields that are told apart by nothing but case, and '_' for '-', which some servers take
+// for it. Immutable; any thread.
+class FieldNames {
+ public:
+  FieldNames() = default;
+  explicit FieldNames(const std::vector<std::string>& names);
+  bool is_empty() const { return names_.empty(); }
+  // `other` when the name is none of these, `misspelt` when it has a '_' where one of these has a
+  // '-', or the other way round; else x_forwarded_other: what only a trusted sender may say.
+  FieldId id_of(std::string_view name) const;
+
+ private:
+  std::vector<std::string> names_;  // in lower case
+};
 
 // Whether a field may come after the body: not when it would change framing, routing,
 // authentication, or how the message is to be read (RFC 9110 section 6.5.1).

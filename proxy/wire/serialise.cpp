@@ -142,11 +142,14 @@ class Run {
   const char* end_ = nullptr;
 };
 
-// All fields but those in `dropped` and those that the message's own Connection names.
-void put_fields_but(Writer& to, const Head& message, FieldSet dropped) {
+// All fields but those in `dropped`, counting `claims` in, and those that the message's own
+// Connection names.
+void put_fields_but(Writer& to, const Head& message, FieldSet dropped,
+                    const FieldNames* claims = nullptr) {
   Run run(to);
   for (const Field& field : message.fields) {
     if ((set_of(field.id) & dropped) != 0) continue;
+    if (claims != nullptr && (set_of(claims->id_of(field.name)) & dropped) != 0) continue;
     if (message.nominates_fields && is_hop_by_hop(field, message)) continue;
     if (field.is_plain) {
       run.add(field);
@@ -180,7 +183,8 @@ void put_request_head(Writer& to, const Head& request, const RequestFacts& facts
   to.text(facts.target);
   put_own_field(to, " HTTP/1.1\r\nHost: ", facts.host);
   put_fields_but(to, request,
-                 rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted));
+                 rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted),
+                 facts.also_claims);
   if (facts.sender_is_trusted)
     put_what_is_said(to, request, facts);
   else

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/wire/fields.h"
 #include "proxy/wire/message.h"
 #include "proxy/wire/parser.h"
 
@@ -19,6 +20,7 @@ struct RequestFacts {
   std::string_view client_subject = {};  // of its certificate, verified; empty: none
   bool wants_websocket = false;
   bool sender_is_trusted = false;           // what it says of its own client is believed
+  const FieldNames* also_claims = nullptr;  // further fields that only a trusted sender may say
   std::string_view via_name = "classgate";  // who we are in Via (RFC 9110 section 7.6.3)
 };
 

@@ -106,6 +106,22 @@ TEST_CASE("every spelling of a path has one normal form") {
   }
 }
 
+TEST_CASE("a path that some server would read another way has more than one reading") {
+  for (const std::string_view path :
+       {"/", "/health", "/v1/classify/", "/a-b.c_d~e", "/...", "/.a/..b", "/%7Euser", "/%61",
+        "/a%20b", "/%C3%A9", "/\xc3\xa9", "/a=b,c:d@e&f", "/%3F"})
+    CHECK_MESSAGE(has_one_reading(path), path);
+  for (const std::string_view path :
+       {"//",        "//a",           "/a//b",      "/a//",  "/.",        "/..",
+        "/./a",      "/a/.",          "/a/../b",    "/a/..", "/%2e/a",    "/a/%2E%2e",
+        "/a/.%2e/b", "/a%2fb",        "/a%2Fb",     "/%2f",  "/a%5cb",    "/a\\b",
+        "/a%255cb",  "/%252e%252e/a", "/%25",       "/a;b",  "/a;",       "/a%3bb",
+        "/a%3B",     "/%00",          "/a%00b",     "/%0a",  "/%1F",      "/%7f",
+        "/%C0%AF",   "/%c0%ae%c0%ae", "/%E0%80%AF", "/%80",  "/\xc0\xaf", "/%u002f",
+        "/%",        "/%2",           "/%zz"})
+    CHECK_FALSE_MESSAGE(has_one_reading(path), path);
+}
+
 TEST_CASE("the paths of everyday traffic need no rewriting") {
   for (const std::string_view path : {"/", "/health", "/v1/classify", "/v1/classify/batch", "/a/"})
     CHECK(is_normal_path(path));

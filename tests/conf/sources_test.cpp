@@ -43,6 +43,8 @@ std::map<std::string, Sample> samples() {
       {"client.trusted_proxies",
        {"[\"10.0.0.0/8\", \"!10.9.0.0/16\"]", "10.0.0.0/8, !10.9.0.0/16"}},
       {"client.proxy_protocol", plain("true")},
+      {"client.strip", {"[\"X-Tenant\", \"x_user\"]", "X-Tenant, x_user"}},
+      {"client.strict_paths", plain("true")},
       {"client.server_timing", plain("true")},
       {"client.rate_limit_fields", quoted("all")},
       {"fairness.identity", {"[\"header:X-Api-Key\", \"address\"]", "header:X-Api-Key, address"}},

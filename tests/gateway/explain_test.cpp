@@ -49,6 +49,14 @@ conf::Settings settings_with_everything(std::uint16_t upstream_port) {
   return settings;
 }
 
+TEST_CASE("a request that has been here is said to be refused for that") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway gateway(settings_for(upstream.port()));
+  const std::string via = "Via: 1.1 " + gateway.server().shared().via_name + "\r\n";
+  CHECK(explain(gateway, get("/x", via))["verdict"]["reason"] == "loop_detected");
+  CHECK(Client(gateway).ask(get("/x", via)).reason() == "loop_detected");
+}
+
 TEST_CASE("what is said of a request is what becomes of it") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(settings_with_everything(upstream.port()));

@@ -133,5 +133,27 @@ TEST_CASE("each broken invariant costs one connection, and the others lose nothi
   CHECK(broken >= static_cast<int>(places.size()));
 }
 
+bool breaks_refusal(const char* claim, const char* file, int) {
+  return std::string_view(claim) == "client_ != nullptr" &&
+         std::string_view(file).ends_with("exchange_answers.cpp");
+}
+
+TEST_CASE("what is refused, and cut before it has heard so, is in the books once") {
+  // It was refused while its body was still to come, and counted as abandoned, too.
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.client.body_bytes = conf::Bytes{100};
+  settings.client.body_buffer = conf::Bytes{100};
+  Gateway gateway(settings);
+  conf::break_invariant = breaks_refusal;
+  Client client(gateway);
+  client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n");
+  CHECK(client.is_closed());
+  REQUIRE(await([&] { return gateway.server().connections() == 0; }));
+  conf::break_invariant = nullptr;
+  CHECK(gateway.server().shared().invariants_broken == 1);
+  CHECK(gateway.settles_at({.rejected = 1}));
+}
+
 }  // namespace
 }  // namespace classgate::gateway::test

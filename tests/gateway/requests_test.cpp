@@ -307,5 +307,34 @@ TEST_CASE("beyond max_connections a newcomer hears 503 and is closed") {
   }));
 }
 
+TEST_CASE("paths that could be read another way are refused where that is wanted") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const std::vector<std::string> plain{"/x", "/%61b?q=%2f%2e%2e//;", "/a%20b", "/"};
+  const std::vector<std::string> doubtful{"/a%2fb",       "/a%5cb", "/a%252fb", "/a/%2e%2e/b",
+                                          "/a/./b",       "//a",    "/a;x=1",   "/%C0%AE%C0%AE/a",
+                                          "/v1/../admin", "/a%0ab"};
+  auto settings = settings_for(upstream.port());
+  Gateway lenient(settings);
+  settings.client.strict_paths = true;
+  Gateway strict(settings);
+  for (const std::string& path : doubtful) {
+    CAPTURE(path);
+    CHECK(Client(lenient).ask(get(path)).status() == 200);
+    const Message answer = Client(strict).ask(get(path));
+    CHECK(answer.status() == 400);
+    CHECK(answer.reason() == "malformed");
+    CHECK(Client(strict).ask("GET http://a" + path + " HTTP/1.1\r\nHost: a\r\n\r\n").status() ==
+          400);
+  }
+  const std::size_t before = upstream.requests().size();
+  CHECK(before == doubtful.size());
+  for (const std::string& path : plain) CHECK(Client(strict).ask(get(path)).status() == 200);
+  const auto seen = upstream.requests();
+  REQUIRE(seen.size() == before + plain.size());
+  CHECK(seen[before].first_line == "GET /x HTTP/1.1");
+  CHECK(seen[before + 1].first_line == "GET /ab?q=%2f%2e%2e//; HTTP/1.1");
+  CHECK(Client(strict).ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").status() == 200);
+}
+
 }  // namespace
 }  // namespace classgate::gateway::test

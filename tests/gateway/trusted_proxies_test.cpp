@@ -90,6 +90,51 @@ TEST_CASE("a stranger's word about its client is replaced, a trusted proxy's goe
   CHECK(seen[1].field("X-Request-Id") == "mine-7");
 }
 
+TEST_CASE("fields that the operator names go on from trusted proxies only") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const std::string said =
+      "X-Tenant: one\r\nX-Kept: a\r\nx-tenant: two\r\nX_Tenant: three\r\nX-User: four\r\n"
+      "X-Kept: b\r\n";
+  auto settings = settings_for(upstream.port());
+  settings.client.strip = {"X-Tenant", "X-User"};
+  Gateway strict(settings);
+  CHECK(Client(strict).ask(get("/x", said)).status() == 200);
+  CHECK(
+      Client(strict).ask(post_chunked("/x", {"a"}, "X-Tenant: five\r\nX-Sum: six\r\n")).status() ==
+      200);
+  settings.client.trusted_proxies = networks({"127.0.0.1"});
+  Gateway trusts(settings);
+  CHECK(Client(trusts).ask(get("/x", said)).status() == 200);
+  const auto seen = upstream.requests();
+  REQUIRE(seen.size() == 3);
+  for (const char* name : {"X-Tenant", "X_Tenant", "X-User"}) CHECK_FALSE(seen[0].has(name));
+  CHECK(seen[0].field("X-Kept") == "a, b");
+  REQUIRE(seen[1].trailers.size() == 1);
+  CHECK(seen[1].trailers[0].first == "X-Sum");
+  CHECK(seen[2].field("X-Tenant") == "one, two");
+  CHECK(seen[2].field("X-User") == "four");
+  CHECK_FALSE(seen[2].has("X_Tenant"));
+}
+
+TEST_CASE("a field that names its client, or says its cost, is no trailer") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::header, "X-Api-Key"}};
+  settings.routes = {{"/x", false, 3, true}};
+  settings.routes[0].identity = {{conf::IdentitySource::Kind::header, "X-Person"}};
+  settings.routes[0].cost = {conf::CostSettings::Kind::header, 1, "X-Cost", {}};
+  Gateway gateway(settings);
+  const std::string trailers =
+      "X-Api-Key: other\r\nx_api_key: other\r\nX-Person: other\r\nX-Cost: 1\r\nX-Sum: 6\r\n";
+  CHECK(Client(gateway).ask(post_chunked("/y", {"a"}, trailers)).status() == 200);
+  const auto seen = upstream.requests();
+  REQUIRE(seen.size() == 1);
+  CHECK(seen[0].body == "a");
+  REQUIRE(seen[0].trailers.size() == 1);
+  CHECK(seen[0].trailers[0] == std::pair<std::string, std::string>{"X-Sum", "6"});
+}
+
 TEST_CASE("a reload that trusts nobody any more holds for connections that stand") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(trusting(upstream.port()));

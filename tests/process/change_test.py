@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -204,6 +205,34 @@ class Upgrade(ChangeTest):
         self.assertEqual(service.stats()["started"], report["answered"])
         self.assertEqual(gateway.command("status")[0], 0)
         self.assertEqual(gateway.wait(), 0)  # the first of them
+
+    def test_what_the_old_process_sent_on_is_known_when_it_comes_round_to_the_new_one(self):
+        seen = []
+
+        class Upstream(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                seen.append(self.headers["Via"])
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            gateway = self.changeable(f"127.0.0.1:{server.server_port}", "")
+            self.assertEqual(gateway.request("GET", "/a").status, 200)
+            self.assertEqual(gateway.command("upgrade")[0], 0)
+            gateway.wait()
+            self.assertEqual(gateway.request("GET", "/b").status, 200)
+            self.assertEqual(seen[0], seen[1])
+            again = gateway.request("GET", "/c", headers={"Via": seen[0]})
+            server.shutdown()
+            thread.join(10)
+            self.assertEqual((again.status, again.reason), (508, "loop_detected"))
 
     def test_what_is_in_flight_in_the_old_process_is_finished_there(self):
         service = self.service("--service-time", "300ms")

@@ -50,6 +50,19 @@ TEST_CASE("the fields a proxy must know are recognised in any case, and nothing 
   CHECK(field_id("Content_Lengthy") == FieldId::other);
 }
 
+TEST_CASE("names that an operator gives are known in any case, and what passes for them too") {
+  const FieldNames names({"X-Tenant", "x_user"});
+  CHECK_FALSE(names.is_empty());
+  CHECK(FieldNames().is_empty());
+  for (const char* name : {"X-Tenant", "x-tenant", "X-TENANT", "X_User"})
+    CHECK(names.id_of(name) == FieldId::x_forwarded_other);
+  for (const char* name : {"X_Tenant", "x_tenant", "X-User"})
+    CHECK(names.id_of(name) == FieldId::misspelt);
+  for (const char* name : {"X-Tenan", "X-Tenants", "XxTenant", "Host", ""})
+    CHECK(names.id_of(name) == FieldId::other);
+  CHECK(FieldNames().id_of("X-Tenant") == FieldId::other);
+}
+
 TEST_CASE("what proxies say of their client by other names is known for what it is") {
   for (const char* name : {"X-Original-URL", "X-Rewrite-URL", "True-Client-IP", "CF-Connecting-IP",
                            "X-Client-IP", "X-Cluster-Client-Ip", "Fastly-Client-IP",

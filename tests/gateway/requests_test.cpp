@@ -37,7 +37,8 @@ std::vector<BadRequest> bad_requests() {
   return {
       {"not HTTP", "\x16\x03\x01 hello\r\n\r\n", 400, Reason::malformed},
       {"no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", 400, Reason::malformed},
-      {"an unknown method", "FROB /x HTTP/1.1\r\nHost: a\r\n\r\n", 501, Reason::unknown_method},
+      {"a method longer than any", std::string(65, 'M') + " /x HTTP/1.1\r\nHost: a\r\n\r\n", 501,
+       Reason::unknown_method},
       {"a method that is no token", "FR@B /x HTTP/1.1\r\nHost: a\r\n\r\n", 400, Reason::malformed},
       {"an unknown method without a version", "FROB /x\r\nHost: a\r\n\r\n", 400, Reason::malformed},
       {"a fragment", "GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400, Reason::malformed},

@@ -118,7 +118,7 @@ class Explain(ExplainTest):
             code, out, err = gateway.command("explain", *words)
             self.assertEqual((code, out, err.count("\n")), (1, "", 1))
             self.assertIn(mistake, err)
-        for words, reason in ((("FROB", "/"), "unknown_method"), (("GET", "/%00"), "malformed"),
+        for words, reason in ((("M" * 65, "/"), "unknown_method"), (("GET", "/%00"), "malformed"),
                               (("CONNECT", "/"), "method_refused"), (("GET", "/" + "x" * 9000), "target_too_long"),
                               (("GET", "/", "-H", b"X: \x01\xff\x1b[31m"), "malformed"),
                               (("POST", "/queue/health"), "method_refused")):

@@ -24,9 +24,20 @@ void ServerCheck::on_deadline(void* self) {
 
 void ServerCheck::on_due() {
   if (stream_)
-    conclude("no answer in time");
+    on_late();
   else
     ask();
+}
+
+void ServerCheck::on_late() {
+  Servers& servers = pool_.servers();
+  const bool is_last = servers.state(server_) != Servers::State::unreachable &&
+                       servers.reachable_count() == 1 && servers.requests(server_) > 0;
+  const bool is_busy =
+      kind_ == Kind::check && (is_last || servers.has_answered_since(server_, asked_at_));
+  if (!is_busy) return conclude("no answer in time");
+  retired_stream_ = std::move(stream_);
+  pool_.check_deadlines_.set(deadline_);
 }
 
 void ServerCheck::ask() {
@@ -41,10 +52,11 @@ void ServerCheck::ask() {
     return conclude(std::generic_category().message(error));
   }
   if (kind_ == Kind::probe) return;
+  asked_at_ = pool_.loop().now();
   answer_.clear();
   parser_.begin(wire::Parser::Kind::response, pool_.answer_limits());
   stream_->write("GET " + pool_.settings().check.path +
-                 " HTTP/1.1\r\nHost: " + pool_.servers().wanted(server_).host +
+                 " HTTP/1.1\r\nHost: " + pool_.servers().authority(server_) +
                  "\r\nUser-Agent: classgate-check\r\nConnection: close\r\n\r\n");
 }
 
@@ -57,6 +69,20 @@ void ServerCheck::on_drained() {
 void ServerCheck::on_readable() {
   while (stream_ && kind_ == Kind::check && stream_->may_read() && !stream_->is_connecting())
     read_answer();
+  if (!stream_ && retired_stream_) read_rest();
+}
+
+void ServerCheck::read_rest() {
+  constexpr int reads_in_a_turn = 16;  // then the others' turn
+  for (int i = 0; i < reads_in_a_turn; ++i) {
+    if (!retired_stream_->may_read() || retired_stream_->is_connecting()) return;
+    switch (retired_stream_->read(pool_.loop().read_scratch()).what) {
+      case net::Stream::Read::some: continue;
+      case net::Stream::Read::end: return retired_stream_->shutdown_write();
+      default: return;
+    }
+  }
+  retired_stream_->read_again_soon();
 }
 
 void ServerCheck::read_answer() {
@@ -69,12 +95,18 @@ void ServerCheck::read_answer() {
     case net::Stream::Read::some: break;
   }
   answer_.append(scratch.data(), result.size);
-  switch (parser_.parse_head(answer_)) {
-    case wire::Parser::Progress::need_more: return stream_->look_again();
-    case wire::Parser::Progress::fault: return conclude("its answer is malformed: " + parser_.why());
-    case wire::Parser::Progress::done: break;
+  int status = 0;
+  while (status < 200) {  // interim answers come before the answer (RFC 9110 section 15.2)
+    switch (parser_.parse_head(answer_)) {
+      case wire::Parser::Progress::need_more: return stream_->look_again();
+      case wire::Parser::Progress::fault:
+        return conclude("its answer is malformed: " + parser_.why());
+      case wire::Parser::Progress::done: break;
+    }
+    status = parser_.head().status;
+    answer_.erase(0, parser_.head_size());
+    parser_.begin(wire::Parser::Kind::response, pool_.answer_limits());
   }
-  const int status = parser_.head().status;
   const bool is_well = status >= 200 && status <= 399;
   conclude(is_well ? std::string() : "it answered " + std::to_string(status));
 }

@@ -14,7 +14,10 @@ class UpstreamPool;
 // Finds out how a server is without anybody's request, over a connection of its own.
 //   probe: can it be connected to (TLS included)? Asks until it can.
 //   check: does it answer GET upstream.check.path with a status from 200 to 399? Asks for ever;
-//          `fall` failures in a row make it unreachable, `rise` successes reachable again.
+//          `fall` failures in a row make it unreachable, `rise` successes reachable again. One that
+//          is only late is no failure of a server that has answered a request since it was asked,
+//          or that is the last one up and at work: it is busy, and without it there is none.
+// What is still to come of an answer is read, so that the connection ends without a reset.
 // Owned by the pool.
 class ServerCheck final : public net::Retirable, private net::Stream::Handler {
  public:
@@ -29,6 +32,8 @@ class ServerCheck final : public net::Retirable, private net::Stream::Handler {
   void on_due();
   void ask();
   void read_answer();
+  void read_rest();
+  void on_late();
   // `why` is empty when it is well.
   void conclude(const std::string& why);
 
@@ -39,6 +44,7 @@ class ServerCheck final : public net::Retirable, private net::Stream::Handler {
   unsigned failures_ = 0;  // in a row
   wire::Parser parser_;
   std::string answer_;
+  net::Time asked_at_{};
   net::Deadline deadline_;  // of the answer, then until the next question
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<net::Stream> retired_stream_;

@@ -14,10 +14,21 @@ std::string name_of(const conf::Address& wanted, const net::SocketAddress& addre
   return is_name ? wanted.text + "/" + address.host() : wanted.text;
 }
 
+std::string authority_of(const conf::Address& wanted) {
+  if (wanted.is_unix) return "localhost";
+  const bool is_v6 = wanted.host.contains(':');
+  std::string authority = is_v6 ? "[" + wanted.host + "]" : wanted.host;
+  if (wanted.port != (wanted.is_tls ? 443 : 80)) authority += ":" + std::to_string(wanted.port);
+  return authority;
+}
+
 }  // namespace
 
 Servers::Server::Server(conf::Address from, const net::SocketAddress& at)
-    : wanted(std::move(from)), address(at), name(name_of(wanted, address)) {}
+    : wanted(std::move(from)),
+      address(at),
+      name(name_of(wanted, address)),
+      authority(authority_of(wanted)) {}
 
 void Servers::add(const conf::Address& wanted, const net::SocketAddress& address,
                   const Servers* former) {
@@ -133,8 +144,9 @@ std::chrono::milliseconds Servers::note_failure(std::size_t index, const Ejectio
   return time;
 }
 
-void Servers::note_success(std::size_t index) {
+void Servers::note_success(std::size_t index, net::Time now) {
   Server& server = *servers_[index];
+  server.answered_at.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   // Almost always zero already: nothing is written to what all loops read.
   if (server.failures.load(std::memory_order_relaxed) != 0)
     server.failures.store(0, std::memory_order_relaxed);

@@ -43,6 +43,9 @@ class Servers {
   // As the conf has it; with the address where that is a name: "model.example:9000/192.0.2.1".
   const std::string& name(std::size_t index) const { return servers_[index]->name; }
   const conf::Address& wanted(std::size_t index) const { return servers_[index]->wanted; }
+  // As Host says it: with the port where that is not the scheme's own, an IPv6 address in brackets,
+  // "localhost" for a Unix socket (RFC 9110 section 7.2).
+  const std::string& authority(std::size_t index) const { return servers_[index]->authority; }
   // The host whose certificate a server with TLS must show; empty without TLS.
   const std::string& tls_host(std::size_t index) const;
   State state(std::size_t index) const {
@@ -69,7 +72,12 @@ class Servers {
     std::chrono::milliseconds time;
   };
   std::chrono::milliseconds note_failure(std::size_t index, const Ejection& law, net::Time now);
-  void note_success(std::size_t index);
+  void note_success(std::size_t index, net::Time now);
+  // It has answered a request since.
+  bool has_answered_since(std::size_t index, net::Time when) const {
+    return servers_[index]->answered_at.load(std::memory_order_relaxed) >=
+           when.time_since_epoch().count();
+  }
   bool is_ejected(std::size_t index, net::Time now) const;
   // It has said what nobody had asked for: for `pause` from now on its connections are not used
   // twice. With `may_shift`, what is due on those that have been used may be the answer to another
@@ -97,6 +105,7 @@ class Servers {
     const conf::Address wanted;
     const net::SocketAddress address;
     const std::string name;
+    const std::string authority;
     std::atomic<State> state{State::unknown};
     std::atomic<std::uint32_t> requests{0};
     std::atomic<std::uint32_t> failures{0};
@@ -106,6 +115,7 @@ class Servers {
     std::atomic<net::Time::rep> speaks_unasked_until{net::Time::min().time_since_epoch().count()};
     std::atomic<net::Time::rep> may_shift_until{net::Time::min().time_since_epoch().count()};
     std::atomic<std::uint64_t> unasked{0};
+    std::atomic<net::Time::rep> answered_at{net::Time::min().time_since_epoch().count()};
   };
   // Of a host, with the port that is wanted; empty when it is not known.
   std::vector<net::SocketAddress> addresses_of(const conf::Address& wanted) const;

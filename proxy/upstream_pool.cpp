@@ -48,14 +48,15 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
 
 UpstreamPool::~UpstreamPool() = default;
 
-// The cost of a server that can't be had; of the rest the lowest wins. One that is ejected, or has
-// just been tried, still goes before none.
+// The cost of a server that can't be had; of the rest the lowest wins. One that is ejected, has
+// just been tried, or waits for its first check still goes before none.
 std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
   const std::uint64_t requests = servers_->requests(server);
   const bool is_full =
       settings_.requests_per_server != 0 && requests >= settings_.requests_per_server;
   if (is_full || servers_->state(server) == Servers::State::unreachable) return cannot_be_had;
-  return (server == avoid ? std::uint64_t{1} << 41 : 0) +
+  return (is_unproven(server) ? std::uint64_t{1} << 42 : 0) +
+         (server == avoid ? std::uint64_t{1} << 41 : 0) +
          (servers_->is_ejected(server, loop_.now()) ? std::uint64_t{1} << 40 : 0) + requests;
 }
 

@@ -38,8 +38,8 @@ class UpstreamPool final : public net::Retirable {
   using Connection = std::unique_ptr<UpstreamConnection>;
 
   // The server for the next exchange: of those that are not unreachable and have room, the one with
-  // the fewest requests of all loops; one that is ejected, and then `avoid`, only when there is no
-  // other. `none` when none can be had.
+  // the fewest requests of all loops; one that is ejected, then `avoid`, then one that no check has
+  // found well yet, only when there is no other. `none` when none can be had.
   std::size_t choose_server(std::size_t avoid = none);
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
   // An idle connection or a new one, which may be still connecting. Null, with errno in `error`,
@@ -54,7 +54,7 @@ class UpstreamPool final : public net::Retirable {
   void mark_unreachable(std::size_t server, const std::string& why);
   // How an exchange with it ended. True when this failure was one too many in a row.
   bool note_failure(std::size_t server);
-  void note_success(std::size_t server) { servers_->note_success(server); }
+  void note_success(std::size_t server) { servers_->note_success(server, loop_.now()); }
   // The server said `words` where nothing was due. On a connection that `is_lost` nobody could have
   // taken them for an answer.
   void note_unasked(std::size_t server, std::string_view words, bool is_lost);
@@ -94,6 +94,9 @@ class UpstreamPool final : public net::Retirable {
   bool note_unreachable(std::size_t server, const std::string& why);
   std::uint64_t cost_of(std::size_t server, std::size_t avoid);
   static constexpr std::uint64_t cannot_be_had = static_cast<std::uint64_t>(-1);
+  bool is_unproven(std::size_t server) const {
+    return !settings_.check.path.empty() && servers_->state(server) == Servers::State::unknown;
+  }
   std::unique_ptr<net::TlsSession> begin_tls(std::size_t server);
   std::unique_ptr<net::Stream> open_stream(std::size_t server, net::Stream::Handler& handler,
                                            int& error);

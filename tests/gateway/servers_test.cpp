@@ -209,6 +209,91 @@ TEST_CASE("a check that is not answered in time has failed") {
   CHECK(comes_to(gateway, 0, Servers::State::reachable));
 }
 
+TEST_CASE("a check says whom it asks, passes over interim answers, and ends without a reset") {
+  std::atomic<int> ended{0}, reset{0};
+  FakeUpstream upstream([&](Peer& peer) {
+    if (!peer.read_request()) return;
+    peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    peer.send(answer_with(pattern(200'000)));
+    peer.socket.end_writing();
+    std::string rest;
+    const auto got = peer.socket.read(rest);
+    if (got == Socket::Got::end) ++ended;
+    if (got == Socket::Got::reset) ++reset;
+  });
+  auto settings = settings_for(upstream.port());
+  settings.upstream.check = {"/well?deep", 10ms, 5s, 1, 1};
+  Gateway gateway(settings);
+  CHECK(comes_to(gateway, 0, Servers::State::reachable));
+  CHECK(await([&] { return ended > 5; }));
+  CHECK(reset == 0);
+  const Message check = upstream.requests()[0];
+  CHECK(check.field("Host") == settings.upstream.servers[0].text);
+}
+
+TEST_CASE("Host is made of what the conf has, whatever that is") {
+  const auto authority = [](const std::string& host, std::uint16_t port, bool is_tls,
+                            bool is_unix) {
+    return (*Servers::resolve({{host, port, host, is_tls, is_unix}}))->authority(0);
+  };
+  CHECK(authority("::1", 9000, false, false) == "[::1]:9000");
+  CHECK(authority("::1", 80, false, false) == "[::1]");
+  CHECK(authority("127.0.0.1", 9000, false, false) == "127.0.0.1:9000");
+  CHECK(authority("127.0.0.1", 443, true, false) == "127.0.0.1");
+  CHECK(authority("127.0.0.1", 443, false, false) == "127.0.0.1:443");
+  CHECK(authority("/run/model.sock", 0, false, true) == "localhost");
+}
+
+TEST_CASE("the last server stays while it works, though its checks are late") {
+  // One that does one thing after the other: with 5 requests in it a check has no answer in time.
+  std::atomic<bool> is_busy{false};
+  std::atomic<int> checks{0};
+  FakeUpstream upstream(FakeUpstream::each([&](Peer& peer, const Message& request) {
+    if (!request.first_line.contains(" /well?deep ")) {
+      is_busy = true;
+      if (!peer.hold()) return;
+    } else {
+      ++checks;
+      if (is_busy) return;  // says nothing
+    }
+    peer.send(answer_with(""));
+  }));
+  auto settings = settings_for(upstream.port());
+  settings.upstream.check = {"/well?deep", 10ms, 20ms, 1, 2};
+  Gateway gateway(settings);
+  REQUIRE(comes_to(gateway, 0, Servers::State::reachable));
+  Client client(gateway);
+  client.send(post("/x", "1"));
+  REQUIRE(await([&] { return upstream.holding() == 1; }));
+  const int before = checks;
+  REQUIRE(await([&] { return checks > before + 6; }));
+  CHECK(servers_of(gateway).state(0) == Servers::State::reachable);
+  Client second(gateway);
+  second.send(post("/x", "2"));
+  REQUIRE(await([&] { return upstream.holding() == 2; }));
+  upstream.release(2);
+  CHECK(client.read_answer().status() == 200);
+  CHECK(second.read_answer().status() == 200);
+  // Idle, and still no answer to a check: that is no work.
+  CHECK(comes_to(gateway, 0, Servers::State::unreachable));
+}
+
+TEST_CASE("a server that a reload brings gets nothing before its first check has found it well") {
+  Checked old, fresh;
+  fresh.status = 0;  // does not say how it is
+  auto settings = settings_for_all({old.upstream.port()});
+  settings.upstream.check = {"/well?deep", 10ms, 5s, 1, 1};
+  Gateway gateway(settings);
+  REQUIRE(comes_to(gateway, 0, Servers::State::reachable));
+  settings.upstream.servers =
+      settings_for_all({old.upstream.port(), fresh.upstream.port()}).upstream.servers;
+  REQUIRE(gateway.server().reconfigure(settings, {}));
+  REQUIRE(await([&] { return fresh.checks > 0; }));
+  Client client(gateway);
+  for (int i = 0; i < 20; ++i) CHECK(client.ask(get("/x")).status() == 200);
+  CHECK(fresh.upstream.request_count() == 1);  // the check
+}
+
 TEST_CASE("checks go on after a reload, by the new settings and no more by the old") {
   Checked checked, other;
   auto settings = settings_for(checked.upstream.port());

@@ -19,6 +19,7 @@
 
 #include "conf/invariant.h"
 #include "proxy/net/socket_calls.h"
+#include "proxy/net/watch.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -59,7 +60,16 @@ ssize_t send_parts(int fd, std::span<iovec> parts) {
   return sent;
 }
 
+constexpr std::chrono::milliseconds backlog_pause{10};
+
 }  // namespace
+
+struct Stream::Backlog {
+  sockaddr_storage address{};
+  unsigned length = 0;
+  bool is_full = true;
+  Timer timer;
+};
 
 Stream::Stream(Loop& loop, Fd fd, Handler& handler, std::unique_ptr<TlsSession> tls)
     : loop_(loop), handler_(handler), fd_(std::move(fd)), tls_(std::move(tls)) {
@@ -80,11 +90,33 @@ Stream::~Stream() {
 int Stream::connect(const sockaddr* address, unsigned length) {
   is_connecting_ = true;
   has_stood_ = false;
-  if (::connect(fd_.get(), address, length) == 0 || errno == EINPROGRESS) return 0;
-  return errno;
+  const int error = try_connecting(address, length);
+  if (error != EAGAIN || address->sa_family != AF_UNIX) return error;
+  backlog_ = std::unique_ptr<Backlog>(
+      new Backlog{.length = length, .timer = Timer(loop_, [this] { connect_again(); })});
+  std::memcpy(&backlog_->address, address, length);
+  backlog_->timer.start(backlog_pause);
+  return 0;
+}
+
+int Stream::try_connecting(const sockaddr* address, unsigned length) {
+  return ::connect(fd_.get(), address, length) == 0 || errno == EINPROGRESS ? 0 : errno;
+}
+
+void Stream::connect_again() {
+  guard([this] {
+    const int error =
+        try_connecting(reinterpret_cast<const sockaddr*>(&backlog_->address), backlog_->length);
+    if (error == EAGAIN) return backlog_->timer.start(backlog_pause);
+    backlog_->is_full = false;
+    if (error == 0) return on_ready(EV_WRITE);
+    is_connecting_ = false;
+    fail(error);
+  });
 }
 
 void Stream::on_ready(short what) {
+  if (backlog_ && backlog_->is_full) return;  // a socket that is not connected is "ready", too
   is_socket_empty_ = false;
   if ((what & EV_CLOSED) != 0) peer_has_closed_ = true;
   if (is_connecting_) finish_connecting();
@@ -251,6 +283,7 @@ bool Stream::peer_is_gone() {
 }
 
 void Stream::give_up() {
+  if (backlog_) backlog_->timer.stop();
   event_.remove();
   loop_.forget_deferred(*this);
   out_.reset();

@@ -47,8 +47,9 @@ class Stream final : private Deferred, private TlsSession::Transport {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // Starts a connection. The handler hears on_drained() when it stands or has failed
-  // (is_broken()). Returns an errno value when it fails at once, else 0.
+  // Starts a connection. A Unix socket whose backlog is full is waited for (EAGAIN: there is no
+  // place, and no event tells when there is one). The handler hears on_drained() when it stands or
+  // has failed (is_broken()). Returns an errno value when it fails at once, else 0.
   int connect(const struct sockaddr* address, unsigned length);
   // Not yet, or no TLS yet: what is written is kept until then.
   bool is_connecting() const { return is_connecting_ || is_shaking_hands_; }
@@ -132,6 +133,8 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void on_ready(short what);
   void on_next_turn() override;
   void finish_connecting();
+  int try_connecting(const struct sockaddr* address, unsigned length);
+  void connect_again();
   void shake_hands();
   void stand();
   void fail(int error);
@@ -154,6 +157,8 @@ class Stream final : private Deferred, private TlsSession::Transport {
     std::size_t begin = 0;  // before it: written
   };
   std::unique_ptr<Pending> out_;
+  struct Backlog;  // while it is waited for
+  std::unique_ptr<Backlog> backlog_;
   EmbeddedEvent event_;
   std::uint64_t bytes_written_ = 0;
   std::uint64_t bytes_read_ = 0;

@@ -86,6 +86,35 @@ std::expected<void, std::string> load_pair(SSL_CTX* context, const std::string& 
   return {};
 }
 
+// The DNS names that a certificate is for, in order.
+std::vector<std::string> names_of(const X509* certificate) {
+  std::vector<std::string> names;
+  const auto free = [](GENERAL_NAMES* all) { GENERAL_NAMES_free(all); };
+  const std::unique_ptr<GENERAL_NAMES, decltype(free)> all(
+      static_cast<GENERAL_NAMES*>(
+          X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
+      free);
+  for (int i = 0; all && i < sk_GENERAL_NAME_num(all.get()); ++i) {
+    int type = 0;
+    const void* const value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(all.get(), i), &type);
+    if (type != GEN_DNS) continue;
+    const auto* const text = static_cast<const ASN1_STRING*>(value);
+    names.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                       static_cast<std::size_t>(ASN1_STRING_length(text)));
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+// Whether `other` is for all the names of `one`, with a key of another kind: then OpenSSL chooses
+// between them by what the client can, when one context has both.
+bool may_stand_in(X509* other, X509* one) {
+  if (EVP_PKEY_get_base_id(X509_get0_pubkey(other)) == EVP_PKEY_get_base_id(X509_get0_pubkey(one)))
+    return false;
+  const auto wanted = names_of(one), had = names_of(other);
+  return !wanted.empty() && std::ranges::includes(had, wanted);
+}
+
 std::string text_of_time(const ASN1_TIME* time) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), &BIO_free);
   ASN1_TIME_print(text.get(), time);
@@ -148,14 +177,17 @@ std::string encoding_of(const Item* item, int (*encode)(const Item*, unsigned ch
   return text;
 }
 
-// The certificate that is shown, with its chain.
+// The certificates that may be shown, with their chains.
 void add_own_chain(Fingerprint& print, SSL_CTX* context) {
-  const X509* const own = SSL_CTX_get0_certificate(context);
-  print.add(own != nullptr ? encoding_of<X509>(own, i2d_X509) : std::string());
-  STACK_OF(X509)* chain = nullptr;
-  SSL_CTX_get0_chain_certs(context, &chain);
-  for (int i = 0; i < sk_X509_num(chain); ++i)
-    print.add(encoding_of<X509>(sk_X509_value(chain, i), i2d_X509));
+  for (long at = SSL_CERT_SET_FIRST; SSL_CTX_set_current_cert(context, at) == 1;
+       at = SSL_CERT_SET_NEXT) {
+    const X509* const own = SSL_CTX_get0_certificate(context);
+    print.add(own != nullptr ? encoding_of<X509>(own, i2d_X509) : std::string());
+    STACK_OF(X509)* chain = nullptr;
+    SSL_CTX_get0_chain_certs(context, &chain);
+    for (int i = 0; i < sk_X509_num(chain); ++i)
+      print.add(encoding_of<X509>(sk_X509_value(chain, i), i2d_X509));
+  }
 }
 
 // Whom it believes, as it was loaded (not the file, which may be another one by now): authorities
@@ -374,6 +406,13 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
     entries->push_back({std::move(*context), certificate});
   }
   if (!errors.empty()) return std::unexpected(std::move(errors));
+  for (std::size_t i = 0; i < entries->size(); ++i)
+    for (std::size_t j = 0; j < entries->size(); ++j) {
+      if (!may_stand_in((*entries)[j].certificate, (*entries)[i].certificate)) continue;
+      const conf::CertificateSettings& pair = settings.certificates[j];
+      if (auto loaded = load_pair((*entries)[i].context.get(), pair.certificate, pair.key); !loaded)
+        return std::unexpected(Errors{pair.origin + ": " + loaded.error()});
+    }
   // All have the same: OpenSSL looks at tickets before it knows the name that is asked for.
   Fingerprint print;
   print.add_number(static_cast<int>(settings.client_certificate));

@@ -18,13 +18,13 @@ class Authority:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def new_key(self, name):
-        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-                self.path / f"{name}.key")
+    def new_key(self, name, kind="ec"):
+        words = ("rsa:2048",) if kind == "rsa" else ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+        return ("-newkey", *words, "-nodes", "-keyout", self.path / f"{name}.key")
 
-    def issue(self, name, subject=None, names=(), is_expired=False, ends=None):
+    def issue(self, name, subject=None, names=(), is_expired=False, ends=None, kind="ec"):
         """NAME.pem and NAME.key, signed by the authority; `names` as in subjectAltName; `ends` in seconds since 1970."""
-        request = self.openssl("req", *self.new_key(name), "-subj", subject or f"/CN={name}")
+        request = self.openssl("req", *self.new_key(name, kind), "-subj", subject or f"/CN={name}")
         extensions = self.path / f"{name}.ext"
         extensions.write_text(f"subjectAltName={','.join(names)}\n" if names else "basicConstraints=CA:FALSE\n")
         certificate = self.path / f"{name}.pem"

@@ -82,6 +82,19 @@ REQUEST = b"GET /queue/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Clients(TlsTest):
+    def test_of_two_certificates_for_a_name_each_client_gets_the_one_it_can_read(self):
+        """The first in the conf was shown to everybody: whoever knew only the other kind got a handshake failure."""
+        pairs = {kind: self.authority.issue(f"both-{kind}", names=("DNS:both.example",), kind=kind) for kind in ("rsa", "ec")}
+        for order in (("rsa", "ec"), ("ec", "rsa")):
+            extra = "".join(f'[[certificate]]\ncertificate = "{pairs[kind][0]}"\nkey = "{pairs[kind][1]}"\n' for kind in order)
+            gateway = self.tls_gateway(self.conf(extra=extra))
+            for kind, ciphers in (("rsa", "ECDHE-RSA-AES128-GCM-SHA256"), ("ec", "ECDHE-ECDSA-AES128-GCM-SHA256")):
+                context = self.context(maximum_version=ssl.TLSVersion.TLSv1_2)
+                context.set_ciphers(ciphers)
+                with self.connect(gateway, "both.example", context) as client:
+                    self.assertEqual(client.cipher()[0], ciphers, f"{kind} of {order}")
+            gateway.signal(signal.SIGTERM)
+
     def test_requests_of_every_size_come_and_go(self):
         echo = TlsUpstream(None)
         self.addCleanup(echo.end)

@@ -119,8 +119,9 @@ void ClientConnection::read_readable() {
   if (state_ == State::closed) return;
   if (state_ == State::introduction) return read_introduction();
   if (!wants_input()) {
-    // Nothing is read while an answer is due, but a client that has gone must be noticed.
-    if (exchange_ != nullptr && stream_.peer_is_gone()) on_gone();
+    // Nothing is read while an answer is due, but a client that has gone must be noticed. What it
+    // said in a tunnel before it went is still to be read.
+    if (exchange_ != nullptr && state_ != State::tunnel && stream_.peer_is_gone()) on_gone();
     return;
   }
   read_on();
@@ -131,7 +132,7 @@ bool ClientConnection::wants_input() const {
     case State::idle: return stream_.pending() == 0;
     case State::head:
     case State::lingering: return true;
-    case State::tunnel: return exchange_ != nullptr && exchange_->wants_body();
+    case State::tunnel: return exchange_ != nullptr && !input_has_ended_ && exchange_->wants_body();
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
     default: return false;
   }
@@ -144,7 +145,7 @@ bool ClientConnection::is_mid_request() const {
 // While nothing is read. Whether a reset stands behind what was read last must be asked for, when
 // more was to come.
 bool ClientConnection::client_has_left() {
-  if (exchange_ == nullptr || wants_input()) return false;
+  if (exchange_ == nullptr || state_ == State::tunnel || wants_input()) return false;
   return stream_.peer_has_closed() || (is_mid_request() && stream_.peer_is_gone());
 }
 
@@ -158,6 +159,10 @@ void ClientConnection::read_on() {
     switch (result.what) {
       case Stream::Read::nothing_now: return set_timer();
       case Stream::Read::end:
+        if (state_ != State::tunnel) return on_gone();
+        input_has_ended_ = true;
+        set_timer();
+        return exchange_->on_tunnel_client_ended();
       case Stream::Read::broken: return on_gone();
       case Stream::Read::some: break;
     }
@@ -331,6 +336,18 @@ void ClientConnection::begin_tunnel() {
   set_timer();
 }
 
+void ClientConnection::end_tunnel_output() {
+  output_has_ended_ = true;
+  deadline_.cancel();
+  if (stream_.pending() == 0) stream_.shutdown_write();
+  set_timer();
+}
+
+// A client that still speaks is heard; one that is silent has nothing to wait for.
+proxy::net::DeadlineList& ClientConnection::tunnel_deadlines() {
+  return output_has_ended_ ? station_.deadlines().linger : station_.deadlines().idle;
+}
+
 void ClientConnection::send_continue() {
   stream_.write("HTTP/1.1 100 Continue\r\n\r\n");
   if (stream_.pending() > 0) watch_reader();
@@ -383,6 +400,7 @@ void ClientConnection::go_on_drained() {
   if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) deadline_.cancel();
   if (exchange_ != nullptr) {
+    if (output_has_ended_ && stream_.pending() == 0) stream_.shutdown_write();
     exchange_->on_client_drained();
     if (state_ == State::tunnel) set_timer();
     return;
@@ -546,7 +564,7 @@ void ClientConnection::set_timer() {
     case State::lingering: deadlines.linger.set(deadline_); break;
     case State::tunnel:
       if (stream_.pending() > 0) return watch_reader();
-      deadlines.idle.set(deadline_);
+      tunnel_deadlines().set(deadline_);
       break;
     default: return;
   }
@@ -587,7 +605,7 @@ void ClientConnection::on_due() {
         return on_gone();
       }
       written_mark_ = bytes;
-      return station_.deadlines().idle.set(deadline_);
+      return tunnel_deadlines().set(deadline_);
     }
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == written_mark_) {

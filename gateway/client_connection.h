@@ -45,6 +45,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void cut(bool with_reset = false);
   // The service has agreed to WebSocket: what comes from now on is for Exchange::on_tunnel_bytes().
   void begin_tunnel();
+  // The service has said its last: so has the gateway, when the client has taken all of it.
+  void end_tunnel_output();
   // From now on the body streams through a worker.
   void begin_streaming();
   static constexpr std::chrono::seconds stream_window{1};
@@ -147,6 +149,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void close();
   void watch_reader();
   void set_timer();
+  proxy::net::DeadlineList& tunnel_deadlines();
 
   Station& station_;
   conf::IpAddress ip_;
@@ -161,6 +164,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool has_unread_input_ = false;
   bool has_noted_handshake_ = false;
   bool is_streaming_ = false;
+  bool input_has_ended_ = false;  // of a tunnel: each side's last word
+  bool output_has_ended_ = false;
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read

@@ -91,9 +91,10 @@ void Exchange::reset() {
   body_bytes_ = request_length_ = bytes_out_ = 0;
   request_framing_ = answer_framing_ = Framing::none;
   client_wants_close_ = is_head_method_ = is_idempotent_ = says_zero_length_ = false;
-  body_is_whole_ = body_was_here_ = is_operator_request_ = body_tells_cost_ = false;
+  body_is_whole_ = body_was_here_ = is_operator_request_ = body_tells_cost_ = is_last_ = false;
+  max_forwards_.clear();
   answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
-  wants_websocket_ = is_tunnel_ = false;
+  wants_websocket_ = is_tunnel_ = lacks_host_ = false;
   status_ = 0;
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
@@ -183,6 +184,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     is_operator_request_ = true;
     return true;
   }
+  if (answers_as_last(head)) return true;
   const admission::Route& route = station_.policy().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
   take_route(route, arrival_);
@@ -200,6 +202,19 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
   }
+  return true;
+}
+
+// RFC 9110 section 7.6.2: at 0 the gateway is the last that the request gets to.
+bool Exchange::answers_as_last(const proxy::wire::Head& head) {
+  const auto left = proxy::wire::max_forwards(head);
+  if (!left) return false;
+  if (*left > 0) {
+    max_forwards_ = std::to_string(*left - 1);
+    return false;
+  }
+  is_operator_request_ = is_last_ = true;
+  if (head.method == "TRACE") proxy::wire::append_trace(head_, head);
   return true;
 }
 
@@ -269,23 +284,28 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
   // What is left of a deadline is said when the request goes out.
   std::optional<proxy::wire::Head> rest;
   if (patience_) rest = proxy::wire::without_patience(said, preferences_);
+  if (!max_forwards_.empty()) {
+    if (!rest) rest = said;
+    proxy::wire::set_max_forwards(*rest, max_forwards_);
+  }
   const proxy::wire::Head& head = rest ? *rest : said;
   wants_websocket_ = station_.settings().upstream.websocket && head.method == "GET" &&
                      head.minor_version == 1 && request_framing_ == Framing::none &&
                      proxy::wire::names_websocket(head);
   const proxy::net::TlsSession* const tls = client_->tls();
   const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
-  proxy::wire::append_request_head(head_, head,
-                                   {.target = target_.text,
-                                    .host = target_.host,
-                                    .client = client_->address(),
-                                    .request_id = request_id_,
-                                    .is_encrypted = tls != nullptr,
-                                    .client_subject = subject,
-                                    .wants_websocket = wants_websocket_,
-                                    .sender_is_trusted = client_->is_trusted(),
-                                    .also_claims = station_.policy().also_claims(),
-                                    .via_name = station_.shared().via_name});
+  const proxy::wire::RequestFacts facts{.target = target_.text,
+                                        .host = target_.host,
+                                        .client = client_->address(),
+                                        .request_id = request_id_,
+                                        .is_encrypted = tls != nullptr,
+                                        .client_subject = subject,
+                                        .wants_websocket = wants_websocket_,
+                                        .sender_is_trusted = client_->is_trusted(),
+                                        .also_claims = station_.policy().also_claims(),
+                                        .via_name = station_.shared().via_name};
+  lacks_host_ = proxy::wire::lacks_host(head, facts);
+  proxy::wire::append_request_head(head_, head, facts);
 }
 
 // ---- The verdict -------------------------------------------------------------------------------
@@ -400,7 +420,7 @@ void Exchange::on_body_part_end() {
 void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
   body_is_whole_ = true;
   if (state_ == State::ended) return;
-  if (is_operator_request_) return answer_health();
+  if (is_operator_request_) return answer_operator();
   trailers_ = trailers;
   std::erase_if(trailers_, [this](const proxy::wire::Parser::Trailer& trailer) {
     return !station_.policy().may_be_trailer(trailer.name);
@@ -463,6 +483,7 @@ void Exchange::forward() {
                                      .is_idempotent = is_idempotent_,
                                      .is_head_method = is_head_method_,
                                      .wants_websocket = wants_websocket_,
+                                     .lacks_host = lacks_host_,
                                      .trailers = &trailers_};
   // A chunked body that is all here goes on with its length, which more services understand.
   const bool is_chunked = request_framing_ == Framing::chunked;

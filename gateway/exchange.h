@@ -46,6 +46,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_client_gone();
   // After begin_tunnel(): what is no HTTP any more.
   void on_tunnel_bytes(std::string_view bytes);
+  void on_tunnel_client_ended();
   // The client has taken all that was written.
   void on_client_drained();
   // False while the body must not be read on.
@@ -95,7 +96,14 @@ class Exchange final : private proxy::Forwarding::Client {
   void go_in(admission::Permit permit);
   void forward();
 
-  void answer_health();
+  bool answers_as_last(const proxy::wire::Head& head);
+  void answer_operator();
+  struct OwnAnswer {
+    int status;
+    std::string_view fields;  // each with its CRLF
+    std::string_view body;
+  };
+  void answer_with(const OwnAnswer& answer);
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
     refuse_uncounted({reason, retry_after});
@@ -133,6 +141,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_switched(const proxy::wire::Head& head) override;
   void on_answer_head(const proxy::wire::Head& head, proxy::wire::Framing framing) override;
   void on_answer_body(std::string_view part) override;
+  void on_server_ended() override;
   void on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) override;
   void on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) override;
   void on_answer_part_end() override;
@@ -168,8 +177,10 @@ class Exchange final : private proxy::Forwarding::Client {
   bool says_zero_length_ = false;
   bool body_is_whole_ = false;
   bool body_was_here_ = false;
-  bool waits_for_leave_ = false;  // the client sends its body when it hears 100 Continue
-  bool is_operator_request_ = false;
+  bool waits_for_leave_ = false;      // the client sends its body when it hears 100 Continue
+  bool is_operator_request_ = false;  // answered here, outside of the books
+  bool is_last_ = false;      // a TRACE or OPTIONS that goes no further; head_ is what it asked
+  std::string max_forwards_;  // of one that goes on
   bool body_tells_cost_ = false;
   std::optional<JsonItemCount> items_;  // where they cost
 
@@ -182,6 +193,7 @@ class Exchange final : private proxy::Forwarding::Client {
   proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;
   bool answer_head_passed_ = false;
   bool wants_websocket_ = false;
+  bool lacks_host_ = false;
   bool is_tunnel_ = false;
   bool close_after_answer_ = false;
   int status_ = 0;

@@ -62,24 +62,37 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   client_->send_gathered();
 }
 
-void Exchange::answer_health() {
-  const Health& health = station_.strangers_health();
-  status_ = health.status;
+void Exchange::answer_operator() {
+  if (!is_last_) {
+    const Health& health = station_.strangers_health();
+    return answer_with({.status = health.status,
+                        .fields = "Content-Type: application/json\r\nCache-Control: no-store\r\n",
+                        .body = health.json});
+  }
+  // RFC 9110 sections 9.3.7, 9.3.8.
+  if (method_ == "TRACE")
+    return answer_with({.status = 200, .fields = "Content-Type: message/http\r\n", .body = head_});
+  answer_with({.status = 200,
+               .fields = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n",
+               .body = {}});
+}
+
+void Exchange::answer_with(const OwnAnswer& answer) {
+  status_ = answer.status;
   verdict_ = "operator";
   close_after_answer_ = close_after_answer_ || client_wants_close_ || station_.is_draining();
   std::string& out = station_.gather().begin_text();
   fmt::format_to(std::back_inserter(out),
                  "HTTP/1.1 {} {}\r\n"
-                 "Content-Type: application/json\r\n"
-                 "Cache-Control: no-store\r\n"
+                 "{}"
                  "Date: {}\r\n"
                  "Content-Length: {}\r\n{}\r\n",
-                 health.status, reason_phrase(health.status), station_.date_text(),
-                 health.json.size(),
+                 answer.status, reason_phrase(answer.status), answer.fields, station_.date_text(),
+                 answer.body.size(),
                  close_after_answer_          ? "Connection: close\r\n"
                  : client_minor_version_ == 0 ? "Connection: keep-alive\r\n"
                                               : "");
-  if (!is_head_method_) out += health.json;
+  if (!is_head_method_) out += answer.body;
   station_.gather().end_text();
   client_->send_gathered();
   ClientConnection& client = *client_;

@@ -61,6 +61,13 @@ void Exchange::on_tunnel_bytes(std::string_view bytes) {
   forwarding_.send_raw(bytes);
 }
 
+void Exchange::on_tunnel_client_ended() { forwarding_.end_raw(); }
+
+void Exchange::on_server_ended() {
+  client_->send_gathered();
+  client_->end_tunnel_output();
+}
+
 // What the gateway says in an answer of the service, as far as the conf wants it.
 Exchange::OwnFields Exchange::own_fields() const {
   OwnFields own;

@@ -49,6 +49,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   retries_ = 0;
   unreachable_count_ = 0;
   was_sent_again_ = retry_was_denied_ = false;
+  raw_has_ended_ = server_has_ended_ = false;
   seen_answer_bytes_ = body_went_on_ = retry_is_forbidden_ = false;
   pool_->retry_budget().on_request();
   server_ = pool_->choose_server();
@@ -75,6 +76,8 @@ void Forwarding::connect(bool fresh) {
 void Forwarding::send_request() {
   std::string& framing = framing_text_;
   framing.clear();
+  if (request_.lacks_host)
+    framing.append("Host: ").append(pool_->servers().authority(server_)).append(wire::crlf);
   std::string_view after_body;
   switch (request_.framing) {
     case wire::Framing::length: wire::append_length_framing(framing, request_.length); break;
@@ -85,7 +88,7 @@ void Forwarding::send_request() {
         after_body = wire::crlf;
       }
       break;
-    default: framing = wire::no_framing; break;
+    default: framing += wire::no_framing; break;
   }
   std::string last_chunk;
   request_is_sent_ = request_.is_whole;
@@ -127,11 +130,32 @@ void Forwarding::end_body(const std::vector<wire::Parser::Trailer>& trailers) {
   connection_->stream().write(last_chunk);
 }
 
+void Forwarding::send_raw(std::string_view bytes) {
+  if (!connection_) return;
+  connection_->stream().write(bytes);
+  if (connection_->stream().is_broken()) connection_->stream().read_again_soon();
+}
+
+void Forwarding::end_raw() {
+  raw_has_ended_ = true;
+  go_on_ending_tunnel();
+}
+
+// When all that the client said has gone out.
+void Forwarding::go_on_ending_tunnel() {
+  if (!connection_ || answer_ != Answer::tunnel || !raw_has_ended_ || upload_pending() > 0) return;
+  if (server_has_ended_) return complete({});
+  connection_->stream().shutdown_write();
+}
+
 std::size_t Forwarding::upload_pending() const {
   return connection_ ? connection_->stream().pending() : 0;
 }
 
-void Forwarding::on_upstream_drained() { client_.on_upload_drained(); }
+void Forwarding::on_upstream_drained() {
+  if (raw_has_ended_) return go_on_ending_tunnel();
+  client_.on_upload_drained();
+}
 
 void Forwarding::resume() {
   if (connection_ && connection_->stream().may_read()) on_upstream_readable();
@@ -276,9 +300,12 @@ bool Forwarding::take_body(std::string_view& bytes) {
 void Forwarding::complete(std::string_view beyond) {
   pool_->note_success(server_);
   // Some servers send a body where there must be none (HEAD, 204, 304), a moment later: on a kept
-  // connection it would be taken for the next answer.
+  // connection it would be taken for the next answer. A length says nothing of that where it tells
+  // what there would be (RFC 9110 section 8.6): of those who send it all the same is_silent() and
+  // the pool take note.
   const wire::Head& head = parser_.head();
-  const bool is_suspicious = framing_ == wire::Framing::none &&
+  const bool may_say_length = request_.is_head_method || head.status == 304;
+  const bool is_suspicious = framing_ == wire::Framing::none && !may_say_length &&
                              (head.framing == wire::Framing::chunked || head.content_length > 0);
   const bool is_lost = answer_ == Answer::tunnel || is_suspicious || !request_is_sent_ ||
                        upload_pending() > 0 || head.wants_close ||
@@ -311,12 +338,19 @@ bool Forwarding::is_silent(std::string_view beyond, bool is_lost) {
 }
 
 void Forwarding::on_connection_lost(bool ended) {
-  // Whichever way a tunnel ends, it is over.
-  if (answer_ == Answer::tunnel) return complete({});
+  if (answer_ == Answer::tunnel) return on_tunnel_lost(ended);
   if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
     return complete({});
   const std::string why = connection_->stream().why_broken();
   retry_or_fail(ended || why.empty() ? "it closed the connection" : why);
+}
+
+// An end is of one direction; whichever way else it is lost, it is over.
+void Forwarding::on_tunnel_lost(bool ended) {
+  if (!ended || connection_->stream().is_broken()) return complete({});
+  if (std::exchange(server_has_ended_, true)) return;
+  if (raw_has_ended_) return go_on_ending_tunnel();
+  client_.on_server_ended();
 }
 
 void Forwarding::on_unasked_answer(const char* why) {

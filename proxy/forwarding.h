@@ -49,6 +49,9 @@ class Forwarding final : private UpstreamConnection::User {
     virtual void on_switched(const wire::Head& head) = 0;
     virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
     virtual void on_answer_body(std::string_view part) = 0;
+    // Of a tunnel: the server has said its last, and may still hear. on_answer_end() comes when the
+    // client has, too (end_raw()), or the server is gone.
+    virtual void on_server_ended() = 0;
     // The upstream is done, and the connection has been given back.
     virtual void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) = 0;
     virtual void on_answer_failed(Failure failure, const std::string& why) = 0;
@@ -76,6 +79,7 @@ class Forwarding final : private UpstreamConnection::User {
     bool is_idempotent = false;
     bool is_head_method = false;
     bool wants_websocket = false;
+    bool lacks_host = false;  // the server's own name is said
     const std::vector<wire::Parser::Trailer>* trailers = nullptr;
   };
 
@@ -88,10 +92,10 @@ class Forwarding final : private UpstreamConnection::User {
   // More of a body that was not whole.
   void send_body(std::string_view part);
   void end_body(const std::vector<wire::Parser::Trailer>& trailers);
-  // After on_switched().
-  void send_raw(std::string_view bytes) {
-    if (connection_) connection_->stream().write(bytes);
-  }
+  // After on_switched(). end_raw(): the client has said its last; what the server still says goes
+  // on.
+  void send_raw(std::string_view bytes);
+  void end_raw();
   std::size_t upload_pending() const;
   // The client can take more of the answer.
   void resume();
@@ -142,6 +146,8 @@ class Forwarding final : private UpstreamConnection::User {
   void complete(std::string_view beyond);
   bool is_silent(std::string_view beyond, bool is_lost);
   void on_connection_lost(bool ended);
+  void on_tunnel_lost(bool ended);
+  void go_on_ending_tunnel();
   void on_unasked_answer(const char* why);
   void on_unreachable(const std::string& why, int error);
   void retry_or_fail(std::string why);
@@ -176,7 +182,9 @@ class Forwarding final : private UpstreamConnection::User {
   bool seen_answer_bytes_ = false;
   bool request_is_sent_ = false;  // all of it has been given to the stream
   bool retry_is_forbidden_ = false;
-  bool body_went_on_ = false;  // parts were sent that are no longer at hand
+  bool body_went_on_ = false;   // parts were sent that are no longer at hand
+  bool raw_has_ended_ = false;  // of a tunnel: each side's last word
+  bool server_has_ended_ = false;
 };
 
 }  // namespace classgate::proxy

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <type_traits>
 
@@ -226,6 +227,28 @@ bool has_been_through(const Head& head, std::string_view name) {
     });
   }
   return is_named;
+}
+
+std::optional<std::uint32_t> max_forwards(const Head& head) {
+  if (head.method != "TRACE" && head.method != "OPTIONS") return std::nullopt;
+  for (const Field& field : head.fields) {
+    if (!equal_names(field.name, "max-forwards")) continue;
+    std::uint32_t number = 0;
+    const char* const end = field.value.data() + field.value.size();
+    const auto [rest, error] = std::from_chars(field.value.data(), end, number);
+    if (error != std::errc{} || rest != end) return std::nullopt;
+    return number;
+  }
+  return std::nullopt;
+}
+
+void set_max_forwards(Head& head, std::string_view number) {
+  for (Field& field : head.fields) {
+    if (!equal_names(field.name, "max-forwards")) continue;
+    field.value = number;
+    field.is_plain = false;
+    return;
+  }
 }
 
 bool is_hop_by_hop(const Field& field, const Head& head) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +55,12 @@ bool names_websocket(const Head& head);
 // Whether a proxy of this name has forwarded the message (RFC 9110 section 7.6.3): one of its Via
 // fields has it as received-by.
 bool has_been_through(const Head& head, std::string_view name);
+
+// How often a TRACE or OPTIONS may still be passed on (RFC 9110 section 7.6.2); nothing when it
+// does not say, or says it in a way that is no number, or its method is another.
+std::optional<std::uint32_t> max_forwards(const Head& head);
+// The same with that many.
+void set_max_forwards(Head& head, std::string_view number);
 
 inline constexpr FieldSet hop_by_hop =
     set_of(FieldId::misspelt, FieldId::connection, FieldId::keep_alive, FieldId::proxy_connection,

@@ -181,7 +181,8 @@ void put_request_head(Writer& to, const Head& request, const RequestFacts& facts
   to.text(request.method);
   to.text(" ");
   to.text(facts.target);
-  put_own_field(to, " HTTP/1.1\r\nHost: ", facts.host);
+  to.text(" HTTP/1.1\r\n");
+  if (!lacks_host(request, facts)) put_own_field(to, "Host: ", facts.host);
   put_fields_but(to, request,
                  rewritten_in_requests | (facts.sender_is_trusted ? 0 : believed_from_trusted),
                  facts.also_claims);
@@ -244,6 +245,16 @@ void append_request_head(std::string& out, const Head& request, const RequestFac
                              facts.request_id.size() + facts.client_subject.size() +
                              facts.via_name.size();
   append(out, most_of(request) + values, [&](Writer& to) { put_request_head(to, request, facts); });
+}
+
+void append_trace(std::string& out, const Head& request) {
+  constexpr std::array secret{"authorization", "proxy-authorization", "cookie", "x-api-key"};
+  out.append(request.method).append(" ").append(request.target);
+  out.append(request.minor_version == 0 ? " HTTP/1.0" : " HTTP/1.1").append(crlf);
+  for (const Field& field : request.fields)
+    if (std::ranges::none_of(secret, [&](auto name) { return equal_names(field.name, name); }))
+      out.append(field.name).append(": ").append(field.value).append(crlf);
+  out.append(crlf);
 }
 
 void append_answer_head(std::string& out, const Head& answer, const AnswerFacts& facts) {

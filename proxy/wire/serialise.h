@@ -28,9 +28,16 @@ struct RequestFacts {
 // hop-by-hop fields, framing and Expect dropped, one Host, X-Forwarded-For, -Proto and -Host, Via
 // and X-Request-Id added. From a trusted sender X-Forwarded-For and Forwarded (RFC 7239) are
 // appended to and the rest of what it says of its client is kept; from any other it is dropped.
-// Always HTTP/1.1 and keep-alive. Heads are as a Parser has read them, but for fields that were
+// Always HTTP/1.1 and keep-alive. A request that lacks_host() gets none: whoever sends it on says
+// whom it asks. Heads are as a Parser has read them, but for fields that were
 // left out or came by Head::add(): Head::size bounds what is written.
+inline bool lacks_host(const Head& request, const RequestFacts& facts) {
+  return facts.host.empty() && !request.has(set_of(FieldId::host));  // HTTP/1.0 may
+}
 void append_request_head(std::string& out, const Head& request, const RequestFacts& facts);
+
+// A TRACE as it came, for who sent it (RFC 9110 section 9.3.8), without what is secret.
+void append_trace(std::string& out, const Head& request);
 
 struct AnswerFacts {
   Framing framing = Framing::none;  // towards this client

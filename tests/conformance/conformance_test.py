@@ -205,6 +205,8 @@ def check(row, number, gateway, service):
     client.connection.close()
     *seen, (last, _) = service.wait_for_sentinel(sentinel)
     requests = [request for _, request in seen]
+    for request in row.forwards or ():
+        request.fields = [line.replace("SERVICE", service.address) for line in request.fields]
     if row.forwards is not None:
         assert requests == row.forwards, f"the service saw {requests}, not {row.forwards}"
     if any(not isinstance(a, int) and a.is_cut for a in row.answers) or 502 in row.answers:

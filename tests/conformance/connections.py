@@ -47,6 +47,15 @@ ROWS = [
     refused("HTTP/2's preface", "9113 §3.4", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     refused("a method that is no token", "9110 §9.1", get(method="G(T")),
     refused("an empty method", "9112 §3.1", b" /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    *[Row(f"{method} that may go no further is answered here", "9110 §7.6.2", get("Max-Forwards: 0\r\nCookie: secret\r\nX: 1\r\n", method=method),
+          [answer], []) for method, answer in
+      (("OPTIONS", Answer(200, b"", has=("Allow: GET",))),
+       ("TRACE", Answer(200, b"TRACE /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nX: 1\r\n\r\n", has=("Content-Type: message/http",))))],
+    *[passed(f"{method} may go so far once less often", "9110 §7.6.2", get("Max-Forwards: 10\r\n", method=method), f"{method} /x",
+             ("Host: a", "Max-Forwards: 9")) for method in ("OPTIONS", "TRACE")],
+    passed("a Max-Forwards that is no number goes on", "9110 §7.6.2", get("Max-Forwards: x\r\n", method="OPTIONS"), "OPTIONS /x",
+           ("Host: a", "Max-Forwards: x")),
+    passed("for other methods it says nothing", "9110 §7.6.2", get("Max-Forwards: 0\r\n"), fields=("Host: a", "Max-Forwards: 0")),
     # Expectations
     Row("100 Continue is said to who waits for it", "9110 §10.1.1", post(b"x", "Expect: 100-continue\r\n" + CL1), [200], [X]),
     Row("an expectation has no case", "9110 §10.1.1", post(b"x", "Expect: 100-Continue\r\n" + CL1), [200], [X]),

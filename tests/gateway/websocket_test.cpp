@@ -111,6 +111,72 @@ TEST_CASE("more than any buffer holds goes through a tunnel whole") {
   sender.join();
 }
 
+TEST_CASE("what each side said before its end arrives, and each end is one direction's") {
+  // A client sent 8 MB and ended: the gateway saw its end before it had read all of it, and let go
+  // of the rest. A server's last words were lost likewise when the client had ended first.
+  const std::string data = pattern(2 << 20);
+  std::string heard;
+  FakeUpstream upstream([&](Peer& peer) {
+    if (!peer.read_request()) return;
+    peer.send(switched);
+    while (peer.socket.read(heard) == Socket::Got::some) {
+    }
+    peer.send(data);
+  });
+  auto settings = websocket_settings(upstream.port());
+  settings.client.body_buffer = conf::KiB(4);
+  settings.client.response_buffer = conf::KiB(4);
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send(get("/chat", upgrade));
+  read_head(client);
+  REQUIRE(client.send(data));
+  client.socket.end_writing();
+  CHECK(read_exactly(client, data.size()) == data);
+  CHECK(client.is_closed());
+  CHECK(heard == data);
+  CHECK(gateway.settles_at({.processed = 1}));
+}
+
+TEST_CASE("a service that has said its last still hears the client") {
+  const std::string data = pattern(1 << 20);
+  std::string heard;
+  FakeUpstream upstream([&](Peer& peer) {
+    if (!peer.read_request()) return;
+    peer.send(switched + "last");
+    peer.socket.end_writing();
+    while (peer.socket.read(heard) == Socket::Got::some) {
+    }
+  });
+  auto settings = websocket_settings(upstream.port());
+  settings.client.body_buffer = conf::KiB(4);
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send(get("/chat", upgrade));
+  read_head(client);
+  CHECK(read_exactly(client, 5) == "last");  // and the end
+  REQUIRE(client.send(data));
+  client.socket.end_writing();
+  CHECK(gateway.settles_at({.processed = 1}));
+  CHECK(await([&] { return upstream.open_connections() == 0; }));
+  CHECK(heard == data);
+}
+
+TEST_CASE("a client that only listens holds no worker once the service has said its last") {
+  FakeUpstream upstream([](Peer& peer) {
+    if (!peer.read_request()) return;
+    peer.send(switched + "last");
+  });
+  auto settings = websocket_settings(upstream.port());
+  settings.client.linger_timeout = 100ms;
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send(get("/chat", upgrade));
+  read_head(client);
+  CHECK(read_exactly(client, 4) == "last");
+  CHECK(await([&] { return gateway.snapshot().active_workers == 0; }));
+}
+
 TEST_CASE("a silent tunnel ends with the idle timeout, one that speaks does not") {
   FakeUpstream upstream(echo());
   auto settings = websocket_settings(upstream.port());

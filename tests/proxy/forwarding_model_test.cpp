@@ -66,6 +66,7 @@ class World {
     void on_answer_part_end() override {}
     bool is_answer_blocked() override { return is_blocked; }
     void on_upload_drained() override {}
+    void on_server_ended() override {}
     void on_answer_end(const std::vector<wire::Parser::Trailer>&) override {
       end();
       ++world.answered;

@@ -23,6 +23,7 @@ struct Answer final : Forwarding::Client {
   bool is_answer_blocked() override { return false; }
   void on_upload_drained() override {}
   void on_fault() override { CHECK_MESSAGE(false, "an exception was thrown"); }
+  void on_server_ended() override {}
   void on_answer_end(const std::vector<wire::Parser::Trailer>&) override { loop.stop(); }
   void on_answer_failed(Forwarding::Failure, const std::string& reason) override {
     why = reason;

@@ -106,7 +106,6 @@ TEST_CASE("earlier proxies stay in Via, the client's claims about itself do not"
       "");
   CHECK(out ==
         "GET /path HTTP/1.1\r\n"
-        "Host: \r\n"
         "X-Forwarded-For: 192.0.2.7\r\n"
         "X-Forwarded-Proto: http\r\n"
         "Via: 1.1 first, 1.0 second, 1.0 classgate\r\n"

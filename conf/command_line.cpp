@@ -412,7 +412,8 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
 std::string help_text() {
   return make_options().help({""}) + commands_text() +
          "\nEvery key of the conf file can also be set by environment: admission.workers is\n"
-         "CLASSGATE_ADMISSION_WORKERS; PORT alone sets the listening port. The command line wins\n"
+         "CLASSGATE_ADMISSION_WORKERS; PORT alone changes the listening port. The command line "
+         "wins\n"
          "over the environment, that over the file, that over the defaults.\n";
 }
 

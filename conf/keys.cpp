@@ -270,7 +270,8 @@ Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::
               if (!address) return std::unexpected(address.error());
               if ((address->is_tls && !kinds.tls) || (address->is_unix && !kinds.unix_sockets))
                 return std::unexpected(fmt::format("\"{}\": expected HOST:PORT here", text));
-              if (address->port != 0 && std::ranges::find(addresses, *address) != addresses.end())
+              if ((address->port != 0 || address->is_unix) &&
+                  std::ranges::find(addresses, *address) != addresses.end())
                 return std::unexpected(fmt::format("\"{}\" stands here twice", text));
               addresses.push_back(*address);
             }
@@ -384,6 +385,42 @@ Key fields_key(std::string name, std::string help, Access access) {
           }};
 }
 
+template <typename Access>
+Key mode_key(std::string name, std::string help, Access access) {
+  return {
+      std::move(name), std::move(help),
+      [=](Settings& settings, const RawValue& raw) -> Read {
+        const auto* text = std::get_if<std::string>(&raw.value);
+        std::uint32_t mode = 0;
+        if (text == nullptr || text->size() < 3 || text->size() > 4 ||
+            std::from_chars(text->data(), text->data() + text->size(), mode, 8).ptr !=
+                text->data() + text->size() ||
+            mode > 0777)
+          return std::unexpected(std::string("expected permissions in quotes, such as \"0660\""));
+        access(settings) = mode;
+        return {};
+      },
+      [=](const Settings& settings) {
+        return fmt::format("\"{:04o}\"", access(const_cast<Settings&>(settings)));
+      }};
+}
+
+// Whether they exist is found out when the socket is opened.
+template <typename Access>
+Key owner_key(std::string name, std::string help, Access access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const auto is_fine = [](char c) { return c > ' ' && c < 0x7f && c != '/'; };
+            if (text == nullptr || text->size() > 128 || !std::ranges::all_of(*text, is_fine) ||
+                std::ranges::count(*text, ':') > 1)
+              return std::unexpected(std::string("expected USER, USER:GROUP or :GROUP"));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(access(const_cast<Settings&>(settings))); }};
+}
+
 Key status_key(const ReasonText& text) {
   const std::size_t index = index_of(text.reason);
   Key key = count_key("status." + std::string(text.word), 400, 599,
@@ -417,7 +454,9 @@ std::vector<Key> make_keys() {
   constexpr milliseconds ms1{1};
   // clang-format off
   std::vector<Key> keys{
-      addresses_key("listen", 1, {.tls = true}, "addresses on which clients are accepted, https:// before those with TLS", FIELD(listen)),
+      addresses_key("listen", 1, {.tls = true, .unix_sockets = true}, "addresses on which clients are accepted, https:// before those with TLS, or unix:/path", FIELD(listen)),
+      mode_key("socket_mode", "permissions of the Unix sockets in listen, in octal digits", FIELD(socket_mode)),
+      owner_key("socket_owner", "who they belong to, USER, USER:GROUP or :GROUP; empty: as the process", FIELD(socket_owner)),
       count_key("threads", 1, 64, "event loops; default: the processors it may use", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),

@@ -12,6 +12,7 @@ namespace classgate::conf {
 namespace {
 
 constexpr std::array<std::uint8_t, 12> v4_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+constexpr std::string_view unix_name = "unix:";
 constexpr int v4_prefix_bits = 96;
 
 // The bits behind the prefix: none may be set in a network's address.
@@ -31,6 +32,7 @@ IpAddress IpAddress::from_v4(const std::uint8_t* four) {
 }
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
+  if (text == unix_name) return IpAddress();
   if (text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
   const std::string terminated(text);
   std::array<std::uint8_t, 4> four{};
@@ -43,6 +45,7 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
 bool IpAddress::is_v4() const { return std::ranges::equal(v4_prefix, std::span(bytes).first(12)); }
 
 std::string IpAddress::text() const {
+  if (is_unix()) return std::string(unix_name);
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (is_v4())
     inet_ntop(AF_INET, bytes.data() + v4_prefix.size(), text.data(), text.size());

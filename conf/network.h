@@ -12,13 +12,16 @@
 namespace classgate::conf {
 
 // IPv6 in network order; IPv4 as the IPv6 address that it is mapped to (RFC 4291 section 2.5.5.2).
+// All zeroes, which is nobody's (section 2.5.2), stands for whoever comes by a Unix socket:
+// "unix:".
 struct IpAddress {
   std::array<std::uint8_t, 16> bytes{};
 
   static IpAddress from_v4(const std::uint8_t* four);
-  // "127.0.0.1" or "2001:db8::1", nothing around it.
+  // "127.0.0.1", "2001:db8::1" or "unix:", nothing around it.
   static std::optional<IpAddress> parse(std::string_view text);
   bool is_v4() const;
+  bool is_unix() const { return *this == IpAddress(); }
   std::string text() const;
   bool operator==(const IpAddress&) const = default;
 };

@@ -1,6 +1,7 @@
 #include "conf/printable.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <iterator>
 
@@ -33,6 +34,8 @@ Character first_of(std::string_view text) {
   if (is_too_long || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) return {};
   return {size, code};
 }
+
+int stdout_error = 0;  // of one thread: commands have no other that prints
 
 bool is_plain(char c) { return c >= ' ' && c < 0x7f; }
 
@@ -82,6 +85,12 @@ bool is_utf8_text(std::string_view text) {
   return true;
 }
 
-void print(std::FILE* to, std::string_view text) { fmt::print(to, "{}", printable_lines(text)); }
+void print(std::FILE* to, std::string_view text) {
+  const std::string page = printable_lines(text);
+  if (std::fwrite(page.data(), 1, page.size(), to) != page.size() && to == stdout)
+    stdout_error = errno;
+}
+
+int print_error() { return stdout_error; }
 
 }  // namespace classgate::conf

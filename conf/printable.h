@@ -17,7 +17,10 @@ std::string printable_lines(std::string_view text);
 // Whether the text is valid UTF-8 without NUL.
 bool is_utf8_text(std::string_view text);
 
-// To a terminal, or wherever the stream goes: printable_lines().
+// To a terminal, or wherever the stream goes: printable_lines(). What can't be written ferror(3)
+// tells; nothing is thrown, also where standard error is full.
 void print(std::FILE* to, std::string_view text);
+// Why the last of these that did not go to standard output whole did not: errno, or 0.
+int print_error();
 
 }  // namespace classgate::conf

@@ -28,10 +28,39 @@ std::vector<std::string> key_names() {
   return names;
 }
 
+// Kubernetes (and Docker before it) tells a pod of every Service near it: one named "classgate", or
+// "classgate-" and more, as CLASSGATE_SERVICE_HOST, CLASSGATE_PORT_80_TCP_ADDR and the like. None
+// of that is meant for the conf. No key of ours ends so.
+bool is_service_link(std::string_view name, std::string_view value) {
+  const auto ends_like = [&](std::string_view end) { return name.ends_with(end); };
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  const auto is_url = [&] {
+    const std::string_view scheme = value.substr(0, std::min(value.find("://"), value.size()));
+    return scheme == "tcp" || scheme == "udp" || scheme == "sctp";
+  };
+  if (ends_like("_SERVICE_HOST")) return true;
+  if (name.contains("_SERVICE_PORT")) return is_number(value);  // and _SERVICE_PORT_NAME
+  const std::size_t port = name.rfind("_PORT_");                // _PORT_80_TCP, _PORT_80_TCP_ADDR
+  if (port == std::string_view::npos) return ends_like("_PORT") && is_url();
+  std::string_view rest = name.substr(port + std::string_view("_PORT_").size());
+  const std::size_t digits = std::min(rest.find('_'), rest.size());
+  if (!is_number(rest.substr(0, digits))) return ends_like("_PORT") && is_url();
+  rest.remove_prefix(digits);
+  for (const std::string_view protocol : {"_TCP", "_UDP", "_SCTP"}) {
+    if (!rest.starts_with(protocol)) continue;
+    const std::string_view fact = rest.substr(protocol.size());
+    return fact.empty() ? is_url() : fact == "_PROTO" || fact == "_PORT" || fact == "_ADDR";
+  }
+  return false;
+}
+
 // Collects settings and mistakes while the sources are read one after the other.
 class Reader {
  public:
   std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
+    given_ = sources.texts;
     loaded_.settings.threads = std::min(usable_processors(), 64U);
     for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
     read_conf(sources.conf_path);
@@ -51,6 +80,7 @@ class Reader {
     loaded_.settings.routes.clear();
     for (const auto& [route, origin] : loaded_.routes) loaded_.settings.routes.push_back(route);
     loaded_.plans = plans_.print(loaded_.settings.admission.fairness);
+    loaded_.texts = std::make_shared<const Texts>(std::move(texts_));
     return std::move(loaded_);
   }
 
@@ -59,6 +89,11 @@ class Reader {
     if (conf_path.empty()) return {};
     const std::filesystem::path folder = std::filesystem::path(conf_path).parent_path() / "conf.d";
     std::vector<std::string> files;
+    if (given_) {
+      for (const auto& [path, text] : *given_)
+        if (std::filesystem::path(path).parent_path() == folder) files.push_back(path);
+      return files;
+    }
     std::error_code error;
     for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
          entry.increment(error))
@@ -74,10 +109,18 @@ class Reader {
     return files;
   }
 
+  std::expected<std::string, std::string> text_of(const std::string& path) const {
+    if (given_)
+      for (const auto& [known, text] : *given_)
+        if (known == path) return text;
+    return read_text_file(path, "(name another with --conf)");
+  }
+
   void read_conf(const std::string& path) {
     if (path.empty()) return;
-    const auto text = read_text_file(path, "(name another with --conf)");
+    const auto text = text_of(path);
     if (!text) return mistake(path, text.error());
+    texts_.emplace_back(path, *text);
     const Document document = read_document(*text, conf_form());
     routes_.begin_file();
     std::vector<std::pair<Place, std::string>> found;
@@ -144,7 +187,7 @@ class Reader {
           for (const std::string& wrong : routes_.add_text(value, place)) mistake(place, wrong);
       } else if (const auto found = names.find(name); found != names.end()) {
         apply(found->second, {value, true}, place);
-      } else {
+      } else if (!is_service_link(name, value)) {
         constexpr std::size_t prefix =
             std::string_view("CLASSGATE_").size();  // makes nothing alike
         std::vector<std::string> known{"ROUTE"};
@@ -155,11 +198,27 @@ class Reader {
                                           : fmt::format("; did you mean CLASSGATE_{}?", meant)));
       }
     }
-    if (port != nullptr && !has_listen) {
-      if (port->empty() || port->find_first_not_of("0123456789") != std::string::npos)
-        return mistake("environment PORT", fmt::format("\"{}\" is not a port", *port));
-      apply("listen", {"*:" + *port, true}, "environment PORT");
+    if (port != nullptr && !has_listen) use_port(*port);
+  }
+
+  // Another port for the first address that has one, and for those that share it; all else stays.
+  void use_port(const std::string& port) {
+    constexpr std::size_t digits_max = 5;
+    if (port.empty() || port.size() > digits_max ||
+        port.find_first_not_of("0123456789") != std::string::npos)
+      return mistake("environment PORT", fmt::format("\"{}\" is not a port", port));
+    std::vector<std::string> addresses;
+    std::optional<std::uint16_t> changed;
+    for (const Address& address : loaded_.settings.listen) {
+      addresses.push_back(address.text);
+      if (address.is_unix || address.port != changed.value_or(address.port)) continue;
+      changed = address.port;
+      std::string& text = addresses.back();
+      text.replace(text.rfind(':') + 1, std::string::npos, port);
     }
+    RawValue value;
+    value.value = std::move(addresses);
+    apply("listen", value, "environment PORT");
   }
 
   std::optional<std::string> try_apply(const std::string& name, const RawValue& value,
@@ -241,7 +300,8 @@ class Reader {
     if (is_shadow_) return blame("admission.shadow_conf", "a shadow has none of its own");
     Reader reader;
     reader.is_shadow_ = true;
-    auto shadow = reader.load({admission.shadow_conf, {}, {}});
+    auto shadow = reader.load({admission.shadow_conf, {}, {}, {}, given_});
+    if (shadow) std::ranges::copy(*shadow->texts, std::back_inserter(texts_));
     if (shadow)
       admission.shadow = std::make_shared<const AdmissionSettings>(shadow->settings.admission);
     else
@@ -329,6 +389,8 @@ class Reader {
   }
 
   Loaded loaded_;
+  std::shared_ptr<const Texts> given_;  // null: read the files
+  Texts texts_;
   bool is_shadow_ = false;
   RouteList routes_;
   PlanList plans_;
@@ -366,6 +428,13 @@ std::string print_route_extras(const RouteSettings& route) {
 
 }  // namespace
 
+static std::string print_route(const RouteSettings& route) {
+  return fmt::format("path = {}\npriority = {}\nrate_limited = {}\n",
+                     quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
+                     route.rate_limited) +
+         print_route_extras(route);
+}
+
 std::string print(const Loaded& loaded) {
   std::string out;
   std::string table;
@@ -387,11 +456,70 @@ std::string print(const Loaded& loaded) {
                     printable(pairs[i].origin), quote(pairs[i].certificate), quote(pairs[i].key));
   out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
-    out += fmt::format("\n[[route]] # {}\npath = {}\npriority = {}\nrate_limited = {}\n",
-                       printable(origin), quote(route.path + (route.is_prefix ? "*" : "")),
-                       route.priority, route.rate_limited) +
-           print_route_extras(route);
+    out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
   return out;
+}
+
+std::vector<std::string> changes_between(const Loaded& before, const Loaded& after) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < after.values.size(); ++i)  // the same table of keys
+    if (after.values[i].value != before.values[i].value &&
+        !find_key(after.values[i].key)->needs_restart)
+      lines.push_back(fmt::format("{} = {} (it was {})", after.values[i].key, after.values[i].value,
+                                  before.values[i].value));
+  const auto by_path = [](const Loaded& of) {
+    std::map<std::string, std::string> routes;
+    for (const auto& [route, origin] : of.routes)
+      routes[route.path + (route.is_prefix ? "*" : "")] = print_route(route);
+    return routes;
+  };
+  const std::map<std::string, std::string> old_routes = by_path(before);
+  const std::map<std::string, std::string> new_routes = by_path(after);
+  for (const auto& [path, text] : new_routes) {
+    const auto known = old_routes.find(path);
+    if (known == old_routes.end())
+      lines.push_back(fmt::format("route {} is new", quote(path)));
+    else if (known->second != text)
+      lines.push_back(fmt::format("route {} has changed", quote(path)));
+  }
+  for (const auto& [path, text] : old_routes)
+    if (!new_routes.contains(path)) lines.push_back(fmt::format("route {} is gone", quote(path)));
+  if (before.plans != after.plans) lines.push_back("the plans have changed");
+  const auto pairs_of = [](const Loaded& of) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const CertificateSettings& pair : of.settings.tls.certificates)
+      pairs.emplace_back(pair.certificate, pair.key);
+    return pairs;
+  };
+  if (pairs_of(before) != pairs_of(after)) lines.push_back("the certificates have changed");
+  const std::string& shadow = after.settings.admission.shadow_conf;
+  const auto text_of = [](const Loaded& of, const std::string& path) -> const std::string* {
+    for (const auto& [known, text] : *of.texts)
+      if (known == path) return &text;
+    return nullptr;
+  };
+  if (!shadow.empty() && shadow == before.settings.admission.shadow_conf) {
+    const std::string* const was = text_of(before, shadow);
+    const std::string* const is = text_of(after, shadow);
+    if (was != nullptr && is != nullptr && *was != *is)
+      lines.push_back("admission.shadow_conf says something else");
+  }
+  return lines;
+}
+
+std::vector<std::string> lost_between(const Loaded& before, const Loaded& after) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < after.values.size(); ++i) {
+    const ValueInForce& was = before.values[i];
+    const ValueInForce& is = after.values[i];
+    if (is.key != "listen" && is.key != "upstream.servers") continue;
+    if (is.origin != "default" || was.origin == "default" || is.value == was.value) continue;
+    lines.push_back(
+        fmt::format("{0}: nothing says it any more; {1} said {2}. Is the conf whole? To go over to "
+                    "what is built in, write {0} = {3}",
+                    is.key, was.origin, was.value, is.value));
+  }
+  return lines;
 }
 
 }  // namespace classgate::conf

@@ -331,6 +331,8 @@ struct Settings {
   milliseconds handover_grace{
       500};                         // a kept connection may ask once more: a drain with a successor
   milliseconds drain_grace{1'000};  // a connection that never asked may still do so: a drain
+  std::uint32_t socket_mode = 0666;  // of Unix sockets in `listen`
+  std::string socket_owner;          // "USER", "USER:GROUP" or ":GROUP"; empty: as the process
   Sandbox sandbox = Sandbox::automatic;
   bool core_dumps = false;  // they would hold private keys
   ClientSettings client;

@@ -1,7 +1,9 @@
 #include "conf/units.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include "conf/format.h"
 
@@ -131,6 +133,36 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
                  false};
 }
 
+namespace {
+
+// Of a regular expression: a backslash before d, w, s, b, a dot or a slash.
+bool escapes_a_class(std::string_view text) {
+  for (std::size_t at = 0; (at = text.find('\\', at)) != std::string_view::npos; ++at)
+    if (std::string_view("dDwWsSbB./").contains(text.substr(at + 1, 1)) && at + 1 < text.size())
+      return true;
+  return false;
+}
+
+// As requests write it: what is no ASCII, or no character of a URI (RFC 3986), is escaped.
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    if (static_cast<unsigned char>(c) > 0x7e || c <= ' ')
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    else
+      out += c;
+  return out;
+}
+
+}  // namespace
+
+std::string print_number(double number) {
+  constexpr double exact = 9007199254740992;  // 2^53
+  if (std::abs(number) < exact && number == std::floor(number))
+    return fmt::format("{:.0f}", number);
+  return fmt::format("{:.10g}", number);
+}
+
 std::expected<RouteSettings, std::string> parse_route_path(std::string_view text) {
   const auto wrong = [whole = text](std::string_view why) {
     return std::unexpected(fmt::format("route path \"{}\" {}", whole, why));
@@ -143,6 +175,18 @@ std::expected<RouteSettings, std::string> parse_route_path(std::string_view text
     return wrong("may have a '*' only at its end, where it makes the path a prefix");
   if (text.find_first_of("?# \t") != std::string_view::npos)
     return wrong("must be a path alone, without query, fragment or spaces");
+  if (text.find_first_of("{}<>") != std::string_view::npos)
+    return wrong(
+        fmt::format("has a placeholder, and there are none: write \"{}*\" for all that begin so",
+                    text.substr(0, text.find_first_of("{}<>"))));
+  if (text.find_first_of("^[]|`") != std::string_view::npos || escapes_a_class(text) ||
+      text.ends_with('$') || text.contains(".+"))
+    return wrong(
+        "looks like a regular expression, and is compared as it stands: write a path, or its "
+        "beginning with a '*' behind it");
+  if (!std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; }))
+    return wrong(fmt::format("has a character that requests escape: write \"{}{}\"", escaped(text),
+                             route.is_prefix ? "*" : ""));
   if (text.find("//") != std::string_view::npos)
     return wrong("has a double slash: requests are compared after slashes were merged");
   if (text.find("/./") != std::string_view::npos || text.find("/../") != std::string_view::npos ||

@@ -19,13 +19,17 @@ std::string print_duration(milliseconds duration);
 std::expected<Bytes, std::string> parse_bytes(std::string_view text);
 std::string print_bytes(Bytes bytes);
 
+// Whole numbers as such, whatever their size; others with ten digits at most.
+std::string print_number(double number);
+
 // As a TOML string, with its quotes.
 std::string quote(std::string_view text);
 
-// "127.0.0.1:8080", "[::1]:8080", "*:8080", "host.example:8080".
+// "127.0.0.1:8080", "[::1]:8080", "*:8080", "host.example:8080", "unix:/path".
 std::expected<Address, std::string> parse_address(std::string_view text);
 
-// "/v1/classify" or "/v1/*"; fills path and is_prefix. The path must be in normal form.
+// "/v1/classify" or "/v1/*"; fills path and is_prefix. The path must be in normal form,
+// and such as requests have.
 std::expected<RouteSettings, std::string> parse_route_path(std::string_view text);
 
 }  // namespace classgate::conf

@@ -84,6 +84,7 @@ std::expected<void, std::string> AccessLog::reconfigure(const conf::LogSettings&
     } catch (const std::exception& failure) {  // spdlog_ex, or system_error: no thread
       return std::unexpected(fmt::format("cannot write the access log: {}", failure.what()));
     }
+    target->keep();
     if (sink_->request_replacement(std::move(*target), nullptr)) wake_writer();
   }
   // When it goes off, the old place stays for what loops have begun; reopen() would close it.

@@ -162,6 +162,7 @@ std::expected<ErrorLog, std::string> ErrorLog::open(const conf::LogSettings& set
   } catch (const spdlog::spdlog_ex& failure) {
     return std::unexpected(complaint(failure.what()));
   }
+  target->keep();
   parts->go_over_to(std::move(*target), settings);
   spdlog::set_default_logger(parts->logger);
   return ErrorLog(std::move(parts));
@@ -174,6 +175,7 @@ std::expected<LogTarget, std::string> ErrorLog::open_target(const conf::LogSetti
 }
 
 void ErrorLog::reconfigure(const conf::LogSettings& settings, LogTarget target) {
+  target.keep();
   parts_->go_over_to(std::move(target), settings);
 }
 

@@ -24,10 +24,17 @@ constexpr std::chrono::milliseconds slice{100};  // in which the end of the proc
 constexpr std::size_t taken_at_once = PIPE_BUF;
 
 // A FIFO is opened without waiting for its reader, and is never waited for in write(2).
-std::expected<proxy::net::Fd, std::string> open_file(const std::string& path) {
-  proxy::net::Fd file(::open(
-      path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640));
-  if (file) return file;
+struct OpenedFile {
+  proxy::net::Fd fd;
+  bool is_new = false;
+};
+
+std::expected<OpenedFile, std::string> open_file(const std::string& path) {
+  constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  proxy::net::Fd fresh(::open(path.c_str(), flags | O_EXCL, 0640));
+  if (fresh) return OpenedFile{std::move(fresh), true};
+  proxy::net::Fd file(::open(path.c_str(), flags, 0640));
+  if (file) return OpenedFile{std::move(file), false};
   if (errno == ENXIO) return std::unexpected(path + ": nobody reads it (a FIFO needs a reader)");
   return std::unexpected(fmt::format("{}: {}", path, std::generic_category().message(errno)));
 }
@@ -110,8 +117,9 @@ std::expected<LogTarget, std::string> LogTarget::open(const std::string& place) 
     if (!file) return std::unexpected(file.error());
     target.kind_ = Kind::file;
     target.path_ = place;
-    target.file_ = std::move(*file);
+    target.file_ = std::move(file->fd);
     target.fd_ = target.file_.get();
+    if (file->is_new) target.fresh_.reset(new std::string(place));
   }
   return target;
 }
@@ -156,12 +164,20 @@ LogTarget::Written LogTarget::write_to_descriptor(std::string_view lines,
   return {.lost_lines = std::min(count_lines(rest.bytes), count_lines(lines)), .error = rest.error};
 }
 
+void LogTarget::Remove::operator()(std::string* path) const {
+  struct stat found{};
+  if (::lstat(path->c_str(), &found) == 0 && S_ISREG(found.st_mode) && found.st_size == 0)
+    ::unlink(path->c_str());
+  delete path;
+}
+
 std::expected<void, std::string> LogTarget::reopen() {
   if (kind_ != Kind::file) return {};
   auto file = open_file(path_);
   if (!file) return std::unexpected(file.error());
-  is_mid_line_ = is_mid_line_ && are_one_file(file->get(), fd_);
-  file_ = std::move(*file);
+  is_mid_line_ = is_mid_line_ && are_one_file(file->fd.get(), fd_);
+  file_ = std::move(file->fd);
+  keep();
   fd_ = file_.get();
   return {};
 }

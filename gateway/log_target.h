@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -53,6 +54,8 @@ class LogTarget {
   // Whole lines, each with its newline; `severity` is for syslog, which never tells what it loses.
   // A line of which only a part could be written is lost, and ended before the next one.
   Written write(std::string_view lines, int severity, Patience& patience);
+  // It is wanted. Otherwise a file that was made for it, and is still empty, goes with it.
+  void keep() { delete fresh_.release(); }
   // A file is opened anew by its name. When that fails, what was open stays open.
   std::expected<void, std::string> reopen();
 
@@ -67,6 +70,10 @@ class LogTarget {
   int fd_ = -1;             // the file's, or a standard one, which is not ours to close
   bool may_block_ = false;  // a write, when it is full: it is asked before each
   bool is_mid_line_ = false;
+  struct Remove {
+    void operator()(std::string* path) const;
+  };
+  std::unique_ptr<std::string, Remove> fresh_;  // its path, when the file was not there before
 };
 
 // Writes as much as fits at once, for when there is no log. Any thread.

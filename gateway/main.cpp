@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <sstream>
+#include <system_error>
 #include <thread>
 
 #include "conf/command_line.h"
@@ -55,8 +57,8 @@ int complain(const std::string& text) {
 int complain(const std::vector<conf::Mistake>& mistakes) {
   for (const conf::Mistake& mistake : mistakes)
     conf::print(stderr, fmt::format("{}: {}\n", mistake.place, mistake.text));
-  fmt::print(stderr, "classgate: {} mistake{} in the configuration\n", mistakes.size(),
-             mistakes.size() == 1 ? "" : "s");
+  conf::print(stderr, fmt::format("classgate: {} mistake{} in the configuration\n", mistakes.size(),
+                                  mistakes.size() == 1 ? "" : "s"));
   return 1;
 }
 
@@ -152,6 +154,7 @@ int start(int argc, char** argv) {
   }
   const int status =
       run(loaded->settings, {.sources = sources,
+                             .loaded = *loaded,
                              .program = own_program(),
                              .arguments = std::vector<std::string>(argv, argv + argc)});
   // A reload that was given up may still be reading: no destructor may take away what it uses.
@@ -161,9 +164,20 @@ int start(int argc, char** argv) {
 
 }  // namespace
 
+// A full disk or a reader that has gone: an answer that is not whole is none.
+static int flushed(int status) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const int now = errno;
+  const int before = conf::print_error();
+  const int error = before != 0 ? before : now != 0 ? now : EIO;
+  return complain("standard output: " + std::generic_category().message(error));
+}
+
 int main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);  // write(2) tells
   try {
-    return start(argc, argv);
+    return flushed(start(argc, argv));
   } catch (const std::exception& failure) {
     return complain(failure.what());
   }

@@ -58,9 +58,15 @@ SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const 
   if (auto same = find([&](const Socket& s) { return s.wanted.text == wanted.text; })) return same;
   const auto resolved = proxy::net::resolve(wanted, true);
   if (!resolved) return nullptr;
-  if (auto same = find([&](const Socket& s) { return s.local == *resolved; })) return same;
-  if (wanted.port != 0) return nullptr;
-  return find([&](const Socket& s) { return s.local.host() == resolved->host(); });
+  const bool takes_both = wanted.host == "*" && resolved->storage.ss_family == AF_INET6;
+  const auto is_same = [&](const Socket& s) {
+    return s.local == *resolved && s.takes_both == takes_both;
+  };
+  if (auto same = find(is_same)) return same;
+  if (wanted.port != 0 || wanted.is_unix) return nullptr;
+  return find([&](const Socket& s) {
+    return s.local.host() == resolved->host() && s.takes_both == takes_both;
+  });
 }
 
 // The same socket, with TLS or without: what has been told otherwise so far gets another
@@ -70,7 +76,8 @@ SocketPointer with_tls(const SocketPointer& socket, bool is_tls) {
   conf::Address wanted = socket->wanted;
   wanted.is_tls = is_tls;
   return std::make_shared<const proxy::net::ListeningSocket>(
-      proxy::net::Fd(::fcntl(socket->fd.get(), F_DUPFD_CLOEXEC, 0)), socket->local, wanted);
+      proxy::net::Fd(::fcntl(socket->fd.get(), F_DUPFD_CLOEXEC, 0)), socket->local, wanted,
+      socket->takes_both);
 }
 
 // A socket that was given to us speaks TLS when the conf has an https:// address with its port.
@@ -78,6 +85,10 @@ bool asks_for_tls(const conf::Settings& settings, const proxy::net::ListeningSoc
   return std::ranges::any_of(settings.listen, [&](const conf::Address& address) {
     return address.is_tls && address.port == socket.local.port();
   });
+}
+
+void remove_path(const proxy::net::ListeningSocket& socket) {
+  if (socket.local.storage.ss_family == AF_UNIX) ::unlink(socket.local.text().c_str());
 }
 
 // What the loops will be kept in; the error when that is less than what is required.
@@ -118,9 +129,6 @@ std::expected<Policy::Tls, std::string> open_tls(
 std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings,
                                                                  Inherited inherited) {
   std::unique_ptr<Server> server(new Server);
-  auto log = AccessLog::open(settings.log);
-  if (!log) return std::unexpected(log.error());
-  server->access_log_ = std::move(*log);
   auto names =
       proxy::Servers::look_up(settings.upstream.servers, nullptr, settings.upstream.nameservers);
   if (!names) return std::unexpected(names.error());
@@ -133,7 +141,11 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto sandbox = check_sandbox(settings.sandbox);
   if (!sandbox) return std::unexpected(sandbox.error());
   server->sandbox_text_ = std::move(*sandbox);
-  server->sockets_ = std::move(*sockets);
+  // Last: a start that fails leaves no file behind.
+  auto log = AccessLog::open(settings.log);
+  if (!log) return std::unexpected(log.error());
+  server->access_log_ = std::move(*log);
+  server->sockets_ = sockets->keep();
   server->shared_ = std::make_unique<Shared>(settings, *server->access_log_, server->hash_key_,
                                              std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
@@ -159,24 +171,30 @@ void Server::take_inherited(Inherited inherited) {
 }
 
 // What the settings want to be listened on: sockets that are open already, or new ones.
-std::expected<Sockets, std::string> Server::open_sockets(const conf::Settings& settings,
-                                                         const Sockets& open, bool are_given) {
-  Sockets wanted;
+std::expected<Server::OpenedSockets, std::string> Server::open_sockets(
+    const conf::Settings& settings, const Sockets& open, bool are_given) {
+  OpenedSockets opened;
+  Sockets& wanted = opened.sockets;
   if (are_given) {
     for (const SocketPointer& socket : open)
       wanted.push_back(with_tls(socket, asks_for_tls(settings, *socket)));
-    return wanted;
+    return opened;
   }
   for (const conf::Address& address : settings.listen) {
     if (auto known = find_open(open, address, wanted)) {
       wanted.push_back(with_tls(known, address.is_tls));
       continue;
     }
-    auto socket = proxy::net::listen_on(address);
+    auto socket = proxy::net::listen_on(address, {settings.socket_mode, settings.socket_owner});
     if (!socket) return std::unexpected(socket.error());
     wanted.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
+    opened.fresh.push_back(wanted.back());
   }
-  return wanted;
+  return opened;
+}
+
+Server::OpenedSockets::~OpenedSockets() {
+  for (const auto& socket : fresh) remove_path(*socket);
 }
 
 Server::~Server() { stop(); }
@@ -201,14 +219,20 @@ void Server::start(std::function<void()> on_drained) {
 Server::InForce Server::in_force() const { return {policy_, sockets_, sockets_are_given_}; }
 
 std::expected<Server::Preparation, std::string> Server::prepare(const conf::Settings& settings,
-                                                                const InForce& now) {
+                                                                const InForce& now, Files files) {
   const Policy& policy = *now.policy;
   auto names = proxy::Servers::look_up(settings.upstream.servers, policy.servers.get(),
                                        settings.upstream.nameservers);
   if (!names) return std::unexpected(names.error());
   auto sockets = open_sockets(settings, now.sockets, now.sockets_are_given);
   if (!sockets) return std::unexpected(sockets.error());
-  auto tls = open_tls(settings, policy.tls.clients ? policy.tls.clients->ticket_keys() : nullptr);
+  const bool has_same_tls = settings.tls == policy.settings.tls &&
+                            settings.upstream.tls == policy.settings.upstream.tls &&
+                            settings.upstream.servers == policy.settings.upstream.servers;
+  auto tls =
+      files == Files::as_they_were && has_same_tls
+          ? policy.tls
+          : open_tls(settings, policy.tls.clients ? policy.tls.clients->ticket_keys() : nullptr);
   if (!tls) return std::unexpected(tls.error());
   auto access_log = AccessLog::open_target(settings.log);
   if (!access_log) return std::unexpected(access_log.error());
@@ -233,7 +257,11 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   if (!servers->is_same_as(*upstream)) upstream = std::move(servers);
   if (ready.tls.clients && policy_->tls.clients)
     ready.tls.clients = ready.tls.clients->with_keys(policy_->tls.clients->ticket_keys());
-  sockets_ = std::move(ready.sockets);
+  for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
+       const auto& socket : before)
+    if (std::ranges::none_of(sockets_,
+                             [&](const auto& kept) { return kept->local == socket->local; }))
+      remove_path(*socket);
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
@@ -281,6 +309,8 @@ void Server::send_policy() {
 void Server::drain(const Drain& how) {
   shared_->is_draining = true;
   if (!how.has_successor) shared_->gate.drain();
+  if (!how.has_successor)
+    for (const auto& socket : sockets_) remove_path(*socket);
   sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
   for (const auto& station : stations_) station->send(how);
 }
@@ -316,7 +346,7 @@ void Server::stop() {
 std::vector<std::string> Server::listen_addresses() const {
   std::vector<std::string> addresses;
   for (const auto& socket : sockets_)
-    addresses.push_back((socket->wanted.is_tls ? "https://" : "") + socket->local.text());
+    addresses.push_back((socket->wanted.is_tls ? "https://" : "") + socket->text());
   return addresses;
 }
 

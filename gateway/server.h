@@ -46,16 +46,32 @@ class Server {
     Sockets sockets;
     bool sockets_are_given;
   };
+  // The paths of Unix sockets that were opened go again unless they are kept.
+  struct OpenedSockets {
+    OpenedSockets() = default;
+    OpenedSockets(OpenedSockets&&) = default;
+    ~OpenedSockets();
+    Sockets keep() {
+      fresh.clear();
+      return std::move(sockets);
+    }
+    Sockets sockets;  // all that are wanted
+    Sockets fresh;    // of these: opened for it
+  };
   struct Preparation {
     conf::Settings settings;
     proxy::Servers::Names names;
-    Sockets sockets;
+    OpenedSockets sockets;
     Policy::Tls tls;
     std::optional<LogTarget> access_log;  // none: off
   };
   InForce in_force() const;
+  // Certificates and keys: read again, as a reload does, or as they were as long as the settings
+  // say the same of them.
+  enum class Files : std::uint8_t { read_again, as_they_were };
   static std::expected<Preparation, std::string> prepare(const conf::Settings& settings,
-                                                         const InForce& now);
+                                                         const InForce& now,
+                                                         Files files = Files::read_again);
   // What was accepted is never dropped. `history` is shown to operators. Of the workers `lent` are
   // another process's for now (upgrade).
   std::expected<void, std::string> reconfigure(Preparation&& ready, ConfHistory history,
@@ -110,8 +126,9 @@ class Server {
 
  private:
   Server() = default;
-  static std::expected<Sockets, std::string> open_sockets(const conf::Settings& settings,
-                                                          const Sockets& open, bool are_given);
+  static std::expected<OpenedSockets, std::string> open_sockets(const conf::Settings& settings,
+                                                                const Sockets& open,
+                                                                bool are_given);
   void take_inherited(Inherited inherited);
   void send_policy();
 

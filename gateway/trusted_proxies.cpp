@@ -19,14 +19,19 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
-// "192.0.2.1", "2001:db8::1", either with a port: "192.0.2.1:80", "[2001:db8::1]:80".
+// "192.0.2.1", "2001:db8::1", either with a port: "192.0.2.1:80", "[2001:db8::1]:80". Nobody is
+// said to be "::" or "unix:".
 std::optional<IpAddress> read_node(std::string_view text) {
+  const auto parse = [](std::string_view address) {
+    const auto read = IpAddress::parse(address);
+    return read && !read->is_unix() ? read : std::nullopt;
+  };
   if (text.starts_with('[')) {
     const std::size_t end = text.find(']');
-    return end == std::string_view::npos ? std::nullopt : IpAddress::parse(text.substr(1, end - 1));
+    return end == std::string_view::npos ? std::nullopt : parse(text.substr(1, end - 1));
   }
   if (std::ranges::count(text, ':') == 1) text = text.substr(0, text.find(':'));
-  return IpAddress::parse(text);
+  return parse(text);
 }
 
 // What "for=" says in one element of Forwarded: "for=192.0.2.1;proto=http" (RFC 7239 section 4).

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <expected>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -115,7 +116,8 @@ int show_status(const std::string& path, const conf::CommandLine& command) {
       fmt::print("{}{}", command.watch && is_terminal ? "\033[H\033[J" : "",
                  status_page({before, answer->body, seconds}, terminal_width(), is_terminal));
     }
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0)
+      return complain(std::string("standard output: ") + std::strerror(errno));
     const bool is_done = !command.watch && (command.as_json || !before.empty());
     if (is_done) return status;
     const bool is_first = std::exchange(before, answer->body).empty();

@@ -4,6 +4,7 @@
 
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "conf/units.h"
 
 namespace classgate::gateway {
 namespace {
@@ -62,8 +63,10 @@ std::string cost_text(const ordered_json& cost, const ordered_json& workers) {
 
 std::string bucket_text(const ordered_json& bucket) {
   const double wait = bucket.at("short_for_ms").get<double>();
-  return fmt::format("{:g} of {:g} tokens, {:g}/s{}", bucket.at("tokens").get<double>(),
-                     bucket.at("burst").get<double>(), bucket.at("rate").get<double>(),
+  return fmt::format("{} of {} tokens, {}/s{}",
+                     conf::print_number(bucket.at("tokens").get<double>()),
+                     conf::print_number(bucket.at("burst").get<double>()),
+                     conf::print_number(bucket.at("rate").get<double>()),
                      wait > 0 ? "; short for " + time_text(bucket.at("short_for_ms")) : "");
 }
 

@@ -3,6 +3,8 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <charconv>
 #include <limits>
 #include <map>
 #include <sstream>
@@ -10,6 +12,7 @@
 
 #include "conf/printable.h"
 #include "gateway/ops/process_stats.h"
+#include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
 namespace {
@@ -309,8 +312,45 @@ void add_operators(Families& out, const OperatorServer::Counts& operators) {
       .value(operators.refused);
 }
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// How much an element of Accept wants what it names, 0 to 1 (RFC 9110 section 12.4.2).
+double weight_of(std::string_view element) {
+  for (std::size_t at; (at = element.find(';')) != std::string_view::npos;) {
+    element.remove_prefix(at + 1);
+    const std::string_view parameter = trimmed(element.substr(0, element.find(';')));
+    if (!parameter.starts_with("q=") && !parameter.starts_with("Q=")) continue;
+    double weight = 0;
+    const char* const end = parameter.data() + parameter.size();
+    const auto [stop, error] = std::from_chars(parameter.data() + 2, end, weight);
+    return error == std::errc{} && stop == end ? std::clamp(weight, 0.0, 1.0) : 0;
+  }
+  return 1;
+}
+
+// Whoever names OpenMetrics and likes it no less than the text format, however it names that.
 bool wants_openmetrics(std::string_view accept) {
-  return accept.find("application/openmetrics-text") != std::string_view::npos;
+  double open = 0;
+  double plain = 0;
+  int plain_is_named = 0;  // 3 as such, 2 as text/*, 1 as */*: the closest counts
+  proxy::wire::for_each_element(accept, [&](std::string_view element) {
+    const std::string_view type = trimmed(element.substr(0, element.find(';')));
+    const double weight = weight_of(element);
+    if (proxy::wire::equal_names(type, "application/openmetrics-text"))
+      open = std::max(open, weight);
+    const int named = proxy::wire::equal_names(type, "text/plain") ? 3
+                      : proxy::wire::equal_names(type, "text/*")   ? 2
+                      : type == "*/*"                              ? 1
+                                                                   : 0;
+    if (named == 0 || named < plain_is_named) return;
+    plain = named > plain_is_named ? weight : std::max(plain, weight);
+    plain_is_named = named;
+  });
+  return open > 0 && open >= plain;
 }
 
 // The serializer writes the text format; OpenMetrics differs from what it writes in two points: a

@@ -6,6 +6,7 @@
 
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "conf/units.h"
 
 namespace classgate::gateway {
 namespace {
@@ -73,9 +74,10 @@ std::string clients_table(const ordered_json& clients, std::size_t width) {
     out += fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {}", printable_text(client.at("id")),
                            client.at("active_workers").get<std::uint64_t>(),
                            client.at("waiting").get<std::uint64_t>(),
-                           tokens.is_null() ? std::string("-")
-                                            : fmt::format("{:.1f} of {:g}", tokens.get<double>(),
-                                                          client.at("burst").get<double>()),
+                           tokens.is_null()
+                               ? std::string("-")
+                               : fmt::format("{:.1f} of {}", tokens.get<double>(),
+                                             conf::print_number(client.at("burst").get<double>())),
                            text_or_dash(client.at("plan")), text_or_dash(client.at("address"))),
                width) +
            "\n";

@@ -125,7 +125,7 @@ int Supervisor::run() {
   if (predecessor_) take_over();
   std::string places;
   for (const auto& socket : operator_sockets_)
-    places += (places.empty() ? "; operators at " : ", ") + socket->local.text();
+    places += (places.empty() ? "; operators at " : ", ") + socket->text();
   spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
   server_.start([this] { mailbox_.send({}); });
   notify_ready(server_.description());
@@ -257,13 +257,46 @@ void Supervisor::reload(TellChange tell) {
 
 Supervisor::Change Supervisor::reloaded(Outcome outcome, ConfHistory history, Lines forgotten) {
   if (!outcome) return refuse(std::move(outcome.error()));
+  conf::Loaded loaded = outcome->loaded;
   Change change = apply(std::move(*outcome), std::move(history));
   if (!change.ok) return change;
   start_.sources.run_time.clear();
   std::ranges::move(forgotten, std::back_inserter(change.lines));
   spdlog::info("reloaded: {}", server_.description());
   for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+  put_in_force(std::move(loaded), change);
   return change;
+}
+
+// What a conf that was emptied or cut off no longer says. (A file may be read while it is written.)
+Supervisor::Lines Supervisor::lost_by(const conf::Loaded& loaded, const Start& start) {
+  const auto is_blank = [](const std::string& text) {
+    return text.find_first_not_of(" \t\r\n") == std::string::npos;
+  };
+  for (const auto& [path, text] : *loaded.texts)
+    for (const auto& [known, before] : *start.loaded.texts)
+      if (known == path && is_blank(text) && !is_blank(before))
+        return {
+            fmt::format("{} is empty, and was not: is it being written? To mean it, leave a "
+                        "comment in it",
+                        path)};
+  conf::Sources sources = start.sources;  // without what was set at run time, which ends anyway
+  sources.run_time.clear();
+  sources.texts = start.loaded.texts;
+  const auto before = conf::load(sources);
+  return before ? conf::lost_between(*before, loaded) : Lines();
+}
+
+// Says what is different now.
+void Supervisor::put_in_force(conf::Loaded loaded, Change& change) {
+  Lines changes = conf::changes_between(start_.loaded, loaded);
+  start_.loaded = std::move(loaded);
+  for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
+    spdlog::info("changed: {}", changes[i]);
+  if (changes.size() > mistakes_logged_max)
+    spdlog::info("changed: {} more", changes.size() - mistakes_logged_max);
+  if (changes.empty() && change.lines.empty()) changes.push_back("the conf says nothing else");
+  std::ranges::move(changes, std::back_inserter(change.lines));
 }
 
 void Supervisor::set(const std::string& name, const std::string& value, TellChange tell) {
@@ -274,6 +307,7 @@ void Supervisor::set(const std::string& name, const std::string& value, TellChan
   conf::Sources sources = start_.sources;
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
+  sources.texts = start_.loaded.texts;  // what is in force, whatever the files say by now
   const auto now_set = sources.run_time;
   const auto then = [this, name, value, now_set](Outcome outcome) -> Change {
     if (!outcome) return {false, std::move(outcome.error())};
@@ -282,9 +316,11 @@ void Supervisor::set(const std::string& name, const std::string& value, TellChan
     for (const conf::Override& set : now_set)
       history.set_at_run_time.emplace_back(set.key, set.value);
     const auto before = server_.settings();
+    conf::Loaded loaded = outcome->loaded;
     Change change = apply(std::move(*outcome), std::move(history));
     if (!change.ok) return change;
     start_.sources.run_time = now_set;
+    start_.loaded = std::move(loaded);
     change.lines.insert(change.lines.begin(),
                         fmt::format("{} = {} until the next reload", name, value));
     spdlog::info("set at run time: {} = {} (it was {})", name, value,
@@ -296,10 +332,10 @@ void Supervisor::set(const std::string& name, const std::string& value, TellChan
 
 void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome)> then,
                          TellChange tell) {
-  const auto work = [sources = std::move(sources), server = server_.in_force(),
+  const auto work = [sources = std::move(sources), start = start_, server = server_.in_force(),
                      operators = operator_sockets_]() -> Outcome {
     try {
-      return prepare_now(sources, server, operators);
+      return prepare_now(sources, start, server, operators);
     } catch (const std::exception& failure) {
       return std::unexpected(Lines{failure.what()});
     }
@@ -312,16 +348,20 @@ void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome)> t
 }
 
 // On a thread of its own: may wait for files and names.
-Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources,
+Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources, const Start& start,
                                             const Server::InForce& server,
                                             const OperatorServer::Sockets& operators) {
-  const auto loaded = conf::load(sources);
+  auto loaded = conf::load(sources);
   if (!loaded) return std::unexpected(lines_of(loaded.error()));
+  const bool reads_files = sources.texts == nullptr;  // a reload does
+  if (Lines lost = reads_files ? lost_by(*loaded, start) : Lines(); !lost.empty())
+    return std::unexpected(std::move(lost));
   const conf::Settings& settings = loaded->settings;
   std::vector<proxy::net::ListeningSocket> none_inherited;
   auto sockets = open_sockets(settings.ops, operators, none_inherited);
   if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
-  auto prepared = Server::prepare(settings, server);
+  auto prepared = Server::prepare(
+      settings, server, reads_files ? Server::Files::read_again : Server::Files::as_they_were);
   if (!prepared) {
     Lines lines;
     std::istringstream errors(prepared.error());
@@ -330,7 +370,7 @@ Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources,
   }
   auto log = ErrorLog::open_target(settings.log);
   if (!log) return std::unexpected(Lines{log.error()});
-  return Prepared{std::move(*prepared), std::move(*sockets), std::move(*log)};
+  return Prepared{std::move(*loaded), std::move(*prepared), std::move(*sockets), std::move(*log)};
 }
 
 void Supervisor::on_prepared(Outcome outcome) {

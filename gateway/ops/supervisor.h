@@ -34,6 +34,7 @@ class Supervisor {
   // How the process was started: needed again at a reload and an upgrade.
   struct Start {
     conf::Sources sources;
+    conf::Loaded loaded;  // what came of them
     std::string program;
     std::vector<std::string> arguments;
   };
@@ -68,6 +69,7 @@ class Supervisor {
   };
   using TellChange = std::function<void(const Change&)>;
   struct Prepared {
+    conf::Loaded loaded;
     Server::Preparation server;
     OperatorServer::Sockets operators;
     LogTarget log;
@@ -77,8 +79,11 @@ class Supervisor {
   void set(const std::string& key, const std::string& value, TellChange tell);
   std::optional<std::string> why_no_change() const;
   void prepare(conf::Sources sources, std::function<Change(Outcome)> then, TellChange tell);
-  static Outcome prepare_now(const conf::Sources& sources, const Server::InForce& server,
+  static Outcome prepare_now(const conf::Sources& sources, const Start& start,
+                             const Server::InForce& server,
                              const OperatorServer::Sockets& operators);
+  static Lines lost_by(const conf::Loaded& loaded, const Start& start);
+  void put_in_force(conf::Loaded loaded, Change& change);
   void on_prepared(Outcome outcome);
   void on_change_timeout();
   void give_up_change(const std::string& why);

@@ -198,10 +198,12 @@ int load(const conf::CommandLine& command,
   if (options.find_knee) return find_and_tell(options, *target, &*scenario);
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return complain(traffic.error());
+  std::optional<RequestLines> lines;
   if (!options.requests.empty()) {
-    const auto lines = request_lines(options.requests);
-    if (!lines) return complain(lines.error());
-    *traffic = (*lines)(std::move(*traffic));
+    auto opened = request_lines(options.requests);
+    if (!opened) return complain(opened.error());
+    lines = std::move(*opened);
+    *traffic = lines->wrap(std::move(*traffic));
   }
   std::vector<OpenLoop::Group> groups = groups_of(*scenario);
   if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
@@ -220,7 +222,9 @@ int load(const conf::CommandLine& command,
   ordered_json json = to_json(*scenario, result);
   json["connections"] = loop.connections();
   json["sent_late_ms_most"] = ms(loop.latest_start());
-  return write(options, report(result, loop, options.to), json);
+  const auto written = lines ? lines->close() : std::expected<void, std::string>();
+  const int status = write(options, report(result, loop, options.to), json);
+  return written ? status : complain(written.error());
 }
 
 }  // namespace classgate::planning

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "conf/format.h"
+#include "conf/units.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/target.h"
@@ -82,8 +83,8 @@ const Trial& Planner::run(const Limits& limits) {
   std::vector<Setting> settings{
       {"admission.workers", std::to_string(limits.workers)},
       {"admission.queue_size", std::to_string(limits.queue)},
-      {"admission.rate", fmt::format("{:g}", limits.rate)},
-      {"admission.burst", fmt::format("{:g}", std::max(1.0, limits.rate * 2))}};
+      {"admission.rate", conf::print_number(limits.rate)},
+      {"admission.burst", conf::print_number(std::max(1.0, limits.rate * 2))}};
   if (scenario_.upstream().capacity > 0)
     settings.push_back({"service.servers", std::to_string(limits.servers)});
   Trial trial;
@@ -248,8 +249,9 @@ int Planner::plan() {
     text += fmt::format("# {}: {}\n", targets_[i].text, targets_[i].print(last.measured[i]));
   text += "#\n";
   for (const std::string& reason : reasons_) text += "# " + reason + "\n";
-  text += fmt::format("\n[admission]\nworkers = {}\nqueue_size = {}\nrate = {:g}\nburst = {:g}\n",
-                      limits.workers, limits.queue, limits.rate, std::max(1.0, limits.rate * 2));
+  text += fmt::format("\n[admission]\nworkers = {}\nqueue_size = {}\nrate = {}\nburst = {}\n",
+                      limits.workers, limits.queue, conf::print_number(limits.rate),
+                      conf::print_number(std::max(1.0, limits.rate * 2)));
   nlohmann::ordered_json json{{"met", true},
                               {"servers", limits.servers},
                               {"gateways", gateways},

@@ -32,22 +32,22 @@ std::string cell(const std::string& text) { return conf::printable(text); }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-class RequestLines final : public NamedTraffic {
+class WrittenTraffic final : public NamedTraffic {
  public:
-  RequestLines(std::string path, std::ofstream file, std::unique_ptr<NamedTraffic> traffic)
-      : path_(std::move(path)), file_(std::move(file)), traffic_(std::move(traffic)) {
-    file_ << "due_s\t" << group_kind()
-          << "\tclient\tattempt\tended\treason\tanswer_ms\tretry_after_s\n";
+  WrittenTraffic(std::shared_ptr<std::ofstream> file, std::unique_ptr<NamedTraffic> traffic)
+      : file_(std::move(file)), traffic_(std::move(traffic)) {
+    *file_ << "due_s\t" << group_kind()
+           << "\tclient\tattempt\tended\treason\tanswer_ms\tretry_after_s\n";
   }
 
   bool next(simulation::Wish& wish) override { return traffic_->next(wish); }
   bool after(const simulation::Wish& wish, const Ending& ending, Time now,
              simulation::Wish& follow) override {
-    file_ << fmt::format("{:.6f}\t{}\t{}\t{}\t{}\t{}\t{:.3f}\t{:.0f}\n",
-                         seconds(wish.at.time_since_epoch()), cell(group_name(wish.group)),
-                         cell(client_name(wish.client)), wish.attempt, word_of(ending.kind),
-                         reason_of(ending), seconds(now - wish.at) * 1000,
-                         seconds(ending.retry_after));
+    *file_ << fmt::format("{:.6f}\t{}\t{}\t{}\t{}\t{}\t{:.3f}\t{:.0f}\n",
+                          seconds(wish.at.time_since_epoch()), cell(group_name(wish.group)),
+                          cell(client_name(wish.client)), wish.attempt, word_of(ending.kind),
+                          reason_of(ending), seconds(now - wish.at) * 1000,
+                          seconds(ending.retry_after));
     return traffic_->after(wish, ending, now, follow);
   }
   std::string group_kind() const override { return traffic_->group_kind(); }
@@ -56,28 +56,34 @@ class RequestLines final : public NamedTraffic {
     return traffic_->client_name(client);
   }
   double progress() const override { return traffic_->progress(); }
-  std::vector<std::string> remarks() const override {
-    std::vector<std::string> remarks = traffic_->remarks();
-    if (!file_) remarks.push_back(path_ + " could not be written whole");
-    return remarks;
-  }
+  std::vector<std::string> remarks() const override { return traffic_->remarks(); }
   std::string complaint() const override { return traffic_->complaint(); }
 
  private:
-  std::string path_;
-  std::ofstream file_;
+  std::shared_ptr<std::ofstream> file_;
   std::unique_ptr<NamedTraffic> traffic_;
 };
 
 }  // namespace
 
-std::expected<Wrap, std::string> request_lines(const std::string& path) {
+std::expected<RequestLines, std::string> request_lines(const std::string& path) {
   errno = 0;
   const auto file = std::make_shared<std::ofstream>(path, std::ios::binary);
-  if (!*file) return std::unexpected(fmt::format("{}: {}", path, std::strerror(errno)));
-  return [path, file](std::unique_ptr<NamedTraffic> traffic) -> std::unique_ptr<NamedTraffic> {
-    return std::make_unique<RequestLines>(path, std::move(*file), std::move(traffic));
+  const auto complaint = [path](int error) {
+    return std::unexpected(
+        fmt::format("{}: {}", path, error != 0 ? std::strerror(error) : "could not be written"));
   };
+  if (!*file) return complaint(errno);
+  return RequestLines{
+      .wrap = [file](std::unique_ptr<NamedTraffic> traffic) -> std::unique_ptr<NamedTraffic> {
+        return std::make_unique<WrittenTraffic>(file, std::move(traffic));
+      },
+      .close = [file, complaint]() -> std::expected<void, std::string> {
+        errno = 0;
+        file->close();
+        if (*file) return {};
+        return complaint(errno);
+      }};
 }
 
 }  // namespace classgate::planning

@@ -1,5 +1,7 @@
 #include "gateway/planning/simulate.h"
 
+#include <optional>
+
 #include "gateway/planning/conf_source.h"
 #include "gateway/planning/diff.h"
 #include "gateway/planning/output.h"
@@ -20,19 +22,22 @@ int simulate(const conf::CommandLine& command,
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);
   if (!command.planning.sweep.empty()) return sweep(command, environment, *scenario);
   if (!command.planning.plan.empty()) return plan(command, environment, *scenario);
-  Wrap lines;
+  std::optional<RequestLines> lines;
   if (!command.planning.requests.empty()) {
-    const auto opened = request_lines(command.planning.requests);
+    auto opened = request_lines(command.planning.requests);
     if (!opened) return complain(opened.error());
-    lines = *opened;
+    lines = std::move(*opened);
   }
   Progress progress("simulating");
   const auto result = run(
       *scenario, conf->settings, conf->name, [&progress](double share) { progress.show(share); },
-      lines);
+      lines ? lines->wrap : Wrap());
   progress.clear();
   if (!result) return complain(result.error());
-  return write(command.planning, to_text(*scenario, *result), to_json(*scenario, *result));
+  const auto written = lines ? lines->close() : std::expected<void, std::string>();
+  const int status =
+      write(command.planning, to_text(*scenario, *result), to_json(*scenario, *result));
+  return written ? status : complain(written.error());
 }
 
 }  // namespace classgate::planning

@@ -9,6 +9,7 @@
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
+#include "conf/units.h"
 
 namespace classgate::planning {
 namespace {
@@ -91,7 +92,7 @@ std::expected<Variation, std::string> parse_variation(const std::string& text) {
   for (int i = 0; static_cast<std::size_t>(i) <= values_max &&
                   from->number + i * step <= to->number * (1 + 1e-12);
        ++i)
-    variation.values.push_back(fmt::format("{:g}{}", from->number + i * step, to->unit));
+    variation.values.push_back(conf::print_number(from->number + i * step) + to->unit);
   return variation;
 }
 

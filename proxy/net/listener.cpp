@@ -1,11 +1,16 @@
 #include "proxy/net/listener.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/tcp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <optional>
 #include <system_error>
 
 namespace classgate::proxy::net {
@@ -35,6 +40,38 @@ void dont_delay(const Fd& socket) {
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+struct Owner {
+  uid_t user = static_cast<uid_t>(-1);  // -1: unchanged
+  gid_t group = static_cast<gid_t>(-1);
+};
+
+// "USER", "USER:GROUP" or ":GROUP", by name or number.
+std::expected<Owner, std::string> find_owner(const std::string& text) {
+  Owner owner;
+  const std::size_t colon = std::min(text.find(':'), text.size());
+  const std::string user = text.substr(0, colon);
+  const std::string group = colon < text.size() ? text.substr(colon + 1) : std::string();
+  const auto number = [](const std::string& name) -> std::optional<unsigned> {
+    unsigned value = 0;
+    const char* const end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data(), end, value);
+    return error == std::errc{} && stop == end ? std::optional(value) : std::nullopt;
+  };
+  if (const passwd* const entry = user.empty() ? nullptr : ::getpwnam(user.c_str()))
+    owner.user = entry->pw_uid;
+  else if (!user.empty() && !number(user))
+    return std::unexpected("there is no user " + user);
+  else if (!user.empty())
+    owner.user = *number(user);
+  if (const ::group* const entry = group.empty() ? nullptr : ::getgrnam(group.c_str()))
+    owner.group = entry->gr_gid;
+  else if (!group.empty() && !number(group))
+    return std::unexpected("there is no group " + group);
+  else if (!group.empty())
+    owner.group = *number(group);
+  return owner;
+}
+
 int option_of(int fd, int option) {
   int value = -1;
   socklen_t size = sizeof value;
@@ -44,27 +81,46 @@ int option_of(int fd, int option) {
 
 }  // namespace
 
-std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address) {
+std::string ListeningSocket::text() const {
+  if (local.storage.ss_family == AF_UNIX) return "unix:" + local.text();
+  return takes_both ? "*:" + std::to_string(local.port()) : local.text();
+}
+
+std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address,
+                                                      const UnixAccess& access) {
+  if (address.is_unix) {
+    auto socket = listen_on_path(address.host, access, "listen");
+    if (socket) socket->wanted = address;
+    return socket;
+  }
   const auto resolved = resolve(address, true);
   if (!resolved) return std::unexpected(resolved.error());
+  const bool is_v6 = resolved->storage.ss_family == AF_INET6;
+  const bool takes_both = is_v6 && address.host == "*";
   Fd fd(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
+  const int v6_only = takes_both ? 0 : 1;
   if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      (is_v6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only) != 0) ||
       ::bind(fd.get(), resolved->get(), resolved->length) != 0 ||
       ::listen(fd.get(), SOMAXCONN) != 0)
     return std::unexpected(explain_bind(errno, address.text));
   dont_delay(fd);
   const SocketAddress local = local_address(fd);
-  return ListeningSocket{std::move(fd), local, address};
+  return ListeningSocket{std::move(fd), local, address, takes_both};
 }
 
-std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path) {
+std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path,
+                                                           const UnixAccess& access,
+                                                           std::string_view key) {
   const auto fail = [&](const std::string& why) {
-    return std::unexpected("cannot listen on " + path + ": " + why + " (ops.control)");
+    return std::unexpected("cannot listen on " + path + ": " + why + " (" + std::string(key) + ")");
   };
   const auto local_or_error = unix_address(path);
   if (!local_or_error) return fail("the path is too long");
   const SocketAddress& local = *local_or_error;
+  const auto owner = find_owner(access.owner);
+  if (!owner) return fail(owner.error());
   const auto open = [] {
     return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   };
@@ -72,16 +128,25 @@ std::expected<ListeningSocket, std::string> listen_on_path(const std::string& pa
   if (!fd) return fail(std::generic_category().message(errno));
   if (::bind(fd.get(), local.get(), local.length) != 0) {
     if (errno != EADDRINUSE) return fail(std::generic_category().message(errno));
+    struct stat found{};
+    if (::lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode))
+      return fail("something else than a socket is there");
     const Fd probe = open();
-    if (!probe || ::connect(probe.get(), local.get(), local.length) == 0)
-      return fail("another classgate answers there");
+    if (!probe || ::connect(probe.get(), local.get(), local.length) == 0 || errno == EAGAIN)
+      return fail("another program answers there");
     if (errno != ECONNREFUSED || ::unlink(path.c_str()) != 0 ||
         ::bind(fd.get(), local.get(), local.length) != 0)
       return fail(std::generic_category().message(errno));
   }
   // Before listen(): until then nobody can connect.
-  if (::chmod(path.c_str(), 0660) != 0 || ::listen(fd.get(), 16) != 0)
-    return fail(std::generic_category().message(errno));
+  constexpr auto unchanged = static_cast<unsigned>(-1);
+  const bool has_owner = owner->user != unchanged || owner->group != unchanged;
+  if ((has_owner && ::chown(path.c_str(), owner->user, owner->group) != 0) ||
+      ::chmod(path.c_str(), access.mode) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
+    const int error = errno;
+    ::unlink(path.c_str());
+    return fail(std::generic_category().message(error));
+  }
   return ListeningSocket{std::move(fd), local, {{}, 0, path}};
 }
 
@@ -97,7 +162,12 @@ std::expected<ListeningSocket, std::string> adopt(int number) {
   ::fcntl(number, F_SETFD, FD_CLOEXEC);
   dont_delay(fd);
   const SocketAddress local = local_address(fd);
-  return ListeningSocket{std::move(fd), local, {}};
+  int v6_only = 1;
+  socklen_t size = sizeof v6_only;
+  const bool takes_both = local.storage.ss_family == AF_INET6 &&
+                          ::getsockopt(number, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &size) == 0 &&
+                          v6_only == 0;
+  return ListeningSocket{std::move(fd), local, {}, takes_both};
 }
 
 Listener::Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket,

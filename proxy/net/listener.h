@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "proxy/net/loop.h"
 #include "proxy/net/socket_address.h"
@@ -13,15 +14,29 @@ namespace classgate::proxy::net {
 // A socket that is listened on, by all loops. Closed when the last of them lets go.
 struct ListeningSocket {
   Fd fd;
-  SocketAddress local;   // what it really listens on: port 0 has become the kernel's choice
-  conf::Address wanted;  // as the conf says it; empty when it was given to us
+  SocketAddress local;      // what it really listens on: port 0 has become the kernel's choice
+  conf::Address wanted;     // as the conf says it; empty when it was given to us
+  bool takes_both = false;  // IPv4, too, on an IPv6 address ("*")
+  // "127.0.0.1:80", "*:80", "unix:/path".
+  std::string text() const;
 };
 
-// Binds and listens. The error is one line that names the address and the fix.
-std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address);
-// A Unix socket for this user and group (0660). One that a dead process left behind is replaced;
-// one that somebody answers on is an error.
-std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path);
+// Who may connect to a Unix socket (unix(7): whoever may write to it).
+struct UnixAccess {
+  std::uint32_t mode = 0660;
+  std::string owner;  // "USER", "USER:GROUP" or ":GROUP"; empty: as the process
+};
+
+// Binds and listens. "*" is every address, of IPv6 and IPv4 (RFC 3493 section 3.7), or of IPv4
+// where there is no IPv6; "[::]" is those of IPv6 alone, so that it goes together with "0.0.0.0".
+// The error is one line that names the address and the fix.
+std::expected<ListeningSocket, std::string> listen_on(const conf::Address& address,
+                                                      const UnixAccess& access = {});
+// A Unix socket. One that a dead process left behind is replaced; one that somebody answers on, or
+// what is no socket, is an error, which names the key.
+std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path,
+                                                           const UnixAccess& access = {},
+                                                           std::string_view key = "ops.control");
 // A listening socket that another process opened for us (sd_listen_fds(3)); the error says what is
 // wrong with it.
 std::expected<ListeningSocket, std::string> adopt(int fd);

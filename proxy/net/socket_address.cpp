@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "proxy/net/handles.h"
+
 namespace classgate::proxy::net {
 
 // A client that came by IPv4 to a dual-stack socket is what it is.
@@ -23,7 +25,9 @@ conf::IpAddress SocketAddress::ip() const {
 }
 
 std::string SocketAddress::host() const {
-  return storage.ss_family == AF_UNIX ? std::string() : ip().text();
+  if (storage.ss_family == AF_UNIX) return {};
+  const conf::IpAddress address = ip();
+  return address == conf::IpAddress() ? "::" : address.text();
 }
 
 std::uint16_t SocketAddress::port() const {
@@ -85,8 +89,18 @@ SocketAddress address_of(const addrinfo& info) {
 
 }  // namespace
 
+// Whether the kernel has IPv6 at all.
+static bool has_v6() {
+  const Fd probe(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!probe) return false;
+  SocketAddress any = socket_address(conf::IpAddress(), 0);
+  return ::bind(probe.get(), any.get(), any.length) == 0;
+}
+
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen) {
   if (address.is_unix) return unix_address(address.host);
+  if (address.host == "*" && to_listen && has_v6())
+    return socket_address(conf::IpAddress(), address.port);
   const auto found = look_up(address, to_listen);
   if (!found) return std::unexpected(found.error());
   return address_of(**found);

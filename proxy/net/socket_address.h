@@ -22,7 +22,7 @@ struct SocketAddress {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
   // "127.0.0.1" or "2001:db8::1", without the port.
   std::string host() const;
-  // All zeroes for a Unix socket.
+  // Of a Unix socket conf::IpAddress(), which is "unix:".
   conf::IpAddress ip() const;
   std::uint16_t port() const;
   void set_port(std::uint16_t port);  // not of a Unix socket

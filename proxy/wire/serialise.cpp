@@ -85,9 +85,10 @@ void put_forwarded(Writer& to, const Head& request, const RequestFacts& facts) {
     has_begun = true;
   }
   if (!has_begun) return;
-  const bool is_v6 = facts.client.find(':') != std::string_view::npos;
+  const bool is_unix = facts.client == "unix:";  // no node of RFC 7239 section 6: an obfuscated one
+  const bool is_v6 = !is_unix && facts.client.find(':') != std::string_view::npos;
   to.text(is_v6 ? ", for=\"[" : ", for=");
-  to.text(facts.client);
+  to.text(is_unix ? std::string_view("_unix") : facts.client);
   to.text(is_v6 ? "]\";proto=" : ";proto=");
   to.text(scheme_of(facts));
   if (!facts.host.empty()) {

@@ -57,5 +57,18 @@ TEST_CASE("what is no network says why") {
     CHECK_MESSAGE(error_of(text).contains("is no network"), text);
 }
 
+TEST_CASE(
+    "whoever comes by a Unix socket has a name, which is in no network of addresses but all") {
+  const auto unix_clients = parse_network("unix:");
+  REQUIRE(unix_clients.has_value());
+  CHECK(unix_clients->contains(IpAddress()));
+  CHECK_FALSE(unix_clients->contains(*IpAddress::parse("::1")));
+  CHECK(IpAddress().text() == "unix:");
+  CHECK(IpAddress::parse("unix:") == IpAddress());
+  CHECK_FALSE(IpAddress::parse("unix").has_value());
+  CHECK_FALSE(parse_network("127.0.0.0/8")->contains(IpAddress()));
+  CHECK_FALSE(parse_network("0.0.0.0/0")->contains(IpAddress()));
+}
+
 }  // namespace
 }  // namespace classgate::conf

@@ -21,6 +21,8 @@ std::map<std::string, Sample> samples() {
   const auto plain = [](const std::string& text) { return Sample{text, text}; };
   std::map<std::string, Sample> all{
       {"listen", {"[\"127.0.0.1:1\", \"[::1]:2\"]", "127.0.0.1:1, [::1]:2"}},
+      {"socket_mode", quoted("0640")},
+      {"socket_owner", quoted("root:adm")},
       {"threads", plain("63")},
       {"drain_timeout", quoted("31s")},
       {"client.max_connections", plain("9")},
@@ -277,14 +279,14 @@ TEST_CASE("an unknown CLASSGATE_ variable is a mistake, any other is none of our
               "environment CLASSGATE_SOMETHING_ELSE: unknown variable"});
 }
 
-TEST_CASE("PORT sets the listening port on every address unless CLASSGATE_LISTEN says more") {
+TEST_CASE("PORT changes the port that is listened on, and nothing else") {
   const std::string conf = "listen = [\"a:1\"]";
   struct Row {
     Variables environment;
     std::string value, origin;
   };
-  for (const Row& row : {Row{{{"PORT", "80"}}, "[\"*:80\"]", "environment PORT"},
-                         Row{{{"PORT", "0"}}, "[\"*:0\"]", "environment PORT"},
+  for (const Row& row : {Row{{{"PORT", "80"}}, "[\"a:80\"]", "environment PORT"},
+                         Row{{{"PORT", "0"}}, "[\"a:0\"]", "environment PORT"},
                          Row{{{"PORT", "80"}, {"CLASSGATE_LISTEN", "b:2"}},
                              "[\"b:2\"]",
                              "environment CLASSGATE_LISTEN"},
@@ -301,12 +303,119 @@ TEST_CASE("PORT sets the listening port on every address unless CLASSGATE_LISTEN
       "[\"c:3\"]");
 }
 
+TEST_CASE("PORT leaves hosts, TLS, Unix sockets and other ports as they are") {
+  // It opened every address, and lost https://.
+  struct Row {
+    std::string listen, value;
+  };
+  const std::string tls = "\n[tls]\ncertificate = \"/a\"\nkey = \"/b\"\n";
+  for (const Row& row :
+       {Row{R"(["https://127.0.0.1:8443"])", R"(["https://127.0.0.1:80"])"},
+        Row{R"(["[::1]:1"])", R"(["[::1]:80"])"}, Row{R"(["*:1"])", R"(["*:80"])"},
+        Row{R"(["0.0.0.0:1", "[::]:1", "b:2"])", R"(["0.0.0.0:80", "[::]:80", "b:2"])"},
+        Row{R"(["unix:/run/a:9", "b:2"])", R"(["unix:/run/a:9", "b:80"])"},
+        Row{R"(["unix:/run/a"])", R"(["unix:/run/a"])"}})
+    CHECK(value_of(load_text("listen = " + row.listen + tls, {{"PORT", "80"}}), "listen").value ==
+          row.value);
+  CHECK(value_of(load_text("", {{"PORT", "80"}}), "listen").value == "[\"127.0.0.1:80\"]");
+}
+
+TEST_CASE("what Kubernetes says of a Service named classgate is not meant for the conf") {
+  // Eight mistakes, and the pod never started.
+  const Variables links{{"CLASSGATE_SERVICE_HOST", "10.96.0.7"},
+                        {"CLASSGATE_SERVICE_PORT", "80"},
+                        {"CLASSGATE_SERVICE_PORT_HTTP", "80"},
+                        {"CLASSGATE_PORT", "tcp://10.96.0.7:80"},
+                        {"CLASSGATE_PORT_80_TCP", "tcp://10.96.0.7:80"},
+                        {"CLASSGATE_PORT_80_TCP_PROTO", "tcp"},
+                        {"CLASSGATE_PORT_80_TCP_PORT", "80"},
+                        {"CLASSGATE_PORT_80_TCP_ADDR", "10.96.0.7"},
+                        {"CLASSGATE_OPS_SERVICE_HOST", "fd00::7"},
+                        {"CLASSGATE_OPS_SERVICE_PORT", "9190"},
+                        {"CLASSGATE_OPS_SERVICE_PORT_METRICS", "9190"},
+                        {"CLASSGATE_OPS_PORT", "udp://[fd00::7]:9190"},
+                        {"CLASSGATE_OPS_PORT_9190_UDP", "udp://[fd00::7]:9190"},
+                        {"CLASSGATE_OPS_PORT_9190_UDP_PORT", "9190"},
+                        {"CLASSGATE_LOG_PORT_1_SCTP_ADDR", "10.96.0.8"}};
+  CHECK(mistakes_in("", links) == Lines{});
+  CHECK(value_of(load_text("", links), "listen").origin == "default");
+  for (const auto& [name, value] : Variables{{"CLASSGATE_PORT", "8080"},
+                                             {"CLASSGATE_SERVICE_PORT", "http"},
+                                             {"CLASSGATE_PORT_80_TCP_HOST", "x"},
+                                             {"CLASSGATE_OPS_PORTS", "tcp://1:1"},
+                                             {"CLASSGATE_PORT_X_TCP", "tcp://a:1"},
+                                             {"CLASSGATE_SERVICE_HOSTS", "a"}}) {
+    const Lines wrong = mistakes_in("", {{name, value}});
+    CHECK_MESSAGE(wrong.size() == 1, name);
+  }
+}
+
+TEST_CASE("a conf that was read is read again as it was, whatever its files say by now") {
+  const ConfFile file("[admission]\nworkers = 5\n");
+  std::filesystem::create_directory(file.folder() / "conf.d");
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(file.folder() / name, std::ios::binary) << text;
+  };
+  write("conf.d/b.conf", "[admission]\nqueue_size = 7\n");
+  write("shadow", "[admission]\nrate = 3\n");
+  const std::string shadow = file.folder() / "shadow";
+  write("conf.d/a.conf", ("admission.shadow_conf = '" + shadow + "'\n").c_str());
+  const Loaded first = load_good({file.path(), {}, {}});
+  CHECK(first.texts->size() == 4);
+  write("conf", "[admission]\nworkers = 6\n[broken");
+  write("conf.d/b.conf", "[admission]\nqueue_size = 8\n");
+  write("conf.d/c.conf", "[admission]\nburst = 9\n");
+  write("shadow", "[admission]\nrate = 4\n");
+  Sources sources{file.path(), {}, {}, {{"log.level", "debug", {}}}, first.texts};
+  const Loaded again = load_good(sources);
+  CHECK(again.settings.log.level == LogLevel::debug);
+  CHECK(again.settings.admission.workers == 5);
+  CHECK(again.settings.admission.queue_size == 7);
+  CHECK(again.settings.admission.burst == 200);
+  CHECK(again.settings.admission.shadow->rate == 3);
+  CHECK(*again.texts == *first.texts);
+  CHECK(changes_between(first, again) == Lines{"log.level = \"debug\" (it was \"info\")"});
+}
+
+TEST_CASE("what a conf changes is told in a line each, without secrets") {
+  const std::string plan =
+      "[[plan]]\nname = \"gold\"\nweight = 2\nclients = [\"header:X-Api-Key:s3cret\"]\n";
+  const std::string identity = "[fairness]\nidentity = [\"header:X-Api-Key\"]\n";
+  const auto route = [](const char* path, int priority) {
+    return fmt::format("[[route]]\npath = \"{}\"\npriority = {}\n", path, priority);
+  };
+  const Loaded before = load_text(identity + route("/a", 1) + route("/b*", 2) + route("/c", 3));
+  const Loaded after = load_text("[admission]\nworkers = 9\n" + identity + plan + route("/a", 1) +
+                                 route("/b*", 3) + route("/d", 3));
+  const Lines lines = changes_between(before, after);
+  CHECK(lines == Lines{"admission.workers = 9 (it was 50)", "route \"/b*\" has changed",
+                       "route \"/d\" is new", "route \"/c\" is gone", "the plans have changed"});
+  CHECK(changes_between(after, after).empty());
+}
+
+TEST_CASE("a place to listen or forward to that nothing names any more is lost, not changed") {
+  const Loaded whole =
+      load_text("listen = [\"127.0.0.1:1\"]\n[upstream]\nservers = [\"127.0.0.1:2\"]\n");
+  CHECK(lost_between(whole, load_text("")).size() == 2);
+  const Lines cut = lost_between(whole, load_text("listen = [\"127.0.0.1:1\"]\n"));
+  CHECK(cut == Lines{"upstream.servers: nothing says it any more; conf:3:1 said "
+                     "[\"127.0.0.1:2\"]. Is the conf whole? To go over to what is built in, write "
+                     "upstream.servers = [\"127.0.0.1:9000\"]"});
+  // Moved on purpose, said elsewhere, meant as it is built in, or never said.
+  CHECK(lost_between(whole, load_text("listen = [\"127.0.0.1:8080\"]\n",
+                                      {{"CLASSGATE_UPSTREAM_SERVERS", "a:1"}}))
+            .empty());
+  CHECK(lost_between(load_text("listen = [\"127.0.0.1:8080\"]"), load_text("")).empty());
+  CHECK(lost_between(load_text(""), load_text("threads = 2")).empty());
+}
+
 TEST_CASE("a PORT that is no port is a mistake") {
   for (const std::string port : {"", "http", "-1", "+80", "80 ", " 80", "127.0.0.1:80", "80,a:1"})
     CHECK(mistakes_in("", {{"PORT", port}}) ==
           Lines{"environment PORT: \"" + port + "\" is not a port"});
   CHECK(mistakes_in("", {{"PORT", "65536"}}) ==
-        Lines{"environment PORT: listen: \"*:65536\" has no port from 0 to 65535: write HOST:PORT, "
+        Lines{"environment PORT: listen: \"127.0.0.1:65536\" has no port from 0 to 65535: write "
+              "HOST:PORT, "
               "such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\""});
 }
 
@@ -386,7 +495,7 @@ TEST_CASE("print-config says of every value where it came from") {
                                     {{"CLASSGATE_ADMISSION_WORKERS", "7"}, {"PORT", "81"}},
                                     {{"admission.rate", "0", "rate"}}})));
   for (const std::string line : {
-           "listen = [\"*:81\"]                        # environment PORT\n",
+           "listen = [\"127.0.0.1:81\"]                # environment PORT\n",
            "threads = 3                              # conf:1:1\n",
            "drain_timeout = \"30s\"                    # default\n",
            "\n[admission]\nworkers = 7                              # environment "

@@ -159,6 +159,17 @@ TEST_CASE("what is not an address is told why") {
   }
 }
 
+TEST_CASE("numbers are printed whole, however large") {
+  CHECK(print_number(1'000'000) == "1000000");
+  CHECK(print_number(900'000) == "900000");
+  CHECK(print_number(1e15) == "1000000000000000");
+  CHECK(print_number(0) == "0");
+  CHECK(print_number(-3) == "-3");
+  CHECK(print_number(0.1 * 3) == "0.3");
+  CHECK(print_number(12.5) == "12.5");
+  CHECK(print_number(123456.75) == "123456.75");
+}
+
 TEST_CASE("a route path is exact, or a prefix when it ends with a star") {
   struct Row {
     std::string_view text;
@@ -193,14 +204,50 @@ TEST_CASE("a route path that no request could have is told why") {
   constexpr std::string_view escape =
       "has an escape that requests do not have when they are compared: write the character itself, "
       "or an escape such as %2F with capital letters";
+  constexpr std::string_view pattern =
+      "looks like a regular expression, and is compared as it stands: write a path, or its "
+      "beginning "
+      "with a '*' behind it";
   for (const Row& row :
-       {Row{"", slash},      Row{"v1", slash},     Row{"*", slash},    Row{"http://a/", slash},
-        Row{"/a*b", star},   Row{"/**", star},     Row{"/*/a", star},  Row{"/a?b", alone},
-        Row{"/a#b", alone},  Row{"/a b", alone},   Row{"/a\t", alone}, Row{"//", twice},
-        Row{"/a//b", twice}, Row{"/a//*", twice},  Row{"/./a", dot},   Row{"/a/../b", dot},
-        Row{"/a/.", dot},    Row{"/..", dot},      Row{"/a/..*", dot}, Row{"/%41", escape},
-        Row{"/%7e", escape}, Row{"/a%2E", escape}, Row{"/a%", escape}, Row{"/a%2", escape},
-        Row{"/%zz", escape}, Row{"/%2f", escape},  Row{"/%00", escape}}) {
+       {Row{"", slash},
+        Row{"v1", slash},
+        Row{"*", slash},
+        Row{"http://a/", slash},
+        Row{"/a*b", star},
+        Row{"/**", star},
+        Row{"/*/a", star},
+        Row{"/a?b", alone},
+        Row{"/a#b", alone},
+        Row{"/a b", alone},
+        Row{"/a\t", alone},
+        Row{"//", twice},
+        Row{"/a//b", twice},
+        Row{"/a//*", twice},
+        Row{"/./a", dot},
+        Row{"/a/../b", dot},
+        Row{"/a/.", dot},
+        Row{"/..", dot},
+        Row{"/a/..*", dot},
+        Row{"/%41", escape},
+        Row{"/%7e", escape},
+        Row{"/a%2E", escape},
+        Row{"/a%", escape},
+        Row{"/a%2", escape},
+        Row{"/%zz", escape},
+        Row{"/%2f", escape},
+        Row{"/%00", escape},
+        Row{"/v1/models/{id}",
+            "has a placeholder, and there are none: write \"/v1/models/*\" for all that begin so"},
+        Row{"/<id>/x", "has a placeholder, and there are none: write \"/*\" for all that begin so"},
+        Row{"/gr\xc3\xb6\xc3\x9f"
+            "e*",
+            "has a character that requests escape: write \"/gr%C3%B6%C3%9Fe*\""},
+        Row{"/(v1|v2)/x", pattern},
+        Row{"/v[12]", pattern},
+        Row{"/v\\d", pattern},
+        Row{"/^x", pattern},
+        Row{"/v1/x$", pattern},
+        Row{"/v1/.+", pattern}}) {
     CAPTURE(row.text);
     const auto route = parse_route_path(row.text);
     REQUIRE_FALSE(route.has_value());

@@ -46,6 +46,8 @@ TEST_CASE("the client is the last address that is not one of the proxies'") {
   CHECK(real_client("X-Forwarded-For: 192.0.2.7:4711\r\n") == "192.0.2.7");
   CHECK(real_client("X-Forwarded-For: [2001:db8::7]:80\r\n") == "2001:db8::7");
   CHECK(real_client("X-Forwarded-For: 2001:db8::7\r\n") == "2001:db8::7");
+  CHECK(real_client("X-Forwarded-For: 192.0.2.7, ::\r\n") == "10.0.0.1");
+  CHECK(real_client("X-Forwarded-For: unix:\r\n") == "10.0.0.1");
   // Behind what cannot be read stands hearsay.
   CHECK(real_client("X-Forwarded-For: 192.0.2.7, unknown, 10.0.0.9\r\n") == "10.0.0.9");
   CHECK(real_client("X-Forwarded-For: unknown\r\n") == "10.0.0.1");

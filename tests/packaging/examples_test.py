@@ -112,7 +112,7 @@ class Platform(unittest.TestCase):
         app = json.loads((PACKAGING / "platform/app.json").read_text())
         environment = {name: about.get("value", "model:9000") for name, about in app["env"].items()}
         self.assertEqual(check({**environment, "PORT": "5000"}), (0, "classgate: /dev/null: the configuration is good\n"))
-        self.assertEqual((PACKAGING / "platform/Procfile").read_text(), "web: classgate\n")
+        self.assertEqual((PACKAGING / "platform/Procfile").read_text(), 'web: classgate --listen "*:$PORT"\n')
 
 
 class BeforeAService(unittest.TestCase):

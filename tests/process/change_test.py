@@ -178,8 +178,119 @@ class Reload(ChangeTest):
             self.assertEqual(code, 1)
             self.assertIn(complaint, err)
         code, out, _ = gateway.command("reload")
-        self.assertEqual((code, out), (0, "admission.workers = 40, set at run time, gave way to the conf\n"))
+        self.assertEqual((code, out), (0, "admission.workers = 40, set at run time, gave way to the conf\n"
+                                          "admission.workers = 50 (it was 40)\n"))
         self.assertEqual(gateway.health()["limits"]["workers"], 50)
+
+
+class OnlyThat(ChangeTest):
+    """A change does what was asked, and nothing else. Nothing of these comes from the environment."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.conf = pathlib.Path(self.folder.name) / "classgate.conf"
+        self.ready = self.service()
+
+    def text(self, listen="127.0.0.1:0", more=""):
+        return (f'listen = ["{listen}"]\n[ops]\nlisten = ["127.0.0.1:0"]\ncontrol = "{self.conf}.sock"\n'
+                f'[log]\naccess = "{self.folder.name}/access"\nerror = "{self.folder.name}/error"\n'
+                f'[upstream]\nservers = ["{self.ready.address}"]\n' + more)
+
+    def begin(self):
+        self.conf.write_text(self.text())
+        program = self.start(Program([CLASSGATE, "--conf", self.conf]))
+        self.errors = pathlib.Path(self.folder.name) / "error"
+        wait_until(lambda: self.errors.exists() and "listening on" in self.errors.read_text(), "the start")
+        return program
+
+    def order(self, *words):
+        done = subprocess.run([CLASSGATE, "--socket", f"{self.conf}.sock", *words], capture_output=True,
+                              text=True, env=clean_environment(), timeout=30)
+        return done.returncode, done.stdout, done.stderr
+
+    def state(self):
+        return json.loads(self.order("status", "--json")[1])
+
+    def test_set_leaves_alone_what_was_edited_and_not_reloaded(self):
+        # It read the file again, and moved the listener and the upstream.
+        self.begin()
+        before = self.state()
+        for text in (self.text("127.0.0.1:1", "[admission]\nworkers = 3\n"), "[broken", ""):
+            self.conf.write_text(text)
+            self.assertEqual(self.order("set", "log.level", "debug"), (0, "log.level = debug until the next reload\n", ""))
+            self.assertEqual(self.order("set", "admission.queue_size", "77")[0], 0)
+        self.conf.unlink()
+        self.assertEqual(self.order("set", "log.level", "info")[0], 0)
+        after = self.state()
+        self.assertEqual(after["limits"]["workers"], before["limits"]["workers"])
+        self.assertEqual(after["limits"]["queue_size"], 77)
+        self.assertEqual(after["conf"]["set_at_run_time"], {"admission.queue_size": "77", "log.level": "info"})
+        self.assertNotIn("127.0.0.1:1,", self.errors.read_text())
+
+    def test_a_conf_that_was_emptied_or_cut_off_moves_nothing(self):
+        # The listener went to 127.0.0.1:8080 and the upstream to :9000, with exit 0.
+        self.begin()
+        whole = self.text()
+        for cut, complaint in (("", "is empty, and was not"), ("\n \n", "is empty, and was not"),
+                               (whole[:whole.index("[upstream]")], "upstream.servers: nothing says it any more"),
+                               ("# nothing\n", "listen: nothing says it any more")):
+            self.conf.write_text(cut)
+            code, out, err = self.order("reload")
+            self.assertEqual((code, out), (1, ""), cut)
+            self.assertIn(complaint, err)
+            self.assertTrue(self.state()["conf"]["last_reload_failed"])
+        self.conf.write_text(whole)
+        self.assertEqual(self.order("reload")[:2], (0, "the conf says nothing else\n"))
+        # It is meant: said how to say so.
+        self.conf.write_text(whole.replace(self.ready.address, "127.0.0.1:9000"))
+        self.assertEqual(self.order("reload")[:2],
+                         (0, f'upstream.servers = ["127.0.0.1:9000"] (it was ["{self.ready.address}"])\n'))
+
+    def test_what_was_set_at_run_time_hides_no_loss(self):
+        self.begin()
+        self.assertEqual(self.order("set", "upstream.servers", "127.0.0.1:1")[0], 0)
+        whole = self.text()
+        self.conf.write_text(whole[:whole.index("[upstream]")])
+        code, _, err = self.order("reload")
+        self.assertEqual(code, 1)
+        self.assertIn(f'said ["{self.ready.address}"]', err)
+
+    def test_a_reload_that_fails_changes_nothing_and_leaves_nothing(self):
+        self.begin()
+        folder = pathlib.Path(self.folder.name)
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        files = sorted(folder.iterdir())
+        before = self.state()
+        elsewhere = self.text(f'unix:{folder}/clients", "127.0.0.1:0", "{address}').replace("/access", "/new-access")
+        for bad in (elsewhere, elsewhere.replace("/error", "/new-error"),
+                    self.text(more="[admission]\nworkers = 3\n").replace(f"{folder}/error", f"{folder}/no/such"),
+                    self.text(more="[admission]\nworkers = 3\n").replace(f"{folder}/access", f"{folder}/no/such"),
+                    self.text(f'unix:{folder}/clients').replace(f"{folder}/access", f"{folder}/no/such"),
+                    self.text(more='[upstream.tls]\nca_file = "/no/such"\n').replace('servers = ["', 'servers = ["https://')):
+            self.conf.write_text(bad)
+            code, out, err = self.order("reload")
+            self.assertEqual((code, out), (1, ""), bad)
+            after = self.state()
+            self.assertEqual(after["limits"], before["limits"])
+            self.assertIn(self.ready.address, json.dumps(after["upstream"]))
+            self.assertEqual(after["conf"]["reloads"], 0)
+            self.assertEqual(sorted(folder.iterdir()), files)
+
+    def test_a_start_that_fails_leaves_nothing(self):
+        folder = pathlib.Path(self.folder.name)
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        self.conf.write_text(self.text(f'unix:{folder}/clients", "{address}').replace(f"{folder}/error", "stderr"))
+        done = subprocess.run([CLASSGATE, "--conf", self.conf], capture_output=True, text=True,
+                              env=clean_environment(), timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Address already in use", done.stderr)
+        self.assertEqual([path.name for path in folder.iterdir()], ["classgate.conf"])
 
 
 def try_scrape(gateway):

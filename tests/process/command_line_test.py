@@ -128,7 +128,7 @@ class PrintConfig(CommandLineTest):
             result = run(flag, "-c", path, "--rate", "7",
                          environment={"PORT": "1234", "CLASSGATE_ADMISSION_WORKERS": "6"})
             self.assertEqual((result.status, result.err), (0, ""))
-            for line in (r'listen = \["\*:1234"\] +# environment PORT', rf"threads = 3 +# {path}:1:1",
+            for line in (r'listen = \["127\.0\.0\.1:1234"\] +# environment PORT', rf"threads = 3 +# {path}:1:1",
                          r"workers = 6 +# environment CLASSGATE_ADMISSION_WORKERS",
                          r"rate = 7 +# command line --rate", r"burst = 200 +# default"):
                 self.assertRegex(result.out, rf"(?m)^{line}$")

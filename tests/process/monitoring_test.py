@@ -120,6 +120,20 @@ class Live(ProcessTest):
             health = get_json(gateway.ops_port, "/queue/health")
             self.assertEqual(query("sum(classgate_requests_total)"), health["total_requests"])
 
+    def test_the_weights_of_accept_decide(self):
+        gateway = self.busy_gateway()
+        for accept, wants_open in (
+                ("application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+                 "text/plain;version=0.0.4;q=0.3,*/*;q=0.2", True),
+                ("application/openmetrics-text;q=0", False), ("application/openmetrics-text;q=0, */*", False),
+                ("application/openmetrics-text;q=0.3,text/plain;q=0.9", False),
+                ("text/plain, application/openmetrics-text", True), ("Application/OpenMetrics-Text ; Q=0.9,*/*;q=0.1", True),
+                ("application/openmetrics-text;q=0.5,*/*;q=0.9", False),
+                ("application/openmetrics-text;q=0.5,text/plain;q=0.1,*/*;q=0.9", True),
+                ("application/openmetrics-text;q=much", False), ("application/openmetrics-textual", False), ("*/*", False), ("", False)):
+            content_type = scrape(gateway, accept)[0]
+            self.assertEqual(content_type.startswith("application/openmetrics-text"), wants_open, accept)
+
     def test_openmetrics_when_it_is_asked_for(self):
         content_type, text = scrape(self.busy_gateway(), "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
         self.assertTrue(content_type.startswith("application/openmetrics-text; version=1.0.0"))

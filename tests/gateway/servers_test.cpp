@@ -234,7 +234,10 @@ TEST_CASE("a check says whom it asks, passes over interim answers, and ends with
 TEST_CASE("Host is made of what the conf has, whatever that is") {
   const auto authority = [](const std::string& host, std::uint16_t port, bool is_tls,
                             bool is_unix) {
-    return (*Servers::resolve({{host, port, host, is_tls, is_unix}}))->authority(0);
+    const std::vector<conf::Address> addresses{{host, port, host, is_tls, is_unix}};
+    const auto names = Servers::look_up(addresses);
+    REQUIRE(names.has_value());
+    return Servers::make(addresses, nullptr, *names)->authority(0);
   };
   CHECK(authority("::1", 9000, false, false) == "[::1]:9000");
   CHECK(authority("::1", 80, false, false) == "[::1]");

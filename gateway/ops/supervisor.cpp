@@ -100,7 +100,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
       share_timer_(loop_, [this] { share_workers(); }),
       change_timer_(loop_, [this] { on_change_timeout(); }),
-      errand_(loop_, [this](Outcome outcome) { on_prepared(std::move(outcome)); }),
+      errand_(loop_, [this](Outcome&& outcome) { on_prepared(std::move(outcome)); }),
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
@@ -244,7 +244,7 @@ void Supervisor::reload(TellChange tell) {
   notify_reloading();
   prepare(
       std::move(sources),
-      [this, forgotten = std::move(forgotten)](Outcome outcome) {
+      [this, forgotten = std::move(forgotten)](Outcome&& outcome) {
         ConfHistory history = server_.policy().history;
         history.set_at_run_time.clear();
         return reloaded(std::move(outcome), std::move(history), forgotten);
@@ -255,7 +255,7 @@ void Supervisor::reload(TellChange tell) {
       });
 }
 
-Supervisor::Change Supervisor::reloaded(Outcome outcome, ConfHistory history, Lines forgotten) {
+Supervisor::Change Supervisor::reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten) {
   if (!outcome) return refuse(std::move(outcome.error()));
   conf::Loaded loaded = outcome->loaded;
   Change change = apply(std::move(*outcome), std::move(history));
@@ -309,7 +309,7 @@ void Supervisor::set(const std::string& name, const std::string& value, TellChan
   sources.run_time.push_back({name, value, {}});
   sources.texts = start_.loaded.texts;  // what is in force, whatever the files say by now
   const auto now_set = sources.run_time;
-  const auto then = [this, name, value, now_set](Outcome outcome) -> Change {
+  const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
     if (!outcome) return {false, std::move(outcome.error())};
     ConfHistory history = server_.policy().history;
     history.set_at_run_time.clear();
@@ -330,7 +330,7 @@ void Supervisor::set(const std::string& name, const std::string& value, TellChan
   prepare(std::move(sources), then, std::move(tell));
 }
 
-void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome)> then,
+void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome&&)> then,
                          TellChange tell) {
   const auto work = [sources = std::move(sources), start = start_, server = server_.in_force(),
                      operators = operator_sockets_]() -> Outcome {
@@ -373,7 +373,7 @@ Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources, const 
   return Prepared{std::move(*loaded), std::move(*prepared), std::move(*sockets), std::move(*log)};
 }
 
-void Supervisor::on_prepared(Outcome outcome) {
+void Supervisor::on_prepared(Outcome&& outcome) {
   change_timer_.stop();
   conclude_change(std::exchange(then_, nullptr)(std::move(outcome)));
 }

@@ -78,17 +78,17 @@ class Supervisor {
   void reload(TellChange tell);
   void set(const std::string& key, const std::string& value, TellChange tell);
   std::optional<std::string> why_no_change() const;
-  void prepare(conf::Sources sources, std::function<Change(Outcome)> then, TellChange tell);
+  void prepare(conf::Sources sources, std::function<Change(Outcome&&)> then, TellChange tell);
   static Outcome prepare_now(const conf::Sources& sources, const Start& start,
                              const Server::InForce& server,
                              const OperatorServer::Sockets& operators);
   static Lines lost_by(const conf::Loaded& loaded, const Start& start);
   void put_in_force(conf::Loaded loaded, Change& change);
-  void on_prepared(Outcome outcome);
+  void on_prepared(Outcome&& outcome);
   void on_change_timeout();
   void give_up_change(const std::string& why);
   void conclude_change(const Change& change);
-  Change reloaded(Outcome outcome, ConfHistory history, Lines forgotten);
+  Change reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten);
   Change apply(Prepared&& prepared, ConfHistory history);
   Change refuse(Lines lines);
   void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
@@ -145,7 +145,7 @@ class Supervisor {
   proxy::net::Timer share_timer_;
   std::string last_status_;
   // The change that is under way, if any.
-  std::function<Change(Outcome)> then_;
+  std::function<Change(Outcome&&)> then_;
   TellChange tell_change_;
   bool reloads_again_ = false;  // SIGHUP came meanwhile
   proxy::net::Timer change_timer_;

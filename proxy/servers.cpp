@@ -18,7 +18,10 @@ std::string authority_of(const conf::Address& wanted) {
   if (wanted.is_unix) return "localhost";
   const bool is_v6 = wanted.host.contains(':');
   std::string authority = is_v6 ? "[" + wanted.host + "]" : wanted.host;
-  if (wanted.port != (wanted.is_tls ? 443 : 80)) authority += ":" + std::to_string(wanted.port);
+  if (wanted.port != (wanted.is_tls ? 443 : 80)) {
+    authority += ':';
+    authority += std::to_string(wanted.port);
+  }
   return authority;
 }
 

@@ -107,37 +107,37 @@ namespace {
 // stranger they are dropped like X-Forwarded-*, which they are in all but name. (`Proxy` becomes
 // HTTP_PROXY in a CGI program: CVE-2016-5385.) X-HTTP-Method-Override is none of them: it is the
 // client's own request, and claims nothing of who it is.
-constexpr std::array<std::string_view, 22> claims{"proxy",
-                                                  "client-ip",
-                                                  "remote-user",
-                                                  "x-client-ip",
-                                                  "x-remote-ip",
-                                                  "x-remote-addr",
-                                                  "x-remote-user",
-                                                  "x-rewrite-url",
-                                                  "x-original-url",
-                                                  "true-client-ip",
-                                                  "x-original-uri",
-                                                  "x-original-host",
-                                                  "cf-connecting-ip",
-                                                  "fastly-client-ip",
-                                                  "x-azure-clientip",
-                                                  "x-azure-socketip",
-                                                  "x-originating-ip",
-                                                  "cf-connecting-ipv6",
-                                                  "x-cluster-client-ip",
-                                                  "x-authenticated-user",
-                                                  "x-http-host-override",
-                                                  "x-envoy-external-address"};
+constexpr std::array<std::string_view, 22> built_in_claims{"proxy",
+                                                           "client-ip",
+                                                           "remote-user",
+                                                           "x-client-ip",
+                                                           "x-remote-ip",
+                                                           "x-remote-addr",
+                                                           "x-remote-user",
+                                                           "x-rewrite-url",
+                                                           "x-original-url",
+                                                           "true-client-ip",
+                                                           "x-original-uri",
+                                                           "x-original-host",
+                                                           "cf-connecting-ip",
+                                                           "fastly-client-ip",
+                                                           "x-azure-clientip",
+                                                           "x-azure-socketip",
+                                                           "x-originating-ip",
+                                                           "cf-connecting-ipv6",
+                                                           "x-cluster-client-ip",
+                                                           "x-authenticated-user",
+                                                           "x-http-host-override",
+                                                           "x-envoy-external-address"};
 constexpr std::uint32_t claim_sizes = [] {
   std::uint32_t sizes = 0;
-  for (const std::string_view claim : claims) sizes |= std::uint32_t{1} << claim.size();
+  for (const std::string_view claim : built_in_claims) sizes |= std::uint32_t{1} << claim.size();
   return sizes;
 }();
 
 FieldId claim_id(std::string_view name) {
   if (name.size() >= 32 || (claim_sizes >> name.size() & 1) == 0) return FieldId::other;
-  for (const std::string_view claim : claims) {
+  for (const std::string_view claim : built_in_claims) {
     if (claim.size() != name.size() || (name.front() | 0x20) != claim.front()) continue;
     const FieldId id = match_slowly(name, claim, FieldId::x_forwarded_other);
     if (id != FieldId::other) return id;

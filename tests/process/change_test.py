@@ -615,7 +615,7 @@ class Control(ChangeTest):
         self.assertEqual(gateway.command("status")[0], 0)
         second = self.changeable(service.address, BASE.format(workers=50, queue=1000),
                                  environment={"CLASSGATE_OPS_CONTROL": gateway.control})
-        second.wait_for_log("another classgate answers there")
+        second.wait_for_log("another program answers there")
         self.assertEqual(second.request().status, 200)
         gateway.signal(signal.SIGKILL)
         gateway.wait()

@@ -78,8 +78,11 @@ void ServerCheck::read_rest() {
     if (!retired_stream_->may_read() || retired_stream_->is_connecting()) return;
     switch (retired_stream_->read(pool_.loop().read_scratch()).what) {
       case net::Stream::Read::some: continue;
-      case net::Stream::Read::end: return retired_stream_->shutdown_write();
-      default: return;
+      case net::Stream::Read::nothing_now: return;
+      case net::Stream::Read::end:
+        retired_stream_->shutdown_write();
+        return retired_stream_->give_up();
+      case net::Stream::Read::broken: return retired_stream_->give_up();
     }
   }
   retired_stream_->read_again_soon();

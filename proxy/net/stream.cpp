@@ -399,7 +399,10 @@ void Stream::on_next_turn() {
   });
 }
 
+// Of a connection that is over shutdown() makes another event each time, and that another reading
+// of the end: who shuts down at the end would never rest.
 void Stream::shutdown_write() {
+  if (std::exchange(has_shut_down_, true)) return;
   if (tls_) tls_->say_end();
   ::shutdown(fd_.get(), SHUT_WR);
 }

@@ -169,6 +169,7 @@ class Stream final : private Deferred, private TlsSession::Transport {
   bool is_socket_empty_ = false;  // with TLS: a read took all there was, no event has come since
   bool may_read_ = false;
   bool ends_with_reset_ = false;
+  bool has_shut_down_ = false;
   bool peer_has_closed_ = false;
 };
 

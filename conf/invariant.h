@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -34,10 +35,13 @@ class BrokenInvariant final : public std::exception {
 
 #ifdef CLASSGATE_FAULT_INJECTION
 // Null, or a test's: whether the claim at this place is to fail now. Called on any thread.
-inline bool (*break_invariant)(const char* claim, const char* file, int line) = nullptr;
-#define CLASSGATE_BREAKS(claim)                     \
-  (::classgate::conf::break_invariant != nullptr && \
-   ::classgate::conf::break_invariant(#claim, __FILE__, __LINE__))
+inline std::atomic<bool (*)(const char* claim, const char* file, int line)> break_invariant =
+    nullptr;
+inline bool is_to_break(const char* claim, const char* file, int line) {
+  const auto breaks = break_invariant.load();
+  return breaks != nullptr && breaks(claim, file, line);
+}
+#define CLASSGATE_BREAKS(claim) ::classgate::conf::is_to_break(#claim, __FILE__, __LINE__)
 #else
 #define CLASSGATE_BREAKS(claim) false
 #endif

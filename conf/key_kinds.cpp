@@ -1,0 +1,363 @@
+#include "conf/key_kinds.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+#include "conf/fairness.h"
+#include "conf/format.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+using Read = std::expected<void, std::string>;
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    const std::size_t begin = part.find_first_not_of(' ');
+    if (begin == std::string::npos) continue;
+    parts.push_back(part.substr(begin, part.find_last_not_of(' ') - begin + 1));
+  }
+  return parts;
+}
+
+// A list as TOML has it, or one in plain text with commas.
+std::optional<std::vector<std::string>> list_in(const RawValue& raw) {
+  if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value)) return *list;
+  if (const auto* text = std::get_if<std::string>(&raw.value); text && raw.is_text)
+    return split(*text);
+  return std::nullopt;
+}
+
+}  // namespace
+
+Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
+              FieldOf<std::uint32_t> access) {
+  return {
+      std::move(name), fmt::format("{}; {} to {}", help, least, most),
+      [=](Settings& settings, const RawValue& raw) -> Read {
+        std::int64_t number = 0;
+        if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+          number = *integer;
+        } else {
+          const auto* text = std::get_if<std::string>(&raw.value);
+          if (text == nullptr || !raw.is_text)
+            return std::unexpected(std::string("expected a whole number without quotes"));
+          const char* end = text->data() + text->size();
+          const auto [stop, error] = std::from_chars(text->data(), end, number);
+          if (error != std::errc{} || stop != end)
+            return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
+        }
+        if (number < least || number > most)
+          return std::unexpected(fmt::format("{} is out of range: {} to {}", number, least, most));
+        access(settings) = static_cast<std::uint32_t>(number);
+        return {};
+      },
+      [=](const Settings& settings) { return std::to_string(value_of(access, settings)); }};
+}
+
+Key number_key(std::string name, double least, double most, bool zero_too, std::string help,
+               FieldOf<double> access) {
+  return {std::move(name),
+          fmt::format("{}; {} to {}{}", help, least, most, zero_too ? ", or 0" : ""),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            double number = 0;
+            if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+              number = static_cast<double>(*integer);
+            } else if (const auto* real = std::get_if<double>(&raw.value)) {
+              number = *real;
+            } else {
+              const auto* text = std::get_if<std::string>(&raw.value);
+              if (text == nullptr || !raw.is_text)
+                return std::unexpected(std::string("expected a number without quotes"));
+              const char* end = text->data() + text->size();
+              const auto [stop, error] = std::from_chars(text->data(), end, number);
+              if (error != std::errc{} || stop != end)
+                return std::unexpected(fmt::format("\"{}\" is not a number", *text));
+            }
+            const bool is_fine = std::isfinite(number) &&
+                                 ((number >= least && number <= most) || (zero_too && number == 0));
+            if (!is_fine)
+              return std::unexpected(fmt::format("{} is out of range: {} to {}{}", number, least,
+                                                 most, zero_too ? ", or 0 for no limit" : ""));
+            access(settings) = number;
+            return {};
+          },
+          [=](const Settings& settings) { return fmt::format("{}", value_of(access, settings)); }};
+}
+
+Key duration_key(std::string name, milliseconds least, milliseconds most, std::string help,
+                 FieldOf<milliseconds> access) {
+  return {std::move(name),
+          fmt::format("{}; {} to {}", help, print_duration(least), print_duration(most)),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr)
+              return std::unexpected(
+                  std::string("expected a duration in quotes with its unit, such as \"30s\""));
+            const auto duration = parse_duration(*text);
+            if (!duration) return std::unexpected(duration.error());
+            if (*duration < least || *duration > most)
+              return std::unexpected(fmt::format("\"{}\" is out of range: {} to {}", *text,
+                                                 print_duration(least), print_duration(most)));
+            access(settings) = *duration;
+            return {};
+          },
+          [=](const Settings& settings) {
+            return '"' + print_duration(value_of(access, settings)) + '"';
+          }};
+}
+
+Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, FieldOf<Bytes> access) {
+  return {std::move(name), fmt::format("{}; {} to {}", help, print_bytes(least), print_bytes(most)),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr)
+              return std::unexpected(
+                  std::string("expected a size in quotes with its unit, such as \"64KiB\""));
+            const auto bytes = parse_bytes(*text);
+            if (!bytes) return std::unexpected(bytes.error());
+            if (*bytes < least || *bytes > most)
+              return std::unexpected(fmt::format("\"{}\" is out of range: {} to {}", *text,
+                                                 print_bytes(least), print_bytes(most)));
+            access(settings) = *bytes;
+            return {};
+          },
+          [=](const Settings& settings) {
+            return '"' + print_bytes(value_of(access, settings)) + '"';
+          }};
+}
+
+// A number, or "auto", which sets `is_auto` and leaves the number for the reader to find.
+Key or_auto(Key key, FieldOf<bool> is_auto) {
+  const auto read_number = key.read;
+  const auto print_number = key.print;
+  key.help += ", or \"auto\"";
+  key.read = [=](Settings& settings, const RawValue& raw) -> Read {
+    const auto* text = std::get_if<std::string>(&raw.value);
+    is_auto(settings) = text != nullptr && *text == "auto";
+    return is_auto(settings) ? Read{} : read_number(settings, raw);
+  };
+  key.print = [=](const Settings& settings) -> std::string {
+    return value_of(is_auto, settings) ? "\"auto\"" : print_number(settings);
+  };
+  return key;
+}
+
+Key place_key(std::string name, std::string help, std::vector<std::string> words,
+              FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const bool is_word = text != nullptr && std::ranges::find(words, *text) != words.end();
+            if (text == nullptr || (!is_word && !text->starts_with('/')))
+              return std::unexpected(
+                  fmt::format("expected \"{}\" or an absolute path", fmt::join(words, "\", \"")));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+// The target of a request; may be empty.
+Key path_key(std::string name, std::string help, FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const auto is_fine = [](char c) { return c > ' ' && c <= '~' && c != '#'; };
+            if (text == nullptr || text->size() > 1024 || !std::ranges::all_of(*text, is_fine) ||
+                (!text->empty() && !text->starts_with('/')))
+              return std::unexpected(
+                  std::string("expected a path that begins with '/', such as \"/health\""));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+// A host name; may be empty.
+Key name_key(std::string name, std::string help, FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr || text->size() > 253 ||
+                text->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                        "0123456789-._:") != std::string::npos)
+              return std::unexpected(std::string("expected a host name"));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+Key bool_key(std::string name, std::string help, FieldOf<bool> access) {
+  return {std::move(name), help + "; true, false",
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* boolean = std::get_if<bool>(&raw.value);
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const bool is_word = text && raw.is_text && (*text == "true" || *text == "false");
+            if (boolean == nullptr && !is_word)
+              return std::unexpected(std::string("expected true or false, without quotes"));
+            access(settings) = boolean ? *boolean : *text == "true";
+            return {};
+          },
+          [=](const Settings& settings) {
+            return std::string(value_of(access, settings) ? "true" : "false");
+          }};
+}
+
+Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
+                  FieldOf<std::vector<Address>> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto texts = list_in(raw);
+            if (!texts)
+              return std::unexpected(std::string("expected a list, such as [\"127.0.0.1:8080\"]"));
+            if (texts->size() < least || texts->size() > 64)
+              return std::unexpected(fmt::format("expected {} to 64 addresses", least));
+            std::vector<Address> addresses;
+            for (const std::string& text : *texts) {
+              const auto address = parse_address(text);
+              if (!address) return std::unexpected(address.error());
+              if ((address->is_tls && !kinds.tls) || (address->is_unix && !kinds.unix_sockets))
+                return std::unexpected(fmt::format("\"{}\": expected HOST:PORT here", text));
+              if ((address->port != 0 || address->is_unix) &&
+                  std::ranges::find(addresses, *address) != addresses.end())
+                return std::unexpected(fmt::format("\"{}\" stands here twice", text));
+              addresses.push_back(*address);
+            }
+            access(settings) = std::move(addresses);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const Address& address : value_of(access, settings))
+              out += (out.empty() ? "" : ", ") + quote(address.text);
+            return "[" + out + "]";
+          }};
+}
+
+Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network>> access) {
+  constexpr std::size_t most = 1024;
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto texts = list_in(raw);
+            if (!texts)
+              return std::unexpected(std::string("expected a list, such as [\"10.0.0.0/8\"]"));
+            if (texts->size() > most)
+              return std::unexpected(fmt::format("expected {} networks at most", most));
+            std::vector<Network> networks;
+            for (const std::string& text : *texts) {
+              auto network = parse_network(text);
+              if (!network) return std::unexpected(network.error());
+              const bool stands_twice = std::ranges::any_of(networks, [&](const Network& known) {
+                return known.address == network->address && known.prefix == network->prefix;
+              });
+              if (stands_twice)
+                return std::unexpected(fmt::format("\"{}\" stands here twice", text));
+              networks.push_back(std::move(*network));
+            }
+            access(settings) = std::move(networks);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const Network& network : value_of(access, settings))
+              out += (out.empty() ? "" : ", ") + quote(network.text);
+            return "[" + out + "]";
+          }};
+}
+
+Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto words = list_in(raw);
+            if (!words)
+              return std::unexpected(
+                  std::string("expected a list, such as [\"header:X-Api-Key\", \"address\"]"));
+            auto identity = parse_identity(*words);
+            if (!identity) return std::unexpected(identity.error());
+            access(settings) = std::move(*identity);
+            return {};
+          },
+          [=](const Settings& settings) { return print_identity(value_of(access, settings)); }};
+}
+
+// Names of fields of requests, but those that the gateway reads and says itself.
+Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  constexpr std::size_t most = 64;
+  constexpr auto own = std::to_array<std::string_view>(
+      {"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+       "transfer-encoding", "upgrade", "via"});
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            auto names = list_in(raw);
+            if (!names)
+              return std::unexpected(std::string("expected a list, such as [\"X-Tenant\"]"));
+            if (names->size() > most)
+              return std::unexpected(fmt::format("expected {} names at most", most));
+            std::vector<std::string> seen;
+            for (const std::string& field : *names) {
+              if (!is_field_name(field))
+                return std::unexpected(fmt::format("\"{}\" is no name of a field", field));
+              std::string low = field;
+              for (char& c : low) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+              if (std::ranges::find(own, low) != own.end())
+                return std::unexpected(fmt::format("\"{}\" is the gateway's own to say", field));
+              if (std::ranges::find(seen, low) != seen.end())
+                return std::unexpected(fmt::format("\"{}\" stands here twice", field));
+              seen.push_back(std::move(low));
+            }
+            access(settings) = std::move(*names);
+            return {};
+          },
+          [=](const Settings& settings) {
+            std::string out;
+            for (const std::string& field : value_of(access, settings))
+              out += (out.empty() ? "" : ", ") + quote(field);
+            return "[" + out + "]";
+          }};
+}
+
+Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access) {
+  return {
+      std::move(name), std::move(help),
+      [=](Settings& settings, const RawValue& raw) -> Read {
+        const auto* text = std::get_if<std::string>(&raw.value);
+        std::uint32_t mode = 0;
+        if (text == nullptr || text->size() < 3 || text->size() > 4 ||
+            std::from_chars(text->data(), text->data() + text->size(), mode, 8).ptr !=
+                text->data() + text->size() ||
+            mode > 0777)
+          return std::unexpected(std::string("expected permissions in quotes, such as \"0660\""));
+        access(settings) = mode;
+        return {};
+      },
+      [=](const Settings& settings) {
+        return fmt::format("\"{:04o}\"", value_of(access, settings));
+      }};
+}
+
+// Whether they exist is found out when the socket is opened.
+Key owner_key(std::string name, std::string help, FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            const auto is_fine = [](char c) { return c > ' ' && c < 0x7f && c != '/'; };
+            if (text == nullptr || text->size() > 128 || !std::ranges::all_of(*text, is_fine) ||
+                std::ranges::count(*text, ':') > 1)
+              return std::unexpected(std::string("expected USER, USER:GROUP or :GROUP"));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+}  // namespace classgate::conf

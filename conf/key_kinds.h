@@ -1,0 +1,92 @@
+#pragma once
+
+// What a setting may be: for each kind of value, how it is read, checked and printed. The table of
+// conf/keys.cpp is made of these.
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "conf/format.h"
+#include "conf/keys.h"
+#include "conf/network.h"
+#include "conf/settings.h"
+
+namespace classgate::conf {
+
+// Where a setting's value is kept; what it refers to lives in the Settings that it is given.
+template <typename Value>
+using FieldOf = Value& (*)(Settings&);
+template <typename Value>
+const Value& value_of(FieldOf<Value> access, const Settings& settings) {
+  return access(const_cast<Settings&>(settings));  // it only says where
+}
+
+Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
+              FieldOf<std::uint32_t> access);
+Key number_key(std::string name, double least, double most, bool zero_too, std::string help,
+               FieldOf<double> access);
+Key duration_key(std::string name, milliseconds least, milliseconds most, std::string help,
+                 FieldOf<milliseconds> access);
+Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, FieldOf<Bytes> access);
+// A number, or "auto", which sets `is_auto` and leaves the number for the reader to find.
+Key or_auto(Key key, FieldOf<bool> is_auto);
+// One of the words, or an absolute path.
+Key place_key(std::string name, std::string help, std::vector<std::string> words,
+              FieldOf<std::string> access);
+// The target of a request; may be empty.
+Key path_key(std::string name, std::string help, FieldOf<std::string> access);
+// A host name; may be empty.
+Key name_key(std::string name, std::string help, FieldOf<std::string> access);
+Key bool_key(std::string name, std::string help, FieldOf<bool> access);
+struct AddressKinds {
+  bool tls = false;
+  bool unix_sockets = false;
+};
+Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
+                  FieldOf<std::vector<Address>> access);
+Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network>> access);
+Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access);
+// Names of fields of requests, but those that the gateway reads and says itself.
+Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access);
+// Whether they exist is found out when the socket is opened.
+Key owner_key(std::string name, std::string help, FieldOf<std::string> access);
+
+template <typename Value>
+struct Word {
+  std::string_view name;
+  Value value;
+};
+
+template <typename Value>
+Key word_key(std::string name, std::vector<Word<Value>> words, std::string help,
+             FieldOf<Value> access) {
+  std::string choices;
+  for (const auto& word : words)
+    choices += fmt::format("{}\"{}\"", choices.empty() ? "" : ", ", word.name);
+  return {std::move(name), fmt::format("{}; {}", help, choices),
+          [=](Settings& settings, const RawValue& raw) -> std::expected<void, std::string> {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            for (const auto& word : words)
+              if (text != nullptr && *text == word.name) {
+                access(settings) = word.value;
+                return {};
+              }
+            return std::unexpected(text == nullptr
+                                       ? fmt::format("expected one of {}", choices)
+                                       : fmt::format("\"{}\" is none of {}", *text, choices));
+          },
+          [=](const Settings& settings) {
+            for (const auto& word : words)
+              if (word.value == value_of(access, settings)) return fmt::format("\"{}\"", word.name);
+            return std::string("\"\"");
+          }};
+}
+
+}  // namespace classgate::conf

@@ -78,6 +78,7 @@ void end_within(std::chrono::seconds patience, int status) {
 }
 
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
+  gateway::fill_standard_descriptors();
   gateway::tune_allocator();
   gateway::raise_descriptor_limit();
   gateway::Supervisor::block_signals();

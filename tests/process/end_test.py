@@ -207,6 +207,22 @@ class Limits(ProcessTest):
         soft = re.search(r"Max open files +(\S+)", limits).group(1)
         self.assertEqual(soft, "unlimited" if hard == resource.RLIM_INFINITY else str(hard))
 
+    def test_standard_streams_that_are_closed_at_start_are_nobody_elses(self):
+        """A socket took the number of standard output, and the access log was written into it."""
+        for closed, numbers in (("<&-", [0]), (">&-", [1]), ("2>&-", [2]), ("<&- >&- 2>&-", [0, 1, 2])):
+            with self.subTest(closed), tempfile.TemporaryDirectory() as folder:
+                control = pathlib.Path(folder, "control")
+                with open(f"{folder}/output", "w") as output:
+                    program = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", CLASSGATE, "--conf", "/dev/null"],
+                                               stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                               env=clean_environment({"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_OPS_LISTEN": "",
+                                                                      "CLASSGATE_OPS_CONTROL": str(control)}))
+                self.addCleanup(program.wait)
+                self.addCleanup(program.kill)
+                wait_until(control.exists, "the control socket")
+                self.assertEqual([os.readlink(f"/proc/{program.pid}/fd/{number}") for number in numbers],
+                                 ["/dev/null"] * len(numbers))
+
     def test_as_many_loops_as_processors_that_it_may_use(self):
         one = min(os.sched_getaffinity(0))
         program = self.start_limited(None, ("taskset", "-c", str(one)))

@@ -68,6 +68,8 @@ ROWS = [
     answered("an answer to HEAD may say that it would be chunked", "9112 §6.1", head("Transfer-Encoding: chunked"), Answer(200, b""),
              get(method="HEAD"), "HEAD /x"),
     answered("a phrase may be empty", "9112 §4", b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", Answer(200, b"")),
+    answered("even the space before it may be missing, and is there for the client", "9112 §4", b"HTTP/1.1 424\r\nContent-Length: 0\r\n\r\n",
+             Answer(424, b"", has=("HTTP/1.1 424 ",))),
     answered("the status and its phrase stay", "9112 §4", head("Content-Length: 0", line="HTTP/1.1 299 So It Is"),
              Answer(299, has=("HTTP/1.1 299 So It Is",))),
     # Fields
@@ -87,6 +89,9 @@ ROWS = [
     answered("102 goes on", "9110 §15.2", b"HTTP/1.1 102 Processing\r\n\r\n" + OK, Answer(200, b"ok")),
     answered("103 goes on with its fields", "8297 §2", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK, Answer(200, b"ok")),
     answered("several of them", "9110 §15.2", b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + OK, Answer(200, b"ok")),
+    answered("their hop-by-hop fields stay behind, and their framing means nothing", "9110 §7.6.1, 9112 §6.3 rule 1",
+             b"HTTP/1.1 103 Early Hints\r\nConnection: close, X-Own\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 9\r\n\r\n"
+             b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n" + OK, Answer(200, b"ok")),
     answered("not to an HTTP/1.0 client", "9110 §15.2", b"HTTP/1.1 102 Processing\r\n\r\n" + OK, Answer(200, b"ok"), get(version="HTTP/1.0"),
              then="closed"),
     answered("more than an answer: what is too much is no answer to the next request", "9112 §9.2", OK + OK, Answer(200, b"ok")),

@@ -113,6 +113,22 @@ class Reload(ChangeTest):
         self.assertEqual((health["limits"]["workers"], health["conf"]["last_reload_failed"]), (9, False))
         self.assertIn("\nclassgate_last_reload_successful 1\n", scrape(gateway)[1])
 
+    def test_a_conf_whose_link_leads_elsewhere_now_is_read_there(self):
+        """Kubernetes changes a ConfigMap by turning one link: ..data."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, workers in (("one", 11), ("two", 22)):
+                os.mkdir(f"{folder}/{name}")
+                pathlib.Path(folder, name, "classgate.conf").write_text(BASE.format(workers=workers, queue=1000))
+            os.symlink("one", f"{folder}/..data")
+            gateway = self.changeable(self.service().address, "")
+            os.unlink(gateway.conf.name)
+            os.symlink(f"{folder}/..data/classgate.conf", gateway.conf.name)
+            for name, workers in (("one", 11), ("two", 22)):
+                os.symlink(name, f"{folder}/..next")
+                os.rename(f"{folder}/..next", f"{folder}/..data")
+                self.assertEqual(gateway.command("reload")[0], 0)
+                self.assertEqual(gateway.health()["limits"]["workers"], workers)
+
     def test_a_mistake_in_conf_d_is_told_with_its_file(self):
         service = self.service()
         with tempfile.TemporaryDirectory() as folder:
@@ -181,6 +197,41 @@ class Reload(ChangeTest):
         self.assertEqual((code, out), (0, "admission.workers = 40, set at run time, gave way to the conf\n"
                                           "admission.workers = 50 (it was 40)\n"))
         self.assertEqual(gateway.health()["limits"]["workers"], 50)
+
+
+class Failing(http.server.BaseHTTPRequestHandler):
+    """Well in nobody's eyes; counts who asks all the same."""
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Remembered(ChangeTest):
+    def test_a_server_that_checks_have_taken_out_gets_nothing_after_a_reload_nor_an_upgrade(self):
+        """What begins anew takes each server for well, and sends it requests until its first check has failed."""
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as failing:
+            failing.daemon_threads = True
+            threading.Thread(target=failing.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+            self.addCleanup(failing.shutdown)
+            bad = f"127.0.0.1:{failing.server_port}"
+            conf = BASE.format(workers=50, queue=1000) + '[upstream.check]\npath = "/status"\ninterval = "{}"\nfall = 1\n'
+            gateway = self.changeable(f"{bad},{self.service().address}", conf.format("1h"))
+            gateway.wait_for_health(lambda h: h["upstream"][bad] == "unreachable", "one that is taken out")
+            Failing.asked.clear()
+            for change in (lambda: gateway.command("set", "log.level", "debug"), lambda: gateway.command("reload"),
+                           lambda: gateway.write_conf(conf.format("30m")) or gateway.command("reload"),
+                           lambda: gateway.command("upgrade")):
+                code, out, err = change()
+                self.assertEqual(code, 0, out + err)
+                self.assertEqual({gateway.request("GET", "/health").status for _ in range(20)}, {200}, out)
+            self.assertEqual([path for path in Failing.asked if path != "/status"], [])
 
 
 class OnlyThat(ChangeTest):
@@ -629,6 +680,15 @@ class Control(ChangeTest):
         third.signal(signal.SIGTERM)
         self.assertEqual(third.wait(), 0)
         self.assertFalse(os.path.exists(gateway.control))
+
+    def test_the_socket_is_there_after_every_reload(self):
+        """One that is closed late removes the new one's file."""
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        for workers in (40, 30, 20):
+            gateway.write_conf(BASE.format(workers=workers, queue=1000))
+            self.assertEqual(gateway.command("reload")[0], 0)
+            self.assertTrue(os.path.exists(gateway.control))
+        self.assertEqual(gateway.command("status")[0], 0)
 
     def test_the_ops_port_taken_is_told_and_clients_are_served(self):
         service = self.service()

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Real clients from Debian, and very many of them."""
+import http.server
 import re
 import resource
 import selectors
 import socket
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from kit import (TEXT, ProcessTest, ask, clean_environment, raw_request, read_answer,
@@ -89,6 +91,39 @@ class Clients(ProcessTest):
         health = self.gate.wait_for_health(lambda h: h["active_workers"] == 0, "an idle gateway")
         self.assertGreaterEqual(health["processed_requests"] + health["abandoned_requests"], done)
         self.assert_balanced(health)
+
+
+class Streams(ProcessTest):
+    def test_events_come_one_by_one(self):
+        """The tokens of a model, as server-sent events: the second is said when the first has arrived, or never."""
+        arrived = threading.Event()
+
+        class Model(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"9\r\ndata: 1\n\n\r\n")
+                assert arrived.wait(20)
+                self.wfile.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model) as model:
+            model.daemon_threads = True
+            threading.Thread(target=model.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+            self.addCleanup(model.shutdown)
+            connection = self.gateway(f"127.0.0.1:{model.server_port}").connect(timeout=20)
+            self.addCleanup(connection.close)
+            connection.request("GET", "/stream")
+            answer = connection.getresponse()
+            self.assertEqual(answer.read1(), b"data: 1\n\n")
+            arrived.set()
+            self.assertEqual(answer.read(), b"data: 2\n\n")
 
 
 class Many(ProcessTest):

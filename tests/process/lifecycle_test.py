@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Start, drain and end of the real program."""
+import http.client
+import http.server
 import json
 import os
 import re
@@ -71,6 +73,31 @@ class Start(ProcessTest):
                                 "a reachable upstream")
         self.assertEqual(gateway.request().status, 200)
         self.assert_balanced(gateway.health())
+
+    def test_nobody_waits_for_the_first_check(self):
+        """Whom nobody has checked yet counts as down: the first requests are refused, though all is well."""
+        asked, checked = threading.Event(), threading.Event()
+
+        class Slow(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == "/check":
+                    asked.set()
+                    checked.wait(20)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+            self.addCleanup(server.shutdown)
+            self.addCleanup(checked.set)
+            gateway = self.gateway(f"127.0.0.1:{server.server_port}", conf='[upstream.check]\npath = "/check"\ntimeout = "20s"\ninterval = "30s"\n')
+            self.assertTrue(asked.wait(20))
+            self.assertEqual({gateway.request("GET", "/x").status for _ in range(5)}, {200})
 
     def test_a_port_in_use_is_one_clear_line_and_exit_1(self):
         taken = socket.socket()
@@ -169,6 +196,44 @@ class Drain(ProcessTest):
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait(15), 0)
         self.assertIn("drain_timeout is over: 1 in flight, 1 waiting were cut off", gateway.err())
+
+    def probe(self, gateway, path):
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+    def test_probes_hear_of_the_drain_and_no_signal_makes_it_listen_again(self):
+        gateway = self.busy()
+        self.assertEqual((self.probe(gateway, "/readyz"), self.probe(gateway, "/livez")), (200, 200))
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_for_text("TERM: draining", gateway.err)
+        self.assertEqual((self.probe(gateway, "/readyz"), self.probe(gateway, "/livez")), (503, 200))
+        gateway.signal(signal.SIGHUP)
+        gateway.signal(signal.SIGUSR2)
+        gateway.wait_for_text("upgrade refused: this process drains", gateway.err)
+        wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")
+        self.assertEqual((self.probe(gateway, "/readyz"), self.probe(gateway, "/livez")), (503, 200))
+
+    def test_an_open_tunnel_holds_the_end_up_no_longer_than_drain_timeout(self):
+        """A WebSocket stays open for hours, and the process with it."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        gateway = self.gateway("127.0.0.1:%d" % listener.getsockname()[1], upstream_websocket="true", drain_timeout="300ms")
+        gateway.wait_for_health(lambda h: h["status"] == "ok", "a server")
+        listener.accept()[0].close()  # the look whether it is there
+        client = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.addCleanup(client.close)
+        client.sendall(b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                       b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        server = listener.accept()[0]
+        self.addCleanup(server.close)
+        server.recv(65536)
+        server.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.assertIn(b" 101 ", client.recv(65536))
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drain_timeout is over: 1 in flight", gateway.err())
 
     def fresh_connection(self, gateway):
         connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)

@@ -99,6 +99,20 @@ class ListenTest(ProcessTest):
         self.assertIn(f"cannot listen on {self.path}: there is no user no-such-user (listen)", done.stderr)
         self.assertFalse(os.path.lexists(self.path))
 
+    def test_a_unix_socket_left_by_a_killed_process_is_taken_over_and_a_living_one_is_not(self):
+        """A server that was killed leaves its socket; the next one can't bind: address already in use."""
+        first = self.begin(f'["unix:{self.path}"]')
+        done = subprocess.run([CLASSGATE, "--conf", self.conf(f'["unix:{self.path}"]')],
+                              capture_output=True, text=True, env=clean_environment(), timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"cannot listen on {self.path}: another program answers there", done.stderr)
+        self.assertIsNotNone(self.status_by(socket.AF_UNIX, self.path))
+        first.signal(9)
+        first.wait()
+        self.assertTrue(os.path.lexists(self.path))
+        self.begin(f'["unix:{self.path}"]')
+        self.assertIsNotNone(self.status_by(socket.AF_UNIX, self.path))
+
     def test_what_is_no_socket_is_not_removed(self):
         pathlib.Path(self.path).write_text("precious")
         done = subprocess.run([CLASSGATE, "--conf", self.conf(f'["unix:{self.path}"]')],

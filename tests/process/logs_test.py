@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -143,6 +144,21 @@ class Lines(LogsTest):
         self.assertEqual([line["reason"] for line in lines],
                          ["rate_limited"] * 3 + ["upstream_unreachable"])
         self.assertEqual(gateway.health()["access_log_lines_dropped"], 0)
+
+    def test_connections_that_say_nothing_leave_no_line(self):
+        """A load balancer connects every second to see whether somebody is there, and says no word."""
+        gateway = self.gateway(self.service().address, log_access="stdout")
+        gateway.wait_for_health(lambda h: h["status"] == "ok", "a server")
+        before = gateway.err()
+        for i in range(20):
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as probe:
+                if i % 2:  # by a reset
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gateway.wait_for_health(lambda h: h["connections"] == 0, "their end")
+        self.assertEqual(gateway.request("GET", "/health").status, 200)
+        wait_until(lambda: "/health" in gateway.out(), "the line of the one that asked")
+        self.assertEqual(gateway.out().count("\n"), 1)
+        self.assertEqual(gateway.err(), before)
 
     def test_more_lines_than_log_access_lines_max_in_a_second_are_counted(self):
         service = self.service()

@@ -83,6 +83,16 @@ class Live(ProcessTest):
             self.assertIn(line + "\n", text)
         self.assertEqual((health["processed_requests"], health["rejected_requests"]), (21, 5))
 
+    def test_strangers_add_no_series(self):
+        """A label of paths, hosts or clients grows with whatever strangers send, until memory ends."""
+        gateway = self.busy_gateway()
+        self.assertEqual(gateway.request("FROB", "/first", body=None).reason, "rate_limited")
+        series = lambda: {line.rsplit(" ", 1)[0] for line in scrape(gateway)[1].splitlines() if not line.startswith("#")}
+        before = series()
+        for i in range(50):
+            gateway.request(f"M{i}", f"/p{i}?q={i}", body=None, headers={"Host": f"h{i}", "X-Api-Key": f"k{i}"})
+        self.assertEqual(series() - before, set())
+
     def test_every_metric_that_a_file_names_exists(self):
         _, text = scrape(self.busy_gateway())
         known = set(re.findall(r"^# TYPE (\S+)", text, re.M))

@@ -6,7 +6,7 @@ import re
 import socket
 import unittest
 
-from kit import ProcessTest, scrape, wait_until
+from kit import ProcessTest, raw_request, scrape, wait_until
 
 
 class Operators(ProcessTest):
@@ -88,6 +88,39 @@ class Operators(ProcessTest):
                 memory = re.search(r"(?m)^process_resident_memory_bytes (\S+)$", scrape(gateway)[1]).group(1)
                 self.assertLess(float(memory), 96 << 20)
                 self.assertEqual(gateway.request().status, 200)
+
+    def test_probes_of_every_make_are_answered(self):
+        """HEAD, HTTP/1.0 without a Host, a query: load balancers ask in many ways."""
+        gateway = self.open()
+        for path, said in (("/livez", b"every event loop turns\n"), ("/readyz?verbose=1", b"ready\n")):
+            for request, body in ((f"GET {path} HTTP/1.0\r\n\r\n", said), (f"HEAD {path} HTTP/1.0\r\n\r\n", b""),
+                                  (f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"")):
+                connection = self.connect(gateway, first=request.encode())
+                answer = b"".join(iter(lambda one=connection: one.recv(65536), b""))
+                self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer)
+                self.assertEqual(answer.split(b"\r\n\r\n", 1)[1], body, request)
+
+    def test_probes_are_answered_while_every_worker_and_place_is_taken(self):
+        self.upstream = self.service("--service-time", "60s")
+        gateway = self.open(admission_workers=1, admission_queue_size=1, admission_rate=0)
+        crowd = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(2)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+            connection.sendall(raw_request())
+        gateway.wait_for_health(lambda h: (h["active_workers"], h["queue_size"]) == (1, 1), "both in")
+        self.assertEqual(gateway.request().status, 503)
+        self.assert_answers(gateway)
+
+    def test_readyz_knows_that_no_server_can_be_reached_and_livez_does_not_mind(self):
+        gateway = self.gateway("127.0.0.1:1", upstream_probe_interval="100ms")
+        gateway.wait_for_health(lambda h: h["status"] == "down", "that nobody is there")
+        statuses = []
+        for path in ("/readyz", "/livez"):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+            self.addCleanup(connection.close)
+            connection.request("GET", path)
+            statuses.append(connection.getresponse().status)
+        self.assertEqual(statuses, [503, 200])
 
     def test_one_address_that_has_most_gives_way_before_the_others(self):
         """A monitor keeps its connection, and asks again when somebody else has opened a thousand."""

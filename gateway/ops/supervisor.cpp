@@ -150,7 +150,10 @@ void Supervisor::on_signal() {
 void Supervisor::on_signal(int number) {
   switch (number) {
     case SIGHUP:
-      if (!errand_.is_under_way()) return reload([](const Change&) {});  // the log tells
+      if (!errand_.is_under_way()) {
+        if (const auto why = why_no_change()) return spdlog::error("HUP: reload refused: {}", *why);
+        return reload([](const Change&) {});  // the log tells
+      }
       reloads_again_ = true;
       spdlog::info("HUP: a change of the conf is under way; a reload follows it");
       return;

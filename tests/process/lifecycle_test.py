@@ -210,6 +210,7 @@ class Drain(ProcessTest):
         gateway.wait_for_text("TERM: draining", gateway.err)
         self.assertEqual((self.probe(gateway, "/readyz"), self.probe(gateway, "/livez")), (503, 200))
         gateway.signal(signal.SIGHUP)
+        gateway.wait_for_text("HUP: reload refused: this process drains", gateway.err)
         gateway.signal(signal.SIGUSR2)
         gateway.wait_for_text("upgrade refused: this process drains", gateway.err)
         wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")

@@ -4,10 +4,12 @@ import grp
 import http.server
 import os
 import pathlib
+import platform
 import re
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -15,6 +17,19 @@ import unittest
 from kit import CLASSGATE, Program, ProcessTest, clean_environment, read_answer, wait_until
 
 GET = b"GET /v1/classify HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+# Runs a program as on a kernel without IPv6: socket(AF_INET6, ...) fails with EAFNOSUPPORT, by a filter of seccomp.
+WITHOUT_IPV6 = """
+import ctypes, os, struct, sys
+load, equal, give = 0x20, 0x15, 0x06
+steps = [(load, 0, 0, 0), (equal, 0, 3, 41), (load, 0, 0, 16), (equal, 0, 1, 10), (give, 0, 0, 0x50000 | 97), (give, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class ListenTest(ProcessTest):
@@ -64,6 +79,15 @@ class ListenTest(ProcessTest):
         lines = self.clients_in_log(3)
         for line, name in zip(lines, ("127.0.0.1", "127.0.0.1", "::1")):  # IPv4 is said to be that
             self.assertRegex(line, rf"(^|[ =]){re.escape(name)}( |$)")
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "the filter knows the number of socket(2) there")
+    def test_a_star_is_every_address_there_is_on_a_kernel_without_ipv6(self):
+        """The container does not start where IPv6 is off: address family not supported."""
+        program = self.start(Program([sys.executable, "-c", WITHOUT_IPV6, CLASSGATE, "--conf", self.conf('["*:0"]')]))
+        port = int(program.wait_for_text(r"listening on \*:(\d+)|listening on 0\.0\.0\.0:(\d+)", program.err).group(0).rsplit(":", 1)[1])
+        self.assertIsNotNone(self.status_by(socket.AF_INET, ("127.0.0.1", port)))
+        with self.assertRaises(OSError):
+            self.status_by(socket.AF_INET6, ("::1", port))
 
     def test_each_family_has_its_own_listener_on_one_port(self):
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -70,8 +70,10 @@ void JsonItemCount::open(bool is_array) {
     counted_ = is_array && is_named_ ? counted_ | bit : counted_ & ~bit;
     begun_ &= ~bit;
     commas_[depth_] = 0;
+  } else if (is_array && !name_.empty()) {
+    note(largest_ + 1);  // something may stand in it, beside what stands in others
   } else if (is_array && deep_commas_ == 0) {
-    note(1);  // something may stand in it
+    note(1);
   }
   is_named_ = false;
   ++depth_;

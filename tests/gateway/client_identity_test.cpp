@@ -222,6 +222,10 @@ TEST_CASE("the items of the array that has the name are counted, and of no other
   CHECK(items_of(R"({"texts":"a,b","more":[1,2]})", "texts") == 0);
   CHECK(items_of(R"({"texts":[],"more":[1,2]})", "texts") == 0);
   CHECK(items_of(R"({"texts":[[1,2],[3,4],{"a":[5,6,7]}]})", "texts") == 3);
+  // Several of one item each, deeper than is kept apart.
+  std::string deep = R"({"texts":[1]})";
+  for (int i = 0; i < 17; ++i) deep = R"({"a":)" + deep + "}";
+  CHECK(items_of("[" + deep + "," + deep + "," + deep + "]", "texts") >= 3);
   CHECK(items_of(R"(["texts",1,2])", "texts") == 0);
   CHECK(items_of(R"({"text":[1,2],"textss":[1,2],"":[1,2]})", "texts") == 0);
   // Nobody hides it.

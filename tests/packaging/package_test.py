@@ -51,12 +51,29 @@ class PackageTest:
 
     def under_load(self, name, change):
         """1,000 requests a second, half on kept connections, while `change` happens."""
+        report = self.load_during(name, change)
+        self.check(report["failed"] == 0 and report["sent"] == report["answered"] > 4000, f"{name}: nothing lost")
+
+    def load_during(self, name, change):
         load = self.m.spawn("python3", "/opt/classify/load.py", "8080", "1000", "8", stdout=subprocess.PIPE)
         self.m.wait(lambda: int(self.health()["connections"]) > 5, "load")
         change()
         report = json.loads(load.communicate(timeout=60)[0])
         print(f"      {name}: {json.dumps(report)}")
-        self.check(report["failed"] == 0 and report["sent"] == report["answered"] > 4000, f"{name}: nothing lost")
+        return report
+
+    def kill(self, name):
+        """Three times under load. What is in flight is lost, and no connection is refused."""
+        m = self.m
+
+        def change():
+            for _ in range(3):
+                before = self.main_pid()
+                m.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "classgate")
+                m.wait(lambda: self.main_pid() not in (0, before) and "label" in self.classify(), "the next process")
+        report = self.load_during(name, change)
+        self.check(report["refused"] == 0 and report["answered"] > 4000, f"{name}: no connection is refused")
+        self.check(int(m.run("systemctl", "show", "-P", "NRestarts", "classgate")) >= 3, f"{name}: systemd started it again")
 
     def health(self):
         return json.loads(self.m.run("curl", "-sS", "http://127.0.0.1:9190/queue/health"))
@@ -82,6 +99,7 @@ class PackageTest:
         self.bad_conf()
         self.rotate()
         self.upgrade()
+        self.kill("kill -9 under load")
         self.socket_activation()
         self.remove_and_purge()
         print(f"{self.checks} checks passed")
@@ -175,6 +193,7 @@ class PackageTest:
         m.run("systemctl", "start", "classgate.service")
         self.check("label" in self.classify(), "with the socket unit")
         self.under_load("restart with socket activation under load", lambda: m.run("systemctl", "restart", "classgate"))
+        self.kill("kill -9 with socket activation under load")
         m.run("systemctl", "stop", "classgate.socket", "classgate.service", check=False)
 
     def remove_and_purge(self):

@@ -93,6 +93,7 @@ class Traffic:
                      if status != 200]
         return {"sent": sum(client.sent for client in self.clients), "answered": len(times),
                 "failed": len(failures), "failures": failures[:5],
+                "refused": sum("ConnectionRefused" in failure for failure in failures),
                 "told_to_close": sum(client.told_to_close for client in self.clients),
                 "longest_gap_ms": round(1000 * max((b - a for a, b in zip(times, times[1:])), default=0)),
                 "seconds": round(times[-1] - self.began, 1) if times else 0}

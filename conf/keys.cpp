@@ -103,6 +103,7 @@ std::vector<Key> make_keys() {
       number_key("upstream.retry_budget", 0, 1, false, "requests that may be sent a second time, as a share of all", FIELD(upstream.retry_budget)),
       addresses_key("upstream.nameservers", 0, {}, "who looks the names in servers up again; empty: /etc/resolv.conf", FIELD(upstream.nameservers)),
       duration_key("upstream.resolve_interval", seconds(1), hours(24), "age at which a name in servers is looked up again, if it has not aged before", FIELD(upstream.resolve_interval)),
+      duration_key("upstream.resolve_timeout", ms1, minutes(10), "in which the nameservers must tell the addresses of a name", FIELD(upstream.resolve_timeout)),
       duration_key("upstream.unasked_pause", milliseconds(0), hours(1), "for how long no connection is used twice to a server that spoke without being asked", FIELD(upstream.unasked_pause)),
       bool_key("upstream.websocket", "whether a client may switch to WebSocket, through a worker of its own", FIELD(upstream.websocket)),
       path_key("upstream.check.path", "path that a server must answer with 200 to 399; empty: no checks", FIELD(upstream.check.path)),

@@ -37,6 +37,12 @@ struct Address {
   bool is_tls = false;
   bool is_unix = false;
   bool operator==(const Address&) const = default;
+  // To be looked up: neither a path nor a number, which for IPv6 may have a zone (RFC 4007 section
+  // 11: "fe80::1%eth0").
+  bool is_name() const;
+  // As SNI, certificates and Host have it: without the dot at the end of a whole name (RFC 6066
+  // section 3), and without the zone, which means something on this machine only.
+  std::string bare_host() const;
 };
 
 enum class OnClientAbort : std::uint8_t {
@@ -135,6 +141,7 @@ struct UpstreamSettings {
   double retry_budget = 0.2;              // second attempts, as a share of the requests
   std::vector<Address> nameservers;       // empty: /etc/resolv.conf
   milliseconds resolve_interval{30'000};  // names are looked up again at least as often
+  milliseconds resolve_timeout{5'000};    // for a name, with all attempts
   bool websocket = false;                 // Upgrade: websocket goes on, and holds its worker
   milliseconds unasked_pause{10'000};     // without reuse, of a server that spoke unasked; 0: none
   CheckSettings check;

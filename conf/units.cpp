@@ -163,6 +163,17 @@ std::string print_number(double number) {
   return fmt::format("{:.10g}", number);
 }
 
+bool Address::is_name() const {
+  return !is_unix && !IpAddress::parse(std::string_view(host).substr(0, host.find('%')));
+}
+
+std::string Address::bare_host() const {
+  if (is_unix) return host;
+  std::string bare = host.substr(0, host.find('%'));
+  if (bare.ends_with('.')) bare.pop_back();
+  return bare;
+}
+
 std::expected<RouteSettings, std::string> parse_route_path(std::string_view text) {
   const auto wrong = [whole = text](std::string_view why) {
     return std::unexpected(fmt::format("route path \"{}\" {}", whole, why));

@@ -80,7 +80,9 @@ ordered_json upstream_state(const proxy::Servers& servers, admission::Time now) 
   for (std::size_t i = 0; i < servers.count(); ++i) {
     const bool is_ejected =
         servers.state(i) != proxy::Servers::State::unreachable && servers.is_ejected(i, now);
-    result[servers.name(i)] = is_ejected ? "ejected" : word_of(servers.state(i));
+    result[servers.name(i)] = !servers.has_address(i) ? "not looked up"
+                              : is_ejected            ? "ejected"
+                                                      : word_of(servers.state(i));
   }
   return result;
 }

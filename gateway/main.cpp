@@ -120,6 +120,14 @@ int check_certificates(const conf::Settings& settings) {
   return 1;
 }
 
+// No mistake of the conf: a start would wait for them.
+void warn_of_names(const conf::Settings& settings) {
+  for (const proxy::Servers::Name& name : proxy::Servers::look_up(settings.upstream))
+    if (!name.addresses)
+      conf::print(stderr, fmt::format("classgate: warning: {} (upstream.servers)\n",
+                                      name.addresses.error()));
+}
+
 int start(int argc, char** argv) {
   const auto command = conf::parse_command_line(argc, argv);
   if (!command) return complain(command.error());
@@ -145,6 +153,7 @@ int start(int argc, char** argv) {
   }
   if (command->mode == Mode::check) {
     if (const int wrong = check_certificates(loaded->settings); wrong != 0) return wrong;
+    warn_of_names(loaded->settings);
     conf::print(stderr,
                 fmt::format("classgate: {}: the configuration is good\n", command->conf_path));
     return 0;

@@ -129,9 +129,14 @@ std::expected<Policy::Tls, std::string> open_tls(
 std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Settings& settings,
                                                                  Inherited inherited) {
   std::unique_ptr<Server> server(new Server);
-  auto names =
-      proxy::Servers::look_up(settings.upstream.servers, nullptr, settings.upstream.nameservers);
-  if (!names) return std::unexpected(names.error());
+  const auto names = proxy::Servers::look_up(settings.upstream);
+  for (const proxy::Servers::Name& name : names) {
+    if (name.addresses) continue;
+    if (!name.wanted.is_name())
+      return std::unexpected(name.addresses.error() + " (see upstream.servers)");
+    spdlog::warn("{}; looked up again until it is known (upstream.servers)",
+                 name.addresses.error());
+  }
   std::string via_name = std::move(inherited.via_name);
   server->take_inherited(std::move(inherited));
   auto sockets = open_sockets(settings, server->sockets_, server->sockets_are_given_);
@@ -149,7 +154,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   server->shared_ = std::make_unique<Shared>(settings, *server->access_log_, server->hash_key_,
                                              std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
-      settings, proxy::Servers::make(settings.upstream.servers, nullptr, *names), std::move(*tls),
+      settings, proxy::Servers::make(settings.upstream.servers, nullptr, names), std::move(*tls),
       connection_limit(settings), ConfHistory{}, server->hash_key_);
   Server* self = server.get();
   const Station::Milestones milestones{
@@ -221,9 +226,10 @@ Server::InForce Server::in_force() const { return {policy_, sockets_, sockets_ar
 std::expected<Server::Preparation, std::string> Server::prepare(const conf::Settings& settings,
                                                                 const InForce& now, Files files) {
   const Policy& policy = *now.policy;
-  auto names = proxy::Servers::look_up(settings.upstream.servers, policy.servers.get(),
-                                       settings.upstream.nameservers);
-  if (!names) return std::unexpected(names.error());
+  auto names = proxy::Servers::look_up(settings.upstream, policy.servers.get());
+  // A new name that nobody knows may be a slip of the pen: what there is serves on.
+  for (const proxy::Servers::Name& name : names)
+    if (!name.addresses) return std::unexpected(name.addresses.error() + " (see upstream.servers)");
   auto sockets = open_sockets(settings, now.sockets, now.sockets_are_given);
   if (!sockets) return std::unexpected(sockets.error());
   const bool has_same_tls = settings.tls == policy.settings.tls &&
@@ -237,7 +243,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
   auto access_log = AccessLog::open_target(settings.log);
   if (!access_log) return std::unexpected(access_log.error());
   return Preparation{.settings = settings,
-                     .names = std::move(*names),
+                     .names = std::move(names),
                      .sockets = std::move(*sockets),
                      .tls = std::move(*tls),
                      .access_log = std::move(*access_log)};

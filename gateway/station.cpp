@@ -175,7 +175,15 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
                              former->settings.upstream == policy_->settings.upstream;
   if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
   upstreams_->retire();
-  former_upstreams_.push_back(std::exchange(upstreams_, make_upstreams()));
+  auto former_pool = std::exchange(upstreams_, make_upstreams());
+  // Connections to servers that stay are kept, unless they may be secured by other certificates
+  // now.
+  const bool are_kept = former->tls.upstream == policy_->tls.upstream &&
+                        former->settings.upstream.tls == settings().upstream.tls;
+  for (const auto& pool : former_upstreams_)
+    pool->follow(*former_pool, are_kept ? upstreams_.get() : nullptr);
+  if (are_kept) upstreams_->take_over(*former_pool);
+  former_upstreams_.push_back(std::move(former_pool));
   look_after_upstreams();
   // Every loop asks: the one whose pool was asking may have let go of it by now.
   upstreams_->probe_unproven();

@@ -10,14 +10,14 @@ namespace {
 constexpr unsigned doublings_max = 6;
 
 std::string name_of(const conf::Address& wanted, const net::SocketAddress& address) {
-  const bool is_name = !wanted.is_unix && !conf::IpAddress::parse(wanted.host);
-  return is_name ? wanted.text + "/" + address.host() : wanted.text;
+  if (!wanted.is_name() || address.length == 0) return wanted.text;
+  return wanted.text + "/" + address.host();
 }
 
 std::string authority_of(const conf::Address& wanted) {
   if (wanted.is_unix) return "localhost";
-  const bool is_v6 = wanted.host.contains(':');
-  std::string authority = is_v6 ? "[" + wanted.host + "]" : wanted.host;
+  std::string authority = wanted.bare_host();
+  if (authority.contains(':')) authority = "[" + authority + "]";
   if (wanted.port != (wanted.is_tls ? 443 : 80)) {
     authority += ':';
     authority += std::to_string(wanted.port);
@@ -31,17 +31,44 @@ Servers::Server::Server(conf::Address from, const net::SocketAddress& at)
     : wanted(std::move(from)),
       address(at),
       name(name_of(wanted, address)),
-      authority(authority_of(wanted)) {}
+      authority(authority_of(wanted)),
+      tls_host(wanted.is_tls ? wanted.bare_host() : ""),
+      state(at.length == 0 ? State::unreachable : State::unknown) {}
 
-void Servers::add(const conf::Address& wanted, const net::SocketAddress& address,
+std::shared_ptr<Servers::Server> Servers::known(const conf::Address& wanted,
+                                                const net::SocketAddress& address) const {
+  const auto is_it = [&](const Server& server) {
+    return server.wanted == wanted && server.address == address;
+  };
+  for (const auto& server : servers_)
+    if (is_it(*server)) return server;
+  for (const auto& departed : departed_)
+    if (auto server = departed.lock(); server && is_it(*server)) return server;
+  return nullptr;
+}
+
+void Servers::add(const conf::Address& wanted, const std::vector<net::SocketAddress>& addresses,
                   const Servers* former) {
-  if (former != nullptr)
-    for (const auto& known : former->servers_)
-      if (known->wanted == wanted && known->address == address) {
-        servers_.push_back(known);
-        return;
-      }
-  servers_.push_back(std::make_shared<Server>(wanted, address));
+  const std::vector<net::SocketAddress> none_yet{net::SocketAddress{}};
+  for (const net::SocketAddress& address : addresses.empty() ? none_yet : addresses) {
+    auto server = former != nullptr ? former->known(wanted, address) : nullptr;
+    servers_.push_back(server ? std::move(server) : std::make_shared<Server>(wanted, address));
+  }
+}
+
+void Servers::remember_departed(const Servers& former) {
+  departed_ = former.departed_;
+  for (const auto& server : former.servers_) departed_.push_back(server);
+  std::erase_if(departed_, [&](const std::weak_ptr<Server>& one) {
+    const auto server = one.lock();
+    return !server || std::ranges::find(servers_, server) != servers_.end();
+  });
+}
+
+bool Servers::has_host(const conf::Address& wanted) const {
+  return std::ranges::any_of(servers_, [&](const auto& server) {
+    return server->wanted.host == wanted.host && server->wanted.is_unix == wanted.is_unix;
+  });
 }
 
 std::vector<net::SocketAddress> Servers::addresses_of(const conf::Address& wanted) const {
@@ -49,21 +76,39 @@ std::vector<net::SocketAddress> Servers::addresses_of(const conf::Address& wante
   for (const auto& server : servers_) {
     if (server->wanted.host != wanted.host || server->wanted.is_unix != wanted.is_unix) continue;
     net::SocketAddress address = server->address;
+    if (address.length == 0) continue;
     if (!wanted.is_unix) address.set_port(wanted.port);
     if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
   }
   return addresses;
 }
 
-std::expected<Servers::Names, std::string> Servers::look_up(
-    const std::vector<conf::Address>& addresses, const Servers* former,
-    const std::vector<conf::Address>& nameservers) {
+std::size_t Servers::index_in(const Servers& other, std::size_t index) const {
+  const auto found = std::ranges::find(other.servers_, servers_[index]);
+  if (found == other.servers_.end()) return not_there;
+  return static_cast<std::size_t>(found - other.servers_.begin());
+}
+
+Servers::Names Servers::look_up(const conf::UpstreamSettings& settings, const Servers* former) {
   Names names;
-  for (const conf::Address& wanted : addresses) {
-    if (former != nullptr && !former->addresses_of(wanted).empty()) continue;
-    auto resolved = net::resolve_all(wanted, nameservers);
-    if (!resolved) return std::unexpected(resolved.error() + " (see upstream.servers)");
-    names.emplace_back(wanted, std::move(*resolved));
+  std::vector<conf::Address> asked;
+  for (const conf::Address& wanted : settings.servers) {
+    if (former != nullptr && former->has_host(wanted)) continue;
+    if (wanted.is_name()) {
+      asked.push_back(wanted);
+    } else if (auto address = net::address_of_number(wanted)) {
+      names.push_back({wanted, std::vector{*address}});
+    } else {
+      names.push_back({wanted, std::unexpected(address.error())});
+    }
+  }
+  auto results = net::look_up_now(asked, settings.nameservers, settings.resolve_timeout);
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (results[i])
+      names.push_back({asked[i], std::move(results[i]->addresses)});
+    else
+      names.push_back({asked[i], std::unexpected("cannot look up \"" + asked[i].text +
+                                                 "\": " + results[i].error())});
   }
   return names;
 }
@@ -74,10 +119,11 @@ std::unique_ptr<Servers> Servers::make(const std::vector<conf::Address>& address
   for (const conf::Address& wanted : addresses) {
     std::vector<net::SocketAddress> at;
     if (former != nullptr) at = former->addresses_of(wanted);
-    const auto looked_up = std::ranges::find(names, wanted, &Names::value_type::first);
-    if (at.empty() && looked_up != names.end()) at = looked_up->second;
-    for (const net::SocketAddress& address : at) servers->add(wanted, address, former);
+    const auto looked_up = std::ranges::find(names, wanted, &Name::wanted);
+    if (at.empty() && looked_up != names.end() && looked_up->addresses) at = *looked_up->addresses;
+    servers->add(wanted, at, former);
   }
+  if (former != nullptr) servers->remember_departed(*former);
   return servers;
 }
 
@@ -86,12 +132,12 @@ std::unique_ptr<Servers> Servers::with(const conf::Address& wanted,
   auto servers = std::make_unique<Servers>();
   bool has_added = false;
   for (const auto& server : servers_) {
-    if (server->wanted != wanted) {
+    if (server->wanted != wanted)
       servers->servers_.push_back(server);
-    } else if (!std::exchange(has_added, true)) {
-      for (const net::SocketAddress& address : addresses) servers->add(wanted, address, this);
-    }
+    else if (!std::exchange(has_added, true))
+      servers->add(wanted, addresses, this);
   }
+  servers->remember_departed(*this);
   return servers;
 }
 
@@ -99,12 +145,6 @@ bool Servers::is_same_as(const Servers& other) const {
   return std::ranges::equal(servers_, other.servers_, [](const auto& one, const auto& two) {
     return one->wanted == two->wanted && one->address == two->address;
   });
-}
-
-const std::string& Servers::tls_host(std::size_t index) const {
-  static const std::string none;
-  const conf::Address& wanted = servers_[index]->wanted;
-  return wanted.is_tls ? wanted.host : none;
 }
 
 bool Servers::mark(std::size_t index, State state) {

@@ -22,14 +22,17 @@ class Servers {
  public:
   enum class State : int { unknown, reachable, unreachable };
 
-  // Looks those up whose host `former` does not know; blocks. The error is one line for an
-  // operator.
-  using Names = std::vector<std::pair<conf::Address, std::vector<net::SocketAddress>>>;
-  static std::expected<Names, std::string> look_up(
-      const std::vector<conf::Address>& addresses, const Servers* former = nullptr,
-      const std::vector<conf::Address>& nameservers = {});
+  // Looks those up whose host `former` does not have; blocks, for upstream.resolve_timeout at most.
+  // An error is one line for an operator.
+  struct Name {
+    conf::Address wanted;
+    std::expected<std::vector<net::SocketAddress>, std::string> addresses;
+  };
+  using Names = std::vector<Name>;
+  static Names look_up(const conf::UpstreamSettings& settings, const Servers* former = nullptr);
   // These, at the addresses that `former` has for their hosts, or else at those looked up. What
-  // `former` knows of the same servers is taken over.
+  // `former` knows of the same servers is taken over. A name without addresses is one server that
+  // is unreachable.
   static std::unique_ptr<Servers> make(const std::vector<conf::Address>& addresses,
                                        const Servers* former, const Names& names);
   // The same, but for the name in `wanted`, which has other addresses now.
@@ -39,15 +42,22 @@ class Servers {
   bool is_same_as(const Servers& other) const;
 
   std::size_t count() const { return servers_.size(); }
+  // False of a name whose addresses are not known yet: it is never asked anything.
+  bool has_address(std::size_t index) const { return servers_[index]->address.length != 0; }
+  // The addresses of a host, with the port that is wanted; empty when they are not known.
+  std::vector<net::SocketAddress> addresses_of(const conf::Address& wanted) const;
+  // Where this very server stands in another list; `not_there` when it does not.
+  static constexpr std::size_t not_there = static_cast<std::size_t>(-1);
+  std::size_t index_in(const Servers& other, std::size_t index) const;
   const net::SocketAddress& address(std::size_t index) const { return servers_[index]->address; }
   // As the conf has it; with the address where that is a name: "model.example:9000/192.0.2.1".
   const std::string& name(std::size_t index) const { return servers_[index]->name; }
   const conf::Address& wanted(std::size_t index) const { return servers_[index]->wanted; }
   // As Host says it: with the port where that is not the scheme's own, an IPv6 address in brackets,
-  // "localhost" for a Unix socket (RFC 9110 section 7.2).
+  // "localhost" for a Unix socket (RFC 9110 section 7.2); without zone and final dot.
   const std::string& authority(std::size_t index) const { return servers_[index]->authority; }
   // The host whose certificate a server with TLS must show; empty without TLS.
-  const std::string& tls_host(std::size_t index) const;
+  const std::string& tls_host(std::size_t index) const { return servers_[index]->tls_host; }
   State state(std::size_t index) const {
     return servers_[index]->state.load(std::memory_order_relaxed);
   }
@@ -106,6 +116,7 @@ class Servers {
     const net::SocketAddress address;
     const std::string name;
     const std::string authority;
+    const std::string tls_host;
     std::atomic<State> state{State::unknown};
     std::atomic<std::uint32_t> requests{0};
     std::atomic<std::uint32_t> failures{0};
@@ -117,11 +128,16 @@ class Servers {
     std::atomic<std::uint64_t> unasked{0};
     std::atomic<net::Time::rep> answered_at{net::Time::min().time_since_epoch().count()};
   };
-  // Of a host, with the port that is wanted; empty when it is not known.
-  std::vector<net::SocketAddress> addresses_of(const conf::Address& wanted) const;
-  void add(const conf::Address& wanted, const net::SocketAddress& address, const Servers* former);
+  bool has_host(const conf::Address& wanted) const;
+  void add(const conf::Address& wanted, const std::vector<net::SocketAddress>& addresses,
+           const Servers* former);
+  std::shared_ptr<Server> known(const conf::Address& wanted,
+                                const net::SocketAddress& address) const;
+  void remember_departed(const Servers& former);
 
   std::vector<std::shared_ptr<Server>> servers_;
+  // No longer of the list, but somebody still has requests there: those count when they return.
+  std::vector<std::weak_ptr<Server>> departed_;
 };
 
 }  // namespace classgate::proxy

@@ -8,7 +8,7 @@ namespace classgate::proxy {
 
 UpstreamConnection::UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net::Fd fd,
                                        std::size_t server, std::unique_ptr<net::TlsSession> tls)
-    : pool_(pool),
+    : pool_(&pool),
       loop_(loop),
       server_(server),
       deadline_(on_deadline, this),
@@ -19,14 +19,14 @@ void UpstreamConnection::guard(Deed&& deed) {
   User* const user = user_;
   loop_.guard(deed, [this, user] {
     if (user != nullptr) return user->on_fault();
-    pool_.discard_idle(*this);
+    pool_->discard_idle(*this);
   });
 }
 
 // What the stream itself threw.
 void UpstreamConnection::on_fault() {
   if (user_ != nullptr) return user_->on_fault();
-  pool_.discard_idle(*this);
+  pool_->discard_idle(*this);
 }
 
 void UpstreamConnection::on_readable() {
@@ -34,7 +34,7 @@ void UpstreamConnection::on_readable() {
     if (user_ != nullptr)
       user_->on_upstream_readable();
     else
-      pool_.listen_to_idle(*this);
+      pool_->listen_to_idle(*this);
   });
 }
 
@@ -42,7 +42,7 @@ void UpstreamConnection::on_drained() {
   guard([this] {
     if (waits_ == Waits::to_stand) {
       cancel_deadline();
-      if (!stream_.is_broken()) pool_.mark_reachable(server_);
+      if (!stream_.is_broken()) pool_->mark_reachable(server_);
     }
     if (user_ == nullptr) return;
     if (stream_.is_broken())
@@ -54,7 +54,7 @@ void UpstreamConnection::on_drained() {
 
 void UpstreamConnection::await_proof() {
   stream_.drop_pending();
-  set_deadline(pool_.proof_deadlines_, Waits::for_proof);
+  set_deadline(pool_->proof_deadlines_, Waits::for_proof);
 }
 
 void UpstreamConnection::set_deadline(net::DeadlineList& list, Waits what) {
@@ -72,7 +72,7 @@ void UpstreamConnection::on_due() {
     switch (std::exchange(waits_, Waits::nothing)) {
       case Waits::to_stand: return user_->on_connect_timeout();
       case Waits::for_proof: return user_->on_proof_timeout();
-      case Waits::for_use: return pool_.discard_idle(*this);
+      case Waits::for_use: return pool_->discard_idle(*this);
       case Waits::nothing: return;
     }
   });

@@ -55,7 +55,7 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   void set_deadline(net::DeadlineList& list, Waits what);
   void cancel_deadline();
 
-  UpstreamPool& pool_;
+  UpstreamPool* pool_;  // changes when another pool goes on in its place
   net::Loop& loop_;
   std::size_t server_;
   User* user_ = nullptr;  // null while idle

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace classgate::proxy {
 namespace {
@@ -143,16 +144,22 @@ bool UpstreamPool::is_our_fault(int error) {
 }
 
 void UpstreamPool::give_back(Connection connection) {
-  PerServer& own = per_server_[connection->server()];
-  --own.in_use;
-  servers_->leave(connection->server());
+  const std::size_t server = connection->server();
+  --per_server_[server].in_use;
+  servers_->leave(server);
   connection->user_ = nullptr;
+  connection->cancel_deadline();
+  if (successor_ == nullptr) return keep(std::move(connection));
+  connection->server_ = servers_->index_in(*successor_->servers_, server);
+  if (connection->server_ == Servers::not_there) return loop_.retire(std::move(connection));
+  connection->pool_ = successor_;
+  successor_->keep(std::move(connection));
+}
+
+void UpstreamPool::keep(Connection connection) {
+  PerServer& own = per_server_[connection->server()];
   const bool is_usable = !connection->stream_.peer_has_closed() && !connection->stream_.is_broken();
-  if (!is_usable || idle_max_ == 0) {
-    connection->cancel_deadline();
-    loop_.retire(std::move(connection));
-    return;
-  }
+  if (!is_usable || idle_max_ == 0) return loop_.retire(std::move(connection));
   if (servers_->speaks_unasked(connection->server(), loop_.now()) && idle_count() >= idle_max_) {
     if (own.idle.empty()) return loop_.retire(std::move(connection));
     discard_idle(*own.idle.front());
@@ -160,6 +167,22 @@ void UpstreamPool::give_back(Connection connection) {
   connection->set_deadline(idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_,
                            UpstreamConnection::Waits::for_use);
   own.idle.push_back(std::move(connection));
+}
+
+void UpstreamPool::take_over(UpstreamPool& former) {
+  former.successor_ = this;
+  for (std::size_t server = 0; server < former.per_server_.size(); ++server) {
+    const std::size_t index = former.servers_->index_in(*servers_, server);
+    if (index == Servers::not_there) continue;
+    PerServer& theirs = former.per_server_[server];
+    if (theirs.tls_memory) per_server_[index].tls_memory = theirs.tls_memory;
+    for (Connection& connection : std::exchange(theirs.idle, {})) {
+      connection->cancel_deadline();
+      connection->server_ = index;
+      connection->pool_ = this;
+      keep(std::move(connection));
+    }
+  }
 }
 
 void UpstreamPool::discard(Connection connection) {
@@ -236,14 +259,16 @@ bool UpstreamPool::note_failure(std::size_t server) {
 void UpstreamPool::probe_unproven() {
   if (!settings_.check.path.empty()) return;  // that tells
   for (std::size_t server = 0; server < per_server_.size(); ++server)
-    if (servers_->state(server) != Servers::State::reachable) probe(server);
+    if (servers_->has_address(server) && servers_->state(server) != Servers::State::reachable)
+      probe(server);
 }
 
 void UpstreamPool::check_all() {
   if (settings_.check.path.empty()) return;
   for (std::size_t server = 0; server < per_server_.size(); ++server)
-    per_server_[server].check =
-        std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::check);
+    if (servers_->has_address(server))
+      per_server_[server].check =
+          std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::check);
 }
 
 void UpstreamPool::retire() {

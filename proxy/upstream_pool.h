@@ -50,6 +50,15 @@ class UpstreamPool final : public net::Retirable {
   void give_back(Connection connection);
   void discard(Connection connection);
 
+  // Goes on in the place of `former`, on the same loop: takes its unused connections to servers
+  // that both have, and those in use there when they are given back. Outlives it, or is followed by
+  // another.
+  void take_over(UpstreamPool& former);
+  // Whoever gives its connections to `one` gives them to `next` from now on; null: to nobody.
+  void follow(const UpstreamPool& one, UpstreamPool* next) {
+    if (successor_ == &one) successor_ = next;
+  }
+
   // The server did not let itself be connected to: it is tried again until it does.
   void mark_unreachable(std::size_t server, const std::string& why);
   // How an exchange with it ended. True when this failure was one too many in a row.
@@ -87,6 +96,7 @@ class UpstreamPool final : public net::Retirable {
  private:
   friend class UpstreamConnection;
   friend class ServerCheck;
+  void keep(Connection connection);
   void discard_idle(UpstreamConnection& connection);
   void listen_to_idle(UpstreamConnection& connection);
   void probe(std::size_t server);
@@ -129,6 +139,7 @@ class UpstreamPool final : public net::Retirable {
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
   bool is_former_ = false;
+  UpstreamPool* successor_ = nullptr;
 };
 
 }  // namespace classgate::proxy

@@ -23,11 +23,12 @@ void NameWatch::begin() {
   end();
   const conf::UpstreamSettings& upstream = server_.settings().upstream;
   for (const conf::Address& address : upstream.servers)
-    if (!address.is_unix && !conf::IpAddress::parse(address.host) &&
-        !proxy::net::Resolver::is_in_hosts_file(address.host))
+    if (address.is_name() && (!proxy::net::Resolver::is_in_hosts_file(address.host) ||
+                              server_.policy().servers->addresses_of(address).empty()))
       names_.push_back(std::make_unique<Name>(*this, address));
   if (names_.empty()) return;
-  resolver_ = std::make_unique<proxy::net::Resolver>(loop_, upstream.nameservers);
+  resolver_ =
+      std::make_unique<proxy::net::Resolver>(loop_, upstream.nameservers, upstream.resolve_timeout);
   // At once: only the answer tells for how long it holds.
   for (const auto& name : names_) name->timer.start(milliseconds(0));
 }
@@ -40,25 +41,39 @@ void NameWatch::end() {
 void NameWatch::look_up(Name& name) {
   resolver_->look_up(
       name.wanted.host, name.wanted.port,
-      [this, &name](const std::expected<proxy::net::Resolver::Answer, std::string>& answer) {
-        on_answer(name, answer);
-      });
+      [this, &name](const proxy::net::Resolver::Result& answer) { on_answer(name, answer); });
 }
 
-void NameWatch::on_answer(Name& name,
-                          const std::expected<proxy::net::Resolver::Answer, std::string>& answer) {
+void NameWatch::on_answer(Name& name, const proxy::net::Resolver::Result& answer) {
   const milliseconds latest = server_.settings().upstream.resolve_interval;
-  if (!answer) {
-    if (!std::exchange(name.has_failed, true))
-      spdlog::warn("cannot look up \"{}\" again: {}; it keeps its addresses (upstream.servers)",
-                   name.wanted.text, answer.error());
-    return name.timer.start(std::min(after_failure, latest));
-  }
+  const auto known = server_.policy().servers->addresses_of(name.wanted);
+  if (!answer) return on_failure(name, !known.empty(), answer.error());
+  const bool has_v4 = !known.empty() && known.front().ip().is_v4();
+  if (answer->is_partial && has_v4)
+    return on_failure(name, true, "the nameservers tell IPv6 addresses only");
   if (std::exchange(name.has_failed, false))
     spdlog::info("\"{}\" can be looked up again", name.wanted.text);
+  if (std::exchange(name.left_out, answer->left_out) != answer->left_out && answer->left_out > 0)
+    spdlog::warn("\"{}\" has {} addresses: the first {} are used (upstream.servers)",
+                 name.wanted.text, answer->addresses.size() + answer->left_out,
+                 answer->addresses.size());
   name.timer.start(
       std::clamp<milliseconds>(answer->time_to_live, soonest, std::max(latest, soonest)));
   server_.use_addresses(name.wanted, answer->addresses);
+}
+
+void NameWatch::on_failure(Name& name, bool is_known, const std::string& why) {
+  if (!std::exchange(name.has_failed, true)) {
+    if (is_known)
+      spdlog::warn("cannot look up \"{}\" again: {}; it keeps its addresses (upstream.servers)",
+                   name.wanted.text, why);
+    else
+      spdlog::error("cannot look up \"{}\": {}; it has no address yet (upstream.servers)",
+                    name.wanted.text, why);
+  }
+  // Nobody is served while it is not known.
+  name.timer.start(
+      std::min(is_known ? after_failure : soonest, server_.settings().upstream.resolve_interval));
 }
 
 }  // namespace classgate::gateway

@@ -114,8 +114,14 @@ void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::
 
 Reply Supervisor::readiness() {
   if (draining_) return {.status = 503, .body = "draining\n"};
-  if (server_.policy().servers->none_reachable())
-    return {.status = 503, .body = "no upstream server is reachable (upstream.servers)\n"};
+  const proxy::Servers& servers = *server_.policy().servers;
+  if (servers.none_reachable()) {
+    std::string text = "no upstream server is reachable (upstream.servers)\n";
+    for (std::size_t i = 0; i < servers.count(); ++i)
+      if (!servers.has_address(i))
+        text += "not looked up: " + conf::printable(servers.name(i)) + "\n";
+    return {.status = 503, .body = std::move(text)};
+  }
   return {.body = "ready\n"};
 }
 

@@ -1,90 +1,250 @@
 #include "proxy/net/resolver.h"
 
+#include <ares.h>
+
 #include <algorithm>
 #include <fstream>
+#include <limits>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace classgate::proxy::net {
+namespace {
 
-struct Resolver::Query {
-  Resolver& resolver;
-  std::string host;
-  std::uint16_t port;
-  OnAnswer on_answer;
-  bool is_for_v4 = true;  // evdns says no type with an error
-};
+constexpr int udp_bytes_max = 1232;  // fits everywhere (DNS flag day 2020); more comes over TCP
+constexpr int attempt_ms = 1500;     // the first one; then twice as long
+constexpr int attempts = 3;          // of each nameserver
+constexpr std::chrono::milliseconds at_once{0};
 
-Resolver::Resolver(Loop& loop, const std::vector<conf::Address>& nameservers)
-    : base_(evdns_base_new(loop.base(), 0)) {
-  if (!base_) throw std::runtime_error("libevent: cannot look names up");
-  // Without a nameserver look_up() says so.
-  if (nameservers.empty())
-    evdns_base_resolv_conf_parse(base_.get(), DNS_OPTIONS_ALL, "/etc/resolv.conf");
-  for (const conf::Address& server : nameservers)
-    evdns_base_nameserver_ip_add(base_.get(), server.text.c_str());
+void begin_library() {
+  static const int status = ares_library_init(ARES_LIB_INIT_ALL);
+  if (status != ARES_SUCCESS) throw std::runtime_error(ares_strerror(status));
 }
 
-Resolver::~Resolver() = default;
+bool has_none(int status) { return status == ARES_ENODATA || status == ARES_ENOTFOUND; }
+
+std::string why_of(int status) {
+  switch (status) {
+    case ARES_ENODATA: return "it has no address";
+    case ARES_ENOTFOUND: return "no such name";
+    case ARES_ETIMEOUT: return "the nameservers do not answer";
+    case ARES_ECONNREFUSED: return "no nameserver can be reached";
+    default: return ares_strerror(status);
+  }
+}
+
+// What a filter or a liar says: "here", everybody, nobody.
+bool can_be_had(const conf::IpAddress& ip) {
+  const auto first = ip.is_v4() ? ip.bytes[12] : ip.bytes[0];
+  const bool is_multicast = ip.is_v4() ? first >= 224 : first == 0xff;
+  const bool is_unspecified = ip == conf::IpAddress{} || (ip.is_v4() && first == 0);
+  return !is_multicast && !is_unspecified;
+}
+
+std::optional<conf::IpAddress> ip_of(const ares_addrinfo_node& node) {
+  conf::IpAddress ip;
+  if (node.ai_family == AF_INET)
+    return conf::IpAddress::from_v4(reinterpret_cast<const std::uint8_t*>(
+        &reinterpret_cast<const sockaddr_in*>(node.ai_addr)->sin_addr));
+  if (node.ai_family != AF_INET6) return std::nullopt;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(
+      &reinterpret_cast<const sockaddr_in6*>(node.ai_addr)->sin6_addr);
+  std::copy_n(bytes, 16, ip.bytes.begin());
+  return ip;
+}
+
+}  // namespace
+
+struct Resolver::Query {
+  Query(Resolver& owner, std::string name, std::uint16_t port_wanted, OnAnswer tell)
+      : resolver(owner),
+        host(std::move(name)),
+        port(port_wanted),
+        on_answer(std::move(tell)),
+        timer(owner.loop_,
+              [this] { resolver.conclude(*this, std::unexpected(why_of(ARES_ETIMEOUT))); }) {}
+  Resolver& resolver;
+  const std::string host;
+  const std::uint16_t port;
+  const OnAnswer on_answer;
+  Timer timer;
+  int family = AF_INET;
+  int v4_status = ARES_SUCCESS;
+  bool is_asking = false;  // c-ares will call back
+  std::optional<Result> result;
+  bool is_told = false;
+};
+
+void Resolver::DestroyChannel::operator()(ares_channeldata* channel) const {
+  ares_destroy(channel);
+}
+
+Resolver::Resolver(Loop& loop, const std::vector<conf::Address>& nameservers,
+                   std::chrono::milliseconds timeout)
+    : loop_(loop),
+      timeout_(timeout),
+      process_timer_(loop, [this] { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }),
+      deliver_timer_(loop, [this] { deliver(); }) {
+  begin_library();
+  ares_options options{};
+  options.flags = ARES_FLAG_EDNS;
+  options.ednspsz = udp_bytes_max;
+  options.timeout = attempt_ms;
+  options.tries = attempts;
+  options.sock_state_cb = on_socket;
+  options.sock_state_cb_data = this;
+  char lookups[] = "fb";  // files, then DNS
+  options.lookups = lookups;
+  ares_channel channel = nullptr;
+  const int status =
+      ares_init_options(&channel, &options,
+                        ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+                            ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS);
+  if (status != ARES_SUCCESS) {
+    broken_ = why_of(status);
+    return;
+  }
+  channel_.reset(channel);
+  std::string servers;
+  for (const conf::Address& server : nameservers)
+    servers += (servers.empty() ? "" : ",") + server.text;
+  if (servers.empty()) return;
+  if (const int wrong = ares_set_servers_ports_csv(channel, servers.c_str()); wrong != ARES_SUCCESS)
+    broken_ = why_of(wrong);
+}
+
+Resolver::~Resolver() { is_ending_ = true; }
 
 void Resolver::look_up(const std::string& host, std::uint16_t port, OnAnswer on_answer) {
   queries_.push_back(std::make_unique<Query>(*this, host, port, std::move(on_answer)));
   Query& query = *queries_.back();
-  if (evdns_base_resolve_ipv4(base_.get(), host.c_str(), 0, on_result, &query) == nullptr)
-    conclude(query, std::unexpected(std::string("no nameserver can be asked")));
+  if (!broken_.empty()) return conclude(query, std::unexpected(broken_));
+  query.timer.start(timeout_);
+  ask(query, AF_INET);
+  process_timer_.start(at_once);
 }
 
-// A name without IPv4 addresses is asked for IPv6 ones.
-void Resolver::on_result(int error, char, int count, int ttl, void* addresses, void* told) {
+void Resolver::ask(Query& query, int family) {
+  query.family = family;
+  query.is_asking = true;
+  ares_addrinfo_hints hints{};
+  hints.ai_family = family;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = ARES_AI_NOSORT;
+  ares_getaddrinfo(channel_.get(), query.host.c_str(), nullptr, &hints, on_result, &query);
+}
+
+void Resolver::on_result(void* told, int status, int, ares_addrinfo* found) {
   Query& query = *static_cast<Query*>(told);
   Resolver& self = query.resolver;
-  const bool was_v4 = query.is_for_v4;
-  const bool has_none = (error == DNS_ERR_NONE && count == 0) || error == DNS_ERR_NODATA;
-  if (has_none && was_v4) {
-    query.is_for_v4 = false;
-    if (evdns_base_resolve_ipv6(self.base_.get(), query.host.c_str(), 0, on_result, told) !=
-        nullptr)
-      return;
-  }
-  if (error != DNS_ERR_NONE || count == 0)
-    return self.conclude(
-        query,
-        std::unexpected(std::string(has_none ? "it has no address" : evdns_err_to_string(error))));
-  Answer answer{.addresses = {}, .time_to_live = std::chrono::seconds(std::max(ttl, 0))};
-  const auto* bytes = static_cast<const std::uint8_t*>(addresses);
-  for (int i = 0; i < count; ++i) {
-    conf::IpAddress ip;
-    if (was_v4)
-      ip = conf::IpAddress::from_v4(bytes + 4 * i);
-    else
-      std::copy_n(bytes + 16 * i, 16, ip.bytes.begin());
-    answer.addresses.push_back(socket_address(ip, query.port));
-  }
-  tidy(answer.addresses);
-  self.conclude(query, std::move(answer));
+  if (!self.is_ending_)
+    self.loop_.guard([&] { self.on_result(query, status, found); },
+                     [&] { self.conclude(query, std::unexpected(std::string("out of memory"))); });
+  if (found != nullptr) ares_freeaddrinfo(found);
 }
 
-void Resolver::conclude(Query& query, std::expected<Answer, std::string> answer) {
-  const OnAnswer on_answer = std::move(query.on_answer);
-  std::erase_if(queries_, [&](const auto& known) { return known.get() == &query; });
-  on_answer(std::move(answer));
+// A name without IPv4 addresses, or with none that can be learnt, is asked for IPv6 ones. Some
+// nameservers say that there is no such name when only the address is missing (RFC 4074).
+void Resolver::on_result(Query& query, int status, const ares_addrinfo* found) {
+  query.is_asking = false;
+  if (query.result) return deliver_timer_.start(at_once);  // its time was over before
+  Answer answer;
+  int time_to_live = std::numeric_limits<int>::max();
+  bool has_lies = false;
+  if (status == ARES_SUCCESS) {
+    for (const ares_addrinfo_node* node = found->nodes; node != nullptr; node = node->ai_next) {
+      const auto ip = ip_of(*node);
+      has_lies = has_lies || (ip && !can_be_had(*ip));
+      if (!ip || !can_be_had(*ip)) continue;
+      answer.addresses.push_back(socket_address(*ip, query.port));
+      time_to_live = std::min(time_to_live, node->ai_ttl);
+    }
+    for (const ares_addrinfo_cname* name = found->cnames; name != nullptr; name = name->next)
+      time_to_live = std::min(time_to_live, name->ttl);
+  }
+  if (!answer.addresses.empty()) {
+    answer.left_out = tidy(answer.addresses);
+    answer.time_to_live = std::chrono::seconds(std::max(time_to_live, 0));
+    answer.is_partial = query.family == AF_INET6 && !has_none(query.v4_status);
+    return conclude(query, std::move(answer));
+  }
+  if (status == ARES_SUCCESS) status = ARES_ENODATA;
+  if (query.family == AF_INET && !has_lies && status != ARES_EDESTRUCTION) {
+    query.v4_status = status;
+    return ask(query, AF_INET6);
+  }
+  if (query.family == AF_INET6 && !has_none(query.v4_status)) status = query.v4_status;
+  conclude(query,
+           std::unexpected(has_lies ? "its address is one that no server has" : why_of(status)));
 }
 
-std::expected<std::vector<SocketAddress>, std::string> resolve_all(
-    const conf::Address& address, const std::vector<conf::Address>& nameservers) {
-  if (nameservers.empty() || address.is_unix || conf::IpAddress::parse(address.host) ||
-      Resolver::is_in_hosts_file(address.host))
-    return resolve_all(address);
+// Told in a turn of its own, out of c-ares: whoever is told may look up more.
+void Resolver::conclude(Query& query, Result result) {
+  query.timer.stop();
+  query.result = std::move(result);
+  deliver_timer_.start(at_once);
+}
+
+void Resolver::deliver() {
+  std::vector<std::unique_ptr<Query>> ended;
+  std::vector<Query*> told;
+  for (auto& query : queries_) {
+    if (!query->result) continue;
+    if (!std::exchange(query->is_told, true)) told.push_back(query.get());
+    if (!query->is_asking) ended.push_back(std::move(query));
+  }
+  std::erase(queries_, nullptr);
+  std::vector<std::pair<OnAnswer, Result>> answers;
+  for (Query* query : told) answers.emplace_back(query->on_answer, *query->result);
+  for (auto& [tell, result] : answers) tell(std::move(result));
+}
+
+// ---- Sockets of c-ares on the loop -------------------------------------------------------------
+
+void Resolver::on_socket(void* told, int fd, int readable, int writable) {
+  Resolver& self = *static_cast<Resolver*>(told);
+  self.sockets_.erase(fd);
+  if (self.is_ending_ || (readable == 0 && writable == 0)) return;
+  const auto what = static_cast<short>(EV_PERSIST | (readable != 0 ? EV_READ : 0) |
+                                       (writable != 0 ? EV_WRITE : 0));
+  Event event(event_new(self.loop_.base(), fd, what, on_event, &self));
+  if (event && event_add(event.get(), nullptr) == 0) self.sockets_[fd] = std::move(event);
+}
+
+void Resolver::on_event(int fd, short what, void* self) {
+  static_cast<Resolver*>(self)->process((what & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
+                                        (what & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
+}
+
+void Resolver::process(int read_fd, int write_fd) {
+  if (!channel_) return;
+  ares_process_fd(channel_.get(), read_fd, write_fd);
+  timeval room{};
+  const timeval* next = ares_timeout(channel_.get(), nullptr, &room);
+  if (next == nullptr) return process_timer_.stop();
+  // Rounded up: a turn too early would be one more.
+  process_timer_.start(std::chrono::milliseconds(next->tv_sec * 1000 + next->tv_usec / 1000 + 1));
+}
+
+// ---- At once -----------------------------------------------------------------------------------
+
+std::vector<Resolver::Result> look_up_now(const std::vector<conf::Address>& names,
+                                          const std::vector<conf::Address>& nameservers,
+                                          std::chrono::milliseconds timeout) {
+  std::vector<Resolver::Result> results(names.size(), std::unexpected(std::string()));
+  if (names.empty()) return results;
   Loop loop;
-  Resolver resolver(loop, nameservers);
-  std::expected<Resolver::Answer, std::string> answer;
-  resolver.look_up(address.host, address.port, [&](auto result) {
-    answer = std::move(result);
-    loop.stop();
-  });
+  Resolver resolver(loop, nameservers, timeout);
+  std::size_t missing = names.size();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    resolver.look_up(names[i].host, names[i].port, [&, i](Resolver::Result result) {
+      results[i] = std::move(result);
+      if (--missing == 0) loop.stop();
+    });
   loop.run();
-  if (!answer) return std::unexpected("cannot look up \"" + address.text + "\": " + answer.error());
-  return std::move(answer->addresses);
+  return results;
 }
 
 bool Resolver::is_in_hosts_file(const std::string& host) {

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <event2/dns.h>
-
 #include <chrono>
 #include <expected>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,43 +12,69 @@
 #include "conf/settings.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/socket_address.h"
+#include "proxy/net/watch.h"
+
+struct ares_addrinfo;
+struct ares_channeldata;
 
 namespace classgate::proxy::net {
 
-// Looks host names up without blocking (libevent's evdns): the IPv4 addresses, or, where there are
-// none, the IPv6 ones, with the time for which they may be believed. Knows DNS only. Lives on a
-// loop; what is still being looked up when it is destroyed is never told.
+// Looks host names up without blocking (c-ares): /etc/hosts, then DNS with EDNS, over TCP what does
+// not fit, with the search list of /etc/resolv.conf. The IPv4 addresses, or, where there are none,
+// the IPv6 ones (RFC 1035, 3596, 6891, 7766). Addresses that nobody can have are left out. Lives on
+// a loop; what is still being looked up when it is destroyed is never told.
 class Resolver {
  public:
   struct Answer {
     std::vector<SocketAddress> addresses;  // tidy(); at least one
-    std::chrono::seconds time_to_live;
+    std::size_t left_out = 0;              // more than are used
+    std::chrono::seconds time_to_live{0};
+    // IPv6 addresses, and about IPv4 no answer could be had: who has some should keep them.
+    bool is_partial = false;
   };
-  using OnAnswer = std::function<void(std::expected<Answer, std::string>)>;
+  using Result = std::expected<Answer, std::string>;
+  using OnAnswer = std::function<void(Result)>;
 
-  // Empty: those in /etc/resolv.conf, as it is now.
-  Resolver(Loop& loop, const std::vector<conf::Address>& nameservers);
+  // `nameservers` empty: those in /etc/resolv.conf, as it is now. `timeout`: for one name, with all
+  // attempts.
+  Resolver(Loop& loop, const std::vector<conf::Address>& nameservers,
+           std::chrono::milliseconds timeout);
   ~Resolver();
 
+  // `on_answer` is called once, later, never from within this.
   void look_up(const std::string& host, std::uint16_t port, OnAnswer on_answer);
   // Whether /etc/hosts has it: then DNS has nothing to say.
   static bool is_in_hosts_file(const std::string& host);
 
  private:
   struct Query;
-  static void on_result(int error, char type, int count, int ttl, void* addresses, void* query);
-  void conclude(Query& query, std::expected<Answer, std::string> answer);
+  void ask(Query& query, int family);
+  static void on_result(void* query, int status, int timeouts, ares_addrinfo* found);
+  void on_result(Query& query, int status, const ares_addrinfo* found);
+  void conclude(Query& query, Result result);
+  void deliver();
+  static void on_socket(void* self, int fd, int readable, int writable);
+  static void on_event(int fd, short what, void* self);
+  void process(int read_fd, int write_fd);
 
-  struct FreeBase {
-    void operator()(evdns_base* base) const { evdns_base_free(base, 0); }
+  struct DestroyChannel {
+    void operator()(ares_channeldata* channel) const;
   };
-  std::list<std::unique_ptr<Query>> queries_;  // outlive the base, which calls them
-  std::unique_ptr<evdns_base, FreeBase> base_;
+  Loop& loop_;
+  const std::chrono::milliseconds timeout_;
+  std::string broken_;  // why nothing can be looked up
+  std::list<std::unique_ptr<Query>> queries_;
+  std::map<int, Event> sockets_;
+  Timer process_timer_;
+  Timer deliver_timer_;
+  bool is_ending_ = false;
+  std::unique_ptr<ares_channeldata, DestroyChannel> channel_;  // calls back with all of these
 };
 
-// For a start or a reload: blocks until they have answered. As resolve_all() (socket_address.h),
-// but names that DNS must tell are looked up by these nameservers, if there are any.
-std::expected<std::vector<SocketAddress>, std::string> resolve_all(
-    const conf::Address& address, const std::vector<conf::Address>& nameservers);
+// For a start or a reload: looks all of them up at once, and blocks until they have answered, for
+// `timeout` at most. In their order.
+std::vector<Resolver::Result> look_up_now(const std::vector<conf::Address>& names,
+                                          const std::vector<conf::Address>& nameservers,
+                                          std::chrono::milliseconds timeout);
 
 }  // namespace classgate::proxy::net

@@ -1,10 +1,12 @@
 #include "proxy/net/socket_address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
 
@@ -27,7 +29,13 @@ conf::IpAddress SocketAddress::ip() const {
 std::string SocketAddress::host() const {
   if (storage.ss_family == AF_UNIX) return {};
   const conf::IpAddress address = ip();
-  return address == conf::IpAddress() ? "::" : address.text();
+  std::string text = address == conf::IpAddress() ? "::" : address.text();
+  if (storage.ss_family != AF_INET6) return text;
+  const std::uint32_t zone = reinterpret_cast<const sockaddr_in6&>(storage).sin6_scope_id;
+  std::array<char, IF_NAMESIZE> name{};
+  if (zone == 0) return text;
+  return text + "%" +
+         (if_indextoname(zone, name.data()) != nullptr ? name.data() : std::to_string(zone));
 }
 
 std::uint16_t SocketAddress::port() const {
@@ -65,10 +73,10 @@ namespace {
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-std::expected<AddressList, std::string> look_up(const conf::Address& address, bool to_listen) {
+std::expected<AddressList, std::string> look_up(const conf::Address& address, int flags) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
+  hints.ai_flags = AI_NUMERICSERV | flags;
   const bool is_any = address.host == "*";
   if (is_any) hints.ai_family = AF_INET;
   const std::string port = std::to_string(address.port);
@@ -101,28 +109,16 @@ std::expected<SocketAddress, std::string> resolve(const conf::Address& address, 
   if (address.is_unix) return unix_address(address.host);
   if (address.host == "*" && to_listen && has_v6())
     return socket_address(conf::IpAddress(), address.port);
-  const auto found = look_up(address, to_listen);
+  const auto found = look_up(address, to_listen ? AI_PASSIVE : 0);
   if (!found) return std::unexpected(found.error());
   return address_of(**found);
 }
 
-std::expected<std::vector<SocketAddress>, std::string> resolve_all(const conf::Address& address) {
-  std::vector<SocketAddress> all;
-  if (address.is_unix) {
-    auto path = unix_address(address.host);
-    if (!path) return std::unexpected(path.error());
-    all.push_back(*path);
-    return all;
-  }
-  const auto found = look_up(address, false);
+std::expected<SocketAddress, std::string> address_of_number(const conf::Address& address) {
+  if (address.is_unix) return unix_address(address.host);
+  const auto found = look_up(address, AI_NUMERICHOST);
   if (!found) return std::unexpected(found.error());
-  for (const int family : {AF_INET, AF_INET6}) {
-    for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next)
-      if (info->ai_family == family) all.push_back(address_of(*info));
-    if (!all.empty()) break;
-  }
-  tidy(all);
-  return all;
+  return address_of(**found);
 }
 
 SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port) {
@@ -143,13 +139,15 @@ SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port) {
   return result;
 }
 
-void tidy(std::vector<SocketAddress>& addresses) {
-  constexpr std::size_t most = 64;
+std::size_t tidy(std::vector<SocketAddress>& addresses) {
+  constexpr std::size_t most = 1024;
   const auto ip = [](const SocketAddress& address) { return address.ip().bytes; };
   std::ranges::sort(addresses, {}, ip);
   const auto doubles = std::ranges::unique(addresses, {}, ip);
   addresses.erase(doubles.begin(), doubles.end());
-  if (addresses.size() > most) addresses.resize(most);
+  const std::size_t left_out = addresses.size() - std::min(addresses.size(), most);
+  addresses.resize(addresses.size() - left_out);
+  return left_out;
 }
 
 }  // namespace classgate::proxy::net

@@ -20,7 +20,7 @@ struct SocketAddress {
 
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
-  // "127.0.0.1" or "2001:db8::1", without the port.
+  // "127.0.0.1", "2001:db8::1" or "fe80::1%eth0", without the port.
   std::string host() const;
   // Of a Unix socket conf::IpAddress(), which is "unix:".
   conf::IpAddress ip() const;
@@ -38,10 +38,11 @@ std::expected<SocketAddress, std::string> unix_address(const std::string& path);
 // Looks the host up; blocks, so only at start. The error is one line for an operator.
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen);
 
-// All addresses of one family, IPv4 where there are any, in a fixed order. Blocks likewise.
-std::expected<std::vector<SocketAddress>, std::string> resolve_all(const conf::Address& address);
+// Of one that is no name: a number, an IPv6 number with the zone of this machine, or a path. Waits
+// for nothing.
+std::expected<SocketAddress, std::string> address_of_number(const conf::Address& address);
 SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port);
-// Sorted, without doubles, and not more than a service could sensibly have.
-void tidy(std::vector<SocketAddress>& addresses);
+// Sorted, without doubles, 1024 at most. Returns how many more there were.
+std::size_t tidy(std::vector<SocketAddress>& addresses);
 
 }  // namespace classgate::proxy::net

@@ -499,6 +499,8 @@ std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::op
     const conf::UpstreamTlsSettings& settings) {
   const auto connector = std::make_shared<TlsConnector>();
   connector->settings_ = settings;
+  std::string& name = connector->settings_.server_name;
+  if (name.ends_with('.')) name.pop_back();  // RFC 6066 section 3
   connector->context_ = make_context(TLS_client_method());
   SSL_CTX* const context = connector->context_.get();
   require_version(context, conf::TlsVersion::tls12);

@@ -91,7 +91,8 @@ class TlsConnector : public std::enable_shared_from_this<TlsConnector> {
   class Memory;
   static std::shared_ptr<Memory> make_memory();
 
-  // `host` is the name or address in the conf, which upstream.tls.server_name overrides.
+  // `host` is the name or address in the conf (bare_host()), which upstream.tls.server_name
+  // overrides.
   std::unique_ptr<TlsSession> connect(const std::string& host,
                                       std::shared_ptr<Memory> memory) const;
 

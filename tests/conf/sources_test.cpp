@@ -74,6 +74,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.retry_budget", plain("0.5")},
       {"upstream.nameservers", {"[\"192.0.2.53:53\"]", "192.0.2.53:53"}},
       {"upstream.resolve_interval", quoted("7s")},
+      {"upstream.resolve_timeout", quoted("8s")},
       {"upstream.websocket", plain("true")},
       {"upstream.unasked_pause", quoted("8s")},
       {"upstream.check.path", quoted("/health?deep")},

@@ -2,58 +2,32 @@
 """Names of servers, looked up again while requests flow: a real nameserver that changes its mind."""
 import http.server
 import os
-import re
+import pathlib
+import signal
 import socket
 import socketserver
-import struct
+import subprocess
 import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, wait_until
-
-
-class Nameserver:
-    """Answers A queries for model.test with what `addresses` holds; NXDOMAIN when that is empty."""
-
-    def __init__(self, addresses, ttl=1):
-        self.addresses, self.ttl, self.queries = addresses, ttl, 0
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        self.thread = threading.Thread(target=self.serve)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            query, client = self.socket.recvfrom(512)
-            if query == b"end":
-                return
-            self.queries += 1
-            self.socket.sendto(self.answer(query), client)
-
-    def answer(self, query):
-        end = query.index(b"\0", 12) + 5
-        question = query[12:end]
-        is_known = question[:-4].lower() == b"\x05model\x04test\0" and self.addresses
-        records = self.addresses if is_known and question[-4:-2] == b"\0\1" else []
-        head = query[:2] + struct.pack("!HHHHH", 0x8180 | (0 if is_known else 3), 1, len(records), 0, 0)
-        return head + question + b"".join(
-            b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", self.ttl, 4) + socket.inet_aton(address)
-            for address in records)
-
-    def end(self):
-        self.socket.sendto(b"end", ("127.0.0.1", int(self.address.split(":")[1])))
-        self.thread.join()
-        self.socket.close()
+from kit import CLASSGATE, ProcessTest, Program, clean_environment, wait_until
+from nameserver import A, AAAA, NXDOMAIN, OK, SERVFAIL, SILENT, Nameserver
 
 
 class Service:
     """Says which address it was asked at."""
 
     def __init__(self, host, port=0):
+        self.connections = 0
+        service = self
+
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                service.connections += 1
+                super().setup()
 
             def do_GET(self):
                 body = host.encode()
@@ -123,13 +97,205 @@ class Names(ProcessTest):
         wait_until(lambda: nameserver.queries >= 4, "questions, an hour before the answer ages")
         self.assertEqual(self.who(gateway), "127.0.0.1")
 
-    def test_an_unknown_name_is_one_clear_line_at_start(self):
+    def test_a_name_that_is_not_known_at_start_waits_and_is_refused_in_a_reload(self):
+        nameserver = Nameserver([])
+        gateway = self.named(nameserver)
+        gateway.wait_for_text(r'cannot look up "model.test:\d+": no such name; looked up again until it is known',
+                              gateway.err)
+        answer = gateway.request("GET", "/x")
+        self.assertEqual((answer.status, answer.reason), (503, "upstream_down"))
+        self.assertEqual(gateway.health()["upstream"], {f"model.test:{self.first.port}": "not looked up"})
+        # One that hangs, and one that lies: it waits on.
+        nameserver.behaviour = {A: SERVFAIL, AAAA: SERVFAIL}
+        asked = nameserver.queries
+        wait_until(lambda: nameserver.queries > asked + 2, "another attempt")
+        self.assertEqual(gateway.request("GET", "/x").reason, "upstream_down")
+        nameserver.behaviour = {}
+        nameserver.addresses = ["0.0.0.0", "224.0.0.1"]
+        asked = nameserver.queries
+        wait_until(lambda: nameserver.queries > asked + 1, "another attempt")
+        self.assertEqual(gateway.request("GET", "/x").reason, "upstream_down")
+        nameserver.addresses = ["127.0.0.2"]
+        wait_until(lambda: gateway.request("GET", "/x").status == 200, "its address")
+        self.assertEqual(self.who(gateway), "127.0.0.2")
+        # A slip of the pen in a change is refused: what there is serves on.
+        status, out, err = gateway.command("set", "upstream.servers", "modle.test:1")
+        self.assertNotEqual(status, 0)
+        self.assertIn('cannot look up "modle.test:1": no such name (see upstream.servers)', out + err)
+        self.assertEqual(self.who(gateway), "127.0.0.2")
+
+    def test_a_check_of_the_conf_tells_of_a_name_that_is_not_known(self):
         nameserver = Nameserver([])
         self.addCleanup(nameserver.end)
-        with self.assertRaises(AssertionError) as raised:
-            self.gateway("nobody.test:1", upstream_nameservers=nameserver.address)
-        self.assertTrue(re.search(r'cannot look up "nobody.test:1": .*\(see upstream.servers\)', str(raised.exception)),
-                        raised.exception)
+        done = subprocess.run([CLASSGATE, "-t", "--conf", "/dev/null"], capture_output=True, text=True, timeout=60,
+                              env=clean_environment({"CLASSGATE_UPSTREAM_SERVERS": "nobody.test:1",
+                                                     "CLASSGATE_UPSTREAM_NAMESERVERS": nameserver.address}))
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('warning: cannot look up "nobody.test:1": no such name (upstream.servers)', done.stderr)
+
+    def test_an_answer_that_does_not_fit_comes_over_tcp_and_all_of_it_is_used(self):
+        many = [f"127.0.{i // 250}.{i % 250 + 1}" for i in range(300)]
+        nameserver = Nameserver(many)
+        gateway = self.named(nameserver)
+        self.assertGreater(nameserver.tcp_queries, 0)
+        self.assertEqual(len(gateway.health()["upstream"]), 300)
+        # 60 fit into what the client says that it takes (EDNS), and not into 512 bytes.
+        nameserver.addresses = many[:60]
+        gateway.wait_for_health(lambda h: len(h["upstream"]) == 60, "the sixty")
+        nameserver.tcp_queries, asked = 0, nameserver.queries
+        wait_until(lambda: nameserver.queries >= asked + 2, "more questions")
+        self.assertEqual(nameserver.tcp_queries, 0)
+
+    def test_more_addresses_than_are_used_are_told(self):
+        nameserver = Nameserver([f"127.1.{i // 250}.{i % 250 + 1}" for i in range(1100)])
+        gateway = self.named(nameserver, log_lines_max=100_000)  # each of them is told to be unreachable
+        gateway.wait_for_text(r"has 1100 addresses: the first 1024 are used", gateway.err)
+        self.assertEqual(len(gateway.health()["upstream"]), 1024)
+
+    def test_lies_under_another_id_or_to_another_question_are_not_believed(self):
+        nameserver = Nameserver(["127.0.0.2"])
+        nameserver.lies = True
+        gateway = self.named(nameserver)
+        asked = nameserver.queries
+        wait_until(lambda: nameserver.queries >= asked + 2, "another question")
+        self.assertEqual(set(gateway.health()["upstream"]), {f"model.test:{self.first.port}/127.0.0.2"})
+        self.assertEqual(self.who(gateway), "127.0.0.2")
+
+    def test_answers_in_part(self):
+        # No such name is said of AAAA only (RFC 4074): there are IPv4 addresses.
+        nameserver = Nameserver(["127.0.0.2"])
+        nameserver.behaviour = {AAAA: NXDOMAIN}
+        gateway = self.named(nameserver)
+        self.assertEqual(self.who(gateway), "127.0.0.2")
+        # Of A nothing is to be learnt any more, AAAA has something: it keeps what works.
+        nameserver.addresses = ["::1"]
+        nameserver.behaviour = {A: SERVFAIL}
+        gateway.wait_for_text("the nameservers tell IPv6 addresses only; it keeps its addresses", gateway.err)
+        self.assertEqual(self.who(gateway), "127.0.0.2")
+        # Now it is said that there are no others.
+        nameserver.behaviour = {A: OK}
+        gateway.wait_for_health(lambda h: list(h["upstream"]) == [f"model.test:{self.first.port}/::1"], "IPv6")
+
+    def test_silence_is_bounded_at_start_and_ends(self):
+        nameserver = Nameserver(["127.0.0.1"])
+        nameserver.behaviour = {A: SILENT, AAAA: SILENT}
+        gateway = self.named(nameserver, upstream_resolve_timeout="200ms")
+        gateway.wait_for_text("the nameservers do not answer; looked up again until", gateway.err)
+        self.assertEqual(gateway.request("GET", "/x").reason, "upstream_down")
+        nameserver.behaviour = {}
+        wait_until(lambda: gateway.request("GET", "/x").status == 200, "its address")
+
+    def test_no_nameserver_is_there_and_nothing_but_our_own_lines_is_said(self):
+        nameserver = Nameserver([])
+        nameserver.end()
+        gateway = self.gateway("model.test:1", upstream_nameservers=nameserver.address)
+        gateway.wait_for_text(r'cannot look up "model.test:1": .*; looked up again', gateway.err)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+        for line in gateway.err().splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+Z (info|warning|error) ")
+
+    def test_one_address_that_changes_keeps_the_connections_to_the_others(self):
+        nameserver = Nameserver(["127.0.0.1", "127.0.0.2"])
+        gateway = self.named(nameserver, threads=1)
+        wait_until(lambda: {self.who(gateway) for _ in range(4)} == {"127.0.0.1", "127.0.0.2"}, "both")
+        before = self.first.connections
+        for other in ("127.0.0.3", "127.0.0.2", "127.0.0.3"):
+            nameserver.addresses = ["127.0.0.1", other]
+            gateway.wait_for_health(lambda h, o=other: f"model.test:{self.first.port}/{o}" in h["upstream"], other)
+            wait_until(lambda o=other: {self.who(gateway) for _ in range(4)} == {"127.0.0.1", o}, "both")
+        self.assertEqual(self.first.connections, before)
+
+    def test_requests_per_server_holds_while_an_address_leaves_and_returns(self):
+        held = Held("127.0.0.1")
+        self.addCleanup(held.end)
+        nameserver = Nameserver(["127.0.0.1"])
+        self.addCleanup(nameserver.end)
+        gateway = self.gateway(f"model.test:{held.port}", upstream_nameservers=nameserver.address, admission_rate=0,
+                               upstream_requests_per_server=1, upstream_probe_interval="100ms")
+        first = threading.Thread(target=gateway.request, args=("GET", "/first"))
+        first.start()
+        self.addCleanup(first.join)
+        self.addCleanup(held.release.set)
+        wait_until(lambda: held.busy == 1, "a request in the server")
+        for addresses in (["127.0.0.77"], ["127.0.0.1"]):
+            nameserver.addresses = addresses
+            gateway.wait_for_health(
+                lambda h, a=addresses: list(h["upstream"]) == [f"model.test:{held.port}/{a[0]}"], addresses)
+        second = threading.Thread(target=gateway.request, args=("GET", "/second"))
+        second.start()
+        self.addCleanup(second.join)
+        gateway.wait_for_health(lambda h: h["queue_size"] == 1 or held.most > 1, "a place in the queue")
+        self.assertEqual(held.most, 1)
+        held.release.set()
+        first.join()
+        second.join()
+        self.assertEqual(held.most, 1)
+
+
+class Held:
+    """Answers nobody until it is released; counts who is with it."""
+
+    def __init__(self, host):
+        self.release, self.busy, self.most = threading.Event(), 0, 0
+        lock = threading.Lock()
+        held = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                with lock:
+                    held.busy += 1
+                    held.most = max(held.most, held.busy)
+                held.release.wait(60)
+                with lock:
+                    held.busy -= 1
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def end(self):
+        self.release.set()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Unbound(ProcessTest):
+    """The same with a nameserver that others use."""
+
+    @unittest.skipUnless(pathlib.Path("/usr/sbin/unbound").exists(), "unbound is not installed")
+    def test_unbound_tells_three_hundred_addresses(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            port = holder.getsockname()[1]  # free when it is closed: nobody has connected
+        conf = pathlib.Path(folder.name) / "unbound.conf"
+        records = "".join(f'  local-data: "model.test. 1 IN A 127.0.{i // 250}.{i % 250 + 1}"\n' for i in range(300))
+        conf.write_text(
+            f'server:\n  interface: 127.0.0.1@{port}\n  do-daemonize: no\n  chroot: ""\n  username: ""\n'
+            f'  directory: "{folder.name}"\n  pidfile: "{folder.name}/pid"\n  use-syslog: no\n  do-not-query-localhost: no\n'
+            f'  local-zone: "test." static\n{records}remote-control:\n  control-enable: no\n')
+        unbound = self.start(Program(["/usr/sbin/unbound", "-d", "-c", conf]))
+        wait_until(lambda: "start of service" in unbound.err() + unbound.out() or unbound.process.poll() is not None,
+                   "unbound")
+        self.assertIsNone(unbound.process.poll(), unbound.err())
+        service = Service("127.0.0.1")
+        self.addCleanup(service.end)
+        gateway = self.gateway(f"model.test:{service.port}", upstream_nameservers=f"127.0.0.1:{port}", admission_rate=0)
+        self.assertEqual(len(gateway.health()["upstream"]), 300)
+        unbound.end()
+        status, out, err = gateway.command("reload")
+        self.assertEqual(status, 0, out + err)
+        self.assertEqual(len(gateway.health()["upstream"]), 300)
 
 
 class UnixSocket(ProcessTest):

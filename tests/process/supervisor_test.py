@@ -11,7 +11,8 @@ import threading
 import unittest
 
 from kit import ProcessTest, get_json, wait_until
-from names_test import Nameserver, Service
+from nameserver import Nameserver
+from names_test import Service
 
 
 class Manager:

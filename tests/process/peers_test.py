@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Services that are other programs, or hard to reach."""
 import pathlib
+import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, raw_request, read_answer
+from kit import ProcessTest, Program, raw_request, read_answer, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -57,6 +59,206 @@ class UnixSockets(ProcessTest):
 
         threading.Thread(target=accept, daemon=True).start()
         self.assertEqual([read_answer(connection).status for connection in crowd], [200] * 40)
+
+
+class Peer(ProcessTest):
+    """What a service is that others wrote; each says where it listens: self.port, and self.path for its Unix socket."""
+
+    program = None
+    methods = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+    from_names = "X-From"  # the field that tells the connection of a request
+
+    @classmethod
+    def setUpClass(cls):
+        if shutil.which(cls.program) is None:
+            raise unittest.SkipTest(f"{cls.program} is not installed (packaging/install-build-dependencies)")
+        cls.folder = tempfile.TemporaryDirectory(prefix="classgate-peer-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.path = f"{cls.folder.name}/peer.sock"
+        cls.peer = cls.begin(pathlib.Path(cls.folder.name))
+        cls.addClassCleanup(cls.peer.end)
+
+    @classmethod
+    def begin_with_conf(cls, folder, words, conf):
+        """A program that is told its port: one that was free for both families a moment ago."""
+        with socket.socket(socket.AF_INET) as holder:
+            holder.bind(("127.0.0.1", 0))
+            cls.port = holder.getsockname()[1]
+        path = folder / "peer.conf"
+        path.write_text(conf.format(port=cls.port, path=cls.path, folder=folder))
+        peer = Program([*words, path])
+
+        def is_there():
+            assert peer.process.poll() is None, peer.err() + peer.out()
+            try:
+                socket.create_connection(("127.0.0.1", cls.port), timeout=1).close()
+                return pathlib.Path(cls.path).exists()
+            except OSError:
+                return False
+        wait_until(is_there, f"{cls.program} at its port")
+        return peer
+
+    @classmethod
+    def begin_with_port(cls, words):
+        peer = Program([*words, cls.path])
+        cls.port = int(peer.wait_for_text(r"port (\d+)", peer.out).group(1))
+        return peer
+
+    def before(self, server=None, **settings):
+        return self.gateway(server or f"127.0.0.1:{self.port}", admission_rate=0, threads=1, **settings)
+
+    def test_checks_find_it_well_by_number_and_by_path(self):
+        """Host was invalid for unix: and for an IPv6 address: nginx and Go said 400, and all got 503."""
+        servers = [f"127.0.0.1:{self.port}", f"unix:{self.path}"]
+        if socket.has_ipv6:
+            with socket.socket(socket.AF_INET6) as probe:
+                servers += [f"[::1]:{self.port}"] if probe.connect_ex(("::1", self.port)) == 0 else []
+        gateway = self.before(", ".join(servers), upstream_check_path="/well")
+        gateway.wait_for_health(lambda h: h["upstream"] == {server: "reachable" for server in servers}, "all of them well")
+        self.assertEqual({gateway.request("GET", "/x").status for _ in range(6)}, {200})
+
+    def test_twenty_heads_and_gets_take_one_connection(self):
+        """HEAD with a Content-Length ended its connection: 20 took 19."""
+        gateway = self.before()
+        connection = gateway.connect()
+        self.addCleanup(connection.close)
+        seen = set()
+        for method in ("HEAD", "GET") * 20:
+            connection.request(method, "/x")
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, bool(answer.read())), (200, method == "GET"))
+            seen.add(answer.getheader(self.from_names))
+        self.assertEqual(len(seen), 1, seen)
+
+    def test_a_kept_connection_that_it_ends_costs_nobody_an_answer(self):
+        gateway = self.before()
+        for _ in range(10):
+            self.assertEqual([gateway.request("GET", path).status for path in ("/x", "/last")], [200, 200])
+        health = gateway.health()
+        self.assertEqual(health["failed_requests"], 0)
+        self.assert_balanced(health)
+
+    def test_registered_methods_pass(self):
+        gateway = self.before(f"unix:{self.path}")
+        for method in self.methods:
+            self.assertEqual(gateway.request(method, "/x").status, 200, method)
+
+
+class Nginx(Peer):
+    program = "/usr/sbin/nginx"
+    methods = ("GET", "POST", "PUT", "DELETE", "PROPFIND", "QUERY")
+
+    @classmethod
+    def begin(cls, folder):
+        return cls.begin_with_conf(folder, [cls.program, "-p", folder, "-c"], """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
+events {{ worker_connections 100; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port}; listen [::1]:{port}; listen unix:{path};
+    add_header X-From $connection;
+    location / {{ return 200 nginx; }}
+    location /last {{ keepalive_timeout 0; return 200 last; }}
+  }}
+}}
+""")
+
+
+class Haproxy(Peer):
+    program = "/usr/sbin/haproxy"
+    methods = ("GET", "POST", "PUT", "DELETE", "PROPFIND", "QUERY")
+
+    @classmethod
+    def begin(cls, folder):
+        return cls.begin_with_conf(folder, [cls.program, "-f"], """
+defaults
+  mode http
+  timeout client 20s
+  timeout http-keep-alive 20s
+frontend service
+  bind 127.0.0.1:{port}
+  bind [::1]:{port}
+  bind unix@{path}
+  http-request return status 200 content-type text/plain string last hdr Connection close if {{ path /last }}
+  http-request return status 200 content-type text/plain string haproxy hdr X-From %[src_port]
+""")
+
+
+class Written(Peer):
+    """Services of one's own, which can do more."""
+
+    def test_bodies_in_chunks_pass_both_ways(self):
+        gateway = self.before()
+        connection = gateway.connect()
+        self.addCleanup(connection.close)
+        for _ in range(3):
+            connection.request("POST", "/chunked", iter([b"one ", b"two ", b"three"]), encode_chunked=True,
+                               headers={"Transfer-Encoding": "chunked"})
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.read(), answer.getheader("Transfer-Encoding")),
+                             (200, b"one two three", "chunked"))
+
+    def test_an_interim_answer_is_not_the_answer_of_a_check_nor_of_a_request(self):
+        """103 (Go) or 102 (Node) before 200 failed the check."""
+        gateway = self.before(upstream_check_path="/early")
+        gateway.wait_for_health(lambda h: list(h["upstream"].values()) == ["reachable"], "a check that passes")
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+            client.sendall(b"GET /early HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: client.recv(65536), b""))
+        self.assertRegex(text, rb"(?s)HTTP/1\.1 200 OK\r\n.*late")
+        self.assertEqual(gateway.health()["failed_requests"], 0)
+
+    def test_a_tunnel_delivers_all_before_each_end(self):
+        gateway = self.before(upstream_websocket="true")
+        sent = bytes(range(256)) * 4096
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+            client.sendall(b"GET /tunnel HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                part = client.recv(1)
+                self.assertTrue(part, head)
+                head += part
+            self.assertTrue(head.startswith(b"HTTP/1.1 101 "), head)
+
+            def send():
+                client.sendall(sent)
+                client.shutdown(socket.SHUT_WR)
+            sender = threading.Thread(target=send)
+            sender.start()
+            got = b"".join(iter(lambda: client.recv(65536), b""))
+            sender.join()
+        self.assertEqual((len(got), got == sent + b"end"), (len(sent) + 3, True))
+
+
+class Go(Written):
+    program = "go"
+    methods = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "QUERY")
+
+    @classmethod
+    def begin(cls, folder):
+        source = pathlib.Path(__file__).with_name("peers") / "service.go"
+        done = subprocess.run(["go", "build", "-o", folder / "service", source], capture_output=True, text=True, cwd=folder,
+                              timeout=240, env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder),
+                                                "GOCACHE": f"{folder}/cache", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})
+        assert done.returncode == 0, done.stderr
+        return cls.begin_with_port([folder / "service"])
+
+
+class Node(Written):
+    program = "node"
+    methods = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND")  # its parser knows no QUERY
+
+    @classmethod
+    def begin(cls, folder):
+        return cls.begin_with_port(["node", pathlib.Path(__file__).with_name("peers") / "service.js"])
+
+
+def load_tests(loader, tests, pattern):
+    """All but the base classes."""
+    return unittest.TestSuite(one for group in tests for one in group if not isinstance(one, Peer) or one.program)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,18 @@ class Names(ProcessTest):
         self.assertIn('cannot look up "modle.test:1": no such name (see upstream.servers)', out + err)
         self.assertEqual(self.who(gateway), "127.0.0.2")
 
+    def test_a_name_that_nobody_knows_takes_nothing_from_the_others(self):
+        """One server's name can't be looked up, at start or later, and all requests fail, though another server is well."""
+        nameserver = Nameserver(["127.0.0.1"])
+        self.addCleanup(nameserver.end)
+        gateway = self.gateway(f"model.test:{self.first.port},nobody.test:1", upstream_nameservers=nameserver.address,
+                               admission_rate=0)
+        gateway.wait_for_health(lambda h: h["upstream"]["nobody.test:1"] == "not looked up", "that one is not known")
+        self.assertEqual({self.who(gateway) for _ in range(10)}, {"127.0.0.1"})
+        nameserver.behaviour = {A: SILENT, AAAA: SILENT}
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual({self.who(gateway) for _ in range(10)}, {"127.0.0.1"})
+
     def test_a_check_of_the_conf_tells_of_a_name_that_is_not_known(self):
         nameserver = Nameserver([])
         self.addCleanup(nameserver.end)

@@ -18,6 +18,7 @@ import unittest
 from authority import Authority
 from kit import (CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, Program, ask, clean_environment, raw_request, scrape,
                  wait_until)
+from nameserver import Nameserver
 
 BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
 
@@ -736,6 +737,19 @@ class Upstream(TlsTest):
         gateway = self.gateway(upstream.address, upstream_tls_ca_file=self.authority.ca,
                                upstream_tls_server_name="a.wild.example")
         self.assertEqual(gateway.request().status, 200)
+
+    def test_a_dot_at_the_end_of_a_name_stays_out_of_tls(self):
+        """A whole name (model.test.) keeps search lists away; strict servers refuse its dot in SNI (RFC 6066 section 3)."""
+        upstream = self.upstream(self.authority.issue("model", names=("DNS:model.test",)))
+        said = []
+        upstream.context.sni_callback = lambda _, name, __: said.append(name)
+        nameserver = Nameserver(["127.0.0.1"])
+        self.addCleanup(nameserver.end)
+        for address, settings in ((f"https://model.test.:{upstream.port}", {"upstream_nameservers": nameserver.address}),
+                                  (upstream.address, {"upstream_tls_server_name": "model.test."})):
+            gateway = self.gateway(address, upstream_tls_ca_file=self.authority.ca, **settings)
+            self.assertEqual(gateway.request().status, 200)
+        self.assertEqual(set(said), {"model.test"})
 
     def test_a_client_certificate_is_shown(self):
         upstream = self.upstream(client_ca=self.authority.ca)

@@ -31,16 +31,18 @@ Bytes random_script(std::mt19937_64& random) {
   return script;
 }
 
-Outcome play_scripts(std::uint64_t first, int count) {
+Outcome play_scripts(std::uint64_t first, int count, Wires wires = Wires::any) {
   std::mt19937_64 random(first);
   Outcome sum;
   for (int i = 0; i < count; ++i) {
-    const Outcome outcome = play(random_script(random));
+    const Outcome outcome = play(random_script(random), {.wires = wires});
     if (outcome.fault != "") MESSAGE("script " << i << " of --seed=" << first);
     REQUIRE(outcome.fault == "");
     sum.requests += outcome.requests;
     sum.served += outcome.served;
     sum.refused += outcome.refused;
+    sum.served_by_tls += outcome.served_by_tls;
+    sum.served_introduced += outcome.served_introduced;
     sum.cut += outcome.cut;
   }
   return sum;
@@ -50,15 +52,18 @@ Outcome play_scripts(std::uint64_t first, int count) {
 // the header's deadline fell due over the body, and the process ended. Script 15 of this seed does
 // so.
 TEST_CASE("a deadline is void in any state but the one that it was set for") {
-  play_scripts(1, 60);
+  play_scripts(1, 60, Wires::plain);
 }
 
 TEST_CASE("whatever clients, the service, time and reloads do: the model holds") {
   const Outcome sum = play_scripts(seed, script_count);
-  MESSAGE(sum.requests << " requests written, " << sum.served << " served, " << sum.refused
-                       << " refused, " << sum.cut << " answers cut");
+  MESSAGE(sum.requests << " requests written, " << sum.served << " served (" << sum.served_by_tls
+                       << " by TLS, " << sum.served_introduced << " behind a PROXY header), "
+                       << sum.refused << " refused, " << sum.cut << " answers cut");
   // A model that sees nothing proves nothing.
   CHECK(sum.served > script_count);
+  CHECK(sum.served_by_tls > script_count / 10);
+  CHECK(sum.served_introduced > script_count / 20);
   CHECK(sum.refused > script_count / 10);
 }
 

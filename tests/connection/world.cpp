@@ -14,9 +14,13 @@
 #include <vector>
 
 #include "conf/format.h"
+#include "conf/network.h"
 #include "gateway/server.h"
 #include "gateway/station.h"
+#include "tests/connection/allocations.h"
+#include "tests/connection/tls_end.h"
 #include "tests/connection/virtual_time.h"
+#include "tests/gateway/certificate.h"
 
 namespace classgate::connection_test {
 namespace {
@@ -120,12 +124,16 @@ std::optional<std::size_t> message_size(std::string_view text) {
 // One client: a list of requests, numbered, that go out as the script wants it.
 struct Client {
   Fd fd;
-  int number = 0;        // of the connection
-  int requests = 0;      // written so far, in whole or in part
-  std::string outgoing;  // not sent yet
-  std::string incoming;  // not understood yet
-  unsigned drip = 0;     // bytes that go out at each recv(2) of the gateway
-  int answers = 0;       // with a status of 200 and above
+  int number = 0;               // of the connection
+  bool is_introduced = false;   // with a PROXY header, which the conf may not expect
+  std::unique_ptr<TlsEnd> tls;  // null: plain
+  int requests = 0;             // written so far, in whole or in part
+  std::string outgoing;         // not sent yet
+  std::string wire;             // the same as bytes of the connection
+  std::string incoming;         // not understood yet
+  unsigned drip = 0;            // bytes that go out at each recv(2) of the gateway
+  int served = 0;
+  int answers = 0;  // with a status of 200 and above
   bool was_told_close = false;
   bool has_raw_bytes = false;  // of the script itself: nobody knows what the requests are
   bool has_ended_writing = false;
@@ -141,15 +149,18 @@ struct Peer {
 
 class World {
  public:
-  explicit World(std::span<const std::uint8_t> script)
+  World(std::span<const std::uint8_t> script, const Manner& manner)
       : script_(script),
+        wires_(manner.wires),
+        is_paced_(manner.is_paced),
         time_([this](bool is_idle) { on_turn(is_idle); }, [this] { on_receive(); }) {
     listen_as_service();
     auto opened = gateway::Server::open(settings(0));
     if (!opened) throw std::runtime_error(opened.error());
     server_ = std::move(*opened);
-    const std::string address = server_->listen_addresses().front();
-    port_ = static_cast<std::uint16_t>(*number_after(address, "127.0.0.1:"));
+    const std::vector<std::string> addresses = server_->listen_addresses();
+    port_ = static_cast<std::uint16_t>(*number_after(addresses[0], "127.0.0.1:"));
+    tls_port_ = static_cast<std::uint16_t>(*number_after(addresses[1], "127.0.0.1:"));
   }
   ~World() {
     for (Client& client : clients_) reset(client.fd);
@@ -160,21 +171,31 @@ class World {
   World& operator=(const World&) = delete;
 
   Outcome run() {
-    server_->stations().front()->run();  // until on_turn() has stopped it
+    {
+      const AllocationsOf gateway(true);
+      server_->stations().front()->run();  // until on_turn() has stopped it
+    }
     const admission::Snapshot s = server_->snapshot();
     if (s.total != s.processed + admission::sum(s.failed) + admission::sum(s.rejected) +
                        s.abandoned + s.waiting + s.in_flight)
       complain("the books do not balance");
-    outcome_.contained =
-        server_->shared().invariants_broken + server_->shared().exceptions_contained;
-    if (outcome_.contained != 0) complain("an invariant was broken");
+    outcome_.contained = server_->shared().exceptions_contained;
+    if (server_->shared().invariants_broken != 0) complain("an invariant was broken");
+    if (outcome_.contained != 0 && Allocations::first_bad == 0) complain("something was thrown");
+    for (const Client& client : clients_) outcome_.served_of_client.push_back(client.served);
     return outcome_;
   }
 
  private:
   conf::Settings settings(unsigned variant) const {
     conf::Settings all;
-    all.listen = {{"127.0.0.1", 0, "127.0.0.1:0"}};
+    all.listen = {{"127.0.0.1", 0, "127.0.0.1:0"},
+                  {"127.0.0.1", 0, "127.0.0.1:0", variant % 8 != 7}};  // https:// or, then, plain
+    all.tls.certificates = {gateway::test::some_certificate()};
+    if (wires_ == Wires::any && variant >= 8) {
+      all.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};
+      all.client.proxy_protocol = true;
+    }
     all.threads = 1;
     all.upstream.servers = {
         {"127.0.0.1", service_port_, fmt::format("127.0.0.1:{}", service_port_)}};
@@ -212,24 +233,26 @@ class World {
   // ---- The clock and the turns ----
 
   void on_turn(bool is_idle) {
+    const AllocationsOf ours(false);
     serve_connections();
     if (!script_.is_over()) {
-      if (is_idle || script_.next() % 4 == 0) step();
+      if (is_idle || (!is_paced_ && script_.next() % 4 == 0)) step();
       return;
     }
     if (is_idle) finish();
   }
 
   void on_receive() {
+    const AllocationsOf ours(false);
     for (Client& client : clients_)
-      if (client.drip > 0) send(client, client.drip);
+      if (client.drip > 0) send_prepared(client, client.drip);
   }
 
   void step() {
     const unsigned what = script_.next();
     const unsigned more = what / 16;
     switch (what % 16) {
-      case 0: return connect();
+      case 0: return connect(wires_ == Wires::any ? more : 0);
       case 1:
       case 2: return write_request(client(more), more);
       case 3:
@@ -282,21 +305,40 @@ class World {
   // ---- Clients ----
 
   Client& client(unsigned which) {
-    if (clients_.empty()) connect();
+    if (clients_.empty()) connect(0);
     return clients_[clients_.size() - 1 - which % std::min(clients_.size(), clients_at_once)];
   }
 
-  void connect() {
+  // Bits of `kind`: TLS, a PROXY header, the older TLS or a header that lies.
+  void connect(unsigned kind) {
     if (clients_.size() >= clients_max) return;
     Client client;
+    const bool is_tls = (kind & 1) != 0;
     client.fd = open_socket();
     client.number = static_cast<int>(clients_.size());
-    const sockaddr_in address = loopback(port_);
+    const sockaddr_in address = loopback(is_tls ? tls_port_ : port_);
     if (::connect(client.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
             0 &&
         errno != EINPROGRESS)
       throw std::runtime_error("cannot connect to the gateway");
+    if ((kind & 2) != 0) introduce(client, (kind & 4) != 0, is_tls);
+    if (is_tls) client.tls = std::make_unique<TlsEnd>(session_.get(), (kind & 4) != 0);
     clients_.push_back(std::move(client));
+  }
+
+  // Version 1 or 2; a lie is a header that ends too early, or names an address that is none.
+  static void introduce(Client& client, bool is_lie, bool is_second_version) {
+    using namespace std::string_literals;
+    client.is_introduced = true;
+    client.wire = is_second_version
+                      ? "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\xc0\0\2\2\0\1\0\2"s
+                      : "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"s;
+    if (!is_lie) return;
+    client.has_raw_bytes = true;
+    if (is_second_version)
+      client.wire.resize(20);
+    else
+      client.wire[13] = 'x';
   }
 
   void write_request(Client& client, unsigned kind) {
@@ -329,14 +371,31 @@ class World {
   }
 
   void send(Client& client, std::size_t most) {
-    if (!client.fd || client.has_ended_writing || client.outgoing.empty()) return;
-    const ssize_t sent = ::send(client.fd.get(), client.outgoing.data(),
-                                std::min(most, client.outgoing.size()), MSG_NOSIGNAL);
-    if (sent > 0) client.outgoing.erase(0, static_cast<std::size_t>(sent));
+    if (!client.fd || client.has_ended_writing) return;
+    if (!client.tls) {
+      client.wire += std::exchange(client.outgoing, {});
+    } else {
+      if (!client.tls->is_established()) read(client);
+      client.tls->write(std::exchange(client.outgoing, {}), client.drip > 0 ? client.drip : 16'000);
+      client.wire += client.tls->take_outgoing();
+    }
+    send_prepared(client, most);
+  }
+
+  // In the middle of the gateway's own work with TLS: no other work with TLS here.
+  void send_prepared(Client& client, std::size_t most) {
+    if (!client.fd || client.has_ended_writing || client.wire.empty()) return;
+    const ssize_t sent = ::send(client.fd.get(), client.wire.data(),
+                                std::min(most, client.wire.size()), MSG_NOSIGNAL);
+    if (sent > 0) client.wire.erase(0, static_cast<std::size_t>(sent));
   }
 
   void leave(Client& client, unsigned how) {
     if (!client.fd) return;
+    if (client.tls && how >= 8) {
+      client.tls->say_end();
+      send(client, 100'000);
+    }
     client.has_ended_writing = true;
     if (how % 3 == 0) {
       ::shutdown(client.fd.get(), SHUT_WR);
@@ -349,7 +408,16 @@ class World {
 
   void read(Client& client) {
     if (!client.fd) return;
-    const bool goes_on = read_all(client.fd, client.incoming);
+    bool goes_on;
+    if (client.tls) {
+      std::string bytes;
+      goes_on = read_all(client.fd, bytes);
+      client.tls->receive(bytes);
+      client.incoming += client.tls->take_incoming();
+      if (client.tls->is_established() && client.answers > 0) session_.reset(client.tls->session());
+    } else {
+      goes_on = read_all(client.fd, client.incoming);
+    }
     understand(client);
     if (goes_on || client.has_ended) return;
     client.has_ended = true;
@@ -373,7 +441,11 @@ class World {
       }
       ++client.answers;
       ++(status == 200 ? outcome_.served : outcome_.refused);
-      if (client.answers > client.requests && !client.has_raw_bytes)
+      if (status == 200) ++client.served;
+      if (status == 200 && client.tls) ++outcome_.served_by_tls;
+      if (status == 200 && client.is_introduced) ++outcome_.served_introduced;
+      // A PROXY header that nobody expects is refused as a request is.
+      if (client.answers > client.requests + client.is_introduced && !client.has_raw_bytes)
         return complain("more answers than requests: " + message);
     }
   }
@@ -427,12 +499,20 @@ class World {
     peers_.erase(peers_.begin() + static_cast<std::ptrdiff_t>(how / 2 % peers_.size()));
   }
 
+  struct FreeSession {
+    void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
+  };
+
   Script script_;
+  const Wires wires_;
+  const bool is_paced_;
   VirtualTime time_;
   Fd listener_;
   std::uint16_t service_port_ = 0;
   std::unique_ptr<gateway::Server> server_;
   std::uint16_t port_ = 0;
+  std::uint16_t tls_port_ = 0;
+  std::unique_ptr<SSL_SESSION, FreeSession> session_;  // the latest, which newcomers resume
   std::vector<Client> clients_;
   std::vector<Peer> peers_;
   int finishing_ = 0;
@@ -441,6 +521,8 @@ class World {
 
 }  // namespace
 
-Outcome play(std::span<const std::uint8_t> script) { return World(script).run(); }
+Outcome play(std::span<const std::uint8_t> script, const Manner& manner) {
+  return World(script, manner).run();
+}
 
 }  // namespace classgate::connection_test

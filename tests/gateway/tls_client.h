@@ -4,15 +4,11 @@
 #include <string>
 #include <string_view>
 
-#include "conf/settings.h"
 #include "proxy/net/tls_context.h"
+#include "tests/gateway/certificate.h"
 #include "tests/gateway/kit.h"
 
 namespace classgate::gateway::test {
-
-// A certificate of this run, signed by itself, and its key: for a name, in files made by
-// openssl(1).
-const conf::CertificateSettings& some_certificate();
 
 // A client that speaks TLS, and believes every certificate; blocking, with `patience`.
 class TlsClient final : private proxy::net::TlsSession::Transport {

@@ -314,9 +314,10 @@ void Server::send_policy() {
 
 void Server::drain(const Drain& how) {
   shared_->is_draining = true;
-  if (!how.has_successor) shared_->gate.drain();
-  if (!how.has_successor)
+  if (!how.has_successor) {
+    if (how.grace.count() == 0) shared_->gate.drain();  // else when a loop's grace is over
     for (const auto& socket : sockets_) remove_path(*socket);
+  }
   sockets_.clear();  // closed when the last loop has let go, so that the kernel refuses
   for (const auto& station : stations_) station->send(how);
 }

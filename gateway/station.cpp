@@ -479,6 +479,7 @@ void Station::resume(const Sockets& sockets) {
 }
 
 void Station::on_grace_over() {
+  if (!serves_on_) shared_.gate.drain();
   serves_on_ = spares_silent_ = false;
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
 }

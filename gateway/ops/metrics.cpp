@@ -187,7 +187,7 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
   out.gauge("classgate_rate_burst", "Requests that may come at once (admission.burst).")
       .value(limits.burst);
   out.gauge("classgate_draining", "1 when the gateway finishes what it accepted and takes no more.")
-      .value(snapshot.draining ? 1 : 0);
+      .value(server.shared().is_draining.load(std::memory_order_relaxed) ? 1 : 0);
 }
 
 void add_traffic(Families& out, const Server& server) {

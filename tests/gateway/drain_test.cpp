@@ -117,6 +117,26 @@ TEST_CASE("a request whose head had begun is told that the gateway drains") {
   CHECK(gateway.rejected(Reason::draining) == 1);
 }
 
+TEST_CASE("within the grace a connection that never asked is served, and then ends") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway gateway(one_worker(upstream));
+  Client asks(gateway), silent(gateway), begins(gateway);
+  REQUIRE(await([&] { return gateway.server().connections() == 3; }));
+  begins.send("GET /late HTTP/1.1\r\nHo");
+  gateway.server().drain({.has_successor = false, .grace = 300ms});
+  REQUIRE(await([&] { return refuses_connections(gateway); }));
+  CHECK_FALSE(gateway.snapshot().draining);  // nobody is refused yet
+  const Message answer = asks.ask(get("/first"));
+  CHECK(answer.status() == 200);
+  CHECK(answer.field("Connection") == "close");
+  CHECK(asks.is_closed());
+  CHECK(silent.is_closed());  // when the grace is over, and from then on:
+  CHECK(gateway.snapshot().draining);
+  CHECK(begins.ask("st: test\r\n\r\n").reason() == "draining");
+  CHECK(comes_to_be_drained(gateway));
+  CHECK(gateway.settles_at({.processed = 1, .rejected = 1}));
+}
+
 TEST_CASE("a request whose body was being read is served") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(one_worker(upstream));

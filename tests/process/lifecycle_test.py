@@ -11,7 +11,8 @@ import tempfile
 import threading
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer, wait_until)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer, scrape,
+                 wait_until)
 
 
 class User(threading.Thread):
@@ -253,15 +254,34 @@ class Drain(ProcessTest):
             return True
         return False
 
-    def test_a_connection_that_never_asked_hears_an_answer_to_its_first_request(self):
+    def test_the_first_request_of_a_connection_that_never_asked_is_served(self):
         # A client connects; SIGTERM; a moment later it sends its first request.
         gateway = self.gateway(self.service().address, drain_grace="20s")
         connection = self.fresh_connection(gateway)
+        self.assertIn("\nclassgate_draining 1\n", scrape(gateway)[1])
         connection.sendall(raw_request())
         answer = read_answer(connection)
         self.assertIsNotNone(answer)
-        self.assertEqual((answer.status, answer.closes), (503, True))
+        self.assertEqual((answer.status, answer.closes), (200, True))
         self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(gateway.wait(15), 0)
+        self.assertIn("drained: 1 requests in all, 1 processed", gateway.err())
+
+    def test_what_is_asked_after_the_grace_is_refused(self):
+        # The head begins in time and ends too late.
+        gateway = self.gateway(self.service().address, drain_grace="100ms")
+        connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.addCleanup(connection.close)
+        silent = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.addCleanup(silent.close)
+        connection.sendall(raw_request()[:20])
+        gateway.wait_for_health(lambda h: h["connections"] == 2, "the connections")
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(silent.recv(1), b"")  # the grace is over
+        connection.sendall(raw_request()[20:])
+        answer = read_answer(connection)
+        self.assertEqual((answer.status, answer.closes), (503, True))
+        self.assertIn("draining", answer.head)
         self.assertEqual(gateway.wait(15), 0)
         self.assertIn("drained: 1 requests in all, 0 processed", gateway.err())
 

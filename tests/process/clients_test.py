@@ -62,6 +62,48 @@ class Clients(ProcessTest):
             self.assertIn(b"< HTTP/1.1 100 Continue", verbose.stderr)
             self.assertEqual(got.read(), sent)
 
+    def test_who_expects_a_continue_and_then_holds_back_is_heard_as_far_as_it_goes(self):
+        """The body streams on when the buffer is full; what the client holds back until the service has spoken is not
+        waited for."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        gateway = self.gateway("127.0.0.1:%d" % listener.getsockname()[1], client_body_buffer="4KiB")
+        for framing, first, rest in (("Content-Length: 20000", b"x" * 10_000, b"y" * 10_000),
+                                     ("Transfer-Encoding: chunked", b"2710\r\n" + b"x" * 10_000 + b"\r\n",
+                                      b"2710\r\n" + b"y" * 10_000 + b"\r\n0\r\n\r\n")):
+            with self.subTest(framing), socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+                client.sendall(f"POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n\r\n".encode())
+                self.assertEqual(client.recv(1000), b"HTTP/1.1 100 Continue\r\n\r\n")
+                client.sendall(first)
+                service, heard = self.first_that_speaks(listener)
+                while heard.count(b"x") < 10_000:  # before the rest is said
+                    heard += service.recv(65536)
+                self.assertNotIn(b"Expect", heard)
+                service.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+                self.assertIn(b" 102 ", client.recv(1000))
+                client.sendall(rest)
+                while heard.count(b"y") < 10_000:
+                    heard += service.recv(65536)
+                service.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                self.assertEqual(read_answer(client).status, 200)
+
+    def first_that_speaks(self, listener):
+        """Of the connections that come: a probe says nothing."""
+        with selectors.DefaultSelector() as looks:
+            looks.register(listener, selectors.EVENT_READ)
+            while ready := looks.select(20):
+                for key, _ in ready:
+                    if key.fileobj is listener:
+                        connection, _ = listener.accept()
+                        self.addCleanup(connection.close)
+                        connection.settimeout(20)
+                        looks.register(connection, selectors.EVENT_READ)
+                    elif said := key.fileobj.recv(65536):
+                        return key.fileobj, said
+                    else:
+                        looks.unregister(key.fileobj)
+        self.fail("nobody speaks")
+
     def test_curl_keeps_its_connection(self):
         verbose = subprocess.run(["curl", "-sSv", *[f"{self.url}/status"] * 3], capture_output=True,
                                  timeout=60)

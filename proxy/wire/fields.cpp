@@ -178,6 +178,8 @@ bool may_be_trailer(std::string_view name) {
                              "content-type",
                              "cookie",
                              "expires",
+                             "grpc-timeout",
+                             "idempotency-key",
                              "if-match",
                              "if-modified-since",
                              "if-none-match",
@@ -186,6 +188,7 @@ bool may_be_trailer(std::string_view name) {
                              "location",
                              "max-forwards",
                              "pragma",
+                             "prefer",
                              "proxy-authenticate",
                              "proxy-authorization",
                              "range",
@@ -193,7 +196,10 @@ bool may_be_trailer(std::string_view name) {
                              "set-cookie",
                              "trailer",
                              "vary",
-                             "www-authenticate"};
+                             "www-authenticate",
+                             "x-envoy-attempt-count",
+                             "x-request-timeout",
+                             "x-retry-count"};
   return field_id(name) == FieldId::other &&
          std::ranges::none_of(never,
                               [&](std::string_view known) { return equal_names(name, known); });

@@ -63,6 +63,17 @@ TEST_CASE("names that an operator gives are known in any case, and what passes f
   CHECK(FieldNames().id_of("X-Tenant") == FieldId::other);
 }
 
+TEST_CASE("what steers a request is said before its body or not at all") {
+  // It was not weighed here; whoever merges trailers into the head would believe it.
+  for (const char* name : {"Prefer", "X-Request-Timeout", "grpc-timeout", "X-Retry-Count",
+                           "x-envoy-attempt-count", "Idempotency-Key", "X-Request-Id", "Host"}) {
+    CAPTURE(name);
+    CHECK_FALSE(may_be_trailer(name));
+  }
+  for (const char* name : {"grpc-status", "Server-Timing", "Digest", "X-Checksum"})
+    CHECK(may_be_trailer(name));
+}
+
 TEST_CASE("what proxies say of their client by other names is known for what it is") {
   for (const char* name : {"X-Original-URL", "X-Rewrite-URL", "True-Client-IP", "CF-Connecting-IP",
                            "X-Client-IP", "X-Cluster-Client-Ip", "Fastly-Client-IP",

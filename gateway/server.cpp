@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "conf/format.h"
+#include "proxy/net/listen_beside.h"
 #include "proxy/net/sandbox.h"
 
 namespace classgate::gateway {
@@ -89,6 +90,21 @@ bool asks_for_tls(const conf::Settings& settings, const proxy::net::ListeningSoc
 
 void remove_path(const proxy::net::ListeningSocket& socket) {
   if (socket.local.storage.ss_family == AF_UNIX) ::unlink(socket.local.text().c_str());
+}
+
+// A socket that the conf does not want any more; the loops close it.
+void let_go(const proxy::net::ListeningSocket& socket, const Sockets& kept) {
+  const auto has_its_place = [&](const SocketPointer& other) {
+    return other->local == socket.local && other->takes_both == socket.takes_both;
+  };
+  if (std::ranges::any_of(kept, has_its_place)) return;
+  remove_path(socket);
+  const bool is_unix = socket.local.storage.ss_family == AF_UNIX;
+  const auto has_its_port = [&](const SocketPointer& other) {
+    return !is_unix && other->local.storage.ss_family != AF_UNIX &&
+           other->local.port() == socket.local.port();
+  };
+  if (std::ranges::any_of(kept, has_its_port)) proxy::net::stop_arrivals(socket);
 }
 
 // What the loops will be kept in; the error when that is less than what is required.
@@ -190,7 +206,8 @@ std::expected<Server::OpenedSockets, std::string> Server::open_sockets(
       wanted.push_back(with_tls(known, address.is_tls));
       continue;
     }
-    auto socket = proxy::net::listen_on(address, {settings.socket_mode, settings.socket_owner});
+    auto socket =
+        proxy::net::listen_beside(address, {settings.socket_mode, settings.socket_owner}, open);
     if (!socket) return std::unexpected(socket.error());
     wanted.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
     opened.fresh.push_back(wanted.back());
@@ -265,9 +282,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
     ready.tls.clients = ready.tls.clients->with_keys(policy_->tls.clients->ticket_keys());
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
-    if (std::ranges::none_of(sockets_,
-                             [&](const auto& kept) { return kept->local == socket->local; }))
-      remove_path(*socket);
+    let_go(*socket, sockets_);
   conf::AdmissionSettings limits = settings.admission;
   limits.workers -= std::min(lent, limits.workers);
   shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());

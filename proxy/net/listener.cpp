@@ -2,16 +2,20 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <optional>
 #include <system_error>
+
+#include "proxy/net/listen_beside.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -79,6 +83,33 @@ int option_of(int fd, int option) {
   return value;
 }
 
+// Sockets that all have it, and one owner, may be bound to the same address (socket(7)).
+void set_shares_port(int fd, bool shares) {
+  const int value = shares ? 1 : 0;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof value);
+}
+
+std::expected<ListeningSocket, std::string> open_socket(const conf::Address& address,
+                                                        bool shares_port) {
+  const auto resolved = resolve(address, true);
+  if (!resolved) return std::unexpected(resolved.error());
+  const bool is_v6 = resolved->storage.ss_family == AF_INET6;
+  const bool takes_both = is_v6 && address.host == "*";
+  Fd fd(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  const int v6_only = takes_both ? 0 : 1;
+  if (fd && shares_port) set_shares_port(fd.get(), true);
+  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      (is_v6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only) != 0) ||
+      ::bind(fd.get(), resolved->get(), resolved->length) != 0 ||
+      ::listen(fd.get(), SOMAXCONN) != 0)
+    return std::unexpected(explain_bind(errno, address.text));
+  if (shares_port) set_shares_port(fd.get(), false);
+  dont_delay(fd);
+  const SocketAddress local = local_address(fd);
+  return ListeningSocket{std::move(fd), local, address, takes_both};
+}
+
 }  // namespace
 
 std::string ListeningSocket::text() const {
@@ -93,21 +124,35 @@ std::expected<ListeningSocket, std::string> listen_on(const conf::Address& addre
     if (socket) socket->wanted = address;
     return socket;
   }
-  const auto resolved = resolve(address, true);
-  if (!resolved) return std::unexpected(resolved.error());
-  const bool is_v6 = resolved->storage.ss_family == AF_INET6;
-  const bool takes_both = is_v6 && address.host == "*";
-  Fd fd(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int on = 1;
-  const int v6_only = takes_both ? 0 : 1;
-  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      (is_v6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only) != 0) ||
-      ::bind(fd.get(), resolved->get(), resolved->length) != 0 ||
-      ::listen(fd.get(), SOMAXCONN) != 0)
-    return std::unexpected(explain_bind(errno, address.text));
-  dont_delay(fd);
-  const SocketAddress local = local_address(fd);
-  return ListeningSocket{std::move(fd), local, address, takes_both};
+  return open_socket(address, false);
+}
+
+std::expected<ListeningSocket, std::string> listen_beside(
+    const conf::Address& address, const UnixAccess& access,
+    const std::vector<std::shared_ptr<const ListeningSocket>>& own) {
+  std::vector<int> same_port;
+  for (const auto& socket : own)
+    if (socket->local.storage.ss_family != AF_UNIX && socket->local.port() == address.port)
+      same_port.push_back(socket->fd.get());
+  if (address.is_unix || same_port.empty()) return listen_on(address, access);
+  // For this moment only: another process of the same user is not to take connections of ours.
+  for (const int fd : same_port) set_shares_port(fd, true);
+  auto socket = open_socket(address, true);
+  for (const int fd : same_port) set_shares_port(fd, false);
+  return socket;
+}
+
+// The filter sees the TCP header (RFC 9293 section 3.1): SYN without ACK is dropped.
+void stop_arrivals(const ListeningSocket& socket) {
+  std::array drop_syn{
+      sock_filter{BPF_LD | BPF_B | BPF_ABS, 0, 0, 13},
+      sock_filter{BPF_ALU | BPF_AND | BPF_K, 0, 0, 0x12},
+      sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0x02},
+      sock_filter{BPF_RET | BPF_K, 0, 0, 0},
+      sock_filter{BPF_RET | BPF_K, 0, 0, 0xffffffff},
+  };
+  const sock_fprog program{drop_syn.size(), drop_syn.data()};
+  ::setsockopt(socket.fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 std::expected<ListeningSocket, std::string> listen_on_path(const std::string& path,

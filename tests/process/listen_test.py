@@ -208,6 +208,59 @@ class ListenTest(ProcessTest):
         wait_until(lambda: not os.path.lexists(self.path), "the socket to go")
 
 
+    def test_a_reload_goes_from_some_addresses_of_a_port_to_others_and_loses_nobody(self):
+        """"Address already in use": the former socket was still open."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        narrow, star, both, loopback = (f'["0.0.0.0:{port}"]', f'["*:{port}"]', f'["0.0.0.0:{port}", "[::]:{port}"]',
+                                        f'["127.0.0.1:{port}"]')
+        program = self.begin(narrow)
+        failures, asked, over = [], [], threading.Event()
+
+        def ask():
+            for _ in range(100_000):  # bounded; ends long before
+                if over.is_set():
+                    return
+                try:
+                    asked.append(self.status_by(socket.AF_INET, ("127.0.0.1", port)))
+                except OSError as error:
+                    failures.append(repr(error))
+
+        crowd = [threading.Thread(target=ask) for _ in range(3)]
+        for one in crowd:
+            one.start()
+        for listen in (star, both, star, narrow, both, loopback, star, loopback, narrow):
+            before = len(asked)
+            self.conf(listen)
+            self.assertEqual(self.reload(), (0, ""), listen)
+            wait_until(lambda: len(asked) > before + 20, f"requests after {listen}")
+            for host in ("127.0.0.1", "127.0.0.2", "::1"):
+                is_open = (listen != loopback or host == "127.0.0.1") if "." in host else listen in (star, both)
+                family = socket.AF_INET if "." in host else socket.AF_INET6
+                if is_open:
+                    self.assertIsNotNone(self.status_by(family, (host, port)), (listen, host))
+                else:
+                    self.assertTrue(wait_until(lambda: self.refuses(family, (host, port)), f"{host} closed by {listen}"))
+            # Nobody else's socket is shared, whatever it asks for.
+            with socket.socket() as stranger, self.assertRaises(OSError):
+                stranger.bind(("127.0.0.1", port))
+                stranger.listen()
+        over.set()
+        for one in crowd:
+            one.join()
+        self.assertEqual(failures, [])
+        self.assertNotIn(None, asked)
+        program.signal(15)
+        self.assertEqual(program.wait(), 0)
+
+    def refuses(self, family, address):
+        try:
+            self.status_by(family, address)
+            return False
+        except ConnectionRefusedError:
+            return True
+
+
 def end_process(pid):
     try:
         os.kill(pid, 9)

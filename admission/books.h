@@ -69,15 +69,18 @@ class Books {
   void reject(conf::Reason reason, Time now);
   void observe(conf::Reason reason) { ++observed_[conf::index_of(reason)]; }
   void fail(conf::Reason reason) { ++failed_[conf::index_of(reason)]; }
-  void close(const Outcome& outcome);
+  void close(const Outcome& outcome, Time now);
   void abandon() { ++abandoned_; }
   void enter() { ++total_; }
   void wait_ended(Duration waited, Time now);
   void process_ended(Duration took, Time now);
+  void worker_came_back(Duration kept);
 
   // How long one request keeps a worker lately: an exponential mean over some 32 requests.
   // Zero before the first.
-  Duration recent_process_time() const { return recent_process_; }
+  // How long a worker is kept lately, whatever for: how soon the next one comes free. Zero:
+  // unknown.
+  Duration usual_turn() const { return usual_turn_; }
   void write_to(Snapshot& snapshot, Time now) const;
 
  private:
@@ -91,7 +94,7 @@ class Books {
   std::uint64_t wait_count_ = 0;
   Duration process_sum_{};
   std::uint64_t process_count_ = 0;
-  Duration recent_process_{};
+  Duration usual_turn_{};
   RecentHistogram waits_;
   RecentHistogram processes_;
   Time last_overload_ = Time::min();

@@ -266,8 +266,7 @@ std::size_t Controller::waiting_better_than(int priority) const {
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
 Duration Controller::guessed_pace(int priority) const {
   const std::size_t ahead = waiting_better_than(priority);
-  return books_.recent_process_time() * static_cast<Duration::rep>(ahead + 1) /
-         std::max(workers(), 1U);
+  return books_.usual_turn() * static_cast<Duration::rep>(ahead + 1) / std::max(workers(), 1U);
 }
 
 inline void Controller::note_joined(int priority, Time now) {
@@ -368,11 +367,14 @@ void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
     if ((had_all || plans_are_new_) && !clients_.has_all_its_workers(seat.client))
       queue_.unpark(seat.client);
   }
-  const Duration took = std::max(now - seat.since, Duration::zero());
+  const Duration took = std::max(now - seat.since - outcome.idle, Duration::zero());
   shares_.give_back(seat.priority, seat.workers, took, now);
-  books_.close(outcome);
-  books_.process_ended(took, now);
-  if (outcome.kind == Outcome::Kind::processed) times_.record(seat.route, took, now);
+  books_.close(outcome, now);
+  if (outcome.idle != Outcome::all_the_time) books_.worker_came_back(took);
+  if (outcome.work == Outcome::no_work) return;
+  const Duration work = std::min(outcome.work, took);
+  books_.process_ended(work, now);
+  if (outcome.kind == Outcome::Kind::processed) times_.record(seat.route, work, now);
 }
 
 // What the upstream did tells what it can do.
@@ -383,8 +385,9 @@ void Controller::follow(const Outcome& outcome, const Seat& seat, Time now) {
   if (has_succeeded) rate_follower_.note_finish();
   if (settings_.rate_is_auto) follow_rate(now);
   if (!settings_.workers_are_auto || (!has_succeeded && !has_failed)) return;
+  if (has_succeeded && outcome.work == Outcome::no_work) return;  // a tunnel, or an error at once
   worker_search_.note_end({.has_succeeded = has_succeeded,
-                           .since = seat.since,
+                           .since = seat.since + outcome.idle,
                            .active = active_,
                            .was_binding = active_ >= workers()},
                           now);
@@ -547,7 +550,7 @@ Returns::Capacity Controller::line_capacity(Time now) const {
   const Duration since = queue_.size() > 0 ? now - line_began_ : Duration::zero();
   const double used =
       std::chrono::duration<double>(lined_up_ + std::max(since, Duration::zero())).count();
-  const double work = std::chrono::duration<double>(books_.recent_process_time()).count();
+  const double work = std::chrono::duration<double>(books_.usual_turn()).count();
   return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
 }
 
@@ -581,13 +584,13 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
 
 Duration Controller::usual_work(std::uint32_t route) const {
   const Duration work = times_.mean(route);
-  return work > Duration::zero() ? work : books_.recent_process_time();
+  return work > Duration::zero() ? work : books_.usual_turn();
 }
 
 Duration Controller::drain_time() const {
   const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
   // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
-  const Duration estimate = books_.recent_process_time() * ahead / std::max(workers(), 1U);
+  const Duration estimate = books_.usual_turn() * ahead / std::max(workers(), 1U);
   return std::max(estimate, soonest_return);
 }
 

@@ -6,7 +6,7 @@ namespace classgate::admission {
 
 Permit::~Permit() {
   // Dropped without a word: an exchange that ended before its turn was of use to anybody.
-  if (gate_ != nullptr) finish(Outcome::abandoned(), seat_.since);
+  if (gate_ != nullptr) finish(Outcome::unused(), seat_.since);
 }
 
 void Permit::finish(const Outcome& outcome, Time now) {

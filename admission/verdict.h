@@ -86,13 +86,25 @@ using Verdict = std::variant<Admitted, Ticket, Rejection>;
 
 // What became of an admitted request.
 struct Outcome {
-  enum class Kind : std::uint8_t { processed, failed, abandoned };
+  enum class Kind : std::uint8_t { processed, failed, abandoned, rejected };
   Kind kind = Kind::abandoned;
-  conf::Reason reason = conf::Reason::upstream_broken;  // of a failure
+  conf::Reason reason = conf::Reason::upstream_broken;  // of a failure or rejection
+  // How long the service worked on it: as long as it had its worker, or less (an answer that
+  // streams), or nothing that tells how long work takes (a tunnel, an error, a worker not used).
+  static constexpr Duration all_the_time = Duration::max();
+  static constexpr Duration no_work = Duration::min();
+  Duration work = all_the_time;
+  Duration idle{};  // the worker had no server to work with, and counts as if it was free
 
   static Outcome processed() { return {Kind::processed}; }
   static Outcome failed(conf::Reason reason) { return {Kind::failed, reason}; }
   static Outcome abandoned() { return {Kind::abandoned}; }
+  // The worker was had, and not used.
+  static Outcome unused() { return {.work = no_work, .idle = all_the_time}; }
+  // Likewise: its turn came too late.
+  static Outcome rejected(conf::Reason reason) {
+    return {Kind::rejected, reason, no_work, all_the_time};
+  }
 };
 
 // Why a waiter leaves before its turn.

@@ -100,6 +100,8 @@ std::vector<Key> make_keys() {
       count_key("upstream.requests_per_server", 0, 100'000, "requests in one server at once; 0: no limit", FIELD(upstream.requests_per_server)),
       count_key("upstream.eject_after", 0, 1'000'000, "failures in a row after which a server is passed over; 0: never", FIELD(upstream.eject_after)),
       duration_key("upstream.eject_time", ms1, hours(1), "for how long, the first time; then twice as long", FIELD(upstream.eject_time)),
+      number_key("upstream.eject_errors", 0, 1, false, "share of 5xx among 20 answers from which a server is failing, and passed over; 0: never", FIELD(upstream.eject_errors)),
+      duration_key("upstream.hold", milliseconds(0), hours(1), "for how long requests wait for a server when none is up; 0: refused at once", FIELD(upstream.hold)),
       number_key("upstream.retry_budget", 0, 1, false, "requests that may be sent a second time, as a share of all", FIELD(upstream.retry_budget)),
       addresses_key("upstream.nameservers", 0, {}, "who looks the names in servers up again; empty: /etc/resolv.conf", FIELD(upstream.nameservers)),
       duration_key("upstream.resolve_interval", seconds(1), hours(24), "age at which a name in servers is looked up again, if it has not aged before", FIELD(upstream.resolve_interval)),

@@ -138,6 +138,8 @@ struct UpstreamSettings {
   std::uint32_t requests_per_server = 0;  // at once; 0 means no limit
   std::uint32_t eject_after = 5;          // failures in a row; 0 means never
   milliseconds eject_time{5'000};         // the first time, then twice as long
+  double eject_errors = 0.5;              // share of 5xx from which it is failing; 0 means never
+  milliseconds hold{10'000};              // requests wait while no server is up; 0: refused at once
   double retry_budget = 0.2;              // second attempts, as a share of the requests
   std::vector<Address> nameservers;       // empty: /etc/resolv.conf
   milliseconds resolve_interval{30'000};  // names are looked up again at least as often

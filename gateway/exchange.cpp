@@ -41,6 +41,7 @@ Ending ending_of(const Outcome& outcome) {
   switch (outcome.kind) {
     case Outcome::Kind::processed: return Ending::processed;
     case Outcome::Kind::failed: return Ending::failed;
+    case Outcome::Kind::rejected: return Ending::rejected;
     default: return Ending::abandoned;
   }
 }
@@ -99,6 +100,9 @@ void Exchange::reset() {
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
   upload_time_ = waited_ = upstream_time_ = {};
+  streams_since_ = joined_ = {};
+  held_ = {};
+  plain_head_size_ = 0;
   items_.reset();
   forwarding_.forget();
   uncount_memory();
@@ -198,7 +202,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return refuse_as(Reason::malformed);
   }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
-  if (station_.upstreams().servers().none_reachable()) {
+  if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
   }
@@ -352,15 +356,20 @@ void Exchange::wait(admission::Place place) {
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
   client_->look_after_client();
   const auto& limits = station_.settings().admission;
-  joined_ = station_.loop().now();
-  wait_deadline_ = std::min(arrival_.at + limits.request_timeout, joined_ + limits.queue_timeout);
+  note_joined();
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(queue_timer_);
   if (!patience_) return;
-  wait_deadline_ = std::min(wait_deadline_, arrival_.deadline);
   if (!deadline_timer_)
     deadline_timer_ = std::make_unique<proxy::net::Timer>(
         station_.loop(), [this] { on_timer<&Exchange::on_deadline>(this); });
   deadline_timer_->start(std::chrono::ceil<std::chrono::milliseconds>(arrival_.deadline - joined_));
+}
+
+void Exchange::note_joined() {
+  const auto& limits = station_.settings().admission;
+  joined_ = station_.loop().now();
+  wait_deadline_ = std::min(
+      {arrival_.at + limits.request_timeout, joined_ + limits.queue_timeout, arrival_.deadline});
 }
 
 void Exchange::on_granted(admission::Permit permit) {
@@ -368,13 +377,11 @@ void Exchange::on_granted(admission::Permit permit) {
   if (patience_) deadline_timer_->stop();
   const admission::Time now = station_.loop().now();
   if (arrival_.deadline <= now) {
-    permit.finish(Outcome::failed(Reason::deadline), now);
-    ending_ = Ending::failed;
+    permit.finish(Outcome::rejected(Reason::deadline), now);
     return refuse_uncounted(Reason::deadline);
   }
   if (!request_timer_.is_set()) {
-    permit.finish(Outcome::failed(Reason::queue_timeout), now);
-    ending_ = Ending::failed;
+    permit.finish(Outcome::rejected(Reason::queue_timeout), now);
     return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(now));
   }
   go_in(std::move(permit));
@@ -429,6 +436,7 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
     case State::collecting: return ask_for_worker();
     case State::forwarding:
       if (body_tells_cost_) settle_cost();
+      if (is_held_) return;
       if (forwarding_.is_active())
         forwarding_.end_body(trailers_);
       else
@@ -464,6 +472,7 @@ bool Exchange::wants_body() const {
     case State::collecting: return true;
     case State::waiting: return false;
     case State::forwarding:
+      if (is_held_) return body_.size() < station_.settings().client.body_buffer.count;
       return forwarding_.upload_pending() < station_.settings().client.body_buffer.count;
     default: return true;  // what is left of a refused body is thrown away
   }
@@ -471,7 +480,46 @@ bool Exchange::wants_body() const {
 
 // ---- Forwarding --------------------------------------------------------------------------------
 
+// A worker without a server is of no use to anybody else: it is kept until one is up again, and who
+// waits for a worker waits on (upstream.hold).
+bool Exchange::hold_until_up() {
+  if (!station_.holds()) return false;
+  forwarding_.forget();  // a reload may take its pool away meanwhile
+  held_since_ = station_.loop().now();
+  if (joined_ == admission::Time{}) note_joined();
+  is_held_ = true;
+  station_.hold(*this);
+  return true;
+}
+
+// The worker waits as its request does: neither is at work.
+void Exchange::stop_holding() {
+  if (!std::exchange(is_held_, false)) return;
+  station_.let_go(*this);
+  const admission::Duration held = station_.loop().now() - held_since_;
+  held_ += held;
+  waited_ += held;
+}
+
+void Exchange::on_hold_over() {
+  stop_holding();
+  forward();
+}
+
+void Exchange::on_held_too_long() {
+  stop_holding();
+  if (arrival_.deadline <= station_.loop().now()) {
+    give_worker_back(Outcome::rejected(Reason::deadline));
+    return refuse_uncounted(Reason::deadline);
+  }
+  give_worker_back(Outcome::failed(Reason::upstream_down));
+  refuse_uncounted(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
+}
+
 void Exchange::forward() {
+  if (hold_until_up()) return;
+  if (plain_head_size_ == 0) plain_head_size_ = head_.size();
+  head_.resize(plain_head_size_);  // it may be the second time
   if (patience_)
     proxy::wire::append_patience(
         head_, {patience_->form, arrival_.deadline - std::max(station_.loop().now(), arrival_.at)});
@@ -492,14 +540,32 @@ void Exchange::forward() {
     request.length = body_.size();
   }
   forwarding_.start(station_.upstreams(), request);
-  if (body_is_whole_ || state_ != State::forwarding) return;
+  if (body_is_whole_ || is_held_ || state_ != State::forwarding) return;
   client_->begin_streaming();
   client_->read_on_soon();
 }
 
-void Exchange::give_worker_back(const Outcome& outcome) {
+// What the service did, as far as that tells how long its work takes.
+admission::Duration Exchange::work_of(const Outcome& outcome) const {
+  const bool was_error = answer_head_passed_ && status_ >= 400;
+  const bool was_left = outcome.kind == Outcome::Kind::abandoned && state_ != State::orphaned;
+  const bool did_not_answer =
+      outcome.kind == Outcome::Kind::failed && outcome.reason != Reason::upstream_timeout;
+  if (is_tunnel_ || was_error || was_left || did_not_answer) return Outcome::no_work;
+  return streams_since_ == admission::Time{} ? Outcome::all_the_time
+                                             : streams_since_ - permit_.since() - held_;
+}
+
+admission::Duration Exchange::time_at_service() const {
+  return station_.loop().now() - permit_.since() - held_;
+}
+
+void Exchange::give_worker_back(Outcome outcome) {
+  stop_holding();
+  outcome.work = work_of(outcome);
+  outcome.idle = held_;
   if (body_tells_cost_ && !body_is_whole_) settle_cost();
-  upstream_time_ = station_.loop().now() - permit_.since();
+  upstream_time_ = time_at_service();
   station_.traffic().upstream_times[priority_index()].record(upstream_time_);
   ending_ = ending_of(outcome);
   permit_.finish(outcome, station_.loop().now());
@@ -535,6 +601,7 @@ void Exchange::on_deadline() {
 }
 
 void Exchange::on_upstream_timeout() {
+  if (is_held_) return on_held_too_long();
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
       forwarding_.server_name(), method_, target_.path(), request_id_);
@@ -598,7 +665,7 @@ void Exchange::on_client_gone() {
 }
 
 void Exchange::orphan(Outcome outcome) {
-  upstream_time_ = station_.loop().now() - permit_.since();
+  upstream_time_ = time_at_service();
   ending_ = ending_of(outcome);
   record();
   state_ = State::orphaned;
@@ -618,6 +685,8 @@ void Exchange::on_client_drained() {
 // ---- The end -----------------------------------------------------------------------------------
 
 void Exchange::end() {
+  if (state_ == State::waiting) waited_ = station_.loop().now() - joined_;
+  stop_holding();
   if (state_ != State::orphaned) record();
   state_ = State::ended;
   client_ = nullptr;
@@ -642,6 +711,7 @@ void Exchange::on_fault() {
 }
 
 void Exchange::cut() {
+  stop_holding();
   forwarding_.cancel();
   place_ = {};
   permit_ = {};

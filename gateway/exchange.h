@@ -56,6 +56,12 @@ class Exchange final : private proxy::Forwarding::Client {
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);
   void on_shed(const admission::Rejection& rejection);
+  // After Station::hold(): a server is up again, or upstream.hold is over.
+  void on_hold_over();
+  // Likewise: it has waited for as long as it may itself.
+  bool is_held() const { return is_held_; }
+  bool has_waited_enough(admission::Time now) const { return wait_deadline_ <= now; }
+  void on_held_too_long();
   std::uint32_t tag() const { return tag_; }
   const admission::Place& place() const { return place_; }
   WaitingRequest describe_wait() const;
@@ -93,6 +99,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void ask_for_worker();
   void take_answer(admission::Gate::Answer answer);
   void wait(admission::Place place);
+  void note_joined();
   void go_in(admission::Permit permit);
   void forward();
 
@@ -121,7 +128,11 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_reader_window_over();
   bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);
-  void give_worker_back(const admission::Outcome& outcome);
+  void give_worker_back(admission::Outcome outcome);
+  admission::Duration work_of(const admission::Outcome& outcome) const;
+  bool hold_until_up();
+  void stop_holding();
+  admission::Duration time_at_service() const;
   void end();
   void release_body();
   void uncount_memory();
@@ -186,7 +197,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   // The verdict and the answer.
   admission::Place place_;
-  admission::Time joined_{};  // the queue
+  admission::Time joined_{};  // the queue, or else those that are held
   admission::Time wait_deadline_{};
   admission::Permit permit_;
   admission::Outcome orphan_outcome_;
@@ -195,6 +206,11 @@ class Exchange final : private proxy::Forwarding::Client {
   bool wants_websocket_ = false;
   bool lacks_host_ = false;
   bool is_tunnel_ = false;
+  bool is_held_ = false;  // until a server is up
+  admission::Time held_since_{};
+  admission::Duration held_{};       // before
+  std::size_t plain_head_size_ = 0;  // of head_, without what is left of its deadline
+  admission::Time streams_since_{};  // the head of an answer without a length
   bool close_after_answer_ = false;
   int status_ = 0;
   std::string_view reason_word_ = "-";

@@ -118,6 +118,8 @@ void Exchange::record() {
   if (!is_operator_request_) {
     RouteTraffic& route = route_ != nullptr ? *route_ : station_.unrouted();
     route.endings[static_cast<std::size_t>(ending_)].add();
+    if (!answer_head_passed_ && status_ >= 200)
+      station_.traffic().own_answers[static_cast<std::size_t>(status_ / 100 - 2)].add();
     station_.traffic().received_bytes.add(body_bytes_);
     station_.traffic().sent_bytes.add(bytes_out_);
     if (forwarding_.retries() > 0) station_.traffic().retries.add(forwarding_.retries());

@@ -77,8 +77,8 @@ Exchange::OwnFields Exchange::own_fields() const {
   };
   // How long it waited, and how long the upstream took for the head of its answer.
   if (wanted.server_timing)
-    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_),
-                             ms(station_.loop().now() - permit_.since()));
+    own.timing =
+        fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_), ms(time_at_service()));
   if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
     const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
     own.policy = rate_limit_policy(all);
@@ -95,6 +95,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   close_after_answer_ =
       close_after_answer_ || client_wants_close_ || !body_is_whole_ || station_.is_draining();
   if (framing == Framing::until_close || framing == Framing::chunked) {
+    streams_since_ = station_.loop().now();
     answer_framing_ = client_minor_version_ == 1 ? Framing::chunked : Framing::until_close;
     if (client_minor_version_ == 0) close_after_answer_ = true;
   }
@@ -189,6 +190,10 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   if (failure == proxy::Forwarding::Failure::head_too_large)
     station_.traffic().reached(Limit::answer_header_bytes);
   const Reason reason = reason_of(failure);
+  const bool was_nowhere =
+      reason == Reason::upstream_unreachable || reason == Reason::upstream_down;
+  const bool is_all_here = body_.size() == body_bytes_ && !answer_head_passed_;
+  if (was_nowhere && is_all_here && hold_until_up()) return;
   if (reason == Reason::upstream_down) {
     // It went down, or filled up, while this one waited; its log lines tell.
     give_worker_back(Outcome::failed(reason));

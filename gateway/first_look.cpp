@@ -183,4 +183,11 @@ admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream) {
   return std::max<admission::Duration>(interval, std::chrono::seconds(1));
 }
 
+admission::Duration time_to_hold(const conf::UpstreamSettings& upstream,
+                                 const proxy::Servers& servers, admission::Time now) {
+  if (upstream.hold.count() == 0 || !servers.none_reachable()) return {};
+  return std::max<admission::Duration>(servers.down_since() + upstream.hold - now,
+                                       admission::Duration::zero());
+}
+
 }  // namespace classgate::gateway

@@ -12,6 +12,7 @@
 #include "admission/verdict.h"
 #include "gateway/client_identity.h"
 #include "gateway/target.h"
+#include "proxy/servers.h"
 #include "proxy/wire/deadline.h"
 #include "proxy/wire/parser.h"
 
@@ -47,5 +48,8 @@ void weigh_body(std::uint64_t bytes, std::uint64_t items, const conf::RouteSetti
 
 // When the upstream is down: it will not be found up before.
 admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream);
+// No server is up: for how long requests still wait for one (upstream.hold). Zero: they don't.
+admission::Duration time_to_hold(const conf::UpstreamSettings& upstream,
+                                 const proxy::Servers& servers, admission::Time now);
 
 }  // namespace classgate::gateway

@@ -20,14 +20,6 @@ double in_ms(admission::Duration duration) {
   return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
 }
 
-std::string_view word_of(proxy::Servers::State state) {
-  switch (state) {
-    case proxy::Servers::State::reachable: return "reachable";
-    case proxy::Servers::State::unreachable: return "unreachable";
-    default: return "unknown";
-  }
-}
-
 // The worst that is true.
 std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers,
                              bool is_draining, admission::Time now) {
@@ -36,9 +28,10 @@ std::string_view status_word(const admission::Snapshot& snapshot, const proxy::S
   if (snapshot.since_last_overload < overload_memory ||
       (snapshot.queue_limit > 0 && snapshot.waiting * 2 >= snapshot.queue_limit))
     return "overloaded";
-  for (std::size_t i = 0; i < servers.count(); ++i)
-    if (servers.state(i) == proxy::Servers::State::unreachable || servers.is_ejected(i, now))
-      return "degraded";
+  for (std::size_t i = 0; i < servers.count(); ++i) {
+    const std::string_view word = state_word(servers, i, now);
+    if (word != "reachable" && word != "unknown") return "degraded";
+  }
   return "ok";
 }
 
@@ -77,13 +70,18 @@ ordered_json percentiles(const admission::Quantiles& quantiles) {
 
 ordered_json upstream_state(const proxy::Servers& servers, admission::Time now) {
   ordered_json result = ordered_json::object();
-  for (std::size_t i = 0; i < servers.count(); ++i) {
-    const bool is_ejected =
-        servers.state(i) != proxy::Servers::State::unreachable && servers.is_ejected(i, now);
-    result[servers.name(i)] = !servers.has_address(i) ? "not looked up"
-                              : is_ejected            ? "ejected"
-                                                      : word_of(servers.state(i));
-  }
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    result[servers.name(i)] = state_word(servers, i, now);
+  return result;
+}
+
+// Of each server, by status class.
+ordered_json upstream_answers(const proxy::Servers& servers) {
+  ordered_json result = ordered_json::object();
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    for (std::size_t of = 0; of < proxy::Servers::class_count; ++of)
+      result[servers.name(i)][std::string(proxy::Servers::class_words[of])] =
+          servers.answers(i, of);
   return result;
 }
 
@@ -136,6 +134,17 @@ ordered_json without_what_is_operators(const ordered_json& json) {
 
 }  // namespace
 
+std::string_view state_word(const proxy::Servers& servers, std::size_t server,
+                            admission::Time now) {
+  using State = proxy::Servers::State;
+  const State state = servers.state(server);
+  if (!servers.has_address(server)) return "not looked up";
+  if (state == State::unreachable) return "unreachable";
+  if (servers.is_ejected(server, now)) return "ejected";
+  if (servers.is_failing(server)) return "failing";
+  return state == State::reachable ? "reachable" : "unknown";
+}
+
 Health describe_health(const Shared& shared, const Policy& policy, admission::Time now,
                        Asker asker) {
   const admission::Snapshot snapshot = shared.gate.snapshot(now);
@@ -185,6 +194,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
         {"forgotten_early", snapshot.clients.forgotten_early},
         {"requests_not_remembered", snapshot.clients.not_remembered}}},
       {"upstream", upstream_state(*policy.servers, now)},
+      {"upstream_answers", upstream_answers(*policy.servers)},
       {"connections", shared.connections.load(std::memory_order_relaxed)},
       {"connections_refused", shared.connections_refused.load(std::memory_order_relaxed)},
       {"access_log_lines_dropped", shared.access_log.dropped_lines()},

@@ -24,6 +24,9 @@ enum class Asker : std::uint8_t { stranger, operator_of_it };
 Health describe_health(const Shared& shared, const Policy& policy, admission::Time now,
                        Asker asker);
 
+// What is known of one server: the worst that is true of it.
+std::string_view state_word(const proxy::Servers& servers, std::size_t server, admission::Time now);
+
 // What strangers see, made anew when it is older than ops.health_cache, so that a flood costs no
 // more than one of refusals. Of one loop.
 class StrangersHealth {

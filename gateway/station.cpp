@@ -22,7 +22,8 @@ constexpr std::size_t spare_parser_bytes_max = 16 * 1024;  // of each
 constexpr std::size_t spare_exchanges_max = 256;
 constexpr std::size_t response_buffer_when_tight = 16 * 1024;
 constexpr std::chrono::milliseconds between_vain_reliefs{20};
-constexpr std::chrono::seconds silence_tolerated{1};  // of a client when connections run out
+constexpr std::chrono::seconds silence_tolerated{1};    // of a client when connections run out
+constexpr std::chrono::milliseconds between_looks{20};  // whether a server is up again
 constexpr std::size_t log_batch_bytes = 32 * 1024;
 
 // Each loop keeps its share of the idle upstream connections, rounded up.
@@ -95,7 +96,8 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       id_of_loop_(hex(random_word())),
       id_secret_(random_word()),
       access_quota_(std::random_device{}()),
-      grace_(loop_, [this] { on_grace_over(); }) {
+      grace_(loop_, [this] { on_grace_over(); }),
+      hold_look_(loop_, [this] { look_after_held(); }) {
   adopt(std::move(policy));
   listen_on(sockets);
   loop_.at_turn_end([this] { end_turn(); });
@@ -146,6 +148,12 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
                         std::size_t server, std::chrono::milliseconds time) {
     spdlog::error("upstream {}: {} failures in a row: passed over for {} ms (upstream.eject_after)",
                   servers->name(server), after, time.count());
+  });
+  pool->at_failing([servers = policy_->servers, share = upstream.eject_errors](std::size_t server) {
+    spdlog::error(
+        "upstream {}: {:.0f} % or more of its last {} answers were 5xx "
+        "(upstream.eject_errors)",
+        servers->name(server), 100 * share, proxy::Servers::answers_in_window);
   });
   pool->at_unasked([servers = policy_->servers,
                     pause = upstream.unasked_pause](std::size_t server) {
@@ -344,6 +352,29 @@ Exchange& Station::take_exchange() {
   Exchange& exchange = *free_exchanges_.back();
   free_exchanges_.pop_back();
   return exchange;
+}
+
+bool Station::holds() {
+  return time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0;
+}
+
+void Station::hold(Exchange& exchange) {
+  if (held_exchanges_.empty()) hold_look_.start(between_looks);
+  held_exchanges_.push_back(&exchange);
+}
+
+void Station::look_after_held() {
+  const bool goes_on = holds();
+  // One may end another (a client that hears nothing any more), and be held again itself; none is
+  // freed before the turn is over.
+  const std::vector<Exchange*> were_held =
+      goes_on ? held_exchanges_ : std::exchange(held_exchanges_, {});
+  for (Exchange* const exchange : were_held) {
+    if (!exchange->is_held() || (goes_on && !exchange->has_waited_enough(loop_.now()))) continue;
+    loop_.guard([&] { goes_on ? exchange->on_held_too_long() : exchange->on_hold_over(); },
+                [&] { exchange->on_fault(); });
+  }
+  if (!held_exchanges_.empty()) hold_look_.start(between_looks);
 }
 
 // After its turn. Some are kept for the next requests; after a peak the rest go.

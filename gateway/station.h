@@ -72,6 +72,11 @@ class Station final : private admission::Waiters {
   // What may be held of an answer for a client that reads slowly.
   std::size_t response_buffer() const;
 
+  // No server is up, and has not been for less than upstream.hold: what has a worker waits for one.
+  bool holds();
+  // Exchange::on_hold_over() will come.
+  void hold(Exchange& exchange);
+  void let_go(Exchange& exchange) { std::erase(held_exchanges_, &exchange); }
   Exchange& take_exchange();
   void retire_exchange(Exchange& exchange);
   std::unique_ptr<proxy::wire::Parser> take_parser();
@@ -135,6 +140,7 @@ class Station final : private admission::Waiters {
   void count_waiters(Census census);
   void take_memory_back();
   void free_exchange(Exchange& exchange);
+  void look_after_held();
   void end_turn();
 
   Shared& shared_;
@@ -174,6 +180,8 @@ class Station final : private admission::Waiters {
   std::string date_text_;
   std::time_t date_text_of_ = 0;
   proxy::net::Timer grace_;
+  std::vector<Exchange*> held_exchanges_;  // until a server is up
+  proxy::net::Timer hold_look_;
   bool draining_ = false;
   bool serves_on_ = false;
   bool spares_silent_ = false;

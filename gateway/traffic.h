@@ -97,9 +97,10 @@ class Traffic {
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
   Counter retries, retries_denied;                                 // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers
-  Counter received_bytes;                                          // bodies
-  Counter sent_bytes;                                              // bodies
-  Counter held_bytes;  // bodies in memory; goes down too
+  std::array<Counter, 4> own_answers;  // the gateway's, by status class: 0 is 2xx
+  Counter received_bytes;              // bodies
+  Counter sent_bytes;                  // bodies
+  Counter held_bytes;                  // bodies in memory; goes down too
   // What was done because of client.memory.
   Counter memory_given_way, memory_refused_newcomers, memory_refused_growth;
   void reached(Limit limit) { limits_reached[static_cast<std::size_t>(limit)].add(); }

@@ -253,6 +253,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
     parser_.begin(wire::Parser::Kind::response, pool_->answer_limits());
     return true;
   }
+  pool_->note_answer(server_, head.status);
   framing_ = wire::response_framing(head, request_.is_head_method);
   body_left_ = head.content_length;
   answer_ = framing_ == wire::Framing::none ? Answer::complete : Answer::body;

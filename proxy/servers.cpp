@@ -197,6 +197,42 @@ void Servers::note_success(std::size_t index, net::Time now) {
     server.ejections_in_a_row.store(0, std::memory_order_relaxed);
 }
 
+bool Servers::note_answer(std::size_t index, int status, const ErrorLaw& law, net::Time now) {
+  Server& server = *servers_[index];
+  const auto of_class = static_cast<std::size_t>(std::clamp(status / 100, 2, 5) - 2);
+  server.answers[of_class].fetch_add(1, std::memory_order_relaxed);
+  if (law.share <= 0) {
+    if (is_failing(index)) server.is_failing.store(false, std::memory_order_relaxed);
+    return false;
+  }
+  const std::uint32_t one = status >= 500 ? (1U << 16) + 1 : 1;
+  const std::uint32_t seen = server.window.fetch_add(one, std::memory_order_relaxed) + one;
+  const std::uint32_t answers = seen & 0xffff, errors = seen >> 16;
+  if (answers < answers_in_window) return false;
+  // Of several loops that fill it at once the one acts that takes it away.
+  if (server.window.exchange(0, std::memory_order_relaxed) == 0) return false;
+  const bool fails = errors >= law.share * answers;
+  const bool failed = server.is_failing.exchange(fails, std::memory_order_relaxed);
+  if (fails && count() > 1 && !is_ejected(index, now)) {
+    server.ejections.fetch_add(1, std::memory_order_relaxed);
+    server.ejected_until.store((now + law.time).time_since_epoch().count(),
+                               std::memory_order_relaxed);
+  }
+  return fails && !failed;
+}
+
+void Servers::note_down(std::size_t index, net::Time now) {
+  if (state(index) == State::unreachable) return;
+  servers_[index]->down_at.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+net::Time Servers::down_since() const {
+  net::Time::rep latest = net::Time::min().time_since_epoch().count();
+  for (const auto& server : servers_)
+    latest = std::max(latest, server->down_at.load(std::memory_order_relaxed));
+  return net::Time(net::Time::duration(latest));
+}
+
 bool Servers::note_unasked(std::size_t index, std::chrono::milliseconds pause, bool may_shift,
                            net::Time now) {
   Server& server = *servers_[index];

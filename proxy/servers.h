@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -83,6 +85,29 @@ class Servers {
   };
   std::chrono::milliseconds note_failure(std::size_t index, const Ejection& law, net::Time now);
   void note_success(std::size_t index, net::Time now);
+  // Its answer's status. Of each `answers_in_window` answers in a row, those with 5xx are counted:
+  // from a `share` of them on (0: never) it is failing, until a window has less, and where there
+  // are others it is ejected for `time`. True when it has begun to fail.
+  static constexpr std::uint32_t answers_in_window = 20;
+  struct ErrorLaw {
+    double share;
+    std::chrono::milliseconds time;
+  };
+  bool note_answer(std::size_t index, int status, const ErrorLaw& law, net::Time now);
+  bool is_failing(std::size_t index) const {
+    return servers_[index]->is_failing.load(std::memory_order_relaxed);
+  }
+  // Answers so far, by status class: 0 is 2xx.
+  static constexpr std::size_t class_count = 4;
+  static constexpr std::array<std::string_view, class_count> class_words{"2xx", "3xx", "4xx",
+                                                                         "5xx"};
+  std::uint64_t answers(std::size_t index, std::size_t of_class) const {
+    return servers_[index]->answers[of_class].load(std::memory_order_relaxed);
+  }
+  // Before mark(): it is unreachable as of now.
+  void note_down(std::size_t index, net::Time now);
+  // When the last of them became unreachable.
+  net::Time down_since() const;
   // It has answered a request since.
   bool has_answered_since(std::size_t index, net::Time when) const {
     return servers_[index]->answered_at.load(std::memory_order_relaxed) >=
@@ -126,6 +151,10 @@ class Servers {
     std::atomic<net::Time::rep> speaks_unasked_until{net::Time::min().time_since_epoch().count()};
     std::atomic<net::Time::rep> may_shift_until{net::Time::min().time_since_epoch().count()};
     std::atomic<std::uint64_t> unasked{0};
+    std::array<std::atomic<std::uint64_t>, class_count> answers{};
+    std::atomic<std::uint32_t> window{0};  // answers, and with 5xx in the upper half
+    std::atomic<bool> is_failing{false};
+    std::atomic<net::Time::rep> down_at{net::Time::min().time_since_epoch().count()};
     std::atomic<net::Time::rep> answered_at{net::Time::min().time_since_epoch().count()};
   };
   bool has_host(const conf::Address& wanted) const;

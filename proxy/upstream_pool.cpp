@@ -234,6 +234,7 @@ std::size_t UpstreamPool::idle_count() const {
 
 bool UpstreamPool::note_unreachable(std::size_t server, const std::string& why) {
   if (is_former_) return false;
+  servers_->note_down(server, loop_.now());
   if (!servers_->mark(server, Servers::State::unreachable)) return false;
   on_change_(server, false, why);
   return true;
@@ -246,6 +247,12 @@ void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) 
 void UpstreamPool::mark_reachable(std::size_t server) {
   if (!is_former_ && servers_->mark(server, Servers::State::reachable))
     on_change_(server, true, {});
+}
+
+void UpstreamPool::note_answer(std::size_t server, int status) {
+  if (servers_->note_answer(server, status, {settings_.eject_errors, settings_.eject_time},
+                            loop_.now()))
+    on_failing_(server);
 }
 
 bool UpstreamPool::note_failure(std::size_t server) {

@@ -64,6 +64,9 @@ class UpstreamPool final : public net::Retirable {
   // How an exchange with it ended. True when this failure was one too many in a row.
   bool note_failure(std::size_t server);
   void note_success(std::size_t server) { servers_->note_success(server, loop_.now()); }
+  void note_answer(std::size_t server, int status);
+  using OnFailing = std::function<void(std::size_t server)>;  // too many of its answers are 5xx
+  void at_failing(OnFailing hook) { on_failing_ = std::move(hook); }
   // The server said `words` where nothing was due. On a connection that `is_lost` nobody could have
   // taken them for an answer.
   void note_unasked(std::size_t server, std::string_view words, bool is_lost);
@@ -136,6 +139,7 @@ class UpstreamPool final : public net::Retirable {
   RetryBudget retry_budget_;
   OnEjection on_ejection_ = [](std::size_t, std::chrono::milliseconds) {};
   OnUnasked on_unasked_ = [](std::size_t) {};
+  OnFailing on_failing_ = [](std::size_t) {};
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
   bool is_former_ = false;

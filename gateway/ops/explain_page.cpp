@@ -89,6 +89,21 @@ std::string estimate_text(const ordered_json& estimate) {
   return text;
 }
 
+// "1 reachable, 1 failing"; nothing when all is well.
+std::string upstream_text(const ordered_json& upstream) {
+  std::string text;
+  for (const auto& [word, count] : upstream.items())
+    if (const auto number = count.get<std::uint64_t>(); number > 0)
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", number, word);
+  const auto is_well = [&](const char* word) {
+    return upstream.at(word).get<std::uint64_t>() == 0;
+  };
+  return is_well("failing") && is_well("ejected") && is_well("unreachable") &&
+                 is_well("not looked up")
+             ? ""
+             : text;
+}
+
 std::string verdict_text(const ordered_json& verdict) {
   const std::string answer = verdict.at("answer");
   if (answer == "admitted") return "admitted: a worker is free";
@@ -156,7 +171,14 @@ std::string explain_page(std::string_view explanation_json) {
     for (const ordered_json& reason : said.at("observed"))
       row("observed", reason.get<std::string>() + ": counted, not enforced");
   }
-  row("verdict", verdict_text(said.at("verdict")));
+  const std::string upstream =
+      said.contains("upstream") ? upstream_text(said.at("upstream")) : std::string();
+  if (!upstream.empty()) row("upstream", upstream);
+  const ordered_json& verdict = said.at("verdict");
+  row("verdict", verdict_text(verdict));
+  if (verdict.contains("held_ms") && verdict.at("answer") != "refused")
+    row("", "no server is up: it then waits for one, for " + time_text(verdict.at("held_ms")) +
+                " at most (upstream.hold)");
   return out;
 }
 

@@ -150,6 +150,19 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
   if (said.observed) json["observed"].push_back(conf::word_of(*said.observed));
 }
 
+// How many of the servers are in each state.
+ordered_json upstream_json(const proxy::Servers& servers, admission::Time now) {
+  ordered_json counts = ordered_json::object();
+  for (const std::string_view word :
+       {"reachable", "unknown", "failing", "ejected", "unreachable", "not looked up"})
+    counts[std::string(word)] = 0;
+  for (std::size_t i = 0; i < servers.count(); ++i) {
+    ordered_json& count = counts[std::string(state_word(servers, i, now))];
+    count = count.get<std::uint64_t>() + 1;
+  }
+  return counts;
+}
+
 // Fills in what is found on the way to the verdict, which may come early.
 ordered_json judge(const Supposition& request, const Head& head, const Shared& shared,
                    const Policy& policy, admission::Time now, ordered_json& json) {
@@ -199,9 +212,13 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   json["priority"] = said.priority;
   json["client"] = client_json(identity, said, settings.admission.fairness);
   add_admission(json, said);
-  if (policy.servers->none_reachable())
+  json["upstream"] = upstream_json(*policy.servers, now);
+  const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
+  if (policy.servers->none_reachable() && hold == Duration::zero())
     return refused(policy, Reason::upstream_down, time_to_next_probe(settings.upstream));
-  return verdict_json(said, policy);
+  ordered_json verdict = verdict_json(said, policy);
+  if (hold > Duration::zero()) verdict["held_ms"] = ms_of(hold);
+  return verdict;
 }
 
 }  // namespace

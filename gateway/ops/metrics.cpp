@@ -277,6 +277,29 @@ void add_upstream(Families& out, const proxy::Servers& servers) {
     out.value(servers.unasked(i), {{"server", servers.name(i)}});
 }
 
+// Without those to operators.
+void add_responses(Families& out, const Server& server) {
+  constexpr auto& classes = proxy::Servers::class_words;
+  const proxy::Servers& servers = *server.policy().servers;
+  out.counter("classgate_responses_total",
+              "Answers to requests, by status class and who made them: a server, or the gateway "
+              "itself.");
+  for (std::size_t of = 0; of < classes.size(); ++of) {
+    for (std::size_t i = 0; i < servers.count(); ++i)
+      out.value(servers.answers(i, of), {{"code_class", std::string(classes[of])},
+                                         {"source", "upstream"},
+                                         {"server", servers.name(i)}});
+    std::uint64_t own = 0;
+    for (const auto& station : server.stations()) own += station->numbers().own_answers[of].read();
+    out.value(own,
+              {{"code_class", std::string(classes[of])}, {"source", "gateway"}, {"server", "-"}});
+  }
+  out.gauge("classgate_upstream_failing",
+            "1 while too many of the server's answers are 5xx (upstream.eject_errors).");
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    out.value(servers.is_failing(i) ? 1 : 0, {{"server", servers.name(i)}});
+}
+
 void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
   out.counter("classgate_log_lines_dropped_total",
               "Log lines that were not written, for want of room, time or disk.")
@@ -385,6 +408,7 @@ Exposition expose_metrics(const Server& server, const LogDrops& drops,
   add_admission(families, server, snapshot);
   add_traffic(families, server);
   add_upstream(families, *server.policy().servers);
+  add_responses(families, server);
   add_gateway(families, server, drops);
   add_operators(families, operators);
   std::ostringstream out;

@@ -122,7 +122,14 @@ Reply Supervisor::readiness() {
         text += "not looked up: " + conf::printable(servers.name(i)) + "\n";
     return {.status = 503, .body = std::move(text)};
   }
-  return {.body = "ready\n"};
+  std::string text = "ready\n";
+  const auto now = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < servers.count(); ++i) {
+    const std::string_view word = state_word(servers, i, now);
+    if (word != "reachable" && word != "unknown")
+      text += fmt::format("degraded: {} is {}\n", conf::printable(servers.name(i)), word);
+  }
+  return {.body = std::move(text)};
 }
 
 // As /queue/health; with ?clients=N also the clients that have most.

@@ -85,6 +85,15 @@ std::string clients_table(const ordered_json& clients, std::size_t width) {
   return out;
 }
 
+// ", answers: 120 2xx, 3 5xx".
+std::string answers_text(const ordered_json& answers) {
+  std::string text;
+  for (const auto& [of_class, count] : answers.items())
+    if (const auto number = count.get<std::uint64_t>(); number > 0)
+      text += fmt::format("{} {} {}", text.empty() ? ", answers:" : ",", number, of_class);
+  return text;
+}
+
 }  // namespace
 
 std::string status_page(const StatusSample& sample, std::size_t width, bool with_colour) {
@@ -144,8 +153,9 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
 
   out += "\nupstream\n";
   for (const auto& [server, state] : health.at("upstream").items())
-    out += fmt::format("  {:<22} {}\n", conf::printable(server),
-                       paint.state(state.get<std::string>()));
+    out += fmt::format("  {:<22} {}{}\n", conf::printable(server),
+                       paint.state(state.get<std::string>()),
+                       answers_text(health.at("upstream_answers").at(server)));
 
   if (health.contains("top_clients")) out += clients_table(health.at("top_clients"), width);
 

@@ -40,6 +40,69 @@ void check_balance(const Controller& controller) {
 
 // --- who goes in
 
+TEST_CASE(
+    "a worker that was not used teaches nothing, and a turn that came too late is a rejection") {
+  Controller controller(small_settings());
+  const auto seat = [&] { return std::get<Admitted>(enter(controller, request(3))).seat; };
+  controller.finish(Outcome::rejected(conf::Reason::deadline), seat(), start + 5s);
+  controller.finish(Outcome::unused(), seat(), start + 5s);
+  Outcome tunnel = Outcome::processed();
+  tunnel.work = Outcome::no_work;
+  controller.finish(tunnel, seat(), start + 40s);
+  Snapshot books = controller.snapshot(start + 40s);
+  CHECK(books.rejected[conf::index_of(conf::Reason::deadline)] == 1);
+  CHECK(sum(books.failed) == 0);
+  CHECK(books.abandoned == 1);
+  CHECK(books.processed == 1);
+  CHECK(books.average_process == Duration::zero());
+  // A stream counts until its answer began.
+  Outcome stream = Outcome::processed();
+  stream.work = 20ms;
+  controller.finish(stream, seat(), start + 60s);
+  books = controller.snapshot(start + 60s);
+  CHECK(books.average_process == 20ms);
+  CHECK(books.total == 4);
+}
+
+TEST_CASE("one tunnel of 40 s beside requests of 20 ms makes nobody come back much later") {
+  auto settings = small_settings();
+  settings.workers = 1;
+  settings.queue_size = 10;
+  settings.retry_after_spread = {};
+  Controller controller(settings);
+  Time now = start;
+  const auto serve = [&](Duration work, Outcome outcome) {
+    const Seat seat = std::get<Admitted>(enter(controller, request(3), now)).seat;
+    now += work;
+    controller.finish(outcome, seat, now);
+  };
+  // What ten who wait stand for: the time that somebody refused is told.
+  const auto told = [&] {
+    const Seat seat = std::get<Admitted>(enter(controller, request(3), now)).seat;
+    std::vector<Ticket> waiting;
+    for (int i = 0; i < 10; ++i)
+      waiting.push_back(std::get<Ticket>(enter(controller, request(3), now)));
+    const Duration after = std::get<Rejection>(enter(controller, request(3), now)).retry_after;
+    for (const Ticket ticket : waiting) controller.leave(ticket, Departure::abandoned, now);
+    controller.finish(Outcome::unused(), seat, now);
+    return after;
+  };
+  for (int i = 0; i < 100; ++i) serve(500ms, Outcome::processed());
+  CHECK(told() == 5500ms);
+  Outcome tunnel = Outcome::processed();
+  tunnel.work = Outcome::no_work;
+  serve(400s, tunnel);
+  CHECK(told() > 5500ms);
+  CHECK(told() < 7s);
+  // But where all streams are long, that is what a worker is kept for.
+  for (int i = 0; i < 400; ++i) serve(400s, tunnel);
+  CHECK(told() > 4000s);
+  // What was not used stands for nothing.
+  const Duration before = told();
+  for (int i = 0; i < 100; ++i) serve(1ms, Outcome::unused());
+  CHECK(told() == before);
+}
+
 TEST_CASE("a free worker takes a request at once") {
   auto settings = small_settings();
   settings.workers = 3;

@@ -40,6 +40,22 @@ TEST_CASE(
   CHECK(said(enter(controller, urgent(800ms), start)) == "waits");
 }
 
+TEST_CASE(
+    "a tunnel or a stream of 40 s beside short requests makes an idle gateway refuse nobody") {
+  // 129 of 176 were refused after one WebSocket.
+  const auto after_one_of = [](Duration work) {
+    Controller controller = used_to_100ms();
+    const Seat seat = std::get<Admitted>(enter(controller, request(3), start)).seat;
+    Outcome outcome = Outcome::processed();
+    outcome.work = work;
+    controller.finish(outcome, seat, start + 40s);
+    return said(enter(controller, urgent(150ms, start + 40s), start + 40s));
+  };
+  CHECK(after_one_of(Outcome::no_work) == "admitted");
+  CHECK(after_one_of(100ms) == "admitted");  // then its answer began
+  CHECK(after_one_of(Outcome::all_the_time) == "would_miss_deadline");
+}
+
 TEST_CASE("those of a worse priority are not ahead of anybody") {
   Controller controller = used_to_100ms();
   CHECK(said(enter(controller, request(3), start)) == "admitted");

@@ -71,6 +71,8 @@ std::map<std::string, Sample> samples() {
       {"upstream.requests_per_server", plain("6")},
       {"upstream.eject_after", plain("0")},
       {"upstream.eject_time", quoted("6s")},
+      {"upstream.eject_errors", plain("0.25")},
+      {"upstream.hold", quoted("7s")},
       {"upstream.retry_budget", plain("0.5")},
       {"upstream.nameservers", {"[\"192.0.2.53:53\"]", "192.0.2.53:53"}},
       {"upstream.resolve_interval", quoted("7s")},

@@ -193,6 +193,19 @@ TEST_CASE("when no server of the service is up, that is what it says") {
   CHECK(explain(gateway, get("/x")).at("verdict").at("reason") == "upstream_down");
 }
 
+TEST_CASE("while no server is up, it says for how long requests wait for one") {
+  const DeadPort port;
+  auto settings = settings_for(port.port());
+  settings.upstream.hold = 1h;
+  Gateway gateway(settings);
+  REQUIRE(await([&] { return gateway.server().policy().servers->none_reachable(); }));
+  const auto said = explain(gateway, get("/x"));
+  CHECK(said.at("upstream").at("unreachable") == 1);
+  CHECK(said.at("verdict").at("answer") == "admitted");
+  CHECK(said.at("verdict").at("held_ms") > 0);
+  CHECK(said.at("verdict").at("held_ms") <= 3'600'000);
+}
+
 TEST_CASE("a head of any bytes gets an answer that is JSON, or is told to be none") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(settings_with_everything(upstream.port()));

@@ -36,6 +36,44 @@ TEST_CASE("an answer to HEAD that says a length keeps its connection") {
   CHECK(upstream.connections() == 1);
 }
 
+TEST_CASE("errors of the service say nothing of how long its work takes") {
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message& request) {
+    const bool is_missing = request.target() == "/missing";
+    if (!is_missing) peer.work(20ms);
+    peer.send(answer_with("", {}, is_missing ? 404 : 200));
+  }));
+  Gateway gateway(settings_for(upstream.port()));
+  Client client(gateway);
+  for (int i = 0; i < 10; ++i) CHECK(client.ask(get("/missing")).status() == 404);
+  CHECK(gateway.snapshot().average_process == admission::Duration::zero());
+  CHECK(client.ask(get("/x")).status() == 200);
+  for (int i = 0; i < 10; ++i) CHECK(client.ask(get("/missing")).status() == 404);
+  CHECK(gateway.settles_at({.processed = 21}));
+  CHECK(gateway.snapshot().average_process >= 20ms);
+}
+
+TEST_CASE("the time for which an answer streams is no time that the work took") {
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message&) {
+    peer.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n" +
+        chunk("data: 1\n\n"));
+    if (peer.hold()) peer.send("0\r\n\r\n");
+  }));
+  Gateway gateway(settings_for(upstream.port()));
+  Client client(gateway);
+  const auto before = std::chrono::steady_clock::now();
+  client.send(get("/events"));
+  REQUIRE(await([&] { return upstream.holding() == 1; }));
+  const auto began = std::chrono::steady_clock::now();
+  REQUIRE(await([&] { return std::chrono::steady_clock::now() - began > 300ms; }));
+  upstream.release();
+  CHECK(client.read_answer().body == "data: 1\n\n");
+  const auto took = std::chrono::steady_clock::now() - before;
+  CHECK(gateway.settles_at({.processed = 1}));
+  CHECK(gateway.snapshot().average_process < took - 250ms);
+}
+
 TEST_CASE("a request without a Host goes on with the server's own") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   const auto settings = settings_for(upstream.port());

@@ -31,6 +31,7 @@ conf::Settings settings_for(std::uint16_t upstream_port) {
   settings.upstream.servers = {
       {"127.0.0.1", upstream_port, "127.0.0.1:" + std::to_string(upstream_port)}};
   settings.upstream.probe_interval = 20ms;
+  settings.upstream.hold = 0ms;
   settings.admission.workers = 4;
   settings.admission.queue_size = 10;
   settings.admission.rate = 0;

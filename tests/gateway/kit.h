@@ -26,7 +26,7 @@ const Run& run();
 bool await(const std::function<bool()>& condition, milliseconds wait = patience);
 
 // Everything small and nothing limited: 127.0.0.1, a port of the kernel's choice, 4 workers, a
-// queue of 10, no rate limit, long timeouts.
+// queue of 10, no rate limit, long timeouts, nobody held when no server is up.
 conf::Settings settings_for(std::uint16_t upstream_port);
 
 struct Books {

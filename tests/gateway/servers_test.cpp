@@ -298,6 +298,53 @@ TEST_CASE("a server that a reload brings gets nothing before its first check has
   CHECK(fresh.upstream.request_count() == 1);  // the check
 }
 
+TEST_CASE("a server whose answers are mostly 5xx is failing: told, degraded, and passed over") {
+  // A model that answered 500 to everything was "ok, 32 processed, 0 failed".
+  std::atomic<int> status{500};
+  FakeUpstream bad(FakeUpstream::each(
+      [&](Peer& peer, const Message&) { peer.send(answer_with("", {}, status)); }));
+  FakeUpstream good(FakeUpstream::echo_target());
+  const auto word = [](const Gateway& gateway) {
+    return nlohmann::json::parse(gateway.health()).at("status").get<std::string>();
+  };
+  auto settings = settings_for(bad.port());
+  settings.threads = 1;
+  {
+    Gateway gateway(settings);
+    Client client(gateway);
+    for (int i = 0; i < 19; ++i) CHECK(client.ask(get("/x")).status() == 500);
+    CHECK(word(gateway) == "ok");
+    CHECK(client.ask(get("/x")).status() == 500);
+    CHECK(word(gateway) == "degraded");
+    const std::string& name = servers_of(gateway).name(0);
+    auto health = nlohmann::json::parse(gateway.health());
+    CHECK(health.at("upstream").at(name) == "failing");
+    CHECK(health.at("upstream_answers").at(name) ==
+          nlohmann::json{{"2xx", 0}, {"3xx", 0}, {"4xx", 0}, {"5xx", 20}});
+    // The only one is asked on, and is well again when it answers well.
+    status = 404;
+    for (int i = 0; i < 20; ++i) CHECK(client.ask(get("/x")).status() == 404);
+    CHECK(word(gateway) == "ok");
+    health = nlohmann::json::parse(gateway.health());
+    CHECK(health.at("upstream").at(name) == "reachable");
+    CHECK(health.at("upstream_answers").at(name).at("4xx") == 20);
+  }
+  status = 503;
+  settings.upstream.eject_time = 1h;
+  settings.upstream.servers = settings_for_all({bad.port(), good.port()}).upstream.servers;
+  Gateway gateway(settings);
+  Client client(gateway);
+  int errors = 0;
+  for (int i = 0; i < 100; ++i) errors += client.ask(get("/x")).status() == 503 ? 1 : 0;
+  CHECK(errors == 20);
+  CHECK(servers_of(gateway).ejections(0) == 1);
+  settings.upstream.eject_errors = 0;
+  Gateway careless(settings);
+  Client other(careless);
+  for (int i = 0; i < 100; ++i) other.ask(get("/x"));
+  CHECK(servers_of(careless).answers(0, 3) >= 40);
+}
+
 TEST_CASE("checks go on after a reload, by the new settings and no more by the old") {
   Checked checked, other;
   auto settings = settings_for(checked.upstream.port());

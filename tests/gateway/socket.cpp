@@ -115,6 +115,11 @@ void Socket::reset() {
 
 DeadPort::DeadPort() : fd_(bound_socket(port_)) {}
 
+proxy::net::Fd DeadPort::listen() {
+  if (::listen(fd_.get(), 512) != 0) throw std::runtime_error("cannot listen");
+  return std::move(fd_);
+}
+
 proxy::net::Fd listen_somewhere(std::uint16_t& port, int backlog) {
   proxy::net::Fd fd = bound_socket(port);
   if (::listen(fd.get(), backlog) != 0) throw std::runtime_error("cannot listen");

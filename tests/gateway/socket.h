@@ -55,6 +55,7 @@ class DeadPort {
  public:
   DeadPort();
   std::uint16_t port() const { return port_; }
+  proxy::net::Fd listen();  // and is dead no more
 
  private:
   proxy::net::Fd fd_;

@@ -53,6 +53,15 @@ bool Peer::wait_gone() {
 
 FakeUpstream::FakeUpstream(Script script)
     : script_(std::move(script)), listener_(listen_somewhere(port_)) {
+  begin();
+}
+
+FakeUpstream::FakeUpstream(Script script, DeadPort& comes_alive)
+    : script_(std::move(script)), port_(comes_alive.port()), listener_(comes_alive.listen()) {
+  begin();
+}
+
+void FakeUpstream::begin() {
   std::array<int, 2> ends;
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
   stop_read_.reset(ends[0]);

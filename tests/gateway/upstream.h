@@ -43,6 +43,7 @@ class FakeUpstream {
   using Handler = std::function<void(Peer&, const Message& request)>;
 
   explicit FakeUpstream(Script script);
+  FakeUpstream(Script script, DeadPort& comes_alive);
   ~FakeUpstream();
   // Answers one request after the other.
   static Script each(Handler handler);
@@ -63,6 +64,7 @@ class FakeUpstream {
 
  private:
   friend class Peer;
+  void begin();
   void accept_all();
 
   Script script_;

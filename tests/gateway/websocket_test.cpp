@@ -54,6 +54,20 @@ std::string read_head(Client& client) {
   return text;
 }
 
+TEST_CASE("who asks for a tunnel waits for a server too") {
+  DeadPort port;
+  auto settings = websocket_settings(port.port());
+  settings.upstream.hold = 1h;
+  Gateway gateway(settings);
+  REQUIRE(await([&] { return gateway.server().policy().servers->none_reachable(); }));
+  Client client(gateway);
+  client.send(get("/chat", upgrade));
+  REQUIRE(gateway.comes_to_run(1));
+  FakeUpstream upstream(echo(), port);
+  CHECK(read_head(client).starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+  CHECK(read_exactly(client, 5) == "hello");
+}
+
 TEST_CASE("bytes go both ways through a worker, which is free when the client leaves") {
   FakeUpstream upstream(echo());
   auto settings = websocket_settings(upstream.port());
@@ -136,6 +150,9 @@ TEST_CASE("what each side said before its end arrives, and each end is one direc
   CHECK(client.is_closed());
   CHECK(heard == data);
   CHECK(gateway.settles_at({.processed = 1}));
+  // A tunnel of minutes is no work that tells how long work takes: an idle gateway refused by
+  // deadline.
+  CHECK(gateway.snapshot().average_process == admission::Duration::zero());
 }
 
 TEST_CASE("a service that has said its last still hears the client") {

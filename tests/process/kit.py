@@ -101,7 +101,8 @@ class Service(Program):
 
 
 class Gateway(Program):
-    """classgate in front of `upstream`, on a port of the kernel's choice; settings as key="value"."""
+    """classgate in front of `upstream`, on a port of the kernel's choice; settings as key="value". When no server is
+    up, what comes is refused at once, unless the settings say otherwise."""
 
     def __init__(self, upstream, conf="", nofile=None, wrapper=(), environment=None, program=CLASSGATE,
                  pass_fds=(), **settings):
@@ -112,7 +113,7 @@ class Gateway(Program):
         given = environment or {}
         environment = {"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
                        "CLASSGATE_LOG_ACCESS": "off", "CLASSGATE_OPS_LISTEN": "127.0.0.1:0",
-                       "CLASSGATE_OPS_CONTROL": self.control, **given}
+                       "CLASSGATE_OPS_CONTROL": self.control, "CLASSGATE_UPSTREAM_HOLD": "0s", **given}
         for key, value in settings.items():
             environment["CLASSGATE_" + key.upper()] = str(value)
         super().__init__([*wrapper, program, "--conf", self.conf.name], environment, nofile, pass_fds)

@@ -43,7 +43,7 @@ class ListenTest(ProcessTest):
     def conf(self, listen, more="", upstream="127.0.0.1:1"):
         path = pathlib.Path(self.folder.name) / "conf"
         path.write_text(f"listen = {listen}\n{more}\n[ops]\nlisten = []\ncontrol = \"{path}.sock\"\n"
-                        f'[log]\naccess = "{self.log}"\n[upstream]\nservers = ["{upstream}"]\n')
+                        f'[log]\naccess = "{self.log}"\n[upstream]\nservers = ["{upstream}"]\nhold = "0s"\n')
         return path
 
     def begin(self, *arguments, **named):

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Services that are other programs, or hard to reach."""
+import http.client
+import http.server
 import pathlib
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, Program, raw_request, read_answer, wait_until
+from kit import ProcessTest, Program, raw_request, read_answer, scrape, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -259,6 +263,96 @@ class Node(Written):
 def load_tests(loader, tests, pattern):
     """All but the base classes."""
     return unittest.TestSuite(one for group in tests for one in group if not isinstance(one, Peer) or one.program)
+
+
+class Restart(ProcessTest):
+    def test_a_restart_of_the_service_costs_nothing_with_hold(self):
+        """Without hold every request is refused with 503 until a probe finds the service again. The service stops in the
+        middle of what it does, so that only what may be sent twice can be saved."""
+        for hold in ("10s", "0s"):
+            service = self.service()
+            gateway = self.gateway(service.address, upstream_hold=hold, upstream_probe_interval="100ms", admission_workers=4,
+                                   admission_queue_size=100, admission_rate=0)
+            done, statuses, lock = threading.Event(), [], threading.Lock()
+
+            def ask():
+                for _ in range(20_000):  # bounded; ends long before
+                    if done.is_set():
+                        return
+                    answer = gateway.request("GET", "/status")
+                    with lock:
+                        statuses.append(answer.reason or answer.status)
+
+            crowd = [threading.Thread(target=ask) for _ in range(8)]
+            for one in crowd:
+                one.start()
+            wait_until(lambda: len(statuses) > 50, "load")
+            service.signal(signal.SIGTERM)
+            service.wait()
+            wait_until(lambda: list(gateway.health()["upstream"].values()) == ["unreachable"], "an unreachable service")
+            if hold == "0s":
+                wait_until(lambda: "upstream_down" in statuses, "a refusal")
+            again = self.service(port=service.port)
+            before = len(statuses)
+            wait_until(lambda: statuses[before:].count(200) > 50, "load on the new one")
+            done.set()
+            for one in crowd:
+                one.join()
+            if hold == "10s":
+                self.assertEqual([status for status in statuses if status != 200], [])
+            gateway.end()
+            again.end()
+
+
+class Errors(ProcessTest):
+    def test_a_service_that_answers_500_is_seen_wherever_an_operator_looks(self):
+        """It was "ok, 32 processed, 0 failed"."""
+        class Broken(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.send_response(500)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        name = f"127.0.0.1:{server.server_port}"
+        gateway = self.gateway(name, admission_rate=0)
+        for _ in range(20):
+            self.assertEqual(gateway.request("GET", "/x").status, 500)
+        health = gateway.health()
+        self.assertEqual(health["status"], "degraded")
+        self.assertEqual(health["upstream"], {name: "failing"})
+        self.assertEqual(health["upstream_answers"], {name: {"2xx": 0, "3xx": 0, "4xx": 0, "5xx": 20}})
+        ready = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+        self.addCleanup(ready.close)
+        ready.request("GET", "/readyz")
+        answer = ready.getresponse()
+        self.assertEqual((answer.status, answer.read().decode()), (200, f"ready\ndegraded: {name} is failing\n"))
+        self.assertRegex(gateway.command("status")[1], rf"(?m)^  {re.escape(name)} +failing, answers: 20 5xx$")
+        self.assertRegex(gateway.command("explain", "GET", "/x")[1], r"(?m)^upstream  1 failing$")
+        self.assertIn(f'\nclassgate_responses_total{{code_class="5xx",source="upstream",server="{name}"}} 20\n', scrape(gateway)[1])
+        self.assertRegex(gateway.err(), rf"upstream {re.escape(name)}: 50 % or more of its last 20 answers were 5xx")
+
+
+class Books(ProcessTest):
+    def test_who_is_refused_after_waiting_has_waited(self):
+        service = self.service("--service-time", "2s")
+        gateway = self.gateway(service.address, admission_workers=1, admission_queue_timeout="200ms", admission_rate=0,
+                               log_access="stdout")
+        first = threading.Thread(target=gateway.request)
+        first.start()
+        gateway.wait_for_health(lambda h: h["active_workers"] == 1, "one at work")
+        self.assertEqual(gateway.request().reason, "queue_timeout")
+        first.join()
+        line = gateway.wait_for_text(r"reason=queue_timeout.* wait_ms=(\d+)", gateway.out)
+        self.assertGreaterEqual(int(line.group(1)), 199)
 
 
 if __name__ == "__main__":

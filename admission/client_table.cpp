@@ -209,7 +209,8 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
           .active_max = plan.workers,
           .waiting = client.waiting,
           .waiting_max = plan.queue_size,
-          .favoured = client.favoured};
+          .favoured = client.favoured,
+          .asking = parts.asking()};
 }
 
 ClientTable::Counts ClientTable::counts() const {

@@ -65,11 +65,13 @@ class ClientTable {
     std::uint32_t waiting = 0;
     std::uint32_t waiting_max = 0;  // 0: no limit
     std::uint32_t favoured = 0;
+    std::uint32_t asking = 1;  // clients that ask for what is shared, lately
 
     Duration wait_for(double cost) const;
     bool is_greedy(double cost) const {
       return part_burst > 0 && credit < std::min(static_cast<float>(cost), part_burst);
     }
+    bool is_content(double cost) const { return part_burst > 0 && !is_greedy(cost); }
     bool has_all_its_workers() const { return has_all(active, active_max); }
     bool has_all_its_places() const { return has_all(waiting, waiting_max); }
     bool is_shared() const { return number == stranger; }  // by all that are not remembered
@@ -122,6 +124,10 @@ class ClientTable {
 
   // It asks for so much of what is shared: whether that is more than it has of its part.
   bool asks_greedily(ClientNumber client, double cost, Time now);
+  // While others ask too, it asks for no more than it has of its part.
+  bool is_content(ClientNumber client, double cost) const {
+    return parts_.others_ask() && !is_greedy(clients_[client], cost);
+  }
   void charge_part(ClientNumber client, double cost) {
     float& credit = clients_[client].credit;
     credit = std::clamp(credit - static_cast<float>(cost), -parts_.burst(), parts_.burst());

@@ -465,7 +465,9 @@ Notice Controller::turn_away(const WaitQueue::Entry& entry, conf::Reason reason,
   left_queue(entry.waiter, now);
   books_.reject(reason, now);
   Rejection rejection{reason};
-  if (reason != conf::Reason::deadline) rejection.retry_after = return_time(now);
+  if (reason != conf::Reason::deadline)
+    rejection.retry_after = return_time(
+        entry.waiter.client == no_client ? 0 : clients_.id_of(entry.waiter.client), now);
   return {entry.ticket, entry.waiter.owner, entry.waiter.tag, rejection};
 }
 
@@ -521,11 +523,13 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
                              Time now) {
   refuse(rejection.reason, now);
   describe(rejection, arrival, asker, now);
+  const Returns::Asker returner =
+      asker_in(line_of(rejection, arrival.route), arrival.client, arrival.cost);
   if (waits_for_tokens(rejection.reason)) {
     rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
-    rejection.retry_after = limits_.return_time(rejection, arrival, now);
+    rejection.retry_after = limits_.return_time(rejection, arrival, returner, now);
   } else if (waits_for_workers(rejection)) {
-    rejection.retry_after = spread(rejection.retry_after, now);
+    rejection.retry_after = spread(rejection.retry_after, returner, now);
   }
   return rejection;
 }
@@ -554,11 +558,21 @@ Returns::Capacity Controller::line_capacity(Time now) const {
   return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
 }
 
-Duration Controller::return_time(Time now) { return spread(drain_time(), now); }
+Duration Controller::return_time(std::uint64_t client, Time now) {
+  return spread(drain_time(), asker_in(line_for_workers, client, 1), now);
+}
+
+Returns::Asker Controller::asker_in(std::uint32_t line, std::uint64_t client, double cost) {
+  if (client == 0 || !settings_.fairness.is_on) return {};
+  const auto number = clients_.find(client);
+  return {.promise = &promises_.find_or_add(client, line),
+          .clients = static_cast<double>(clients_.parts().asking()),
+          .is_content = number && clients_.is_content(*number, cost)};
+}
 
 // Each its own time, from the earliest on, of those that wait for a worker.
-Duration Controller::spread(Duration earliest, Time now) {
-  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), now);
+Duration Controller::spread(Duration earliest, const Returns::Asker& asker, Time now) {
+  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), asker, now);
   lined_up_ = {};
   line_began_ = now;
   return told;

@@ -11,6 +11,7 @@
 #include "admission/limits.h"
 #include "admission/line_pace.h"
 #include "admission/process_times.h"
+#include "admission/promises.h"
 #include "admission/rate_follower.h"
 #include "admission/recent_keys.h"
 #include "admission/returns.h"
@@ -100,7 +101,8 @@ class Controller {
   // least a second.
   Duration drain_time() const;
   // The honest Retry-After of one more who is refused for want of a worker.
-  Duration return_time(Time now);
+  // To one of this client; 0: nobody knows whose.
+  Duration return_time(std::uint64_t client, Time now);
   // The token buckets that apply to a request. Changes nothing.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
@@ -191,10 +193,19 @@ class Controller {
   // Refused, and from then on to be told: what it ran against, and a time of its own.
   Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
   void foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
-                const Limits::Buckets& buckets, Time now) const;
+                const std::optional<ClientTable::Look>& client, const Limits::Buckets& buckets,
+                Time now) const;
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   Returns::Capacity line_capacity(Time now) const;
-  Duration spread(Duration earliest, Time now);
+  // The lines of those who were refused: for the tokens of all, for workers, for a route's tokens.
+  static std::uint32_t line_of(const Rejection& rejection, std::uint32_t route) {
+    return rejection.reason == conf::Reason::rate_limited ? 0
+           : rejection.reason == conf::Reason::route_rate ? 2 + route
+                                                          : line_for_workers;
+  }
+  static constexpr std::uint32_t line_for_workers = 1;
+  Returns::Asker asker_in(std::uint32_t line, std::uint64_t client, double cost);
+  Duration spread(Duration earliest, const Returns::Asker& asker, Time now);
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
                                                    const EqualParts& parts, bool asks) const;
 
@@ -215,6 +226,7 @@ class Controller {
   RateFollower rate_follower_;
   bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
   Returns line_returns_;
+  Promises promises_;
   Time line_began_{};              // since when somebody waits, if anybody does
   Duration lined_up_{};            // for so long somebody waited since the last refusal
   std::vector<Notice> displaced_;  // told by the next next()

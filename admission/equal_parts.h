@@ -37,7 +37,8 @@ class EqualParts {
   double whole() const { return whole_; }  // what the bucket gains a second; 0: no limit
   float rate() const { return rate_; }     // of a part, a second, for a weight of 1
   float burst() const { return burst_; }   // of a part, whatever its weight
-  bool others_ask() const { return std::max(asked_before_, asking_) > 1; }
+  std::uint32_t asking() const { return std::max({asked_before_, asking_, 1U}); }  // lately
+  bool others_ask() const { return asking() > 1; }
 
  private:
   static constexpr Duration length = std::chrono::seconds(10);
@@ -49,7 +50,7 @@ class EqualParts {
     began_ = now;
     set_rate();
   }
-  void set_rate() { rate_ = static_cast<float>(whole_ / std::max({asked_before_, asking_, 1U})); }
+  void set_rate() { rate_ = static_cast<float>(whole_ / asking()); }
 
   double whole_ = 0;
   float rate_ = 0;

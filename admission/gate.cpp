@@ -163,9 +163,9 @@ bool Gate::has_waiters() const {
   return controller_.has_waiters();
 }
 
-Duration Gate::return_time(Time now) {
+Duration Gate::return_time(std::uint64_t client, Time now) {
   const Lock lock(mutex_);
-  return controller_.return_time(latest(now));
+  return controller_.return_time(client, latest(now));
 }
 
 Limits::Buckets Gate::allowances(const Arrival& arrival, Time now) const {

@@ -128,7 +128,8 @@ class Gate {
   // What enter() would say to this request; changes nothing.
   Explanation explain(const Arrival& arrival, Time now) const;
   // The Retry-After of one more who is refused for want of a worker.
-  Duration return_time(Time now);
+  // To one of this client.
+  Duration return_time(std::uint64_t client, Time now);
   // The token buckets that apply to a request.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
   // The clients that have most, at most so many. Each of them as it is at one instant, not all at

@@ -115,21 +115,23 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
 
 // ---- When to come back -------------------------------------------------------------------------
 
-Duration Limits::return_time(const Rejection& rejection, const Arrival& arrival, Time now) {
+Duration Limits::return_time(const Rejection& rejection, const Arrival& arrival,
+                             const Returns::Asker& asker, Time now) {
   Shared* const shared = shared_of(*this, rejection.reason, arrival.route);
   if (shared == nullptr) return rejection.retry_after;
   const Duration told = shared->returns.next(rejection.retry_after, arrival.cost,
-                                             shared->capacity(rejection.rate), now);
+                                             shared->capacity(rejection.rate), asker, now);
   shared->taken = shared->used = 0;
   return told;
 }
 
 Duration Limits::foretell_return_time(const Rejection& rejection, const Arrival& arrival,
-                                      Time now) const {
+                                      const Returns::Asker& asker, Time now) const {
   const Shared* const shared = shared_of(*this, rejection.reason, arrival.route);
   if (shared == nullptr) return rejection.retry_after;
   Returns returns = shared->returns;
-  return returns.next(rejection.retry_after, arrival.cost, shared->capacity(rejection.rate), now);
+  return returns.next(rejection.retry_after, arrival.cost, shared->capacity(rejection.rate), asker,
+                      now);
 }
 
 }  // namespace classgate::admission

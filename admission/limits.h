@@ -67,9 +67,11 @@ class Limits {
   const TokenBucket& all() const { return all_.bucket; }
   // What one is told who is refused because this bucket is too empty: the time until it can pay, or
   // later where others are refused for the same one.
-  Duration return_time(const Rejection& rejection, const Arrival& arrival, Time now);
+  Duration return_time(const Rejection& rejection, const Arrival& arrival,
+                       const Returns::Asker& asker, Time now);
   // The same, changing nothing.
-  Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival, Time now) const;
+  Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival,
+                                const Returns::Asker& asker, Time now) const;
   // After wait_for() said zero for the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
   // The cost has turned out to be another: so much more, or less, than was taken. A bucket of many

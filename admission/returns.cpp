@@ -10,19 +10,52 @@ double seconds_of(Duration duration) { return std::chrono::duration<double>(dura
 
 }  // namespace
 
-Duration Returns::next(Duration earliest, double cost, const Capacity& capacity, Time now) {
+Duration Returns::next(Duration earliest, double cost, const Capacity& capacity, const Asker& asker,
+                       Time now) {
   if (spread_ <= Duration::zero() || capacity.pace <= 0) return earliest;
   const double seconds = now > last_ ? seconds_of(now - last_) : 0;
   last_ = std::max(last_, now);
   used_ = std::clamp((used_ * lately + capacity.used) / (lately + seconds), 0.0, 1.0);
   const double pace = capacity.pace * std::clamp(1 - used_, least_spare, 1.0);
   const double spread = seconds_of(spread_);
-  due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);
-  const double wait = due_ / pace;
-  due_ += cost;
+  const auto duration_of = [&](double wait) {
+    return Duration(static_cast<Duration::rep>(std::min(wait, spread) * 1e9));
+  };
   // A field says whole seconds: a crowd that is told the same one would be a crowd again.
-  const double told = wait < spread ? wait * (0.5 + at_random()) : spread * at_random();
-  return earliest + Duration(static_cast<Duration::rep>(std::min(told, spread) * 1e9));
+  const auto told = [&](double wait) {
+    return wait < spread ? wait * (0.5 + at_random()) : spread * at_random();
+  };
+  due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);
+  double wait = due_ / pace;
+  // Its own part pays for it by then, whatever the others do.
+  if (asker.is_content) wait = std::min(wait, cost * asker.clients / capacity.pace);
+  if (Promise* const promise = asker.promise) {
+    const double own_pace = pace / std::max(asker.clients, 1.0);
+    const bool was_told = promise->noted != Time::min();
+    const double behind = own_wait(*promise, own_pace, now);
+    if (was_told && (promise->turn > now || behind > 0)) {
+      promise->behind = std::min(promise->behind + cost, spread * own_pace);
+      // Nor longer than who comes for the first time now.
+      promise->turn = std::min(promise->turn, now + earliest + duration_of(wait));
+      const Duration rest = std::max(promise->turn - now, earliest);
+      return std::min(rest + duration_of(told(behind)), earliest + spread_);
+    }
+  }
+  due_ += cost;
+  const Duration time = earliest + duration_of(told(wait));
+  if (asker.promise != nullptr) {
+    asker.promise->turn = now + time;
+    asker.promise->noted = now;
+  }
+  return time;
+}
+
+// Until what stands behind its client's turn is due, once the turn has come; as of now.
+double Returns::own_wait(Promise& promise, double pace, Time now) const {
+  const Time since = std::max(promise.noted, promise.turn);
+  if (now > since) promise.behind = std::max(promise.behind - seconds_of(now - since) * pace, 0.0);
+  promise.noted = std::max(promise.noted, now);
+  return promise.behind / pace;
 }
 
 // SplitMix64 (Steele, Lea, Flood 2014).

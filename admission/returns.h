@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "admission/promises.h"
 #include "admission/time.h"
 
 namespace classgate::admission {
@@ -17,6 +18,10 @@ namespace classgate::admission {
 // clients that obey come back ever later, until what comes fits in, and then almost everybody who
 // comes back is let in. Where nobody obeys, nobody is told more than the spread: then any time up
 // to that.
+//
+// Where clients are told apart, each stands in the line once. Who comes back before its turn keeps
+// it, and what else it asks for stands behind that, in a line of its own that moves at its part of
+// the pace: whoever floods lengthens its own wait and nobody else's.
 // Not thread-safe; deterministic: the same calls, the same times.
 class Returns {
  public:
@@ -27,14 +32,22 @@ class Returns {
     double pace = 0;  // in units of cost a second
     double used = 0;  // all of it was in use for so many seconds since the last call, together
   };
+  // Whose request it is, where clients are told apart.
+  struct Asker {
+    Promise* promise = nullptr;  // what it was told of this line; null: nobody knows who asks
+    double clients = 1;          // that ask lately, it among them
+    bool is_content = false;     // while others ask, with less than its part of the pace
+  };
   // For one who is refused now: from `earliest` on, when it could go in if nobody else came.
-  Duration next(Duration earliest, double cost, const Capacity& capacity, Time now);
+  Duration next(Duration earliest, double cost, const Capacity& capacity, const Asker& asker,
+                Time now);
 
  private:
   static constexpr double lately = 5;  // seconds
   static constexpr double least_spare = 0.05;
 
   double at_random();  // from 0 to 1
+  double own_wait(Promise& promise, double pace, Time now) const;
 
   Duration spread_{};
   double due_ = 0;

@@ -382,7 +382,8 @@ void Exchange::on_granted(admission::Permit permit) {
   }
   if (!request_timer_.is_set()) {
     permit.finish(Outcome::rejected(Reason::queue_timeout), now);
-    return refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(now));
+    return refuse_uncounted(Reason::queue_timeout,
+                            station_.shared().gate.return_time(arrival_.client, now));
   }
   go_in(std::move(permit));
 }
@@ -591,7 +592,7 @@ void Exchange::on_queue_timeout() {
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
   const admission::Time now = station_.loop().now();
   if (!place_.time_out(now)) return;  // on_granted() sees that it is too late
-  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(now));
+  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(arrival_.client, now));
 }
 
 void Exchange::on_deadline() {

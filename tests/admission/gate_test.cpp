@@ -362,7 +362,7 @@ TEST_CASE("the gate says what the controller says") {
   const Gate::Answer refused = house.gate.enter(request(3), start);
   REQUIRE(std::holds_alternative<Rejection>(refused));
   CHECK(said(std::get<Rejection>(refused)) == "queue_full");
-  CHECK(house.gate.return_time(start) == 1s);
+  CHECK(house.gate.return_time(0, start) == 1s);
   house.gate.refuse(conf::Reason::malformed, start);
   house.gate.abandon();
   house.gate.drain();

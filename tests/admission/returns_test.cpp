@@ -17,7 +17,7 @@ namespace {
 std::vector<Duration> refuse(Returns& returns, int count, const Returns::Capacity& capacity,
                              Time now = start, Duration earliest = 1s) {
   std::vector<Duration> told;
-  for (int i = 0; i < count; ++i) told.push_back(returns.next(earliest, 1, capacity, now));
+  for (int i = 0; i < count; ++i) told.push_back(returns.next(earliest, 1, capacity, {}, now));
   return told;
 }
 
@@ -93,12 +93,108 @@ TEST_CASE("the spread can be switched off, and needs to know the capacity") {
   CHECK(refuse(unknown, 1000, {.pace = 0}).back() == 1s);
 }
 
+TEST_CASE("who comes back before its turn keeps it") {
+  Returns returns;
+  returns.set_spread(30s);
+  refuse(returns, 500, {.pace = 100});
+  Promise promise;
+  const Returns::Asker asker{.promise = &promise};
+  const Duration told = returns.next(100ms, 1, {.pace = 100}, asker, start);
+  REQUIRE(told > 2s);
+  // Whether it was polite or not costs it no more than what it asks for itself.
+  for (int i = 1; i <= 10; ++i) {
+    const Time now = start + i * 100ms;
+    const Duration left = returns.next(100ms, 1, {.pace = 100}, asker, now);
+    CHECK(left >= 100ms);
+    CHECK(left <= told - i * 100ms + i * 15ms);  // half as long again as its place in its own line
+  }
+}
+
+TEST_CASE("a promise is not kept for longer than a newcomer would wait") {
+  Returns returns;
+  returns.set_spread(1h);
+  refuse(returns, 1000, {.pace = 1, .used = 1});
+  Promise promise;
+  const Returns::Asker asker{.promise = &promise};
+  CHECK(returns.next(1s, 1, {.pace = 1}, asker, start) > 400s);
+  // Nothing has been used since: the line has gone home.
+  CHECK(returns.next(1s, 1, {.pace = 1}, asker, start + 1000s) == 1s);
+}
+
+TEST_CASE("a crowd behind one identity comes back at the pace as well") {
+  Returns returns;
+  returns.set_spread(30s);
+  Promise promise;
+  std::vector<Duration> told;
+  for (int i = 0; i < 1000; ++i)
+    told.push_back(returns.next(1s, 1, {.pace = 100}, {.promise = &promise}, start));
+  CHECK(told.front() == 1s);
+  CHECK(is_about(mean_after(told, 1s), 5s));
+  for (int i = 0; i < 100'000; ++i)
+    told.push_back(returns.next(1s, 1, {.pace = 100}, {.promise = &promise}, start));
+  CHECK(*std::ranges::max_element(told) <= 31s);
+}
+
+// What a polite client is told, once a second, beside one that comes back at once, 7,000 times a
+// second for two seconds, and for ten seconds after; and what the other one hears.
+struct Beside {
+  std::vector<Duration> polite;
+  Duration storming{};
+};
+Beside watch_beside(bool storms, double rate) {
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = 1000;
+  settings.rate = rate;
+  settings.burst = rate;
+  settings.fairness.is_on = true;
+  settings.fairness.reserve = 0;  // so that a polite one is refused at all
+  Controller controller(settings);
+  Beside beside;
+  const auto ask = [&](std::uint64_t client, Time now) -> std::optional<Duration> {
+    Arrival arrival = request(3, now);
+    arrival.client = client;
+    const Verdict verdict = enter(controller, arrival, now);
+    if (const auto* admitted = std::get_if<Admitted>(&verdict)) {
+      controller.finish(Outcome::processed(), admitted->seat, now);
+      return std::nullopt;
+    }
+    return retry_after(verdict);
+  };
+  // Somebody has taken what there was, in both worlds.
+  for (int i = 0; i < static_cast<int>(rate); ++i) ask(7, start);
+  for (int ms = 0; ms < 12'000; ++ms) {
+    const Time now = start + ms * 1ms;
+    if (storms && ms < 2'000)
+      for (int i = 0; i < 7; ++i)
+        beside.storming = std::max(beside.storming, ask(1, now).value_or(0ms));
+    if (ms % 1000 != 500) continue;
+    beside.polite.push_back(ask(2, now).value_or(0ms));
+  }
+  return beside;
+}
+
+TEST_CASE("a client that comes back at once lengthens its own wait and nobody else's") {
+  for (const double rate : {2.0, 100.0}) {
+    CAPTURE(rate);
+    const Beside calm = watch_beside(false, rate);
+    const Beside stormy = watch_beside(true, rate);
+    CHECK(stormy.storming > 10s);
+    for (std::size_t i = 0; i < calm.polite.size(); ++i) {
+      CAPTURE(i);
+      // At most the time in which its part, one of three, gains what it asks for; with the jitter.
+      CHECK(stormy.polite[i] <=
+            calm.polite[i] + std::chrono::milliseconds(static_cast<int>(3 * 1500 / rate)));
+    }
+    CHECK(stormy.polite.back() == 0ms);
+  }
+}
+
 TEST_CASE("absurd costs and a clock that stands or jumps are survived") {
   Returns returns;
   returns.set_spread(30s);
-  CHECK(returns.next(1s, 4e9, {.pace = 1e-3, .used = 1e9}, start) <= 31s);
-  CHECK(returns.next(1s, 1, {.pace = 1e6}, start - 1h) <= 31s);
-  CHECK(returns.next(1s, 1, {.pace = 1e6}, Time::max()) <= 31s);
+  CHECK(returns.next(1s, 4e9, {.pace = 1e-3, .used = 1e9}, {}, start) <= 31s);
+  CHECK(returns.next(1s, 1, {.pace = 1e6}, {}, start - 1h) <= 31s);
+  CHECK(returns.next(1s, 1, {.pace = 1e6}, {}, Time::max()) <= 31s);
 }
 
 TEST_CASE("a crowd that is refused at the rate limit comes back at the rate") {

@@ -67,6 +67,8 @@ std::vector<Key> make_keys() {
       duration_key("client.send_timeout", ms1, hours(1), "window in which a reader must take something", FIELD(client.send_timeout)),
       duration_key("client.idle_timeout", ms1, hours(24), "between requests on a kept connection", FIELD(client.idle_timeout)),
       duration_key("client.linger_timeout", ms1, minutes(1), "reading on after an early answer, before closing", FIELD(client.linger_timeout)),
+      duration_key("client.linger_max", ms1, hours(1), "the same while something comes in each linger_timeout", FIELD(client.linger_max)),
+      bytes_key("client.linger_bytes", Bytes{0}, Bytes{1ULL << 40}, "bytes read on for after an early answer", FIELD(client.linger_bytes)),
       count_key("client.connections_per_address", 0, 1'000'000, "connections of one client address; 0: no limit", FIELD(client.connections_per_address)),
       count_key("client.requests_per_connection", 0, 1'000'000'000, "requests on one connection, which is closed then; 0: no limit", FIELD(client.requests_per_connection)),
       networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
@@ -77,6 +79,9 @@ std::vector<Key> make_keys() {
       word_key<RateLimitFields>("client.rate_limit_fields", {{"off", RateLimitFields::off},
           {"refusals", RateLimitFields::refusals}, {"all", RateLimitFields::all}},
           "which answers say in RateLimit and RateLimit-Policy what is left of the tokens", FIELD(client.rate_limit_fields)),
+      word_key<RefusalBody>("client.refusal_body", {{"problem", RefusalBody::problem},
+          {"openai", RefusalBody::openai}, {"text", RefusalBody::text}},
+          "how a refusal is written", FIELD(client.refusal_body)),
 
       place_key("tls.certificate", "PEM certificate chain of the https:// listeners; empty: none", {""}, FIELD(tls.certificate)),
       place_key("tls.key", "its PEM private key; empty: none", {""}, FIELD(tls.key)),
@@ -144,7 +149,7 @@ std::vector<Key> make_keys() {
       number_key("reserve.priority_5", 0, 1, false, "share of the workers reserved for priority 5", FIELD(admission.reserve.shares[4])),
       duration_key("reserve.lend_time", ms1, hours(1), "a priority whose requests take this long leaves reserved workers to those who use them", FIELD(admission.reserve.lend_time)),
 
-      bool_key("deadlines.from_client", "whether Prefer: wait=, grpc-timeout and X-Request-Timeout are believed", FIELD(admission.deadlines.from_client)),
+      bool_key("deadlines.from_client", "whether Prefer: wait=, grpc-timeout, X-Request-Timeout and X-Stainless-Timeout are believed", FIELD(admission.deadlines.from_client)),
       bool_key("deadlines.refuse_early", "whether what cannot be answered in time is refused at once", FIELD(admission.deadlines.refuse_early)),
 
       bool_key("observe.rate", "rate_limited, client_rate and route_rate are counted, not said", FIELD(admission.observe.rate)),

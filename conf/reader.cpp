@@ -13,6 +13,7 @@
 #include "conf/nearest.h"
 #include "conf/printable.h"
 #include "conf/processors.h"
+#include "conf/refusals.h"
 #include "conf/routes.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
@@ -423,6 +424,10 @@ std::string print_route_extras(const RouteSettings& route) {
     out += fmt::format("cost_per_worker = {}\n", route.cost_per_worker);
   if (route.client_share != usual.client_share)
     out += fmt::format("client_share = {}\n", route.client_share);
+  if (route.refusal_body)
+    out += fmt::format("refusal_body = {}\n", quote(word_of(*route.refusal_body)));
+  if (!route.statuses.empty())
+    out += fmt::format("statuses = {}\n", print_statuses(route.statuses));
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/refusals.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -46,9 +47,10 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::optional<Bytes> body_bytes;
   std::optional<milliseconds> deadline;
   RouteSettings extras;
-  const std::vector<std::string> known{"path",     "priority", "rate_limited",    "body_bytes",
-                                       "deadline", "rate",     "burst",           "identity",
-                                       "cost",     "cost_max", "cost_per_worker", "client_share"};
+  const std::vector<std::string> known{
+      "path",         "priority", "rate_limited", "body_bytes", "deadline",        "rate",
+      "burst",        "identity", "cost",         "cost_max",   "cost_per_worker", "client_share",
+      "refusal_body", "statuses"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
@@ -112,6 +114,10 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
       take(extras.cost_per_worker, parse_count(field.value, 0, cost_limit));
     } else if (field.key == "client_share") {
       take(extras.client_share, parse_share(field.value));
+    } else if (field.key == "refusal_body") {
+      take(extras.refusal_body, parse_refusal_body(field.value));
+    } else if (field.key == "statuses") {
+      take(extras.statuses, parse_statuses(field.value));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,

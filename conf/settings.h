@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "conf/network.h"
@@ -53,6 +54,10 @@ enum class OnClientAbort : std::uint8_t {
 // Which answers say in RateLimit and RateLimit-Policy what is left of a client's tokens.
 enum class RateLimitFields : std::uint8_t { off, refusals, all };
 
+// How a refusal is written: as application/problem+json, the same with the `error` object that
+// OpenAI's clients read as application/json, or one line of text.
+enum class RefusalBody : std::uint8_t { problem, openai, text };
+
 // [client]: what one client connection may cost.
 struct ClientSettings {
   std::uint32_t max_connections = 10000;  // all client connections; also held under RLIMIT_NOFILE
@@ -70,6 +75,8 @@ struct ClientSettings {
   milliseconds send_timeout{30'000};      // window in which a reader must take something
   milliseconds idle_timeout{75'000};      // between requests on a kept connection
   milliseconds linger_timeout{2'000};     // reading on after an early answer, before closing
+  milliseconds linger_max{30'000};        // as long as something comes in each linger_timeout
+  Bytes linger_bytes = MiB(64);           // and as much
   // Of one client, as a part of max_connections; fewer where descriptors allow fewer in all. 0
   // means no limit.
   std::uint32_t connections_per_address = 5000;
@@ -80,6 +87,7 @@ struct ClientSettings {
   bool strict_paths = false;       // 400 for a path that could be read in two ways
   bool server_timing = false;      // answers say how long they waited and worked
   RateLimitFields rate_limit_fields = RateLimitFields::refusals;
+  RefusalBody refusal_body = RefusalBody::problem;
 };
 
 enum class TlsVersion : std::uint8_t { tls12, tls13 };
@@ -153,7 +161,7 @@ struct UpstreamSettings {
 
 // [deadlines]: when an answer comes too late to be of use.
 struct DeadlineSettings {
-  bool from_client = false;  // Prefer: wait=, grpc-timeout and X-Request-Timeout are believed
+  bool from_client = false;  // what clients say of their patience is believed
   bool refuse_early = true;  // what can't be answered in time hears so at once
   bool operator==(const DeadlineSettings&) const = default;
 };
@@ -274,6 +282,8 @@ struct CostSettings {
 };
 inline constexpr std::uint32_t cost_limit = 1'000'000;
 
+using RouteStatuses = std::vector<std::pair<Reason, int>>;
+
 // [[route]]: a path rule. Exact, or a prefix when the path is written with a trailing '*'.
 struct RouteSettings {
   std::string path;  // normalised, without the '*'
@@ -291,6 +301,8 @@ struct RouteSettings {
   // Of the workers, for one client's requests at once on routes that say so: what goes beyond has
   // the worst priority. 1 means no limit.
   double client_share = 1;
+  std::optional<RefusalBody> refusal_body = std::nullopt;  // none: client.refusal_body
+  RouteStatuses statuses = {};                             // in place of [status]
   bool operator==(const RouteSettings&) const = default;
 };
 inline constexpr int priority_best = 1;

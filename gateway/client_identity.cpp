@@ -60,6 +60,30 @@ bool counts_beyond(std::string_view text, std::uint64_t limit) {
   return error == std::errc::result_out_of_range || number > limit;
 }
 
+// "attempt=2; max=3", as the AWS libraries write it.
+std::string_view attempt_in(std::string_view parameters) {
+  constexpr std::string_view start = "attempt=";
+  const std::size_t at = parameters.find(start);
+  if (at == std::string_view::npos || (at > 0 && parameters[at - 1] != ' ')) return {};
+  parameters.remove_prefix(at + start.size());
+  return parameters.substr(0, parameters.find(';'));
+}
+
+bool says_retry(const proxy::wire::Field& field) {
+  using proxy::wire::equal_names;
+  switch (field.name.size()) {
+    case 13: return equal_names(field.name, "x-retry-count") && counts_beyond(field.value, 0);
+    case 15:
+      return equal_names(field.name, "amz-sdk-request") &&
+             counts_beyond(attempt_in(field.value), 1);
+    case 21:
+      return equal_names(field.name, "x-envoy-attempt-count") && counts_beyond(field.value, 1);
+    case 23:
+      return equal_names(field.name, "x-stainless-retry-count") && counts_beyond(field.value, 0);
+    default: return false;
+  }
+}
+
 }  // namespace
 
 HashKey make_hash_key() {
@@ -113,27 +137,15 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts, std::size_t 
 ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
                                                        std::uint64_t client,
                                                        std::string_view path) const {
+  using proxy::wire::equal_names;
   Attempt attempt;
   std::string_view name;
   for (const proxy::wire::Field& field : head.fields) {
-    using proxy::wire::equal_names;
-    switch (field.name.size()) {
-      case 12:  // the least telling
-        if (name.empty() && equal_names(field.name, "x-request-id")) name = field.value;
-        break;
-      case 13:
-        if (equal_names(field.name, "x-retry-count") && counts_beyond(field.value, 0))
-          attempt.is_retry = true;
-        break;
-      case 15:
-        if (equal_names(field.name, "idempotency-key")) name = field.value;
-        break;
-      case 21:
-        if (equal_names(field.name, "x-envoy-attempt-count") && counts_beyond(field.value, 1))
-          attempt.is_retry = true;
-        break;
-      default: break;
-    }
+    attempt.is_retry = attempt.is_retry || says_retry(field);
+    if (field.name.size() == 15 && equal_names(field.name, "idempotency-key"))
+      name = field.value;
+    else if (field.name.size() == 12 && name.empty() && equal_names(field.name, "x-request-id"))
+      name = field.value;  // the least telling
   }
   if (name.empty()) return attempt;
   const HashKey key{key_[0] ^ client, key_[1] ^ SipHash::of(key_, path)};

@@ -116,6 +116,7 @@ class Exchange final : private proxy::Forwarding::Client {
     refuse_uncounted({reason, retry_after});
   }
   void refuse_uncounted(const admission::Rejection& rejection);
+  const Refusals& refusals_here() const;
   std::string_view allowed_methods(conf::Reason reason) const;
   void write_refusal(const admission::Rejection& rejection);
 

@@ -28,6 +28,11 @@ void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
   client.answer_done(keep);
 }
 
+const Refusals& Exchange::refusals_here() const {
+  const Policy& policy = station_.policy();
+  return route_ != nullptr ? policy.refusals_of(arrival_.route) : policy.refusals;
+}
+
 std::string_view Exchange::allowed_methods(Reason reason) const {
   if (reason != Reason::method_refused) return {};
   return target_.path() == health_path ? "GET, HEAD"
@@ -36,7 +41,8 @@ std::string_view Exchange::allowed_methods(Reason reason) const {
 
 void Exchange::write_refusal(const admission::Rejection& rejection) {
   const Reason reason = rejection.reason;
-  status_ = station_.policy().refusals.status(reason);
+  const Refusals& refusals = refusals_here();
+  status_ = refusals.status(reason);
   reason_word_ = conf::word_of(reason);
   CLASSGATE_INVARIANT(client_ != nullptr);
   if (verdict_ != "admitted") verdict_ = "rejected";
@@ -47,17 +53,16 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
                            request_length_ <= station_.settings().client.body_buffer.count);
   close_after_answer_ =
       close_after_answer_ || client_wants_close_ || !skips_body || station_.is_draining();
-  station_.policy().refusals.append(
-      station_.gather().begin_text(),
-      {.rejection = rejection,
-       .request_id = request_id_,
-       .date = station_.date_text(),
-       .allow = allowed_methods(reason),
-       .close = close_after_answer_,
-       .says_keep_alive = client_minor_version_ == 0,
-       .without_body = is_head_method_,
-       .says_rate_limit =
-           station_.settings().client.rate_limit_fields != conf::RateLimitFields::off});
+  refusals.append(station_.gather().begin_text(),
+                  {.rejection = rejection,
+                   .request_id = request_id_,
+                   .date = station_.date_text(),
+                   .allow = allowed_methods(reason),
+                   .close = close_after_answer_,
+                   .says_keep_alive = client_minor_version_ == 0,
+                   .without_body = is_head_method_,
+                   .says_rate_limit =
+                       station_.settings().client.rate_limit_fields != conf::RateLimitFields::off});
   station_.gather().end_text();
   client_->send_gathered();
 }

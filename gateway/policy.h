@@ -44,7 +44,7 @@ struct Policy {
          std::uint32_t limit, ConfHistory past, const HashKey& hash_key)
       : settings(all),
         routes(all.routes),
-        refusals(all.statuses),
+        refusals(all.statuses, all.client.refusal_body),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, hash_key),
         servers(std::move(upstream)),
@@ -53,7 +53,8 @@ struct Policy {
         connections_per_address(part_of(limit, all.client)),
         history(std::move(past)),
         claims_(all.client.strip),
-        never_trailers_(names_decided_by(all)) {}
+        never_trailers_(names_decided_by(all)),
+        route_refusals_(refusals_by_route(all)) {}
 
   const conf::Settings settings;
   const admission::RouteTable routes;
@@ -67,6 +68,11 @@ struct Policy {
   const std::uint32_t connections_per_address;
   const ConfHistory history;
 
+  // Those of one route; of none, or a former one, the general ones.
+  const Refusals& refusals_of(std::size_t route) const {
+    const bool has_own = route < route_refusals_.size() && route_refusals_[route];
+    return has_own ? *route_refusals_[route] : refusals;
+  }
   // What further fields of requests only trusted proxies may send on; null: none.
   const proxy::wire::FieldNames* also_claims() const {
     return claims_.is_empty() ? nullptr : &claims_;
@@ -87,6 +93,18 @@ struct Policy {
       if (!route.cost.header.empty()) names.push_back(route.cost.header);
     return names;
   }
+  static std::vector<std::unique_ptr<const Refusals>> refusals_by_route(const conf::Settings& all) {
+    std::vector<std::unique_ptr<const Refusals>> own(all.routes.size());
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      const conf::RouteSettings& route = all.routes[i];
+      if (!route.refusal_body && route.statuses.empty()) continue;
+      conf::StatusTable statuses = all.statuses;
+      for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
+      own[i] = std::make_unique<const Refusals>(
+          statuses, route.refusal_body.value_or(all.client.refusal_body));
+    }
+    return own;
+  }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;
     const std::uint64_t most = std::min(client.connections_per_address, client.max_connections);
@@ -96,6 +114,7 @@ struct Policy {
 
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
+  const std::vector<std::unique_ptr<const Refusals>> route_refusals_;
 };
 
 }  // namespace classgate::gateway

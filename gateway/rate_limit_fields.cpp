@@ -1,6 +1,7 @@
 #include "gateway/rate_limit_fields.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <utility>
@@ -45,16 +46,24 @@ void put_policy(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
   to.number(std::max<std::uint64_t>(whole(std::ceil(bucket.burst / bucket.rate)), 1));
 }
 
-void put_state(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
+void put_state(proxy::wire::Writer& to, const Limits::Bucket& bucket, admission::Duration time) {
   to.text("r=");
   to.number(whole(bucket.tokens));
   to.text(";t=");
-  to.number(whole(std::ceil((bucket.burst - bucket.tokens) / bucket.rate)));
+  to.number(whole(std::ceil(std::chrono::duration<double>(time).count())));
 }
 
 std::string rate_limit_policy(const Limits::Buckets& buckets) { return list(buckets, put_policy); }
 
-std::string rate_limit_state(const Limits::Buckets& buckets) { return list(buckets, put_state); }
+std::string rate_limit_state(const Limits::Buckets& buckets) {
+  return list(buckets, [](proxy::wire::Writer& to, const Limits::Bucket& bucket) {
+    // A full one has no next token.
+    const double next = std::min(std::floor(std::max(bucket.tokens, 0.0)) + 1, bucket.burst);
+    const double seconds = std::clamp((next - bucket.tokens) / bucket.rate, 0.0, 1e9);
+    put_state(to, bucket,
+              admission::Duration(static_cast<admission::Duration::rep>(seconds * 1e9)));
+  });
+}
 
 std::string_view rate_limit_name(conf::Reason reason) {
   switch (reason) {

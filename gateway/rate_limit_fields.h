@@ -12,14 +12,16 @@ namespace classgate::gateway {
 // a request is charged to. A bucket is a quota of its burst in the window in which it fills:
 //   RateLimit-Policy: "client";q=20;w=4, "all";q=200;w=2
 //   RateLimit: "client";r=3;t=4, "all";r=187;t=1
-// r is what could be asked at once, t the seconds until it is full again.
+// r is what could be asked at once, t the seconds until there is more of it: with a refusal, until
+// the refused request is served (what Retry-After says); else until the next token.
 std::string rate_limit_policy(const admission::Limits::Buckets& buckets);
 std::string rate_limit_state(const admission::Limits::Buckets& buckets);
 
 // Of one bucket, without its name, at most `rate_limit_most` bytes each: five and two numbers.
 constexpr std::size_t rate_limit_most = 48;
 void put_policy(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);
-void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket);
+void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket,
+               admission::Duration time);
 
 // What the bucket is called there that is too empty when this reason is said: "all", "route" or
 // "client"; empty for every other reason.

@@ -4,10 +4,8 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <nlohmann/json.hpp>
 
 #include "conf/format.h"
-#include "gateway/json_text.h"
 #include "gateway/rate_limit_fields.h"
 
 namespace classgate::gateway {
@@ -68,6 +66,42 @@ void put_decimal(Writer& to, double number) {
   to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
 }
 
+// What follows the words that say why: when it makes sense to come back.
+constexpr std::size_t advice_max = 48;  // words 17, a number of 20 digits and a decimal
+void put_advice(const admission::Rejection& rejection, Writer& to) {
+  if (rejection.retry_after <= admission::Duration::zero()) return;
+  const std::uint64_t tenths = (milliseconds_up(rejection.retry_after) + 99) / 100;
+  to.text("; try again in ");
+  to.number(tenths < 100 ? tenths / 10 : (tenths + 9) / 10);
+  if (tenths < 100 && tenths % 10 != 0) {
+    const std::array decimal{'.', static_cast<char>('0' + tenths % 10)};
+    to.text({decimal.data(), decimal.size()});
+  }
+  to.text(" s");
+}
+
+// Whether a client's library should try again by itself. Not where the service has worked for
+// nothing already and would again, where retries are what is too much, nor where time does not
+// help. Nothing where nobody knows.
+std::string_view should_retry(const admission::Rejection& rejection) {
+  switch (rejection.reason) {
+    case conf::Reason::upstream_timeout:
+    case conf::Reason::upstream_broken:
+    case conf::Reason::retry_budget:
+    case conf::Reason::deadline:
+    case conf::Reason::loop_detected: return "false";
+    case conf::Reason::would_miss_deadline:
+      return rejection.retry_after > admission::Duration::zero() ? "true" : "false";
+    default: return rejection.retry_after > admission::Duration::zero() ? "true" : "";
+  }
+}
+
+// The `type` of an error as OpenAI's API has it.
+std::string_view error_type(int status) {
+  if (status == 429) return "rate_limit_error";
+  return status < 500 ? "invalid_request_error" : "server_error";
+}
+
 // The members of the body that are not the same each time, and its end. With numbers of 20 and 24
 // digits: 38 for the time, 104 for rate and burst, 34 for the places, 73 for the position.
 constexpr std::size_t particulars_max = 320;
@@ -111,47 +145,82 @@ void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
   to.text("\r\nRateLimit: \"");
   to.text(name);
   to.text("\";");
-  put_state(to, bucket);
+  put_state(to, bucket, rejection.retry_after);
   to.text("\r\n");
 }
 
 }  // namespace
 
-Refusals::Refusals(const conf::StatusTable& statuses) : statuses_(statuses) {
-  for (const conf::ReasonText& text : conf::reason_texts) {
-    Prebuilt& prebuilt = prebuilt_[conf::index_of(text.reason)];
-    const int code = status(text.reason);
-    const nlohmann::ordered_json body{{"type", fmt::format("urn:classgate:reason:{}", text.word)},
-                                      {"title", text.title},
-                                      {"status", code},
-                                      {"reason", text.word}};
-    prebuilt.body = json_text(body, -1);
-    prebuilt.body.resize(prebuilt.body.size() - 2);  // without its end: particulars follow
-    prebuilt.head = fmt::format(
-        "HTTP/1.1 {} {}\r\n"
-        "Content-Type: application/problem+json\r\n"
-        "Cache-Control: no-store\r\n"
-        "X-Classgate-Reason: {}\r\n"
-        "Content-Length: ",
-        code, reason_phrase(code), text.word);
+Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form)
+    : statuses_(statuses), form_(form) {
+  for (const conf::ReasonText& text : conf::reason_texts)
+    prebuilt_[conf::index_of(text.reason)] = build(text);
+}
+
+Refusals::Prebuilt Refusals::build(const conf::ReasonText& text) const {
+  const int code = status(text.reason);
+  Prebuilt built;
+  std::string_view type = "application/problem+json";
+  // Texts need no escapes: the titles have none, and words are words (refusal_test).
+  const std::string start =
+      fmt::format(R"({{"type":"urn:classgate:reason:{}","title":"{}","status":{},"reason":"{}",)",
+                  text.word, text.title, code, text.word);
+  const std::string detail = fmt::format(R"("detail":"{})", text.title);
+  const std::string message = fmt::format(R"(","message":"{})", text.title);
+  switch (form_) {
+    case conf::RefusalBody::problem:
+      built.body = {start + detail, message, "\""};
+      built.pieces = 3;
+      break;
+    case conf::RefusalBody::openai:
+      type = "application/json";
+      built.body = {
+          start + fmt::format(R"("error":{{"message":"{})", text.title),
+          fmt::format(R"(","type":"{}","param":null,"code":"{}"}},)", error_type(code), text.word) +
+              detail,
+          message, "\""};
+      built.pieces = 4;
+      break;
+    case conf::RefusalBody::text:
+      type = "text/plain; charset=utf-8";
+      built.body = {std::string(text.title), "\n"};
+      built.pieces = 2;
+      break;
   }
+  for (const std::string& piece : built.body) built.size += piece.size();
+  built.head = fmt::format(
+      "HTTP/1.1 {} {}\r\n"
+      "Content-Type: {}\r\n"
+      "Cache-Control: no-store\r\n"
+      "X-Classgate-Reason: {}\r\n"
+      "Content-Length: ",
+      code, reason_phrase(code), type, text.word);
+  return built;
 }
 
 void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
   std::array<char, particulars_max> room;
   Writer particulars(room.data(), room.data() + room.size());
-  describe(rejection, particulars);
+  if (form_ != conf::RefusalBody::text) describe(rejection, particulars);
   const std::string_view rest(room.data(), particulars.end());
+  std::array<char, advice_max> words;
+  Writer advising(words.data(), words.data() + words.size());
+  put_advice(rejection, advising);
+  const std::string_view advice(words.data(), advising.end());
   const Prebuilt& prebuilt = prebuilt_[conf::index_of(rejection.reason)];
-  constexpr std::size_t own_words = 200;  // names of the fields 95, numbers 40, ends of lines 14
-  const std::size_t most = prebuilt.head.size() + prebuilt.body.size() + rest.size() +
-                           facts.allow.size() + facts.date.size() + facts.request_id.size() +
-                           rate_limit_fields_max + own_words;
+  const std::size_t body_size = prebuilt.size + (prebuilt.pieces - 1) * advice.size() + rest.size();
+  constexpr std::size_t own_words = 300;  // names of the fields 140, numbers 60, ends of lines 20
+  const std::size_t most = prebuilt.head.size() + body_size + facts.allow.size() +
+                           facts.date.size() + 2 * facts.request_id.size() + rate_limit_fields_max +
+                           own_words;
   proxy::wire::append(out, most, [&](Writer& to) {
-    put_head(facts, prebuilt, prebuilt.body.size() + rest.size(), to);
+    put_head(facts, prebuilt, body_size, to);
     if (facts.without_body) return;
-    to.text(prebuilt.body);
+    for (std::size_t i = 0; i < prebuilt.pieces; ++i) {
+      if (i > 0) to.text(advice);
+      to.text(prebuilt.body[i]);
+    }
     to.text(rest);
   });
 }
@@ -167,14 +236,20 @@ void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_
   to.text(prebuilt.head);
   field("", Digits(body_size));
   // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
-  if (rejection.retry_after > admission::Duration::zero())
+  if (rejection.retry_after > admission::Duration::zero()) {
     field("Retry-After: ",
           Digits(whole(std::chrono::ceil<std::chrono::seconds>(rejection.retry_after).count())));
+    field("Retry-After-Ms: ", Digits(milliseconds_up(rejection.retry_after)));
+  }
+  if (const auto word = should_retry(rejection); !word.empty()) field("X-Should-Retry: ", word);
   if (rejection.rate > 0 && facts.says_rate_limit) put_rate_limit(rejection, to);
   // A 405 must say what is allowed (RFC 9110 section 15.5.6).
   if (!facts.allow.empty()) field("Allow: ", facts.allow);
   field("Date: ", facts.date);
-  if (!facts.request_id.empty()) field("X-Request-Id: ", facts.request_id);
+  if (!facts.request_id.empty()) {
+    field("X-Request-Id: ", facts.request_id);
+    field("Request-Id: ", facts.request_id);  // where Anthropic's clients look
+  }
   if (facts.close)
     field("Connection: close", "");
   else if (facts.says_keep_alive)

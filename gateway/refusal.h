@@ -10,12 +10,14 @@
 
 namespace classgate::gateway {
 
-// The gateway's own answers to requests it does not serve: application/problem+json (RFC 9457),
-// prebuilt for each reason so that refusing costs a few copies; with what is known of the limit
-// that was reached and of the line. Immutable: any thread.
+// The gateway's own answers to requests it does not serve, prebuilt for each reason so that
+// refusing costs a few copies; with what is known of the limit that was reached and of the line. By
+// default application/problem+json (RFC 9457), which also has `message`, where clients look for
+// words. What clients of model services go by is said too: Retry-After-Ms and X-Should-Retry (as
+// OpenAI's and Anthropic's libraries read them), Request-Id. Immutable: any thread.
 class Refusals {
  public:
-  explicit Refusals(const conf::StatusTable& statuses);
+  Refusals(const conf::StatusTable& statuses, conf::RefusalBody form);
 
   struct Facts {
     admission::Rejection rejection;
@@ -33,12 +35,17 @@ class Refusals {
  private:
   struct Prebuilt {
     std::string head;  // status line up to the Content-Length
-    std::string body;  // without its last bracket
+    // The body, without its end: between two of these it says when to come back.
+    std::array<std::string, 4> body;
+    std::size_t pieces = 0;
+    std::size_t size = 0;  // of these together
   };
+  Prebuilt build(const conf::ReasonText& text) const;
   static void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
                        proxy::wire::Writer& to);
 
   conf::StatusTable statuses_;
+  conf::RefusalBody form_;
   std::array<Prebuilt, conf::reason_count> prebuilt_;
 };
 

@@ -24,12 +24,12 @@ double ms_of(Duration duration) {
   return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
 }
 
-ordered_json refused(const Policy& policy, Reason reason, Duration retry_after = {}) {
+ordered_json refused(const Refusals& refusals, Reason reason, Duration retry_after = {}) {
   ordered_json seconds = nullptr;  // as in the field Retry-After
   if (retry_after > Duration::zero())
     seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
   return {{"answer", "refused"},
-          {"status", policy.refusals.status(reason)},
+          {"status", refusals.status(reason)},
           {"reason", conf::word_of(reason)},
           {"title", conf::text_of(reason).title},
           {"retry_after", seconds}};
@@ -120,10 +120,10 @@ ordered_json wait_json(const admission::Explanation& said) {
   return ms_of(said.wait);
 }
 
-ordered_json verdict_json(const admission::Explanation& said, const Policy& policy) {
+ordered_json verdict_json(const admission::Explanation& said, const Refusals& refusals) {
   using Kind = admission::Explanation::Kind;
   if (said.kind == Kind::refused)
-    return refused(policy, said.rejection.reason, said.rejection.retry_after);
+    return refused(refusals, said.rejection.reason, said.rejection.retry_after);
   if (said.kind == Kind::admitted) return {{"answer", "admitted"}};
   return {{"answer", "waits"},
           {"place", said.place},
@@ -177,18 +177,19 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                      {"sender_is_trusted", is_trusted}};
   Target target;
   if (const auto reason = read_request(head, settings.client, target))
-    return refused(policy, *reason);
+    return refused(policy.refusals, *reason);
   json["request"]["path"] = target.path();
   if (proxy::wire::has_been_through(head, shared.via_name))
-    return refused(policy, Reason::loop_detected);
+    return refused(policy.refusals, Reason::loop_detected);
   if (settings.ops.health_on_main && target.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD")
-      return refused(policy, Reason::method_refused);
+      return refused(policy.refusals, Reason::method_refused);
     if (head.content_length > settings.client.body_bytes.count)
-      return refused(policy, Reason::body_too_large);
+      return refused(policy.refusals, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
   const admission::Route& route = policy.routes.find(target.path());
+  const Refusals& refusals = policy.refusals_of(route.index);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);
@@ -197,12 +198,12 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   if (patience) arrival.deadline = now + patience->time;
   json["deadline"] = deadline_json(patience, route, settings);
   if (head.content_length > body_limit_of(route, settings))
-    return refused(policy, Reason::body_too_large);
+    return refused(refusals, Reason::body_too_large);
   ClientIdentities::Identity identity;
   if (policy.clients.is_on())
     identity =
         recognise(policy.clients, {head, address, request.tls_subject}, target.path(), arrival);
-  if (identity.is_ambiguous) return refused(policy, Reason::malformed);
+  if (identity.is_ambiguous) return refused(refusals, Reason::malformed);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
   json["cost"] = {{"tokens", arrival.cost},
@@ -215,8 +216,8 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   json["upstream"] = upstream_json(*policy.servers, now);
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
   if (policy.servers->none_reachable() && hold == Duration::zero())
-    return refused(policy, Reason::upstream_down, time_to_next_probe(settings.upstream));
-  ordered_json verdict = verdict_json(said, policy);
+    return refused(refusals, Reason::upstream_down, time_to_next_probe(settings.upstream));
+  ordered_json verdict = verdict_json(said, refusals);
   if (hold > Duration::zero()) verdict["held_ms"] = ms_of(hold);
   return verdict;
 }
@@ -234,7 +235,7 @@ std::expected<std::string, std::string> explain(const Supposition& request, cons
     return std::unexpected("the head of the request is not complete");
   ordered_json json;
   if (progress == Parser::Progress::fault) {
-    json["verdict"] = refused(policy, reason_of(parser.fault()));
+    json["verdict"] = refused(policy.refusals, reason_of(parser.fault()));
   } else {
     if (parser.head_size() != request.head.size())
       return std::unexpected("something follows the head of the request");

@@ -43,6 +43,24 @@ std::optional<nanoseconds> read(std::string_view text, const std::array<Unit, Co
   return unit->one * static_cast<std::int64_t>(number);
 }
 
+// Seconds, perhaps with decimals.
+std::optional<nanoseconds> read_stainless(std::string_view text) {
+  if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
+  double seconds = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  const double most = std::chrono::duration<double>(longest).count();
+  if (seconds >= most) return longest;
+  return seconds == 0 ? std::chrono::seconds(1)
+                      : nanoseconds(static_cast<nanoseconds::rep>(seconds * 1e9));
+}
+
+bool is_stainless(const Field& field) {
+  return equal_names(field.name, "x-stainless-timeout") ||
+         equal_names(field.name, "x-stainless-read-timeout");
+}
+
 bool is_prefer(const Field& field) { return equal_names(field.name, prefer_name); }
 
 // "wait=10", also "wait = 10" and quoted; nothing for another preference.
@@ -72,6 +90,8 @@ std::optional<Patience> patience_of(const Head& request) {
       note(Patience::Form::grpc, read(field.value, grpc_units, 8));
     else if (equal_names(field.name, plain_name))
       note(Patience::Form::plain, read(field.value, plain_units, 1000));
+    else if (is_stainless(field))
+      note(Patience::Form::plain, read_stainless(field.value));
     else if (is_prefer(field))
       for_each_element(field.value, [&](std::string_view preference) {
         note(Patience::Form::prefer, wait_of(preference));
@@ -92,7 +112,7 @@ Head without_patience(const Head& request, std::string& preferences) {
         preferences += preference;
       });
     return is_prefer(field) || equal_names(field.name, grpc_name) ||
-           equal_names(field.name, plain_name);
+           equal_names(field.name, plain_name) || is_stainless(field);
   });
   if (!preferences.empty()) left.add("Prefer", preferences);
   return left;

@@ -62,6 +62,36 @@ TEST_CASE("a route's deadline is printed as it was said") {
   CHECK(print(loaded).find("deadline = \"2s\"\n") != std::string::npos);
 }
 
+TEST_CASE("a route says how it is refused, or what is wrong with that") {
+  const std::string start = "[[route]]\npath = \"/a\"\npriority = 1\n";
+  const Loaded loaded = load_text(
+      start + "refusal_body = \"openai\"\nstatuses = [\"queue_full=429\", \"shed = 529\"]");
+  const RouteSettings& route = loaded.settings.routes.back();
+  CHECK(route.refusal_body == RefusalBody::openai);
+  CHECK(route.statuses == RouteStatuses{{Reason::queue_full, 429}, {Reason::shed, 529}});
+  CHECK(print(loaded).find("refusal_body = \"openai\"\n"
+                           "statuses = [\"queue_full=429\", \"shed=529\"]\n") != std::string::npos);
+  struct Row {
+    std::string line, mistake;
+  };
+  for (const Row& row : {
+           Row{"refusal_body = \"json\"",
+               "route refusal_body: expected \"problem\", \"openai\" or \"text\""},
+           Row{"statuses = [\"queue_ful=429\"]",
+               "route statuses: \"queue_ful\" is no reason; did you mean queue_full?"},
+           Row{"statuses = [\"queue_full=200\"]",
+               "route statuses: \"queue_full=200\": expected REASON=STATUS, the status 400 to 599"},
+           Row{"statuses = [\"queue_full\"]",
+               "route statuses: \"queue_full\": expected REASON=STATUS, the status 400 to 599"},
+           Row{"statuses = [\"shed=500\", \"shed=501\"]",
+               "route statuses: \"shed\" stands here twice"},
+           Row{"statuses = 429", "route statuses: expected a list, such as [\"queue_full=429\"]"},
+       }) {
+    CAPTURE(row.line);
+    CHECK(mistakes_in(start + row.line) == Lines{"conf:4:1: " + row.mistake});
+  }
+}
+
 TEST_CASE("a shadow conf brings its admission, and its mistakes with their places") {
   const ConfFile good("admission.rate = 3");
   const Loaded loaded = load_text(fmt::format("admission.shadow_conf = \"{}\"", good.path()));

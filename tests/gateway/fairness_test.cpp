@@ -187,7 +187,7 @@ TEST_CASE("answers say what is left of the tokens, as far as the operator wants 
   for (const auto wanted : {conf::RateLimitFields::refusals, conf::RateLimitFields::all}) {
     const Message refused = said_at_once(wanted);
     CHECK(refused.field("RateLimit-Policy") == "\"client\";q=3;w=10800");
-    CHECK(refused.field("RateLimit") == "\"client\";r=0;t=10800");
+    CHECK(refused.field("RateLimit") == "\"client\";r=0;t=3600");
     CHECK(refused.body.find(R"("violated-policies":["client"],"rate":0.000277)") !=
           std::string::npos);
     CHECK(refused.body.find(R"("burst":3)") != std::string::npos);

@@ -26,9 +26,19 @@ std::string shortest(double number) {
           std::to_chars(text.begin(), text.end(), number, std::chars_format::fixed).ptr};
 }
 
-// The body, after the head has been found to be one and to tell its length.
-std::string body_text_of(const Rejection& rejection) {
-  const Refusals refusals(conf::default_statuses());
+struct Answer {
+  std::string head, body;
+  std::string field(std::string_view name) const {
+    const std::string start = "\r\n" + std::string(name) + ": ";
+    const std::size_t at = head.find(start);
+    if (at == std::string::npos) return "none";
+    return head.substr(at + start.size(), head.find('\r', at + 2) - at - start.size());
+  }
+};
+
+// After the head has been found to be one and to tell the length of its body.
+Answer answer_to(const Rejection& rejection, conf::RefusalBody form = conf::RefusalBody::problem) {
+  const Refusals refusals(conf::default_statuses(), form);
   std::string text = "before ";
   refusals.append(text, {.rejection = rejection,
                          .request_id = std::string(128, 'i'),
@@ -42,12 +52,14 @@ std::string body_text_of(const Rejection& rejection) {
   Parser parser;
   parser.begin(Parser::Kind::response, roomy);
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
-  text.erase(0, parser.head_size());
-  CHECK(parser.head().content_length == text.size());
-  return text;
+  Answer answer{text.substr(0, parser.head_size()), text.substr(parser.head_size())};
+  CHECK(parser.head().content_length == answer.body.size());
+  return answer;
 }
-nlohmann::json body_of(const Rejection& rejection) {
-  return nlohmann::json::parse(body_text_of(rejection));
+std::string body_text_of(const Rejection& rejection) { return answer_to(rejection).body; }
+nlohmann::json body_of(const Rejection& rejection,
+                       conf::RefusalBody form = conf::RefusalBody::problem) {
+  return nlohmann::json::parse(answer_to(rejection, form).body);
 }
 
 TEST_CASE("a refusal says what is known of its limit") {
@@ -64,19 +76,82 @@ TEST_CASE("a refusal says what is known of its limit") {
   CHECK_FALSE(body.contains("position"));
 }
 
+TEST_CASE("a refusal says in words and in milliseconds when to come back") {
+  const auto detail_after = [](std::chrono::milliseconds time) {
+    const Answer answer = answer_to({.reason = conf::Reason::queue_full, .retry_after = time});
+    const auto body = nlohmann::json::parse(answer.body);
+    CHECK(body["message"] == body["detail"]);
+    CHECK(answer.field("Retry-After-Ms") == std::to_string(time.count()));
+    return body["detail"].get<std::string>();
+  };
+  using std::chrono::milliseconds;
+  CHECK(detail_after(milliseconds(1)) == "The queue is full; try again in 0.1 s");
+  CHECK(detail_after(milliseconds(1000)) == "The queue is full; try again in 1 s");
+  CHECK(detail_after(milliseconds(1001)) == "The queue is full; try again in 1.1 s");
+  CHECK(detail_after(milliseconds(9950)) == "The queue is full; try again in 10 s");
+  CHECK(detail_after(milliseconds(12'300)) == "The queue is full; try again in 13 s");
+  const Answer hopeless = answer_to({.reason = conf::Reason::would_miss_deadline});
+  CHECK(nlohmann::json::parse(hopeless.body)["detail"] ==
+        "The request cannot be answered before its deadline");
+  CHECK(hopeless.field("Retry-After-Ms") == "none");
+  CHECK(hopeless.field("Request-Id") == std::string(128, 'i'));
+}
+
+TEST_CASE(
+    "a library is told to try again where that helps, and not to where the service has worked") {
+  const auto said = [](conf::Reason reason, admission::Duration time) {
+    return answer_to({.reason = reason, .retry_after = time}).field("X-Should-Retry");
+  };
+  constexpr std::chrono::seconds soon(1);
+  for (const conf::ReasonText& text : conf::reason_texts) {
+    CAPTURE(text.word);
+    using enum conf::Reason;
+    const bool never = text.reason == upstream_timeout || text.reason == upstream_broken ||
+                       text.reason == retry_budget || text.reason == deadline ||
+                       text.reason == loop_detected;
+    CHECK(said(text.reason, soon) == (never ? "false" : "true"));
+    const bool is_hopeless = never || text.reason == would_miss_deadline;
+    CHECK(said(text.reason, {}) == (is_hopeless ? "false" : "none"));
+  }
+}
+
+TEST_CASE("a refusal is written as the operator's clients read it") {
+  const Rejection full{.reason = conf::Reason::queue_full, .retry_after = std::chrono::seconds(2)};
+  CHECK(answer_to(full).field("Content-Type") == "application/problem+json");
+  const Answer openai = answer_to(full, conf::RefusalBody::openai);
+  CHECK(openai.field("Content-Type") == "application/json");
+  const auto body = nlohmann::json::parse(openai.body);
+  CHECK(body["error"] == nlohmann::json{{"message", "The queue is full; try again in 2 s"},
+                                        {"type", "server_error"},
+                                        {"param", nullptr},
+                                        {"code", "queue_full"}});
+  CHECK(body["reason"] == "queue_full");
+  CHECK(body["retry_after_ms"] == 2000);
+  CHECK(body_of({.reason = conf::Reason::client_rate},
+                conf::RefusalBody::openai)["error"]["type"] == "rate_limit_error");
+  CHECK(body_of({.reason = conf::Reason::malformed}, conf::RefusalBody::openai)["error"]["type"] ==
+        "invalid_request_error");
+  const Answer text = answer_to(full, conf::RefusalBody::text);
+  CHECK(text.field("Content-Type") == "text/plain; charset=utf-8");
+  CHECK(text.body == "The queue is full; try again in 2 s\n");
+}
+
 TEST_CASE("whatever the numbers, a refusal fits and is JSON") {
   for (const double rate : {5e-324, 0.001, 1.0 / 3, 1e15, -1.0, largest})
     for (const double burst : {1.0, 1e15 - 1, 123456789.123456789, largest})
       for (const double tokens : {-largest, -0.5, 0.0, largest})
         for (const conf::ReasonText& reason : conf::reason_texts) {
-          const auto body = body_of({.reason = reason.reason,
-                                     .retry_after = admission::Duration::max(),
-                                     .estimate = admission::Duration::max(),
-                                     .position = most,
-                                     .places = most,
-                                     .rate = rate,
-                                     .burst = burst,
-                                     .tokens = tokens});
+          const Rejection rejection{.reason = reason.reason,
+                                    .retry_after = admission::Duration::max(),
+                                    .estimate = admission::Duration::max(),
+                                    .position = most,
+                                    .places = most,
+                                    .rate = rate,
+                                    .burst = burst,
+                                    .tokens = tokens};
+          answer_to(rejection, conf::RefusalBody::text);
+          CHECK(body_of(rejection, conf::RefusalBody::openai)["error"]["code"] == reason.word);
+          const auto body = body_of(rejection);
           CHECK(body["reason"] == reason.word);
           CHECK(body["position"] == most);
           if (rate > 0) CHECK(body["burst"] == burst);

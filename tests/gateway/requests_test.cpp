@@ -262,6 +262,32 @@ TEST_CASE("the status of every reason can be changed") {
   check_refusal(client.ask(get("/x")), 529, Reason::rate_limited);
 }
 
+TEST_CASE("a route is refused in words and with statuses of its own") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = settings_for(upstream.port());
+  settings.admission.rate = 0.01;
+  settings.admission.burst = 1;
+  settings.client.refusal_body = conf::RefusalBody::text;
+  settings.routes.push_back({.path = "/own",
+                             .priority = 3,
+                             .refusal_body = conf::RefusalBody::openai,
+                             .statuses = {{Reason::rate_limited, 503}}});
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/x")).status() == 200);
+  const Message own = client.ask(get("/own"));
+  CHECK(own.status() == 503);
+  CHECK(own.field("Content-Type") == "application/json");
+  CHECK(own.body.find(R"("error":{"message":"The request rate is exceeded; try again in )") !=
+        std::string::npos);
+  const Message general = client.ask(get("/x"));
+  CHECK(general.status() == 429);
+  CHECK(general.field("Content-Type").starts_with("text/plain"));
+  CHECK(general.body.starts_with("The request rate is exceeded; try again in "));
+  // What has no route yet is refused in general words.
+  CHECK(client.ask("GET  /own HTTP/1.1\r\nHost: a\r\n\r\n").body == "The request is malformed\n");
+}
+
 TEST_CASE("HEAD is refused without a body") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   conf::Settings settings = settings_for(upstream.port());

@@ -25,26 +25,47 @@ long long patience(std::string_view name, std::string_view value) {
   return found ? std::chrono::floor<std::chrono::milliseconds>(found->time).count() : -1;
 }
 
-TEST_CASE("each of the three fields says how long its client will wait") {
+TEST_CASE("each of these fields says how long its client will wait") {
   struct Row {
     std::string_view name, value;
     long long expected;
   };
-  for (const Row& row :
-       {Row{"Prefer", "wait=10", 10'000},       Row{"prefer", "respond-async, WAIT=2", 2'000},
-        Row{"Prefer", "wait = \"3\"", 3'000},   Row{"Prefer", "wait=0", 0},
-        Row{"Prefer", "respond-async", -1},     Row{"Prefer", "wait", -1},
-        Row{"Prefer", "wait=1.5", -1},          Row{"Prefer", "waits=1", -1},
-        Row{"grpc-timeout", "2S", 2'000},       Row{"Grpc-Timeout", "500m", 500},
-        Row{"grpc-timeout", "1500000u", 1'500}, Row{"grpc-timeout", "99999999n", 99},
-        Row{"grpc-timeout", "1M", 60'000},      Row{"grpc-timeout", "2H", 7'200'000},
-        Row{"grpc-timeout", "123456789m", -1},  Row{"grpc-timeout", "5", -1},
-        Row{"grpc-timeout", "S", -1},           Row{"grpc-timeout", "-1S", -1},
-        Row{"X-Request-Timeout", "250ms", 250}, Row{"x-request-timeout", "2s", 2'000},
-        Row{"X-Request-Timeout", "3", 3'000},   Row{"X-Request-Timeout", "0", 0},
-        Row{"X-Request-Timeout", "", -1},       Row{"X-Request-Timeout", "soon", -1},
-        Row{"X-Request-Timeout", "1e9", -1},    Row{"X-Request-Timeout", "+1", -1},
-        Row{"X-Request-Timeouts", "1", -1}}) {
+  for (const Row& row : {Row{"Prefer", "wait=10", 10'000},
+                         Row{"prefer", "respond-async, WAIT=2", 2'000},
+                         Row{"Prefer", "wait = \"3\"", 3'000},
+                         Row{"Prefer", "wait=0", 0},
+                         Row{"Prefer", "respond-async", -1},
+                         Row{"Prefer", "wait", -1},
+                         Row{"Prefer", "wait=1.5", -1},
+                         Row{"Prefer", "waits=1", -1},
+                         Row{"grpc-timeout", "2S", 2'000},
+                         Row{"Grpc-Timeout", "500m", 500},
+                         Row{"grpc-timeout", "1500000u", 1'500},
+                         Row{"grpc-timeout", "99999999n", 99},
+                         Row{"grpc-timeout", "1M", 60'000},
+                         Row{"grpc-timeout", "2H", 7'200'000},
+                         Row{"grpc-timeout", "123456789m", -1},
+                         Row{"grpc-timeout", "5", -1},
+                         Row{"grpc-timeout", "S", -1},
+                         Row{"grpc-timeout", "-1S", -1},
+                         Row{"X-Request-Timeout", "250ms", 250},
+                         Row{"x-request-timeout", "2s", 2'000},
+                         Row{"X-Request-Timeout", "3", 3'000},
+                         Row{"X-Request-Timeout", "0", 0},
+                         Row{"X-Request-Timeout", "", -1},
+                         Row{"X-Request-Timeout", "soon", -1},
+                         Row{"X-Request-Timeout", "1e9", -1},
+                         Row{"X-Request-Timeout", "+1", -1},
+                         Row{"X-Request-Timeouts", "1", -1},
+                         Row{"X-Stainless-Timeout", "60", 60'000},
+                         Row{"X-Stainless-Timeout", "0", 1'000},
+                         Row{"X-Stainless-Read-Timeout", "0.5", 500},
+                         Row{"X-Stainless-Read-Timeout", "600.0", 600'000},
+                         Row{"X-Stainless-Read-Timeout", "None", -1},
+                         Row{"X-Stainless-Timeout", "1e3", -1},
+                         Row{"X-Stainless-Timeout", "-1", -1},
+                         Row{"X-Stainless-Timeout", "inf", -1},
+                         Row{"X-Stainless-Timeout", "", -1}}) {
     CAPTURE(row.name);
     CAPTURE(row.value);
     CHECK(patience(row.name, row.value) == row.expected);

@@ -166,7 +166,11 @@ void ClientConnection::read_on() {
       case Stream::Read::broken: return on_gone();
       case Stream::Read::some: break;
     }
-    if (state_ == State::lingering) continue;
+    if (state_ == State::lingering) {
+      window_bytes_ += result.size;
+      if (window_bytes_ > station_.settings().client.linger_bytes.count) return close();
+      continue;
+    }
     take({scratch.data(), result.size});
     if (!is_mid_request()) continue;
     stream_.look_again();
@@ -439,9 +443,17 @@ void ClientConnection::linger() {
 
 void ClientConnection::say_goodbye() {
   change_state(State::lingering);
+  window_bytes_ = stream_mark_ = 0;
+  window_begin_ = station_.loop().now();
   stream_.shutdown_write();
   set_timer();
   if (stream_.may_read()) stream_.read_again_soon();
+}
+
+// Its client is still sending, as many do before they read: closed now, it would lose the answer.
+bool ClientConnection::lingers_on() const {
+  return window_bytes_ > stream_mark_ && !station_.is_making_room() && !station_.is_draining() &&
+         station_.loop().now() - window_begin_ < station_.settings().client.linger_max;
 }
 
 void ClientConnection::close() {
@@ -586,7 +598,9 @@ void ClientConnection::note_limit() {
     case State::head: return traffic.reached(Limit::header_timeout);
     case State::idle:
       return traffic.reached(requests_ == 0 ? Limit::header_timeout : Limit::idle_timeout);
-    case State::lingering: return traffic.reached(Limit::linger_timeout);
+    case State::lingering:
+      if (!lingers_on()) traffic.reached(Limit::linger_timeout);
+      return;
     default: return;
   }
 }
@@ -614,7 +628,11 @@ void ClientConnection::on_due() {
       }
       written_mark_ = stream_.bytes_written();
       return station_.deadlines().send.set(deadline_);
-    default: return close();  // idle for too long, or lingering
+    case State::lingering:
+      if (!lingers_on()) return close();
+      stream_mark_ = window_bytes_;
+      return station_.deadlines().linger.set(deadline_);
+    default: return close();  // idle for too long
   }
 }
 

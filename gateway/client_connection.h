@@ -145,6 +145,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void on_gone();
   void note_handshake();
   void linger();
+  bool lingers_on() const;
   void say_goodbye();
   void close();
   void watch_reader();
@@ -173,8 +174,9 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::size_t counted_ = 0;                      // bytes held, as the station knows
   proxy::net::Time heavy_since_{};               // has held more than a quiet client does
   std::uint64_t body_left_ = 0;
-  std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, all from the client
-  std::uint64_t stream_mark_ = 0;   // window_bytes_ a stream window ago
+  std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, or while it lingers,
+                                    // all from the client
+  std::uint64_t stream_mark_ = 0;   // window_bytes_ a stream (or linger) window ago
   proxy::net::Time window_begin_{};
   // Written bytes when the reader was last looked at; of a tunnel, bytes either way.
   std::uint64_t written_mark_ = 0;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Real clients from Debian, and very many of them."""
+import http.client
 import http.server
 import re
 import resource
@@ -103,6 +104,29 @@ class Clients(ProcessTest):
                     else:
                         looks.unregister(key.fileobj)
         self.fail("nobody speaks")
+
+    def test_a_client_that_sends_all_of_its_upload_first_hears_why_it_is_refused(self):
+        gate = self.gateway(self.upstream.address, admission_rate=0.01, admission_burst=1,
+                            client_linger_timeout="1s", client_linger_bytes="4MiB")
+        first = http.client.HTTPConnection(gate.address, timeout=20)
+        self.addCleanup(first.close)
+        self.assertEqual(ask(first, "GET", "/x").status, 404)
+        for pieces, is_heard in ((40, True), (4000, False)):
+            connection = socket.create_connection(("127.0.0.1", gate.port), timeout=20)
+            self.addCleanup(connection.close)
+            connection.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            lost = False
+            try:
+                for _ in range(pieces):  # for three times linger_timeout, or more than linger_bytes
+                    connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                    if is_heard:
+                        threading.Event().wait(0.075)
+                connection.sendall(b"0\r\n\r\n")
+            except ConnectionError:
+                lost = True
+            self.assertEqual(lost, not is_heard)
+            if is_heard:
+                self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 429 "))
 
     def test_curl_keeps_its_connection(self):
         verbose = subprocess.run(["curl", "-sSv", *[f"{self.url}/status"] * 3], capture_output=True,

@@ -47,6 +47,7 @@ Key bool_key(std::string name, std::string help, FieldOf<bool> access);
 struct AddressKinds {
   bool tls = false;
   bool unix_sockets = false;
+  bool services = false;
 };
 Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
                   FieldOf<std::vector<Address>> access);

@@ -93,7 +93,7 @@ std::vector<Key> make_keys() {
       place_key("tls.client_ca", "PEM certificates of those who sign client certificates", {""}, FIELD(tls.client_ca)),
       duration_key("tls.ticket_rotation", seconds(1), hours(24 * 7), "age at which the key for session tickets is replaced", FIELD(tls.ticket_rotation)),
 
-      addresses_key("upstream.servers", 1, {.tls = true, .unix_sockets = true}, "addresses of the service: HOST:PORT, https://HOST:PORT or unix:/path", FIELD(upstream.servers)),
+      addresses_key("upstream.servers", 1, {.tls = true, .unix_sockets = true, .services = true}, "addresses of the service: HOST:PORT, https://HOST:PORT, unix:/path or http+srv://NAME", FIELD(upstream.servers)),
       duration_key("upstream.connect_timeout", ms1, minutes(10), "longest time to connect", FIELD(upstream.connect_timeout)),
       duration_key("upstream.idle_timeout", ms1, hours(24), "an unused connection is closed after this", FIELD(upstream.idle_timeout)),
       count_key("upstream.idle_connections", 0, 100'000, "unused connections kept, over all threads", FIELD(upstream.idle_connections)),

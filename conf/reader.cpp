@@ -287,7 +287,7 @@ class Reader {
               fmt::format("\"{}\" is not the address of a nameserver: write \"192.0.2.53:53\"",
                           server.text));
     for (const Address& server : all.upstream.servers)
-      if (server.is_unix)
+      if (server.is_unix || server.is_service)
         continue;
       else if (server.port == 0 || server.host == "*")
         blame("upstream.servers",

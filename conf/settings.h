@@ -30,19 +30,23 @@ constexpr Bytes KiB(std::uint64_t n) { return {n * 1024}; }
 constexpr Bytes MiB(std::uint64_t n) { return {n * 1024 * 1024}; }
 
 // "127.0.0.1:8080", "[::1]:8080", "*:8080" or "host.example:8080", split but not resolved; with
-// "https://" before it for TLS. Or "unix:/path".
+// "https://" before it for TLS. Or "unix:/path". Or "http+srv://_classify._tcp.example",
+// "https+srv://...": a service, whose hosts and ports DNS tells (SRV records, RFC 2782).
 struct Address {
-  std::string host;  // without brackets; "*" means every address of this machine; or the path
-  std::uint16_t port = 0;
-  std::string text;  // as written, for messages
+  std::string host;        // without brackets; "*" means every address of this machine; or the path
+  std::uint16_t port = 0;  // 0 of a service
+  std::string text;        // as written, for messages
   bool is_tls = false;
   bool is_unix = false;
+  bool is_service = false;
   bool operator==(const Address&) const = default;
   // To be looked up: neither a path nor a number, which for IPv6 may have a zone (RFC 4007 section
   // 11: "fe80::1%eth0").
   bool is_name() const;
   // As SNI, certificates and Host have it: without the dot at the end of a whole name (RFC 6066
-  // section 3), and without the zone, which means something on this machine only.
+  // section 3), and without the zone, which means something on this machine only. Of a service its
+  // domain, without "_classify._tcp.": whoever lies in DNS tells other hosts, not another domain
+  // (RFC 9525 section 6.2).
   std::string bare_host() const;
 };
 

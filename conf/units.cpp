@@ -110,6 +110,16 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
           unix_path_max));
     return Address{std::string(text), 0, std::string(whole), false, true};
   }
+  if (text.starts_with("http+srv://") || text.starts_with("https+srv://")) {
+    const bool is_tls = text.starts_with("https");
+    text.remove_prefix(text.find("//") + 2);
+    if (text.empty() || text.find_first_of(" \t/[]:*") != std::string_view::npos)
+      return std::unexpected(fmt::format(
+          "\"{}\" is no service: write http+srv:// and its name without a port, such as "
+          "\"http+srv://_classify._tcp.example\"",
+          whole));
+    return Address{std::string(text), 0, std::string(whole), is_tls, false, true};
+  }
   const bool is_tls = text.starts_with("https://");
   if (is_tls || text.starts_with("http://")) text.remove_prefix(is_tls ? 8 : 7);
   const std::size_t colon = text.rfind(':');
@@ -129,7 +139,11 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
   }
   if (host.empty() || host.find_first_of(" \t/[]") != std::string_view::npos)
     return wrong("has no usable host");
-  return Address{std::string(host), static_cast<std::uint16_t>(port), std::string(whole), is_tls,
+  return Address{std::string(host),
+                 static_cast<std::uint16_t>(port),
+                 std::string(whole),
+                 is_tls,
+                 false,
                  false};
 }
 
@@ -164,13 +178,16 @@ std::string print_number(double number) {
 }
 
 bool Address::is_name() const {
-  return !is_unix && !IpAddress::parse(std::string_view(host).substr(0, host.find('%')));
+  if (is_unix || is_service) return is_service;
+  return !IpAddress::parse(std::string_view(host).substr(0, host.find('%')));
 }
 
 std::string Address::bare_host() const {
   if (is_unix) return host;
   std::string bare = host.substr(0, host.find('%'));
   if (bare.ends_with('.')) bare.pop_back();
+  while (is_service && bare.starts_with('_') && bare.contains('.'))
+    bare.erase(0, bare.find('.') + 1);
   return bare;
 }
 

@@ -141,6 +141,10 @@ void Exchange::log_line() {
     return std::chrono::duration<double, std::milli>(d).count();
   };
   const admission::Time now = station_.loop().now();
+  // Names that nobody knows are why it is down.
+  const std::string unknown = reason_word_ == conf::word_of(Reason::upstream_down)
+                                  ? station_.policy().servers->why_no_addresses()
+                                  : std::string();
   append_access_line(
       station_.begin_log_line(), station_.shared().access_log.is_json(),
       {.time = station_.time_text(),
@@ -164,7 +168,7 @@ void Exchange::log_line() {
        .status = status_,
        .bytes_in = body_bytes_,
        .bytes_out = bytes_out_,
-       .upstream = forwarding_.server_name(),
+       .upstream = unknown.empty() ? std::string_view(forwarding_.server_name()) : unknown,
        .retries = forwarding_.retries(),
        .tls = client_ != nullptr && client_->tls() != nullptr ? client_->tls()->version() : "-"});
 }

@@ -70,8 +70,11 @@ ordered_json percentiles(const admission::Quantiles& quantiles) {
 
 ordered_json upstream_state(const proxy::Servers& servers, admission::Time now) {
   ordered_json result = ordered_json::object();
-  for (std::size_t i = 0; i < servers.count(); ++i)
-    result[servers.name(i)] = state_word(servers, i, now);
+  for (std::size_t i = 0; i < servers.count(); ++i) {
+    std::string text(state_word(servers, i, now));
+    if (!servers.has_address(i)) text += ": " + servers.why_no_address(i);
+    result[servers.name(i)] = std::move(text);
+  }
   return result;
 }
 
@@ -138,7 +141,7 @@ std::string_view state_word(const proxy::Servers& servers, std::size_t server,
                             admission::Time now) {
   using State = proxy::Servers::State;
   const State state = servers.state(server);
-  if (!servers.has_address(server)) return "not looked up";
+  if (!servers.has_address(server)) return "not known";
   if (state == State::unreachable) return "unreachable";
   if (servers.is_ejected(server, now)) return "ejected";
   if (servers.is_failing(server)) return "failing";

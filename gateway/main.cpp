@@ -123,9 +123,9 @@ int check_certificates(const conf::Settings& settings) {
 // No mistake of the conf: a start would wait for them.
 void warn_of_names(const conf::Settings& settings) {
   for (const proxy::Servers::Name& name : proxy::Servers::look_up(settings.upstream))
-    if (!name.addresses)
-      conf::print(stderr, fmt::format("classgate: warning: {} (upstream.servers)\n",
-                                      name.addresses.error()));
+    if (!name.endpoints)
+      conf::print(stderr,
+                  fmt::format("classgate: warning: {} (upstream.servers)\n", name.mistake()));
 }
 
 int start(int argc, char** argv) {

@@ -147,11 +147,9 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   std::unique_ptr<Server> server(new Server);
   const auto names = proxy::Servers::look_up(settings.upstream);
   for (const proxy::Servers::Name& name : names) {
-    if (name.addresses) continue;
-    if (!name.wanted.is_name())
-      return std::unexpected(name.addresses.error() + " (see upstream.servers)");
-    spdlog::warn("{}; looked up again until it is known (upstream.servers)",
-                 name.addresses.error());
+    if (name.endpoints) continue;
+    if (!name.wanted.is_name()) return std::unexpected(name.mistake() + " (see upstream.servers)");
+    spdlog::warn("{}; looked up again until it is known (upstream.servers)", name.mistake());
   }
   std::string via_name = std::move(inherited.via_name);
   server->take_inherited(std::move(inherited));
@@ -246,7 +244,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
   auto names = proxy::Servers::look_up(settings.upstream, policy.servers.get());
   // A new name that nobody knows may be a slip of the pen: what there is serves on.
   for (const proxy::Servers::Name& name : names)
-    if (!name.addresses) return std::unexpected(name.addresses.error() + " (see upstream.servers)");
+    if (!name.endpoints) return std::unexpected(name.mistake() + " (see upstream.servers)");
   auto sockets = open_sockets(settings, now.sockets, now.sockets_are_given);
   if (!sockets) return std::unexpected(sockets.error());
   const bool has_same_tls = settings.tls == policy.settings.tls &&
@@ -301,16 +299,25 @@ void Server::note(ConfHistory history) {
   send_policy();
 }
 
-void Server::use_addresses(const conf::Address& wanted,
-                           const std::vector<proxy::net::SocketAddress>& addresses) {
-  std::shared_ptr<proxy::Servers> servers = policy_->servers->with(wanted, addresses);
-  if (servers->is_same_as(*policy_->servers)) return;
-  policy_ = std::make_shared<const Policy>(policy_->settings, servers, policy_->tls,
-                                           policy_->connection_limit, policy_->history, hash_key_);
+void Server::use_endpoints(const conf::Address& wanted,
+                           const std::vector<proxy::net::Endpoint>& endpoints) {
+  std::shared_ptr<proxy::Servers> servers = policy_->servers->with(wanted, endpoints);
+  if (!use_servers(servers)) return;
   std::vector<std::string> names;
   for (std::size_t i = 0; i < servers->count(); ++i) names.push_back(servers->name(i));
   spdlog::info("\"{}\" has other addresses: forwarding to {}", wanted.text, fmt::join(names, ", "));
+}
+
+void Server::note_unknown(const conf::Address& wanted, const std::string& why) {
+  use_servers(policy_->servers->without(wanted, why));
+}
+
+bool Server::use_servers(std::shared_ptr<proxy::Servers> servers) {
+  if (servers->is_same_as(*policy_->servers)) return false;
+  policy_ = std::make_shared<const Policy>(policy_->settings, std::move(servers), policy_->tls,
+                                           policy_->connection_limit, policy_->history, hash_key_);
   send_policy();
+  return true;
 }
 
 void Server::rotate_ticket_keys() {

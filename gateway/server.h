@@ -87,8 +87,10 @@ class Server {
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
   // A name in upstream.servers has these addresses now.
-  void use_addresses(const conf::Address& wanted,
-                     const std::vector<proxy::net::SocketAddress>& addresses);
+  void use_endpoints(const conf::Address& wanted,
+                     const std::vector<proxy::net::Endpoint>& endpoints);
+  // Why it has no addresses still.
+  void note_unknown(const conf::Address& wanted, const std::string& why);
   // Seals new session tickets with another key.
   void rotate_ticket_keys();
   // Accepts nothing new, finishes what was accepted. With a successor nobody is refused either:
@@ -131,6 +133,7 @@ class Server {
                                                                 bool are_given);
   void take_inherited(Inherited inherited);
   void send_policy();
+  bool use_servers(std::shared_ptr<proxy::Servers> servers);  // false: they are in use already
 
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<Shared> shared_;

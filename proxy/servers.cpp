@@ -8,17 +8,22 @@ namespace classgate::proxy {
 namespace {
 
 constexpr unsigned doublings_max = 6;
+constexpr std::uint32_t full_share = 256;
 
 std::string name_of(const conf::Address& wanted, const net::SocketAddress& address) {
   if (!wanted.is_name() || address.length == 0) return wanted.text;
-  return wanted.text + "/" + address.host();
+  return wanted.text + "/" + (wanted.is_service ? address.text() : address.host());
+}
+
+bool is_same_host(const conf::Address& one, const conf::Address& two) {
+  return one.host == two.host && one.is_unix == two.is_unix && one.is_service == two.is_service;
 }
 
 std::string authority_of(const conf::Address& wanted) {
   if (wanted.is_unix) return "localhost";
   std::string authority = wanted.bare_host();
   if (authority.contains(':')) authority = "[" + authority + "]";
-  if (wanted.port != (wanted.is_tls ? 443 : 80)) {
+  if (!wanted.is_service && wanted.port != (wanted.is_tls ? 443 : 80)) {
     authority += ':';
     authority += std::to_string(wanted.port);
   }
@@ -27,9 +32,10 @@ std::string authority_of(const conf::Address& wanted) {
 
 }  // namespace
 
-Servers::Server::Server(conf::Address from, const net::SocketAddress& at)
+Servers::Server::Server(conf::Address from, const net::SocketAddress& at, std::string why_none)
     : wanted(std::move(from)),
       address(at),
+      why(std::move(why_none)),
       name(name_of(wanted, address)),
       authority(authority_of(wanted)),
       tls_host(wanted.is_tls ? wanted.bare_host() : ""),
@@ -47,12 +53,27 @@ std::shared_ptr<Servers::Server> Servers::known(const conf::Address& wanted,
   return nullptr;
 }
 
-void Servers::add(const conf::Address& wanted, const std::vector<net::SocketAddress>& addresses,
-                  const Servers* former) {
-  const std::vector<net::SocketAddress> none_yet{net::SocketAddress{}};
-  for (const net::SocketAddress& address : addresses.empty() ? none_yet : addresses) {
-    auto server = former != nullptr ? former->known(wanted, address) : nullptr;
-    servers_.push_back(server ? std::move(server) : std::make_shared<Server>(wanted, address));
+// The ranks of a service have no gaps; its shares are of the most that one has. A weight of 0 is
+// for hardly ever (RFC 2782).
+void Servers::add(const conf::Address& wanted, const std::vector<net::Endpoint>& endpoints,
+                  const Servers* former, const std::string& why_none) {
+  if (endpoints.empty()) {
+    servers_.push_back(std::make_shared<Server>(wanted, net::SocketAddress{}, why_none));
+    preferences_.push_back({});
+    return;
+  }
+  const std::uint32_t most =
+      std::max<std::uint32_t>(1, std::ranges::max(endpoints, {}, &net::Endpoint::weight).weight);
+  std::uint8_t rank = 0;
+  std::uint16_t priority = endpoints.front().priority;
+  for (const net::Endpoint& endpoint : endpoints) {
+    auto server = former != nullptr ? former->known(wanted, endpoint.address) : nullptr;
+    servers_.push_back(server ? std::move(server)
+                              : std::make_shared<Server>(wanted, endpoint.address, std::string()));
+    if (std::exchange(priority, endpoint.priority) != endpoint.priority && rank < 255) ++rank;
+    preferences_.push_back(
+        {endpoint.priority, endpoint.weight, rank,
+         static_cast<std::uint16_t>(std::max(1U, endpoint.weight * full_share / most))});
   }
 }
 
@@ -66,21 +87,28 @@ void Servers::remember_departed(const Servers& former) {
 }
 
 bool Servers::has_host(const conf::Address& wanted) const {
-  return std::ranges::any_of(servers_, [&](const auto& server) {
-    return server->wanted.host == wanted.host && server->wanted.is_unix == wanted.is_unix;
-  });
+  return std::ranges::any_of(
+      servers_, [&](const auto& server) { return is_same_host(server->wanted, wanted); });
 }
 
-std::vector<net::SocketAddress> Servers::addresses_of(const conf::Address& wanted) const {
-  std::vector<net::SocketAddress> addresses;
-  for (const auto& server : servers_) {
-    if (server->wanted.host != wanted.host || server->wanted.is_unix != wanted.is_unix) continue;
-    net::SocketAddress address = server->address;
-    if (address.length == 0) continue;
-    if (!wanted.is_unix) address.set_port(wanted.port);
-    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
+std::string Servers::why_no_addresses() const {
+  std::string text;
+  for (const auto& server : servers_)
+    if (server->address.length == 0)
+      text += (text.empty() ? "" : "; ") + server->name + ": " + server->why;
+  return text;
+}
+
+std::vector<net::Endpoint> Servers::endpoints_of(const conf::Address& wanted) const {
+  std::vector<net::Endpoint> endpoints;
+  for (std::size_t i = 0; i < count(); ++i) {
+    if (!is_same_host(servers_[i]->wanted, wanted) || !has_address(i)) continue;
+    net::Endpoint endpoint{servers_[i]->address, preferences_[i].priority, preferences_[i].weight};
+    if (!wanted.is_unix && !wanted.is_service) endpoint.address.set_port(wanted.port);
+    if (std::ranges::find(endpoints, endpoint.address, &net::Endpoint::address) == endpoints.end())
+      endpoints.push_back(endpoint);
   }
-  return addresses;
+  return endpoints;
 }
 
 std::size_t Servers::index_in(const Servers& other, std::size_t index) const {
@@ -97,7 +125,7 @@ Servers::Names Servers::look_up(const conf::UpstreamSettings& settings, const Se
     if (wanted.is_name()) {
       asked.push_back(wanted);
     } else if (auto address = net::address_of_number(wanted)) {
-      names.push_back({wanted, std::vector{*address}});
+      names.push_back({wanted, std::vector{net::Endpoint{*address}}});
     } else {
       names.push_back({wanted, std::unexpected(address.error())});
     }
@@ -105,46 +133,79 @@ Servers::Names Servers::look_up(const conf::UpstreamSettings& settings, const Se
   auto results = net::look_up_now(asked, settings.nameservers, settings.resolve_timeout);
   for (std::size_t i = 0; i < asked.size(); ++i) {
     if (results[i])
-      names.push_back({asked[i], std::move(results[i]->addresses)});
+      names.push_back({asked[i], std::move(results[i]->endpoints)});
     else
-      names.push_back({asked[i], std::unexpected("cannot look up \"" + asked[i].text +
-                                                 "\": " + results[i].error())});
+      names.push_back({asked[i], std::unexpected(results[i].error().why)});
   }
   return names;
+}
+
+std::string Servers::Name::mistake() const {
+  return "cannot look up \"" + wanted.text + "\": " + endpoints.error();
 }
 
 std::unique_ptr<Servers> Servers::make(const std::vector<conf::Address>& addresses,
                                        const Servers* former, const Names& names) {
   auto servers = std::make_unique<Servers>();
   for (const conf::Address& wanted : addresses) {
-    std::vector<net::SocketAddress> at;
-    if (former != nullptr) at = former->addresses_of(wanted);
+    std::vector<net::Endpoint> at;
+    std::string why;
+    if (former != nullptr) at = former->endpoints_of(wanted);
     const auto looked_up = std::ranges::find(names, wanted, &Name::wanted);
-    if (at.empty() && looked_up != names.end() && looked_up->addresses) at = *looked_up->addresses;
-    servers->add(wanted, at, former);
+    if (at.empty() && looked_up != names.end()) {
+      if (looked_up->endpoints)
+        at = *looked_up->endpoints;
+      else
+        why = looked_up->endpoints.error();
+    } else if (at.empty() && former != nullptr) {
+      why = former->why_unknown(wanted);
+    }
+    servers->add(wanted, at, former, why);
   }
   if (former != nullptr) servers->remember_departed(*former);
   return servers;
 }
 
+std::string Servers::why_unknown(const conf::Address& wanted) const {
+  for (const auto& server : servers_)
+    if (is_same_host(server->wanted, wanted) && !server->why.empty()) return server->why;
+  return {};
+}
+
 std::unique_ptr<Servers> Servers::with(const conf::Address& wanted,
-                                       const std::vector<net::SocketAddress>& addresses) const {
+                                       const std::vector<net::Endpoint>& endpoints) const {
   auto servers = std::make_unique<Servers>();
-  bool has_added = false;
-  for (const auto& server : servers_) {
-    if (server->wanted != wanted)
-      servers->servers_.push_back(server);
-    else if (!std::exchange(has_added, true))
-      servers->add(wanted, addresses, this);
-  }
-  servers->remember_departed(*this);
+  servers->replace(wanted, endpoints, *this, {});
   return servers;
 }
 
+std::unique_ptr<Servers> Servers::without(const conf::Address& wanted,
+                                          const std::string& why) const {
+  auto servers = std::make_unique<Servers>();
+  servers->replace(wanted, {}, *this, why);
+  return servers;
+}
+
+void Servers::replace(const conf::Address& wanted, const std::vector<net::Endpoint>& endpoints,
+                      const Servers& former, const std::string& why_none) {
+  bool has_added = false;
+  for (std::size_t i = 0; i < former.count(); ++i) {
+    if (former.servers_[i]->wanted != wanted) {
+      servers_.push_back(former.servers_[i]);
+      preferences_.push_back(former.preferences_[i]);
+    } else if (!std::exchange(has_added, true)) {
+      add(wanted, endpoints, &former, why_none);
+    }
+  }
+  remember_departed(former);
+}
+
 bool Servers::is_same_as(const Servers& other) const {
-  return std::ranges::equal(servers_, other.servers_, [](const auto& one, const auto& two) {
-    return one->wanted == two->wanted && one->address == two->address;
-  });
+  return preferences_ == other.preferences_ &&
+         std::ranges::equal(servers_, other.servers_, [](const auto& one, const auto& two) {
+           return one->wanted == two->wanted && one->address == two->address &&
+                  one->why == two->why;
+         });
 }
 
 bool Servers::mark(std::size_t index, State state) {

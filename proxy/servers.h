@@ -25,29 +25,45 @@ class Servers {
   enum class State : int { unknown, reachable, unreachable };
 
   // Looks those up whose host `former` does not have; blocks, for upstream.resolve_timeout at most.
-  // An error is one line for an operator.
   struct Name {
     conf::Address wanted;
-    std::expected<std::vector<net::SocketAddress>, std::string> addresses;
+    std::expected<std::vector<net::Endpoint>, std::string> endpoints;  // or why there are none
+    // That, as one line for an operator.
+    std::string mistake() const;
   };
   using Names = std::vector<Name>;
   static Names look_up(const conf::UpstreamSettings& settings, const Servers* former = nullptr);
   // These, at the addresses that `former` has for their hosts, or else at those looked up. What
   // `former` knows of the same servers is taken over. A name without addresses is one server that
-  // is unreachable.
+  // is unreachable, and knows why.
   static std::unique_ptr<Servers> make(const std::vector<conf::Address>& addresses,
                                        const Servers* former, const Names& names);
   // The same, but for the name in `wanted`, which has other addresses now.
   std::unique_ptr<Servers> with(const conf::Address& wanted,
-                                const std::vector<net::SocketAddress>& addresses) const;
-  // The same names at the same addresses.
+                                const std::vector<net::Endpoint>& endpoints) const;
+  // The same, but for the name in `wanted`, which has no addresses: why it has none now.
+  std::unique_ptr<Servers> without(const conf::Address& wanted, const std::string& why) const;
+  // The same names at the same addresses, as much liked.
   bool is_same_as(const Servers& other) const;
 
   std::size_t count() const { return servers_.size(); }
   // False of a name whose addresses are not known yet: it is never asked anything.
   bool has_address(std::size_t index) const { return servers_[index]->address.length != 0; }
+  // One line: why it has none, as far as that is known.
+  const std::string& why_no_address(std::size_t index) const { return servers_[index]->why; }
+  // "model.example:9000: no such name; ...", for a log. Empty: all have some.
+  std::string why_no_addresses() const;
   // The addresses of a host, with the port that is wanted; empty when they are not known.
-  std::vector<net::SocketAddress> addresses_of(const conf::Address& wanted) const;
+  std::vector<net::Endpoint> endpoints_of(const conf::Address& wanted) const;
+  // Of a service in DNS: those of rank 0 come first, 255 at most; a share of 256 is a full one.
+  struct Preference {
+    std::uint16_t priority = 0;  // as DNS has them
+    std::uint16_t weight = 1;
+    std::uint8_t rank = 0;
+    std::uint16_t share = 256;
+    bool operator==(const Preference&) const = default;
+  };
+  const Preference& preference(std::size_t index) const { return preferences_[index]; }
   // Where this very server stands in another list; `not_there` when it does not.
   static constexpr std::size_t not_there = static_cast<std::size_t>(-1);
   std::size_t index_in(const Servers& other, std::size_t index) const;
@@ -136,9 +152,10 @@ class Servers {
 
  private:
   struct Server {
-    Server(conf::Address from, const net::SocketAddress& at);
+    Server(conf::Address from, const net::SocketAddress& at, std::string why_none);
     const conf::Address wanted;
     const net::SocketAddress address;
+    const std::string why;  // it has no address
     const std::string name;
     const std::string authority;
     const std::string tls_host;
@@ -158,13 +175,17 @@ class Servers {
     std::atomic<net::Time::rep> answered_at{net::Time::min().time_since_epoch().count()};
   };
   bool has_host(const conf::Address& wanted) const;
-  void add(const conf::Address& wanted, const std::vector<net::SocketAddress>& addresses,
-           const Servers* former);
+  void add(const conf::Address& wanted, const std::vector<net::Endpoint>& endpoints,
+           const Servers* former, const std::string& why_none = {});
+  void replace(const conf::Address& wanted, const std::vector<net::Endpoint>& endpoints,
+               const Servers& former, const std::string& why_none);
   std::shared_ptr<Server> known(const conf::Address& wanted,
                                 const net::SocketAddress& address) const;
+  std::string why_unknown(const conf::Address& wanted) const;
   void remember_departed(const Servers& former);
 
   std::vector<std::shared_ptr<Server>> servers_;
+  std::vector<Preference> preferences_;  // of each
   // No longer of the list, but somebody still has requests there: those count when they return.
   std::vector<std::weak_ptr<Server>> departed_;
 };

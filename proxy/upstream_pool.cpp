@@ -50,15 +50,18 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
 UpstreamPool::~UpstreamPool() = default;
 
 // The cost of a server that can't be had; of the rest the lowest wins. One that is ejected, has
-// just been tried, or waits for its first check still goes before none.
+// just been tried, or waits for its first check still goes before none; before that those that DNS
+// prefers less (RFC 2782), whose weights share out the requests.
 std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
   const std::uint64_t requests = servers_->requests(server);
   const bool is_full =
       settings_.requests_per_server != 0 && requests >= settings_.requests_per_server;
   if (is_full || servers_->state(server) == Servers::State::unreachable) return cannot_be_had;
+  const Servers::Preference& preference = servers_->preference(server);
   return (is_unproven(server) ? std::uint64_t{1} << 42 : 0) +
          (server == avoid ? std::uint64_t{1} << 41 : 0) +
-         (servers_->is_ejected(server, loop_.now()) ? std::uint64_t{1} << 40 : 0) + requests;
+         (servers_->is_ejected(server, loop_.now()) ? std::uint64_t{1} << 40 : 0) +
+         (std::uint64_t{preference.rank} << 32) + (requests * 256 + 255) / preference.share;
 }
 
 std::size_t UpstreamPool::choose_server(std::size_t avoid) {

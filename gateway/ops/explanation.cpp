@@ -154,7 +154,7 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
 ordered_json upstream_json(const proxy::Servers& servers, admission::Time now) {
   ordered_json counts = ordered_json::object();
   for (const std::string_view word :
-       {"reachable", "unknown", "failing", "ejected", "unreachable", "not looked up"})
+       {"reachable", "unknown", "failing", "ejected", "unreachable", "not known"})
     counts[std::string(word)] = 0;
   for (std::size_t i = 0; i < servers.count(); ++i) {
     ordered_json& count = counts[std::string(state_word(servers, i, now))];

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "conf/format.h"
 
@@ -14,6 +15,17 @@ using std::chrono::milliseconds;
 constexpr milliseconds soonest{1'000};
 constexpr milliseconds after_failure{5'000};
 
+using Endpoints = std::vector<proxy::net::Endpoint>;
+
+// Those that are known and have not been told now.
+Endpoints rest_of(const Endpoints& known, const Endpoints& told) {
+  Endpoints rest;
+  std::ranges::copy_if(known, std::back_inserter(rest), [&](const auto& one) {
+    return std::ranges::find(told, one.address, &proxy::net::Endpoint::address) == told.end();
+  });
+  return rest;
+}
+
 }  // namespace
 
 NameWatch::Name::Name(NameWatch& watch, conf::Address address)
@@ -23,8 +35,9 @@ void NameWatch::begin() {
   end();
   const conf::UpstreamSettings& upstream = server_.settings().upstream;
   for (const conf::Address& address : upstream.servers)
-    if (address.is_name() && (!proxy::net::Resolver::is_in_hosts_file(address.host) ||
-                              server_.policy().servers->addresses_of(address).empty()))
+    if (address.is_name() &&
+        (address.is_service || !proxy::net::Resolver::is_in_hosts_file(address.host) ||
+         server_.policy().servers->endpoints_of(address).empty()))
       names_.push_back(std::make_unique<Name>(*this, address));
   if (names_.empty()) return;
   resolver_ =
@@ -39,27 +52,34 @@ void NameWatch::end() {
 }
 
 void NameWatch::look_up(Name& name) {
-  resolver_->look_up(
-      name.wanted.host, name.wanted.port,
-      [this, &name](const proxy::net::Resolver::Result& answer) { on_answer(name, answer); });
+  resolver_->look_up(name.wanted, [this, &name](const proxy::net::Resolver::Result& answer) {
+    on_answer(name, answer);
+  });
 }
 
 void NameWatch::on_answer(Name& name, const proxy::net::Resolver::Result& answer) {
   const milliseconds latest = server_.settings().upstream.resolve_interval;
-  const auto known = server_.policy().servers->addresses_of(name.wanted);
-  if (!answer) return on_failure(name, !known.empty(), answer.error());
-  const bool has_v4 = !known.empty() && known.front().ip().is_v4();
-  if (answer->is_partial && has_v4)
-    return on_failure(name, true, "the nameservers tell IPv6 addresses only");
+  const auto known = server_.policy().servers->endpoints_of(name.wanted);
+  if (!answer) return on_failure(name, !known.empty(), answer.error().why);
+  auto endpoints = answer->endpoints;
+  const Endpoints rest = answer->lacks.empty() ? Endpoints() : rest_of(known, endpoints);
+  const bool has_v4 = !known.empty() && known.front().address.ip().is_v4();
+  if (!rest.empty() && !name.wanted.is_service && has_v4)
+    return on_failure(name, true, answer->lacks);
+  // Of a service those go on whose hosts may be there still.
+  if (!rest.empty() && name.wanted.is_service) {
+    endpoints.insert(endpoints.end(), rest.begin(), rest.end());
+    proxy::net::tidy(endpoints);
+  }
   if (std::exchange(name.has_failed, false))
     spdlog::info("\"{}\" can be looked up again", name.wanted.text);
   if (std::exchange(name.left_out, answer->left_out) != answer->left_out && answer->left_out > 0)
     spdlog::warn("\"{}\" has {} addresses: the first {} are used (upstream.servers)",
-                 name.wanted.text, answer->addresses.size() + answer->left_out,
-                 answer->addresses.size());
+                 name.wanted.text, answer->endpoints.size() + answer->left_out,
+                 answer->endpoints.size());
   name.timer.start(
       std::clamp<milliseconds>(answer->time_to_live, soonest, std::max(latest, soonest)));
-  server_.use_addresses(name.wanted, answer->addresses);
+  server_.use_endpoints(name.wanted, endpoints);
 }
 
 void NameWatch::on_failure(Name& name, bool is_known, const std::string& why) {
@@ -71,6 +91,7 @@ void NameWatch::on_failure(Name& name, bool is_known, const std::string& why) {
       spdlog::error("cannot look up \"{}\": {}; it has no address yet (upstream.servers)",
                     name.wanted.text, why);
   }
+  if (!is_known) server_.note_unknown(name.wanted, why);
   // Nobody is served while it is not known.
   name.timer.start(
       std::min(is_known ? after_failure : soonest, server_.settings().upstream.resolve_interval));

@@ -119,7 +119,9 @@ Reply Supervisor::readiness() {
     std::string text = "no upstream server is reachable (upstream.servers)\n";
     for (std::size_t i = 0; i < servers.count(); ++i)
       if (!servers.has_address(i))
-        text += "not looked up: " + conf::printable(servers.name(i)) + "\n";
+        text += conf::printable("cannot look up " + servers.name(i) + ": " +
+                                servers.why_no_address(i)) +
+                "\n";
     return {.status = 503, .body = std::move(text)};
   }
   std::string text = "ready\n";

@@ -33,6 +33,8 @@ std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions&
   if (!address) return std::unexpected("--to " + address.error());
   if (address->is_tls)
     return std::unexpected(std::string("--to: TLS is not spoken here; measure without it"));
+  if (address->is_service)
+    return std::unexpected(std::string("--to: name a host and its port, not a service"));
   auto resolved = address->is_unix ? proxy::net::unix_address(address->host)
                                    : proxy::net::resolve(*address, false);
   if (!resolved) return std::unexpected(resolved.error());

@@ -11,12 +11,29 @@
 #include <utility>
 
 namespace classgate::proxy::net {
+
+// What an SRV record says.
+struct Target {
+  std::string host;
+  std::uint16_t port = 0;
+  std::uint16_t priority = 0;
+  std::uint16_t weight = 0;
+};
+
+// What a service is told to consist of.
+struct Targets {
+  std::vector<Target> targets;
+  std::chrono::seconds time_to_live{std::numeric_limits<int>::max()};
+  bool is_denied = false;  // the service is decidedly not there: its target is "."
+};
+
 namespace {
 
 constexpr int udp_bytes_max = 1232;  // fits everywhere (DNS flag day 2020); more comes over TCP
 constexpr int attempt_ms = 1500;     // the first one; then twice as long
 constexpr int attempts = 3;          // of each nameserver
 constexpr std::chrono::milliseconds at_once{0};
+constexpr std::size_t targets_max = 256;  // of a service
 
 void begin_library() {
   static const int status = ares_library_init(ARES_LIB_INIT_ALL);
@@ -30,7 +47,10 @@ std::string why_of(int status) {
     case ARES_ENODATA: return "it has no address";
     case ARES_ENOTFOUND: return "no such name";
     case ARES_ETIMEOUT: return "the nameservers do not answer";
-    case ARES_ECONNREFUSED: return "no nameserver can be reached";
+    // c-ares says this of SERVFAIL and REFUSED too, when the last of them has been asked.
+    case ARES_ESERVFAIL:
+    case ARES_EREFUSED:
+    case ARES_ECONNREFUSED: return "the nameservers fail, refuse or cannot be reached";
     default: return ares_strerror(status);
   }
 }
@@ -55,7 +75,111 @@ std::optional<conf::IpAddress> ip_of(const ares_addrinfo_node& node) {
   return ip;
 }
 
+// ---- SRV records (RFC 2782)
+// -----------------------------------------------------------------------
+
+// Reads a DNS message (RFC 1035 section 4.1); never past its end.
+class Message {
+ public:
+  explicit Message(std::span<const unsigned char> bytes) : bytes_(bytes) {}
+
+  std::size_t at() const { return at_; }
+  bool has(std::size_t count) const { return bytes_.size() - at_ >= count; }
+  bool skip(std::size_t count) {
+    if (!has(count)) return false;
+    at_ += count;
+    return true;
+  }
+  std::optional<std::uint16_t> number() {
+    if (!has(2)) return std::nullopt;
+    at_ += 2;
+    return static_cast<std::uint16_t>(bytes_[at_ - 2] << 8 | bytes_[at_ - 1]);
+  }
+  std::optional<std::string> name() {
+    char* text = nullptr;
+    long length = 0;
+    if (at_ >= bytes_.size() ||
+        ares_expand_name(bytes_.data() + at_, bytes_.data(), static_cast<int>(bytes_.size()), &text,
+                         &length) != ARES_SUCCESS)
+      return std::nullopt;
+    const std::unique_ptr<char, decltype(&ares_free_string)> owner(text, &ares_free_string);
+    if (!skip(static_cast<std::size_t>(length))) return std::nullopt;
+    return std::string(text);
+  }
+
+ private:
+  std::span<const unsigned char> bytes_;
+  std::size_t at_ = 0;
+};
+
+// The fields before the name of the target.
+std::optional<Target> read_target(Message& message) {
+  const auto priority = message.number(), weight = message.number(), port = message.number();
+  auto host = message.name();
+  if (!priority || !weight || !port || !host) return std::nullopt;
+  return Target{std::move(*host), *port, *priority, *weight};
+}
+
+// One record of the answer; false when the message is not one.
+bool read_answer(Message& message, Targets& out) {
+  constexpr std::uint16_t type_srv = 33, type_cname = 5;
+  if (!message.name()) return false;
+  const auto type = message.number(), internet = message.number();
+  const auto ttl_high = message.number(), ttl_low = message.number(), length = message.number();
+  if (!type || !internet || !ttl_high || !ttl_low || !length || !message.has(*length)) return false;
+  const std::size_t end = message.at() + *length;
+  if (*type == type_srv || *type == type_cname) {
+    const std::uint32_t ttl = std::uint32_t{*ttl_high} << 16 | *ttl_low;
+    out.time_to_live = std::min(out.time_to_live, std::chrono::seconds(ttl));
+  }
+  if (*type == type_srv) {
+    auto target = read_target(message);
+    if (!target || message.at() > end) return false;
+    if (target->host.empty())
+      out.is_denied = true;
+    else if (target->port != 0)
+      out.targets.push_back(std::move(*target));
+  }
+  return message.skip(end - message.at());
+}
+
+std::expected<Targets, std::string> read_targets(std::span<const unsigned char> bytes) {
+  const std::unexpected broken(std::string("the answer of the nameserver is malformed"));
+  Message message(bytes);
+  Targets targets;
+  if (!message.skip(4)) return broken;
+  const auto questions = message.number(), answers = message.number();
+  if (!questions || !answers || !message.skip(4)) return broken;
+  for (unsigned i = 0; i < *questions; ++i)
+    if (!message.name() || !message.skip(4)) return broken;
+  for (unsigned i = 0; i < *answers; ++i)
+    if (!read_answer(message, targets)) return broken;
+  return targets;
+}
+
 }  // namespace
+
+// A service whose records are asked for, then its hosts.
+struct Resolver::Service {
+  Service(Resolver& owner, std::string asked, OnAnswer tell)
+      : resolver(owner),
+        name(std::move(asked)),
+        on_answer(std::move(tell)),
+        timer(owner.loop_, [this] {
+          answer.lacks = why = why_of(ARES_ETIMEOUT);
+          resolver.conclude(*this);
+        }) {}
+  Resolver& resolver;
+  const std::string name;
+  const OnAnswer on_answer;
+  Timer timer;
+  std::size_t asking = 0;  // calls that will come
+  Targets targets;
+  Answer answer;    // what is known so far
+  std::string why;  // no more is
+  std::optional<Result> result;
+  bool is_told = false;
+};
 
 struct Resolver::Query {
   Query(Resolver& owner, std::string name, std::uint16_t port_wanted, OnAnswer tell)
@@ -63,8 +187,9 @@ struct Resolver::Query {
         host(std::move(name)),
         port(port_wanted),
         on_answer(std::move(tell)),
-        timer(owner.loop_,
-              [this] { resolver.conclude(*this, std::unexpected(why_of(ARES_ETIMEOUT))); }) {}
+        timer(owner.loop_, [this] {
+          resolver.conclude(*this, std::unexpected(Failure{why_of(ARES_ETIMEOUT), false}));
+        }) {}
   Resolver& resolver;
   const std::string host;
   const std::uint16_t port;
@@ -117,10 +242,15 @@ Resolver::Resolver(Loop& loop, const std::vector<conf::Address>& nameservers,
 
 Resolver::~Resolver() { is_ending_ = true; }
 
-void Resolver::look_up(const std::string& host, std::uint16_t port, OnAnswer on_answer) {
+void Resolver::look_up(const conf::Address& wanted, OnAnswer on_answer) {
+  if (wanted.is_service) return look_up_service(wanted.host, std::move(on_answer));
+  look_up_host(wanted.host, wanted.port, std::move(on_answer));
+}
+
+void Resolver::look_up_host(const std::string& host, std::uint16_t port, OnAnswer on_answer) {
   queries_.push_back(std::make_unique<Query>(*this, host, port, std::move(on_answer)));
   Query& query = *queries_.back();
-  if (!broken_.empty()) return conclude(query, std::unexpected(broken_));
+  if (!broken_.empty()) return conclude(query, std::unexpected(Failure{broken_, false}));
   query.timer.start(timeout_);
   ask(query, AF_INET);
   process_timer_.start(at_once);
@@ -140,8 +270,9 @@ void Resolver::on_result(void* told, int status, int, ares_addrinfo* found) {
   Query& query = *static_cast<Query*>(told);
   Resolver& self = query.resolver;
   if (!self.is_ending_)
-    self.loop_.guard([&] { self.on_result(query, status, found); },
-                     [&] { self.conclude(query, std::unexpected(std::string("out of memory"))); });
+    self.loop_.guard(
+        [&] { self.on_result(query, status, found); },
+        [&] { self.conclude(query, std::unexpected(Failure{"out of memory", false})); });
   if (found != nullptr) ares_freeaddrinfo(found);
 }
 
@@ -158,16 +289,17 @@ void Resolver::on_result(Query& query, int status, const ares_addrinfo* found) {
       const auto ip = ip_of(*node);
       has_lies = has_lies || (ip && !can_be_had(*ip));
       if (!ip || !can_be_had(*ip)) continue;
-      answer.addresses.push_back(socket_address(*ip, query.port));
+      answer.endpoints.push_back({socket_address(*ip, query.port)});
       time_to_live = std::min(time_to_live, node->ai_ttl);
     }
     for (const ares_addrinfo_cname* name = found->cnames; name != nullptr; name = name->next)
       time_to_live = std::min(time_to_live, name->ttl);
   }
-  if (!answer.addresses.empty()) {
-    answer.left_out = tidy(answer.addresses);
+  if (!answer.endpoints.empty()) {
+    answer.left_out = tidy(answer.endpoints);
     answer.time_to_live = std::chrono::seconds(std::max(time_to_live, 0));
-    answer.is_partial = query.family == AF_INET6 && !has_none(query.v4_status);
+    if (query.family == AF_INET6 && !has_none(query.v4_status))
+      answer.lacks = "the nameservers tell IPv6 addresses only";
     return conclude(query, std::move(answer));
   }
   if (status == ARES_SUCCESS) status = ARES_ENODATA;
@@ -176,8 +308,9 @@ void Resolver::on_result(Query& query, int status, const ares_addrinfo* found) {
     return ask(query, AF_INET6);
   }
   if (query.family == AF_INET6 && !has_none(query.v4_status)) status = query.v4_status;
-  conclude(query,
-           std::unexpected(has_lies ? "its address is one that no server has" : why_of(status)));
+  conclude(query, std::unexpected(
+                      Failure{has_lies ? "its address is one that no server has" : why_of(status),
+                              has_lies || has_none(status)}));
 }
 
 // Told in a turn of its own, out of c-ares: whoever is told may look up more.
@@ -188,17 +321,102 @@ void Resolver::conclude(Query& query, Result result) {
 }
 
 void Resolver::deliver() {
-  std::vector<std::unique_ptr<Query>> ended;
-  std::vector<Query*> told;
+  std::vector<std::pair<OnAnswer, Result>> answers;
   for (auto& query : queries_) {
     if (!query->result) continue;
-    if (!std::exchange(query->is_told, true)) told.push_back(query.get());
-    if (!query->is_asking) ended.push_back(std::move(query));
+    if (!std::exchange(query->is_told, true))
+      answers.emplace_back(query->on_answer, *query->result);
   }
-  std::erase(queries_, nullptr);
-  std::vector<std::pair<OnAnswer, Result>> answers;
-  for (Query* query : told) answers.emplace_back(query->on_answer, *query->result);
+  std::erase_if(queries_, [](const auto& query) { return query->is_told && !query->is_asking; });
+  for (auto& service : services_) {
+    if (!service->result) continue;
+    if (!std::exchange(service->is_told, true))
+      answers.emplace_back(service->on_answer, *service->result);
+  }
+  std::erase_if(services_,
+                [](const auto& service) { return service->is_told && service->asking == 0; });
   for (auto& [tell, result] : answers) tell(std::move(result));
+}
+
+// ---- Services ----------------------------------------------------------------------------------
+
+void Resolver::look_up_service(const std::string& name, OnAnswer on_answer) {
+  constexpr int class_internet = 1, type_srv = 33;
+  services_.push_back(std::make_unique<Service>(*this, name, std::move(on_answer)));
+  Service& service = *services_.back();
+  service.why = broken_;
+  if (!broken_.empty()) return conclude(service);
+  service.timer.start(timeout_);
+  ++service.asking;
+  ares_search(channel_.get(), service.name.c_str(), class_internet, type_srv, on_records, &service);
+  process_timer_.start(at_once);
+}
+
+void Resolver::on_records(void* told, int status, int, unsigned char* bytes, int size) {
+  Service& service = *static_cast<Service*>(told);
+  Resolver& self = service.resolver;
+  if (self.is_ending_) return;
+  --service.asking;
+  const std::span<const unsigned char> message(
+      bytes, bytes != nullptr ? static_cast<std::size_t>(size) : 0);
+  self.loop_.guard([&] { self.on_records(service, status, message); },
+                   [&] {
+                     service.why = "out of memory";
+                     self.conclude(service);
+                   });
+}
+
+void Resolver::on_records(Service& service, int status, std::span<const unsigned char> message) {
+  if (service.result) return deliver_timer_.start(at_once);  // its time was over before
+  service.why = status == ARES_ENODATA ? "it has no SRV records" : why_of(status);
+  if (status != ARES_SUCCESS) return conclude(service);
+  auto targets = read_targets(message);
+  service.why = !targets             ? targets.error()
+                : targets->is_denied ? "its SRV record says that it is not there"
+                                     : "it has no SRV records";
+  if (!targets || targets->targets.empty()) return conclude(service);
+  std::ranges::sort(targets->targets, {}, &Target::priority);
+  if (targets->targets.size() > targets_max) {
+    service.answer.left_out = targets->targets.size() - targets_max;
+    targets->targets.resize(targets_max);
+  }
+  service.targets = std::move(*targets);
+  service.asking = service.targets.targets.size();
+  for (const Target& target : service.targets.targets)
+    look_up_host(target.host, target.port, [this, &service, &target](const Result& result) {
+      --service.asking;
+      on_host(service, target, result);
+    });
+}
+
+void Resolver::on_host(Service& service, const Target& target, const Result& result) {
+  if (service.result) return deliver_timer_.start(at_once);
+  Answer& answer = service.answer;
+  if (result) {
+    for (const Endpoint& endpoint : result->endpoints)
+      answer.endpoints.push_back({endpoint.address, target.priority, target.weight});
+    answer.left_out += result->left_out;
+    service.targets.time_to_live = std::min(service.targets.time_to_live, result->time_to_live);
+    if (!result->lacks.empty()) answer.lacks = result->lacks;
+  } else {
+    service.why = "its host \"" + target.host + "\": " + result.error().why;
+    if (!result.error().is_certain) answer.lacks = service.why;
+  }
+  if (service.asking == 0) conclude(service);
+}
+
+// With what is known of its hosts, or why nothing is.
+void Resolver::conclude(Service& service) {
+  service.timer.stop();
+  Answer& answer = service.answer;
+  if (answer.endpoints.empty()) {
+    service.result = std::unexpected(Failure{service.why, false});
+  } else {
+    answer.left_out += tidy(answer.endpoints);
+    answer.time_to_live = service.targets.time_to_live;
+    service.result = std::move(answer);
+  }
+  deliver_timer_.start(at_once);
 }
 
 // ---- Sockets of c-ares on the loop -------------------------------------------------------------
@@ -233,13 +451,13 @@ void Resolver::process(int read_fd, int write_fd) {
 std::vector<Resolver::Result> look_up_now(const std::vector<conf::Address>& names,
                                           const std::vector<conf::Address>& nameservers,
                                           std::chrono::milliseconds timeout) {
-  std::vector<Resolver::Result> results(names.size(), std::unexpected(std::string()));
+  std::vector<Resolver::Result> results(names.size(), std::unexpected(Resolver::Failure{}));
   if (names.empty()) return results;
   Loop loop;
   Resolver resolver(loop, nameservers, timeout);
   std::size_t missing = names.size();
   for (std::size_t i = 0; i < names.size(); ++i)
-    resolver.look_up(names[i].host, names[i].port, [&, i](Resolver::Result result) {
+    resolver.look_up(names[i], [&, i](Resolver::Result result) {
       results[i] = std::move(result);
       if (--missing == 0) loop.stop();
     });

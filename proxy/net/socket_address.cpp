@@ -9,6 +9,8 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include "proxy/net/handles.h"
 
@@ -83,8 +85,7 @@ std::expected<AddressList, std::string> look_up(const conf::Address& address, in
   addrinfo* found = nullptr;
   const int error =
       getaddrinfo(is_any ? nullptr : address.host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0)
-    return std::unexpected("cannot look up \"" + address.text + "\": " + gai_strerror(error));
+  if (error != 0) return std::unexpected(std::string(gai_strerror(error)));
   return AddressList(found, &freeaddrinfo);
 }
 
@@ -110,7 +111,7 @@ std::expected<SocketAddress, std::string> resolve(const conf::Address& address, 
   if (address.host == "*" && to_listen && has_v6())
     return socket_address(conf::IpAddress(), address.port);
   const auto found = look_up(address, to_listen ? AI_PASSIVE : 0);
-  if (!found) return std::unexpected(found.error());
+  if (!found) return std::unexpected("cannot look up \"" + address.text + "\": " + found.error());
   return address_of(**found);
 }
 
@@ -139,14 +140,17 @@ SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port) {
   return result;
 }
 
-std::size_t tidy(std::vector<SocketAddress>& addresses) {
+std::size_t tidy(std::vector<Endpoint>& endpoints) {
   constexpr std::size_t most = 1024;
-  const auto ip = [](const SocketAddress& address) { return address.ip().bytes; };
-  std::ranges::sort(addresses, {}, ip);
-  const auto doubles = std::ranges::unique(addresses, {}, ip);
-  addresses.erase(doubles.begin(), doubles.end());
-  const std::size_t left_out = addresses.size() - std::min(addresses.size(), most);
-  addresses.resize(addresses.size() - left_out);
+  const auto where = [](const Endpoint& one) {
+    return std::pair(one.address.ip().bytes, one.address.port());
+  };
+  const auto order = [&](const Endpoint& one) { return std::pair(one.priority, where(one)); };
+  std::ranges::sort(endpoints, {}, order);
+  std::set<decltype(where(endpoints.front()))> seen;
+  std::erase_if(endpoints, [&](const Endpoint& one) { return !seen.insert(where(one)).second; });
+  const std::size_t left_out = endpoints.size() - std::min(endpoints.size(), most);
+  endpoints.resize(endpoints.size() - left_out);
   return left_out;
 }
 

@@ -33,16 +33,25 @@ struct SocketAddress {
   }
 };
 
+// A server at an address, and what DNS says of it among the servers of its service (SRV records,
+// RFC 2782): those with the lowest priority number come first, requests are shared by weight.
+struct Endpoint {
+  SocketAddress address;
+  std::uint16_t priority = 0;
+  std::uint16_t weight = 1;
+};
+
 std::expected<SocketAddress, std::string> unix_address(const std::string& path);
 
 // Looks the host up; blocks, so only at start. The error is one line for an operator.
 std::expected<SocketAddress, std::string> resolve(const conf::Address& address, bool to_listen);
 
 // Of one that is no name: a number, an IPv6 number with the zone of this machine, or a path. Waits
-// for nothing.
+// for nothing. The error is why not, as part of a line.
 std::expected<SocketAddress, std::string> address_of_number(const conf::Address& address);
 SocketAddress socket_address(const conf::IpAddress& ip, std::uint16_t port);
-// Sorted, without doubles, 1024 at most. Returns how many more there were.
-std::size_t tidy(std::vector<SocketAddress>& addresses);
+// By priority, then by address; each address once, where it comes first; 1024 at most. Returns how
+// many more there were.
+std::size_t tidy(std::vector<Endpoint>& endpoints);
 
 }  // namespace classgate::proxy::net

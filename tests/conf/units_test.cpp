@@ -122,6 +122,35 @@ TEST_CASE("an address is a host and a port, and keeps its text") {
   }
 }
 
+TEST_CASE("a service is a name without a port, proven as its domain") {
+  const auto plain = parse_address("http+srv://_classify._tcp.example");
+  REQUIRE(plain.has_value());
+  CHECK(*plain == Address{"_classify._tcp.example", 0, "http+srv://_classify._tcp.example", false,
+                          false, true});
+  CHECK(plain->is_name());
+  CHECK(plain->bare_host() == "example");
+  const auto tls = parse_address("https+srv://_classify._tcp.eu.example.");
+  REQUIRE(tls.has_value());
+  CHECK(tls->is_tls);
+  CHECK(tls->bare_host() == "eu.example");
+  for (const std::string_view text : {"http+srv://", "http+srv://a.example:80", "https+srv://[::1]",
+                                      "http+srv://a/b", "http+srv://*", "http+srv://a b"}) {
+    CAPTURE(text);
+    const auto address = parse_address(text);
+    REQUIRE_FALSE(address.has_value());
+    CHECK(address.error().starts_with(quoted(text) + " is no service: write http+srv://"));
+  }
+}
+
+TEST_CASE("what DNS and this machine alone understand of a host stays out of its bare name") {
+  const auto bare = [](std::string_view text) { return parse_address(text)->bare_host(); };
+  CHECK(bare("[fe80::1%eth0]:1") == "fe80::1");
+  CHECK(bare("model.example.:1") == "model.example");
+  CHECK(bare("model.example:1") == "model.example");
+  CHECK_FALSE(parse_address("[fe80::1%eth0]:1")->is_name());
+  CHECK(parse_address("model.example.:1")->is_name());
+}
+
 TEST_CASE("what is not an address is told why") {
   struct Row {
     std::string_view text;

@@ -4,8 +4,8 @@ import socket
 import struct
 import threading
 
-A, AAAA, OPT = 1, 28, 41
-OK, SERVFAIL, NXDOMAIN = 0, 2, 3
+A, AAAA, SRV, OPT = 1, 28, 33, 41
+OK, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
 SILENT = "silent"
 
 
@@ -14,11 +14,15 @@ class Nameserver:
     addresses, ttl   records of either family; no address at all: no such name
     behaviour        {A: SERVFAIL, AAAA: SILENT, ...}: another answer for a type
     lies             answers to another question, under a wrong id, before the right one
+    services         {"_classify._tcp.test": [(priority, weight, port, host), ...]}: SRV records
+    hosts            {"one.test": [addresses]}: more names
+    broken           octets in the place of each SRV record
     An answer that is longer than the client has room for comes cut off, with the TC bit."""
 
     def __init__(self, addresses, ttl=1, name="model.test"):
         self.addresses, self.ttl, self.name = addresses, ttl, name
         self.behaviour, self.lies = {}, False
+        self.services, self.hosts, self.broken = {}, {}, None
         self.queries = self.tcp_queries = 0
         self.tcp = socket.socket()
         self.tcp.bind(("127.0.0.1", 0))
@@ -80,10 +84,14 @@ class Nameserver:
         if behaviour == SILENT:
             return []
         question = query[12:end]
-        addresses = self.addresses if name == self.name else []
+        addresses = self.addresses if name == self.name else self.hosts.get(name, [])
         records = [ip.packed for ip in map(ipaddress.ip_address, addresses)
                    if ip.version == {A: 4, AAAA: 6}.get(kind)]
-        code = behaviour if behaviour is not None else (OK if addresses else NXDOMAIN)
+        if kind == SRV:
+            records = [self.broken or struct.pack("!HHH", priority, weight, port) + self.octets_of(host)
+                       for priority, weight, port, host in self.services.get(name, [])]
+        is_known = bool(addresses) or name in self.services
+        code = behaviour if behaviour is not None else (OK if is_known else NXDOMAIN)
         if code != OK:
             records = []
 
@@ -97,6 +105,11 @@ class Nameserver:
         other_id = bytes([query[0] ^ 0xff, query[1]])
         return [message(other_id, question, wrong),
                 message(query[:2], b"\x05other\x04test\0" + question[-4:], wrong), b"\0", truth]
+
+    @staticmethod
+    def octets_of(host):
+        labels = [label.encode() for label in host.split(".") if label]
+        return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
     def end(self):
         self.udp.sendto(b"end", ("127.0.0.1", self.port))

@@ -11,7 +11,7 @@ inline std::expected<std::unique_ptr<Servers>, std::string> look_up_servers(
   settings.servers = addresses;
   const auto names = Servers::look_up(settings);
   for (const Servers::Name& name : names)
-    if (!name.addresses) return std::unexpected(name.addresses.error());
+    if (!name.endpoints) return std::unexpected(name.mistake());
   return Servers::make(addresses, nullptr, names);
 }
 

@@ -115,26 +115,28 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
   }
   if (const auto full = no_place_for(arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
-  if (!has_place_for(arrival)) make_room_for(arrival, now);
-  books_.enter();
   const Time deadline = std::min(
       {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
+  const Waiter waiter{.priority = arrival.priority,
+                      .route = arrival.route,
+                      .cost = arrival.cost,
+                      .bytes = arrival.bytes,
+                      .joined = now,
+                      .deadline = deadline,
+                      .useful_until = arrival.deadline,
+                      .owner = arrival.owner,
+                      .tag = arrival.tag,
+                      .client = client,
+                      .weight = weight_of(client),
+                      .workers = arrival.workers,
+                      .observed = arrival.observed,
+                      .is_favoured = is_favoured(arrival, client)};
+  queue_.make_ready(waiter);  // or nothing has happened
+  if (!has_place_for(arrival)) make_room_for(arrival, now);
+  books_.enter();
   note_joined(arrival.priority, now);
   if (queue_.size() == 0) line_began_ = now;
-  const Ticket ticket = queue_.join({.priority = arrival.priority,
-                                     .route = arrival.route,
-                                     .cost = arrival.cost,
-                                     .bytes = arrival.bytes,
-                                     .joined = now,
-                                     .deadline = deadline,
-                                     .useful_until = arrival.deadline,
-                                     .owner = arrival.owner,
-                                     .tag = arrival.tag,
-                                     .client = client,
-                                     .weight = weight_of(client),
-                                     .workers = arrival.workers,
-                                     .observed = arrival.observed,
-                                     .is_favoured = is_favoured(arrival, client)});
+  const Ticket ticket = queue_.join(waiter);
   if (client != no_client) {
     if (is_favoured(arrival, client)) clients_.favour(client);
     clients_.join(client);
@@ -318,6 +320,8 @@ bool Controller::needs_room_for(const Arrival& arrival) const {
 void Controller::make_room_for(const Arrival& arrival, Time now) {
   const Room room = this->room();
   while (queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes) {
+    if (displaced_.size() == displaced_.capacity())  // before anybody is sent away
+      displaced_.reserve(std::max<std::size_t>(16, 2 * displaced_.size()));
     if (const auto worse = queue_.pop_newest_worse_than(arrival.priority)) {
       send_away(*worse, conf::Reason::displaced, now);
       continue;

@@ -6,6 +6,17 @@
 
 namespace classgate::admission {
 
+void FairRank::make_ready(std::size_t waiting) {
+  if (first_closed_ == none && lines_.size() == lines_.capacity()) {
+    const std::size_t more = std::max<std::size_t>(64, 2 * lines_.size());
+    lines_.reserve(more);
+    places_.reserve(more);
+    turns_.reserve(more);
+  }
+  // By the size of the largest line that there may be then.
+  if (by_size_.capacity() < waiting + 2) by_size_.reserve(2 * (waiting + 2));
+}
+
 std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int64_t paid) {
   std::uint32_t line = first_closed_;
   if (line == none) {

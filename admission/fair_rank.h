@@ -60,6 +60,8 @@ class FairRank {
   std::int64_t paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost);
   void park(std::uint32_t line);
   void unpark(std::uint32_t line);
+  // One waiter more than `waiting`, in a line of its own or not: takes memory for that.
+  void make_ready(std::size_t waiting);
   // Open lines.
   std::uint32_t count() const { return open_; }
   // The line with the most waiters (of equals, the one that came to that size last).

@@ -1,5 +1,7 @@
 #include "admission/wait_queue.h"
 
+#include <algorithm>
+
 #include "conf/invariant.h"
 
 namespace classgate::admission {
@@ -36,6 +38,14 @@ inline std::uint32_t WaitQueue::take_free_slot() {
   const std::uint32_t index = first_free_;
   first_free_ = slots_[index].next;
   return index;
+}
+
+void WaitQueue::make_ready(const Waiter& waiter) {
+  if (first_free_ == none && slots_.size() == slots_.capacity())
+    slots_.reserve(std::max<std::size_t>(64, 2 * slots_.size()));
+  if (waiter.client == no_client) return;
+  standing(waiter.client, waiter.priority);
+  room(waiter.priority).rank.make_ready(size_);
 }
 
 Ticket WaitQueue::join(const Waiter& waiter) {

@@ -54,6 +54,8 @@ class WaitQueue {
     Waiter waiter;
   };
 
+  // Takes memory for one more, such as join() will need: join() itself asks for none then.
+  void make_ready(const Waiter& waiter);
   Ticket join(const Waiter& waiter);
   // Takes a waiter out from wherever it stands; nothing when it no longer waits.
   std::optional<Waiter> leave(Ticket ticket);

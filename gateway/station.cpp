@@ -22,6 +22,7 @@ constexpr std::size_t spare_parser_bytes_max = 16 * 1024;  // of each
 constexpr std::size_t spare_exchanges_max = 256;
 constexpr std::size_t response_buffer_when_tight = 16 * 1024;
 constexpr std::chrono::milliseconds between_vain_reliefs{20};
+constexpr std::chrono::milliseconds between_vain_changes{10};
 constexpr std::chrono::seconds silence_tolerated{1};    // of a client when connections run out
 constexpr std::chrono::milliseconds between_looks{20};  // whether a server is up again
 constexpr std::size_t log_batch_bytes = 32 * 1024;
@@ -90,14 +91,17 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
       deadlines_(loop_, settings()),
-      upstreams_(make_upstreams()),
+      upstreams_(make_upstreams(policy_)),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
       memory_(shared.memory),
       id_of_loop_(hex(random_word())),
       id_secret_(random_word()),
       access_quota_(std::random_device{}()),
       grace_(loop_, [this] { on_grace_over(); }),
-      hold_look_(loop_, [this] { look_after_held(); }) {
+      hold_look_(loop_, [this] { look_after_held(); }),
+      change_again_(loop_, [this] { change(); }) {
+  free_exchanges_.reserve(spare_exchanges_max);
+  free_parsers_.reserve(spare_parsers_max);
   adopt(std::move(policy));
   listen_on(sockets);
   loop_.at_turn_end([this] { end_turn(); });
@@ -129,11 +133,12 @@ void Station::fit_workers_to_servers() {
   }
 }
 
-std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
-  const conf::UpstreamSettings& upstream = settings().upstream;
+std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams(
+    const std::shared_ptr<const Policy>& policy) {
+  const conf::UpstreamSettings& upstream = policy->settings.upstream;
   const auto interval =
       upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
-  const auto on_change = [this, servers = policy_->servers, interval](
+  const auto on_change = [this, servers = policy->servers, interval](
                              std::size_t server, bool reachable, const std::string& why) {
     if (reachable)
       spdlog::info("upstream {}: reachable", servers->name(server));
@@ -142,21 +147,21 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
                     servers->name(server), why, interval.count());
     if (policy_->servers == servers) fit_workers_to_servers();
   };
-  auto pool = std::make_unique<proxy::UpstreamPool>(
-      loop_, policy_->servers, upstream, idle_share(settings()), on_change, policy_->tls.upstream);
-  pool->at_ejection([servers = policy_->servers, after = upstream.eject_after](
+  auto pool = std::make_unique<proxy::UpstreamPool>(loop_, policy->servers, upstream,
+                                                    idle_share(policy->settings), on_change,
+                                                    policy->tls.upstream);
+  pool->at_ejection([servers = policy->servers, after = upstream.eject_after](
                         std::size_t server, std::chrono::milliseconds time) {
     spdlog::error("upstream {}: {} failures in a row: passed over for {} ms (upstream.eject_after)",
                   servers->name(server), after, time.count());
   });
-  pool->at_failing([servers = policy_->servers, share = upstream.eject_errors](std::size_t server) {
+  pool->at_failing([servers = policy->servers, share = upstream.eject_errors](std::size_t server) {
     spdlog::error(
         "upstream {}: {:.0f} % or more of its last {} answers were 5xx "
         "(upstream.eject_errors)",
         servers->name(server), 100 * share, proxy::Servers::answers_in_window);
   });
-  pool->at_unasked([servers = policy_->servers,
-                    pause = upstream.unasked_pause](std::size_t server) {
+  pool->at_unasked([servers = policy->servers, pause = upstream.unasked_pause](std::size_t server) {
     spdlog::error(
         "upstream {}: it spoke without being asked: no connection to it is used twice until it has "
         "not for {} ms (upstream.unasked_pause)",
@@ -167,31 +172,52 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams() {
 
 // ---- The conf ----------------------------------------------------------------------------------
 
+// What was begun is done again until there is memory for all of it: a change that is left out would
+// leave this loop with other rules than the others.
+void Station::change() {
+  if (!wanted_.policy) return;  // a later one has been made whole meanwhile
+  loop_.guard(
+      [this] {
+        if (!draining_) stop_listening_except(wanted_.sockets);
+        adopt(wanted_.policy);
+        if (!draining_) listen_on(wanted_.sockets);
+        wanted_ = {};
+      },
+      [this] { change_again_.start(between_vain_changes); });
+}
+
 // Requests that are under way keep what they began with: their deadlines and upstream connections.
+// What needs memory comes first, so that it is adopted whole or not.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
-  const std::shared_ptr<const Policy> former = std::exchange(policy_, std::move(policy));
+  std::vector<RouteTraffic*> route_traffic;
+  for (const conf::RouteSettings& route : policy->settings.routes)
+    route_traffic.push_back(
+        &traffic_.route(route.path + (route.is_prefix ? "*" : ""), route.priority));
+  route_traffic.push_back(&traffic_.route("*", conf::priority_worst));
+  const bool same_upstream = policy_->servers == policy->servers &&
+                             policy_->settings.upstream == policy->settings.upstream;
+  // Connections to servers that stay are kept, unless they may be secured by other certificates
+  // now.
+  const bool are_kept = policy_->tls.upstream == policy->tls.upstream &&
+                        policy_->settings.upstream.tls == policy->settings.upstream.tls;
+  std::unique_ptr<proxy::UpstreamPool> upstreams;
+  if (!same_upstream) {
+    upstreams = make_upstreams(policy);
+    former_upstreams_.reserve(former_upstreams_.size() + 1);
+  }
+  const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
+  route_traffic_ = std::move(route_traffic);
   request_limits_ = head_limits_of(settings().client);
   strangers_health_.forget();
   deadlines_.change(settings());
-  route_traffic_.clear();
-  for (const conf::RouteSettings& route : settings().routes)
-    route_traffic_.push_back(
-        &traffic_.route(route.path + (route.is_prefix ? "*" : ""), route.priority));
-  route_traffic_.push_back(&traffic_.route("*", conf::priority_worst));
   for (const auto& connection : connections_) connection->judge_sender();
-  const bool same_upstream = former->servers == policy_->servers &&
-                             former->settings.upstream == policy_->settings.upstream;
   if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
   upstreams_->retire();
-  auto former_pool = std::exchange(upstreams_, make_upstreams());
-  // Connections to servers that stay are kept, unless they may be secured by other certificates
-  // now.
-  const bool are_kept = former->tls.upstream == policy_->tls.upstream &&
-                        former->settings.upstream.tls == settings().upstream.tls;
+  former_upstreams_.push_back(std::exchange(upstreams_, std::move(upstreams)));
+  proxy::UpstreamPool& former = *former_upstreams_.back();
   for (const auto& pool : former_upstreams_)
-    pool->follow(*former_pool, are_kept ? upstreams_.get() : nullptr);
-  if (are_kept) upstreams_->take_over(*former_pool);
-  former_upstreams_.push_back(std::move(former_pool));
+    if (pool.get() != &former) pool->follow(former, are_kept ? upstreams_.get() : nullptr);
+  if (are_kept) upstreams_->take_over(former);
   look_after_upstreams();
   // Every loop asks: the one whose pool was asking may have let go of it by now.
   upstreams_->probe_unproven();
@@ -339,14 +365,11 @@ void Station::close_connection(ClientConnection& connection) {
 
 Exchange& Station::take_exchange() {
   if (free_exchanges_.empty()) {
-    memory_.change(sizeof(Exchange));
-    if (free_tags_.empty()) {
-      free_tags_.push_back(static_cast<std::uint32_t>(exchanges_.size()));
-      exchanges_.emplace_back();
-    }
+    if (free_tags_.empty()) make_tag();
     const std::uint32_t tag = free_tags_.back();
     exchanges_[tag] = std::make_unique<Exchange>(*this, tag);
     free_tags_.pop_back();
+    memory_.change(sizeof(Exchange));
     return *exchanges_[tag];
   }
   Exchange& exchange = *free_exchanges_.back();
@@ -367,14 +390,30 @@ void Station::look_after_held() {
   const bool goes_on = holds();
   // One may end another (a client that hears nothing any more), and be held again itself; none is
   // freed before the turn is over.
-  const std::vector<Exchange*> were_held =
-      goes_on ? held_exchanges_ : std::exchange(held_exchanges_, {});
-  for (Exchange* const exchange : were_held) {
+  looked_after_.assign(held_exchanges_.begin(), held_exchanges_.end());
+  if (!goes_on) held_exchanges_.clear();
+  for (Exchange* const exchange : looked_after_) {
     if (!exchange->is_held() || (goes_on && !exchange->has_waited_enough(loop_.now()))) continue;
     loop_.guard([&] { goes_on ? exchange->on_held_too_long() : exchange->on_hold_over(); },
                 [&] { exchange->on_fault(); });
   }
   if (!held_exchanges_.empty()) hold_look_.start(between_looks);
+}
+
+// For one exchange more. What may come of it later asks for no memory then: its end, and the letter
+// that lets it in (a permit on its way must not be lost).
+void Station::make_tag() {
+  if (exchanges_.size() == exchanges_.capacity()) {
+    const std::size_t more = std::max<std::size_t>(16, 2 * exchanges_.size());
+    exchanges_.reserve(more);
+    free_tags_.reserve(more);
+    ended_exchanges_.reserve(more);
+    held_exchanges_.reserve(more);
+    looked_after_.reserve(more);
+    mailbox_.reserve(2 * more + 64);  // those that it has left in its last life, other letters
+  }
+  exchanges_.emplace_back();
+  free_tags_.push_back(static_cast<std::uint32_t>(exchanges_.size() - 1));
 }
 
 // After its turn. Some are kept for the next requests; after a peak the rest go.
@@ -473,9 +512,8 @@ void Station::read(Letter& letter) {
     if (Exchange* exchange = waiter(shed->ticket, shed->tag))
       loop_.guard([&] { exchange->on_shed(shed->rejection); }, [&] { exchange->on_fault(); });
   } else if (auto* change = std::get_if<Reconfigure>(&letter)) {
-    if (!draining_) stop_listening_except(change->sockets);
-    adopt(std::move(change->policy));
-    if (!draining_) listen_on(change->sockets);
+    wanted_ = std::move(*change);
+    this->change();
   } else if (const auto* how = std::get_if<Drain>(&letter)) {
     drain(*how);
   } else if (const auto* again = std::get_if<Resume>(&letter)) {

@@ -129,7 +129,9 @@ class Station final : private admission::Waiters {
   void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason);
   bool take_client(const conf::IpAddress& address, bool& is_counted);
   void adopt(std::shared_ptr<const Policy> policy);
-  std::unique_ptr<proxy::UpstreamPool> make_upstreams();
+  void change();
+  std::unique_ptr<proxy::UpstreamPool> make_upstreams(const std::shared_ptr<const Policy>& policy);
+  void make_tag();
   void look_after_upstreams();
   void fit_workers_to_servers();
   void stop_listening_except(const Sockets& sockets);
@@ -181,7 +183,10 @@ class Station final : private admission::Waiters {
   std::time_t date_text_of_ = 0;
   proxy::net::Timer grace_;
   std::vector<Exchange*> held_exchanges_;  // until a server is up
+  std::vector<Exchange*> looked_after_;    // of these, in look_after_held()
   proxy::net::Timer hold_look_;
+  Reconfigure wanted_;  // what change() does
+  proxy::net::Timer change_again_;
   bool draining_ = false;
   bool serves_on_ = false;
   bool spares_silent_ = false;

@@ -97,10 +97,28 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
   return connection;
 }
 
+namespace {
+
+// Counted as a user of the server, unless what it was counted for does not come about.
+struct Entered {
+  ~Entered() {
+    if (!stays) servers.leave(server);
+  }
+  Servers& servers;
+  std::size_t server;
+  bool stays = false;
+};
+
+}  // namespace
+
 UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConnection::User& user,
                                                 int& error) {
+  PerServer& own = per_server_[server];
+  const std::size_t most = own.idle.size() + own.in_use + 1;
+  if (own.idle.capacity() < most) own.idle.reserve(2 * most);  // who gives back asks for no memory
   error = EBUSY;
   if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
+  Entered entered{*servers_, server};
   const net::SocketAddress& address = servers_->address(server);
   net::Fd fd = open_socket(address);
   error = fd ? 0 : errno;
@@ -110,14 +128,12 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
                                                       begin_tls(server));
     error = connection->stream_.connect(address.get(), address.length);
   }
-  if (error != 0) {
-    servers_->leave(server);
-    return nullptr;
-  }
+  if (error != 0) return nullptr;
+  entered.stays = true;
   connection->set_deadline(connect_deadlines_, UpstreamConnection::Waits::to_stand);
   connection->user_ = &user;
   connection->uses_ = 1;
-  ++per_server_[server].in_use;
+  ++own.in_use;
   return connection;
 }
 

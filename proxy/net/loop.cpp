@@ -29,7 +29,7 @@ EventBase make_base() {
 Loop::Loop()
     : base_(make_base()), read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {}
 
-Loop::~Loop() { retired_.clear(); }
+Loop::~Loop() { destroy_retired(); }
 
 void Loop::run() {
   thread_ = pthread_self();
@@ -45,8 +45,9 @@ void Loop::run() {
 }
 
 void Loop::call_next_turn(Deferred& deferred) {
-  if (std::exchange(deferred.is_deferred_, true)) return;
+  if (deferred.is_deferred_) return;
   deferred_.push_back(&deferred);
+  deferred.is_deferred_ = true;  // not when there is no memory for it
 }
 
 void Loop::forget_deferred(Deferred& deferred) {
@@ -67,11 +68,19 @@ void Loop::call_due() {
 
 void Loop::end_turn() {
   for (const auto& hook : turn_end_hooks_) guard(hook);
-  // Destroying one may retire another: take the list before emptying it.
-  while (!retired_.empty()) {
-    const auto batch = std::exchange(retired_, {});
-  }
+  destroy_retired();
   now_is_valid_ = false;
+}
+
+// Destroying one may retire another.
+void Loop::destroy_retired() {
+  while (first_retired_ != nullptr) {
+    Retirable* next = std::exchange(first_retired_, nullptr);
+    last_retired_ = nullptr;
+    while (next != nullptr) {
+      const std::unique_ptr<Retirable> gone(std::exchange(next, next->next_retired_));
+    }
+  }
 }
 
 // Within a handler: says what was thrown.

@@ -20,6 +20,10 @@ using Time = std::chrono::steady_clock::time_point;
 class Retirable {
  public:
   virtual ~Retirable() = default;
+
+ private:
+  friend class Loop;
+  Retirable* next_retired_ = nullptr;  // nothing is retired twice, and none needs memory for it
 };
 
 // Who can be called again in the next turn.
@@ -55,8 +59,11 @@ class Loop {
   void stop() { stopped_ = true; }
 
   Time now();
-  void retire(std::unique_ptr<Retirable> object) {
-    if (object) retired_.push_back(std::move(object));
+  void retire(std::unique_ptr<Retirable> object) noexcept {
+    Retirable* const last = object.release();
+    if (last == nullptr) return;
+    (last_retired_ == nullptr ? first_retired_ : last_retired_->next_retired_) = last;
+    last_retired_ = last;
   }
   // Calls it once more after the events of the next turn: everybody else has theirs first.
   // (libevent's own event_active() would call it again before it looks at any other socket.)
@@ -108,12 +115,14 @@ class Loop {
  private:
   void call_due();
   void end_turn();
+  void destroy_retired();
   void contain() noexcept;
 
   EventBase base_;
   std::unique_ptr<char[]> read_scratch_;
   std::unique_ptr<char[]> record_scratch_ = std::make_unique_for_overwrite<char[]>(record_size);
-  std::vector<std::unique_ptr<Retirable>> retired_;
+  Retirable* first_retired_ = nullptr;  // owned, in the order in which they came
+  Retirable* last_retired_ = nullptr;
   std::vector<Deferred*> deferred_;  // for the next turn
   std::vector<Deferred*> due_;       // for this one; null: forgotten
   std::vector<std::function<void()>> turn_end_hooks_;

@@ -34,6 +34,14 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
+  // So many letters can lie here while none asks for memory: who sends one of them does not fail.
+  // On the loop.
+  void reserve(std::size_t count) {
+    if (!is_reading_) reading_.reserve(count);
+    const std::lock_guard lock(mutex_);
+    letters_.reserve(count);
+  }
+
   // A letter, or what one can be made of, in its place.
   template <typename Content = Letter>
   void send(Content&& content) {
@@ -64,8 +72,17 @@ class Mailbox {
       const std::lock_guard lock(mutex_);
       std::swap(letters_, reading_);
     }
+    is_reading_ = true;
     for (Letter& letter : reading_) loop_.guard([this, &letter] { on_letter_(letter); });
+    is_reading_ = false;
     reading_.clear();  // keeps its memory for the next swap
+    // As much as the other, which has grown meanwhile, perhaps.
+    loop_.guard([this] { reading_.reserve(capacity()); });
+  }
+
+  std::size_t capacity() {
+    const std::lock_guard lock(mutex_);
+    return letters_.capacity();
   }
 
   Loop& loop_;
@@ -73,6 +90,7 @@ class Mailbox {
   std::mutex mutex_;
   std::vector<Letter> letters_;  // guarded by mutex_
   std::vector<Letter> reading_;
+  bool is_reading_ = false;
   Fd wake_fd_;
   Event wake_;
   Event own_;

@@ -171,6 +171,7 @@ FieldId FieldNames::id_of(std::string_view name) const {
 bool may_be_trailer(std::string_view name) {
   constexpr std::array never{"accept-ranges",
                              "age",
+                             "amz-sdk-request",
                              "authorization",
                              "cache-control",
                              "content-encoding",
@@ -199,7 +200,10 @@ bool may_be_trailer(std::string_view name) {
                              "www-authenticate",
                              "x-envoy-attempt-count",
                              "x-request-timeout",
-                             "x-retry-count"};
+                             "x-retry-count",
+                             "x-stainless-read-timeout",
+                             "x-stainless-retry-count",
+                             "x-stainless-timeout"};
   return field_id(name) == FieldId::other &&
          std::ranges::none_of(never,
                               [&](std::string_view known) { return equal_names(name, known); });

@@ -65,8 +65,10 @@ TEST_CASE("names that an operator gives are known in any case, and what passes f
 
 TEST_CASE("what steers a request is said before its body or not at all") {
   // It was not weighed here; whoever merges trailers into the head would believe it.
-  for (const char* name : {"Prefer", "X-Request-Timeout", "grpc-timeout", "X-Retry-Count",
-                           "x-envoy-attempt-count", "Idempotency-Key", "X-Request-Id", "Host"}) {
+  for (const char* name :
+       {"Prefer", "X-Request-Timeout", "grpc-timeout", "X-Retry-Count", "x-envoy-attempt-count",
+        "Idempotency-Key", "X-Request-Id", "Host", "X-Stainless-Retry-Count", "X-Stainless-Timeout",
+        "X-Stainless-Read-Timeout", "amz-sdk-request"}) {
     CAPTURE(name);
     CHECK_FALSE(may_be_trailer(name));
   }

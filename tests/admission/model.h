@@ -110,13 +110,18 @@ class Model {
 
   void finish(Duration took) {
     --in_flight;
-    mean_process_ = has_finished_ ? mean_process_ + (took - mean_process_) / 32 : took;
-    has_finished_ = true;
+    if (usual_turn_ == Duration::zero()) {
+      usual_turn_ = took;
+      return;
+    }
+    // One that is much longer than usual weighs no more than eight times the usual.
+    const Duration most = 8 * std::max<Duration>(usual_turn_, std::chrono::microseconds(1));
+    usual_turn_ += std::min(took - usual_turn_, most) / 32;
   }
 
   Duration drain_time() const {
     const auto ahead = static_cast<std::int64_t>(size()) + 1;
-    return std::max<Duration>(mean_process_ * ahead / settings_.workers, std::chrono::seconds(1));
+    return std::max<Duration>(usual_turn_ * ahead / settings_.workers, std::chrono::seconds(1));
   }
 
   std::size_t size() const {
@@ -167,8 +172,7 @@ class Model {
   std::int64_t tokens_;
   Time refilled_{};
   std::array<std::deque<Waiting>, conf::priority_count> lines_;
-  Duration mean_process_{};
-  bool has_finished_ = false;
+  Duration usual_turn_{};
 };
 
 }  // namespace classgate::admission

@@ -76,10 +76,8 @@ class Books {
   void process_ended(Duration took, Time now);
   void worker_came_back(Duration kept);
 
-  // How long one request keeps a worker lately: an exponential mean over some 32 requests.
-  // Zero before the first.
   // How long a worker is kept lately, whatever for: how soon the next one comes free. Zero:
-  // unknown.
+  // nobody knows yet.
   Duration usual_turn() const { return usual_turn_; }
   void write_to(Snapshot& snapshot, Time now) const;
 

@@ -311,7 +311,11 @@ void Forwarding::complete(std::string_view beyond) {
   const bool is_lost = answer_ == Answer::tunnel || is_suspicious || !request_is_sent_ ||
                        upload_pending() > 0 || head.wants_close ||
                        framing_ == wire::Framing::until_close;
-  if (is_silent(beyond, is_lost) && !is_lost)
+  // An answer to HEAD without a length or a coding: a server that writes such answers (evhttp)
+  // sends the body too. The connection is not used again, so that nobody can get it.
+  const bool may_have_body = request_.is_head_method && head.status != 204 && head.status != 304 &&
+                             head.framing == wire::Framing::until_close;
+  if (!may_have_body && is_silent(beyond, is_lost) && !is_lost)
     pool_->give_back(std::move(connection_));
   else
     close_connection();

@@ -36,6 +36,24 @@ TEST_CASE("an answer to HEAD that says a length keeps its connection") {
   CHECK(upstream.connections() == 1);
 }
 
+TEST_CASE("a body behind an answer to HEAD that says no length is nobody's, and no harm") {
+  // evhttp writes such answers: whoever sent HEAD made the answer of somebody else a 502.
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message& request) {
+    if (request.method() == "HEAD")
+      peer.send("HTTP/1.1 404 No\r\nContent-Type: text/plain\r\n\r\nno such path");
+    else
+      peer.send(answer_with("fine"));
+  }));
+  Gateway gateway(settings_for(upstream.port()));
+  Client rude(gateway), client(gateway);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(rude.ask("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n").status() == 404);
+    CHECK(client.ask(post("/x", "1")).body == "fine");
+  }
+  const auto& servers = *gateway.server().policy().servers;
+  CHECK(servers.unasked(0) == 0);
+}
+
 TEST_CASE("errors of the service say nothing of how long its work takes") {
   FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message& request) {
     const bool is_missing = request.target() == "/missing";

@@ -44,8 +44,8 @@ class ClientIdentities {
   std::uint64_t id_of(conf::IpAddress address) const;
 
   // What a request says of itself being a retry: X-Retry-Count or X-Stainless-Retry-Count (OpenAI,
-  // Anthropic) above 0, x-envoy-attempt-count or attempt= in amz-sdk-request above 1; and a number that stands for its Idempotency-Key or X-Request-Id (0: none), for this client
-  // and path.
+  // Anthropic) above 0, x-envoy-attempt-count or attempt= in amz-sdk-request above 1; and a number
+  // that stands for its Idempotency-Key or X-Request-Id (0: none), for this client and path.
   struct Attempt {
     bool is_retry = false;
     std::uint64_t key = 0;

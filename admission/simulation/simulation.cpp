@@ -250,7 +250,8 @@ void Simulation::on_time_out(std::uint32_t slot) {
       }
       if (!call.place.time_out(now_)) return;  // its turn has come in this moment
       stop_waiting(slot);
-      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout, gate_.return_time(arrival_of(call, slot).client, now_)});
+      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout,
+                        gate_.return_time(arrival_of(call, slot).client, now_)});
     case State::orphaned:  // waited for long enough: let the upstream be
       cancel_forwarding(slot);
       give_worker_back(slot, call.orphan_outcome);

@@ -98,8 +98,7 @@ std::string upstream_text(const ordered_json& upstream) {
   const auto is_well = [&](const char* word) {
     return upstream.at(word).get<std::uint64_t>() == 0;
   };
-  return is_well("failing") && is_well("ejected") && is_well("unreachable") &&
-                 is_well("not known")
+  return is_well("failing") && is_well("ejected") && is_well("unreachable") && is_well("not known")
              ? ""
              : text;
 }

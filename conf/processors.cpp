@@ -81,7 +81,7 @@ unsigned processors_of_quota(const fs::path& membership, const fs::path& hierarc
   return least ? static_cast<unsigned>(std::clamp(std::ceil(*least), 1.0, 1e6)) : 0;
 }
 
-unsigned usable_processors() {
+static unsigned look_for_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   // More processors than the set has room for: what the library counts.
@@ -90,6 +90,12 @@ unsigned usable_processors() {
                                    : std::thread::hardware_concurrency();
   const unsigned by_quota = processors_of_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   return std::max(by_quota == 0 ? by_affinity : std::min(by_affinity, by_quota), 1U);
+}
+
+// As it was when it was asked first: the number of loops is settled at the start.
+unsigned usable_processors() {
+  static const unsigned found = look_for_processors();
+  return found;
 }
 
 }  // namespace classgate::conf

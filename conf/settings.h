@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -309,6 +310,13 @@ struct RouteSettings {
   RouteStatuses statuses = {};                             // in place of [status]
   bool operator==(const RouteSettings&) const = default;
 };
+// Under a conf that has come meanwhile, a number may stand for another route: whether it is the
+// one that is called so.
+inline bool is_route(const RouteSettings& route, std::string_view name) {
+  const std::string_view path = route.path;
+  return route.is_prefix ? name.ends_with('*') && name.substr(0, name.size() - 1) == path
+                         : name == path;
+}
 inline constexpr int priority_best = 1;
 inline constexpr int priority_worst = 5;
 inline constexpr std::size_t priority_count = 5;

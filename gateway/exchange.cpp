@@ -46,11 +46,6 @@ Ending ending_of(const Outcome& outcome) {
   }
 }
 
-// Under a conf that has come meanwhile, a number may stand for another route.
-bool is_route(const conf::RouteSettings& route, std::string_view name) {
-  return name == (route.is_prefix ? route.path + '*' : route.path);
-}
-
 void forget(std::string& text) {
   text.clear();
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
@@ -257,7 +252,7 @@ void Exchange::weigh_body() {
   if (arrival_.route >= routes.size()) return;
   const conf::RouteSettings& route = routes[arrival_.route];
   const bool wants_items = route.cost.kind == conf::CostSettings::Kind::items;
-  if (!is_route(route, route_->name) || wants_items != items_.has_value()) return;
+  if (!conf::is_route(route, route_->name) || wants_items != items_.has_value()) return;
   gateway::weigh_body(body_bytes_, items_ ? items_->items() : 0, route, arrival_);
 }
 

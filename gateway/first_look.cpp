@@ -186,8 +186,10 @@ admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream) {
 admission::Duration time_to_hold(const conf::UpstreamSettings& upstream,
                                  const proxy::Servers& servers, admission::Time now) {
   if (upstream.hold.count() == 0 || !servers.none_reachable()) return {};
-  return std::max<admission::Duration>(servers.down_since() + upstream.hold - now,
-                                       admission::Duration::zero());
+  // None that was ever up, or looked up: that is no restart.
+  const admission::Time since = servers.down_since();
+  if (since == admission::Time::min()) return {};
+  return std::max<admission::Duration>(since + upstream.hold - now, admission::Duration::zero());
 }
 
 }  // namespace classgate::gateway

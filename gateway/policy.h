@@ -68,10 +68,11 @@ struct Policy {
   const std::uint32_t connections_per_address;
   const ConfHistory history;
 
-  // Those of one route; of none, or a former one, the general ones.
-  const Refusals& refusals_of(std::size_t route) const {
-    const bool has_own = route < route_refusals_.size() && route_refusals_[route];
-    return has_own ? *route_refusals_[route] : refusals;
+  // Those of one route, which has this number and name; of none, or a former one, the general ones.
+  const Refusals& refusals_of(std::size_t route, std::string_view name) const {
+    if (route >= route_refusals_.size() || !route_refusals_[route]) return refusals;
+    const conf::RouteSettings& found = settings.routes[route];
+    return conf::is_route(found, name) ? *route_refusals_[route] : refusals;
   }
   // What further fields of requests only trusted proxies may send on; null: none.
   const proxy::wire::FieldNames* also_claims() const {

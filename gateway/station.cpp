@@ -187,7 +187,8 @@ void Station::change() {
 }
 
 // Requests that are under way keep what they began with: their deadlines and upstream connections.
-// What needs memory comes first, so that it is adopted whole or not.
+// What needs memory comes first, so that it is adopted whole or not; what a new pool begins with is
+// made up for by the next attempt.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
   std::vector<RouteTraffic*> route_traffic;
   for (const conf::RouteSettings& route : policy->settings.routes)
@@ -211,16 +212,27 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   strangers_health_.forget();
   deadlines_.change(settings());
   for (const auto& connection : connections_) connection->judge_sender();
-  if (same_upstream) return upstreams_->use_tls(policy_->tls.upstream);
+  if (same_upstream) {
+    upstreams_->use_tls(policy_->tls.upstream);
+    return begin_upstreams();
+  }
   upstreams_->retire();
   former_upstreams_.push_back(std::exchange(upstreams_, std::move(upstreams)));
+  upstreams_are_new_ = true;
   proxy::UpstreamPool& former = *former_upstreams_.back();
   for (const auto& pool : former_upstreams_)
     if (pool.get() != &former) pool->follow(former, are_kept ? upstreams_.get() : nullptr);
   if (are_kept) upstreams_->take_over(former);
+  begin_upstreams();
+}
+
+// Asks for memory: where there was none, once more with the next attempt to adopt.
+void Station::begin_upstreams() {
+  if (!upstreams_are_new_) return;
   look_after_upstreams();
   // Every loop asks: the one whose pool was asking may have let go of it by now.
   upstreams_->probe_unproven();
+  upstreams_are_new_ = false;
 }
 
 // Before the next policy is adopted: who waits in the backlog of such a socket has come under this

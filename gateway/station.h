@@ -133,6 +133,7 @@ class Station final : private admission::Waiters {
   std::unique_ptr<proxy::UpstreamPool> make_upstreams(const std::shared_ptr<const Policy>& policy);
   void make_tag();
   void look_after_upstreams();
+  void begin_upstreams();
   void fit_workers_to_servers();
   void stop_listening_except(const Sockets& sockets);
   void listen_on(const Sockets& sockets);
@@ -185,7 +186,8 @@ class Station final : private admission::Waiters {
   std::vector<Exchange*> held_exchanges_;  // until a server is up
   std::vector<Exchange*> looked_after_;    // of these, in look_after_held()
   proxy::net::Timer hold_look_;
-  Reconfigure wanted_;  // what change() does
+  bool upstreams_are_new_ = false;  // and have not begun to ask
+  Reconfigure wanted_;              // what change() does
   proxy::net::Timer change_again_;
   bool draining_ = false;
   bool serves_on_ = false;

@@ -189,7 +189,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
     return {{"answer", "operator"}};
   }
   const admission::Route& route = policy.routes.find(target.path());
-  const Refusals& refusals = policy.refusals_of(route.index);
+  const Refusals& refusals = policy.refusals_of(route.index, route.name);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);

@@ -14,7 +14,7 @@ void Deadline::cancel() {
 class DeadlineList::Ring {
  public:
   Ring(Loop& loop, std::chrono::milliseconds duration)
-      : loop_(loop), duration_(duration), timer_(evtimer_new(loop.base(), on_timer, this)) {
+      : loop_(loop), duration_(duration), timer_(make_timer(loop.base(), on_timer, this)) {
     anchor_.previous_ = anchor_.next_ = &anchor_;
   }
   ~Ring() {

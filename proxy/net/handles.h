@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "conf/invariant.h"
@@ -23,6 +24,16 @@ struct FreeEvent {
 };
 // Freeing an event also takes it out of its base.
 using Event = std::unique_ptr<event, FreeEvent>;
+// Throws std::bad_alloc: libevent says so with a null pointer, which its other calls do not check.
+inline Event make_event(event_base* base, evutil_socket_t fd, short what,
+                        event_callback_fn on_event, void* self) {
+  Event made(event_new(base, fd, what, on_event, self));
+  if (!made) throw std::bad_alloc();
+  return made;
+}
+inline Event make_timer(event_base* base, event_callback_fn on_due, void* self) {
+  return make_event(base, -1, 0, on_due, self);
+}
 
 // An event within its owner, for those of which there are many: no allocation of its own. Neither
 // copies nor moves, because libevent keeps its address.

@@ -221,8 +221,8 @@ Listener::Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket,
       socket_(std::move(socket)),
       on_connection_(std::move(on_connection)),
       on_trouble_(std::move(on_trouble)),
-      event_(event_new(loop.base(), socket_->fd.get(), EV_READ | EV_PERSIST, on_event, this)),
-      pause_(evtimer_new(loop.base(), on_pause_over, this)) {
+      event_(make_event(loop.base(), socket_->fd.get(), EV_READ | EV_PERSIST, on_event, this)),
+      pause_(make_timer(loop.base(), on_pause_over, this)) {
   event_add(event_.get(), nullptr);
 }
 

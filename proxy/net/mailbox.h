@@ -26,10 +26,9 @@ class Mailbox {
         wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     if (!wake_fd_) throw std::system_error(errno, std::generic_category(), "eventfd");
     // Edge-triggered: a counter that is never read needs no read; each write is a new edge.
-    wake_.reset(
-        event_new(loop.base(), wake_fd_.get(), EV_READ | EV_ET | EV_PERSIST, on_wake, this));
+    wake_ = make_event(loop.base(), wake_fd_.get(), EV_READ | EV_ET | EV_PERSIST, on_wake, this);
     event_add(wake_.get(), nullptr);
-    own_.reset(event_new(loop.base(), -1, EV_PERSIST, on_wake, this));
+    own_ = make_event(loop.base(), -1, EV_PERSIST, on_wake, this);
   }
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;

@@ -5,12 +5,12 @@ namespace classgate::proxy::net {
 Watch::Watch(Loop& loop, int fd, std::function<void()> on_readable)
     : loop_(loop),
       on_readable_(std::move(on_readable)),
-      event_(event_new(loop.base(), fd, EV_READ | EV_PERSIST, on_event, this)) {
+      event_(make_event(loop.base(), fd, EV_READ | EV_PERSIST, on_event, this)) {
   event_add(event_.get(), nullptr);
 }
 
 Timer::Timer(Loop& loop, std::function<void()> on_due)
-    : loop_(loop), on_due_(std::move(on_due)), event_(evtimer_new(loop.base(), on_event, this)) {}
+    : loop_(loop), on_due_(std::move(on_due)), event_(make_timer(loop.base(), on_event, this)) {}
 
 void Timer::start(std::chrono::milliseconds after) {
   const timeval tv{static_cast<time_t>(after.count() / 1000),

@@ -122,6 +122,25 @@ TEST_CASE("who could not be sent is held too, and a reload takes its server from
   CHECK(gateway.settles_at({.processed = 2, .abandoned = 1}));
 }
 
+TEST_CASE("who is held while a reload changes the routes is refused as its own route is") {
+  const DeadPort port;
+  auto settings = holding(port.port());
+  House house(settings);
+  Client client(house.gateway);
+  client.send(get("/zzz"));  // of no route: its number is another's in the next conf
+  REQUIRE(house.gateway.comes_to_run(1));
+  settings.upstream.hold = 0ms;
+  settings.routes.push_back({.path = "/other",
+                             .priority = 3,
+                             .refusal_body = conf::RefusalBody::text,
+                             .statuses = {{Reason::upstream_down, 418}}});
+  REQUIRE(house.gateway.server().reconfigure(settings, {}).has_value());
+  const Message answer = client.read_answer();
+  CHECK(answer.status() == 503);
+  CHECK(answer.field("Content-Type") == "application/problem+json");
+  CHECK(Client(house.gateway).ask(get("/other")).status() == 418);
+}
+
 TEST_CASE("a drain waits for who is held as for who is in the queue") {
   DeadPort port;
   House house(holding(port.port()));

@@ -105,7 +105,7 @@ class Names(ProcessTest):
 
     def test_a_name_that_is_not_known_at_start_waits_and_is_refused_in_a_reload(self):
         nameserver = Nameserver([])
-        gateway = self.named(nameserver)
+        gateway = self.named(nameserver, upstream_hold="1h")  # which is for what was up: nobody waits for the unknown
         gateway.wait_for_text(r'cannot look up "model.test:\d+": no such name; looked up again until it is known',
                               gateway.err)
         answer = gateway.request("GET", "/x")

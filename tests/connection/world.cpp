@@ -112,9 +112,12 @@ std::optional<std::size_t> message_size(std::string_view text) {
       if (line == std::string_view::npos) return std::nullopt;
       const auto chunk = number_after(text.substr(size, line - size), "", 16);
       if (!chunk) return std::nullopt;
+      if (*chunk == 0) {  // trailers, perhaps, and an empty line
+        const std::size_t last = text.find("\r\n\r\n", line);
+        return last == std::string_view::npos ? std::nullopt : std::optional(last + 4);
+      }
       size = line + 2 + *chunk + 2;
       if (text.size() < size) return std::nullopt;
-      if (*chunk == 0) return size;
     }
   }
   size += number_after(head, "ontent-Length: ").value_or(0);

@@ -36,6 +36,12 @@ bool ClientTable::asks_greedily(ClientNumber number, double cost, Time now) {
   return is_greedy(client, cost);
 }
 
+bool ClientTable::is_content(ClientNumber number, double cost, Time now) {
+  Client& client = clients_[number];
+  fill(client, now);  // who asks for nothing that is shared was not looked at
+  return parts_.others_ask() && !is_greedy(client, cost);
+}
+
 void ClientTable::rebuild_index() {
   index_.clear(std::max(clients_max_, clients_.size()));
   for (ClientNumber number = 1; number < clients_.size(); ++number)

@@ -125,9 +125,7 @@ class ClientTable {
   // It asks for so much of what is shared: whether that is more than it has of its part.
   bool asks_greedily(ClientNumber client, double cost, Time now);
   // While others ask too, it asks for no more than it has of its part.
-  bool is_content(ClientNumber client, double cost) const {
-    return parts_.others_ask() && !is_greedy(clients_[client], cost);
-  }
+  bool is_content(ClientNumber client, double cost, Time now);
   void charge_part(ClientNumber client, double cost) {
     float& credit = clients_[client].credit;
     credit = std::clamp(credit - static_cast<float>(cost), -parts_.burst(), parts_.burst());

@@ -528,7 +528,7 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
   refuse(rejection.reason, now);
   describe(rejection, arrival, asker, now);
   const Returns::Asker returner =
-      asker_in(line_of(rejection, arrival.route), arrival.client, arrival.cost);
+      asker_in(line_of(rejection, arrival.route), arrival.client, arrival.cost, now);
   if (waits_for_tokens(rejection.reason)) {
     rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
     rejection.retry_after = limits_.return_time(rejection, arrival, returner, now);
@@ -563,15 +563,16 @@ Returns::Capacity Controller::line_capacity(Time now) const {
 }
 
 Duration Controller::return_time(std::uint64_t client, Time now) {
-  return spread(drain_time(), asker_in(line_for_workers, client, 1), now);
+  return spread(drain_time(), asker_in(line_for_workers, client, 1, now), now);
 }
 
-Returns::Asker Controller::asker_in(std::uint32_t line, std::uint64_t client, double cost) {
+Returns::Asker Controller::asker_in(std::uint32_t line, std::uint64_t client, double cost,
+                                    Time now) {
   if (client == 0 || !settings_.fairness.is_on) return {};
   const auto number = clients_.find(client);
   return {.promise = &promises_.find_or_add(client, line),
           .clients = static_cast<double>(clients_.parts().asking()),
-          .is_content = number && clients_.is_content(*number, cost)};
+          .is_content = number && clients_.is_content(*number, cost, now)};
 }
 
 // Each its own time, from the earliest on, of those that wait for a worker.

@@ -204,7 +204,7 @@ class Controller {
                                                           : line_for_workers;
   }
   static constexpr std::uint32_t line_for_workers = 1;
-  Returns::Asker asker_in(std::uint32_t line, std::uint64_t client, double cost);
+  Returns::Asker asker_in(std::uint32_t line, std::uint64_t client, double cost, Time now);
   Duration spread(Duration earliest, const Returns::Asker& asker, Time now);
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
                                                    const EqualParts& parts, bool asks) const;

@@ -101,6 +101,18 @@ TEST_CASE("retries are a share of the requests, with a few in hand") {
   CHECK(table.may_retry(client, start + 20s));
 }
 
+TEST_CASE("whether a client is content is said as of now, whenever it was looked at last") {
+  ClientTable table = table_of(100, 0, 10);
+  table.share_out(TokenBucket(10, 20));
+  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  for (std::uint64_t other = 1; other <= 2; ++other)
+    (void)table.asks_greedily(table.find_or_add(other, 0, start).number, 1, start);
+  table.charge_part(client, 100);
+  CHECK_FALSE(table.is_content(client, 1, start));
+  CHECK(table.is_content(client, 1, start + 5s));
+  CHECK(table.look(client, start + 5s).is_content(1));
+}
+
 TEST_CASE("plans have terms of their own, and a plan that has gone is everybody's") {
   ClientTable table;
   conf::FairnessSettings settings = settings_for(100, 1, 10);

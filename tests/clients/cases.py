@@ -1,0 +1,140 @@
+"""What the clients meet, one case after the other; each with a gateway and a service of its own."""
+import contextlib
+import dataclasses
+import signal
+
+from kit import Gateway, wait_until
+from model import Model
+from witness import Witness
+
+
+@dataclasses.dataclass
+class Seen:
+    """What became of one client in one case."""
+    client: str
+    case: str
+    tries: list = dataclasses.field(default_factory=list)  # Try
+    said: list = dataclasses.field(default_factory=list)   # Said, one for each thing asked
+    computed: int = 0     # by the service, of what this client asked
+    noticed: bool = None  # stream: the service heard that its reader had gone
+
+    @property
+    def waits(self):
+        """Seconds from an answer to the next try."""
+        return [after.asked - before.told for before, after in zip(self.tries, self.tries[1:]) if before.told]
+
+    @property
+    def came_back(self):
+        return len(self.tries) > 1
+
+    @property
+    def obeyed(self):
+        """Each time it came back it came not before it was told; None: it was told nothing, or did not come back."""
+        waits = [after.asked - before.told >= before.retry_after
+                 for before, after in zip(self.tries, self.tries[1:]) if before.told and before.retry_after]
+        return all(waits) if waits else None
+
+
+@contextlib.contextmanager
+def place(before_first=lambda gateway: None, **settings):
+    """A service, a gateway before it and a witness before that, which calls `before_first` when a client asks."""
+    model = Model()
+    gateway = witness = None
+    try:
+        gateway = Gateway(model.address, threads=1, **settings)
+        witness = Witness(gateway.port, lambda: before_first(gateway))
+        yield model, gateway, witness
+    finally:
+        if witness:
+            witness.end()
+        model.end()
+        if gateway:
+            gateway.end()
+
+
+def url(port, path="/v1/classify"):
+    return f"http://127.0.0.1:{port}{path}"
+
+
+def take_the_token(gateway):
+    assert gateway.request().status == 200
+
+
+def too_many(client):
+    """429: the bucket has its next token in two seconds."""
+    with place(take_the_token, admission_rate=0.5, admission_burst=1) as (model, _, witness):
+        said = client.run("ask", url(witness.port))
+        return Seen(client.name, "429", witness.tries, said, model.computed - 1)
+
+
+def queue_full(client):
+    """503: the worker and the one place are taken, until somebody has been refused."""
+    with place(admission_rate=0, admission_workers=1, admission_queue_size=1) as (model, gateway, witness):
+        model.may_answer.clear()
+        others = []
+        for _ in range(2):
+            connection = gateway.connect()
+            connection.request("POST", "/v1/classify", "{}")
+            others.append(connection)
+        gateway.wait_for_health(lambda h: (h["active_workers"], h["queue_size"]) == (1, 1), "a full house")
+        running = client.start("ask", url(witness.port))
+        gateway.wait_for_health(lambda h: h["rejected_requests"] > 0, f"a refusal of {client.name}", 60)
+        model.may_answer.set()
+        assert [one.getresponse().status for one in others] == [200, 200]
+        said = running.result()
+        for one in others:
+            one.close()
+        return Seen(client.name, "503", witness.tries, said, model.computed - 2)
+
+
+def too_slow(client, case="504", **settings):
+    """504: the service takes longer than request_timeout, however often it is asked."""
+    with place(admission_rate=0, admission_request_timeout="300ms", **settings) as (model, gateway, witness):
+        model.may_answer.clear()
+        said = client.run("ask", url(witness.port))
+        return Seen(client.name, case, witness.tries, said, model.computed)
+
+
+def too_slow_as_424(client):
+    return too_slow(client, "504 as 424", conf="[status]\nupstream_timeout = 424\n")
+
+
+def drain(client):
+    """The gateway is stopped while the service works on the first of two requests; a balancer sends new connections to
+    another one."""
+    with place(admission_rate=0) as (model, gateway, witness):
+        successor = Gateway(model.address, threads=1, admission_rate=0)
+        try:
+            model.may_answer.clear()
+            running = client.start("twice", url(witness.port))
+            wait_until(lambda: model.computed == 1, f"the first request of {client.name}", 60)
+            witness.target = successor.port
+            gateway.signal(signal.SIGTERM)
+            gateway.wait_for_text("drain", gateway.err)
+            model.may_answer.set()
+            said = running.result()
+            assert gateway.wait() == 0
+            return Seen(client.name, "drain", witness.tries, said, model.computed)
+        finally:
+            successor.end()
+
+
+def stream(client):
+    """It reads three events of an endless stream and leaves."""
+    with place(admission_rate=0, upstream_on_client_abort="cancel") as (model, gateway, _):
+        said = client.run("stream", url(gateway.port, "/events/1000"))
+        noticed = model.left.wait(10)
+        gateway.wait_for_health(lambda h: h["active_workers"] == 0, "a free worker")
+        return Seen(client.name, "stream", [], said, model.computed, noticed)
+
+
+def upload(client):
+    """8 MiB are refused while they come: there is no token for long."""
+    with place(admission_rate=0.01, admission_burst=1) as (model, gateway, _):
+        take_the_token(gateway)
+        said = client.run("upload", url(gateway.port))
+        return Seen(client.name, "upload", [], said, model.computed - 1)
+
+
+CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424, "drain": drain,
+         "stream": stream, "upload": upload}

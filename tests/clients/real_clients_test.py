@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""What real client libraries make of refusals, a drain, streams and uploads: facts about each of a small fixed set.
+tests/clients/run shows all of them as a table."""
+import concurrent.futures
+import pathlib
+import sys
+import unittest
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "process"))
+from cases import CASES  # noqa: E402
+from library import clients  # noqa: E402
+
+WANTED = ("requests", "urllib3 Retry 429 503", "aiohttp", "tenacity that reads", "curl --retry 2",
+          "wget --retry-on-http-error", "go-retryablehttp that passes on", "LWP", "node fetch")
+AT_ONCE = 6
+WORDS = {"429": "The request rate is exceeded; try again in ", "503": "The queue is full; try again in ",
+         "504": "The service did not answer in time", "504 as 424": "The service did not answer in time",
+         "upload": "The request rate is exceeded; try again in "}
+
+
+class RealClients(unittest.TestCase):
+    """Every client meets every case once; each test looks at some of what was seen."""
+
+    @classmethod
+    def setUpClass(cls):
+        found, missing = clients(WANTED)
+        print(*missing, sep="\n", file=sys.stderr)
+        if not found:
+            raise unittest.SkipTest("no client is installed (packaging/install-build-dependencies)")
+        # What insists after a 504 is known to, and takes long.
+        pairs = [(one, case) for case in CASES for one in found if case != "504" or not one.insists]
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            cls.seen = list(pool.map(lambda pair: (pair[0], CASES[pair[1]](pair[0])), pairs))
+
+    def for_each(self, cases, claim):
+        for client, seen in self.seen:
+            if seen.case in cases:
+                with self.subTest(client=client.name, case=seen.case):
+                    claim(client, seen)
+
+    def assert_told(self, client, seen, status):
+        """What it ends with is our answer, in our words."""
+        last = seen.said[-1]
+        self.assertEqual(last.status, status, last)
+        if not client.is_silent:
+            self.assertIn(WORDS[seen.case], last.body)
+
+    def test_who_obeys_is_served_when_it_comes_back_and_not_before_it_was_told(self):
+        def claim(client, seen):
+            if client.obeys:
+                self.assertEqual([one.status for one in seen.tries], [int(seen.case), 200])
+                self.assertTrue(seen.obeyed, seen.tries)
+                self.assertEqual((seen.said[-1].status, seen.computed), (200, 1))
+        self.for_each(("429", "503"), claim)
+
+    def test_who_does_not_come_back_is_told_why_and_when(self):
+        def claim(client, seen):
+            self.assertRegex(seen.tries[0].head, r"\r\nRetry-After: [1-9]")
+            if not seen.came_back:
+                self.assert_told(client, seen, int(seen.case))
+                self.assertEqual(seen.computed, 0)
+        self.for_each(("429", "503"), claim)
+
+    def test_the_service_computes_once_for_who_does_not_insist_after_a_504(self):
+        def claim(client, seen):
+            self.assertIn("\r\nX-Should-Retry: false", seen.tries[0].head)
+            self.assertEqual((len(seen.tries), seen.computed), (1, 1))
+            self.assert_told(client, seen, 504)
+        self.for_each(("504",), claim)
+
+    def test_the_service_computes_once_for_anybody_when_a_504_is_said_as_424(self):
+        def claim(client, seen):
+            self.assertEqual((len(seen.tries), seen.computed), (1, 1))
+            self.assert_told(client, seen, 424)
+        self.for_each(("504 as 424",), claim)
+
+    def test_a_drain_costs_nobody_anything(self):
+        def claim(_, seen):
+            self.assertEqual([one.status for one in seen.said], [200, 200])
+            self.assertEqual((len(seen.tries), seen.computed), (2, 2))
+            self.assertIn("\r\nConnection: close", seen.tries[0].head)
+        self.for_each(("drain",), claim)
+
+    def test_who_leaves_a_stream_ends_it(self):
+        def claim(_, seen):
+            self.assertGreaterEqual(seen.said[-1].events, 3)
+            self.assertEqual((seen.noticed, seen.computed), (True, 1))
+        self.for_each(("stream",), claim)
+
+    def test_who_is_refused_in_the_middle_of_its_upload_hears_why(self):
+        def claim(client, seen):
+            self.assert_told(client, seen, 429)
+            self.assertEqual(seen.computed, 0)
+        self.for_each(("upload",), claim)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

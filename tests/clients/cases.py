@@ -7,6 +7,8 @@ from kit import Gateway, wait_until
 from model import Model
 from witness import Witness
 
+LONG = 75  # events, 20 ms each
+
 
 @dataclasses.dataclass
 class Seen:
@@ -128,6 +130,13 @@ def stream(client):
         return Seen(client.name, "stream", [], said, model.computed, noticed)
 
 
+def long_stream(client):
+    """A stream that goes on for three times as long as request_timeout."""
+    with place(admission_rate=0, admission_request_timeout="500ms") as (model, gateway, _):
+        said = client.run("listen", url(gateway.port, f"/events/{LONG}"))
+        return Seen(client.name, "long stream", [], said, model.computed)
+
+
 def upload(client):
     """8 MiB are refused while they come: there is no token for long."""
     with place(admission_rate=0.01, admission_burst=1) as (model, gateway, _):
@@ -137,4 +146,4 @@ def upload(client):
 
 
 CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424, "drain": drain,
-         "stream": stream, "upload": upload}
+         "stream": stream, "long stream": long_stream, "upload": upload}

@@ -50,7 +50,7 @@ class Client:
 
 
 def environment():
-    return clean_environment({"no_proxy": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"})
+    return clean_environment({"no_proxy": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1", "NODE_PATH": "/usr/share/nodejs"})
 
 
 class Command(Client):
@@ -193,7 +193,12 @@ def clients(wanted=None):
     add("go-retryablehttp", package, debian_version(package), go and [go, "plain"], obeys=True, insists=True, is_silent=True)
     add("go-retryablehttp that passes on", package, debian_version(package), go and [go, "passes-on"], obeys=True, insists=True)
     add("LWP", "libwww-perl", version_of("perl", "-MLWP", "-e", "print $LWP::VERSION"), ["perl", PROGRAMS / "client.pl"])
-    add("node fetch", "nodejs", version_of("node", "--version") if shutil.which("node") else None, ["node", PROGRAMS / "client.js"])
+    node = shutil.which("node")
+    for name, package, version, what in (
+            ("node fetch", "nodejs", node and version_of("node", "--version"), {}),
+            ("axios", "node-axios", node and debian_version("node-axios"), {}),
+            ("got", "node-got", node and debian_version("node-got"), {"obeys": True, "insists": True})):
+        add(name, package, version, ["node", PROGRAMS / "client.js", name.split()[-1]], **what)
     add("Java HttpClient", "a JDK", version_of("java", "--version") if shutil.which("javac") else None,
         (classes := built_java(folder) if is_wanted("Java HttpClient") else None) and ["java", "-Xshare:auto", "-cp", classes, "Client"])
     return found, missing

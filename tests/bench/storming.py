@@ -4,7 +4,7 @@ beside one client that asks again at once, without end. One table of medians and
     tests/bench/storming.py [ROUNDS [SECONDS]]      default: 2 interleaved rounds, 40 s measured of each run
     --storm N     connections of the one that storms; default: 16
     --queue N     places in the queue; default: 20, two for each worker
-    --json FILE
+    --json FILE   --record NOTE (adds the table to tests/bench/results.md)
 And which of the clients of tests/clients make the service compute again after a 504."""
 import argparse
 import concurrent.futures
@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
 from bench import Gateway, Service, prefer  # noqa: E402
 from cases import CASES  # noqa: E402
+from history import circumstances, keep  # noqa: E402
 from kit import PAUSE, TEXT, raw_request  # noqa: E402
 from library import clients  # noqa: E402
 from table import HEAD, Goal, Row, lines  # noqa: E402
@@ -158,8 +159,10 @@ def main():
     table.add_argument("--storm", type=int, default=16)
     table.add_argument("--queue", type=int, default=2 * WORKERS)
     table.add_argument("--json", type=pathlib.Path)
+    table.add_argument("--record", metavar="NOTE")
     options = table.parse_args()
     prefer()
+    about = circumstances()
     values = {}
     for number in range(options.rounds):
         for storms in (number % 2 == 0, number % 2 != 0):  # in an order that turns
@@ -176,7 +179,10 @@ def main():
         ("storm", "asked by the one that storms", "a second", []))]
     rows += [Row(f"clients that make the service compute again after a {case}", "", {OURS: [len(names)]}, [Goal(0)],
                  note=", ".join(names), subject=OURS) for case, names in again.items()]
-    print(HEAD, *(line for row in rows for line in lines(row)), sep="\n")
+    text = [HEAD, *(line for row in rows for line in lines(row))]
+    print(*text, sep="\n")
+    if options.record:
+        keep(options.record, about, text)
     if options.json:
         options.json.write_text(json.dumps([row.as_json() for row in rows], indent=1))
 

@@ -70,6 +70,7 @@ class RealClients(unittest.TestCase):
 
     def test_the_service_computes_once_for_anybody_when_a_504_is_said_as_424(self):
         def claim(client, seen):
+            self.assertTrue(seen.tries[0].head.startswith("HTTP/1.1 424 Failed Dependency\r\n"))
             self.assertEqual((len(seen.tries), seen.computed), (1, 1))
             self.assert_told(client, seen, 424)
         self.for_each(("504 as 424",), claim)

@@ -28,7 +28,7 @@ RateFollower::Bounds rate_bounds(const conf::AdmissionSettings& settings) {
 // What says something about how much the upstream can take.
 bool is_of_the_upstream(conf::Reason reason) {
   return reason == conf::Reason::upstream_timeout || reason == conf::Reason::upstream_broken ||
-         reason == conf::Reason::upstream_unreachable;
+         reason == conf::Reason::upstream_unreachable || reason == conf::Reason::stream_idle;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "conf/processors.h"
 #include "conf/refusals.h"
 #include "conf/routes.h"
+#include "conf/streams.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
 
@@ -428,6 +429,9 @@ std::string print_route_extras(const RouteSettings& route) {
     out += fmt::format("refusal_body = {}\n", quote(word_of(*route.refusal_body)));
   if (!route.statuses.empty())
     out += fmt::format("statuses = {}\n", print_statuses(route.statuses));
+  if (route.streams) out += fmt::format("streams = {}\n", quote(word_of(*route.streams)));
+  if (route.on_client_abort)
+    out += fmt::format("on_client_abort = {}\n", quote(word_of(*route.on_client_abort)));
   return out;
 }
 

@@ -44,6 +44,8 @@ enum class Reason : std::uint8_t {
   loop_detected,
   // The upstream could not answer it.
   upstream_timeout,
+  stream_idle,
+  stream_too_long,
   upstream_unreachable,
   upstream_broken,
 };
@@ -103,6 +105,10 @@ inline constexpr std::array reason_texts = {
                "The request has been through this gateway before"},
     ReasonText{Reason::upstream_timeout, "upstream_timeout", 504,
                "The service did not answer in time"},
+    ReasonText{Reason::stream_idle, "stream_idle", 504,
+               "The service fell silent in the middle of a streamed answer"},
+    ReasonText{Reason::stream_too_long, "stream_too_long", 504,
+               "The streamed answer took longer than any may"},
     ReasonText{Reason::upstream_unreachable, "upstream_unreachable", 502,
                "The service cannot be reached"},
     ReasonText{Reason::upstream_broken, "upstream_broken", 502,

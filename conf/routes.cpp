@@ -9,6 +9,7 @@
 #include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/refusals.h"
+#include "conf/streams.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -48,9 +49,10 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::optional<milliseconds> deadline;
   RouteSettings extras;
   const std::vector<std::string> known{
-      "path",         "priority", "rate_limited", "body_bytes", "deadline",        "rate",
-      "burst",        "identity", "cost",         "cost_max",   "cost_per_worker", "client_share",
-      "refusal_body", "statuses"};
+      "path",         "priority", "rate_limited",    "body_bytes",
+      "deadline",     "rate",     "burst",           "identity",
+      "cost",         "cost_max", "cost_per_worker", "client_share",
+      "refusal_body", "statuses", "streams",         "on_client_abort"};
   for (const Entry& field : entry.entries) {
     const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
     const auto& value = field.value.value;
@@ -118,6 +120,10 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
       take(extras.refusal_body, parse_refusal_body(field.value));
     } else if (field.key == "statuses") {
       take(extras.statuses, parse_statuses(field.value));
+    } else if (field.key == "streams") {
+      take(extras.streams, parse_word(field.value, streams_words));
+    } else if (field.key == "on_client_abort") {
+      take(extras.on_client_abort, parse_word(field.value, on_client_abort_words));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,

@@ -51,6 +51,12 @@ struct Address {
   std::string bare_host() const;
 };
 
+// Which answers are streams: time counts anew with each piece of them.
+enum class Streams : std::uint8_t {
+  none,
+  by_type,  // without a length, of a type that is made to be streamed (gateway/answer_terms.h)
+  chunked,  // all without a length
+};
 enum class OnClientAbort : std::uint8_t {
   finish,  // the upstream computes on: the worker stays taken until it is done
   cancel,  // the upstream stops when its connection closes: close it, free the worker
@@ -148,6 +154,10 @@ struct UpstreamSettings {
   Bytes header_bytes = KiB(64);         // response status line and fields together
   milliseconds probe_interval{1'000};   // how often an unreachable server is tried again
   OnClientAbort on_client_abort = OnClientAbort::finish;
+  Streams streams = Streams::by_type;
+  milliseconds stream_idle_timeout{60'000};  // longest silence in one
+  milliseconds stream_time_max{600'000};     // from its head to its end
+  OnClientAbort on_stream_abort = OnClientAbort::cancel;
   std::uint32_t requests_per_server = 0;  // at once; 0 means no limit
   std::uint32_t eject_after = 5;          // failures in a row; 0 means never
   milliseconds eject_time{5'000};         // the first time, then twice as long
@@ -308,6 +318,9 @@ struct RouteSettings {
   double client_share = 1;
   std::optional<RefusalBody> refusal_body = std::nullopt;  // none: client.refusal_body
   RouteStatuses statuses = {};                             // in place of [status]
+  std::optional<Streams> streams = std::nullopt;           // none: upstream.streams
+  // None: upstream.on_client_abort, and upstream.on_stream_abort for streams.
+  std::optional<OnClientAbort> on_client_abort = std::nullopt;
   bool operator==(const RouteSettings&) const = default;
 };
 // Under a conf that has come meanwhile, a number may stand for another route: whether it is the

@@ -65,6 +65,7 @@ Exchange::Exchange(Station& station, std::uint32_t tag)
       tag_(tag),
       request_timer_(on_timer<&Exchange::on_request_timeout>, this),
       queue_timer_(on_timer<&Exchange::on_queue_timeout>, this),
+      silence_timer_(on_timer<&Exchange::on_stream_silent>, this),
       reader_timer_(on_timer<&Exchange::on_reader_window_over>, this),
       forwarding_(*this) {}
 
@@ -97,6 +98,7 @@ void Exchange::reset() {
   upload_time_ = waited_ = upstream_time_ = {};
   streams_since_ = joined_ = {};
   held_ = {};
+  answer_terms_ = {};
   plain_head_size_ = 0;
   items_.reset();
   forwarding_.forget();
@@ -187,6 +189,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   const admission::Route& route = station_.policy().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
   take_route(route, arrival_);
+  answer_terms_ = answer_terms_of(route, station_.settings());
   arrival_.bytes = request_length_;
   patience_ = patience_with(head, route, station_.settings());
   if (patience_) arrival_.deadline = arrival_.at + patience_->time;
@@ -547,7 +550,7 @@ admission::Duration Exchange::work_of(const Outcome& outcome) const {
   const bool was_left = outcome.kind == Outcome::Kind::abandoned && state_ != State::orphaned;
   const bool did_not_answer =
       outcome.kind == Outcome::Kind::failed && outcome.reason != Reason::upstream_timeout;
-  if (is_tunnel_ || was_error || was_left || did_not_answer) return Outcome::no_work;
+  if (is_tunnel_ || is_stream_ || was_error || was_left || did_not_answer) return Outcome::no_work;
   return streams_since_ == admission::Time{} ? Outcome::all_the_time
                                              : streams_since_ - permit_.since() - held_;
 }
@@ -559,6 +562,7 @@ admission::Duration Exchange::time_at_service() const {
 void Exchange::give_worker_back(Outcome outcome) {
   stop_holding();
   outcome.work = work_of(outcome);
+  stop_streaming();
   outcome.idle = held_;
   if (body_tells_cost_ && !body_is_whole_) settle_cost();
   upstream_time_ = time_at_service();
@@ -573,7 +577,8 @@ void Exchange::on_request_timeout() {
   switch (state_) {
     case State::collecting: return on_body_fault(Reason::client_timeout);
     case State::waiting: return on_queue_timeout();
-    case State::forwarding: return on_upstream_timeout();
+    case State::forwarding:
+      return is_stream_ ? end_stream(Reason::stream_too_long) : on_upstream_timeout();
     case State::orphaned:  // waited for long enough: let the upstream be
       forwarding_.cancel();
       give_worker_back(orphan_outcome_);
@@ -625,12 +630,40 @@ void Exchange::on_upstream_timeout() {
   end();
 }
 
+// Nothing has come for a while: unless that is because the client does not take what did come.
+void Exchange::on_stream_silent() {
+  if (!is_stream_) return;
+  if (client_ != nullptr && client_->pending() >= station_.response_buffer())
+    return station_.deadlines().stream_idle.set(silence_timer_);
+  end_stream(Reason::stream_idle);
+}
+
+void Exchange::end_stream(Reason reason) {
+  const bool is_silent = reason == Reason::stream_idle;
+  spdlog::warn("upstream {}: a stream {} ({} {}, request {}): cut", forwarding_.server_name(),
+               is_silent ? "was silent for upstream.stream_idle_timeout"
+                         : "has lasted for upstream.stream_time_max",
+               method_, target_.path(), request_id_);
+  if (is_silent) forwarding_.blame_server();
+  forwarding_.cancel();
+  if (state_ == State::orphaned) {
+    give_worker_back(orphan_outcome_);
+    return end();
+  }
+  reason_word_ = conf::word_of(reason);
+  give_worker_back(Outcome::failed(reason));
+  client_->cut(answer_framing_ == Framing::until_close);
+  end();
+}
+
 // An upstream that has all of the request computes on, whether anybody listens or not; but what it
 // would agree to, asked for a tunnel, has no end of its own.
 bool Exchange::upstream_computes_on() const {
   const bool may_become_tunnel = wants_websocket_ && !answer_head_passed_;
-  return station_.settings().upstream.on_client_abort == conf::OnClientAbort::finish &&
-         !may_become_tunnel && forwarding_.request_is_sent() && forwarding_.is_active();
+  const conf::OnClientAbort on_abort =
+      is_stream_ ? answer_terms_.on_stream_abort : answer_terms_.on_client_abort;
+  return on_abort == conf::OnClientAbort::finish && !may_become_tunnel &&
+         forwarding_.request_is_sent() && forwarding_.is_active();
 }
 
 void Exchange::on_client_gone() {
@@ -669,6 +702,7 @@ void Exchange::orphan(Outcome outcome) {
   client_ = nullptr;
   permit_.orphan();
   // After a 504 for one more request timeout; after an abort until the one that is running ends.
+  // A stream has its own.
   if (outcome.kind == Outcome::Kind::failed) station_.deadlines().request.set(request_timer_);
   forwarding_.forbid_retry();
   forwarding_.resume();  // nothing blocks the answer any more
@@ -688,6 +722,7 @@ void Exchange::end() {
   client_ = nullptr;
   request_timer_.cancel();
   queue_timer_.cancel();
+  silence_timer_.cancel();
   reader_timer_.cancel();
   if (patience_ && deadline_timer_) deadline_timer_->stop();
   station_.retire_exchange(*this);
@@ -708,11 +743,13 @@ void Exchange::on_fault() {
 
 void Exchange::cut() {
   stop_holding();
+  stop_streaming();
   forwarding_.cancel();
   place_ = {};
   permit_ = {};
   request_timer_.cancel();
   queue_timer_.cancel();
+  silence_timer_.cancel();
   reader_timer_.cancel();
   deadline_timer_.reset();
   client_ = nullptr;

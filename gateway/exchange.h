@@ -8,6 +8,7 @@
 
 #include "admission/gate.h"
 #include "admission/route_table.h"
+#include "gateway/answer_terms.h"
 #include "gateway/json_items.h"
 #include "gateway/letter.h"
 #include "gateway/target.h"
@@ -126,6 +127,10 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_queue_timeout();
   void on_deadline();
   void on_upstream_timeout();
+  void on_stream_silent();
+  void end_stream(conf::Reason reason);
+  bool begin_stream();
+  void stop_streaming();
   void on_reader_window_over();
   bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);
@@ -202,12 +207,14 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Time wait_deadline_{};
   admission::Permit permit_;
   admission::Outcome orphan_outcome_;
+  AnswerTerms answer_terms_;
   proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;
   bool answer_head_passed_ = false;
   bool wants_websocket_ = false;
   bool lacks_host_ = false;
   bool is_tunnel_ = false;
-  bool is_held_ = false;  // until a server is up
+  bool is_stream_ = false;  // answer_terms.h; counted as long as it is one
+  bool is_held_ = false;    // until a server is up
   admission::Time held_since_{};
   admission::Duration held_{};       // before
   std::size_t plain_head_size_ = 0;  // of head_, without what is left of its deadline
@@ -222,8 +229,9 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Duration waited_{};
   admission::Duration upstream_time_{};
 
-  proxy::net::Deadline request_timer_;
+  proxy::net::Deadline request_timer_;  // of a stream: its whole time
   proxy::net::Deadline queue_timer_;
+  proxy::net::Deadline silence_timer_;                 // of a stream
   proxy::net::Deadline reader_timer_;                  // while the answer waits for its reader
   std::uint64_t reader_mark_ = 0;                      // what it had taken when that was set
   std::unique_ptr<proxy::net::Timer> deadline_timer_;  // once it has waited with a deadline

@@ -87,7 +87,30 @@ Exchange::OwnFields Exchange::own_fields() const {
   return own;
 }
 
+// What has begun to come piece by piece may take its time, as long as it comes. False when nobody
+// wants it any more.
+bool Exchange::begin_stream() {
+  if (state_ == State::orphaned && answer_terms_.on_stream_abort == conf::OnClientAbort::cancel) {
+    forwarding_.cancel();
+    give_worker_back(orphan_outcome_);
+    end();
+    return false;
+  }
+  is_stream_ = true;
+  station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
+  station_.deadlines().stream_time.set(request_timer_);
+  station_.deadlines().stream_idle.set(silence_timer_);
+  return true;
+}
+
+void Exchange::stop_streaming() {
+  if (!std::exchange(is_stream_, false)) return;
+  silence_timer_.cancel();
+  station_.shared().streams.fetch_sub(1, std::memory_order_relaxed);
+}
+
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
+  if (is_stream(head, framing, answer_terms_.streams) && !begin_stream()) return;
   if (client_ == nullptr) return;
   status_ = head.status;
   answer_head_passed_ = true;
@@ -140,6 +163,7 @@ void Exchange::on_answer_body(std::string_view part) {
 }
 
 void Exchange::on_answer_part_end() {
+  if (is_stream_) station_.deadlines().stream_idle.set(silence_timer_);
   if (client_ != nullptr) client_->send_gathered();
 }
 

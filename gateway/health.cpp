@@ -169,6 +169,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"active_workers", snapshot.active_workers},
       {"in_flight_requests", snapshot.in_flight},
       {"workers_without_client", snapshot.workers_without_client},
+      {"streams", shared.streams.load(std::memory_order_relaxed)},
       {"average_wait_time_ms", in_ms(snapshot.average_wait)},
       {"average_process_time_ms", in_ms(snapshot.average_process)},
       {"wait_time_ms", percentiles(snapshot.wait)},

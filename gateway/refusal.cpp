@@ -88,6 +88,8 @@ std::string_view should_retry(const admission::Rejection& rejection) {
   switch (rejection.reason) {
     case conf::Reason::upstream_timeout:
     case conf::Reason::upstream_broken:
+    case conf::Reason::stream_idle:
+    case conf::Reason::stream_too_long:
     case conf::Reason::retry_budget:
     case conf::Reason::deadline:
     case conf::Reason::loop_detected: return "false";

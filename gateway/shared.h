@@ -43,6 +43,7 @@ struct Shared {
   // What Loop::at_exception() is told: counts it, and says so in the log with its place.
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
+  std::atomic<std::uint64_t> streams{0};  // answers that are one, now
   std::atomic<bool> is_draining{false};
 
  private:

@@ -69,7 +69,9 @@ Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& sett
       idle(loop, settings.client.idle_timeout),
       linger(loop, settings.client.linger_timeout),
       request(loop, settings.admission.request_timeout),
-      queue(loop, settings.admission.queue_timeout) {}
+      queue(loop, settings.admission.queue_timeout),
+      stream_idle(loop, settings.upstream.stream_idle_timeout),
+      stream_time(loop, settings.upstream.stream_time_max) {}
 
 void Station::Deadlines::change(const conf::Settings& settings) {
   header.change_duration(settings.client.header_timeout);
@@ -81,6 +83,8 @@ void Station::Deadlines::change(const conf::Settings& settings) {
   linger.change_duration(settings.client.linger_timeout);
   request.change_duration(settings.admission.request_timeout);
   queue.change_duration(settings.admission.queue_timeout);
+  stream_idle.change_duration(settings.upstream.stream_idle_timeout);
+  stream_time.change_duration(settings.upstream.stream_time_max);
 }
 
 Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Sockets& sockets,

@@ -111,6 +111,8 @@ class Station final : private admission::Waiters {
     proxy::net::DeadlineList linger;
     proxy::net::DeadlineList request;
     proxy::net::DeadlineList queue;
+    proxy::net::DeadlineList stream_idle;  // of an answer that is a stream
+    proxy::net::DeadlineList stream_time;
   };
   Deadlines& deadlines() { return deadlines_; }
   const proxy::wire::HeadLimits& request_limits() const { return request_limits_; }

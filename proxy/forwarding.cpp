@@ -258,7 +258,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
   body_left_ = head.content_length;
   answer_ = framing_ == wire::Framing::none ? Answer::complete : Answer::body;
   client_.on_answer_head(head, framing_);
-  return true;
+  return connection_ != nullptr;
 }
 
 void Forwarding::refuse_head() {

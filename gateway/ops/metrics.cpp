@@ -171,6 +171,8 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
   out.gauge("classgate_workers_without_client",
             "Busy workers whose client has left or got its 504.")
       .value(snapshot.workers_without_client);
+  out.gauge("classgate_streams", "Answers that are streams now; each holds its workers.")
+      .value(server.shared().streams.load(std::memory_order_relaxed));
   out.gauge("classgate_workers_busy_by_priority", "Busy workers, by priority of their request.");
   for (std::size_t i = 0; i < conf::priority_count; ++i)
     out.value(snapshot.active_by_priority[i], {{"priority", word_of_priority(i)}});

@@ -115,8 +115,10 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
                        more);
   };
   const std::uint64_t orphans = number("workers_without_client");
+  const std::uint64_t streams = number("streams");
   row("workers", number("active_workers"), limit("workers"),
-      orphans > 0 ? fmt::format(", {} without a client", orphans) : "");
+      (streams > 0 ? fmt::format(", {} streaming", streams) : "") +
+          (orphans > 0 ? fmt::format(", {} without a client", orphans) : ""));
   row("queue", number("queue_size"), limit("queue_size"), "");
   for (const auto& [priority, waiting] : health.at("queue_by_priority").items())
     if (waiting.get<std::uint64_t>() > 0)

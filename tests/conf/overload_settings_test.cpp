@@ -92,6 +92,20 @@ TEST_CASE("a route says how it is refused, or what is wrong with that") {
   }
 }
 
+TEST_CASE("a route says what its streams are, and what becomes of those whose client leaves") {
+  const std::string start = "[[route]]\npath = \"/a\"\npriority = 1\n";
+  const Loaded loaded = load_text(start + "streams = \"chunked\"\non_client_abort = \"finish\"");
+  const RouteSettings& route = loaded.settings.routes.back();
+  CHECK(route.streams == Streams::chunked);
+  CHECK(route.on_client_abort == OnClientAbort::finish);
+  CHECK(print(loaded).find("streams = \"chunked\"\non_client_abort = \"finish\"\n") !=
+        std::string::npos);
+  CHECK(mistakes_in(start + "streams = \"all\"") ==
+        Lines{"conf:4:1: route streams: expected one of \"none\", \"by_type\", \"chunked\""});
+  CHECK(mistakes_in(start + "on_client_abort = true") ==
+        Lines{"conf:4:1: route on_client_abort: expected one of \"finish\", \"cancel\""});
+}
+
 TEST_CASE("a shadow conf brings its admission, and its mistakes with their places") {
   const ConfFile good("admission.rate = 3");
   const Loaded loaded = load_text(fmt::format("admission.shadow_conf = \"{}\"", good.path()));

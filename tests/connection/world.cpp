@@ -124,6 +124,21 @@ std::optional<std::size_t> message_size(std::string_view text) {
   return text.size() < size ? std::nullopt : std::optional(size);
 }
 
+// What a whole message brings, whatever pieces it came in.
+std::string body_of(std::string_view message) {
+  std::size_t at = message.find("\r\n\r\n") + 4;
+  if (message.substr(0, at).find("ransfer-Encoding: chunked\r\n") == std::string_view::npos)
+    return std::string(message.substr(at));
+  std::string body;
+  for (;;) {
+    const std::size_t line = message.find("\r\n", at);
+    const std::size_t size = number_after(message.substr(at, line - at), "", 16).value_or(0);
+    if (size == 0) return body;
+    body += message.substr(line + 2, size);
+    at = line + 2 + size + 2;
+  }
+}
+
 // One client: a list of requests, numbered, that go out as the script wants it.
 struct Client {
   Fd fd;
@@ -219,7 +234,12 @@ class World {
         all.client.header_timeout = 1s;
         all.client.idle_timeout = 1s;
         break;
-      case 4: all.upstream.on_client_abort = conf::OnClientAbort::cancel; break;
+      case 4:
+        all.upstream.on_client_abort = conf::OnClientAbort::cancel;
+        all.upstream.on_stream_abort = conf::OnClientAbort::finish;
+        all.upstream.stream_idle_timeout = 2s;
+        all.upstream.stream_time_max = 10s;
+        break;
       case 5:
         all.client.body_bytes = conf::Bytes{100};
         all.admission.queue_timeout = 1s;
@@ -439,7 +459,7 @@ class World {
       client.was_told_close = message.find("Connection: close\r\n") != std::string::npos;
       if (status == 200 && !client.has_raw_bytes) {
         const std::string expected = fmt::format("/{}/{}", client.number, client.answers);
-        if (!message.ends_with("\r\n\r\n" + expected))
+        if (body_of(message) != expected)
           return complain(fmt::format("{} was asked, this was answered: {}", expected, message));
       }
       ++client.answers;
@@ -485,14 +505,24 @@ class World {
         const std::size_t from = peer.incoming.find(' ') + 1;
         const std::string target = peer.incoming.substr(from, peer.incoming.find(' ', from) - from);
         peer.incoming.erase(0, *size);
-        peer.outgoing +=
-            fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", target.size(), target);
+        const bool is_stream = target.back() % 2 != 0;
+        peer.outgoing += is_stream ? streamed(target)
+                                   : fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}",
+                                                 target.size(), target);
       }
       const std::size_t size =
           most == 0 ? peer.outgoing.size() : std::min<std::size_t>(most, peer.outgoing.size());
       const ssize_t sent = ::send(peer.fd.get(), peer.outgoing.data(), size, MSG_NOSIGNAL);
       if (sent > 0) peer.outgoing.erase(0, static_cast<std::size_t>(sent));
     }
+  }
+
+  // A piece of its own for each byte: time may pass between any two.
+  static std::string streamed(std::string_view text) {
+    std::string answer =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (const char c : text) answer += fmt::format("1\r\n{}\r\n", c);
+    return answer + "0\r\n\r\n";
   }
 
   void hurt_service(unsigned how) {

@@ -50,7 +50,7 @@ TEST_CASE("health has every name, each with a value of its kind") {
   const json health = test::health(gateway);
   for (const char* count :
        {"total_requests", "processed_requests", "failed_requests", "rejected_requests",
-        "abandoned_requests", "queue_size", "active_workers", "workers_without_client",
+        "abandoned_requests", "queue_size", "active_workers", "workers_without_client", "streams",
         "queue_bytes", "client_memory_bytes", "connections", "connections_refused",
         "access_log_lines_dropped", "uptime_seconds"}) {
     CAPTURE(count);

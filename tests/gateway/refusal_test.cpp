@@ -107,6 +107,7 @@ TEST_CASE(
     CAPTURE(text.word);
     using enum conf::Reason;
     const bool never = text.reason == upstream_timeout || text.reason == upstream_broken ||
+                       text.reason == stream_idle || text.reason == stream_too_long ||
                        text.reason == retry_budget || text.reason == deadline ||
                        text.reason == loop_detected;
     CHECK(said(text.reason, soon) == (never ? "false" : "true"));

@@ -123,7 +123,7 @@ def drain(client):
 
 def stream(client):
     """It reads three events of an endless stream and leaves."""
-    with place(admission_rate=0, upstream_on_client_abort="cancel") as (model, gateway, _):
+    with place(admission_rate=0) as (model, gateway, _):
         said = client.run("stream", url(gateway.port, "/events/1000"))
         noticed = model.left.wait(10)
         gateway.wait_for_health(lambda h: h["active_workers"] == 0, "a free worker")

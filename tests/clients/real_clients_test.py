@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "process"))
-from cases import CASES  # noqa: E402
+from cases import CASES, LONG  # noqa: E402
 from library import clients  # noqa: E402
 
 WANTED = ("requests", "urllib3 Retry 429 503", "aiohttp", "tenacity that reads", "curl --retry 2",
@@ -28,7 +28,7 @@ class RealClients(unittest.TestCase):
         if not found:
             raise unittest.SkipTest("no client is installed (packaging/install-build-dependencies)")
         # What insists after a 504 is known to, and takes long.
-        pairs = [(one, case) for case in CASES if case != "long stream" for one in found if case != "504" or not one.insists]
+        pairs = [(one, case) for case in CASES for one in found if case != "504" or not one.insists]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             cls.seen = list(pool.map(lambda pair: (pair[0], CASES[pair[1]](pair[0])), pairs))
 
@@ -87,6 +87,11 @@ class RealClients(unittest.TestCase):
             self.assertGreaterEqual(seen.said[-1].events, 3)
             self.assertEqual((seen.noticed, seen.computed), (True, 1))
         self.for_each(("stream",), claim)
+
+    def test_a_stream_lasts_longer_than_request_timeout(self):
+        def claim(client, seen):
+            self.assertEqual((seen.said[-1].events, seen.computed), (LONG, 1))
+        self.for_each(("long stream",), claim)
 
     def test_who_is_refused_in_the_middle_of_its_upload_hears_why(self):
         def claim(client, seen):

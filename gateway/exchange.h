@@ -14,7 +14,7 @@
 #include "gateway/target.h"
 #include "gateway/traffic.h"
 #include "proxy/forwarding.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 #include "proxy/wire/deadline.h"
 
 namespace classgate::gateway {

@@ -18,7 +18,7 @@
 #include "proxy/net/gather.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 #include "proxy/upstream_pool.h"
 
 namespace classgate::gateway {

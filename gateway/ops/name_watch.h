@@ -6,7 +6,7 @@
 
 #include "gateway/server.h"
 #include "proxy/net/resolver.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 
 namespace classgate::gateway {
 

@@ -9,7 +9,7 @@
 
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 
 namespace classgate::gateway {
 

@@ -16,6 +16,7 @@
 #include "gateway/ops/roll_call.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
+#include "proxy/net/timer.h"
 #include "proxy/net/watch.h"
 
 namespace classgate::gateway {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "proxy/net/timer.h"
+
 namespace classgate::proxy::net {
 
 void Deadline::cancel() {
@@ -14,7 +16,7 @@ void Deadline::cancel() {
 class DeadlineList::Ring {
  public:
   Ring(Loop& loop, std::chrono::milliseconds duration)
-      : loop_(loop), duration_(duration), timer_(make_timer(loop.base(), on_timer, this)) {
+      : loop_(loop), duration_(duration), timer_(loop, [this] { fire(); }) {
     anchor_.previous_ = anchor_.next_ = &anchor_;
   }
   ~Ring() {
@@ -44,15 +46,8 @@ class DeadlineList::Ring {
   }
 
  private:
-  static void on_timer(int, short, void* self) { static_cast<Ring*>(self)->fire(); }
-
   void arm() {
-    using namespace std::chrono;
-    const auto left = std::max<microseconds>(ceil<milliseconds>(anchor_.next_->due_ - loop_.now()),
-                                             milliseconds(1));
-    const timeval tv{static_cast<time_t>(left.count() / 1'000'000),
-                     static_cast<suseconds_t>(left.count() % 1'000'000)};
-    evtimer_add(timer_.get(), &tv);
+    timer_.start_at(anchor_.next_->due_);
     is_armed_ = true;
   }
 
@@ -75,7 +70,7 @@ class DeadlineList::Ring {
   std::chrono::milliseconds duration_;
   Deadline anchor_;  // anchor_.next_ is the first to fall due
   bool is_armed_ = false;
-  Event timer_;
+  Timer timer_;
 };
 
 DeadlineList::DeadlineList(Loop& loop, std::chrono::milliseconds duration)

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 #include "conf/invariant.h"
@@ -31,8 +32,10 @@ inline Event make_event(event_base* base, evutil_socket_t fd, short what,
   if (!made) throw std::bad_alloc();
   return made;
 }
-inline Event make_timer(event_base* base, event_callback_fn on_due, void* self) {
-  return make_event(base, -1, 0, on_due, self);
+// Throws as well: without memory, or when the kernel watches no more (epoll_ctl(2)).
+inline void add_event(event* made) {
+  if (event_add(made, nullptr) != 0)
+    throw std::runtime_error("libevent: cannot watch a descriptor");
 }
 
 // An event within its owner, for those of which there are many: no allocation of its own. Neither

@@ -20,6 +20,8 @@
 namespace classgate::proxy::net {
 namespace {
 
+constexpr std::chrono::milliseconds pause_time{100};
+
 std::string explain_bind(int error, const std::string& address) {
   const std::string reason = std::generic_category().message(error);
   if (error == EADDRINUSE)
@@ -222,8 +224,8 @@ Listener::Listener(Loop& loop, std::shared_ptr<const ListeningSocket> socket,
       on_connection_(std::move(on_connection)),
       on_trouble_(std::move(on_trouble)),
       event_(make_event(loop.base(), socket_->fd.get(), EV_READ | EV_PERSIST, on_event, this)),
-      pause_(make_timer(loop.base(), on_pause_over, this)) {
-  event_add(event_.get(), nullptr);
+      pause_(loop, [this] { listen_again(); }) {
+  add_event(event_.get());
 }
 
 void Listener::accept_some(int limit) {
@@ -234,8 +236,9 @@ void Listener::accept_some(int limit) {
     if (fd) {
       loop_.guard([&] { on_connection_(std::move(fd), client); });
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      on_trouble_(errno);
+      const int error = errno;
       pause();
+      loop_.guard([this, error] { on_trouble_(error); });
       return;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
@@ -247,12 +250,12 @@ void Listener::accept_some(int limit) {
 // The backlog stays readable: without a pause the loop would spin until a descriptor is free.
 void Listener::pause() {
   event_del(event_.get());
-  const timeval tenth{0, 100'000};
-  evtimer_add(pause_.get(), &tenth);
+  pause_.start(pause_time);
 }
 
-void Listener::on_pause_over(int, short, void* self) {
-  event_add(static_cast<Listener*>(self)->event_.get(), nullptr);
+// What was short may be short still, for the kernel's watch, too.
+void Listener::listen_again() {
+  if (event_add(event_.get(), nullptr) != 0) pause_.start(pause_time);
 }
 
 }  // namespace classgate::proxy::net

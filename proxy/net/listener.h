@@ -8,6 +8,7 @@
 
 #include "proxy/net/loop.h"
 #include "proxy/net/socket_address.h"
+#include "proxy/net/timer.h"
 
 namespace classgate::proxy::net {
 
@@ -61,14 +62,14 @@ class Listener {
   static void on_event(int, short, void* self) { static_cast<Listener*>(self)->accept_some(16); }
   void accept_some(int limit);
   void pause();
-  static void on_pause_over(int, short, void* self);
+  void listen_again();
 
   Loop& loop_;
   std::shared_ptr<const ListeningSocket> socket_;
   OnConnection on_connection_;
   OnTrouble on_trouble_;
   Event event_;
-  Event pause_;
+  Timer pause_;
 };
 
 }  // namespace classgate::proxy::net

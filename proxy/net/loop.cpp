@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <new>
 #include <stdexcept>
 #include <utility>
+
+#include "proxy/net/timer.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -27,13 +30,20 @@ EventBase make_base() {
 }  // namespace
 
 Loop::Loop()
-    : base_(make_base()), read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {}
+    : base_(make_base()),
+      clock_(make_event(base_.get(), -1, 0, on_clock, this)),
+      read_scratch_(std::make_unique_for_overwrite<char[]>(scratch_size)) {
+  const timeval far{1'000'000, 0};
+  if (evtimer_add(clock_.get(), &far) != 0) throw std::bad_alloc();
+  evtimer_del(clock_.get());
+}
 
 Loop::~Loop() { destroy_retired(); }
 
 void Loop::run() {
   thread_ = pthread_self();
   stopped_ = false;
+  now_is_valid_ = false;  // of a time before
   while (!stopped_) {
     const int wait = deferred_.empty() ? 0 : EVLOOP_NONBLOCK;
     due_.swap(deferred_);
@@ -42,6 +52,36 @@ void Loop::run() {
     end_turn();
   }
   thread_ = 0;
+}
+
+// Never at once: one that starts itself anew would keep the turn from ending.
+void Loop::start_timer(Timer& timer, Time due) {
+  if (now_is_valid_) due = std::max(due, now_ + std::chrono::nanoseconds(1));
+  timer.place_.key() = due;
+  timer.started_ = timers_.insert(std::move(timer.place_));
+  if (due < clock_is_for_) arm_clock();
+}
+
+// For the first of them. It is not moved when that one is stopped but looks again when it fires.
+void Loop::arm_clock() {
+  using namespace std::chrono;
+  const Time due = timers_.begin()->first;
+  const Time now = is_running_here() ? this->now() : steady_clock::now();
+  const auto left = std::max(ceil<milliseconds>(due - now), milliseconds(1));
+  const timeval tv{static_cast<time_t>(left.count() / 1000),
+                   static_cast<suseconds_t>(left.count() % 1000 * 1000)};
+  if (evtimer_add(clock_.get(), &tv) == 0) clock_is_for_ = due;
+}
+
+void Loop::call_timers() {
+  clock_is_for_ = Time::max();
+  const Time now = this->now();
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    Timer& timer = *timers_.begin()->second;
+    timer.stop();
+    guard(timer.on_due_);
+  }
+  if (!timers_.empty() && timers_.begin()->first < clock_is_for_) arm_clock();
 }
 
 void Loop::call_next_turn(Deferred& deferred) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -25,6 +26,8 @@ class Retirable {
   friend class Loop;
   Retirable* next_retired_ = nullptr;  // nothing is retired twice, and none needs memory for it
 };
+
+class Timer;
 
 // Who can be called again in the next turn.
 class Deferred {
@@ -113,12 +116,25 @@ class Loop {
   bool is_running_here() const;
 
  private:
+  friend class Timer;
+  using Timers = std::multimap<Time, Timer*>;
+
+  void start_timer(Timer& timer, Time due);
+  void arm_clock();
+  void call_timers();
+  static void on_clock(int, short, void* self) { static_cast<Loop*>(self)->call_timers(); }
   void call_due();
   void end_turn();
   void destroy_retired();
   void contain() noexcept;
 
   EventBase base_;
+  // Those that are started, by when they are due; each brings its node with it. Of libevent's own
+  // timers there is this one: its heap, which it grows when a timer is added and may find no memory
+  // for, has had room for it since the loop was made.
+  Timers timers_;
+  Event clock_;
+  Time clock_is_for_ = Time::max();
   std::unique_ptr<char[]> read_scratch_;
   std::unique_ptr<char[]> record_scratch_ = std::make_unique_for_overwrite<char[]>(record_size);
   Retirable* first_retired_ = nullptr;  // owned, in the order in which they came

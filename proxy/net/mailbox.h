@@ -27,7 +27,7 @@ class Mailbox {
     if (!wake_fd_) throw std::system_error(errno, std::generic_category(), "eventfd");
     // Edge-triggered: a counter that is never read needs no read; each write is a new edge.
     wake_ = make_event(loop.base(), wake_fd_.get(), EV_READ | EV_ET | EV_PERSIST, on_wake, this);
-    event_add(wake_.get(), nullptr);
+    add_event(wake_.get());
     own_ = make_event(loop.base(), -1, EV_PERSIST, on_wake, this);
   }
   Mailbox(const Mailbox&) = delete;

@@ -13,7 +13,7 @@
 #include "conf/settings.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/socket_address.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 
 struct ares_addrinfo;
 struct ares_channeldata;

@@ -19,7 +19,7 @@
 
 #include "conf/invariant.h"
 #include "proxy/net/socket_calls.h"
-#include "proxy/net/watch.h"
+#include "proxy/net/timer.h"
 
 namespace classgate::proxy::net {
 namespace {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <functional>
 
 #include "proxy/net/loop.h"
@@ -19,22 +18,6 @@ class Watch final : public Retirable {
   void tell() { loop_.guard(on_readable_); }
   Loop& loop_;
   std::function<void()> on_readable_;
-  Event event_;
-};
-
-// Calls back once, `after` the last start(). For timers of which there are few; many of one
-// duration belong in a DeadlineList.
-class Timer {
- public:
-  Timer(Loop& loop, std::function<void()> on_due);
-  void start(std::chrono::milliseconds after);
-  void stop();
-
- private:
-  static void on_event(int, short, void* self) { static_cast<Timer*>(self)->tell(); }
-  void tell() { loop_.guard(on_due_); }
-  Loop& loop_;
-  std::function<void()> on_due_;
   Event event_;
 };
 

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "proxy/net/listener.h"
+#include "proxy/net/timer.h"
 #include "proxy/net/watch.h"
 #include "tests/proxy/servers.h"
 

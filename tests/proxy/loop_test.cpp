@@ -10,6 +10,7 @@
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timer.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -135,6 +136,48 @@ TEST_CASE("deadlines fall due in the order in which they were set, not before th
   CHECK(rang == std::vector<int>{1, 2, 3});
   CHECK(first - start >= 20ms);
   CHECK_FALSE(a.deadline.is_set());
+}
+
+TEST_CASE(
+    "timers fall due in their order: moved ones when they were moved to, stopped ones never") {
+  Loop loop;
+  std::string order;
+  Timer stopped(loop, [&] { order += 's'; });
+  Timer moved(loop, [&] { order += 'm'; });
+  Timer last(loop, [&] {
+    order += 'l';
+    loop.stop();
+  });
+  Timer stops(loop, [&] {
+    order += 'x';
+    stopped.stop();
+    moved.start(10ms);
+  });
+  {
+    Timer gone(loop, [&] { order += 'g'; });
+    gone.start(1ms);
+  }
+  last.start(30ms);
+  moved.start(2ms);
+  stops.start(1ms);
+  stopped.start(3ms);
+  moved.start(5ms);
+  loop.run();
+  CHECK(order == "xml");
+}
+
+TEST_CASE("a timer that starts itself at once again lets the others have their turns") {
+  Loop loop;
+  int turns = 0, others = 0;
+  Mailbox<int> mailbox(loop, [&](int&) { ++others; });
+  Timer busy(loop, [&] {
+    if (++turns == 3) return loop.stop();
+    busy.start(0ms);
+    mailbox.send(1);
+  });
+  busy.start(0ms);
+  loop.run();
+  CHECK(others == 2);
 }
 
 TEST_CASE("a stream that is given up sends nothing any more, though it is still connecting") {

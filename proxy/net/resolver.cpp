@@ -33,7 +33,8 @@ constexpr int udp_bytes_max = 1232;  // fits everywhere (DNS flag day 2020); mor
 constexpr int attempt_ms = 1500;     // the first one; then twice as long
 constexpr int attempts = 3;          // of each nameserver
 constexpr std::chrono::milliseconds at_once{0};
-constexpr std::size_t targets_max = 256;  // of a service
+constexpr std::chrono::milliseconds again_after{10};  // when there was no memory
+constexpr std::size_t targets_max = 256;              // of a service
 
 void begin_library() {
   static const int status = ares_library_init(ARES_LIB_INIT_ALL);
@@ -171,7 +172,7 @@ struct Resolver::Service {
         }) {}
   Resolver& resolver;
   const std::string name;
-  const OnAnswer on_answer;
+  OnAnswer on_answer;
   Timer timer;
   std::size_t asking = 0;  // calls that will come
   Targets targets;
@@ -193,7 +194,7 @@ struct Resolver::Query {
   Resolver& resolver;
   const std::string host;
   const std::uint16_t port;
-  const OnAnswer on_answer;
+  OnAnswer on_answer;
   Timer timer;
   int family = AF_INET;
   int v4_status = ARES_SUCCESS;
@@ -211,7 +212,9 @@ Resolver::Resolver(Loop& loop, const std::vector<conf::Address>& nameservers,
     : loop_(loop),
       timeout_(timeout),
       process_timer_(loop, [this] { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }),
-      deliver_timer_(loop, [this] { deliver(); }) {
+      deliver_timer_(loop, [this] {
+        loop_.guard([this] { deliver(); }, [this] { deliver_timer_.start(again_after); });
+      }) {
   begin_library();
   ares_options options{};
   options.flags = ARES_FLAG_EDNS;
@@ -321,21 +324,23 @@ void Resolver::conclude(Query& query, Result result) {
 }
 
 void Resolver::deliver() {
+  // Room first: nothing counts as told that is lost on the way.
   std::vector<std::pair<OnAnswer, Result>> answers;
+  answers.reserve(queries_.size() + services_.size());
   for (auto& query : queries_) {
     if (!query->result) continue;
     if (!std::exchange(query->is_told, true))
-      answers.emplace_back(query->on_answer, *query->result);
+      answers.emplace_back(std::move(query->on_answer), std::move(*query->result));
   }
   std::erase_if(queries_, [](const auto& query) { return query->is_told && !query->is_asking; });
   for (auto& service : services_) {
     if (!service->result) continue;
     if (!std::exchange(service->is_told, true))
-      answers.emplace_back(service->on_answer, *service->result);
+      answers.emplace_back(std::move(service->on_answer), std::move(*service->result));
   }
   std::erase_if(services_,
                 [](const auto& service) { return service->is_told && service->asking == 0; });
-  for (auto& [tell, result] : answers) tell(std::move(result));
+  for (auto& [tell, result] : answers) loop_.guard([&] { tell(std::move(result)); });
 }
 
 // ---- Services ----------------------------------------------------------------------------------
@@ -381,12 +386,14 @@ void Resolver::on_records(Service& service, int status, std::span<const unsigned
     targets->targets.resize(targets_max);
   }
   service.targets = std::move(*targets);
-  service.asking = service.targets.targets.size();
-  for (const Target& target : service.targets.targets)
+  // Counted one by one: without memory for them all, no more are waited for than were asked.
+  for (const Target& target : service.targets.targets) {
     look_up_host(target.host, target.port, [this, &service, &target](const Result& result) {
       --service.asking;
       on_host(service, target, result);
     });
+    ++service.asking;
+  }
 }
 
 void Resolver::on_host(Service& service, const Target& target, const Result& result) {
@@ -428,7 +435,9 @@ void Resolver::on_socket(void* told, int fd, int readable, int writable) {
   const auto what = static_cast<short>(EV_PERSIST | (readable != 0 ? EV_READ : 0) |
                                        (writable != 0 ? EV_WRITE : 0));
   Event event(event_new(self.loop_.base(), fd, what, on_event, &self));
-  if (event && event_add(event.get(), nullptr) == 0) self.sockets_[fd] = std::move(event);
+  // One that is not watched costs this attempt: c-ares looks at the time, too.
+  if (event && event_add(event.get(), nullptr) == 0)
+    self.loop_.guard([&] { self.sockets_[fd] = std::move(event); });
 }
 
 void Resolver::on_event(int fd, short what, void* self) {

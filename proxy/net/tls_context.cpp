@@ -39,9 +39,15 @@ std::string text_of_error() {
   return reason != nullptr ? reason : "unknown error";
 }
 
+// For what fails only when there is no memory. What is left out of a context or a session without a
+// word might be the check of a name, or the list of ciphers.
+void must(bool is_done) {
+  if (!is_done) throw std::bad_alloc();
+}
+
 SslContext make_context(const SSL_METHOD* method) {
   SslContext context(SSL_CTX_new(method));
-  if (!context) throw std::bad_alloc();
+  must(context != nullptr);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -51,8 +57,8 @@ SslContext make_context(const SSL_METHOD* method) {
 }
 
 void require_version(SSL_CTX* context, conf::TlsVersion version) {
-  SSL_CTX_set_min_proto_version(
-      context, version == conf::TlsVersion::tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  must(SSL_CTX_set_min_proto_version(
+           context, version == conf::TlsVersion::tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1);
 }
 
 // OpenSSL tells of a file that can't be opened only in passing.
@@ -117,7 +123,7 @@ bool may_stand_in(X509* other, X509* one) {
 
 std::string text_of_time(const ASN1_TIME* time) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), &BIO_free);
-  ASN1_TIME_print(text.get(), time);
+  must(text && ASN1_TIME_print(text.get(), time) == 1);
   char* bytes = nullptr;
   const long size = BIO_get_mem_data(text.get(), &bytes);
   return {bytes, static_cast<std::size_t>(size)};
@@ -148,18 +154,17 @@ namespace {
 class Fingerprint {
  public:
   Fingerprint() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
-      throw std::bad_alloc();
+    must(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
   }
   void add(std::string_view part) {
     const std::uint64_t size = part.size();
-    EVP_DigestUpdate(context_.get(), &size, sizeof size);
-    EVP_DigestUpdate(context_.get(), part.data(), part.size());
+    must(EVP_DigestUpdate(context_.get(), &size, sizeof size) == 1 &&
+         EVP_DigestUpdate(context_.get(), part.data(), part.size()) == 1);
   }
   void add_number(int number) { add(std::to_string(number)); }
   SessionContext finish() {
     SessionContext digest;
-    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
+    must(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
     return digest;
   }
 
@@ -171,10 +176,10 @@ template <typename Item>
 std::string encoding_of(const Item* item, int (*encode)(const Item*, unsigned char**)) {
   unsigned char* bytes = nullptr;
   const int size = encode(item, &bytes);
-  if (size <= 0) throw std::bad_alloc();
-  std::string text(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
-  OPENSSL_free(bytes);
-  return text;
+  must(size > 0);
+  const auto free = [](unsigned char* memory) { OPENSSL_free(memory); };
+  const std::unique_ptr<unsigned char, decltype(free)> owned(bytes, free);
+  return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
 // The certificates that may be shown, with their chains.
@@ -363,7 +368,7 @@ std::expected<SslContext, std::string> open_entry(const conf::TlsSettings& setti
   SslContext context = make_context(TLS_server_method());
   SSL_CTX* const raw = context.get();
   require_version(raw, settings.min_version);
-  SSL_CTX_set_cipher_list(raw, ciphers_12);
+  must(SSL_CTX_set_cipher_list(raw, ciphers_12) == 1);
   SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   if (auto loaded = load_pair(raw, pair.certificate, pair.key); !loaded)
     return std::unexpected(loaded.error());
@@ -375,11 +380,13 @@ std::expected<SslContext, std::string> open_entry(const conf::TlsSettings& setti
   if (settings.client_certificate != conf::ClientCertificate::off) {
     if (const std::string why = why_not_readable(settings.client_ca); !why.empty())
       return std::unexpected("client_ca " + settings.client_ca + " cannot be read: " + why);
-    STACK_OF(X509_NAME)* const names = SSL_load_client_CA_file(settings.client_ca.c_str());
-    if (names == nullptr || SSL_CTX_load_verify_file(raw, settings.client_ca.c_str()) != 1)
+    const auto free = [](STACK_OF(X509_NAME) * all) { sk_X509_NAME_pop_free(all, X509_NAME_free); };
+    std::unique_ptr<STACK_OF(X509_NAME), decltype(free)> names(
+        SSL_load_client_CA_file(settings.client_ca.c_str()), free);
+    if (!names || SSL_CTX_load_verify_file(raw, settings.client_ca.c_str()) != 1)
       return std::unexpected("client_ca " + settings.client_ca +
                              " holds no PEM certificates: " + text_of_error());
-    SSL_CTX_set_client_CA_list(raw, names);  // which owns it
+    SSL_CTX_set_client_CA_list(raw, names.release());
     const int when = settings.client_certificate == conf::ClientCertificate::required
                          ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                          : 0;
@@ -422,8 +429,8 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
   }
   const SessionContext session_context = print.finish();
   for (const Entry& entry : *entries)
-    SSL_CTX_set_session_id_context(entry.context.get(), session_context.data(),
-                                   session_context.size());
+    must(SSL_CTX_set_session_id_context(entry.context.get(), session_context.data(),
+                                        session_context.size()) == 1);
   const auto acceptor = std::make_shared<TlsAcceptor>();
   acceptor->entries_ = std::move(entries);
   acceptor->warnings_ = std::make_shared<const Errors>(std::move(warnings));
@@ -441,8 +448,8 @@ std::shared_ptr<const TlsAcceptor> TlsAcceptor::with_keys(
 std::unique_ptr<TlsSession> TlsAcceptor::accept() const {
   const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(entries_->front().context.get()));
-  if (!ssl) throw std::bad_alloc();
-  SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(), const_cast<TlsAcceptor*>(this));
+  must(ssl && SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(),
+                              const_cast<TlsAcceptor*>(this)) == 1);
   SSL_set_accept_state(ssl.get());
   return std::make_unique<TlsSession>(std::move(ssl), shared_from_this(),
                                       tls_memory_of_thread() - before);
@@ -504,13 +511,13 @@ std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::op
   connector->context_ = make_context(TLS_client_method());
   SSL_CTX* const context = connector->context_.get();
   require_version(context, conf::TlsVersion::tls12);
-  SSL_CTX_set_alpn_protos(context, alpn_http11, alpn_http11_size);
+  must(SSL_CTX_set_alpn_protos(context, alpn_http11, alpn_http11_size) == 0);  // here 0 is good
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
   SSL_CTX_sess_set_new_cb(context, TlsCallbacks::keep_session);
   if (settings.verify) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     if (settings.ca_file.empty()) {
-      SSL_CTX_set_default_verify_paths(context);
+      must(SSL_CTX_set_default_verify_paths(context) == 1);
     } else if (const std::string why = why_not_readable(settings.ca_file); !why.empty()) {
       return std::unexpected("upstream.tls.ca_file " + settings.ca_file +
                              " cannot be read: " + why);
@@ -537,18 +544,19 @@ std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
                                                   std::shared_ptr<Memory> memory) const {
   const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(context_.get()));
-  if (!ssl) throw std::bad_alloc();
+  must(ssl != nullptr);
   const std::string& name = settings_.server_name.empty() ? host : settings_.server_name;
   if (is_ip_address(name)) {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str());
+    must(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str()) == 1);
   } else {
-    SSL_set1_host(ssl.get(), name.c_str());
-    SSL_set_tlsext_host_name(ssl.get(), name.c_str());
+    must(SSL_set1_host(ssl.get(), name.c_str()) == 1);
+    const bool can_be_asked_for = !name.empty() && name.size() <= TLSEXT_MAXLEN_host_name;
+    must(!can_be_asked_for || SSL_set_tlsext_host_name(ssl.get(), name.c_str()) == 1);
   }
   if (may_resume(*memory)) SSL_set_session(ssl.get(), memory->last.get());
   SSL_set_connect_state(ssl.get());
   auto use = std::make_shared<Use>(shared_from_this(), std::move(memory));
-  SSL_set_ex_data(ssl.get(), TlsCallbacks::use_index(), use.get());
+  must(SSL_set_ex_data(ssl.get(), TlsCallbacks::use_index(), use.get()) == 1);
   return std::make_unique<TlsSession>(std::move(ssl), std::move(use),
                                       tls_memory_of_thread() - before);
 }

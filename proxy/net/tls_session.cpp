@@ -134,9 +134,13 @@ std::string TlsSession::verified_subject() const {
   const X509* const certificate = SSL_get0_peer_certificate(ssl_.get());
   if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return {};
   const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), &BIO_free);
-  if (!text ||
-      X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) < 0)
+  if (!text) throw std::bad_alloc();
+  ERR_clear_error();
+  if (X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) < 0) {
+    // For want of memory nobody is taken for somebody without a name.
+    if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
     return {};
+  }
   char* bytes = nullptr;
   const long size = BIO_get_mem_data(text.get(), &bytes);
   return {bytes, static_cast<std::size_t>(size)};

@@ -72,6 +72,7 @@ class Fortress:
         self.pid = self.program.process.pid
         self.old = []  # processes that have handed over, or will not take over
         self.upgrades = 0
+        self.open = []  # descriptors at the last rest
 
     def use_certificate(self, number):
         for source, name in zip(self.certificates[number], ("cert.pem", "cert.key")):
@@ -276,7 +277,15 @@ cost = "items:texts"
             raise Failed("bodies are held for nobody")
         # Kept connections to the service go after upstream.idle_timeout.
         PAUSE.wait(5)
-        return len(os.listdir(f"/proc/{self.pid}/fd")), status_of(self.pid, "VmRSS") / 2**20
+        self.open = sorted(self.what_is_open())
+        return len(self.open), status_of(self.pid, "VmRSS") / 2**20
+
+    def what_is_open(self):
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                yield os.readlink(f"/proc/{self.pid}/fd/{fd}")
+            except FileNotFoundError:
+                pass
 
     def end(self):
         """In order; LeakSanitizer speaks then."""
@@ -415,11 +424,11 @@ def tell(rests, good, fortress):
     print(f"upgrades: {fortress.upgrades}; at rest (descriptors, RSS MiB): {[(fds, round(rss, 1)) for fds, rss in rests]}")
 
 
-def judge(rests):
+def judge(rests, fortress):
     # The first rest comes soon after the last upgrade: what a process grows to has not been asked of it yet.
     warm, last = rests[1 if len(rests) > 2 else 0], rests[-1]
     if last[0] > warm[0]:
-        raise Failed(f"{last[0]} descriptors in the end, {warm[0]} after the warm-up")
+        raise Failed(f"{last[0]} descriptors in the end, {warm[0]} after the warm-up: {', '.join(fortress.open)}")
     if last[1] > warm[1] + MARGIN:
         raise Failed(f"RSS {last[1]:.1f} MiB in the end, {warm[1]:.1f} after the warm-up; {MARGIN} more are allowed")
 
@@ -436,7 +445,7 @@ def main():
     try:
         rests, good = besiege(fortress, minutes, chance)
         tell(rests, good, fortress)
-        judge(rests)
+        judge(rests, fortress)
         fortress.end()
     except Failed as reason:
         print(f"FAILED: {reason}", flush=True)

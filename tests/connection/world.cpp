@@ -322,7 +322,19 @@ class World {
   }
 
   void reload(unsigned variant) {
-    if (auto done = server_->reconfigure(settings(variant), {}); !done) complain(done.error());
+    const conf::Settings wanted = settings(variant);
+    if (!reload_perhaps_without_memory(wanted))
+      if (auto done = server_->reconfigure(wanted, {}); !done) complain(done.error());
+  }
+
+  // As an operator does: what failed is tried once more. True: it did not.
+  bool reload_perhaps_without_memory(const conf::Settings& wanted) {
+    const AllocationsOf gateway(true);
+    try {
+      return server_->reconfigure(wanted, {}).has_value();
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
   // ---- Clients ----

@@ -91,7 +91,7 @@ void Exchange::reset() {
   body_is_whole_ = body_was_here_ = is_operator_request_ = body_tells_cost_ = is_last_ = false;
   max_forwards_.clear();
   answer_head_passed_ = close_after_answer_ = waits_for_leave_ = false;
-  wants_websocket_ = is_tunnel_ = lacks_host_ = false;
+  wants_websocket_ = is_tunnel_ = lacks_host_ = waits_for_reader_ = false;
   status_ = 0;
   reason_word_ = verdict_ = "-";
   ending_ = Ending::rejected;
@@ -412,7 +412,10 @@ void Exchange::on_body(std::string_view part) {
   if (body_bytes_ > body_limit_) return on_body_fault(Reason::body_too_large);
   if (is_operator_request_) return;
   if (items_) items_->read(part);
-  if (state_ == State::forwarding && forwarding_.is_active()) return forwarding_.send_body(part);
+  if (state_ == State::forwarding && forwarding_.is_active()) {
+    note_sign_of_life();
+    return forwarding_.send_body(part);
+  }
   body_.append(part);
   station_.traffic().held_bytes.add(part.size());
 }
@@ -452,6 +455,7 @@ void Exchange::on_body_fault(Reason reason) {
     forwarding_.cancel();
     give_worker_back(Outcome::failed(reason));
     if (answer_head_passed_) {
+      reason_word_ = conf::word_of(reason);
       client_->cut(answer_framing_ == Framing::until_close);
       return end();
     }
@@ -606,7 +610,7 @@ void Exchange::on_upstream_timeout() {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
       forwarding_.server_name(), method_, target_.path(), request_id_);
-  forwarding_.blame_server();
+  if (is_up_to_service()) forwarding_.blame_server();
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on = upstream_computes_on();
   ClientConnection& client = *client_;
@@ -630,12 +634,20 @@ void Exchange::on_upstream_timeout() {
   end();
 }
 
-// Nothing has come for a while: unless that is because the client does not take what did come.
+// Nothing has come for a while: unless that is because the client has not taken yet what did come.
 void Exchange::on_stream_silent() {
   if (!is_stream_) return;
-  if (client_ != nullptr && client_->pending() >= station_.response_buffer())
-    return station_.deadlines().stream_idle.set(silence_timer_);
+  if (waits_for_reader_) return note_sign_of_life();
   end_stream(Reason::stream_idle);
+}
+
+void Exchange::note_sign_of_life() {
+  if (is_stream_) station_.deadlines().stream_idle.set(silence_timer_);
+}
+
+// It has the request, or does not take it; else it may be waiting for the client's upload.
+bool Exchange::is_up_to_service() const {
+  return body_is_whole_ || forwarding_.upload_pending() > 0;
 }
 
 void Exchange::end_stream(Reason reason) {
@@ -644,7 +656,7 @@ void Exchange::end_stream(Reason reason) {
                is_silent ? "was silent for upstream.stream_idle_timeout"
                          : "has lasted for upstream.stream_time_max",
                method_, target_.path(), request_id_);
-  if (is_silent) forwarding_.blame_server();
+  if (is_silent && is_up_to_service()) forwarding_.blame_server();
   forwarding_.cancel();
   if (state_ == State::orphaned) {
     give_worker_back(orphan_outcome_);
@@ -705,10 +717,12 @@ void Exchange::orphan(Outcome outcome) {
   // A stream has its own.
   if (outcome.kind == Outcome::Kind::failed) station_.deadlines().request.set(request_timer_);
   forwarding_.forbid_retry();
+  if (std::exchange(waits_for_reader_, false)) note_sign_of_life();
   forwarding_.resume();  // nothing blocks the answer any more
 }
 
 void Exchange::on_client_drained() {
+  if (std::exchange(waits_for_reader_, false)) note_sign_of_life();
   if (state_ == State::forwarding) forwarding_.resume();
 }
 

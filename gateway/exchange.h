@@ -131,6 +131,8 @@ class Exchange final : private proxy::Forwarding::Client {
   void end_stream(conf::Reason reason);
   bool begin_stream();
   void stop_streaming();
+  void note_sign_of_life();
+  bool is_up_to_service() const;
   void on_reader_window_over();
   bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);
@@ -213,8 +215,9 @@ class Exchange final : private proxy::Forwarding::Client {
   bool wants_websocket_ = false;
   bool lacks_host_ = false;
   bool is_tunnel_ = false;
-  bool is_stream_ = false;  // answer_terms.h; counted as long as it is one
-  bool is_held_ = false;    // until a server is up
+  bool is_stream_ = false;         // answer_terms.h; counted as long as it is one
+  bool waits_for_reader_ = false;  // the service is not read until the client has taken all
+  bool is_held_ = false;           // until a server is up
   admission::Time held_since_{};
   admission::Duration held_{};       // before
   std::size_t plain_head_size_ = 0;  // of head_, without what is left of its deadline

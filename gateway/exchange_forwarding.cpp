@@ -90,12 +90,15 @@ Exchange::OwnFields Exchange::own_fields() const {
 // What has begun to come piece by piece may take its time, as long as it comes. False when nobody
 // wants it any more.
 bool Exchange::begin_stream() {
+  const bool had_its_504 =
+      state_ == State::orphaned && orphan_outcome_.kind == Outcome::Kind::failed;
   if (state_ == State::orphaned && answer_terms_.on_stream_abort == conf::OnClientAbort::cancel) {
     forwarding_.cancel();
     give_worker_back(orphan_outcome_);
     end();
     return false;
   }
+  if (had_its_504) return true;  // what is left of its time is as it was
   is_stream_ = true;
   station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
   station_.deadlines().stream_time.set(request_timer_);
@@ -163,12 +166,16 @@ void Exchange::on_answer_body(std::string_view part) {
 }
 
 void Exchange::on_answer_part_end() {
-  if (is_stream_) station_.deadlines().stream_idle.set(silence_timer_);
+  note_sign_of_life();
   if (client_ != nullptr) client_->send_gathered();
 }
 
 bool Exchange::is_answer_blocked() {
-  if (client_ == nullptr || client_->pending() < station_.response_buffer()) return false;
+  if (client_ == nullptr || client_->pending() < station_.response_buffer()) {
+    waits_for_reader_ = false;
+    return false;
+  }
+  waits_for_reader_ = true;
   if (!reader_timer_.is_set()) {
     station_.traffic().reached(Limit::response_buffer);
     reader_mark_ = client_->bytes_written();

@@ -1,6 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "gateway/answer_terms.h"
 #include "tests/gateway/kit.h"
@@ -138,7 +143,7 @@ TEST_CASE("a client that takes nothing is no silence of the service") {
   FakeUpstream upstream(streaming([&](Peer& peer) { peer.send(rest); }));
   FakeUpstream silent(streaming([](Peer& peer) { peer.wait_gone(); }));
   conf::Settings settings = settings_for(upstream.port());
-  settings.upstream.stream_idle_timeout = 500ms;
+  settings.upstream.stream_idle_timeout = 1s;
   Gateway gateway(settings);
   settings.upstream.servers = settings_for(silent.port()).upstream.servers;
   Gateway clock(settings);
@@ -155,6 +160,59 @@ TEST_CASE("a client that takes nothing is no silence of the service") {
   CHECK(answer.is_complete);
   CHECK(answer.body.size() > much);
   CHECK(gateway.settles_at({.processed = 1}));
+}
+
+// As small as its buffers may be, so that what it has not taken stands in the gateway.
+Socket narrow_connection(const Gateway& gateway) {
+  proxy::net::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int segment = 536;
+  const int buffer = 4096;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(gateway.port());
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  return Socket(std::move(fd));
+}
+
+TEST_CASE("nor is one that takes it slowly: while it does, the service is not read") {
+  constexpr std::size_t size = 900'000;
+  const std::string rest = chunk(std::string(size, 'x')) + std::string(last_chunk);
+  FakeUpstream upstream(streaming([&](Peer& peer) { peer.send(rest); }));
+  conf::Settings settings = settings_for(upstream.port());
+  settings.client.response_buffer = conf::KiB(256);  // for which it needs longer than
+  settings.upstream.stream_idle_timeout = 1s;
+  Gateway gateway(settings);
+  Socket client = narrow_connection(gateway);
+  client.send(get("/stream"));
+  std::string got;
+  while (!got.ends_with(last_chunk)) {
+    REQUIRE(client.read(got, patience, 2'000) == Socket::Got::some);
+    std::this_thread::sleep_for(10ms);  // its pace
+  }
+  CHECK(got.size() > size);
+  CHECK(gateway.settles_at({.processed = 1}));
+}
+
+TEST_CASE("a service that waits for an upload is not to blame for the silence") {
+  FakeUpstream upstream([](Peer& peer) {
+    if (!peer.read_request_head()) return;
+    peer.send(start_of_stream());
+    peer.wait_gone();
+  });
+  conf::Settings settings = settings_for(upstream.port());
+  settings.upstream.stream_idle_timeout = 50ms;
+  settings.upstream.eject_after = 1;
+  settings.client.body_buffer = conf::Bytes{1};
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send("POST /stream HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nsome");
+  CHECK_FALSE(client.read_answer().is_complete);
+  CHECK(gateway.settles_at({.failed = 1}));
+  CHECK(nlohmann::json::parse(gateway.health()).at("upstream").dump().find("ejected") ==
+        std::string::npos);
 }
 
 // ---- Clients that leave ------------------------------------------------------------------------
@@ -215,6 +273,22 @@ TEST_CASE("a stream that begins when its client has left ends there and then") {
   upstream.release();
   CHECK(await([&] { return was_cut.load(); }));
   CHECK(gateway.settles_at({.abandoned = 1}));
+}
+
+TEST_CASE("a stream that begins behind a 504 lasts no longer than what is left of its time") {
+  FakeUpstream upstream(FakeUpstream::each([](Peer& peer, const Message&) {
+    if (!peer.hold()) return;
+    peer.send(start_of_stream());
+    peer.wait_gone();
+  }));
+  conf::Settings settings = settings_for(upstream.port());
+  settings.admission.request_timeout = settings.admission.queue_timeout = 500ms;
+  settings.upstream.on_stream_abort = OnClientAbort::finish;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/stream")).reason() == "upstream_timeout");
+  upstream.release();
+  CHECK(gateway.settles_at({.failed = 1}));  // the bounds of a stream are minutes
 }
 
 TEST_CASE("a stream that goes on for nobody is silent for no longer than any") {

@@ -16,6 +16,7 @@
 #include "conf/keys.h"
 #include "conf/network.h"
 #include "conf/settings.h"
+#include "conf/words.h"
 
 namespace classgate::conf {
 
@@ -59,34 +60,17 @@ Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access);
 // Whether they exist is found out when the socket is opened.
 Key owner_key(std::string name, std::string help, FieldOf<std::string> access);
 
-template <typename Value>
-struct Word {
-  std::string_view name;
-  Value value;
-};
-
-template <typename Value>
-Key word_key(std::string name, std::vector<Word<Value>> words, std::string help,
-             FieldOf<Value> access) {
-  std::string choices;
-  for (const auto& word : words)
-    choices += fmt::format("{}\"{}\"", choices.empty() ? "" : ", ", word.name);
-  return {std::move(name), fmt::format("{}; {}", help, choices),
+template <SaidInWords Value>
+Key word_key(std::string name, std::string help, FieldOf<Value> access) {
+  return {std::move(name), fmt::format("{}; {}", help, choices_of<Value>()),
           [=](Settings& settings, const RawValue& raw) -> std::expected<void, std::string> {
-            const auto* text = std::get_if<std::string>(&raw.value);
-            for (const auto& word : words)
-              if (text != nullptr && *text == word.name) {
-                access(settings) = word.value;
-                return {};
-              }
-            return std::unexpected(text == nullptr
-                                       ? fmt::format("expected one of {}", choices)
-                                       : fmt::format("\"{}\" is none of {}", *text, choices));
+            const auto value = parse_word<Value>(raw);
+            if (!value) return std::unexpected(value.error());
+            access(settings) = *value;
+            return {};
           },
           [=](const Settings& settings) {
-            for (const auto& word : words)
-              if (word.value == value_of(access, settings)) return fmt::format("\"{}\"", word.name);
-            return std::string("\"\"");
+            return fmt::format("\"{}\"", word_of(value_of(access, settings)));
           }};
 }
 

@@ -15,9 +15,9 @@
 #include "conf/processors.h"
 #include "conf/refusals.h"
 #include "conf/routes.h"
-#include "conf/streams.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
+#include "conf/words.h"
 
 namespace classgate::conf {
 namespace {

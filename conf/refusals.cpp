@@ -38,13 +38,6 @@ std::expected<std::pair<Reason, int>, std::string> parse_status(std::string_view
 
 }  // namespace
 
-std::expected<RefusalBody, std::string> parse_refusal_body(const RawValue& raw) {
-  const auto* text = std::get_if<std::string>(&raw.value);
-  for (const auto& [word, body] : refusal_bodies)
-    if (text != nullptr && *text == word) return body;
-  return std::unexpected(std::string("expected \"problem\", \"openai\" or \"text\""));
-}
-
 std::expected<RouteStatuses, std::string> parse_statuses(const RawValue& raw) {
   const auto* list = std::get_if<std::vector<std::string>>(&raw.value);
   if (list == nullptr)

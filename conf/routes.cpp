@@ -9,8 +9,8 @@
 #include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/refusals.h"
-#include "conf/streams.h"
 #include "conf/units.h"
+#include "conf/words.h"
 
 namespace classgate::conf {
 namespace {
@@ -117,13 +117,13 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
     } else if (field.key == "client_share") {
       take(extras.client_share, parse_share(field.value));
     } else if (field.key == "refusal_body") {
-      take(extras.refusal_body, parse_refusal_body(field.value));
+      take(extras.refusal_body, parse_word<RefusalBody>(field.value));
     } else if (field.key == "statuses") {
       take(extras.statuses, parse_statuses(field.value));
     } else if (field.key == "streams") {
-      take(extras.streams, parse_word(field.value, streams_words));
+      take(extras.streams, parse_word<Streams>(field.value));
     } else if (field.key == "on_client_abort") {
-      take(extras.on_client_abort, parse_word(field.value, on_client_abort_words));
+      take(extras.on_client_abort, parse_word<OnClientAbort>(field.value));
     } else {
       const std::string meant = nearest(field.key, known);
       say(fmt::format("unknown key {} in [[route]]{}", field.key,

@@ -76,7 +76,7 @@ TEST_CASE("a route says how it is refused, or what is wrong with that") {
   };
   for (const Row& row : {
            Row{"refusal_body = \"json\"",
-               "route refusal_body: expected \"problem\", \"openai\" or \"text\""},
+               "route refusal_body: \"json\" is none of \"problem\", \"openai\", \"text\""},
            Row{"statuses = [\"queue_ful=429\"]",
                "route statuses: \"queue_ful\" is no reason; did you mean queue_full?"},
            Row{"statuses = [\"queue_full=200\"]",
@@ -101,7 +101,7 @@ TEST_CASE("a route says what its streams are, and what becomes of those whose cl
   CHECK(print(loaded).find("streams = \"chunked\"\non_client_abort = \"finish\"\n") !=
         std::string::npos);
   CHECK(mistakes_in(start + "streams = \"all\"") ==
-        Lines{"conf:4:1: route streams: expected one of \"none\", \"by_type\", \"chunked\""});
+        Lines{"conf:4:1: route streams: \"all\" is none of \"by_type\", \"chunked\", \"none\""});
   CHECK(mistakes_in(start + "on_client_abort = true") ==
         Lines{"conf:4:1: route on_client_abort: expected one of \"finish\", \"cancel\""});
 }

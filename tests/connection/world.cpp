@@ -1,10 +1,5 @@
 #include "tests/connection/world.h"
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -18,6 +13,7 @@
 #include "gateway/server.h"
 #include "gateway/station.h"
 #include "tests/connection/allocations.h"
+#include "tests/connection/sockets.h"
 #include "tests/connection/tls_end.h"
 #include "tests/connection/virtual_time.h"
 #include "tests/gateway/certificate.h"
@@ -51,42 +47,6 @@ class Script {
  private:
   std::span<const std::uint8_t> bytes_;
 };
-
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-Fd open_socket() {
-  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) throw std::runtime_error("no socket");
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return fd;
-}
-
-// Also at the end of every script, so that thousands of them leave no port behind.
-void reset(Fd& fd) {
-  if (!fd) return;
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  fd.reset();
-}
-
-// What can be read now; false when the other side has ended.
-bool read_all(const Fd& fd, std::string& into) {
-  std::array<char, 4096> bytes;
-  for (;;) {
-    const ssize_t size = ::recv(fd.get(), bytes.data(), bytes.size(), 0);
-    if (size > 0)
-      into.append(bytes.data(), static_cast<std::size_t>(size));
-    else
-      return size < 0 && (errno == EAGAIN || errno == EINTR);
-  }
-}
 
 std::optional<std::size_t> number_after(std::string_view text, std::string_view label,
                                         int base = 10) {
@@ -351,11 +311,7 @@ class World {
     const bool is_tls = (kind & 1) != 0;
     client.fd = open_socket();
     client.number = static_cast<int>(clients_.size());
-    const sockaddr_in address = loopback(is_tls ? tls_port_ : port_);
-    if (::connect(client.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
-            0 &&
-        errno != EINPROGRESS)
-      throw std::runtime_error("cannot connect to the gateway");
+    connect_to_loopback(client.fd, is_tls ? tls_port_ : port_);
     if ((kind & 2) != 0) introduce(client, (kind & 4) != 0, is_tls);
     if (is_tls) client.tls = std::make_unique<TlsEnd>(session_.get(), (kind & 4) != 0);
     clients_.push_back(std::move(client));
@@ -488,20 +444,13 @@ class World {
   // ---- The service ----
 
   void listen_as_service() {
-    listener_ = open_socket();
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener_.get(), 64) != 0 ||
-        ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      throw std::runtime_error("cannot listen as the service");
-    service_port_ = ntohs(address.sin_port);
+    listener_ = listen_on_loopback();
+    service_port_ = port_of(listener_);
   }
 
   // Reads whatever has come; answers wait for the script.
   void serve_connections() {
-    for (Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)); fd;
-         fd.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)))
+    for (Fd fd = accept_one(listener_); fd; fd = accept_one(listener_))
       peers_.push_back({.fd = std::move(fd), .incoming = {}, .outgoing = {}});
     std::erase_if(peers_, [](Peer& peer) {
       if (read_all(peer.fd, peer.incoming)) return false;

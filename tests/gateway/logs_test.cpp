@@ -349,5 +349,24 @@ TEST_CASE("the error log counts what it leaves out and what it loses") {
   CHECK(written().size() < 50);
 }
 
+TEST_CASE("an answer that is cut because of its upload has that as its reason in the access log") {
+  FakeUpstream upstream([](Peer& peer) {
+    if (!peer.read_request_head()) return;
+    peer.send("HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\nhalf");
+    peer.wait_gone();
+  });
+  const Folder folder;
+  conf::Settings settings = settings_for(upstream.port());
+  settings.client.body_buffer = conf::Bytes{1};
+  settings.client.body_timeout = 100ms;
+  settings.log.access = folder.at("access");
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nsome");
+  CHECK_FALSE(client.read_answer().is_complete);
+  CHECK(gateway.settles_at({.failed = 1}));
+  CHECK(comes_to_hold(folder.at("access"), " reason=client_timeout "));
+}
+
 }  // namespace
 }  // namespace classgate::gateway::test

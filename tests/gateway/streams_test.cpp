@@ -1,11 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "gateway/answer_terms.h"
 #include "tests/gateway/kit.h"
@@ -137,6 +132,7 @@ TEST_CASE("a stream that never ends does at upstream.stream_time_max") {
   CHECK(gateway.failed(Reason::stream_too_long) == 1);
 }
 
+// One that takes it slowly: tests/connection/slow_reader_test.cpp.
 TEST_CASE("a client that takes nothing is no silence of the service") {
   constexpr std::size_t much = 32 << 20;  // more than all the buffers on the way can hold
   const std::string rest = chunk(std::string(much, 'x')) + std::string(last_chunk);
@@ -159,40 +155,6 @@ TEST_CASE("a client that takes nothing is no silence of the service") {
   const Message answer = client.read_answer();
   CHECK(answer.is_complete);
   CHECK(answer.body.size() > much);
-  CHECK(gateway.settles_at({.processed = 1}));
-}
-
-// As small as its buffers may be, so that what it has not taken stands in the gateway.
-Socket narrow_connection(const Gateway& gateway) {
-  proxy::net::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int segment = 536;
-  const int buffer = 4096;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(gateway.port());
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  REQUIRE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  return Socket(std::move(fd));
-}
-
-TEST_CASE("nor is one that takes it slowly: while it does, the service is not read") {
-  constexpr std::size_t size = 900'000;
-  const std::string rest = chunk(std::string(size, 'x')) + std::string(last_chunk);
-  FakeUpstream upstream(streaming([&](Peer& peer) { peer.send(rest); }));
-  conf::Settings settings = settings_for(upstream.port());
-  settings.client.response_buffer = conf::KiB(256);  // for which it needs longer than
-  settings.upstream.stream_idle_timeout = 1s;
-  Gateway gateway(settings);
-  Socket client = narrow_connection(gateway);
-  client.send(get("/stream"));
-  std::string got;
-  while (!got.ends_with(last_chunk)) {
-    REQUIRE(client.read(got, patience, 2'000) == Socket::Got::some);
-    std::this_thread::sleep_for(10ms);  // its pace
-  }
-  CHECK(got.size() > size);
   CHECK(gateway.settles_at({.processed = 1}));
 }
 

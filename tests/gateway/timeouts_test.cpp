@@ -245,6 +245,27 @@ TEST_CASE("cancel: with the 504 the upstream connection is closed and the worker
   CHECK(gateway.settles_at({.processed = 1, .failed = 1}));
 }
 
+TEST_CASE(
+    "a service that waits for the rest of an upload is not to blame that there is no answer") {
+  FakeUpstream upstream([](Peer& peer) {
+    if (peer.read_request_head()) peer.wait_gone();
+  });
+  conf::Settings settings = settings_for(upstream.port());
+  settings.admission.request_timeout = 100ms;
+  settings.upstream.eject_after = 1;
+  settings.client.body_buffer = conf::Bytes{1};
+  Gateway gateway(settings);
+  Client client(gateway);
+  client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nsome");
+  CHECK(client.read_answer().reason() == "upstream_timeout");
+  CHECK(gateway.settles_at({.failed = 1}));
+  CHECK_FALSE(gateway.health().contains("\"ejected\""));
+  // One that has all of it is.
+  Client other(gateway);
+  CHECK(other.ask(post("/", "body")).reason() == "upstream_timeout");
+  CHECK(gateway.health().contains("\"ejected\""));
+}
+
 TEST_CASE("an answer that stalls half way is cut, so that its client can see it is not whole") {
   for (const OnClientAbort on_abort : {OnClientAbort::finish, OnClientAbort::cancel}) {
     for (const bool is_old : {false, true}) {

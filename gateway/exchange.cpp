@@ -636,7 +636,6 @@ void Exchange::on_upstream_timeout() {
 
 // Nothing has come for a while: unless that is because the client has not taken yet what did come.
 void Exchange::on_stream_silent() {
-  if (!is_stream_) return;
   if (waits_for_reader_) return note_sign_of_life();
   end_stream(Reason::stream_idle);
 }
@@ -753,6 +752,24 @@ void Exchange::on_fault() {
   cut();
   station_.retire_exchange(*this);
   if (client != nullptr) client->on_fault();
+}
+
+void Exchange::on_gateway_ending() {
+  switch (state_) {
+    case State::collecting:
+    case State::waiting: return on_body_fault(Reason::draining);
+    case State::forwarding: {
+      if (is_held_) return on_body_fault(Reason::draining);  // no server has it
+      ClientConnection* const client = client_;
+      reason_word_ = conf::word_of(Reason::draining);
+      forwarding_.cancel();
+      give_worker_back(Outcome::failed(Reason::draining));
+      record();
+      cut();
+      return client->cut(answer_head_passed_ && answer_framing_ == Framing::until_close);
+    }
+    default: return;
+  }
 }
 
 void Exchange::cut() {

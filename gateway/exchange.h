@@ -79,7 +79,10 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_fault() override;
 
   void reset();  // ready for the next request, memory kept
-  void cut();    // the gateway ends: close whatever is open
+  // The gateway ends before the answer: who waits hears that, what is in the service is cut, both
+  // are in the log.
+  void on_gateway_ending();
+  void cut();  // close whatever is open, without a word
 
  private:
   enum class State : std::uint8_t { fresh, collecting, waiting, forwarding, orphaned, ended };
@@ -130,6 +133,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_stream_silent();
   void end_stream(conf::Reason reason);
   bool begin_stream();
+  void count_as_stream();
   void stop_streaming();
   void note_sign_of_life();
   bool is_up_to_service() const;

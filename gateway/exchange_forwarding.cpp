@@ -90,20 +90,23 @@ Exchange::OwnFields Exchange::own_fields() const {
 // What has begun to come piece by piece may take its time, as long as it comes. False when nobody
 // wants it any more.
 bool Exchange::begin_stream() {
-  const bool had_its_504 =
-      state_ == State::orphaned && orphan_outcome_.kind == Outcome::Kind::failed;
   if (state_ == State::orphaned && answer_terms_.on_stream_abort == conf::OnClientAbort::cancel) {
     forwarding_.cancel();
     give_worker_back(orphan_outcome_);
     end();
     return false;
   }
-  if (had_its_504) return true;  // what is left of its time is as it was
+  const bool had_its_504 =
+      state_ == State::orphaned && orphan_outcome_.kind == Outcome::Kind::failed;
+  if (!had_its_504) count_as_stream();  // else what is left of its time is as it was
+  return true;
+}
+
+void Exchange::count_as_stream() {
   is_stream_ = true;
   station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
   station_.deadlines().stream_time.set(request_timer_);
   station_.deadlines().stream_idle.set(silence_timer_);
-  return true;
 }
 
 void Exchange::stop_streaming() {

@@ -269,9 +269,15 @@ void Station::listen_on(const Sockets& sockets) {
   }
 }
 
+// Its loop has ended. Those who wait hear so first: the workers of the others would be theirs.
 Station::~Station() {
+  for (const bool waits : {true, false})
+    for (const auto& exchange : exchanges_)
+      if (exchange && static_cast<bool>(exchange->place()) == waits)
+        loop_.guard([&] { exchange->on_gateway_ending(); }, [&] { exchange->cut(); });
   for (const auto& exchange : exchanges_)
     if (exchange) exchange->cut();
+  hand_over_log_lines();
 }
 
 // ---- Connections -------------------------------------------------------------------------------
@@ -588,11 +594,7 @@ void Station::end_turn() {
   relieve_memory();
   if (connections_.empty() && memory_.has_untold()) memory_.tell();
   std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); });
-  if (log_line_count_ > 0) {
-    log_lines_.pop_back();  // the log ends each entry itself
-    shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
-    log_line_count_ = 0;
-  }
+  hand_over_log_lines();
   if (draining_ && connections_.empty() && !reported_empty_) {
     reported_empty_ = true;
     milestones_.empty();
@@ -610,12 +612,15 @@ bool Station::wants_log_line(bool is_routine) {
   return verdict == AccessQuota::Verdict::write;
 }
 
+void Station::hand_over_log_lines() {
+  if (log_line_count_ == 0) return;
+  log_lines_.pop_back();  // the log ends each entry itself
+  shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
+  log_line_count_ = 0;
+}
+
 std::string& Station::begin_log_line() {
-  if (log_lines_.size() > log_batch_bytes) {
-    log_lines_.pop_back();
-    shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
-    log_line_count_ = 0;
-  }
+  if (log_lines_.size() > log_batch_bytes) hand_over_log_lines();
   ++log_line_count_;
   return log_lines_;
 }

@@ -147,6 +147,7 @@ class Station final : private admission::Waiters {
   void free_exchange(Exchange& exchange);
   void look_after_held();
   void end_turn();
+  void hand_over_log_lines();
 
   Shared& shared_;
   std::shared_ptr<const Policy> policy_;

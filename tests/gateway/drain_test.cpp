@@ -250,7 +250,7 @@ TEST_CASE("clients that leave during the drain do not hold it up") {
   CHECK(gateway.settles_at({.abandoned = 2}));
 }
 
-TEST_CASE("stop ends everything at once: in flight, waiting, idle") {
+TEST_CASE("stop ends everything at once: in flight, idle, and who waits hears so") {
   std::atomic<bool> was_cut{false};
   FakeUpstream upstream([&](Peer& peer) {
     if (peer.read_request()) was_cut = peer.wait_gone();
@@ -265,6 +265,9 @@ TEST_CASE("stop ends everything at once: in flight, waiting, idle") {
   SUBCASE("in the middle of one") { drain(*gateway); }
   gateway.reset();
   CHECK(in_flight.is_closed());
+  const Message told = waits.read_answer();
+  CHECK(told.status() == 503);
+  CHECK(told.reason() == "draining");
   CHECK(waits.is_closed());
   CHECK(idle.is_closed());
   CHECK(await([&] { return was_cut.load(); }));

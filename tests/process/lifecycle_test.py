@@ -198,6 +198,40 @@ class Drain(ProcessTest):
         self.assertEqual(gateway.wait(15), 0)
         self.assertIn("drain_timeout is over: 1 in flight, 1 waiting were cut off", gateway.err())
 
+    def test_who_is_there_at_drain_timeout_hears_so_or_is_reset_and_is_in_the_access_log(self):
+        """An orderly end of a connection would be the end of an answer without a length; to a request that has not gone
+        anywhere yet there is something to say."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        with tempfile.TemporaryDirectory() as folder:
+            gateway = self.gateway("127.0.0.1:%d" % listener.getsockname()[1], admission_workers=1, drain_timeout="300ms",
+                                   log_access=f"{folder}/access", log_format="json")
+            gateway.wait_for_health(lambda h: h["status"] == "ok", "a server")
+            listener.accept()[0].close()  # the look whether it is there
+            reader = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+            self.addCleanup(reader.close)
+            reader.sendall(b"GET /old HTTP/1.0\r\n\r\n")
+            server = listener.accept()[0]
+            self.addCleanup(server.close)
+            server.recv(65536)
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+            got = b""
+            while not got.endswith(b"half"):
+                got += reader.recv(65536)
+            waiter = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+            self.addCleanup(waiter.close)
+            waiter.sendall(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
+            gateway.wait_for_health(lambda h: h["queue_size"] == 1, "the waiter")
+            gateway.signal(signal.SIGTERM)
+            self.assertEqual(gateway.wait(15), 0)
+            answer = read_answer(waiter)
+            self.assertEqual((answer.status, answer.closes, json.loads(answer.body)["reason"]), (503, True, "draining"))
+            with self.assertRaises(ConnectionResetError):
+                reader.recv(65536)
+            with open(f"{folder}/access", encoding="ascii") as lines:
+                told = {line["path"]: (line["verdict"], line["reason"]) for line in map(json.loads, lines)}
+            self.assertEqual(told, {"/old": ("admitted", "draining"), "/waits": ("rejected", "draining")})
+
     def probe(self, gateway, path):
         connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=30)
         self.addCleanup(connection.close)

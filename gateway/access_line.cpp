@@ -35,9 +35,13 @@ class Line {
     begin(key);
     fmt::format_to(std::back_inserter(out_), "{}", value);
   }
-  void milliseconds(std::string_view key, double value) {
+  void milliseconds(std::string_view key, admission::Duration value) {
     begin(key);
-    fmt::format_to(std::back_inserter(out_), "{:.3f}", value);
+    fmt::format_to(std::back_inserter(out_), "{:.3f}",
+                   std::chrono::duration<double, std::milli>(value).count());
+  }
+  void reason(std::string_view key, std::optional<conf::Reason> value) {
+    word(key, value ? conf::word_of(*value) : "-");
   }
   void end() { out_ += as_json_ ? "}\n" : "\n"; }
 
@@ -56,30 +60,31 @@ class Line {
 
 }  // namespace
 
-void append_access_line(std::string& out, bool as_json, const AccessFacts& facts) {
+void append_access_line(std::string& out, bool as_json, std::string_view time,
+                        const ExchangeRecord& record) {
   Line line(out, as_json);
-  line.word("time", facts.time);
-  line.word("id", facts.request_id);
-  line.word("client", facts.client);
-  line.word("method", facts.method);
-  line.text("path", facts.path);
-  line.text("route", facts.route);
-  line.number("priority", facts.priority);
-  line.word("verdict", facts.verdict);
-  line.word("reason", facts.reason);
-  line.word("observed", facts.observed);
-  line.number("cost", facts.cost);
-  line.milliseconds("deadline_ms", facts.deadline_ms);
-  line.milliseconds("upload_ms", facts.upload_ms);
-  line.milliseconds("wait_ms", facts.wait_ms);
-  line.milliseconds("upstream_ms", facts.upstream_ms);
-  line.milliseconds("total_ms", facts.total_ms);
-  line.number("status", facts.status);
-  line.number("bytes_in", facts.bytes_in);
-  line.number("bytes_out", facts.bytes_out);
-  line.word_or_text("upstream", facts.upstream);
-  line.number("retries", facts.retries);
-  line.word("tls", facts.tls);
+  line.word("time", time);
+  line.word("id", record.request_id);
+  line.word("client", record.client);
+  line.word("method", record.method);
+  line.text("path", record.path);
+  line.text("route", record.route);
+  line.number("priority", record.priority);
+  line.word("verdict", word_of(record.verdict));
+  line.reason("reason", record.reason);
+  line.reason("observed", record.observed);
+  line.number("cost", record.cost);
+  line.milliseconds("deadline_ms", record.deadline);
+  line.milliseconds("upload_ms", record.uploading);
+  line.milliseconds("wait_ms", record.waiting);
+  line.milliseconds("upstream_ms", record.at_upstream);
+  line.milliseconds("total_ms", record.total);
+  line.number("status", record.status);
+  line.number("bytes_in", record.bytes_in);
+  line.number("bytes_out", record.bytes_out);
+  line.word_or_text("upstream", record.upstream);
+  line.number("retries", record.retries);
+  line.word("tls", record.tls);
   line.end();
 }
 

@@ -9,6 +9,7 @@
 #include "admission/gate.h"
 #include "admission/route_table.h"
 #include "gateway/answer_terms.h"
+#include "gateway/exchange_record.h"
 #include "gateway/json_items.h"
 #include "gateway/letter.h"
 #include "gateway/target.h"
@@ -60,8 +61,8 @@ class Exchange final : private proxy::Forwarding::Client {
   // After Station::hold(): a server is up again, or upstream.hold is over.
   void on_hold_over();
   // Likewise: it has waited for as long as it may itself.
-  bool is_held() const { return is_held_; }
-  bool has_waited_enough(admission::Time now) const { return wait_deadline_ <= now; }
+  bool is_held() const { return hold_.is_on; }
+  bool has_waited_enough(admission::Time now) const { return wait_.deadline <= now; }
   void on_held_too_long();
   std::uint32_t tag() const { return tag_; }
   const admission::Place& place() const { return place_; }
@@ -150,7 +151,6 @@ class Exchange final : private proxy::Forwarding::Client {
   void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
-  void log_line();
 
   struct OwnFields {
     std::string timing;
@@ -171,77 +171,92 @@ class Exchange final : private proxy::Forwarding::Client {
   bool is_answer_blocked() override;
   void on_upload_drained() override;
 
+  // What is known of the request itself.
+  struct Request {
+    proxy::wire::Framing framing = proxy::wire::Framing::none;
+    std::uint64_t length = 0;
+    std::uint64_t body_limit = 0;
+    std::size_t plain_head_size = 0;  // of head_, without what is left of its deadline
+    std::optional<proxy::wire::Patience> patience;  // goes on with the request
+    int minor_version = 1;                          // the client's
+    bool wants_close = false;
+    bool is_head = false;
+    bool is_idempotent = false;
+    bool says_zero_length = false;
+    bool is_whole = false;  // its body is here
+    bool body_was_here = false;
+    bool waits_for_leave = false;  // the client sends its body when it hears 100 Continue
+    bool is_operators = false;     // answered here, outside of the books
+    bool is_last = false;  // a TRACE or OPTIONS that goes no further; head_ is what it asked
+    bool body_tells_cost = false;
+    bool wants_websocket = false;
+    bool lacks_host = false;
+  };
+  // Memory that is kept for the next request.
+  struct Texts {
+    std::string method;
+    std::string request_id;
+    std::string preferences;          // its other preferences
+    std::string client_behind_proxy;  // the real client's address, when a trusted one names it
+    std::string max_forwards;         // of one that goes on
+  };
+  struct Wait {
+    admission::Time joined{};  // the queue, or else those that are held
+    admission::Time deadline{};
+  };
+  // Until a server is up.
+  struct Hold {
+    bool is_on = false;
+    admission::Time since{};
+    admission::Duration before{};
+  };
+  struct Answer {
+    AnswerTerms terms{};
+    proxy::wire::Framing framing = proxy::wire::Framing::none;
+    bool head_has_passed = false;
+    bool closes = false;  // the connection
+    bool is_tunnel = false;
+    bool is_stream = false;           // answer_terms.h; counted as long as it is one
+    bool waits_for_reader = false;    // the service is not read until the client has taken all
+    std::uint64_t reader_mark = 0;    // what the client had taken when timers_.reader was set
+    admission::Time streams_since{};  // the head of an answer without a length
+  };
+  struct Timers {
+    explicit Timers(Exchange* of);
+    void cancel();
+
+    proxy::net::Deadline request;  // of a stream: its whole time
+    proxy::net::Deadline queue;
+    proxy::net::Deadline silence;                 // of a stream
+    proxy::net::Deadline reader;                  // while the answer waits for its reader
+    std::unique_ptr<proxy::net::Timer> deadline;  // once it has waited with a deadline
+  };
+
   Station& station_;
   const std::uint32_t tag_;  // what the station knows it by
   ClientConnection* client_ = nullptr;
   State state_ = State::fresh;
 
-  // The request.
   admission::Arrival arrival_;
   RouteTraffic* route_ = nullptr;  // lives as long as the station
+  Request request_;
   Target target_;
+  Texts texts_;
   std::string head_;         // for the upstream, without framing
   std::string body_;         // what has been read of it before the worker came
   std::size_t counted_ = 0;  // bytes held, as the station knows
-  std::uint64_t body_bytes_ = 0;
-  std::string method_;
-  std::string request_id_;
-  std::optional<proxy::wire::Patience> patience_;  // goes on with the request
-  std::string preferences_;                        // its other preferences
   std::vector<proxy::wire::Parser::Trailer> trailers_;
-  proxy::wire::Framing request_framing_ = proxy::wire::Framing::none;
-  std::uint64_t request_length_ = 0;
-  std::uint64_t body_limit_ = 0;
-  std::string client_behind_proxy_;  // the real client's address, when a trusted one names it
-  int client_minor_version_ = 1;
-  bool client_wants_close_ = false;
-  bool is_head_method_ = false;
-  bool is_idempotent_ = false;
-  bool says_zero_length_ = false;
-  bool body_is_whole_ = false;
-  bool body_was_here_ = false;
-  bool waits_for_leave_ = false;      // the client sends its body when it hears 100 Continue
-  bool is_operator_request_ = false;  // answered here, outside of the books
-  bool is_last_ = false;      // a TRACE or OPTIONS that goes no further; head_ is what it asked
-  std::string max_forwards_;  // of one that goes on
-  bool body_tells_cost_ = false;
   std::optional<JsonItemCount> items_;  // where they cost
 
-  // The verdict and the answer.
   admission::Place place_;
-  admission::Time joined_{};  // the queue, or else those that are held
-  admission::Time wait_deadline_{};
+  Wait wait_;
+  Hold hold_;
   admission::Permit permit_;
   admission::Outcome orphan_outcome_;
-  AnswerTerms answer_terms_;
-  proxy::wire::Framing answer_framing_ = proxy::wire::Framing::none;
-  bool answer_head_passed_ = false;
-  bool wants_websocket_ = false;
-  bool lacks_host_ = false;
-  bool is_tunnel_ = false;
-  bool is_stream_ = false;         // answer_terms.h; counted as long as it is one
-  bool waits_for_reader_ = false;  // the service is not read until the client has taken all
-  bool is_held_ = false;           // until a server is up
-  admission::Time held_since_{};
-  admission::Duration held_{};       // before
-  std::size_t plain_head_size_ = 0;  // of head_, without what is left of its deadline
-  admission::Time streams_since_{};  // the head of an answer without a length
-  bool close_after_answer_ = false;
-  int status_ = 0;
-  std::string_view reason_word_ = "-";
-  std::string_view verdict_ = "-";
-  Ending ending_ = Ending::rejected;
-  std::uint64_t bytes_out_ = 0;
-  admission::Duration upload_time_{};  // until a worker was asked for
-  admission::Duration waited_{};
-  admission::Duration upstream_time_{};
+  Answer answer_;
+  ExchangeRecord record_;
 
-  proxy::net::Deadline request_timer_;  // of a stream: its whole time
-  proxy::net::Deadline queue_timer_;
-  proxy::net::Deadline silence_timer_;                 // of a stream
-  proxy::net::Deadline reader_timer_;                  // while the answer waits for its reader
-  std::uint64_t reader_mark_ = 0;                      // what it had taken when that was set
-  std::unique_ptr<proxy::net::Timer> deadline_timer_;  // once it has waited with a deadline
+  Timers timers_;
   proxy::Forwarding forwarding_;
 };
 

@@ -29,12 +29,12 @@ Reason reason_of(proxy::Forwarding::Failure failure) {
 }  // namespace
 
 void Exchange::on_upload_drained() {
-  if (client_ != nullptr && (!body_is_whole_ || is_tunnel_)) client_->read_on_soon();
+  if (client_ != nullptr && (!request_.is_whole || answer_.is_tunnel)) client_->read_on_soon();
 }
 
 void Exchange::on_interim_answer(const proxy::wire::Head& head) {
   // 100 has been said by the gateway itself; an HTTP/1.0 client knows no interim answers.
-  if (client_ == nullptr || head.status == 100 || client_minor_version_ == 0) return;
+  if (client_ == nullptr || head.status == 100 || request_.minor_version == 0) return;
   proxy::wire::append_interim_head(station_.gather().begin_text(), head);
   station_.gather().end_text();
 }
@@ -47,17 +47,17 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
     give_worker_back(orphan_outcome_);
     return end();
   }
-  status_ = head.status;
-  answer_head_passed_ = close_after_answer_ = is_tunnel_ = true;
-  answer_framing_ = Framing::until_close;
-  request_timer_.cancel();
+  record_.status = head.status;
+  answer_.head_has_passed = answer_.closes = answer_.is_tunnel = true;
+  answer_.framing = Framing::until_close;
+  timers_.request.cancel();
   proxy::wire::append_switch_head(station_.gather().begin_text(), head);
   station_.gather().end_text();
   client_->begin_tunnel();
 }
 
 void Exchange::on_tunnel_bytes(std::string_view bytes) {
-  body_bytes_ += bytes.size();
+  record_.bytes_in += bytes.size();
   forwarding_.send_raw(bytes);
 }
 
@@ -77,8 +77,8 @@ Exchange::OwnFields Exchange::own_fields() const {
   };
   // How long it waited, and how long the upstream took for the head of its answer.
   if (wanted.server_timing)
-    own.timing =
-        fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(waited_), ms(time_at_service()));
+    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(record_.waiting),
+                             ms(time_at_service()));
   if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
     const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
     own.policy = rate_limit_policy(all);
@@ -90,7 +90,7 @@ Exchange::OwnFields Exchange::own_fields() const {
 // What has begun to come piece by piece may take its time, as long as it comes. False when nobody
 // wants it any more.
 bool Exchange::begin_stream() {
-  if (state_ == State::orphaned && answer_terms_.on_stream_abort == conf::OnClientAbort::cancel) {
+  if (state_ == State::orphaned && answer_.terms.on_stream_abort == conf::OnClientAbort::cancel) {
     forwarding_.cancel();
     give_worker_back(orphan_outcome_);
     end();
@@ -103,30 +103,30 @@ bool Exchange::begin_stream() {
 }
 
 void Exchange::count_as_stream() {
-  is_stream_ = true;
+  answer_.is_stream = true;
   station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
-  station_.deadlines().stream_time.set(request_timer_);
-  station_.deadlines().stream_idle.set(silence_timer_);
+  station_.deadlines().stream_time.set(timers_.request);
+  station_.deadlines().stream_idle.set(timers_.silence);
 }
 
 void Exchange::stop_streaming() {
-  if (!std::exchange(is_stream_, false)) return;
-  silence_timer_.cancel();
+  if (!std::exchange(answer_.is_stream, false)) return;
+  timers_.silence.cancel();
   station_.shared().streams.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
-  if (is_stream(head, framing, answer_terms_.streams) && !begin_stream()) return;
+  if (is_stream(head, framing, answer_.terms.streams) && !begin_stream()) return;
   if (client_ == nullptr) return;
-  status_ = head.status;
-  answer_head_passed_ = true;
-  answer_framing_ = framing;
-  close_after_answer_ =
-      close_after_answer_ || client_wants_close_ || !body_is_whole_ || station_.is_draining();
+  record_.status = head.status;
+  answer_.head_has_passed = true;
+  answer_.framing = framing;
+  answer_.closes =
+      answer_.closes || request_.wants_close || !request_.is_whole || station_.is_draining();
   if (framing == Framing::until_close || framing == Framing::chunked) {
-    streams_since_ = station_.loop().now();
-    answer_framing_ = client_minor_version_ == 1 ? Framing::chunked : Framing::until_close;
-    if (client_minor_version_ == 0) close_after_answer_ = true;
+    answer_.streams_since = station_.loop().now();
+    answer_.framing = request_.minor_version == 1 ? Framing::chunked : Framing::until_close;
+    if (request_.minor_version == 0) answer_.closes = true;
   }
   const bool may_say_length = head.status != 204;
   OwnFields own;  // lives as long as what is said of it
@@ -144,21 +144,21 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   }
   proxy::wire::append_answer_head(
       station_.gather().begin_text(), extended ? *extended : head,
-      {.framing = answer_framing_,
+      {.framing = answer_.framing,
        .content_length = head.content_length,
        .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
-       .close = close_after_answer_,
-       .says_keep_alive = client_minor_version_ == 0,
-       .request_id = request_id_,
+       .close = answer_.closes,
+       .says_keep_alive = request_.minor_version == 0,
+       .request_id = texts_.request_id,
        .date = station_.date_text()});
   station_.gather().end_text();
 }
 
 void Exchange::on_answer_body(std::string_view part) {
   if (client_ == nullptr) return;
-  bytes_out_ += part.size();
+  record_.bytes_out += part.size();
   proxy::net::Gather& gather = station_.gather();
-  if (answer_framing_ == Framing::chunked) {
+  if (answer_.framing == Framing::chunked) {
     proxy::wire::append_chunk_size(gather.begin_text(), part.size());
     gather.end_text();
     gather.add(part);
@@ -175,14 +175,14 @@ void Exchange::on_answer_part_end() {
 
 bool Exchange::is_answer_blocked() {
   if (client_ == nullptr || client_->pending() < station_.response_buffer()) {
-    waits_for_reader_ = false;
+    answer_.waits_for_reader = false;
     return false;
   }
-  waits_for_reader_ = true;
-  if (!reader_timer_.is_set()) {
+  answer_.waits_for_reader = true;
+  if (!timers_.reader.is_set()) {
     station_.traffic().reached(Limit::response_buffer);
-    reader_mark_ = client_->bytes_written();
-    station_.deadlines().stream.set(reader_timer_);
+    answer_.reader_mark = client_->bytes_written();
+    station_.deadlines().stream.set(timers_.reader);
   }
   return true;
 }
@@ -190,11 +190,11 @@ bool Exchange::is_answer_blocked() {
 // As an upload, so an answer that is larger than what we hold of it; a tunnel may be as slow as it
 // likes.
 void Exchange::on_reader_window_over() {
-  if (state_ != State::forwarding || is_tunnel_ || client_->pending() == 0) return;
-  if (client_->is_too_slow_for_waiters(client_->bytes_written() - reader_mark_))
+  if (state_ != State::forwarding || answer_.is_tunnel || client_->pending() == 0) return;
+  if (client_->is_too_slow_for_waiters(client_->bytes_written() - answer_.reader_mark))
     return client_->give_up_reader();
-  reader_mark_ = client_->bytes_written();
-  station_.deadlines().stream.set(reader_timer_);
+  answer_.reader_mark = client_->bytes_written();
+  station_.deadlines().stream.set(timers_.reader);
 }
 
 // The upstream is done: the worker goes back now, however slowly the client reads.
@@ -203,7 +203,7 @@ void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& tr
     give_worker_back(orphan_outcome_);
     return end();
   }
-  if (answer_framing_ == Framing::chunked) {
+  if (answer_.framing == Framing::chunked) {
     proxy::wire::append_last_chunk(station_.gather().begin_text(), trailers);
     station_.gather().end_text();
   }
@@ -211,7 +211,7 @@ void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& tr
   give_worker_back(Outcome::processed());
   client_->send_gathered();
   ClientConnection& client = *client_;
-  const bool keep = !close_after_answer_;
+  const bool keep = !answer_.closes;
   end();
   client.answer_done(keep);
 }
@@ -226,7 +226,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   const Reason reason = reason_of(failure);
   const bool was_nowhere =
       reason == Reason::upstream_unreachable || reason == Reason::upstream_down;
-  const bool is_all_here = body_.size() == body_bytes_ && !answer_head_passed_;
+  const bool is_all_here = body_.size() == record_.bytes_in && !answer_.head_has_passed;
   if (was_nowhere && is_all_here && hold_until_up()) return;
   if (reason == Reason::upstream_down) {
     // It went down, or filled up, while this one waited; its log lines tell.
@@ -234,13 +234,13 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
     return refuse_uncounted(reason, time_to_next_probe(station_.settings().upstream));
   }
   spdlog::warn("upstream {}: {} ({} {}, request {}): answered with {}", forwarding_.server_name(),
-               why, method_, target_.path(), request_id_,
-               answer_head_passed_ ? "a cut connection" : conf::word_of(reason));
+               why, texts_.method, target_.path(), texts_.request_id,
+               answer_.head_has_passed ? "a cut connection" : conf::word_of(reason));
   give_worker_back(Outcome::failed(reason));
-  if (!answer_head_passed_) return refuse_uncounted(reason);
-  reason_word_ = conf::word_of(reason);
+  if (!answer_.head_has_passed) return refuse_uncounted(reason);
+  record_.reason = reason;
   client_->send_gathered();
-  client_->cut(answer_framing_ == Framing::until_close);
+  client_->cut(answer_.framing == Framing::until_close);
   end();
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gateway/exchange_record.h"
+
 namespace classgate::gateway {
 
 namespace {
@@ -36,6 +38,16 @@ RouteTraffic& Traffic::route(const std::string& name, int priority) {
   route.name = routes_.size() == routes_max ? "(others)" : name;
   route.priority = priority;
   return route;
+}
+
+void Traffic::count(const ExchangeRecord& record, RouteTraffic& route) {
+  route.endings[static_cast<std::size_t>(record.ending)].add();
+  if (record.is_own_answer && record.status >= 200)
+    own_answers[static_cast<std::size_t>(record.status / 100 - 2)].add();
+  received_bytes.add(record.bytes_in);
+  sent_bytes.add(record.bytes_out);
+  if (record.retries > 0) retries.add(record.retries);
+  if (record.retry_was_denied) retries_denied.add();
 }
 
 void Traffic::for_each_route(const std::function<void(const RouteTraffic&)>& visit) const {

@@ -84,11 +84,15 @@ struct RouteTraffic {
   std::array<Counter, ending_words.size()> endings;
 };
 
+struct ExchangeRecord;
+
 // The numbers of one loop. The loop writes; the operators' side reads.
 class Traffic {
  public:
   // The same object for the same name and priority, for good: a reload loses no count. On the loop.
   RouteTraffic& route(const std::string& name, int priority);
+  // An exchange has ended, which belongs in the books.
+  void count(const ExchangeRecord& record, RouteTraffic& route);
   void for_each_route(const std::function<void(const RouteTraffic&)>& visit) const;
 
   std::array<DurationHistogram, conf::priority_count> waits;

@@ -11,29 +11,24 @@ using namespace std::chrono_literals;
 
 std::string line_of(bool as_json, std::string_view path = "/v1/classify") {
   std::string line;
-  gateway::append_access_line(line, as_json,
-                              {.time = "2026-11-24T09:30:07.123Z",
-                               .request_id = "x",
+  gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z",
+                              {.request_id = "x",
                                .client = "192.0.2.7",
                                .method = "POST",
                                .path = path,
                                .route = "/v1/classify",
                                .priority = 3,
-                               .verdict = "admitted",
-                               .reason = "-",
-                               .observed = "-",
+                               .verdict = gateway::Verdict::admitted,
                                .cost = 2,
-                               .deadline_ms = 30000,
-                               .upload_ms = 0.5,
-                               .wait_ms = 12.034,
-                               .upstream_ms = 20.871,
-                               .total_ms = 33.102,
+                               .deadline = 30s,
+                               .uploading = 500us,
+                               .waiting = 12'034us,
+                               .at_upstream = 20'871us,
+                               .total = 33'102us,
                                .status = 200,
                                .bytes_in = 52,
                                .bytes_out = 87,
-                               .upstream = "127.0.0.1:9000",
-                               .retries = 0,
-                               .tls = "-"});
+                               .upstream = "127.0.0.1:9000"});
   line.pop_back();
   return line;
 }

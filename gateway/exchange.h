@@ -24,7 +24,9 @@ class ClientConnection;
 class Station;
 
 // One request and its answer: the road from the parsed head to the last byte. Read exchange.cpp
-// from the top to see what happens to a request, and exchange_forwarding.cpp for its answer.
+// from the top to see what happens to a request, exchange_forwarding.cpp for its answer. Beside the
+// road: exchange_head.cpp (what the head says), exchange_answers.cpp (what the gateway itself
+// says), exchange_endings.cpp (timeouts, clients that leave, the end).
 //
 //   collecting -> waiting -> forwarding -> ended
 // A request whose body came with its head is never seen collecting; one that is refused goes to

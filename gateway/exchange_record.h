@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "admission/time.h"
+#include "admission/verdict.h"
 #include "conf/reason.h"
 #include "gateway/traffic.h"
 
@@ -17,6 +18,15 @@ constexpr std::string_view word_of(Verdict verdict) {
   constexpr std::array<std::string_view, 6> words{"-",        "queued",    "admitted",
                                                   "rejected", "abandoned", "operator"};
   return words[static_cast<std::size_t>(verdict)];
+}
+
+constexpr Ending ending_of(const admission::Outcome& outcome) {
+  switch (outcome.kind) {
+    case admission::Outcome::Kind::processed: return Ending::processed;
+    case admission::Outcome::Kind::failed: return Ending::failed;
+    case admission::Outcome::Kind::rejected: return Ending::rejected;
+    default: return Ending::abandoned;
+  }
 }
 
 // What became of one exchange: made once, at its end; the log, the counters and whoever else wants

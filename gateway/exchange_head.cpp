@@ -1,0 +1,198 @@
+// What the head of a request says: who asks, for what, at which cost, and what goes on to the
+// service.
+
+#include "gateway/exchange.h"
+#include "gateway/first_look.h"
+#include "gateway/health.h"
+#include "gateway/station.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using conf::Reason;
+using proxy::wire::Framing;
+
+constexpr std::size_t request_id_max = 128;
+
+bool is_idempotent(std::string_view method) {  // RFC 9110 section 9.2.2, RFC 10008
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" ||
+         method == "OPTIONS" || method == "TRACE" || method == "QUERY";
+}
+
+bool is_valid_request_id(std::string_view id) {
+  if (id.empty() || id.size() > request_id_max) return false;
+  for (const char c : id) {
+    const bool is_fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == ':' ||
+                         c == '/' || c == '+' || c == '=';
+    if (!is_fine) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Exchange::note_head(const proxy::wire::Head& head) {
+  arrival_.at = station_.loop().now();
+  arrival_.owner = station_.number();
+  arrival_.tag = tag_;
+  request_.minor_version = head.minor_version;
+  request_.wants_close = head.wants_close || client_->has_had_its_requests();
+  texts_.method = head.method;
+  request_.is_head = head.method == "HEAD";
+  request_.is_idempotent = is_idempotent(head.method);
+  request_.framing = head.framing;
+  request_.length = head.content_length;
+  request_.says_zero_length = head.has_content_length && head.content_length == 0;
+  request_.is_whole = false;
+  request_.body_limit = station_.settings().client.body_bytes.count;
+  note_client(head);
+  choose_request_id(head);
+  return true;
+}
+
+// What the head alone makes impossible, and where it goes.
+bool Exchange::judge(const proxy::wire::Head& head) {
+  const auto refuse_as = [&](Reason reason) {
+    refuse(reason);
+    return false;
+  };
+  if (const auto reason = read_request(head, station_.settings().client, target_)) {
+    if (*reason == Reason::malformed) answer_.closes = true;  // as after everything malformed
+    return refuse_as(*reason);
+  }
+  if (proxy::wire::has_been_through(head, station_.shared().via_name))
+    return refuse_as(Reason::loop_detected);
+  if (station_.settings().ops.health_on_main && target_.path() == health_path) {
+    if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
+    if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
+    request_.is_operators = true;
+    return true;
+  }
+  if (answers_as_last(head)) return true;
+  const admission::Route& route = station_.policy().routes.find(target_.path());
+  route_ = &station_.traffic_of(route);
+  take_route(route, arrival_);
+  answer_.terms = answer_terms_of(route, station_.settings());
+  arrival_.bytes = request_.length;
+  request_.patience = patience_with(head, route, station_.settings());
+  if (request_.patience) arrival_.deadline = arrival_.at + request_.patience->time;
+  request_.body_limit = body_limit_of(route, station_.settings());
+  if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
+  if (station_.policy().clients.is_on() && !recognise_client(head)) {
+    answer_.closes = true;
+    return refuse_as(Reason::malformed);
+  }
+  if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
+  if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
+    refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
+    return false;
+  }
+  return true;
+}
+
+// RFC 9110 section 7.6.2: at 0 the gateway is the last that the request gets to.
+bool Exchange::answers_as_last(const proxy::wire::Head& head) {
+  const auto left = proxy::wire::max_forwards(head);
+  if (!left) return false;
+  if (*left > 0) {
+    texts_.max_forwards = std::to_string(*left - 1);
+    return false;
+  }
+  request_.is_operators = request_.is_last = true;
+  if (head.method == "TRACE") proxy::wire::append_trace(head_, head);
+  return true;
+}
+
+void Exchange::note_client(const proxy::wire::Head& head) {
+  if (!client_->is_trusted()) return;
+  const conf::IpAddress& sender = client_->ip();
+  texts_.client_behind_proxy = station_.policy().trusted_proxies.real_client(head, sender).text();
+}
+
+const std::string& Exchange::client_name() const {
+  return texts_.client_behind_proxy.empty() ? client_->address() : texts_.client_behind_proxy;
+}
+
+// Which client it is to admission, and whether it has asked this before.
+// False when it says so twice.
+bool Exchange::recognise_client(const proxy::wire::Head& head) {
+  const ClientIdentities& clients = station_.policy().clients;
+  const conf::IpAddress address =
+      client_->is_trusted() ? station_.policy().trusted_proxies.real_client(head, client_->ip())
+                            : client_->ip();
+  const proxy::net::TlsSession* const tls = client_->tls();
+  const std::string subject =
+      tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
+  return !recognise(clients, {head, address, subject}, target_.path(), arrival_).is_ambiguous;
+}
+
+void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {
+  request_.body_tells_cost = estimate_cost(head, route, arrival_);
+  if (request_.body_tells_cost && route.cost.kind == conf::CostSettings::Kind::items)
+    items_.emplace(route.cost.array);
+}
+
+// What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
+void Exchange::weigh_body() {
+  const auto& routes = station_.settings().routes;
+  if (arrival_.route >= routes.size()) return;
+  const conf::RouteSettings& route = routes[arrival_.route];
+  const bool wants_items = route.cost.kind == conf::CostSettings::Kind::items;
+  if (!conf::is_route(route, route_->name) || wants_items != items_.has_value()) return;
+  gateway::weigh_body(record_.bytes_in, items_ ? items_->items() : 0, route, arrival_);
+}
+
+// What has streamed on since a worker was asked for: charged when it is known. The workers stay.
+void Exchange::settle_cost() {
+  const std::uint16_t workers = arrival_.workers;
+  arrival_.cost_found = 0;  // what was found before is charged
+  weigh_body();
+  arrival_.workers = workers;
+  if (arrival_.cost_found != 0) station_.shared().gate.settle(arrival_, station_.loop().now());
+  arrival_.cost_found = 0;
+}
+
+// A trusted sender's, or our own.
+void Exchange::choose_request_id(const proxy::wire::Head& head) {
+  if (client_->is_trusted()) {
+    for (const proxy::wire::Field& field : head.fields) {
+      if (field.id != proxy::wire::FieldId::x_request_id || !is_valid_request_id(field.value))
+        continue;
+      texts_.request_id = field.value;
+      return;
+    }
+  }
+  station_.append_request_id(texts_.request_id);
+}
+
+void Exchange::write_upstream_head(const proxy::wire::Head& said) {
+  // What is left of a deadline is said when the request goes out.
+  std::optional<proxy::wire::Head> rest;
+  if (request_.patience) rest = proxy::wire::without_patience(said, texts_.preferences);
+  if (!texts_.max_forwards.empty()) {
+    if (!rest) rest = said;
+    proxy::wire::set_max_forwards(*rest, texts_.max_forwards);
+  }
+  const proxy::wire::Head& head = rest ? *rest : said;
+  request_.wants_websocket = station_.settings().upstream.websocket && head.method == "GET" &&
+                             head.minor_version == 1 && request_.framing == Framing::none &&
+                             proxy::wire::names_websocket(head);
+  const proxy::net::TlsSession* const tls = client_->tls();
+  const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
+  const proxy::wire::RequestFacts facts{.target = target_.text,
+                                        .host = target_.host,
+                                        .client = client_->address(),
+                                        .request_id = texts_.request_id,
+                                        .is_encrypted = tls != nullptr,
+                                        .client_subject = subject,
+                                        .wants_websocket = request_.wants_websocket,
+                                        .sender_is_trusted = client_->is_trusted(),
+                                        .also_claims = station_.policy().also_claims(),
+                                        .via_name = station_.shared().via_name};
+  request_.lacks_host = proxy::wire::lacks_host(head, facts);
+  proxy::wire::append_request_head(head_, head, facts);
+}
+
+}  // namespace classgate::gateway

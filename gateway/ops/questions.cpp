@@ -1,6 +1,4 @@
-// What operators may ask and order, and what they hear.
-
-#include <unistd.h>
+#include "gateway/ops/questions.h"
 
 #include <algorithm>
 #include <charconv>
@@ -13,7 +11,6 @@
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
-#include "gateway/ops/supervisor.h"
 
 namespace classgate::gateway {
 namespace {
@@ -24,19 +21,6 @@ using nlohmann::ordered_json;
 constexpr auto patience = std::chrono::seconds(1);  // with a loop that does not answer
 constexpr std::string_view json_type = "application/json";
 constexpr std::size_t clients_shown_max = 1'000;
-
-Reply not_found(bool is_local) {
-  return {.status = 404,
-          .body = is_local ? "GET /status, /queue, /metrics, /livez, /readyz, /queue/health; POST "
-                             "/explain, /reload, /set, /upgrade, /drain\n"
-                           : "GET /metrics, /livez, /readyz, /queue/health\n"};
-}
-
-std::string lines_of(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += conf::printable(line) + "\n";
-  return text;
-}
 
 // Takes the first line off a text.
 std::string_view take_line(std::string_view& text) {
@@ -68,53 +52,57 @@ std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
 
 }  // namespace
 
-void Supervisor::answer(const OperatorServer::Request& request, OperatorServer::Answer answer) {
-  const bool is_read = request.method == "GET" || request.method == "HEAD";
-  const auto now = std::chrono::steady_clock::now();
-  if (request.is_local && request.method == "POST") return obey(request, answer);
-  const auto read = [&](auto make) {
-    if (!is_read) return answer({.status = 405, .body = "GET or HEAD\n", .allow = "GET, HEAD"});
-    answer(make());
+void Questions::take_their_places(Desk& desk) {
+  using enum Desk::Who;
+  const auto page = [&](std::string_view path, Desk::Who who, auto make) {
+    desk.add_page(path, who, [make](const Desk::Request& request, const Desk::Answer& answer) {
+      answer(make(request));
+    });
   };
-  if (request.path == "/metrics")
-    return read([&]() -> Reply {
-      Exposition exposition = expose_metrics(
-          server_, {server_.shared().access_log.dropped_lines(), log_.dropped_lines()},
-          operators_.counts(), request.accept);
-      return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
-    });
-  const auto ask = [&](auto begin) {
-    if (!is_read) return answer({.status = 405, .body = "GET or HEAD\n", .allow = "GET, HEAD"});
-    begin();
-  };
-  if (request.is_local && request.path == "/status")
-    return ask([&] { tell_status_of(request, answer); });
-  if (request.path == "/queue/health")
-    return read([&]() -> Reply {
-      Health health =
-          describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
-      return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
-    });
-  if (request.path == "/livez")
-    return ask([&] {
-      roll_.ask_turns(patience, [answer](bool every_loop) {
-        if (every_loop) return answer({.body = "every event loop turns\n"});
-        answer({.status = 503, .body = "an event loop does not turn\n"});
-      });
-    });
-  if (request.path == "/readyz") return read([&] { return readiness(); });
-  if (request.is_local && request.path == "/queue")
-    return ask([&] {
-      roll_.ask_waiters(patience, [answer](const std::vector<WaitingRequest>& waiters) {
-        answer({.content_type = json_type, .body = waiters_json(waiters)});
-      });
-    });
-  answer(not_found(request.is_local));
+  desk.add_page("/status", local, [this](const Desk::Request& request, const Desk::Answer& answer) {
+    tell_status(request, answer);
+  });
+  desk.add_page("/queue", local,
+                [this](const Desk::Request&, const Desk::Answer& answer) { tell_waiters(answer); });
+  page("/metrics", anybody, [this](const Desk::Request& request) { return metrics(request); });
+  desk.add_page("/livez", anybody,
+                [this](const Desk::Request&, const Desk::Answer& answer) { tell_turns(answer); });
+  page("/readyz", anybody, [this](const Desk::Request&) { return readiness(); });
+  page(health_path, anybody, [this](const Desk::Request&) { return health(); });
+  desk.add_order("/explain", [this](const Desk::Request& request, const Desk::Answer& answer) {
+    answer(explain(request));
+  });
 }
 
-Reply Supervisor::readiness() {
-  if (draining_) return {.status = 503, .body = "draining\n"};
-  const proxy::Servers& servers = *server_.policy().servers;
+Reply Questions::metrics(const Desk::Request& request) const {
+  Exposition exposition = expose_metrics(
+      of_.server, {of_.server.shared().access_log.dropped_lines(), of_.log.dropped_lines()},
+      of_.operators.counts(), request.accept);
+  return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
+}
+
+Reply Questions::health() const {
+  Health health = describe_health(of_.server.shared(), of_.server.policy(),
+                                  std::chrono::steady_clock::now(), Asker::operator_of_it);
+  return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
+}
+
+void Questions::tell_turns(const Desk::Answer& answer) const {
+  of_.roll.ask_turns(patience, [answer](bool every_loop) {
+    if (every_loop) return answer({.body = "every event loop turns\n"});
+    answer({.status = 503, .body = "an event loop does not turn\n"});
+  });
+}
+
+void Questions::tell_waiters(const Desk::Answer& answer) const {
+  of_.roll.ask_waiters(patience, [answer](const std::vector<WaitingRequest>& waiters) {
+    answer({.content_type = json_type, .body = waiters_json(waiters)});
+  });
+}
+
+Reply Questions::readiness() const {
+  if (of_.is_draining()) return {.status = 503, .body = "draining\n"};
+  const proxy::Servers& servers = *of_.server.policy().servers;
   if (servers.none_reachable()) {
     std::string text = "no upstream server is reachable (upstream.servers)\n";
     for (std::size_t i = 0; i < servers.count(); ++i)
@@ -135,71 +123,38 @@ Reply Supervisor::readiness() {
 }
 
 // As /queue/health; with ?clients=N also the clients that have most.
-void Supervisor::tell_status_of(const OperatorServer::Request& request,
-                                const OperatorServer::Answer& answer) {
+void Questions::tell_status(const Desk::Request& request, const Desk::Answer& answer) const {
   constexpr std::string_view question = "clients=";
-  const auto now = std::chrono::steady_clock::now();
-  const auto describe = [this, now] {
-    return describe_health(server_.shared(), server_.policy(), now, Asker::operator_of_it);
-  };
-  if (!request.query.starts_with(question)) {
-    Health health = describe();
-    return answer(
-        {.status = health.status, .content_type = json_type, .body = std::move(health.json)});
-  }
+  if (!request.query.starts_with(question)) return answer(health());
   std::size_t most = 0;
   const char* const end = request.query.data() + request.query.size();
   const auto [stop, error] = std::from_chars(request.query.data() + question.size(), end, most);
   if (error != std::errc{} || stop != end || most > clients_shown_max)
     return answer({.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)});
-  roll_.ask_waiters(
-      patience, [this, answer, most, describe, now](const std::vector<WaitingRequest>& waiters) {
-        const Health health = describe();
-        ordered_json json = ordered_json::parse(health.json);
-        json["top_clients"] =
-            client_list(server_.shared().gate.top_clients(most, now), waiters, server_.policy());
-        answer({.status = health.status, .content_type = json_type, .body = json_text(json)});
-      });
+  of_.roll.ask_waiters(patience, [this, answer, most](const std::vector<WaitingRequest>& waiters) {
+    Reply reply = health();
+    ordered_json json = ordered_json::parse(reply.body);
+    json["top_clients"] =
+        client_list(of_.server.shared().gate.top_clients(most, std::chrono::steady_clock::now()),
+                    waiters, of_.server.policy());
+    reply.body = json_text(json);
+    answer(reply);
+  });
 }
 
 // The body: a line with the address of the client, a line with the subject of its certificate or
 // nothing, then the head of the request as it would come.
-Reply Supervisor::explain(const OperatorServer::Request& request) {
+Reply Questions::explain(const Desk::Request& request) const {
   std::string_view rest = request.body;
   const std::string_view address_text = take_line(rest);
   const std::string_view subject = take_line(rest);
   const auto address = conf::IpAddress::parse(address_text);
   if (!address) return {.status = 400, .body = "the first line is no IP address\n"};
   const auto said =
-      gateway::explain({.head = rest, .sender = *address, .tls_subject = subject}, server_.shared(),
-                       server_.policy(), std::chrono::steady_clock::now());
+      gateway::explain({.head = rest, .sender = *address, .tls_subject = subject},
+                       of_.server.shared(), of_.server.policy(), std::chrono::steady_clock::now());
   if (!said) return {.status = 400, .body = said.error() + "\n"};
   return {.content_type = json_type, .body = *said};
-}
-
-void Supervisor::obey(const OperatorServer::Request& request,
-                      const OperatorServer::Answer& answer) {
-  const auto tell = [answer](const Change& change) {
-    answer({.status = change.ok ? 200 : 409, .body = lines_of(change.lines)});
-  };
-  if (request.path == "/explain") return answer(explain(request));
-  if (request.path == "/reload") return reload(tell);
-  if (request.path == "/set") {
-    const std::size_t equals = request.body.find('=');
-    if (equals == std::string::npos)
-      return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
-    return set(request.body.substr(0, equals), request.body.substr(equals + 1), tell);
-  }
-  if (request.path == "/upgrade")
-    return upgrade([answer](bool ok, const std::string& text) {
-      answer({.status = ok ? 200 : 409, .body = text + "\n"});
-    });
-  if (request.path == "/drain") {
-    if (draining_) return answer({.status = 409, .body = "draining already\n"});
-    answer({.body = "draining\n"});
-    return drain("classgate drain");
-  }
-  answer(not_found(true));
 }
 
 }  // namespace classgate::gateway

@@ -12,6 +12,7 @@
 
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "conf/printable.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -40,6 +41,12 @@ std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
   for (const conf::Mistake& mistake : mistakes)
     lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
   return lines;
+}
+
+std::string text_of(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += conf::printable(line) + "\n";
+  return text;
 }
 
 // Those that are open already, then those that were inherited, else new ones.
@@ -90,8 +97,9 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       signal_watch_(loop_, signals_.get(), [this] { on_signal(); }),
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(loop_, [this](const OperatorServer::Request& request,
-                               OperatorServer::Answer to) { answer(request, std::move(to)); }),
+                               const OperatorServer::Answer& to) { desk_.answer(request, to); }),
       roll_(loop_, server),
+      questions_({server, log, operators_, roll_, [this] { return draining_; }}),
       names_(loop_, server),
       drain_timer_(loop_, [this] { on_drain_timeout(); }),
       status_timer_(loop_, [this] { tell_status(); }),
@@ -104,6 +112,8 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
+  questions_.take_their_places(desk_);
+  take_orders();
   if (inheritance_.handover) predecessor_.emplace(std::move(inheritance_.handover));
 }
 
@@ -137,6 +147,36 @@ int Supervisor::run() {
   names_.begin();
   loop_.run();
   return exit_status_;
+}
+
+// ---- Orders ------------------------------------------------------------------------------------
+
+// What operators may have done, by the control socket.
+void Supervisor::take_orders() {
+  const auto tell_by = [](const Desk::Answer& answer) -> TellChange {
+    return [answer](const Change& change) {
+      answer({.status = change.ok ? 200 : 409, .body = text_of(change.lines)});
+    };
+  };
+  desk_.add_order("/reload", [=, this](const Desk::Request&, const Desk::Answer& answer) {
+    reload(tell_by(answer));
+  });
+  desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Answer& answer) {
+    const std::size_t equals = request.body.find('=');
+    if (equals == std::string::npos)
+      return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
+    set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));
+  });
+  desk_.add_order("/upgrade", [this](const Desk::Request&, const Desk::Answer& answer) {
+    upgrade([answer](bool ok, const std::string& text) {
+      answer({.status = ok ? 200 : 409, .body = text + "\n"});
+    });
+  });
+  desk_.add_order("/drain", [this](const Desk::Request&, const Desk::Answer& answer) {
+    if (draining_) return answer({.status = 409, .body = "draining already\n"});
+    answer({.body = "draining\n"});
+    drain("classgate drain");
+  });
 }
 
 // ---- Signals -----------------------------------------------------------------------------------

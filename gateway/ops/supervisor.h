@@ -9,10 +9,12 @@
 
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/desk.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/handover.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
+#include "gateway/ops/questions.h"
 #include "gateway/ops/roll_call.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
@@ -110,11 +112,7 @@ class Supervisor {
   void use_what_is_left();
 
   // Operators.
-  void answer(const OperatorServer::Request& request, OperatorServer::Answer answer);
-  void obey(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
-  OperatorServer::Reply readiness();
-  void tell_status_of(const OperatorServer::Request& request, const OperatorServer::Answer& answer);
-  OperatorServer::Reply explain(const OperatorServer::Request& request);
+  void take_orders();
 
   // The service manager.
   void tell_status();
@@ -133,8 +131,10 @@ class Supervisor {
   proxy::net::Fd signals_;
   proxy::net::Watch signal_watch_;
   proxy::net::Mailbox<DataPathDrained> mailbox_;
+  Desk desk_;
   OperatorServer operators_;
   RollCall roll_;
+  Questions questions_;
   NameWatch names_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none

@@ -132,7 +132,8 @@ bool ClientConnection::wants_input() const {
     case State::idle: return stream_.pending() == 0;
     case State::head:
     case State::lingering: return true;
-    case State::tunnel: return exchange_ != nullptr && !input_has_ended_ && exchange_->wants_body();
+    case State::tunnel:
+      return exchange_ != nullptr && !tunnel_.input_has_ended && exchange_->wants_body();
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
     default: return false;
   }
@@ -160,15 +161,15 @@ void ClientConnection::read_on() {
       case Stream::Read::nothing_now: return set_timer();
       case Stream::Read::end:
         if (state_ != State::tunnel) return on_gone();
-        input_has_ended_ = true;
+        tunnel_.input_has_ended = true;
         set_timer();
         return exchange_->on_tunnel_client_ended();
       case Stream::Read::broken: return on_gone();
       case Stream::Read::some: break;
     }
     if (state_ == State::lingering) {
-      window_bytes_ += result.size;
-      if (window_bytes_ > station_.settings().client.linger_bytes.count) return close();
+      window_.bytes += result.size;
+      if (window_.bytes > station_.settings().client.linger_bytes.count) return close();
       continue;
     }
     take({scratch.data(), result.size});
@@ -227,7 +228,7 @@ std::size_t ClientConnection::process(std::string_view bytes) {
       case State::head: goes_on = take_head(bytes.substr(used), used); break;
       case State::body: used += take_body(bytes.substr(used)); break;
       case State::tunnel:
-        window_bytes_ += bytes.size() - used;
+        window_.bytes += bytes.size() - used;
         exchange_->on_tunnel_bytes(bytes.substr(used));
         used = bytes.size();
         break;
@@ -252,7 +253,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   const bool body_is_here =
       head.framing == Framing::none || (has_length && bytes.size() >= head.content_length);
   body_left_ = has_length ? head.content_length : 0;
-  window_bytes_ = stream_mark_ = 0;
+  window_.bytes = window_.stream_mark = 0;
   is_streaming_ = false;
   change_state(State::body);
   const bool expects_continue = head.expects_continue && !body_is_here;
@@ -279,7 +280,7 @@ std::size_t ClientConnection::take_body(std::string_view bytes) {
   if (parser_->head().framing == Framing::length) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
     body_left_ -= size;
-    window_bytes_ += size;
+    window_.bytes += size;
     if (exchange_ != nullptr) exchange_->on_body(bytes.substr(0, size));
     if (body_left_ > 0)
       end_of_body_part();
@@ -289,7 +290,7 @@ std::size_t ClientConnection::take_body(std::string_view bytes) {
   }
   const Parser::Progress progress = parser_->parse_chunked(bytes);
   for (const std::string_view span : parser_->spans()) {
-    window_bytes_ += span.size();
+    window_.bytes += span.size();
     if (exchange_ != nullptr && state_ == State::body) exchange_->on_body(span);
   }
   if (progress == Parser::Progress::fault) {
@@ -335,13 +336,13 @@ void ClientConnection::send_gathered() {
 // turn.
 void ClientConnection::begin_tunnel() {
   change_state(State::tunnel);
-  window_bytes_ = 0;
+  window_.bytes = 0;
   stream_.read_again_soon();
   set_timer();
 }
 
 void ClientConnection::end_tunnel_output() {
-  output_has_ended_ = true;
+  tunnel_.output_has_ended = true;
   deadline_.cancel();
   if (stream_.pending() == 0) stream_.shutdown_write();
   set_timer();
@@ -349,7 +350,7 @@ void ClientConnection::end_tunnel_output() {
 
 // A client that still speaks is heard; one that is silent has nothing to wait for.
 proxy::net::DeadlineList& ClientConnection::tunnel_deadlines() {
-  return output_has_ended_ ? station_.deadlines().linger : station_.deadlines().idle;
+  return tunnel_.output_has_ended ? station_.deadlines().linger : station_.deadlines().idle;
 }
 
 void ClientConnection::send_continue() {
@@ -404,7 +405,7 @@ void ClientConnection::go_on_drained() {
   if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) deadline_.cancel();
   if (exchange_ != nullptr) {
-    if (output_has_ended_ && stream_.pending() == 0) stream_.shutdown_write();
+    if (tunnel_.output_has_ended && stream_.pending() == 0) stream_.shutdown_write();
     exchange_->on_client_drained();
     if (state_ == State::tunnel) set_timer();
     return;
@@ -443,8 +444,8 @@ void ClientConnection::linger() {
 
 void ClientConnection::say_goodbye() {
   change_state(State::lingering);
-  window_bytes_ = stream_mark_ = 0;
-  window_begin_ = station_.loop().now();
+  window_.bytes = window_.stream_mark = 0;
+  window_.begin = station_.loop().now();
   stream_.shutdown_write();
   set_timer();
   if (stream_.may_read()) stream_.read_again_soon();
@@ -452,8 +453,9 @@ void ClientConnection::say_goodbye() {
 
 // Its client is still sending, as many do before they read: closed now, it would lose the answer.
 bool ClientConnection::lingers_on() const {
-  return window_bytes_ > stream_mark_ && !station_.is_making_room() && !station_.is_draining() &&
-         station_.loop().now() - window_begin_ < station_.settings().client.linger_max;
+  return window_.bytes > window_.stream_mark && !station_.is_making_room() &&
+         !station_.is_draining() &&
+         station_.loop().now() - window_.begin < station_.settings().client.linger_max;
 }
 
 void ClientConnection::close() {
@@ -586,7 +588,7 @@ void ClientConnection::set_timer() {
 void ClientConnection::watch_reader() {
   if (timed_state_ == State::answering && deadline_.is_set()) return;
   timed_state_ = State::answering;
-  written_mark_ = stream_.bytes_written();
+  window_.written_mark = stream_.bytes_written();
   station_.deadlines().send.set(deadline_);
 }
 
@@ -613,24 +615,24 @@ void ClientConnection::on_due() {
     case State::head: return refuse_head(conf::Reason::client_timeout);
     case State::body: return on_body_window_over();
     case State::tunnel: {  // silence on both sides for a whole window
-      const std::uint64_t bytes = window_bytes_ + stream_.bytes_written();
-      if (bytes == written_mark_) {
+      const std::uint64_t bytes = window_.bytes + stream_.bytes_written();
+      if (bytes == window_.written_mark) {
         station_.traffic().reached(Limit::idle_timeout);
         return on_gone();
       }
-      written_mark_ = bytes;
+      window_.written_mark = bytes;
       return tunnel_deadlines().set(deadline_);
     }
     case State::answering:  // a reader that took nothing for a whole window is gone
-      if (stream_.bytes_written() == written_mark_) {
+      if (stream_.bytes_written() == window_.written_mark) {
         station_.traffic().reached(Limit::send_timeout);
         return on_gone();
       }
-      written_mark_ = stream_.bytes_written();
+      window_.written_mark = stream_.bytes_written();
       return station_.deadlines().send.set(deadline_);
     case State::lingering:
       if (!lingers_on()) return close();
-      stream_mark_ = window_bytes_;
+      window_.stream_mark = window_.bytes;
       return station_.deadlines().linger.set(deadline_);
     default: return close();  // idle for too long
   }
@@ -645,8 +647,8 @@ void ClientConnection::begin_streaming() {
 }
 
 void ClientConnection::begin_body_window() {
-  window_bytes_ = stream_mark_ = 0;
-  window_begin_ = station_.loop().now();
+  window_.bytes = window_.stream_mark = 0;
+  window_.begin = station_.loop().now();
   body_deadlines().set(deadline_);
 }
 
@@ -661,12 +663,12 @@ void ClientConnection::on_body_window_over() {
     station_.traffic().reached(Limit::stream_rate_min);
     return exchange_->on_body_fault(conf::Reason::client_timeout);
   }
-  if (station_.loop().now() - window_begin_ < limits.body_timeout) {
-    stream_mark_ = window_bytes_;
+  if (station_.loop().now() - window_.begin < limits.body_timeout) {
+    window_.stream_mark = window_.bytes;
     return body_deadlines().set(deadline_);
   }
   const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
-  if (static_cast<double>(window_bytes_) >=
+  if (static_cast<double>(window_.bytes) >=
       static_cast<double>(limits.body_rate_min.count) * seconds)
     return begin_body_window();
   station_.traffic().reached(Limit::body_rate_min);
@@ -677,7 +679,7 @@ void ClientConnection::on_body_window_over() {
 // A slow upload does no harm as long as nobody waits for its worker.
 bool ClientConnection::holds_worker_too_slowly() {
   return is_streaming_ && exchange_ != nullptr &&
-         is_too_slow_for_waiters(window_bytes_ - stream_mark_);
+         is_too_slow_for_waiters(window_.bytes - window_.stream_mark);
 }
 
 bool ClientConnection::is_too_slow_for_waiters(std::uint64_t bytes_in_window) const {

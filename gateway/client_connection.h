@@ -152,6 +152,21 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void set_timer();
   proxy::net::DeadlineList& tunnel_deadlines();
 
+  // What has moved since it was last looked whether that is enough.
+  struct Window {
+    std::uint64_t bytes = 0;  // of the body in this window; of a tunnel, or while it lingers, all
+                              // from the client
+    std::uint64_t stream_mark = 0;  // `bytes` a stream (or linger) window ago
+    proxy::net::Time begin{};
+    // Written bytes when the reader was last looked at; of a tunnel, bytes either way.
+    std::uint64_t written_mark = 0;
+  };
+  // Each side's last word.
+  struct Tunnel {
+    bool input_has_ended = false;
+    bool output_has_ended = false;
+  };
+
   Station& station_;
   conf::IpAddress ip_;
   std::string address_;
@@ -165,8 +180,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool has_unread_input_ = false;
   bool has_noted_handshake_ = false;
   bool is_streaming_ = false;
-  bool input_has_ended_ = false;  // of a tunnel: each side's last word
-  bool output_has_ended_ = false;
+  Tunnel tunnel_;
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read
@@ -174,12 +188,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   std::size_t counted_ = 0;                      // bytes held, as the station knows
   proxy::net::Time heavy_since_{};               // has held more than a quiet client does
   std::uint64_t body_left_ = 0;
-  std::uint64_t window_bytes_ = 0;  // body bytes in this window; of a tunnel, or while it lingers,
-                                    // all from the client
-  std::uint64_t stream_mark_ = 0;   // window_bytes_ a stream (or linger) window ago
-  proxy::net::Time window_begin_{};
-  // Written bytes when the reader was last looked at; of a tunnel, bytes either way.
-  std::uint64_t written_mark_ = 0;
+  Window window_;
   proxy::net::Deadline deadline_;
   proxy::net::Stream stream_;
 };

@@ -1,0 +1,70 @@
+// The PROXY header, with which a trusted proxy says who its client is.
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "conf/format.h"
+#include "gateway/client_connection.h"
+#include "gateway/station.h"
+#include "proxy/wire/proxy_header.h"
+
+namespace classgate::gateway {
+
+using proxy::net::Stream;
+
+// It is left in the socket until all of it is there: what follows may be TLS, which reads for
+// itself.
+void ClientConnection::read_introduction() {
+  const std::span<char> scratch =
+      station_.loop().read_scratch().first(proxy::wire::proxy_header_max);
+  const Stream::ReadResult result = stream_.peek(scratch);
+  if (result.what == Stream::Read::nothing_now) return;
+  if (result.what != Stream::Read::some) return on_gone();
+  proxy::wire::ProxyHeader header;
+  switch (proxy::wire::read_proxy_header({scratch.data(), result.size}, header)) {
+    case proxy::wire::ProxyHeaderProgress::need_more:
+      if (stream_.peer_is_gone()) on_gone();
+      return;
+    case proxy::wire::ProxyHeaderProgress::malformed:
+      spdlog::warn(
+          "client {}: a trusted proxy's connection begins without a PROXY header: closed "
+          "(client.proxy_protocol)",
+          address_);
+      return refuse_introduction();
+    case proxy::wire::ProxyHeaderProgress::done: break;
+  }
+  if (!is_trusted_) {
+    spdlog::warn(
+        "client {}: its PROXY header came when it was a trusted proxy no more: closed "
+        "(client.trusted_proxies)",
+        address_);
+    return refuse_introduction();
+  }
+  stream_.skip(header.size);
+  introduce(header.source.value_or(ip_));
+}
+
+void ClientConnection::refuse_introduction() {
+  station_.traffic().introductions_refused.add();
+  close();
+}
+
+void ClientConnection::introduce(const conf::IpAddress& client) {
+  change_state(State::idle);
+  ip_ = client;
+  address_ = ip_.text();
+  judge_sender();
+  if (!station_.count_client(*this)) {
+    if (acceptor_) return close();
+    station_.append_refusal_of_connection(station_.gather().begin_text(),
+                                          conf::Reason::client_connections);
+    station_.gather().end_text();
+    send_gathered();
+    return say_goodbye();
+  }
+  if (acceptor_) return stream_.start_tls(std::exchange(acceptor_, nullptr)->accept());
+  read_on();
+}
+
+}  // namespace classgate::gateway

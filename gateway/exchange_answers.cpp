@@ -5,7 +5,6 @@
 
 #include "conf/format.h"
 #include "conf/invariant.h"
-#include "gateway/access_line.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/station.h"
@@ -145,9 +144,7 @@ void Exchange::record() {
   if (client_ != nullptr && client_->tls() != nullptr) record_.tls = client_->tls()->version();
   if (!request_.is_operators)
     station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
-  if (station_.wants_log_line(record_.is_routine()))
-    append_access_line(station_.begin_log_line(), station_.shared().access_log.is_json(),
-                       station_.time_text(), record_);
+  station_.log(record_);
 }
 
 }  // namespace classgate::gateway

@@ -164,7 +164,7 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
       return;
     }
   }
-  station_.append_request_id(texts_.request_id);
+  station_.request_ids().append(texts_.request_id);
 }
 
 void Exchange::write_upstream_head(const proxy::wire::Head& said) {

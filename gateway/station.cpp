@@ -3,9 +3,6 @@
 #include <fmt/chrono.h>
 #include <spdlog/spdlog.h>
 
-#include <array>
-#include <cstring>
-#include <iterator>
 #include <random>
 #include <system_error>
 
@@ -25,37 +22,10 @@ constexpr std::chrono::milliseconds between_vain_reliefs{20};
 constexpr std::chrono::milliseconds between_vain_changes{10};
 constexpr std::chrono::seconds silence_tolerated{1};    // of a client when connections run out
 constexpr std::chrono::milliseconds between_looks{20};  // whether a server is up again
-constexpr std::size_t log_batch_bytes = 32 * 1024;
 
 // Each loop keeps its share of the idle upstream connections, rounded up.
 std::size_t idle_share(const conf::Settings& settings) {
   return (settings.upstream.idle_connections + settings.threads - 1) / settings.threads;
-}
-
-// Two digits at a time.
-std::array<char, 16> hex(std::uint64_t word) {
-  static constexpr auto pairs = [] {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::array<std::array<char, 2>, 256> table{};
-    for (std::size_t i = 0; i < table.size(); ++i) table[i] = {digits[i / 16], digits[i % 16]};
-    return table;
-  }();
-  std::array<char, 16> text;
-  for (std::size_t i = 0; i < text.size(); i += 2, word >>= 8)
-    std::memcpy(text.data() + i, pairs[word & 0xff].data(), 2);
-  return text;
-}
-
-// The finaliser of SplitMix64, which maps no two numbers to one.
-std::uint64_t mixed(std::uint64_t word) {
-  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
-  word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
-  return word ^ (word >> 31);
-}
-
-std::uint64_t random_word() {
-  std::random_device device;
-  return std::uint64_t{device()} << 32 | device();
 }
 
 }  // namespace
@@ -98,9 +68,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       upstreams_(make_upstreams(policy_)),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
       memory_(shared.memory),
-      id_of_loop_(hex(random_word())),
-      id_secret_(random_word()),
-      access_quota_(std::random_device{}()),
+      access_lines_(shared.access_log, std::random_device{}()),
       grace_(loop_, [this] { on_grace_over(); }),
       hold_look_(loop_, [this] { look_after_held(); }),
       change_again_(loop_, [this] { change(); }) {
@@ -277,7 +245,7 @@ Station::~Station() {
         loop_.guard([&] { exchange->on_gateway_ending(); }, [&] { exchange->cut(); });
   for (const auto& exchange : exchanges_)
     if (exchange) exchange->cut();
-  hand_over_log_lines();
+  access_lines_.hand_over();
 }
 
 // ---- Connections -------------------------------------------------------------------------------
@@ -594,47 +562,11 @@ void Station::end_turn() {
   relieve_memory();
   if (connections_.empty() && memory_.has_untold()) memory_.tell();
   std::erase_if(former_upstreams_, [](const auto& pool) { return !pool->is_in_use(); });
-  hand_over_log_lines();
+  access_lines_.hand_over();
   if (draining_ && connections_.empty() && !reported_empty_) {
     reported_empty_ = true;
     milestones_.empty();
   }
-}
-
-bool Station::wants_log_line(bool is_routine) {
-  AccessLog& log = shared_.access_log;
-  if (!log.is_on()) return false;
-  const auto verdict = access_quota_.judge(
-      is_routine, loop_.now(),
-      {.sample = log.sample(),
-       .lines_max = AccessQuota::share_of(log.lines_max(), settings().threads)});
-  if (verdict == AccessQuota::Verdict::over_rate) log.count_dropped_line();
-  return verdict == AccessQuota::Verdict::write;
-}
-
-void Station::hand_over_log_lines() {
-  if (log_line_count_ == 0) return;
-  log_lines_.pop_back();  // the log ends each entry itself
-  shared_.access_log.hand_over(std::exchange(log_lines_, {}), log_line_count_);
-  log_line_count_ = 0;
-}
-
-std::string& Station::begin_log_line() {
-  if (log_lines_.size() > log_batch_bytes) hand_over_log_lines();
-  ++log_line_count_;
-  return log_lines_;
-}
-
-std::string_view Station::time_text() {
-  if (time_text_of_ != loop_.now()) {
-    time_text_of_ = loop_.now();
-    const auto now = std::chrono::system_clock::now();
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-    time_text_ =
-        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                    fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
-  }
-  return time_text_;
 }
 
 std::string_view Station::date_text() {
@@ -644,16 +576,6 @@ std::string_view Station::date_text() {
     date_text_ = fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(now));
   }
   return date_text_;
-}
-
-// Half of it is this loop's alone, the other half counts, mixed with a secret so that an id tells
-// neither the next one nor how many there were; no number comes twice.
-void Station::append_request_id(std::string& out) {
-  const auto own = hex(mixed(mixed(++request_count_) ^ id_secret_));
-  std::array<char, 32> text;
-  std::memcpy(text.data(), id_of_loop_.data(), id_of_loop_.size());
-  std::memcpy(text.data() + id_of_loop_.size(), own.data(), own.size());
-  out.append(text.data(), text.size());
 }
 
 }  // namespace classgate::gateway

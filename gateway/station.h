@@ -1,18 +1,18 @@
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "gateway/access_quota.h"
+#include "gateway/access_lines.h"
 #include "gateway/client_connection.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/letter.h"
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
+#include "gateway/request_ids.h"
 #include "gateway/shared.h"
 #include "gateway/traffic.h"
 #include "proxy/net/gather.h"
@@ -89,14 +89,11 @@ class Station final : private admission::Waiters {
   // What a connection hears that may not stay.
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
-  // 32 hex digits, unique to this process and loop.
-  void append_request_id(std::string& out);
-  // Whether an exchange gets a line in the access log; `is_routine` as AccessQuota has it.
-  bool wants_log_line(bool is_routine);
-  // Where a line of the access log is appended; counts it.
-  std::string& begin_log_line();
-  // RFC 3339 with milliseconds, of this turn.
-  std::string_view time_text();
+  RequestIds& request_ids() { return request_ids_; }
+  // An exchange has ended: to the access log.
+  void log(const ExchangeRecord& record) {
+    access_lines_.add(record, loop_.now(), settings().threads);
+  }
   // IMF-fixdate (RFC 9110 section 5.6.7), for the Date field.
   std::string_view date_text();
 
@@ -147,7 +144,6 @@ class Station final : private admission::Waiters {
   void free_exchange(Exchange& exchange);
   void look_after_held();
   void end_turn();
-  void hand_over_log_lines();
 
   Shared& shared_;
   std::shared_ptr<const Policy> policy_;
@@ -174,15 +170,9 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<ClientConnection>> connections_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
-  const std::array<char, 16> id_of_loop_;  // of the request ids: the first half, in hex
-  const std::uint64_t id_secret_;          // in the other half
-  std::uint64_t request_count_ = 0;
+  RequestIds request_ids_;
+  AccessLines access_lines_;
   StrangersHealth strangers_health_;
-  AccessQuota access_quota_;
-  std::string log_lines_;
-  std::uint64_t log_line_count_ = 0;
-  std::string time_text_;
-  proxy::net::Time time_text_of_{};
   std::string date_text_;
   std::time_t date_text_of_ = 0;
   proxy::net::Timer grace_;

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "proxy/net/tls_fingerprint.h"
 #include "proxy/net/tls_memory.h"
 
 namespace classgate::proxy::net {
@@ -37,12 +38,6 @@ std::string text_of_error() {
   const char* reason = error != 0 ? ERR_reason_error_string(error) : nullptr;
   ERR_clear_error();
   return reason != nullptr ? reason : "unknown error";
-}
-
-// For what fails only when there is no memory. What is left out of a context or a session without a
-// word might be the check of a name, or the list of ciphers.
-void must(bool is_done) {
-  if (!is_done) throw std::bad_alloc();
 }
 
 SslContext make_context(const SSL_METHOD* method) {
@@ -146,124 +141,7 @@ bool is_ip_address(const std::string& host) {
 
 }  // namespace
 
-// ---- What a session hangs on -------------------------------------------------------------------
-
-namespace {
-
-// SHA-256 over the parts, each with its size before it.
-class Fingerprint {
- public:
-  Fingerprint() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    must(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-  void add(std::string_view part) {
-    const std::uint64_t size = part.size();
-    must(EVP_DigestUpdate(context_.get(), &size, sizeof size) == 1 &&
-         EVP_DigestUpdate(context_.get(), part.data(), part.size()) == 1);
-  }
-  void add_number(int number) { add(std::to_string(number)); }
-  SessionContext finish() {
-    SessionContext digest;
-    must(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
-    return digest;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
-template <typename Item>
-std::string encoding_of(const Item* item, int (*encode)(const Item*, unsigned char**)) {
-  unsigned char* bytes = nullptr;
-  const int size = encode(item, &bytes);
-  must(size > 0);
-  const auto free = [](unsigned char* memory) { OPENSSL_free(memory); };
-  const std::unique_ptr<unsigned char, decltype(free)> owned(bytes, free);
-  return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size)};
-}
-
-// The certificates that may be shown, with their chains.
-void add_own_chain(Fingerprint& print, SSL_CTX* context) {
-  for (long at = SSL_CERT_SET_FIRST; SSL_CTX_set_current_cert(context, at) == 1;
-       at = SSL_CERT_SET_NEXT) {
-    const X509* const own = SSL_CTX_get0_certificate(context);
-    print.add(own != nullptr ? encoding_of<X509>(own, i2d_X509) : std::string());
-    STACK_OF(X509)* chain = nullptr;
-    SSL_CTX_get0_chain_certs(context, &chain);
-    for (int i = 0; i < sk_X509_num(chain); ++i)
-      print.add(encoding_of<X509>(sk_X509_value(chain, i), i2d_X509));
-  }
-}
-
-// Whom it believes, as it was loaded (not the file, which may be another one by now): authorities
-// and what they have revoked, in any order.
-void add_trust(Fingerprint& print, const SSL_CTX* context) {
-  std::vector<std::string> all;
-  const STACK_OF(X509_OBJECT)* const objects =
-      X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
-  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-    const X509_OBJECT* const object = sk_X509_OBJECT_value(objects, i);
-    if (const X509* const certificate = X509_OBJECT_get0_X509(object))
-      all.push_back(encoding_of<X509>(certificate, i2d_X509));
-    else if (const X509_CRL* const list =
-                 X509_OBJECT_get0_X509_CRL(const_cast<X509_OBJECT*>(object)))
-      all.push_back(encoding_of<X509_CRL>(list, i2d_X509_CRL));
-  }
-  std::ranges::sort(all);
-  print.add_number(static_cast<int>(all.size()));
-  for (const std::string& one : all) print.add(one);
-}
-
-// Seconds since 1970.
-std::int64_t end_of(const X509* certificate) {
-  std::tm time{};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1) return 0;
-  return ::timegm(&time);
-}
-
-}  // namespace
-
 void FreeSslContext::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
-
-// ---- Ticket keys -------------------------------------------------------------------------------
-
-namespace {
-
-TicketKeys::Key random_key() {
-  TicketKeys::Key key;
-  if (RAND_bytes(key.name.data(), static_cast<int>(key.name.size())) != 1 ||
-      RAND_bytes(key.cipher.data(), static_cast<int>(key.cipher.size())) != 1 ||
-      RAND_bytes(key.mac.data(), static_cast<int>(key.mac.size())) != 1)
-    throw std::system_error(EIO, std::generic_category(), "no random numbers for ticket keys");
-  return key;
-}
-
-}  // namespace
-
-std::shared_ptr<const TicketKeys> TicketKeys::fresh() {
-  const auto ring = std::make_shared<TicketKeys>();
-  ring->keys_.push_back(random_key());
-  return ring;
-}
-
-std::shared_ptr<const TicketKeys> TicketKeys::rotated() const {
-  const auto ring = std::make_shared<TicketKeys>();
-  ring->keys_.push_back(random_key());
-  for (const Key& key : keys_)
-    if (ring->keys_.size() < kept) ring->keys_.push_back(key);
-  return ring;
-}
-
-TicketKeys::~TicketKeys() {
-  for (Key& key : keys_) OPENSSL_cleanse(&key, sizeof key);
-}
-
-const TicketKeys::Key* TicketKeys::find(const unsigned char* name) const {
-  const auto found = std::ranges::find_if(keys_, [&](const Key& key) {
-    return std::memcmp(key.name.data(), name, key.name.size()) == 0;
-  });
-  return found == keys_.end() ? nullptr : &*found;
-}
 
 // ---- Callbacks ---------------------------------------------------------------------------------
 
@@ -421,11 +299,11 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
         return std::unexpected(Errors{pair.origin + ": " + loaded.error()});
     }
   // All have the same: OpenSSL looks at tickets before it knows the name that is asked for.
-  Fingerprint print;
+  TlsFingerprint print;
   print.add_number(static_cast<int>(settings.client_certificate));
   for (const Entry& entry : *entries) {
-    add_own_chain(print, entry.context.get());
-    add_trust(print, entry.context.get());
+    print.add_own_chain(entry.context.get());
+    print.add_trust(entry.context.get());
   }
   const SessionContext session_context = print.finish();
   for (const Entry& entry : *entries)
@@ -486,11 +364,11 @@ int TlsCallbacks::keep_session(SSL* ssl, SSL_SESSION* session) {
 namespace {
 
 SessionContext session_context_of(const conf::UpstreamTlsSettings& settings, SSL_CTX* context) {
-  Fingerprint print;
+  TlsFingerprint print;
   print.add_number(settings.verify ? 1 : 0);
   print.add(settings.server_name);
-  add_own_chain(print, context);
-  add_trust(print, context);
+  print.add_own_chain(context);
+  print.add_trust(context);
   // What the system trusts is not known here: another connector, another context.
   std::array<char, 32> unique{};
   if (settings.verify && settings.ca_file.empty() &&

@@ -3,7 +3,6 @@
 // What TLS connections have in common: certificates, trust, parameters. Immutable once made, used
 // by all loops at once (SSL_CTX(3) may be, when it is not changed any more).
 
-#include <array>
 #include <chrono>
 #include <expected>
 #include <memory>
@@ -11,6 +10,8 @@
 #include <vector>
 
 #include "conf/settings.h"
+#include "proxy/net/ticket_keys.h"
+#include "proxy/net/tls_fingerprint.h"
 #include "proxy/net/tls_session.h"
 
 struct ssl_ctx_st;
@@ -22,33 +23,6 @@ struct FreeSslContext {
   void operator()(ssl_ctx_st* context) const;
 };
 using SslContext = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
-
-// What a session was made under: which certificates are shown, whether and by whom the other side
-// is verified. One that was made under another is not resumed: nothing is verified again then.
-using SessionContext = std::array<unsigned char, 32>;
-
-// The keys that session tickets are sealed with (RFC 5077 section 4, RFC 8446 section 4.6.1): the
-// newest seals, those before it still open. A ring is never changed; rotating makes another one,
-// and a key that has left the ring is wiped with the last session that began under it.
-class TicketKeys {
- public:
-  struct Key {
-    std::array<unsigned char, 16> name;
-    std::array<unsigned char, 32> cipher;
-    std::array<unsigned char, 32> mac;
-  };
-  static std::shared_ptr<const TicketKeys> fresh();
-  std::shared_ptr<const TicketKeys> rotated() const;
-  ~TicketKeys();
-
-  const Key& newest() const { return keys_.front(); }
-  // Null when no key has this name.
-  const Key* find(const unsigned char* name) const;
-
- private:
-  static constexpr std::size_t kept = 3;
-  std::vector<Key> keys_;
-};
 
 // Answers TLS clients: chooses the certificate by the name they ask for (SNI), the first one when
 // none fits; speaks HTTP/1.1 (ALPN). A ticket is good under the same certificates, mode of client

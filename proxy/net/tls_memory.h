@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 
 namespace classgate::proxy::net {
 
@@ -21,5 +22,11 @@ class TlsMemoryNote {
   std::int64_t& held_;
   const std::int64_t before_;
 };
+
+// For what fails only when there is no memory. What is left out of a context or a session without a
+// word might be the check of a name, or the list of ciphers.
+inline void must(bool is_done) {
+  if (!is_done) throw std::bad_alloc();
+}
 
 }  // namespace classgate::proxy::net

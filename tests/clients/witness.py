@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 
+from kit import serve_each
+
 
 @dataclasses.dataclass
 class Try:
@@ -27,23 +29,18 @@ class Witness:
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        serve_each(self.listener, self.pass_on)
 
     def end(self):
         self.listener.close()
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                gateway = socket.create_connection(("127.0.0.1", self.target), timeout=60)
-            except OSError:
-                client.close()
-                continue
-            Passing(self, client, gateway)
+    def pass_on(self, client):
+        try:
+            gateway = socket.create_connection(("127.0.0.1", self.target), timeout=60)
+        except OSError:
+            client.close()
+            return
+        Passing(self, client, gateway)
 
 
 class Passing:

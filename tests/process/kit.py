@@ -221,6 +221,18 @@ def raw_request(path="/v1/classify", body=TEXT, headers=""):
             f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
 
 
+def serve_each(listener, serve):
+    """serve(connection) for each connection that comes, on a thread of its own, until the listener is closed."""
+    def accept():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+
+
 def balance(health):
     """The books of one /queue/health answer: zero when they balance."""
     return health["total_requests"] - (

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, Program, raw_request, read_answer, scrape, wait_until
+from kit import ProcessTest, Program, raw_request, read_answer, scrape, serve_each, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -53,15 +53,7 @@ class UnixSockets(ProcessTest):
                         held = rest[length:]
                         connection.sendall(OK)
 
-        def accept():
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        serve_each(listener, serve)
         self.assertEqual([read_answer(connection).status for connection in crowd], [200] * 40)
 
 

@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import PAUSE, ProcessTest
+from kit import PAUSE, ProcessTest, serve_each
 
 BODY = "x" * 3000
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -38,20 +38,11 @@ class Server:
     what it has read whole, by X-Number: the executions."""
 
     def __init__(self, listener, tls=None):
-        self.listener = listener
         self.tls = tls
         self.lock = threading.Lock()
         self.runs = {}
         self.deeds_done = 0
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        serve_each(listener, self.serve)
 
     def run(self, request):
         """What it says in X-Next; None when it is not whole."""

@@ -17,7 +17,7 @@ import unittest
 
 from authority import Authority
 from kit import (CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, Program, ask, clean_environment, raw_request, scrape,
-                 wait_until)
+                 serve_each, wait_until)
 from nameserver import Nameserver
 
 BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
@@ -562,16 +562,14 @@ class Resets(TlsTest):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
 
-        def serve():
+        def serve(client):
             with contextlib.suppress(OSError):
-                while True:
-                    client, _ = listener.accept()
-                    client.recv(1000)
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    client.sendall(b"\x16\x03\x03\x00\x7a\x02")
-                    client.close()
+                client.recv(1000)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(b"\x16\x03\x03\x00\x7a\x02")
+                client.close()
 
-        threading.Thread(target=serve, daemon=True).start()
+        serve_each(listener, serve)
         gateway = self.gateway(f"https://127.0.0.1:{listener.getsockname()[1]}", upstream_connect_timeout="10m",
                                upstream_tls_verify="false")
         for _ in range(10):
@@ -654,15 +652,7 @@ class TlsUpstream:
         self.address = f"{'https://' if pair else ''}127.0.0.1:{self.port}"
         self.open = []
         self.ends_without_notice = False
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                raw, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(raw,), daemon=True).start()
+        serve_each(self.listener, self.serve)
 
     def serve(self, raw):
         with contextlib.suppress(OSError, ValueError):

@@ -342,32 +342,29 @@ void Station::on_shed(admission::Ticket ticket, std::uint32_t tag,
   mailbox_.send(Shed{ticket, tag, rejection});
 }
 
+// A kind of letter that nobody reads does not compile.
 void Station::read(Letter& letter) {
-  if (auto* grant = std::get_if<Grant>(&letter)) {
-    // A waiter that has left meanwhile is not found, and the permit goes back.
-    admission::Permit permit = std::move(grant->permit);
-    if (Exchange* exchange = waiter(grant->ticket, grant->tag))
-      loop_.guard([&] { exchange->on_granted(std::move(permit)); }, [&] { exchange->on_fault(); });
-  } else if (const auto* shed = std::get_if<Shed>(&letter)) {
-    if (Exchange* exchange = waiter(shed->ticket, shed->tag))
-      loop_.guard([&] { exchange->on_shed(shed->rejection); }, [&] { exchange->on_fault(); });
-  } else if (auto* change = std::get_if<Reconfigure>(&letter)) {
-    wanted_ = std::move(*change);
-    this->change();
-  } else if (const auto* how = std::get_if<Drain>(&letter)) {
-    drain(*how);
-  } else if (const auto* again = std::get_if<Resume>(&letter)) {
-    resume(again->sockets);
-  } else if (auto* ping = std::get_if<Ping>(&letter)) {
-    if (ping->answer) ping->answer();
-  } else if (auto* census = std::get_if<Census>(&letter)) {
-    count_waiters(std::move(*census));
-  } else {
-    loop_.stop();
-  }
+  std::visit([this](auto& content) { take(content); }, letter);
 }
 
-void Station::drain(const Drain& how) {
+// A waiter that has left meanwhile is not found, and the permit goes back.
+void Station::take(Grant& grant) {
+  admission::Permit permit = std::move(grant.permit);
+  if (Exchange* exchange = waiter(grant.ticket, grant.tag))
+    loop_.guard([&] { exchange->on_granted(std::move(permit)); }, [&] { exchange->on_fault(); });
+}
+
+void Station::take(const Shed& shed) {
+  if (Exchange* exchange = waiter(shed.ticket, shed.tag))
+    loop_.guard([&] { exchange->on_shed(shed.rejection); }, [&] { exchange->on_fault(); });
+}
+
+void Station::take(Reconfigure& change) {
+  wanted_ = std::move(change);
+  this->change();
+}
+
+void Station::take(const Drain& how) {
   draining_ = true;
   serves_on_ = how.has_successor;
   spares_silent_ = !serves_on_ && how.grace.count() > 0;
@@ -380,10 +377,10 @@ void Station::drain(const Drain& how) {
   listeners_.clear();
 }
 
-void Station::resume(const Sockets& sockets) {
+void Station::take(const Resume& again) {
   grace_.stop();
   draining_ = serves_on_ = spares_silent_ = false;
-  listen_on(sockets);
+  listen_on(again.sockets);
   if (std::exchange(reported_empty_, false)) milestones_.resumed();
 }
 
@@ -393,7 +390,7 @@ void Station::on_grace_over() {
   for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
 }
 
-void Station::count_waiters(Census census) {
+void Station::take(const Census& census) {
   std::vector<WaitingRequest> waiters;
   for (const auto& exchange : exchanges_)
     if (exchange && exchange->place() && waiters.size() < Census::waiters_max)

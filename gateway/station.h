@@ -121,6 +121,16 @@ class Station final : private admission::Waiters {
                const admission::Rejection& rejection) override;
 
   void read(Letter& letter);
+  void take(Grant& grant);
+  void take(const Shed& shed);
+  void take(Reconfigure& change);
+  void take(const Drain& how);
+  void take(const Resume& again);
+  void take(const Ping& ping) {
+    if (ping.answer) ping.answer();
+  }
+  void take(const Census& census);
+  void take(const Stop&) { loop_.stop(); }
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
   bool take_room();
@@ -136,10 +146,7 @@ class Station final : private admission::Waiters {
   void fit_workers_to_servers();
   void stop_listening_except(const Sockets& sockets);
   void listen_on(const Sockets& sockets);
-  void drain(const Drain& how);
   void on_grace_over();
-  void resume(const Sockets& sockets);
-  void count_waiters(Census census);
   void take_memory_back();
   void free_exchange(Exchange& exchange);
   void look_after_held();

@@ -76,14 +76,18 @@ class DeadlineList::Ring {
 DeadlineList::DeadlineList(Loop& loop, std::chrono::milliseconds duration)
     : loop_(loop), current_(std::make_unique<Ring>(loop, duration)) {}
 
-DeadlineList::~DeadlineList() = default;
+DeadlineList::~DeadlineList() { loop_.assert_on_thread(); }
 
-void DeadlineList::set(Deadline& deadline, Time from) { current_->set(deadline, from); }
+void DeadlineList::set(Deadline& deadline, Time from) {
+  loop_.assert_on_thread();
+  current_->set(deadline, from);
+}
 
 std::chrono::milliseconds DeadlineList::duration() const { return current_->duration(); }
 
 // Not from within a deadline's callback: a ring that is empty is destroyed here.
 void DeadlineList::change_duration(std::chrono::milliseconds duration) {
+  loop_.assert_on_thread();
   std::erase_if(former_, [](const auto& ring) { return ring->is_empty(); });
   if (duration == current_->duration()) return;
   if (!current_->is_empty()) former_.push_back(std::move(current_));
@@ -91,6 +95,7 @@ void DeadlineList::change_duration(std::chrono::milliseconds duration) {
 }
 
 bool DeadlineList::end_oldest(std::chrono::milliseconds age) {
+  loop_.assert_on_thread();
   for (const auto& ring : former_)
     if (ring->end_oldest(age)) return true;
   return current_->end_oldest(age);

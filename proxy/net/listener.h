@@ -56,7 +56,10 @@ class Listener {
   const std::shared_ptr<const ListeningSocket>& socket() const { return socket_; }
 
   // Takes what is waiting in the backlog, without a limit: before the socket is closed.
-  void accept_the_rest() { accept_some(1 << 20); }
+  void accept_the_rest() {
+    loop_.assert_on_thread();
+    accept_some(1 << 20);
+  }
 
  private:
   static void on_event(int, short, void* self) { static_cast<Listener*>(self)->accept_some(16); }

@@ -1,7 +1,5 @@
 #include "proxy/net/loop.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <new>
@@ -38,10 +36,14 @@ Loop::Loop()
   evtimer_del(clock_.get());
 }
 
-Loop::~Loop() { destroy_retired(); }
+Loop::~Loop() {
+  assert_on_thread();
+  destroy_retired();
+}
 
 void Loop::run() {
-  thread_ = pthread_self();
+  assert_on_thread();
+  thread_ = &mark_of_this_thread;
   stopped_ = false;
   now_is_valid_ = false;  // of a time before
   while (!stopped_) {
@@ -51,7 +53,7 @@ void Loop::run() {
     call_due();
     end_turn();
   }
-  thread_ = 0;
+  thread_ = nullptr;
 }
 
 // Never at once: one that starts itself anew would keep the turn from ending.
@@ -85,12 +87,14 @@ void Loop::call_timers() {
 }
 
 void Loop::call_next_turn(Deferred& deferred) {
+  assert_on_thread();
   if (deferred.is_deferred_) return;
   deferred_.push_back(&deferred);
   deferred.is_deferred_ = true;  // not when there is no memory for it
 }
 
 void Loop::forget_deferred(Deferred& deferred) {
+  assert_on_thread();
   if (!std::exchange(deferred.is_deferred_, false)) return;
   std::ranges::replace(deferred_, &deferred, nullptr);
   std::ranges::replace(due_, &deferred, nullptr);
@@ -143,20 +147,12 @@ void Loop::contain() noexcept {
 }
 
 Time Loop::now() {
+  assert_on_thread();
   if (!now_is_valid_) {
     now_ = std::chrono::steady_clock::now();
     now_is_valid_ = true;
   }
   return now_;
-}
-
-bool Loop::is_current_thread() const {
-  const unsigned long thread = thread_.load(std::memory_order_relaxed);
-  return thread == 0 || thread == pthread_self();
-}
-
-bool Loop::is_running_here() const {
-  return thread_.load(std::memory_order_relaxed) == pthread_self();
 }
 
 }  // namespace classgate::proxy::net

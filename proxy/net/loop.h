@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "conf/invariant.h"
 #include "proxy/net/handles.h"
 
 namespace classgate::proxy::net {
@@ -45,8 +46,10 @@ class Deferred {
   bool is_deferred_ = false;
 };
 
-// One event loop on one thread. Everything that lives on a loop is touched only by its thread,
-// which methods assert. Time stands still within one turn (now() reads the clock once a turn), and
+// One event loop on one thread. While it runs, everything that lives on it is touched only by its
+// thread: a call from any other ends the process (assert_on_thread()), because what it would race
+// with is everybody's who is served here. Before run() and after it the loop is whoever's builds it
+// and tears it down. Time stands still within one turn (now() reads the clock once a turn), and
 // nothing is destroyed while one of its methods may be on the stack: its owner gives it to
 // retire(), and it is destroyed when the turn ends.
 class Loop {
@@ -58,11 +61,15 @@ class Loop {
 
   // Takes turns until stop(). The calling thread becomes the loop's.
   void run();
-  // Ends run() after this turn. On the loop's thread (from another, send it a letter).
-  void stop() { stopped_ = true; }
+  // Ends run() after this turn. (From another thread, send it a letter.)
+  void stop() {
+    assert_on_thread();
+    stopped_ = true;
+  }
 
   Time now();
   void retire(std::unique_ptr<Retirable> object) noexcept {
+    assert_on_thread();
     Retirable* const last = object.release();
     if (last == nullptr) return;
     (last_retired_ == nullptr ? first_retired_ : last_retired_->next_retired_) = last;
@@ -96,24 +103,45 @@ class Loop {
   // Told what was thrown, before what it concerns is ended; must not throw. Without a hook it goes
   // to standard error.
   void at_exception(std::function<void(const std::exception&)> hook) {
+    assert_on_thread();
     on_exception_ = std::move(hook);
   }
   // Called at the end of every turn in which something happened, e.g. to hand a batch on.
-  void at_turn_end(std::function<void()> hook) { turn_end_hooks_.push_back(std::move(hook)); }
+  void at_turn_end(std::function<void()> hook) {
+    assert_on_thread();
+    turn_end_hooks_.push_back(std::move(hook));
+  }
 
   // Memory for one read, and for heads being written; valid until the next use by anybody, so what
   // must last longer than the current call is copied out.
-  std::span<char> read_scratch() { return {read_scratch_.get(), scratch_size}; }
+  std::span<char> read_scratch() {
+    assert_on_thread();
+    return {read_scratch_.get(), scratch_size};
+  }
   static constexpr std::size_t scratch_size = 64 * 1024;
   // The same for what is put together to be written in one piece: a TLS record, or small parts.
-  std::span<char> record_scratch() { return {record_scratch_.get(), record_size}; }
+  std::span<char> record_scratch() {
+    assert_on_thread();
+    return {record_scratch_.get(), record_size};
+  }
   static constexpr std::size_t record_size = 16 * 1024;  // RFC 8446 section 5.1
 
-  event_base* base() { return base_.get(); }
-  // True before run() too: a loop is built and torn down by one thread.
-  bool is_current_thread() const;
-  // True only within run(), on its thread.
-  bool is_running_here() const;
+  // Every event of libevent's is made with it.
+  event_base* base() {
+    assert_on_thread();
+    return base_.get();
+  }
+  // True only within run(), on its thread. May be asked on any.
+  bool is_running_here() const {
+    return thread_.load(std::memory_order_relaxed) == &mark_of_this_thread;
+  }
+  // True before run() and after it too: a loop is built and torn down by one thread.
+  bool is_current_thread() const {
+    const void* const thread = thread_.load(std::memory_order_relaxed);
+    return thread == nullptr || thread == &mark_of_this_thread;
+  }
+  // For what lives on the loop and asks it for nothing.
+  void assert_on_thread() const { CLASSGATE_SHARED_INVARIANT(is_current_thread()); }
 
  private:
   friend class Timer;
@@ -146,7 +174,9 @@ class Loop {
   Time now_{};
   bool now_is_valid_ = false;
   bool stopped_ = false;
-  std::atomic<unsigned long> thread_ = 0;  // pthread_self() of run(), 0 before
+  // Its address is the thread's: cheaper to ask for than pthread_self().
+  static constinit inline thread_local char mark_of_this_thread = 0;
+  std::atomic<const void*> thread_ = nullptr;  // of run(); null before and after
 };
 
 }  // namespace classgate::proxy::net

@@ -30,12 +30,14 @@ class Mailbox {
     add_event(wake_.get());
     own_ = make_event(loop.base(), -1, EV_PERSIST, on_wake, this);
   }
+  ~Mailbox() { loop_.assert_on_thread(); }
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
   // So many letters can lie here while none asks for memory: who sends one of them does not fail.
   // On the loop.
   void reserve(std::size_t count) {
+    loop_.assert_on_thread();
     if (!is_reading_) reading_.reserve(count);
     const std::lock_guard lock(mutex_);
     letters_.reserve(count);

@@ -88,6 +88,7 @@ Stream::~Stream() {
 }
 
 int Stream::connect(const sockaddr* address, unsigned length) {
+  loop_.assert_on_thread();
   is_connecting_ = true;
   has_stood_ = false;
   const int error = try_connecting(address, length);
@@ -177,6 +178,7 @@ void Stream::shake_hands() {
 }
 
 Stream::ReadResult Stream::read(std::span<char> into) {
+  loop_.assert_on_thread();
   if (tls_) return read_decrypted(into);
   const ssize_t size = receive(into);
   if (size > 0) {
@@ -193,6 +195,7 @@ Stream::ReadResult Stream::read(std::span<char> into) {
 }
 
 Stream::ReadResult Stream::peek(std::span<char> into) {
+  loop_.assert_on_thread();
   CLASSGATE_INVARIANT(!tls_);
   ssize_t size;
   do size = ::recv(fd_.get(), into.data(), into.size(), MSG_PEEK);
@@ -283,6 +286,7 @@ bool Stream::peer_is_gone() {
 }
 
 void Stream::give_up() {
+  loop_.assert_on_thread();
   if (backlog_) backlog_->timer.stop();
   event_.remove();
   loop_.forget_deferred(*this);
@@ -300,6 +304,7 @@ void Stream::write(std::string_view text) {
 }
 
 void Stream::write(std::span<iovec> parts) {
+  loop_.assert_on_thread();
   if (is_broken()) return;
   if (is_connecting() || pending() > 0) return keep(parts, 0);
   const std::size_t size = size_of(parts);
@@ -402,6 +407,7 @@ void Stream::on_next_turn() {
 // Of a connection that is over shutdown() makes another event each time, and that another reading
 // of the end: who shuts down at the end would never rest.
 void Stream::shutdown_write() {
+  loop_.assert_on_thread();
   if (std::exchange(has_shut_down_, true)) return;
   if (tls_) tls_->say_end();
   ::shutdown(fd_.get(), SHUT_WR);

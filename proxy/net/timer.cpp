@@ -24,6 +24,7 @@ void Timer::start_at(Time due) {
 }
 
 void Timer::stop() {
+  loop_.assert_on_thread();
   if (is_started()) place_ = loop_.timers_.extract(started_);
 }
 

@@ -1,9 +1,11 @@
 #include "proxy/net/loop.h"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <future>
 #include <thread>
 
 #include "proxy/net/deadline_list.h"
@@ -11,6 +13,7 @@
 #include "proxy/net/mailbox.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timer.h"
+#include "tests/doctest/last_words.h"
 
 namespace classgate::proxy::net {
 namespace {
@@ -288,6 +291,73 @@ TEST_CASE("a list that ends lets go of its deadlines") {
     CHECK(alarm.deadline.is_set());
   }
   CHECK_FALSE(alarm.deadline.is_set());
+}
+
+TEST_CASE(
+    "who touches a loop that runs on another thread ends the process, and before and after may") {
+  Loop loop;
+  struct Nothing final : Retirable {};
+  struct Handler final : Stream::Handler {
+    void on_readable() override {}
+    void on_drained() override {}
+    void on_fault() override {}
+  } handler;
+  struct Later final : Deferred {
+    void on_next_turn() override {}
+  } later;
+  std::array<int, 2> ends{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  const Fd other_end(ends[1]);
+  auto stream = std::make_unique<Stream>(loop, Fd(ends[0]), handler);
+  Timer timer(loop, [] {});
+  auto list = std::make_unique<DeadlineList>(loop, 1h);
+  Alarm alarm([] {});
+  std::promise<void> runs;
+  Mailbox<int> letters(loop, [&](int is_last) { is_last != 0 ? loop.stop() : runs.set_value(); });
+
+  using Deed = std::function<void()>;
+  const std::vector<std::pair<const char*, Deed>> deeds = {
+      {"now", [&] { loop.now(); }},
+      {"stop", [&] { loop.stop(); }},
+      {"run", [&] { loop.run(); }},
+      {"retire", [&] { loop.retire(std::make_unique<Nothing>()); }},
+      {"call_next_turn", [&] { loop.call_next_turn(later); }},
+      {"forget_deferred", [&] { loop.forget_deferred(later); }},
+      {"at_turn_end", [&] { loop.at_turn_end([] {}); }},
+      {"at_exception", [&] { loop.at_exception([](const std::exception&) {}); }},
+      {"base", [&] { loop.base(); }},
+      {"read_scratch", [&] { loop.read_scratch(); }},
+      {"record_scratch", [&] { loop.record_scratch(); }},
+      {"start a timer", [&] { timer.start(1h); }},
+      {"stop a timer", [&] { timer.stop(); }},
+      {"set a deadline", [&] { list->set(alarm.deadline, {}); }},
+      {"end a deadline", [&] { list->end_oldest(0ms); }},
+      {"change a duration", [&] { list->change_duration(2h); }},
+      {"destroy a list", [&] { list.reset(); }},
+      {"make a stream", [&] { Stream(loop, Fd(::dup(other_end.get())), handler); }},
+      {"read", [&] { stream->read({}); }},
+      {"peek", [&] { stream->peek({}); }},
+      {"write", [&] { stream->write("x"); }},
+      {"shut down", [&] { stream->shutdown_write(); }},
+      {"give up", [&] { stream->give_up(); }},
+      {"destroy a stream", [&] { stream.reset(); }},
+      {"make a mailbox", [&] { Mailbox<int>(loop, [](int) {}); }},
+      {"make room in a mailbox", [&] { letters.reserve(10); }},
+  };
+  std::thread thread([&loop] { loop.run(); });
+  letters.send(0);
+  runs.get_future().wait();
+  for (const auto& [what, deed] : deeds) {
+    CAPTURE(what);
+    CHECK(test::last_words(deed).contains("broken invariant: is_current_thread()"));
+  }
+  letters.send(1);
+  thread.join();
+  for (const auto& [what, deed] : deeds) {
+    if (std::string_view(what) == "run") continue;
+    CAPTURE(what);
+    CHECK(test::last_words(deed).empty());
+  }
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "conf/invariant.h"
+
 namespace classgate::admission {
 
 Permit::~Permit() {
@@ -27,6 +29,13 @@ bool Place::leave(Departure why, Time now) {
   if (!gate_->leave(ticket_, why, now)) return false;
   gate_ = nullptr;
   return true;
+}
+
+Gate::~Gate() {
+  const Snapshot left = snapshot(latest_);
+  CLASSGATE_SHARED_INVARIANT(left.waiting == 0);
+  CLASSGATE_SHARED_INVARIANT(left.in_flight == 0 && left.active_workers == 0);
+  CLASSGATE_SHARED_INVARIANT(left.workers_without_client == 0);
 }
 
 std::uint32_t Gate::attach(Waiters& waiters) {

@@ -104,6 +104,8 @@ class Gate {
 
   explicit Gate(const conf::AdmissionSettings& settings)
       : controller_(settings), shadow_(shadow_of(settings)) {}
+  // Asserts that every seat and every place has come home: what comes later would find nothing.
+  ~Gate();
 
   // Names the receiver of news for Arrival::owner == its index; before any request arrives.
   std::uint32_t attach(Waiters& waiters);

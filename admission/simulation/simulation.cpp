@@ -35,6 +35,13 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
   pull();
 }
 
+// Whoever waits goes before any worker comes back: nobody is granted one any more.
+Simulation::~Simulation() {
+  for (Call& call : calls_) call.place = {};
+  for (Call& call : calls_) call.permit = {};
+  news_.clear();
+}
+
 void Simulation::pull() {
   is_coming_ = traffic_.next(coming_wish_);
   if (!is_coming_) return;

@@ -23,6 +23,7 @@ namespace classgate::simulation {
 class Simulation final : private admission::Waiters {
  public:
   Simulation(const conf::Settings& settings, const conf::UpstreamModel& model, Traffic& traffic);
+  ~Simulation();  // may come before the end
 
   // Lets up to so many events happen. False when nothing is left to happen.
   bool advance(std::uint64_t events);

@@ -5,6 +5,7 @@
 
 #include "tests/admission/inbox.h"
 #include "tests/admission/kit.h"
+#include "tests/doctest/last_words.h"
 
 namespace classgate::admission {
 namespace {
@@ -379,6 +380,37 @@ TEST_CASE("loops get their numbers in the order in which they are attached") {
   CHECK(gate.attach(first) == 0);
   CHECK(gate.attach(second) == 1);
 }
+
+TEST_CASE("a gate that goes before all its permits and places have come home ends the process") {
+  CHECK(test::last_words([] {
+          House house;
+          const Permit kept = house.admit();
+        }).empty());
+  CHECK(test::last_words([] {
+          Permit kept;
+          {
+            House house;
+            kept = house.admit();
+          }
+        }).contains("in_flight == 0"));
+  CHECK(test::last_words([] {
+          Permit busy;
+          Place kept;
+          {
+            House house;
+            busy = house.admit();
+            kept = house.wait();
+          }
+        }).contains("waiting == 0"));
+}
+
+TEST_CASE("what is on its way to a waiter when all goes comes home") {
+  House house;
+  Permit busy = house.admit();
+  const Place waiting = house.wait();
+  busy = {};  // granted: the letter with the permit lies unread
+  CHECK(house.books().in_flight == 1);
+}  // ~Gate asserts
 
 }  // namespace
 }  // namespace classgate::admission

@@ -200,6 +200,15 @@ TEST_CASE("a route's deadline and workers hold as in the gateway") {
   check_books(simulation);
 }
 
+TEST_CASE("a simulation that is given up in the middle takes everything back first") {
+  // One works, two wait: the worker that comes back must not go to one that goes as well.
+  Script script({wish(0, 0ms, 100ms), wish(1, 1ms, 10ms), wish(2, 2ms, 10ms)});
+  Simulation simulation(settings_with(1, 10), {}, script);
+  CHECK(simulation.advance(3));
+  CHECK(simulation.books().waiting == 2);
+  CHECK(simulation.books().in_flight == 1);
+}  // ~Gate asserts that all came home
+
 TEST_CASE("an upload asks for its worker when it is here") {
   Wish slow = wish(0, 0ms, 10ms);
   slow.upload = 50ms;

@@ -55,7 +55,6 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_client_drained();
   // False while the body must not be read on.
   bool wants_body() const;
-  bool has_ended() const { return state_ == State::ended; }
 
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);

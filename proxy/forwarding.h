@@ -115,7 +115,6 @@ class Forwarding final : private UpstreamConnection::User {
   void forget();
 
   bool is_active() const { return connection_ != nullptr; }
-  bool answer_has_begun() const { return seen_answer_bytes_; }
   // The server may have all of it.
   bool request_is_sent() const {
     return request_is_sent_ && connection_ && !connection_->stream().is_connecting() &&

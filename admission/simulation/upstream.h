@@ -39,7 +39,6 @@ class Upstream {
   Finished finish(std::uint32_t job);
   // The connection was closed. A service that stops may have room for the next one.
   std::optional<Started> leave(std::uint32_t job);
-  std::size_t jobs() const { return in_service_; }
 
  private:
   struct Job {

@@ -48,7 +48,6 @@ class TlsSession {
   // Once, before anything else. `transport` must outlive the session.
   void attach(Transport& transport);
   Result shake_hands();
-  bool is_established() const { return is_established_; }
   Result read(std::span<char> into, std::size_t& size);
   // May take less than there is. After not_now the same bytes must be offered first next time.
   Result write(std::string_view bytes, std::size_t& size);

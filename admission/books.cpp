@@ -5,13 +5,6 @@
 namespace classgate::admission {
 namespace {
 
-// The refusals that say "there is too much", not "the rate is exceeded", "this is malformed" or
-// "you are in a hurry".
-bool is_overload(conf::Reason reason) {
-  return reason == conf::Reason::queue_full || reason == conf::Reason::displaced ||
-         reason == conf::Reason::queue_timeout || reason == conf::Reason::shed;
-}
-
 Quantiles quantiles_of(const Histogram& histogram) {
   return {histogram.percentile(0.50), histogram.percentile(0.95), histogram.percentile(0.99)};
 }
@@ -24,7 +17,7 @@ Duration mean(Duration sum, std::uint64_t count) {
 
 void Books::reject(conf::Reason reason, Time now) {
   ++rejected_[conf::index_of(reason)];
-  if (is_overload(reason)) last_overload_ = now;
+  if (conf::kind_of(reason) == conf::ReasonKind::workers) last_overload_ = now;
 }
 
 void Books::close(const Outcome& outcome, Time now) {

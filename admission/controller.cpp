@@ -25,10 +25,10 @@ RateFollower::Bounds rate_bounds(const conf::AdmissionSettings& settings) {
   return {std::min(settings.autos.rate_min, settings.rate), settings.rate};
 }
 
-// What says something about how much the upstream can take.
+// What says something about how much the upstream can take. How long a stream may last does not.
 bool is_of_the_upstream(conf::Reason reason) {
-  return reason == conf::Reason::upstream_timeout || reason == conf::Reason::upstream_broken ||
-         reason == conf::Reason::upstream_unreachable || reason == conf::Reason::stream_idle;
+  return conf::kind_of(reason) == conf::ReasonKind::service &&
+         reason != conf::Reason::stream_too_long;
 }
 
 }  // namespace

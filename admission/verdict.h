@@ -59,8 +59,7 @@ struct Rejection {
 };
 
 inline bool waits_for_tokens(conf::Reason reason) {
-  return reason == conf::Reason::rate_limited || reason == conf::Reason::route_rate ||
-         reason == conf::Reason::client_rate;
+  return conf::kind_of(reason) == conf::ReasonKind::tokens;
 }
 // Coming back makes sense, and then there must be a worker for it.
 inline bool waits_for_workers(const Rejection& rejection) {

@@ -85,18 +85,17 @@ void put_advice(const admission::Rejection& rejection, Writer& to) {
 // nothing already and would again, where retries are what is too much, nor where time does not
 // help. Nothing where nobody knows.
 std::string_view should_retry(const admission::Rejection& rejection) {
+  const bool will_help = rejection.retry_after > admission::Duration::zero();
   switch (rejection.reason) {
-    case conf::Reason::upstream_timeout:
-    case conf::Reason::upstream_broken:
-    case conf::Reason::stream_idle:
-    case conf::Reason::stream_too_long:
     case conf::Reason::retry_budget:
     case conf::Reason::deadline:
     case conf::Reason::loop_detected: return "false";
-    case conf::Reason::would_miss_deadline:
-      return rejection.retry_after > admission::Duration::zero() ? "true" : "false";
-    default: return rejection.retry_after > admission::Duration::zero() ? "true" : "";
+    case conf::Reason::would_miss_deadline: return will_help ? "true" : "false";
+    case conf::Reason::upstream_unreachable: break;  // the service has not worked on it
+    default:
+      if (conf::kind_of(rejection.reason) == conf::ReasonKind::service) return "false";
   }
+  return will_help ? "true" : "";
 }
 
 // The `type` of an error as OpenAI's API has it.

@@ -100,7 +100,7 @@ void add_reasons(Families& out, const admission::Snapshot& snapshot) {
         out.value(counts[conf::index_of(text.reason)], {{"reason", std::string(text.word)}});
   };
   const auto is_upstream = [](conf::Reason reason) {
-    return reason >= conf::Reason::upstream_timeout;
+    return conf::kind_of(reason) == conf::ReasonKind::service;
   };
   out.counter("classgate_rejections_total", "Requests that were refused, by reason.");
   add(snapshot.rejected, [&](conf::Reason reason) { return !is_upstream(reason); });

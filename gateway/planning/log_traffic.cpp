@@ -22,7 +22,8 @@ constexpr double bad_share_max = 0.01;
 bool is_of_admission(std::string_view reason) {
   const auto known = conf::reason_from_word(reason);
   if (!known) return reason == "-";
-  return *known <= conf::Reason::upstream_down || *known >= conf::Reason::upstream_timeout;
+  const conf::ReasonKind kind = conf::kind_of(*known);
+  return kind != conf::ReasonKind::room && kind != conf::ReasonKind::request;
 }
 
 bool is_traffic(const AccessEntry& entry) {

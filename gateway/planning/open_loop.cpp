@@ -45,8 +45,8 @@ Ending ending_of(const proxy::wire::Head& head) {
   }
   if (reason) {
     ending.reason = *reason;
-    ending.kind =
-        *reason >= conf::Reason::upstream_timeout ? Ending::Kind::failed : Ending::Kind::rejected;
+    ending.kind = conf::kind_of(*reason) == conf::ReasonKind::service ? Ending::Kind::failed
+                                                                      : Ending::Kind::rejected;
   } else if (head.status == 429 || head.status == 503) {
     ending.kind = Ending::Kind::rejected;
     ending.reason = head.status == 429 ? conf::Reason::rate_limited : conf::Reason::queue_full;

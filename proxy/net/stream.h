@@ -108,8 +108,8 @@ class Stream final : private Deferred, private TlsSession::Transport {
   void reset_on_close();
   // Takes the socket's pending error (0 if none).
   int take_socket_error();
-  // What the other side's kernel has told of a TCP connection, also when that is over; nothing for
-  // other sockets. A system call or two.
+  // What the other side's kernel has told of a TCP connection that was begun here (connect()), also
+  // when that is over; nothing for other sockets. A system call or two.
   struct PeerFacts {
     std::uint64_t bytes_acknowledged = 0;  // of those written
     bool has_ended = false;                // its FIN has come

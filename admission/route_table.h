@@ -35,7 +35,7 @@ class RouteTable {
  public:
   explicit RouteTable(const std::vector<conf::RouteSettings>& routes);
 
-  // The route of a path in normal form (admission/path.h): exact before prefix, longest prefix
+  // The route of a path in normal form (proxy/wire/path.h): exact before prefix, longest prefix
   // first, and the catch-all of the worst priority last. Valid as long as the table.
   const Route& find(std::string_view normal_path) const;
 

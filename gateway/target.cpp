@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "admission/path.h"
 #include "proxy/wire/fields.h"
+#include "proxy/wire/path.h"
 
 namespace classgate::gateway {
 namespace {
@@ -65,7 +65,7 @@ bool read_target(const proxy::wire::Head& head, bool is_strict, Target& into) {
   std::string_view target = head.target;
   into.host = head.host;
   if (!is_valid_host(into.host)) return false;
-  if (!is_strict && admission::is_normal_path(target)) {
+  if (!is_strict && proxy::wire::is_normal_path(target)) {
     into.text = target;
     into.path_size = target.size();
     return true;
@@ -85,10 +85,10 @@ bool read_target(const proxy::wire::Head& head, bool is_strict, Target& into) {
   const std::size_t query_at = target.find('?');
   std::string_view path = target.substr(0, query_at);
   if (path.empty()) path = "/";
-  if (is_strict && !admission::has_one_reading(path)) return false;
-  if (admission::is_normal_path(path))
+  if (is_strict && !proxy::wire::has_one_reading(path)) return false;
+  if (proxy::wire::is_normal_path(path))
     into.text = path;
-  else if (!admission::normalise_path(path, into.text))
+  else if (!proxy::wire::normalise_path(path, into.text))
     return false;
   into.path_size = into.text.size();
   if (query_at != std::string_view::npos) into.text += target.substr(query_at);

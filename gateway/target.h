@@ -15,12 +15,12 @@ struct Target {
   // The authority of an absolute target, else Host (RFC 9112 section 3.2.2). Views into the head.
   std::string_view host;
 
-  // Normal form (admission/path.h); "*" for OPTIONS *.
+  // Normal form (proxy/wire/path.h); "*" for OPTIONS *.
   std::string_view path() const { return {text.data(), path_size}; }
 };
 
 // False when the target means nothing: 400. Origin, absolute and asterisk form (RFC 9112 section
-// 3.2). With `is_strict` also when the path could be read another way (admission/path.h). Any
+// 3.2). With `is_strict` also when the path could be read another way (proxy/wire/path.h). Any
 // thread.
 bool read_target(const proxy::wire::Head& head, bool is_strict, Target& into);
 

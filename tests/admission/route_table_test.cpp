@@ -1,6 +1,5 @@
 #include "admission/route_table.h"
 
-#include "admission/path.h"
 #include "tests/admission/kit.h"
 
 namespace classgate::admission {
@@ -63,34 +62,6 @@ TEST_CASE("a prefix matches itself and what begins with it and nothing shorter")
   CHECK(table.find("/files/").priority == 2);
   CHECK(table.find("/files/a/b").priority == 2);
   CHECK(table.find("/files").priority == 5);
-}
-
-TEST_CASE("no spelling buys a better priority than its normal form has") {
-  const RouteTable table(conf::Settings{}.routes);
-  struct Spelling {
-    std::string_view path;
-    int priority;
-  };
-  constexpr Spelling spellings[] = {{"/v1/classify/../../health", 1},
-                                    {"/%68ealth", 1},
-                                    {"//health", 1},
-                                    {"/health/../v1/classify", 3},
-                                    {"/health/%2e%2e/v1/x", 5},
-                                    {"/health;/../v1/classify", 3},
-                                    {"/v1/./classify", 3},
-                                    {"/v1/classify/%62atch", 4},
-                                    {"/v1/classify//batch", 4}};
-  for (const Spelling& spelling : spellings) {
-    CAPTURE(spelling.path);
-    std::string path;
-    REQUIRE(normalise_path(spelling.path, path));
-    CHECK(table.find(path).priority == spelling.priority);
-  }
-  // Two servers could read two paths out of these: nobody gets to.
-  for (const std::string_view path : {"/health%2f..", "/health/..;/v1/classify"}) {
-    std::string ignored;
-    CHECK_FALSE(normalise_path(path, ignored));
-  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "admission/path.h"
+#include "proxy/wire/path.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 
 #include "conf/printable.h"
 
-namespace classgate::admission {
+namespace classgate::proxy::wire {
 namespace {
 
 int hex_value(char c) {
@@ -151,4 +151,4 @@ bool normalise_path(std::string_view path, std::string& out) {
   return !hides_dot_segments(out);
 }
 
-}  // namespace classgate::admission
+}  // namespace classgate::proxy::wire

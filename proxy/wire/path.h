@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace classgate::admission {
+namespace classgate::proxy::wire {
 
 // True when `path` is already in normal form (the common case: nothing to write) and has neither a
 // query nor a fragment behind it.
@@ -27,4 +27,4 @@ bool normalise_path(std::string_view path, std::string& out);
 // shortest form ("%C0%AF"). (client.strict_paths)
 bool has_one_reading(std::string_view path);
 
-}  // namespace classgate::admission
+}  // namespace classgate::proxy::wire

@@ -5,7 +5,7 @@
 namespace classgate::admission {
 namespace {
 
-Quantiles quantiles_of(const Histogram& histogram) {
+Quantiles quantiles_of(const measure::Histogram& histogram) {
   return {histogram.percentile(0.50), histogram.percentile(0.95), histogram.percentile(0.99)};
 }
 

@@ -68,7 +68,7 @@ void Tally::ended(const Wish& wish, const Ending& ending, Time now) {
     if (ending.kind == Ending::Kind::served) counts->latency.record(now - wish.at);
   }
   client(wish).count(ending);
-  Timeline::Step& step = timeline_.at(now);
+  measure::Timeline::Step& step = timeline_.at(now);
   switch (ending.kind) {
     case Ending::Kind::served: ++step.served[index_of(wish)]; return;
     case Ending::Kind::failed: ++step.failed; return;

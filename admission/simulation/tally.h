@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "admission/simulation/spread.h"
-#include "admission/simulation/timeline.h"
+#include "admission/measure/spread.h"
+#include "admission/measure/timeline.h"
 #include "admission/simulation/traffic.h"
 
 namespace classgate::simulation {
@@ -27,8 +27,8 @@ struct Counts {
 };
 
 struct Group : Counts {
-  Spread wait;     // of the admitted
-  Spread latency;  // of the served, from the arrival to the answer
+  measure::Spread wait;     // of the admitted
+  measure::Spread latency;  // of the served, from the arrival to the answer
 };
 
 struct ClientCounts : Counts {
@@ -54,7 +54,7 @@ class Tally {
   const std::array<Group, conf::priority_count>& by_priority() const { return by_priority_; }
   const std::vector<Group>& by_group() const { return by_group_; }
   const std::vector<ClientCounts>& by_client() const { return by_client_; }
-  const Timeline& timeline() const { return timeline_; }
+  const measure::Timeline& timeline() const { return timeline_; }
   std::uint64_t active_most() const { return active_most_; }
   std::uint64_t waiting_most() const { return waiting_most_; }
   Time last_arrival() const { return last_arrival_; }
@@ -67,7 +67,7 @@ class Tally {
   std::array<Group, conf::priority_count> by_priority_;
   std::vector<Group> by_group_;
   std::vector<ClientCounts> by_client_;
-  Timeline timeline_;
+  measure::Timeline timeline_;
   std::uint64_t active_ = 0;
   std::uint64_t active_most_ = 0;
   std::uint64_t waiting_ = 0;

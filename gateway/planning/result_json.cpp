@@ -8,12 +8,12 @@
 namespace classgate::planning {
 namespace {
 
+using measure::Spread;
+using measure::Timeline;
 using nlohmann::ordered_json;
 using simulation::Counts;
 using simulation::Duration;
 using simulation::Group;
-using simulation::Spread;
-using simulation::Timeline;
 
 double rounded(double value) { return std::round(value * 1000) / 1000; }
 double ms(Duration duration) {

@@ -47,7 +47,7 @@ double Target::measure(const Result& result) const {
     case What::left: return of_all(of->abandoned);
     default: break;
   }
-  const simulation::Spread& spread = what == What::wait ? of->wait : of->latency;
+  const measure::Spread& spread = what == What::wait ? of->wait : of->latency;
   const Duration found = share <= 0   ? spread.mean()
                          : share >= 1 ? spread.most()
                                       : spread.percentile(share);

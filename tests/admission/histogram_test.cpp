@@ -1,4 +1,4 @@
-#include "admission/histogram.h"
+#include "admission/measure/histogram.h"
 
 #include <algorithm>
 #include <vector>
@@ -6,8 +6,14 @@
 #include "tests/admission/kit.h"
 #include "tests/admission/run.h"
 
-namespace classgate::admission {
+namespace classgate::measure {
 namespace {
+
+using admission::Random;
+using admission::replay;
+using admission::run;
+using admission::start;
+using namespace std::chrono_literals;
 
 using std::chrono::microseconds;
 
@@ -104,4 +110,4 @@ TEST_CASE("recent means everything of the last minute and nothing older than two
 }
 
 }  // namespace
-}  // namespace classgate::admission
+}  // namespace classgate::measure

@@ -1,10 +1,10 @@
-#include "admission/simulation/spread.h"
+#include "admission/measure/spread.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
-namespace classgate::simulation {
+namespace classgate::measure {
 namespace {
 
 // Microseconds below 32 have a bucket each; above, the five bits after the leading one choose it.
@@ -22,21 +22,20 @@ double middle_of(std::size_t bucket) {
 
 }  // namespace
 
-void Spread::record(admission::Duration value) {
-  const auto ns = std::max<admission::Duration::rep>(value.count(), 0);
+void Spread::record(Duration value) {
+  const auto ns = std::max<Duration::rep>(value.count(), 0);
   ++buckets_[bucket_of(static_cast<std::uint64_t>(ns) / 1000, bucket_count)];
   ++count_;
   sum_ += static_cast<double>(ns);
   most_ = std::max(most_, value);
 }
 
-admission::Duration Spread::mean() const {
+Duration Spread::mean() const {
   if (count_ == 0) return {};
-  return admission::Duration(
-      static_cast<admission::Duration::rep>(sum_ / static_cast<double>(count_)));
+  return Duration(static_cast<Duration::rep>(sum_ / static_cast<double>(count_)));
 }
 
-admission::Duration Spread::percentile(double share) const {
+Duration Spread::percentile(double share) const {
   if (count_ == 0) return {};
   const auto rank = std::max<std::uint64_t>(
       1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(count_))));
@@ -44,10 +43,10 @@ admission::Duration Spread::percentile(double share) const {
   for (std::size_t bucket = 0; bucket < bucket_count; ++bucket) {
     seen += buckets_[bucket];
     if (seen < rank) continue;
-    const auto ns = static_cast<admission::Duration::rep>(middle_of(bucket) * 1000);
-    return std::min(admission::Duration(ns), most_);
+    const auto ns = static_cast<Duration::rep>(middle_of(bucket) * 1000);
+    return std::min(Duration(ns), most_);
   }
   return most_;
 }
 
-}  // namespace classgate::simulation
+}  // namespace classgate::measure

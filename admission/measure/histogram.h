@@ -3,9 +3,9 @@
 #include <array>
 #include <cstdint>
 
-#include "admission/time.h"
+#include "admission/measure/time.h"
 
-namespace classgate::admission {
+namespace classgate::measure {
 
 // Durations in buckets that grow by an eighth of a power of two (error under 12.5 %), from 1 us up
 // to hours, in the manner of HdrHistogram. Fixed memory, O(1) to record. Not thread-safe.
@@ -40,4 +40,4 @@ class RecentHistogram {
   Time turn_began_{};
 };
 
-}  // namespace classgate::admission
+}  // namespace classgate::measure

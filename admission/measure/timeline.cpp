@@ -1,10 +1,10 @@
-#include "admission/simulation/timeline.h"
+#include "admission/measure/timeline.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
-namespace classgate::simulation {
+namespace classgate::measure {
 namespace {
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -107,4 +107,4 @@ void Timeline::settle(Time now) {
   active_changed(0, now);
 }
 
-}  // namespace classgate::simulation
+}  // namespace classgate::measure

@@ -1,10 +1,12 @@
-#include "admission/simulation/timeline.h"
+#include "admission/measure/timeline.h"
 
-#include "admission/simulation/spread.h"
-#include "tests/simulation/kit.h"
+#include "admission/measure/spread.h"
+#include "tests/admission/kit.h"
 
-namespace classgate::simulation::test {
+namespace classgate::measure {
 namespace {
+
+using namespace std::chrono_literals;
 
 TEST_CASE(
     "a timeline of a day has no more steps than one of a minute may have, and loses nothing") {
@@ -44,4 +46,4 @@ TEST_CASE("percentiles are within two in a hundred") {
 }
 
 }  // namespace
-}  // namespace classgate::simulation::test
+}  // namespace classgate::measure

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "admission/simulation/traffic.h"
+#include "admission/measure/time.h"
+#include "conf/reason.h"
+#include "conf/settings.h"
 
-namespace classgate::simulation {
+namespace classgate::measure {
 
 // What happened when, in steps of equal length. Begins with steps of a second; when there are too
 // many, two become one, so that a day takes no more memory than a minute.
@@ -58,4 +60,4 @@ class Timeline {
   Level active_;
 };
 
-}  // namespace classgate::simulation
+}  // namespace classgate::measure

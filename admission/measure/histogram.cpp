@@ -1,10 +1,10 @@
-#include "admission/histogram.h"
+#include "admission/measure/histogram.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
-namespace classgate::admission {
+namespace classgate::measure {
 
 // Values below 8 have a bucket each; above, the three bits after the leading one choose the bucket.
 std::size_t Histogram::bucket_of(std::uint64_t microseconds) {
@@ -64,4 +64,4 @@ Histogram RecentHistogram::recent(Time now) const {
   return merged;
 }
 
-}  // namespace classgate::admission
+}  // namespace classgate::measure

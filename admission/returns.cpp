@@ -3,21 +3,17 @@
 #include <algorithm>
 #include <chrono>
 
+#include "admission/measure/units.h"
+
 namespace classgate::admission {
-namespace {
-
-double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
-}  // namespace
-
 Duration Returns::next(Duration earliest, double cost, const Capacity& capacity, const Asker& asker,
                        Time now) {
   if (spread_ <= Duration::zero() || capacity.pace <= 0) return earliest;
-  const double seconds = now > last_ ? seconds_of(now - last_) : 0;
+  const double seconds = now > last_ ? measure::in_seconds(now - last_) : 0;
   last_ = std::max(last_, now);
   used_ = std::clamp((used_ * lately + capacity.used) / (lately + seconds), 0.0, 1.0);
   const double pace = capacity.pace * std::clamp(1 - used_, least_spare, 1.0);
-  const double spread = seconds_of(spread_);
+  const double spread = measure::in_seconds(spread_);
   const auto duration_of = [&](double wait) {
     return Duration(static_cast<Duration::rep>(std::min(wait, spread) * 1e9));
   };
@@ -53,7 +49,8 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
 // Until what stands behind its client's turn is due, once the turn has come; as of now.
 double Returns::own_wait(Promise& promise, double pace, Time now) const {
   const Time since = std::max(promise.noted, promise.turn);
-  if (now > since) promise.behind = std::max(promise.behind - seconds_of(now - since) * pace, 0.0);
+  if (now > since)
+    promise.behind = std::max(promise.behind - measure::in_seconds(now - since) * pace, 0.0);
   promise.noted = std::max(promise.noted, now);
   return promise.behind / pace;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/measure/units.h"
+
 namespace classgate::admission {
 namespace {
 
@@ -17,8 +19,6 @@ constexpr Duration longest_phase = std::chrono::milliseconds(2500);
 constexpr Duration shortest_phase = std::chrono::milliseconds(200);
 constexpr Duration shortest_rest = std::chrono::seconds(1);
 constexpr Duration longest_rest = std::chrono::seconds(8);
-
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
 
@@ -58,8 +58,8 @@ void WorkerSearch::note_end(const End& end, Time now) {
   ++sums_.ends;
   sums_.succeeded += end.has_succeeded ? 1 : 0;
   sums_.binding += end.was_binding ? 1 : 0;
-  sums_.latency += seconds(took);
-  sums_.squares += seconds(took) * seconds(took);
+  sums_.latency += measure::in_seconds(took);
+  sums_.squares += measure::in_seconds(took) * measure::in_seconds(took);
   sums_.workers += end.active;
   if (is_over(now)) conclude(now);
 }

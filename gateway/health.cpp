@@ -3,9 +3,9 @@
 #include <fmt/chrono.h>
 
 #include <array>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/json_text.h"
 
@@ -15,10 +15,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr auto overload_memory = std::chrono::seconds(10);
-
-double in_ms(admission::Duration duration) {
-  return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
-}
 
 // The worst that is true.
 std::string_view status_word(const admission::Snapshot& snapshot, const proxy::Servers& servers,
@@ -64,8 +60,9 @@ ordered_json priorities(const admission::Snapshot& snapshot) {
 }
 
 ordered_json percentiles(const admission::Quantiles& quantiles) {
-  return {
-      {"p50", in_ms(quantiles.p50)}, {"p95", in_ms(quantiles.p95)}, {"p99", in_ms(quantiles.p99)}};
+  return {{"p50", measure::in_rounded_ms(quantiles.p50)},
+          {"p95", measure::in_rounded_ms(quantiles.p95)},
+          {"p99", measure::in_rounded_ms(quantiles.p99)}};
 }
 
 ordered_json upstream_state(const proxy::Servers& servers, admission::Time now) {
@@ -170,8 +167,8 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
       {"in_flight_requests", snapshot.in_flight},
       {"workers_without_client", snapshot.workers_without_client},
       {"streams", shared.streams.load(std::memory_order_relaxed)},
-      {"average_wait_time_ms", in_ms(snapshot.average_wait)},
-      {"average_process_time_ms", in_ms(snapshot.average_process)},
+      {"average_wait_time_ms", measure::in_rounded_ms(snapshot.average_wait)},
+      {"average_process_time_ms", measure::in_rounded_ms(snapshot.average_process)},
       {"wait_time_ms", percentiles(snapshot.wait)},
       {"process_time_ms", percentiles(snapshot.process)},
       {"rejected_by_reason", by_reason(snapshot.rejected)},

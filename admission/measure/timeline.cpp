@@ -4,10 +4,10 @@
 #include <bit>
 #include <cmath>
 
+#include "admission/measure/units.h"
+
 namespace classgate::measure {
 namespace {
-
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 std::size_t bucket_of(Duration waited) {
   const auto us = static_cast<std::uint64_t>(std::max<Duration::rep>(waited.count(), 0)) / 1000;
@@ -71,7 +71,7 @@ Timeline::Step& Timeline::at(Time now) { return steps_[index_of(now)]; }
 void Timeline::record_wait(Duration waited, Time now) {
   Step& step = at(now);
   ++step.wait_count;
-  step.wait_seconds += seconds(waited);
+  step.wait_seconds += in_seconds(waited);
   ++step.waits[bucket_of(waited)];
 }
 
@@ -84,7 +84,7 @@ void Timeline::spread(Level& level, Time now, Field field) {
     for (std::size_t i = index_of(level.since); i <= last; ++i) {
       const Time begin = Time{} + length_ * static_cast<Duration::rep>(i);
       const Duration part = std::min(now, begin + length_) - std::max(level.since, begin);
-      field(steps_[i]) += value * seconds(part);
+      field(steps_[i]) += value * in_seconds(part);
     }
   }
   level.since = now;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/measure/units.h"
+
 namespace classgate::simulation {
 namespace {
 
@@ -84,7 +86,7 @@ void ClassTraffic::plan_next(Class& of) {
   while (at < of.to) {
     const double rate = rate_at(of, at);
     const Time change = next_change(of, at);
-    const double until_change = std::chrono::duration<double>(change - at).count();
+    const double until_change = measure::in_seconds(change - at);
     if (rate > 0 && hazard <= rate * until_change) {
       at += std::max(scaled(hazard / rate), Duration(1));
       break;

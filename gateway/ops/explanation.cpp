@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "admission/measure/units.h"
 #include "gateway/first_look.h"
 #include "gateway/health.h"
 #include "gateway/json_text.h"
@@ -19,10 +20,6 @@ using admission::Duration;
 using conf::Reason;
 using nlohmann::ordered_json;
 using proxy::wire::Head;
-
-double ms_of(Duration duration) {
-  return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
-}
 
 ordered_json refused(const Refusals& refusals, Reason reason, Duration retry_after = {}) {
   ordered_json seconds = nullptr;  // as in the field Retry-After
@@ -95,7 +92,7 @@ ordered_json deadline_json(const std::optional<proxy::wire::Patience>& patience,
     const bool is_routes = route.index < routes.size() && routes[route.index].deadline == time;
     source = is_routes ? "route" : "client";
   }
-  return {{"time_ms", ms_of(time)}, {"source", source}};
+  return {{"time_ms", measure::in_rounded_ms(time)}, {"source", source}};
 }
 
 ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
@@ -106,7 +103,7 @@ ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
                     {"tokens", std::round(bucket->tokens * 1000) / 1000},
                     {"burst", bucket->burst},
                     {"rate", bucket->rate},
-                    {"short_for_ms", ms_of(bucket->wait)}});
+                    {"short_for_ms", measure::in_rounded_ms(bucket->wait)}});
   };
   add("all", buckets.all);
   add("route", buckets.route);
@@ -117,7 +114,7 @@ ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
 // Null as long as no request has come to an end: then nothing is known.
 ordered_json wait_json(const admission::Explanation& said) {
   if (said.work <= Duration::zero()) return nullptr;
-  return ms_of(said.wait);
+  return measure::in_rounded_ms(said.wait);
 }
 
 ordered_json verdict_json(const admission::Explanation& said, const Refusals& refusals) {
@@ -143,8 +140,8 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
                    {"bytes", said.waiting_bytes},
                    {"bytes_limit", said.waiting_bytes_limit}};
   json["estimate"] = {{"wait_ms", wait_json(said)},
-                      {"work_ms", ms_of(said.work)},
-                      {"most_work_ms", ms_of(said.most_work)},
+                      {"work_ms", measure::in_rounded_ms(said.work)},
+                      {"most_work_ms", measure::in_rounded_ms(said.most_work)},
                       {"is_doubted", said.is_a_try}};
   json["observed"] = ordered_json::array();
   if (said.observed) json["observed"].push_back(conf::word_of(*said.observed));
@@ -218,7 +215,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   if (policy.servers->none_reachable() && hold == Duration::zero())
     return refused(refusals, Reason::upstream_down, time_to_next_probe(settings.upstream));
   ordered_json verdict = verdict_json(said, refusals);
-  if (hold > Duration::zero()) verdict["held_ms"] = ms_of(hold);
+  if (hold > Duration::zero()) verdict["held_ms"] = measure::in_rounded_ms(hold);
   return verdict;
 }
 

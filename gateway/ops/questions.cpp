@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "gateway/health.h"
@@ -30,10 +31,6 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-double in_ms(admission::Duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
 std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
   ordered_json list = ordered_json::array();
   const auto now = std::chrono::steady_clock::now();
@@ -43,8 +40,8 @@ std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
                     {"client", waiter.client},
                     {"method", waiter.method},
                     {"path", waiter.path},
-                    {"age_ms", in_ms(now - waiter.joined)},
-                    {"deadline_ms", in_ms(waiter.deadline)},
+                    {"age_ms", measure::in_ms(now - waiter.joined)},
+                    {"deadline_ms", measure::in_ms(waiter.deadline)},
                     {"cost", waiter.cost},
                     {"bytes", waiter.bytes}});
   return json_text(list);

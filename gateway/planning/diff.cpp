@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
@@ -16,8 +17,6 @@ namespace {
 
 using simulation::Counts;
 using simulation::Group;
-
-double ms(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
 
 std::string word_of(std::uint8_t fate) {
   switch (fate) {
@@ -71,7 +70,7 @@ class Fates final : public NamedTraffic {
 std::string row(const std::string& name, const Group& old, const Group& now) {
   const auto pair = [](auto a, auto b) { return fmt::format("{:>9} {:>9}", a, b); };
   const auto wait = [](const Group& of) {
-    return fmt::format("{:.1f}", ms(of.wait.percentile(0.95)));
+    return fmt::format("{:.1f}", measure::in_ms(of.wait.percentile(0.95)));
   };
   return fmt::format("{:<20}{}{}{}{}\n", name.substr(0, 19), pair(old.served, now.served),
                      pair(old.all_rejected(), now.all_rejected()),

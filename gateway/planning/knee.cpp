@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "admission/measure/units.h"
 #include "admission/simulation/draw.h"
 #include "conf/format.h"
 
@@ -15,8 +16,6 @@ using simulation::Wish;
 
 // What takes longer than a phase and this is known to be long: nobody waits for it.
 constexpr std::chrono::seconds stragglers_max(2);
-
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // So many requests in the service at every moment. Remembers of each when it began and ended, and
 // how many had ended before it began.
@@ -89,14 +88,15 @@ struct Phase {
   double per_second() const {
     const auto count = std::ranges::count_if(
         samples, [&](const auto& s) { return s.ended >= from() && s.ended < lasts; });
-    return static_cast<double>(count) / seconds(lasts - from());
+    return static_cast<double>(count) / measure::in_seconds(lasts - from());
   }
   // What requests took that began in the measured time. Not those that ended in it: the long ones
   // would be too few.
   std::vector<double> latencies() const {
     std::vector<double> found;
     for (const auto& s : samples)
-      if (s.began >= from() && s.began < lasts) found.push_back(seconds(s.ended - s.began));
+      if (s.began >= from() && s.began < lasts)
+        found.push_back(measure::in_seconds(s.ended - s.began));
     std::ranges::sort(found);
     return found;
   }
@@ -111,7 +111,7 @@ Phase measure(const LoadOptions& options, const OpenLoop::Group& group, const co
   own.time_max = lasts + std::chrono::seconds(1);
   own.answer_max = lasts + stragglers_max;
   OpenLoop loop(own, {group}, traffic);
-  loop.run([&](Duration now) { progress(seconds(now) / seconds(lasts)); });
+  loop.run([&](Duration now) { progress(measure::in_seconds(now) / measure::in_seconds(lasts)); });
   return {at_once, lasts, traffic.samples(), traffic.failed()};
 }
 
@@ -154,7 +154,7 @@ std::vector<double> times_in_service(const Phase& full, std::uint32_t capacity) 
     const std::size_t last_before = sample.answered_before + (full.at_once - capacity);
     if (last_before == 0 || last_before > full.samples.size()) continue;
     const Duration begins = std::max(full.samples[last_before - 1].ended, sample.began);
-    times.push_back(seconds(sample.ended - begins));
+    times.push_back(measure::in_seconds(sample.ended - begins));
   }
   std::ranges::sort(times);
   return times;
@@ -221,7 +221,7 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
     const double rate = phase.per_second();
     most = std::max(most, rate);
     // Few answers tell little: then it is not yet said to be full.
-    const bool tells = rate * seconds(lasts) >= answers_that_tell;
+    const bool tells = rate * measure::in_seconds(lasts) >= answers_that_tell;
     // Twice in a row: once may be a hiccup.
     if (tells && before > 0 && rate < before * grows && ++without_growth == 2) break;
     if (rate >= before * grows) without_growth = 0;

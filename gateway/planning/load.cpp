@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/units.h"
@@ -19,8 +20,6 @@ namespace {
 using nlohmann::ordered_json;
 using simulation::Group;
 using simulation::Tally;
-
-double ms(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
 
 bool is_loopback(const conf::IpAddress& ip) {
   return ip.text().starts_with("127.") || ip.text() == "::1";
@@ -92,9 +91,9 @@ std::string row(const std::string& name, const Group& of, double seconds) {
   return fmt::format(
       "{:<22}{:>9}{:>9}{:>9.1f}{:>9}{:>8}{:>8}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}\n",
       name.substr(0, 21), of.arrived, of.served, static_cast<double>(of.served) / seconds,
-      of.all_rejected(), of.all_failed(), of.abandoned, ms(latency.mean()),
-      ms(latency.percentile(0.5)), ms(latency.percentile(0.95)), ms(latency.percentile(0.99)),
-      ms(latency.most()));
+      of.all_rejected(), of.all_failed(), of.abandoned, measure::in_ms(latency.mean()),
+      measure::in_ms(latency.percentile(0.5)), measure::in_ms(latency.percentile(0.95)),
+      measure::in_ms(latency.percentile(0.99)), measure::in_ms(latency.most()));
 }
 
 std::string report(const Result& result, const OpenLoop& loop, const std::string& to) {
@@ -104,7 +103,7 @@ std::string report(const Result& result, const OpenLoop& loop, const std::string
       "{:.1f} s against {}: {} requests ({:.1f} a second), {} connections, sent {:.1f} ms late at "
       "most\nanswers count from the moment a request was due, not from when it could be sent\n\n",
       seconds, to, tally.all().arrived, static_cast<double>(tally.all().arrived) / seconds,
-      loop.connections(), ms(loop.latest_start()));
+      loop.connections(), measure::in_ms(loop.latest_start()));
   text += fmt::format("{:<22}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
                       "answer in ms", "sent", "served", "a second", "rejected", "failed", "left",
                       "mean", "p50", "p95", "p99", "max");
@@ -121,15 +120,15 @@ std::string report(const Result& result, const OpenLoop& loop, const std::string
 ordered_json knee_json(const Knee& knee) {
   ordered_json json{{"capacity", knee.capacity},
                     {"per_second_most", knee.per_second_most},
-                    {"service_mean_ms", ms(knee.service_mean)},
-                    {"service_p95_ms", ms(knee.service_p95)},
+                    {"service_mean_ms", measure::in_ms(knee.service_mean)},
+                    {"service_p95_ms", measure::in_ms(knee.service_p95)},
                     {"loss_when_crowded", knee.loss_when_crowded},
                     {"method", knee.method},
                     {"failed", knee.failed}};
   for (const Knee::Step& step : knee.steps)
     json["steps"].push_back({{"at_once", step.at_once},
                              {"per_second", step.per_second},
-                             {"median_ms", ms(step.median)}});
+                             {"median_ms", measure::in_ms(step.median)}});
   return json;
 }
 
@@ -137,8 +136,8 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   std::string text =
       fmt::format("{}\n\n{:>10}{:>12}{:>14}\n", to, "at once", "a second", "median ms");
   for (const Knee::Step& step : knee.steps)
-    text +=
-        fmt::format("{:>10}{:>12.1f}{:>14.1f}\n", step.at_once, step.per_second, ms(step.median));
+    text += fmt::format("{:>10}{:>12.1f}{:>14.1f}\n", step.at_once, step.per_second,
+                        measure::in_ms(step.median));
   const auto workers = static_cast<int>(std::max(1.0, std::round(knee.capacity)));
   const double rate = knee.per_second_most * 0.95;
   // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
@@ -146,8 +145,8 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   text += fmt::format(
       "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {:.1f} ms on "
       "average, {:.1f} at p95.\nTold by: {}\n",
-      knee.capacity, knee.per_second_most, ms(knee.service_mean), ms(knee.service_p95),
-      knee.method);
+      knee.capacity, knee.per_second_most, measure::in_ms(knee.service_mean),
+      measure::in_ms(knee.service_p95), knee.method);
   if (knee.failed > 0) text += fmt::format("{} requests failed meanwhile.\n", knee.failed);
   if (knee.loss_when_crowded > 0.2)
     text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
@@ -212,7 +211,8 @@ int load(const conf::CommandLine& command,
   Progress progress("loading");
   OpenLoop loop(*target, std::move(groups), **traffic);
   loop.run([&](Duration now) {
-    progress.show(std::max((*traffic)->progress(), ms(now) / ms(target->time_max)));
+    progress.show(
+        std::max((*traffic)->progress(), measure::in_ms(now) / measure::in_ms(target->time_max)));
   });
   progress.clear();
   Result result{.settings = conf->settings,
@@ -223,7 +223,7 @@ int load(const conf::CommandLine& command,
                 .events = 0};
   ordered_json json = to_json(*scenario, result);
   json["connections"] = loop.connections();
-  json["sent_late_ms_most"] = ms(loop.latest_start());
+  json["sent_late_ms_most"] = measure::in_ms(loop.latest_start());
   const auto written = lines ? lines->close() : std::expected<void, std::string>();
   const int status = write(options, report(result, loop, options.to), json);
   return written ? status : complain(written.error());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/units.h"
 #include "gateway/planning/output.h"
@@ -102,7 +103,7 @@ const Trial& Planner::run(const Limits& limits) {
   }
   trial.waiting_most = result->tally.waiting_most();
   const auto& timeline = result->tally.timeline();
-  const double step = std::chrono::duration<double>(timeline.step_length()).count();
+  const double step = measure::in_seconds(timeline.step_length());
   double active = 0;
   for (const auto& at : timeline.steps()) {
     double arrived = 0;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 
@@ -30,8 +31,6 @@ std::string_view reason_of(const Ending& ending) {
 // A name must not end its column.
 std::string cell(const std::string& text) { return conf::printable(text); }
 
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 class WrittenTraffic final : public NamedTraffic {
  public:
   WrittenTraffic(std::shared_ptr<std::ofstream> file, std::unique_ptr<NamedTraffic> traffic)
@@ -44,10 +43,10 @@ class WrittenTraffic final : public NamedTraffic {
   bool after(const simulation::Wish& wish, const Ending& ending, Time now,
              simulation::Wish& follow) override {
     *file_ << fmt::format("{:.6f}\t{}\t{}\t{}\t{}\t{}\t{:.3f}\t{:.0f}\n",
-                          seconds(wish.at.time_since_epoch()), cell(group_name(wish.group)),
-                          cell(client_name(wish.client)), wish.attempt, word_of(ending.kind),
-                          reason_of(ending), seconds(now - wish.at) * 1000,
-                          seconds(ending.retry_after));
+                          measure::in_seconds(wish.at.time_since_epoch()),
+                          cell(group_name(wish.group)), cell(client_name(wish.client)),
+                          wish.attempt, word_of(ending.kind), reason_of(ending),
+                          measure::in_ms(now - wish.at), measure::in_seconds(ending.retry_after));
     return traffic_->after(wish, ending, now, follow);
   }
   std::string group_kind() const override { return traffic_->group_kind(); }

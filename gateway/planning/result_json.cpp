@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/measure/units.h"
 #include "gateway/planning/busiest.h"
 
 namespace classgate::planning {
@@ -16,9 +17,6 @@ using simulation::Duration;
 using simulation::Group;
 
 double rounded(double value) { return std::round(value * 1000) / 1000; }
-double ms(Duration duration) {
-  return rounded(std::chrono::duration<double, std::milli>(duration).count());
-}
 
 ordered_json reasons(const simulation::ReasonCounts& counts) {
   ordered_json json = ordered_json::object();
@@ -30,11 +28,11 @@ ordered_json reasons(const simulation::ReasonCounts& counts) {
 
 ordered_json spread(const Spread& of) {
   return {{"count", of.count()},
-          {"mean", ms(of.mean())},
-          {"p50", ms(of.percentile(0.5))},
-          {"p95", ms(of.percentile(0.95))},
-          {"p99", ms(of.percentile(0.99))},
-          {"max", ms(of.most())}};
+          {"mean", measure::in_rounded_ms(of.mean())},
+          {"p50", measure::in_rounded_ms(of.percentile(0.5))},
+          {"p95", measure::in_rounded_ms(of.percentile(0.95))},
+          {"p99", measure::in_rounded_ms(of.percentile(0.99))},
+          {"max", measure::in_rounded_ms(of.most())}};
 }
 
 void add_counts(ordered_json& json, const Result& result, const Counts& counts) {
@@ -66,7 +64,7 @@ ordered_json limits(const conf::AdmissionSettings& admission) {
 // Columns of equal length: smaller than a list of objects, and what a plot wants.
 ordered_json timeline(const Timeline& of) {
   ordered_json json;
-  const double step = std::chrono::duration<double>(of.step_length()).count();
+  const double step = measure::in_seconds(of.step_length());
   json["step_seconds"] = step;
   const auto column = [&](auto value) {
     ordered_json values = ordered_json::array();
@@ -94,7 +92,8 @@ ordered_json timeline(const Timeline& of) {
                ? 0
                : rounded(at.wait_seconds / static_cast<double>(at.wait_count) * 1000);
   });
-  json["wait_p95_ms"] = column([](const auto& at) { return ms(at.wait_percentile(0.95)); });
+  json["wait_p95_ms"] =
+      column([](const auto& at) { return measure::in_rounded_ms(at.wait_percentile(0.95)); });
   json["active_workers"] =
       column([step](const auto& at) { return rounded(at.active_seconds / step); });
   return json;
@@ -130,10 +129,10 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
     const simulation::ClientCounts& counts = result.tally.by_client()[client];
     ordered_json entry{{"client", result.traffic->client_name(client)}};
     add_counts(entry, result, counts);
-    entry["wait_ms"] = {
-        {"mean",
-         counts.waits == 0 ? 0 : rounded(ms(counts.wait_sum) / static_cast<double>(counts.waits))},
-        {"max", ms(counts.wait_most)}};
+    entry["wait_ms"] = {{"mean", counts.waits == 0 ? 0
+                                                   : rounded(measure::in_ms(counts.wait_sum) /
+                                                             static_cast<double>(counts.waits))},
+                        {"max", measure::in_rounded_ms(counts.wait_most)}};
     json["by_client"].push_back(std::move(entry));
   }
   json["timeline"] = timeline(result.tally.timeline());

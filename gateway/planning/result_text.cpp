@@ -1,5 +1,6 @@
 #include "gateway/planning/result_text.h"
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/busiest.h"
 
@@ -12,18 +13,18 @@ using simulation::Group;
 
 constexpr std::size_t shown_clients = 5;
 
-double ms(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
-
 std::string row(const Result& result, const std::string& name, const Group& of) {
   return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10.1f}{:>10.1f}{:>11.1f}\n",
                      name.substr(0, 21), of.arrived, of.served, result.goodput(of),
-                     of.all_rejected(), of.all_failed(), of.abandoned, ms(of.wait.mean()),
-                     ms(of.wait.percentile(0.95)), ms(of.latency.percentile(0.95)));
+                     of.all_rejected(), of.all_failed(), of.abandoned,
+                     measure::in_ms(of.wait.mean()), measure::in_ms(of.wait.percentile(0.95)),
+                     measure::in_ms(of.latency.percentile(0.95)));
 }
 
 std::string client_row(const Result& result, std::uint32_t client) {
   const simulation::ClientCounts& of = result.tally.by_client()[client];
-  const double mean = of.waits == 0 ? 0 : ms(of.wait_sum) / static_cast<double>(of.waits);
+  const double mean =
+      of.waits == 0 ? 0 : measure::in_ms(of.wait_sum) / static_cast<double>(of.waits);
   return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10.1f}\n",
                      result.traffic->client_name(client).substr(0, 21), of.arrived, of.served,
                      result.goodput(of), of.all_rejected(), of.all_failed(), of.abandoned, mean);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/log_traffic.h"
 #include "gateway/planning/workload_traffic.h"
@@ -110,8 +111,7 @@ std::string Scenario::describe_upstream() const {
 }
 
 double Result::seconds() const {
-  return std::max(std::chrono::duration<double>(tally.last_arrival().time_since_epoch()).count(),
-                  1e-9);
+  return std::max(measure::in_seconds(tally.last_arrival().time_since_epoch()), 1e-9);
 }
 
 double Result::goodput(const simulation::Counts& counts) const {
@@ -121,8 +121,7 @@ double Result::goodput(const simulation::Counts& counts) const {
 double Result::worker_share() const {
   double busy = 0;
   for (const auto& step : tally.timeline().steps()) busy += step.active_seconds;
-  const double all =
-      settings.admission.workers * std::chrono::duration<double>(end.time_since_epoch()).count();
+  const double all = settings.admission.workers * measure::in_seconds(end.time_since_epoch());
   return all > 0 ? busy / all : 0;
 }
 

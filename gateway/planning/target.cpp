@@ -5,6 +5,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/workload.h"
 
@@ -51,7 +52,7 @@ double Target::measure(const Result& result) const {
   const Duration found = share <= 0   ? spread.mean()
                          : share >= 1 ? spread.most()
                                       : spread.percentile(share);
-  return std::chrono::duration<double, std::milli>(found).count();
+  return measure::in_ms(found);
 }
 
 std::string Target::print(double value) const {
@@ -102,7 +103,7 @@ std::expected<Target, std::string> parse_target(const std::string& text) {
   if (is_time(target.what)) {
     const auto law = conf::parse_law(value);
     if (!law || law->kind != conf::Law::Kind::fixed) return wrong("has no time");
-    target.most = std::chrono::duration<double, std::milli>(law->first).count();
+    target.most = measure::in_ms(law->first);
   } else {
     if (!value.ends_with('%')) return wrong("has no share in %");
     double share = -1;

@@ -5,8 +5,10 @@
 namespace classgate::admission {
 namespace {
 
-Quantiles quantiles_of(const measure::Histogram& histogram) {
-  return {histogram.percentile(0.50), histogram.percentile(0.95), histogram.percentile(0.99)};
+// Never told too low.
+Quantiles quantiles_of(const measure::Recent::Histogram& values) {
+  return {values.upper_percentile(0.50), values.upper_percentile(0.95),
+          values.upper_percentile(0.99)};
 }
 
 Duration mean(Duration sum, std::uint64_t count) {
@@ -61,8 +63,8 @@ void Books::write_to(Snapshot& snapshot, Time now) const {
   snapshot.observed = observed_;
   snapshot.average_wait = mean(wait_sum_, wait_count_);
   snapshot.average_process = mean(process_sum_, process_count_);
-  snapshot.wait = quantiles_of(waits_.recent(now));
-  snapshot.process = quantiles_of(processes_.recent(now));
+  snapshot.wait = quantiles_of(waits_.at(now));
+  snapshot.process = quantiles_of(processes_.at(now));
   if (last_overload_ != Time::min()) snapshot.since_last_overload = now - last_overload_;
 }
 

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "admission/client_table.h"
-#include "admission/measure/histogram.h"
+#include "admission/measure/recent.h"
 #include "admission/verdict.h"
 
 namespace classgate::admission {
@@ -93,8 +93,8 @@ class Books {
   Duration process_sum_{};
   std::uint64_t process_count_ = 0;
   Duration usual_turn_{};
-  measure::RecentHistogram waits_;
-  measure::RecentHistogram processes_;
+  measure::Recent waits_;
+  measure::Recent processes_;
   Time last_overload_ = Time::min();
 };
 

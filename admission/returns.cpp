@@ -6,6 +6,7 @@
 #include "admission/measure/units.h"
 
 namespace classgate::admission {
+
 Duration Returns::next(Duration earliest, double cost, const Capacity& capacity, const Asker& asker,
                        Time now) {
   if (spread_ <= Duration::zero() || capacity.pace <= 0) return earliest;

@@ -1,27 +1,22 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 
-#include "admission/measure/time.h"
+#include "admission/measure/histogram.h"
 
 namespace classgate::measure {
 
-// How long something took, over many: mean, greatest and percentiles. As Histogram, but
-// four times as fine (a percentile is off by 1.6 % at most) and for as many as there may be.
+// How long something took, over many: mean, greatest and percentiles (off by 1.6 % at most).
 class Spread {
  public:
   void record(Duration value);
-  std::uint64_t count() const { return count_; }
+  std::uint64_t count() const { return values_.count(); }
   Duration mean() const;
   Duration most() const { return most_; }
-  Duration percentile(double share) const;
+  Duration percentile(double share) const { return std::min(values_.percentile(share), most_); }
 
  private:
-  static constexpr std::size_t bucket_count = 32 * 36;
-
-  std::array<std::uint64_t, bucket_count> buckets_{};
-  std::uint64_t count_ = 0;
+  Histogram<5, std::uint64_t> values_;
   double sum_ = 0;  // ns
   Duration most_{};
 };

@@ -1,24 +1,10 @@
 #include "admission/measure/timeline.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 
 #include "admission/measure/units.h"
 
 namespace classgate::measure {
-namespace {
-
-std::size_t bucket_of(Duration waited) {
-  const auto us = static_cast<std::uint64_t>(std::max<Duration::rep>(waited.count(), 0)) / 1000;
-  if (us == 0) return 0;
-  const auto exponent = static_cast<std::size_t>(std::bit_width(us)) - 1;
-  const std::size_t quarter = exponent > 1 ? (us >> (exponent - 2)) & 3 : 0;
-  return std::min(1 + exponent * 4 + quarter, Timeline::wait_buckets - 1);
-}
-
-}  // namespace
-
 void Timeline::Step::add(const Step& other) {
   const auto add_all = [](auto& to, const auto& from) {
     for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
@@ -26,28 +12,12 @@ void Timeline::Step::add(const Step& other) {
   add_all(arrived, other.arrived);
   add_all(served, other.served);
   add_all(rejected, other.rejected);
-  add_all(waits, other.waits);
+  waits.merge(other.waits);
   add_all(waiting_seconds, other.waiting_seconds);
   failed += other.failed;
   abandoned += other.abandoned;
-  wait_count += other.wait_count;
   wait_seconds += other.wait_seconds;
   active_seconds += other.active_seconds;
-}
-
-Duration Timeline::Step::wait_percentile(double share) const {
-  const auto rank = static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(wait_count)));
-  std::uint64_t seen = 0;
-  for (std::size_t bucket = 0; bucket < wait_buckets; ++bucket) {
-    seen += waits[bucket];
-    if (seen < rank || seen == 0) continue;
-    if (bucket == 0) return {};
-    // The middle of a quarter of an octave.
-    const double us = std::exp2(static_cast<double>((bucket - 1) / 4)) *
-                      (1.125 + 0.25 * static_cast<double>((bucket - 1) % 4));
-    return Duration(static_cast<Duration::rep>(us * 1000));
-  }
-  return {};
 }
 
 std::size_t Timeline::index_of(Time now) {
@@ -70,9 +40,8 @@ Timeline::Step& Timeline::at(Time now) { return steps_[index_of(now)]; }
 
 void Timeline::record_wait(Duration waited, Time now) {
   Step& step = at(now);
-  ++step.wait_count;
+  step.waits.record(waited);
   step.wait_seconds += in_seconds(waited);
-  ++step.waits[bucket_of(waited)];
 }
 
 // Gives each step since the level's last change what it had of it.

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "admission/measure/time.h"
+#include "admission/measure/histogram.h"
 #include "conf/reason.h"
 #include "conf/settings.h"
 
@@ -15,7 +15,6 @@ namespace classgate::measure {
 class Timeline {
  public:
   static constexpr std::size_t steps_max = 480;
-  static constexpr std::size_t wait_buckets = 144;  // four to an octave of microseconds
   using ByPriority = std::array<std::uint64_t, conf::priority_count>;
 
   struct Step {
@@ -24,14 +23,12 @@ class Timeline {
     std::array<std::uint64_t, conf::reason_count> rejected{};
     std::uint64_t failed = 0;
     std::uint64_t abandoned = 0;
-    std::uint64_t wait_count = 0;
     double wait_seconds = 0;  // sum
-    std::array<std::uint32_t, wait_buckets> waits{};
+    Histogram<2, std::uint32_t> waits;
     std::array<double, conf::priority_count> waiting_seconds{};  // of all waiters together
     double active_seconds = 0;                                   // of all workers together
 
     void add(const Step& other);
-    Duration wait_percentile(double share) const;
   };
 
   Step& at(Time now);

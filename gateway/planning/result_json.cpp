@@ -88,12 +88,12 @@ ordered_json timeline(const Timeline& of) {
   json["failed"] = column([](const auto& at) { return at.failed; });
   json["abandoned"] = column([](const auto& at) { return at.abandoned; });
   json["wait_mean_ms"] = column([](const auto& at) {
-    return at.wait_count == 0
+    return at.waits.count() == 0
                ? 0
-               : rounded(at.wait_seconds / static_cast<double>(at.wait_count) * 1000);
+               : rounded(at.wait_seconds / static_cast<double>(at.waits.count()) * 1000);
   });
   json["wait_p95_ms"] =
-      column([](const auto& at) { return measure::in_rounded_ms(at.wait_percentile(0.95)); });
+      column([](const auto& at) { return measure::in_rounded_ms(at.waits.percentile(0.95)); });
   json["active_workers"] =
       column([step](const auto& at) { return rounded(at.active_seconds / step); });
   return json;

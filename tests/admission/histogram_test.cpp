@@ -1,8 +1,10 @@
 #include "admission/measure/histogram.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
+#include "admission/measure/recent.h"
 #include "tests/admission/kit.h"
 #include "tests/admission/run.h"
 
@@ -16,37 +18,53 @@ using admission::start;
 using namespace std::chrono_literals;
 
 using std::chrono::microseconds;
+using Coarse = Histogram<2, std::uint32_t>;
+using Eighths = Histogram<3, std::uint32_t>;
+using Fine = Histogram<5, std::uint64_t>;
 
-void check_error_bound(Duration exact, Duration reported) {
+// `parts`: of a power of two.
+template <typename Any>
+void check_error_bound(const Any& histogram, double share, Duration exact, Duration::rep parts) {
   CAPTURE(exact);
-  REQUIRE(reported >= std::chrono::floor<microseconds>(exact));
-  REQUIRE(reported <= exact + exact / 8);
+  const Duration upper = histogram.upper_percentile(share);
+  REQUIRE(upper >= std::chrono::floor<microseconds>(exact));
+  REQUIRE(upper <= exact + exact / parts);
+  const Duration middle = histogram.percentile(share);
+  const Duration half = std::max<Duration>(exact / (2 * parts), 500ns);
+  REQUIRE(middle >= exact - half);
+  REQUIRE(middle <= exact + half);
 }
 
-TEST_CASE("a single value comes back with an error under an eighth from 1 us to hours") {
-  for (std::int64_t us = 1; us <= microseconds(24h).count(); us += 1 + us / 1000) {
-    Histogram histogram;
+TEST_CASE_TEMPLATE("a single value comes back to its share, from 1 us to hours", Any, Coarse,
+                   Eighths, Fine) {
+  const Duration::rep parts = std::is_same_v<Any, Coarse>    ? 4
+                              : std::is_same_v<Any, Eighths> ? 8
+                                                             : 32;
+  for (std::int64_t us = 1; us <= microseconds(24h).count(); us += 1 + us / 100) {
+    Any histogram;
     histogram.record(microseconds(us));
-    check_error_bound(microseconds(us), histogram.percentile(0.5));
+    check_error_bound(histogram, 0.5, microseconds(us), parts);
   }
 }
 
-TEST_CASE("values under 8 us are told exactly") {
+TEST_CASE("small values are told exactly") {
   for (int us = 0; us < 8; ++us) {
-    Histogram histogram;
+    Eighths histogram;
     histogram.record(microseconds(us));
     CHECK(histogram.percentile(1) == microseconds(us));
+    CHECK(histogram.upper_percentile(1) == microseconds(us));
   }
 }
 
 TEST_CASE("an empty histogram says zero") {
-  const Histogram histogram;
+  const Eighths histogram;
   CHECK(histogram.percentile(0.99) == 0ns);
+  CHECK(histogram.upper_percentile(0.99) == 0ns);
   CHECK(histogram.count() == 0);
 }
 
 TEST_CASE("a negative value counts as zero and one beyond all bounds as the largest") {
-  Histogram histogram;
+  Eighths histogram;
   histogram.record(-5s);
   CHECK(histogram.percentile(1) == 0ns);
   histogram.record(Duration::max());
@@ -58,7 +76,7 @@ TEST_CASE("percentiles of random values stay within the error bound") {
   INFO(replay(run().seed));
   Random random(run().seed);
   for (int round = 0; round < 200; ++round) {
-    Histogram histogram;
+    Eighths histogram;
     std::vector<Duration> values;
     const auto size = random.between(1, 500);
     for (std::size_t i = 0; i < size; ++i) {
@@ -68,14 +86,14 @@ TEST_CASE("percentiles of random values stay within the error bound") {
     std::ranges::sort(values);
     for (const std::size_t percent : {1U, 25U, 50U, 75U, 100U}) {
       const std::size_t rank = std::max<std::size_t>((values.size() * percent + 99) / 100, 1);
-      check_error_bound(values[rank - 1], histogram.percentile(static_cast<double>(percent) / 100));
+      check_error_bound(histogram, static_cast<double>(percent) / 100, values[rank - 1], 8);
     }
   }
 }
 
 TEST_CASE("a merged histogram is the histogram of both") {
-  Histogram low;
-  Histogram high;
+  Eighths low;
+  Eighths high;
   for (int i = 0; i < 10; ++i) low.record(5us);
   for (int i = 0; i < 10; ++i) high.record(7us);
   low.merge(high);
@@ -89,7 +107,7 @@ TEST_CASE("a merged histogram is the histogram of both") {
 TEST_CASE("recent means everything of the last minute and nothing older than two") {
   INFO(replay(run().seed));
   Random random(run().seed);
-  RecentHistogram recent;
+  Recent recent;
   std::vector<Time> records;
   Time now = start;
   for (int i = 0; i < 5'000; ++i) {
@@ -102,7 +120,7 @@ TEST_CASE("recent means everything of the last minute and nothing older than two
       return static_cast<std::uint64_t>(
           std::ranges::count_if(records, [now, age](Time at) { return now - at < age; }));
     };
-    const std::uint64_t told = recent.recent(now).count();
+    const std::uint64_t told = recent.at(now).count();
     REQUIRE(told >= younger_than(1min));
     REQUIRE(told <= younger_than(2min));
     if (records.size() > 100) records.erase(records.begin(), records.begin() + 50);

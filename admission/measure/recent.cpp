@@ -1,0 +1,25 @@
+#include "admission/measure/recent.h"
+
+namespace classgate::measure {
+
+void Recent::record(Duration value, Time now) {
+  const Duration age = now - turn_began_;
+  if (age >= turn) {
+    // Turns follow each other without a gap, or what is in the first would be told for three.
+    const bool is_next_turn = age < 2 * turn;
+    previous_ = is_next_turn ? current_ : Histogram{};
+    current_.clear();
+    turn_began_ = is_next_turn ? turn_began_ + turn : now;
+  }
+  current_.record(value);
+}
+
+Recent::Histogram Recent::at(Time now) const {
+  Histogram merged;
+  const Duration age = now - turn_began_;
+  if (age < 2 * turn) merged.merge(current_);
+  if (age < turn) merged.merge(previous_);
+  return merged;
+}
+
+}  // namespace classgate::measure

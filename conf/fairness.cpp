@@ -6,8 +6,8 @@
 #include <map>
 
 #include "conf/format.h"
-#include "conf/nearest.h"
 #include "conf/printable.h"
+#include "conf/table.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -203,52 +203,41 @@ std::string print_cost(const CostSettings& cost) {
 
 // ---- Plans -------------------------------------------------------------------------------------
 
+struct PlanList::Fields {
+  static std::expected<std::string, std::string> parse_name(const RawValue& raw) {
+    const auto* text = std::get_if<std::string>(&raw.value);
+    if (text != nullptr && !text->empty() && text->size() <= 64) return *text;
+    return std::unexpected(std::string("expected text in quotes, 64 bytes at most"));
+  }
+  static std::expected<std::vector<std::string>, std::string> parse_clients(const RawValue& raw) {
+    const auto* list = std::get_if<std::vector<std::string>>(&raw.value);
+    if (list != nullptr && list->size() <= clients_of_plan_max) return *list;
+    return std::unexpected(
+        fmt::format("expected a list of texts, {} at most", clients_of_plan_max));
+  }
+  static const std::vector<Field<Written>>& all() {
+    static const std::vector<Field<Written>> fields{
+        field("name", &Written::name, parse_name),
+        field("rate", &Written::rate, number_value(0.001, 1e6)),
+        field("burst", &Written::burst, number_value(1, 1e6)),
+        field("workers", &Written::workers, count_value(0, 100'000)),
+        field("queue_size", &Written::queue_size, count_value(0, 1'000'000)),
+        field("weight", &Written::weight, count_value(1, 1000)),
+        field("clients", &Written::clients, parse_clients),
+    };
+    return fields;
+  }
+};
+
 std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry,
                                                          const PlaceText& place_text) {
   std::vector<std::pair<Place, std::string>> wrong;
   Written plan;
   plan.origin = place_text(entry.place);
-  const std::vector<std::string> known{"name",       "rate",   "burst",  "workers",
-                                       "queue_size", "weight", "clients"};
-  for (const Entry& field : entry.entries) {
-    const auto take = [&](auto& into, auto parsed) {
-      if (parsed)
-        into = *parsed;
-      else
-        wrong.push_back({field.place, fmt::format("plan {}: {}", field.key, parsed.error())});
-    };
-    const auto& value = field.value.value;
-    if (field.key == "name") {
-      const auto* text = std::get_if<std::string>(&value);
-      if (text != nullptr && !text->empty() && text->size() <= 64)
-        plan.name = *text;
-      else
-        wrong.push_back({field.place, "plan name: expected text in quotes, 64 bytes at most"});
-    } else if (field.key == "rate") {
-      take(plan.rate, parse_number(field.value, 0.001, 1e6));
-    } else if (field.key == "burst") {
-      take(plan.burst, parse_number(field.value, 1, 1e6));
-    } else if (field.key == "workers") {
-      take(plan.workers, parse_count(field.value, 0, 100'000));
-    } else if (field.key == "queue_size") {
-      take(plan.queue_size, parse_count(field.value, 0, 1'000'000));
-    } else if (field.key == "weight") {
-      take(plan.weight, parse_count(field.value, 1, 1000));
-    } else if (field.key == "clients") {
-      const auto* list = std::get_if<std::vector<std::string>>(&value);
-      if (list != nullptr && list->size() <= clients_of_plan_max)
-        plan.clients = *list;
-      else
-        wrong.push_back(
-            {field.place, fmt::format("plan clients: expected a list of texts, {} at most",
-                                      clients_of_plan_max)});
-    } else {
-      const std::string meant = nearest(field.key, known);
-      wrong.push_back({field.place,
-                       fmt::format("unknown key {} in [[plan]]{}", field.key,
-                                   meant.empty() ? "" : fmt::format("; did you mean {}?", meant))});
-    }
-  }
+  for (const Entry& one : entry.entries)
+    if (std::string why = read_entry(Fields::all(), plan, one, "plan ", " in [[plan]]");
+        !why.empty())
+      wrong.push_back({one.place, std::move(why)});
   if (wrong.empty() && plan.name.empty()) wrong.push_back({entry.place, "[[plan]] has no name"});
   if (wrong.empty() && plan.burst && *plan.burst == 0)
     wrong.push_back({entry.place, "plan burst: 0 is out of range: 1 to 1000000"});

@@ -46,6 +46,13 @@ std::expected<double, std::string> parse_number(const RawValue& value, double le
 std::expected<double, std::string> parse_share(const RawValue& value);
 std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
                                                       std::uint32_t most);
+// The same as what reads a field (conf/table.h).
+inline auto number_value(double least, double most) {
+  return [=](const RawValue& value) { return parse_number(value, least, most); };
+}
+inline auto count_value(std::uint32_t least, std::uint32_t most) {
+  return [=](const RawValue& value) { return parse_count(value, least, most); };
+}
 
 // The [[plan]]s of all files. What a plan does not say is as in [fairness].
 class PlanList {
@@ -68,6 +75,7 @@ class PlanList {
     std::vector<std::string> clients;
     std::string origin;
   };
+  struct Fields;  // of a [[plan]]
   std::vector<Written> plans_;
 };
 

@@ -15,8 +15,6 @@
 namespace classgate::conf {
 namespace {
 
-using Read = std::expected<void, std::string>;
-
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
   std::istringstream in(text);

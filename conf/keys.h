@@ -19,6 +19,7 @@ struct RawValue {
       value;
   bool is_text = false;
 };
+using Read = std::expected<void, std::string>;  // the error without the key
 
 // One setting: its dotted name, how it is read and printed, and what an operator should know. The
 // table of all keys drives the file, the environment, the command line, --print-config and the
@@ -26,7 +27,7 @@ struct RawValue {
 struct Key {
   std::string name;  // "admission.workers"
   std::string help;  // unit, range
-  std::function<std::expected<void, std::string>(Settings&, const RawValue&)> read;
+  std::function<Read(Settings&, const RawValue&)> read;
   std::function<std::string(const Settings&)> print;  // as TOML
   bool needs_restart = false;                         // a reload does not change it
 };

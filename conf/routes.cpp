@@ -1,14 +1,12 @@
 #include "conf/routes.h"
 
 #include <algorithm>
-#include <array>
-#include <optional>
 #include <sstream>
 
 #include "conf/fairness.h"
 #include "conf/format.h"
-#include "conf/nearest.h"
 #include "conf/refusals.h"
+#include "conf/table.h"
 #include "conf/units.h"
 #include "conf/words.h"
 
@@ -21,6 +19,69 @@ bool same_path(const RouteSettings& a, const RouteSettings& b) {
 
 std::string priority_range() {
   return fmt::format("{} (served first) to {} (served last)", priority_best, priority_worst);
+}
+
+Read read_route_path(RouteSettings& into, const RawValue& raw) {
+  const auto* text = std::get_if<std::string>(&raw.value);
+  if (text == nullptr) return std::unexpected(std::string("expected text in quotes"));
+  auto parsed = parse_route_path(*text);
+  if (!parsed) return std::unexpected(std::move(parsed.error()));
+  into.path = std::move(parsed->path);
+  into.is_prefix = parsed->is_prefix;
+  return {};
+}
+
+std::expected<int, std::string> parse_priority(const RawValue& raw) {
+  const auto* number = std::get_if<std::int64_t>(&raw.value);
+  if (number == nullptr || *number < priority_best || *number > priority_worst)
+    return std::unexpected("expected a whole number, " + priority_range());
+  return static_cast<int>(*number);
+}
+
+std::expected<bool, std::string> parse_flag(const RawValue& raw) {
+  if (const auto* boolean = std::get_if<bool>(&raw.value)) return *boolean;
+  return std::unexpected(std::string("expected true or false"));
+}
+
+std::expected<milliseconds, std::string> parse_deadline(std::string_view text) {
+  const auto duration = parse_duration(text);
+  if (duration && (*duration <= milliseconds::zero() || *duration > std::chrono::hours(24)))
+    return std::unexpected(std::string("must be longer than 0, and at most 24h"));
+  return duration;
+}
+
+std::expected<std::vector<IdentitySource>, std::string> parse_identity_list(const RawValue& raw) {
+  const auto* words = std::get_if<std::vector<std::string>>(&raw.value);
+  if (words != nullptr) return parse_identity(*words);
+  return std::unexpected(std::string("expected a list, such as [\"bearer\"]"));
+}
+
+// A [[route]], key by key.
+const std::vector<Field<RouteSettings>>& route_fields() {
+  using Route = RouteSettings;
+  // clang-format off
+  static const std::vector<Field<Route>> fields{
+      {"path", read_route_path},
+      field("priority", &Route::priority, parse_priority),
+      field("rate_limited", &Route::rate_limited, parse_flag),
+      field("body_bytes", &Route::body_bytes,
+            text_value("a size in quotes, such as \"64KiB\"", parse_bytes)),
+      field("deadline", &Route::deadline,
+            text_value("a duration in quotes, such as \"2s\"", parse_deadline)),
+      field("rate", &Route::rate, number_value(0.001, 1e6)),
+      field("burst", &Route::burst, number_value(1, 1e6)),
+      field("identity", &Route::identity, parse_identity_list),
+      field("cost", &Route::cost, parse_cost),
+      field("cost_max", &Route::cost_max, count_value(1, cost_limit)),
+      field("cost_per_worker", &Route::cost_per_worker, count_value(0, cost_limit)),
+      field("client_share", &Route::client_share, parse_share),
+      field("refusal_body", &Route::refusal_body, parse_word<RefusalBody>),
+      field("statuses", &Route::statuses, parse_statuses),
+      field("streams", &Route::streams, parse_word<Streams>),
+      field("on_client_abort", &Route::on_client_abort, parse_word<OnClientAbort>),
+  };
+  // clang-format on
+  return fields;
 }
 
 }  // namespace
@@ -42,113 +103,22 @@ std::string RouteList::put(const RouteSettings& route, const std::string& origin
 std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entry,
                                                           const PlaceText& place_text) {
   std::vector<std::pair<Place, std::string>> wrong;
-  std::optional<RouteSettings> route;
-  std::optional<std::int64_t> priority;
-  bool rate_limited = true;
-  std::optional<Bytes> body_bytes;
-  std::optional<milliseconds> deadline;
-  RouteSettings extras;
-  const std::vector<std::string> known{
-      "path",         "priority", "rate_limited",    "body_bytes",
-      "deadline",     "rate",     "burst",           "identity",
-      "cost",         "cost_max", "cost_per_worker", "client_share",
-      "refusal_body", "statuses", "streams",         "on_client_abort"};
-  for (const Entry& field : entry.entries) {
-    const auto say = [&](std::string text) { wrong.push_back({field.place, std::move(text)}); };
-    const auto& value = field.value.value;
-    const auto take = [&](auto& into, auto parsed) {
-      if (parsed)
-        into = *parsed;
-      else
-        say(fmt::format("route {}: {}", field.key, parsed.error()));
-    };
-    if (field.key == "path") {
-      const auto* text = std::get_if<std::string>(&value);
-      const auto parsed = text
-                              ? parse_route_path(*text)
-                              : std::unexpected(std::string("route path: expected text in quotes"));
-      if (parsed)
-        route = *parsed;
-      else
-        say(parsed.error());
-    } else if (field.key == "priority") {
-      if (const auto* number = std::get_if<std::int64_t>(&value)) priority = *number;
-      if (!priority || *priority < priority_best || *priority > priority_worst)
-        say("route priority: expected a whole number, " + priority_range());
-    } else if (field.key == "rate_limited") {
-      if (const auto* boolean = std::get_if<bool>(&value))
-        rate_limited = *boolean;
-      else
-        say("route rate_limited: expected true or false");
-    } else if (field.key == "body_bytes") {
-      const auto* text = std::get_if<std::string>(&value);
-      const auto bytes =
-          text ? parse_bytes(*text)
-               : std::unexpected(std::string("expected a size in quotes, such as \"64KiB\""));
-      if (bytes)
-        body_bytes = *bytes;
-      else
-        say("route body_bytes: " + bytes.error());
-    } else if (field.key == "deadline") {
-      const auto* text = std::get_if<std::string>(&value);
-      const auto duration =
-          text ? parse_duration(*text)
-               : std::unexpected(std::string("expected a duration in quotes, such as \"2s\""));
-      if (duration && *duration > milliseconds::zero() && *duration <= std::chrono::hours(24))
-        deadline = *duration;
-      else
-        say("route deadline: " +
-            (duration ? "must be longer than 0, and at most 24h" : duration.error()));
-    } else if (field.key == "rate") {
-      take(extras.rate, parse_number(field.value, 0.001, 1e6));
-    } else if (field.key == "burst") {
-      take(extras.burst, parse_number(field.value, 1, 1e6));
-    } else if (field.key == "identity") {
-      const auto* words = std::get_if<std::vector<std::string>>(&value);
-      take(extras.identity,
-           words ? parse_identity(*words)
-                 : std::unexpected(std::string("expected a list, such as [\"bearer\"]")));
-    } else if (field.key == "cost") {
-      take(extras.cost, parse_cost(field.value));
-    } else if (field.key == "cost_max") {
-      take(extras.cost_max, parse_count(field.value, 1, cost_limit));
-    } else if (field.key == "cost_per_worker") {
-      take(extras.cost_per_worker, parse_count(field.value, 0, cost_limit));
-    } else if (field.key == "client_share") {
-      take(extras.client_share, parse_share(field.value));
-    } else if (field.key == "refusal_body") {
-      take(extras.refusal_body, parse_word<RefusalBody>(field.value));
-    } else if (field.key == "statuses") {
-      take(extras.statuses, parse_statuses(field.value));
-    } else if (field.key == "streams") {
-      take(extras.streams, parse_word<Streams>(field.value));
-    } else if (field.key == "on_client_abort") {
-      take(extras.on_client_abort, parse_word<OnClientAbort>(field.value));
-    } else {
-      const std::string meant = nearest(field.key, known);
-      say(fmt::format("unknown key {} in [[route]]{}", field.key,
-                      meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
-    }
-  }
+  RouteSettings route;
+  for (const Entry& one : entry.entries)
+    if (std::string why = read_entry(route_fields(), route, one, "route ", " in [[route]]");
+        !why.empty())
+      wrong.push_back({one.place, std::move(why)});
   const auto lacks = [&](std::string_view key) {
-    return std::ranges::none_of(entry.entries,
-                                [&](const Entry& field) { return field.key == key; });
+    return std::ranges::find(entry.entries, key, &Entry::key) == entry.entries.end();
   };
   if (lacks("path")) wrong.push_back({entry.place, "[[route]] has no path"});
   if (lacks("priority"))
     wrong.push_back({entry.place, "[[route]] has no priority: " + priority_range()});
-  if (!wrong.empty() || !route) return wrong;
-  extras.path = route->path;
-  extras.is_prefix = route->is_prefix;
-  *route = extras;
-  route->priority = static_cast<int>(*priority);
-  route->rate_limited = rate_limited;
-  route->body_bytes = body_bytes;
-  route->deadline = deadline;
-  const std::string twin = put(*route, place_text(entry.place), true);
+  if (!wrong.empty()) return wrong;
+  const std::string twin = put(route, place_text(entry.place), true);
   if (!twin.empty())
-    wrong.push_back({entry.place, fmt::format("route \"{}{}\" stands already at {}", route->path,
-                                              route->is_prefix ? "*" : "", twin)});
+    wrong.push_back({entry.place, fmt::format("route \"{}{}\" stands already at {}", route.path,
+                                              route.is_prefix ? "*" : "", twin)});
   return wrong;
 }
 

@@ -7,24 +7,15 @@
 
 #include "conf/document.h"
 #include "conf/format.h"
-#include "conf/nearest.h"
 #include "conf/printable.h"
+#include "conf/table.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
 namespace {
 
-using Read = std::expected<void, std::string>;
-
 constexpr Bytes body_max{1ULL << 30};  // `classgate load` sends it
-
-// One key of a workload file, as conf/keys.cpp has them for the conf.
-template <typename Target>
-struct Field {
-  std::string name;
-  std::function<Read(Target&, const RawValue&)> read;
-};
 
 // ---- One reader for each kind of value. `Access` gives the field. ----
 
@@ -234,7 +225,7 @@ class WorkloadReader {
     for (const auto& field : workload_fields()) form.keys.push_back(field.name);
     const Document document = read_document(text, form);
     for (const DocumentMistake& wrong : document.mistakes) mistake(wrong.place, wrong.text);
-    for (const Entry& entry : document.entries) read_entry(workload_fields(), workload_, entry, "");
+    for (const Entry& entry : document.entries) read(workload_fields(), workload_, entry, "");
     for (const TableEntry& table : document.tables_of("class")) read_class(table);
     if (with_classes && found_.empty() && workload_.classes.empty())
       mistake({1, 1}, "has no [[class]]: nobody asks for anything");
@@ -254,26 +245,15 @@ class WorkloadReader {
 
  private:
   template <typename Target>
-  void read_entry(const std::vector<Field<Target>>& fields, Target& target, const Entry& entry,
-                  const std::string& where) {
-    std::vector<std::string> names;
-    for (const Field<Target>& field : fields) {
-      names.push_back(field.name);
-      if (field.name != entry.key) continue;
-      if (auto read = field.read(target, entry.value); !read)
-        mistake(entry.place, fmt::format("{}: {}", entry.key, read.error()));
-      return;
-    }
-    const std::string meant = nearest(entry.key, names);
-    mistake(entry.place,
-            fmt::format("unknown key {}{}{}", entry.key, where,
-                        meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
+  void read(const std::vector<Field<Target>>& fields, Target& target, const Entry& entry,
+            std::string_view where) {
+    if (std::string wrong = read_entry(fields, target, entry, "", where); !wrong.empty())
+      mistake(entry.place, std::move(wrong));
   }
 
   void read_class(const TableEntry& table) {
-    WorkloadClass read;
-    for (const Entry& entry : table.entries)
-      read_entry(class_fields(), read, entry, " in [[class]]");
+    WorkloadClass one;
+    for (const Entry& entry : table.entries) read(class_fields(), one, entry, " in [[class]]");
     const auto has = [&](std::string_view key) {
       return std::ranges::any_of(table.entries, [&](const Entry& e) { return e.key == key; });
     };
@@ -285,14 +265,14 @@ class WorkloadReader {
       mistake(table.place, "[[class]] has users but no think, such as \"exponential 5s\"");
     if (has("burst_rate") != has("burst_every") || has("burst_rate") != has("burst_length"))
       mistake(table.place, "[[class]]: burst_every, burst_length and burst_rate belong together");
-    else if (has("burst_rate") && read.burst_every <= read.burst_length)
+    else if (has("burst_rate") && one.burst_every <= one.burst_length)
       mistake(table.place, "[[class]]: burst_length is not shorter than burst_every");
-    if (read.to && *read.to <= read.from) mistake(table.place, "[[class]] ends before it begins");
-    if (read.name.empty()) read.name = fmt::format("class {}", workload_.classes.size() + 1);
+    if (one.to && *one.to <= one.from) mistake(table.place, "[[class]] ends before it begins");
+    if (one.name.empty()) one.name = fmt::format("class {}", workload_.classes.size() + 1);
     for (const WorkloadClass& other : workload_.classes)
-      if (other.name == read.name)
-        mistake(table.place, fmt::format("two classes are called \"{}\"", read.name));
-    workload_.classes.push_back(std::move(read));
+      if (other.name == one.name)
+        mistake(table.place, fmt::format("two classes are called \"{}\"", one.name));
+    workload_.classes.push_back(std::move(one));
   }
 
   void mistake(Place place, std::string text) { found_.push_back({place, std::move(text)}); }

@@ -243,6 +243,50 @@ TEST_CASE("a wrong route is told at its key, or at its table when a key is missi
   });
 }
 
+TEST_CASE("every key of a route and of a plan says what it wants, at its place") {
+  const std::string number = "expected a number without quotes";
+  const std::string whole = "expected a whole number without quotes";
+  struct Bad {
+    const char* key;
+    const char* bad;
+    std::string wanted;
+  };
+  const auto check_all = [](const std::string& table, const std::string& kind,
+                            const std::vector<Bad>& rows) {
+    for (const Bad& row : rows)
+      check({{fmt::format("{}\n{} = {}\n", table, row.key, row.bad),
+              {fmt::format("conf:4:1: {} {}: {}", kind, row.key, row.wanted)}}});
+  };
+  check_all("[[route]]\npath = \"/a\"\npriority = 1", "route",
+            {{"rate_limited", "1", "expected true or false"},
+             {"body_bytes", "1", "expected a size in quotes, such as \"64KiB\""},
+             {"deadline", "1", "expected a duration in quotes, such as \"2s\""},
+             {"deadline", "\"0s\"", "must be longer than 0, and at most 24h"},
+             {"deadline", "\"25h\"", "must be longer than 0, and at most 24h"},
+             {"rate", "\"1\"", number},
+             {"rate", "1e7", "10000000 is out of range: 0.001 to 1000000"},
+             {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
+             {"identity", "\"bearer\"", "expected a list, such as [\"bearer\"]"},
+             {"cost", "0", "0 is out of range: 1 to 1000000"},
+             {"cost_max", "1.5", whole},
+             {"cost_per_worker", "-1", "-1 is out of range: 0 to 1000000"},
+             {"client_share", "0", "0 is out of range: 0.001 to 1"},
+             {"refusal_body", "1", "expected one of \"problem\", \"openai\", \"text\""},
+             {"statuses", "1", "expected a list, such as [\"queue_full=429\"]"},
+             {"streams", "true", "expected one of \"by_type\", \"chunked\", \"none\""},
+             {"on_client_abort", "1", "expected one of \"finish\", \"cancel\""}});
+  check_all("\n[[plan]]\nname = \"gold\"", "plan",
+            {{"rate", "true", number},
+             {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
+             {"workers", "\"1\"", whole},
+             {"queue_size", "1000001", "1000001 is out of range: 0 to 1000000"},
+             {"weight", "0", "0 is out of range: 1 to 1000"},
+             {"clients", "\"a\"", "expected a list of texts, 10000 at most"}});
+  check({{"[[plan]]\nname = 1", {"conf:2:1: plan name: expected text in quotes, 64 bytes at most"}},
+         {"[[plan]]\nname = \"a\"\nworkrs = 1",
+          {"conf:3:1: unknown key workrs in [[plan]]; did you mean workers?"}}});
+}
+
 TEST_CASE("fields to strip are names, each once, and none that the gateway says itself") {
   const auto strip = [](const char* what) {
     return std::string("conf:2:1: client.strip: ") + what;

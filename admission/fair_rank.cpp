@@ -45,7 +45,7 @@ std::int64_t FairRank::close(std::uint32_t line) {
 
 void FairRank::serve(std::uint32_t line, std::uint64_t cost) {
   now_ = std::max(now_, lines_[line].start);
-  // The line of its last waiter is closed next: its turn need not be moved before.
+  // Its last waiter goes in: the line will be closed next, so its turn need not be moved now.
   if (lines_[line].size == 1) return pay(lines_[line], static_cast<std::int64_t>(cost));
   charge(line, static_cast<std::int64_t>(cost));
 }
@@ -92,8 +92,9 @@ void FairRank::lose_turn(std::uint32_t line) {
   if (place < turns_.size()) put(place, last);
 }
 
-// In the place of another. The gap goes down to the bottom first, where a turn that was the last of
-// all, or has just been used, belongs in nearly every case (Wegener, "Bottom-up heapsort", 1993).
+// Puts a turn in the place of one that leaves the heap. The gap is moved down to a leaf first and
+// the turn then up from there: it was the last of the heap, or has just been used, and so belongs
+// near the leaves nearly always (Wegener, "Bottom-up heapsort", 1993).
 void FairRank::put(std::size_t gap, const Turn& turn) {
   std::size_t below = 2 * gap + 1;
   for (; below + 1 < turns_.size(); below = 2 * gap + 1) {

@@ -73,14 +73,14 @@ class FairRank {
     std::int64_t start;
     std::uint64_t since;  // when it came to stand there, as a count of all that did
     std::uint32_t line;
-    // Without a branch, that nobody could foresee.
+    // Written without a branch: the processor could not predict it.
     bool operator<(const Turn& other) const {
       const int is_as_early = static_cast<int>(start == other.start) & (since < other.since);
       return (static_cast<int>(start < other.start) | is_as_early) != 0;
     }
   };
 
-  // A division is dear, and almost everybody has weight 1.
+  // Almost everybody has weight 1, which saves a division.
   static std::int64_t price(std::int64_t cost, std::uint32_t weight) {
     return weight == 1 ? cost * unit : cost * unit / weight;
   }

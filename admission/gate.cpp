@@ -7,7 +7,8 @@
 namespace classgate::admission {
 
 Permit::~Permit() {
-  // Dropped without a word: an exchange that ended before its turn was of use to anybody.
+  // Nobody has said by finish() how it went: its exchange ended without having used the worker, or
+  // its waiter had left before the letter with this permit came.
   if (gate_ != nullptr) finish(Outcome::unused(), seat_.since);
 }
 

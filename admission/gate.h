@@ -96,8 +96,8 @@ class Waiters {
 
 // The Controller shared by several loops behind one lock. With the lock held only data is moved.
 // A seat granted to a waiter travels as a Permit to the waiter's loop; if the waiter has left
-// meanwhile, dropping the Permit returns the seat: the race that others guard with a second lock
-// is an empty branch here. Every method may be called on any thread.
+// meanwhile, dropping the Permit returns the seat, so that this race needs no second lock. Every
+// method may be called on any thread.
 class Gate {
  public:
   using Answer = std::variant<Permit, Place, Rejection>;
@@ -129,13 +129,12 @@ class Gate {
   Snapshot snapshot(Time now) const;
   // What enter() would say to this request; changes nothing.
   Explanation explain(const Arrival& arrival, Time now) const;
-  // The Retry-After of one more who is refused for want of a worker.
-  // To one of this client.
+  // The Retry-After of a request that is refused for want of a worker; its client, or 0.
   Duration return_time(std::uint64_t client, Time now);
   // The token buckets that apply to a request.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
-  // The clients that have most, at most so many. Each of them as it is at one instant, not all at
-  // the same: the lock is not held for the whole table.
+  // The clients that have most, at most so many. The lock is not held for the whole table: each
+  // client is shown as it was at some instant, not all of them at the same one.
   std::vector<ClientState> top_clients(std::size_t most, Time now) const;
   bool has_waiters() const;
 
@@ -153,7 +152,8 @@ class Gate {
   void spread_news(Lock& lock, Time now);
   void tell(const Notice& notice);
 
-  // A Permit that is dropped knows no time: it comes back at the latest that anybody told.
+  // A Permit that is dropped brings no time with it: it counts as given back at the latest time
+  // with which anybody has called.
   Time latest(Time now) { return latest_ = std::max(latest_, now); }
 
   mutable std::mutex mutex_;

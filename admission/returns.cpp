@@ -18,13 +18,14 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
   const auto duration_of = [&](double wait) {
     return Duration(static_cast<Duration::rep>(std::min(wait, spread) * 1e9));
   };
-  // A field says whole seconds: a crowd that is told the same one would be a crowd again.
+  // Retry-After has whole seconds. A crowd that is told the same second would come back as a crowd,
+  // so each is told a time of its own.
   const auto told = [&](double wait) {
     return wait < spread ? wait * (0.5 + at_random()) : spread * at_random();
   };
   due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);
   double wait = due_ / pace;
-  // Its own part pays for it by then, whatever the others do.
+  // By then the client's own part of the pace has paid for the request, whatever others ask for.
   if (asker.is_content) wait = std::min(wait, cost * asker.clients / capacity.pace);
   if (Promise* const promise = asker.promise) {
     const double own_pace = pace / std::max(asker.clients, 1.0);
@@ -47,7 +48,7 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
   return time;
 }
 
-// Until what stands behind its client's turn is due, once the turn has come; as of now.
+// How long after its client's turn a request is due, for what the client has asked for besides.
 double Returns::own_wait(Promise& promise, double pace, Time now) const {
   const Time since = std::max(promise.noted, promise.turn);
   if (now > since)

@@ -40,7 +40,7 @@ std::uint32_t Shares::peak(std::size_t priority, Time now) const {
 std::uint32_t Shares::reserve(int priority, std::uint32_t workers) const {
   const double share = shares_[index(priority)];
   if (share <= 0) return 0;
-  // A billionth more: 0.1 of 50 is 5.
+  // A billionth is added because 0.1 * 50 may come out just below 5, and is rounded down.
   return std::max(static_cast<std::uint32_t>(share * workers + 1e-9), 1U);
 }
 

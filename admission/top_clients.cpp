@@ -11,7 +11,7 @@ double spent(const ClientTable::Look& client) {
   return client.rate > 0 ? client.burst - client.tokens : 0;
 }
 
-// Of equals the one with the smaller number, so that a list that is asked for again stays calm.
+// Equal clients are ordered by number, so that a list that is refreshed keeps its order.
 bool has_more(const ClientState& a, const ClientState& b) {
   return std::tuple(a.now.active, a.now.waiting, spent(a.now), b.now.number) >
          std::tuple(b.now.active, b.now.waiting, spent(b.now), a.now.number);

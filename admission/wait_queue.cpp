@@ -79,8 +79,8 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
   Slot& slot = slots_[index];
   Room& from = room(slot.waiter.priority);
   FairRank::Line& left = line(from, slot.line);
-  // Who comes to be the first is not touched: it has long gone from the caches, and a write would
-  // hold up all that follow. So its links back are not read.
+  // The slot that becomes the first of the line is not written to: it has left the caches long ago,
+  // and the write would stall what follows. Therefore nobody reads the back links of a first slot.
   const bool is_first = left.first == index;
   const bool is_oldest = from.oldest == index;
   (is_first ? left.first : slots_[slot.previous].next) = slot.next;
@@ -137,7 +137,7 @@ Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
   if (turn == Turn::used && slot.line != plain)
     room(priority).rank.serve(slot.line, slot.waiter.cost);
   const Ticket taken = take_out(index);
-  // It came to wait a whole queue ago: who is next is fetched into the cache for the next turn.
+  // The next waiter joined long ago and has left the caches: it is fetched now, for its turn.
   if (const std::uint32_t next = first_of(priority, order); next != none) prefetch(slots_[next]);
   return taken;
 }

@@ -8,8 +8,8 @@
 namespace classgate::admission {
 namespace {
 
-constexpr double first_step = 0.08;  // of a base that is known
-constexpr double wide_step = 0.2;    // of one that is not
+constexpr double first_step = 0.08;  // of the base, where that was measured before
+constexpr double wide_step = 0.2;    // and where it was not
 constexpr double largest_step = 0.5;
 constexpr double worth_having = 0.3;  // elasticity
 constexpr double change = 0.2;        // of the base's throughput: it is another upstream now
@@ -50,7 +50,7 @@ void WorkerSearch::note_end(const End& end, Time now) {
   }
   const Duration took = std::max(now - end.since, Duration::zero());
   typical_ = typical_ == Duration::zero() ? took : typical_ + (took - typical_) / 16;
-  if (end.since < began_ || end.active > limit_) return;  // of another n
+  if (end.since < began_ || end.active > limit_) return;  // it was sent under another limit
   if (measured_from_ == Time::max()) {
     if (now - began_ < typical_) return;
     measured_from_ = now;
@@ -95,7 +95,7 @@ void WorkerSearch::conclude(Time now) {
   const bool was_binding = sums_.binding * 10 >= sums_.ends * 8;
   if (kind_ != Kind::base) return conclude_trial(measured, was_binding, now);
   if (was_binding) return conclude_base(measured, now);
-  begin(Kind::base, base_limit_, now);  // says nothing
+  begin(Kind::base, base_limit_, now);  // the limit did not bind: nothing was learnt
 }
 
 void WorkerSearch::conclude_base(const Measure& measured, Time now) {
@@ -124,7 +124,7 @@ void WorkerSearch::try_next(Time now) {
   for (unsigned i = 0; i < 2; ++i) {
     const std::uint32_t tried = stepped(direction_ == Kind::up ? 1 + step_ : 1 / (1 + step_));
     if (tried != base_limit_) return begin(direction_, tried, now);
-    direction_ = direction_ == Kind::up ? Kind::down : Kind::up;  // a bound is in the way
+    direction_ = direction_ == Kind::up ? Kind::down : Kind::up;  // min or max was reached
     step_ = first_step;
   }
   begin(Kind::base, base_limit_, now);

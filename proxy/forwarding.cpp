@@ -121,7 +121,8 @@ void Forwarding::send_body(std::string_view part) {
 
 void Forwarding::end_body(const std::vector<wire::Parser::Trailer>& trailers) {
   request_is_sent_ = true;
-  // Should it be sent again: all of it is at hand, or nothing will be (body_went_on_).
+  // For a second attempt. Either the whole body is still in request_.body, or parts of it have gone
+  // by, and then there is no second attempt (body_went_on_).
   request_.is_whole = true;
   request_.trailers = &trailers;
   if (!connection_ || request_.framing != wire::Framing::chunked) return;
@@ -141,7 +142,7 @@ void Forwarding::end_raw() {
   go_on_ending_tunnel();
 }
 
-// When all that the client said has gone out.
+// Passes the client's end of a tunnel on, once all that the client said before it has gone out.
 void Forwarding::go_on_ending_tunnel() {
   if (!connection_ || answer_ != Answer::tunnel || !raw_has_ended_ || upload_pending() > 0) return;
   if (server_has_ended_) return complete({});
@@ -190,7 +191,8 @@ bool Forwarding::read_once() {
     case net::Stream::Read::some: break;
   }
   if (connection_->is_reused() && sent_at_ == pool_->loop().now()) {
-    // Ready before the request was sent: this answers no question of ours.
+    // It could be read in the very turn in which the request was sent, so it was there before: it
+    // answers some other request.
     pool_->note_unasked(server_, {scratch.data(), result.size}, false);
     on_unasked_answer("it spoke without being asked");
     return false;
@@ -323,7 +325,8 @@ void Forwarding::complete(std::string_view beyond) {
   client_.on_answer_end(parser_.trailers());
 }
 
-// A read that was filled to its end by the answer may have left something behind.
+// Whether the server has sent nothing behind its answer: neither in what was read (`beyond`) nor in
+// what may still lie in the socket, when the answer filled the last read to its end.
 bool Forwarding::is_silent(std::string_view beyond, bool is_lost) {
   if (!beyond.empty()) {
     pool_->note_unasked(server_, beyond, is_lost);
@@ -350,7 +353,8 @@ void Forwarding::on_connection_lost(bool ended) {
   retry_or_fail(ended || why.empty() ? "it closed the connection" : why);
 }
 
-// An end is of one direction; whichever way else it is lost, it is over.
+// A server that ends its direction of a tunnel (FIN) may still listen. Any other loss, such as a
+// reset, is the end of both directions.
 void Forwarding::on_tunnel_lost(bool ended) {
   if (!ended || connection_->stream().is_broken()) return complete({});
   if (std::exchange(server_has_ended_, true)) return;
@@ -366,7 +370,7 @@ void Forwarding::on_unasked_answer(const char* why) {
 void Forwarding::retry_or_fail(std::string why) {
   why_lost_ = std::move(why);
   const Taken taken = was_taken();
-  // What the client still sends would have to be kept meanwhile.
+  // Not while the client still sends: what it sends would have to be kept until the proof is there.
   const bool is_worth_waiting = taken == Taken::not_known_yet && !request_.is_idempotent &&
                                 request_.is_whole && has_all_for_another();
   if (!is_worth_waiting) return conclude(may_send_again(taken));
@@ -390,8 +394,10 @@ void Forwarding::conclude(bool again) {
   connect(true);
 }
 
-// Nothing of the request has left: any method may be tried on another server. Nobody there is
-// certain at once; no answer, or no place in the backlog, only when it goes on.
+// Nothing of the request has left this machine, so it may be tried on another server whatever its
+// method. The server is marked unreachable at once when the error is certain, such as "connection
+// refused". A timeout (ETIMEDOUT) or a full backlog (EAGAIN, Unix sockets) may pass: then only when
+// note_failure() says that it was one failure too many in a row.
 void Forwarding::on_unreachable(const std::string& why, int error) {
   if (connection_) close_connection();
   const bool is_uncertain = error == ETIMEDOUT || error == EAGAIN;
@@ -415,8 +421,9 @@ bool Forwarding::has_all_for_another() const {
   return !was_sent_again_ && !retry_is_forbidden_ && !seen_answer_bytes_ && !body_went_on_;
 }
 
-// What was not taken costs the service nothing, and most likely so what it has not acknowledged;
-// the rest is a second request to it.
+// A request that the server did not take may be sent again, whatever its method: it cost the
+// service nothing. Any other only when it is idempotent; one that nobody has acknowledged was most
+// likely not taken either, and the rest takes from the retry budget.
 bool Forwarding::may_send_again(Taken taken) {
   if (!has_all_for_another()) return false;
   if (taken == Taken::no) return true;

@@ -12,7 +12,7 @@ ServerCheck::ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind)
   ask();
 }
 
-// As a failure of the server's: asked again when it would be due.
+// An exception within the gateway counts as a failed check: the next one comes when it is due.
 void ServerCheck::on_fault() {
   if (stream_) conclude("the check failed within the gateway: see the log");
 }
@@ -42,7 +42,7 @@ void ServerCheck::on_late() {
 
 void ServerCheck::ask() {
   retired_stream_.reset();
-  // A request may have got through meanwhile.
+  // A request of a client may have reached the server meanwhile: then there is nothing to find out.
   if (kind_ == Kind::probe && pool_.servers().state(server_) == Servers::State::reachable) return;
   (kind_ == Kind::probe ? pool_.connect_deadlines_ : pool_.check_timeouts_).set(deadline_);
   int error = 0;

@@ -53,8 +53,9 @@ std::shared_ptr<Servers::Server> Servers::known(const conf::Address& wanted,
   return nullptr;
 }
 
-// The ranks of a service have no gaps; its shares are of the most that one has. A weight of 0 is
-// for hardly ever (RFC 2782).
+// The servers of a name come sorted by DNS priority: those with the first have rank 0, those with
+// the next one rank 1, and so on. A server's share is its weight as a part of the greatest weight,
+// 1 of 256 at least: a weight of 0 is chosen hardly ever (RFC 2782).
 void Servers::add(const conf::Address& wanted, const std::vector<net::Endpoint>& endpoints,
                   const Servers* former, const std::string& why_none) {
   if (endpoints.empty()) {
@@ -234,11 +235,11 @@ void Servers::leave(std::size_t index) {
 std::chrono::milliseconds Servers::note_failure(std::size_t index, const Ejection& law,
                                                 net::Time now) {
   Server& server = *servers_[index];
-  // What fails while it is ejected was on its way: it does not make it any longer.
+  // A request that fails while the server is ejected was sent before: it does not prolong that.
   if (law.after == 0 || is_ejected(index, now)) return {};
   if (server.failures.fetch_add(1, std::memory_order_relaxed) + 1 < law.after) return {};
-  // Of several loops that count past `after` at once, the one acts that takes the count away; it
-  // may be far past it: since a reload `after` may be less.
+  // Several loops may count past `after` at once: the one acts whose exchange() takes the count
+  // away. (It may find far more than `after`, which a reload may have lowered.)
   if (server.failures.exchange(0, std::memory_order_relaxed) < law.after) return {};
   const unsigned doublings =
       std::min(server.ejections_in_a_row.fetch_add(1, std::memory_order_relaxed), doublings_max);
@@ -251,7 +252,7 @@ std::chrono::milliseconds Servers::note_failure(std::size_t index, const Ejectio
 void Servers::note_success(std::size_t index, net::Time now) {
   Server& server = *servers_[index];
   server.answered_at.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-  // Almost always zero already: nothing is written to what all loops read.
+  // Almost always zero already, and then not written: all loops read this cache line.
   if (server.failures.load(std::memory_order_relaxed) != 0)
     server.failures.store(0, std::memory_order_relaxed);
   if (server.ejections_in_a_row.load(std::memory_order_relaxed) != 0)
@@ -270,7 +271,7 @@ bool Servers::note_answer(std::size_t index, int status, const ErrorLaw& law, ne
   const std::uint32_t seen = server.window.fetch_add(one, std::memory_order_relaxed) + one;
   const std::uint32_t answers = seen & 0xffff, errors = seen >> 16;
   if (answers < answers_in_window) return false;
-  // Of several loops that fill it at once the one acts that takes it away.
+  // Several loops may fill the window at once: the one acts whose exchange() empties it.
   if (server.window.exchange(0, std::memory_order_relaxed) == 0) return false;
   const bool fails = errors >= law.share * answers;
   const bool failed = server.is_failing.exchange(fails, std::memory_order_relaxed);

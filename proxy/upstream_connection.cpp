@@ -23,7 +23,7 @@ void UpstreamConnection::guard(Deed&& deed) {
   });
 }
 
-// What the stream itself threw.
+// Told by the stream when something within it threw an exception.
 void UpstreamConnection::on_fault() {
   if (user_ != nullptr) return user_->on_fault();
   pool_->discard_idle(*this);

@@ -49,9 +49,10 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
 
 UpstreamPool::~UpstreamPool() = default;
 
-// The cost of a server that can't be had; of the rest the lowest wins. One that is ejected, has
-// just been tried, or waits for its first check still goes before none; before that those that DNS
-// prefers less (RFC 2782), whose weights share out the requests.
+// What speaks against a server, the heaviest in the highest bits; the lowest cost is chosen, and
+// `cannot_be_had` never. From the heaviest: it waits for its first check; it has just been tried
+// (`avoid`); it is ejected; DNS prefers others (its rank, RFC 2782); and within a rank the requests
+// that it has already, divided by its share.
 std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
   const std::uint64_t requests = servers_->requests(server);
   const bool is_full =
@@ -99,7 +100,8 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
 
 namespace {
 
-// Counted as a user of the server, unless what it was counted for does not come about.
+// One request that was counted at the server by enter(): it is taken back, unless the connection
+// that it was counted for was made (`stays`).
 struct Entered {
   ~Entered() {
     if (!stays) servers.leave(server);

@@ -17,7 +17,7 @@ constexpr milliseconds after_failure{5'000};
 
 using Endpoints = std::vector<proxy::net::Endpoint>;
 
-// Those that are known and have not been told now.
+// The servers that were known before and are not in the new answer.
 Endpoints rest_of(const Endpoints& known, const Endpoints& told) {
   Endpoints rest;
   std::ranges::copy_if(known, std::back_inserter(rest), [&](const auto& one) {
@@ -42,7 +42,7 @@ void NameWatch::begin() {
   if (names_.empty()) return;
   resolver_ =
       std::make_unique<proxy::net::Resolver>(loop_, upstream.nameservers, upstream.resolve_timeout);
-  // At once: only the answer tells for how long it holds.
+  // Looked up at once, though the address is known: only the answer has a time to live.
   for (const auto& name : names_) name->timer.start(milliseconds(0));
 }
 

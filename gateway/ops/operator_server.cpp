@@ -51,9 +51,9 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   std::uint64_t number() const { return number_; }
   bool is_local() const { return is_local_; }
   const conf::IpAddress& address() const { return address_; }
-  // It waits for us, not we for it.
+  // Its request is being answered: it waits for us, and never gives way.
   bool is_answering() const { return is_answering_; }
-  // Since when nothing whole has come from it.
+  // Since its last answer, or since it connected.
   proxy::net::Time silent_since() const { return silent_since_; }
 
   void answer(const Reply& reply) {
@@ -231,7 +231,7 @@ bool OperatorServer::make_room(const conf::IpAddress& address, bool is_local) {
     }
   const bool has_its_share = !is_local && of_address[address.bytes] >= connections_per_address_;
   if (!has_its_share && all < connections_max_) return true;
-  // Who has most, who was silent first, who came first.
+  // Compared in this order: the address with the most connections, the longest silence, the age.
   const auto claim_of = [&](const Connection& one) {
     return std::tuple(of_address[one.address().bytes], -one.silent_since().time_since_epoch(),
                       ~one.number());

@@ -122,7 +122,7 @@ Supervisor::~Supervisor() {
 }
 
 int Supervisor::run() {
-  // Whoever can't be monitored still serves: the clients come first.
+  // Without its operators' sockets the process serves clients all the same: those come first.
   if (auto sockets = open_sockets(server_.settings().ops, {}, inheritance_.operators)) {
     operator_sockets_ = std::move(*sockets);
   } else {
@@ -232,7 +232,8 @@ void Supervisor::drain(const std::string& why) {
                timeout.count(), now.active_workers, now.waiting, server_.connections());
   status_timer_.stop();
   names_.end();
-  // Who was told to stop is not started again by itself: let the kernel refuse.
+  // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
+  // its listening sockets open either: the kernel refuses connections from then on.
   for (const std::string& name : std::exchange(kept_sockets_, {})) notify_let_go(name);
   if (predecessor_) predecessor_->say_let_go();
   notify_stopping(

@@ -154,7 +154,8 @@ void Supervisor::share_workers() {
   const std::uint32_t needed = std::max(used, may_ask);
   if (needed < kept_workers_) {
     server_.limit_workers(needed);
-    // Those beyond the new limit come back one by one: the other may have only what is back.
+    // Workers beyond the new limit come back one by one as their requests end: the other process is
+    // told of those only that are back.
     kept_workers_ = std::max(needed, server_.snapshot().active_workers);
   }
   const std::uint32_t keeps = std::max(kept_workers_, server_.snapshot().active_workers);
@@ -169,7 +170,7 @@ void Supervisor::share_workers() {
 // Everything is open; the other one stops accepting and says how many workers it keeps.
 void Supervisor::take_over() {
   predecessor_->say_ready();
-  // One that is late still has all of them; it will say so when it has fewer, or end.
+  // Until the old process says how many workers it keeps, it has all of them.
   predecessor_keeps_ =
       predecessor_->wait_keeps(predecessor_wait_ms).value_or(server_.settings().admission.workers);
   use_what_is_left();

@@ -137,7 +137,8 @@ std::expected<ListeningSocket, std::string> listen_beside(
     if (socket->local.storage.ss_family != AF_UNIX && socket->local.port() == address.port)
       same_port.push_back(socket->fd.get());
   if (address.is_unix || same_port.empty()) return listen_on(address, access);
-  // For this moment only: another process of the same user is not to take connections of ours.
+  // SO_REUSEPORT for this moment only: as long as it is set, another process of the same user could
+  // listen on our port and take connections.
   for (const int fd : same_port) set_shares_port(fd, true);
   auto socket = open_socket(address, true);
   for (const int fd : same_port) set_shares_port(fd, false);
@@ -253,7 +254,7 @@ void Listener::pause() {
   pause_.start(pause_time);
 }
 
-// What was short may be short still, for the kernel's watch, too.
+// Descriptors or memory may still be short, and then the event cannot be added: a pause again.
 void Listener::listen_again() {
   if (event_add(event_.get(), nullptr) != 0) pause_.start(pause_time);
 }

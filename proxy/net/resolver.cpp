@@ -34,7 +34,7 @@ std::string why_of(int status) {
     case ARES_ENODATA: return "it has no address";
     case ARES_ENOTFOUND: return "no such name";
     case ARES_ETIMEOUT: return "the nameservers do not answer";
-    // c-ares says this of SERVFAIL and REFUSED too, when the last of them has been asked.
+    // c-ares says ECONNREFUSED of SERVFAIL and REFUSED too, once it has asked every nameserver.
     case ARES_ESERVFAIL:
     case ARES_EREFUSED:
     case ARES_ECONNREFUSED: return "the nameservers fail, refuse or cannot be reached";
@@ -42,7 +42,7 @@ std::string why_of(int status) {
   }
 }
 
-// What a filter or a liar says: "here", everybody, nobody.
+// Not multicast, 0.0.0.0/8 or "::": a filter, or somebody who lies, answers with such addresses.
 bool can_be_had(const conf::IpAddress& ip) {
   const auto first = ip.is_v4() ? ip.bytes[12] : ip.bytes[0];
   const bool is_multicast = ip.is_v4() ? first >= 224 : first == 0xff;
@@ -64,7 +64,7 @@ std::optional<conf::IpAddress> ip_of(const ares_addrinfo_node& node) {
 
 }  // namespace
 
-// A service whose records are asked for, then its hosts.
+// One service that is looked up: first its SRV records, then the hosts that they name.
 struct Resolver::Service {
   Service(Resolver& owner, std::string asked, OnAnswer tell)
       : resolver(owner),
@@ -78,10 +78,10 @@ struct Resolver::Service {
   const std::string name;
   OnAnswer on_answer;
   Timer timer;
-  std::size_t asking = 0;  // calls that will come
+  std::size_t asking = 0;  // hosts whose answers are still to come
   Targets targets;
   Answer answer;    // what is known so far
-  std::string why;  // no more is
+  std::string why;  // and why that is not more
   std::optional<Result> result;
   bool is_told = false;
 };
@@ -228,7 +228,7 @@ void Resolver::conclude(Query& query, Result result) {
 }
 
 void Resolver::deliver() {
-  // Room first: nothing counts as told that is lost on the way.
+  // Memory for all of them first: without it nothing is marked as told, and nothing is lost.
   std::vector<std::pair<OnAnswer, Result>> answers;
   answers.reserve(queries_.size() + services_.size());
   for (auto& query : queries_) {
@@ -290,7 +290,8 @@ void Resolver::on_records(Service& service, int status, std::span<const unsigned
     targets->targets.resize(targets_max);
   }
   service.targets = std::move(*targets);
-  // Counted one by one: without memory for them all, no more are waited for than were asked.
+  // Counted as each is asked: should memory run out on the way (an exception), those that were not
+  // asked are not waited for.
   for (const Target& target : service.targets.targets) {
     look_up_host(target.host, target.port, [this, &service, &target](const Result& result) {
       --service.asking;
@@ -339,7 +340,8 @@ void Resolver::on_socket(void* told, int fd, int readable, int writable) {
   const auto what = static_cast<short>(EV_PERSIST | (readable != 0 ? EV_READ : 0) |
                                        (writable != 0 ? EV_WRITE : 0));
   Event event(event_new(self.loop_.base(), fd, what, on_event, &self));
-  // One that is not watched costs this attempt: c-ares looks at the time, too.
+  // A socket that cannot be watched costs this attempt only: c-ares gives it up when its time is
+  // over, and tries again.
   if (event && event_add(event.get(), nullptr) == 0)
     self.loop_.guard([&] { self.sockets_[fd] = std::move(event); });
 }
@@ -355,7 +357,7 @@ void Resolver::process(int read_fd, int write_fd) {
   timeval room{};
   const timeval* next = ares_timeout(channel_.get(), nullptr, &room);
   if (next == nullptr) return process_timer_.stop();
-  // Rounded up: a turn too early would be one more.
+  // Rounded up: called too early, c-ares would do nothing, and have to be called once more.
   process_timer_.start(std::chrono::milliseconds(next->tv_sec * 1000 + next->tv_usec / 1000 + 1));
 }
 

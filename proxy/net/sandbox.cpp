@@ -39,7 +39,8 @@
 namespace classgate::proxy::net {
 namespace {
 
-// A sanitizer looks into /proc, writes reports and stops its own threads: none of a loop's deeds.
+// A sanitizer reads /proc, writes reports and stops threads, all of which the sandbox forbids: in
+// such a build most of it is left out.
 constexpr bool has_sanitizer = CLASSGATE_HAS_SANITIZER != 0;
 
 #if defined(__x86_64__)

@@ -161,7 +161,8 @@ void Stream::stand() {
 
 void Stream::shake_hands() {
   TlsSession::Result result = tls_->shake_hands();
-  // What was read may have come with a reset (see look_again()).
+  // The bytes that the session has just read may have come together with a reset, and no event
+  // would tell of that (see look_again()): the socket is asked once more.
   if (result == TlsSession::Result::not_now && std::exchange(is_socket_empty_, false))
     result = tls_->shake_hands();
   switch (result) {
@@ -171,7 +172,7 @@ void Stream::shake_hands() {
   }
   is_shaking_hands_ = false;
   stand();
-  // The other side's first words may have come with the end of its handshake.
+  // The same read that ended the handshake may have brought the other side's first words.
   if (is_broken()) return;
   may_read_ = true;
   handler_.on_readable();
@@ -183,7 +184,8 @@ Stream::ReadResult Stream::read(std::span<char> into) {
   const ssize_t size = receive(into);
   if (size > 0) {
     const auto count = static_cast<std::size_t>(size);
-    // A short read has emptied the socket; only a close that came with it needs another look.
+    // A short read has emptied the socket. It need not be read again, unless the other side has
+    // closed: then the end is still to be read.
     if (count < into.size() && !peer_has_closed_) may_read_ = false;
     return {Read::some, count};
   }
@@ -258,7 +260,8 @@ ssize_t Stream::receive(std::span<char> into) {
   do size = ::classgate_recv(fd_.get(), into.data(), into.size(), 0);
   while (size < 0 && errno == EINTR);
   if (size > 0) bytes_read_ += static_cast<std::size_t>(size);
-  // Only for TLS, which asks until there is nothing: a short read says so already.
+  // OpenSSL asks again until there is nothing. After a short read there is nothing: with this note
+  // that costs no system call.
   if (tls_ && size > 0 && static_cast<std::size_t>(size) < into.size() && !peer_has_closed_)
     is_socket_empty_ = true;
   return size;
@@ -404,8 +407,8 @@ void Stream::on_next_turn() {
   });
 }
 
-// Of a connection that is over shutdown() makes another event each time, and that another reading
-// of the end: who shuts down at the end would never rest.
+// Once only: on a connection that is over each shutdown(2) makes another event, which is told as
+// readable, so that a reader who shuts down when it reads the end would never come to rest.
 void Stream::shutdown_write() {
   loop_.assert_on_thread();
   if (std::exchange(has_shut_down_, true)) return;

@@ -56,7 +56,7 @@ void require_version(SSL_CTX* context, conf::TlsVersion version) {
            context, version == conf::TlsVersion::tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1);
 }
 
-// OpenSSL tells of a file that can't be opened only in passing.
+// Why a file can't be opened: OpenSSL's own errors do not say it clearly.
 std::string why_not_readable(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
                                                              &std::fclose);
@@ -107,8 +107,8 @@ std::vector<std::string> names_of(const X509* certificate) {
   return names;
 }
 
-// Whether `other` is for all the names of `one`, with a key of another kind: then OpenSSL chooses
-// between them by what the client can, when one context has both.
+// Whether `other` is for all the names of `one` and has a key of another kind (ECDSA, RSA). When
+// one context has both, OpenSSL chooses by what the client supports.
 bool may_stand_in(X509* other, X509* one) {
   if (EVP_PKEY_get_base_id(X509_get0_pubkey(other)) == EVP_PKEY_get_base_id(X509_get0_pubkey(one)))
     return false;
@@ -201,13 +201,14 @@ struct TlsCallbacks {
                           EVP_CipherInit_ex2(cipher, EVP_aes_256_cbc(), key->cipher.data(), iv,
                                              to_seal, nullptr) == 1;
     if (!is_ready) return -1;
-    return key == &keys.newest() ? 1 : 2;  // 2: it opens, and a new one is given out
+    return key == &keys.newest() ? 1 : 2;  // 2: the ticket is good, but the client gets a new one
   }
 
-  // A ticket holds the client's certificate; beside it, when the first of the certificates that
-  // proved it ends. What a full handshake would refuse by then is not resumed.
+  // A ticket holds the client's certificate. Beside that goes the time when the first certificate
+  // of its verified chain ends: from then on a full handshake would refuse the client, so the
+  // session is not resumed either.
   static int seal_ticket(SSL* ssl, void*) {
-    if (SSL_session_reused(ssl) == 1) return 1;  // it goes on with what it was given first
+    if (SSL_session_reused(ssl) == 1) return 1;  // its ticket has that time already
     const STACK_OF(X509)* const chain = SSL_get0_verified_chain(ssl);
     if (sk_X509_num(chain) <= 0) return 1;
     std::int64_t end = end_of(sk_X509_value(chain, 0));
@@ -298,7 +299,8 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
       if (auto loaded = load_pair((*entries)[i].context.get(), pair.certificate, pair.key); !loaded)
         return std::unexpected(Errors{pair.origin + ": " + loaded.error()});
     }
-  // All have the same: OpenSSL looks at tickets before it knows the name that is asked for.
+  // All contexts get the same session context: OpenSSL opens a ticket before it looks at the name
+  // (SNI) by which a context is chosen.
   TlsFingerprint print;
   print.add_number(static_cast<int>(settings.client_certificate));
   for (const Entry& entry : *entries) {
@@ -369,7 +371,8 @@ SessionContext session_context_of(const conf::UpstreamTlsSettings& settings, SSL
   print.add(settings.server_name);
   print.add_own_chain(context);
   print.add_trust(context);
-  // What the system trusts is not known here: another connector, another context.
+  // With the system's authorities there is nothing to compare by (they may have changed on the
+  // disk): each connector has a context of its own, and resumes nothing of another.
   std::array<char, 32> unique{};
   if (settings.verify && settings.ca_file.empty() &&
       RAND_bytes(reinterpret_cast<unsigned char*>(unique.data()), unique.size()) != 1)
@@ -411,7 +414,8 @@ std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::op
   return connector;
 }
 
-// A session that is taken up again proves nothing anew.
+// When a session is resumed, nobody verifies the server's certificate again: the one that was
+// verified when the session began must still be good.
 bool TlsConnector::may_resume(const Memory& memory) const {
   if (!memory.last || memory.context != session_context_) return false;
   const X509* const certificate = SSL_SESSION_get0_peer(memory.last.get());

@@ -15,7 +15,7 @@ std::int64_t size_of(void* memory) {
   return memory == nullptr ? 0 : static_cast<std::int64_t>(::malloc_usable_size(memory)) + 8;
 }
 
-// Of no bytes there is none: so OpenSSL's own have it (CRYPTO_malloc(3)).
+// For 0 bytes null, as OpenSSL's own functions have it (CRYPTO_malloc(3)).
 void* allocate(std::size_t size, const char*, int) {
   void* const memory = size == 0 ? nullptr : std::malloc(size);
   held_by_thread += size_of(memory);
@@ -38,7 +38,7 @@ void* reallocate(void* memory, std::size_t size, const char* file, int line) {
   return other;
 }
 
-// Before main(), because OpenSSL takes them only before its first allocation.
+// Set before main(): OpenSSL accepts other functions only before its first allocation.
 [[maybe_unused]] const int are_set = CRYPTO_set_mem_functions(allocate, reallocate, release);
 
 }  // namespace

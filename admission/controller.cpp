@@ -115,14 +115,14 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
   }
   if (const auto full = no_place_for(arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
-  const Time deadline = std::min(
+  const Time waits_until = std::min(
       {arrival.at + settings_.request_timeout, now + settings_.queue_timeout, arrival.deadline});
   const Waiter waiter{.priority = arrival.priority,
                       .route = arrival.route,
                       .cost = arrival.cost,
                       .bytes = arrival.bytes,
                       .joined = now,
-                      .deadline = deadline,
+                      .waits_until = waits_until,
                       .useful_until = arrival.deadline,
                       .owner = arrival.owner,
                       .tag = arrival.tag,
@@ -236,7 +236,7 @@ void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason)
 // Whose turn it is may be too late to be of use.
 inline Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const {
   if (waiter.useful_until <= now) return {conf::Reason::deadline, false};
-  if (waiter.deadline <= now) return {conf::Reason::queue_timeout, false};
+  if (waiter.waits_until <= now) return {conf::Reason::queue_timeout, false};
   if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return {};
   const Duration work = times_.most(waiter.route);
   const bool is_a_try = waiter.useful_until - waiter.joined < work;  // and was let in as such

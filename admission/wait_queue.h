@@ -27,7 +27,7 @@ struct Waiter {
   std::uint32_t cost = 1;   // what it takes of its client's share
   std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};
-  Time deadline{};                  // when it has waited for too long
+  Time waits_until{};               // then it has waited for too long
   Time useful_until = Time::max();  // when its answer is of no use any more
   std::uint32_t owner = 0;          // the loop that is told when it is this waiter's turn
   std::uint32_t tag = 0;            // what the owner knows it by

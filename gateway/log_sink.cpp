@@ -87,7 +87,7 @@ void LogSink::log(const spdlog::details::log_msg& message) {
   }
   buffer_.clear();
   formatter_->format(message, buffer_);
-  note(target_.write({buffer_.data(), buffer_.size()}, severity_of(message.level), patience_));
+  note(target_.write({buffer_.data(), buffer_.size()}, severity_of(message.level), write_time_));
 }
 
 void LogSink::note(const LogTarget::Written& written) {

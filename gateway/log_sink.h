@@ -42,8 +42,8 @@ class LogSink final : public spdlog::sinks::sink {
   // A formatter that is null leaves the one there is.
   [[nodiscard]] bool request_replacement(LogTarget target,
                                          std::unique_ptr<spdlog::formatter> formatter);
-  // The process ends: what is left is written within Patience::all, or lost.
-  void end_soon() { patience_.end_soon(); }
+  // The process ends: what is left is written within WriteTime::all, or lost.
+  void end_soon() { write_time_.end_soon(); }
   std::uint64_t lost_lines() const { return lost_lines_.load(std::memory_order_relaxed); }
 
   // --- The writer's thread. ---
@@ -76,7 +76,7 @@ class LogSink final : public spdlog::sinks::sink {
   std::deque<Request> requests_;
 
   LogTarget target_;
-  Patience patience_;
+  WriteTime write_time_;
   std::unique_ptr<spdlog::formatter> formatter_;
   spdlog::memory_buf_t buffer_;
   std::optional<std::chrono::steady_clock::time_point> told_at_;

@@ -59,9 +59,9 @@ bool is_writable(int fd, std::chrono::milliseconds within) {
   return ::poll(&waited, 1, static_cast<int>(within.count())) > 0;
 }
 
-bool comes_to_take_more(int fd, const Patience& patience) {
+bool comes_to_take_more(int fd, const WriteTime& time) {
   for (;;) {
-    const auto left = patience.left();
+    const auto left = time.left();
     if (is_writable(fd, std::min(left, slice))) return true;
     if (left.count() == 0) return false;
   }
@@ -77,9 +77,9 @@ struct Rest {
   int error = 0;
 };
 
-Rest write_all(int fd, bool may_block, std::string_view bytes, const Patience& patience) {
+Rest write_all(int fd, bool may_block, std::string_view bytes, const WriteTime& time) {
   while (!bytes.empty()) {
-    if (may_block && !comes_to_take_more(fd, patience)) return {bytes, EAGAIN};
+    if (may_block && !comes_to_take_more(fd, time)) return {bytes, EAGAIN};
     const std::size_t size = may_block ? std::min(bytes.size(), taken_at_once) : bytes.size();
     const ssize_t written = ::write(fd, bytes.data(), size);
     if (written > 0)
@@ -88,7 +88,7 @@ Rest write_all(int fd, bool may_block, std::string_view bytes, const Patience& p
       return {bytes, EIO};
     else if (errno == EINTR)
       continue;
-    else if (const int error = errno; error != EAGAIN || !comes_to_take_more(fd, patience))
+    else if (const int error = errno; error != EAGAIN || !comes_to_take_more(fd, time))
       return {bytes, error};
   }
   return {bytes, 0};
@@ -136,29 +136,28 @@ void LogTarget::look_at_descriptor() {
   may_block_ = !file_;
 }
 
-LogTarget::Written LogTarget::write(std::string_view lines, int severity, Patience& patience) {
-  patience.begin();
+LogTarget::Written LogTarget::write(std::string_view lines, int severity, WriteTime& time) {
+  time.begin();
   switch (kind_) {
     case Kind::nowhere: return {.lost_lines = count_lines(lines), .error = EBADF};
     case Kind::syslog: write_to_syslog(lines, severity); return {};
-    case Kind::file: return write_to_descriptor(lines, patience);
+    case Kind::file: return write_to_descriptor(lines, time);
     case Kind::standard: {
       const std::scoped_lock lock(standard_mutex(fd_));
-      return write_to_descriptor(lines, patience);
+      return write_to_descriptor(lines, time);
     }
   }
   return {};
 }
 
-LogTarget::Written LogTarget::write_to_descriptor(std::string_view lines,
-                                                  const Patience& patience) {
+LogTarget::Written LogTarget::write_to_descriptor(std::string_view lines, const WriteTime& time) {
   std::string mended;
   std::string_view bytes = lines;
   if (is_mid_line_) {
     mended.append(1, '\n').append(lines);
     bytes = mended;
   }
-  const Rest rest = write_all(file_ ? file_.get() : fd_, may_block_, bytes, patience);
+  const Rest rest = write_all(file_ ? file_.get() : fd_, may_block_, bytes, time);
   const std::string_view written = bytes.substr(0, bytes.size() - rest.bytes.size());
   if (!written.empty()) is_mid_line_ = written.back() != '\n';
   return {.lost_lines = std::min(count_lines(rest.bytes), count_lines(lines)), .error = rest.error};

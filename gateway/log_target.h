@@ -15,7 +15,7 @@ namespace classgate::gateway {
 
 // How long a writer may wait for a pipe, a terminal or a socket that is full: so long for each
 // write, and once the process ends so long for all that are left.
-class Patience {
+class WriteTime {
  public:
   using Clock = std::chrono::steady_clock;
   // The writer's thread: a write begins.
@@ -39,7 +39,7 @@ class Patience {
 
 // Where the lines of a log go: a file, standard output or error, syslog, or (as it is made)
 // nowhere. Keeps nothing back: what is written has been given to the kernel. Opening never waits
-// for a reader, and writing no longer than the patience. One thread at a time.
+// for a reader, and writing for no longer than its time. One thread at a time.
 class LogTarget {
  public:
   LogTarget() = default;
@@ -53,7 +53,7 @@ class LogTarget {
   };
   // Whole lines, each with its newline; `severity` is for syslog, which never tells what it loses.
   // A line of which only a part could be written is lost, and ended before the next one.
-  Written write(std::string_view lines, int severity, Patience& patience);
+  Written write(std::string_view lines, int severity, WriteTime& time);
   // It is wanted. Otherwise a file that was made for it, and is still empty, goes with it.
   void keep() { delete fresh_.release(); }
   // A file is opened anew by its name. When that fails, what was open stays open.
@@ -62,7 +62,7 @@ class LogTarget {
  private:
   enum class Kind : std::uint8_t { nowhere, standard, file, syslog };
   void look_at_descriptor();
-  Written write_to_descriptor(std::string_view lines, const Patience& patience);
+  Written write_to_descriptor(std::string_view lines, const WriteTime& time);
 
   Kind kind_ = Kind::nowhere;
   std::string path_;

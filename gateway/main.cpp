@@ -69,10 +69,10 @@ std::string own_program() {
 }
 
 // From here on nothing may keep the process: no log whose place hangs, no loop that is stuck.
-constexpr std::chrono::seconds end_patience{5};
-void end_within(std::chrono::seconds patience, int status) {
-  std::thread([patience, status] {
-    std::this_thread::sleep_for(patience);
+constexpr std::chrono::seconds end_time_max{5};
+void end_within(std::chrono::seconds time, int status) {
+  std::thread([time, status] {
+    std::this_thread::sleep_for(time);
     ::_exit(status);
   }).detach();
 }
@@ -104,7 +104,7 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     ~Stopper() { server.stop(); }
   } stopper{**server};
   const int status = supervisor.run();
-  end_within(end_patience, status);
+  end_within(end_time_max, status);
   return status;
 }
 

@@ -66,7 +66,7 @@ void Forwarding::connect(bool fresh) {
     if (UpstreamPool::is_our_fault(error)) return fail(Failure::unreachable, message_of(error));
     return on_unreachable(message_of(error), error);
   }
-  answer_ = Answer::head;
+  stage_ = Stage::head;
   partial_head_.clear();
   parser_.begin(wire::Parser::Kind::response, pool_->answer_limits());
   send_request();
@@ -144,7 +144,7 @@ void Forwarding::end_raw() {
 
 // Passes the client's end of a tunnel on, once all that the client said before it has gone out.
 void Forwarding::go_on_ending_tunnel() {
-  if (!connection_ || answer_ != Answer::tunnel || !raw_has_ended_ || upload_pending() > 0) return;
+  if (!connection_ || stage_ != Stage::tunnel || !raw_has_ended_ || upload_pending() > 0) return;
   if (server_has_ended_) return complete({});
   connection_->stream().shutdown_write();
 }
@@ -163,7 +163,7 @@ void Forwarding::resume() {
 }
 
 void Forwarding::on_upstream_readable() {
-  if (answer_ == Answer::in_doubt) return look_for_proof();
+  if (stage_ == Stage::in_doubt) return look_for_proof();
   constexpr int reads_in_a_turn = 16;  // then the others' turn
   for (int i = 0; i < reads_in_a_turn; ++i) {
     if (!connection_ || client_.is_answer_blocked()) return;
@@ -211,12 +211,12 @@ bool Forwarding::read_once() {
 
 // False when the exchange has ended.
 bool Forwarding::take(std::string_view bytes) {
-  while (!bytes.empty() || answer_ == Answer::complete) {
-    if (answer_ == Answer::head && !take_head(bytes)) return false;
-    if (answer_ == Answer::body && !take_body(bytes)) return false;
-    if (answer_ == Answer::tunnel && !bytes.empty())
+  while (!bytes.empty() || stage_ == Stage::complete) {
+    if (stage_ == Stage::head && !take_head(bytes)) return false;
+    if (stage_ == Stage::body && !take_body(bytes)) return false;
+    if (stage_ == Stage::tunnel && !bytes.empty())
       client_.on_answer_body(std::exchange(bytes, std::string_view()));
-    if (answer_ != Answer::complete) continue;
+    if (stage_ != Stage::complete) continue;
     complete(bytes);
     return false;
   }
@@ -239,7 +239,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
   bytes.remove_prefix(parser_.head_size() - before);
   const wire::Head& head = parser_.head();
   if (head.status == 101 && request_.wants_websocket && wire::names_websocket(head)) {
-    answer_ = Answer::tunnel;
+    stage_ = Stage::tunnel;
     framing_ = wire::Framing::until_close;
     client_.on_switched(head);
     return connection_ != nullptr;
@@ -258,7 +258,7 @@ bool Forwarding::take_head(std::string_view& bytes) {
   pool_->note_answer(server_, head.status);
   framing_ = wire::response_framing(head, request_.is_head_method);
   body_left_ = head.content_length;
-  answer_ = framing_ == wire::Framing::none ? Answer::complete : Answer::body;
+  stage_ = framing_ == wire::Framing::none ? Stage::complete : Stage::body;
   client_.on_answer_head(head, framing_);
   return connection_ != nullptr;
 }
@@ -283,7 +283,7 @@ bool Forwarding::take_body(std::string_view& bytes) {
       return false;
     }
     bytes.remove_prefix(parser_.consumed());
-    if (progress == wire::Parser::Progress::done) answer_ = Answer::complete;
+    if (progress == wire::Parser::Progress::done) stage_ = Stage::complete;
     return true;
   }
   const std::size_t size =
@@ -294,7 +294,7 @@ bool Forwarding::take_body(std::string_view& bytes) {
   bytes.remove_prefix(size);
   if (framing_ == wire::Framing::length) {
     body_left_ -= size;
-    if (body_left_ == 0) answer_ = Answer::complete;
+    if (body_left_ == 0) stage_ = Stage::complete;
   }
   return true;
 }
@@ -310,7 +310,7 @@ void Forwarding::complete(std::string_view beyond) {
   const bool may_say_length = request_.is_head_method || head.status == 304;
   const bool is_suspicious = framing_ == wire::Framing::none && !may_say_length &&
                              (head.framing == wire::Framing::chunked || head.content_length > 0);
-  const bool is_lost = answer_ == Answer::tunnel || is_suspicious || !request_is_sent_ ||
+  const bool is_lost = stage_ == Stage::tunnel || is_suspicious || !request_is_sent_ ||
                        upload_pending() > 0 || head.wants_close ||
                        framing_ == wire::Framing::until_close;
   // An answer to HEAD without a length or a coding: a server that writes such answers (evhttp)
@@ -321,7 +321,7 @@ void Forwarding::complete(std::string_view beyond) {
     pool_->give_back(std::move(connection_));
   else
     close_connection();
-  answer_ = Answer::head;
+  stage_ = Stage::head;
   client_.on_answer_end(parser_.trailers());
 }
 
@@ -346,9 +346,8 @@ bool Forwarding::is_silent(std::string_view beyond, bool is_lost) {
 }
 
 void Forwarding::on_connection_lost(bool ended) {
-  if (answer_ == Answer::tunnel) return on_tunnel_lost(ended);
-  if (ended && answer_ == Answer::body && framing_ == wire::Framing::until_close)
-    return complete({});
+  if (stage_ == Stage::tunnel) return on_tunnel_lost(ended);
+  if (ended && stage_ == Stage::body && framing_ == wire::Framing::until_close) return complete({});
   const std::string why = connection_->stream().why_broken();
   retry_or_fail(ended || why.empty() ? "it closed the connection" : why);
 }
@@ -374,7 +373,7 @@ void Forwarding::retry_or_fail(std::string why) {
   const bool is_worth_waiting = taken == Taken::not_known_yet && !request_.is_idempotent &&
                                 request_.is_whole && has_all_for_another();
   if (!is_worth_waiting) return conclude(may_send_again(taken));
-  answer_ = Answer::in_doubt;
+  stage_ = Stage::in_doubt;
   connection_->await_proof();
 }
 
@@ -387,7 +386,7 @@ void Forwarding::on_proof_timeout() { conclude(false); }
 
 void Forwarding::conclude(bool again) {
   close_connection();
-  answer_ = Answer::head;
+  stage_ = Stage::head;
   if (!again) return fail_at_server(Failure::broken, why_lost_);
   was_sent_again_ = true;
   ++retries_;

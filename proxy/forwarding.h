@@ -126,7 +126,7 @@ class Forwarding final : private UpstreamConnection::User {
   const std::string& server_name() const;
 
  private:
-  enum class Answer : std::uint8_t { head, body, tunnel, complete, in_doubt };
+  enum class Stage : std::uint8_t { head, body, tunnel, complete, in_doubt };  // of the answer
   enum class Taken : std::uint8_t { no, perhaps, not_known_yet };
 
   void on_upstream_readable() override;
@@ -167,7 +167,7 @@ class Forwarding final : private UpstreamConnection::User {
   wire::Parser parser_;
   std::string partial_head_;
   std::string framing_text_;  // of the request that is being sent; keeps its memory
-  Answer answer_ = Answer::head;
+  Stage stage_ = Stage::head;
   std::string why_lost_;  // in doubt
   wire::Framing framing_ = wire::Framing::none;
   std::uint64_t body_left_ = 0;

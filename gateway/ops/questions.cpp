@@ -19,7 +19,7 @@ namespace {
 using Reply = OperatorServer::Reply;
 using nlohmann::ordered_json;
 
-constexpr auto patience = std::chrono::seconds(1);  // with a loop that does not answer
+constexpr auto loop_answer_time = std::chrono::seconds(1);  // then it is left out
 constexpr std::string_view json_type = "application/json";
 constexpr std::size_t clients_shown_max = 1'000;
 
@@ -85,14 +85,14 @@ Reply Questions::health() const {
 }
 
 void Questions::tell_turns(const Desk::Answer& answer) const {
-  of_.roll.ask_turns(patience, [answer](bool every_loop) {
+  of_.roll.ask_turns(loop_answer_time, [answer](bool every_loop) {
     if (every_loop) return answer({.body = "every event loop turns\n"});
     answer({.status = 503, .body = "an event loop does not turn\n"});
   });
 }
 
 void Questions::tell_waiters(const Desk::Answer& answer) const {
-  of_.roll.ask_waiters(patience, [answer](const std::vector<WaitingRequest>& waiters) {
+  of_.roll.ask_waiters(loop_answer_time, [answer](const std::vector<WaitingRequest>& waiters) {
     answer({.content_type = json_type, .body = waiters_json(waiters)});
   });
 }
@@ -128,15 +128,16 @@ void Questions::tell_status(const Desk::Request& request, const Desk::Answer& an
   const auto [stop, error] = std::from_chars(request.query.data() + question.size(), end, most);
   if (error != std::errc{} || stop != end || most > clients_shown_max)
     return answer({.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)});
-  of_.roll.ask_waiters(patience, [this, answer, most](const std::vector<WaitingRequest>& waiters) {
-    Reply reply = health();
-    ordered_json json = ordered_json::parse(reply.body);
-    json["top_clients"] =
-        client_list(of_.server.shared().gate.top_clients(most, std::chrono::steady_clock::now()),
-                    waiters, of_.server.policy());
-    reply.body = json_text(json);
-    answer(reply);
-  });
+  of_.roll.ask_waiters(
+      loop_answer_time, [this, answer, most](const std::vector<WaitingRequest>& waiters) {
+        Reply reply = health();
+        ordered_json json = ordered_json::parse(reply.body);
+        json["top_clients"] = client_list(
+            of_.server.shared().gate.top_clients(most, std::chrono::steady_clock::now()), waiters,
+            of_.server.policy());
+        reply.body = json_text(json);
+        answer(reply);
+      });
 }
 
 // The body: a line with the address of the client, a line with the subject of its certificate or

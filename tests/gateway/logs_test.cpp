@@ -168,21 +168,21 @@ TEST_CASE("a line of which only a part was written is ended before the next one"
   const Folder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
-  Patience patience;
+  WriteTime time;
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   const auto former = ::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{12, before.rlim_max};
   ::setrlimit(RLIMIT_FSIZE, &small);
-  const auto torn = target->write("first\nsecond\nthird\n", 0, patience);
-  const auto none = target->write("fourth\nfifth\n", 0, patience);
+  const auto torn = target->write("first\nsecond\nthird\n", 0, time);
+  const auto none = target->write("fourth\nfifth\n", 0, time);
   ::setrlimit(RLIMIT_FSIZE, &before);
   ::signal(SIGXFSZ, former);
   CHECK(torn.lost_lines == 2);
   CHECK(torn.error == EFBIG);
   CHECK(none.lost_lines == 2);
-  CHECK(target->write("sixth\nseventh\n", 0, patience).lost_lines == 0);
-  CHECK(target->write("eighth\n", 0, patience).lost_lines == 0);
+  CHECK(target->write("sixth\nseventh\n", 0, time).lost_lines == 0);
+  CHECK(target->write("eighth\n", 0, time).lost_lines == 0);
   CHECK(text_of(folder.at("a")) == "first\nsecond\nsixth\nseventh\neighth\n");
 }
 
@@ -190,15 +190,15 @@ TEST_CASE("a new file does not begin with the end of a line in the old one") {
   const Folder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
-  Patience patience;
-  REQUIRE(target->write("torn", 0, patience).lost_lines == 0);
+  WriteTime time;
+  REQUIRE(target->write("torn", 0, time).lost_lines == 0);
   REQUIRE(target->reopen());  // the same file
-  target->write("whole\n", 0, patience);
+  target->write("whole\n", 0, time);
   CHECK(text_of(folder.at("a")) == "torn\nwhole\n");
-  target->write("torn", 0, patience);
+  target->write("torn", 0, time);
   fs::rename(folder.at("a"), folder.at("a.1"));
   REQUIRE(target->reopen());
-  target->write("whole\n", 0, patience);
+  target->write("whole\n", 0, time);
   CHECK(text_of(folder.at("a")) == "whole\n");
 }
 
@@ -327,7 +327,7 @@ TEST_CASE(
   auto log = open_access_log(to(folder.at("fifo")));
   const std::string line(60'000, 'x');
   for (int i = 0; i < 10; ++i) log->hand_over(line, 1);
-  log.reset();  // would wait for ever for a reader, or for Patience::each with every line
+  log.reset();  // would wait for ever for a reader, or for WriteTime::each with every line
   std::string read(1 << 20, ' ');
   const ssize_t size = ::read(reader.get(), read.data(), read.size());
   CHECK(size >= 60'001);

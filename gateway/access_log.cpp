@@ -54,6 +54,11 @@ AccessLog::AccessLog()
 AccessLog::~AccessLog() {
   sink_->end_soon();
   writer_.reset();
+  if (const std::uint64_t lost = dropped_lines(); lost > 0)
+    spdlog::warn(
+        "the access log has {} lines less than there were requests to tell of (log.buffer, "
+        "log.access_lines_max, or its place could not be written)",
+        lost);
 }
 
 std::expected<std::unique_ptr<AccessLog>, std::string> AccessLog::open(

@@ -396,6 +396,10 @@ bool ClientConnection::lingers_on() const {
          station_.loop().now() - window_.begin < station_.settings().client.linger_max;
 }
 
+void ClientConnection::reset_if_unfinished() {
+  if (stream_.pending() > 0) stream_.reset_on_close();
+}
+
 void ClientConnection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;

@@ -87,6 +87,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   // An exception came out of it or its exchange, which are in no known state: both end now, and the
   // client sees a reset.
   void on_fault() override;
+  // Its client has not taken all of an answer, and never will: what it has may look whole.
+  void reset_if_unfinished();
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();
   // The station's business only.

@@ -62,7 +62,7 @@ void ClientConnection::give_way() {
   if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure);
   if (exchange_ != nullptr && exchange_->is_collecting())
     return exchange_->on_body_fault(conf::Reason::memory_pressure);
-  if (stream_.pending() > 0) stream_.reset_on_close();  // what it has may look whole
+  reset_if_unfinished();
   on_gone();
 }
 
@@ -160,6 +160,7 @@ void ClientConnection::on_due() {
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == window_.written_mark) {
         station_.traffic().reached(Limit::send_timeout);
+        reset_if_unfinished();
         return on_gone();
       }
       window_.written_mark = stream_.bytes_written();

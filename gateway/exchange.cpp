@@ -255,7 +255,7 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
   }
 }
 
-void Exchange::on_body_fault(Reason reason) {
+void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
   if (state_ == State::ended) return;
   answer_.closes = true;
   if (state_ == State::forwarding) {
@@ -266,15 +266,15 @@ void Exchange::on_body_fault(Reason reason) {
       client_->cut(answer_.framing == Framing::until_close);
       return end();
     }
-    return refuse_uncounted(reason);
+    return refuse_uncounted(reason, retry_after);
   }
   if (state_ == State::waiting) {
     // Leaving counts as abandoned; what the client is told is the fault.
     place_ = {};
     record_.ending = Ending::abandoned;
-    return refuse_uncounted(reason);
+    return refuse_uncounted(reason, retry_after);
   }
-  refuse(reason);
+  refuse(reason, retry_after);
 }
 
 bool Exchange::wants_body() const {

@@ -46,7 +46,8 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_body(std::string_view part);
   void on_body_part_end();  // of what one read has brought; not the last
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
-  void on_body_fault(conf::Reason reason);
+  // `retry_after`: of one that is not the client's fault.
+  void on_body_fault(conf::Reason reason, admission::Duration retry_after = {});
   void on_client_gone();
   // After begin_tunnel(): what is no HTTP any more.
   void on_tunnel_bytes(std::string_view bytes);
@@ -146,6 +147,7 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Duration work_of(const admission::Outcome& outcome) const;
   bool hold_until_up();
   void stop_holding();
+  admission::Duration time_to_come_back() const;
   admission::Duration time_at_service() const;
   void end();
   void release_body();

@@ -32,7 +32,7 @@ void Exchange::on_queue_timeout() {
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
   const admission::Time now = station_.loop().now();
   if (!place_.time_out(now)) return;  // on_granted() sees that it is too late
-  refuse_uncounted(Reason::queue_timeout, station_.shared().gate.return_time(arrival_.client, now));
+  refuse_uncounted(Reason::queue_timeout, time_to_come_back());
 }
 
 void Exchange::on_deadline() {
@@ -186,12 +186,17 @@ void Exchange::on_fault() {
   if (client != nullptr) client->on_fault();
 }
 
+admission::Duration Exchange::time_to_come_back() const {
+  return station_.shared().gate.return_time(arrival_.client, station_.loop().now());
+}
+
 void Exchange::on_gateway_ending() {
   switch (state_) {
     case State::collecting:
-    case State::waiting: return on_body_fault(Reason::draining);
+    case State::waiting: return on_body_fault(Reason::draining, time_to_come_back());
     case State::forwarding: {
-      if (hold_.is_on) return on_body_fault(Reason::draining);  // no server has it
+      if (hold_.is_on)  // no server has it
+        return on_body_fault(Reason::draining, time_to_come_back());
       ClientConnection* const client = client_;
       record_.reason = Reason::draining;
       forwarding_.cancel();

@@ -241,6 +241,7 @@ Station::~Station() {
         loop_.guard([&] { exchange->on_gateway_ending(); }, [&] { exchange->cut(); });
   for (const auto& exchange : exchanges_)
     if (exchange) exchange->cut();
+  for (const auto& connection : connections_) connection->reset_if_unfinished();
   access_lines_.hand_over();
 }
 

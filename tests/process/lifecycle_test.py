@@ -205,9 +205,11 @@ class Drain(ProcessTest):
         self.addCleanup(listener.close)
         with tempfile.TemporaryDirectory() as folder:
             gateway = self.gateway("127.0.0.1:%d" % listener.getsockname()[1], admission_workers=1, drain_timeout="300ms",
-                                   log_access=f"{folder}/access", log_format="json")
+                                   log_access=f"{folder}/access", log_format="json",
+                                   client_response_buffer="8MiB")
             gateway.wait_for_health(lambda h: h["status"] == "ok", "a server")
             listener.accept()[0].close()  # the look whether it is there
+            sleeper = self.who_takes_nothing(gateway, listener)
             reader = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
             self.addCleanup(reader.close)
             reader.sendall(b"GET /old HTTP/1.0\r\n\r\n")
@@ -226,11 +228,30 @@ class Drain(ProcessTest):
             self.assertEqual(gateway.wait(15), 0)
             answer = read_answer(waiter)
             self.assertEqual((answer.status, answer.closes, json.loads(answer.body)["reason"]), (503, True, "draining"))
-            with self.assertRaises(ConnectionResetError):
-                reader.recv(65536)
+            self.assertRegex(answer.head, "\r\nRetry-After: [0-9]+\r\n")
+            for each in (reader, sleeper):
+                with self.assertRaises(ConnectionResetError):
+                    while each.recv(65536):
+                        pass
             with open(f"{folder}/access", encoding="ascii") as lines:
                 told = {line["path"]: (line["verdict"], line["reason"]) for line in map(json.loads, lines)}
-            self.assertEqual(told, {"/old": ("admitted", "draining"), "/waits": ("rejected", "draining")})
+            self.assertEqual(told, {"/old": ("admitted", "draining"), "/waits": ("rejected", "draining"), "/all": ("admitted", "-")})
+
+    def who_takes_nothing(self, gateway, listener):
+        """A client of an answer that the service has sent whole and that ends with its connection, but has not been taken."""
+        client = socket.socket()
+        self.addCleanup(client.close)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(b"GET /all HTTP/1.0\r\n\r\n")
+        server = listener.accept()[0]
+        self.addCleanup(server.close)
+        server.recv(65536)
+        size = 5_000_000  # more than the kernel takes
+        server.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n")
+        gateway.wait_for_health(lambda h: h["processed_requests"] == 1, "all of the answer")
+        return client
 
     def probe(self, gateway, path):
         connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=30)

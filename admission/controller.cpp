@@ -38,6 +38,7 @@ Controller::Controller(const conf::AdmissionSettings& settings)
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
       rate_follower_(rate_bounds(settings)) {
+  ceilings_.set(Ceilings::Source::settings, settings.workers);
   line_returns_.set_spread(settings.retry_after_spread);
   if (settings.fairness.is_on) use_clients({});
 }
@@ -585,6 +586,7 @@ Duration Controller::spread(Duration earliest, const Returns::Asker& asker, Time
 
 void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   settings_ = settings;
+  ceilings_.set(Ceilings::Source::settings, settings.workers);
   line_returns_.set_spread(settings.retry_after_spread);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));

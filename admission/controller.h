@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "admission/books.h"
+#include "admission/ceilings.h"
 #include "admission/client_table.h"
 #include "admission/congestion.h"
 #include "admission/limits.h"
@@ -82,10 +83,12 @@ class Controller {
   // their places and deadlines, workers beyond a lower limit finish, tokens and counters stay. A
   // queue that is longer than its new limit takes nobody but in the place of somebody.
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
-  // What the upstream can take at all at the moment, as far as that is known; the workers in force
-  // are the lesser of this and the setting.
-  void set_capacity(std::uint32_t capacity) { capacity_ = capacity; }
-  static constexpr std::uint32_t no_capacity_limit = static_cast<std::uint32_t>(-1);
+  // One more bound of the workers in force, beside the setting; Ceilings::none takes it away. What
+  // is beyond a lower one finishes. Forgets nothing and counts nothing anew: O(1), and may come as
+  // often as it likes. Whether somebody may go in now is for next() to say.
+  void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
+    ceilings_.set(source, workers);
+  }
   bool has_waiters() const { return queue_.size() > 0; }
   std::size_t waiting() const { return queue_.size(); }
   std::uint32_t limit() const { return workers(); }
@@ -108,8 +111,8 @@ class Controller {
 
  private:
   std::uint32_t workers() const {
-    const std::uint32_t most = std::min(settings_.workers, capacity_);
-    return settings_.workers_are_auto ? std::min(worker_search_.limit(), most) : most;
+    return settings_.workers_are_auto ? std::min(worker_search_.limit(), ceilings_.least())
+                                      : ceilings_.least();
   }
   std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
   // A request that wants more than there are takes all.
@@ -230,7 +233,7 @@ class Controller {
   Time line_began_{};              // since when somebody waits, if anybody does
   Duration lined_up_{};            // for so long somebody waited since the last refusal
   std::vector<Notice> displaced_;  // told by the next next()
-  std::uint32_t capacity_ = no_capacity_limit;
+  Ceilings ceilings_;            // of the workers
   std::uint32_t active_ = 0;     // workers
   std::uint64_t in_flight_ = 0;  // requests that have them
   std::uint32_t orphans_ = 0;

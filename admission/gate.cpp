@@ -139,10 +139,10 @@ void Gate::reconfigure(const conf::AdmissionSettings& settings, Time now) {
   spread_news(lock, now);  // more workers: waiters go in
 }
 
-void Gate::set_capacity(std::uint32_t capacity, Time now) {
+void Gate::set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now) {
   Lock lock(mutex_);
   latest(now);
-  controller_.set_capacity(capacity);
+  controller_.set_ceiling(source, workers);
   spread_news(lock, now);
 }
 

@@ -123,9 +123,8 @@ class Gate {
   void abandon();
   void drain();
   void reconfigure(const conf::AdmissionSettings& settings, Time now);
-  // As Controller::set_capacity().
-  void set_capacity(std::uint32_t capacity, Time now);
-  static constexpr std::uint32_t no_capacity_limit = Controller::no_capacity_limit;
+  // As Controller::set_ceiling(); who may go in now hears of it before this returns.
+  void set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now);
   Snapshot snapshot(Time now) const;
   // What enter() would say to this request; changes nothing.
   Explanation explain(const Arrival& arrival, Time now) const;

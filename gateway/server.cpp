@@ -264,8 +264,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
                      .access_log = std::move(*access_log)};
 }
 
-std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHistory history,
-                                                     std::uint32_t lent) {
+std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHistory history) {
   conf::Settings& settings = ready.settings;
   settings.threads = policy_->settings.threads;  // until the next start
   if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
@@ -281,9 +280,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     let_go(*socket, sockets_);
-  conf::AdmissionSettings limits = settings.admission;
-  limits.workers -= std::min(lent, limits.workers);
-  shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
+  shared_->gate.reconfigure(settings.admission, std::chrono::steady_clock::now());
   shared_->memory.set_limit(settings.client.memory.count);
   policy_ =
       std::make_shared<const Policy>(settings, std::move(upstream), std::move(ready.tls),
@@ -360,10 +357,8 @@ std::size_t Server::ask_waiters(const OnWaiters& on_waiters) {
   return stations_.size();
 }
 
-void Server::limit_workers(std::uint32_t workers) {
-  conf::AdmissionSettings limits = policy_->settings.admission;
-  limits.workers = workers;
-  shared_->gate.reconfigure(limits, std::chrono::steady_clock::now());
+void Server::set_ceiling(admission::Ceilings::Source source, std::uint32_t workers) {
+  shared_->gate.set_ceiling(source, workers, std::chrono::steady_clock::now());
 }
 
 void Server::stop() {

@@ -72,16 +72,14 @@ class Server {
   static std::expected<Preparation, std::string> prepare(const conf::Settings& settings,
                                                          const InForce& now,
                                                          Files files = Files::read_again);
-  // What was accepted is never dropped. `history` is shown to operators. Of the workers `lent` are
-  // another process's for now (upgrade).
-  std::expected<void, std::string> reconfigure(Preparation&& ready, ConfHistory history,
-                                               std::uint32_t lent = 0);
+  // What was accepted is never dropped. `history` is shown to operators.
+  std::expected<void, std::string> reconfigure(Preparation&& ready, ConfHistory history);
   // Both, for one who may wait.
-  std::expected<void, std::string> reconfigure(const conf::Settings& settings, ConfHistory history,
-                                               std::uint32_t lent = 0) {
+  std::expected<void, std::string> reconfigure(const conf::Settings& settings,
+                                               ConfHistory history) {
     auto ready = prepare(settings, in_force());
     if (!ready) return std::unexpected(ready.error());
-    return reconfigure(std::move(*ready), std::move(history), lent);
+    return reconfigure(std::move(*ready), std::move(history));
   }
 
   // Nothing else than what operators see of the conf's past.
@@ -123,8 +121,9 @@ class Server {
   // The same with those that wait there.
   using OnWaiters = std::function<void(std::vector<WaitingRequest>)>;
   std::size_t ask_waiters(const OnWaiters& on_waiters);
-  // Not shown as the conf's: while two processes share the workers (upgrade). May be 0.
-  void limit_workers(std::uint32_t workers);
+  // One more bound of the workers in force (admission/ceilings.h), until another value or
+  // Ceilings::none takes its place; a reload leaves it as it is. Not shown as the conf's.
+  void set_ceiling(admission::Ceilings::Source source, std::uint32_t workers);
 
  private:
   Server() = default;

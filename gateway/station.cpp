@@ -92,11 +92,11 @@ void Station::fit_workers_to_servers() {
   const std::uint32_t each = settings().upstream.requests_per_server;
   const auto places = [&] {
     const std::size_t up = std::max<std::size_t>(policy_->servers->reachable_count(), 1);
-    return each == 0 ? admission::Gate::no_capacity_limit : static_cast<std::uint32_t>(each * up);
+    return each == 0 ? admission::Ceilings::none : static_cast<std::uint32_t>(each * up);
   };
   // Once more if another loop has news meanwhile, so that the last word is the truth.
   for (std::uint32_t set = places();; set = places()) {
-    shared_.gate.set_capacity(set, loop_.now());
+    shared_.gate.set_ceiling(admission::Ceilings::Source::upstream, set, loop_.now());
     if (set == places()) return;
   }
 }

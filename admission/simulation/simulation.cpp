@@ -31,7 +31,9 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
   gate_.attach(*this);
   const std::size_t capacity =
       settings.upstream.servers.size() * settings.upstream.requests_per_server;
-  if (capacity > 0) gate_.set_capacity(static_cast<std::uint32_t>(capacity), now_);
+  if (capacity > 0)
+    gate_.set_ceiling(admission::Ceilings::Source::upstream, static_cast<std::uint32_t>(capacity),
+                      now_);
   pull();
 }
 

@@ -463,10 +463,11 @@ Supervisor::Change Supervisor::apply(Prepared&& prepared, ConfHistory history) {
   history.last_failed = false;
   history.last_error.clear();
   history.changed_at = std::chrono::system_clock::now();
-  if (auto result =
-          server_.reconfigure(std::move(prepared.server), std::move(history), predecessor_keeps_);
-      !result)
-    return refuse({result.error()});
+  // The lesser first: never has this process more than its predecessor leaves of either.
+  use_what_is_left(std::min(server_.settings().admission.workers, settings.admission.workers));
+  const auto result = server_.reconfigure(std::move(prepared.server), std::move(history));
+  use_what_is_left(server_.settings().admission.workers);
+  if (!result) return refuse({result.error()});
   log_.reconfigure(settings.log, std::move(prepared.log));
   open_control(settings.ops, prepared.operators);
   operator_sockets_ = std::move(prepared.operators);

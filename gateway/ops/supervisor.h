@@ -109,7 +109,7 @@ class Supervisor {
   // The new one's side.
   void take_over();
   void take_more_workers();
-  void use_what_is_left();
+  void use_what_is_left(std::uint32_t workers);
 
   // Operators.
   void take_orders();

@@ -14,6 +14,8 @@
 
 namespace classgate::gateway {
 
+using admission::Ceilings;
+
 constexpr std::chrono::milliseconds share_interval{20};
 constexpr int predecessor_wait_ms = 15'000;  // it may be waiting for its service manager
 
@@ -131,7 +133,7 @@ void Supervisor::take_back() {
   drain_timer_.stop();
   share_timer_.stop();
   handed_over_ = draining_ = data_path_drained_ = was_told_to_end_ = false;
-  server_.limit_workers(server_.settings().admission.workers);
+  server_.set_ceiling(Ceilings::Source::handover, Ceilings::none);
   server_.resume(std::exchange(lent_sockets_, {}));
   operator_sockets_ = std::exchange(lent_operator_sockets_, {});
   operators_.listen_on(operator_sockets_, server_.settings().ops);
@@ -153,7 +155,7 @@ void Supervisor::share_workers() {
   const std::uint32_t may_ask = std::min(server_.connections(), in_grace ? kept_workers_ : spare);
   const std::uint32_t needed = std::max(used, may_ask);
   if (needed < kept_workers_) {
-    server_.limit_workers(needed);
+    server_.set_ceiling(Ceilings::Source::handover, needed);
     // Workers beyond the new limit come back one by one as their requests end: the other process is
     // told of those only that are back.
     kept_workers_ = std::max(needed, server_.snapshot().active_workers);
@@ -173,7 +175,7 @@ void Supervisor::take_over() {
   // Until the old process says how many workers it keeps, it has all of them.
   predecessor_keeps_ =
       predecessor_->wait_keeps(predecessor_wait_ms).value_or(server_.settings().admission.workers);
-  use_what_is_left();
+  use_what_is_left(server_.settings().admission.workers);
   predecessor_watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
                                                            [this] { take_more_workers(); });
 }
@@ -182,18 +184,17 @@ void Supervisor::take_more_workers() {
   const auto kept = predecessor_->read_keeps();
   if (!kept) return;
   predecessor_keeps_ = *kept;
-  use_what_is_left();
+  use_what_is_left(server_.settings().admission.workers);
   if (!predecessor_->has_ended()) return;
   spdlog::info("upgrade: the process before has ended");
-  predecessor_keeps_ = 0;
   loop_.retire(std::move(predecessor_watch_));
   predecessor_.reset();
 }
 
-// Possibly none at first: what comes waits until the other one gives some back.
-void Supervisor::use_what_is_left() {
-  const std::uint32_t workers = server_.settings().admission.workers;
-  server_.limit_workers(workers - std::min(predecessor_keeps_, workers));
+// Of so many. Possibly none at first: what comes waits until the other one gives some back.
+void Supervisor::use_what_is_left(std::uint32_t workers) {
+  const std::uint32_t kept = std::min(predecessor_keeps_, workers);
+  server_.set_ceiling(Ceilings::Source::handover, kept > 0 ? workers - kept : Ceilings::none);
 }
 
 }  // namespace classgate::gateway

@@ -52,6 +52,11 @@ class Mixture {
         arrive();
       else if (random_.below(500) == 0)
         controller_.reconfigure(settings_ = random_settings(random_), now_);
+      else if (random_.below(200) == 0)
+        controller_.set_ceiling(random_.chance(50) ? Ceilings::Source::upstream
+                                                   : Ceilings::Source::handover,
+                                random_.chance(40) ? Ceilings::none
+                                                   : static_cast<std::uint32_t>(random_.below(40)));
       else if (random_.chance(80))
         finish();
       else

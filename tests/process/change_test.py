@@ -368,6 +368,36 @@ class Upgrade(ChangeTest):
         self.assertEqual(gateway.command("status")[0], 0)
         self.assertEqual(gateway.wait(), 0)  # the first of them
 
+    def test_what_is_known_of_routes_and_of_the_shadow_is_kept_while_workers_are_handed_over(self):
+        # An upload holds a worker in the old process; the new one serves; the upload ends: the new one gets that
+        # worker too, and knew all along how long its requests take and what the shadow made of them.
+        service = self.service("--service-time", "20ms")
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as shadow:
+            shadow.write(BASE.format(workers=8, queue=1000))
+            shadow.flush()
+            gateway = self.changeable(service.address, BASE.format(workers=8, queue=1000) +
+                                      f'shadow_conf = "{shadow.name}"\n')
+            upload = self.upload(gateway)
+            self.assertEqual(gateway.command("upgrade")[0], 0)
+            conf = pathlib.Path(gateway.conf.name).read_text()
+            gateway.wait_for_health(lambda h: h["limits"]["workers"] == 7, "the workers that the old one does not need")
+            for workers in (4, 8):  # and a reload here leaves the old one its worker
+                gateway.write_conf(conf.replace("workers = 8", f"workers = {workers}"))
+                self.assertEqual(gateway.command("reload")[0], 0)
+                self.assertEqual(gateway.health()["limits"]["workers"], workers - 1)
+            for _ in range(20):
+                self.assertEqual(gateway.request().status, 200)
+
+            def known():
+                work = json.loads(gateway.command("explain", "POST", "/v1/classify", "--json")[1])["estimate"]
+                return gateway.health()["shadow"]["alike"], work["most_work_ms"] > 0
+            self.assertEqual(known(), (20, True))
+            upload.sendall(b" " * 10)
+            self.assertEqual(read_answer(upload).status, 200)
+            gateway.wait_for_log("the process before has ended")
+            gateway.wait_for_health(lambda h: h["limits"]["workers"] == 8, "all the workers")
+            self.assertEqual(known(), (20, True))
+
     def test_what_the_old_process_sent_on_is_known_when_it_comes_round_to_the_new_one(self):
         seen = []
 

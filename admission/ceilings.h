@@ -1,0 +1,33 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace classgate::admission {
+
+// How many workers may be in force at once, as several sources have it: none knows of the others,
+// and the least of what they say holds. Zero is a ceiling too: nobody goes in, who comes waits.
+// Owned by the Controller. Not thread-safe; O(sources) to set, nothing to read.
+class Ceilings {
+ public:
+  enum class Source : std::uint8_t {
+    settings,  // admission.workers: Controller::reconfigure() sets it
+    upstream,  // places in the servers that are up (upstream.requests_per_server)
+    handover,  // what the other process of an upgrade leaves (gateway/ops/upgrade.cpp)
+  };
+  static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
+
+  void set(Source source, std::uint32_t workers) {
+    by_source_[static_cast<std::size_t>(source)] = workers;
+    least_ = std::ranges::min(by_source_);
+  }
+  std::uint32_t least() const { return least_; }
+
+ private:
+  static constexpr std::size_t source_count = 3;
+  std::array<std::uint32_t, source_count> by_source_{none, none, none};
+  std::uint32_t least_ = none;
+};
+
+}  // namespace classgate::admission

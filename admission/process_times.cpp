@@ -4,37 +4,20 @@
 
 namespace classgate::admission {
 
-void ProcessTimes::record(std::uint32_t of_what, Duration took, Time now) {
-  if (of_what >= kinds_.size()) kinds_.resize(of_what + 1);
-  Kind& kind = kinds_[of_what];
-  kind.seen = std::min(kind.seen + 1, most_seen);
+void ProcessTime::record(Duration took, Time now) {
+  seen_ = std::min(seen_ + 1, most_seen);
   // A division by what is known here is a shift.
-  const auto part = [&kind](Duration whole) {
-    return kind.seen == most_seen ? whole / most_seen : whole / kind.seen;
+  const auto part = [this](Duration whole) {
+    return seen_ == most_seen ? whole / most_seen : whole / seen_;
   };
-  const Duration error = took - kind.mean;
-  if (kind.seen > 1) kind.deviation += part(std::chrono::abs(error) - kind.deviation);
-  kind.mean += part(error);
-  kind.news = std::max(kind.news, now);
+  const Duration error = took - mean_;
+  if (seen_ > 1) deviation_ += part(std::chrono::abs(error) - deviation_);
+  mean_ += part(error);
+  news_ = std::max(news_, now);
 }
 
-Duration ProcessTimes::mean(std::uint32_t of_what) const {
-  return of_what < kinds_.size() ? kinds_[of_what].mean : Duration::zero();
-}
-
-Duration ProcessTimes::most(std::uint32_t of_what) const {
-  if (of_what >= kinds_.size()) return Duration::zero();
-  return kinds_[of_what].mean + 2 * kinds_[of_what].deviation;
-}
-
-bool ProcessTimes::may_try(std::uint32_t of_what, Time now) const {
-  if (of_what >= kinds_.size()) return true;
-  const Kind& kind = kinds_[of_what];
-  return now - kind.news >= std::max<Duration>(kind.mean, std::chrono::seconds(1));
-}
-
-void ProcessTimes::note_try(std::uint32_t of_what, Time now) {
-  if (of_what < kinds_.size()) kinds_[of_what].news = now;
+bool ProcessTime::may_try(Time now) const {
+  return now - news_ >= std::max<Duration>(mean_, std::chrono::seconds(1));
 }
 
 }  // namespace classgate::admission

@@ -9,7 +9,7 @@ namespace classgate::admission {
 RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
   everything_else_.index = routes.size();
   for (const conf::RouteSettings& settings : routes) {
-    Route route{.name = settings.path,
+    Route route{.name = conf::name_of(settings),
                 .priority = settings.priority,
                 .rate_limited = settings.rate_limited,
                 .cost = settings.cost.fixed,
@@ -18,7 +18,6 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
                 .client_share = static_cast<float>(settings.client_share),
                 .index = static_cast<std::size_t>(&settings - routes.data())};
     if (settings.is_prefix) {
-      route.name += '*';
       // Before the first shorter one. (libstdc++ 12 warns under clang about its own stable_sort.)
       const auto shorter = std::ranges::find_if(prefixes_, [&settings](const Prefix& prefix) {
         return prefix.path.size() < settings.path.size();

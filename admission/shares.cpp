@@ -49,7 +49,7 @@ bool Shares::is_owed(int priority, std::uint32_t workers) const {
 }
 
 bool Shares::is_slow(int priority) const {
-  const Duration took = times_.mean(static_cast<std::uint32_t>(priority));
+  const Duration took = times_[index(priority)].mean();
   return took == Duration::zero() || took >= lend_time_;
 }
 

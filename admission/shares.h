@@ -46,7 +46,7 @@ class Shares {
   void give_back(int priority, std::uint32_t workers, Duration took, Time now) {
     CLASSGATE_SHARED_INVARIANT(active_[index(priority)] >= workers);
     active_[index(priority)] -= workers;
-    if (reserves_ > 0) times_.record(static_cast<std::uint32_t>(priority), took, now);
+    if (reserves_ > 0) times_[index(priority)].record(took, now);
   }
   // So many of a priority wait now; told whenever their number has grown.
   void note_waiting(int priority, std::size_t waiting, Time now) {
@@ -87,7 +87,7 @@ class Shares {
   std::uint32_t reserves_ = 0;
   ByPriority active_{};
   std::array<Demand, conf::priority_count> demands_{};
-  ProcessTimes times_;  // by priority
+  std::array<ProcessTime, conf::priority_count> times_;
 };
 
 }  // namespace classgate::admission

@@ -344,8 +344,7 @@ class Reader {
       fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());
       if (route.identity) add_sources(sources, *route.identity);
       has_rates = has_rates || route.rate > 0;
-      admission.route_rates.push_back(
-          {route.path + (route.is_prefix ? "*" : ""), route.rate, route.burst});
+      admission.route_rates.push_back({name_of(route), route.rate, route.burst});
     }
     if (!has_rates) admission.route_rates.clear();
     for (auto& [place, text] : plans_.finish(fairness, sources)) mistake(place, std::move(text));
@@ -438,9 +437,8 @@ std::string print_route_extras(const RouteSettings& route) {
 }  // namespace
 
 static std::string print_route(const RouteSettings& route) {
-  return fmt::format("path = {}\npriority = {}\nrate_limited = {}\n",
-                     quote(route.path + (route.is_prefix ? "*" : "")), route.priority,
-                     route.rate_limited) +
+  return fmt::format("path = {}\npriority = {}\nrate_limited = {}\n", quote(name_of(route)),
+                     route.priority, route.rate_limited) +
          print_route_extras(route);
 }
 
@@ -478,8 +476,7 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
                                   before.values[i].value));
   const auto by_path = [](const Loaded& of) {
     std::map<std::string, std::string> routes;
-    for (const auto& [route, origin] : of.routes)
-      routes[route.path + (route.is_prefix ? "*" : "")] = print_route(route);
+    for (const auto& [route, origin] : of.routes) routes[name_of(route)] = print_route(route);
     return routes;
   };
   const std::map<std::string, std::string> old_routes = by_path(before);

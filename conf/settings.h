@@ -323,6 +323,10 @@ struct RouteSettings {
   std::optional<OnClientAbort> on_client_abort = std::nullopt;
   bool operator==(const RouteSettings&) const = default;
 };
+// The path as the conf writes it.
+inline std::string name_of(const RouteSettings& route) {
+  return route.is_prefix ? route.path + '*' : route.path;
+}
 // Under a conf that has come meanwhile, a number may stand for another route: whether it is the
 // one that is called so.
 inline bool is_route(const RouteSettings& route, std::string_view name) {

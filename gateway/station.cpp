@@ -160,8 +160,7 @@ void Station::change() {
 void Station::adopt(std::shared_ptr<const Policy> policy) {
   std::vector<RouteTraffic*> route_traffic;
   for (const conf::RouteSettings& route : policy->settings.routes)
-    route_traffic.push_back(
-        &traffic_.route(route.path + (route.is_prefix ? "*" : ""), route.priority));
+    route_traffic.push_back(&traffic_.route(conf::name_of(route), route.priority));
   route_traffic.push_back(&traffic_.route("*", conf::priority_worst));
   const bool same_upstream = policy_->servers == policy->servers &&
                              policy_->settings.upstream == policy->settings.upstream;

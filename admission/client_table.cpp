@@ -6,21 +6,25 @@
 #include "admission/token_bucket.h"
 
 namespace classgate::admission {
-void ClientTable::use(const conf::FairnessSettings& settings, Time now) {
+
+void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Time now) {
+  const std::vector<std::uint32_t>& generations = ids.plan_generations();
+  CLASSGATE_INVARIANT(generations.size() <= plan_slots_max);
   // On the terms that held until now.
   for (Client& client : clients_) fill(client, now);
-  plans_ = settings.plans;
-  plans_.insert(plans_.begin(), settings.everybody);
+  plans_.assign(generations.size(), settings.everybody);
+  for (const conf::PlanSettings& plan : settings.plans)
+    if (const PlanId id = ids.plan(plan.name); id != PlanId{}) plans_[id.slot] = plan;
   limits_workers_ = std::ranges::any_of(plans_, [](const auto& plan) { return plan.workers > 0; });
   limits_places_ =
       std::ranges::any_of(plans_, [](const auto& plan) { return plan.queue_size > 0; });
   retry_budget_ = settings.retry_budget;
   reserve_ = settings.reserve;
-  for (Client& client : clients_)
-    client.tokens =
-        std::min(client.tokens, plans_[client.plan < plans_.size() ? client.plan : 0].burst);
-  for (Client& client : clients_)
-    if (client.plan >= plans_.size()) client.plan = 0;
+  for (Client& client : clients_) {
+    client.plan = slot_in(generations, {client.plan, generations_[client.plan]}) & plan_bits;
+    client.tokens = std::min(client.tokens, plans_[client.plan].burst);
+  }
+  generations_ = generations;
   // Nobody is forgotten for a lower limit: then no more are added until enough have gone.
   if (settings.clients_max == clients_max_) return;
   clients_max_ = settings.clients_max;
@@ -58,10 +62,10 @@ std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
   return number;
 }
 
-ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan, Time now) {
-  if (plan >= plans_.size()) plan = 0;  // of a conf that has just gone
+ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now) {
+  const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
-    if (clients_[*known].plan != plan) clients_[*known].plan = plan;
+    if (clients_[*known].plan != plan) clients_[*known].plan = plan & plan_bits;
     return {*known, false};
   }
   ClientNumber number = static_cast<ClientNumber>(clients_.size());
@@ -78,7 +82,7 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, std::uint8_t plan,
                       .tokens = plans_[plan].burst,
                       .filled = now,
                       .credit = parts_.burst(),
-                      .plan = plan};
+                      .plan = plan & plan_bits};
   index_.insert(id, number);
   return {number, true};
 }
@@ -107,7 +111,7 @@ std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& pla
 }
 
 // Whether make_room() would find any.
-bool ClientTable::has_room_for(std::uint8_t plan, Time now, const EqualParts& parts) const {
+bool ClientTable::has_room_for(std::uint32_t plan, Time now, const EqualParts& parts) const {
   if (clients_.size() <= clients_max_) return true;
   const double rate = plans_[plan].rate;
   const double newcomer_owes = rate > 0 ? 1 / rate : 0;
@@ -183,17 +187,19 @@ void ClientTable::note_retry(ClientNumber client) {
 
 // ---- Looking without touching ------------------------------------------------------------------
 
-ClientTable::Look ClientTable::look_for(std::uint64_t id, std::uint8_t plan, Time now,
-                                        EqualParts parts, bool asks) const {
-  if (plan >= plans_.size()) plan = 0;
+ClientTable::Look ClientTable::look_for(std::uint64_t id, PlanId of, Time now, EqualParts parts,
+                                        bool asks) const {
+  const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
     Client client = clients_[*known];
-    client.plan = plan;
+    client.plan = plan & plan_bits;
     return look_at(*known, client, now, parts, asks);
   }
   if (!has_room_for(plan, now, parts)) return look(stranger, now, parts, asks);
-  const Client fresh = {
-      .tokens = plans_[plan].burst, .filled = now, .credit = parts.burst(), .plan = plan};
+  const Client fresh = {.tokens = plans_[plan].burst,
+                        .filled = now,
+                        .credit = parts.burst(),
+                        .plan = plan & plan_bits};
   return look_at(newcomer, fresh, now, parts, asks);
 }
 
@@ -203,7 +209,7 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
   fill(client, now, parts);
   const conf::PlanSettings& plan = plans_[client.plan];
   return {.number = number,
-          .plan = static_cast<std::uint8_t>(client.plan),
+          .plan = {client.plan, generations_[client.plan]},
           .tokens = client.tokens,
           .rate = plan.rate,
           .burst = plan.burst,

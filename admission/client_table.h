@@ -9,6 +9,7 @@
 #include "admission/equal_parts.h"
 #include "admission/fair_rank.h"
 #include "admission/huge_pages.h"
+#include "admission/ids.h"
 #include "admission/time.h"
 #include "admission/token_bucket.h"
 #include "conf/invariant.h"
@@ -52,7 +53,7 @@ class ClientTable {
   // A client and what it may do, at one instant.
   struct Look {
     ClientNumber number = no_client;  // `newcomer`: it would get one
-    std::uint8_t plan = 0;
+    PlanId plan{};
     double tokens = 0;
     double rate = 0;  // 0: no limit
     double burst = 0;
@@ -78,7 +79,9 @@ class ClientTable {
   };
   static constexpr ClientNumber newcomer = no_client - 1;
 
-  void use(const conf::FairnessSettings& settings, Time now);
+  // Who has a plan keeps it as long as that keeps its name; who has one that has gone has
+  // everybody's. A plan that `ids` does not know is nobody's. O(clients).
+  void use(const conf::FairnessSettings& settings, const Ids& ids, Time now);
   // What the clients have parts of: a bucket of many.
   void share_out(const TokenBucket& bucket) { parts_ = parts_of(bucket); }
   const EqualParts& parts() const { return parts_; }
@@ -89,13 +92,13 @@ class ClientTable {
     return parts;
   }
 
-  // The client of an identity that is not 0, from now on with this plan; who is new comes with
-  // full buckets.
-  Found find_or_add(std::uint64_t id, std::uint8_t plan, Time now);
+  // The client of an identity that is not 0, from now on with this plan, or everybody's where that
+  // has gone; who is new comes with full buckets.
+  Found find_or_add(std::uint64_t id, PlanId plan, Time now);
   std::optional<ClientNumber> find(std::uint64_t id) const;
   // Whom find_or_add() would find, and how; changes nothing. With such parts, which count it where
   // it asks for what is shared.
-  Look look_for(std::uint64_t id, std::uint8_t plan, Time now, EqualParts parts, bool asks) const;
+  Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks) const;
   Look look(ClientNumber client, Time now, EqualParts parts, bool asks) const {
     return look_at(client, clients_[client], now, parts, asks);
   }
@@ -188,6 +191,7 @@ class ClientTable {
   static constexpr float retries_a_second = 0.1F;
 
   static constexpr std::uint32_t active_bits = 0x1ffff;
+  static constexpr std::uint32_t plan_bits = 0xff;
   struct Client {
     std::uint64_t id = 0;
     double tokens = 0;
@@ -198,14 +202,21 @@ class ClientTable {
     std::uint32_t favoured : 11 = 0;
     std::uint32_t asked : 4 = 0;     // in which turn it last did, for what is shared (EqualParts)
     std::uint32_t waiting : 24 = 0;  // a million at most
-    std::uint32_t plan : 8 = 0;
+    std::uint32_t plan : 8 = 0;      // its slot: of the generation that it is in
   };
   static_assert(sizeof(Client) == 40);
 
   // A limit of 0 is none.
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
   Look look_at(ClientNumber number, Client client, Time now, EqualParts parts, bool asks) const;
-  bool has_room_for(std::uint8_t plan, Time now, const EqualParts& parts) const;
+  // The slot of a plan; everybody's when it is one that has gone.
+  static std::uint32_t slot_in(const std::vector<std::uint32_t>& generations, PlanId plan) {
+    const bool is_known =
+        plan.slot < generations.size() && generations[plan.slot] == plan.generation;
+    return is_known ? plan.slot : 0;
+  }
+  std::uint32_t slot_of(PlanId plan) const { return slot_in(generations_, plan); }
+  bool has_room_for(std::uint32_t plan, Time now, const EqualParts& parts) const;
   static double pays_at(const conf::PlanSettings& plan, const EqualParts& parts) {
     return plan.rate > 0 ? plan.rate : parts.whole();
   }
@@ -224,8 +235,10 @@ class ClientTable {
            client.credit < std::min(static_cast<float>(cost), parts_.burst());
   }
 
-  std::vector<conf::PlanSettings> plans_{1};
-  bool limits_workers_ = false;  // some plan does
+  static constexpr std::size_t plan_slots_max = 256;  // Client::plan; conf allows 100 plans
+  std::vector<conf::PlanSettings> plans_{1};          // by slot: 0 is everybody's
+  std::vector<std::uint32_t> generations_{0};         // of these
+  bool limits_workers_ = false;                       // some plan does
   bool limits_places_ = false;
   double retry_budget_ = 1;
   double reserve_ = 0;

@@ -33,8 +33,9 @@ bool is_of_the_upstream(conf::Reason reason) {
 
 }  // namespace
 
-Controller::Controller(const conf::AdmissionSettings& settings)
+Controller::Controller(const conf::AdmissionSettings& settings, const Ids& ids)
     : settings_(settings),
+      ids_(ids),
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
       rate_follower_(rate_bounds(settings)) {
@@ -44,7 +45,7 @@ Controller::Controller(const conf::AdmissionSettings& settings)
 }
 
 void Controller::use_clients(Time now) {
-  clients_.use(settings_.fairness, now);
+  clients_.use(settings_.fairness, ids_, now);
   limits_.share_out();
   recognised_id_ = 0;
   queue_.expect_clients(settings_.fairness.clients_max + std::size_t{1});
@@ -567,7 +568,7 @@ Duration Controller::return_time(std::uint64_t client, Time now) {
   return spread(drain_time(), asker_in(line_for_workers, client, 1, now), now);
 }
 
-Returns::Asker Controller::asker_in(std::uint32_t line, std::uint64_t client, double cost,
+Returns::Asker Controller::asker_in(std::uint64_t line, std::uint64_t client, double cost,
                                     Time now) {
   if (client == 0 || !settings_.fairness.is_on) return {};
   const auto number = clients_.find(client);
@@ -584,16 +585,16 @@ Duration Controller::spread(Duration earliest, const Returns::Asker& asker, Time
   return told;
 }
 
-void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) {
+void Controller::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
   settings_ = settings;
+  ids_ = ids;
   ceilings_.set(Ceilings::Source::settings, settings.workers);
   line_returns_.set_spread(settings.retry_after_spread);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   rate_follower_.reconfigure(rate_bounds(settings));
-  limits_.reconfigure(settings, now);
+  limits_.reconfigure(settings, ids, now);
   if (settings.rate_is_auto) limits_.set_rate(rate_follower_.rate(), settings.burst, now);
-  times_.forget();  // their routes may be others now
   if (!settings.fairness.is_on) return queue_.unpark_all();
   use_clients(now);
   plans_are_new_ = queue_.size() > 0;
@@ -603,7 +604,7 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, Time now) 
   });
 }
 
-Duration Controller::usual_work(std::uint32_t route) const {
+Duration Controller::usual_work(RouteId route) const {
   const Duration work = times_.mean(route);
   return work > Duration::zero() ? work : books_.usual_turn();
 }

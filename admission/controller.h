@@ -9,6 +9,7 @@
 #include "admission/ceilings.h"
 #include "admission/client_table.h"
 #include "admission/congestion.h"
+#include "admission/ids.h"
 #include "admission/limits.h"
 #include "admission/line_pace.h"
 #include "admission/process_times.h"
@@ -51,7 +52,10 @@ class TopClients;
 // every instant.
 class Controller {
  public:
-  explicit Controller(const conf::AdmissionSettings& settings);
+  // `ids`: of the routes and plans of the conf that the settings are of; requests come with them.
+  Controller(const conf::AdmissionSettings& settings, const Ids& ids);
+  explicit Controller(const conf::AdmissionSettings& settings)
+      : Controller(settings, Ids(settings)) {}
 
   // The rules that need only the head. A rejection is in the books; nothing is when it passes, so
   // that a request whose client leaves before it is ready must be reported with abandon(). What
@@ -81,8 +85,15 @@ class Controller {
   void drain() { draining_ = true; }
   // New limits. What was accepted stays accepted, on the terms it was accepted on: waiters keep
   // their places and deadlines, workers beyond a lower limit finish, tokens and counters stay. A
-  // queue that is longer than its new limit takes nobody but in the place of somebody.
-  void reconfigure(const conf::AdmissionSettings& settings, Time now);
+  // queue that is longer than its new limit takes nobody but in the place of somebody. What is
+  // known of a route or a plan stays known as long as that keeps its name, wherever it stands now;
+  // `ids` follow those from before.
+  void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
+  void reconfigure(const conf::AdmissionSettings& settings, Time now) {
+    Ids ids = ids_;
+    ids.follow(settings);
+    reconfigure(settings, ids, now);
+  }
   // One more bound of the workers in force, beside the setting; Ceilings::none takes it away. What
   // is beyond a lower one finishes. Forgets nothing and counts nothing anew: O(1), and may come as
   // often as it likes. Whether somebody may go in now is for next() to say.
@@ -93,7 +104,7 @@ class Controller {
   std::size_t waiting() const { return queue_.size(); }
   std::uint32_t limit() const { return workers(); }
   // How long requests of a route keep a worker lately; all of them, when it is new.
-  Duration usual_work(std::uint32_t route) const;
+  Duration usual_work(RouteId route) const;
   Snapshot snapshot(Time now) const;
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.
@@ -201,23 +212,26 @@ class Controller {
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   Returns::Capacity line_capacity(Time now) const;
   // The lines of those who were refused: for the tokens of all, for workers, for a route's tokens.
-  static std::uint32_t line_of(const Rejection& rejection, std::uint32_t route) {
-    return rejection.reason == conf::Reason::rate_limited ? 0
-           : rejection.reason == conf::Reason::route_rate ? 2 + route
-                                                          : line_for_workers;
+  static std::uint64_t line_of(const Rejection& rejection, RouteId route) {
+    if (rejection.reason == conf::Reason::rate_limited) return line_for_all;
+    if (rejection.reason != conf::Reason::route_rate) return line_for_workers;
+    return first_line_of_routes + (std::uint64_t{route.generation} << 32U | route.slot);
   }
-  static constexpr std::uint32_t line_for_workers = 1;
-  Returns::Asker asker_in(std::uint32_t line, std::uint64_t client, double cost, Time now);
+  static constexpr std::uint64_t line_for_all = 0;
+  static constexpr std::uint64_t line_for_workers = 1;
+  static constexpr std::uint64_t first_line_of_routes = 2;
+  Returns::Asker asker_in(std::uint64_t line, std::uint64_t client, double cost, Time now);
   Duration spread(Duration earliest, const Returns::Asker& asker, Time now);
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
                                                    const EqualParts& parts, bool asks) const;
 
   conf::AdmissionSettings settings_;
+  Ids ids_;
   ClientTable clients_;
-  Limits limits_{settings_, clients_};
+  Limits limits_{settings_, ids_, clients_};
   RecentKeys attempts_;
   std::uint64_t recognised_id_ = 0;  // the last client that was, or 0
-  std::uint8_t recognised_plan_ = 0;
+  PlanId recognised_plan_;
   ClientNumber recognised_ = no_client;
   WaitQueue queue_;
   Books books_;
@@ -233,9 +247,9 @@ class Controller {
   Time line_began_{};              // since when somebody waits, if anybody does
   Duration lined_up_{};            // for so long somebody waited since the last refusal
   std::vector<Notice> displaced_;  // told by the next next()
-  Ceilings ceilings_;            // of the workers
-  std::uint32_t active_ = 0;     // workers
-  std::uint64_t in_flight_ = 0;  // requests that have them
+  Ceilings ceilings_;              // of the workers
+  std::uint32_t active_ = 0;       // workers
+  std::uint64_t in_flight_ = 0;    // requests that have them
   std::uint32_t orphans_ = 0;
   bool draining_ = false;
 };

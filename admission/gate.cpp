@@ -61,8 +61,8 @@ Gate::Answer Gate::arrive(const Arrival& arrival, Time now) {
   return answer(verdict, lock, now);
 }
 
-std::unique_ptr<Shadow> Gate::shadow_of(const conf::AdmissionSettings& settings) {
-  return settings.shadow ? std::make_unique<Shadow>(*settings.shadow) : nullptr;
+std::unique_ptr<Shadow> Gate::shadow_of(const conf::AdmissionSettings& settings, const Ids& ids) {
+  return settings.shadow ? std::make_unique<Shadow>(*settings.shadow, ids) : nullptr;
 }
 
 void Gate::tell_shadow(const Arrival& arrival, const Rejection* rejection, Time now) {
@@ -130,12 +130,12 @@ void Gate::drain() {
   controller_.drain();
 }
 
-void Gate::reconfigure(const conf::AdmissionSettings& settings, Time now) {
-  std::unique_ptr<Shadow> shadow = shadow_of(settings);  // the old one goes after the lock
+void Gate::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
+  std::unique_ptr<Shadow> shadow = shadow_of(settings, ids);  // the old one goes after the lock
   Lock lock(mutex_);
   latest(now);
   std::swap(shadow, shadow_);
-  controller_.reconfigure(settings, now);
+  controller_.reconfigure(settings, ids, now);
   spread_news(lock, now);  // more workers: waiters go in
 }
 

@@ -102,8 +102,10 @@ class Gate {
  public:
   using Answer = std::variant<Permit, Place, Rejection>;
 
-  explicit Gate(const conf::AdmissionSettings& settings)
-      : controller_(settings), shadow_(shadow_of(settings)) {}
+  // As the Controller has it.
+  Gate(const conf::AdmissionSettings& settings, const Ids& ids)
+      : controller_(settings, ids), shadow_(shadow_of(settings, ids)) {}
+  explicit Gate(const conf::AdmissionSettings& settings) : Gate(settings, Ids(settings)) {}
   // Asserts that every seat and every place has come home: what comes later would find nothing.
   ~Gate();
 
@@ -122,7 +124,8 @@ class Gate {
   void refuse(conf::Reason reason, Time now);
   void abandon();
   void drain();
-  void reconfigure(const conf::AdmissionSettings& settings, Time now);
+  // As Controller::reconfigure(); the shadow begins anew.
+  void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
   // As Controller::set_ceiling(); who may go in now hears of it before this returns.
   void set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now);
   Snapshot snapshot(Time now) const;
@@ -142,7 +145,7 @@ class Gate {
   friend class Place;
   using Lock = std::unique_lock<std::mutex>;
 
-  static std::unique_ptr<Shadow> shadow_of(const conf::AdmissionSettings& settings);
+  static std::unique_ptr<Shadow> shadow_of(const conf::AdmissionSettings& settings, const Ids& ids);
   void tell_shadow(const Arrival& arrival, const Rejection* rejection, Time now);
   void finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time told);
   bool leave(Ticket ticket, Departure why, Time now);

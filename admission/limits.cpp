@@ -4,23 +4,23 @@
 
 namespace classgate::admission {
 
-Limits::Limits(const conf::AdmissionSettings& settings, ClientTable& clients)
+Limits::Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTable& clients)
     : all_{TokenBucket(settings.rate, settings.burst)}, clients_(clients) {
-  reconfigure(settings, {});
+  reconfigure(settings, ids, {});
 }
 
 // A route keeps its tokens wherever it stands in the new conf.
-void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
+void Limits::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
   all_.reconfigure(settings.rate, settings.burst, now);
   all_.returns.set_spread(settings.retry_after_spread);
   reserve_ = settings.fairness.reserve;
-  std::vector<Route> routes;
+  ById<RouteId, Shared> routes;
   for (const conf::RouteRate& route : settings.route_rates) {
-    const auto known = std::ranges::find(routes_, route.path, &Route::path);
-    routes.push_back(known != routes_.end()
-                         ? *known
-                         : Route{route.path, {TokenBucket(route.rate, route.burst)}});
-    Shared& shared = routes.back().shared;
+    const RouteId id = ids.route(route.path);
+    if (id == RouteId{}) continue;  // a shadow's: nobody comes on it
+    const Shared* const known = routes_.find(id);
+    Shared& shared = *routes.find_or_add(id);
+    shared = known ? *known : Shared{TokenBucket(route.rate, route.burst)};
     shared.reconfigure(route.rate, route.burst, now);
     shared.returns.set_spread(settings.retry_after_spread);
   }
@@ -30,8 +30,9 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, Time now) {
 TokenBucket Limits::shared_out(const TokenBucket& all) const {
   const TokenBucket* widest = &all;
   if (all.rate() <= 0)
-    for (const Route& route : routes_)
-      if (route.shared.bucket.rate() > widest->rate()) widest = &route.shared.bucket;
+    routes_.for_each([&widest](const Shared& route) {
+      if (route.bucket.rate() > widest->rate()) widest = &route.bucket;
+    });
   return *widest;
 }
 
@@ -43,7 +44,7 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
 }
 
 Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
-  Shared* const route = shared_of(arrival.route);
+  Shared* const route = routes_.find(arrival.route);
   const double share = client != no_client && asks_shared(arrival) &&
                                clients_.asks_greedily(client, arrival.cost, now)
                            ? reserve_
@@ -75,7 +76,8 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
     if (bucket.rate() <= 0) return std::nullopt;
     return Bucket{bucket.tokens() - others, bucket.rate(), bucket.burst(), wait};
   };
-  if (arrival.route < routes_.size()) found.route = look_into(routes_[arrival.route].shared.bucket);
+  if (const Shared* const route = routes_.find(arrival.route))
+    found.route = look_into(route->bucket);
   if (arrival.rate_limited) {
     if (client && (client->rate > 0 || client->tokens < 0))
       found.client = {client->tokens, client->rate > 0 ? client->rate : client->debt_rate,
@@ -103,7 +105,7 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
     shared.bucket.take(taken);
     shared.taken += taken;
   };
-  Shared* const route = shared_of(arrival.route);
+  Shared* const route = routes_.find(arrival.route);
   if (route) take_from(*route);
   if (client != no_client && (arrival.rate_limited || route)) clients_.charge_part(client, more);
   if (arrival.rate_limited) {

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "admission/client_table.h"
+#include "admission/ids.h"
 #include "admission/returns.h"
 #include "admission/token_bucket.h"
 #include "admission/verdict.h"
@@ -38,8 +37,8 @@ class Limits {
     }
   };
 
-  Limits(const conf::AdmissionSettings& settings, ClientTable& clients);
-  void reconfigure(const conf::AdmissionSettings& settings, Time now);
+  Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTable& clients);
+  void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
 
   // Of the bucket for all.
   void set_rate(double rate, double burst, Time now) {
@@ -53,8 +52,9 @@ class Limits {
   TokenBucket shared_out(const TokenBucket& all) const;
   // It asks for what is shared.
   bool asks_shared(const Arrival& arrival) const {
-    return arrival.rate_limited ||
-           (arrival.route < routes_.size() && routes_[arrival.route].shared.bucket.rate() > 0);
+    if (arrival.rate_limited) return true;
+    const Shared* const route = routes_.find(arrival.route);
+    return route != nullptr && route->bucket.rate() > 0;
   }
 
   // Until every bucket can pay, and the one that takes longest (of equals the narrowest). A client
@@ -83,7 +83,7 @@ class Limits {
  private:
   // A bucket of many clients.
   struct Shared {
-    TokenBucket bucket;
+    TokenBucket bucket{0, 0};
     Returns returns{};
     double taken = 0;  // since its rate changed, or since somebody was last told when to come back
     double used = 0;   // before its rate changed: the time in which it gained what was taken
@@ -96,29 +96,20 @@ class Limits {
       bucket.reconfigure(rate, burst, now);
     }
   };
-  struct Route {
-    std::string path;
-    Shared shared;
-  };
   // What this client must leave in a bucket that holds so much.
   static double kept(double share, const TokenBucket& bucket) { return share * bucket.burst(); }
   static Wait longest(Duration route, Duration client, Duration all);
-  Shared* shared_of(std::uint32_t route) {
-    return route < routes_.size() ? &routes_[route].shared : nullptr;
-  }
   // Whose tokens others may be waiting for as well; null for a client's own.
   template <typename Self>
-  static auto shared_of(Self& limits, conf::Reason reason, std::uint32_t route)
+  static auto shared_of(Self& limits, conf::Reason reason, RouteId route)
       -> decltype(&limits.all_) {
     if (reason == conf::Reason::rate_limited) return &limits.all_;
-    return reason == conf::Reason::route_rate && route < limits.routes_.size()
-               ? &limits.routes_[route].shared
-               : nullptr;
+    return reason == conf::Reason::route_rate ? limits.routes_.find(route) : nullptr;
   }
 
   Shared all_;
-  std::vector<Route> routes_;  // by index; empty when none has a rate
-  double reserve_ = 0;         // of each, for those who are content with their part
+  ById<RouteId, Shared> routes_;  // empty when none has a rate
+  double reserve_ = 0;            // of each, for those who are content with their part
   ClientTable& clients_;
 };
 

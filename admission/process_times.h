@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "admission/ids.h"
 #include "admission/time.h"
 
 namespace classgate::admission {
@@ -36,30 +36,31 @@ class ProcessTime {
   Time news_{};             // of the last end, or the last try
 };
 
-// The same for each route, by its number. Memory grows with the largest number ever told, which the
-// conf bounds. Not thread-safe.
+// The same for each route. What is known of one outlives reloads, and goes when another route has
+// its slot; what ends on a route that has gone teaches nothing about that one. Not thread-safe.
 class ProcessTimes {
  public:
-  void record(std::uint32_t route, Duration took, Time now) {
-    if (route >= times_.size()) times_.resize(route + std::size_t{1});
-    times_[route].record(took, now);
+  void record(RouteId route, Duration took, Time now) {
+    if (ProcessTime* const time = times_.find_or_add(route)) time->record(took, now);
   }
-  Duration mean(std::uint32_t route) const {
-    return route < times_.size() ? times_[route].mean() : Duration::zero();
+  Duration mean(RouteId route) const {
+    const ProcessTime* const time = times_.find(route);
+    return time ? time->mean() : Duration::zero();
   }
-  Duration most(std::uint32_t route) const {
-    return route < times_.size() ? times_[route].most() : Duration::zero();
+  Duration most(RouteId route) const {
+    const ProcessTime* const time = times_.find(route);
+    return time ? time->most() : Duration::zero();
   }
-  bool may_try(std::uint32_t route, Time now) const {
-    return route >= times_.size() || times_[route].may_try(now);
+  bool may_try(RouteId route, Time now) const {
+    const ProcessTime* const time = times_.find(route);
+    return !time || time->may_try(now);
   }
-  void note_try(std::uint32_t route, Time now) {
-    if (route < times_.size()) times_[route].note_try(now);
+  void note_try(RouteId route, Time now) {
+    if (ProcessTime* const time = times_.find(route)) time->note_try(now);
   }
-  void forget() { times_.clear(); }
 
  private:
-  std::vector<ProcessTime> times_;
+  ById<RouteId, ProcessTime> times_;
 };
 
 }  // namespace classgate::admission

@@ -25,7 +25,7 @@ struct Promise {
 class Promises {
  public:
   // A client's promise of one line, or an empty one that is the client's from now on.
-  Promise& find_or_add(std::uint64_t client, std::uint32_t line) {
+  Promise& find_or_add(std::uint64_t client, std::uint64_t line) {
     if (sets_.empty()) sets_.resize(set_count);
     const std::uint64_t key = key_of(client, line);
     Set& set = sets_[key % set_count];
@@ -36,7 +36,7 @@ class Promises {
     return oldest;
   }
   // A copy of it; an empty one where there is none.
-  Promise look(std::uint64_t client, std::uint32_t line) const {
+  Promise look(std::uint64_t client, std::uint64_t line) const {
     const std::uint64_t key = key_of(client, line);
     if (!sets_.empty()) {
       const Set& set = sets_[key % set_count];
@@ -49,7 +49,7 @@ class Promises {
  private:
   static constexpr std::size_t set_count = 4096;
   using Set = std::array<Promise, 4>;
-  static std::uint64_t key_of(std::uint64_t client, std::uint32_t line) {
+  static std::uint64_t key_of(std::uint64_t client, std::uint64_t line) {
     return (client + line * 0x9e3779b97f4a7c15) | 1U << 31U;  // never 0
   }
   std::vector<Set> sets_;

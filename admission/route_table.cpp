@@ -6,7 +6,7 @@
 
 namespace classgate::admission {
 
-RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
+RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes, const Ids& ids) {
   everything_else_.index = routes.size();
   for (const conf::RouteSettings& settings : routes) {
     Route route{.name = conf::name_of(settings),
@@ -16,6 +16,7 @@ RouteTable::RouteTable(const std::vector<conf::RouteSettings>& routes) {
                 .workers = workers_for(settings.cost.fixed, settings.cost_per_worker),
                 .cost_varies = settings.cost.kind != conf::CostSettings::Kind::fixed,
                 .client_share = static_cast<float>(settings.client_share),
+                .id = ids.route(conf::name_of(settings)),
                 .index = static_cast<std::size_t>(&settings - routes.data())};
     if (settings.is_prefix) {
       // Before the first shorter one. (libstdc++ 12 warns under clang about its own stable_sort.)

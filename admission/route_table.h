@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "admission/ids.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -21,7 +22,10 @@ struct Route {
   std::uint16_t workers = 1;
   bool cost_varies = false;  // the request tells it
   float client_share = 1;    // of the workers, as RouteSettings has it
-  std::size_t index = 0;     // its place in the settings; the catch-all stands after the last
+  RouteId id{};
+  // Its place in the settings that the table was made from, and good for these alone; the catch-all
+  // stands after the last. What outlives a conf is kept by id.
+  std::size_t index = 0;
 };
 
 // A worker for each `cost_per_worker` begun; 0: one in all.
@@ -33,7 +37,10 @@ inline std::uint16_t workers_for(std::uint32_t cost, std::uint32_t cost_per_work
 
 class RouteTable {
  public:
-  explicit RouteTable(const std::vector<conf::RouteSettings>& routes);
+  RouteTable(const std::vector<conf::RouteSettings>& routes, const Ids& ids);
+  // Of a conf that follows none.
+  explicit RouteTable(const std::vector<conf::RouteSettings>& routes)
+      : RouteTable(routes, Ids(routes)) {}
 
   // The route of a path in normal form (proxy/wire/path.h): exact before prefix, longest prefix
   // first, and the catch-all of the worst priority last. Valid as long as the table.

@@ -16,8 +16,7 @@ void Shadow::compare(Arrival arrival, std::optional<conf::Reason> refused, Durat
   arrival.tag = tag_of(refused);
   arrival.cost_found = 0;  // all that it is known to cost is charged at once here
   arrival.observed.reset();
-  if (arrival.route >= works_.size()) works_.resize(arrival.route + 1);
-  works_[arrival.route] = work;
+  if (Duration* const known = works_.find_or_add(arrival.route)) *known = work;
   if (const auto rejection = controller_.screen(arrival, now))
     return is_refused(rejection->reason, arrival.tag);
   const Verdict verdict = controller_.arrive(arrival, now);
@@ -47,7 +46,8 @@ void Shadow::listen(Time now) {
 
 void Shadow::goes_in(const Seat& seat, std::uint32_t refused, Time now) {
   ++(refused == 0 ? counts_.alike : counts_.would_accept[refused - 1]);
-  ends_.push({now + works_[seat.route], seat});
+  const Duration* const work = works_.find(seat.route);
+  ends_.push({now + (work ? *work : controller_.usual_work(seat.route)), seat});
 }
 
 void Shadow::is_refused(conf::Reason reason, std::uint32_t refused) {

@@ -15,6 +15,9 @@ namespace classgate::admission {
 // costs O(log workers), memory is bounded by the shadow's workers and queue. Not thread-safe.
 class Shadow {
  public:
+  // `ids`: of the conf in force, with which requests come. What the shadow's own has of the same
+  // name applies to them.
+  Shadow(const conf::AdmissionSettings& settings, const Ids& ids) : controller_(settings, ids) {}
   explicit Shadow(const conf::AdmissionSettings& settings) : controller_(settings) {}
 
   // A request has got its verdict: refused for a reason, or none. `work` is what such requests
@@ -37,7 +40,7 @@ class Shadow {
 
   Controller controller_;
   std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
-  std::vector<Duration> works_;  // by route
+  ById<RouteId, Duration> works_;
   ShadowCounts counts_{.is_on = true};
 };
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <variant>
 
+#include "admission/ids.h"
 #include "admission/time.h"
 #include "admission/wait_queue.h"
 #include "conf/reason.h"
@@ -21,15 +22,15 @@ struct Arrival {
   float client_share = 1;
   std::uint32_t cost = 1;  // tokens, and what it takes of its client's turns
   std::int32_t cost_found =
-      0;  // of that since its head was screened: charged when it is ready, or by settle()
-  std::uint32_t route = 0;      // its index; requests of one route take about as long as each other
+      0;            // of that since its head was screened: charged when it is ready, or by settle()
+  RouteId route{};  // requests of one route take about as long as each other
   std::uint64_t bytes = 0;      // body that is held while it waits
   Time at{};                    // end of the request header: the request timeout counts from here
   Time deadline = Time::max();  // when the answer is of no use any more
   std::uint32_t owner = 0;      // the loop that will be told when its turn comes
   std::uint32_t tag = 0;        // what the owner knows it by; comes back with the news
   std::uint64_t client = 0;  // who asks, as a number that nobody can guess; 0: nobody wants to know
-  std::uint8_t plan = 0;     // the client's: 0 is everybody's, then those of the conf in order
+  PlanId plan{};             // the client's
   bool is_retry = false;     // the client says so
   std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
   std::uint16_t workers = 1;  // that it will occupy
@@ -70,7 +71,7 @@ inline bool waits_for_workers(const Rejection& rejection) {
 struct Seat {
   Time since{};
   int priority = conf::priority_worst;
-  std::uint32_t route = 0;
+  RouteId route{};
   ClientNumber client = no_client;
   std::uint16_t workers = 1;
   std::optional<conf::Reason> observed{};  // as Arrival has it

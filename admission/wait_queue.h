@@ -7,6 +7,7 @@
 
 #include "admission/fair_rank.h"
 #include "admission/huge_pages.h"
+#include "admission/ids.h"
 #include "admission/priority_set.h"
 #include "admission/time.h"
 #include "conf/reason.h"
@@ -23,7 +24,7 @@ struct Ticket {
 
 struct Waiter {
   int priority = conf::priority_worst;
-  std::uint32_t route = 0;
+  RouteId route{};
   std::uint32_t cost = 1;   // what it takes of its client's share
   std::uint64_t bytes = 0;  // body held while waiting
   Time joined{};

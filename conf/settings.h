@@ -249,9 +249,9 @@ struct FairnessSettings {
   bool is_on = false;  // somebody wants to know, here or in a route; put together by the reader
 };
 
-// A route's own limit, in the order of the routes.
+// A route's own limit.
 struct RouteRate {
-  std::string path;  // as the conf writes it
+  std::string path;  // as the conf writes it: name_of() of the route
   double rate = 0;
   double burst = 0;
 };
@@ -326,13 +326,6 @@ struct RouteSettings {
 // The path as the conf writes it.
 inline std::string name_of(const RouteSettings& route) {
   return route.is_prefix ? route.path + '*' : route.path;
-}
-// Under a conf that has come meanwhile, a number may stand for another route: whether it is the
-// one that is called so.
-inline bool is_route(const RouteSettings& route, std::string_view name) {
-  const std::string_view path = route.path;
-  return route.is_prefix ? name.ends_with('*') && name.substr(0, name.size() - 1) == path
-                         : name == path;
 }
 inline constexpr int priority_best = 1;
 inline constexpr int priority_worst = 5;

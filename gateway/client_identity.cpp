@@ -92,19 +92,22 @@ HashKey make_hash_key() {
   return {word(), word()};
 }
 
-ClientIdentities::ClientIdentities(const conf::Settings& settings, const HashKey& key)
+ClientIdentities::ClientIdentities(const conf::Settings& settings, const admission::Ids& ids,
+                                   const HashKey& key)
     : settings_(settings.admission.fairness), key_(key) {
   if (!settings_.is_on) return;
-  routes_ = settings.routes;
   const auto wants_tls = [](const Sources& sources) {
     return std::ranges::find(sources, Kind::tls, &IdentitySource::kind) != sources.end();
   };
   wants_tls_subject_ = wants_tls(settings_.identity);
-  for (const conf::RouteSettings& route : routes_)
-    wants_tls_subject_ = wants_tls_subject_ || (route.identity && wants_tls(*route.identity));
-  for (std::size_t i = 0; i < settings_.plans.size(); ++i)
-    for (const std::string& client : settings_.plans[i].clients) {
-      const auto plan = static_cast<std::uint8_t>(i + 1);
+  for (const conf::RouteSettings& route : settings.routes) {
+    if (!route.identity) continue;
+    wants_tls_subject_ = wants_tls_subject_ || wants_tls(*route.identity);
+    *route_sources_.find_or_add(ids.route(conf::name_of(route))) = *route.identity;
+  }
+  for (const conf::PlanSettings& settings_of : settings_.plans)
+    for (const std::string& client : settings_of.clients) {
+      const admission::PlanId plan = ids.plan(settings_of.name);
       const auto named = conf::read_plan_client(client, conf::identity_sources(settings));
       if (!named) continue;  // the reader has refused it
       if (named->source.kind != Kind::address)
@@ -114,7 +117,8 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const HashKey
     }
 }
 
-ClientIdentities::Identity ClientIdentities::of(const Facts& facts, std::size_t route) const {
+ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
+                                                admission::RouteId route) const {
   const Sources& sources = sources_of(route);
   if (sources.empty()) return {};
   for (const IdentitySource& source : sources) {
@@ -172,9 +176,9 @@ std::uint64_t ClientIdentities::id_of(conf::IpAddress address) const {
 
 ClientIdentities::Identity ClientIdentities::with_plan(std::uint64_t id,
                                                        const conf::IdentitySource* source) const {
-  if (plans_.empty()) return {id, 0, source};
+  if (plans_.empty()) return {id, {}, source};
   const auto found = plans_.find(id);
-  return {id, found == plans_.end() ? std::uint8_t{0} : found->second, source};
+  return {id, found == plans_.end() ? admission::PlanId{} : found->second, source};
 }
 
 }  // namespace classgate::gateway

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "admission/ids.h"
 #include "conf/settings.h"
 #include "gateway/sip_hash.h"
 #include "proxy/wire/message.h"
@@ -21,7 +22,7 @@ class ClientIdentities {
  public:
   struct Identity {
     std::uint64_t id = 0;  // 0: nobody wants to know
-    std::uint8_t plan = 0;
+    admission::PlanId plan{};
     // What tells it, as long as these identities live; null: its address.
     const conf::IdentitySource* source = nullptr;
     // A field that names is there twice, or nearly ("X_Api_Key"): we would believe one, and the
@@ -34,12 +35,12 @@ class ClientIdentities {
     std::string_view tls_subject;  // of a verified certificate; empty: none
   };
 
-  ClientIdentities(const conf::Settings& settings, const HashKey& key);
+  // `ids`: of the routes and plans of these settings.
+  ClientIdentities(const conf::Settings& settings, const admission::Ids& ids, const HashKey& key);
 
   bool is_on() const { return settings_.is_on; }
   bool wants_tls_subject() const { return wants_tls_subject_; }
-  // `route` by its place in the settings.
-  Identity of(const Facts& facts, std::size_t route) const;
+  Identity of(const Facts& facts, admission::RouteId route) const;
   // Of a client that is known by its address.
   std::uint64_t id_of(conf::IpAddress address) const;
 
@@ -55,17 +56,17 @@ class ClientIdentities {
 
  private:
   using Sources = std::vector<conf::IdentitySource>;
-  const Sources& sources_of(std::size_t route) const {
-    return route < routes_.size() && routes_[route].identity ? *routes_[route].identity
-                                                             : settings_.identity;
+  const Sources& sources_of(admission::RouteId route) const {
+    const Sources* const own = route_sources_.find(route);
+    return own ? *own : settings_.identity;
   }
   std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
   Identity with_plan(std::uint64_t id, const conf::IdentitySource* source) const;
 
   conf::FairnessSettings settings_;
-  std::vector<conf::RouteSettings> routes_;
+  admission::ById<admission::RouteId, Sources> route_sources_;  // of those that have their own
   HashKey key_;
-  std::unordered_map<std::uint64_t, std::uint8_t> plans_;
+  std::unordered_map<std::uint64_t, admission::PlanId> plans_;
   bool wants_tls_subject_ = false;
 };
 

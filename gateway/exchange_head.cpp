@@ -134,14 +134,14 @@ void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSetting
     items_.emplace(route.cost.array);
 }
 
-// What the body has said so far. Under a conf that has come meanwhile, the cost stays as it was.
+// What the body has said so far. Under a conf that has come meanwhile and has not this route, or
+// counts its cost otherwise, the cost stays as it was.
 void Exchange::weigh_body() {
-  const auto& routes = station_.settings().routes;
-  if (arrival_.route >= routes.size()) return;
-  const conf::RouteSettings& route = routes[arrival_.route];
-  const bool wants_items = route.cost.kind == conf::CostSettings::Kind::items;
-  if (!conf::is_route(route, route_->name) || wants_items != items_.has_value()) return;
-  gateway::weigh_body(record_.bytes_in, items_ ? items_->items() : 0, route, arrival_);
+  const conf::RouteSettings* const route = station_.policy().settings_of(arrival_.route);
+  if (route == nullptr) return;
+  const bool wants_items = route->cost.kind == conf::CostSettings::Kind::items;
+  if (wants_items != items_.has_value()) return;
+  gateway::weigh_body(record_.bytes_in, items_ ? items_->items() : 0, *route, arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.

@@ -107,7 +107,7 @@ void take_route(const admission::Route& route, admission::Arrival& arrival) {
   arrival.cost = route.cost;
   arrival.workers = route.workers;
   arrival.client_share = route.client_share;
-  arrival.route = static_cast<std::uint32_t>(route.index);
+  arrival.route = route.id;
 }
 
 std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings& settings) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "admission/ids.h"
 #include "admission/route_table.h"
 #include "conf/fairness.h"
 #include "conf/settings.h"
@@ -40,23 +41,33 @@ struct Policy {
     std::shared_ptr<const proxy::net::TlsAcceptor> clients;
     std::shared_ptr<const proxy::net::TlsConnector> upstream;
   };
-  Policy(const conf::Settings& all, std::shared_ptr<proxy::Servers> upstream, Tls encryption,
-         std::uint32_t limit, ConfHistory past, const HashKey& hash_key)
+  // `own_ids` follow those of the policy before, if there was one.
+  Policy(const conf::Settings& all, admission::Ids own_ids,
+         std::shared_ptr<proxy::Servers> upstream, Tls encryption, std::uint32_t limit,
+         ConfHistory past, const HashKey& hash_key)
       : settings(all),
-        routes(all.routes),
+        ids(std::move(own_ids)),
+        routes(all.routes, ids),
         refusals(all.statuses, all.client.refusal_body),
         trusted_proxies(all.client.trusted_proxies),
-        clients(all, hash_key),
+        clients(all, ids, hash_key),
         servers(std::move(upstream)),
         tls(std::move(encryption)),
         connection_limit(limit),
         connections_per_address(part_of(limit, all.client)),
         history(std::move(past)),
         claims_(all.client.strip),
-        never_trailers_(names_decided_by(all)),
-        route_refusals_(refusals_by_route(all)) {}
+        never_trailers_(names_decided_by(all)) {
+    for (const conf::RouteSettings& route : settings.routes) {
+      const auto own = own_refusals_of(route, settings);
+      *route_terms_.find_or_add(ids.route(conf::name_of(route))) = {&route, own};
+    }
+  }
+  Policy(const Policy&) = delete;  // it points into itself
+  Policy& operator=(const Policy&) = delete;
 
   const conf::Settings settings;
+  const admission::Ids ids;  // the same that the Gate has
   const admission::RouteTable routes;
   const Refusals refusals;
   const TrustedProxies trusted_proxies;
@@ -68,11 +79,15 @@ struct Policy {
   const std::uint32_t connections_per_address;
   const ConfHistory history;
 
-  // Those of one route, which has this number and name; of none, or a former one, the general ones.
-  const Refusals& refusals_of(std::size_t route, std::string_view name) const {
-    if (route >= route_refusals_.size() || !route_refusals_[route]) return refusals;
-    const conf::RouteSettings& found = settings.routes[route];
-    return conf::is_route(found, name) ? *route_refusals_[route] : refusals;
+  // Null: the catch-all, or a route that was in a former conf.
+  const conf::RouteSettings* settings_of(admission::RouteId route) const {
+    const RouteTerms* const terms = route_terms_.find(route);
+    return terms ? terms->settings : nullptr;
+  }
+  // Those of one route; of the catch-all, or a former one, the general ones.
+  const Refusals& refusals_of(admission::RouteId route) const {
+    const RouteTerms* const terms = route_terms_.find(route);
+    return terms && terms->refusals ? *terms->refusals : refusals;
   }
   // What further fields of requests only trusted proxies may send on; null: none.
   const proxy::wire::FieldNames* also_claims() const {
@@ -94,17 +109,17 @@ struct Policy {
       if (!route.cost.header.empty()) names.push_back(route.cost.header);
     return names;
   }
-  static std::vector<std::unique_ptr<const Refusals>> refusals_by_route(const conf::Settings& all) {
-    std::vector<std::unique_ptr<const Refusals>> own(all.routes.size());
-    for (std::size_t i = 0; i < own.size(); ++i) {
-      const conf::RouteSettings& route = all.routes[i];
-      if (!route.refusal_body && route.statuses.empty()) continue;
-      conf::StatusTable statuses = all.statuses;
-      for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
-      own[i] = std::make_unique<const Refusals>(
-          statuses, route.refusal_body.value_or(all.client.refusal_body));
-    }
-    return own;
+  struct RouteTerms {
+    const conf::RouteSettings* settings = nullptr;
+    std::shared_ptr<const Refusals> refusals{};  // null: it has none of its own
+  };
+  static std::shared_ptr<const Refusals> own_refusals_of(const conf::RouteSettings& route,
+                                                         const conf::Settings& all) {
+    if (!route.refusal_body && route.statuses.empty()) return nullptr;
+    conf::StatusTable statuses = all.statuses;
+    for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
+    return std::make_shared<const Refusals>(statuses,
+                                            route.refusal_body.value_or(all.client.refusal_body));
   }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;
@@ -115,7 +130,7 @@ struct Policy {
 
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
-  const std::vector<std::unique_ptr<const Refusals>> route_refusals_;
+  admission::ById<admission::RouteId, RouteTerms> route_terms_;
 };
 
 }  // namespace classgate::gateway

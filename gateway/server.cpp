@@ -165,11 +165,12 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
   server->sockets_ = sockets->keep();
-  server->shared_ = std::make_unique<Shared>(settings, *server->access_log_, server->hash_key_,
+  const admission::Ids ids(settings);
+  server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, server->hash_key_,
                                              std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
-      settings, proxy::Servers::make(settings.upstream.servers, nullptr, names), std::move(*tls),
-      connection_limit(settings), ConfHistory{}, server->hash_key_);
+      settings, ids, proxy::Servers::make(settings.upstream.servers, nullptr, names),
+      std::move(*tls), connection_limit(settings), ConfHistory{}, server->hash_key_);
   Server* self = server.get();
   const Station::Milestones milestones{
       .empty =
@@ -280,19 +281,22 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     let_go(*socket, sockets_);
-  shared_->gate.reconfigure(settings.admission, std::chrono::steady_clock::now());
+  admission::Ids ids = policy_->ids;
+  ids.follow(settings);
+  // Before the loops: what comes with the ids of new routes and plans must be known here.
+  shared_->gate.reconfigure(settings.admission, ids, std::chrono::steady_clock::now());
   shared_->memory.set_limit(settings.client.memory.count);
-  policy_ =
-      std::make_shared<const Policy>(settings, std::move(upstream), std::move(ready.tls),
-                                     connection_limit(settings), std::move(history), hash_key_);
+  policy_ = std::make_shared<const Policy>(settings, std::move(ids), std::move(upstream),
+                                           std::move(ready.tls), connection_limit(settings),
+                                           std::move(history), hash_key_);
   send_policy();
   return {};
 }
 
 void Server::note(ConfHistory history) {
-  policy_ =
-      std::make_shared<const Policy>(policy_->settings, policy_->servers, policy_->tls,
-                                     policy_->connection_limit, std::move(history), hash_key_);
+  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->ids, policy_->servers,
+                                           policy_->tls, policy_->connection_limit,
+                                           std::move(history), hash_key_);
   send_policy();
 }
 
@@ -311,8 +315,9 @@ void Server::note_unknown(const conf::Address& wanted, const std::string& why) {
 
 bool Server::use_servers(std::shared_ptr<proxy::Servers> servers) {
   if (servers->is_same_as(*policy_->servers)) return false;
-  policy_ = std::make_shared<const Policy>(policy_->settings, std::move(servers), policy_->tls,
-                                           policy_->connection_limit, policy_->history, hash_key_);
+  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->ids, std::move(servers),
+                                           policy_->tls, policy_->connection_limit,
+                                           policy_->history, hash_key_);
   send_policy();
   return true;
 }
@@ -321,7 +326,7 @@ void Server::rotate_ticket_keys() {
   const auto& clients = policy_->tls.clients;
   if (!clients) return;
   policy_ = std::make_shared<const Policy>(
-      policy_->settings, policy_->servers,
+      policy_->settings, policy_->ids, policy_->servers,
       Policy::Tls{clients->with_keys(clients->ticket_keys()->rotated()), policy_->tls.upstream},
       policy_->connection_limit, policy_->history, hash_key_);
   send_policy();

@@ -18,9 +18,10 @@ namespace classgate::gateway {
 // change is in the Policy. Owned by the Server.
 struct Shared {
   // `name`: of the process that we take over from; empty: a new one.
-  Shared(const conf::Settings& settings, AccessLog& log, const HashKey& key, std::string name = {})
+  Shared(const conf::Settings& settings, const admission::Ids& ids, AccessLog& log,
+         const HashKey& key, std::string name = {})
       : via_name(name.empty() ? make_via_name() : std::move(name)),
-        gate(settings.admission),
+        gate(settings.admission, ids),
         memory(settings.client.memory.count),
         access_log(log),
         started(std::chrono::steady_clock::now()),

@@ -108,7 +108,7 @@ Wish ClassTraffic::make(std::uint32_t index, Time at, std::uint32_t client) {
   wish.bytes = of.settings->body.count;
   wish.group = index;
   wish.client = client;
-  wish.route = static_cast<std::uint32_t>(of.route->index);
+  wish.route = of.route->id;
   wish.cost = of.route->cost;
   wish.priority = static_cast<std::uint8_t>(of.route->priority);
   wish.rate_limited = of.route->rate_limited;

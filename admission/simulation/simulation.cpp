@@ -23,11 +23,11 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
                        Traffic& traffic)
     : request_timeout_(settings.admission.request_timeout),
       queue_timeout_(settings.admission.queue_timeout),
-      routes_(settings.routes),
+      routes_(routes_by_id(settings)),
       finishes_(settings.upstream.on_client_abort == conf::OnClientAbort::finish),
       traffic_(traffic),
       upstream_(model),
-      gate_(settings.admission) {
+      gate_(settings.admission, admission::Ids(settings)) {
   gate_.attach(*this);
   const std::size_t capacity =
       settings.upstream.servers.size() * settings.upstream.requests_per_server;
@@ -42,6 +42,14 @@ Simulation::~Simulation() {
   for (Call& call : calls_) call.place = {};
   for (Call& call : calls_) call.permit = {};
   news_.clear();
+}
+
+Simulation::RoutesById Simulation::routes_by_id(const conf::Settings& settings) {
+  const admission::Ids ids(settings);
+  RoutesById routes;
+  for (const conf::RouteSettings& route : settings.routes)
+    *routes.find_or_add(ids.route(conf::name_of(route))) = route;
+  return routes;
 }
 
 void Simulation::pull() {
@@ -101,11 +109,10 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   arrival.route = call.wish.route;
   arrival.at = call.wish.at;
   arrival.tag = slot;
-  if (call.wish.route < routes_.size()) {
-    const conf::RouteSettings& route = routes_[call.wish.route];
-    arrival.workers = admission::workers_for(arrival.cost, route.cost_per_worker);
-    if (route.deadline)
-      arrival.deadline = call.wish.at + std::min<Duration>(*route.deadline, request_timeout_);
+  if (const conf::RouteSettings* const route = routes_.find(call.wish.route)) {
+    arrival.workers = admission::workers_for(arrival.cost, route->cost_per_worker);
+    if (route->deadline)
+      arrival.deadline = call.wish.at + std::min<Duration>(*route->deadline, request_timeout_);
   }
   arrival.client = call.wish.client + 1ULL;
   arrival.is_retry = call.wish.attempt > 0;

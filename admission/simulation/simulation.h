@@ -58,6 +58,9 @@ class Simulation final : private admission::Waiters {
   void on_shed(admission::Ticket ticket, std::uint32_t tag,
                const admission::Rejection& rejection) override;
 
+  using RoutesById = admission::ById<admission::RouteId, conf::RouteSettings>;
+  static RoutesById routes_by_id(const conf::Settings& settings);
+
   void pull();
   bool is_void(const Event& event) const;
   void happen(const Event& event);
@@ -89,7 +92,7 @@ class Simulation final : private admission::Waiters {
 
   const Duration request_timeout_;
   const Duration queue_timeout_;
-  const std::vector<conf::RouteSettings> routes_;
+  const RoutesById routes_;
   const bool finishes_ = false;  // upstream.on_client_abort
   Traffic& traffic_;
   Upstream upstream_;

@@ -12,9 +12,9 @@ using nlohmann::ordered_json;
 
 std::string short_id(std::uint64_t id) { return id == 0 ? "-" : fmt::format("{:012x}", id >> 16); }
 
-ordered_json plan_name(std::uint8_t plan, const conf::FairnessSettings& fairness) {
-  if (plan == 0 || plan > fairness.plans.size()) return nullptr;
-  return fairness.plans[plan - std::size_t{1}].name;
+ordered_json plan_name(admission::PlanId plan, const admission::Ids& ids) {
+  const std::string_view name = ids.name_of(plan);
+  return name.empty() ? ordered_json(nullptr) : ordered_json(name);
 }
 
 ordered_json client_list(const std::vector<admission::ClientState>& clients,
@@ -31,7 +31,7 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
         {{"id", short_id(client.id)},
          {"address",
           known == addresses.end() ? ordered_json(nullptr) : ordered_json(known->second)},
-         {"plan", plan_name(client.now.plan, policy.settings.admission.fairness)},
+         {"plan", plan_name(client.now.plan, policy.ids)},
          {"active_workers", client.now.active},
          {"waiting", client.now.waiting},
          {"tokens", has_bucket ? ordered_json(std::round(client.now.tokens * 1000) / 1000)

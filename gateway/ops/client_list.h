@@ -15,8 +15,8 @@ namespace classgate::gateway {
 // or "-" for all that are not remembered. The name itself is kept nowhere.
 std::string short_id(std::uint64_t id);
 
-// Null: everybody's terms.
-nlohmann::ordered_json plan_name(std::uint8_t plan, const conf::FairnessSettings& fairness);
+// Null: everybody's terms, or a plan that has gone.
+nlohmann::ordered_json plan_name(admission::PlanId plan, const admission::Ids& ids);
 
 // The clients that have most, as JSON. Who is known by an address from which a request waits is
 // shown with it.

@@ -52,14 +52,13 @@ std::string source_word(const conf::IdentitySource* source) {
 }
 
 ordered_json client_json(const ClientIdentities::Identity& identity,
-                         const admission::Explanation& said,
-                         const conf::FairnessSettings& fairness) {
+                         const admission::Explanation& said, const admission::Ids& ids) {
   if (!said.client) return nullptr;
   const admission::ClientTable::Look& now = *said.client;
   const bool is_new = now.number == admission::ClientTable::newcomer;
   return {{"id", short_id(identity.id)},
           {"source", source_word(identity.source)},
-          {"plan", plan_name(now.plan, fairness)},
+          {"plan", plan_name(now.plan, ids)},
           {"state", now.is_shared() ? "shared"
                     : is_new        ? "new"
                                     : "known"},
@@ -186,7 +185,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
     return {{"answer", "operator"}};
   }
   const admission::Route& route = policy.routes.find(target.path());
-  const Refusals& refusals = policy.refusals_of(route.index, route.name);
+  const Refusals& refusals = policy.refusals_of(route.id);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);
@@ -208,7 +207,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                   {"rest_is_in_body", body_tells}};
   const admission::Explanation said = shared.gate.explain(arrival, now);
   json["priority"] = said.priority;
-  json["client"] = client_json(identity, said, settings.admission.fairness);
+  json["client"] = client_json(identity, said, policy.ids);
   add_admission(json, said);
   json["upstream"] = upstream_json(*policy.servers, now);
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);

@@ -156,7 +156,7 @@ void LogTraffic::add(const AccessEntry& entry) {
   wish.bytes = entry.bytes_in;
   wish.group = group_of(route);
   wish.client = client_of(entry.client);
-  wish.route = static_cast<std::uint32_t>(route.index);
+  wish.route = route.id;
   wish.cost = route.cost;
   wish.priority = static_cast<std::uint8_t>(route.priority);
   wish.rate_limited = route.rate_limited;

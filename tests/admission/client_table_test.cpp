@@ -18,16 +18,16 @@ conf::FairnessSettings settings_for(std::uint32_t clients_max, double rate, doub
 // A table of `clients_max` with everybody's rate and burst.
 ClientTable table_of(std::uint32_t clients_max, double rate = 1, double burst = 10) {
   ClientTable table;
-  table.use(settings_for(clients_max, rate, burst), start);
+  table.use(settings_for(clients_max, rate, burst), {}, start);
   return table;
 }
 
 TEST_CASE("a client is the same one as long as it is remembered") {
   ClientTable table = table_of(100);
-  const auto first = table.find_or_add(17, 0, start);
+  const auto first = table.find_or_add(17, {}, start);
   CHECK(first.is_new);
   table.take(first.number, 10);
-  const auto again = table.find_or_add(17, 0, start);
+  const auto again = table.find_or_add(17, {}, start);
   CHECK_FALSE(again.is_new);
   CHECK(again.number == first.number);
   CHECK(table.wait_for(again.number, 1, start) == 1s);
@@ -36,8 +36,8 @@ TEST_CASE("a client is the same one as long as it is remembered") {
 
 TEST_CASE("a full table forgets who is idle and has full buckets, which loses nothing") {
   ClientTable table = table_of(100);
-  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, 0, start);
-  for (std::uint64_t id = 101; id <= 200; ++id) CHECK(table.find_or_add(id, 0, start).is_new);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, {}, start);
+  for (std::uint64_t id = 101; id <= 200; ++id) CHECK(table.find_or_add(id, {}, start).is_new);
   CHECK(table.counts().known == 100);
   CHECK(table.counts().forgotten == 100);
   CHECK(table.counts().forgotten_early == 0);
@@ -45,11 +45,11 @@ TEST_CASE("a full table forgets who is idle and has full buckets, which loses no
 
 TEST_CASE("a flood of strangers pushes out itself and nobody who has spent his tokens") {
   ClientTable table = table_of(100);
-  for (std::uint64_t id = 1; id <= 50; ++id) table.take(table.find_or_add(id, 0, start).number, 5);
+  for (std::uint64_t id = 1; id <= 50; ++id) table.take(table.find_or_add(id, {}, start).number, 5);
   Random random(run().seed);
   INFO(replay(run().seed));
   for (int i = 0; i < 10'000; ++i) {
-    const auto found = table.find_or_add(1'000 + random.below(1U << 30), 0, start);
+    const auto found = table.find_or_add(1'000 + random.below(1U << 30), {}, start);
     if (table.wait_for(found.number, 1, start) == 0s) table.take(found.number, 1);
   }
   for (std::uint64_t id = 1; id <= 50; ++id) {
@@ -63,9 +63,10 @@ TEST_CASE("a flood of strangers pushes out itself and nobody who has spent his t
 
 TEST_CASE("who is not remembered shares one client's rights with all that are not") {
   ClientTable table = table_of(100);
-  for (std::uint64_t id = 1; id <= 100; ++id) table.take(table.find_or_add(id, 0, start).number, 5);
-  const auto one = table.find_or_add(1'001, 0, start);
-  const auto other = table.find_or_add(1'002, 0, start);
+  for (std::uint64_t id = 1; id <= 100; ++id)
+    table.take(table.find_or_add(id, {}, start).number, 5);
+  const auto one = table.find_or_add(1'001, {}, start);
+  const auto other = table.find_or_add(1'002, {}, start);
   CHECK(one.number == other.number);
   table.take(one.number, 10);
   CHECK(table.wait_for(other.number, 1, start) == 1s);
@@ -75,19 +76,19 @@ TEST_CASE("who is not remembered shares one client's rights with all that are no
 TEST_CASE("who has a worker or waits is not forgotten") {
   ClientTable table = table_of(100);
   for (std::uint64_t id = 1; id <= 100; ++id) {
-    const ClientNumber number = table.find_or_add(id, 0, start).number;
+    const ClientNumber number = table.find_or_add(id, {}, start).number;
     id % 2 == 0 ? table.take_workers(number, 1) : table.join(number);
   }
-  CHECK_FALSE(table.find_or_add(1'000, 0, start).is_new);
+  CHECK_FALSE(table.find_or_add(1'000, {}, start).is_new);
   table.leave(*table.find(1));
-  for (std::uint64_t id = 2'000; id < 2'100; ++id) table.find_or_add(id, 0, start);
+  for (std::uint64_t id = 2'000; id < 2'100; ++id) table.find_or_add(id, {}, start);
   CHECK_FALSE(table.find(1));
   for (std::uint64_t id = 2; id <= 100; ++id) CHECK(table.find(id));
 }
 
 TEST_CASE("retries are a share of the requests, with a few in hand") {
   ClientTable table = table_of(100);
-  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  const ClientNumber client = table.find_or_add(1, {}, start).number;
   int allowed = 0;
   for (int i = 0; i < 1'000; ++i) {
     table.note_first_attempt(client);
@@ -104,13 +105,21 @@ TEST_CASE("retries are a share of the requests, with a few in hand") {
 TEST_CASE("whether a client is content is said as of now, whenever it was looked at last") {
   ClientTable table = table_of(100, 0, 10);
   table.share_out(TokenBucket(10, 20));
-  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  const ClientNumber client = table.find_or_add(1, {}, start).number;
   for (std::uint64_t other = 1; other <= 2; ++other)
-    (void)table.asks_greedily(table.find_or_add(other, 0, start).number, 1, start);
+    (void)table.asks_greedily(table.find_or_add(other, {}, start).number, 1, start);
   table.charge_part(client, 100);
   CHECK_FALSE(table.is_content(client, 1, start));
   CHECK(table.is_content(client, 1, start + 5s));
   CHECK(table.look(client, start + 5s).is_content(1));
+}
+
+// The ids of these plans, after those of the conf before.
+Ids next_ids(Ids ids, const conf::FairnessSettings& settings) {
+  conf::AdmissionSettings all;
+  all.fairness = settings;
+  ids.follow(all);
+  return ids;
 }
 
 TEST_CASE("plans have terms of their own, and a plan that has gone is everybody's") {
@@ -118,21 +127,60 @@ TEST_CASE("plans have terms of their own, and a plan that has gone is everybody'
   conf::FairnessSettings settings = settings_for(100, 1, 10);
   settings.plans.push_back(
       {.name = "gold", .rate = 100, .burst = 50, .workers = 2, .weight = 3, .clients = {}});
-  table.use(settings, start);
-  const ClientNumber gold = table.find_or_add(1, 1, start).number;
+  const Ids ids = next_ids({}, settings);
+  const PlanId gold_plan = ids.plan("gold");
+  table.use(settings, ids, start);
+  const ClientNumber gold = table.find_or_add(1, gold_plan, start).number;
   CHECK(table.tokens(gold, start) == 50);
   table.take_workers(gold, 2);
   CHECK(table.has_all_its_workers(gold));
   settings.plans.clear();
-  table.use(settings, start);
+  table.use(settings, next_ids(ids, settings), start);
   CHECK_FALSE(table.has_all_its_workers(gold));
   CHECK(table.tokens(gold, start) == 10);
-  CHECK(table.find_or_add(1, 1, start).number == gold);
+  CHECK(table.find_or_add(1, gold_plan, start).number == gold);
+  CHECK(table.tokens(gold, start) == 10);
+}
+
+// Two [[plan]] tables change places: each client keeps its tokens and its terms.
+TEST_CASE("a plan that stands elsewhere now is the same plan") {
+  ClientTable table;
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.plans.push_back({.name = "gold", .rate = 100, .burst = 50, .clients = {}});
+  settings.plans.push_back({.name = "small", .rate = 1, .burst = 2, .clients = {}});
+  Ids ids = next_ids({}, settings);
+  table.use(settings, ids, start);
+  const ClientNumber gold = table.find_or_add(1, ids.plan("gold"), start).number;
+  const ClientNumber small = table.find_or_add(2, ids.plan("small"), start).number;
+  std::swap(settings.plans[0], settings.plans[1]);
+  ids = next_ids(ids, settings);
+  table.use(settings, ids, start);
+  CHECK(table.tokens(gold, start) == 50);
+  CHECK(table.tokens(small, start) == 2);
+  CHECK(table.plan_of(gold).name == "gold");
+  CHECK(table.look(gold, start).plan == ids.plan("gold"));
+}
+
+TEST_CASE("who had a plan that has gone has not the one that got its slot") {
+  ClientTable table;
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.plans.push_back({.name = "gold", .rate = 100, .burst = 50, .clients = {}});
+  const Ids before = next_ids({}, settings);
+  table.use(settings, before, start);
+  const ClientNumber client = table.find_or_add(1, before.plan("gold"), start).number;
+  settings.plans[0] = {.name = "small", .rate = 1, .burst = 2, .clients = {}};
+  const Ids after = next_ids(before, settings);
+  REQUIRE(after.plan("small").slot == before.plan("gold").slot);
+  table.use(settings, after, start);
+  CHECK(table.tokens(client, start) == 10);
+  // A loop that has not heard of the reload yet.
+  CHECK(table.find_or_add(1, before.plan("gold"), start).number == client);
+  CHECK(table.tokens(client, start) == 10);
 }
 
 TEST_CASE("a clock that jumps back takes no tokens and gives none") {
   ClientTable table = table_of(100);
-  const ClientNumber client = table.find_or_add(1, 0, start).number;
+  const ClientNumber client = table.find_or_add(1, {}, start).number;
   table.take(client, 10);
   CHECK(table.wait_for(client, 1, start - 1h) == 1s);
   CHECK(table.wait_for(client, 1, start + 1s) == 0s);
@@ -141,13 +189,13 @@ TEST_CASE("a clock that jumps back takes no tokens and gives none") {
 
 TEST_CASE("a table may grow and shrink while it is in use") {
   ClientTable table = table_of(100);
-  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, 0, start);
-  table.use(settings_for(1'000, 1, 10), start);
-  for (std::uint64_t id = 101; id <= 1'000; ++id) table.find_or_add(id, 0, start);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, {}, start);
+  table.use(settings_for(1'000, 1, 10), {}, start);
+  for (std::uint64_t id = 101; id <= 1'000; ++id) table.find_or_add(id, {}, start);
   for (std::uint64_t id = 1; id <= 1'000; ++id) CHECK(table.find(id));
-  table.use(settings_for(100, 1, 10), start);
+  table.use(settings_for(100, 1, 10), {}, start);
   for (std::uint64_t id = 1; id <= 1'000; ++id) CHECK(table.find(id));
-  CHECK(table.find_or_add(5'000, 0, start).is_new);
+  CHECK(table.find_or_add(5'000, {}, start).is_new);
   CHECK(table.counts().known == 1'000);
 }
 

@@ -50,19 +50,20 @@ TEST_CASE("what one bucket cannot pay none pays") {
   settings.fairness.everybody.burst = 1;
   settings.route_rates = {{"/a", 1, 2}, {"/b", 0, 1}};
   Controller controller(settings);
-  const auto of_route = [](std::uint64_t client, std::uint32_t route) {
+  const RouteId a = Ids(settings).route("/a"), b = Ids(settings).route("/b");
+  const auto of_route = [](std::uint64_t client, RouteId route) {
     Arrival arrival = request_of(client);
     arrival.route = route;
     return arrival;
   };
-  CHECK(ask(controller, of_route(1, 0)) == "admitted");
-  for (int i = 0; i < 10; ++i) CHECK(ask(controller, of_route(1, 0)) == "client_rate");
-  CHECK(ask(controller, of_route(2, 0)) == "admitted");
+  CHECK(ask(controller, of_route(1, a)) == "admitted");
+  for (int i = 0; i < 10; ++i) CHECK(ask(controller, of_route(1, a)) == "client_rate");
+  CHECK(ask(controller, of_route(2, a)) == "admitted");
   for (std::uint64_t client = 3; client < 10; ++client)
-    CHECK(ask(controller, of_route(client, 0)) == "route_rate");
-  CHECK(ask(controller, of_route(3, 1)) == "admitted");
-  CHECK(ask(controller, of_route(4, 1)) == "rate_limited");
-  CHECK(ask(controller, of_route(4, 99)) == "rate_limited");  // a route of a conf that has gone
+    CHECK(ask(controller, of_route(client, a)) == "route_rate");
+  CHECK(ask(controller, of_route(3, b)) == "admitted");
+  CHECK(ask(controller, of_route(4, b)) == "rate_limited");
+  CHECK(ask(controller, of_route(4, {.slot = 99})) == "rate_limited");
 }
 
 TEST_CASE("a client with all its workers waits, and others pass it by") {
@@ -88,12 +89,13 @@ TEST_CASE("a client that gets a plan with more workers need not wait for its old
   const Seat seat = seat_of(enter(controller, request_of(1)));
   CHECK(ask(controller, request_of(1)) == "waits");
   conf::PlanSettings gold;
+  gold.name = "gold";
   gold.workers = 5;
   settings.fairness.plans = {gold};
   controller.reconfigure(settings, start);
   CHECK(said(controller.next(start)) == "silence");
   Arrival as_gold = request_of(1);
-  as_gold.plan = 1;
+  as_gold.plan = Ids(settings).plan("gold");
   CHECK(ask(controller, as_gold) == "admitted");  // the one before it is passed over until ...
   CHECK(said(controller.next(start)) == "silence");
   CHECK(ask(controller, as_gold) == "admitted");
@@ -299,11 +301,11 @@ class ClientsSimulation {
         .priority = static_cast<int>(random_.between(1, 5)),
         .rate_limited = random_.chance(90),
         .cost = static_cast<std::uint32_t>(random_.chance(98) ? 1 : random_.between(0, 1'000'000)),
-        .route = static_cast<std::uint32_t>(random_.below(4)),
+        .route = {.slot = static_cast<std::uint32_t>(random_.below(4))},
         .bytes = random_.below(100),
         .at = now_,
         .client = client,
-        .plan = static_cast<std::uint8_t>(client % 3),
+        .plan = {.slot = static_cast<std::uint32_t>(client % 3)},
         .is_retry = random_.chance(20),
         .attempt = random_.below(50),
         .workers = static_cast<std::uint16_t>(random_.chance(80) ? 1 : random_.below(70'000))};

@@ -53,10 +53,9 @@ class Mixture {
       else if (random_.below(500) == 0)
         controller_.reconfigure(settings_ = random_settings(random_), now_);
       else if (random_.below(200) == 0)
-        controller_.set_ceiling(random_.chance(50) ? Ceilings::Source::upstream
-                                                   : Ceilings::Source::handover,
-                                random_.chance(40) ? Ceilings::none
-                                                   : static_cast<std::uint32_t>(random_.below(40)));
+        controller_.set_ceiling(
+            random_.chance(50) ? Ceilings::Source::upstream : Ceilings::Source::handover,
+            random_.chance(40) ? Ceilings::none : static_cast<std::uint32_t>(random_.below(40)));
       else if (random_.chance(80))
         finish();
       else
@@ -106,7 +105,7 @@ class Mixture {
     const auto number = static_cast<std::uint32_t>(requests_.size());
     Arrival arrival = request(static_cast<int>(random_.between(1, 5)), now_);
     arrival.deadline = random_deadline();
-    arrival.route = static_cast<std::uint32_t>(random_.below(8));
+    arrival.route.slot = static_cast<std::uint32_t>(random_.below(8));
     arrival.tag = number;
     requests_.push_back({now_, arrival.deadline});
     if (const auto rejection = controller_.screen(arrival, now_)) return end(number, *rejection);

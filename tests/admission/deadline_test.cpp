@@ -82,7 +82,7 @@ TEST_CASE("once a second one is let through to find out whether such requests ha
 TEST_CASE("one route's slowness is not another's") {
   Controller controller = used_to_100ms();
   Arrival other = urgent(50ms);
-  other.route = 7;
+  other.route.slot = 7;
   CHECK(said(enter(controller, other, start)) == "admitted");
 }
 

@@ -37,6 +37,7 @@ TEST_CASE("every bucket that applies is shown with its tokens, and others are no
   settings.fairness.everybody.burst = 3;
   Controller controller(settings);
   Arrival arrival = request_by(7);
+  arrival.route = Ids(settings).route("/a");
   CHECK(said(enter(controller, arrival)) == "admitted");
   const Explanation one = controller.explain(arrival, start + 250ms);
   CHECK(one.buckets.all->tokens == 20);
@@ -44,7 +45,7 @@ TEST_CASE("every bucket that applies is shown with its tokens, and others are no
   CHECK(one.buckets.all->burst == 20);
   CHECK(one.buckets.route->tokens == 5);
   CHECK(one.buckets.client->tokens == 2.5);
-  arrival.route = 1;
+  arrival.route = Ids(settings).route("/b");
   CHECK_FALSE(controller.explain(arrival, start).buckets.route);
   arrival.rate_limited = false;
   CHECK_FALSE(controller.explain(arrival, start).buckets.all);
@@ -59,6 +60,7 @@ TEST_CASE("a bucket that is short says for how long, and the longest wait is the
   settings.route_rates = {{"/a", 0.5, 3}};
   Controller controller(settings);
   Arrival arrival = request(3);
+  arrival.route = Ids(settings).route("/a");
   arrival.cost = 3;
   CHECK(said(enter(controller, arrival)) == "admitted");
   const Explanation refused = controller.explain(arrival, start);
@@ -223,11 +225,11 @@ class Twins {
         .priority = static_cast<int>(random_.between(1, 5)),
         .rate_limited = random_.chance(90),
         .cost = static_cast<std::uint32_t>(random_.chance(95) ? 1 : random_.below(30)),
-        .route = static_cast<std::uint32_t>(random_.below(4)),
+        .route = {.slot = static_cast<std::uint32_t>(random_.below(4))},
         .bytes = random_.below(100),
         .at = now_,
         .client = client,
-        .plan = static_cast<std::uint8_t>(random_.chance(95) ? client % 2 : 7),
+        .plan = {.slot = static_cast<std::uint32_t>(random_.chance(95) ? client % 2 : 7)},
         .is_retry = random_.chance(15),
         .attempt = random_.below(50),
         .workers = static_cast<std::uint16_t>(random_.chance(90) ? 1 : random_.below(20))};

@@ -216,9 +216,9 @@ TEST_CASE("a crowd that is refused at a route's own rate comes back at that rate
   settings.rate = 0;
   settings.route_rates = {{"/slow", 10, 1}, {"/fast", 100, 1}};
   Controller controller(settings);
-  const auto told_on = [&](std::uint32_t route) {
+  const auto told_on = [&](std::string_view path) {
     Arrival arrival = request(3);
-    arrival.route = route;
+    arrival.route = Ids(settings).route(path);
     std::vector<Duration> told;
     CHECK(said(enter(controller, arrival)) == "admitted");
     for (int i = 0; i < 100; ++i) {
@@ -228,7 +228,8 @@ TEST_CASE("a crowd that is refused at a route's own rate comes back at that rate
     }
     return told;
   };
-  const auto slow = told_on(0), fast = told_on(1);  // the crowd of one is not the other's
+  const auto slow = told_on("/slow"),
+             fast = told_on("/fast");  // the crowd of one is not the other's
   CHECK(slow.front() == 100ms);
   CHECK(is_about(mean_after(slow, 100ms), 5s));
   CHECK(fast.front() == 10ms);
@@ -240,18 +241,20 @@ TEST_CASE("what was taken under another rate does not make the new one look used
   settings.workers = 1000;
   settings.route_rates = {{"/a", 0, 1}, {"/b", 0, 1}};
   Controller controller(settings);
-  const auto served = [&](std::uint32_t route, Time now) {
+  const RouteId route = Ids(settings).route("/b");
+  const auto served = [&](Time now) {
     Arrival arrival = request(3, now);
     arrival.route = route;
     arrival.cost = 1'000'000;
     const Verdict verdict = enter(controller, arrival, now);
     controller.finish(Outcome::processed(), std::get<Admitted>(verdict).seat, now);
   };
-  for (int i = 0; i < 100; ++i) served(1, start + i * 10ms);
+  for (int i = 0; i < 100; ++i) served(start + i * 10ms);
   settings.route_rates = {{"/b", 100, 1}};  // it has moved, and is limited now
   const Time later = start + 1s;
   controller.reconfigure(settings, later);
   Arrival arrival = request(3, later);
+  arrival.route = route;
   std::vector<Duration> told;
   for (int i = 0; i < 101; ++i) {
     const Verdict verdict = enter(controller, arrival, later);

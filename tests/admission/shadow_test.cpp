@@ -60,7 +60,7 @@ TEST_CASE("a Gate with a shadow obeys its own conf and tells the differences") {
   }
   CHECK(gate.snapshot(start).shadow.would_refuse[at(conf::Reason::rate_limited)] == 2);
   settings.shadow = nullptr;
-  gate.reconfigure(settings, start);
+  gate.reconfigure(settings, Ids(settings), start);
   CHECK_FALSE(gate.snapshot(start).shadow.is_on);
 }
 

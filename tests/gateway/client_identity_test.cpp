@@ -30,20 +30,25 @@ class Identities {
     settings.admission.fairness.is_on = true;
     settings.admission.fairness.identity = std::move(sources);
   }
-  std::uint64_t of(const Request& request, std::size_t route = 0) const {
+  std::uint64_t of(const Request& request, std::string_view route = "*") const {
     return identify(request, route).id;
   }
-  ClientIdentities::Identity identify(const Request& request, std::size_t route = 0) const {
+  ClientIdentities::Identity identify(const Request& request, std::string_view route = "*") const {
     proxy::wire::Head head;
     head.fields = request.fields;
-    return ClientIdentities(settings, key)
-        .of({head, *conf::IpAddress::parse(request.address), request.subject}, route);
+    const admission::Ids ids(settings);
+    return ClientIdentities(settings, ids, key)
+        .of({head, *conf::IpAddress::parse(request.address), request.subject}, ids.route(route));
+  }
+  // Empty: everybody's.
+  std::string plan_of(const Request& request) const {
+    return std::string(admission::Ids(settings).name_of(identify(request).plan));
   }
   ClientIdentities::Attempt attempt(const Request& request, std::uint64_t client = 1,
                                     std::string_view path = "/a") const {
     proxy::wire::Head head;
     head.fields = request.fields;
-    return ClientIdentities(settings, key).attempt_of(head, client, path);
+    return ClientIdentities(settings, admission::Ids(settings), key).attempt_of(head, client, path);
   }
   conf::Settings settings;
 };
@@ -100,33 +105,36 @@ TEST_CASE("a route may have sources of its own, or none") {
   who.settings.routes[1].identity = std::vector<conf::IdentitySource>{};
   who.settings.routes[2].identity = std::vector<conf::IdentitySource>{{Kind::address, ""}};
   const Request request{.fields = {{"x-api-key", "alpha"}}};
-  CHECK(who.of(request, 0) != 0);
-  CHECK(who.of(request, 1) == 0);
-  CHECK(who.of(request, 2) == who.of({}, 2));
-  CHECK(who.of(request, 99) == who.of(request, 0));
+  CHECK(who.of(request, "/health") != 0);
+  CHECK(who.of(request, "/status") == 0);
+  CHECK(who.of(request, "/v1/classify") == who.of({}, "/v1/classify"));
+  CHECK(who.of(request, "*") == who.of(request, "/health"));
 }
 
 TEST_CASE("a plan has the clients it names, by key, token, subject or address") {
   Identities who({{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}});
   conf::PlanSettings gold;
+  gold.name = "gold";
   gold.clients = {"header:x-api-key:alpha", "bearer:alpha", "address:192.0.2.7"};
-  who.settings.admission.fairness.plans = {conf::PlanSettings{}, gold};
-  CHECK(who.identify({.fields = {{"x-api-key", "alpha"}}}).plan == 2);
-  CHECK(who.identify({.fields = {{"authorization", "Bearer alpha"}}}).plan == 2);
-  CHECK(who.identify({.address = "192.0.2.7"}).plan == 2);
-  CHECK(who.identify({.fields = {{"x-api-key", "beta"}}}).plan == 0);
+  who.settings.admission.fairness.plans = {conf::PlanSettings{.name = "nobody's", .clients = {}},
+                                           gold};
+  CHECK(who.plan_of({.fields = {{"x-api-key", "alpha"}}}) == "gold");
+  CHECK(who.plan_of({.fields = {{"authorization", "Bearer alpha"}}}) == "gold");
+  CHECK(who.plan_of({.address = "192.0.2.7"}) == "gold");
+  CHECK(who.plan_of({.fields = {{"x-api-key", "beta"}}}).empty());
 }
 
 TEST_CASE("who sends an address or a subject as its key has not the plan of that") {
   Identities who({{Kind::header, "X-Api-Key"}, {Kind::header, "X-Team"}, {Kind::tls, ""}});
   conf::PlanSettings gold;
+  gold.name = "gold";
   gold.clients = {"address:10.1.2.3", "tls:CN=gold", "header:X-Team:red"};
   who.settings.admission.fairness.plans = {gold};
   for (const char* said : {"10.1.2.3", "address:10.1.2.3", "CN=gold", "tls:CN=gold", "red"})
-    CHECK(who.identify({.fields = {{"X-Api-Key", said}}}).plan == 0);
-  CHECK(who.identify({.address = "10.1.2.3"}).plan == 1);
-  CHECK(who.identify({.subject = "CN=gold"}).plan == 1);
-  CHECK(who.identify({.fields = {{"x-team", "red"}}}).plan == 1);
+    CHECK(who.plan_of({.fields = {{"X-Api-Key", said}}}).empty());
+  CHECK(who.plan_of({.address = "10.1.2.3"}) == "gold");
+  CHECK(who.plan_of({.subject = "CN=gold"}) == "gold");
+  CHECK(who.plan_of({.fields = {{"x-team", "red"}}}) == "gold");
   CHECK(who.of({.fields = {{"X-Api-Key", "red"}}}) != who.of({.fields = {{"X-Team", "red"}}}));
 }
 

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, raw_request, read_answer, scrape,
@@ -85,6 +86,48 @@ class Reload(ChangeTest):
         self.assert_nothing_lost(traffic)
         lines = gateway.err().splitlines()
         self.assertLess(len(lines), 1200, "the log is bounded")
+
+    def test_a_route_that_a_reload_inserts_is_not_taken_for_the_slow_one_that_stood_there(self):
+        # A slow request is in flight; a reload inserts a route before its own; it ends. Then a request on the new
+        # route has a deadline that the slow one could not keep, and all workers are free.
+        upstream = Held()
+        self.addCleanup(upstream.end)
+        gateway = self.changeable(upstream.address, BASE.format(workers=50, queue=10) + '[[route]]\npath = "/slow"\npriority = 3\n')
+        connection = gateway.connect()
+        self.addCleanup(connection.close)
+        connection.request("GET", "/slow")
+        wait_until(lambda: upstream.began, "the slow request")
+        gateway.write_conf(BASE.format(workers=50, queue=10) + '[[route]]\npath = "/new"\npriority = 3\ndeadline = "300ms"\n'
+                           '[[route]]\npath = "/slow"\npriority = 3\n')
+        self.assertEqual(gateway.command("reload")[0], 0)
+        wait_until(lambda: time.monotonic() > upstream.began[0] + 0.5, "it to be slow")
+        upstream.release.set()
+        self.assertEqual(connection.getresponse().status, 200)
+        gateway.wait_for_health(lambda h: h["processed_requests"] == 1, "its end")
+
+        def explain(path):
+            return json.loads(gateway.command("explain", "GET", path, "--json")[1])
+        self.assertEqual(explain("/new")["verdict"], {"answer": "admitted"})
+        self.assertEqual(explain("/new")["estimate"]["most_work_ms"], 0)
+        self.assertGreater(explain("/slow")["estimate"]["most_work_ms"], 400)
+        answer = gateway.request("GET", "/new")
+        self.assertEqual((answer.status, answer.reason), (200, None))
+        self.assertEqual(gateway.command("reload")[0], 0)  # with nothing in flight, and nothing else in the conf
+        self.assertGreater(explain("/slow")["estimate"]["most_work_ms"], 400)
+
+    def test_plans_that_change_places_keep_their_clients_tokens(self):
+        plans = [f'[[plan]]\nname = "{name}"\nrate = 0.001\nburst = {burst}\nclients = ["{client}"]\n'
+                 for name, burst, client in (("gold", 50, "alpha"), ("small", 2, "beta"))]
+        conf = BASE.format(workers=50, queue=10) + '[fairness]\nidentity = ["header:X-Api-Key"]\n'
+        gateway = self.changeable(self.service().address, conf + plans[0] + plans[1])
+        alpha, beta = {"X-Api-Key": "alpha"}, {"X-Api-Key": "beta"}
+        for headers in (alpha, beta):
+            self.assertEqual(gateway.request(headers=headers).status, 200)
+        gateway.write_conf(conf + plans[1] + plans[0])
+        self.assertEqual(gateway.command("reload")[0], 0)
+        for _ in range(10):
+            self.assertEqual(gateway.request(headers=alpha).reason, None)
+        self.assertEqual([gateway.request(headers=beta).reason for _ in range(2)], [None, "client_rate"])
 
     def test_a_bad_conf_changes_nothing_and_every_mistake_is_told_with_its_place(self):
         service = self.service()
@@ -197,6 +240,41 @@ class Reload(ChangeTest):
         self.assertEqual((code, out), (0, "admission.workers = 40, set at run time, gave way to the conf\n"
                                           "admission.workers = 50 (it was 40)\n"))
         self.assertEqual(gateway.health()["limits"]["workers"], 50)
+
+
+class Held:
+    """A service that answers everything at once but /slow, which it holds until `release` is set."""
+
+    def __init__(self):
+        self.began = []  # when the first request for /slow came
+        self.release = threading.Event()
+        held = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                if self.path == "/slow":
+                    held.began.append(time.monotonic())
+                    held.release.wait(60)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(10)
 
 
 class Failing(http.server.BaseHTTPRequestHandler):

@@ -187,8 +187,9 @@ TEST_CASE("a route's deadline and workers hold as in the gateway") {
                      {.path = "/brief", .deadline = 50ms}};
   Wish batch = wish(0, 0ms, 100ms);
   batch.cost = 20;
+  batch.route = admission::Ids(settings).route("/batch");
   Wish brief = wish(1, 10ms, 10ms);
-  brief.route = 1;
+  brief.route = admission::Ids(settings).route("/brief");
   Script script({batch, brief});
   Simulation simulation(settings, {}, script);
   run_all(simulation);

@@ -108,7 +108,7 @@ class World {
     ClassResult& result = result_.classes[kind];
     if (request.counts) ++result.offered;
     admission::Arrival arrival{.priority = what.priority,
-                               .route = static_cast<std::uint32_t>(kind),
+                               .route = {.slot = static_cast<std::uint32_t>(kind)},
                                .at = now_,
                                .deadline = what.says_deadline ? now_ + what.deadline : Time::max(),
                                .tag = number};

@@ -38,7 +38,7 @@ ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
 }
 
 void ClientConnection::judge_sender() {
-  is_trusted_ = station_.policy().trusted_proxies.include(ip_);
+  is_trusted_ = station_.rules().trusted_proxies.include(ip_);
 }
 
 bool ClientConnection::has_had_its_requests() const {

@@ -239,7 +239,7 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
   if (request_.is_operators) return answer_operator();
   trailers_ = trailers;
   std::erase_if(trailers_, [this](const proxy::wire::Parser::Trailer& trailer) {
-    return !station_.policy().may_be_trailer(trailer.name);
+    return !station_.rules().may_be_trailer(trailer.name);
   });
   switch (state_) {
     case State::collecting: return ask_for_worker();

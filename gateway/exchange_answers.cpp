@@ -29,7 +29,7 @@ void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
 
 const Refusals& Exchange::refusals_here() const {
   const Policy& policy = station_.policy();
-  return route_ != nullptr ? policy.refusals_of(arrival_.route) : policy.refusals;
+  return route_ != nullptr ? policy.rules->refusals_of(arrival_.route) : policy.rules->refusals;
 }
 
 std::string_view Exchange::allowed_methods(Reason reason) const {

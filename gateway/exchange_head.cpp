@@ -71,7 +71,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return true;
   }
   if (answers_as_last(head)) return true;
-  const admission::Route& route = station_.policy().routes.find(target_.path());
+  const admission::Route& route = station_.rules().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
   take_route(route, arrival_);
   answer_.terms = answer_terms_of(route, station_.settings());
@@ -80,7 +80,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (request_.patience) arrival_.deadline = arrival_.at + request_.patience->time;
   request_.body_limit = body_limit_of(route, station_.settings());
   if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
-  if (station_.policy().clients.is_on() && !recognise_client(head)) {
+  if (station_.rules().clients.is_on() && !recognise_client(head)) {
     answer_.closes = true;
     return refuse_as(Reason::malformed);
   }
@@ -108,7 +108,7 @@ bool Exchange::answers_as_last(const proxy::wire::Head& head) {
 void Exchange::note_client(const proxy::wire::Head& head) {
   if (!client_->is_trusted()) return;
   const conf::IpAddress& sender = client_->ip();
-  texts_.client_behind_proxy = station_.policy().trusted_proxies.real_client(head, sender).text();
+  texts_.client_behind_proxy = station_.rules().trusted_proxies.real_client(head, sender).text();
 }
 
 const std::string& Exchange::client_name() const {
@@ -118,9 +118,9 @@ const std::string& Exchange::client_name() const {
 // Which client it is to admission, and whether it has asked this before.
 // False when it says so twice.
 bool Exchange::recognise_client(const proxy::wire::Head& head) {
-  const ClientIdentities& clients = station_.policy().clients;
+  const ClientIdentities& clients = station_.rules().clients;
   const conf::IpAddress address =
-      client_->is_trusted() ? station_.policy().trusted_proxies.real_client(head, client_->ip())
+      client_->is_trusted() ? station_.rules().trusted_proxies.real_client(head, client_->ip())
                             : client_->ip();
   const proxy::net::TlsSession* const tls = client_->tls();
   const std::string subject =
@@ -137,7 +137,7 @@ void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSetting
 // What the body has said so far. Under a conf that has come meanwhile and has not this route, or
 // counts its cost otherwise, the cost stays as it was.
 void Exchange::weigh_body() {
-  const conf::RouteSettings* const route = station_.policy().settings_of(arrival_.route);
+  const conf::RouteSettings* const route = station_.rules().settings_of(arrival_.route);
   if (route == nullptr) return;
   const bool wants_items = route->cost.kind == conf::CostSettings::Kind::items;
   if (wants_items != items_.has_value()) return;
@@ -189,7 +189,7 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
                                         .client_subject = subject,
                                         .wants_websocket = request_.wants_websocket,
                                         .sender_is_trusted = client_->is_trusted(),
-                                        .also_claims = station_.policy().also_claims(),
+                                        .also_claims = station_.rules().also_claims(),
                                         .via_name = station_.shared().via_name};
   request_.lacks_host = proxy::wire::lacks_host(head, facts);
   proxy::wire::append_request_head(head_, head, facts);

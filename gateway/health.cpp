@@ -149,7 +149,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
                        Asker asker) {
   const admission::Snapshot snapshot = shared.gate.snapshot(now);
   const bool is_draining = shared.is_draining.load(std::memory_order_relaxed);
-  const conf::AdmissionSettings& limits = policy.settings.admission;
+  const conf::AdmissionSettings& limits = policy.rules->settings.admission;
 
   ordered_json by_priority = ordered_json::object();
   for (std::size_t i = 0; i < conf::priority_count; ++i)
@@ -188,7 +188,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
         {"burst", limits.burst},
         {"request_timeout_ms", limits.request_timeout.count()},
         {"queue_timeout_ms", limits.queue_timeout.count()},
-        {"connections", policy.connection_limit}}},
+        {"connections", policy.rules->connection_limit}}},
       {"clients",
        {{"known", snapshot.clients.known},
         {"forgotten", snapshot.clients.forgotten},
@@ -212,7 +212,8 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
 
 const Health& StrangersHealth::at(admission::Time now, const Shared& shared, const Policy& policy) {
   const bool is_draining = shared.is_draining.load(std::memory_order_relaxed);
-  if (is_made_ && is_draining == was_draining_ && now - made_ < policy.settings.ops.health_cache)
+  if (is_made_ && is_draining == was_draining_ &&
+      now - made_ < policy.rules->settings.ops.health_cache)
     return health_;
   health_ = describe_health(shared, policy, now, Asker::stranger);
   made_ = now;

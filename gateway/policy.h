@@ -33,29 +33,20 @@ struct ConfHistory {
   std::vector<std::pair<std::string, std::string>> set_at_run_time;
 };
 
-// Everything that a reload may change. Immutable: a reload makes a new one and sends it to every
-// loop, so that a loop never sees half of a change.
-struct Policy {
-  // Both null when nobody wants them.
-  struct Tls {
-    std::shared_ptr<const proxy::net::TlsAcceptor> clients;
-    std::shared_ptr<const proxy::net::TlsConnector> upstream;
-  };
-  // `own_ids` follow those of the policy before, if there was one.
-  Policy(const conf::Settings& all, admission::Ids own_ids,
-         std::shared_ptr<proxy::Servers> upstream, Tls encryption, std::uint32_t limit,
-         ConfHistory past, const HashKey& hash_key)
+// What one conf says, ready for use; immutable, and shared by all the policies of this conf.
+struct Rules {
+  // `own_ids` follow those of the rules before, if there were any. `limit`: max_connections, or
+  // what descriptors allow.
+  Rules(const conf::Settings& all, admission::Ids own_ids, std::uint32_t limit,
+        const HashKey& hash_key)
       : settings(all),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
         refusals(all.statuses, all.client.refusal_body),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
-        servers(std::move(upstream)),
-        tls(std::move(encryption)),
         connection_limit(limit),
         connections_per_address(part_of(limit, all.client)),
-        history(std::move(past)),
         claims_(all.client.strip),
         never_trailers_(names_decided_by(all)) {
     for (const conf::RouteSettings& route : settings.routes) {
@@ -63,8 +54,8 @@ struct Policy {
       *route_terms_.find_or_add(ids.route(conf::name_of(route))) = {&route, own};
     }
   }
-  Policy(const Policy&) = delete;  // it points into itself
-  Policy& operator=(const Policy&) = delete;
+  Rules(const Rules&) = delete;  // they point into themselves
+  Rules& operator=(const Rules&) = delete;
 
   const conf::Settings settings;
   const admission::Ids ids;  // the same that the Gate has
@@ -72,12 +63,9 @@ struct Policy {
   const Refusals refusals;
   const TrustedProxies trusted_proxies;
   const ClientIdentities clients;
-  const std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
-  const Tls tls;
   const std::uint32_t connection_limit;  // max_connections, or what descriptors allow
   // The same part of that as client.connections_per_address is of max_connections; 0: no limit.
   const std::uint32_t connections_per_address;
-  const ConfHistory history;
 
   // Null: the catch-all, or a route that was in a former conf.
   const conf::RouteSettings* settings_of(admission::RouteId route) const {
@@ -131,6 +119,22 @@ struct Policy {
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
   admission::ById<admission::RouteId, RouteTerms> route_terms_;
+};
+
+// What is in force: the rules of a conf, and what may change without another one. Immutable: a
+// change makes a new one of the parts that stay and the one that does not, and sends it to every
+// loop, so that a loop never sees half of a change.
+struct Policy {
+  // Both null when nobody wants them.
+  struct Tls {
+    std::shared_ptr<const proxy::net::TlsAcceptor> clients;
+    std::shared_ptr<const proxy::net::TlsConnector> upstream;
+  };
+
+  std::shared_ptr<const Rules> rules;
+  std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
+  Tls tls;
+  ConfHistory history;  // for operators: no loop needs to hear of it
 };
 
 }  // namespace classgate::gateway

@@ -169,8 +169,11 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, server->hash_key_,
                                              std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
-      settings, ids, proxy::Servers::make(settings.upstream.servers, nullptr, names),
-      std::move(*tls), connection_limit(settings), ConfHistory{}, server->hash_key_);
+      Policy{.rules = std::make_shared<const Rules>(settings, ids, connection_limit(settings),
+                                                    server->hash_key_),
+             .servers = proxy::Servers::make(settings.upstream.servers, nullptr, names),
+             .tls = std::move(*tls),
+             .history = {}});
   Server* self = server.get();
   const Station::Milestones milestones{
       .empty =
@@ -248,9 +251,9 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
     if (!name.endpoints) return std::unexpected(name.mistake() + " (see upstream.servers)");
   auto sockets = open_sockets(settings, now.sockets, now.sockets_are_given);
   if (!sockets) return std::unexpected(sockets.error());
-  const bool has_same_tls = settings.tls == policy.settings.tls &&
-                            settings.upstream.tls == policy.settings.upstream.tls &&
-                            settings.upstream.servers == policy.settings.upstream.servers;
+  const bool has_same_tls = settings.tls == policy.rules->settings.tls &&
+                            settings.upstream.tls == policy.rules->settings.upstream.tls &&
+                            settings.upstream.servers == policy.rules->settings.upstream.servers;
   auto tls =
       files == Files::as_they_were && has_same_tls
           ? policy.tls
@@ -267,7 +270,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
 
 std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHistory history) {
   conf::Settings& settings = ready.settings;
-  settings.threads = policy_->settings.threads;  // until the next start
+  settings.threads = policy_->rules->settings.threads;  // until the next start
   if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
     return log;
 
@@ -281,23 +284,23 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     let_go(*socket, sockets_);
-  admission::Ids ids = policy_->ids;
+  admission::Ids ids = policy_->rules->ids;
   ids.follow(settings);
   // Before the loops: what comes with the ids of new routes and plans must be known here.
   shared_->gate.reconfigure(settings.admission, ids, std::chrono::steady_clock::now());
   shared_->memory.set_limit(settings.client.memory.count);
-  policy_ = std::make_shared<const Policy>(settings, std::move(ids), std::move(upstream),
-                                           std::move(ready.tls), connection_limit(settings),
-                                           std::move(history), hash_key_);
-  send_policy();
+  put_in_force({.rules = std::make_shared<const Rules>(settings, std::move(ids),
+                                                       connection_limit(settings), hash_key_),
+                .servers = std::move(upstream),
+                .tls = std::move(ready.tls),
+                .history = std::move(history)});
   return {};
 }
 
 void Server::note(ConfHistory history) {
-  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->ids, policy_->servers,
-                                           policy_->tls, policy_->connection_limit,
-                                           std::move(history), hash_key_);
-  send_policy();
+  Policy changed = *policy_;
+  changed.history = std::move(history);
+  policy_ = std::make_shared<const Policy>(std::move(changed));
 }
 
 void Server::use_endpoints(const conf::Address& wanted,
@@ -315,24 +318,22 @@ void Server::note_unknown(const conf::Address& wanted, const std::string& why) {
 
 bool Server::use_servers(std::shared_ptr<proxy::Servers> servers) {
   if (servers->is_same_as(*policy_->servers)) return false;
-  policy_ = std::make_shared<const Policy>(policy_->settings, policy_->ids, std::move(servers),
-                                           policy_->tls, policy_->connection_limit,
-                                           policy_->history, hash_key_);
-  send_policy();
+  Policy changed = *policy_;
+  changed.servers = std::move(servers);
+  put_in_force(std::move(changed));
   return true;
 }
 
 void Server::rotate_ticket_keys() {
   const auto& clients = policy_->tls.clients;
   if (!clients) return;
-  policy_ = std::make_shared<const Policy>(
-      policy_->settings, policy_->ids, policy_->servers,
-      Policy::Tls{clients->with_keys(clients->ticket_keys()->rotated()), policy_->tls.upstream},
-      policy_->connection_limit, policy_->history, hash_key_);
-  send_policy();
+  Policy changed = *policy_;
+  changed.tls.clients = clients->with_keys(clients->ticket_keys()->rotated());
+  put_in_force(std::move(changed));
 }
 
-void Server::send_policy() {
+void Server::put_in_force(Policy&& policy) {
+  policy_ = std::make_shared<const Policy>(std::move(policy));
   for (const auto& station : stations_) station->send(Reconfigure{policy_, sockets_});
 }
 
@@ -392,7 +393,7 @@ std::string Server::description() const {
       "request timeout {} ms, {} threads, {} connections",
       fmt::join(listen_addresses(), ", "), fmt::join(upstreams, ", "), limits.workers,
       limits.queue_size, rate, limits.request_timeout.count(), settings().threads,
-      policy_->connection_limit);
+      policy_->rules->connection_limit);
 }
 
 admission::Snapshot Server::snapshot() const {

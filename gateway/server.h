@@ -105,7 +105,7 @@ class Server {
   std::vector<std::string> listen_addresses() const;
   const Sockets& sockets() const { return sockets_; }
   bool sockets_are_given() const { return sockets_are_given_; }
-  const conf::Settings& settings() const { return policy_->settings; }
+  const conf::Settings& settings() const { return policy_->rules->settings; }
   const Policy& policy() const { return *policy_; }
   const Shared& shared() const { return *shared_; }
   // As Shared::note_exception(), from any thread.
@@ -131,7 +131,7 @@ class Server {
                                                                 const Sockets& open,
                                                                 bool are_given);
   void take_inherited(Inherited inherited);
-  void send_policy();
+  void put_in_force(Policy&& policy);
   bool use_servers(std::shared_ptr<proxy::Servers> servers);  // false: they are in use already
 
   std::unique_ptr<AccessLog> access_log_;

@@ -57,6 +57,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
                  Milestones milestones)
     : shared_(shared),
       policy_(policy),
+      rules_(policy->rules.get()),
       unrouted_(&traffic_.route("-", 0)),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
@@ -103,7 +104,7 @@ void Station::fit_workers_to_servers() {
 
 std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams(
     const std::shared_ptr<const Policy>& policy) {
-  const conf::UpstreamSettings& upstream = policy->settings.upstream;
+  const conf::UpstreamSettings& upstream = policy->rules->settings.upstream;
   const auto interval =
       upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
   const auto on_change = [this, servers = policy->servers, interval](
@@ -116,7 +117,7 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams(
     if (policy_->servers == servers) fit_workers_to_servers();
   };
   auto pool = std::make_unique<proxy::UpstreamPool>(loop_, policy->servers, upstream,
-                                                    idle_share(policy->settings), on_change,
+                                                    idle_share(policy->rules->settings), on_change,
                                                     policy->tls.upstream);
   pool->at_ejection([servers = policy->servers, after = upstream.eject_after](
                         std::size_t server, std::chrono::milliseconds time) {
@@ -158,27 +159,29 @@ void Station::change() {
 // What needs memory comes first, so that it is adopted whole or not; what a new pool begins with is
 // made up for by the next attempt.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
-  std::vector<RouteTraffic*> route_traffic;
-  for (const conf::RouteSettings& route : policy->settings.routes)
-    route_traffic.push_back(&traffic_.route(conf::name_of(route), route.priority));
-  route_traffic.push_back(&traffic_.route("*", conf::priority_worst));
+  const Rules& rules = *policy->rules;
+  const bool has_same_rules = rules_ == &rules && !route_traffic_.empty();  // not at the start
+  std::vector<RouteTraffic*> route_traffic = has_same_rules ? route_traffic_ : traffic_under(rules);
   const bool same_upstream = policy_->servers == policy->servers &&
-                             policy_->settings.upstream == policy->settings.upstream;
+                             (has_same_rules || settings().upstream == rules.settings.upstream);
   // Connections to servers that stay are kept, unless they may be secured by other certificates
   // now.
   const bool are_kept = policy_->tls.upstream == policy->tls.upstream &&
-                        policy_->settings.upstream.tls == policy->settings.upstream.tls;
+                        settings().upstream.tls == rules.settings.upstream.tls;
   std::unique_ptr<proxy::UpstreamPool> upstreams;
   if (!same_upstream) {
     upstreams = make_upstreams(policy);
     former_upstreams_.reserve(former_upstreams_.size() + 1);
   }
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
-  route_traffic_ = std::move(route_traffic);
-  request_limits_ = head_limits_of(settings().client);
   strangers_health_.forget();
-  deadlines_.change(settings());
-  for (const auto& connection : connections_) connection->judge_sender();
+  if (!has_same_rules) {
+    route_traffic_ = std::move(route_traffic);
+    request_limits_ = head_limits_of(rules.settings.client);
+    deadlines_.change(rules.settings);
+    rules_ = &rules;  // last: whatever fails before is done again
+    for (const auto& connection : connections_) connection->judge_sender();
+  }
   if (same_upstream) {
     upstreams_->use_tls(policy_->tls.upstream);
     return begin_upstreams();
@@ -191,6 +194,14 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
     if (pool.get() != &former) pool->follow(former, are_kept ? upstreams_.get() : nullptr);
   if (are_kept) upstreams_->take_over(former);
   begin_upstreams();
+}
+
+std::vector<RouteTraffic*> Station::traffic_under(const Rules& rules) {
+  std::vector<RouteTraffic*> traffic;
+  for (const conf::RouteSettings& route : rules.settings.routes)
+    traffic.push_back(&traffic_.route(conf::name_of(route), route.priority));
+  traffic.push_back(&traffic_.route("*", conf::priority_worst));
+  return traffic;
 }
 
 // Asks for memory: where there was none, once more with the next attempt to adopt.

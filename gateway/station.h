@@ -45,7 +45,8 @@ class Station final : private admission::Waiters {
   // --- For connections and exchanges, on the loop. ---
   Shared& shared() { return shared_; }
   const Policy& policy() const { return *policy_; }
-  const conf::Settings& settings() const { return policy_->settings; }
+  const Rules& rules() const { return *rules_; }
+  const conf::Settings& settings() const { return rules_->settings; }
   Traffic& traffic() { return traffic_; }
   RouteTraffic& traffic_of(const admission::Route& route) { return *route_traffic_[route.index]; }
   RouteTraffic& unrouted() { return *unrouted_; }
@@ -138,6 +139,7 @@ class Station final : private admission::Waiters {
   void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason);
   bool take_client(const conf::IpAddress& address, bool& is_counted);
   void adopt(std::shared_ptr<const Policy> policy);
+  std::vector<RouteTraffic*> traffic_under(const Rules& rules);
   void change();
   std::unique_ptr<proxy::UpstreamPool> make_upstreams(const std::shared_ptr<const Policy>& policy);
   void make_tag();
@@ -154,6 +156,7 @@ class Station final : private admission::Waiters {
 
   Shared& shared_;
   std::shared_ptr<const Policy> policy_;
+  const Rules* rules_;  // of it
   Traffic traffic_;
   std::vector<RouteTraffic*> route_traffic_;  // of the policy's routes, by their index
   RouteTraffic* unrouted_;

@@ -38,7 +38,7 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
   reported_empty_ = false;
   traffic_.accepted.add();
   const bool awaits_introduction =
-      settings().client.proxy_protocol && policy_->trusted_proxies.include(ip);
+      settings().client.proxy_protocol && policy_->rules->trusted_proxies.include(ip);
   const auto take = [&] {
     connections_.push_back(std::make_unique<ClientConnection>(
         *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
@@ -54,8 +54,8 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
 
 // A trusted proxy's connections are many clients'.
 bool Station::take_client(const conf::IpAddress& address, bool& is_counted) {
-  const std::uint32_t most = policy_->connections_per_address;
-  if (most == 0 || policy_->trusted_proxies.include(address)) return true;
+  const std::uint32_t most = policy_->rules->connections_per_address;
+  if (most == 0 || policy_->rules->trusted_proxies.include(address)) return true;
   is_counted = shared_.client_counts.enter(address, most);
   if (!is_counted) shared_.client_connections_refused.fetch_add(1, std::memory_order_relaxed);
   return is_counted;
@@ -66,7 +66,8 @@ bool Station::count_client(ClientConnection& connection) {
 }
 
 bool Station::take_room() {
-  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) < policy_->connection_limit)
+  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) <
+      policy_->rules->connection_limit)
     return true;
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   return false;
@@ -99,11 +100,11 @@ void Station::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason) {
 }
 
 void Station::append_refusal_of_connection(std::string& out, conf::Reason reason) {
-  policy_->refusals.append(out, {.rejection = {reason, std::chrono::seconds(1)},
-                                 .request_id = {},
-                                 .date = date_text(),
-                                 .allow = {},
-                                 .close = true});
+  policy_->rules->refusals.append(out, {.rejection = {reason, std::chrono::seconds(1)},
+                                        .request_id = {},
+                                        .date = date_text(),
+                                        .allow = {},
+                                        .close = true});
 }
 
 void Station::close_connection(ClientConnection& connection) {

@@ -22,7 +22,7 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
   std::unordered_map<std::uint64_t, std::string> addresses;
   for (const WaitingRequest& request : waiting)
     if (const auto address = conf::IpAddress::parse(request.client))
-      addresses.emplace(policy.clients.id_of(*address), request.client);
+      addresses.emplace(policy.rules->clients.id_of(*address), request.client);
   ordered_json list = ordered_json::array();
   for (const admission::ClientState& client : clients) {
     const auto known = addresses.find(client.id);
@@ -31,7 +31,7 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
         {{"id", short_id(client.id)},
          {"address",
           known == addresses.end() ? ordered_json(nullptr) : ordered_json(known->second)},
-         {"plan", plan_name(client.now.plan, policy.ids)},
+         {"plan", plan_name(client.now.plan, policy.rules->ids)},
          {"active_workers", client.now.active},
          {"waiting", client.now.waiting},
          {"tokens", has_bucket ? ordered_json(std::round(client.now.tokens * 1000) / 1000)

@@ -162,10 +162,10 @@ ordered_json upstream_json(const proxy::Servers& servers, admission::Time now) {
 // Fills in what is found on the way to the verdict, which may come early.
 ordered_json judge(const Supposition& request, const Head& head, const Shared& shared,
                    const Policy& policy, admission::Time now, ordered_json& json) {
-  const conf::Settings& settings = policy.settings;
-  const bool is_trusted = policy.trusted_proxies.include(request.sender);
+  const conf::Settings& settings = policy.rules->settings;
+  const bool is_trusted = policy.rules->trusted_proxies.include(request.sender);
   const conf::IpAddress address =
-      is_trusted ? policy.trusted_proxies.real_client(head, request.sender) : request.sender;
+      is_trusted ? policy.rules->trusted_proxies.real_client(head, request.sender) : request.sender;
   json["request"] = {{"method", head.method},
                      {"target", head.target},
                      {"path", nullptr},
@@ -173,19 +173,19 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                      {"sender_is_trusted", is_trusted}};
   Target target;
   if (const auto reason = read_request(head, settings.client, target))
-    return refused(policy.refusals, *reason);
+    return refused(policy.rules->refusals, *reason);
   json["request"]["path"] = target.path();
   if (proxy::wire::has_been_through(head, shared.via_name))
-    return refused(policy.refusals, Reason::loop_detected);
+    return refused(policy.rules->refusals, Reason::loop_detected);
   if (settings.ops.health_on_main && target.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD")
-      return refused(policy.refusals, Reason::method_refused);
+      return refused(policy.rules->refusals, Reason::method_refused);
     if (head.content_length > settings.client.body_bytes.count)
-      return refused(policy.refusals, Reason::body_too_large);
+      return refused(policy.rules->refusals, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
-  const admission::Route& route = policy.routes.find(target.path());
-  const Refusals& refusals = policy.refusals_of(route.id);
+  const admission::Route& route = policy.rules->routes.find(target.path());
+  const Refusals& refusals = policy.rules->refusals_of(route.id);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);
@@ -196,9 +196,9 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   if (head.content_length > body_limit_of(route, settings))
     return refused(refusals, Reason::body_too_large);
   ClientIdentities::Identity identity;
-  if (policy.clients.is_on())
-    identity =
-        recognise(policy.clients, {head, address, request.tls_subject}, target.path(), arrival);
+  if (policy.rules->clients.is_on())
+    identity = recognise(policy.rules->clients, {head, address, request.tls_subject}, target.path(),
+                         arrival);
   if (identity.is_ambiguous) return refused(refusals, Reason::malformed);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
@@ -207,7 +207,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                   {"rest_is_in_body", body_tells}};
   const admission::Explanation said = shared.gate.explain(arrival, now);
   json["priority"] = said.priority;
-  json["client"] = client_json(identity, said, policy.ids);
+  json["client"] = client_json(identity, said, policy.rules->ids);
   add_admission(json, said);
   json["upstream"] = upstream_json(*policy.servers, now);
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
@@ -223,7 +223,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
 std::expected<std::string, std::string> explain(const Supposition& request, const Shared& shared,
                                                 const Policy& policy, admission::Time now) {
   using proxy::wire::Parser;
-  const proxy::wire::HeadLimits limits = head_limits_of(policy.settings.client);
+  const proxy::wire::HeadLimits limits = head_limits_of(policy.rules->settings.client);
   Parser parser;
   parser.begin(Parser::Kind::request, limits);
   const Parser::Progress progress = parser.parse_head(request.head);
@@ -231,7 +231,7 @@ std::expected<std::string, std::string> explain(const Supposition& request, cons
     return std::unexpected("the head of the request is not complete");
   ordered_json json;
   if (progress == Parser::Progress::fault) {
-    json["verdict"] = refused(policy.refusals, reason_of(parser.fault()));
+    json["verdict"] = refused(policy.rules->refusals, reason_of(parser.fault()));
   } else {
     if (parser.head_size() != request.head.size())
       return std::unexpected("something follows the head of the request");

@@ -200,7 +200,7 @@ void add_traffic(Families& out, const Server& server) {
   };
   out.gauge("classgate_connections", "Client connections.").value(server.connections());
   out.gauge("classgate_connections_limit", "Client connections at most.")
-      .value(server.policy().connection_limit);
+      .value(server.policy().rules->connection_limit);
   out.counter("classgate_connections_accepted_total", "Client connections accepted.")
       .value(sum(&Traffic::accepted));
   out.counter("classgate_connections_refused_total",

@@ -21,7 +21,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto status_interval = 5s;
-constexpr std::size_t mistakes_logged_max = 20;
 
 sigset_t handled_signals() {
   sigset_t set;
@@ -36,47 +35,10 @@ proxy::net::Fd open_signals() {
   return proxy::net::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
-  std::vector<std::string> lines;
-  for (const conf::Mistake& mistake : mistakes)
-    lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
-  return lines;
-}
-
 std::string text_of(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += conf::printable(line) + "\n";
   return text;
-}
-
-// Those that are open already, then those that were inherited, else new ones.
-std::expected<OperatorServer::Sockets, std::string> open_sockets(
-    const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
-    std::vector<proxy::net::ListeningSocket>& inherited_ones) {
-  OperatorServer::Sockets sockets;
-  for (const conf::Address& address : settings.listen) {
-    const auto known = std::ranges::find_if(
-        open, [&](const auto& socket) { return socket->wanted.text == address.text; });
-    if (known != open.end()) {
-      sockets.push_back(*known);
-      continue;
-    }
-    const auto resolved = proxy::net::resolve(address, true);
-    const auto inherited = std::ranges::find_if(inherited_ones, [&](const auto& socket) {
-      return resolved && (socket.local == *resolved ||
-                          (address.port == 0 && socket.local.host() == resolved->host()));
-    });
-    if (inherited != inherited_ones.end()) {
-      inherited->wanted = address;
-      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
-      inherited_ones.erase(inherited);
-      continue;
-    }
-    auto opened = proxy::net::listen_on(address);
-    if (!opened) return std::unexpected(opened.error());
-    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
-  }
-  return sockets;
 }
 
 }  // namespace
@@ -107,8 +69,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       ticket_timer_(loop_, [this] { rotate_ticket_keys(); }),
       upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
       share_timer_(loop_, [this] { share_workers(); }),
-      change_timer_(loop_, [this] { on_change_timeout(); }),
-      errand_(loop_, [this](Outcome&& outcome) { on_prepared(std::move(outcome)); }),
+      changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
@@ -123,7 +84,7 @@ Supervisor::~Supervisor() {
 
 int Supervisor::run() {
   // Without its operators' sockets the process serves clients all the same: those come first.
-  if (auto sockets = open_sockets(server_.settings().ops, {}, inheritance_.operators)) {
+  if (auto sockets = open_operator_sockets(server_.settings().ops, {}, inheritance_.operators)) {
     operator_sockets_ = std::move(*sockets);
   } else {
     spdlog::error("{} (ops.listen); serving without it, tried again at a reload", sockets.error());
@@ -153,19 +114,19 @@ int Supervisor::run() {
 
 // What operators may have done, by the control socket.
 void Supervisor::take_orders() {
-  const auto tell_by = [](const Desk::Answer& answer) -> TellChange {
-    return [answer](const Change& change) {
+  const auto tell_by = [](const Desk::Answer& answer) -> ConfChanges::TellChange {
+    return [answer](const ConfChanges::Change& change) {
       answer({.status = change.ok ? 200 : 409, .body = text_of(change.lines)});
     };
   };
   desk_.add_order("/reload", [=, this](const Desk::Request&, const Desk::Answer& answer) {
-    reload(tell_by(answer));
+    changes_.reload(tell_by(answer));
   });
   desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Answer& answer) {
     const std::size_t equals = request.body.find('=');
     if (equals == std::string::npos)
       return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
-    set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));
+    changes_.set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));
   });
   desk_.add_order("/upgrade", [this](const Desk::Request&, const Desk::Answer& answer) {
     upgrade([answer](bool ok, const std::string& text) {
@@ -189,14 +150,7 @@ void Supervisor::on_signal() {
 
 void Supervisor::on_signal(int number) {
   switch (number) {
-    case SIGHUP:
-      if (!errand_.is_under_way()) {
-        if (const auto why = why_no_change()) return spdlog::error("HUP: reload refused: {}", *why);
-        return reload([](const Change&) {});  // the log tells
-      }
-      reloads_again_ = true;
-      spdlog::info("HUP: a change of the conf is under way; a reload follows it");
-      return;
+    case SIGHUP: changes_.reload_by_signal(); return;
     case SIGUSR1:
       server_.reopen_access_log();
       log_.reopen();
@@ -223,7 +177,7 @@ void Supervisor::on_signal(int number) {
 void Supervisor::drain(const std::string& why) {
   draining_ = true;
   if (successor_) fail_upgrade("this process drains");
-  give_up_change("this process drains");
+  changes_.give_up("this process drains");
   const auto timeout = server_.settings().drain_timeout;
   const admission::Snapshot now = server_.snapshot();
   // Sockets that were given to us are listened on by whoever gave them: the next one will accept.
@@ -269,229 +223,32 @@ void Supervisor::end(int status) {
 
 // ---- The conf ----------------------------------------------------------------------------------
 
-// Nothing, when the conf may be changed now.
 std::optional<std::string> Supervisor::why_no_change() const {
   if (draining_) return "this process drains: nothing is changed any more";
   if (successor_) return "an upgrade is under way: nothing is changed meanwhile";
-  if (errand_.is_under_way())
-    return "a change of the conf is under way: ask again when it is done (ops.reload_timeout)";
   return std::nullopt;
 }
 
-void Supervisor::reload(TellChange tell) {
-  if (const auto why = why_no_change()) return tell({false, {*why}});
-  conf::Sources sources = start_.sources;
-  sources.run_time.clear();
-  Lines forgotten;
-  for (const auto& [key, value] : server_.policy().history.set_at_run_time)
-    forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
-  notify_reloading();
-  prepare(
-      std::move(sources),
-      [this, forgotten = std::move(forgotten)](Outcome&& outcome) {
-        ConfHistory history = server_.policy().history;
-        history.set_at_run_time.clear();
-        return reloaded(std::move(outcome), std::move(history), forgotten);
-      },
-      [this, tell = std::move(tell)](const Change& change) {
-        notify_ready(status_line());
-        tell(change);
-      });
-}
-
-Supervisor::Change Supervisor::reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten) {
-  if (!outcome) return refuse(std::move(outcome.error()));
-  conf::Loaded loaded = outcome->loaded;
-  Change change = apply(std::move(*outcome), std::move(history));
-  if (!change.ok) return change;
-  start_.sources.run_time.clear();
-  std::ranges::move(forgotten, std::back_inserter(change.lines));
-  spdlog::info("reloaded: {}", server_.description());
-  for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
-  put_in_force(std::move(loaded), change);
-  return change;
-}
-
-// What a conf that was emptied or cut off no longer says. (A file may be read while it is written.)
-Supervisor::Lines Supervisor::lost_by(const conf::Loaded& loaded, const Start& start) {
-  const auto is_blank = [](const std::string& text) {
-    return text.find_first_not_of(" \t\r\n") == std::string::npos;
-  };
-  for (const auto& [path, text] : *loaded.texts)
-    for (const auto& [known, before] : *start.loaded.texts)
-      if (known == path && is_blank(text) && !is_blank(before))
-        return {
-            fmt::format("{} is empty, and was not: is it being written? To mean it, leave a "
-                        "comment in it",
-                        path)};
-  conf::Sources sources = start.sources;  // without what was set at run time, which ends anyway
-  sources.run_time.clear();
-  sources.texts = start.loaded.texts;
-  const auto before = conf::load(sources);
-  return before ? conf::lost_between(*before, loaded) : Lines();
-}
-
-// Says what is different now.
-void Supervisor::put_in_force(conf::Loaded loaded, Change& change) {
-  Lines changes = conf::changes_between(start_.loaded, loaded);
-  start_.loaded = std::move(loaded);
-  for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
-    spdlog::info("changed: {}", changes[i]);
-  if (changes.size() > mistakes_logged_max)
-    spdlog::info("changed: {} more", changes.size() - mistakes_logged_max);
-  if (changes.empty() && change.lines.empty()) changes.push_back("the conf says nothing else");
-  std::ranges::move(changes, std::back_inserter(change.lines));
-}
-
-void Supervisor::set(const std::string& name, const std::string& value, TellChange tell) {
-  if (const auto why = why_no_change()) return tell({false, {*why}});
-  const conf::Key* key = conf::find_key(name);
-  if (key != nullptr && key->needs_restart)
-    return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
-  conf::Sources sources = start_.sources;
-  std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
-  sources.run_time.push_back({name, value, {}});
-  sources.texts = start_.loaded.texts;  // what is in force, whatever the files say by now
-  const auto now_set = sources.run_time;
-  const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
-    if (!outcome) return {false, std::move(outcome.error())};
-    ConfHistory history = server_.policy().history;
-    history.set_at_run_time.clear();
-    for (const conf::Override& set : now_set)
-      history.set_at_run_time.emplace_back(set.key, set.value);
-    const auto before = server_.settings();
-    conf::Loaded loaded = outcome->loaded;
-    Change change = apply(std::move(*outcome), std::move(history));
-    if (!change.ok) return change;
-    start_.sources.run_time = now_set;
-    start_.loaded = std::move(loaded);
-    change.lines.insert(change.lines.begin(),
-                        fmt::format("{} = {} until the next reload", name, value));
-    spdlog::info("set at run time: {} = {} (it was {})", name, value,
-                 conf::find_key(name)->print(before));
-    return change;
-  };
-  prepare(std::move(sources), then, std::move(tell));
-}
-
-void Supervisor::prepare(conf::Sources sources, std::function<Change(Outcome&&)> then,
-                         TellChange tell) {
-  const auto work = [sources = std::move(sources), start = start_, server = server_.in_force(),
-                     operators = operator_sockets_]() -> Outcome {
-    try {
-      return prepare_now(sources, start, server, operators);
-    } catch (const std::exception& failure) {
-      return std::unexpected(Lines{failure.what()});
-    }
-  };
-  if (!errand_.begin(work))
-    return tell({false, {"those before still hang, reading files or looking names up"}});
-  then_ = std::move(then);
-  tell_change_ = std::move(tell);
-  change_timer_.start(server_.settings().ops.reload_timeout);
-}
-
-// On a thread of its own: may wait for files and names.
-Supervisor::Outcome Supervisor::prepare_now(const conf::Sources& sources, const Start& start,
-                                            const Server::InForce& server,
-                                            const OperatorServer::Sockets& operators) {
-  auto loaded = conf::load(sources);
-  if (!loaded) return std::unexpected(lines_of(loaded.error()));
-  const bool reads_files = sources.texts == nullptr;  // a reload does
-  if (Lines lost = reads_files ? lost_by(*loaded, start) : Lines(); !lost.empty())
-    return std::unexpected(std::move(lost));
-  const conf::Settings& settings = loaded->settings;
-  std::vector<proxy::net::ListeningSocket> none_inherited;
-  auto sockets = open_sockets(settings.ops, operators, none_inherited);
-  if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
-  auto prepared = Server::prepare(
-      settings, server, reads_files ? Server::Files::read_again : Server::Files::as_they_were);
-  if (!prepared) {
-    Lines lines;
-    std::istringstream errors(prepared.error());
-    for (std::string line; std::getline(errors, line);) lines.push_back(line);
-    return std::unexpected(std::move(lines));
-  }
-  auto log = ErrorLog::open_target(settings.log);
-  if (!log) return std::unexpected(Lines{log.error()});
-  return Prepared{std::move(*loaded), std::move(*prepared), std::move(*sockets), std::move(*log)};
-}
-
-void Supervisor::on_prepared(Outcome&& outcome) {
-  change_timer_.stop();
-  conclude_change(std::exchange(then_, nullptr)(std::move(outcome)));
-}
-
-void Supervisor::conclude_change(const Change& change) {
-  std::exchange(tell_change_, nullptr)(change);
-  if (std::exchange(reloads_again_, false) && !draining_) reload([](const Change&) {});
-}
-
-void Supervisor::on_change_timeout() {
-  errand_.give_up();
-  on_prepared(std::unexpected(
-      Lines{fmt::format("not all was read, looked up and opened within ops.reload_timeout, {} ms",
-                        server_.settings().ops.reload_timeout.count())}));
-}
-
-void Supervisor::give_up_change(const std::string& why) {
-  if (!errand_.is_under_way()) return;
-  errand_.give_up();
-  change_timer_.stop();
-  then_ = nullptr;
-  reloads_again_ = false;
-  spdlog::warn("the change of the conf that was under way is given up: {}", why);
-  conclude_change({false, {fmt::format("given up: {}", why)}});
-}
-
-// All of it or nothing: what can fail has been tried.
-Supervisor::Change Supervisor::apply(Prepared&& prepared, ConfHistory history) {
-  const conf::Settings settings = prepared.server.settings;
-  Change change{.ok = true, .lines = {}};
-  if (settings.threads != server_.settings().threads)
-    change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
-                                       server_.settings().threads));
-  for (const auto& [key, differs] :
-       {std::pair("sandbox", settings.sandbox != server_.settings().sandbox),
-        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps)})
-    if (differs)
-      change.lines.push_back(
-          fmt::format("{} needs a restart; it stays as it was at the start", key));
-  if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
-    change.lines.push_back("listen: the service manager's socket unit says where to listen");
-  ++history.reloads;
-  history.last_failed = false;
-  history.last_error.clear();
-  history.changed_at = std::chrono::system_clock::now();
+std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& prepared,
+                                                          ConfHistory history,
+                                                          const conf::Settings& settings) {
   // The lesser first: never has this process more than its predecessor leaves of either.
   use_what_is_left(std::min(server_.settings().admission.workers, settings.admission.workers));
-  const auto result = server_.reconfigure(std::move(prepared.server), std::move(history));
+  const auto result = server_.reconfigure(std::move(prepared), std::move(history));
   use_what_is_left(server_.settings().admission.workers);
-  if (!result) return refuse({result.error()});
-  log_.reconfigure(settings.log, std::move(prepared.log));
-  open_control(settings.ops, prepared.operators);
-  operator_sockets_ = std::move(prepared.operators);
+  return result;
+}
+
+void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
+  const conf::Settings& settings = server_.settings();
+  open_control(settings.ops, sockets);
+  operator_sockets_ = std::move(sockets);
   operators_.listen_on(operator_sockets_, settings.ops);
   if (predecessor_) predecessor_->say_let_go();
   keep_sockets();
   warn_of_certificates();
   ticket_timer_.start(settings.tls.ticket_rotation);
   names_.begin();
-  return change;
-}
-
-Supervisor::Change Supervisor::refuse(Lines lines) {
-  ConfHistory history = server_.policy().history;
-  ++history.failed_reloads;
-  history.last_failed = true;
-  history.last_error.clear();
-  for (const std::string& line : lines) history.last_error += line + "\n";
-  for (std::size_t i = 0; i < lines.size() && i < mistakes_logged_max; ++i)
-    spdlog::error("{}", lines[i]);
-  spdlog::error("reload refused, {} mistake{}: the settings from before stay in force",
-                lines.size(), lines.size() == 1 ? "" : "s");
-  server_.note(std::move(history));
-  return {false, std::move(lines)};
 }
 
 // The control socket, added to the others. Going without one is told, and is no reason to stop.

@@ -9,8 +9,8 @@
 
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/conf_changes.h"
 #include "gateway/ops/desk.h"
-#include "gateway/ops/errand.h"
 #include "gateway/ops/handover.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
@@ -32,7 +32,7 @@ namespace classgate::gateway {
 //   SIGHUP                    reload the conf
 //   SIGUSR1                   open the logs anew
 //   SIGUSR2                   upgrade: start the program that is installed now in our place
-class Supervisor {
+class Supervisor final : private ConfChanges::Owner {
  public:
   // How the process was started: needed again at a reload and an upgrade.
   struct Start {
@@ -52,7 +52,6 @@ class Supervisor {
 
  private:
   struct DataPathDrained {};
-  using Lines = std::vector<std::string>;
 
   void on_signal();
   void on_signal(int number);
@@ -63,37 +62,12 @@ class Supervisor {
   void on_drained();
   void on_drain_timeout();
 
-  // The conf. Each says in lines what came of it; `ok` when the settings are in force. What a
-  // change needs is read, looked up and opened by an errand; then nothing waits. One change at a
-  // time.
-  struct Change {
-    bool ok = false;
-    Lines lines;
-  };
-  using TellChange = std::function<void(const Change&)>;
-  struct Prepared {
-    conf::Loaded loaded;
-    Server::Preparation server;
-    OperatorServer::Sockets operators;
-    LogTarget log;
-  };
-  using Outcome = std::expected<Prepared, Lines>;
-  void reload(TellChange tell);
-  void set(const std::string& key, const std::string& value, TellChange tell);
-  std::optional<std::string> why_no_change() const;
-  void prepare(conf::Sources sources, std::function<Change(Outcome&&)> then, TellChange tell);
-  static Outcome prepare_now(const conf::Sources& sources, const Start& start,
-                             const Server::InForce& server,
-                             const OperatorServer::Sockets& operators);
-  static Lines lost_by(const conf::Loaded& loaded, const Start& start);
-  void put_in_force(conf::Loaded loaded, Change& change);
-  void on_prepared(Outcome&& outcome);
-  void on_change_timeout();
-  void give_up_change(const std::string& why);
-  void conclude_change(const Change& change);
-  Change reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten);
-  Change apply(Prepared&& prepared, ConfHistory history);
-  Change refuse(Lines lines);
+  // The conf.
+  std::optional<std::string> why_no_change() const override;
+  const OperatorServer::Sockets& operator_sockets() const override { return operator_sockets_; }
+  std::expected<void, std::string> put_in_force(Server::Preparation&& prepared, ConfHistory history,
+                                                const conf::Settings& settings) override;
+  void on_conf_changed(OperatorServer::Sockets sockets) override;
   void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
 
   // Upgrade.
@@ -121,7 +95,7 @@ class Supervisor {
   void note_turns(bool every_loop);
   void rotate_ticket_keys();
   void warn_of_certificates() const;
-  std::string status_line() const;
+  std::string status_line() const override;
 
   Start start_;
   ErrorLog& log_;
@@ -145,12 +119,7 @@ class Supervisor {
   proxy::net::Timer upgrade_timer_;
   proxy::net::Timer share_timer_;
   std::string last_status_;
-  // The change that is under way, if any.
-  std::function<Change(Outcome&&)> then_;
-  TellChange tell_change_;
-  bool reloads_again_ = false;  // SIGHUP came meanwhile
-  proxy::net::Timer change_timer_;
-  Errand<Outcome> errand_;
+  ConfChanges changes_;
   std::set<std::string> kept_sockets_;  // the service manager has them, by name
   std::chrono::milliseconds watchdog_interval_;
 

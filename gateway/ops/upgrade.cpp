@@ -31,7 +31,7 @@ void Supervisor::upgrade(std::function<void(bool ok, const std::string& text)> t
     return refuse("this process is PID 1, with which everything ends: replace the container");
   if (successor_) return refuse("an upgrade is under way");
   if (predecessor_) return refuse("this process is still taking over from another");
-  give_up_change("an upgrade begins, and the new process reads the conf anew");
+  changes_.give_up("an upgrade begins, and the new process reads the conf anew");
   std::vector<PassedFd> sockets;
   const char* const clients = server_.sockets_are_given() ? "given" : socket_name::clients;
   for (const auto& socket : server_.sockets()) sockets.push_back({socket->fd.get(), clients});

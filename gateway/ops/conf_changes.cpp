@@ -1,0 +1,294 @@
+#include "gateway/ops/conf_changes.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+#include <utility>
+
+#include "conf/format.h"
+#include "conf/keys.h"
+#include "gateway/service_manager.h"
+
+namespace classgate::gateway {
+namespace {
+
+constexpr std::size_t mistakes_logged_max = 20;
+
+std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
+  std::vector<std::string> lines;
+  for (const conf::Mistake& mistake : mistakes)
+    lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
+  return lines;
+}
+
+}  // namespace
+
+std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
+    const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
+    std::vector<proxy::net::ListeningSocket>& inherited_ones) {
+  OperatorServer::Sockets sockets;
+  for (const conf::Address& address : settings.listen) {
+    const auto known = std::ranges::find_if(
+        open, [&](const auto& socket) { return socket->wanted.text == address.text; });
+    if (known != open.end()) {
+      sockets.push_back(*known);
+      continue;
+    }
+    const auto resolved = proxy::net::resolve(address, true);
+    const auto inherited = std::ranges::find_if(inherited_ones, [&](const auto& socket) {
+      return resolved && (socket.local == *resolved ||
+                          (address.port == 0 && socket.local.host() == resolved->host()));
+    });
+    if (inherited != inherited_ones.end()) {
+      inherited->wanted = address;
+      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
+      inherited_ones.erase(inherited);
+      continue;
+    }
+    auto opened = proxy::net::listen_on(address);
+    if (!opened) return std::unexpected(opened.error());
+    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
+  }
+  return sockets;
+}
+
+ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, ErrorLog& log,
+                         conf::Sources sources, conf::Loaded loaded)
+    : owner_(owner),
+      server_(server),
+      log_(log),
+      sources_(std::move(sources)),
+      loaded_(std::move(loaded)),
+      timer_(loop, [this] { on_timeout(); }),
+      errand_(loop, [this](Outcome&& outcome) { on_prepared(std::move(outcome)); }) {}
+
+// Nothing, when the conf may be changed now.
+std::optional<std::string> ConfChanges::why_none() const {
+  if (auto why = owner_.why_no_change()) return why;
+  if (is_under_way())
+    return "a change of the conf is under way: ask again when it is done (ops.reload_timeout)";
+  return std::nullopt;
+}
+
+// One that is asked for while another is under way follows it.
+void ConfChanges::reload_by_signal() {
+  if (!is_under_way()) {
+    if (const auto why = why_none()) return spdlog::error("HUP: reload refused: {}", *why);
+    return reload([](const Change&) {});  // the log tells
+  }
+  reloads_again_ = true;
+  spdlog::info("HUP: a change of the conf is under way; a reload follows it");
+}
+
+void ConfChanges::reload(TellChange tell) {
+  if (const auto why = why_none()) return tell({false, {*why}});
+  conf::Sources sources = sources_;
+  sources.run_time.clear();
+  Lines forgotten;
+  for (const auto& [key, value] : server_.policy().history.set_at_run_time)
+    forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
+  notify_reloading();
+  prepare(
+      std::move(sources),
+      [this, forgotten = std::move(forgotten)](Outcome&& outcome) {
+        ConfHistory history = server_.policy().history;
+        history.set_at_run_time.clear();
+        return reloaded(std::move(outcome), std::move(history), forgotten);
+      },
+      [this, tell = std::move(tell)](const Change& change) {
+        notify_ready(owner_.status_line());
+        tell(change);
+      });
+}
+
+ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten) {
+  if (!outcome) return refuse(std::move(outcome.error()));
+  conf::Loaded loaded = outcome->loaded;
+  Change change = apply(std::move(*outcome), std::move(history));
+  if (!change.ok) return change;
+  sources_.run_time.clear();
+  std::ranges::move(forgotten, std::back_inserter(change.lines));
+  spdlog::info("reloaded: {}", server_.description());
+  for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+  note_differences(std::move(loaded), change);
+  return change;
+}
+
+// What a conf that was emptied or cut off no longer says. (A file may be read while it is written.)
+ConfChanges::Lines ConfChanges::lost_by(const conf::Loaded& loaded, const Before& before) {
+  const auto is_blank = [](const std::string& text) {
+    return text.find_first_not_of(" \t\r\n") == std::string::npos;
+  };
+  for (const auto& [path, text] : *loaded.texts)
+    for (const auto& [known, former] : *before.loaded.texts)
+      if (known == path && is_blank(text) && !is_blank(former))
+        return {
+            fmt::format("{} is empty, and was not: is it being written? To mean it, leave a "
+                        "comment in it",
+                        path)};
+  conf::Sources sources = before.sources;  // without what was set at run time, which ends anyway
+  sources.run_time.clear();
+  sources.texts = before.loaded.texts;
+  const auto former = conf::load(sources);
+  return former ? conf::lost_between(*former, loaded) : Lines();
+}
+
+// Says what is different now.
+void ConfChanges::note_differences(conf::Loaded loaded, Change& change) {
+  Lines changes = conf::changes_between(loaded_, loaded);
+  loaded_ = std::move(loaded);
+  for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
+    spdlog::info("changed: {}", changes[i]);
+  if (changes.size() > mistakes_logged_max)
+    spdlog::info("changed: {} more", changes.size() - mistakes_logged_max);
+  if (changes.empty() && change.lines.empty()) changes.push_back("the conf says nothing else");
+  std::ranges::move(changes, std::back_inserter(change.lines));
+}
+
+void ConfChanges::set(const std::string& name, const std::string& value, TellChange tell) {
+  if (const auto why = why_none()) return tell({false, {*why}});
+  const conf::Key* key = conf::find_key(name);
+  if (key != nullptr && key->needs_restart)
+    return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
+  conf::Sources sources = sources_;
+  std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
+  sources.run_time.push_back({name, value, {}});
+  sources.texts = loaded_.texts;  // what is in force, whatever the files say by now
+  const auto now_set = sources.run_time;
+  const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
+    if (!outcome) return {false, std::move(outcome.error())};
+    ConfHistory history = server_.policy().history;
+    history.set_at_run_time.clear();
+    for (const conf::Override& set : now_set)
+      history.set_at_run_time.emplace_back(set.key, set.value);
+    const auto before = server_.settings();
+    conf::Loaded loaded = outcome->loaded;
+    Change change = apply(std::move(*outcome), std::move(history));
+    if (!change.ok) return change;
+    sources_.run_time = now_set;
+    loaded_ = std::move(loaded);
+    change.lines.insert(change.lines.begin(),
+                        fmt::format("{} = {} until the next reload", name, value));
+    spdlog::info("set at run time: {} = {} (it was {})", name, value,
+                 conf::find_key(name)->print(before));
+    return change;
+  };
+  prepare(std::move(sources), then, std::move(tell));
+}
+
+void ConfChanges::prepare(conf::Sources sources, std::function<Change(Outcome&&)> then,
+                          TellChange tell) {
+  const auto work = [sources = std::move(sources), before = Before{sources_, loaded_},
+                     server = server_.in_force(),
+                     operators = owner_.operator_sockets()]() -> Outcome {
+    try {
+      return prepare_now(sources, before, server, operators);
+    } catch (const std::exception& failure) {
+      return std::unexpected(Lines{failure.what()});
+    }
+  };
+  if (!errand_.begin(work))
+    return tell({false, {"those before still hang, reading files or looking names up"}});
+  then_ = std::move(then);
+  tell_ = std::move(tell);
+  timer_.start(server_.settings().ops.reload_timeout);
+}
+
+// On a thread of its own: may wait for files and names.
+ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, const Before& before,
+                                              const Server::InForce& server,
+                                              const OperatorServer::Sockets& operators) {
+  auto loaded = conf::load(sources);
+  if (!loaded) return std::unexpected(lines_of(loaded.error()));
+  const bool reads_files = sources.texts == nullptr;  // a reload does
+  if (Lines lost = reads_files ? lost_by(*loaded, before) : Lines(); !lost.empty())
+    return std::unexpected(std::move(lost));
+  const conf::Settings& settings = loaded->settings;
+  std::vector<proxy::net::ListeningSocket> none_inherited;
+  auto sockets = open_operator_sockets(settings.ops, operators, none_inherited);
+  if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
+  auto prepared = Server::prepare(
+      settings, server, reads_files ? Server::Files::read_again : Server::Files::as_they_were);
+  if (!prepared) {
+    Lines lines;
+    std::istringstream errors(prepared.error());
+    for (std::string line; std::getline(errors, line);) lines.push_back(line);
+    return std::unexpected(std::move(lines));
+  }
+  auto log = ErrorLog::open_target(settings.log);
+  if (!log) return std::unexpected(Lines{log.error()});
+  return Prepared{std::move(*loaded), std::move(*prepared), std::move(*sockets), std::move(*log)};
+}
+
+void ConfChanges::on_prepared(Outcome&& outcome) {
+  timer_.stop();
+  conclude(std::exchange(then_, nullptr)(std::move(outcome)));
+}
+
+void ConfChanges::conclude(const Change& change) {
+  std::exchange(tell_, nullptr)(change);
+  if (std::exchange(reloads_again_, false) && !owner_.why_no_change()) reload([](const Change&) {});
+}
+
+void ConfChanges::on_timeout() {
+  errand_.give_up();
+  on_prepared(std::unexpected(
+      Lines{fmt::format("not all was read, looked up and opened within ops.reload_timeout, {} ms",
+                        server_.settings().ops.reload_timeout.count())}));
+}
+
+void ConfChanges::give_up(const std::string& why) {
+  if (!errand_.is_under_way()) return;
+  errand_.give_up();
+  timer_.stop();
+  then_ = nullptr;
+  reloads_again_ = false;
+  spdlog::warn("the change of the conf that was under way is given up: {}", why);
+  conclude({false, {fmt::format("given up: {}", why)}});
+}
+
+// All of it or nothing: what can fail has been tried.
+ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history) {
+  const conf::Settings settings = prepared.server.settings;
+  Change change{.ok = true, .lines = {}};
+  if (settings.threads != server_.settings().threads)
+    change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
+                                       server_.settings().threads));
+  for (const auto& [key, differs] :
+       {std::pair("sandbox", settings.sandbox != server_.settings().sandbox),
+        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps)})
+    if (differs)
+      change.lines.push_back(
+          fmt::format("{} needs a restart; it stays as it was at the start", key));
+  if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
+    change.lines.push_back("listen: the service manager's socket unit says where to listen");
+  ++history.reloads;
+  history.last_failed = false;
+  history.last_error.clear();
+  history.changed_at = std::chrono::system_clock::now();
+  if (const auto result =
+          owner_.put_in_force(std::move(prepared.server), std::move(history), settings);
+      !result)
+    return refuse({result.error()});
+  log_.reconfigure(settings.log, std::move(prepared.log));
+  owner_.on_conf_changed(std::move(prepared.operators));
+  return change;
+}
+
+ConfChanges::Change ConfChanges::refuse(Lines lines) {
+  ConfHistory history = server_.policy().history;
+  ++history.failed_reloads;
+  history.last_failed = true;
+  history.last_error.clear();
+  for (const std::string& line : lines) history.last_error += line + "\n";
+  for (std::size_t i = 0; i < lines.size() && i < mistakes_logged_max; ++i)
+    spdlog::error("{}", lines[i]);
+  spdlog::error("reload refused, {} mistake{}: the settings from before stay in force",
+                lines.size(), lines.size() == 1 ? "" : "s");
+  server_.note(std::move(history));
+  return {false, std::move(lines)};
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/reader.h"
+#include "gateway/error_log.h"
+#include "gateway/ops/errand.h"
+#include "gateway/ops/operator_server.h"
+#include "gateway/server.h"
+#include "proxy/net/timer.h"
+
+namespace classgate::gateway {
+
+// Changes of the conf while the process runs: reload and set. What a change needs is read, looked
+// up and opened by an errand; then nothing waits. One at a time. On the main thread.
+class ConfChanges {
+ public:
+  using Lines = std::vector<std::string>;
+  // What came of one, in lines; `ok` when the settings are in force.
+  struct Change {
+    bool ok = false;
+    Lines lines;
+  };
+  using TellChange = std::function<void(const Change&)>;
+
+  // What a change needs of the process.
+  class Owner {
+   public:
+    // Why nothing may be changed at the moment, if so.
+    virtual std::optional<std::string> why_no_change() const = 0;
+    virtual const OperatorServer::Sockets& operator_sockets() const = 0;
+    virtual std::expected<void, std::string> put_in_force(Server::Preparation&& prepared,
+                                                          ConfHistory history,
+                                                          const conf::Settings& settings) = 0;
+    // The new settings are in force; these are the operators' sockets from now on.
+    virtual void on_conf_changed(OperatorServer::Sockets sockets) = 0;
+    virtual std::string status_line() const = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // `loaded` came of `sources`, and is in force.
+  ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, ErrorLog& log,
+              conf::Sources sources, conf::Loaded loaded);
+
+  void reload(TellChange tell);
+  void reload_by_signal();
+  void set(const std::string& key, const std::string& value, TellChange tell);
+  bool is_under_way() const { return errand_.is_under_way(); }
+  // That which is under way, if any.
+  void give_up(const std::string& why);
+
+ private:
+  struct Prepared {
+    conf::Loaded loaded;
+    Server::Preparation server;
+    OperatorServer::Sockets operators;
+    LogTarget log;
+  };
+  using Outcome = std::expected<Prepared, Lines>;
+  struct Before {
+    conf::Sources sources;
+    conf::Loaded loaded;
+  };
+  std::optional<std::string> why_none() const;
+  void prepare(conf::Sources sources, std::function<Change(Outcome&&)> then, TellChange tell);
+  static Outcome prepare_now(const conf::Sources& sources, const Before& before,
+                             const Server::InForce& server,
+                             const OperatorServer::Sockets& operators);
+  static Lines lost_by(const conf::Loaded& loaded, const Before& before);
+  void note_differences(conf::Loaded loaded, Change& change);
+  void on_prepared(Outcome&& outcome);
+  void on_timeout();
+  void conclude(const Change& change);
+  Change reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten);
+  Change apply(Prepared&& prepared, ConfHistory history);
+  Change refuse(Lines lines);
+
+  Owner& owner_;
+  Server& server_;
+  ErrorLog& log_;
+  conf::Sources sources_;
+  conf::Loaded loaded_;
+  // The change that is under way, if any.
+  std::function<Change(Outcome&&)> then_;
+  TellChange tell_;
+  bool reloads_again_ = false;  // SIGHUP came meanwhile
+  proxy::net::Timer timer_;
+  Errand<Outcome> errand_;
+};
+
+// Those that are open already, then those that were inherited, else new ones.
+std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
+    const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
+    std::vector<proxy::net::ListeningSocket>& inherited_ones);
+
+}  // namespace classgate::gateway

@@ -50,6 +50,12 @@ void Supervisor::block_signals() {
   ::signal(SIGXFSZ, SIG_IGN);  // nor is a log that has reached its ulimit
 }
 
+Supervisor::Timers::Timers(Supervisor* of)
+    : drain(of->loop_, [of] { of->on_drain_timeout(); }),
+      status(of->loop_, [of] { of->tell_status(); }),
+      watchdog(of->loop_, [of] { of->feed_watchdog(); }),
+      tickets(of->loop_, [of] { of->rotate_ticket_keys(); }) {}
+
 Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance inheritance)
     : start_(std::move(start)),
       log_(log),
@@ -63,23 +69,19 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       roll_(loop_, server),
       questions_({server, log, operators_, roll_, [this] { return draining_; }}),
       names_(loop_, server),
-      drain_timer_(loop_, [this] { on_drain_timeout(); }),
-      status_timer_(loop_, [this] { tell_status(); }),
-      watchdog_timer_(loop_, [this] { feed_watchdog(); }),
-      ticket_timer_(loop_, [this] { rotate_ticket_keys(); }),
-      upgrade_timer_(loop_, [this] { on_upgrade_timeout(); }),
-      share_timer_(loop_, [this] { share_workers(); }),
+      timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
       kept_sockets_(inheritance_.kept),
-      watchdog_interval_(watchdog_interval()) {
+      watchdog_interval_(watchdog_interval()),
+      handover_(loop_, *this, server, roll_),
+      takeover_(loop_, server, std::move(inheritance_.handover)) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
   questions_.take_their_places(desk_);
   take_orders();
-  if (inheritance_.handover) predecessor_.emplace(std::move(inheritance_.handover));
 }
 
 Supervisor::~Supervisor() {
-  if (!control_path_.empty() && !handed_over_) ::unlink(control_path_.c_str());
+  if (!control_path_.empty() && !handover_.has_happened()) ::unlink(control_path_.c_str());
 }
 
 int Supervisor::run() {
@@ -93,7 +95,7 @@ int Supervisor::run() {
   inheritance_.operators.clear();  // what nobody wanted is closed
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
-  if (predecessor_) take_over();
+  if (takeover_.is_under_way()) takeover_.begin();
   std::string places;
   for (const auto& socket : operator_sockets_)
     places += (places.empty() ? "; operators at " : ", ") + socket->text();
@@ -101,10 +103,10 @@ int Supervisor::run() {
   server_.start([this] { mailbox_.send({}); });
   notify_ready(server_.description());
   keep_sockets();
-  if (has_service_manager()) status_timer_.start(status_interval);
+  if (has_service_manager()) timers_.status.start(status_interval);
   if (watchdog_interval_ > 0ms) feed_watchdog();
   warn_of_certificates();
-  ticket_timer_.start(server_.settings().tls.ticket_rotation);
+  timers_.tickets.start(server_.settings().tls.ticket_rotation);
   names_.begin();
   loop_.run();
   return exit_status_;
@@ -162,7 +164,7 @@ void Supervisor::on_signal(int number) {
     default: break;
   }
   if (!draining_) return drain(sigabbrev_np(number));
-  if (handed_over_ && !std::exchange(was_told_to_end_, true)) {
+  if (handover_.has_happened() && !std::exchange(was_told_to_end_, true)) {
     spdlog::info("{}: this process has handed over and is draining already", sigabbrev_np(number));
     return;
   }
@@ -176,7 +178,7 @@ void Supervisor::on_signal(int number) {
 
 void Supervisor::drain(const std::string& why) {
   draining_ = true;
-  if (successor_) fail_upgrade("this process drains");
+  if (handover_.is_under_way()) handover_.fail("this process drains");
   changes_.give_up("this process drains");
   const auto timeout = server_.settings().drain_timeout;
   const admission::Snapshot now = server_.snapshot();
@@ -184,15 +186,15 @@ void Supervisor::drain(const std::string& why) {
   const bool has_successor = server_.sockets_are_given();
   spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
                timeout.count(), now.active_workers, now.waiting, server_.connections());
-  status_timer_.stop();
+  timers_.status.stop();
   names_.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
   // its listening sockets open either: the kernel refuses connections from then on.
   for (const std::string& name : std::exchange(kept_sockets_, {})) notify_let_go(name);
-  if (predecessor_) predecessor_->say_let_go();
+  takeover_.say_let_go();
   notify_stopping(
       fmt::format("draining: {} in flight, {} waiting", now.active_workers, now.waiting));
-  drain_timer_.start(timeout);
+  timers_.drain.start(timeout);
   server_.drain({.has_successor = has_successor,
                  .grace = has_successor ? server_.settings().handover_grace
                                         : server_.settings().drain_grace});
@@ -202,8 +204,8 @@ void Supervisor::on_drained() {
   if (!draining_) return;  // it has been taken back meanwhile
   // The other process has the workers that we do not need: those that work for clients that have
   // left are still ours.
-  data_path_drained_ = true;
-  if (handed_over_ && server_.snapshot().active_workers > 0) return;  // share_workers() looks again
+  handover_.note_drained();
+  if (handover_.has_happened() && server_.snapshot().active_workers > 0) return;  // it looks again
   const admission::Snapshot all = server_.snapshot();
   spdlog::info("drained: {} requests in all, {} processed", all.total, all.processed);
   end(0);
@@ -225,7 +227,7 @@ void Supervisor::end(int status) {
 
 std::optional<std::string> Supervisor::why_no_change() const {
   if (draining_) return "this process drains: nothing is changed any more";
-  if (successor_) return "an upgrade is under way: nothing is changed meanwhile";
+  if (handover_.is_under_way()) return "an upgrade is under way: nothing is changed meanwhile";
   return std::nullopt;
 }
 
@@ -233,9 +235,10 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
                                                           ConfHistory history,
                                                           const conf::Settings& settings) {
   // The lesser first: never has this process more than its predecessor leaves of either.
-  use_what_is_left(std::min(server_.settings().admission.workers, settings.admission.workers));
+  takeover_.use_what_is_left(
+      std::min(server_.settings().admission.workers, settings.admission.workers));
   const auto result = server_.reconfigure(std::move(prepared), std::move(history));
-  use_what_is_left(server_.settings().admission.workers);
+  takeover_.use_what_is_left(server_.settings().admission.workers);
   return result;
 }
 
@@ -244,10 +247,10 @@ void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   open_control(settings.ops, sockets);
   operator_sockets_ = std::move(sockets);
   operators_.listen_on(operator_sockets_, settings.ops);
-  if (predecessor_) predecessor_->say_let_go();
+  takeover_.say_let_go();
   keep_sockets();
   warn_of_certificates();
-  ticket_timer_.start(settings.tls.ticket_rotation);
+  timers_.tickets.start(settings.tls.ticket_rotation);
   names_.begin();
 }
 
@@ -286,6 +289,47 @@ void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer:
     return;
   }
   control_path_ = settings.control;
+}
+
+// ---- Upgrade -----------------------------------------------------------------------------------
+
+void Supervisor::upgrade(const HandOver::Tell& tell) {
+  const auto refuse = [&](const std::string& why) {
+    spdlog::error("upgrade refused: {}", why);
+    tell(false, why);
+  };
+  if (draining_) return refuse("this process drains");
+  if (::getpid() == 1)
+    return refuse("this process is PID 1, with which everything ends: replace the container");
+  if (handover_.is_under_way()) return refuse("an upgrade is under way");
+  if (takeover_.is_under_way()) return refuse("this process is still taking over from another");
+  changes_.give_up("an upgrade begins, and the new process reads the conf anew");
+  handover_.begin(start_.program, start_.arguments, operator_sockets_, tell);
+}
+
+OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
+  draining_ = true;
+  names_.end();
+  spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections", successor,
+               server_.settings().drain_timeout.count(), server_.connections());
+  if (watchdog_interval_ > 0ms) notify_alive();  // for both
+  notify_main_process(successor);
+  timers_.status.stop();
+  timers_.watchdog.stop();
+  operators_.stop_listening();
+  timers_.drain.start(server_.settings().drain_timeout);
+  return std::exchange(operator_sockets_, {});
+}
+
+void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
+  timers_.drain.stop();
+  draining_ = was_told_to_end_ = false;
+  operator_sockets_ = std::move(operators);
+  operators_.listen_on(operator_sockets_, server_.settings().ops);
+  notify_main_process(::getpid());
+  if (has_service_manager()) timers_.status.start(1s);
+  if (watchdog_interval_ > 0ms) feed_watchdog();
+  names_.begin();
 }
 
 // ---- The service manager -----------------------------------------------------------------------
@@ -327,13 +371,13 @@ void Supervisor::tell_status() {
     notify_status(status);
     last_status_ = std::move(status);
   }
-  status_timer_.start(status_interval);
+  timers_.status.start(status_interval);
 }
 
 // A policy is not changed any more while draining.
 void Supervisor::rotate_ticket_keys() {
   if (!draining_) server_.rotate_ticket_keys();
-  ticket_timer_.start(server_.settings().tls.ticket_rotation);
+  timers_.tickets.start(server_.settings().tls.ticket_rotation);
 }
 
 // Expired or not valid yet: clients will complain, but serving nobody would help none of them.
@@ -344,11 +388,11 @@ void Supervisor::warn_of_certificates() const {
 
 void Supervisor::feed_watchdog() {
   roll_.ask_turns(watchdog_interval_ / 4, [this](bool every_loop) { note_turns(every_loop); });
-  watchdog_timer_.start(watchdog_interval_ / 2);
+  timers_.watchdog.start(watchdog_interval_ / 2);
 }
 
 void Supervisor::note_turns(bool every_loop) {
-  if (handed_over_) return;  // the other process is watched now
+  if (handover_.has_happened()) return;  // the other process is watched now
   if (every_loop)
     notify_alive();
   else

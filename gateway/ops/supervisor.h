@@ -16,6 +16,7 @@
 #include "gateway/ops/operator_server.h"
 #include "gateway/ops/questions.h"
 #include "gateway/ops/roll_call.h"
+#include "gateway/ops/upgrade.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
 #include "proxy/net/timer.h"
@@ -32,7 +33,7 @@ namespace classgate::gateway {
 //   SIGHUP                    reload the conf
 //   SIGUSR1                   open the logs anew
 //   SIGUSR2                   upgrade: start the program that is installed now in our place
-class Supervisor final : private ConfChanges::Owner {
+class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
  public:
   // How the process was started: needed again at a reload and an upgrade.
   struct Start {
@@ -71,19 +72,10 @@ class Supervisor final : private ConfChanges::Owner {
   void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
 
   // Upgrade.
-  void upgrade(std::function<void(bool ok, const std::string& text)> tell);
-  void on_successor_says();
-  void on_successor_ended();
-  void on_upgrade_timeout();
-  void fail_upgrade(const std::string& why);
-  void hand_over();
-  void share_workers();  // the old one's side, while it drains
-  void let_go_of_sockets();
-  void take_back();
-  // The new one's side.
-  void take_over();
-  void take_more_workers();
-  void use_what_is_left(std::uint32_t workers);
+  void upgrade(const HandOver::Tell& tell);
+  OperatorServer::Sockets on_handed_over(int successor) override;
+  void on_taken_back(OperatorServer::Sockets operators) override;
+  void on_last_worker_back() override { on_drained(); }
 
   // Operators.
   void take_orders();
@@ -96,6 +88,14 @@ class Supervisor final : private ConfChanges::Owner {
   void rotate_ticket_keys();
   void warn_of_certificates() const;
   std::string status_line() const override;
+
+  struct Timers {
+    explicit Timers(Supervisor* of);
+    proxy::net::Timer drain;
+    proxy::net::Timer status;
+    proxy::net::Timer watchdog;
+    proxy::net::Timer tickets;
+  };
 
   Start start_;
   ErrorLog& log_;
@@ -112,32 +112,15 @@ class Supervisor final : private ConfChanges::Owner {
   NameWatch names_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
-  proxy::net::Timer drain_timer_;
-  proxy::net::Timer status_timer_;
-  proxy::net::Timer watchdog_timer_;
-  proxy::net::Timer ticket_timer_;
-  proxy::net::Timer upgrade_timer_;
-  proxy::net::Timer share_timer_;
+  Timers timers_;
   std::string last_status_;
   ConfChanges changes_;
   std::set<std::string> kept_sockets_;  // the service manager has them, by name
   std::chrono::milliseconds watchdog_interval_;
 
-  std::optional<HandoverChannel> predecessor_;
-  std::unique_ptr<proxy::net::Watch> predecessor_watch_;
-  std::uint32_t predecessor_keeps_ = 0;  // of the workers
-  std::optional<Successor> successor_;
-  std::unique_ptr<proxy::net::Watch> successor_channel_watch_;
-  std::unique_ptr<proxy::net::Watch> successor_process_watch_;
-  std::function<void(bool, const std::string&)> tell_upgrade_;
-  std::uint32_t kept_workers_ = 0;             // while we share them with a successor
-  std::optional<std::uint32_t> told_workers_;  // what it knows of that
-  Sockets lent_sockets_;  // after a hand-over, as long as we would accept on them again
-  OperatorServer::Sockets lent_operator_sockets_;
-  bool handed_over_ = false;
-  std::chrono::steady_clock::time_point grace_over_;  // after the hand-over
-  bool was_told_to_end_ = false;                      // since then
-  bool data_path_drained_ = false;
+  HandOver handover_;
+  TakeOver takeover_;
+  bool was_told_to_end_ = false;  // since the hand-over
   bool draining_ = false;
   int exit_status_ = 0;
 };

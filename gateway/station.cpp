@@ -173,13 +173,13 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
     upstreams = make_upstreams(policy);
     former_upstreams_.reserve(former_upstreams_.size() + 1);
   }
+  if (!has_same_rules) deadlines_.change(rules.settings);
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
+  rules_ = &rules;
   strangers_health_.forget();
   if (!has_same_rules) {
     route_traffic_ = std::move(route_traffic);
     request_limits_ = head_limits_of(rules.settings.client);
-    deadlines_.change(rules.settings);
-    rules_ = &rules;  // last: whatever fails before is done again
     for (const auto& connection : connections_) connection->judge_sender();
   }
   if (same_upstream) {

@@ -90,8 +90,9 @@ void DeadlineList::change_duration(std::chrono::milliseconds duration) {
   loop_.assert_on_thread();
   std::erase_if(former_, [](const auto& ring) { return ring->is_empty(); });
   if (duration == current_->duration()) return;
+  auto ring = std::make_unique<Ring>(loop_, duration);  // or nothing has happened
   if (!current_->is_empty()) former_.push_back(std::move(current_));
-  current_ = std::make_unique<Ring>(loop_, duration);
+  current_ = std::move(ring);
 }
 
 bool DeadlineList::end_oldest(std::chrono::milliseconds age) {

@@ -49,6 +49,11 @@ std::vector<std::uint8_t> ordinary_minute() {
   visit(script, 3);                                             // and TLS
   script.push_back(step(reload, 0));
   for (int i = 0; i < 3; ++i) script.push_back(step(time, 1));
+  // Other times, while what was set under those before still runs.
+  script.push_back(step(reload, 3));
+  for (int i = 0; i < 3; ++i) script.push_back(step(time, 1));
+  script.push_back(step(reload, 0));
+  for (int i = 0; i < 3; ++i) script.push_back(step(time, 1));
   // More than there are workers: some wait.
   for (int i = 0; i < 4; ++i) script.push_back(step(connect, 0));
   for (unsigned i = 0; i < 4; ++i) script.push_back(step(request, i));

@@ -10,8 +10,6 @@
 namespace classgate::admission {
 namespace {
 
-constexpr Duration soonest_return = std::chrono::seconds(1);
-
 std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
 
 // Workers are shared out among the reserves: there are never fewer than those.
@@ -40,7 +38,6 @@ Controller::Controller(const conf::AdmissionSettings& settings, const Ids& ids)
       worker_search_(worker_bounds(settings, shares_.reserves())),
       rate_follower_(rate_bounds(settings)) {
   ceilings_.set(Ceilings::Source::settings, settings.workers);
-  line_returns_.set_spread(settings.retry_after_spread);
   if (settings.fairness.is_on) use_clients({});
 }
 
@@ -137,7 +134,7 @@ Verdict Controller::arrive(const Arrival& arrival, Time now) {
   if (!has_place_for(arrival)) make_room_for(arrival, now);
   books_.enter();
   note_joined(arrival.priority, now);
-  if (queue_.size() == 0) line_began_ = now;
+  if (queue_.size() == 0) retry_after_.note_first_waiter(now);
   const Ticket ticket = queue_.join(waiter);
   if (client != no_client) {
     if (is_favoured(arrival, client)) clients_.favour(client);
@@ -224,7 +221,7 @@ Controller::Judgement Controller::judge_deadline(const Arrival& arrival, const A
   const bool is_hopeless = arrival.deadline - arrival.at < work;
   judgement.rejection =
       Rejection{conf::Reason::would_miss_deadline,
-                is_hopeless ? Duration::zero() : std::max(wait + work - left, soonest_return)};
+                is_hopeless ? Duration::zero() : std::max(wait + work - left, RetryAfter::soonest)};
   return judgement;
 }
 
@@ -352,7 +349,7 @@ bool Controller::leave(Ticket ticket, Departure why, Time now) {
 
 inline void Controller::left_queue(const Waiter& waiter, Time now) {
   if (queue_.size() == 0) {
-    lined_up_ += std::max(now - line_began_, Duration::zero());
+    retry_after_.note_last_waiter_left(now);
     plans_are_new_ = false;
   }
   if (waiter.client == no_client) return;
@@ -529,14 +526,10 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
                              Time now) {
   refuse(rejection.reason, now);
   describe(rejection, arrival, asker, now);
-  const Returns::Asker returner =
-      asker_in(line_of(rejection, arrival.route), arrival.client, arrival.cost, now);
-  if (waits_for_tokens(rejection.reason)) {
-    rejection.set_bucket(allowances(arrival, now).of(rejection.reason));
-    rejection.retry_after = limits_.return_time(rejection, arrival, returner, now);
-  } else if (waits_for_workers(rejection)) {
-    rejection.retry_after = spread(rejection.retry_after, returner, now);
-  }
+  if (waits_for_tokens(rejection.reason))
+    retry_after_.tell(rejection, arrival, limits_, allowances(arrival, now), now);
+  else if (waits_for_workers(rejection))
+    retry_after_.tell(rejection, arrival, queue_state(), now);
   return rejection;
 }
 
@@ -556,40 +549,11 @@ void Controller::describe(Rejection& rejection, const Arrival& arrival, const As
   rejection.estimate = expected_wait(arrival, asker, now);
 }
 
-Returns::Capacity Controller::line_capacity(Time now) const {
-  const Duration since = queue_.size() > 0 ? now - line_began_ : Duration::zero();
-  const double used =
-      std::chrono::duration<double>(lined_up_ + std::max(since, Duration::zero())).count();
-  const double work = std::chrono::duration<double>(books_.usual_turn()).count();
-  return {work > 0 ? std::max(workers(), 1U) / work : 0, used};
-}
-
-Duration Controller::return_time(std::uint64_t client, Time now) {
-  return spread(drain_time(), asker_in(line_for_workers, client, 1, now), now);
-}
-
-Returns::Asker Controller::asker_in(std::uint64_t line, std::uint64_t client, double cost,
-                                    Time now) {
-  if (client == 0 || !settings_.fairness.is_on) return {};
-  const auto number = clients_.find(client);
-  return {.promise = &promises_.find_or_add(client, line),
-          .clients = static_cast<double>(clients_.parts().asking()),
-          .is_content = number && clients_.is_content(*number, cost, now)};
-}
-
-// Each its own time, from the earliest on, of those that wait for a worker.
-Duration Controller::spread(Duration earliest, const Returns::Asker& asker, Time now) {
-  const Duration told = line_returns_.next(earliest, 1, line_capacity(now), asker, now);
-  lined_up_ = {};
-  line_began_ = now;
-  return told;
-}
-
 void Controller::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
   settings_ = settings;
   ids_ = ids;
   ceilings_.set(Ceilings::Source::settings, settings.workers);
-  line_returns_.set_spread(settings.retry_after_spread);
+  retry_after_.reconfigure(settings);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   rate_follower_.reconfigure(rate_bounds(settings));
@@ -607,13 +571,6 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, const Ids&
 Duration Controller::usual_work(RouteId route) const {
   const Duration work = times_.mean(route);
   return work > Duration::zero() ? work : books_.usual_turn();
-}
-
-Duration Controller::drain_time() const {
-  const auto ahead = static_cast<Duration::rep>(queue_.size() + 1);
-  // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
-  const Duration estimate = books_.usual_turn() * ahead / std::max(workers(), 1U);
-  return std::max(estimate, soonest_return);
 }
 
 Snapshot Controller::snapshot(Time now) const {

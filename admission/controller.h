@@ -13,10 +13,9 @@
 #include "admission/limits.h"
 #include "admission/line_pace.h"
 #include "admission/process_times.h"
-#include "admission/promises.h"
 #include "admission/rate_follower.h"
 #include "admission/recent_keys.h"
-#include "admission/returns.h"
+#include "admission/retry_after.h"
 #include "admission/shares.h"
 #include "admission/verdict.h"
 #include "admission/wait_queue.h"
@@ -113,10 +112,12 @@ class Controller {
   ClientNumber show_clients(ClientNumber first, ClientNumber count, Time now, TopClients& to) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
-  Duration drain_time() const;
+  Duration drain_time() const { return RetryAfter::drain_time(queue_state()); }
   // The honest Retry-After of one more who is refused for want of a worker.
   // To one of this client; 0: nobody knows whose.
-  Duration return_time(std::uint64_t client, Time now);
+  Duration return_time(std::uint64_t client, Time now) {
+    return retry_after_.time_for_worker(drain_time(), {.client = client}, queue_state(), now);
+  }
   // The token buckets that apply to a request. Changes nothing.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
@@ -206,22 +207,8 @@ class Controller {
   void left_queue(const Waiter& waiter, Time now);
   // Refused, and from then on to be told: what it ran against, and a time of its own.
   Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
-  void foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
-                const std::optional<ClientTable::Look>& client, const Limits::Buckets& buckets,
-                Time now) const;
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
-  Returns::Capacity line_capacity(Time now) const;
-  // The lines of those who were refused: for the tokens of all, for workers, for a route's tokens.
-  static std::uint64_t line_of(const Rejection& rejection, RouteId route) {
-    if (rejection.reason == conf::Reason::rate_limited) return line_for_all;
-    if (rejection.reason != conf::Reason::route_rate) return line_for_workers;
-    return first_line_of_routes + (std::uint64_t{route.generation} << 32U | route.slot);
-  }
-  static constexpr std::uint64_t line_for_all = 0;
-  static constexpr std::uint64_t line_for_workers = 1;
-  static constexpr std::uint64_t first_line_of_routes = 2;
-  Returns::Asker asker_in(std::uint64_t line, std::uint64_t client, double cost, Time now);
-  Duration spread(Duration earliest, const Returns::Asker& asker, Time now);
+  RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
                                                    const EqualParts& parts, bool asks) const;
 
@@ -242,10 +229,7 @@ class Controller {
   WorkerSearch worker_search_;
   RateFollower rate_follower_;
   bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
-  Returns line_returns_;
-  Promises promises_;
-  Time line_began_{};              // since when somebody waits, if anybody does
-  Duration lined_up_{};            // for so long somebody waited since the last refusal
+  RetryAfter retry_after_{settings_, clients_};
   std::vector<Notice> displaced_;  // told by the next next()
   Ceilings ceilings_;              // of the workers
   std::uint32_t active_ = 0;       // workers

@@ -33,8 +33,11 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
              .retries_too_much = said.is_retry && !said.client->may_retry};
   Judgement judgement = judge(arrival, asker, said.buckets.wait, now);
   if (draining_) judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
-  if (judgement.rejection)
-    foretell(*judgement.rejection, arrival, asker, said.client, said.buckets, now);
+  if (judgement.rejection) {  // as reject() completes it
+    describe(*judgement.rejection, arrival, asker, now);
+    retry_after_.foretell(*judgement.rejection, arrival, said.client, limits_, said.buckets,
+                          queue_state(), now);
+  }
 
   said.kind = judgement.rejection ? Explanation::Kind::refused
               : judgement.goes_in ? Explanation::Kind::admitted
@@ -65,31 +68,6 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   said.work = usual_work(arrival.route);
   said.most_work = times_.most(arrival.route);
   return said;
-}
-
-// As reject() completes it.
-void Controller::foretell(Rejection& rejection, const Arrival& arrival, const Asker& asker,
-                          const std::optional<ClientTable::Look>& client,
-                          const Limits::Buckets& buckets, Time now) const {
-  describe(rejection, arrival, asker, now);
-  Promise promise = promises_.look(arrival.client, line_of(rejection, arrival.route));
-  Returns::Asker returner;
-  if (client) {
-    ClientTable::Look asked = *client;
-    const auto cost = static_cast<float>(arrival.cost);
-    if (buckets.wait.reason == conf::Reason::route_rate && buckets.wait.time > Duration::zero())
-      asked.credit -= cost;  // as Limits::wait_for() charges it
-    returner = {.promise = &promise,
-                .clients = static_cast<double>(client->asking),
-                .is_content = !client->is_shared() && asked.is_content(arrival.cost)};
-  }
-  if (waits_for_tokens(rejection.reason)) {
-    rejection.set_bucket(buckets.of(rejection.reason));
-    rejection.retry_after = limits_.foretell_return_time(rejection, arrival, returner, now);
-  } else if (waits_for_workers(rejection)) {
-    Returns line = line_returns_;
-    rejection.retry_after = line.next(rejection.retry_after, 1, line_capacity(now), returner, now);
-  }
 }
 
 ClientNumber Controller::show_clients(ClientNumber first, ClientNumber count, Time now,

@@ -1,0 +1,69 @@
+#include "admission/retry_after.h"
+
+namespace classgate::admission {
+
+Duration RetryAfter::drain_time(const Queue& queue) {
+  const auto ahead = static_cast<Duration::rep>(queue.waiting + 1);
+  // Without a worker of its own (all are lent) the time is anybody's guess: as if it had one.
+  const Duration estimate = queue.usual_turn * ahead / std::max(queue.workers, 1U);
+  return std::max(estimate, soonest);
+}
+
+void RetryAfter::tell(Rejection& rejection, const Arrival& arrival, Limits& limits,
+                      const Limits::Buckets& buckets, Time now) {
+  const Returns::Asker asker = asker_in(line_of(rejection.reason, arrival.route),
+                                        {arrival.client, static_cast<double>(arrival.cost)}, now);
+  rejection.set_bucket(buckets.of(rejection.reason));
+  rejection.retry_after = limits.return_time(rejection, arrival, asker, now);
+}
+
+Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, const Queue& queue,
+                                     Time now) {
+  const Returns::Asker returner = asker_in(line_for_workers, asker, now);
+  const Duration told = workers_returns_.next(earliest, 1, capacity_of(queue, now), returner, now);
+  waited_ = {};
+  wait_began_ = now;
+  return told;
+}
+
+Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {
+  if (asker.client == 0 || !tells_clients_apart_) return {};
+  const auto number = clients_.find(asker.client);
+  return {.promise = &promises_.find_or_add(asker.client, line),
+          .clients = static_cast<double>(clients_.parts().asking()),
+          .is_content = number && clients_.is_content(*number, asker.cost, now)};
+}
+
+Returns::Capacity RetryAfter::capacity_of(const Queue& queue, Time now) const {
+  const Duration since = queue.waiting > 0 ? now - wait_began_ : Duration::zero();
+  const double used =
+      std::chrono::duration<double>(waited_ + std::max(since, Duration::zero())).count();
+  const double work = std::chrono::duration<double>(queue.usual_turn).count();
+  return {work > 0 ? std::max(queue.workers, 1U) / work : 0, used};
+}
+
+void RetryAfter::foretell(Rejection& rejection, const Arrival& arrival,
+                          const std::optional<ClientTable::Look>& client, const Limits& limits,
+                          const Limits::Buckets& buckets, const Queue& queue, Time now) const {
+  Promise promise = promises_.look(arrival.client, line_of(rejection.reason, arrival.route));
+  Returns::Asker returner;
+  if (client) {
+    ClientTable::Look asked = *client;
+    const auto cost = static_cast<float>(arrival.cost);
+    if (buckets.wait.reason == conf::Reason::route_rate && buckets.wait.time > Duration::zero())
+      asked.credit -= cost;  // as Limits::wait_for() charges it
+    returner = {.promise = &promise,
+                .clients = static_cast<double>(client->asking),
+                .is_content = !client->is_shared() && asked.is_content(arrival.cost)};
+  }
+  if (waits_for_tokens(rejection.reason)) {
+    rejection.set_bucket(buckets.of(rejection.reason));
+    rejection.retry_after = limits.foretell_return_time(rejection, arrival, returner, now);
+  } else if (waits_for_workers(rejection)) {
+    Returns returns = workers_returns_;
+    rejection.retry_after =
+        returns.next(rejection.retry_after, 1, capacity_of(queue, now), returner, now);
+  }
+}
+
+}  // namespace classgate::admission

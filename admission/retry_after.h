@@ -1,0 +1,86 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "admission/client_table.h"
+#include "admission/limits.h"
+#include "admission/promises.h"
+#include "admission/returns.h"
+#include "admission/verdict.h"
+#include "conf/settings.h"
+
+namespace classgate::admission {
+
+// What the refused are told: when to come back. Each gets a time of its own (Returns) and keeps it
+// when it asks again sooner (Promises), in one of several lines: for the tokens of all, for those
+// of a route, for a worker. Owned by the Controller. Not thread-safe.
+class RetryAfter {
+ public:
+  RetryAfter(const conf::AdmissionSettings& settings, ClientTable& clients) : clients_(clients) {
+    reconfigure(settings);
+  }
+  void reconfigure(const conf::AdmissionSettings& settings) {
+    workers_returns_.set_spread(settings.retry_after_spread);
+    tells_clients_apart_ = settings.fairness.is_on;
+  }
+
+  // The queue for a worker, as it stands.
+  struct Queue {
+    std::size_t waiting = 0;
+    std::uint32_t workers = 0;
+    Duration usual_turn{};  // Books::usual_turn()
+  };
+  static constexpr Duration soonest = std::chrono::seconds(1);
+  // Until a place in the queue could be had and served, at the rate workers come back lately. At
+  // least `soonest`.
+  static Duration drain_time(const Queue& queue);
+
+  // As long as somebody waits, all workers are in use.
+  void note_first_waiter(Time now) { wait_began_ = now; }
+  void note_last_waiter_left(Time now) { waited_ += std::max(now - wait_began_, Duration::zero()); }
+
+  // Completes a rejection whose retry_after is the time from which on it could go in.
+  // Of one for which there are too few tokens, with what is known of that bucket.
+  void tell(Rejection& rejection, const Arrival& arrival, Limits& limits,
+            const Limits::Buckets& buckets, Time now);
+  // Of one that would need a worker.
+  void tell(Rejection& rejection, const Arrival& arrival, const Queue& queue, Time now) {
+    rejection.retry_after = time_for_worker(
+        rejection.retry_after, {arrival.client, static_cast<double>(arrival.cost)}, queue, now);
+  }
+  // Who asks, or 0: nobody knows.
+  struct Asker {
+    std::uint64_t client = 0;
+    double cost = 1;
+  };
+  // From `earliest` on.
+  Duration time_for_worker(Duration earliest, const Asker& asker, const Queue& queue, Time now);
+
+  // What tell() would say to this client, with the buckets as they are; changes nothing.
+  void foretell(Rejection& rejection, const Arrival& arrival,
+                const std::optional<ClientTable::Look>& client, const Limits& limits,
+                const Limits::Buckets& buckets, const Queue& queue, Time now) const;
+
+ private:
+  static constexpr std::uint64_t line_for_all = 0;
+  static constexpr std::uint64_t line_for_workers = 1;
+  static constexpr std::uint64_t first_line_of_routes = 2;
+  static std::uint64_t line_of(conf::Reason reason, RouteId route) {
+    if (reason == conf::Reason::rate_limited) return line_for_all;
+    if (reason != conf::Reason::route_rate) return line_for_workers;
+    return first_line_of_routes + (std::uint64_t{route.generation} << 32U | route.slot);
+  }
+  Returns::Asker asker_in(std::uint64_t line, const Asker& asker, Time now);
+  Returns::Capacity capacity_of(const Queue& queue, Time now) const;
+
+  ClientTable& clients_;
+  Promises promises_;
+  Returns workers_returns_;
+  Time wait_began_{};  // since when somebody waits, if anybody does
+  Duration waited_{};  // for so long somebody waited since the last refusal
+  bool tells_clients_apart_ = false;
+};
+
+}  // namespace classgate::admission

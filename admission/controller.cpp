@@ -59,7 +59,7 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const Limits::Wait wait = limits_.wait_for(arrival, client, now);
   asker.retries_too_much = retries && !clients_.may_retry(client, now);
   const Judgement judgement = judge(arrival, asker, wait, now);
-  if (judgement.is_a_try) times_.note_try(arrival.route, now);
+  if (judgement.is_a_try) deadlines_.note_try(arrival.route, now);
   if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, now);
   const bool exceeds_rate = wait.time > Duration::zero();
   exceeds_rate ? observe(arrival.observed, wait.reason) : limits_.take(arrival, client);
@@ -199,30 +199,17 @@ inline bool Controller::may_go_in(const Arrival& arrival, const Asker& asker, Ti
   return whose_turn(waiting.with(arrival.priority), now) == arrival.priority;
 }
 
-// ---- Deadlines ---------------------------------------------------------------------------------
+// ---- What one who waits may expect --------------------------------------------------------------
 
 // Whether waiting would be in vain; of one that has a deadline.
 Controller::Judgement Controller::judge_deadline(const Arrival& arrival, const Asker& asker,
                                                  bool goes_in, Time now) const {
-  Judgement judgement{.goes_in = goes_in};
-  if (arrival.deadline <= now) {
-    judgement.rejection = Rejection{conf::Reason::deadline};
-    return judgement;
-  }
-  if (!settings_.deadlines.refuse_early) return judgement;
-  const Duration left = arrival.deadline - now;
-  const Duration work = times_.most(arrival.route);
   const Duration wait = goes_in ? Duration::zero() : expected_wait(arrival, asker, now);
-  if (wait + work <= left) return judgement;
-  judgement.is_a_try = wait < left && times_.may_try(arrival.route, now);
-  judgement.would_miss_deadline = !judgement.is_a_try && settings_.observe.deadlines;
-  if (judgement.is_a_try || judgement.would_miss_deadline) return judgement;
-  // However short the queue gets, the work alone takes longer: no use in coming back.
-  const bool is_hopeless = arrival.deadline - arrival.at < work;
-  judgement.rejection =
-      Rejection{conf::Reason::would_miss_deadline,
-                is_hopeless ? Duration::zero() : std::max(wait + work - left, RetryAfter::soonest)};
-  return judgement;
+  const DeadlineRule::Judgement on_time = deadlines_.judge(arrival, wait, now);
+  return {.rejection = on_time.rejection,
+          .goes_in = goes_in,
+          .is_a_try = on_time.is_a_try,
+          .would_miss_deadline = on_time.is_observed};
 }
 
 // A request is refused once, by the first rule that does: so it is observed once.
@@ -230,18 +217,6 @@ void Controller::observe(std::optional<conf::Reason>& note, conf::Reason reason)
   if (note) return;
   books_.observe(reason);
   note = reason;
-}
-
-// Whose turn it is may be too late to be of use.
-inline Controller::Lateness Controller::too_late(const Waiter& waiter, Time now) const {
-  if (waiter.useful_until <= now) return {conf::Reason::deadline, false};
-  if (waiter.waits_until <= now) return {conf::Reason::queue_timeout, false};
-  if (waiter.useful_until == Time::max() || !settings_.deadlines.refuse_early) return {};
-  const Duration work = times_.most(waiter.route);
-  const bool is_a_try = waiter.useful_until - waiter.joined < work;  // and was let in as such
-  if (waiter.useful_until - now >= work || is_a_try) return {};
-  if (settings_.observe.deadlines) return {std::nullopt, true};
-  return {conf::Reason::would_miss_deadline, false};
 }
 
 // Where clients take turns, nobody has more ahead of it than its own and as many of each other.
@@ -377,7 +352,7 @@ void Controller::finish(const Outcome& outcome, const Seat& seat, Time now) {
   if (outcome.work == Outcome::no_work) return;
   const Duration work = std::min(outcome.work, took);
   books_.process_ended(work, now);
-  if (outcome.kind == Outcome::Kind::processed) times_.record(seat.route, work, now);
+  if (outcome.kind == Outcome::Kind::processed) deadlines_.note_work(seat.route, work, now);
 }
 
 // What the upstream did tells what it can do.
@@ -415,7 +390,7 @@ std::optional<Notice> Controller::next(Time now) {
   if (priority == 0) return std::nullopt;
   const WaitQueue::Order order = order_of(priority);
   const Waiter& waiter = *queue_.front_of(priority, order);  // stays what it is until another joins
-  const Lateness late = too_late(waiter, now);
+  const DeadlineRule::Lateness late = deadlines_.lateness(waiter, now);
   if (late.reason)
     return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
                      *late.reason, now);
@@ -554,6 +529,7 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, const Ids&
   ids_ = ids;
   ceilings_.set(Ceilings::Source::settings, settings.workers);
   retry_after_.reconfigure(settings);
+  deadlines_.reconfigure(settings);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   rate_follower_.reconfigure(rate_bounds(settings));
@@ -569,7 +545,7 @@ void Controller::reconfigure(const conf::AdmissionSettings& settings, const Ids&
 }
 
 Duration Controller::usual_work(RouteId route) const {
-  const Duration work = times_.mean(route);
+  const Duration work = deadlines_.usual_work(route);
   return work > Duration::zero() ? work : books_.usual_turn();
 }
 

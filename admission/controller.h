@@ -9,10 +9,10 @@
 #include "admission/ceilings.h"
 #include "admission/client_table.h"
 #include "admission/congestion.h"
+#include "admission/deadline_rule.h"
 #include "admission/ids.h"
 #include "admission/limits.h"
 #include "admission/line_pace.h"
-#include "admission/process_times.h"
 #include "admission/rate_follower.h"
 #include "admission/recent_keys.h"
 #include "admission/retry_after.h"
@@ -179,11 +179,6 @@ class Controller {
   Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
                            Time now) const;
   void observe(std::optional<conf::Reason>& note, conf::Reason reason);
-  struct Lateness {
-    std::optional<conf::Reason> reason;  // not to serve it
-    bool is_observed;                    // it would be one, but for [observe]
-  };
-  Lateness too_late(const Waiter& waiter, Time now) const;
   std::size_t ahead_in_line(const Arrival& arrival, const Asker& asker) const;
   std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
   std::size_t waiting_better_than(int priority) const;
@@ -222,7 +217,7 @@ class Controller {
   ClientNumber recognised_ = no_client;
   WaitQueue queue_;
   Books books_;
-  ProcessTimes times_;  // by route
+  DeadlineRule deadlines_{settings_};
   std::array<LinePace, conf::priority_count> paces_;
   std::array<Congestion, conf::priority_count> congestions_;
   Shares shares_;

@@ -66,7 +66,7 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
     said.displaces = said.kind == Explanation::Kind::waits && needs_room_for(arrival);
   }
   said.work = usual_work(arrival.route);
-  said.most_work = times_.most(arrival.route);
+  said.most_work = deadlines_.most_work(arrival.route);
   return said;
 }
 

@@ -1,25 +1,15 @@
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <optional>
-#include <vector>
 
-#include "admission/books.h"
-#include "admission/ceilings.h"
 #include "admission/client_table.h"
-#include "admission/congestion.h"
-#include "admission/deadline_rule.h"
 #include "admission/ids.h"
 #include "admission/limits.h"
-#include "admission/line_pace.h"
+#include "admission/line.h"
 #include "admission/rate_follower.h"
 #include "admission/recent_keys.h"
 #include "admission/retry_after.h"
-#include "admission/shares.h"
 #include "admission/verdict.h"
-#include "admission/wait_queue.h"
-#include "admission/worker_search.h"
 #include "conf/settings.h"
 
 namespace classgate::admission {
@@ -65,21 +55,24 @@ class Controller {
   Verdict arrive(const Arrival& arrival, Time now);
 
   // A waiter leaves before its turn. False when it no longer waits (its news is on the way).
-  bool leave(Ticket ticket, Departure why, Time now);
+  bool leave(Ticket ticket, Departure why, Time now) { return line_.leave(ticket, why, now); }
   // A worker comes back.
-  void finish(const Outcome& outcome, const Seat& seat, Time now);
+  void finish(const Outcome& outcome, const Seat& seat, Time now) {
+    if (settings_.rate_is_auto) follow_rate(outcome, now);
+    line_.finish(outcome, seat, now);
+  }
   // Who has news: those that gave way, and those whose turn has come. Call until it is silent after
   // every arrive(), finish(), leave() and reconfigure().
-  std::optional<Notice> next(Time now);
+  std::optional<Notice> next(Time now) { return line_.next(now); }
 
   // The cost of a request that has gone in has turned out to be another, by its cost_found.
   void settle(const Arrival& arrival, Time now);
   // A request that never got as far as arrive(): refused for what it is, or its client left.
-  void refuse(conf::Reason reason, Time now);
-  void abandon();
+  void refuse(conf::Reason reason, Time now) { line_.refuse(reason, now); }
+  void abandon() { line_.abandon(); }
   // A worker is from now on working for nobody: its client left or got its 504.
-  void orphan() { ++orphans_; }
-  void adopt() { --orphans_; }
+  void orphan() { line_.orphan(); }
+  void adopt() { line_.adopt(); }
 
   void drain() { draining_ = true; }
   // New limits. What was accepted stays accepted, on the terms it was accepted on: waiters keep
@@ -97,13 +90,13 @@ class Controller {
   // is beyond a lower one finishes. Forgets nothing and counts nothing anew: O(1), and may come as
   // often as it likes. Whether somebody may go in now is for next() to say.
   void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
-    ceilings_.set(source, workers);
+    line_.set_ceiling(source, workers);
   }
-  bool has_waiters() const { return queue_.size() > 0; }
-  std::size_t waiting() const { return queue_.size(); }
-  std::uint32_t limit() const { return workers(); }
+  bool has_waiters() const { return line_.waiting() > 0; }
+  std::size_t waiting() const { return line_.waiting(); }
+  std::uint32_t limit() const { return line_.workers(); }
   // How long requests of a route keep a worker lately; all of them, when it is new.
-  Duration usual_work(RouteId route) const;
+  Duration usual_work(RouteId route) const { return line_.usual_work(route); }
   Snapshot snapshot(Time now) const;
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.
@@ -112,49 +105,20 @@ class Controller {
   ClientNumber show_clients(ClientNumber first, ClientNumber count, Time now, TopClients& to) const;
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
-  Duration drain_time() const { return RetryAfter::drain_time(queue_state()); }
+  Duration drain_time() const { return line_.drain_time(); }
   // The honest Retry-After of one more who is refused for want of a worker.
   // To one of this client; 0: nobody knows whose.
   Duration return_time(std::uint64_t client, Time now) {
-    return retry_after_.time_for_worker(drain_time(), {.client = client}, queue_state(), now);
+    return retry_after_.time_for_worker(drain_time(), {.client = client}, line_.queue_state(), now);
   }
   // The token buckets that apply to a request. Changes nothing.
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
  private:
-  std::uint32_t workers() const {
-    return settings_.workers_are_auto ? std::min(worker_search_.limit(), ceilings_.least())
-                                      : ceilings_.least();
-  }
-  std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
-  // A request that wants more than there are takes all.
-  bool has_free_workers(std::uint32_t wanted) const {
-    return active_ + std::max(std::min(wanted, workers()), 1U) <= workers();
-  }
-  int whose_turn(PrioritySet waiting, Time now) const;
-  // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
-  struct Room {
-    std::size_t places;
-    std::uint64_t bytes;
-  };
-  Room room() const;
-  bool has_place_for(const Arrival& arrival) const {
-    return queue_.size() < settings_.queue_size &&
-           queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
-  }
   // Who asks, as far as the rules want to know.
   struct Asker {
-    ClientNumber number = no_client;
-    bool has_all_its_workers = false;
-    bool has_all_its_places = false;
+    Line::Asker in_line;
     bool retries_too_much = false;  // with this request
-  };
-  // What the rules say to a head.
-  struct Judgement {
-    std::optional<Rejection> rejection = std::nullopt;
-    bool goes_in = false;              // there are workers for it now
-    bool is_a_try = false;             // let through to learn how long its route takes by now
-    bool would_miss_deadline = false;  // was not refused for it: [observe]
   };
   void use_clients(Time now);
   bool is_recognised(const Arrival& arrival) const {
@@ -164,46 +128,15 @@ class Controller {
   bool is_retry(const Arrival& arrival) const {
     return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
   }
-  std::uint16_t weight_of(ClientNumber client) const;
-  static bool is_favoured(const Arrival& arrival, ClientNumber client) {
-    return arrival.client_share < 1 && client != no_client;
-  }
-  bool is_beyond_share(const Arrival& arrival, ClientNumber client) const;
-  static void take_favour(Arrival& arrival);
-  Asker asker_of(ClientNumber client) const;
-  Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
-                  Time now) const;
-  std::optional<conf::Reason> no_place_for(const Arrival& arrival, const Asker& asker) const;
-  std::optional<conf::Reason> full_for(const Arrival& arrival, ClientNumber client) const;
-  bool may_go_in(const Arrival& arrival, const Asker& asker, Time now) const;
-  Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
-                           Time now) const;
-  void observe(std::optional<conf::Reason>& note, conf::Reason reason);
-  std::size_t ahead_in_line(const Arrival& arrival, const Asker& asker) const;
-  std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
-  std::size_t waiting_better_than(int priority) const;
-  Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
-  Duration guessed_pace(int priority) const;
-  void note_joined(int priority, Time now);
-  bool note_gone_in(int priority, Duration waited, Time now);
-  std::optional<Notice> shed_overdue(Time now);
-  Notice turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now);
-  WaitQueue::Order order_of(int priority) const;
-  void follow(const Outcome& outcome, const Seat& seat, Time now);
+  Line::Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
+                        Time now) const;
+  Rejection reject(const Rejection& rejection, const Arrival& arrival, const Line::Asker& asker,
+                   Time now);
   void follow_rate(Time now);
-  bool needs_room_for(const Arrival& arrival) const;
-  void make_room_for(const Arrival& arrival, Time now);
-  void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
-  // What a request that wants so many gets when it goes in.
-  std::uint16_t workers_for(std::uint16_t wanted) const {
-    return static_cast<std::uint16_t>(std::clamp<std::uint32_t>(wanted, 1, workers()));
+  void follow_rate(const Outcome& outcome, Time now) {
+    if (outcome.kind == Outcome::Kind::processed) rate_follower_.note_finish();
+    follow_rate(now);
   }
-  void take_workers(const Seat& seat, Duration waited, Time now);
-  void left_queue(const Waiter& waiter, Time now);
-  // Refused, and from then on to be told: what it ran against, and a time of its own.
-  Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
-  void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
-  RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
   std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
                                                    const EqualParts& parts, bool asks) const;
 
@@ -215,21 +148,9 @@ class Controller {
   std::uint64_t recognised_id_ = 0;  // the last client that was, or 0
   PlanId recognised_plan_;
   ClientNumber recognised_ = no_client;
-  WaitQueue queue_;
-  Books books_;
-  DeadlineRule deadlines_{settings_};
-  std::array<LinePace, conf::priority_count> paces_;
-  std::array<Congestion, conf::priority_count> congestions_;
-  Shares shares_;
-  WorkerSearch worker_search_;
   RateFollower rate_follower_;
-  bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
   RetryAfter retry_after_{settings_, clients_};
-  std::vector<Notice> displaced_;  // told by the next next()
-  Ceilings ceilings_;              // of the workers
-  std::uint32_t active_ = 0;       // workers
-  std::uint64_t in_flight_ = 0;    // requests that have them
-  std::uint32_t orphans_ = 0;
+  Line line_{settings_, clients_, retry_after_};
   bool draining_ = false;
 };
 

@@ -1,7 +1,5 @@
 #include "admission/explain.h"
 
-#include <algorithm>
-
 #include "admission/controller.h"
 #include "admission/top_clients.h"
 
@@ -13,30 +11,30 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   TokenBucket all = limits_.all();
   EqualParts parts = clients_.parts();
   RateFollower rate = rate_follower_;
-  if (settings_.rate_is_auto && rate.tick(queue_.size() == 0, now)) {
+  if (settings_.rate_is_auto && rate.tick(line_.waiting() == 0, now)) {
     all.reconfigure(rate.rate(), settings_.burst, now);
     parts = clients_.parts_of(limits_.shared_out(all));
   }
   said.client = look_for_client(arrival, now, parts, limits_.asks_shared(arrival));
   if (said.client && said.client->number < clients_.end() &&
-      is_beyond_share(arrival, said.client->number))
-    take_favour(arrival);
+      line_.is_beyond_share(arrival, said.client->number))
+    Line::take_favour(arrival);
   said.priority = arrival.priority;
   said.buckets = limits_.look(arrival, said.client, all, now);
   said.is_retry = said.client && is_retry(arrival);
 
   Asker asker;
   if (said.client)
-    asker = {.number = said.client->number,
-             .has_all_its_workers = said.client->has_all_its_workers(),
-             .has_all_its_places = said.client->has_all_its_places(),
+    asker = {.in_line = {.number = said.client->number,
+                         .has_all_its_workers = said.client->has_all_its_workers(),
+                         .has_all_its_places = said.client->has_all_its_places()},
              .retries_too_much = said.is_retry && !said.client->may_retry};
-  Judgement judgement = judge(arrival, asker, said.buckets.wait, now);
+  Line::Judgement judgement = judge(arrival, asker, said.buckets.wait, now);
   if (draining_) judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
   if (judgement.rejection) {  // as reject() completes it
-    describe(*judgement.rejection, arrival, asker, now);
+    line_.describe(*judgement.rejection, arrival, asker.in_line, now);
     retry_after_.foretell(*judgement.rejection, arrival, said.client, limits_, said.buckets,
-                          queue_state(), now);
+                          line_.queue_state(), now);
   }
 
   said.kind = judgement.rejection ? Explanation::Kind::refused
@@ -51,22 +49,7 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   }
   said.is_a_try = judgement.is_a_try;
 
-  said.workers = workers();
-  said.active = active_;
-  said.wanted = std::max(std::min<std::uint32_t>(arrival.workers, workers()), 1U);
-  said.reserved_for_priority = shares_.reserve(arrival.priority, workers());
-  said.active_of_priority = shares_.active()[static_cast<std::size_t>(arrival.priority - 1)];
-  said.waiting = queue_.size();
-  said.queue_limit = settings_.queue_size;
-  said.waiting_bytes = queue_.bytes();
-  said.waiting_bytes_limit = settings_.queue_bytes.count;
-  if (!judgement.goes_in) {
-    said.place = place_of(arrival, asker);
-    said.wait = expected_wait(arrival, asker, now);
-    said.displaces = said.kind == Explanation::Kind::waits && needs_room_for(arrival);
-  }
-  said.work = usual_work(arrival.route);
-  said.most_work = deadlines_.most_work(arrival.route);
+  line_.write_to(said, arrival, asker.in_line, judgement.goes_in, now);
   return said;
 }
 

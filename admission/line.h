@@ -1,0 +1,212 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "admission/books.h"
+#include "admission/ceilings.h"
+#include "admission/client_table.h"
+#include "admission/congestion.h"
+#include "admission/deadline_rule.h"
+#include "admission/line_pace.h"
+#include "admission/retry_after.h"
+#include "admission/shares.h"
+#include "admission/verdict.h"
+#include "admission/wait_queue.h"
+#include "admission/worker_search.h"
+#include "conf/settings.h"
+
+namespace classgate::admission {
+
+struct Explanation;
+
+// The line before one service: its workers, those who wait for them, and the books of both. It
+// knows nothing of tokens, retries or a drain (Intake): what comes here may wait. Inside a
+// priority clients take turns, and who has all the workers of its plan is passed over (parked).
+// line.cpp has those who come, wait and go; line_places.cpp what place one would have, and whether
+// there is any. Owned by the Controller, which has the rules in their order; uses the clients of
+// its Intake. Not thread-safe.
+class Line {
+ public:
+  Line(const conf::AdmissionSettings& settings, ClientTable& clients, RetryAfter& retry_after);
+  // After the clients have got their new plans. What was accepted stays accepted.
+  void reconfigure(const conf::AdmissionSettings& settings);
+  void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
+    ceilings_.set(source, workers);
+  }
+
+  // --- Who comes. ---
+  // A client has got a number; one that stood for another before when it is new.
+  void expect(ClientNumber client, bool is_new, int priority) {
+    queue_.prefetch(client, priority);
+    if (is_new) queue_.forget(client);
+  }
+  // A client has all that its route's client_share gives to one at once: what it asks for besides
+  // is let in without favour, last of all.
+  bool is_beyond_share(const Arrival& arrival, ClientNumber client) const {
+    return is_favoured(arrival, client) && has_its_share(arrival, client);
+  }
+  static void take_favour(Arrival& arrival) {
+    arrival.priority = conf::priority_worst;
+    arrival.client_share = 1;
+  }
+  // Who asks, as far as the rules here want to know.
+  struct Asker {
+    ClientNumber number = no_client;
+    bool has_all_its_workers = false;
+    bool has_all_its_places = false;
+  };
+  Asker asker_of(ClientNumber client) const {
+    if (client == no_client) return {};
+    return {.number = client,
+            .has_all_its_workers = clients_.has_all_its_workers(client),
+            .has_all_its_places = clients_.has_all_its_places(client)};
+  }
+
+  // --- What the rules here say to a head; they change nothing. ---
+  // It would not have to wait.
+  bool may_go_in(const Arrival& arrival, const Asker& asker, Time now) const {
+    if (!has_free_workers(arrival.workers) || asker.has_all_its_workers) return false;
+    const PrioritySet waiting = queue_.with_front();
+    if (waiting.contains(arrival.priority)) return false;
+    // As if it waited too.
+    return whose_turn(waiting.with(arrival.priority), now) == arrival.priority;
+  }
+  struct Judgement {
+    std::optional<Rejection> rejection = std::nullopt;
+    bool goes_in = false;              // there are workers for it now
+    bool is_a_try = false;             // let through to learn how long its route takes by now
+    bool would_miss_deadline = false;  // was not refused for it: [observe]
+  };
+  Judgement judge(const Arrival& arrival, const Asker& asker, bool goes_in, Time now) const;
+
+  // --- What happens; as the Controller has it. ---
+  Verdict arrive(const Arrival& arrival, ClientNumber client, Time now);
+  bool leave(Ticket ticket, Departure why, Time now);
+  void finish(const Outcome& outcome, const Seat& seat, Time now);
+  std::optional<Notice> next(Time now);
+  void charge(const Arrival& arrival, ClientNumber client, std::int32_t cost) {
+    queue_.charge(client, arrival.priority, weight_of(client), cost);
+  }
+  void note_try(RouteId route, Time now) { deadlines_.note_try(route, now); }
+  // Refused, and from then on to be told: what it ran against, and a time of its own. When tokens
+  // are there is not known here.
+  Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
+  void refuse(conf::Reason reason, Time now) {
+    books_.enter();
+    books_.reject(reason, now);
+  }
+  void abandon() {
+    books_.enter();
+    books_.abandon();
+  }
+  // A request is refused once, by the first rule that does: so it is observed once.
+  void observe(std::optional<conf::Reason>& note, conf::Reason reason) {
+    if (note) return;
+    books_.observe(reason);
+    note = reason;
+  }
+  void orphan() { ++orphans_; }
+  void adopt() { --orphans_; }
+
+  // --- How it stands. ---
+  std::uint32_t workers() const {
+    return settings_.workers_are_auto ? std::min(worker_search_.limit(), ceilings_.least())
+                                      : ceilings_.least();
+  }
+  std::size_t waiting() const { return queue_.size(); }
+  Duration usual_work(RouteId route) const;
+  RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
+  Duration drain_time() const { return RetryAfter::drain_time(queue_state()); }
+  // What is known of its place.
+  void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
+  void write_to(Snapshot& snapshot, Time now) const;
+  void write_to(Explanation& said, const Arrival& arrival, const Asker& asker, bool goes_in,
+                Time now) const;
+
+ private:
+  static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
+  std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
+  // A request that wants more than there are takes all.
+  bool has_free_workers(std::uint32_t wanted) const {
+    return active_ + std::max(std::min(wanted, workers()), 1U) <= workers();
+  }
+  // What a request that wants so many gets when it goes in.
+  std::uint16_t workers_for(std::uint16_t wanted) const {
+    return static_cast<std::uint16_t>(std::clamp<std::uint32_t>(wanted, 1, workers()));
+  }
+  // The priority that gets the next worker, if one is free.
+  int whose_turn(PrioritySet waiting, Time now) const {
+    return shares_.whose_turn(workers(), free_workers(), now, waiting);
+  }
+  static bool is_favoured(const Arrival& arrival, ClientNumber client) {
+    return arrival.client_share < 1 && client != no_client;
+  }
+  bool has_its_share(const Arrival& arrival, ClientNumber client) const;
+  std::uint16_t weight_of(ClientNumber client) const {
+    return client == no_client ? std::uint16_t{1}
+                               : static_cast<std::uint16_t>(clients_.plan_of(client).weight);
+  }
+
+  // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
+  struct Room {
+    std::size_t places;
+    std::uint64_t bytes;
+  };
+  Room room() const;
+  bool has_place_for(const Arrival& arrival) const {
+    return queue_.size() < settings_.queue_size &&
+           queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
+  }
+  // Why it could not wait, if it had to.
+  std::optional<conf::Reason> no_place_for(const Arrival& arrival, const Asker& asker) const {
+    if (asker.has_all_its_places) return conf::Reason::client_queue;
+    return has_place_for(arrival) ? std::nullopt : full_for(arrival, asker.number);
+  }
+  std::optional<conf::Reason> full_for(const Arrival& arrival, ClientNumber client) const;
+  bool needs_room_for(const Arrival& arrival) const;
+  void make_room_for(const Arrival& arrival, Time now);
+  void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
+
+  Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
+                           Time now) const;
+  std::size_t ahead_in_line(const Arrival& arrival, const Asker& asker) const;
+  std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
+  std::size_t waiting_better_than(int priority) const;
+  Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
+  Duration guessed_pace(int priority) const;
+
+  void note_joined(int priority, Time now);
+  bool note_gone_in(int priority, Duration waited, Time now);
+  std::optional<Notice> shed_overdue(Time now);
+  Notice turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now);
+  WaitQueue::Order order_of(int priority) const {
+    const bool is_adaptive = settings_.discipline == conf::Discipline::adaptive &&
+                             congestions_[index(priority)].is_on() && !settings_.observe.shedding;
+    return is_adaptive ? WaitQueue::Order::newest_first : WaitQueue::Order::oldest_first;
+  }
+  void take_workers(const Seat& seat, Duration waited, Time now);
+  void left_queue(const Waiter& waiter, Time now);
+  void follow(const Outcome& outcome, const Seat& seat, Time now);
+
+  conf::AdmissionSettings settings_;
+  ClientTable& clients_;
+  RetryAfter& retry_after_;
+  WaitQueue queue_;
+  std::vector<Notice> displaced_;  // told by the next next()
+  Shares shares_;
+  WorkerSearch worker_search_;
+  Ceilings ceilings_;            // of the workers
+  std::uint32_t active_ = 0;     // workers
+  std::uint64_t in_flight_ = 0;  // requests that have them
+  std::uint32_t orphans_ = 0;
+  std::array<LinePace, conf::priority_count> paces_;
+  std::array<Congestion, conf::priority_count> congestions_;
+  DeadlineRule deadlines_;
+  Books books_;
+  bool plans_are_new_ = false;  // somebody may be parked by a plan from before a reload
+};
+
+}  // namespace classgate::admission

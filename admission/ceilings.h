@@ -8,7 +8,7 @@ namespace classgate::admission {
 
 // How many workers may be in force at once, as several sources have it: none knows of the others,
 // and the least of what they say holds. Zero is a ceiling too: nobody goes in, who comes waits.
-// Owned by the Controller. Not thread-safe; O(sources) to set, nothing to read.
+// Owned by the Line. Not thread-safe; O(sources) to set, nothing to read.
 class Ceilings {
  public:
   enum class Source : std::uint8_t {

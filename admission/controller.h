@@ -2,12 +2,10 @@
 
 #include <optional>
 
-#include "admission/client_table.h"
 #include "admission/ids.h"
+#include "admission/intake.h"
 #include "admission/limits.h"
 #include "admission/line.h"
-#include "admission/rate_follower.h"
-#include "admission/recent_keys.h"
 #include "admission/retry_after.h"
 #include "admission/verdict.h"
 #include "conf/settings.h"
@@ -19,6 +17,9 @@ class TopClients;
 
 // Decides who goes in. Single-threaded, deterministic, pure: the same calls with the same times
 // give the same verdicts, in a test, a simulator or the gateway (which shares one behind a Gate).
+// It has two parts, and here is the order in which they are asked: the Intake, for what is known of
+// a request and its client before it may wait (rules 1 to 3), and the Line before the service, for
+// workers and those who wait for them (4 to 8). RetryAfter says to the refused when to come back.
 //
 // A request arrives; it is admitted, waits, or is rejected with a reason; a waiter leaves; a worker
 // comes back with an outcome, and next() says who goes in now. The rules, in order:
@@ -35,16 +36,22 @@ class TopClients;
 //                                (with the adaptive discipline: too long is what Congestion says)
 // Inside a priority, clients take turns (WaitQueue). Without identities (Arrival::client is 0)
 // everybody is alike, and it is first come first served.
-// Invariants, asserted here and by the property tests: workers out <= workers, waiters <=
+// Invariants, asserted in the Line and by the property tests: workers out <= workers, waiters <=
 // queue_size (after a reconfigure() to less: never more than before), no worker idles while someone
 // waits who may have it (once next() has been asked until it is silent), and the books balance at
 // every instant.
 class Controller {
  public:
   // `ids`: of the routes and plans of the conf that the settings are of; requests come with them.
-  Controller(const conf::AdmissionSettings& settings, const Ids& ids);
+  Controller(const conf::AdmissionSettings& settings, const Ids& ids)
+      : intake_(settings, ids),
+        retry_after_(settings, intake_.clients()),
+        line_(settings, intake_.clients(), retry_after_) {}
   explicit Controller(const conf::AdmissionSettings& settings)
       : Controller(settings, Ids(settings)) {}
+  // Its parts know each other by address.
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
 
   // The rules that need only the head. A rejection is in the books; nothing is when it passes, so
   // that a request whose client leaves before it is ready must be reported with abandon(). What
@@ -52,13 +59,19 @@ class Controller {
   std::optional<Rejection> screen(Arrival& arrival, Time now);
   std::optional<Rejection> screen(Arrival&& arrival, Time now) { return screen(arrival, now); }
   // The verdict on a request that passed screen() and is ready to be sent.
-  Verdict arrive(const Arrival& arrival, Time now);
+  Verdict arrive(const Arrival& arrival, Time now) {
+    if (arrival.deadline <= now) return reject_late(arrival, now);
+    const ClientNumber client = recognise(arrival, now);
+    if (line_.is_beyond_share(arrival, client)) return arrive_without_favour(arrival, now);
+    if (arrival.cost_found != 0) intake_.settle(arrival, client);
+    return line_.arrive(arrival, client, now);
+  }
 
   // A waiter leaves before its turn. False when it no longer waits (its news is on the way).
   bool leave(Ticket ticket, Departure why, Time now) { return line_.leave(ticket, why, now); }
   // A worker comes back.
   void finish(const Outcome& outcome, const Seat& seat, Time now) {
-    if (settings_.rate_is_auto) follow_rate(outcome, now);
+    intake_.follow_rate(outcome, line_.waiting() == 0, now);
     line_.finish(outcome, seat, now);
   }
   // Who has news: those that gave way, and those whose turn has come. Call until it is silent after
@@ -74,7 +87,7 @@ class Controller {
   void orphan() { line_.orphan(); }
   void adopt() { line_.adopt(); }
 
-  void drain() { draining_ = true; }
+  void drain() { intake_.drain(); }
   // New limits. What was accepted stays accepted, on the terms it was accepted on: waiters keep
   // their places and deadlines, workers beyond a lower limit finish, tokens and counters stay. A
   // queue that is longer than its new limit takes nobody but in the place of somebody. What is
@@ -82,7 +95,7 @@ class Controller {
   // `ids` follow those from before.
   void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
   void reconfigure(const conf::AdmissionSettings& settings, Time now) {
-    Ids ids = ids_;
+    Ids ids = intake_.ids();
     ids.follow(settings);
     reconfigure(settings, ids, now);
   }
@@ -112,46 +125,27 @@ class Controller {
     return retry_after_.time_for_worker(drain_time(), {.client = client}, line_.queue_state(), now);
   }
   // The token buckets that apply to a request. Changes nothing.
-  Limits::Buckets allowances(const Arrival& arrival, Time now) const;
+  Limits::Buckets allowances(const Arrival& arrival, Time now) const {
+    return intake_.allowances(arrival, now);
+  }
 
  private:
-  // Who asks, as far as the rules want to know.
-  struct Asker {
-    Line::Asker in_line;
-    bool retries_too_much = false;  // with this request
-  };
-  void use_clients(Time now);
-  bool is_recognised(const Arrival& arrival) const {
-    return arrival.client == recognised_id_ && arrival.plan == recognised_plan_;
+  ClientNumber recognise(const Arrival& arrival, Time now) {
+    if (!intake_.wants_client(arrival)) return no_client;
+    return intake_.is_recognised(arrival) ? intake_.recognised() : meet(arrival, now);
   }
-  ClientNumber recognise(const Arrival& arrival, Time now);
-  bool is_retry(const Arrival& arrival) const {
-    return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
-  }
-  Line::Judgement judge(const Arrival& arrival, const Asker& asker, const Limits::Wait& wait,
-                        Time now) const;
+  ClientNumber meet(const Arrival& arrival, Time now);
+  Verdict reject_late(const Arrival& arrival, Time now);
+  Verdict arrive_without_favour(Arrival arrival, Time now);
   Rejection reject(const Rejection& rejection, const Arrival& arrival, const Line::Asker& asker,
                    Time now);
-  void follow_rate(Time now);
-  void follow_rate(const Outcome& outcome, Time now) {
-    if (outcome.kind == Outcome::Kind::processed) rate_follower_.note_finish();
-    follow_rate(now);
+  Rejection refused_by_intake(conf::Reason reason, const Limits::Wait& wait) const {
+    return {reason, reason == conf::Reason::retry_budget ? drain_time() : wait.time};
   }
-  std::optional<ClientTable::Look> look_for_client(const Arrival& arrival, Time now,
-                                                   const EqualParts& parts, bool asks) const;
 
-  conf::AdmissionSettings settings_;
-  Ids ids_;
-  ClientTable clients_;
-  Limits limits_{settings_, ids_, clients_};
-  RecentKeys attempts_;
-  std::uint64_t recognised_id_ = 0;  // the last client that was, or 0
-  PlanId recognised_plan_;
-  ClientNumber recognised_ = no_client;
-  RateFollower rate_follower_;
-  RetryAfter retry_after_{settings_, clients_};
-  Line line_{settings_, clients_, retry_after_};
-  bool draining_ = false;
+  Intake intake_;
+  RetryAfter retry_after_;
+  Line line_;
 };
 
 }  // namespace classgate::admission

@@ -5,35 +5,41 @@
 
 namespace classgate::admission {
 
-// As screen() and arrive(), with looks in place of deeds: the same judge() in between.
+// As screen() and arrive(), with looks in place of deeds: the same rules in between.
 Explanation Controller::explain(Arrival arrival, Time now) const {
   Explanation said;
-  TokenBucket all = limits_.all();
-  EqualParts parts = clients_.parts();
-  RateFollower rate = rate_follower_;
-  if (settings_.rate_is_auto && rate.tick(line_.waiting() == 0, now)) {
-    all.reconfigure(rate.rate(), settings_.burst, now);
-    parts = clients_.parts_of(limits_.shared_out(all));
+  const ClientTable& clients = intake_.clients();
+  const Limits& limits = intake_.limits();
+  TokenBucket all = limits.all();
+  EqualParts parts = clients.parts();
+  if (const auto changed = intake_.foresee_rate(line_.waiting() == 0, now)) {
+    all = *changed;
+    parts = clients.parts_of(limits.shared_out(all));
   }
-  said.client = look_for_client(arrival, now, parts, limits_.asks_shared(arrival));
-  if (said.client && said.client->number < clients_.end() &&
+  said.client = intake_.look_for(arrival, now, parts, limits.asks_shared(arrival));
+  if (said.client && said.client->number < clients.end() &&
       line_.is_beyond_share(arrival, said.client->number))
     Line::take_favour(arrival);
   said.priority = arrival.priority;
-  said.buckets = limits_.look(arrival, said.client, all, now);
-  said.is_retry = said.client && is_retry(arrival);
+  said.buckets = limits.look(arrival, said.client, all, now);
+  const Intake::Findings findings = intake_.foresee(arrival, said.client, said.buckets);
+  said.is_retry = findings.is_retry;
 
-  Asker asker;
+  Line::Asker asker;
   if (said.client)
-    asker = {.in_line = {.number = said.client->number,
-                         .has_all_its_workers = said.client->has_all_its_workers(),
-                         .has_all_its_places = said.client->has_all_its_places()},
-             .retries_too_much = said.is_retry && !said.client->may_retry};
-  Line::Judgement judgement = judge(arrival, asker, said.buckets.wait, now);
-  if (draining_) judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
+    asker = {.number = said.client->number,
+             .has_all_its_workers = said.client->has_all_its_workers(),
+             .has_all_its_places = said.client->has_all_its_places()};
+  Line::Judgement judgement{.goes_in = line_.may_go_in(arrival, asker, now)};
+  if (intake_.is_draining())
+    judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
+  else if (const auto reason = intake_.refusal(findings, judgement.goes_in))
+    judgement.rejection = refused_by_intake(*reason, findings.wait);
+  else
+    judgement = line_.judge(arrival, asker, judgement.goes_in, now);
   if (judgement.rejection) {  // as reject() completes it
-    line_.describe(*judgement.rejection, arrival, asker.in_line, now);
-    retry_after_.foretell(*judgement.rejection, arrival, said.client, limits_, said.buckets,
+    line_.describe(*judgement.rejection, arrival, asker, now);
+    retry_after_.foretell(*judgement.rejection, arrival, said.client, limits, said.buckets,
                           line_.queue_state(), now);
   }
 
@@ -49,15 +55,16 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   }
   said.is_a_try = judgement.is_a_try;
 
-  line_.write_to(said, arrival, asker.in_line, judgement.goes_in, now);
+  line_.write_to(said, arrival, asker, judgement.goes_in, now);
   return said;
 }
 
 ClientNumber Controller::show_clients(ClientNumber first, ClientNumber count, Time now,
                                       TopClients& to) const {
-  const ClientNumber end = clients_.end();
+  const ClientTable& clients = intake_.clients();
+  const ClientNumber end = clients.end();
   for (ClientNumber number = first; number < end && number - first < count; ++number)
-    to.offer({clients_.id_of(number), clients_.look(number, now)});
+    to.offer({clients.id_of(number), clients.look(number, now)});
   return end;
 }
 

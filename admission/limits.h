@@ -12,7 +12,7 @@ namespace classgate::admission {
 
 // The token buckets: one for all, one for each route that has a rate of its own, one for each
 // client (in the ClientTable). A request is charged by every one that applies to it, or by none.
-// Owned by the Controller.
+// Owned by the Intake.
 class Limits {
  public:
   struct Wait {

@@ -53,16 +53,6 @@ void Line::reconfigure(const conf::AdmissionSettings& settings) {
 
 // ---- Who comes ----------------------------------------------------------------------------------
 
-Line::Judgement Line::judge(const Arrival& arrival, const Asker& asker, bool goes_in,
-                            Time now) const {
-  Judgement judgement{.goes_in = goes_in};
-  if (arrival.deadline != Time::max()) judgement = judge_deadline(arrival, asker, goes_in, now);
-  if (judgement.rejection || goes_in) return judgement;
-  if (const auto full = no_place_for(arrival, asker))
-    judgement.rejection = Rejection{*full, drain_time()};
-  return judgement;
-}
-
 Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   const Asker asker = asker_of(client);
   if (may_go_in(arrival, asker, now)) {

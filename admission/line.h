@@ -80,7 +80,14 @@ class Line {
     bool is_a_try = false;             // let through to learn how long its route takes by now
     bool would_miss_deadline = false;  // was not refused for it: [observe]
   };
-  Judgement judge(const Arrival& arrival, const Asker& asker, bool goes_in, Time now) const;
+  Judgement judge(const Arrival& arrival, const Asker& asker, bool goes_in, Time now) const {
+    Judgement judgement{.goes_in = goes_in};
+    if (arrival.deadline != Time::max()) judgement = judge_deadline(arrival, asker, goes_in, now);
+    if (judgement.rejection || goes_in) return judgement;
+    if (const auto full = no_place_for(arrival, asker))
+      judgement.rejection = Rejection{*full, drain_time()};
+    return judgement;
+  }
 
   // --- What happens; as the Controller has it. ---
   Verdict arrive(const Arrival& arrival, ClientNumber client, Time now);

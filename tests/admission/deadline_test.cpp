@@ -13,25 +13,26 @@ Arrival urgent(Duration patience, Time at = start, int priority = 3) {
 }
 
 // One worker whose requests have taken 100 ms each, free since `start`.
-Controller used_to_100ms(conf::AdmissionSettings settings = small_settings()) {
-  Controller controller(settings);
-  for (int i = 10; i > 0; --i) {
-    const Time began = start - i * 100ms;
-    const auto verdict = enter(controller, request(3, began), began);
-    controller.finish(Outcome::processed(), std::get<Admitted>(verdict).seat, began + 100ms);
+struct UsedTo100ms : Controller {
+  explicit UsedTo100ms(const conf::AdmissionSettings& settings = small_settings())
+      : Controller(settings) {
+    for (int i = 10; i > 0; --i) {
+      const Time began = start - i * 100ms;
+      const auto verdict = enter(*this, request(3, began), began);
+      finish(Outcome::processed(), std::get<Admitted>(verdict).seat, began + 100ms);
+    }
   }
-  return controller;
-}
+};
 
 TEST_CASE("whoever can be answered in time goes in or waits") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   CHECK(said(enter(controller, urgent(100ms), start)) == "admitted");
   CHECK(said(enter(controller, urgent(250ms), start)) == "waits");
 }
 
 TEST_CASE(
     "whoever could not be answered in time is refused on arrival and told when to come back") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   CHECK(said(enter(controller, request(3), start)) == "admitted");
   for (int i = 0; i < 3; ++i) CHECK(said(enter(controller, request(3), start)) == "waits");
   const Verdict verdict = enter(controller, urgent(300ms), start);
@@ -44,7 +45,7 @@ TEST_CASE(
     "a tunnel or a stream of 40 s beside short requests makes an idle gateway refuse nobody") {
   // 129 of 176 were refused after one WebSocket.
   const auto after_one_of = [](Duration work) {
-    Controller controller = used_to_100ms();
+    UsedTo100ms controller;
     const Seat seat = std::get<Admitted>(enter(controller, request(3), start)).seat;
     Outcome outcome = Outcome::processed();
     outcome.work = work;
@@ -57,21 +58,21 @@ TEST_CASE(
 }
 
 TEST_CASE("those of a worse priority are not ahead of anybody") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   CHECK(said(enter(controller, request(3), start)) == "admitted");
   for (int i = 0; i < 3; ++i) CHECK(said(enter(controller, request(5), start)) == "waits");
   CHECK(said(enter(controller, urgent(250ms, start, 2), start)) == "waits");
 }
 
 TEST_CASE("work that alone takes longer than the deadline is no reason to come back") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   const Verdict verdict = enter(controller, urgent(50ms), start);
   CHECK(said(verdict) == "would_miss_deadline");
   CHECK(retry_after(verdict) == Duration::zero());
 }
 
 TEST_CASE("once a second one is let through to find out whether such requests have become faster") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   const Time later = start + 1s;
   CHECK(said(enter(controller, urgent(50ms, later - 1ms), later - 1ms)) == "would_miss_deadline");
   const Verdict tried = enter(controller, urgent(50ms, later), later);
@@ -80,14 +81,14 @@ TEST_CASE("once a second one is let through to find out whether such requests ha
 }
 
 TEST_CASE("one route's slowness is not another's") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   Arrival other = urgent(50ms);
   other.route.slot = 7;
   CHECK(said(enter(controller, other, start)) == "admitted");
 }
 
 TEST_CASE("a deadline that is over already is a deadline missed") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   CHECK(said(enter(controller, urgent(0ms), start)) == "deadline");
   CHECK(said(enter(controller, urgent(-5h), start)) == "deadline");
   CHECK(said(controller.arrive(urgent(1ms), start + 2ms)) == "deadline");  // after its upload
@@ -96,7 +97,7 @@ TEST_CASE("a deadline that is over already is a deadline missed") {
 TEST_CASE("without early refusal only a deadline that is over counts") {
   auto settings = small_settings();
   settings.deadlines.refuse_early = false;
-  Controller controller = used_to_100ms(settings);
+  UsedTo100ms controller(settings);
   CHECK(said(enter(controller, urgent(1ms), start)) == "admitted");
 }
 
@@ -114,7 +115,7 @@ TEST_CASE("whose deadline has passed is dropped at its turn before it takes the 
 }
 
 TEST_CASE("whose turn comes too late to be answered in time does not take the worker") {
-  Controller controller = used_to_100ms();
+  UsedTo100ms controller;
   const Verdict first = enter(controller, request(3), start);
   REQUIRE(said(enter(controller, urgent(210ms), start)) == "waits");
   controller.finish(Outcome::failed(conf::Reason::upstream_broken), std::get<Admitted>(first).seat,
@@ -133,7 +134,7 @@ TEST_CASE("a waiter that leaves at its deadline is counted under that reason") {
 TEST_CASE("observed deadlines are counted and not kept") {
   auto settings = small_settings();
   settings.observe.deadlines = true;
-  Controller controller = used_to_100ms(settings);
+  UsedTo100ms controller(settings);
   CHECK(said(enter(controller, urgent(50ms), start)) == "admitted");
   const Snapshot books = controller.snapshot(start);
   CHECK(books.observed[conf::index_of(conf::Reason::would_miss_deadline)] == 1);
@@ -143,7 +144,7 @@ TEST_CASE("observed deadlines are counted and not kept") {
 TEST_CASE("a request is observed once, whatever else would refuse it later") {
   auto settings = small_settings();
   settings.observe.deadlines = true;
-  Controller controller = used_to_100ms(settings);
+  UsedTo100ms controller(settings);
   const Verdict first = enter(controller, request(3), start);
   // It would miss its deadline as it comes, and still at its turn.
   REQUIRE(said(enter(controller, urgent(150ms), start)) == "waits");
@@ -158,7 +159,7 @@ TEST_CASE("what is refused for another reason is not observed") {
   auto settings = small_settings();
   settings.observe.deadlines = true;
   settings.queue_size = 0;
-  Controller controller = used_to_100ms(settings);
+  UsedTo100ms controller(settings);
   REQUIRE(said(enter(controller, request(3), start)) == "admitted");
   CHECK(said(enter(controller, urgent(150ms), start)) == "queue_full");
   CHECK(sum(controller.snapshot(start).observed) == 0);

@@ -325,6 +325,46 @@ TEST_CASE("a queue that is made smaller drops nobody, and a newcomer displaces n
   CHECK(said(controller.next(start)) == "silence");
   CHECK(controller.snapshot(start).waiting == 4);
 }
+// --- on its own
+
+// A line needs no intake: only whom it could ask about clients, and who tells when to come back.
+struct Service {
+  explicit Service(const conf::AdmissionSettings& settings)
+      : retry_after(settings, clients), line(settings, clients, retry_after) {}
+  Verdict arrive(int priority, Time now = start) {
+    return line.arrive(request(priority, now), no_client, now);
+  }
+  ClientTable clients;
+  RetryAfter retry_after;
+  Line line;
+};
+
+TEST_CASE("a line alone lets in, makes wait, turns away, and its books balance") {
+  auto settings = small_settings();
+  settings.queue_size = 1;
+  Service service(settings);
+  const Verdict first = service.arrive(3);
+  REQUIRE(said(first) == "admitted");
+  CHECK(said(service.arrive(3)) == "waits");
+  CHECK(said(service.arrive(3)) == "queue_full");
+  service.line.finish(Outcome::processed(), std::get<Admitted>(first).seat, start + 1s);
+  CHECK(said(service.line.next(start + 1s)) == "granted");
+  CHECK(said(service.line.next(start + 1s)) == "silence");
+  Snapshot books;
+  service.line.write_to(books, start + 1s);
+  CHECK(books.total == 3);
+  CHECK(books.total == in_the_books(books));
+}
+
+TEST_CASE("two services have lines of their own: one that is full keeps nobody from the other") {
+  auto settings = small_settings();
+  settings.queue_size = 0;
+  Service busy(settings);
+  Service idle(settings);
+  CHECK(said(busy.arrive(3)) == "admitted");
+  CHECK(said(busy.arrive(1)) == "queue_full");
+  CHECK(said(idle.arrive(5)) == "admitted");
+}
 
 }  // namespace
 }  // namespace classgate::admission

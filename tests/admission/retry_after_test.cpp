@@ -87,6 +87,43 @@ TEST_CASE("one tunnel of 40 s beside requests of 20 ms makes nobody come back mu
   for (int i = 0; i < 100; ++i) serve(1ms, Outcome::unused());
   CHECK(told() == before);
 }
+// --- on its own
+
+TEST_CASE("what is foretold is what is told, and foretelling changes nothing") {
+  auto settings = small_settings();
+  settings.fairness.is_on = true;
+  settings.fairness.clients_max = 100;
+  ClientTable clients;
+  clients.use(settings.fairness, Ids(settings), start);
+  Limits limits(settings, Ids(settings), clients);
+  RetryAfter retry_after(settings, clients);
+  const RetryAfter::Queue queue{.waiting = 10, .workers = 2, .usual_turn = 1s};
+  CHECK(RetryAfter::drain_time(queue) == 5500ms);
+  Time now = start;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    now += 100ms;
+    Arrival arrival = request(3, now);
+    arrival.client = 1 + i % 7;  // each asks again and again
+    const auto client = clients.look(clients.find_or_add(arrival.client, {}, now).number, now);
+    Rejection told{conf::Reason::queue_full, RetryAfter::drain_time(queue)};
+    for (int twice = 0; twice < 2; ++twice) {
+      Rejection foretold = told;
+      retry_after.foretell(foretold, arrival, client, limits, {}, queue, now);
+      Rejection once_more = told;
+      retry_after.foretell(once_more, arrival, client, limits, {}, queue, now);
+      CHECK(foretold.retry_after == once_more.retry_after);
+      if (twice == 0) continue;
+      retry_after.tell(told, arrival, queue, now);
+      CHECK(told.retry_after == foretold.retry_after);
+      CHECK(told.retry_after >= 5500ms);
+    }
+  }
+}
+
+TEST_CASE("nobody is told less than a second") {
+  CHECK(RetryAfter::drain_time({.waiting = 0, .workers = 50, .usual_turn = 1ms}) == 1s);
+  CHECK(RetryAfter::drain_time({.waiting = 0, .workers = 0, .usual_turn = 0ms}) == 1s);
+}
 
 }  // namespace
 }  // namespace classgate::admission

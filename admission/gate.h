@@ -70,16 +70,14 @@ class [[nodiscard]] Place {
 
   explicit operator bool() const { return gate_ != nullptr; }
   Ticket ticket() const { return ticket_; }
-  // Waited too long. False when the news of its turn is already on the way: wait for that.
+  // False when the news of its turn is already on the way: wait for that.
+  bool leave(Departure why, Time now);
   bool time_out(Time now) { return leave(Departure::timed_out, now); }
-  // The same when its answer would come too late.
   bool miss_deadline(Time now) { return leave(Departure::missed_deadline, now); }
   // The news has come: there is nothing to leave any more.
   void release() { gate_ = nullptr; }
 
  private:
-  bool leave(Departure why, Time now);
-
   Gate* gate_ = nullptr;
   Ticket ticket_;
 };

@@ -17,12 +17,20 @@ Ending rejected(const admission::Rejection& rejection) {
   return {Ending::Kind::rejected, rejection.reason, rejection.retry_after};
 }
 
+Ending ending_of(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::Kind::processed: return {Ending::Kind::served, {}, {}};
+    case Outcome::Kind::failed: return {Ending::Kind::failed, outcome.reason, {}};
+    case Outcome::Kind::rejected: return {Ending::Kind::rejected, outcome.reason, {}};
+    default: return {Ending::Kind::abandoned, {}, {}};
+  }
+}
+
 }  // namespace
 
 Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel& model,
                        Traffic& traffic)
-    : request_timeout_(settings.admission.request_timeout),
-      queue_timeout_(settings.admission.queue_timeout),
+    : terms_(admission::Terms::of(settings.admission)),
       routes_(routes_by_id(settings)),
       finishes_(settings.upstream.on_client_abort == conf::OnClientAbort::finish),
       traffic_(traffic),
@@ -112,7 +120,8 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   if (const conf::RouteSettings* const route = routes_.find(call.wish.route)) {
     arrival.workers = admission::workers_for(arrival.cost, route->cost_per_worker);
     if (route->deadline)
-      arrival.deadline = call.wish.at + std::min<Duration>(*route->deadline, request_timeout_);
+      arrival.deadline =
+          call.wish.at + std::min<Duration>(*route->deadline, terms_.request_timeout);
   }
   arrival.client = call.wish.client + 1ULL;
   arrival.is_retry = call.wish.attempt > 0;
@@ -122,17 +131,18 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
 void Simulation::arrive(std::uint32_t slot) {
   Call& call = calls_[slot];
   call.wish.at = now_;
-  call.state = State::uploading;
   tally_.arrived(call.wish, now_);
   admission::Arrival arrival = arrival_of(call, slot);
+  call.visit.begin(terms_, now_);
+  call.visit.wants_answer_by(arrival.deadline);
   if (call.wish.upload == Duration::zero()) return take_answer(slot, gate_.enter(arrival, now_));
   if (const auto rejection = gate_.screen(arrival, now_)) return end(slot, rejected(*rejection));
   plan(Event::Kind::ready, now_ + call.wish.upload, slot, call.generation);
-  set_alarm(slot, now_ + request_timeout_);
+  set_alarm(slot);
 }
 
 void Simulation::ask_for_worker(std::uint32_t slot) {
-  if (calls_[slot].state == State::uploading)
+  if (calls_[slot].visit.is(State::collecting))
     take_answer(slot, gate_.arrive(arrival_of(calls_[slot], slot), now_));
 }
 
@@ -140,13 +150,11 @@ void Simulation::take_answer(std::uint32_t slot, admission::Gate::Answer answer)
   if (auto* permit = std::get_if<admission::Permit>(&answer)) {
     go_in(slot, std::move(*permit));
   } else if (auto* place = std::get_if<admission::Place>(&answer)) {
-    calls_[slot].state = State::waiting;
+    calls_[slot].visit.join(now_);
     calls_[slot].place = std::move(*place);
     hear_news();  // who gave way has gone before this one joins
-    const Call& call = calls_[slot];
-    tally_.waiting_changed(call.wish.priority, 1, now_);
-    set_alarm(slot, std::min({call.wish.at + request_timeout_, now_ + queue_timeout_,
-                              arrival_of(call, slot).deadline}));
+    tally_.waiting_changed(calls_[slot].wish.priority, 1, now_);
+    set_alarm(slot);
   } else {
     end(slot, rejected(std::get<admission::Rejection>(answer)));
   }
@@ -154,14 +162,14 @@ void Simulation::take_answer(std::uint32_t slot, admission::Gate::Answer answer)
 
 void Simulation::go_in(std::uint32_t slot, admission::Permit permit) {
   Call& call = calls_[slot];
-  call.state = State::forwarding;
+  call.visit.go_in();
   tally_.admitted(call.wish, permit.waited(), now_);
   tally_.active_changed(1, now_);
   call.permit = std::move(permit);
   const Upstream::Entered entered = upstream_.enter(slot, call.wish.service);
   call.job = entered.job;
   plan_computed(entered.started);
-  set_alarm(slot, call.wish.at + request_timeout_);
+  set_alarm(slot);
 }
 
 void Simulation::on_granted(admission::Ticket, std::uint32_t tag, admission::Permit permit) {
@@ -198,97 +206,75 @@ void Simulation::on_computed(std::uint32_t job) {
   const std::uint32_t slot = finished.caller;
   Call& call = calls_[slot];
   call.job = Upstream::nobody;
-  if (call.state == State::orphaned) {
-    give_worker_back(slot, call.orphan_outcome);
-    return free_slot(slot);
-  }
-  if (call.wish.fails) {
-    give_worker_back(slot, Outcome::failed(Reason::upstream_broken));
-    return end(slot, {Ending::Kind::failed, Reason::upstream_broken, {}});
-  }
-  give_worker_back(slot, Outcome::processed());
-  end(slot, {Ending::Kind::served, {}, {}});
+  const Outcome outcome =
+      call.wish.fails ? Outcome::failed(Reason::upstream_broken) : Outcome::processed();
+  const bool is_orphan = call.visit.is(State::orphaned);
+  give_worker_back(slot, call.visit.closing(outcome));
+  is_orphan ? free_slot(slot) : end(slot, ending_of(outcome));
 }
 
 Time Simulation::leaves_at(const Call& call) const {
-  if (call.state == State::orphaned || call.wish.patience > Time::max() - call.wish.at)
+  if (call.visit.is(State::orphaned) || call.wish.patience > Time::max() - call.wish.at)
     return Time::max();
   return call.wish.at + call.wish.patience;
 }
 
 // One alarm in the heap for each call is enough: when it goes off too early, it is set again.
-void Simulation::set_alarm(std::uint32_t slot, Time limit) {
+void Simulation::set_alarm(std::uint32_t slot) {
   Call& call = calls_[slot];
-  call.limit = limit;
+  const Time limit = call.visit.limit();
   const Time due = std::min(limit, leaves_at(call));
+  if (due == Time::max()) return;
   if (call.alarm_set > now_ && call.alarm_set <= due) return;
   call.alarm_set = due;
   plan(Event::Kind::alarm, due, slot, call.generation, due == limit);
 }
 
 void Simulation::on_alarm(std::uint32_t slot) {
-  Call& call = calls_[slot];
-  if (leaves_at(call) <= now_) return on_client_left(slot);
-  if (call.limit <= now_) return on_time_out(slot);
-  set_alarm(slot, call.limit);
+  const Call& call = calls_[slot];
+  const admission::Visit::AtService service{.computes_on = finishes_};
+  if (leaves_at(call) <= now_) return take(slot, call.visit.client_left(service));
+  if (call.visit.limit() <= now_) return take(slot, call.visit.due(service, now_));
+  set_alarm(slot);
 }
 
-void Simulation::on_client_left(std::uint32_t slot) {
+void Simulation::take(std::uint32_t slot, const admission::Visit::Step& step) {
+  using Kind = admission::Visit::Step::Kind;
   Call& call = calls_[slot];
-  const Ending abandoned{Ending::Kind::abandoned, {}, {}};
-  switch (call.state) {
-    case State::uploading: gate_.abandon(); return end(slot, abandoned);
-    case State::waiting:
-      call.place = {};
-      stop_waiting(slot);
-      return end(slot, abandoned);
-    default:
-      if (finishes_) return orphan(slot, Outcome::abandoned(), abandoned);
+  switch (step.kind) {
+    case Kind::none: return;
+    case Kind::close:
+      if (step.outcome.kind == Outcome::Kind::rejected)
+        gate_.refuse(step.outcome.reason, now_);
+      else
+        gate_.abandon();
+      return end(slot, ending_of(step.outcome));
+    case Kind::leave: return leave_line(slot, step);
+    case Kind::give_back: {
+      const bool is_orphan = call.visit.is(State::orphaned);
       cancel_forwarding(slot);
-      give_worker_back(slot, Outcome::abandoned());
-      return end(slot, abandoned);
+      give_worker_back(slot, step.outcome);
+      return is_orphan ? free_slot(slot) : end(slot, ending_of(step.outcome));
+    }
+    case Kind::orphan:
+      call.visit.orphan(step.outcome, now_);
+      call.permit.orphan();
+      tell_client(slot, ending_of(step.outcome));
+      return set_alarm(slot);
   }
 }
 
-void Simulation::on_time_out(std::uint32_t slot) {
+void Simulation::leave_line(std::uint32_t slot, const admission::Visit::Step& step) {
   Call& call = calls_[slot];
-  const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
-  const Ending failed{Ending::Kind::failed, Reason::upstream_timeout, {}};
-  switch (call.state) {
-    case State::uploading:
-      gate_.refuse(Reason::client_timeout, now_);
-      return end(slot, {Ending::Kind::rejected, Reason::client_timeout, {}});
-    case State::waiting:
-      if (arrival_of(call, slot).deadline <= now_) {
-        if (!call.place.miss_deadline(now_)) return;
-        stop_waiting(slot);
-        return end(slot, {Ending::Kind::rejected, Reason::deadline, {}});
-      }
-      if (!call.place.time_out(now_)) return;  // its turn has come in this moment
-      stop_waiting(slot);
-      return end(slot, {Ending::Kind::rejected, Reason::queue_timeout,
-                        gate_.return_time(arrival_of(call, slot).client, now_)});
-    case State::orphaned:  // waited for long enough: let the upstream be
-      cancel_forwarding(slot);
-      give_worker_back(slot, call.orphan_outcome);
-      return free_slot(slot);
-    default:
-      if (finishes_) return orphan(slot, outcome, failed);
-      cancel_forwarding(slot);
-      give_worker_back(slot, outcome);
-      return end(slot, failed);
-  }
-}
-
-void Simulation::orphan(std::uint32_t slot, const Outcome& outcome, const Ending& ending) {
-  calls_[slot].state = State::orphaned;
-  calls_[slot].orphan_outcome = outcome;
-  calls_[slot].permit.orphan();
-  tell_client(slot, ending);
-  // After a 504 for one more request timeout; after an abort until the one that is running ends.
-  Call& call = calls_[slot];
-  set_alarm(slot, outcome.kind == Outcome::Kind::failed ? now_ + request_timeout_
-                                                        : call.wish.at + request_timeout_);
+  if (step.departure == admission::Departure::abandoned)
+    call.place = {};
+  else if (!call.place.leave(step.departure, now_))
+    return;  // its turn has come in this moment
+  stop_waiting(slot);
+  Ending ending = ending_of(step.outcome);
+  if (step.departure == admission::Departure::timed_out)
+    ending.retry_after = gate_.return_time(arrival_of(call, slot).client, now_);
+  end(slot, ending);
 }
 
 void Simulation::cancel_forwarding(std::uint32_t slot) {
@@ -331,14 +317,13 @@ std::uint32_t Simulation::take_slot(const Wish& wish) {
   Call& call = calls_[slot];
   call.wish = wish;
   call.alarm_set = Time::min();
-  call.state = State::coming;
   return slot;
 }
 
 void Simulation::free_slot(std::uint32_t slot) {
   Call& call = calls_[slot];
   CLASSGATE_SHARED_INVARIANT(!call.permit && !call.place);
-  call.state = State::free;
+  call.visit = {};
   call.job = Upstream::nobody;
   call.generation = (call.generation + 1) & generation_mask;
   free_.push_back(slot);

@@ -8,17 +8,16 @@
 #include "admission/simulation/tally.h"
 #include "admission/simulation/traffic.h"
 #include "admission/simulation/upstream.h"
+#include "admission/visit.h"
 #include "conf/settings.h"
 
 namespace classgate::simulation {
 
 // The gateway on a virtual clock: the Gate that the gateway asks, asked in the same order and with
 // the same permits and places, by requests of which only the times are real. What an Exchange does
-// with sockets (gateway/exchange.cpp) a Call does here with events:
-//
-//   uploading -> waiting -> forwarding -> (orphaned) -> free
-// orphaned: its client has left, or has its 504, and the upstream computes on. Each state may last
-// until the call's alarm: the earliest of what the client's patience and the time-outs allow.
+// with sockets (gateway/exchange.cpp) a Call does here with events; when which of its states is
+// over, and what then, a Visit tells to both. Each lasts until the call's alarm: the earliest of
+// what its client's patience and the Visit allow.
 // Single-threaded; the same settings, traffic and model give the same result, to the last byte.
 class Simulation final : private admission::Waiters {
  public:
@@ -33,17 +32,15 @@ class Simulation final : private admission::Waiters {
   std::uint64_t events() const { return happened_; }
 
  private:
-  enum class State : std::uint8_t { free, coming, uploading, waiting, forwarding, orphaned };
+  using State = admission::Visit::State;
   struct Call {
     Wish wish;
     admission::Place place;
     admission::Permit permit;
-    admission::Outcome orphan_outcome;
-    Time limit{};      // of the state: a time-out
+    admission::Visit visit;
     Time alarm_set{};  // when the next alarm in the heap is due
     std::uint32_t job = Upstream::nobody;
     std::uint32_t generation = 0;
-    State state = State::free;
   };
   // What Gate tells while it is being asked: heard when that call has returned, as the gateway's
   // loops hear it by letter.
@@ -72,9 +69,8 @@ class Simulation final : private admission::Waiters {
 
   void on_computed(std::uint32_t job);
   void on_alarm(std::uint32_t slot);
-  void on_client_left(std::uint32_t slot);
-  void on_time_out(std::uint32_t slot);
-  void orphan(std::uint32_t slot, const admission::Outcome& outcome, const Ending& ending);
+  void take(std::uint32_t slot, const admission::Visit::Step& step);
+  void leave_line(std::uint32_t slot, const admission::Visit::Step& step);
   void cancel_forwarding(std::uint32_t slot);
   void give_worker_back(std::uint32_t slot, const admission::Outcome& outcome);
   void stop_waiting(std::uint32_t slot);
@@ -84,14 +80,13 @@ class Simulation final : private admission::Waiters {
   std::uint32_t take_slot(const Wish& wish);
   void free_slot(std::uint32_t slot);
   Time leaves_at(const Call& call) const;
-  void set_alarm(std::uint32_t slot, Time limit);
+  void set_alarm(std::uint32_t slot);
   void plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32_t generation,
             bool is_time_out = false);
   void plan_computed(const std::optional<Upstream::Started>& started);
   admission::Arrival arrival_of(const Call& call, std::uint32_t slot) const;
 
-  const Duration request_timeout_;
-  const Duration queue_timeout_;
+  const admission::Terms terms_;
   const RoutesById routes_;
   const bool finishes_ = false;  // upstream.on_client_abort
   Traffic& traffic_;

@@ -35,6 +35,12 @@ proxy::net::Fd open_signals() {
   return proxy::net::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+// Whether one of those before is no longer listened on.
+bool has_let_go(const Sockets& before, const Sockets& now) {
+  return std::ranges::any_of(
+      before, [&](const auto& socket) { return std::ranges::find(now, socket) == now.end(); });
+}
+
 std::string text_of(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += conf::printable(line) + "\n";
@@ -237,7 +243,9 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
   // The lesser first: never has this process more than its predecessor leaves of either.
   takeover_.use_what_is_left(
       std::min(server_.settings().admission.workers, settings.admission.workers));
+  const Sockets before = server_.sockets();
   const auto result = server_.reconfigure(std::move(prepared), std::move(history));
+  if (has_let_go(before, server_.sockets())) takeover_.say_listens_elsewhere();
   takeover_.use_what_is_left(server_.settings().admission.workers);
   return result;
 }
@@ -245,9 +253,9 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
 void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   const conf::Settings& settings = server_.settings();
   open_control(settings.ops, sockets);
+  if (has_let_go(operator_sockets_, sockets)) takeover_.say_listens_elsewhere();
   operator_sockets_ = std::move(sockets);
   operators_.listen_on(operator_sockets_, settings.ops);
-  takeover_.say_let_go();
   keep_sockets();
   warn_of_certificates();
   timers_.tickets.start(settings.tls.ticket_rotation);

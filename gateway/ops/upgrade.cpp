@@ -117,7 +117,8 @@ void HandOver::let_go_of_sockets() {
 // The one that took over has died. Nothing is lost yet: what connected meanwhile waits in the
 // backlog of the sockets, which are still open here.
 void HandOver::take_back() {
-  spdlog::error("upgrade: taken back: process {} accepts again", ::getpid());
+  spdlog::error("upgrade: taken back: process {} accepts again, with the settings it had",
+                ::getpid());
   loop_.retire(std::move(channel_watch_));
   successor_.reset();
   told_workers_.reset();
@@ -183,6 +184,14 @@ void TakeOver::take_more_workers() {
 
 void TakeOver::say_let_go() {
   if (predecessor_) predecessor_->say_let_go();
+}
+
+void TakeOver::say_listens_elsewhere() {
+  if (!predecessor_) return;
+  spdlog::warn(
+      "what is listened on has changed: if this process died now, the one before would not accept "
+      "again");
+  say_let_go();
 }
 
 // Possibly none at first: what comes waits until the other one gives some back.

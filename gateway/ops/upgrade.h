@@ -89,8 +89,10 @@ class TakeOver {
   bool is_under_way() const { return predecessor_.has_value(); }
   // Of so many workers, those that the other one has let go of.
   void use_what_is_left(std::uint32_t workers);
-  // The other one will not need its sockets again.
+  // The other one will not need its sockets again: this one ends in order.
   void say_let_go();
+  // Nor now: on one of them nobody accepts any more.
+  void say_listens_elsewhere();
 
  private:
   void take_more_workers();

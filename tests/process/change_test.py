@@ -589,6 +589,46 @@ class Upgrade(ChangeTest):
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait(), 0)
 
+    def test_whatever_is_changed_in_between_the_old_one_accepts_again(self):
+        # Any change but one of what is listened on: each kind of order, and a conf that says something else.
+        def write_and_reload(gateway):
+            gateway.write_conf(BASE.format(workers=50, queue=77))
+            return gateway.command("reload")
+
+        def hang_up(gateway):
+            os.kill(gateway.pids()[-1], signal.SIGHUP)
+            gateway.wait_for_log(r"\breloaded: ")
+            return (0,)
+
+        service = self.service()
+        for change in (lambda gateway: gateway.command("set", "log.level", "info"),
+                       lambda gateway: gateway.command("reload"), write_and_reload, hang_up,
+                       lambda gateway: gateway.command("set", "ops.timeout", "7s")):
+            gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+            self.upload(gateway)
+            self.assertEqual(gateway.command("upgrade")[0], 0)
+            self.assertEqual(change(gateway)[0], 0, gateway.err())
+            os.kill(gateway.pids()[-1], signal.SIGKILL)
+            gateway.wait_for_log("which took over, has ended")
+            self.assertEqual(gateway.request().status, 200)
+            gateway.wait_for_log("accepts again")
+            self.assertEqual(gateway.command("status")[0], 0)
+
+    def test_what_the_new_one_has_let_go_of_the_old_one_does_not_take_again(self):
+        # Clients of the address that was let go are refused at once, now and when the new one dies.
+        gateway = self.changeable(self.service().address, "[ops]\ntimeout = \"7s\"\n",
+                                  environment={"CLASSGATE_OPS_LISTEN": "127.0.0.1:0, [::1]:0"})
+        self.upload(gateway)
+        self.assertEqual(gateway.command("upgrade")[0], 0)
+        code, out, err = gateway.command("set", "ops.listen", "127.0.0.1:0")
+        self.assertEqual(code, 0, out + err)
+        gateway.wait_for_log("the one before would not accept again")
+        os.kill(gateway.pids()[-1], signal.SIGKILL)
+        gateway.wait_for_log("which took over, has ended")
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        self.assertNotIn("accepts again", gateway.err())
+
     def test_a_successor_that_ends_in_order_leaves_nobody_listening(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         self.upload(gateway)

@@ -1,6 +1,7 @@
 #include "gateway/ops/conf_changes.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
@@ -219,7 +220,42 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   }
   auto log = ErrorLog::open_target(settings.log);
   if (!log) return std::unexpected(Lines{log.error()});
-  return Prepared{std::move(*loaded), std::move(*prepared), std::move(*sockets), std::move(*log)};
+  Prepared all{std::move(*loaded), std::move(*prepared), std::move(*sockets),
+               std::move(*log),    FreshPath(),          {}};
+  // Last: while the rest hangs, no path is taken that a later change may want.
+  const std::string& path = all.server.settings.ops.control;
+  if (auto opened = open_control(path, operators, all); !opened) {
+    if (path != before.loaded.settings.ops.control)
+      return std::unexpected(Lines{std::move(opened.error())});
+    // As at the start: going without is told, and no reason to refuse the rest.
+    all.warnings.push_back(opened.error() +
+                           "; `classgate status` and the like cannot reach this process");
+  }
+  return all;
+}
+
+// The control socket, added to the others: the one that is open, if its path still leads there.
+std::expected<void, std::string> ConfChanges::open_control(const std::string& path,
+                                                           const OperatorServer::Sockets& open,
+                                                           Prepared& prepared) {
+  if (path == "off") return {};
+  const auto known = std::ranges::find_if(open, [&](const auto& socket) {
+    return socket->local.storage.ss_family == AF_UNIX && socket->local.text() == path;
+  });
+  if (known != open.end() && ::access(path.c_str(), F_OK) == 0) {
+    prepared.operators.push_back(*known);
+    return {};
+  }
+  auto socket = proxy::net::listen_on_path(path);
+  if (!socket) return std::unexpected(socket.error());
+  prepared.control = FreshPath(path);
+  prepared.operators.push_back(
+      std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
+  return {};
+}
+
+ConfChanges::FreshPath::~FreshPath() {
+  if (!path_.empty()) ::unlink(path_.c_str());
 }
 
 void ConfChanges::on_prepared(Outcome&& outcome) {
@@ -252,7 +288,7 @@ void ConfChanges::give_up(const std::string& why) {
 // All of it or nothing: what can fail has been tried.
 ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history) {
   const conf::Settings settings = prepared.server.settings;
-  Change change{.ok = true, .lines = {}};
+  Change change{.ok = true, .lines = std::move(prepared.warnings)};
   if (settings.threads != server_.settings().threads)
     change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
                                        server_.settings().threads));
@@ -273,6 +309,7 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
       !result)
     return refuse({result.error()});
   log_.reconfigure(settings.log, std::move(prepared.log));
+  prepared.control.keep();
   owner_.on_conf_changed(std::move(prepared.operators));
   return change;
 }

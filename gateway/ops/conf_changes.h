@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "conf/reader.h"
@@ -36,7 +37,8 @@ class ConfChanges {
     virtual std::expected<void, std::string> put_in_force(Server::Preparation&& prepared,
                                                           ConfHistory history,
                                                           const conf::Settings& settings) = 0;
-    // The new settings are in force; these are the operators' sockets from now on.
+    // The new settings are in force; these are the operators' sockets from now on, the control
+    // socket among them, if there is one.
     virtual void on_conf_changed(OperatorServer::Sockets sockets) = 0;
     virtual std::string status_line() const = 0;
 
@@ -56,11 +58,29 @@ class ConfChanges {
   void give_up(const std::string& why);
 
  private:
+  // The path of a control socket that was opened: it goes again unless it is kept.
+  class FreshPath {
+   public:
+    FreshPath() = default;
+    explicit FreshPath(std::string path) : path_(std::move(path)) {}
+    FreshPath(FreshPath&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    FreshPath& operator=(FreshPath&& other) noexcept {
+      std::swap(path_, other.path_);
+      return *this;
+    }
+    ~FreshPath();
+    void keep() { path_.clear(); }
+
+   private:
+    std::string path_;
+  };
   struct Prepared {
     conf::Loaded loaded;
     Server::Preparation server;
     OperatorServer::Sockets operators;
     LogTarget log;
+    FreshPath control;
+    Lines warnings;
   };
   using Outcome = std::expected<Prepared, Lines>;
   struct Before {
@@ -72,6 +92,9 @@ class ConfChanges {
   static Outcome prepare_now(const conf::Sources& sources, const Before& before,
                              const Server::InForce& server,
                              const OperatorServer::Sockets& operators);
+  static std::expected<void, std::string> open_control(const std::string& path,
+                                                       const OperatorServer::Sockets& open,
+                                                       Prepared& prepared);
   static Lines lost_by(const conf::Loaded& loaded, const Before& before);
   void note_differences(conf::Loaded loaded, Change& change);
   void on_prepared(Outcome&& outcome);

@@ -97,7 +97,7 @@ int Supervisor::run() {
   } else {
     spdlog::error("{} (ops.listen); serving without it, tried again at a reload", sockets.error());
   }
-  open_control(server_.settings().ops, operator_sockets_);
+  open_control(server_.settings().ops);
   inheritance_.operators.clear();  // what nobody wanted is closed
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
@@ -252,9 +252,8 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
 
 void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   const conf::Settings& settings = server_.settings();
-  open_control(settings.ops, sockets);
   if (has_let_go(operator_sockets_, sockets)) takeover_.say_listens_elsewhere();
-  operator_sockets_ = std::move(sockets);
+  use_operator_sockets(std::move(sockets));
   operators_.listen_on(operator_sockets_, settings.ops);
   keep_sockets();
   warn_of_certificates();
@@ -262,20 +261,28 @@ void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   names_.begin();
 }
 
-// The control socket, added to the others. Going without one is told, and is no reason to stop.
-void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets) {
-  const bool is_wanted = settings.control != "off";
-  const auto has_path = [&](const auto& socket) {
-    return socket->local.text() == settings.control;
-  };
-  const auto known = std::ranges::find_if(operator_sockets_, has_path);
-  if (is_wanted && known != operator_sockets_.end()) {
-    if (std::ranges::find(sockets, *known) == sockets.end()) sockets.push_back(*known);
-    return;
+// The new ones stand before an old one goes.
+void Supervisor::use_operator_sockets(OperatorServer::Sockets sockets) {
+  for (const auto& socket : operator_sockets_) {
+    if (std::ranges::find(sockets, socket) != sockets.end()) continue;
+    const auto is_in_its_place = [&](const auto& other) { return other->local == socket->local; };
+    if (std::ranges::any_of(sockets, is_in_its_place)) {
+      // Its path led nowhere, and what the service manager keeps under this name is no use.
+      const std::string name = socket_name::kept(socket_name::kept_operators, socket->local);
+      if (kept_sockets_.erase(name) > 0) notify_let_go(name);
+    } else if (socket->local.storage.ss_family == AF_UNIX) {
+      ::unlink(socket->local.text().c_str());
+    }
   }
-  if (!control_path_.empty()) ::unlink(control_path_.c_str());
   control_path_.clear();
-  if (!is_wanted) return;
+  for (const auto& socket : sockets)
+    if (socket->local.storage.ss_family == AF_UNIX) control_path_ = socket->local.text();
+  operator_sockets_ = std::move(sockets);
+}
+
+// The control socket at the start. Going without one is told, and is no reason to stop.
+void Supervisor::open_control(const conf::OpsSettings& settings) {
+  if (settings.control == "off") return;
   auto inherited =
       std::ranges::find_if(inheritance_.operators, [&](const proxy::net::ListeningSocket& socket) {
         return socket.local.text() == settings.control;
@@ -288,10 +295,12 @@ void Supervisor::open_control(const conf::OpsSettings& settings, OperatorServer:
     inherited = inheritance_.operators.end();
   }
   if (inherited != inheritance_.operators.end()) {
-    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
+    operator_sockets_.push_back(
+        std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
     inheritance_.operators.erase(inherited);
   } else if (auto socket = proxy::net::listen_on_path(settings.control)) {
-    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
+    operator_sockets_.push_back(
+        std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
   } else {
     spdlog::warn("{}; `classgate status` and the like cannot reach this process", socket.error());
     return;

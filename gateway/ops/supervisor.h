@@ -69,7 +69,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   std::expected<void, std::string> put_in_force(Server::Preparation&& prepared, ConfHistory history,
                                                 const conf::Settings& settings) override;
   void on_conf_changed(OperatorServer::Sockets sockets) override;
-  void open_control(const conf::OpsSettings& settings, OperatorServer::Sockets& sockets);
+  void open_control(const conf::OpsSettings& settings);
+  void use_operator_sockets(OperatorServer::Sockets sockets);
 
   // Upgrade.
   void upgrade(const HandOver::Tell& tell);

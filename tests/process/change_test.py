@@ -838,6 +838,61 @@ class Control(ChangeTest):
             self.assertTrue(os.path.exists(gateway.control))
         self.assertEqual(gateway.command("status")[0], 0)
 
+    def test_a_control_socket_that_cannot_be_is_refused_and_the_old_one_stays(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        pathlib.Path(folder.name, "file").write_text("kept")
+        other = socket.socket(socket.AF_UNIX)
+        self.addCleanup(other.close)
+        other.bind(folder.name + "/other")
+        other.listen()
+        for place, why in (("missing/sock", "No such file or directory"), ("file", "something else than a socket is there"),
+                           ("other", "another program answers there"), ("x" * 120, "the path is too long")):
+            path = f"{folder.name}/{place}"
+            code, out, err = gateway.command("set", "ops.control", path)
+            self.assertEqual(code, 1, out)
+            self.assertIn(f"cannot listen on {path}: {why} (ops.control)", err)
+            self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(pathlib.Path(folder.name, "file").read_text(), "kept")
+        # What fails for another reason leaves no socket behind, and a good one takes the old one's place.
+        new = folder.name + "/new"
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            def write(control, workers):
+                pathlib.Path(conf.name).write_text(
+                    f'listen = ["127.0.0.1:0"]\n[upstream]\nservers = ["{gateway.address}"]\n[ops]\nlisten = []\n'
+                    f'control = "{control}"\n[admission]\nworkers = {workers}\n')
+            write(folder.name + "/old", 5)
+            program = self.start(Program([CLASSGATE, "--conf", conf.name]))
+            program.wait_for_text("listening on", program.err)
+
+            def command(control, *words):
+                return subprocess.run([CLASSGATE, "--socket", f"{folder.name}/{control}", *words], capture_output=True,
+                                      text=True, env=clean_environment(), timeout=30)
+            write(folder.name + "/missing/sock", 6)
+            done = command("old", "reload")
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("missing/sock: No such file or directory (ops.control)", done.stderr)
+            write(new, '"no number"')
+            self.assertEqual(command("old", "reload").returncode, 1)
+            self.assertFalse(os.path.exists(new))
+            write(new, 7)
+            done = command("old", "reload")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertFalse(os.path.exists(folder.name + "/old"))
+            self.assertIn(command("new", "status").returncode, (0, 1))
+            program.signal(signal.SIGTERM)
+            self.assertEqual(program.wait(), 0)
+            self.assertFalse(os.path.exists(new))
+
+    def test_a_control_socket_whose_path_was_cleared_comes_back_with_a_reload(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        os.unlink(gateway.control)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_for_log("reloaded: ")
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(gateway.command("reload")[0], 0)
+
     def test_the_ops_port_taken_is_told_and_clients_are_served(self):
         service = self.service()
         taken = socket.create_server(("127.0.0.1", 0))

@@ -291,7 +291,7 @@ std::expected<Workload, std::vector<Mistake>> parse_workload(const std::string& 
 
 std::expected<Workload, std::vector<Mistake>> read_workload(const std::string& path,
                                                             bool with_classes) {
-  const auto text = read_text_file(path);
+  const auto text = read_text_file(path, {}, FileKind::any);  // a tool may be fed by a pipe
   if (!text) return std::unexpected(std::vector<Mistake>{{printable(path), text.error()}});
   return parse_workload(*text, path, with_classes);
 }

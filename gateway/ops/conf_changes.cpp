@@ -190,8 +190,10 @@ void ConfChanges::prepare(conf::Sources sources, std::function<Change(Outcome&&)
       return std::unexpected(Lines{failure.what()});
     }
   };
-  if (!errand_.begin(work))
-    return tell({false, {"those before still hang, reading files or looking names up"}});
+  if (!errand_.begin(work)) {
+    const Lines why{"those before still hang, reading files or looking names up"};
+    return tell(then(std::unexpected(why)));
+  }
   then_ = std::move(then);
   tell_ = std::move(tell);
   timer_.start(server_.settings().ops.reload_timeout);

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "conf/text_file.h"
 #include "proxy/net/tls_fingerprint.h"
 #include "proxy/net/tls_memory.h"
 
@@ -56,21 +57,14 @@ void require_version(SSL_CTX* context, conf::TlsVersion version) {
            context, version == conf::TlsVersion::tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1);
 }
 
-// Why a file can't be opened: OpenSSL's own errors do not say it clearly.
-std::string why_not_readable(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
-                                                             &std::fclose);
-  return file ? std::string() : std::generic_category().message(errno);
-}
-
 std::expected<void, std::string> load_pair(SSL_CTX* context, const std::string& certificate,
                                            const std::string& key) {
-  if (const std::string why = why_not_readable(certificate); !why.empty())
+  if (const std::string why = conf::why_not_readable(certificate); !why.empty())
     return std::unexpected("certificate " + certificate + " cannot be read: " + why);
   if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1)
     return std::unexpected("certificate " + certificate +
                            " is no PEM certificate chain: " + text_of_error());
-  if (const std::string why = why_not_readable(key); !why.empty())
+  if (const std::string why = conf::why_not_readable(key); !why.empty())
     return std::unexpected("key " + key + " cannot be read: " + why);
   // A key with a passphrase would ask for it on the terminal.
   SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
@@ -257,7 +251,7 @@ std::expected<SslContext, std::string> open_entry(const conf::TlsSettings& setti
   SSL_CTX_set_tlsext_ticket_key_evp_cb(raw, TlsCallbacks::ticket_key);
   SSL_CTX_set_session_ticket_cb(raw, TlsCallbacks::seal_ticket, TlsCallbacks::open_ticket, nullptr);
   if (settings.client_certificate != conf::ClientCertificate::off) {
-    if (const std::string why = why_not_readable(settings.client_ca); !why.empty())
+    if (const std::string why = conf::why_not_readable(settings.client_ca); !why.empty())
       return std::unexpected("client_ca " + settings.client_ca + " cannot be read: " + why);
     const auto free = [](STACK_OF(X509_NAME) * all) { sk_X509_NAME_pop_free(all, X509_NAME_free); };
     std::unique_ptr<STACK_OF(X509_NAME), decltype(free)> names(
@@ -399,7 +393,7 @@ std::expected<std::shared_ptr<const TlsConnector>, std::string> TlsConnector::op
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     if (settings.ca_file.empty()) {
       must(SSL_CTX_set_default_verify_paths(context) == 1);
-    } else if (const std::string why = why_not_readable(settings.ca_file); !why.empty()) {
+    } else if (const std::string why = conf::why_not_readable(settings.ca_file); !why.empty()) {
       return std::unexpected("upstream.tls.ca_file " + settings.ca_file +
                              " cannot be read: " + why);
     } else if (SSL_CTX_load_verify_file(context, settings.ca_file.c_str()) != 1) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The loop that hears signals, feeds the watchdog and answers operators waits for nothing."""
-import contextlib
+import fcntl
 import os
 import pathlib
 import signal
@@ -50,10 +50,12 @@ def wait_for_errand(gateway):
 
 
 class Hanging(ProcessTest):
-    """A reload that hangs in a file of conf.d: a FIFO that nobody writes."""
+    """A reload that hangs in a file of conf.d: one that we hold a lease on (fcntl(2), F_SETLEASE), so that whoever
+    opens it waits, as for a disk that does not answer."""
 
     def setUp(self):
         self.upstream = self.service()
+        self.leased = None
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
 
@@ -64,12 +66,18 @@ class Hanging(ProcessTest):
         (conf.parent / "conf.d").mkdir()
         gateway = self.gateway(self.upstream.address, environment=environment or {},
                                wrapper=("sh", "-c", f'program=$1; exec "$program" --conf {conf}', "sh"), **settings)
-        self.fifo = conf.parent / "conf.d" / "later.conf"
+        self.slow = conf.parent / "conf.d" / "later.conf"
         return gateway
+
+    def lease(self):
+        """Whoever opens the file waits until feed() is called."""
+        signal.signal(signal.SIGIO, lambda *_: None)  # somebody waits
+        self.leased = os.open(self.slow, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.fcntl(self.leased, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 
     def hang(self, gateway):
         """A reload that is under way until feed() is called."""
-        os.mkfifo(self.fifo)
+        self.lease()
         answer = []
         ordering = threading.Thread(target=lambda: answer.append(gateway.command("reload")))
         ordering.start()
@@ -79,11 +87,13 @@ class Hanging(ProcessTest):
         return ordering, answer
 
     def feed(self, text):
-        """Lets whoever waits for a writer go on; nobody may wait."""
-        with contextlib.suppress(OSError):
-            writing = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(writing, text.encode())
-            os.close(writing)
+        """Lets whoever waits go on, and read this."""
+        if self.leased is None:
+            return
+        os.write(self.leased, text.encode())
+        fcntl.fcntl(self.leased, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        os.close(self.leased)
+        self.leased = None
 
     def live(self, gateway):
         with socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20) as connection:
@@ -114,10 +124,9 @@ class Hanging(ProcessTest):
         ordering, _ = self.hang(gateway)
         gateway.signal(signal.SIGHUP)
         gateway.wait_for_text("HUP: a change of the conf is under way; a reload follows it", gateway.err)
-        os.rename(self.fifo, self.folder.name + "/held")
-        self.fifo.write_text("[admission]\nworkers = 11\n")
-        with open(self.folder.name + "/held", "w") as writing:
-            writing.write("[admission]\nworkers = 10\n")
+        os.rename(self.slow, self.folder.name + "/held")
+        self.slow.write_text("[admission]\nworkers = 11\n")
+        self.feed("[admission]\nworkers = 10\n")
         ordering.join(30)
         wait_until(lambda: gateway.health()["limits"]["workers"] == 11, "the second reload")
         self.assertEqual(gateway.health()["conf"]["reloads"], 2)
@@ -131,19 +140,57 @@ class Hanging(ProcessTest):
         self.assertIn("given up: this process drains", answer[0][1] + answer[0][2])
 
     def test_it_is_refused_after_reload_timeout_and_a_later_one_works(self):
-        gateway = self.start_in_folder(ops_reload_timeout="200ms")
+        manager = Manager(self.folder.name)
+        self.addCleanup(manager.end)
+        gateway = self.start_in_folder({"NOTIFY_SOCKET": manager.path}, ops_reload_timeout="200ms")
         ordering, answer = self.hang(gateway)
         ordering.join(30)
         self.assertNotEqual(answer[0][0], 0)
         self.assertIn("within ops.reload_timeout", answer[0][1] + answer[0][2])
         self.assertEqual(gateway.health()["conf"]["failed_reloads"], 1)
-        os.rename(self.fifo, self.folder.name + "/held")
+        os.rename(self.slow, self.folder.name + "/held")
         self.assertEqual(gateway.command("reload")[0], 0)
-        # Those that hang are bounded.
-        os.rename(self.folder.name + "/held", self.fifo)
+        # Those that hang are bounded, and that is told: by command, and by signal in the log and to the manager.
+        os.rename(self.folder.name + "/held", self.slow)
         texts = [gateway.command("reload") for _ in range(5)]
         self.assertIn("those before still hang", texts[-1][1] + texts[-1][2])
+        failed = gateway.health()["conf"]["failed_reloads"]
+        said, refused = manager.count("READY=1"), gateway.err().count("those before still hang")
+        gateway.signal(signal.SIGHUP)
+        wait_until(lambda: gateway.err().count("those before still hang") == refused + 1, "the refusal in the log")
+        wait_until(lambda: manager.count("READY=1") == said + 1, "READY=1")
+        self.assertEqual(manager.count("RELOADING=1"), manager.count("READY=1") - 1)
+        self.assertEqual(gateway.health()["conf"]["failed_reloads"], failed + 1)
         self.assertEqual(gateway.request().status, 200)
+        self.feed("[admission]\nworkers = 12\n")
+        wait_until(lambda: gateway.command("reload")[0] == 0, "a reload when they hang no more")
+        self.assertEqual(gateway.health()["limits"]["workers"], 12)
+
+    def test_what_is_no_file_is_told_and_nobody_waits_for_it(self):
+        # In place of the conf, of a file in conf.d and of a certificate: a FIFO, a device, a socket, a folder.
+        gateway = self.start_in_folder()
+        conf = self.slow.parent.parent / "classgate.conf"
+        pair = pathlib.Path(self.folder.name, "pair.pem")
+        tls = f'[[tls.certificate]]\ncertificate = "{pair}"\nkey = "{pair}"\n'
+        makers = (os.mkfifo, lambda path: os.symlink("/dev/zero", path),
+                  lambda path: socket.socket(socket.AF_UNIX).bind(str(path)))
+        for place, text in ((self.slow, ""), (pair, tls), (conf, "")):
+            for make in makers:
+                conf.unlink(missing_ok=True)
+                if place != conf:
+                    conf.write_text(text)
+                make(place)
+                code, out, err = gateway.command("reload")
+                self.assertEqual(code, 1, out)
+                self.assertIn(f"{place}", err)
+                self.assertRegex(err, "cannot be read: (it is no regular file|No such device or address)")
+                place.unlink()
+        conf.mkdir()
+        self.assertIn(f"{conf}: cannot be read: Is a directory", gateway.command("reload")[2])
+        conf.rmdir()
+        conf.write_text("[admission]\nworkers = 13\n")
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual(gateway.health()["limits"]["workers"], 13)
 
 
 class Silent(ProcessTest):

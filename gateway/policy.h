@@ -27,8 +27,8 @@ struct ConfHistory {
   std::uint64_t failed_reloads = 0;
   bool last_failed = false;
   std::string last_error;  // of a failed one: every mistake, a line each
-  // The last change that came into force.
-  std::chrono::system_clock::time_point changed_at = std::chrono::system_clock::now();
+  // The conf in force was read.
+  std::chrono::system_clock::time_point read_at = std::chrono::system_clock::now();
   // Keys set by `classgate set`, until the next reload, with their values.
   std::vector<std::pair<std::string, std::string>> set_at_run_time;
 };

@@ -107,8 +107,12 @@ void ConfChanges::reload(TellChange tell) {
 ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten) {
   if (!outcome) return refuse(std::move(outcome.error()));
   conf::Loaded loaded = outcome->loaded;
+  ++history.reloads;
+  history.last_failed = false;
+  history.last_error.clear();
+  history.read_at = std::chrono::system_clock::now();
   Change change = apply(std::move(*outcome), std::move(history));
-  if (!change.ok) return change;
+  if (!change.ok) return refuse(std::move(change.lines));
   sources_.run_time.clear();
   std::ranges::move(forgotten, std::back_inserter(change.lines));
   spdlog::info("reloaded: {}", server_.description());
@@ -160,6 +164,7 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
   const auto now_set = sources.run_time;
   const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
     if (!outcome) return {false, std::move(outcome.error())};
+    // Of reloads it says nothing: what is on the disk has not been read.
     ConfHistory history = server_.policy().history;
     history.set_at_run_time.clear();
     for (const conf::Override& set : now_set)
@@ -302,14 +307,10 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
           fmt::format("{} needs a restart; it stays as it was at the start", key));
   if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
     change.lines.push_back("listen: the service manager's socket unit says where to listen");
-  ++history.reloads;
-  history.last_failed = false;
-  history.last_error.clear();
-  history.changed_at = std::chrono::system_clock::now();
   if (const auto result =
           owner_.put_in_force(std::move(prepared.server), std::move(history), settings);
       !result)
-    return refuse({result.error()});
+    return {false, {result.error()}};
   log_.reconfigure(settings.log, std::move(prepared.log));
   prepared.control.keep();
   owner_.on_conf_changed(std::move(prepared.operators));

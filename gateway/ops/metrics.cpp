@@ -314,7 +314,7 @@ void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
   out.gauge("classgate_last_reload_successful", "0 when the conf was bad at the last reload.")
       .value(history.last_failed ? 0 : 1);
   out.gauge("classgate_last_reload_success_timestamp_seconds", "When the conf in force was read.")
-      .value(std::chrono::duration<double>(history.changed_at.time_since_epoch()).count());
+      .value(std::chrono::duration<double>(history.read_at.time_since_epoch()).count());
   out.gauge("classgate_build_info", "Always 1.")
       .value(1, {{"version", CLASSGATE_VERSION}, {"compiler", CLASSGATE_COMPILER}});
   const ProcessStats process = read_process_stats();

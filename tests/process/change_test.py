@@ -342,6 +342,31 @@ class OnlyThat(ChangeTest):
     def state(self):
         return json.loads(self.order("status", "--json")[1])
 
+    def test_set_does_not_hide_that_the_last_reload_was_refused(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+
+        def told():
+            conf = gateway.health()["conf"]
+            metrics = re.findall(r"\nclassgate_((?:last_)?reload\S+ \S+)", scrape(gateway)[1])
+            return [conf[key] for key in ("changed_at", "reloads", "failed_reloads", "last_reload_failed",
+                                          "last_reload_error")], metrics
+        at_first = told()
+        self.assertEqual(gateway.command("set", "admission.queue_size", "55")[0], 0)
+        self.assertEqual(told(), at_first)
+        gateway.write_conf("[admission]\nworkers = no\n")
+        self.assertEqual(gateway.command("reload")[0], 1)
+        refused = told()
+        self.assertTrue(refused[0][3])
+        self.assertIn("last_reload_successful 0", refused[1])
+        self.assertEqual(gateway.command("set", "admission.queue_size", "56")[0], 0)
+        self.assertEqual(gateway.command("set", "admission.queue_size", "many")[0], 1)
+        self.assertEqual(gateway.health()["limits"]["queue_size"], 56)
+        self.assertEqual(told(), refused)
+        gateway.write_conf(BASE.format(workers=49, queue=1000))
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual(told()[0][1:], [1, 1, False, ""])
+        self.assertIn("last_reload_successful 1", told()[1])
+
     def test_set_leaves_alone_what_was_edited_and_not_reloaded(self):
         # It read the file again, and moved the listener and the upstream.
         self.begin()

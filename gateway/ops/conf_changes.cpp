@@ -16,6 +16,7 @@ namespace classgate::gateway {
 namespace {
 
 constexpr std::size_t mistakes_logged_max = 20;
+constexpr const char* no_memory = "there was not enough memory for it; it may be tried again";
 
 std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
   std::vector<std::string> lines;
@@ -57,7 +58,8 @@ std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
 
 ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, ErrorLog& log,
                          conf::Sources sources, conf::Loaded loaded)
-    : owner_(owner),
+    : loop_(loop),
+      owner_(owner),
       server_(server),
       log_(log),
       sources_(std::move(sources)),
@@ -90,18 +92,18 @@ void ConfChanges::reload(TellChange tell) {
   Lines forgotten;
   for (const auto& [key, value] : server_.policy().history.set_at_run_time)
     forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
+  std::function<Change(Outcome&&)> then = [this,
+                                           forgotten = std::move(forgotten)](Outcome&& outcome) {
+    ConfHistory history = server_.policy().history;
+    history.set_at_run_time.clear();
+    return reloaded(std::move(outcome), std::move(history), forgotten);
+  };
+  TellChange tell_ready = [this, tell = std::move(tell)](const Change& change) {
+    loop_.guard([this] { notify_ready(owner_.status_line()); }, [] { notify_ready({}); });
+    tell(change);
+  };
   notify_reloading();
-  prepare(
-      std::move(sources),
-      [this, forgotten = std::move(forgotten)](Outcome&& outcome) {
-        ConfHistory history = server_.policy().history;
-        history.set_at_run_time.clear();
-        return reloaded(std::move(outcome), std::move(history), forgotten);
-      },
-      [this, tell = std::move(tell)](const Change& change) {
-        notify_ready(owner_.status_line());
-        tell(change);
-      });
+  prepare(std::move(sources), std::move(then), std::move(tell_ready));
 }
 
 ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history, Lines forgotten) {
@@ -114,9 +116,11 @@ ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history
   Change change = apply(std::move(*outcome), std::move(history));
   if (!change.ok) return refuse(std::move(change.lines));
   sources_.run_time.clear();
-  std::ranges::move(forgotten, std::back_inserter(change.lines));
-  spdlog::info("reloaded: {}", server_.description());
-  for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+  loop_.guard([&] {
+    std::ranges::move(forgotten, std::back_inserter(change.lines));
+    spdlog::info("reloaded: {}", server_.description());
+    for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+  });
   note_differences(std::move(loaded), change);
   return change;
 }
@@ -142,8 +146,13 @@ ConfChanges::Lines ConfChanges::lost_by(const conf::Loaded& loaded, const Before
 
 // Says what is different now.
 void ConfChanges::note_differences(conf::Loaded loaded, Change& change) {
-  Lines changes = conf::changes_between(loaded_, loaded);
+  Lines changes;
+  loop_.guard([&] { changes = conf::changes_between(loaded_, loaded); });
   loaded_ = std::move(loaded);
+  loop_.guard([&] { tell_differences(std::move(changes), change); });
+}
+
+void ConfChanges::tell_differences(Lines changes, Change& change) {
   for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
     spdlog::info("changed: {}", changes[i]);
   if (changes.size() > mistakes_logged_max)
@@ -163,6 +172,7 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
   sources.texts = loaded_.texts;  // what is in force, whatever the files say by now
   const auto now_set = sources.run_time;
   const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
+    if (!outcome && outcome.error().empty()) return {false, {no_memory}};
     if (!outcome) return {false, std::move(outcome.error())};
     // Of reloads it says nothing: what is on the disk has not been read.
     ConfHistory history = server_.policy().history;
@@ -171,37 +181,45 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
       history.set_at_run_time.emplace_back(set.key, set.value);
     const auto before = server_.settings();
     conf::Loaded loaded = outcome->loaded;
+    auto run_time = now_set;
     Change change = apply(std::move(*outcome), std::move(history));
     if (!change.ok) return change;
-    sources_.run_time = now_set;
+    sources_.run_time = std::move(run_time);
     loaded_ = std::move(loaded);
-    change.lines.insert(change.lines.begin(),
-                        fmt::format("{} = {} until the next reload", name, value));
-    spdlog::info("set at run time: {} = {} (it was {})", name, value,
-                 conf::find_key(name)->print(before));
+    loop_.guard([&] {
+      change.lines.insert(change.lines.begin(),
+                          fmt::format("{} = {} until the next reload", name, value));
+      spdlog::info("set at run time: {} = {} (it was {})", name, value,
+                   conf::find_key(name)->print(before));
+    });
     return change;
   };
   prepare(std::move(sources), then, std::move(tell));
 }
 
+// Whatever fails from here on, whoever asked hears of it.
 void ConfChanges::prepare(conf::Sources sources, std::function<Change(Outcome&&)> then,
                           TellChange tell) {
-  const auto work = [sources = std::move(sources), before = Before{sources_, loaded_},
-                     server = server_.in_force(),
-                     operators = owner_.operator_sockets()]() -> Outcome {
-    try {
-      return prepare_now(sources, before, server, operators);
-    } catch (const std::exception& failure) {
-      return std::unexpected(Lines{failure.what()});
-    }
-  };
-  if (!errand_.begin(work)) {
-    const Lines why{"those before still hang, reading files or looking names up"};
-    return tell(then(std::unexpected(why)));
-  }
   then_ = std::move(then);
   tell_ = std::move(tell);
-  timer_.start(server_.settings().ops.reload_timeout);
+  bool has_begun = false;
+  loop_.guard([&] {
+    has_begun = errand_.begin([sources = std::move(sources), before = Before{sources_, loaded_},
+                               server = server_.in_force(),
+                               operators = owner_.operator_sockets()]() -> Outcome {
+      try {
+        return prepare_now(sources, before, server, operators);
+      } catch (const std::bad_alloc&) {
+        return std::unexpected(Lines());  // for which no memory is needed
+      } catch (const std::exception& failure) {
+        return std::unexpected(Lines{failure.what()});
+      }
+    });
+  });
+  if (has_begun) return timer_.start(server_.settings().ops.reload_timeout);
+  on_prepared(std::unexpected(
+      Lines{"those before still hang, reading files or looking names up, or there is no thread to "
+            "be had"}));
 }
 
 // On a thread of its own: may wait for files and names.
@@ -265,21 +283,31 @@ ConfChanges::FreshPath::~FreshPath() {
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 
+// What throws (memory has run out) is told to the log by the loop's guard, and to whoever asked.
 void ConfChanges::on_prepared(Outcome&& outcome) {
   timer_.stop();
-  conclude(std::exchange(then_, nullptr)(std::move(outcome)));
+  const auto then = std::exchange(then_, nullptr);
+  Change change;
+  const auto carry_out = [&](Outcome&& what) { change = then(std::move(what)); };
+  loop_.guard([&] { carry_out(std::move(outcome)); }, [&] { carry_out(std::unexpected(Lines())); });
+  conclude(change);
 }
 
 void ConfChanges::conclude(const Change& change) {
-  std::exchange(tell_, nullptr)(change);
+  const auto tell = std::exchange(tell_, nullptr);
+  loop_.guard([&] { tell(change); }, [&] { tell({change.ok, {}}); });
   if (std::exchange(reloads_again_, false) && !owner_.why_no_change()) reload([](const Change&) {});
 }
 
 void ConfChanges::on_timeout() {
   errand_.give_up();
-  on_prepared(std::unexpected(
-      Lines{fmt::format("not all was read, looked up and opened within ops.reload_timeout, {} ms",
-                        server_.settings().ops.reload_timeout.count())}));
+  Lines why;
+  loop_.guard([&] {
+    why.push_back(
+        fmt::format("not all was read, looked up and opened within ops.reload_timeout, {} ms",
+                    server_.settings().ops.reload_timeout.count()));
+  });
+  on_prepared(std::unexpected(std::move(why)));
 }
 
 void ConfChanges::give_up(const std::string& why) {
@@ -289,7 +317,9 @@ void ConfChanges::give_up(const std::string& why) {
   then_ = nullptr;
   reloads_again_ = false;
   spdlog::warn("the change of the conf that was under way is given up: {}", why);
-  conclude({false, {fmt::format("given up: {}", why)}});
+  Change change;
+  loop_.guard([&] { change.lines.push_back(fmt::format("given up: {}", why)); });
+  conclude(change);
 }
 
 // All of it or nothing: what can fail has been tried.
@@ -311,13 +341,14 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
           owner_.put_in_force(std::move(prepared.server), std::move(history), settings);
       !result)
     return {false, {result.error()}};
-  log_.reconfigure(settings.log, std::move(prepared.log));
+  loop_.guard([&] { log_.reconfigure(settings.log, std::move(prepared.log)); });
   prepared.control.keep();
   owner_.on_conf_changed(std::move(prepared.operators));
   return change;
 }
 
 ConfChanges::Change ConfChanges::refuse(Lines lines) {
+  if (lines.empty()) lines.push_back(no_memory);
   ConfHistory history = server_.policy().history;
   ++history.failed_reloads;
   history.last_failed = true;

@@ -97,6 +97,7 @@ class ConfChanges {
                                                        Prepared& prepared);
   static Lines lost_by(const conf::Loaded& loaded, const Before& before);
   void note_differences(conf::Loaded loaded, Change& change);
+  static void tell_differences(Lines changes, Change& change);
   void on_prepared(Outcome&& outcome);
   void on_timeout();
   void conclude(const Change& change);
@@ -104,12 +105,13 @@ class ConfChanges {
   Change apply(Prepared&& prepared, ConfHistory history);
   Change refuse(Lines lines);
 
+  proxy::net::Loop& loop_;
   Owner& owner_;
   Server& server_;
   ErrorLog& log_;
   conf::Sources sources_;
   conf::Loaded loaded_;
-  // The change that is under way, if any.
+  // The change that is under way, if any. Told of a failure, `then_` refuses it.
   std::function<Change(Outcome&&)> then_;
   TellChange tell_;
   bool reloads_again_ = false;  // SIGHUP came meanwhile

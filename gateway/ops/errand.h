@@ -6,7 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -28,16 +28,22 @@ class Errand {
 
   Errand(proxy::net::Loop& loop, std::function<void(Outcome)> on_outcome)
       : on_outcome_(std::move(on_outcome)),
-        mailbox_(loop, [this](Letter& letter) { read(letter); }) {}
+        mailbox_(loop, [this](Letter& letter) { read(letter); }) {
+    mailbox_.reserve(given_up_max + 2);  // on the errand's thread nobody could catch what is thrown
+  }
   ~Errand() { give_up(); }
 
   bool is_under_way() const { return link_ != nullptr; }
 
   // `work` throws nothing. False when none can begin: too many that were given up still hang, or
-  // there is no thread to be had.
+  // there is no thread or memory to be had.
   bool begin(std::function<Outcome()> work) {
     if (errands_out > given_up_max) return false;
-    link_ = std::make_shared<Link>(this);
+    try {
+      link_ = std::make_shared<Link>(this);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
     ++errands_out;
     try {
       std::thread([link = link_, work = std::move(work)] {
@@ -49,7 +55,7 @@ class Errand {
         }
         --errands_out;
       }).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // std::system_error, std::bad_alloc
       --errands_out;
       link_.reset();
       return false;

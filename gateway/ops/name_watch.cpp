@@ -52,9 +52,15 @@ void NameWatch::end() {
 }
 
 void NameWatch::look_up(Name& name) {
-  resolver_->look_up(name.wanted, [this, &name](const proxy::net::Resolver::Result& answer) {
-    on_answer(name, answer);
-  });
+  const auto try_later = [&name] { name.timer.start(after_failure); };
+  loop_.guard(
+      [&] {
+        resolver_->look_up(name.wanted,
+                           [this, &name, try_later](const proxy::net::Resolver::Result& answer) {
+                             loop_.guard([&] { on_answer(name, answer); }, try_later);
+                           });
+      },
+      try_later);
 }
 
 void NameWatch::on_answer(Name& name, const proxy::net::Resolver::Result& answer) {

@@ -59,6 +59,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   void answer(const Reply& reply) {
     is_answering_ = false;
     silent_since_ = server_.loop_.now();
+    server_.deadlines_.set(deadline_);  // to take it, or to ask again; whatever comes of it
     const bool has_body = method_ != "HEAD";
     std::string text = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
@@ -68,7 +69,6 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
         closes_ ? "Connection: close\r\n" : "");
     if (has_body) text += reply.body;
     stream_.write(text);
-    server_.deadlines_.set(deadline_);  // to take it, or to ask again
     if (stream_.pending() == 0) answer_is_out();
   }
 
@@ -158,10 +158,16 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     input_.erase(0, size);
     is_answering_ = true;
     deadline_.cancel();
-    server_.handler_(request, [&server = server_, number = number_](const Reply& reply) {
-      const auto found = server.connections_.find(number);
-      if (found != server.connections_.end()) found->second->answer(reply);
-    });
+    // Whoever cannot be answered is cut off, and does not wait for ever.
+    const auto give_up = [&server = server_, number = number_] { server.close(number); };
+    server_.loop_.guard(
+        [&] {
+          server_.handler_(request, [&server = server_, number = number_](const Reply& reply) {
+            const auto found = server.connections_.find(number);
+            if (found != server.connections_.end()) found->second->answer(reply);
+          });
+        },
+        give_up);
     return true;
   }
 
@@ -197,16 +203,17 @@ void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& 
   connections_max_ = settings.max_connections;
   connections_per_address_ = settings.connections_per_address;
   deadlines_.change_duration(settings.timeout);
-  listeners_.clear();
+  decltype(listeners_) listeners;
   for (const auto& socket : sockets) {
     const bool is_local = socket->local.storage.ss_family == AF_UNIX;
-    listeners_.push_back(std::make_unique<proxy::net::Listener>(
+    listeners.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
         [this, is_local](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
           accept(std::move(fd), address.ip(), is_local);
         },
         [](int) {}));  // no descriptor left: the clients' side says so
   }
+  listeners_ = std::move(listeners);  // the old ones only now: without memory they stay
 }
 
 void OperatorServer::accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local) {

@@ -252,13 +252,16 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
 
 void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   const conf::Settings& settings = server_.settings();
-  if (has_let_go(operator_sockets_, sockets)) takeover_.say_listens_elsewhere();
-  use_operator_sockets(std::move(sockets));
-  operators_.listen_on(operator_sockets_, settings.ops);
-  keep_sockets();
-  warn_of_certificates();
+  // The settings are in force: what throws (memory has run out) keeps nothing of the rest.
   timers_.tickets.start(settings.tls.ticket_rotation);
-  names_.begin();
+  loop_.guard([&] {
+    operators_.listen_on(sockets, settings.ops);
+    if (has_let_go(operator_sockets_, sockets)) takeover_.say_listens_elsewhere();
+    use_operator_sockets(std::move(sockets));
+  });
+  loop_.guard([this] { keep_sockets(); });
+  loop_.guard([this] { warn_of_certificates(); });
+  loop_.guard([this] { names_.begin(); });
 }
 
 // The new ones stand before an old one goes.
@@ -327,14 +330,16 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
 OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   draining_ = true;
   names_.end();
-  spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections", successor,
-               server_.settings().drain_timeout.count(), server_.connections());
-  if (watchdog_interval_ > 0ms) notify_alive();  // for both
-  notify_main_process(successor);
   timers_.status.stop();
   timers_.watchdog.stop();
   operators_.stop_listening();
   timers_.drain.start(server_.settings().drain_timeout);
+  loop_.guard([&] {
+    spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
+                 successor, server_.settings().drain_timeout.count(), server_.connections());
+    if (watchdog_interval_ > 0ms) notify_alive();  // for both
+    notify_main_process(successor);
+  });
   return std::exchange(operator_sockets_, {});
 }
 
@@ -383,18 +388,17 @@ void Supervisor::keep_sockets() {
 }
 
 void Supervisor::tell_status() {
-  std::string status = status_line();
-  if (status != last_status_) {
-    notify_status(status);
-    last_status_ = std::move(status);
-  }
   timers_.status.start(status_interval);
+  std::string status = status_line();
+  if (status == last_status_) return;
+  notify_status(status);
+  last_status_ = std::move(status);
 }
 
 // A policy is not changed any more while draining.
 void Supervisor::rotate_ticket_keys() {
-  if (!draining_) server_.rotate_ticket_keys();
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
+  if (!draining_) server_.rotate_ticket_keys();
 }
 
 // Expired or not valid yet: clients will complain, but serving nobody would help none of them.
@@ -404,8 +408,8 @@ void Supervisor::warn_of_certificates() const {
 }
 
 void Supervisor::feed_watchdog() {
-  roll_.ask_turns(watchdog_interval_ / 4, [this](bool every_loop) { note_turns(every_loop); });
   timers_.watchdog.start(watchdog_interval_ / 2);
+  roll_.ask_turns(watchdog_interval_ / 4, [this](bool every_loop) { note_turns(every_loop); });
 }
 
 void Supervisor::note_turns(bool every_loop) {

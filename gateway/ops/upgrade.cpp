@@ -44,11 +44,11 @@ void HandOver::begin(const std::string& program, const std::vector<std::string>&
   spdlog::info("upgrade: started {} as process {}", program, successor->pid);
   tell_ = std::move(tell);
   successor_.emplace(std::move(*successor));
+  timer_.start(server_.settings().ops.upgrade_timeout);  // first: it ends what is begun, whatever
   channel_watch_ = std::make_unique<proxy::net::Watch>(loop_, successor_->channel.fd().get(),
                                                        [this] { on_successor_says(); });
   process_watch_ = std::make_unique<proxy::net::Watch>(loop_, successor_->process.get(),
                                                        [this] { on_successor_ended(); });
-  timer_.start(server_.settings().ops.upgrade_timeout);
 }
 
 void HandOver::on_successor_says() {
@@ -92,13 +92,16 @@ void HandOver::fail(const std::string& why) {
 
 // The other one is ready: it accepts from now on, and we finish what we have.
 void HandOver::hand_over() {
+  lent_sockets_ = server_.sockets();
   timer_.stop();
   has_happened_ = true;
-  lent_sockets_ = server_.sockets();
   lent_operator_sockets_ = owner_.on_handed_over(successor_->pid);
-  if (tell_)
-    std::exchange(tell_, nullptr)(
-        true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
+  // What throws (memory has run out) does not hold up the rest.
+  loop_.guard([this] {
+    if (tell_)
+      std::exchange(tell_, nullptr)(
+          true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
+  });
   kept_workers_ = server_.settings().admission.workers;
   grace_over_ = std::chrono::steady_clock::now() + server_.settings().handover_grace;
   server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import pathlib
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -49,9 +51,8 @@ def wait_for_errand(gateway):
     wait_until(lambda: any(name.read_text() == "errand\n" for name in threads.glob("*/comm")), "an errand")
 
 
-class Hanging(ProcessTest):
-    """A reload that hangs in a file of conf.d: one that we hold a lease on (fcntl(2), F_SETLEASE), so that whoever
-    opens it waits, as for a disk that does not answer."""
+class WithFolder(ProcessTest):
+    """A conf with a conf.d."""
 
     def setUp(self):
         self.upstream = self.service()
@@ -68,6 +69,11 @@ class Hanging(ProcessTest):
                                wrapper=("sh", "-c", f'program=$1; exec "$program" --conf {conf}', "sh"), **settings)
         self.slow = conf.parent / "conf.d" / "later.conf"
         return gateway
+
+
+class Hanging(WithFolder):
+    """A reload that hangs in a file of conf.d: one that we hold a lease on (fcntl(2), F_SETLEASE), so that whoever
+    opens it waits, as for a disk that does not answer."""
 
     def lease(self):
         """Whoever opens the file waits until feed() is called."""
@@ -171,9 +177,12 @@ class Hanging(ProcessTest):
         gateway = self.start_in_folder()
         conf = self.slow.parent.parent / "classgate.conf"
         pair = pathlib.Path(self.folder.name, "pair.pem")
-        tls = f'[[tls.certificate]]\ncertificate = "{pair}"\nkey = "{pair}"\n'
-        makers = (os.mkfifo, lambda path: os.symlink("/dev/zero", path),
-                  lambda path: socket.socket(socket.AF_UNIX).bind(str(path)))
+        tls = f'[tls]\ncertificate = "{pair}"\nkey = "{pair}"\n'
+
+        def make_socket(path):
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(str(path))
+        makers = (os.mkfifo, lambda path: os.symlink("/dev/zero", path), make_socket)
         for place, text in ((self.slow, ""), (pair, tls), (conf, "")):
             for make in makers:
                 conf.unlink(missing_ok=True)
@@ -191,6 +200,60 @@ class Hanging(ProcessTest):
         conf.write_text("[admission]\nworkers = 13\n")
         self.assertEqual(gateway.command("reload")[0], 0)
         self.assertEqual(gateway.health()["limits"]["workers"], 13)
+
+
+class Starving(WithFolder):
+    """Reloads for which there is not enough memory: the address space (RLIMIT_AS) may grow by less than they need."""
+
+    SMALL = "[admission]\nworkers = 6\n"
+    @staticmethod
+    def large(step):
+        """Each needs more than the one before, whose memory the process may have kept."""
+        return "[admission]\nworkers = 5\n" + "".join(
+            f'[[route]]\npath = "/some/long/path/that/needs/memory/{i}"\npriority = {1 + i % 5}\nrate = 5\n'
+            'statuses = ["queue_full=429"]\n' for i in range(400 * (step + 1)))
+
+    def limit(self, gateway, margin):
+        """So many bytes more than it has now; None: as many as it likes."""
+        status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
+        now = int(re.search(r"VmSize:\s+(\d+)", status).group(1)) * 1024
+        soft = resource.RLIM_INFINITY if margin is None else now + margin
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
+
+    def test_whoever_asked_hears_of_it_and_the_next_change_works(self):
+        manager = Manager(self.folder.name)
+        self.addCleanup(manager.end)
+        gateway = self.start_in_folder({"NOTIFY_SOCKET": manager.path}, threads=2, ops_reload_timeout="10s")
+        self.assertEqual(gateway.command("reload")[0], 0)  # from now on there is a stack for its thread
+        failures = 0
+        for step in range(12):
+            by_signal = step % 2 == 1
+            asked = {key: gateway.health()["conf"][key] for key in ("reloads", "failed_reloads")}
+            ready = manager.count("READY=1")
+            self.slow.write_text(self.large(step))
+            self.limit(gateway, step % 6 * 128 * 1024)
+            if by_signal:
+                gateway.signal(signal.SIGHUP)
+                wait_until(lambda: manager.count("READY=1") == ready + 1, "READY=1")
+                code = None
+            else:
+                code, out, err = gateway.command("reload", timeout=20)
+            self.limit(gateway, None)
+            now = gateway.health()
+            failed = now["conf"]["failed_reloads"] - asked["failed_reloads"]
+            self.assertEqual(failed + now["conf"]["reloads"] - asked["reloads"], 1, now["conf"])
+            self.assertEqual(now["conf"]["last_reload_failed"], failed == 1)
+            if code is not None:
+                self.assertEqual(code, failed, out + err)
+            failures += failed
+            self.slow.write_text(self.SMALL)
+            code, out, err = gateway.command("reload")
+            self.assertEqual(code, 0, out + err)
+            self.assertEqual(gateway.health()["limits"]["workers"], 6)
+        self.assertGreater(failures, 0)
+        self.assertEqual(gateway.err().count("reload refused"), failures)
+        self.assertEqual(manager.count("RELOADING=1"), manager.count("READY=1") - 1)
+        self.assertEqual(gateway.request().status, 200)
 
 
 class Silent(ProcessTest):

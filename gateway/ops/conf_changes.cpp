@@ -27,6 +27,13 @@ std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
 
 }  // namespace
 
+std::vector<std::string> lines_of_forgotten(const ConfHistory& history) {
+  std::vector<std::string> lines;
+  for (const auto& [key, value] : history.set_at_run_time)
+    lines.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
+  return lines;
+}
+
 std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
     const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
     std::vector<proxy::net::ListeningSocket>& inherited_ones) {
@@ -89,9 +96,7 @@ void ConfChanges::reload(TellChange tell) {
   if (const auto why = why_none()) return tell({false, {*why}});
   conf::Sources sources = sources_;
   sources.run_time.clear();
-  Lines forgotten;
-  for (const auto& [key, value] : server_.policy().history.set_at_run_time)
-    forgotten.push_back(fmt::format("{} = {}, set at run time, gave way to the conf", key, value));
+  Lines forgotten = lines_of_forgotten(server_.policy().history);
   std::function<Change(Outcome&&)> then = [this,
                                            forgotten = std::move(forgotten)](Outcome&& outcome) {
     ConfHistory history = server_.policy().history;

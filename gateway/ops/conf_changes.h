@@ -119,6 +119,9 @@ class ConfChanges {
   Errand<Outcome> errand_;
 };
 
+// A line for each key that was set at run time, once the conf is read anew.
+std::vector<std::string> lines_of_forgotten(const ConfHistory& history);
+
 // Those that are open already, then those that were inherited, else new ones.
 std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
     const conf::OpsSettings& settings, const OperatorServer::Sockets& open,

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "gateway/ops/conf_changes.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -98,9 +99,12 @@ void HandOver::hand_over() {
   lent_operator_sockets_ = owner_.on_handed_over(successor_->pid);
   // What throws (memory has run out) does not hold up the rest.
   loop_.guard([this] {
-    if (tell_)
-      std::exchange(tell_, nullptr)(
-          true, fmt::format("process {} took over from {}", successor_->pid, ::getpid()));
+    std::string text = fmt::format("process {} took over from {}", successor_->pid, ::getpid());
+    for (const std::string& line : lines_of_forgotten(server_.policy().history)) {
+      spdlog::warn("upgrade: {}", line);
+      text += "\n" + line;
+    }
+    if (tell_) std::exchange(tell_, nullptr)(true, text);
   });
   kept_workers_ = server_.settings().admission.workers;
   grace_over_ = std::chrono::steady_clock::now() + server_.settings().handover_grace;

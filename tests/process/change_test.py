@@ -342,6 +342,20 @@ class OnlyThat(ChangeTest):
     def state(self):
         return json.loads(self.order("status", "--json")[1])
 
+    def test_what_was_set_gives_way_at_an_upgrade_and_both_answer_and_log_say_so(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("set", "admission.queue_size", "55")[0], 0)
+        self.assertEqual(gateway.command("set", "log.lines_max", "77")[0], 0)
+        code, out, err = gateway.command("upgrade")
+        self.assertEqual(code, 0, err)
+        for line in ("admission.queue_size = 55, set at run time, gave way to the conf",
+                     "log.lines_max = 77, set at run time, gave way to the conf"):
+            self.assertIn(line, out)
+            gateway.wait_for_log("upgrade: " + re.escape(line))
+        self.assertEqual(gateway.health()["limits"]["queue_size"], 1000)
+        self.assertEqual(gateway.health()["conf"]["set_at_run_time"], {})
+        self.assertRegex(gateway.command("upgrade")[1], r"^process \d+ took over from \d+\n$")
+
     def test_set_does_not_hide_that_the_last_reload_was_refused(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
 

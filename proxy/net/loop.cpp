@@ -146,13 +146,9 @@ void Loop::contain() noexcept {
   }
 }
 
-Time Loop::now() {
-  assert_on_thread();
-  if (!now_is_valid_) {
-    now_ = std::chrono::steady_clock::now();
-    now_is_valid_ = true;
-  }
-  return now_;
+Time Loop::read_clock() {
+  now_is_valid_ = true;
+  return now_ = std::chrono::steady_clock::now();
 }
 
 }  // namespace classgate::proxy::net

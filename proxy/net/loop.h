@@ -67,7 +67,10 @@ class Loop {
     stopped_ = true;
   }
 
-  Time now();
+  Time now() {
+    assert_on_thread();
+    return now_is_valid_ ? now_ : read_clock();
+  }
   void retire(std::unique_ptr<Retirable> object) noexcept {
     assert_on_thread();
     Retirable* const last = object.release();
@@ -144,6 +147,7 @@ class Loop {
   void assert_on_thread() const { CLASSGATE_SHARED_INVARIANT(is_current_thread()); }
 
  private:
+  Time read_clock();
   friend class Timer;
   using Timers = std::multimap<Time, Timer*>;
 

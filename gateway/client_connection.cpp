@@ -25,25 +25,19 @@ ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
                                    std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
                                    bool awaits_introduction)
     : station_(station),
-      ip_(address),
-      address_(address.text()),
       acceptor_(awaits_introduction ? acceptor : nullptr),
       state_(awaits_introduction ? State::introduction : State::idle),
       deadline_(on_deadline, this),
       stream_(station.loop(), std::move(fd), *this,
               acceptor && !awaits_introduction ? acceptor->accept() : nullptr) {
+  facts_ = {.ip = address, .address = address.text(), .tls = stream_.tls()};
   judge_sender();
   station_.deadlines().header.set(deadline_);  // the first request has to come soon
   timed_state_ = State::idle;
 }
 
 void ClientConnection::judge_sender() {
-  is_trusted_ = station_.rules().trusted_proxies.include(ip_);
-}
-
-bool ClientConnection::has_had_its_requests() const {
-  const std::uint32_t most = station_.settings().client.requests_per_connection;
-  return most != 0 && requests_ >= most;
+  facts_.is_trusted = station_.rules().trusted_proxies.include(facts_.ip);
 }
 
 // ---- Reading -----------------------------------------------------------------------------------
@@ -198,6 +192,8 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   ++requests_;
   if (has_had_its_requests()) station_.traffic().reached(Limit::requests_per_connection);
+  answer_.begin(head, body_is_here, station_.settings().client.body_buffer.count,
+                has_had_its_requests());
   exchange_ = &station_.take_exchange();
   exchange_->on_head(*this, head, body_is_here);
   if (expects_continue && exchange_ != nullptr) send_continue();
@@ -205,16 +201,24 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   return true;
 }
 
+// One more request, and it has had all that one connection may have.
+bool ClientConnection::has_had_its_requests() const {
+  const std::uint32_t most = station_.settings().client.requests_per_connection;
+  return most != 0 && requests_ >= most;
+}
+
 // Nobody knows where the next request would begin: this answer is the last.
 void ClientConnection::refuse_head(conf::Reason reason) {
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   change_state(State::answering);
   has_unread_input_ = true;
+  answer_.begin_unreadable();
   exchange_ = &station_.take_exchange();
-  exchange_->on_fault(*this, reason);
+  exchange_->on_unreadable(*this, reason);
 }
 
 std::size_t ClientConnection::take_body(std::string_view bytes) {
+  answer_.note_body();
   if (parser_->head().framing == Framing::length) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
     body_left_ -= size;
@@ -248,71 +252,29 @@ std::size_t ClientConnection::take_body(std::string_view bytes) {
 }
 
 void ClientConnection::end_of_body_part() {
-  if (exchange_ != nullptr && state_ == State::body) exchange_->on_body_part_end();
+  if (exchange_ == nullptr || state_ != State::body) return;
+  exchange_->on_body_part_end();
+  look_after_waiting();
 }
 
 // The request has been read to its last byte.
 void ClientConnection::end_of_request() {
   change_state(State::answering);
+  answer_.note_request_end();
   if (exchange_ != nullptr)
     exchange_->on_body_end(parser_->trailers());
   else
     change_state(State::idle);  // it was refused before its body had come
   station_.return_parser(std::move(parser_));
+  look_after_waiting();
 }
 
-// ---- Answering ---------------------------------------------------------------------------------
-
-void ClientConnection::send_gathered() {
-  station_.gather().send(stream_);
-  if (stream_.pending() == 0) return;
-  watch_reader();
-  count_memory();
+// The answer will take a while: looks, in the next turn, whether the client is still there.
+void ClientConnection::look_after_waiting() {
+  if (exchange_ != nullptr && exchange_->is_waiting()) stream_.read_again_soon();
 }
 
-// Called while the answer is being read: what the client has said already is looked at in the next
-// turn.
-void ClientConnection::begin_tunnel() {
-  change_state(State::tunnel);
-  window_.bytes = 0;
-  stream_.read_again_soon();
-  set_timer();
-}
-
-void ClientConnection::end_tunnel_output() {
-  tunnel_.output_has_ended = true;
-  deadline_.cancel();
-  if (stream_.pending() == 0) stream_.shutdown_write();
-  set_timer();
-}
-
-// A client that still speaks is heard; one that is silent has nothing to wait for.
-proxy::net::DeadlineList& ClientConnection::tunnel_deadlines() {
-  return tunnel_.output_has_ended ? station_.deadlines().linger : station_.deadlines().idle;
-}
-
-void ClientConnection::send_continue() {
-  stream_.write("HTTP/1.1 100 Continue\r\n\r\n");
-  if (stream_.pending() > 0) watch_reader();
-}
-
-void ClientConnection::answer_done(bool keep) {
-  exchange_ = nullptr;
-  if (state_ == State::closed) return;
-  if (stream_.is_broken()) return close();
-  if (!keep) {
-    has_unread_input_ = has_unread_input_ || state_ != State::answering || input_ != nullptr;
-    change_state(State::finishing);
-    if (stream_.pending() == 0) linger();
-    return;
-  }
-  if (state_ == State::answering) change_state(State::idle);
-  if (heavy_since_ != proxy::net::Time{}) heavy_since_ = station_.loop().now();
-  // Within process() its loop goes on by itself; else what was pipelined is due now.
-  if (is_processing_) return;
-  // The next request: what may go wrong with it is no business of whoever has brought this answer.
-  station_.loop().guard([this] { go_on(); }, [this] { on_fault(); });
-}
+// ---- Going on ---------------------------------------------------------------------------------
 
 void ClientConnection::go_on() {
   if (input_) process_buffer();
@@ -327,7 +289,7 @@ void ClientConnection::note_handshake() {
     (stream_.tls()->was_resumed() ? traffic.handshakes_resumed : traffic.handshakes_full).add();
   } else {
     traffic.handshakes_failed.add();
-    spdlog::debug("client {}: {}", address_, stream_.why_broken());
+    spdlog::debug("client {}: {}", facts_.address, stream_.why_broken());
   }
 }
 
@@ -350,18 +312,6 @@ void ClientConnection::go_on_drained() {
   }
   if (state_ != State::idle) return set_timer();
   go_on();  // what was pipelined has waited for this
-}
-
-void ClientConnection::read_on_soon() {
-  if (stream_.may_read()) stream_.read_again_soon();
-}
-
-void ClientConnection::look_after_client() { stream_.read_again_soon(); }
-
-void ClientConnection::cut(bool with_reset) {
-  exchange_ = nullptr;
-  if (with_reset) stream_.reset_on_close();
-  close();
 }
 
 void ClientConnection::on_gone() {

@@ -4,7 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/client_stream.h"
 #include "gateway/exchange.h"
+#include "gateway/http1_answer.h"
 #include "proxy/net/deadline_list.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/tls_context.h"
@@ -26,7 +28,9 @@ class Station;
 // A request is begun only when the client has taken all of the answers before it: what is held for
 // a client is one answer, and a worker never waits for the reading of another one. Owned by its
 // Station.
-class ClientConnection final : public proxy::net::Retirable, private proxy::net::Stream::Handler {
+class ClientConnection final : public proxy::net::Retirable,
+                               public ClientStream,
+                               private proxy::net::Stream::Handler {
  public:
   // With `acceptor`, which is of the policy that it came under, it speaks TLS. With
   // `awaits_introduction` the address is a proxy's, which first says who its client is.
@@ -34,43 +38,8 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
                    std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
                    bool awaits_introduction);
 
-  // --- What the exchange says. ---
-  // Writes what the station's gather holds.
-  void send_gathered();
-  void send_continue();
-  // The last byte of the answer has been given to the stream.
-  void answer_done(bool keep);
-  // The answer can't be completed: the client must see that. With a reset where an orderly close
-  // would look like its end.
-  void cut(bool with_reset = false);
-  // The service has agreed to WebSocket: what comes from now on is for Exchange::on_tunnel_bytes().
-  void begin_tunnel();
-  // The service has said its last: so has the gateway, when the client has taken all of it.
-  void end_tunnel_output();
-  // From now on the body streams through a worker.
-  void begin_streaming();
-  static constexpr std::chrono::seconds stream_window{1};
-  // A worker waits for its bytes, and somebody for the worker.
-  bool is_too_slow_for_waiters(std::uint64_t bytes_in_window) const;
-  // It takes its answer too slowly for that: the exchange hears that it has gone.
-  void give_up_reader();
-  // More of the body may be read.
-  void read_on_soon();
-  // The answer will take a while: looks, in the next turn, whether the client is still there.
-  void look_after_client();
-  std::size_t pending() const { return stream_.pending(); }
-  std::uint64_t bytes_written() const { return stream_.bytes_written(); }
-  // Whoever sends the requests: the other end, or whom its PROXY header named.
-  const conf::IpAddress& ip() const { return ip_; }
-  const std::string& address() const { return address_; }
-  // What it says of its own clients is believed.
-  bool is_trusted() const { return is_trusted_; }
   // By the trusted proxies of the policy in force.
   void judge_sender();
-  // One more request, and it has had all that one connection may have.
-  bool has_had_its_requests() const;
-  // Null without TLS.
-  const proxy::net::TlsSession* tls() const { return stream_.tls(); }
 
   // --- Memory. ---
   // Tells the station what it holds by now.
@@ -108,6 +77,23 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
     closed
   };
 
+  // ClientStream
+  void send_interim(const proxy::wire::Head& head) override;
+  void send_head(const proxy::wire::Head& head, proxy::wire::Framing framing,
+                 std::string_view request_id) override;
+  void send_body(std::string_view part) override;
+  void send_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) override;
+  void send_refusal(const Refusals& texts, const Refusal& refusal) override;
+  void send_own(const OwnAnswer& answer) override;
+  void flush() override;
+  void finish() override;
+  void cut() override;
+  void reset() override;
+  void begin_tunnel(const proxy::wire::Head& head) override;
+  void end_tunnel_output() override;
+  void stream_body() override;
+  Progress progress() const override { return {stream_.pending(), stream_.bytes_written()}; }
+
   void on_readable() override;
   void on_drained() override;
   void on_shaking_hands() override;
@@ -123,6 +109,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool is_timed_for_now() const;
   void go_on();
   void on_body_window_over();
+  void begin_streaming();
   void begin_body_window();
   proxy::net::DeadlineList& body_deadlines();
   bool holds_worker_too_slowly();
@@ -140,10 +127,14 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   void process_buffer();
   std::size_t process(std::string_view bytes);
   bool take_head(std::string_view bytes, std::size_t& taken);
+  bool has_had_its_requests() const;
+  void send_continue();
+  Http1Answer::Circumstances circumstances();
   void refuse_head(conf::Reason reason);
   std::size_t take_body(std::string_view bytes);
   void end_of_body_part();
   void end_of_request();
+  void look_after_waiting();
   void on_gone();
   void note_handshake();
   void linger();
@@ -170,9 +161,6 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   };
 
   Station& station_;
-  conf::IpAddress ip_;
-  std::string address_;
-  bool is_trusted_ = false;
   // Of the handshake that comes after the introduction; null without TLS, and once it has begun.
   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
   State state_;
@@ -183,6 +171,7 @@ class ClientConnection final : public proxy::net::Retirable, private proxy::net:
   bool has_noted_handshake_ = false;
   bool is_streaming_ = false;
   Tunnel tunnel_;
+  Http1Answer answer_;
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read

@@ -119,6 +119,11 @@ void ClientConnection::set_timer() {
   timed_state_ = state_;
 }
 
+// A client that still speaks is heard; one that is silent has nothing to wait for.
+proxy::net::DeadlineList& ClientConnection::tunnel_deadlines() {
+  return tunnel_.output_has_ended ? station_.deadlines().linger : station_.deadlines().idle;
+}
+
 void ClientConnection::watch_reader() {
   if (timed_state_ == State::answering && deadline_.is_set()) return;
   timed_state_ = State::answering;
@@ -173,8 +178,9 @@ void ClientConnection::on_due() {
   }
 }
 
+// From now on the body streams through a worker.
 void ClientConnection::begin_streaming() {
-  if (state_ != State::body) return;
+  if (state_ != State::body || is_streaming_) return;
   is_streaming_ = true;
   station_.traffic().reached(Limit::body_buffer);
   begin_body_window();
@@ -214,19 +220,7 @@ void ClientConnection::on_body_window_over() {
 // A slow upload does no harm as long as nobody waits for its worker.
 bool ClientConnection::holds_worker_too_slowly() {
   return is_streaming_ && exchange_ != nullptr &&
-         is_too_slow_for_waiters(window_.bytes - window_.stream_mark);
-}
-
-bool ClientConnection::is_too_slow_for_waiters(std::uint64_t bytes_in_window) const {
-  const std::uint64_t least = station_.settings().client.stream_rate_min.count *
-                              static_cast<std::uint64_t>(stream_window.count());
-  return bytes_in_window < least && station_.shared().gate.has_waiters();
-}
-
-void ClientConnection::give_up_reader() {
-  station_.traffic().reached(Limit::stream_rate_min);
-  stream_.reset_on_close();  // what it has may look whole
-  on_gone();
+         station_.is_too_slow_for_waiters(window_.bytes - window_.stream_mark);
 }
 
 }  // namespace classgate::gateway

@@ -30,19 +30,19 @@ void ClientConnection::read_introduction() {
       spdlog::warn(
           "client {}: a trusted proxy's connection begins without a PROXY header: closed "
           "(client.proxy_protocol)",
-          address_);
+          facts_.address);
       return refuse_introduction();
     case proxy::wire::ProxyHeaderProgress::done: break;
   }
-  if (!is_trusted_) {
+  if (!facts_.is_trusted) {
     spdlog::warn(
         "client {}: its PROXY header came when it was a trusted proxy no more: closed "
         "(client.trusted_proxies)",
-        address_);
+        facts_.address);
     return refuse_introduction();
   }
   stream_.skip(header.size);
-  introduce(header.source.value_or(ip_));
+  introduce(header.source.value_or(facts_.ip));
 }
 
 void ClientConnection::refuse_introduction() {
@@ -52,18 +52,22 @@ void ClientConnection::refuse_introduction() {
 
 void ClientConnection::introduce(const conf::IpAddress& client) {
   change_state(State::idle);
-  ip_ = client;
-  address_ = ip_.text();
+  facts_.ip = client;
+  facts_.address = client.text();
   judge_sender();
   if (!station_.count_client(*this)) {
     if (acceptor_) return close();
     station_.append_refusal_of_connection(station_.gather().begin_text(),
                                           conf::Reason::client_connections);
     station_.gather().end_text();
-    send_gathered();
+    flush();
     return say_goodbye();
   }
-  if (acceptor_) return stream_.start_tls(std::exchange(acceptor_, nullptr)->accept());
+  if (acceptor_) {
+    stream_.start_tls(std::exchange(acceptor_, nullptr)->accept());
+    facts_.tls = stream_.tls();
+    return;
+  }
   read_on();
 }
 

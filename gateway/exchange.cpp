@@ -93,11 +93,10 @@ void Exchange::release_body() {
 
 // ---- The head has come -------------------------------------------------------------------------
 
-void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, bool body_is_here) {
+void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool body_is_here) {
   client_ = &client;
   state_ = State::collecting;
   request_.body_was_here = body_is_here;
-  request_.waits_for_leave = head.expects_continue && !body_is_here;
   if (!note_head(head) || !judge(head)) return;
   station_.deadlines().request.set(timers_.request, arrival_.at);
   if (request_.is_operators) return;  // answered when its body, if any, has been read
@@ -107,10 +106,9 @@ void Exchange::on_head(ClientConnection& client, const proxy::wire::Head& head, 
     screen(head);
 }
 
-void Exchange::on_fault(ClientConnection& client, Reason reason) {
+void Exchange::on_unreadable(ClientStream& client, Reason reason) {
   client_ = &client;
   arrival_.at = station_.loop().now();
-  request_.wants_close = true;  // where the next message begins is anybody's guess
   note_client({});
   choose_request_id({});
   refuse(reason);
@@ -158,7 +156,6 @@ void Exchange::wait(admission::Place place) {
   place_ = std::move(place);
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
-  client_->look_after_client();
   const auto& limits = station_.settings().admission;
   note_joined();
   if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(timers_.queue);
@@ -213,7 +210,6 @@ void Exchange::go_in(admission::Permit permit) {
 // ---- The body ----------------------------------------------------------------------------------
 
 void Exchange::on_body(std::string_view part) {
-  request_.waits_for_leave = false;
   if (state_ == State::ended) return;
   record_.bytes_in += part.size();
   if (record_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
@@ -257,13 +253,13 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
 
 void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
   if (state_ == State::ended) return;
-  answer_.closes = true;
+  request_.is_given_up = true;
   if (state_ == State::forwarding) {
     forwarding_.cancel();
     give_worker_back(Outcome::failed(reason));
     if (answer_.head_has_passed) {
       record_.reason = reason;
-      client_->cut(answer_.framing == Framing::until_close);
+      client_->cut();
       return end();
     }
     return refuse_uncounted(reason, retry_after);
@@ -352,8 +348,7 @@ void Exchange::forward() {
   }
   forwarding_.start(station_.upstreams(), request);
   if (request_.is_whole || hold_.is_on || state_ != State::forwarding) return;
-  client_->begin_streaming();
-  client_->read_on_soon();
+  client_->stream_body();
 }
 
 // What the service did, as far as that tells how long its work takes.

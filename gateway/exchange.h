@@ -9,6 +9,7 @@
 #include "admission/gate.h"
 #include "admission/route_table.h"
 #include "gateway/answer_terms.h"
+#include "gateway/client_stream.h"
 #include "gateway/exchange_record.h"
 #include "gateway/json_items.h"
 #include "gateway/letter.h"
@@ -20,29 +21,29 @@
 
 namespace classgate::gateway {
 
-class ClientConnection;
 class Station;
 
 // One request and its answer: the road from the parsed head to the last byte. Read exchange.cpp
 // from the top to see what happens to a request, exchange_forwarding.cpp for its answer. Beside the
 // road: exchange_head.cpp (what the head says), exchange_answers.cpp (what the gateway itself
-// says), exchange_endings.cpp (timeouts, clients that leave, the end).
+// says), exchange_endings.cpp (timeouts, clients that leave, the end). How an answer is framed, and
+// whether a connection goes on after it, is no business of its: see ClientStream.
 //
 //   collecting -> waiting -> forwarding -> ended
 // A request whose body came with its head is never seen collecting; one that is refused goes to
 // ended from wherever it stands. orphaned is forwarding for nobody: the client has left, or has
 // got its 504, and the upstream computes on (on_client_abort = "finish"). A request for a tunnel
 // that has no answer yet is never orphaned: nobody would end the tunnel. Owned by its Station; the
-// client connection and the exchange point at each other until one ends.
+// client's stream and the exchange point at each other until one ends.
 class Exchange final : private proxy::Forwarding::Client {
  public:
   Exchange(Station& station, std::uint32_t tag);
 
-  // --- What the client connection tells. None destroys the exchange or the connection. ---
+  // --- What the client's side tells. None destroys the exchange or the stream. ---
   // The head has come; `body_is_here` when the whole body lies in the same read.
-  void on_head(ClientConnection& client, const proxy::wire::Head& head, bool body_is_here);
+  void on_head(ClientStream& client, const proxy::wire::Head& head, bool body_is_here);
   // The head cannot be accepted.
-  void on_fault(ClientConnection& client, conf::Reason reason);
+  void on_unreadable(ClientStream& client, conf::Reason reason);
   void on_body(std::string_view part);
   void on_body_part_end();  // of what one read has brought; not the last
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
@@ -56,6 +57,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_client_drained();
   // False while the body must not be read on.
   bool wants_body() const;
+  bool is_waiting() const { return state_ == State::waiting; }
 
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);
@@ -112,12 +114,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   bool answers_as_last(const proxy::wire::Head& head);
   void answer_operator();
-  struct OwnAnswer {
-    int status;
-    std::string_view fields;  // each with its CRLF
-    std::string_view body;
-  };
-  void answer_with(const OwnAnswer& answer);
+  void answer_with(int status, std::span<const OwnAnswer::Field> fields, std::string_view body);
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
     refuse_uncounted({reason, retry_after});
@@ -149,6 +146,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void stop_holding();
   admission::Duration time_to_come_back() const;
   admission::Duration time_at_service() const;
+  void finish();
   void end();
   void release_body();
   void uncount_memory();
@@ -181,16 +179,14 @@ class Exchange final : private proxy::Forwarding::Client {
     std::uint64_t body_limit = 0;
     std::size_t plain_head_size = 0;  // of head_, without what is left of its deadline
     std::optional<proxy::wire::Patience> patience;  // goes on with the request
-    int minor_version = 1;                          // the client's
-    bool wants_close = false;
+    bool is_given_up = false;                       // no byte more of it is wanted
     bool is_head = false;
     bool is_idempotent = false;
     bool says_zero_length = false;
     bool is_whole = false;  // its body is here
     bool body_was_here = false;
-    bool waits_for_leave = false;  // the client sends its body when it hears 100 Continue
-    bool is_operators = false;     // answered here, outside of the books
-    bool is_last = false;  // a TRACE or OPTIONS that goes no further; head_ is what it asked
+    bool is_operators = false;  // answered here, outside of the books
+    bool is_last = false;       // a TRACE or OPTIONS that goes no further; head_ is what it asked
     bool body_tells_cost = false;
     bool wants_websocket = false;
     bool lacks_host = false;
@@ -215,9 +211,7 @@ class Exchange final : private proxy::Forwarding::Client {
   };
   struct Answer {
     AnswerTerms terms{};
-    proxy::wire::Framing framing = proxy::wire::Framing::none;
     bool head_has_passed = false;
-    bool closes = false;  // the connection
     bool is_tunnel = false;
     bool is_stream = false;           // answer_terms.h; counted as long as it is one
     bool waits_for_reader = false;    // the service is not read until the client has taken all
@@ -237,7 +231,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   Station& station_;
   const std::uint32_t tag_;  // what the station knows it by
-  ClientConnection* client_ = nullptr;
+  ClientStream* client_ = nullptr;
   State state_ = State::fresh;
 
   admission::Arrival arrival_;

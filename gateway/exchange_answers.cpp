@@ -21,10 +21,7 @@ void Exchange::refuse(Reason reason, admission::Duration retry_after) {
 
 void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
   write_refusal(rejection);
-  ClientConnection& client = *client_;
-  const bool keep = !answer_.closes;
-  end();
-  client.answer_done(keep);
+  finish();
 }
 
 const Refusals& Exchange::refusals_here() const {
@@ -45,64 +42,45 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   record_.reason = reason;
   CLASSGATE_INVARIANT(client_ != nullptr);
   if (record_.verdict != Verdict::admitted) record_.verdict = Verdict::rejected;
-  // A small body may still come and be thrown away; a large one, or one that waits for leave to
-  // come (RFC 9110 section 10.1.1), ends the connection.
-  const bool skips_body = request_.is_whole || request_.body_was_here ||
-                          (request_.framing == Framing::none) ||
-                          (request_.framing == Framing::length && !request_.waits_for_leave &&
-                           request_.length <= station_.settings().client.body_buffer.count);
-  answer_.closes = answer_.closes || request_.wants_close || !skips_body || station_.is_draining();
-  refusals.append(station_.gather().begin_text(),
-                  {.rejection = rejection,
-                   .request_id = texts_.request_id,
-                   .date = station_.date_text(),
-                   .allow = allowed_methods(reason),
-                   .close = answer_.closes,
-                   .says_keep_alive = request_.minor_version == 0,
-                   .without_body = request_.is_head,
-                   .says_rate_limit =
-                       station_.settings().client.rate_limit_fields != conf::RateLimitFields::off});
-  station_.gather().end_text();
-  client_->send_gathered();
+  client_->send_refusal(refusals, {.rejection = rejection,
+                                   .request_id = texts_.request_id,
+                                   .allow = allowed_methods(reason),
+                                   .without_body = request_.is_head,
+                                   .gives_up_request = request_.is_given_up});
 }
 
 void Exchange::answer_operator() {
+  using Field = OwnAnswer::Field;
   if (!request_.is_last) {
     const Health& health = station_.strangers_health();
-    return answer_with({.status = health.status,
-                        .fields = "Content-Type: application/json\r\nCache-Control: no-store\r\n",
-                        .body = health.json});
+    static constexpr std::array fields{Field{"Content-Type", "application/json"},
+                                       Field{"Cache-Control", "no-store"}};
+    return answer_with(health.status, fields, health.json);
   }
   // RFC 9110 sections 9.3.7, 9.3.8.
-  if (texts_.method == "TRACE")
-    return answer_with({.status = 200, .fields = "Content-Type: message/http\r\n", .body = head_});
-  answer_with({.status = 200,
-               .fields = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n",
-               .body = {}});
+  if (texts_.method == "TRACE") {
+    static constexpr std::array fields{Field{"Content-Type", "message/http"}};
+    return answer_with(200, fields, head_);
+  }
+  static constexpr std::array fields{
+      Field{"Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"}};
+  answer_with(200, fields, {});
 }
 
-void Exchange::answer_with(const OwnAnswer& answer) {
-  record_.status = answer.status;
+void Exchange::answer_with(int status, std::span<const OwnAnswer::Field> fields,
+                           std::string_view body) {
+  record_.status = status;
   record_.verdict = Verdict::operators;
-  answer_.closes = answer_.closes || request_.wants_close || station_.is_draining();
-  std::string& out = station_.gather().begin_text();
-  fmt::format_to(std::back_inserter(out),
-                 "HTTP/1.1 {} {}\r\n"
-                 "{}"
-                 "Date: {}\r\n"
-                 "Content-Length: {}\r\n{}\r\n",
-                 answer.status, reason_phrase(answer.status), answer.fields, station_.date_text(),
-                 answer.body.size(),
-                 answer_.closes                ? "Connection: close\r\n"
-                 : request_.minor_version == 0 ? "Connection: keep-alive\r\n"
-                                               : "");
-  if (!request_.is_head) out += answer.body;
-  station_.gather().end_text();
-  client_->send_gathered();
-  ClientConnection& client = *client_;
-  const bool keep = !answer_.closes;
+  client_->send_own(
+      {.status = status, .fields = fields, .body = body, .without_body = request_.is_head});
+  finish();
+}
+
+// The client has been told all; the next request may begin.
+void Exchange::finish() {
+  ClientStream& client = *client_;
   end();
-  client.answer_done(keep);
+  client.finish();
 }
 
 WaitingRequest Exchange::describe_wait() const {
@@ -141,7 +119,7 @@ void Exchange::record() {
   record_.upstream = unknown.empty() ? std::string_view(forwarding_.server_name()) : unknown;
   record_.retries = forwarding_.retries();
   record_.retry_was_denied = forwarding_.retry_was_denied();
-  if (client_ != nullptr && client_->tls() != nullptr) record_.tls = client_->tls()->version();
+  if (client_->client().tls != nullptr) record_.tls = client_->client().tls->version();
   if (!request_.is_operators)
     station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
   station_.log(record_);

@@ -49,24 +49,23 @@ void Exchange::on_upstream_timeout() {
   if (is_up_to_service()) forwarding_.blame_server();
   const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
   const bool computes_on = upstream_computes_on();
-  ClientConnection& client = *client_;
-  answer_.closes = answer_.closes || !request_.is_whole;
+  ClientStream& client = *client_;
+  if (!request_.is_whole) request_.is_given_up = true;
   record_.reason = Reason::upstream_timeout;
   if (computes_on) {
-    if (answer_.head_has_passed)
-      client.cut(answer_.framing == Framing::until_close);
+    const bool is_cut = answer_.head_has_passed;
+    if (is_cut)
+      client.cut();
     else
       write_refusal({Reason::upstream_timeout});
-    const bool keep = !answer_.closes;
-    const bool was_cut = answer_.head_has_passed;
     orphan(outcome);
-    if (!was_cut) client.answer_done(keep);
+    if (!is_cut) client.finish();
     return;
   }
   forwarding_.cancel();
   give_worker_back(outcome);
   if (!answer_.head_has_passed) return refuse_uncounted(Reason::upstream_timeout);
-  client.cut(answer_.framing == Framing::until_close);
+  client.cut();
   end();
 }
 
@@ -99,7 +98,7 @@ void Exchange::end_stream(Reason reason) {
   }
   record_.reason = reason;
   give_worker_back(Outcome::failed(reason));
-  client_->cut(answer_.framing == Framing::until_close);
+  client_->cut();
   end();
 }
 
@@ -180,10 +179,10 @@ void Exchange::on_fault() {
   const bool is_in_books = record_.reason.has_value();  // as refused
   if (state_ == State::collecting && !request_.is_operators && !is_in_books)
     station_.shared().gate.abandon();
-  ClientConnection* const client = client_;
+  ClientStream* const client = client_;
   cut();
   station_.retire_exchange(*this);
-  if (client != nullptr) client->on_fault();
+  if (client != nullptr) client->reset();
 }
 
 admission::Duration Exchange::time_to_come_back() const {
@@ -197,13 +196,13 @@ void Exchange::on_gateway_ending() {
     case State::forwarding: {
       if (hold_.is_on)  // no server has it
         return on_body_fault(Reason::draining, time_to_come_back());
-      ClientConnection* const client = client_;
+      ClientStream& client = *client_;
       record_.reason = Reason::draining;
       forwarding_.cancel();
       give_worker_back(Outcome::failed(Reason::draining));
       record();
       cut();
-      return client->cut(answer_.head_has_passed && answer_.framing == Framing::until_close);
+      return client.cut();
     }
     default: return;
   }

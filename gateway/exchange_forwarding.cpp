@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/exchange.h"
 #include "gateway/first_look.h"
@@ -29,18 +30,16 @@ Reason reason_of(proxy::Forwarding::Failure failure) {
 }  // namespace
 
 void Exchange::on_upload_drained() {
-  if (client_ != nullptr && (!request_.is_whole || answer_.is_tunnel)) client_->read_on_soon();
+  if (client_ != nullptr && (!request_.is_whole || answer_.is_tunnel)) client_->stream_body();
 }
 
 void Exchange::on_interim_answer(const proxy::wire::Head& head) {
-  // 100 has been said by the gateway itself; an HTTP/1.0 client knows no interim answers.
-  if (client_ == nullptr || head.status == 100 || request_.minor_version == 0) return;
-  proxy::wire::append_interim_head(station_.gather().begin_text(), head);
-  station_.gather().end_text();
+  // 100 has been said by the gateway itself.
+  if (client_ != nullptr && head.status != 100) client_->send_interim(head);
 }
 
 // From now on bytes go both ways until one side ends it; the worker stays taken for as long. How
-// long that may be is no question of the request timeout but of silence (ClientConnection).
+// long that may be is no question of the request timeout but of silence (the client's side).
 void Exchange::on_switched(const proxy::wire::Head& head) {
   if (client_ == nullptr) {  // nobody to talk to
     forwarding_.cancel();
@@ -48,12 +47,9 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
     return end();
   }
   record_.status = head.status;
-  answer_.head_has_passed = answer_.closes = answer_.is_tunnel = true;
-  answer_.framing = Framing::until_close;
+  answer_.head_has_passed = answer_.is_tunnel = true;
   timers_.request.cancel();
-  proxy::wire::append_switch_head(station_.gather().begin_text(), head);
-  station_.gather().end_text();
-  client_->begin_tunnel();
+  client_->begin_tunnel(head);
 }
 
 void Exchange::on_tunnel_bytes(std::string_view bytes) {
@@ -64,7 +60,7 @@ void Exchange::on_tunnel_bytes(std::string_view bytes) {
 void Exchange::on_tunnel_client_ended() { forwarding_.end_raw(); }
 
 void Exchange::on_server_ended() {
-  client_->send_gathered();
+  client_->flush();
   client_->end_tunnel_output();
 }
 
@@ -72,13 +68,10 @@ void Exchange::on_server_ended() {
 Exchange::OwnFields Exchange::own_fields() const {
   OwnFields own;
   const conf::ClientSettings& wanted = station_.settings().client;
-  const auto ms = [](admission::Duration d) {
-    return std::chrono::duration<double, std::milli>(d).count();
-  };
   // How long it waited, and how long the upstream took for the head of its answer.
   if (wanted.server_timing)
-    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}", ms(record_.waiting),
-                             ms(time_at_service()));
+    own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}",
+                             measure::in_ms(record_.waiting), measure::in_ms(time_at_service()));
   if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
     const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
     own.policy = rate_limit_policy(all);
@@ -120,15 +113,8 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   if (client_ == nullptr) return;
   record_.status = head.status;
   answer_.head_has_passed = true;
-  answer_.framing = framing;
-  answer_.closes =
-      answer_.closes || request_.wants_close || !request_.is_whole || station_.is_draining();
-  if (framing == Framing::until_close || framing == Framing::chunked) {
+  if (framing == Framing::until_close || framing == Framing::chunked)
     answer_.streams_since = station_.loop().now();
-    answer_.framing = request_.minor_version == 1 ? Framing::chunked : Framing::until_close;
-    if (request_.minor_version == 0) answer_.closes = true;
-  }
-  const bool may_say_length = head.status != 204;
   OwnFields own;  // lives as long as what is said of it
   std::optional<proxy::wire::Head> extended;
   const conf::ClientSettings& wanted = station_.settings().client;
@@ -142,46 +128,29 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     add("RateLimit-Policy", own.policy);
     add("RateLimit", own.state);
   }
-  proxy::wire::append_answer_head(
-      station_.gather().begin_text(), extended ? *extended : head,
-      {.framing = answer_.framing,
-       .content_length = head.content_length,
-       .says_length = head.has_content_length && may_say_length && framing != Framing::chunked,
-       .close = answer_.closes,
-       .says_keep_alive = request_.minor_version == 0,
-       .request_id = texts_.request_id,
-       .date = station_.date_text()});
-  station_.gather().end_text();
+  client_->send_head(extended ? *extended : head, framing, texts_.request_id);
 }
 
 void Exchange::on_answer_body(std::string_view part) {
   if (client_ == nullptr) return;
   record_.bytes_out += part.size();
-  proxy::net::Gather& gather = station_.gather();
-  if (answer_.framing == Framing::chunked) {
-    proxy::wire::append_chunk_size(gather.begin_text(), part.size());
-    gather.end_text();
-    gather.add(part);
-    gather.add(proxy::wire::crlf);
-  } else {
-    gather.add(part);
-  }
+  client_->send_body(part);
 }
 
 void Exchange::on_answer_part_end() {
   note_sign_of_life();
-  if (client_ != nullptr) client_->send_gathered();
+  if (client_ != nullptr) client_->flush();
 }
 
 bool Exchange::is_answer_blocked() {
-  if (client_ == nullptr || client_->pending() < station_.response_buffer()) {
+  if (client_ == nullptr || client_->progress().pending < station_.response_buffer()) {
     answer_.waits_for_reader = false;
     return false;
   }
   answer_.waits_for_reader = true;
   if (!timers_.reader.is_set()) {
     station_.traffic().reached(Limit::response_buffer);
-    answer_.reader_mark = client_->bytes_written();
+    answer_.reader_mark = client_->progress().taken;
     station_.deadlines().stream.set(timers_.reader);
   }
   return true;
@@ -190,10 +159,16 @@ bool Exchange::is_answer_blocked() {
 // As an upload, so an answer that is larger than what we hold of it; a tunnel may be as slow as it
 // likes.
 void Exchange::on_reader_window_over() {
-  if (state_ != State::forwarding || answer_.is_tunnel || client_->pending() == 0) return;
-  if (client_->is_too_slow_for_waiters(client_->bytes_written() - answer_.reader_mark))
-    return client_->give_up_reader();
-  answer_.reader_mark = client_->bytes_written();
+  if (state_ != State::forwarding || answer_.is_tunnel) return;
+  const ClientStream::Progress progress = client_->progress();
+  if (progress.pending == 0) return;
+  if (station_.is_too_slow_for_waiters(progress.taken - answer_.reader_mark)) {
+    station_.traffic().reached(Limit::stream_rate_min);
+    ClientStream& client = *client_;
+    on_client_gone();
+    return client.reset();  // what it has may look whole
+  }
+  answer_.reader_mark = progress.taken;
   station_.deadlines().stream.set(timers_.reader);
 }
 
@@ -203,17 +178,11 @@ void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& tr
     give_worker_back(orphan_outcome_);
     return end();
   }
-  if (answer_.framing == Framing::chunked) {
-    proxy::wire::append_last_chunk(station_.gather().begin_text(), trailers);
-    station_.gather().end_text();
-  }
+  client_->send_end(trailers);
   // Before the last bytes go out: who has read an answer finds it in the books.
   give_worker_back(Outcome::processed());
-  client_->send_gathered();
-  ClientConnection& client = *client_;
-  const bool keep = !answer_.closes;
-  end();
-  client.answer_done(keep);
+  client_->flush();
+  finish();
 }
 
 void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) {
@@ -239,8 +208,8 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   give_worker_back(Outcome::failed(reason));
   if (!answer_.head_has_passed) return refuse_uncounted(reason);
   record_.reason = reason;
-  client_->send_gathered();
-  client_->cut(answer_.framing == Framing::until_close);
+  client_->flush();
+  client_->cut();
   end();
 }
 

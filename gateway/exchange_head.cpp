@@ -37,8 +37,6 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
   arrival_.at = station_.loop().now();
   arrival_.owner = station_.number();
   arrival_.tag = tag_;
-  request_.minor_version = head.minor_version;
-  request_.wants_close = head.wants_close || client_->has_had_its_requests();
   texts_.method = head.method;
   request_.is_head = head.method == "HEAD";
   request_.is_idempotent = is_idempotent(head.method);
@@ -59,7 +57,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return false;
   };
   if (const auto reason = read_request(head, station_.settings().client, target_)) {
-    if (*reason == Reason::malformed) answer_.closes = true;  // as after everything malformed
+    if (*reason == Reason::malformed) request_.is_given_up = true;  // as everything malformed
     return refuse_as(*reason);
   }
   if (proxy::wire::has_been_through(head, station_.shared().via_name))
@@ -81,7 +79,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   request_.body_limit = body_limit_of(route, station_.settings());
   if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
   if (station_.rules().clients.is_on() && !recognise_client(head)) {
-    answer_.closes = true;
+    request_.is_given_up = true;
     return refuse_as(Reason::malformed);
   }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
@@ -106,23 +104,24 @@ bool Exchange::answers_as_last(const proxy::wire::Head& head) {
 }
 
 void Exchange::note_client(const proxy::wire::Head& head) {
-  if (!client_->is_trusted()) return;
-  const conf::IpAddress& sender = client_->ip();
+  if (!client_->client().is_trusted) return;
+  const conf::IpAddress& sender = client_->client().ip;
   texts_.client_behind_proxy = station_.rules().trusted_proxies.real_client(head, sender).text();
 }
 
 const std::string& Exchange::client_name() const {
-  return texts_.client_behind_proxy.empty() ? client_->address() : texts_.client_behind_proxy;
+  return texts_.client_behind_proxy.empty() ? client_->client().address
+                                            : texts_.client_behind_proxy;
 }
 
 // Which client it is to admission, and whether it has asked this before.
 // False when it says so twice.
 bool Exchange::recognise_client(const proxy::wire::Head& head) {
   const ClientIdentities& clients = station_.rules().clients;
+  const ClientFacts& client = client_->client();
   const conf::IpAddress address =
-      client_->is_trusted() ? station_.rules().trusted_proxies.real_client(head, client_->ip())
-                            : client_->ip();
-  const proxy::net::TlsSession* const tls = client_->tls();
+      client.is_trusted ? station_.rules().trusted_proxies.real_client(head, client.ip) : client.ip;
+  const proxy::net::TlsSession* const tls = client.tls;
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
   return !recognise(clients, {head, address, subject}, target_.path(), arrival_).is_ambiguous;
@@ -156,7 +155,7 @@ void Exchange::settle_cost() {
 
 // A trusted sender's, or our own.
 void Exchange::choose_request_id(const proxy::wire::Head& head) {
-  if (client_->is_trusted()) {
+  if (client_->client().is_trusted) {
     for (const proxy::wire::Field& field : head.fields) {
       if (field.id != proxy::wire::FieldId::x_request_id || !is_valid_request_id(field.value))
         continue;
@@ -179,16 +178,17 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
   request_.wants_websocket = station_.settings().upstream.websocket && head.method == "GET" &&
                              head.minor_version == 1 && request_.framing == Framing::none &&
                              proxy::wire::names_websocket(head);
-  const proxy::net::TlsSession* const tls = client_->tls();
+  const ClientFacts& client = client_->client();
+  const proxy::net::TlsSession* const tls = client.tls;
   const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
   const proxy::wire::RequestFacts facts{.target = target_.text,
                                         .host = target_.host,
-                                        .client = client_->address(),
+                                        .client = client.address,
                                         .request_id = texts_.request_id,
                                         .is_encrypted = tls != nullptr,
                                         .client_subject = subject,
                                         .wants_websocket = request_.wants_websocket,
-                                        .sender_is_trusted = client_->is_trusted(),
+                                        .sender_is_trusted = client.is_trusted,
                                         .also_claims = station_.rules().also_claims(),
                                         .via_name = station_.shared().via_name};
   request_.lacks_host = proxy::wire::lacks_host(head, facts);

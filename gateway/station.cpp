@@ -29,8 +29,8 @@ std::size_t idle_share(const conf::Settings& settings) {
 Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& settings)
     : header(loop, settings.client.header_timeout),
       body(loop, settings.client.body_timeout),
-      stream(loop, std::min<std::chrono::milliseconds>(settings.client.body_timeout,
-                                                       ClientConnection::stream_window)),
+      stream(loop,
+             std::min<std::chrono::milliseconds>(settings.client.body_timeout, stream_window)),
       send(loop, settings.client.send_timeout),
       idle(loop, settings.client.idle_timeout),
       linger(loop, settings.client.linger_timeout),
@@ -42,8 +42,8 @@ Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& sett
 void Station::Deadlines::change(const conf::Settings& settings) {
   header.change_duration(settings.client.header_timeout);
   body.change_duration(settings.client.body_timeout);
-  stream.change_duration(std::min<std::chrono::milliseconds>(settings.client.body_timeout,
-                                                             ClientConnection::stream_window));
+  stream.change_duration(
+      std::min<std::chrono::milliseconds>(settings.client.body_timeout, stream_window));
   send.change_duration(settings.client.send_timeout);
   idle.change_duration(settings.client.idle_timeout);
   linger.change_duration(settings.client.linger_timeout);

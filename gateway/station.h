@@ -87,6 +87,10 @@ class Station final : private admission::Waiters {
   bool count_client(ClientConnection& connection);
   // What GET /queue/health says where clients are accepted.
   const Health& strangers_health() { return strangers_health_.at(loop_.now(), shared_, *policy_); }
+  // A worker waits for a client to send or take so many bytes in a stream_window, and somebody for
+  // the worker.
+  static constexpr std::chrono::seconds stream_window{1};
+  bool is_too_slow_for_waiters(std::uint64_t bytes_in_window);
   // What a connection hears that may not stay.
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 

@@ -62,7 +62,7 @@ bool Station::take_client(const conf::IpAddress& address, bool& is_counted) {
 }
 
 bool Station::count_client(ClientConnection& connection) {
-  return connection.is_counted || take_client(connection.ip(), connection.is_counted);
+  return connection.is_counted || take_client(connection.client().ip, connection.is_counted);
 }
 
 bool Station::take_room() {
@@ -118,7 +118,14 @@ void Station::close_connection(ClientConnection& connection) {
   connections_.pop_back();
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   // It lives to the end of the turn.
-  if (std::exchange(connection.is_counted, false)) shared_.client_counts.leave(connection.ip());
+  if (std::exchange(connection.is_counted, false))
+    shared_.client_counts.leave(connection.client().ip);
+}
+
+bool Station::is_too_slow_for_waiters(std::uint64_t bytes_in_window) {
+  const std::uint64_t least =
+      settings().client.stream_rate_min.count * static_cast<std::uint64_t>(stream_window.count());
+  return bytes_in_window < least && shared_.gate.has_waiters();
 }
 
 // ---- Memory ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include "gateway/health.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
+#include "proxy/wire/serialise.h"
 
 namespace classgate::gateway {
 namespace {

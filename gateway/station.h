@@ -54,6 +54,8 @@ class Station final : private admission::Waiters {
   proxy::net::Gather& gather() { return gather_; }
   // Of the policy in force; an exchange stays with the one it began with.
   proxy::UpstreamPool& upstreams() { return *upstreams_; }
+  // Others than the policy's own, for tests that have servers without sockets; before any request.
+  void use_upstreams(std::unique_ptr<proxy::UpstreamPool> pool) { upstreams_ = std::move(pool); }
   std::uint32_t number() const { return number_; }
   bool is_draining() const { return draining_; }
   // Draining, but whoever has a connection may ask once more.

@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "proxy/http1_upstream.h"
+
 namespace classgate::proxy {
 namespace {
 
@@ -80,6 +82,11 @@ std::size_t UpstreamPool::choose_server(std::size_t avoid) {
     if (++server == count) server = 0;
   }
   return best;
+}
+
+UpstreamStream* UpstreamPool::open(std::size_t server, bool fresh, Http1Upstream& room,
+                                   int& error) {
+  return room.open(*this, server, fresh, error) ? &room : nullptr;
 }
 
 UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnection::User& user,

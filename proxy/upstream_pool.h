@@ -16,6 +16,9 @@
 
 namespace classgate::proxy {
 
+class Http1Upstream;
+class UpstreamStream;
+
 // The upstream connections of one loop. Idle ones are kept, the last used is taken first (so that
 // the rest grow old and close), `idle_max` of them for the idle timeout. What is more is kept for a
 // second, in which a loop that has more than its share of the workers at times would have to
@@ -25,7 +28,7 @@ namespace classgate::proxy {
 // A server that speaks without being asked would have its words taken for the answer to the next
 // request. For upstream.unasked_pause its connections are used once, then only listened to: the
 // latest `idle_max` of them, so that what it goes on saying is heard and prolongs the pause.
-class UpstreamPool final : public net::Retirable {
+class UpstreamPool : public net::Retirable {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
   using OnChange = std::function<void(std::size_t server, bool reachable, const std::string& why)>;
@@ -42,6 +45,10 @@ class UpstreamPool final : public net::Retirable {
   // found well yet, only when there is no other. `none` when none can be had.
   std::size_t choose_server(std::size_t avoid = none);
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
+  // A stream to it, over a kept connection or a `fresh` one: one of HTTP/1 lives in `room`, which
+  // whoever asks has for it. Null, with errno in `error`, when none can be had, as for take().
+  // Virtual for tests.
+  virtual UpstreamStream* open(std::size_t server, bool fresh, Http1Upstream& room, int& error);
   // An idle connection or a new one, which may be still connecting. Null, with errno in `error`,
   // when none can be had; EBUSY: the server has all the requests it may have.
   Connection take(std::size_t server, UpstreamConnection::User& user, int& error);

@@ -1,6 +1,5 @@
 #include "tests/connection/sockets.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 
 #include <algorithm>
@@ -8,18 +7,10 @@
 #include <cerrno>
 #include <stdexcept>
 
+#include "tests/loopback.h"
+
 namespace classgate::connection_test {
-namespace {
-
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-}  // namespace
+using classgate::test::loopback;
 
 Fd open_socket() {
   Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

@@ -1,6 +1,5 @@
 #include "tests/gateway/socket.h"
 
-#include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,16 +11,12 @@
 #include <cerrno>
 #include <stdexcept>
 
+#include "tests/loopback.h"
+
 namespace classgate::gateway::test {
 namespace {
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
+using classgate::test::loopback;
 
 proxy::net::Fd bound_socket(std::uint16_t& port) {
   proxy::net::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -18,8 +18,8 @@ import threading
 import time
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, clean_environment, get_json, raw_request, read_answer, scrape,
-                 wait_until)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ScriptedService, ask, clean_environment, get_json,
+                 raw_request, read_answer, scrape, wait_until)
 from traffic import Traffic
 
 BASE = "[admission]\nrate = 0\nworkers = {workers}\nqueue_size = {queue}\n"
@@ -91,7 +91,7 @@ class Reload(ChangeTest):
         # A slow request is in flight; a reload inserts a route before its own; it ends. Then a request on the new
         # route has a deadline that the slow one could not keep, and all workers are free.
         upstream = Held()
-        self.addCleanup(upstream.end)
+        self.addCleanup(upstream.close)
         gateway = self.changeable(upstream.address, BASE.format(workers=50, queue=10) + '[[route]]\npath = "/slow"\npriority = 3\n')
         connection = gateway.connect()
         self.addCleanup(connection.close)
@@ -242,7 +242,7 @@ class Reload(ChangeTest):
         self.assertEqual(gateway.health()["limits"]["workers"], 50)
 
 
-class Held:
+class Held(ScriptedService):
     """A service that answers everything at once but /slow, which it holds until `release` is set."""
 
     def __init__(self):
@@ -264,17 +264,11 @@ class Held:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
+        super().__init__(Handler)
 
-    def end(self):
+    def close(self):
         self.release.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(10)
+        super().close()
 
 
 class Failing(http.server.BaseHTTPRequestHandler):
@@ -294,11 +288,8 @@ class Failing(http.server.BaseHTTPRequestHandler):
 class Remembered(ChangeTest):
     def test_a_server_that_checks_have_taken_out_gets_nothing_after_a_reload_nor_an_upgrade(self):
         """What begins anew takes each server for well, and sends it requests until its first check has failed."""
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as failing:
-            failing.daemon_threads = True
-            threading.Thread(target=failing.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-            self.addCleanup(failing.shutdown)
-            bad = f"127.0.0.1:{failing.server_port}"
+        with ScriptedService(Failing) as failing:
+            bad = failing.address
             conf = BASE.format(workers=50, queue=1000) + '[upstream.check]\npath = "/status"\ninterval = "{}"\nfall = 1\n'
             gateway = self.changeable(f"{bad},{self.service().address}", conf.format("1h"))
             gateway.wait_for_health(lambda h: h["upstream"][bad] == "unreachable", "one that is taken out")
@@ -528,19 +519,14 @@ class Upgrade(ChangeTest):
             def log_message(self, *_):
                 pass
 
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            gateway = self.changeable(f"127.0.0.1:{server.server_port}", "")
+        with ScriptedService(Upstream) as service:
+            gateway = self.changeable(service.address, "")
             self.assertEqual(gateway.request("GET", "/a").status, 200)
             self.assertEqual(gateway.command("upgrade")[0], 0)
             gateway.wait()
             self.assertEqual(gateway.request("GET", "/b").status, 200)
             self.assertEqual(seen[0], seen[1])
             again = gateway.request("GET", "/c", headers={"Via": seen[0]})
-            server.shutdown()
-            thread.join(10)
             self.assertEqual((again.status, again.reason), (508, "loop_detected"))
 
     def test_what_is_in_flight_in_the_old_process_is_finished_there(self):

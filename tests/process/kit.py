@@ -1,5 +1,6 @@
 """What the process tests share: the real binary, the real classify service, bounded waiting."""
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -231,6 +232,28 @@ def serve_each(listener, serve):
                 return
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
     threading.Thread(target=accept, daemon=True).start()
+
+
+class ScriptedService:
+    """A service in this process: `handler` answers, on a thread for each connection, until close()."""
+
+    def __init__(self, handler):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 def balance(health):

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, ROOT, ProcessTest, clean_environment, get_json
+from kit import CLASSGATE, ROOT, ProcessTest, ScriptedService, clean_environment, get_json
 
 EXAMPLES = ROOT / "packaging/examples/workloads"
 STALL = """duration = "6s"
@@ -49,7 +49,7 @@ def requests_of(path):
         return list(csv.DictReader(lines, delimiter="\t"))
 
 
-class RefusesOnce:
+class RefusesOnce(ScriptedService):
     """A service that refuses whoever comes first, for a second; knows what each said in X-Retry-Count."""
 
     def __init__(self):
@@ -73,15 +73,7 @@ class RefusesOnce:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 class PlanningTest(ProcessTest):

@@ -1,0 +1,78 @@
+#include "gateway/access_line.h"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+
+#include "conf/format.h"
+
+namespace classgate::gateway {
+namespace {
+
+std::string line_of(const ExchangeRecord& record, bool as_json) {
+  std::string out = "before\n";
+  append_access_line(out, as_json, "2026-11-27T12:00:00.000Z", record);
+  REQUIRE(out.starts_with("before\n"));
+  REQUIRE(out.ends_with('\n'));
+  return out.substr(7, out.size() - 8);
+}
+
+std::string milliseconds_in(const std::string& line, std::string_view key) {
+  const std::size_t at = line.find(fmt::format(" {}=", key)) + key.size() + 2;
+  return line.substr(at, line.find(' ', at) - at);
+}
+
+}  // namespace
+
+TEST_CASE("access line: durations are milliseconds with three digits") {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 20'000; ++i) {
+    // Of all sizes, up to some days; half a microsecond may go either way, so never that.
+    const auto ns = static_cast<std::int64_t>(random() >> (14 + random() % 50));
+    if (ns % 1000 == 500) continue;
+    ExchangeRecord record;
+    record.total = admission::Duration(ns);
+    record.waiting = -record.total;
+    const std::string line = line_of(record, false);
+    REQUIRE(milliseconds_in(line, "total_ms") ==
+            fmt::format("{:.3f}", static_cast<double>(ns) / 1e6));
+    if (ns >= 500)
+      REQUIRE(milliseconds_in(line, "wait_ms") == "-" + milliseconds_in(line, "total_ms"));
+    else
+      REQUIRE(milliseconds_in(line, "wait_ms") == "0.000");
+  }
+}
+
+TEST_CASE("access line: as JSON it says the same") {
+  ExchangeRecord record;
+  record.request_id = "id-1";
+  record.client = "10.0.0.1";
+  record.method = "POST";
+  record.path = "/a\"b\n";
+  record.route = "/v1/classify";
+  record.priority = 3;
+  record.verdict = Verdict::admitted;
+  record.ending = Ending::processed;
+  record.cost = 4'000'000'000;
+  record.total = std::chrono::microseconds(1234567);
+  record.status = 200;
+  record.bytes_in = 0;
+  record.bytes_out = UINT64_MAX;
+  record.retries = 1;
+  const auto json = nlohmann::json::parse(line_of(record, true));
+  CHECK(json["id"] == "id-1");
+  CHECK(json["path"] == "/a\"b\n");
+  CHECK(json["priority"] == 3);
+  CHECK(json["cost"] == 4'000'000'000);
+  CHECK(json["total_ms"] == 1234.567);
+  CHECK(json["status"] == 200);
+  CHECK(json["bytes_in"] == 0);
+  CHECK(json["bytes_out"] == UINT64_MAX);
+  CHECK(json["upstream"] == "-");
+}
+
+}  // namespace classgate::gateway

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 #include <netinet/tcp.h>
 
+#include <array>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,11 +22,13 @@ constexpr std::size_t answer_size = 32 << 20;
 constexpr std::size_t bytes_at_once = 4'000;
 constexpr auto pace = 20ms;  // between two reads: almost three minutes for the whole answer
 
-// A client reads a streamed answer a little at a time, with buffers as small as they may be, so
-// that what it has not taken stands in the gateway. Nothing else happens: each read is a turn.
+// A client reads a streamed answer a little at a time, or not at all, with buffers as small as they
+// may be, so that what it has not taken stands in the gateway. Nothing else happens: each read is a
+// turn.
 class SlowReader {
  public:
-  SlowReader() : time_([this](bool is_idle) { on_turn(is_idle); }, [] {}) {
+  explicit SlowReader(std::string_view request, bool reads = true)
+      : time_([this](bool is_idle) { on_turn(is_idle); }, [] {}), request_(request), reads_(reads) {
     conf::Settings settings;
     settings.listen = {{"127.0.0.1", 0, "127.0.0.1:0"}};
     settings.threads = 1;
@@ -55,6 +59,15 @@ class SlowReader {
   void run() { server_->stations().front()->run(); }
   const std::string& got() const { return got_; }
   admission::Snapshot snapshot() const { return server_->snapshot(); }
+  // What it could still read, and how that ends: 0 in order, or an errno.
+  int read_rest() {
+    std::array<char, 4096> bytes;
+    for (;;) {
+      const ssize_t size = ::recv(client_.get(), bytes.data(), bytes.size(), 0);
+      if (size <= 0) return size < 0 ? errno : 0;
+      got_.append(bytes.data(), static_cast<std::size_t>(size));
+    }
+  }
 
  private:
   struct Peer {
@@ -67,8 +80,12 @@ class SlowReader {
     if (!is_idle) return;
     if (!is_asked_) {
       is_asked_ = true;
-      ::send(client_.get(), request.data(), request.size(), MSG_NOSIGNAL);
+      ::send(client_.get(), request_.data(), request_.size(), MSG_NOSIGNAL);
       return;
+    }
+    if (!reads_) {
+      if (server_->connections() == 0) return server_->stop();
+      return VirtualTime::advance(100ms);
     }
     const bool goes_on = read_all(client_, got_, bytes_at_once);
     if (!goes_on || got_.ends_with("0\r\n\r\n")) return server_->stop();
@@ -98,23 +115,32 @@ class SlowReader {
         answer_size, std::string(answer_size, 'x'));
   }
 
-  static constexpr std::string_view request = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n";
-
   VirtualTime time_;
   Fd listener_ = listen_on_loopback();
   Fd client_ = open_socket();
   std::vector<Peer> peers_;
   std::unique_ptr<gateway::Server> server_;
   std::string got_;
+  const std::string_view request_;
+  const bool reads_;
   bool is_asked_ = false;
 };
 
 TEST_CASE("a client that reads slowly is no silence of the service") {
-  SlowReader world;
+  SlowReader world("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
   world.run();
   CHECK(world.got().size() > answer_size);
   CHECK(world.got().ends_with("0\r\n\r\n"));
   CHECK(world.snapshot().processed == 1);
+}
+
+// To an HTTP/1.0 client the end of the connection is the end of the answer.
+TEST_CASE(
+    "a client that takes nothing for client.send_timeout never takes the part for the whole") {
+  SlowReader world("GET /stream HTTP/1.0\r\n\r\n", false);
+  world.run();
+  CHECK(world.read_rest() == ECONNRESET);
+  CHECK(world.got().size() < answer_size);
 }
 
 }  // namespace

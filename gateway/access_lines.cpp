@@ -15,15 +15,13 @@ constexpr std::size_t batch_bytes = 32 * 1024;
 
 }  // namespace
 
-void AccessLines::add(const ExchangeRecord& record, proxy::net::Time now, std::uint32_t loops) {
-  if (!is_wanted(record.is_routine(), now, loops)) return;
+void AccessLines::add(const ExchangeRecord& record, proxy::net::Time now) {
   if (lines_.size() > batch_bytes) hand_over();
   ++count_;
   append_access_line(lines_, log_.is_json(), time_text(now), record);
 }
 
-bool AccessLines::is_wanted(bool is_routine, proxy::net::Time now, std::uint32_t loops) {
-  if (!log_.is_on()) return false;
+bool AccessLines::is_within_bounds(bool is_routine, proxy::net::Time now, std::uint32_t loops) {
   const auto verdict = quota_.judge(
       is_routine, now,
       {.sample = log_.sample(), .lines_max = AccessQuota::share_of(log_.lines_max(), loops)});

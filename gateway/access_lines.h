@@ -17,12 +17,16 @@ class AccessLines {
  public:
   AccessLines(AccessLog& log, std::uint32_t seed) : log_(log), quota_(seed) {}
 
-  // A line, if the conf wants one; `loops` share what a second may bring.
-  void add(const ExchangeRecord& record, proxy::net::Time now, std::uint32_t loops);
+  // Whether the conf wants a line for one more exchange; `loops` share what a second may bring.
+  // Each is asked for once, and counts.
+  bool are_wanted(bool is_routine, proxy::net::Time now, std::uint32_t loops) {
+    return log_.is_on() && is_within_bounds(is_routine, now, loops);
+  }
+  void add(const ExchangeRecord& record, proxy::net::Time now);
   void hand_over();
 
  private:
-  bool is_wanted(bool is_routine, proxy::net::Time now, std::uint32_t loops);
+  bool is_within_bounds(bool is_routine, proxy::net::Time now, std::uint32_t loops);
   std::string_view time_text(proxy::net::Time now);
 
   AccessLog& log_;

@@ -97,10 +97,18 @@ WaitingRequest Exchange::describe_wait() const {
 
 // Once for each exchange, when the client has all it will get.
 void Exchange::record() {
-  // Names that nobody knows are why it is down.
-  const std::string unknown = record_.reason == Reason::upstream_down
-                                  ? station_.policy().servers->why_no_addresses()
-                                  : std::string();
+  CLASSGATE_INVARIANT(client_ != nullptr);
+  record_.total = station_.loop().now() - arrival_.at;
+  record_.is_own_answer = !answer_.head_has_passed;
+  record_.retries = forwarding_.retries();
+  record_.retry_was_denied = forwarding_.retry_was_denied();
+  if (!request_.is_operators)
+    station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
+  if (station_.wants_line(record_)) log();
+}
+
+// The rest of the record, which only the log tells.
+void Exchange::log() {
   record_.request_id = texts_.request_id;
   record_.client = client_name();
   if (!texts_.method.empty()) record_.method = texts_.method;
@@ -114,15 +122,14 @@ void Exchange::record() {
   record_.deadline = request_.patience
                          ? request_.patience->time
                          : admission::Duration(station_.settings().admission.request_timeout);
-  record_.total = station_.loop().now() - arrival_.at;
-  record_.is_own_answer = !answer_.head_has_passed;
+  // Names that nobody knows are why it is down.
+  const std::string unknown = record_.reason == Reason::upstream_down
+                                  ? station_.policy().servers->why_no_addresses()
+                                  : std::string();
   record_.upstream = unknown.empty() ? std::string_view(forwarding_.server_name()) : unknown;
-  record_.retries = forwarding_.retries();
-  record_.retry_was_denied = forwarding_.retry_was_denied();
-  if (client_->client().tls != nullptr) record_.tls = client_->client().tls->version();
-  if (!request_.is_operators)
-    station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
-  station_.log(record_);
+  if (const auto* const tls = client_->client().tls) record_.tls = tls->version();
+  station_.add_line(record_);
+  record_.upstream = "-";  // it may have been `unknown`
 }
 
 }  // namespace classgate::gateway

@@ -30,8 +30,8 @@ constexpr Ending ending_of(const admission::Outcome& outcome) {
 }
 
 // What became of one exchange: made once, at its end; the log, the counters and whoever else wants
-// to know are told this, so that they can't tell different stories. The texts are there as long as
-// it is told. Plain: reset by assignment.
+// to know are told this, so that they can't tell different stories. The texts, and what only the
+// log tells, are there as long as a line is written. Plain: reset by assignment.
 struct ExchangeRecord {
   std::string_view request_id = "-";
   std::string_view client = "-";

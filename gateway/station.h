@@ -97,10 +97,11 @@ class Station final : private admission::Waiters {
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
   RequestIds& request_ids() { return request_ids_; }
-  // An exchange has ended: to the access log.
-  void log(const ExchangeRecord& record) {
-    access_lines_.add(record, loop_.now(), settings().threads);
+  // An exchange has ended. Whether the access log is to tell: asked once for each; the line itself.
+  bool wants_line(const ExchangeRecord& record) {
+    return access_lines_.are_wanted(record.is_routine(), loop_.now(), settings().threads);
   }
+  void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
   // IMF-fixdate (RFC 9110 section 5.6.7), for the Date field.
   std::string_view date_text();
 

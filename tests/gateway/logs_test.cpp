@@ -143,6 +143,22 @@ TEST_CASE("a log that cannot be reopened goes on where it was, and says so") {
   CHECK(log->dropped_lines() == 0);
 }
 
+TEST_CASE("at its end the error log tells how many lines the access log is short of, if any") {
+  for (const std::uint64_t lost : {0, 3}) {
+    const Folder folder;
+    TestErrorLog errors(to("off", folder.at("errors")));
+    auto log = open_access_log(to(folder.at("a")));
+    log->hand_over("one", 1);
+    for (std::uint64_t i = 0; i < lost; ++i) log->count_dropped_line();
+    log.reset();
+    spdlog::warn("behind it");
+    REQUIRE(comes_to_hold(folder.at("errors"), "behind it"));
+    const std::string text = text_of(folder.at("errors"));
+    CHECK(text.contains("the access log has 3 lines less than there were requests") == (lost == 3));
+    CHECK(count_of(text, "less than") == (lost == 0 ? 0 : 1));
+  }
+}
+
 TEST_CASE("what a full disk does not take is counted and told, and later lines come again") {
   const Folder folder;
   TestErrorLog errors(to("off", folder.at("errors")));

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "proxy/wire/fields.h"
+#include "proxy/wire/lines.h"
 #include "tests/proxy/parse.h"
 
 namespace classgate::proxy::wire {
@@ -10,6 +11,20 @@ std::string upper(std::string text) {
   for (char& c : text)
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
   return text;
+}
+
+TEST_CASE("a character that no field may have is found wherever it stands, beside whatever") {
+  for (int c = 0; c < 256; ++c) {
+    const bool is_wrong = (c < 0x20 && c != '\t') || c == 0x7f;
+    for (const char beside : {'a', '\t', '\x80', '\xff', ' '})
+      for (std::size_t size = 1; size < 30; ++size)
+        for (std::size_t at = 0; at < size; ++at) {
+          std::string text(size, beside);
+          text[at] = static_cast<char>(c);
+          if (is_field_text(text) == is_wrong) FAIL_CHECK(c << " at " << at << " of " << size);
+        }
+  }
+  CHECK(is_field_text({}));
 }
 
 TEST_CASE("the fields a proxy must know are recognised in any case, and nothing near them") {

@@ -62,7 +62,9 @@ bool Shares::may_borrow(int priority, std::uint32_t workers, std::uint32_t free,
     const std::uint32_t active = active_[index(other)];
     kept += held > active ? held - active : 0;
   }
-  return free > kept;
+  // One is never kept back: reserves that take all the workers there are (a ceiling has come, or
+  // there never were more) would leave those without any for ever.
+  return free > std::min(kept, workers - 1);
 }
 
 }  // namespace classgate::admission

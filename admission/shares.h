@@ -23,10 +23,10 @@ namespace classgate::admission {
 // worker for long can't give it back when it is wanted. Therefore
 //   p may borrow freely when its requests lately took less than lend_time;
 //   else (or when nothing is known of them) only while more workers are free than are kept:
-//     kept(p) = sum over q != p of max(0, min(r(q), 1 + peak(q)) - a(q))
+//     kept(p) = min(W - 1, sum over q != p of max(0, min(r(q), 1 + peak(q)) - a(q)))
 //   where peak(q) is the most that q wanted at once, at work or waiting, in the last one to two
 //   minutes. So a reserve that nobody has used for a while is lent even to them, all but one
-//   worker.
+//   worker; and one worker goes round in any case.
 // Without reserves everybody may borrow everything, and that is plain priority order.
 //
 // Invariants, held by the property test: workers out <= W. Whenever a worker is free while someone

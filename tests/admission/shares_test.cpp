@@ -56,6 +56,21 @@ TEST_CASE(
   CHECK(said(enter(controller, request(1))) == "waits");
 }
 
+TEST_CASE("reserves that take all the workers there are keep one of them for nobody") {
+  // Under a ceiling, and where there never were more; by a priority that nobody knows.
+  Controller under_ceiling(with_shares({0, 0, 0, 0.1, 0}));
+  under_ceiling.set_ceiling(Ceilings::Source::upstream, 1);
+  Controller few(with_shares({0.1, 0.1, 0, 0, 0.1}, 3));
+  for (Controller* const controller : {&under_ceiling, &few}) {
+    const Verdict first = enter(*controller, request(3));
+    REQUIRE(said(first) == "admitted");
+    CHECK(said(enter(*controller, request(3))) == "waits");
+    controller->finish(Outcome::processed(), std::get<Admitted>(first).seat, start + 5s);
+    CHECK(said(controller->next(start + 5s)) == "granted");  // slow by now, one after the other
+    CHECK(said(controller->next(start + 5s)) == "silence");
+  }
+}
+
 TEST_CASE("a reserve that was used lately is kept as far as it was used") {
   Controller controller(with_shares({0, 0, 0.4, 0, 0}));
   std::vector<Seat> seats;
@@ -162,7 +177,9 @@ TEST_CASE("random traffic: workers are taken, lent and given back as the law say
       const bool borrows_freely = is_quick[priority] && is_known[priority];
       bool has_reserves = false;
       for (const double share : settings.reserve.shares) has_reserves |= share > 0;
-      return borrows_freely || !has_reserves || free() > law.kept_against(priority, active, now);
+      return borrows_freely || !has_reserves ||
+             free() > std::min<std::size_t>(law.kept_against(priority, active, now),
+                                            settings.workers - 1);
     };
     const auto listen = [&] {
       for (;;) {

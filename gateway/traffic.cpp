@@ -29,14 +29,18 @@ void DurationHistogram::record(admission::Duration duration) {
 
 RouteTraffic& Traffic::route(const std::string& name, int priority) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find_if(routes_, [&](const RouteTraffic& route) {
-    return route.name == name && route.priority == priority;
-  });
-  if (found != routes_.end()) return *found;
+  const auto found = by_name_.find({name, priority});
+  if (found != by_name_.end()) return *found->second;
   if (routes_.size() >= routes_max) return routes_.back();
   RouteTraffic& route = routes_.emplace_back();
   route.name = routes_.size() == routes_max ? "(others)" : name;
   route.priority = priority;
+  try {
+    by_name_.emplace(std::pair(std::string_view(route.name), priority), &route);
+  } catch (...) {
+    routes_.pop_back();
+    throw;
+  }
   return route;
 }
 

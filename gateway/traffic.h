@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "admission/time.h"
 #include "conf/settings.h"
@@ -114,6 +116,7 @@ class Traffic {
   static constexpr std::size_t routes_max = 4096;  // then they share the last one
   mutable std::mutex mutex_;                       // of the list, not of the numbers
   std::deque<RouteTraffic> routes_;
+  std::map<std::pair<std::string_view, int>, RouteTraffic*> by_name_;  // views of their names
 };
 
 }  // namespace classgate::gateway

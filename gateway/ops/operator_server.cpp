@@ -10,6 +10,7 @@
 
 #include "conf/format.h"
 #include "gateway/refusal.h"
+#include "gateway/target.h"
 
 namespace classgate::gateway {
 namespace {
@@ -147,9 +148,11 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     }
     Request request;
     request.method = head.method;
-    const std::size_t mark = head.target.find('?');
-    request.path = head.target.substr(0, mark);
-    if (mark != std::string_view::npos) request.query = head.target.substr(mark + 1);
+    Target target;
+    if (!read_target(head, false, target)) return refuse(400, "the request is malformed\n");
+    request.path = target.path();
+    const std::string_view query = std::string_view(target.text).substr(target.path_size);
+    if (!query.empty()) request.query = query.substr(1);
     request.accept = field(head, "accept");
     request.body = input_.substr(parser_.head_size(), head.content_length);
     request.is_local = is_local_;

@@ -47,6 +47,20 @@ class Operators(ProcessTest):
                 number('classgate_ops_connections_ended_total{limit="ops.max_connections"}'),
                 number("classgate_ops_connections"))
 
+    def test_a_target_may_be_in_absolute_form_and_a_probe_of_http_1_0(self):
+        """RFC 9112 section 3.2.2: a server must accept it."""
+        gateway = self.open()
+        for first, status in ((b"GET http://x/livez HTTP/1.1\r\nHost: x\r\n", 200),
+                              (b"GET http://x/queue/health?waiters=1 HTTP/1.1\r\nHost: x\r\n", 200),
+                              (b"GET http://x/nothing HTTP/1.1\r\nHost: x\r\n", 404),
+                              (b"GET livez HTTP/1.1\r\nHost: x\r\n", 400),
+                              (b"GET /livez HTTP/1.0\r\n", 200)):
+            connection = self.connect(gateway, first=first + b"Connection: close\r\n\r\n")
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+            self.assertEqual(answer.split(b" ")[1], str(status).encode(), first)
+
     def test_silent_connections_of_one_address(self):
         for count in (64, 1000):
             with self.subTest(count):

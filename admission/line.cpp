@@ -71,7 +71,8 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   }
   if (const auto full = no_place_for(arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
-  const Time waits_until = Terms::of(settings_).waits_until(arrival.at, now, arrival.deadline);
+  const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
+  const Time waits_until = terms.waits_until(arrival.at, now, arrival.deadline);
   const Waiter waiter{.priority = arrival.priority,
                       .route = arrival.route,
                       .cost = arrival.cost,

@@ -14,7 +14,6 @@
 #include "admission/retry_after.h"
 #include "admission/shares.h"
 #include "admission/verdict.h"
-#include "admission/visit.h"
 #include "admission/wait_queue.h"
 #include "admission/worker_search.h"
 #include "conf/settings.h"

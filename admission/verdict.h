@@ -2,6 +2,7 @@
 
 // The words that cross the seam between admission and whoever asks it.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -10,8 +11,24 @@
 #include "admission/time.h"
 #include "admission/wait_queue.h"
 #include "conf/reason.h"
+#include "conf/settings.h"
 
 namespace classgate::admission {
+
+// How long a request may take.
+struct Terms {
+  Duration request_timeout{};  // from the end of its head
+  Duration queue_timeout{};    // of these, waiting for a worker
+
+  static Terms of(const conf::AdmissionSettings& settings) {
+    return {settings.request_timeout, settings.queue_timeout};
+  }
+  // When one that came `at`, waits since `joined`, and is of no use after `deadline` has waited for
+  // too long.
+  Time waits_until(Time at, Time joined, Time deadline) const {
+    return std::min({at + request_timeout, joined + queue_timeout, deadline});
+  }
+};
 
 // One request that asks to go in.
 struct Arrival {
@@ -34,6 +51,7 @@ struct Arrival {
   bool is_retry = false;     // the client says so
   std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
   std::uint16_t workers = 1;  // that it will occupy
+  std::optional<Terms> terms{};  // those of its Visit; none: those of the conf in force
   // Admission's own note: what would have refused it, but for [observe].
   std::optional<conf::Reason> observed{};
 };

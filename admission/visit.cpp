@@ -49,7 +49,7 @@ Visit::Step Visit::client_left(const AtService& service) const {
 Visit::Step Visit::granted(Time now) const {
   if (deadline_ <= now)
     return {.kind = Step::Kind::give_back, .outcome = Outcome::rejected(Reason::deadline)};
-  if (at_ + terms_.request_timeout <= now)
+  if (request_end() <= now)
     return {.kind = Step::Kind::give_back, .outcome = Outcome::rejected(Reason::queue_timeout)};
   return {};
 }

@@ -6,24 +6,8 @@
 #include "admission/time.h"
 #include "admission/verdict.h"
 #include "conf/invariant.h"
-#include "conf/settings.h"
 
 namespace classgate::admission {
-
-// How long a request may take.
-struct Terms {
-  Duration request_timeout{};  // from the end of its head
-  Duration queue_timeout{};    // of these, waiting for a worker
-
-  static Terms of(const conf::AdmissionSettings& settings) {
-    return {settings.request_timeout, settings.queue_timeout};
-  }
-  // When one that came `at`, waits since `joined`, and is of no use after `deadline` has waited for
-  // too long.
-  Time waits_until(Time at, Time joined, Time deadline) const {
-    return std::min({at + request_timeout, joined + queue_timeout, deadline});
-  }
-};
 
 // One request's life, whoever leads it: an Exchange with sockets and a real clock, a Simulation
 // with numbers and a virtual one. Its terms are those of the conf under which it came.
@@ -68,8 +52,8 @@ class Visit {
   bool is(State state) const { return state_ == state; }
   // When the state has lasted for too long; Time::max(): it may last.
   Time limit() const { return limit_; }
-  Time arrived() const { return at_; }
-  Time deadline() const { return deadline_; }
+  const Terms& terms() const { return terms_; }
+  Time request_end() const { return at_ + terms_.request_timeout; }
   Time joined() const { return joined_; }
   bool has_waited() const { return joined_ != Time{}; }
   // How long it may wait, also when it is held: once it has joined.
@@ -81,7 +65,7 @@ class Visit {
     CLASSGATE_SHARED_INVARIANT(state_ == State::fresh);
     terms_ = terms;
     at_ = at;
-    limit_ = at + terms.request_timeout;
+    limit_ = request_end();
     state_ = State::collecting;
   }
   // When its answer is of no use any more.
@@ -96,7 +80,7 @@ class Visit {
   // It has a worker.
   void go_in() {
     CLASSGATE_SHARED_INVARIANT(state_ == State::collecting || state_ == State::waiting);
-    limit_ = at_ + terms_.request_timeout;
+    limit_ = request_end();
     state_ = State::forwarding;
   }
   // It has a worker and no server; it waits with it, on the terms of one that waits for a worker.
@@ -106,8 +90,9 @@ class Visit {
   }
   void stop_holding() { is_held_ = false; }
   bool is_held() const { return is_held_; }
-  // Its answer has begun and may last as long as this, whatever the request timeout.
-  void stream_until(Time limit) { limit_ = limit; }
+  // Its answer has begun and may last as long as this, whatever the request timeout (a stream; a
+  // tunnel: Time::max()).
+  void lasts_until(Time limit) { limit_ = limit; }
   // After a Step::Kind::orphan. After a 504 it may go on for one more request timeout; after its
   // client has left until the one that is running ends.
   void orphan(const Outcome& outcome, Time now) {

@@ -117,6 +117,7 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   arrival.route = call.wish.route;
   arrival.at = call.wish.at;
   arrival.tag = slot;
+  arrival.terms = terms_;
   if (const conf::RouteSettings* const route = routes_.find(call.wish.route)) {
     arrival.workers = admission::workers_for(arrival.cost, route->cost_per_worker);
     if (route->deadline)

@@ -269,6 +269,22 @@ TEST_CASE("loops whose turns began at different times leave no negative duration
   CHECK(controller.snapshot(start).average_process == 0ns);
 }
 
+TEST_CASE("who brings terms waits on those, whatever the conf says by now") {
+  auto settings = small_settings();
+  settings.queue_timeout = 1s;
+  FullHouse controller(settings);
+  Arrival patient = request(3);
+  patient.terms = Terms{.request_timeout = 10s, .queue_timeout = 5s};
+  const Ticket ticket = wait_in(controller, patient);
+  wait_in(controller, request(3));
+  controller.finish(Outcome::processed(), a_seat(controller), start + 5s - 1ns);
+  const auto notice = controller.next(start + 5s - 1ns);
+  REQUIRE(said(notice) == "granted");
+  CHECK(notice->ticket == ticket);
+  controller.finish(Outcome::processed(), a_seat(controller), start + 5s - 1ns);
+  CHECK(said(controller.next(start + 5s - 1ns)) == "queue_timeout");
+}
+
 // --- another conf
 
 TEST_CASE("fewer workers let everybody finish and take nobody in before there is a free one") {

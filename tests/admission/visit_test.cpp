@@ -166,13 +166,13 @@ TEST_CASE("while no server is up it waits with its worker for as long as it may 
 
 TEST_CASE("a stream has a time of its own, and a tunnel has none") {
   Visit visit = forwarding();
-  visit.stream_until(start + 100s);
+  visit.lasts_until(start + 100s);
   check_due(visit, start + 100s, "give back, failed: stream_too_long",
             {.computes_on = true, .is_stream = true});
-  visit.stream_until(Time::max());
+  visit.lasts_until(Time::max());
   CHECK(said(visit.due({.is_tunnel = true}, start + 1000h)) == "nothing");
   // For nobody it lasts no longer.
-  visit.stream_until(start + 100s);
+  visit.lasts_until(start + 100s);
   visit.orphan(Outcome::abandoned(), start + 50s);
   check_due(visit, start + 100s, "give back, abandoned", {.is_stream = true});
 }

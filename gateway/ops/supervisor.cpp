@@ -101,7 +101,13 @@ int Supervisor::run() {
   inheritance_.operators.clear();  // what nobody wanted is closed
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
-  if (takeover_.is_under_way()) takeover_.begin();
+  if (takeover_.is_under_way()) {
+    takeover_.begin();
+    const auto is_listened_on = [own = own_sockets()](const auto& name) {
+      return own.contains(name);
+    };
+    if (!std::ranges::all_of(inheritance_.kept, is_listened_on)) takeover_.say_listens_elsewhere();
+  }
   std::string places;
   for (const auto& socket : operator_sockets_)
     places += (places.empty() ? "; operators at " : ", ") + socket->text();
@@ -369,22 +375,29 @@ std::string Supervisor::status_line() const {
   return line;
 }
 
-// What is listened on now, and nothing else. What a socket unit gave us it holds itself.
-void Supervisor::keep_sockets() {
-  if (!has_service_manager()) return;
-  std::set<std::string> wanted;
-  const auto keep = [&](std::string_view prefix, const proxy::net::ListeningSocket& socket) {
-    std::string name = socket_name::kept(prefix, socket.local);
-    if (name.empty()) return;
-    if (!kept_sockets_.contains(name)) notify_keep(socket.fd.get(), name);
-    wanted.insert(std::move(name));
+// What is listened on now, by the names under which it is passed on. What a socket unit gave us it
+// holds itself.
+std::map<std::string, int> Supervisor::own_sockets() const {
+  std::map<std::string, int> all;
+  const auto add = [&](std::string_view prefix, const proxy::net::ListeningSocket& socket) {
+    if (std::string name = socket_name::kept(prefix, socket.local); !name.empty())
+      all.emplace(std::move(name), socket.fd.get());
   };
   if (!server_.sockets_are_given())
-    for (const auto& socket : server_.sockets()) keep(socket_name::kept_clients, *socket);
-  for (const auto& socket : operator_sockets_) keep(socket_name::kept_operators, *socket);
+    for (const auto& socket : server_.sockets()) add(socket_name::kept_clients, *socket);
+  for (const auto& socket : operator_sockets_) add(socket_name::kept_operators, *socket);
+  return all;
+}
+
+void Supervisor::keep_sockets() {
+  if (!has_service_manager()) return;
+  const auto wanted = own_sockets();
+  for (const auto& [name, fd] : wanted)
+    if (!kept_sockets_.contains(name)) notify_keep(fd, name);
   for (const std::string& name : kept_sockets_)
     if (!wanted.contains(name)) notify_let_go(name);
-  kept_sockets_ = std::move(wanted);
+  kept_sockets_.clear();
+  for (const auto& [name, fd] : wanted) kept_sockets_.insert(name);
 }
 
 void Supervisor::tell_status() {

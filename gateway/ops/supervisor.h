@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -83,6 +84,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
 
   // The service manager.
   void tell_status();
+  std::map<std::string, int> own_sockets() const;
   void keep_sockets();  // over a crash
   void feed_watchdog();
   void note_turns(bool every_loop);

@@ -639,6 +639,44 @@ class Upgrade(ChangeTest):
             gateway.wait_for_log("accepts again")
             self.assertEqual(gateway.command("status")[0], 0)
 
+    def test_whoever_comes_where_the_new_one_does_not_listen_is_refused_at_once(self):
+        # Not left in the backlog of a socket that the old process holds until it has drained.
+        service = self.service()
+        places = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+        ports = [place.getsockname()[1] for place in places]
+        for place in places:
+            place.close()
+        with tempfile.TemporaryDirectory() as folder:
+            def write(listen, operators):
+                pathlib.Path(folder, "conf").write_text(
+                    f'listen = ["127.0.0.1:{listen}"]\n[upstream]\nservers = ["{service.address}"]\n[ops]\n'
+                    f'listen = ["127.0.0.1:{operators}"]\ncontrol = "{folder}/control"\n')
+            for before, after in ((ports[:2], [ports[2], ports[1]]), (ports[:2], [ports[0], ports[3]])):
+                write(*before)
+                program = self.start(Program([CLASSGATE, "--conf", folder + "/conf"]))
+                program.wait_for_text("listening on", program.err)
+                upload = socket.create_connection(("127.0.0.1", before[0]), timeout=60)
+                upload.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n[")
+                wait_until(lambda port=before[1]: get_json(port, "/queue/health")["connections"] == 1, "the upload")
+                write(*after)
+                done = subprocess.run([CLASSGATE, "--socket", folder + "/control", "upgrade"], capture_output=True,
+                                      text=True, timeout=60, env=clean_environment())
+                self.assertEqual(done.returncode, 0, done.stderr)
+                new = int(re.search(r"process (\d+) took over", done.stdout).group(1))
+                try:
+                    program.wait_for_text("the one before would not accept again", program.err)
+                    for left in set(before) - set(after):
+                        wait_until(lambda port=left: is_refused(port), "a refusal")
+                    for kept in after:
+                        self.assertFalse(is_refused(kept))
+                    self.assertIsNone(program.process.poll())
+                finally:
+                    os.kill(new, signal.SIGTERM)
+                upload.close()
+                program.signal(signal.SIGTERM)
+                self.assertEqual(program.wait(), 0)
+                wait_until(lambda: all(is_refused(port) for port in after), "the new one's end")
+
     def test_what_the_new_one_has_let_go_of_the_old_one_does_not_take_again(self):
         # Clients of the address that was let go are refused at once, now and when the new one dies.
         gateway = self.changeable(self.service().address, "[ops]\ntimeout = \"7s\"\n",
@@ -672,6 +710,14 @@ class Upgrade(ChangeTest):
                            b'{"text": "we bake bread"}'.ljust(9990))
         gateway.wait_for_health(lambda h: h["connections"] == 1, "the upload")
         return connection
+
+
+def is_refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+        return False
+    except ConnectionRefusedError:
+        return True
 
 
 class Connecting(threading.Thread):

@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 
 #include "conf/format.h"
 #include "conf/keys.h"
@@ -425,6 +426,13 @@ TEST_CASE("a conf file that cannot be read is told why") {
   CHECK(mistakes_of({loop, {}, {}}) ==
         Lines{loop +
               ": cannot be read: Too many levels of symbolic links (name another with --conf)"});
+  // What would be waited for, or never ends.
+  const std::string fifo = file.folder() / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  for (const std::string& path : {fifo, std::string("/dev/zero")})
+    CHECK(mistakes_of({path, {}, {}}) ==
+          Lines{path + ": cannot be read: it is no regular file (name another with --conf)"});
+  CHECK(mistakes_of({"/dev/null", {}, {}}) == Lines{});
 }
 
 TEST_CASE("a conf file may have 1 MiB and not a byte more") {
@@ -433,8 +441,6 @@ TEST_CASE("a conf file may have 1 MiB and not a byte more") {
   CHECK(mistakes_in(full) == Lines{});
   CHECK(load_text(full).settings.threads == 3);
   CHECK(mistakes_in(full + "x") == Lines{"conf: is larger than 1 MiB: this is no conf file"});
-  CHECK(mistakes_of({"/dev/zero", {}, {}}) ==
-        Lines{"/dev/zero: is larger than 1 MiB: this is no conf file"});
 }
 
 TEST_CASE("files in conf.d are read after the conf, in the order of their names") {

@@ -213,17 +213,21 @@ class Starving(WithFolder):
             f'[[route]]\npath = "/some/long/path/that/needs/memory/{i}"\npriority = {1 + i % 5}\nrate = 5\n'
             'statuses = ["queue_full=429"]\n' for i in range(400 * (step + 1)))
 
+    def address_space(self, gateway):
+        status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
+        return int(re.search(r"VmSize:\s+(\d+)", status).group(1)) * 1024
+
     def limit(self, gateway, margin):
         """So many bytes more than it has now; None: as many as it likes."""
-        status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
-        now = int(re.search(r"VmSize:\s+(\d+)", status).group(1)) * 1024
-        soft = resource.RLIM_INFINITY if margin is None else now + margin
+        soft = resource.RLIM_INFINITY if margin is None else self.address_space(gateway) + margin
         resource.prlimit(gateway.process.pid, resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
 
     def test_whoever_asked_hears_of_it_and_the_next_change_works(self):
         manager = Manager(self.folder.name)
         self.addCleanup(manager.end)
         gateway = self.start_in_folder({"NOTIFY_SOCKET": manager.path}, threads=2, ops_reload_timeout="10s")
+        if self.address_space(gateway) > 1 << 40:
+            self.skipTest("a sanitizer has taken terabytes of addresses, and ends the process instead of throwing")
         self.assertEqual(gateway.command("reload")[0], 0)  # from now on there is a stack for its thread
         failures = 0
         for step in range(12):

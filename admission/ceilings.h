@@ -14,7 +14,7 @@ class Ceilings {
   enum class Source : std::uint8_t {
     settings,  // admission.workers: Controller::reconfigure() sets it
     upstream,  // places in the servers that are up (upstream.requests_per_server)
-    handover,  // what the other process of an upgrade leaves (gateway/ops/upgrade.cpp)
+    handover,  // what we leave to the other process of an upgrade (gateway/ops/upgrade.cpp)
   };
   static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
 
@@ -24,10 +24,19 @@ class Ceilings {
   }
   std::uint32_t least() const { return least_; }
 
+  // Of the workers that would be in force, so many are another process's before the same service.
+  void set_kept_elsewhere(std::uint32_t workers) { kept_elsewhere_ = workers; }
+  // Of so many workers, those in force here.
+  std::uint32_t share_of(std::uint32_t workers) const {
+    const std::uint32_t most = std::min(workers, least_);
+    return most - std::min(most, kept_elsewhere_);
+  }
+
  private:
   static constexpr std::size_t source_count = 3;
   std::array<std::uint32_t, source_count> by_source_{none, none, none};
   std::uint32_t least_ = none;
+  std::uint32_t kept_elsewhere_ = 0;
 };
 
 }  // namespace classgate::admission

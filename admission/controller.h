@@ -105,6 +105,8 @@ class Controller {
   void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
     line_.set_ceiling(source, workers);
   }
+  // Of those, so many are another process's (Ceilings).
+  void set_kept_elsewhere(std::uint32_t workers) { line_.set_kept_elsewhere(workers); }
   bool has_waiters() const { return line_.waiting() > 0; }
   std::size_t waiting() const { return line_.waiting(); }
   std::uint32_t limit() const { return line_.workers(); }

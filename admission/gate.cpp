@@ -130,11 +130,20 @@ void Gate::drain() {
   controller_.drain();
 }
 
+// One shadow goes on as long as its conf says the same: it learns of new ids, and forgets nothing.
 void Gate::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
-  std::unique_ptr<Shadow> shadow = shadow_of(settings, ids);  // the old one goes after the lock
+  const bool is_same_shadow =
+      settings.shadow && shadow_settings_ && *settings.shadow == *shadow_settings_;
+  // The old one goes after the lock.
+  std::unique_ptr<Shadow> shadow = is_same_shadow ? nullptr : shadow_of(settings, ids);
   Lock lock(mutex_);
-  latest(now);
-  std::swap(shadow, shadow_);
+  now = latest(now);
+  if (is_same_shadow) {
+    shadow_->reconfigure(*settings.shadow, ids, now);
+  } else {
+    std::swap(shadow, shadow_);
+    shadow_settings_ = settings.shadow;
+  }
   controller_.reconfigure(settings, ids, now);
   spread_news(lock, now);  // more workers: waiters go in
 }
@@ -143,6 +152,13 @@ void Gate::set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now)
   Lock lock(mutex_);
   latest(now);
   controller_.set_ceiling(source, workers);
+  spread_news(lock, now);
+}
+
+void Gate::set_kept_elsewhere(std::uint32_t workers, Time now) {
+  Lock lock(mutex_);
+  latest(now);
+  controller_.set_kept_elsewhere(workers);
   spread_news(lock, now);
 }
 

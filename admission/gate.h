@@ -102,7 +102,9 @@ class Gate {
 
   // As the Controller has it.
   Gate(const conf::AdmissionSettings& settings, const Ids& ids)
-      : controller_(settings, ids), shadow_(shadow_of(settings, ids)) {}
+      : controller_(settings, ids),
+        shadow_(shadow_of(settings, ids)),
+        shadow_settings_(settings.shadow) {}
   explicit Gate(const conf::AdmissionSettings& settings) : Gate(settings, Ids(settings)) {}
   // Asserts that every seat and every place has come home: what comes later would find nothing.
   ~Gate();
@@ -126,6 +128,7 @@ class Gate {
   void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
   // As Controller::set_ceiling(); who may go in now hears of it before this returns.
   void set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now);
+  void set_kept_elsewhere(std::uint32_t workers, Time now);
   Snapshot snapshot(Time now) const;
   // What enter() would say to this request; changes nothing.
   Explanation explain(const Arrival& arrival, Time now) const;
@@ -159,6 +162,7 @@ class Gate {
   mutable std::mutex mutex_;
   Controller controller_;
   std::unique_ptr<Shadow> shadow_;  // null: nobody wants one
+  std::shared_ptr<const conf::AdmissionSettings> shadow_settings_;
   Time latest_{};
   std::vector<Waiters*> waiters_;  // fixed once requests arrive
 };

@@ -36,6 +36,7 @@ class Line {
   void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
     ceilings_.set(source, workers);
   }
+  void set_kept_elsewhere(std::uint32_t workers) { ceilings_.set_kept_elsewhere(workers); }
 
   // --- Who comes. ---
   // A client has got a number; one that stood for another before when it is new.
@@ -120,8 +121,7 @@ class Line {
 
   // --- How it stands. ---
   std::uint32_t workers() const {
-    return settings_.workers_are_auto ? std::min(worker_search_.limit(), ceilings_.least())
-                                      : ceilings_.least();
+    return ceilings_.share_of(settings_.workers_are_auto ? worker_search_.limit() : Ceilings::none);
   }
   std::size_t waiting() const { return queue_.size(); }
   Duration usual_work(RouteId route) const;

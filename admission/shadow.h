@@ -20,6 +20,12 @@ class Shadow {
   Shadow(const conf::AdmissionSettings& settings, const Ids& ids) : controller_(settings, ids) {}
   explicit Shadow(const conf::AdmissionSettings& settings) : controller_(settings) {}
 
+  // Other ids, and whatever else the settings say by now; what it has counted stays.
+  void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
+    catch_up(now);
+    controller_.reconfigure(settings, ids, now);
+    listen(now);
+  }
   // A request has got its verdict: refused for a reason, or none. `work` is what such requests
   // take.
   void compare(Arrival arrival, std::optional<conf::Reason> refused, Duration work, Time now);

@@ -247,6 +247,7 @@ struct FairnessSettings {
   double reserve = 0.25;
   std::vector<PlanSettings> plans;
   bool is_on = false;  // somebody wants to know, here or in a route; put together by the reader
+  bool operator==(const FairnessSettings&) const = default;
 };
 
 // A route's own limit.
@@ -254,6 +255,7 @@ struct RouteRate {
   std::string path;  // as the conf writes it: name_of() of the route
   double rate = 0;
   double burst = 0;
+  bool operator==(const RouteRate&) const = default;
 };
 
 // [admission]: who may go in.
@@ -278,6 +280,7 @@ struct AdmissionSettings {
   std::shared_ptr<const AdmissionSettings> shadow = nullptr;  // what is said there
   FairnessSettings fairness;
   std::vector<RouteRate> route_rates;  // empty when none has one; put together by the reader
+  bool operator==(const AdmissionSettings&) const = default;
 };
 
 // What a request costs: tokens, and its part of its client's share.

@@ -290,12 +290,16 @@ bool Exchange::wants_body() const {
 // waits for a worker waits on (upstream.hold).
 bool Exchange::hold_until_up() {
   if (!station_.holds()) return false;
+  hold();
+  return true;
+}
+
+void Exchange::hold() {
   forwarding_.forget();  // a reload may take its pool away meanwhile
   hold_.since = station_.loop().now();
   if (wait_.joined == admission::Time{}) note_joined();
   hold_.is_on = true;
   station_.hold(*this);
-  return true;
 }
 
 // The worker waits as its request does: neither is at work.
@@ -317,6 +321,10 @@ void Exchange::on_held_too_long() {
   if (arrival_.deadline <= station_.loop().now()) {
     give_worker_back(Outcome::rejected(Reason::deadline));
     return refuse_uncounted(Reason::deadline);
+  }
+  if (station_.servers_are_full()) {
+    give_worker_back(Outcome::rejected(Reason::queue_timeout));
+    return refuse_uncounted(Reason::queue_timeout, time_to_come_back());
   }
   give_worker_back(Outcome::failed(Reason::upstream_down));
   refuse_uncounted(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));

@@ -143,6 +143,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void give_worker_back(admission::Outcome outcome);
   admission::Duration work_of(const admission::Outcome& outcome) const;
   bool hold_until_up();
+  void hold();
   void stop_holding();
   admission::Duration time_to_come_back() const;
   admission::Duration time_at_service() const;

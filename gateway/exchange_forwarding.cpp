@@ -197,6 +197,10 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
       reason == Reason::upstream_unreachable || reason == Reason::upstream_down;
   const bool is_all_here = body_.size() == record_.bytes_in && !answer_.head_has_passed;
   if (was_nowhere && is_all_here && hold_until_up()) return;
+  // Somebody else has taken the place that was seen: there will be another one.
+  const bool lost_its_place = reason == Reason::upstream_down && is_all_here &&
+                              !station_.upstreams().servers().none_reachable();
+  if (lost_its_place) return hold();
   if (reason == Reason::upstream_down) {
     // It went down, or filled up, while this one waited; its log lines tell.
     give_worker_back(Outcome::failed(reason));

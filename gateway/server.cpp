@@ -174,6 +174,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
              .servers = proxy::Servers::make(settings.upstream.servers, nullptr, names),
              .tls = std::move(*tls),
              .history = {}});
+  server->shared_->follow(server->policy_, std::chrono::steady_clock::now());
   Server* self = server.get();
   const Station::Milestones milestones{
       .empty =
@@ -268,12 +269,11 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
                      .access_log = std::move(*access_log)};
 }
 
+// What needs memory comes first: until the gate has the new rules nothing has happened, and from
+// then on nothing fails.
 std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHistory history) {
   conf::Settings& settings = ready.settings;
   settings.threads = policy_->rules->settings.threads;  // until the next start
-  if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
-    return log;
-
   // What has been learnt while it was prepared holds: addresses of names, keys for tickets.
   std::shared_ptr<proxy::Servers> upstream = policy_->servers;
   auto servers =
@@ -281,20 +281,49 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   if (!servers->is_same_as(*upstream)) upstream = std::move(servers);
   if (ready.tls.clients && policy_->tls.clients)
     ready.tls.clients = ready.tls.clients->with_keys(policy_->tls.clients->ticket_keys());
+  admission::Ids ids = policy_->rules->ids;
+  ids.follow(settings);
+  auto policy = std::make_shared<const Policy>(
+      Policy{.rules = std::make_shared<const Rules>(settings, std::move(ids),
+                                                    connection_limit(settings), hash_key_),
+             .servers = std::move(upstream),
+             .tls = std::move(ready.tls),
+             .history = std::move(history)});
+  if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
+    return log;
+  // The lesser of the places in the servers first: who has a worker has a place.
+  shared_->follow(policy, std::chrono::steady_clock::now());
+  try {
+    // Before the loops: what comes with the ids of new routes and plans must be known here.
+    shared_->gate.reconfigure(settings.admission, policy->rules->ids,
+                              std::chrono::steady_clock::now());
+  } catch (...) {
+    take_back_rules();
+    throw;
+  }
+  shared_->memory.set_limit(settings.client.memory.count);
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     let_go(*socket, sockets_);
-  admission::Ids ids = policy_->rules->ids;
-  ids.follow(settings);
-  // Before the loops: what comes with the ids of new routes and plans must be known here.
-  shared_->gate.reconfigure(settings.admission, ids, std::chrono::steady_clock::now());
-  shared_->memory.set_limit(settings.client.memory.count);
-  put_in_force({.rules = std::make_shared<const Rules>(settings, std::move(ids),
-                                                       connection_limit(settings), hash_key_),
-                .servers = std::move(upstream),
-                .tls = std::move(ready.tls),
-                .history = std::move(history)});
+  put_in_force(std::move(policy));
   return {};
+}
+
+// There was no memory for those that were to follow. These need no more than they have, but for
+// moments: as long as others have taken that, it is tried again, for a second at most.
+void Server::take_back_rules() {
+  const Rules& rules = *policy_->rules;
+  constexpr int tries_max = 100;
+  for (int tries = 1;; ++tries) {
+    try {
+      shared_->gate.reconfigure(rules.settings.admission, rules.ids,
+                                std::chrono::steady_clock::now());
+      return shared_->follow(policy_, std::chrono::steady_clock::now());
+    } catch (const std::bad_alloc&) {
+      if (tries == tries_max) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
 }
 
 void Server::note(ConfHistory history) {
@@ -320,7 +349,7 @@ bool Server::use_servers(std::shared_ptr<proxy::Servers> servers) {
   if (servers->is_same_as(*policy_->servers)) return false;
   Policy changed = *policy_;
   changed.servers = std::move(servers);
-  put_in_force(std::move(changed));
+  put_in_force(std::make_shared<const Policy>(std::move(changed)));
   return true;
 }
 
@@ -329,11 +358,12 @@ void Server::rotate_ticket_keys() {
   if (!clients) return;
   Policy changed = *policy_;
   changed.tls.clients = clients->with_keys(clients->ticket_keys()->rotated());
-  put_in_force(std::move(changed));
+  put_in_force(std::make_shared<const Policy>(std::move(changed)));
 }
 
-void Server::put_in_force(Policy&& policy) {
-  policy_ = std::make_shared<const Policy>(std::move(policy));
+void Server::put_in_force(std::shared_ptr<const Policy> policy) {
+  policy_ = std::move(policy);
+  shared_->follow(policy_, std::chrono::steady_clock::now());
   for (const auto& station : stations_) station->send(Reconfigure{policy_, sockets_});
 }
 
@@ -365,6 +395,10 @@ std::size_t Server::ask_waiters(const OnWaiters& on_waiters) {
 
 void Server::set_ceiling(admission::Ceilings::Source source, std::uint32_t workers) {
   shared_->gate.set_ceiling(source, workers, std::chrono::steady_clock::now());
+}
+
+void Server::set_kept_elsewhere(std::uint32_t workers) {
+  shared_->gate.set_kept_elsewhere(workers, std::chrono::steady_clock::now());
 }
 
 void Server::stop() {

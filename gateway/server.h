@@ -124,6 +124,8 @@ class Server {
   // One more bound of the workers in force (admission/ceilings.h), until another value or
   // Ceilings::none takes its place; a reload leaves it as it is. Not shown as the conf's.
   void set_ceiling(admission::Ceilings::Source source, std::uint32_t workers);
+  // So many of the workers in force are another process's, before the same service.
+  void set_kept_elsewhere(std::uint32_t workers);
 
  private:
   Server() = default;
@@ -131,7 +133,8 @@ class Server {
                                                                 const Sockets& open,
                                                                 bool are_given);
   void take_inherited(Inherited inherited);
-  void put_in_force(Policy&& policy);
+  void take_back_rules();
+  void put_in_force(std::shared_ptr<const Policy> policy);
   bool use_servers(std::shared_ptr<proxy::Servers> servers);  // false: they are in use already
 
   std::unique_ptr<AccessLog> access_log_;

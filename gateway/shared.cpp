@@ -15,4 +15,24 @@ void Shared::note_exception(const std::exception& thrown) {
                    thrown.what());
 }
 
+void Shared::follow(std::shared_ptr<const Policy> policy, admission::Time now) {
+  {
+    const std::lock_guard lock(fitting_);
+    std::swap(newest_, policy);
+  }
+  fit_workers_to_servers(now);
+}
+
+// With a limit for each server there are no more workers than places in those that are up; the
+// queue is the gate's business. Without any the limit does not matter: nobody gets so far. One
+// after the other, so that the last word is the truth.
+void Shared::fit_workers_to_servers(admission::Time now) {
+  const std::lock_guard lock(fitting_);
+  const std::uint64_t each = newest_->rules->settings.upstream.requests_per_server;
+  const std::uint64_t up = std::max<std::size_t>(newest_->servers->reachable_count(), 1);
+  const std::uint64_t places = std::min<std::uint64_t>(each * up, admission::Ceilings::none);
+  gate.set_ceiling(admission::Ceilings::Source::upstream,
+                   each == 0 ? admission::Ceilings::none : static_cast<std::uint32_t>(places), now);
+}
+
 }  // namespace classgate::gateway

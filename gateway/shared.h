@@ -3,6 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 
@@ -11,6 +13,7 @@
 #include "gateway/access_log.h"
 #include "gateway/client_counts.h"
 #include "gateway/memory_budget.h"
+#include "gateway/policy.h"
 
 namespace classgate::gateway {
 
@@ -45,9 +48,17 @@ struct Shared {
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
   std::atomic<std::uint64_t> streams{0};  // answers that are one, now
+  // The newest policy, which the loops adopt one by one: by its servers and limits, not by those
+  // that some loop still has, workers are bounded.
+  void follow(std::shared_ptr<const Policy> policy, admission::Time now);
+  // A server of that policy is up again, or down. Any thread.
+  void fit_workers_to_servers(admission::Time now);
   std::atomic<bool> is_draining{false};
 
  private:
+  std::mutex fitting_;
+  std::shared_ptr<const Policy> newest_;  // guarded by fitting_
+
   static std::string make_via_name() {
     std::random_device random;
     return fmt::format("classgate-{:08x}{:08x}", random(), random());

@@ -82,24 +82,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
 
 // What only one loop does, for all.
 void Station::look_after_upstreams() {
-  if (number_ != 0) return;
-  upstreams_->check_all();
-  fit_workers_to_servers();
-}
-
-// With a limit for each server there are no more workers than places in those that are up; the
-// queue is the gate's business. Without any the limit does not matter: nobody gets so far.
-void Station::fit_workers_to_servers() {
-  const std::uint32_t each = settings().upstream.requests_per_server;
-  const auto places = [&] {
-    const std::size_t up = std::max<std::size_t>(policy_->servers->reachable_count(), 1);
-    return each == 0 ? admission::Ceilings::none : static_cast<std::uint32_t>(each * up);
-  };
-  // Once more if another loop has news meanwhile, so that the last word is the truth.
-  for (std::uint32_t set = places();; set = places()) {
-    shared_.gate.set_ceiling(admission::Ceilings::Source::upstream, set, loop_.now());
-    if (set == places()) return;
-  }
+  if (number_ == 0) upstreams_->check_all();
 }
 
 std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams(
@@ -114,7 +97,7 @@ std::unique_ptr<proxy::UpstreamPool> Station::make_upstreams(
     else
       spdlog::error("upstream {}: {}; trying again every {} ms (upstream.servers)",
                     servers->name(server), why, interval.count());
-    if (policy_->servers == servers) fit_workers_to_servers();
+    shared_.fit_workers_to_servers(loop_.now());
   };
   auto pool = std::make_unique<proxy::UpstreamPool>(loop_, policy->servers, upstream,
                                                     idle_share(policy->rules->settings), on_change,
@@ -272,7 +255,13 @@ Exchange& Station::take_exchange() {
 }
 
 bool Station::holds() {
-  return time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0;
+  return time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0 ||
+         servers_are_full();
+}
+
+bool Station::servers_are_full() {
+  return settings().upstream.requests_per_server != 0 && !policy_->servers->none_reachable() &&
+         !upstreams_->has_place();
 }
 
 void Station::hold(Exchange& exchange) {

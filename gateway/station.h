@@ -75,8 +75,11 @@ class Station final : private admission::Waiters {
   // What may be held of an answer for a client that reads slowly.
   std::size_t response_buffer() const;
 
-  // No server is up, and has not been for less than upstream.hold: what has a worker waits for one.
+  // No server can be had: what has a worker waits for one. None is up, and has not been for less
+  // than upstream.hold; or those that are have all that they may: there have been more places until
+  // now.
   bool holds();
+  bool servers_are_full();
   // Exchange::on_hold_over() will come.
   void hold(Exchange& exchange);
   void let_go(Exchange& exchange) { std::erase(held_exchanges_, &exchange); }
@@ -152,7 +155,6 @@ class Station final : private admission::Waiters {
   void make_tag();
   void look_after_upstreams();
   void begin_upstreams();
-  void fit_workers_to_servers();
   void stop_listening_except(const Sockets& sockets);
   void listen_on(const Sockets& sockets);
   void on_grace_over();

@@ -84,6 +84,12 @@ std::size_t UpstreamPool::choose_server(std::size_t avoid) {
   return best;
 }
 
+bool UpstreamPool::has_place() {
+  for (std::size_t server = 0; server < per_server_.size(); ++server)
+    if (cost_of(server, none) != cannot_be_had) return true;
+  return false;
+}
+
 UpstreamStream* UpstreamPool::open(std::size_t server, bool fresh, Http1Upstream& room,
                                    int& error) {
   return room.open(*this, server, fresh, error) ? &room : nullptr;

@@ -45,6 +45,8 @@ class UpstreamPool : public net::Retirable {
   // found well yet, only when there is no other. `none` when none can be had.
   std::size_t choose_server(std::size_t avoid = none);
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
+  // Whether one could be chosen; nobody's turn is over.
+  bool has_place();
   // A stream to it, over a kept connection or a `fresh` one: one of HTTP/1 lives in `room`, which
   // whoever asks has for it. Null, with errno in `error`, when none can be had, as for take().
   // Virtual for tests.

@@ -245,14 +245,10 @@ std::optional<std::string> Supervisor::why_no_change() const {
 
 std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& prepared,
                                                           ConfHistory history,
-                                                          const conf::Settings& settings) {
-  // The lesser first: never has this process more than its predecessor leaves of either.
-  takeover_.use_what_is_left(
-      std::min(server_.settings().admission.workers, settings.admission.workers));
+                                                          const conf::Settings&) {
   const Sockets before = server_.sockets();
   const auto result = server_.reconfigure(std::move(prepared), std::move(history));
   if (has_let_go(before, server_.sockets())) takeover_.say_listens_elsewhere();
-  takeover_.use_what_is_left(server_.settings().admission.workers);
   return result;
 }
 

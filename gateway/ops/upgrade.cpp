@@ -106,7 +106,7 @@ void HandOver::hand_over() {
     }
     if (tell_) std::exchange(tell_, nullptr)(true, text);
   });
-  kept_workers_ = server_.settings().admission.workers;
+  kept_workers_ = server_.snapshot().workers;
   grace_over_ = std::chrono::steady_clock::now() + server_.settings().handover_grace;
   server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
   // Only when no loop accepts any more is it known how many workers we need.
@@ -170,10 +170,9 @@ TakeOver::TakeOver(proxy::net::Loop& loop, Server& server, proxy::net::Fd handov
 // Everything is open; the other one stops accepting and says how many workers it keeps.
 void TakeOver::begin() {
   predecessor_->say_ready();
-  // Until the old process says how many workers it keeps, it has all of them.
-  keeps_ =
-      predecessor_->wait_keeps(predecessor_wait_ms).value_or(server_.settings().admission.workers);
-  use_what_is_left(server_.settings().admission.workers);
+  // Until the old process says how many workers it keeps, it has all of them: what comes waits.
+  server_.set_kept_elsewhere(
+      predecessor_->wait_keeps(predecessor_wait_ms).value_or(Ceilings::none));
   watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
                                                [this] { take_more_workers(); });
 }
@@ -181,8 +180,7 @@ void TakeOver::begin() {
 void TakeOver::take_more_workers() {
   const auto kept = predecessor_->read_keeps();
   if (!kept) return;
-  keeps_ = *kept;
-  use_what_is_left(server_.settings().admission.workers);
+  server_.set_kept_elsewhere(*kept);
   if (!predecessor_->has_ended()) return;
   spdlog::info("upgrade: the process before has ended");
   loop_.retire(std::move(watch_));
@@ -199,12 +197,6 @@ void TakeOver::say_listens_elsewhere() {
       "what is listened on has changed: if this process died now, the one before would not accept "
       "again");
   say_let_go();
-}
-
-// Possibly none at first: what comes waits until the other one gives some back.
-void TakeOver::use_what_is_left(std::uint32_t workers) {
-  const std::uint32_t kept = std::min(keeps_, workers);
-  server_.set_ceiling(Ceilings::Source::handover, kept > 0 ? workers - kept : Ceilings::none);
 }
 
 }  // namespace classgate::gateway

@@ -87,8 +87,6 @@ class TakeOver {
   // Everything is open. Waits until the other one says how many workers it keeps.
   void begin();
   bool is_under_way() const { return predecessor_.has_value(); }
-  // Of so many workers, those that the other one has let go of.
-  void use_what_is_left(std::uint32_t workers);
   // The other one will not need its sockets again: this one ends in order.
   void say_let_go();
   // Nor now: on one of them nobody accepts any more.
@@ -101,7 +99,6 @@ class TakeOver {
   Server& server_;
   std::optional<HandoverChannel> predecessor_;
   std::unique_ptr<proxy::net::Watch> watch_;
-  std::uint32_t keeps_ = 0;  // of the workers
 };
 
 }  // namespace classgate::gateway

@@ -52,6 +52,24 @@ TEST_CASE("workers that are found by searching stay below every ceiling") {
   CHECK(controller.limit() == 50);
 }
 
+TEST_CASE("what another process keeps is taken off the least of all") {
+  conf::AdmissionSettings settings = settings_of(100);
+  Controller controller(settings);
+  controller.set_ceiling(Source::upstream, 8);
+  controller.set_kept_elsewhere(3);
+  CHECK(controller.limit() == 5);
+  controller.set_kept_elsewhere(12);
+  CHECK(controller.limit() == 0);
+  controller.set_ceiling(Source::upstream, Ceilings::none);
+  CHECK(controller.limit() == 88);
+  settings.workers_are_auto = true;
+  settings.autos.workers_max = 100;
+  controller.reconfigure(settings, start);
+  CHECK(controller.limit() == 38);  // of the 50 that the search begins with
+  controller.set_kept_elsewhere(0);
+  CHECK(controller.limit() == 50);
+}
+
 TEST_CASE("under a ceiling of none at all everybody waits, and goes in when it rises") {
   Controller controller(settings_of(2));
   controller.set_ceiling(Source::handover, 0);

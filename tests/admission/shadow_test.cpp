@@ -45,6 +45,34 @@ TEST_CASE("two that refuse agree, whatever their reasons") {
   CHECK(shadow.counts().alike == 2);
 }
 
+TEST_CASE("a shadow goes on over reloads until its conf says something else") {
+  auto settings = small_settings();
+  settings.workers = 3;
+  auto stricter = settings;
+  stricter.rate = 1;
+  stricter.burst = 1;
+  const auto shadow_of = [](const conf::AdmissionSettings& of) {
+    return std::make_shared<const conf::AdmissionSettings>(of);
+  };
+  settings.shadow = shadow_of(stricter);
+  Gate gate(settings);
+  const auto enter = [&] { CHECK(std::holds_alternative<Permit>(gate.enter(request(3), start))); };
+  enter();
+  enter();
+  CHECK(gate.snapshot(start).shadow.alike == 1);
+  settings.queue_size = 7;
+  settings.shadow = shadow_of(stricter);  // read anew
+  gate.reconfigure(settings, Ids(settings), start);
+  CHECK(gate.snapshot(start).shadow.alike == 1);
+  enter();
+  CHECK(gate.snapshot(start).shadow.would_refuse[at(conf::Reason::rate_limited)] == 2);
+  stricter.burst = 2;
+  settings.shadow = shadow_of(stricter);
+  gate.reconfigure(settings, Ids(settings), start);
+  CHECK(gate.snapshot(start).shadow.alike == 0);
+  CHECK(sum(gate.snapshot(start).shadow.would_refuse) == 0);
+}
+
 TEST_CASE("a Gate with a shadow obeys its own conf and tells the differences") {
   auto settings = small_settings();
   auto stricter = settings;

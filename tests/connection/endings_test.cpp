@@ -123,13 +123,16 @@ class Pool final : public proxy::UpstreamPool {
       : UpstreamPool(loop, std::move(servers), settings, 0,
                      [](std::size_t, bool, const std::string&) {}),
         opened_(opened) {}
-  UpstreamStream* open(std::size_t, bool, proxy::Http1Upstream& room, int&) override {
+  UpstreamStream* open(std::size_t, bool, proxy::Http1Upstream& room, int& error) override {
+    error = EBUSY;
+    if (is_full) return nullptr;
     opened_.push_back(std::make_unique<Service>());
     opened_.back()->listener = &room.listener();
     opened_.back()->throws = throws;
     return opened_.back().get();
   }
   bool throws = false;
+  bool is_full = false;  // others have been quicker to take the last places
 
  private:
   std::vector<std::unique_ptr<Service>>& opened_;
@@ -375,6 +378,37 @@ TEST_CASE("ending: the service can't be reached") {
   CHECK(client.said == "upstream_unreachable 502, finish");
   CHECK(world.attempts() == 1);  // there is no other
   CHECK(world.balances(0, 1, 0, 0));
+}
+
+TEST_CASE("ending: with a worker but no place in a server it waits for one, not for ever") {
+  conf::Settings wanted = settings();
+  wanted.upstream.requests_per_server = 1;
+  World world(wanted);
+  Client quicker, served, late;
+  world.pool().is_full = true;  // by the time it gets there
+  world.post(quicker);
+  CHECK(quicker.said.empty());
+  world.pool().is_full = false;
+  world.pass(20ms);
+  world.service(0).answer();
+  CHECK(quicker.said == "head 200, body ok, end, finish");
+
+  world.pool().servers().enter(0, 0);  // there were more places until now
+  world.post(served);
+  world.pass(1s);
+  CHECK(served.said.empty());
+  world.pool().servers().leave(0);
+  world.pass(20ms);
+  world.service(1).answer();
+  CHECK(served.said == "head 200, body ok, end, finish");
+
+  world.pool().servers().enter(0, 0);
+  world.post(late);
+  world.pass(10s);
+  CHECK(late.said == "queue_timeout 503, finish");
+  CHECK(late.retry_after > 0s);
+  CHECK(world.attempts() == 2);
+  CHECK(world.balances(2, 0, 1, 0));
 }
 
 TEST_CASE("ending: a request that was not taken is sent once more, and only once") {

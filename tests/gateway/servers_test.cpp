@@ -399,5 +399,40 @@ TEST_CASE("when everything fails, second attempts are a fraction of the first") 
   CHECK(upstream.request_count() <= 100 + 20);
 }
 
+// A loop that has not adopted the newest policy yet hears of a server that is down, or up again.
+TEST_CASE("workers are bounded by the newest policy, not by that of whichever loop has news") {
+  auto settings = settings_for_all({1, 2});
+  settings.admission.workers = 50;
+  const admission::Ids ids(settings);
+  const HashKey key = make_hash_key();
+  const auto log = AccessLog::open(settings.log);
+  REQUIRE(log);
+  Shared shared(settings, ids, **log, key);
+  const std::shared_ptr<Servers> servers =
+      Servers::make(settings.upstream.servers, nullptr, Servers::look_up(settings.upstream));
+  const auto policy_with = [&](std::uint32_t requests_per_server) {
+    settings.upstream.requests_per_server = requests_per_server;
+    return std::make_shared<const Policy>(
+        Policy{.rules = std::make_shared<const Rules>(settings, ids, 100, key),
+               .servers = servers,
+               .tls = {},
+               .history = {}});
+  };
+  const auto now = std::chrono::steady_clock::now();
+  const auto workers = [&] { return shared.gate.snapshot(now).workers; };
+  shared.follow(policy_with(2), now);
+  CHECK(workers() == 4);
+  servers->mark(1, Servers::State::unreachable);
+  shared.fit_workers_to_servers(now);
+  CHECK(workers() == 2);
+  shared.follow(policy_with(0), now);
+  CHECK(workers() == 50);
+  servers->mark(1, Servers::State::reachable);
+  shared.fit_workers_to_servers(now);
+  CHECK(workers() == 50);
+  shared.follow(policy_with(3), now);
+  CHECK(workers() == 6);
+}
+
 }  // namespace
 }  // namespace classgate::gateway::test

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "conf/loaded.h"
 #include "conf/settings.h"
 
 namespace classgate::conf {
@@ -24,9 +25,6 @@ struct Override {
   std::string flag;  // as the user knows it, without dashes
 };
 
-// What files of the conf said when they were read: path and text, in the order of reading.
-using Texts = std::vector<std::pair<std::string, std::string>>;
-
 // Where settings come from, in rising order: defaults, the file, the files *.conf in the folder
 // conf.d beside it (in the order of their names), environment, command line, what was set at run
 // time.
@@ -39,33 +37,8 @@ struct Sources {
   std::shared_ptr<const Texts> texts = nullptr;
 };
 
-struct ValueInForce {
-  std::string key;
-  std::string value;   // as TOML
-  std::string origin;  // "default", "classgate.conf:12:1", "environment PORT", ...
-};
-
-struct Loaded {
-  Settings settings;
-  std::vector<ValueInForce> values;                           // in the order of the table of keys
-  std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
-  std::string plans;                                          // as print() says them
-  std::shared_ptr<const Texts> texts;                         // what the files said
-};
-
 // Reads all sources and reports every mistake, those of the file in the order of their places.
 // usable_processors() stands in for `threads` when nobody names one.
 std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources);
-
-// What another conf changes without a restart, a line each, without the secrets that a plan or a
-// route may hold; empty when nothing.
-std::vector<std::string> changes_between(const Loaded& before, const Loaded& after);
-// Where `after` listens, or forwards to, as built in, only because nothing says any more what
-// `before` said: a file that was emptied, or cut off. A line each, with what to write to mean it.
-std::vector<std::string> lost_between(const Loaded& before, const Loaded& after);
-
-// The settings in force as a conf file that gives the same settings; each line says where its value
-// came from.
-std::string print(const Loaded& loaded);
 
 }  // namespace classgate::conf

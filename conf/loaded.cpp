@@ -1,0 +1,137 @@
+#include "conf/loaded.h"
+
+#include <map>
+
+#include "conf/fairness.h"
+#include "conf/format.h"
+#include "conf/keys.h"
+#include "conf/printable.h"
+#include "conf/refusals.h"
+#include "conf/routes.h"
+#include "conf/units.h"
+#include "conf/words.h"
+
+namespace classgate::conf {
+namespace {
+
+// What a route says only when it is not as usual.
+std::string print_route_extras(const RouteSettings& route) {
+  const RouteSettings usual;
+  std::string out;
+  if (route.body_bytes)
+    out += fmt::format("body_bytes = {}\n", quote(print_bytes(*route.body_bytes)));
+  if (route.deadline) out += fmt::format("deadline = {}\n", quote(print_duration(*route.deadline)));
+  if (route.rate != usual.rate) out += fmt::format("rate = {}\n", route.rate);
+  if (route.burst != usual.burst) out += fmt::format("burst = {}\n", route.burst);
+  if (route.identity) out += fmt::format("identity = {}\n", print_identity(*route.identity));
+  if (route.cost != usual.cost) out += fmt::format("cost = {}\n", print_cost(route.cost));
+  if (route.cost_max != usual.cost_max) out += fmt::format("cost_max = {}\n", route.cost_max);
+  if (route.cost_per_worker != usual.cost_per_worker)
+    out += fmt::format("cost_per_worker = {}\n", route.cost_per_worker);
+  if (route.client_share != usual.client_share)
+    out += fmt::format("client_share = {}\n", route.client_share);
+  if (route.refusal_body)
+    out += fmt::format("refusal_body = {}\n", quote(word_of(*route.refusal_body)));
+  if (!route.statuses.empty())
+    out += fmt::format("statuses = {}\n", print_statuses(route.statuses));
+  if (route.streams) out += fmt::format("streams = {}\n", quote(word_of(*route.streams)));
+  if (route.on_client_abort)
+    out += fmt::format("on_client_abort = {}\n", quote(word_of(*route.on_client_abort)));
+  return out;
+}
+
+std::string print_route(const RouteSettings& route) {
+  return fmt::format("path = {}\npriority = {}\nrate_limited = {}\n", quote(name_of(route)),
+                     route.priority, route.rate_limited) +
+         print_route_extras(route);
+}
+
+}  // namespace
+
+std::string print(const Loaded& loaded) {
+  std::string out;
+  std::string table;
+  for (const ValueInForce& value : loaded.values) {
+    const std::size_t dot = value.key.find('.');
+    const std::string own = dot == std::string::npos ? "" : value.key.substr(0, dot);
+    if (own != table) {
+      out += fmt::format("\n[{}]\n", own);
+      table = own;
+    }
+    const std::string name = dot == std::string::npos ? value.key : value.key.substr(dot + 1);
+    out += fmt::format("{:<40} # {}\n", fmt::format("{} = {}", name, value.value),
+                       printable(value.origin));
+  }
+  const std::vector<CertificateSettings>& pairs = loaded.settings.tls.certificates;
+  for (std::size_t i = loaded.settings.tls.certificate.empty() ? 0 : 1; i < pairs.size(); ++i)
+    out +=
+        fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n",
+                    printable(pairs[i].origin), quote(pairs[i].certificate), quote(pairs[i].key));
+  out += loaded.plans;
+  for (const auto& [route, origin] : loaded.routes)
+    out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
+  return out;
+}
+
+std::vector<std::string> changes_between(const Loaded& before, const Loaded& after) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < after.values.size(); ++i)  // the same table of keys
+    if (after.values[i].value != before.values[i].value &&
+        !find_key(after.values[i].key)->needs_restart)
+      lines.push_back(fmt::format("{} = {} (it was {})", after.values[i].key, after.values[i].value,
+                                  before.values[i].value));
+  const auto by_path = [](const Loaded& of) {
+    std::map<std::string, std::string> routes;
+    for (const auto& [route, origin] : of.routes) routes[name_of(route)] = print_route(route);
+    return routes;
+  };
+  const std::map<std::string, std::string> old_routes = by_path(before);
+  const std::map<std::string, std::string> new_routes = by_path(after);
+  for (const auto& [path, text] : new_routes) {
+    const auto known = old_routes.find(path);
+    if (known == old_routes.end())
+      lines.push_back(fmt::format("route {} is new", quote(path)));
+    else if (known->second != text)
+      lines.push_back(fmt::format("route {} has changed", quote(path)));
+  }
+  for (const auto& [path, text] : old_routes)
+    if (!new_routes.contains(path)) lines.push_back(fmt::format("route {} is gone", quote(path)));
+  if (before.plans != after.plans) lines.push_back("the plans have changed");
+  const auto pairs_of = [](const Loaded& of) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const CertificateSettings& pair : of.settings.tls.certificates)
+      pairs.emplace_back(pair.certificate, pair.key);
+    return pairs;
+  };
+  if (pairs_of(before) != pairs_of(after)) lines.push_back("the certificates have changed");
+  const std::string& shadow = after.settings.admission.shadow_conf;
+  const auto text_of = [](const Loaded& of, const std::string& path) -> const std::string* {
+    for (const auto& [known, text] : *of.texts)
+      if (known == path) return &text;
+    return nullptr;
+  };
+  if (!shadow.empty() && shadow == before.settings.admission.shadow_conf) {
+    const std::string* const was = text_of(before, shadow);
+    const std::string* const is = text_of(after, shadow);
+    if (was != nullptr && is != nullptr && *was != *is)
+      lines.push_back("admission.shadow_conf says something else");
+  }
+  return lines;
+}
+
+std::vector<std::string> lost_between(const Loaded& before, const Loaded& after) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < after.values.size(); ++i) {
+    const ValueInForce& was = before.values[i];
+    const ValueInForce& is = after.values[i];
+    if (is.key != "listen" && is.key != "upstream.servers") continue;
+    if (is.origin != "default" || was.origin == "default" || is.value == was.value) continue;
+    lines.push_back(
+        fmt::format("{0}: nothing says it any more; {1} said {2}. Is the conf whole? To go over to "
+                    "what is built in, write {0} = {3}",
+                    is.key, was.origin, was.value, is.value));
+  }
+  return lines;
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conf/settings.h"
+
+// A conf that has been read: its settings, with where each comes from; what it says in print, and
+// what another one says differently.
+
+namespace classgate::conf {
+
+// What files of the conf said when they were read: path and text, in the order of reading.
+using Texts = std::vector<std::pair<std::string, std::string>>;
+
+struct ValueInForce {
+  std::string key;
+  std::string value;   // as TOML
+  std::string origin;  // "default", "classgate.conf:12:1", "environment PORT", ...
+};
+
+struct Loaded {
+  Settings settings;
+  std::vector<ValueInForce> values;                           // in the order of the table of keys
+  std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
+  std::string plans;                                          // as print() says them
+  std::shared_ptr<const Texts> texts;                         // what the files said
+};
+
+// What another conf changes without a restart, a line each, without the secrets that a plan or a
+// route may hold; empty when nothing.
+std::vector<std::string> changes_between(const Loaded& before, const Loaded& after);
+// Where `after` listens, or forwards to, as built in, only because nothing says any more what
+// `before` said: a file that was emptied, or cut off. A line each, with what to write to mean it.
+std::vector<std::string> lost_between(const Loaded& before, const Loaded& after);
+
+// The settings in force as a conf file that gives the same settings; each line says where its value
+// came from.
+std::string print(const Loaded& loaded);
+
+}  // namespace classgate::conf

@@ -28,6 +28,7 @@ void Shared::follow(std::shared_ptr<const Policy> policy, admission::Time now) {
 // after the other, so that the last word is the truth.
 void Shared::fit_workers_to_servers(admission::Time now) {
   const std::lock_guard lock(fitting_);
+  if (!newest_) return;  // before the first
   const std::uint64_t each = newest_->rules->settings.upstream.requests_per_server;
   const std::uint64_t up = std::max<std::size_t>(newest_->servers->reachable_count(), 1);
   const std::uint64_t places = std::min<std::uint64_t>(each * up, admission::Ceilings::none);

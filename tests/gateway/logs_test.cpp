@@ -144,7 +144,7 @@ TEST_CASE("a log that cannot be reopened goes on where it was, and says so") {
 }
 
 TEST_CASE("at its end the error log tells how many lines the access log is short of, if any") {
-  for (const std::uint64_t lost : {0, 3}) {
+  for (const std::uint64_t lost : {std::uint64_t{0}, std::uint64_t{3}}) {
     const Folder folder;
     TestErrorLog errors(to("off", folder.at("errors")));
     auto log = open_access_log(to(folder.at("a")));

@@ -31,8 +31,8 @@ void Exchange::on_timer(void* self) {
 }
 
 Exchange::Timers::Timers(Exchange* of)
-    : request(on_timer<&Exchange::on_request_timeout>, of),
-      queue(on_timer<&Exchange::on_queue_timeout>, of),
+    : request(on_timer<&Exchange::on_due>, of),
+      queue(on_timer<&Exchange::on_due>, of),
       silence(on_timer<&Exchange::on_stream_silent>, of),
       reader(on_timer<&Exchange::on_reader_window_over>, of) {}
 
@@ -41,7 +41,7 @@ void Exchange::Timers::cancel() {
   queue.cancel();
   silence.cancel();
   reader.cancel();
-  if (deadline) deadline->stop();
+  if (exact) exact->stop();
 }
 
 Exchange::Exchange(Station& station, std::uint32_t tag)
@@ -50,11 +50,10 @@ Exchange::Exchange(Station& station, std::uint32_t tag)
 void Exchange::reset() {
   CLASSGATE_INVARIANT(!permit_ && !place_ && !forwarding_.is_active());
   client_ = nullptr;
-  state_ = State::fresh;
+  visit_ = {};
   arrival_ = {};
   route_ = nullptr;
   request_ = {};
-  wait_ = {};
   hold_ = {};
   answer_ = {};
   record_ = {};
@@ -95,10 +94,11 @@ void Exchange::release_body() {
 
 void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool body_is_here) {
   client_ = &client;
-  state_ = State::collecting;
+  visit_.begin(admission::Terms::of(station_.settings().admission), station_.loop().now());
+  arrival_.terms = visit_.terms();
   request_.body_was_here = body_is_here;
   if (!note_head(head) || !judge(head)) return;
-  station_.deadlines().request.set(timers_.request, arrival_.at);
+  watch(station_.deadlines().request, timers_.request);
   if (request_.is_operators) return;  // answered when its body, if any, has been read
   if (body_is_here && !request_.body_tells_cost)
     enter(head);
@@ -152,42 +152,23 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
 }
 
 void Exchange::wait(admission::Place place) {
-  state_ = State::waiting;
+  visit_.join(station_.loop().now());
   place_ = std::move(place);
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
-  const auto& limits = station_.settings().admission;
-  note_joined();
-  if (limits.queue_timeout < limits.request_timeout) station_.deadlines().queue.set(timers_.queue);
-  if (!request_.patience) return;
-  if (!timers_.deadline)
-    timers_.deadline = std::make_unique<proxy::net::Timer>(
-        station_.loop(), [this] { on_timer<&Exchange::on_deadline>(this); });
-  timers_.deadline->start(
-      std::chrono::ceil<std::chrono::milliseconds>(arrival_.deadline - wait_.joined));
-}
-
-void Exchange::note_joined() {
-  const auto& limits = station_.settings().admission;
-  wait_.joined = station_.loop().now();
-  wait_.deadline = std::min({arrival_.at + limits.request_timeout,
-                             wait_.joined + limits.queue_timeout, arrival_.deadline});
+  // The end of its request timeout is watched for already.
+  if (visit_.limit() < visit_.request_end()) watch(station_.deadlines().queue, timers_.queue);
 }
 
 void Exchange::on_granted(admission::Permit permit) {
   place_.release();
-  if (request_.patience) timers_.deadline->stop();
   const admission::Time now = station_.loop().now();
-  if (arrival_.deadline <= now) {
-    permit.finish(Outcome::rejected(Reason::deadline), now);
-    return refuse_uncounted(Reason::deadline);
-  }
-  if (!timers_.request.is_set()) {
-    permit.finish(Outcome::rejected(Reason::queue_timeout), now);
-    return refuse_uncounted(Reason::queue_timeout,
-                            station_.shared().gate.return_time(arrival_.client, now));
-  }
-  go_in(std::move(permit));
+  const admission::Visit::Step late = visit_.granted(now);
+  if (late.kind == admission::Visit::Step::Kind::none) return go_in(std::move(permit));
+  const Reason reason = late.outcome.reason;
+  permit.finish(late.outcome, now);
+  refuse_uncounted(reason,
+                   reason == Reason::deadline ? admission::Duration::zero() : time_to_come_back());
 }
 
 void Exchange::on_shed(const admission::Rejection& rejection) {
@@ -196,9 +177,11 @@ void Exchange::on_shed(const admission::Rejection& rejection) {
 }
 
 void Exchange::go_in(admission::Permit permit) {
-  state_ = State::forwarding;
+  visit_.go_in();
   record_.verdict = Verdict::admitted;
   timers_.queue.cancel();
+  if (timers_.exact) timers_.exact->stop();
+  if (!timers_.request.is_set()) watch(station_.deadlines().request, timers_.request);
   record_.waiting = permit.waited();
   arrival_.observed = permit.observed();
   station_.traffic().waits[priority_index()].record(record_.waiting);
@@ -210,12 +193,12 @@ void Exchange::go_in(admission::Permit permit) {
 // ---- The body ----------------------------------------------------------------------------------
 
 void Exchange::on_body(std::string_view part) {
-  if (state_ == State::ended) return;
+  if (visit_.is(State::ended)) return;
   record_.bytes_in += part.size();
   if (record_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
   if (request_.is_operators) return;
   if (items_) items_->read(part);
-  if (state_ == State::forwarding && forwarding_.is_active()) {
+  if (visit_.is(State::forwarding) && forwarding_.is_active()) {
     note_sign_of_life();
     return forwarding_.send_body(part);
   }
@@ -225,23 +208,23 @@ void Exchange::on_body(std::string_view part) {
 
 // Not before: what is held is counted when the worker is asked for, and must all be there.
 void Exchange::on_body_part_end() {
-  if (state_ == State::collecting && body_.size() >= station_.settings().client.body_buffer.count)
+  if (visit_.is(State::collecting) && body_.size() >= station_.settings().client.body_buffer.count)
     ask_for_worker();
 }
 
 void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
   request_.is_whole = true;
-  if (state_ == State::ended) return;
+  if (visit_.is(State::ended)) return;
   if (request_.is_operators) return answer_operator();
   trailers_ = trailers;
   std::erase_if(trailers_, [this](const proxy::wire::Parser::Trailer& trailer) {
     return !station_.rules().may_be_trailer(trailer.name);
   });
-  switch (state_) {
+  switch (visit_.state()) {
     case State::collecting: return ask_for_worker();
     case State::forwarding:
       if (request_.body_tells_cost) settle_cost();
-      if (hold_.is_on) return;
+      if (visit_.is_held()) return;
       if (forwarding_.is_active())
         forwarding_.end_body(trailers_);
       else
@@ -252,9 +235,9 @@ void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trai
 }
 
 void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
-  if (state_ == State::ended) return;
+  if (visit_.is(State::ended)) return;
   request_.is_given_up = true;
-  if (state_ == State::forwarding) {
+  if (visit_.is(State::forwarding)) {
     forwarding_.cancel();
     give_worker_back(Outcome::failed(reason));
     if (answer_.head_has_passed) {
@@ -264,7 +247,7 @@ void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
     }
     return refuse_uncounted(reason, retry_after);
   }
-  if (state_ == State::waiting) {
+  if (visit_.is(State::waiting)) {
     // Leaving counts as abandoned; what the client is told is the fault.
     place_ = {};
     record_.ending = Ending::abandoned;
@@ -274,11 +257,11 @@ void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
 }
 
 bool Exchange::wants_body() const {
-  switch (state_) {
+  switch (visit_.state()) {
     case State::collecting: return true;
     case State::waiting: return false;
     case State::forwarding:
-      if (hold_.is_on) return body_.size() < station_.settings().client.body_buffer.count;
+      if (visit_.is_held()) return body_.size() < station_.settings().client.body_buffer.count;
       return forwarding_.upload_pending() < station_.settings().client.body_buffer.count;
     default: return true;  // what is left of a refused body is thrown away
   }
@@ -297,14 +280,14 @@ bool Exchange::hold_until_up() {
 void Exchange::hold() {
   forwarding_.forget();  // a reload may take its pool away meanwhile
   hold_.since = station_.loop().now();
-  if (wait_.joined == admission::Time{}) note_joined();
-  hold_.is_on = true;
+  visit_.hold(hold_.since);
   station_.hold(*this);
 }
 
 // The worker waits as its request does: neither is at work.
 void Exchange::stop_holding() {
-  if (!std::exchange(hold_.is_on, false)) return;
+  if (!visit_.is_held()) return;
+  visit_.stop_holding();
   station_.let_go(*this);
   const admission::Duration held = station_.loop().now() - hold_.since;
   hold_.before += held;
@@ -314,20 +297,6 @@ void Exchange::stop_holding() {
 void Exchange::on_hold_over() {
   stop_holding();
   forward();
-}
-
-void Exchange::on_held_too_long() {
-  stop_holding();
-  if (arrival_.deadline <= station_.loop().now()) {
-    give_worker_back(Outcome::rejected(Reason::deadline));
-    return refuse_uncounted(Reason::deadline);
-  }
-  if (station_.servers_are_full()) {
-    give_worker_back(Outcome::rejected(Reason::queue_timeout));
-    return refuse_uncounted(Reason::queue_timeout, time_to_come_back());
-  }
-  give_worker_back(Outcome::failed(Reason::upstream_down));
-  refuse_uncounted(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
 }
 
 void Exchange::forward() {
@@ -355,14 +324,14 @@ void Exchange::forward() {
     request.length = body_.size();
   }
   forwarding_.start(station_.upstreams(), request);
-  if (request_.is_whole || hold_.is_on || state_ != State::forwarding) return;
+  if (request_.is_whole || visit_.is_held() || !visit_.is(State::forwarding)) return;
   client_->stream_body();
 }
 
 // What the service did, as far as that tells how long its work takes.
 admission::Duration Exchange::work_of(const Outcome& outcome) const {
   const bool was_error = answer_.head_has_passed && record_.status >= 400;
-  const bool was_left = outcome.kind == Outcome::Kind::abandoned && state_ != State::orphaned;
+  const bool was_left = outcome.kind == Outcome::Kind::abandoned && !visit_.is(State::orphaned);
   const bool did_not_answer =
       outcome.kind == Outcome::Kind::failed && outcome.reason != Reason::upstream_timeout;
   if (answer_.is_tunnel || answer_.is_stream || was_error || was_left || did_not_answer)

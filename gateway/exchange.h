@@ -8,6 +8,7 @@
 
 #include "admission/gate.h"
 #include "admission/route_table.h"
+#include "admission/visit.h"
 #include "gateway/answer_terms.h"
 #include "gateway/client_stream.h"
 #include "gateway/exchange_record.h"
@@ -57,7 +58,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_client_drained();
   // False while the body must not be read on.
   bool wants_body() const;
-  bool is_waiting() const { return state_ == State::waiting; }
+  bool is_waiting() const { return visit_.is(State::waiting); }
 
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);
@@ -65,9 +66,10 @@ class Exchange final : private proxy::Forwarding::Client {
   // After Station::hold(): a server is up again, or upstream.hold is over.
   void on_hold_over();
   // Likewise: it has waited for as long as it may itself.
-  bool is_held() const { return hold_.is_on; }
-  bool has_waited_enough(admission::Time now) const { return wait_.deadline <= now; }
-  void on_held_too_long();
+  bool is_held() const { return visit_.is_held(); }
+  bool has_waited_enough(admission::Time now) const { return visit_.waits_until() <= now; }
+  // A limit of the visit may be over.
+  void on_due();
   std::uint32_t tag() const { return tag_; }
   const admission::Place& place() const { return place_; }
   WaitingRequest describe_wait() const;
@@ -77,7 +79,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void count_memory();
   std::size_t held_bytes() const { return counted_; }  // as of then
   // It still collects what a worker will be asked for; nothing but the client's bytes is lost.
-  bool is_collecting() const { return state_ == State::collecting; }
+  bool is_collecting() const { return visit_.is(State::collecting); }
 
   // An exception came out of it, or out of what carries it: its upstream connection is closed, its
   // worker or place given back, its client's connection reset.
@@ -90,7 +92,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void cut();  // close whatever is open, without a word
 
  private:
-  enum class State : std::uint8_t { fresh, collecting, waiting, forwarding, orphaned, ended };
+  using State = admission::Visit::State;
 
   // In the order of the journey.
   bool note_head(const proxy::wire::Head& head);
@@ -108,7 +110,6 @@ class Exchange final : private proxy::Forwarding::Client {
   void ask_for_worker();
   void take_answer(admission::Gate::Answer answer);
   void wait(admission::Place place);
-  void note_joined();
   void go_in(admission::Permit permit);
   void forward();
 
@@ -126,10 +127,12 @@ class Exchange final : private proxy::Forwarding::Client {
 
   template <void (Exchange::*on_due)()>
   static void on_timer(void* self);
-  void on_request_timeout();
-  void on_queue_timeout();
-  void on_deadline();
-  void on_upstream_timeout();
+  void watch(proxy::net::DeadlineList& list, proxy::net::Deadline& deadline);
+  admission::Visit::AtService at_service() const;
+  void leave_line(const admission::Visit::Step& step);
+  void give_up_service(const admission::Visit::Step& step);
+  void on_held_too_long(admission::Outcome outcome);
+  void on_upstream_timeout(const admission::Visit::Step& step);
   void on_stream_silent();
   void end_stream(conf::Reason reason);
   bool begin_stream();
@@ -201,13 +204,8 @@ class Exchange final : private proxy::Forwarding::Client {
     std::string client_behind_proxy;  // the real client's address, when a trusted one names it
     std::string max_forwards;         // of one that goes on
   };
-  struct Wait {
-    admission::Time joined{};  // the queue, or else those that are held
-    admission::Time deadline{};
-  };
   // Until a server is up.
   struct Hold {
-    bool is_on = false;
     admission::Time since{};
     admission::Duration before{};
   };
@@ -226,15 +224,15 @@ class Exchange final : private proxy::Forwarding::Client {
 
     proxy::net::Deadline request;  // of a stream: its whole time
     proxy::net::Deadline queue;
-    proxy::net::Deadline silence;                 // of a stream
-    proxy::net::Deadline reader;                  // while the answer waits for its reader
-    std::unique_ptr<proxy::net::Timer> deadline;  // once it has waited with a deadline
+    proxy::net::Deadline silence;              // of a stream
+    proxy::net::Deadline reader;               // while the answer waits for its reader
+    std::unique_ptr<proxy::net::Timer> exact;  // once there was a limit that no list has
   };
 
   Station& station_;
   const std::uint32_t tag_;  // what the station knows it by
   ClientStream* client_ = nullptr;
-  State state_ = State::fresh;
+  admission::Visit visit_;  // where it stands, for how long, and what then
 
   admission::Arrival arrival_;
   RouteTraffic* route_ = nullptr;  // lives as long as the station
@@ -248,10 +246,8 @@ class Exchange final : private proxy::Forwarding::Client {
   std::optional<JsonItemCount> items_;  // where they cost
 
   admission::Place place_;
-  Wait wait_;
   Hold hold_;
   admission::Permit permit_;
-  admission::Outcome orphan_outcome_;
   Answer answer_;
   ExchangeRecord record_;
 

@@ -91,8 +91,8 @@ WaitingRequest Exchange::describe_wait() const {
           .priority = arrival_.priority,
           .cost = arrival_.cost,
           .bytes = arrival_.bytes,
-          .joined = wait_.joined,
-          .deadline = wait_.deadline - station_.loop().now()};
+          .joined = visit_.joined(),
+          .deadline = visit_.waits_until() - station_.loop().now()};
 }
 
 // Once for each exchange, when the client has all it will get.

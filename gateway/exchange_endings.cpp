@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "gateway/exchange.h"
+#include "gateway/first_look.h"
 #include "gateway/station.h"
 
 namespace classgate::gateway {
@@ -13,42 +14,68 @@ using proxy::wire::Framing;
 
 // ---- Timeouts and clients that leave -----------------------------------------------------------
 
-void Exchange::on_request_timeout() {
-  switch (state_) {
-    case State::collecting: return on_body_fault(Reason::client_timeout);
-    case State::waiting: return on_queue_timeout();
-    case State::forwarding:
-      return answer_.is_stream ? end_stream(Reason::stream_too_long) : on_upstream_timeout();
-    case State::orphaned:  // waited for long enough: let the upstream be
-      forwarding_.cancel();
-      give_worker_back(orphan_outcome_);
-      return end();
-    default: return;
+// By a list of those that all last as long or, on the terms of a conf that has gone, by a timer.
+void Exchange::watch(proxy::net::DeadlineList& list, proxy::net::Deadline& deadline) {
+  if (visit_.limit() == station_.loop().now() + list.duration()) return list.set(deadline);
+  if (!timers_.exact)
+    timers_.exact = std::make_unique<proxy::net::Timer>(
+        station_.loop(), [this] { on_timer<&Exchange::on_due>(this); });
+  timers_.exact->start_at(visit_.limit());
+}
+
+admission::Visit::AtService Exchange::at_service() const {
+  return {.computes_on = visit_.is(State::forwarding) && upstream_computes_on(),
+          .is_stream = answer_.is_stream,
+          .is_tunnel = answer_.is_tunnel};
+}
+
+void Exchange::on_due() {
+  const admission::Visit::Step step = visit_.due(at_service(), station_.loop().now());
+  switch (step.kind) {
+    case admission::Visit::Step::Kind::none: return;
+    case admission::Visit::Step::Kind::close: return on_body_fault(step.outcome.reason);
+    case admission::Visit::Step::Kind::leave: return leave_line(step);
+    default: return give_up_service(step);
   }
 }
 
-void Exchange::on_queue_timeout() {
-  if (state_ != State::waiting) return;
+void Exchange::leave_line(const admission::Visit::Step& step) {
   // False: a worker has been granted in this moment, the letter is on its way. Take it.
-  const admission::Time now = station_.loop().now();
-  if (!place_.time_out(now)) return;  // on_granted() sees that it is too late
-  refuse_uncounted(Reason::queue_timeout, time_to_come_back());
+  if (!place_.leave(step.departure, station_.loop().now()))
+    return;  // on_granted() sees whether it is too late
+  refuse_uncounted(step.outcome.reason, step.departure == admission::Departure::timed_out
+                                            ? time_to_come_back()
+                                            : admission::Duration::zero());
 }
 
-void Exchange::on_deadline() {
-  if (state_ != State::waiting) return;
-  if (!place_.miss_deadline(station_.loop().now())) return;  // as above
-  refuse_uncounted(Reason::deadline);
+void Exchange::give_up_service(const admission::Visit::Step& step) {
+  if (visit_.is_held()) return on_held_too_long(step.outcome);
+  if (answer_.is_stream) return end_stream(Reason::stream_too_long);
+  if (!visit_.is(State::orphaned)) return on_upstream_timeout(step);
+  forwarding_.cancel();
+  give_worker_back(step.outcome);
+  end();
 }
 
-void Exchange::on_upstream_timeout() {
-  if (hold_.is_on) return on_held_too_long();
+void Exchange::on_held_too_long(Outcome outcome) {
+  stop_holding();
+  // Not for want of a server, but of a place in one.
+  if (outcome.reason == Reason::upstream_down && station_.servers_are_full())
+    outcome = Outcome::rejected(Reason::queue_timeout);
+  give_worker_back(outcome);
+  const admission::Duration later = outcome.reason == Reason::queue_timeout ? time_to_come_back()
+                                    : outcome.reason == Reason::upstream_down
+                                        ? time_to_next_probe(station_.settings().upstream)
+                                        : admission::Duration::zero();
+  refuse_uncounted(outcome.reason, later);
+}
+
+void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
   spdlog::warn(
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
       forwarding_.server_name(), texts_.method, target_.path(), texts_.request_id);
   if (is_up_to_service()) forwarding_.blame_server();
-  const Outcome outcome = Outcome::failed(Reason::upstream_timeout);
-  const bool computes_on = upstream_computes_on();
+  const bool computes_on = step.kind == admission::Visit::Step::Kind::orphan;
   ClientStream& client = *client_;
   if (!request_.is_whole) request_.is_given_up = true;
   record_.reason = Reason::upstream_timeout;
@@ -58,12 +85,12 @@ void Exchange::on_upstream_timeout() {
       client.cut();
     else
       write_refusal({Reason::upstream_timeout});
-    orphan(outcome);
+    orphan(step.outcome);
     if (!is_cut) client.finish();
     return;
   }
   forwarding_.cancel();
-  give_worker_back(outcome);
+  give_worker_back(step.outcome);
   if (!answer_.head_has_passed) return refuse_uncounted(Reason::upstream_timeout);
   client.cut();
   end();
@@ -92,8 +119,8 @@ void Exchange::end_stream(Reason reason) {
                texts_.method, target_.path(), texts_.request_id);
   if (is_silent && is_up_to_service()) forwarding_.blame_server();
   forwarding_.cancel();
-  if (state_ == State::orphaned) {
-    give_worker_back(orphan_outcome_);
+  if (visit_.is(State::orphaned)) {
+    give_worker_back(visit_.orphan_outcome());
     return end();
   }
   record_.reason = reason;
@@ -113,43 +140,34 @@ bool Exchange::upstream_computes_on() const {
 }
 
 void Exchange::on_client_gone() {
-  switch (state_) {
-    case State::collecting:
-      if (!request_.is_operators) station_.shared().gate.abandon();
-      record_.verdict = Verdict::abandoned;
-      record_.ending = Ending::abandoned;
-      return end();
-    case State::waiting:
-      place_ = {};
-      record_.verdict = Verdict::abandoned;
-      record_.ending = Ending::abandoned;
-      return end();
-    case State::forwarding:
-      if (answer_.is_tunnel) {
-        forwarding_.cancel();
-        give_worker_back(Outcome::processed());
-        return end();
-      }
-      record_.verdict = Verdict::abandoned;
-      if (upstream_computes_on()) return orphan(Outcome::abandoned());
+  const admission::Visit::Step step = visit_.client_left(at_service());
+  if (step.kind == admission::Visit::Step::Kind::none) return;
+  if (!answer_.is_tunnel) record_.verdict = Verdict::abandoned;
+  switch (step.kind) {
+    case admission::Visit::Step::Kind::orphan: return orphan(step.outcome);
+    case admission::Visit::Step::Kind::give_back:
       forwarding_.cancel();
-      give_worker_back(Outcome::abandoned());
+      give_worker_back(step.outcome);
       return end();
-    default: return;
+    case admission::Visit::Step::Kind::close:
+      if (!request_.is_operators) station_.shared().gate.abandon();
+      break;
+    default: place_ = {};
   }
+  record_.ending = Ending::abandoned;
+  end();
 }
 
 void Exchange::orphan(Outcome outcome) {
   record_.at_upstream = time_at_service();
   record_.ending = ending_of(outcome);
   record();
-  state_ = State::orphaned;
-  orphan_outcome_ = outcome;
+  visit_.orphan(outcome, station_.loop().now());
   client_ = nullptr;
   permit_.orphan();
   // After a 504 for one more request timeout; after an abort until the one that is running ends.
   // A stream has its own.
-  if (outcome.kind == Outcome::Kind::failed) station_.deadlines().request.set(timers_.request);
+  if (outcome.kind == Outcome::Kind::failed) watch(station_.deadlines().request, timers_.request);
   forwarding_.forbid_retry();
   if (std::exchange(answer_.waits_for_reader, false)) note_sign_of_life();
   forwarding_.resume();  // nothing blocks the answer any more
@@ -157,16 +175,16 @@ void Exchange::orphan(Outcome outcome) {
 
 void Exchange::on_client_drained() {
   if (std::exchange(answer_.waits_for_reader, false)) note_sign_of_life();
-  if (state_ == State::forwarding) forwarding_.resume();
+  if (visit_.is(State::forwarding)) forwarding_.resume();
 }
 
 // ---- The end -----------------------------------------------------------------------------------
 
 void Exchange::end() {
-  if (state_ == State::waiting) record_.waiting = station_.loop().now() - wait_.joined;
+  if (visit_.is(State::waiting)) record_.waiting = station_.loop().now() - visit_.joined();
   stop_holding();
-  if (state_ != State::orphaned) record();
-  state_ = State::ended;
+  if (!visit_.is(State::orphaned)) record();
+  visit_.end();
   client_ = nullptr;
   timers_.cancel();
   station_.retire_exchange(*this);
@@ -175,9 +193,9 @@ void Exchange::end() {
 // Whatever it was doing: the books get their ending, nobody else notices.
 void Exchange::on_fault() {
   station_.gather().clear();
-  if (state_ == State::ended) return;
+  if (visit_.is(State::ended)) return;
   const bool is_in_books = record_.reason.has_value();  // as refused
-  if (state_ == State::collecting && !request_.is_operators && !is_in_books)
+  if (visit_.is(State::collecting) && !request_.is_operators && !is_in_books)
     station_.shared().gate.abandon();
   ClientStream* const client = client_;
   cut();
@@ -190,11 +208,11 @@ admission::Duration Exchange::time_to_come_back() const {
 }
 
 void Exchange::on_gateway_ending() {
-  switch (state_) {
+  switch (visit_.state()) {
     case State::collecting:
     case State::waiting: return on_body_fault(Reason::draining, time_to_come_back());
     case State::forwarding: {
-      if (hold_.is_on)  // no server has it
+      if (visit_.is_held())  // no server has it
         return on_body_fault(Reason::draining, time_to_come_back());
       ClientStream& client = *client_;
       record_.reason = Reason::draining;
@@ -216,7 +234,7 @@ void Exchange::cut() {
   permit_ = {};
   timers_.cancel();
   client_ = nullptr;
-  state_ = State::ended;
+  visit_.end();
   uncount_memory();
 }
 

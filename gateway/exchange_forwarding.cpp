@@ -43,12 +43,13 @@ void Exchange::on_interim_answer(const proxy::wire::Head& head) {
 void Exchange::on_switched(const proxy::wire::Head& head) {
   if (client_ == nullptr) {  // nobody to talk to
     forwarding_.cancel();
-    give_worker_back(orphan_outcome_);
+    give_worker_back(visit_.orphan_outcome());
     return end();
   }
   record_.status = head.status;
   answer_.head_has_passed = answer_.is_tunnel = true;
   timers_.request.cancel();
+  visit_.lasts_until(admission::Time::max());
   client_->begin_tunnel(head);
 }
 
@@ -83,14 +84,14 @@ Exchange::OwnFields Exchange::own_fields() const {
 // What has begun to come piece by piece may take its time, as long as it comes. False when nobody
 // wants it any more.
 bool Exchange::begin_stream() {
-  if (state_ == State::orphaned && answer_.terms.on_stream_abort == conf::OnClientAbort::cancel) {
+  if (visit_.is(State::orphaned) && answer_.terms.on_stream_abort == conf::OnClientAbort::cancel) {
     forwarding_.cancel();
-    give_worker_back(orphan_outcome_);
+    give_worker_back(visit_.orphan_outcome());
     end();
     return false;
   }
   const bool had_its_504 =
-      state_ == State::orphaned && orphan_outcome_.kind == Outcome::Kind::failed;
+      visit_.is(State::orphaned) && visit_.orphan_outcome().kind == Outcome::Kind::failed;
   if (!had_its_504) count_as_stream();  // else what is left of its time is as it was
   return true;
 }
@@ -98,7 +99,9 @@ bool Exchange::begin_stream() {
 void Exchange::count_as_stream() {
   answer_.is_stream = true;
   station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
-  station_.deadlines().stream_time.set(timers_.request);
+  proxy::net::DeadlineList& whole_time = station_.deadlines().stream_time;
+  visit_.lasts_until(station_.loop().now() + whole_time.duration());
+  whole_time.set(timers_.request);
   station_.deadlines().stream_idle.set(timers_.silence);
 }
 
@@ -159,7 +162,7 @@ bool Exchange::is_answer_blocked() {
 // As an upload, so an answer that is larger than what we hold of it; a tunnel may be as slow as it
 // likes.
 void Exchange::on_reader_window_over() {
-  if (state_ != State::forwarding || answer_.is_tunnel) return;
+  if (!visit_.is(State::forwarding) || answer_.is_tunnel) return;
   const ClientStream::Progress progress = client_->progress();
   if (progress.pending == 0) return;
   if (station_.is_too_slow_for_waiters(progress.taken - answer_.reader_mark)) {
@@ -174,8 +177,8 @@ void Exchange::on_reader_window_over() {
 
 // The upstream is done: the worker goes back now, however slowly the client reads.
 void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
-  if (state_ == State::orphaned) {
-    give_worker_back(orphan_outcome_);
+  if (visit_.is(State::orphaned)) {
+    give_worker_back(visit_.orphan_outcome());
     return end();
   }
   client_->send_end(trailers);
@@ -186,8 +189,8 @@ void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& tr
 }
 
 void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::string& why) {
-  if (state_ == State::orphaned) {
-    give_worker_back(orphan_outcome_);
+  if (visit_.is(State::orphaned)) {
+    give_worker_back(visit_.orphan_outcome());
     return end();
   }
   if (failure == proxy::Forwarding::Failure::head_too_large)

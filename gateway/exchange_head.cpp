@@ -76,7 +76,10 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   answer_.terms = answer_terms_of(route, station_.settings());
   arrival_.bytes = request_.length;
   request_.patience = patience_with(head, route, station_.settings());
-  if (request_.patience) arrival_.deadline = arrival_.at + request_.patience->time;
+  if (request_.patience) {
+    arrival_.deadline = arrival_.at + request_.patience->time;
+    visit_.wants_answer_by(arrival_.deadline);
+  }
   request_.body_limit = body_limit_of(route, station_.settings());
   if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
   if (station_.rules().clients.is_on() && !recognise_client(head)) {

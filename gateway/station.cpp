@@ -277,7 +277,7 @@ void Station::look_after_held() {
   if (!goes_on) held_exchanges_.clear();
   for (Exchange* const exchange : looked_after_) {
     if (!exchange->is_held() || (goes_on && !exchange->has_waited_enough(loop_.now()))) continue;
-    loop_.guard([&] { goes_on ? exchange->on_held_too_long() : exchange->on_hold_over(); },
+    loop_.guard([&] { goes_on ? exchange->on_due() : exchange->on_hold_over(); },
                 [&] { exchange->on_fault(); });
   }
   if (!held_exchanges_.empty()) hold_look_.start(between_looks);

@@ -76,6 +76,32 @@ TEST_CASE("who waits keeps the deadline it came with; who comes later gets the n
   CHECK(waits.read_answer().status() == 200);
 }
 
+// Its head came under the old conf, its body under the new one. It waited on the new terms, and in
+// the line on other ones than for its own timers.
+TEST_CASE("who is uploading during a reload waits on the terms under which it came") {
+  FakeUpstream upstream(FakeUpstream::held());
+  auto settings = settings_for(upstream.port());
+  settings.admission.workers = 1;
+  Gateway gateway(settings);
+  Client in_flight(gateway), uploads(gateway), comes_later(gateway);
+  in_flight.send(get("/in-flight"));
+  REQUIRE(gateway.comes_to_run(1));
+  uploads.send(
+      "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
+  REQUIRE(uploads.reader.read_head().has_value());  // 100 Continue
+
+  settings.admission.request_timeout = settings.admission.queue_timeout = 30ms;
+  reconfigure(gateway, settings);
+  uploads.send("x");
+  REQUIRE(gateway.comes_to_wait(1));
+  // By now who waits on the new terms would have gone, and in the line as well.
+  CHECK(comes_later.ask(get("/later")).reason() == "queue_timeout");
+  CHECK(gateway.snapshot().waiting == 1);
+  upstream.release(2);
+  CHECK(in_flight.read_answer().status() == 200);
+  CHECK(uploads.read_answer().status() == 200);
+}
+
 TEST_CASE("routes, statuses and limits of requests are the new ones for the next request") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_for(upstream.port());

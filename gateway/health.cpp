@@ -96,10 +96,9 @@ std::string timestamp(
 ordered_json conf_state(const ConfHistory& history) {
   ordered_json set = ordered_json::object();
   for (const auto& [key, value] : history.set_at_run_time) set[key] = value;
-  return {
-      {"changed_at", timestamp(history.read_at)}, {"reloads", history.reloads},
-      {"failed_reloads", history.failed_reloads},    {"last_reload_failed", history.last_failed},
-      {"last_reload_error", history.last_error},     {"set_at_run_time", set}};
+  return {{"changed_at", timestamp(history.read_at)}, {"reloads", history.reloads},
+          {"failed_reloads", history.failed_reloads}, {"last_reload_failed", history.last_failed},
+          {"last_reload_error", history.last_error},  {"set_at_run_time", set}};
 }
 
 // Named one by one: what is added later is operators' until somebody says otherwise.

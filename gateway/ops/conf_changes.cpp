@@ -342,8 +342,7 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
           fmt::format("{} needs a restart; it stays as it was at the start", key));
   if (server_.sockets_are_given() && settings.listen != server_.settings().listen)
     change.lines.push_back("listen: the service manager's socket unit says where to listen");
-  if (const auto result =
-          owner_.put_in_force(std::move(prepared.server), std::move(history), settings);
+  if (const auto result = owner_.put_in_force(std::move(prepared.server), std::move(history));
       !result)
     return {false, {result.error()}};
   loop_.guard([&] { log_.reconfigure(settings.log, std::move(prepared.log)); });

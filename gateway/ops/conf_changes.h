@@ -35,8 +35,7 @@ class ConfChanges {
     virtual std::optional<std::string> why_no_change() const = 0;
     virtual const OperatorServer::Sockets& operator_sockets() const = 0;
     virtual std::expected<void, std::string> put_in_force(Server::Preparation&& prepared,
-                                                          ConfHistory history,
-                                                          const conf::Settings& settings) = 0;
+                                                          ConfHistory history) = 0;
     // The new settings are in force; these are the operators' sockets from now on, the control
     // socket among them, if there is one.
     virtual void on_conf_changed(OperatorServer::Sockets sockets) = 0;

@@ -244,8 +244,7 @@ std::optional<std::string> Supervisor::why_no_change() const {
 }
 
 std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& prepared,
-                                                          ConfHistory history,
-                                                          const conf::Settings&) {
+                                                          ConfHistory history) {
   const Sockets before = server_.sockets();
   const auto result = server_.reconfigure(std::move(prepared), std::move(history));
   if (has_let_go(before, server_.sockets())) takeover_.say_listens_elsewhere();

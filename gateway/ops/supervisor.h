@@ -67,8 +67,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   // The conf.
   std::optional<std::string> why_no_change() const override;
   const OperatorServer::Sockets& operator_sockets() const override { return operator_sockets_; }
-  std::expected<void, std::string> put_in_force(Server::Preparation&& prepared, ConfHistory history,
-                                                const conf::Settings& settings) override;
+  std::expected<void, std::string> put_in_force(Server::Preparation&& prepared,
+                                                ConfHistory history) override;
   void on_conf_changed(OperatorServer::Sockets sockets) override;
   void open_control(const conf::OpsSettings& settings);
   void use_operator_sockets(OperatorServer::Sockets sockets);

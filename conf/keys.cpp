@@ -158,6 +158,8 @@ std::vector<Key> make_keys() {
       number_key("fairness.reserve", 0, 0.9, false, "share of a bucket of many clients that is kept for those that ask for no more than an equal part", FIELD(admission.fairness.reserve)),
       number_key("fairness.retry_budget", 0, 1, false, "a client's retries, as a share of its requests; more do not wait for a worker; 1: no limit", FIELD(admission.fairness.retry_budget)),
 
+      place_key("clients.secret", "file with the key of the clients' ids, made when there is none", {"off"}, FIELD(clients.secret)),
+
       word_key<LogLevel>("log.level", "least weight of a line", FIELD(log.level)),
       word_key<LogFormat>("log.format", "of both logs", FIELD(log.format)),
       place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout", "syslog"}, FIELD(log.error)),
@@ -179,7 +181,8 @@ std::vector<Key> make_keys() {
   };
   // clang-format on
   for (Key& key : keys)
-    key.needs_restart = key.name == "threads" || key.name == "sandbox" || key.name == "core_dumps";
+    key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
+                        key.name == "core_dumps" || key.name == "clients.secret";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

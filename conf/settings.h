@@ -237,6 +237,13 @@ struct PlanSettings {
   bool operator==(const PlanSettings&) const = default;
 };
 
+// [clients]: who is known, and by which id.
+struct ClientsSettings {
+  // Where the key of the ids is kept, or "off": one of this process.
+  std::string secret = "/var/lib/classgate/clients.secret";
+  bool operator==(const ClientsSettings&) const = default;
+};
+
 // [fairness]: who is asking, and what one client may take of the whole.
 struct FairnessSettings {
   std::vector<IdentitySource> identity{{}};  // by address; empty: nobody is told apart
@@ -385,6 +392,7 @@ struct Settings {
   TlsSettings tls;
   UpstreamSettings upstream;
   AdmissionSettings admission;
+  ClientsSettings clients;
   std::vector<RouteSettings> routes{
       {.path = "/health", .priority = 1, .rate_limited = false, .client_share = 0.2},
       {.path = "/status", .priority = 1, .rate_limited = false, .client_share = 0.2},

@@ -5,7 +5,7 @@
 #include <unordered_map>
 
 #include "conf/network.h"
-#include "gateway/sip_hash.h"
+#include "gateway/clients/sip_hash.h"
 
 namespace classgate::gateway {
 

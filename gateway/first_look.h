@@ -10,7 +10,7 @@
 
 #include "admission/route_table.h"
 #include "admission/verdict.h"
-#include "gateway/client_identity.h"
+#include "gateway/clients/client_identity.h"
 #include "gateway/target.h"
 #include "proxy/servers.h"
 #include "proxy/wire/deadline.h"

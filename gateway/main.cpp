@@ -18,6 +18,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
+#include "gateway/clients/secret.h"
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
 #include "gateway/memory_budget.h"
@@ -108,13 +109,15 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   return status;
 }
 
-// What a check can know of certificates beyond the conf: each mistake is one line.
-int check_certificates(const conf::Settings& settings) {
+// What a check can know of certificates and keys beyond the conf: each mistake is one line.
+int check_secrets(const conf::Settings& settings) {
   const auto tls = gateway::open_tls(settings);
   std::string lines = tls ? std::string() : tls.error();
   if (tls && tls->clients)
     for (const std::string& warning : tls->clients->warnings())
       lines += (lines.empty() ? "" : "\n") + warning;
+  if (const std::string wrong = gateway::why_no_secret(settings.clients); !wrong.empty())
+    lines += (lines.empty() ? "" : "\n") + wrong;
   if (lines.empty()) return 0;
   conf::print(stderr, lines + "\n");
   return 1;
@@ -152,7 +155,7 @@ int start(int argc, char** argv) {
     return command->mode == Mode::run ? exit_bad_conf : status;
   }
   if (command->mode == Mode::check) {
-    if (const int wrong = check_certificates(loaded->settings); wrong != 0) return wrong;
+    if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
     conf::print(stderr,
                 fmt::format("classgate: {}: the configuration is good\n", command->conf_path));

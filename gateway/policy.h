@@ -12,7 +12,7 @@
 #include "admission/route_table.h"
 #include "conf/fairness.h"
 #include "conf/settings.h"
-#include "gateway/client_identity.h"
+#include "gateway/clients/client_identity.h"
 #include "gateway/refusal.h"
 #include "gateway/trusted_proxies.h"
 #include "proxy/net/tls_context.h"

@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "conf/format.h"
+#include "gateway/clients/secret.h"
 #include "proxy/net/listen_beside.h"
 #include "proxy/net/sandbox.h"
 
@@ -160,13 +161,17 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto sandbox = check_sandbox(settings.sandbox);
   if (!sandbox) return std::unexpected(sandbox.error());
   server->sandbox_text_ = std::move(*sandbox);
+  auto secret = take_secret(settings.clients);
+  if (!secret) return std::unexpected(secret.error());
+  if (!secret->warning.empty()) spdlog::warn("{}", secret->warning);
+  server->hash_key_ = secret->key;
   // Last: a start that fails leaves no file behind.
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
   server->sockets_ = sockets->keep();
   const admission::Ids ids(settings);
-  server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, server->hash_key_,
+  server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),
                                              std::move(via_name));
   server->policy_ = std::make_shared<const Policy>(
       Policy{.rules = std::make_shared<const Rules>(settings, ids, connection_limit(settings),

@@ -139,7 +139,7 @@ class Server {
 
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<Shared> shared_;
-  const HashKey hash_key_ = make_hash_key();
+  HashKey hash_key_{};  // of the clients' ids, for good
   std::shared_ptr<const Policy> policy_;
   Sockets sockets_;
   bool sockets_are_given_ = false;

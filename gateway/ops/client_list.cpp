@@ -4,13 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "conf/format.h"
+#include "gateway/clients/pseudonym.h"
 
 namespace classgate::gateway {
 
 using nlohmann::ordered_json;
-
-std::string short_id(std::uint64_t id) { return id == 0 ? "-" : fmt::format("{:012x}", id >> 16); }
 
 ordered_json plan_name(admission::PlanId plan, const admission::Ids& ids) {
   const std::string_view name = ids.name_of(plan);
@@ -28,7 +26,7 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
     const auto known = addresses.find(client.id);
     const bool has_bucket = client.now.rate > 0;
     list.push_back(
-        {{"id", short_id(client.id)},
+        {{"id", pseudonym_of(client.id)},
          {"address",
           known == addresses.end() ? ordered_json(nullptr) : ordered_json(known->second)},
          {"plan", plan_name(client.now.plan, policy.rules->ids)},

@@ -11,15 +11,11 @@
 
 namespace classgate::gateway {
 
-// How operators see a client: twelve hex digits of the number that stands for it in this process,
-// or "-" for all that are not remembered. The name itself is kept nowhere.
-std::string short_id(std::uint64_t id);
-
 // Null: everybody's terms, or a plan that has gone.
 nlohmann::ordered_json plan_name(admission::PlanId plan, const admission::Ids& ids);
 
 // The clients that have most, as JSON. Who is known by an address from which a request waits is
-// shown with it.
+// shown with it. "-" are all that are not remembered.
 nlohmann::ordered_json client_list(const std::vector<admission::ClientState>& clients,
                                    const std::vector<WaitingRequest>& waiting,
                                    const Policy& policy);

@@ -336,7 +336,8 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
                                        server_.settings().threads));
   for (const auto& [key, differs] :
        {std::pair("sandbox", settings.sandbox != server_.settings().sandbox),
-        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps)})
+        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps),
+        std::pair("clients.secret", settings.clients.secret != server_.settings().clients.secret)})
     if (differs)
       change.lines.push_back(
           fmt::format("{} needs a restart; it stays as it was at the start", key));

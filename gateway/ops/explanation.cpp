@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "admission/measure/units.h"
+#include "gateway/clients/pseudonym.h"
 #include "gateway/first_look.h"
 #include "gateway/health.h"
 #include "gateway/json_text.h"
@@ -56,7 +57,7 @@ ordered_json client_json(const ClientIdentities::Identity& identity,
   if (!said.client) return nullptr;
   const admission::ClientTable::Look& now = *said.client;
   const bool is_new = now.number == admission::ClientTable::newcomer;
-  return {{"id", short_id(identity.id)},
+  return {{"id", pseudonym_of(identity.id)},
           {"source", source_word(identity.source)},
           {"plan", plan_name(now.plan, ids)},
           {"state", now.is_shared() ? "shared"

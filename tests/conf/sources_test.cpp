@@ -60,6 +60,7 @@ std::map<std::string, Sample> samples() {
       {"fairness.queue_size", plain("8")},
       {"fairness.retry_budget", plain("0.3")},
       {"fairness.reserve", plain("0.5")},
+      {"clients.secret", quoted("/secrets/ids")},
       {"tls.certificate", quoted("/tls/a.pem")},
       {"tls.key", quoted("/tls/a.key")},
       {"tls.min_version", quoted("1.3")},

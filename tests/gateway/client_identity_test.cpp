@@ -1,4 +1,4 @@
-#include "gateway/client_identity.h"
+#include "gateway/clients/client_identity.h"
 
 #include <doctest/doctest.h>
 

@@ -54,7 +54,7 @@ class Explain(ExplainTest):
         self.assertRegex(page, r"request +POST /v1/classify from 127.0.0.1\n"
                                r"route +/v1/classify \(the rule for exactly this path\)\n"
                                r"priority +3\n"
-                               r"client +[0-9a-f]{12} by header:X-Api-Key, plan gold, not seen lately; "
+                               r"client +c_[0-9a-f]{8} by header:X-Api-Key, plan gold, not seen lately; "
                                r"has 0 workers, 0 places waiting\n"
                                r"cost +1 token \(fixed\), 1 worker\n"
                                r"deadline +30 s \(request_timeout\)\n"

@@ -7,7 +7,7 @@
 
 #include "admission/ids.h"
 #include "conf/settings.h"
-#include "gateway/sip_hash.h"
+#include "gateway/clients/sip_hash.h"
 #include "proxy/wire/message.h"
 
 namespace classgate::gateway {
@@ -16,8 +16,9 @@ namespace classgate::gateway {
 HashKey make_hash_key();
 
 // Who is asking, as a number: what the client names itself by ([fairness], [[plan]]), hashed with a
-// key of this process, so that nobody can aim at another's number and the name itself is kept
-// nowhere. Who names nothing is known by its address (IPv6: by its /64). Immutable; any thread.
+// key ([clients] secret), so that nobody can aim at another's number and the name itself is kept
+// nowhere. In print: clients/pseudonym.h. Who names nothing is known by its address (IPv6: by its
+// /64). Immutable; any thread.
 class ClientIdentities {
  public:
   struct Identity {

@@ -1,4 +1,4 @@
-#include "gateway/client_identity.h"
+#include "gateway/clients/client_identity.h"
 
 #include <algorithm>
 #include <charconv>
@@ -84,6 +84,16 @@ bool says_retry(const proxy::wire::Field& field) {
   }
 }
 
+std::string_view word_of(Kind kind) {
+  switch (kind) {
+    case Kind::header: return "header:";
+    case Kind::bearer: return "bearer";
+    case Kind::tls: return "tls";
+    case Kind::address: return "address";
+  }
+  return {};
+}
+
 }  // namespace
 
 HashKey make_hash_key() {
@@ -158,13 +168,17 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
 }
 
 // The sources never meet: an API key that reads like an address is not that address, nor what
-// another field says. 0 is nobody's.
+// another field says. 0 is nobody's. An id outlives the program: the words are for good.
 std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
-  std::uint64_t field = 1469598103934665603;  // FNV-1a; only the operator names fields
-  for (const char c : source.header)
-    field = (field ^ static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + 32 : c)) * 1099511628211;
-  const HashKey key{key_[0] + static_cast<std::uint64_t>(source.kind), key_[1] ^ field};
-  return std::max<std::uint64_t>(SipHash::of(key, name), 1);
+  std::uint64_t domain = 1469598103934665603;  // FNV-1a; only the operator names fields
+  const auto take = [&domain](std::string_view word) {
+    for (const char c : word)
+      domain =
+          (domain ^ static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + 32 : c)) * 1099511628211;
+  };
+  take(word_of(source.kind));
+  take(source.header);
+  return std::max<std::uint64_t>(SipHash::of({key_[0], key_[1] ^ domain}, name), 1);
 }
 
 std::uint64_t ClientIdentities::id_of(conf::IpAddress address) const {

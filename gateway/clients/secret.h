@@ -1,0 +1,25 @@
+#pragma once
+
+#include <expected>
+#include <string>
+
+#include "conf/settings.h"
+#include "gateway/clients/sip_hash.h"
+
+namespace classgate::gateway {
+
+// The key of the clients' ids ([clients] secret).
+struct Secret {
+  HashKey key;
+  std::string warning;  // for an operator: why ids change with each start; empty: they don't
+};
+
+// What the file holds, at least 32 characters of which space around them does not count; where
+// there is none one is made, mode 0600, such that of several who make it at once all have the same.
+// In its usual place it may be that nobody can keep one: then, with a warning, a key of this
+// process. The error is one line that says what to do. Waits for the disk.
+std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients);
+// The same, and leaves no file behind where there is none: for `--check`. Empty: it is good.
+std::string why_no_secret(const conf::ClientsSettings& clients);
+
+}  // namespace classgate::gateway

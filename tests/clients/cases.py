@@ -69,9 +69,9 @@ def too_many(client):
         return Seen(client.name, "429", witness.tries, said, model.computed - 1)
 
 
-def queue_full(client):
+def queue_full(client, case="503", **settings):
     """503: the worker and the one place are taken, until somebody has been refused."""
-    with place(admission_rate=0, admission_workers=1, admission_queue_size=1) as (model, gateway, witness):
+    with place(admission_rate=0, admission_workers=1, admission_queue_size=1, **settings) as (model, gateway, witness):
         model.may_answer.clear()
         others = []
         for _ in range(2):
@@ -86,7 +86,11 @@ def queue_full(client):
         said = running.result()
         for one in others:
             one.close()
-        return Seen(client.name, "503", witness.tries, said, model.computed - 2)
+        return Seen(client.name, case, witness.tries, said, model.computed - 2)
+
+
+def queue_full_as_429(client):
+    return queue_full(client, "503 as 429", conf="[status]\nqueue_full = 429\n")
 
 
 def too_slow(client, case="504", **settings):
@@ -123,11 +127,20 @@ def drain(client):
 
 def stream(client):
     """It reads three events of an endless stream and leaves."""
+    return leave(client, "stream", "stream", "/events/1000")
+
+
+def slow_stream(client):
+    """It aborts a stream after 45 s, with the request_timeout of the default conf, 30 s."""
+    return leave(client, "stream 45 s", client.aborts, "/events/4/every/22.5")
+
+
+def leave(client, case, what, events):
     with place(admission_rate=0) as (model, gateway, _):
-        said = client.run("stream", url(gateway.port, "/events/1000"))
+        said = client.run(what, url(gateway.port, events))
         noticed = model.left.wait(10)
-        gateway.wait_for_health(lambda h: h["active_workers"] == 0, "a free worker")
-        return Seen(client.name, "stream", [], said, model.computed, noticed)
+        gateway.wait_for_health(lambda h: h["active_workers"] == 0, "a free worker", 60)
+        return Seen(client.name, case, [], said, model.computed, noticed)
 
 
 def long_stream(client):
@@ -137,13 +150,23 @@ def long_stream(client):
         return Seen(client.name, "long stream", [], said, model.computed)
 
 
-def upload(client):
+def upload(client, case="upload", **settings):
     """8 MiB are refused while they come: there is no token for long."""
-    with place(admission_rate=0.01, admission_burst=1) as (model, gateway, _):
+    with place(admission_rate=0.01, admission_burst=1, **settings) as (model, gateway, _):
         take_the_token(gateway)
         said = client.run("upload", url(gateway.port))
-        return Seen(client.name, "upload", [], said, model.computed - 1)
+        return Seen(client.name, case, [], said, model.computed - 1)
+
+
+def upload_as_openai(client):
+    return upload(client, "upload as openai", client_refusal_body="openai")
+
+
+def upload_as_text(client):
+    return upload(client, "upload as text", client_refusal_body="text")
 
 
 CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424, "drain": drain,
          "stream": stream, "long stream": long_stream, "upload": upload}
+MORE_CASES = {"stream 45 s": slow_stream, "503 as 429": queue_full_as_429, "upload as openai": upload_as_openai,
+              "upload as text": upload_as_text}

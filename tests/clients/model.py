@@ -1,17 +1,17 @@
 """The service: counts what it is asked to compute, and answers when it is let."""
 import http.server
 import json
+import select
 import threading
 
-from kit import PAUSE
+from apis import CLASSIFY, api_of, stream_wanted
 
 EVENTS_MOST = 1000
-STEP = 0.02  # seconds between two events of a stream
 
 
 class Model(http.server.ThreadingHTTPServer):
-    """POST is computed once `may_answer` is set. GET /events/N is a stream of N events; `left` is set when its reader
-    is found to have gone."""
+    """POST is computed once `may_answer` is set, and answered as the API at its path does. Where a GET's path, or what
+    is posted, says events/N, the answer is a stream of N events; `left` is set when its reader is found to have gone."""
     daemon_threads = True
     request_queue_size = 100
 
@@ -39,11 +39,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        api = api_of(self.path)
+        wanted = stream_wanted(body)
+        if wanted and api.is_streamed:
+            return self.stream(api, *wanted[:2])
         with self.server.lock:
             self.server.computed += 1
         assert self.server.may_answer.wait(60)
-        body = json.dumps({"label": "bakery"}).encode()
+        here = f"http://{self.headers['Host']}/{wanted[2] if wanted else ''}"
+        body = json.dumps(api.whole).replace("HERE", here).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -51,20 +56,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
+        self.stream(CLASSIFY, *stream_wanted(self.path.encode())[:2])
+
+    def stream(self, api, count, step):
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Type", api.media_type)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with self.server.lock:
             self.server.computed += 1
         try:
-            for number in range(min(int(self.path.rsplit("/", 1)[1]), EVENTS_MOST)):
-                event = f"data: {number}\n\n".encode()
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
-                PAUSE.wait(STEP)
+            self.say(api.before)
+            for number in range(min(count, EVENTS_MOST)):
+                self.say(api.event.format(json.dumps(api.piece(number))))
+                if self.has_left(step):
+                    self.server.left.set()
+                    self.close_connection = True
+                    return
+            self.say(api.after)
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.server.left.set()
+
+    def say(self, text):
+        if text:
+            self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+
+    def has_left(self, seconds):
+        """Whether the reader goes within that time: it says nothing while it is told."""
+        return bool(select.select([self.connection], [], [], seconds)[0])
 
     def log_message(self, *_):
         pass

@@ -3,7 +3,10 @@
 tests/clients/run shows all of them as a table."""
 import concurrent.futures
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "process"))
@@ -13,6 +16,7 @@ from library import clients  # noqa: E402
 WANTED = ("requests", "urllib3 Retry 429 503", "aiohttp", "tenacity that reads", "curl --retry 2",
           "wget --retry-on-http-error", "go-retryablehttp that passes on", "LWP", "node fetch")
 AT_ONCE = 6
+RUN = pathlib.Path(__file__).resolve().parent / "run"
 WORDS = {"429": "The request rate is exceeded; try again in ", "503": "The queue is full; try again in ",
          "504": "The service did not answer in time", "504 as 424": "The service did not answer in time",
          "upload": "The request rate is exceeded; try again in "}
@@ -23,8 +27,8 @@ class RealClients(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        found, missing = clients(WANTED)
-        print(*missing, sep="\n", file=sys.stderr)
+        found, missing = clients(WANTED.__contains__)
+        print(*(f"{name}: not tried, {why}" for name, why in missing.items()), sep="\n", file=sys.stderr)
         if not found:
             raise unittest.SkipTest("no client is installed (packaging/install-build-dependencies)")
         # What insists after a 504 is known to, and takes long.
@@ -98,6 +102,23 @@ class RealClients(unittest.TestCase):
             self.assert_told(client, seen, 429)
             self.assertEqual(seen.computed, 0)
         self.for_each(("upload",), claim)
+
+
+class Table(unittest.TestCase):
+    """tests/clients/run, where npm's clients cannot be had."""
+
+    @unittest.skipUnless(shutil.which("node"), "nodejs is not installed")
+    def test_who_cannot_be_tried_is_skipped_with_a_word_and_does_not_pass(self):
+        with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
+            modules = pathlib.Path(folder, "node_modules")
+            (modules / "ky").mkdir(parents=True)
+            (modules / "ky/package.json").write_text('{"version": "99.0.0", "engines": {"node": ">=999"}}')
+            done = subprocess.run([sys.executable, RUN, "--node-modules", modules, "--only", "ky,groq", "--case", "429"],
+                                  capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 77, done)
+        self.assertIn("| ky | each | SKIPPED: ky 99.0.0 needs node 999; this is v", done.stdout)
+        self.assertIn("| groq | each | SKIPPED: groq-sdk is not in ", done.stdout)
+        self.assertIn("clients tried: 0, skipped: 2", done.stdout)
 
 
 if __name__ == "__main__":

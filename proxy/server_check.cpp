@@ -122,8 +122,8 @@ void ServerCheck::conclude(const std::string& why) {
   failures_ = is_well ? 0 : failures_ + 1;
   if (kind_ == Kind::probe) {
     if (is_well) {
-      deadline_.cancel();
       pool_.mark_reachable(server_);
+      pool_.end_probe(server_);
     } else {
       pool_.probe_deadlines_.set(deadline_);
       pool_.note_unreachable(server_, why);

@@ -12,7 +12,7 @@ namespace classgate::proxy {
 class UpstreamPool;
 
 // Finds out how a server is without anybody's request, over a connection of its own.
-//   probe: can it be connected to (TLS included)? Asks until it can.
+//   probe: can it be connected to (TLS included)? Asks until it can, and is gone then.
 //   check: does it answer GET upstream.check.path with a status from 200 to 399? Asks for ever;
 //          `fall` failures in a row make it unreachable, `rise` successes reachable again. One that
 //          is only late is no failure of a server that has answered a request since it was asked,

@@ -324,10 +324,14 @@ bool UpstreamPool::is_in_use() const {
   return std::ranges::any_of(per_server_, [](const PerServer& own) { return own.in_use > 0; });
 }
 
+void UpstreamPool::end_probe(std::size_t server) {
+  loop_.retire(std::move(per_server_[server].probe));
+}
+
 void UpstreamPool::probe(std::size_t server) {
-  std::unique_ptr<ServerCheck>& probe = per_server_[server].probe;
-  loop_.retire(std::move(probe));
-  probe = std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::probe);
+  end_probe(server);
+  per_server_[server].probe =
+      std::make_unique<ServerCheck>(*this, server, ServerCheck::Kind::probe);
 }
 
 }  // namespace classgate::proxy

@@ -112,6 +112,7 @@ class UpstreamPool : public net::Retirable {
   void discard_idle(UpstreamConnection& connection);
   void listen_to_idle(UpstreamConnection& connection);
   void probe(std::size_t server);
+  void end_probe(std::size_t server);  // may be called by it; its connection is closed
   void mark_reachable(std::size_t server);
   bool note_unreachable(std::size_t server, const std::string& why);
   std::uint64_t cost_of(std::size_t server, std::size_t avoid);

@@ -94,6 +94,11 @@ Socket::Got Socket::read(std::string& into, milliseconds wait, std::size_t most)
 
 bool Socket::wait_readable(milliseconds wait) { return wait_for(POLLIN, wait) == Got::some; }
 
+bool Socket::wait_word() {
+  char first = 0;
+  return wait_readable() && ::recv(fd_.get(), &first, 1, MSG_PEEK) > 0;
+}
+
 int Socket::unacknowledged() const {
   int bytes = 0;
   ::ioctl(fd_.get(), SIOCOUTQ, &bytes);

@@ -36,6 +36,7 @@ class Socket {
   Got read(std::string& into, milliseconds wait = patience, std::size_t most = 64 * 1024);
   // Waits until something can be read (data or an end), without reading it.
   bool wait_readable(milliseconds wait = patience);
+  bool wait_word();  // likewise; false when nothing but an end comes
 
   // Bytes that the other side's kernel has not taken yet.
   int unacknowledged() const;

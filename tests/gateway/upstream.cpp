@@ -90,8 +90,7 @@ void FakeUpstream::accept_all() {
     if (!fd) continue;
     peers_.emplace_back([this, raw = std::make_shared<proxy::net::Fd>(std::move(fd))] {
       Peer peer(*this, std::move(*raw), stop_read_.get());
-      if (!peer.socket.wait_readable()) return;
-      std::string nothing;
+      if (!peer.socket.wait_word()) return;  // it only looked whether somebody is there
       {
         const std::lock_guard lock(mutex_);
         ++connections_;

@@ -1,6 +1,7 @@
 #include "proxy/upstream_pool.h"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include <functional>
 
@@ -137,6 +138,21 @@ TEST_CASE("an unused connection that the server closes is dropped at once") {
   REQUIRE(bench.pool->idle_count() == 1);
   ::shutdown(server_side.get(), SHUT_RDWR);
   CHECK(bench.run_until([&] { return bench.pool->idle_count() == 0; }));
+}
+
+TEST_CASE("a server that was found reachable keeps no connection that nobody uses") {
+  Bench bench(1, 10);
+  bench.pool->probe_unproven();
+  net::Fd accepted;
+  const auto is_accepted = [&] {
+    if (accepted.get() < 0)
+      accepted = net::Fd(::accept4(bench.sockets[0].fd.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    return accepted.get() >= 0;
+  };
+  REQUIRE(bench.run_until(is_accepted));
+  char byte = 0;
+  CHECK(bench.run_until([&] { return ::recv(accepted.get(), &byte, 1, 0) == 0; }));
+  CHECK(bench.changes == std::vector{true});
 }
 
 TEST_CASE("a pool that a reload has replaced asks and says nothing of the servers any more") {

@@ -164,7 +164,7 @@ std::vector<Key> make_keys() {
       word_key<LogFormat>("log.format", "of both logs", FIELD(log.format)),
       place_key("log.error", "where the gateway's own messages go", {"stderr", "stdout", "syslog"}, FIELD(log.error)),
       place_key("log.access", "where one line for each request goes", {"off", "stdout", "stderr", "syslog"}, FIELD(log.access)),
-      count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second", FIELD(log.lines_max)),
+      count_key("log.lines_max", 1, 1'000'000, "of the gateway's own messages in a second; half of them are kept for warnings and errors, a quarter for errors", FIELD(log.lines_max)),
       number_key("log.sample", 0, 1, false, "share of the accepted requests that get a line; refusals and failures always do", FIELD(log.sample)),
       count_key("log.access_lines_max", 1, 10'000'000, "access lines in a second; more are dropped and counted", FIELD(log.access_lines_max)),
       bytes_key("log.buffer", KiB(64), MiB(256), "lines waiting for the writer; more are dropped and counted", FIELD(log.buffer)),

@@ -70,11 +70,13 @@ std::string made_printable(std::string_view text, bool keeps_lines) {
 
 std::string printable(std::string_view text) {
   // Nearly all is.
-  if (std::ranges::all_of(text, is_plain)) return std::string(text);
+  if (is_plain_text(text)) return std::string(text);
   return made_printable(text, false);
 }
 
 std::string printable_lines(std::string_view text) { return made_printable(text, true); }
+
+bool is_plain_text(std::string_view text) { return std::ranges::all_of(text, is_plain); }
 
 bool is_utf8_text(std::string_view text) {
   while (!text.empty()) {

@@ -14,6 +14,8 @@ namespace classgate::conf {
 std::string printable(std::string_view text);
 // As printable(), but line feeds and tabs stay: for a page of several lines.
 std::string printable_lines(std::string_view text);
+// Whether it is ASCII that can be printed: printable() leaves it as it is.
+bool is_plain_text(std::string_view text);
 // Whether the text is valid UTF-8 without NUL.
 bool is_utf8_text(std::string_view text);
 

@@ -32,8 +32,12 @@ class PrintableMessage final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
               spdlog::memory_buf_t& out) override {
-    const std::string text = conf::printable({message.payload.data(), message.payload.size()});
-    out.append(text.data(), text.data() + text.size());
+    const std::string_view said(message.payload.data(), message.payload.size());
+    if (conf::is_plain_text(said)) {  // nearly all is; without memory, too
+      out.append(said);
+      return;
+    }
+    out.append(conf::printable(said));
   }
   std::unique_ptr<custom_flag_formatter> clone() const override {
     return std::make_unique<PrintableMessage>();
@@ -72,6 +76,8 @@ std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& setting
 
 // (With a name of its own outside, because ErrorLog::Parts holds one.)
 // Lets so many lines a second through; the first line of a later second tells what was left out.
+// Half of them are for warnings and worse, half of that half is for errors: what is told of
+// everything that goes well does not drown what went wrong.
 // Used by the writer's thread but for what says otherwise.
 class BoundedSink final : public spdlog::sinks::sink {
  public:
@@ -90,7 +96,10 @@ class BoundedSink final : public spdlog::sinks::sink {
       second_ = second;
       lines_ = 0;
     }
-    if (++lines_ <= lines_max_.load(std::memory_order_relaxed)) return target_->log(message);
+    if (lines_ < lines_max_for(message.level)) {
+      ++lines_;
+      return target_->log(message);
+    }
     ++left_out_;
     left_out_ever_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -101,6 +110,11 @@ class BoundedSink final : public spdlog::sinks::sink {
   }
 
  private:
+  std::uint32_t lines_max_for(spdlog::level::level_enum level) const {
+    const std::uint32_t all = lines_max_.load(std::memory_order_relaxed);
+    if (level >= spdlog::level::err) return all;
+    return level == spdlog::level::warn ? all - all / 4 : all - all / 2;
+  }
   void say_what_was_left_out(const spdlog::details::log_msg& now) {
     if (left_out_ == 0) return;
     const std::string text =

@@ -365,6 +365,22 @@ TEST_CASE("the error log counts what it leaves out and what it loses") {
   CHECK(written().size() < 50);
 }
 
+TEST_CASE("what goes well leaves the error log lines for warnings, and both for errors") {
+  const Folder folder;
+  conf::LogSettings settings = to("off", folder.at("a"));
+  settings.lines_max = 8;
+  {
+    TestErrorLog errors(settings);
+    for (int i = 0; i < 200; ++i) spdlog::info("said {}", i);
+    for (int i = 0; i < 200; ++i) spdlog::warn("warned {}", i);
+    for (int i = 0; i < 200; ++i) spdlog::error("failed {}", i);
+  }
+  const std::string text = text_of(folder.at("a"));
+  CHECK(count_of(text, "info said") >= 4);
+  CHECK(count_of(text, "warning warned") >= 2);
+  CHECK(count_of(text, "error failed") >= 2);
+}
+
 TEST_CASE("an answer that is cut because of its upload has that as its reason in the access log") {
   FakeUpstream upstream([](Peer& peer) {
     if (!peer.read_request_head()) return;

@@ -26,24 +26,13 @@ class Forwarding final : private UpstreamStream::Listener {
     no_server,       // all are unreachable, or have as many requests as they may
   };
 
-  // Who the answer is for. None of these may destroy the Forwarding; the rest is as
-  // UpstreamStream::Listener says.
-  class Client {
+  // Who the answer is for. None of these may destroy the Forwarding.
+  class Client : public UpstreamStream::Reader {
    public:
-    virtual void on_interim_answer(const wire::Head& head) = 0;
-    virtual void on_switched(const wire::Head& head) = 0;
     virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
-    virtual void on_answer_body(std::string_view part) = 0;
-    virtual void on_answer_part_end() = 0;
-    virtual void on_server_ended() = 0;
     // The upstream is done, and the connection has been given back.
     virtual void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) = 0;
     virtual void on_answer_failed(Failure failure, const std::string& why) = 0;
-    virtual bool is_answer_blocked() = 0;
-    virtual void on_upload_drained() = 0;
-    // An exception came out of one of these or of the Forwarding: the exchange ends now, and
-    // cancels it.
-    virtual void on_fault() = 0;
 
    protected:
     ~Client() = default;
@@ -51,7 +40,7 @@ class Forwarding final : private UpstreamStream::Listener {
 
   using Request = UpstreamStream::Request;
 
-  explicit Forwarding(Client& client) : client_(client), http1_(*this) {}
+  explicit Forwarding(Client& client) : client_(client), http1_(*this, client) {}
   ~Forwarding();
 
   // The pool must outlive the forwarding's use of its connection (UpstreamPool::is_in_use()) and
@@ -90,17 +79,9 @@ class Forwarding final : private UpstreamStream::Listener {
 
  private:
   // UpstreamStream::Listener
-  void on_interim_answer(const wire::Head& head) override { client_.on_interim_answer(head); }
-  void on_switched(const wire::Head& head) override { client_.on_switched(head); }
   void on_answer_head(const wire::Head& head, wire::Framing framing) override;
-  void on_answer_body(std::string_view part) override { client_.on_answer_body(part); }
-  void on_answer_part_end() override { client_.on_answer_part_end(); }
-  void on_server_ended() override { client_.on_server_ended(); }
   void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) override;
   void on_lost(const UpstreamStream::Loss& loss) override;
-  bool is_answer_blocked() override { return client_.is_answer_blocked(); }
-  void on_upload_drained() override { client_.on_upload_drained(); }
-  void on_fault() override { client_.on_fault(); }
 
   void connect(bool fresh);
   void on_unreachable(const std::string& why, int error);

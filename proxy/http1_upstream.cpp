@@ -125,7 +125,7 @@ void Http1Upstream::go_on_ending_tunnel() {
 
 void Http1Upstream::on_upstream_drained() {
   if (raw_has_ended_) return go_on_ending_tunnel();
-  listener_.on_upload_drained();
+  reader_.on_upload_drained();
 }
 
 // ---- The answer --------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ void Http1Upstream::on_upstream_readable() {
   if (stage_ == Stage::in_doubt) return look_for_proof();
   constexpr int reads_in_a_turn = 16;  // then the others' turn
   for (int i = 0; i < reads_in_a_turn; ++i) {
-    if (!connection_ || listener_.is_answer_blocked()) return;
+    if (!connection_ || reader_.is_answer_blocked()) return;
     if (!read_once()) return;
   }
   if (connection_) connection_->stream().read_again_soon();
@@ -149,7 +149,7 @@ bool Http1Upstream::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
   if (stream.is_broken() && !stream.has_stood()) {
-    lose(Lost::unreachable, stream.why_broken(), stream.broken_errno());
+    lose(Lost::unreachable, Taken::no, stream.why_broken(), stream.broken_errno());
     return false;
   }
   const std::span<char> scratch = pool_->loop().read_scratch();
@@ -176,7 +176,7 @@ bool Http1Upstream::read_once() {
   }
   seen_answer_bytes_ = true;
   if (!take({scratch.data(), result.size})) return false;
-  listener_.on_answer_part_end();
+  reader_.on_answer_part_end();
   if (connection_) connection_->stream().look_again();  // the answer is not complete
   return connection_ != nullptr;
 }
@@ -187,7 +187,7 @@ bool Http1Upstream::take(std::string_view bytes) {
     if (stage_ == Stage::head && !take_head(bytes)) return false;
     if (stage_ == Stage::body && !take_body(bytes)) return false;
     if (stage_ == Stage::tunnel && !bytes.empty())
-      listener_.on_answer_body(std::exchange(bytes, std::string_view()));
+      reader_.on_answer_body(std::exchange(bytes, std::string_view()));
     if (stage_ != Stage::complete) continue;
     complete(bytes);
     return false;
@@ -213,15 +213,15 @@ bool Http1Upstream::take_head(std::string_view& bytes) {
   if (head.status == 101 && wants_websocket_ && wire::names_websocket(head)) {
     stage_ = Stage::tunnel;
     framing_ = wire::Framing::until_close;
-    listener_.on_switched(head);
+    reader_.on_switched(head);
     return connection_ != nullptr;
   }
   if (head.status == 101) {
-    lose(Lost::broken, "it switched protocols without being asked");
+    lose(Lost::broken, Taken::perhaps, "it switched protocols without being asked");
     return false;
   }
   if (head.status < 200) {
-    listener_.on_interim_answer(head);
+    reader_.on_interim_answer(head);
     partial_head_.clear();
     parser_.begin(wire::Parser::Kind::response, pool_->answer_limits());
     return true;
@@ -235,18 +235,19 @@ bool Http1Upstream::take_head(std::string_view& bytes) {
 
 void Http1Upstream::refuse_head() {
   if (parser_.fault() == wire::Fault::header_too_large)
-    lose(Lost::head_too_large, "the answer's head is too large (upstream.header_bytes)");
+    lose(Lost::head_too_large, Taken::perhaps,
+         "the answer's head is too large (upstream.header_bytes)");
   else
-    lose(Lost::broken, "the answer's head is malformed: " + parser_.why());
+    lose(Lost::broken, Taken::perhaps, "the answer's head is malformed: " + parser_.why());
 }
 
 bool Http1Upstream::take_body(std::string_view& bytes) {
   if (bytes.empty()) return true;
   if (framing_ == wire::Framing::chunked) {
     const wire::Parser::Progress progress = parser_.parse_chunked(bytes);
-    for (const std::string_view span : parser_.spans()) listener_.on_answer_body(span);
+    for (const std::string_view span : parser_.spans()) reader_.on_answer_body(span);
     if (progress == wire::Parser::Progress::fault) {
-      lose(Lost::broken, "the answer's chunks are malformed: " + parser_.why());
+      lose(Lost::broken, Taken::perhaps, "the answer's chunks are malformed: " + parser_.why());
       return false;
     }
     bytes.remove_prefix(parser_.consumed());
@@ -257,7 +258,7 @@ bool Http1Upstream::take_body(std::string_view& bytes) {
       framing_ == wire::Framing::until_close
           ? bytes.size()
           : static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size()));
-  listener_.on_answer_body(bytes.substr(0, size));
+  reader_.on_answer_body(bytes.substr(0, size));
   bytes.remove_prefix(size);
   if (framing_ == wire::Framing::length) {
     body_left_ -= size;
@@ -316,7 +317,7 @@ void Http1Upstream::on_connection_lost(bool ended) {
   if (stage_ == Stage::tunnel) return on_tunnel_lost(ended);
   if (ended && stage_ == Stage::body && framing_ == wire::Framing::until_close) return complete({});
   const std::string why = connection_->stream().why_broken();
-  lose(ended || why.empty() ? "it closed the connection" : why);
+  lose(Lost::broken, was_taken(), ended || why.empty() ? "it closed the connection" : why);
 }
 
 // A server that ends its direction of a tunnel (FIN) may still listen. Any other loss, such as a
@@ -325,37 +326,28 @@ void Http1Upstream::on_tunnel_lost(bool ended) {
   if (!ended || connection_->stream().is_broken()) return complete({});
   if (std::exchange(server_has_ended_, true)) return;
   if (raw_has_ended_) return go_on_ending_tunnel();
-  listener_.on_server_ended();
+  reader_.on_server_ended();
 }
 
 void Http1Upstream::on_unasked_answer(const char* why) {
   connection_->stream().reset_on_close();
-  lose(why);
+  lose(Lost::broken, was_taken(), why);
 }
 
 void Http1Upstream::on_connect_timeout() {
-  lose(Lost::unreachable, "no answer to the connection attempt", ETIMEDOUT);
+  lose(Lost::unreachable, Taken::no, "no answer to the connection attempt", ETIMEDOUT);
 }
 
-void Http1Upstream::lose(Lost what, std::string why, int error) {
-  close_connection();
-  stage_ = Stage::head;
-  listener_.on_lost({.what = what,
-                     .why = std::move(why),
-                     .error = error,
-                     .taken = what == Lost::unreachable ? Taken::no : Taken::perhaps,
-                     .answer_has_begun = seen_answer_bytes_});
-}
-
-void Http1Upstream::lose(std::string why) {
-  const Taken taken = was_taken();
+// While it may still be proven whether it was taken, the connection stays.
+void Http1Upstream::lose(Lost what, Taken taken, std::string why, int error) {
   if (taken == Taken::not_known_yet)
     why_lost_ = why;
   else
     close_connection();
   stage_ = Stage::head;
-  listener_.on_lost({.what = Lost::broken,
+  listener_.on_lost({.what = what,
                      .why = std::move(why),
+                     .error = error,
                      .taken = taken,
                      .answer_has_begun = seen_answer_bytes_});
 }
@@ -367,19 +359,10 @@ void Http1Upstream::await_proof() {
 
 void Http1Upstream::look_for_proof() {
   const Taken taken = was_taken();
-  if (taken != Taken::not_known_yet) conclude(taken);
+  if (taken != Taken::not_known_yet) lose(Lost::broken, taken, std::move(why_lost_));
 }
 
-void Http1Upstream::on_proof_timeout() { conclude(Taken::perhaps); }
-
-void Http1Upstream::conclude(Taken taken) {
-  close_connection();
-  stage_ = Stage::head;
-  listener_.on_lost({.what = Lost::broken,
-                     .why = std::move(why_lost_),
-                     .taken = taken,
-                     .answer_has_begun = seen_answer_bytes_});
-}
+void Http1Upstream::on_proof_timeout() { lose(Lost::broken, Taken::perhaps, std::move(why_lost_)); }
 
 // The proof is in the class comment.
 UpstreamStream::Taken Http1Upstream::was_taken() {

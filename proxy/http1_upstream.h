@@ -32,7 +32,7 @@ class UpstreamPool;
 // Lives in whoever uses it, again and again, so that a request costs no allocation.
 class Http1Upstream final : public UpstreamStream, private UpstreamConnection::User {
  public:
-  explicit Http1Upstream(Listener& listener) : listener_(listener) {}
+  Http1Upstream(Listener& listener, Reader& reader) : listener_(listener), reader_(reader) {}
   ~Http1Upstream();
 
   // On a kept connection, or on a `fresh` one. False, with errno in `error`, when none can be had;
@@ -40,6 +40,7 @@ class Http1Upstream final : public UpstreamStream, private UpstreamConnection::U
   // its connection (UpstreamPool::is_in_use()).
   bool open(UpstreamPool& pool, std::size_t server, bool fresh, int& error);
   Listener& listener() { return listener_; }
+  Reader& reader() { return reader_; }
   // It is over: of what came in pieces nothing is kept.
   void forget();
 
@@ -67,7 +68,7 @@ class Http1Upstream final : public UpstreamStream, private UpstreamConnection::U
   void on_upstream_drained() override;
   void on_connect_timeout() override;
   void on_proof_timeout() override;
-  void on_fault() override { listener_.on_fault(); }
+  void on_fault() override { reader_.on_fault(); }
 
   bool read_once();
   bool take(std::string_view bytes);
@@ -80,14 +81,13 @@ class Http1Upstream final : public UpstreamStream, private UpstreamConnection::U
   void on_tunnel_lost(bool ended);
   void go_on_ending_tunnel();
   void on_unasked_answer(const char* why);
-  void lose(std::string why);
-  void lose(Lost what, std::string why, int error = 0);
+  void lose(Lost what, Taken taken, std::string why, int error = 0);
   void look_for_proof();
-  void conclude(Taken taken);
   Taken was_taken();
   void close_connection();
 
   Listener& listener_;
+  Reader& reader_;
   UpstreamPool* pool_ = nullptr;
   std::unique_ptr<UpstreamConnection> connection_;  // null: over
   wire::Parser parser_;

@@ -45,29 +45,37 @@ class UpstreamStream {
     bool answer_has_begun = false;
   };
 
-  // None of these may destroy the stream.
-  class Listener {
+  // Whoever the answer is for. None of these may destroy the stream.
+  class Reader {
    public:
     virtual void on_interim_answer(const wire::Head& head) = 0;
     // The server agrees to WebSocket: what comes from now on, as the answer's body, and what goes
     // by send_raw(), is no HTTP. May cancel().
     virtual void on_switched(const wire::Head& head) = 0;
-    virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
     virtual void on_answer_body(std::string_view part) = 0;
     // All parts of one read have been handed over: time to write them out.
     virtual void on_answer_part_end() = 0;
-    // Of a tunnel: the server has said its last, and may still hear. on_answer_end() comes when the
+    // Of a tunnel: the server has said its last, and may still hear. The answer ends when the
     // client has, too (end_raw()), or the server is gone.
     virtual void on_server_ended() = 0;
-    virtual void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) = 0;
-    // Final, but for Taken::not_known_yet: then await_proof() or cancel() is to follow at once.
-    virtual void on_lost(const Loss& loss) = 0;
     // Whether the answer must stop for now; resume() goes on.
     virtual bool is_answer_blocked() = 0;
     // The server has taken what was given: more of the body may come.
     virtual void on_upload_drained() = 0;
     // An exception came out of one of these or of the stream, which is to be cancelled.
     virtual void on_fault() = 0;
+
+   protected:
+    ~Reader() = default;
+  };
+
+  // Whoever is responsible for the request. None of these may destroy the stream.
+  class Listener {
+   public:
+    virtual void on_answer_head(const wire::Head& head, wire::Framing framing) = 0;
+    virtual void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) = 0;
+    // Final, but for Taken::not_known_yet: then await_proof() or cancel() is to follow at once.
+    virtual void on_lost(const Loss& loss) = 0;
 
    protected:
     ~Listener() = default;

@@ -23,8 +23,9 @@ Visit::Step Visit::due(const AtService& service, Time now) const {
 Visit::Step Visit::overdue_at_service(const AtService& service, Time now) const {
   if (is_held_)
     return {.kind = Step::Kind::give_back,
-            .outcome = deadline_ <= now ? Outcome::rejected(Reason::deadline)
-                                        : Outcome::failed(Reason::upstream_down)};
+            .outcome = deadline_ <= now  ? Outcome::rejected(Reason::deadline)
+                       : service.is_down ? Outcome::failed(Reason::upstream_down)
+                                         : Outcome::rejected(Reason::queue_timeout)};
   if (service.is_stream)
     return {.kind = Step::Kind::give_back, .outcome = Outcome::failed(Reason::stream_too_long)};
   return {.kind = service.computes_on ? Step::Kind::orphan : Step::Kind::give_back,

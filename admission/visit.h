@@ -15,9 +15,9 @@ namespace classgate::admission {
 //   fresh -> collecting -> waiting -> forwarding -> orphaned
 //                     \_______________/  each -> ended
 // collecting: its body is still to come. waiting: for a worker. forwarding: it has one; held while
-// no server is up to take it. orphaned: forwarding for nobody, since its client has left or has had
-// its 504, and the service computes on (on_client_abort = "finish"). A state lasts until limit() at
-// most.
+// no server is up, or has a place, to take it. orphaned: forwarding for nobody, since its client
+// has left or has had its 504, and the service computes on (on_client_abort = "finish"). A state
+// lasts until limit() at most.
 //
 // The owner tells what has happened (begin, join, go_in, ...: the state changes) and asks what is
 // to be done about it (due, client_left, granted: a Step; nothing changes). A step that ends the
@@ -46,6 +46,7 @@ class Visit {
     bool computes_on = false;  // it would go on for nobody
     bool is_stream = false;
     bool is_tunnel = false;
+    bool is_down = false;  // no server is up; asked of one that is held
   };
 
   State state() const { return state_; }

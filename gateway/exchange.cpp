@@ -269,9 +269,9 @@ bool Exchange::wants_body() const {
 
 // ---- Forwarding --------------------------------------------------------------------------------
 
-// A worker without a server is of no use to anybody else: it is kept until one is up again, and who
-// waits for a worker waits on (upstream.hold).
-bool Exchange::hold_until_up() {
+// A worker without a server is of no use to anybody else: it is kept until one can take the request
+// (Station::holds), and who waits for a worker waits on.
+bool Exchange::hold_if_useful() {
   if (!station_.holds()) return false;
   hold();
   return true;
@@ -300,7 +300,7 @@ void Exchange::on_hold_over() {
 }
 
 void Exchange::forward() {
-  if (hold_until_up()) return;
+  if (hold_if_useful()) return;
   if (request_.plain_head_size == 0) request_.plain_head_size = head_.size();
   head_.resize(request_.plain_head_size);  // it may be the second time
   if (request_.patience)

@@ -63,7 +63,7 @@ class Exchange final : private proxy::Forwarding::Client {
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);
   void on_shed(const admission::Rejection& rejection);
-  // After Station::hold(): a server is up again, or upstream.hold is over.
+  // After Station::hold(): a server can take it again, or upstream.hold is over.
   void on_hold_over();
   // Likewise: it has waited for as long as it may itself.
   bool is_held() const { return visit_.is_held(); }
@@ -131,7 +131,7 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Visit::AtService at_service() const;
   void leave_line(const admission::Visit::Step& step);
   void give_up_service(const admission::Visit::Step& step);
-  void on_held_too_long(admission::Outcome outcome);
+  void on_held_too_long(const admission::Outcome& outcome);
   void on_upstream_timeout(const admission::Visit::Step& step);
   void on_stream_silent();
   void end_stream(conf::Reason reason);
@@ -145,7 +145,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void orphan(admission::Outcome outcome);
   void give_worker_back(admission::Outcome outcome);
   admission::Duration work_of(const admission::Outcome& outcome) const;
-  bool hold_until_up();
+  bool hold_if_useful();
   void hold();
   void stop_holding();
   admission::Duration time_to_come_back() const;

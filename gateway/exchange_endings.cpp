@@ -26,7 +26,8 @@ void Exchange::watch(proxy::net::DeadlineList& list, proxy::net::Deadline& deadl
 admission::Visit::AtService Exchange::at_service() const {
   return {.computes_on = visit_.is(State::forwarding) && upstream_computes_on(),
           .is_stream = answer_.is_stream,
-          .is_tunnel = answer_.is_tunnel};
+          .is_tunnel = answer_.is_tunnel,
+          .is_down = visit_.is_held() && station_.upstreams().servers().none_reachable()};
 }
 
 void Exchange::on_due() {
@@ -57,11 +58,8 @@ void Exchange::give_up_service(const admission::Visit::Step& step) {
   end();
 }
 
-void Exchange::on_held_too_long(Outcome outcome) {
+void Exchange::on_held_too_long(const Outcome& outcome) {
   stop_holding();
-  // Not for want of a server, but of a place in one.
-  if (outcome.reason == Reason::upstream_down && station_.servers_are_full())
-    outcome = Outcome::rejected(Reason::queue_timeout);
   give_worker_back(outcome);
   const admission::Duration later = outcome.reason == Reason::queue_timeout ? time_to_come_back()
                                     : outcome.reason == Reason::upstream_down

@@ -199,7 +199,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   const bool was_nowhere =
       reason == Reason::upstream_unreachable || reason == Reason::upstream_down;
   const bool is_all_here = body_.size() == record_.bytes_in && !answer_.head_has_passed;
-  if (was_nowhere && is_all_here && hold_until_up()) return;
+  if (was_nowhere && is_all_here && hold_if_useful()) return;
   // Somebody else has taken the place that was seen: there will be another one.
   const bool lost_its_place = reason == Reason::upstream_down && is_all_here &&
                               !station_.upstreams().servers().none_reachable();

@@ -255,13 +255,9 @@ Exchange& Station::take_exchange() {
 }
 
 bool Station::holds() {
-  return time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0 ||
-         servers_are_full();
-}
-
-bool Station::servers_are_full() {
-  return settings().upstream.requests_per_server != 0 && !policy_->servers->none_reachable() &&
-         !upstreams_->has_place();
+  const bool are_full = settings().upstream.requests_per_server != 0 &&
+                        !policy_->servers->none_reachable() && !upstreams_->has_place();
+  return are_full || time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0;
 }
 
 void Station::hold(Exchange& exchange) {
@@ -276,8 +272,10 @@ void Station::look_after_held() {
   looked_after_.assign(held_exchanges_.begin(), held_exchanges_.end());
   if (!goes_on) held_exchanges_.clear();
   for (Exchange* const exchange : looked_after_) {
-    if (!exchange->is_held() || (goes_on && !exchange->has_waited_enough(loop_.now()))) continue;
-    loop_.guard([&] { goes_on ? exchange->on_due() : exchange->on_hold_over(); },
+    if (!exchange->is_held()) continue;
+    const bool is_over = exchange->has_waited_enough(loop_.now());
+    if (goes_on && !is_over) continue;
+    loop_.guard([&] { is_over ? exchange->on_due() : exchange->on_hold_over(); },
                 [&] { exchange->on_fault(); });
   }
   if (!held_exchanges_.empty()) hold_look_.start(between_looks);

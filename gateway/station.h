@@ -79,8 +79,7 @@ class Station final : private admission::Waiters {
   // than upstream.hold; or those that are have all that they may: there have been more places until
   // now.
   bool holds();
-  bool servers_are_full();
-  // Exchange::on_hold_over() will come.
+  // Exchange::on_hold_over() will come, or on_due() when it has waited for as long as it may.
   void hold(Exchange& exchange);
   void let_go(Exchange& exchange) { std::erase(held_exchanges_, &exchange); }
   Exchange& take_exchange();

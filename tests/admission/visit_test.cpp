@@ -141,12 +141,15 @@ TEST_CASE("a client that leaves ends its request wherever it stands") {
   CHECK(said(ended.due(goes_on, Time::max())) == "nothing");
 }
 
-TEST_CASE("while no server is up it waits with its worker for as long as it may wait for one") {
+TEST_CASE(
+    "while no server can take it it waits with its worker for as long as it may wait for one") {
+  constexpr Visit::AtService is_down{.is_down = true};
   Visit visit = forwarding();
   visit.hold(start + 1s);
   CHECK(visit.waits_until() == start + 5s);
   CHECK(said(visit.due(lets_go, start + 5s - 1ns)) == "nothing");
-  CHECK(said(visit.due(lets_go, start + 5s)) == "give back, failed: upstream_down");
+  CHECK(said(visit.due(is_down, start + 5s)) == "give back, failed: upstream_down");
+  CHECK(said(visit.due(lets_go, start + 5s)) == "give back, rejected: queue_timeout");
   // Who has waited for the worker has waited for that long already.
   Visit waited = waiting_since(start);
   waited.go_in();
@@ -156,7 +159,7 @@ TEST_CASE("while no server is up it waits with its worker for as long as it may 
   check_due(waited, start + 10s, "give back, failed: upstream_timeout");
   // Held again, it has waited since the first time.
   waited.hold(start + 7s);
-  CHECK(said(waited.due(lets_go, start + 7s)) == "give back, failed: upstream_down");
+  CHECK(said(waited.due(is_down, start + 7s)) == "give back, failed: upstream_down");
   Visit urgent = collecting();
   urgent.wants_answer_by(start + 3s);
   urgent.go_in();

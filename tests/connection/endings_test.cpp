@@ -150,11 +150,19 @@ TEST_CASE("ending: with a worker but no place in a server it waits for one, not 
 
   world.pool().servers().enter(0, 0);
   world.post(late);
-  world.pass(10s);
+  world.pass(4s);
   CHECK(late.said == "queue_timeout 503, finish");
   CHECK(late.retry_after > 0s);
   CHECK(world.attempts() == 2);
-  CHECK(world.balances(2, 0, 1, 0));
+  world.pool().servers().leave(0);
+
+  MemoryClient unlucky;
+  world.pool().is_full = true;  // each place that is seen goes to somebody else
+  world.post(unlucky);
+  world.pass(4s);
+  CHECK(unlucky.said == "queue_timeout 503, finish");
+  CHECK(world.attempts() == 2);
+  CHECK(world.balances(2, 0, 2, 0));
 }
 
 TEST_CASE("ending: a request that was not taken is sent once more, and only once") {

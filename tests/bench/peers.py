@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 
-from bench import BUILD, Gateway, Program, most_files, wait_until
+from bench import BUILD, Gateway, Program, free_port, most_files, wait_until
 
 CONFS = pathlib.Path(__file__).resolve().parent / "peers"
 NOBODY_REACHES = 1_000_000  # a rate limit that is in force and out of the way
@@ -79,12 +79,6 @@ class Peer:
 
     def __exit__(self, *_):
         self.end()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def listens(port):

@@ -29,7 +29,7 @@ import time
 from attacks import ATTACKS, TRUSTED
 from authority import Authority
 from bench import Service, balance, get_json, status_of, wait_until
-from kit import CLASSGATE, PAUSE, Program, clean_environment, raw_request, read_answer
+from kit import CLASSGATE, PAUSE, Program, clean_environment, free_port, raw_request, read_answer
 from rude_service import RudeService
 
 MARGIN = 24            # MiB that RSS may be above what it was after the warm-up
@@ -39,12 +39,6 @@ AT_ONCE = 5            # of them
 PR_SET_CHILD_SUBREAPER = 36
 IS_SANITIZED = b"__asan_init" in pathlib.Path(CLASSGATE).read_bytes()
 SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error:|ERROR: LeakSanitizer|WARNING: ThreadSanitizer|terminate called")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Failed(Exception):

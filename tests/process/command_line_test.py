@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from kit import CLASSGATE, ProcessTest, Program, clean_environment, get_json
+from kit import CLASSGATE, ProcessTest, Program, clean_environment, free_port, get_json
 
 HELP = "; see classgate --help"
 
@@ -202,19 +202,15 @@ class Start(CommandLineTest):
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
 
-    def free_port(self):
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            return server.getsockname()[1]
-
     def test_a_bad_conf_never_starts(self):
-        port = self.free_port()
+        port = free_port()
         path = self.conf(f'listen = ["127.0.0.1:{port}"]\nwat = 1\n')
         self.assert_result(run("-c", path), 78, err=f"{path}:2:1: unknown key wat\n"
                                                     "classgate: 1 mistake in the configuration\n")
         self.assert_port_is_free(port)
 
     def test_a_bad_environment_never_starts(self):
-        port = self.free_port()
+        port = free_port()
         path = self.conf(f'listen = ["127.0.0.1:{port}"]\n')
         for name, value, text in (
                 ("CLASSGATE_ADMISSION_WORKERS", "0", "admission.workers: 0 is out of range: 1 to 100000"),
@@ -241,7 +237,7 @@ class Start(CommandLineTest):
             self.assertIn("Address already in use", line)
 
     def test_when_one_of_two_addresses_is_in_use_none_is_served(self):
-        port = self.free_port()
+        port = free_port()
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             line = self.one_line_of("--listen", f"127.0.0.1:{port},{address}")
@@ -258,7 +254,7 @@ class Start(CommandLineTest):
         self.assertIn("no-such-host.invalid:8080", line)
 
     def test_a_log_that_cannot_be_written_is_one_line_that_names_it(self):
-        port = self.free_port()
+        port = free_port()
         for key in ("error", "access"):
             for path in (str(self.folder), "/dev/null/log"):  # a folder, and under what is none
                 conf = self.conf(f'listen = ["127.0.0.1:{port}"]\n[log]\n{key} = "{path}"\n')

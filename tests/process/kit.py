@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import signal
@@ -41,6 +42,23 @@ def clean_environment(extra=None):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CLASSGATE_") and k != "PORT"}
     environment.update(extra or {})
     return environment
+
+
+def free_port():
+    """On every address, for TCP and UDP; none that the kernel gives to others (net.ipv4.ip_local_port_range)
+    before whoever is told it listens there."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as four, socket.socket(socket.AF_INET6) as six, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                four.bind(("0.0.0.0", port))
+                six.bind(("::", port))
+                udp.bind(("0.0.0.0", port))
+                return port
+            except OSError:
+                pass
 
 
 class Program:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, Program, ProcessTest, clean_environment, read_answer, wait_until
+from kit import CLASSGATE, Program, ProcessTest, clean_environment, free_port, read_answer, wait_until
 
 GET = b"GET /v1/classify HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -90,8 +90,7 @@ class ListenTest(ProcessTest):
             self.status_by(socket.AF_INET6, ("::1", port))
 
     def test_each_family_has_its_own_listener_on_one_port(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.begin(f'["0.0.0.0:{port}", "[::]:{port}"]')
         self.assertEqual(self.places, [f"0.0.0.0:{port}", f"[::]:{port}"])
         self.assertIsNotNone(self.status_by(socket.AF_INET, ("127.0.0.1", port)))
@@ -210,8 +209,7 @@ class ListenTest(ProcessTest):
 
     def test_a_reload_goes_from_some_addresses_of_a_port_to_others_and_loses_nobody(self):
         """"Address already in use": the former socket was still open."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         narrow, star, both, loopback = (f'["0.0.0.0:{port}"]', f'["*:{port}"]', f'["0.0.0.0:{port}", "[::]:{port}"]',
                                         f'["127.0.0.1:{port}"]')
         program = self.begin(narrow)

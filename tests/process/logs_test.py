@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, ProcessTest, clean_environment, get_json, wait_until
+from kit import CLASSGATE, ProcessTest, clean_environment, free_port, get_json, wait_until
 
 FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason",
           "observed", "cost",
@@ -47,9 +47,7 @@ class LogsTest(ProcessTest):
 
     def start_without_reading(self, log, service):
         """For a gateway whose error log is elsewhere, so that the kit can't read its port there."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.err = self.folder / "err"
         with open(self.err, "w") as stream:
             process = subprocess.Popen([CLASSGATE, "--conf", self.conf(log, service.address, port)],

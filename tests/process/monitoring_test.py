@@ -4,13 +4,12 @@ import http.client
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
 import unittest
 import urllib.parse
 
-from kit import ROOT, ProcessTest, Program, get_json, scrape, wait_until
+from kit import ROOT, ProcessTest, Program, free_port, get_json, scrape, wait_until
 
 FOLDER = ROOT / "packaging/monitoring"
 METRIC = re.compile(r"\b(?:classgate|process)_[a-z0-9_]+\b")
@@ -19,12 +18,6 @@ METRIC = re.compile(r"\b(?:classgate|process)_[a-z0-9_]+\b")
 def promtool(*words, stdin=None):
     done = subprocess.run(["promtool", *words], input=stdin, capture_output=True, text=True, cwd=FOLDER, timeout=60)
     return done.returncode, done.stdout + done.stderr
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Files(unittest.TestCase):

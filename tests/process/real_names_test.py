@@ -1,31 +1,16 @@
 #!/usr/bin/env python3
 """Names of servers, told by a nameserver that others use: Debian's unbound."""
 import pathlib
-import random
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import unittest
 
-from kit import CLASSGATE, ProcessTest, Program, clean_environment, wait_until
+from kit import CLASSGATE, ProcessTest, Program, clean_environment, free_port, wait_until
 from names_test import FAILING, Service
 
 UNBOUND = pathlib.Path("/usr/sbin/unbound")
-
-
-def free_port():
-    """For UDP and TCP, and none that the kernel gives to others meanwhile."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            try:
-                udp.bind(("127.0.0.1", port))
-                tcp.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
 
 
 class Unbound(Program):

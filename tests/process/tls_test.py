@@ -16,8 +16,8 @@ import time
 import unittest
 
 from authority import Authority
-from kit import (CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, Program, ask, clean_environment, raw_request, scrape,
-                 serve_each, wait_until)
+from kit import (CLASSGATE, PAUSE, TEXT, Gateway, ProcessTest, Program, ask, clean_environment, free_port, raw_request,
+                 scrape, serve_each, wait_until)
 from nameserver import Nameserver
 
 BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
@@ -340,8 +340,7 @@ class Reload(TlsTest):
         """Who came for the old address begins with the old certificates, though the new conf has none."""
         upstream = TlsUpstream(None)
         self.addCleanup(upstream.end)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         path = self.authority.path / "turning.conf"
         rest = (f'[upstream]\nservers = ["{upstream.address}"]\n[log]\naccess = "off"\n'
                 f'[ops]\nlisten = []\ncontrol = "{path}.sock"\n[client]\nlinger_timeout = "100ms"\n')

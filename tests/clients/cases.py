@@ -62,11 +62,16 @@ def take_the_token(gateway):
     assert gateway.request().status == 200
 
 
-def too_many(client):
+def too_many(client, case="429", rate=0.5, **settings):
     """429: the bucket has its next token in two seconds."""
-    with place(take_the_token, admission_rate=0.5, admission_burst=1) as (model, _, witness):
+    with place(take_the_token, admission_rate=rate, admission_burst=1, **settings) as (model, _, witness):
         said = client.run("ask", url(witness.port))
-        return Seen(client.name, "429", witness.tries, said, model.computed - 1)
+        return Seen(client.name, case, witness.tries, said, model.computed - 1)
+
+
+def too_many_as_503(client):
+    """503 with four seconds: longer than back-offs are."""
+    return too_many(client, "429 as 503", 0.25, conf="[status]\nrate_limited = 503\n")
 
 
 def queue_full(client, case="503", **settings):
@@ -103,6 +108,11 @@ def too_slow(client, case="504", **settings):
 
 def too_slow_as_424(client):
     return too_slow(client, "504 as 424", conf="[status]\nupstream_timeout = 424\n")
+
+
+def too_slow_as_406(client):
+    """For those to whom 424 does not say that it is final."""
+    return too_slow(client, "504 as 406", conf="[status]\nupstream_timeout = 406\n")
 
 
 def drain(client):
@@ -168,5 +178,5 @@ def upload_as_text(client):
 
 CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424, "drain": drain,
          "stream": stream, "long stream": long_stream, "upload": upload}
-MORE_CASES = {"stream 45 s": slow_stream, "503 as 429": queue_full_as_429, "upload as openai": upload_as_openai,
-              "upload as text": upload_as_text}
+MORE_CASES = {"stream 45 s": slow_stream, "429 as 503": too_many_as_503, "503 as 429": queue_full_as_429,
+              "504 as 406": too_slow_as_406, "upload as openai": upload_as_openai, "upload as text": upload_as_text}

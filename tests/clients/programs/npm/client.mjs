@@ -18,11 +18,11 @@ async function report_failure(failure, events = 0) {
   const last = failure.lastError ?? failure;
   const answer = last.httpResponse ?? last.response ?? last;
   const status = last.status ?? last.statusCode ?? last.status_code ?? answer.status ?? answer.statusCode ?? null;
-  const unread = answer instanceof Response && !answer.bodyUsed ? await answer.text() : '';
-  const body = last.responseBody ?? last.error ?? answer.data ?? answer.body ?? '';
+  const told = last.responseBody ?? last.error ?? last.data ?? answer.data ?? answer.body ?? '';
+  const body = !(told instanceof ReadableStream) ? told : answer.bodyUsed ? '' : await answer.text();
   const cause = failure.cause instanceof Error ? ` (${failure.cause.message})` : '';
   report(Number.isInteger(status) ? status : null, failure.message + cause,
-         typeof body === 'string' ? body : unread || JSON.stringify(body), events);
+         typeof body === 'string' ? body : JSON.stringify(body), events);
 }
 
 async function tell(asked) {

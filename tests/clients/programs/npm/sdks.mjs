@@ -115,10 +115,11 @@ export async function langchain(origin, options = {}) {
   };
 }
 
-// As we recommend: it comes back where that helps.
+// As we recommend: it comes back when it is told, and where that helps.
 export function langchain_reads(origin) {
   return langchain(origin, {onFailedAttempt: error => {
     if (error.headers?.get('X-Should-Retry') !== 'true') throw error;
+    error.retryAfterMs = Number(error.headers.get('Retry-After-Ms'));
   }});
 }
 

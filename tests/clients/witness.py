@@ -32,6 +32,7 @@ class Witness:
         serve_each(self.listener, self.pass_on)
 
     def end(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
         self.listener.close()
 
     def pass_on(self, client):

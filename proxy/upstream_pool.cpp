@@ -1,6 +1,7 @@
 #include "proxy/upstream_pool.h"
 
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/stat.h>
 

@@ -38,8 +38,8 @@ std::optional<ClientTable::Look> Intake::look_for(const Arrival& arrival, Time n
 
 Intake::Findings Intake::foresee(const Arrival& arrival,
                                  const std::optional<ClientTable::Look>& client,
-                                 const Limits::Buckets& buckets) const {
-  const bool retries = client && is_retry(arrival);
+                                 const Limits::Buckets& buckets, Time now) const {
+  const bool retries = client && is_retry(arrival, now);
   return {
       .is_retry = retries, .retries_too_much = retries && !client->may_retry, .wait = buckets.wait};
 }

@@ -65,8 +65,8 @@ class Intake {
   Findings examine(const Arrival& arrival, ClientNumber client, Time now) {
     Findings findings;
     if (client != no_client) {
-      findings.is_retry = is_retry(arrival);
-      if (arrival.attempt != 0) attempts_.note(arrival.attempt);
+      findings.is_retry = is_retry(arrival, now);
+      if (arrival.attempt != 0) attempts_.note(arrival.attempt, now);
     }
     findings.wait = limits_.wait_for(arrival, client, now);
     findings.retries_too_much = findings.is_retry && !clients_.may_retry(client, now);
@@ -74,7 +74,7 @@ class Intake {
   }
   // What examine() would find with these buckets; changes nothing.
   Findings foresee(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
-                   const Limits::Buckets& buckets) const;
+                   const Limits::Buckets& buckets, Time now) const;
   // Why it is refused; `goes_in`: it would not have to wait.
   std::optional<conf::Reason> refusal(const Findings& findings, bool goes_in) const {
     // A retry too many does no harm while there are workers to spare.
@@ -115,8 +115,10 @@ class Intake {
   }
 
  private:
-  bool is_retry(const Arrival& arrival) const {
-    return arrival.is_retry || (arrival.attempt != 0 && attempts_.contains(arrival.attempt));
+  bool is_retry(const Arrival& arrival, Time now) const {
+    return arrival.is_retry ||
+           (arrival.attempt != 0 &&
+            attempts_.contains(arrival.attempt, now - settings_.fairness.retry_window));
   }
   void use_clients(Time now);
   void tick_rate(bool is_line_empty, Time now);

@@ -157,6 +157,7 @@ std::vector<Key> make_keys() {
       count_key("fairness.queue_size", 0, 1'000'000, "requests of one client that may wait; 0: no limit", FIELD(admission.fairness.everybody.queue_size)),
       number_key("fairness.reserve", 0, 0.9, false, "share of a bucket of many clients that is kept for those that ask for no more than an equal part", FIELD(admission.fairness.reserve)),
       number_key("fairness.retry_budget", 0, 1, false, "a client's retries, as a share of its requests; more do not wait for a worker; 1: no limit", FIELD(admission.fairness.retry_budget)),
+      duration_key("fairness.retry_window", milliseconds(0), hours(24), "within which the same Idempotency-Key of one client is a retry; 0s: never", FIELD(admission.fairness.retry_window)),
 
       place_key("clients.secret", "file with the key of the clients' ids, made when there is none", {"off"}, FIELD(clients.secret)),
 

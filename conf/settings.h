@@ -250,6 +250,7 @@ struct FairnessSettings {
   std::uint32_t clients_max = 100'000;       // that are remembered
   PlanSettings everybody;
   double retry_budget = 0.2;  // a client's retries, as a share of its requests; 1: no limit
+  milliseconds retry_window{300'000};  // within which the same Idempotency-Key is a retry
   // Of every bucket of many clients, kept for those that ask for no more than an equal part.
   double reserve = 0.25;
   std::vector<PlanSettings> plans;

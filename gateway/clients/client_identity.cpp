@@ -80,6 +80,8 @@ bool says_retry(const proxy::wire::Field& field) {
       return equal_names(field.name, "x-envoy-attempt-count") && counts_beyond(field.value, 1);
     case 23:
       return equal_names(field.name, "x-stainless-retry-count") && counts_beyond(field.value, 0);
+    case 26:
+      return equal_names(field.name, "grpc-previous-rpc-attempts") && counts_beyond(field.value, 0);
     default: return false;
   }
 }
@@ -156,10 +158,7 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
   std::string_view name;
   for (const proxy::wire::Field& field : head.fields) {
     attempt.is_retry = attempt.is_retry || says_retry(field);
-    if (field.name.size() == 15 && equal_names(field.name, "idempotency-key"))
-      name = field.value;
-    else if (field.name.size() == 12 && name.empty() && equal_names(field.name, "x-request-id"))
-      name = field.value;  // the least telling
+    if (field.name.size() == 15 && equal_names(field.name, "idempotency-key")) name = field.value;
   }
   if (name.empty()) return attempt;
   const HashKey key{key_[0] ^ client, key_[1] ^ SipHash::of(key_, path)};

@@ -45,9 +45,11 @@ class ClientIdentities {
   // Of a client that is known by its address.
   std::uint64_t id_of(conf::IpAddress address) const;
 
-  // What a request says of itself being a retry: X-Retry-Count or X-Stainless-Retry-Count (OpenAI,
-  // Anthropic) above 0, x-envoy-attempt-count or attempt= in amz-sdk-request above 1; and a number
-  // that stands for its Idempotency-Key or X-Request-Id (0: none), for this client and path.
+  // What a request says of itself being a retry: X-Retry-Count, X-Stainless-Retry-Count (OpenAI,
+  // Anthropic) or grpc-previous-rpc-attempts (gRFC A6) above 0, x-envoy-attempt-count or attempt=
+  // in amz-sdk-request, which count the first one too, above 1; and a number that stands for its
+  // Idempotency-Key (0: none), for this client and path. An X-Request-Id tells nothing: the calls
+  // of one trace share it, and run beside each other.
   struct Attempt {
     bool is_retry = false;
     std::uint64_t key = 0;

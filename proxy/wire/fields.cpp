@@ -179,6 +179,7 @@ bool may_be_trailer(std::string_view name) {
                              "content-type",
                              "cookie",
                              "expires",
+                             "grpc-previous-rpc-attempts",
                              "grpc-timeout",
                              "idempotency-key",
                              "if-match",

@@ -167,6 +167,27 @@ TEST_CASE("an attempt that comes again under the same name is a retry") {
   CHECK(ask(controller, attempt) == "waits");
 }
 
+TEST_CASE("the same name again after the window is no retry, and each use begins it anew") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.queue_size = 100;
+  settings.fairness.retry_budget = 0;
+  settings.fairness.retry_window = 60s;
+  Controller controller(settings);
+  Arrival attempt = request_of(1);
+  attempt.attempt = 12345;
+  const auto is_retry = [&](Time now) { return controller.explain(attempt, now).is_retry; };
+  CHECK_FALSE(is_retry(start));
+  ask(controller, attempt);
+  CHECK(is_retry(start));
+  CHECK(is_retry(start + 59s));
+  CHECK_FALSE(is_retry(start + 60s));
+  ask(controller, attempt, start + 59s);
+  CHECK(is_retry(start + 118s));
+  settings.fairness.retry_window = 0s;
+  controller.reconfigure(settings, start + 59s);
+  CHECK_FALSE(is_retry(start + 59s));
+}
+
 TEST_CASE("who wants several workers waits until they are free, and nobody passes by") {
   conf::AdmissionSettings settings = fair_settings();
   settings.workers = 4;

@@ -59,6 +59,7 @@ std::map<std::string, Sample> samples() {
       {"fairness.workers", plain("7")},
       {"fairness.queue_size", plain("8")},
       {"fairness.retry_budget", plain("0.3")},
+      {"fairness.retry_window", quoted("9m")},
       {"fairness.reserve", plain("0.5")},
       {"clients.secret", quoted("/secrets/ids")},
       {"tls.certificate", quoted("/tls/a.pem")},

@@ -166,11 +166,13 @@ TEST_CASE("a request may say that it is a retry") {
   for (const char* no : {"0", "", "-1", "one", " 1", "1e3"})
     CHECK_FALSE(who.attempt({.fields = {{"x-retry-count", no}}}).is_retry);
   CHECK_FALSE(who.attempt({.fields = {{"x-envoy-attempt-count", "1"}}}).is_retry);
+  CHECK(who.attempt({.fields = {{"Grpc-Previous-Rpc-Attempts", "1"}}}).is_retry);
+  CHECK_FALSE(who.attempt({.fields = {{"grpc-previous-rpc-attempts", "0"}}}).is_retry);
 }
 
 TEST_CASE("an attempt has the name that its client gave it, for this client and path") {
   const Identities who({{Kind::address, ""}});
-  const Request request{.fields = {{"X-Request-Id", "r1"}}};
+  const Request request{.fields = {{"Idempotency-Key", "r1"}}};
   CHECK(who.attempt({}).key == 0);
   CHECK(who.attempt(request).key != 0);
   CHECK(who.attempt(request).key == who.attempt(request).key);
@@ -178,6 +180,7 @@ TEST_CASE("an attempt has the name that its client gave it, for this client and 
   CHECK(who.attempt(request, 1, "/b").key != who.attempt(request, 1, "/a").key);
   CHECK(who.attempt({.fields = {{"X-Request-Id", "r1"}, {"Idempotency-Key", "k"}}}).key ==
         who.attempt({.fields = {{"Idempotency-Key", "k"}, {"X-Request-Id", "r2"}}}).key);
+  CHECK(who.attempt({.fields = {{"X-Request-Id", "r1"}}}).key == 0);  // of a trace, not of a call
 }
 
 // In one part, and byte by byte.

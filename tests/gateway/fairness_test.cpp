@@ -218,7 +218,7 @@ TEST_CASE("retries of one client beyond its budget do not wait") {
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < 6; ++i) {
     clients.push_back(std::make_unique<Client>(gateway));
-    clients.back()->send(get("/x", keyed("a") + "X-Request-Id: the-same\r\n"));
+    clients.back()->send(get("/x", keyed("a") + "Idempotency-Key: the-same\r\n"));
     if (i == 0) REQUIRE(gateway.comes_to_run(1));
     if (i > 0 && i < 4) REQUIRE(gateway.comes_to_wait(static_cast<std::size_t>(i)));
   }
@@ -228,6 +228,22 @@ TEST_CASE("retries of one client beyond its budget do not wait") {
   Client first(gateway);
   first.send(get("/x", keyed("a")));
   CHECK(gateway.comes_to_wait(4));
+}
+
+// Seen: 40 parallel calls of one trace, which all had its X-Request-Id; 36 were refused as retries.
+TEST_CASE("parallel calls of one trace are no retries") {
+  FakeUpstream upstream(FakeUpstream::held());
+  auto settings = settings_with_identity(upstream.port(), 1'000);
+  settings.admission.workers = 1;
+  settings.admission.queue_size = 100;
+  Gateway gateway(settings);
+  constexpr std::size_t calls = 40;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (std::size_t i = 0; i < calls; ++i) {
+    clients.push_back(std::make_unique<Client>(gateway));
+    clients.back()->send(get("/x", keyed("a") + "X-Request-Id: of-the-trace\r\n"));
+  }
+  CHECK(gateway.comes_to_wait(calls - 1));
 }
 
 }  // namespace

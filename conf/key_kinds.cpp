@@ -4,7 +4,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <utility>
 
@@ -289,40 +291,118 @@ Key identity_key(std::string name, std::string help, FieldOf<std::vector<Identit
           [=](const Settings& settings) { return print_identity(value_of(access, settings)); }};
 }
 
-// Names of fields of requests, but those that the gateway reads and says itself.
-Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
-  constexpr std::size_t most = 64;
-  constexpr auto own = std::to_array<std::string_view>(
-      {"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
-       "transfer-encoding", "upgrade", "via"});
+namespace {
+
+// Texts, each once; `check` says what is wrong with one of them.
+struct TextList {
+  std::size_t least = 0;
+  std::size_t most = 64;
+  std::string example;
+  bool have_case = false;
+  std::function<std::string(const std::string& text, const std::string& low)> check;
+};
+
+Key text_list_key(std::string name, TextList list, std::string help,
+                  FieldOf<std::vector<std::string>> access) {
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
-            auto names = list_in(raw);
-            if (!names)
-              return std::unexpected(std::string("expected a list, such as [\"X-Tenant\"]"));
-            if (names->size() > most)
-              return std::unexpected(fmt::format("expected {} names at most", most));
+            auto said = list_in(raw);
+            if (!said)
+              return std::unexpected(fmt::format("expected a list, such as [{}]", list.example));
+            if (said->size() > list.most)
+              return std::unexpected(fmt::format("expected {} names at most", list.most));
+            if (said->size() < list.least)
+              return std::unexpected(fmt::format("expected one, such as [{}]", list.example));
             std::vector<std::string> seen;
-            for (const std::string& field : *names) {
-              if (!is_field_name(field))
-                return std::unexpected(fmt::format("\"{}\" is no name of a field", field));
-              std::string low = field;
+            for (const std::string& text : *said) {
+              std::string low = text;
               for (char& c : low) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-              if (std::ranges::find(own, low) != own.end())
-                return std::unexpected(fmt::format("\"{}\" is the gateway's own to say", field));
+              if (const std::string wrong = list.check(text, low); !wrong.empty())
+                return std::unexpected(fmt::format("\"{}\" {}", text, wrong));
+              if (list.have_case) low = text;
               if (std::ranges::find(seen, low) != seen.end())
-                return std::unexpected(fmt::format("\"{}\" stands here twice", field));
+                return std::unexpected(fmt::format("\"{}\" stands here twice", text));
               seen.push_back(std::move(low));
             }
-            access(settings) = std::move(*names);
+            access(settings) = std::move(*said);
             return {};
           },
           [=](const Settings& settings) {
             std::string out;
-            for (const std::string& field : value_of(access, settings))
-              out += (out.empty() ? "" : ", ") + quote(field);
+            for (const std::string& text : value_of(access, settings))
+              out += (out.empty() ? "" : ", ") + quote(text);
             return "[" + out + "]";
           }};
+}
+
+// Names of fields, but for these (in lower case).
+TextList field_names(std::size_t most, std::span<const std::string_view> forbidden,
+                     std::string_view why) {
+  return {.most = most,
+          .example = "\"X-Tenant\"",
+          .check = [=](const std::string& text, const std::string& low) -> std::string {
+            if (!is_field_name(text)) return "is no name of a field";
+            const bool is_forbidden = std::ranges::find(forbidden, low) != forbidden.end();
+            return is_forbidden ? std::string(why) : std::string();
+          }};
+}
+
+// scheme://host or scheme://host:port, in lower case, as a browser says it.
+bool is_origin(std::string_view text) {
+  const std::size_t colon = text.find("://");
+  if (colon == 0 || colon == std::string_view::npos || colon + 3 == text.size()) return false;
+  return std::ranges::all_of(text.substr(0, colon),
+                             [](char c) {
+                               return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                                      c == '+' || c == '-' || c == '.';
+                             }) &&
+         std::ranges::all_of(text.substr(colon + 3), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                  c == '_' || c == ':' || c == '[' || c == ']';
+         });
+}
+
+}  // namespace
+
+Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  static constexpr auto own = std::to_array<std::string_view>(
+      {"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+       "transfer-encoding", "upgrade", "via"});
+  return text_list_key(std::move(name), field_names(64, own, "is the gateway's own to say"),
+                       std::move(help), access);
+}
+
+Key shown_fields_key(std::string name, std::size_t most, std::string help,
+                     FieldOf<std::vector<std::string>> access) {
+  static constexpr auto secret = std::to_array<std::string_view>(
+      {"api-key", "authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key",
+       "x-auth-token", "x-goog-api-key"});
+  return text_list_key(std::move(name), field_names(most, secret, "holds a secret"),
+                       std::move(help), access);
+}
+
+Key origins_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  return text_list_key(
+      std::move(name),
+      {.example = "\"https://app.example\"",
+       .check = [](const std::string& text, const std::string&) -> std::string {
+         if (text == "*" || is_origin(text)) return {};
+         return "is no origin: write \"https://app.example\", in lower case and without a path, or "
+                "\"*\"";
+       }},
+      std::move(help), access);
+}
+
+Key tokens_key(std::string name, std::size_t least, std::string help,
+               FieldOf<std::vector<std::string>> access) {
+  return text_list_key(std::move(name),
+                       {.least = least,
+                        .example = "\"POST\"",
+                        .have_case = true,
+                        .check = [](const std::string& text, const std::string&) -> std::string {
+                          return is_field_name(text) ? "" : "is no token";
+                        }},
+                       std::move(help), access);
 }
 
 Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access) {

@@ -281,6 +281,7 @@ class Reader {
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
       blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();
+    check_cors(all.cors);
     put_clients_together();
     for (const Address& server : all.upstream.nameservers)
       if (!IpAddress::parse(server.host) || server.port == 0)
@@ -348,11 +349,41 @@ class Reader {
     }
     if (!has_rates) admission.route_rates.clear();
     for (auto& [place, text] : plans_.finish(fairness, sources)) mistake(place, std::move(text));
+    check_logged_fields(sources);
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
       if (const auto given = origins_.find(key); given != origins_.end())
         if (find_key(key)->print(loaded_.settings) != "0")
           blame(key, "needs fairness.identity, to tell clients");
+  }
+
+  // With credentials "*" would lend every page on earth the cookies of its visitor; browsers take
+  // the word for nothing then (Fetch standard, section 3.3.5).
+  void check_cors(const CorsSettings& cors) {
+    if (!cors.credentials) return;
+    const auto says_all = [](const std::vector<std::string>& list) {
+      return std::ranges::find(list, "*") != list.end();
+    };
+    if (says_all(cors.origins))
+      blame("cors.origins",
+            "\"*\" does not go with cors.credentials: name the origins that may have them");
+    if (says_all(cors.methods)) blame("cors.methods", "\"*\" means nothing with cors.credentials");
+    if (says_all(cors.headers)) blame("cors.headers", "\"*\" means nothing with cors.credentials");
+  }
+
+  // What clients name themselves by may be a key of theirs.
+  void check_logged_fields(const std::vector<IdentitySource>& sources) {
+    const auto are_equal = [](char a, char b) {
+      const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+      return low(a) == low(b);
+    };
+    for (const std::string& field : loaded_.settings.log.headers)
+      if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
+            return std::ranges::equal(source.header, field, are_equal);
+          }))
+        blame("log.headers", fmt::format("\"{}\" tells clients apart (identity): a log never "
+                                         "holds what may be a key",
+                                         field));
   }
 
   void check_tls() {

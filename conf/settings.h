@@ -355,6 +355,22 @@ struct LogSettings {
   double sample = 1;                       // share of the accepted requests that get a line, 0 to 1
   std::uint32_t access_lines_max = 10000;  // access lines in a second, over all loops
   Bytes buffer = MiB(1);  // lines waiting for the writer; more are dropped and counted
+  // Lines of refusals in a second, over all loops; more are rolled up.
+  std::uint32_t refusals_max = 1000;
+  bool query = false;                // the part of the target behind '?'
+  std::vector<std::string> headers;  // fields of requests that a line tells
+  Bytes header_bytes{256};           // of each at most
+};
+inline constexpr std::size_t log_headers_max = 16;  // names in LogSettings::headers
+
+// [cors]: which pages of other origins may read answers (Fetch standard, section 3.3).
+struct CorsSettings {
+  std::vector<std::string> origins;  // "https://app.example"; "*": every one; empty: CORS is off
+  std::vector<std::string> methods{"GET", "POST"};
+  std::vector<std::string> headers{"content-type", "authorization"};
+  bool credentials = false;
+  milliseconds max_age{600'000};  // for so long a browser asks no more
+  bool operator==(const CorsSettings&) const = default;
 };
 
 // [ops]: what operators and their monitoring may ask.
@@ -368,6 +384,8 @@ struct OpsSettings {
   milliseconds timeout{10'000};                // for one request and its answer; between two
   milliseconds reload_timeout{30'000};         // in which all that a reload needs must be read
   milliseconds upgrade_timeout{10'000};        // in which a new program must be ready (SIGUSR2)
+  std::uint32_t why_max = 10'000;              // refusals and failures that are kept; 0: none
+  std::uint32_t client_metrics = 0;            // clients that /metrics names; 0: none
 };
 
 // HTTP status for each reason, settable in [status]; indexed by index_of(reason).
@@ -401,6 +419,7 @@ struct Settings {
       {.path = "/v1/classify/batch", .priority = 4},
   };
   LogSettings log;
+  CorsSettings cors;
   OpsSettings ops;
   StatusTable statuses = default_statuses();
 };

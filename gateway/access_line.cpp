@@ -54,6 +54,16 @@ class Line {
     begin(key);
     append_milliseconds(out_, value);
   }
+  void attempts(std::string_view key, std::span<const admission::Time> began, admission::Time end) {
+    if (began.empty()) return word(key, "-");
+    begin(key);
+    if (as_json_) out_ += '"';
+    for (std::size_t i = 0; i < began.size(); ++i) {
+      if (i > 0) out_ += ',';
+      append_milliseconds(out_, (i + 1 < began.size() ? began[i + 1] : end) - began[i]);
+    }
+    if (as_json_) out_ += '"';
+  }
   void reason(std::string_view key, std::optional<conf::Reason> value) {
     word(key, value ? conf::word_of(*value) : "-");
   }
@@ -99,6 +109,32 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
   line.word_or_text("upstream", record.upstream);
   line.number("retries", record.retries);
   line.word("tls", record.tls);
+  line.word("answered_by", record.answered_by());
+  line.attempts("attempts_ms", record.attempts, record.attempts_end);
+  line.word("address", record.address);
+  line.word_or_text("plan", record.plan);
+  line.word_or_text("traceparent", record.traceparent.empty() ? "-" : record.traceparent);
+  line.text("user_agent", record.user_agent.empty() ? "-" : record.user_agent);
+  if (record.query) line.text("query", *record.query);
+  for (const LoggedField& field : record.headers) line.text(field.key, field.value);
+  line.end();
+}
+
+void append_rolled_up_line(std::string& out, bool as_json, std::string_view since,
+                           std::string_view time, const RefusalRollup::Line& rolled_up) {
+  const RefusalRollup::Refusal& first = rolled_up.refusal;
+  Line line(out, as_json);
+  line.word("time", time);
+  line.number("rolled_up", rolled_up.count);
+  line.word("since", since);
+  line.word("client", first.client);
+  line.word("address", first.address);
+  line.text("path", first.path);
+  line.text("route", first.route != nullptr ? std::string_view(first.route->name) : "-");
+  line.number("priority", first.route != nullptr ? first.route->priority : 0);
+  line.word("verdict", word_of(Verdict::rejected));
+  line.reason("reason", first.reason);
+  line.number("status", first.status);
   line.end();
 }
 

@@ -13,6 +13,13 @@ namespace {
 
 constexpr std::size_t batch_bytes = 32 * 1024;
 
+// RFC 3339 with milliseconds.
+std::string wall_time_text(std::chrono::system_clock::time_point at) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(at)), ms.count() % 1000);
+}
+
 }  // namespace
 
 void AccessLines::add(const ExchangeRecord& record, proxy::net::Time now) {
@@ -21,12 +28,38 @@ void AccessLines::add(const ExchangeRecord& record, proxy::net::Time now) {
   append_access_line(lines_, log_.is_json(), time_text(now), record);
 }
 
-bool AccessLines::is_within_bounds(bool is_routine, proxy::net::Time now, std::uint32_t loops) {
-  const auto verdict = quota_.judge(
-      is_routine, now,
-      {.sample = log_.sample(), .lines_max = AccessQuota::share_of(log_.lines_max(), loops)});
-  if (verdict == AccessQuota::Verdict::over_rate) log_.count_dropped_line();
-  return verdict == AccessQuota::Verdict::write;
+AccessLines::Wanted AccessLines::within_bounds(AccessQuota::Kind kind, proxy::net::Time now,
+                                               std::uint32_t loops) {
+  const auto verdict =
+      quota_.judge(kind, now,
+                   {.sample = log_.sample(),
+                    .lines_max = AccessQuota::share_of(log_.lines_max(), loops),
+                    .refusals_max = AccessQuota::share_of(log_.refusals_max(), loops)});
+  switch (verdict) {
+    case AccessQuota::Verdict::write: return Wanted::line;
+    case AccessQuota::Verdict::roll_up: return Wanted::roll_up;
+    case AccessQuota::Verdict::over_rate: log_.count_dropped_line(); return Wanted::no;
+    default: return Wanted::no;
+  }
+}
+
+bool AccessLines::roll_up(const RefusalRollup::Refusal& refusal, proxy::net::Time now) {
+  const bool is_first = rollup_.is_empty();
+  if (!rollup_.add(refusal, now)) tell_rolled_up(now);
+  return is_first;
+}
+
+// The wall clock's times, from those of the loop.
+void AccessLines::tell_rolled_up(proxy::net::Time now) {
+  const auto clock = std::chrono::system_clock::now();
+  const auto text_of = [&](proxy::net::Time at) {
+    return wall_time_text(clock - std::chrono::round<std::chrono::milliseconds>(now - at));
+  };
+  rollup_.take([&](const RefusalRollup::Line& line) {
+    if (lines_.size() > batch_bytes) hand_over();
+    ++count_;
+    append_rolled_up_line(lines_, log_.is_json(), text_of(line.first), text_of(line.last), line);
+  });
 }
 
 void AccessLines::hand_over() {
@@ -38,11 +71,7 @@ void AccessLines::hand_over() {
 std::string_view AccessLines::time_text(proxy::net::Time now) {
   if (time_text_of_ != now) {
     time_text_of_ = now;
-    const auto clock = std::chrono::system_clock::now();
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(clock.time_since_epoch());
-    time_text_ =
-        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                    fmt::gmtime(std::chrono::system_clock::to_time_t(clock)), ms.count() % 1000);
+    time_text_ = wall_time_text(std::chrono::system_clock::now());
   }
   return time_text_;
 }

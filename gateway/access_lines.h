@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -7,6 +8,7 @@
 #include "gateway/access_log.h"
 #include "gateway/access_quota.h"
 #include "gateway/exchange_record.h"
+#include "gateway/refusal_rollup.h"
 #include "proxy/net/loop.h"
 
 namespace classgate::gateway {
@@ -17,20 +19,27 @@ class AccessLines {
  public:
   AccessLines(AccessLog& log, std::uint32_t seed) : log_(log), quota_(seed) {}
 
-  // Whether the conf wants a line for one more exchange; `loops` share what a second may bring.
-  // Each is asked for once, and counts.
-  bool are_wanted(bool is_routine, proxy::net::Time now, std::uint32_t loops) {
-    return log_.is_on() && is_within_bounds(is_routine, now, loops);
+  enum class Wanted : std::uint8_t { no, line, roll_up };
+  // What the conf wants of one more exchange; `loops` share what a second may bring. Each is asked
+  // for once, and counts.
+  Wanted wanted(AccessQuota::Kind kind, proxy::net::Time now, std::uint32_t loops) {
+    return log_.is_on() ? within_bounds(kind, now, loops) : Wanted::no;
   }
   void add(const ExchangeRecord& record, proxy::net::Time now);
+  // Told with others of its kind. True for the first of them: tell_rolled_up() is due within
+  // rolled_up_time.
+  [[nodiscard]] bool roll_up(const RefusalRollup::Refusal& refusal, proxy::net::Time now);
+  static constexpr std::chrono::seconds rolled_up_time{1};
+  void tell_rolled_up(proxy::net::Time now);
   void hand_over();
 
  private:
-  bool is_within_bounds(bool is_routine, proxy::net::Time now, std::uint32_t loops);
+  Wanted within_bounds(AccessQuota::Kind kind, proxy::net::Time now, std::uint32_t loops);
   std::string_view time_text(proxy::net::Time now);
 
   AccessLog& log_;
   AccessQuota quota_;
+  RefusalRollup rollup_;
   std::string lines_;
   std::uint64_t count_ = 0;
   std::string time_text_;  // RFC 3339 with milliseconds, of this turn

@@ -96,6 +96,7 @@ std::expected<void, std::string> AccessLog::reconfigure(const conf::LogSettings&
   bytes_max_.store(settings.buffer.count, std::memory_order_relaxed);
   sample_.store(settings.sample, std::memory_order_relaxed);
   lines_max_.store(settings.access_lines_max, std::memory_order_relaxed);
+  refusals_max_.store(settings.refusals_max, std::memory_order_relaxed);
   is_json_.store(settings.format == conf::LogFormat::json, std::memory_order_relaxed);
   is_on_.store(turns_on, std::memory_order_release);
   return {};

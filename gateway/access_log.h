@@ -40,6 +40,7 @@ class AccessLog {
   void count_dropped_line() { dropped_.fetch_add(1, std::memory_order_relaxed); }
   double sample() const { return sample_.load(std::memory_order_relaxed); }
   std::uint32_t lines_max() const { return lines_max_.load(std::memory_order_relaxed); }
+  std::uint32_t refusals_max() const { return refusals_max_.load(std::memory_order_relaxed); }
   // Left out by any of the bounds, or lost because the place could not be written.
   std::uint64_t dropped_lines() const;
 
@@ -68,6 +69,7 @@ class AccessLog {
   std::atomic<std::uint64_t> bytes_max_{0};
   std::atomic<double> sample_{1};
   std::atomic<std::uint32_t> lines_max_{1};
+  std::atomic<std::uint32_t> refusals_max_{1};
   std::atomic<bool> is_json_{false};
   std::atomic<bool> is_on_{false};
   const std::shared_ptr<LogSink> sink_;

@@ -2,11 +2,15 @@
 
 namespace classgate::gateway {
 
-AccessQuota::Verdict AccessQuota::judge(bool is_routine, Time now, const Limits& limits) {
-  if (is_routine && !is_sampled(limits.sample)) return Verdict::not_sampled;
+AccessQuota::Verdict AccessQuota::judge(Kind kind, Time now, const Limits& limits) {
+  if (kind == Kind::routine && !is_sampled(limits.sample)) return Verdict::not_sampled;
   if (now - second_began_ >= std::chrono::seconds(1)) {
     second_began_ = now;
-    lines_ = 0;
+    lines_ = refusals_ = 0;
+  }
+  if (kind == Kind::refusal) {
+    if (refusals_ >= limits.refusals_max || lines_ >= limits.lines_max) return Verdict::roll_up;
+    ++refusals_;
   }
   if (lines_ >= limits.lines_max) return Verdict::over_rate;
   ++lines_;

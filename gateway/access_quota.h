@@ -14,10 +14,17 @@ class AccessQuota {
     write,
     not_sampled,  // as log.sample wants it
     over_rate,    // a line that is missing: to be counted
+    roll_up,      // a refusal too many for a line of its own
+  };
+  enum class Kind : std::uint8_t {
+    routine,  // accepted, and nothing went wrong
+    refusal,
+    other,
   };
   struct Limits {
-    double sample = 1;            // the share of the routine that is written, 0 to 1
-    std::uint32_t lines_max = 1;  // of this loop in a second
+    double sample = 1;                        // the share of the routine that is written, 0 to 1
+    std::uint32_t lines_max = 1;              // of this loop in a second
+    std::uint32_t refusals_max = 0xffffffff;  // of these
   };
   // What one of so many loops may write, so that none has to ask the others. Rounded up: every loop
   // may write something, and all of them together at most one line each too many.
@@ -27,15 +34,15 @@ class AccessQuota {
 
   explicit AccessQuota(std::uint32_t seed) : random_(seed) {}
 
-  // `is_routine`: accepted, and nothing went wrong.
-  Verdict judge(bool is_routine, Time now, const Limits& limits);
+  Verdict judge(Kind kind, Time now, const Limits& limits);
 
  private:
   bool is_sampled(double share);
 
   std::minstd_rand random_;
   Time second_began_{};
-  std::uint32_t lines_ = 0;  // in this second
+  std::uint32_t lines_ = 0;     // in this second
+  std::uint32_t refusals_ = 0;  // of these
 };
 
 }  // namespace classgate::gateway

@@ -29,6 +29,7 @@ struct Refusal {
   admission::Rejection rejection;
   std::string_view request_id;
   std::string_view allow;         // methods; for method_refused
+  std::string_view own_fields;    // further lines, each with its CRLF
   bool without_body = false;      // HEAD
   bool gives_up_request = false;  // no byte more of it is wanted, small as it may be
 };

@@ -66,6 +66,8 @@ void Exchange::reset() {
   texts_.request_id.clear();
   texts_.client_behind_proxy.clear();
   texts_.max_forwards.clear();
+  texts_.noted.clear();
+  texts_.origin.clear();
   trailers_.clear();
   items_.reset();
   forwarding_.forget();
@@ -78,8 +80,8 @@ void Exchange::uncount_memory() {
 }
 
 void Exchange::count_memory() {
-  const std::size_t now =
-      target_.text.capacity() + head_.capacity() + body_.capacity() + forwarding_.held_bytes();
+  const std::size_t now = target_.text.capacity() + head_.capacity() + body_.capacity() +
+                          texts_.noted.held_bytes() + forwarding_.held_bytes();
   if (now == counted_) return;
   station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
   counted_ = now;

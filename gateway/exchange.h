@@ -11,9 +11,11 @@
 #include "admission/visit.h"
 #include "gateway/answer_terms.h"
 #include "gateway/client_stream.h"
+#include "gateway/cors.h"
 #include "gateway/exchange_record.h"
 #include "gateway/json_items.h"
 #include "gateway/letter.h"
+#include "gateway/logged_fields.h"
 #include "gateway/target.h"
 #include "gateway/traffic.h"
 #include "proxy/forwarding.h"
@@ -99,6 +101,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool judge(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
+  void note_origin(const proxy::wire::Head& head);
   void note_client(const proxy::wire::Head& head);
   const std::string& client_name() const;  // for the log, as long as there is a connection
   bool recognise_client(const proxy::wire::Head& head);
@@ -115,6 +118,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   bool answers_as_last(const proxy::wire::Head& head);
   void answer_operator();
+  void answer_preflight();
   void answer_with(int status, std::span<const OwnAnswer::Field> fields, std::string_view body);
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
@@ -195,6 +199,8 @@ class Exchange final : private proxy::Forwarding::Client {
     bool body_tells_cost = false;
     bool wants_websocket = false;
     bool lacks_host = false;
+    bool is_preflight = false;  // of a browser; answered here
+    Cors::Terms cors{};
   };
   // Memory that is kept for the next request.
   struct Texts {
@@ -203,6 +209,9 @@ class Exchange final : private proxy::Forwarding::Client {
     std::string preferences;          // its other preferences
     std::string client_behind_proxy;  // the real client's address, when a trusted one names it
     std::string max_forwards;         // of one that goes on
+    NotedFields noted;                // for its line in the log
+    std::string origin;               // of a page that may read the answer, as it is told
+    std::string own_fields;           // of a refusal
   };
   // Until a server is up.
   struct Hold {

@@ -1,13 +1,17 @@
 // What the gateway itself says about a request: refusals, /queue/health, the line in the access
 // log.
 
+#include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "conf/format.h"
 #include "conf/invariant.h"
+#include "gateway/clients/pseudonym.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/station.h"
+#include "proxy/wire/serialise.h"
 
 namespace classgate::gateway {
 
@@ -42,15 +46,22 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   record_.reason = reason;
   CLASSGATE_INVARIANT(client_ != nullptr);
   if (record_.verdict != Verdict::admitted) record_.verdict = Verdict::rejected;
+  texts_.own_fields.clear();
+  Cors::tell(request_.cors, texts_.origin, [&](std::string_view name, std::string_view value) {
+    for (const std::string_view part : {name, std::string_view(": "), value, proxy::wire::crlf})
+      texts_.own_fields += part;
+  });
   client_->send_refusal(refusals, {.rejection = rejection,
                                    .request_id = texts_.request_id,
                                    .allow = allowed_methods(reason),
+                                   .own_fields = texts_.own_fields,
                                    .without_body = request_.is_head,
                                    .gives_up_request = request_.is_given_up});
 }
 
 void Exchange::answer_operator() {
   using Field = OwnAnswer::Field;
+  if (request_.is_preflight) return answer_preflight();
   if (!request_.is_last) {
     const Health& health = station_.strangers_health();
     static constexpr std::array fields{Field{"Content-Type", "application/json"},
@@ -67,12 +78,34 @@ void Exchange::answer_operator() {
   answer_with(200, fields, {});
 }
 
+// A reload may have turned CORS off meanwhile: then it is told nothing.
+void Exchange::answer_preflight() {
+  static constexpr std::string_view also_varies =
+      "Access-Control-Request-Method, Access-Control-Request-Headers";
+  std::array<OwnAnswer::Field, 4> fields;
+  std::size_t count = 0;
+  const auto put = [&](std::string_view name, std::string_view value) {
+    fields[count++] = {name, value};
+  };
+  put("Vary", also_varies);
+  const Cors& cors = station_.rules().cors;
+  if (!texts_.origin.empty() && cors.is_on()) cors.tell_preflight(put);
+  answer_with(200, {fields.data(), count}, {});
+}
+
 void Exchange::answer_with(int status, std::span<const OwnAnswer::Field> fields,
                            std::string_view body) {
+  std::array<OwnAnswer::Field, 8> all;  // at most 4 of its own, 4 of Cors
+  CLASSGATE_INVARIANT(fields.size() <= 4);
+  auto end = std::ranges::copy(fields, all.begin()).out;
+  Cors::tell(request_.cors, texts_.origin,
+             [&](std::string_view name, std::string_view value) { *end++ = {name, value}; });
   record_.status = status;
   record_.verdict = Verdict::operators;
-  client_->send_own(
-      {.status = status, .fields = fields, .body = body, .without_body = request_.is_head});
+  client_->send_own({.status = status,
+                     .fields = {all.begin(), end},
+                     .body = body,
+                     .without_body = request_.is_head});
   finish();
 }
 
@@ -104,13 +137,25 @@ void Exchange::record() {
   record_.retry_was_denied = forwarding_.retry_was_denied();
   if (!request_.is_operators)
     station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
-  if (station_.wants_line(record_)) log();
+  switch (station_.wanted_line(record_)) {
+    case AccessLines::Wanted::line: return log();
+    case AccessLines::Wanted::roll_up:
+      return station_.roll_up({.client = Pseudonym(arrival_.client).view(),
+                               .address = client_name(),
+                               .reason = *record_.reason,
+                               .route = route_,
+                               .path = target_.path_size != 0 ? target_.path() : "-",
+                               .status = record_.status});
+    default: return;
+  }
 }
 
 // The rest of the record, which only the log tells.
 void Exchange::log() {
   record_.request_id = texts_.request_id;
-  record_.client = client_name();
+  const Pseudonym client(arrival_.client);
+  record_.client = client.view();
+  record_.address = client_name();
   if (!texts_.method.empty()) record_.method = texts_.method;
   if (target_.path_size != 0) record_.path = target_.path();
   if (route_ != nullptr) {
@@ -128,8 +173,16 @@ void Exchange::log() {
                                   : std::string();
   record_.upstream = unknown.empty() ? std::string_view(forwarding_.server_name()) : unknown;
   if (const auto* const tls = client_->client().tls) record_.tls = tls->version();
+  record_.attempts = forwarding_.attempts();
+  record_.attempts_end = station_.loop().now();
+  if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
+    record_.plan = plan;
+  record_.traceparent = texts_.noted.traceparent();
+  record_.user_agent = texts_.noted.user_agent();
+  record_.headers = texts_.noted.named();
+  if (station_.settings().log.query) record_.query = target_.query();
   station_.add_line(record_);
-  record_.upstream = "-";  // it may have been `unknown`
+  record_.client = record_.upstream = "-";  // it may have been `unknown`
 }
 
 }  // namespace classgate::gateway

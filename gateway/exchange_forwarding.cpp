@@ -119,19 +119,28 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   if (framing == Framing::until_close || framing == Framing::chunked)
     answer_.streams_since = station_.loop().now();
   OwnFields own;  // lives as long as what is said of it
-  std::optional<proxy::wire::Head> extended;
+  const proxy::wire::Head* said = &head;
   const conf::ClientSettings& wanted = station_.settings().client;
-  if (wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all) {
-    own = own_fields();
+  const bool tells_limits =
+      wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all;
+  if (tells_limits || request_.cors.is_on) {
+    proxy::wire::Head& extended = station_.spare_head();
+    said = &extended;
     extended = head;
+    if (request_.cors.is_on)
+      std::erase_if(extended.fields, [](const proxy::wire::Field& field) {
+        return Cors::is_ours_to_say(field.name);
+      });
     const auto add = [&](std::string_view name, std::string_view value) {
-      if (!value.empty()) extended->add(name, value);
+      if (!value.empty()) extended.add(name, value);
     };
+    Cors::tell(request_.cors, texts_.origin, add);
+    if (tells_limits) own = own_fields();
     add("Server-Timing", own.timing);
     add("RateLimit-Policy", own.policy);
     add("RateLimit", own.state);
   }
-  client_->send_head(extended ? *extended : head, framing, texts_.request_id);
+  client_->send_head(*said, framing, texts_.request_id);
 }
 
 void Exchange::on_answer_body(std::string_view part) {

@@ -48,7 +48,15 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
   request_.body_limit = station_.settings().client.body_bytes.count;
   note_client(head);
   choose_request_id(head);
+  if (station_.shared().access_log.is_on()) texts_.noted.note(head, station_.rules().logged_fields);
+  if (station_.rules().cors.is_on()) note_origin(head);
   return true;
+}
+
+void Exchange::note_origin(const proxy::wire::Head& head) {
+  request_.cors = station_.rules().cors.terms();
+  texts_.origin = station_.rules().cors.allowed_origin(head);
+  request_.is_preflight = Cors::is_preflight(head);
 }
 
 // What the head alone makes impossible, and where it goes.
@@ -63,6 +71,11 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   }
   if (proxy::wire::has_been_through(head, station_.shared().via_name))
     return refuse_as(Reason::loop_detected);
+  if (request_.is_preflight) {  // costs nobody a token or a worker
+    if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
+    request_.is_operators = true;
+    return true;
+  }
   if (station_.settings().ops.health_on_main && target_.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
     if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);

@@ -3,11 +3,14 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "admission/time.h"
 #include "admission/verdict.h"
 #include "conf/reason.h"
+#include "gateway/access_quota.h"
+#include "gateway/logged_fields.h"
 #include "gateway/traffic.h"
 
 namespace classgate::gateway {
@@ -34,7 +37,7 @@ constexpr Ending ending_of(const admission::Outcome& outcome) {
 // log tells, are there as long as a line is written. Plain: reset by assignment.
 struct ExchangeRecord {
   std::string_view request_id = "-";
-  std::string_view client = "-";
+  std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know
   std::string_view method = "-";
   std::string_view path = "-";
   std::string_view route = "-";
@@ -57,11 +60,28 @@ struct ExchangeRecord {
   unsigned retries = 0;
   bool retry_was_denied = false;
   std::string_view tls = "-";  // clients connect without it
+  // Of the work at the upstream, when each attempt began; each ends with the next, the last one
+  // with the work.
+  std::span<const admission::Time> attempts{};
+  admission::Time attempts_end{};
+  std::string_view address = "-";
+  std::string_view plan = "-";     // its client's; everybody's
+  std::string_view traceparent{};  // W3C Trace Context, as the client sent it; empty: it did not
+  std::string_view user_agent{};
+  std::optional<std::string_view> query = std::nullopt;  // none: not wanted (log.query)
+  std::span<const LoggedField> headers{};                // log.headers
 
-  // Nothing that an operator would look for.
-  bool is_routine() const {
-    return (verdict == Verdict::admitted || verdict == Verdict::operators) && !reason &&
-           status < 500;
+  // Who said the status.
+  std::string_view answered_by() const {
+    if (status == 0) return "-";
+    return is_own_answer ? "gateway" : "service";
+  }
+  // Routine: nothing that an operator would look for.
+  AccessQuota::Kind kind() const {
+    using enum AccessQuota::Kind;
+    if (verdict == Verdict::rejected) return refusal;
+    const bool went_in = verdict == Verdict::admitted || verdict == Verdict::operators;
+    return went_in && !reason && status < 500 ? routine : other;
   }
 };
 

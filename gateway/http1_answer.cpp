@@ -87,6 +87,7 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
                                  .request_id = refusal.request_id,
                                  .date = now.date,
                                  .allow = refusal.allow,
+                                 .own_fields = refusal.own_fields,
                                  .close = closes_,
                                  .says_keep_alive = is_http_1_0(),
                                  .without_body = refusal.without_body,

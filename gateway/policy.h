@@ -13,6 +13,8 @@
 #include "conf/fairness.h"
 #include "conf/settings.h"
 #include "gateway/clients/client_identity.h"
+#include "gateway/cors.h"
+#include "gateway/logged_fields.h"
 #include "gateway/refusal.h"
 #include "gateway/trusted_proxies.h"
 #include "proxy/net/tls_context.h"
@@ -45,6 +47,8 @@ struct Rules {
         refusals(all.statuses, all.client.refusal_body),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
+        logged_fields(all.log),
+        cors(all.cors),
         connection_limit(limit),
         connections_per_address(part_of(limit, all.client)),
         claims_(all.client.strip),
@@ -63,6 +67,8 @@ struct Rules {
   const Refusals refusals;
   const TrustedProxies trusted_proxies;
   const ClientIdentities clients;
+  const LoggedFields logged_fields;
+  const Cors cors;
   const std::uint32_t connection_limit;  // max_connections, or what descriptors allow
   // The same part of that as client.connections_per_address is of max_connections; 0: no limit.
   const std::uint32_t connections_per_address;

@@ -214,8 +214,8 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   const std::size_t body_size = prebuilt.size + (prebuilt.pieces - 1) * advice.size() + rest.size();
   constexpr std::size_t own_words = 300;  // names of the fields 140, numbers 60, ends of lines 20
   const std::size_t most = prebuilt.head.size() + body_size + facts.allow.size() +
-                           facts.date.size() + 2 * facts.request_id.size() + rate_limit_fields_max +
-                           own_words;
+                           facts.own_fields.size() + facts.date.size() +
+                           2 * facts.request_id.size() + rate_limit_fields_max + own_words;
   proxy::wire::append(out, most, [&](Writer& to) {
     put_head(facts, prebuilt, body_size, to);
     if (facts.without_body) return;
@@ -247,6 +247,7 @@ void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_
   if (rejection.rate > 0 && facts.says_rate_limit) put_rate_limit(rejection, to);
   // A 405 must say what is allowed (RFC 9110 section 15.5.6).
   if (!facts.allow.empty()) field("Allow: ", facts.allow);
+  to.text(facts.own_fields);
   field("Date: ", facts.date);
   if (!facts.request_id.empty()) {
     field("X-Request-Id: ", facts.request_id);

@@ -24,6 +24,7 @@ class Refusals {
     std::string_view request_id;  // empty: none yet
     std::string_view date;        // IMF-fixdate
     std::string_view allow;       // methods; for method_refused
+    std::string_view own_fields;  // further lines, each with its CRLF
     bool close = false;
     bool says_keep_alive = false;  // HTTP/1.0
     bool without_body = false;     // HEAD

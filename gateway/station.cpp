@@ -66,6 +66,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
       memory_(shared.memory),
       access_lines_(shared.access_log, std::random_device{}()),
+      roll_up_timer_(loop_, [this] { access_lines_.tell_rolled_up(loop_.now()); }),
       grace_(loop_, [this] { on_grace_over(); }),
       hold_look_(loop_, [this] { look_after_held(); }),
       change_again_(loop_, [this] { change(); }) {
@@ -235,6 +236,7 @@ Station::~Station() {
   for (const auto& exchange : exchanges_)
     if (exchange) exchange->cut();
   for (const auto& connection : connections_) connection->reset_if_unfinished();
+  access_lines_.tell_rolled_up(loop_.now());
   access_lines_.hand_over();
 }
 

@@ -52,6 +52,8 @@ class Station final : private admission::Waiters {
   RouteTraffic& unrouted() { return *unrouted_; }
   proxy::net::Loop& loop() { return loop_; }
   proxy::net::Gather& gather() { return gather_; }
+  // For a head with other fields, until it has been said; its memory is kept.
+  proxy::wire::Head& spare_head() { return spare_head_; }
   // Of the policy in force; an exchange stays with the one it began with.
   proxy::UpstreamPool& upstreams() { return *upstreams_; }
   // Others than the policy's own, for tests that have servers without sockets; before any request.
@@ -99,11 +101,16 @@ class Station final : private admission::Waiters {
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
   RequestIds& request_ids() { return request_ids_; }
-  // An exchange has ended. Whether the access log is to tell: asked once for each; the line itself.
-  bool wants_line(const ExchangeRecord& record) {
-    return access_lines_.are_wanted(record.is_routine(), loop_.now(), settings().threads);
+  // An exchange has ended. How the access log is to tell: asked once for each; then either of the
+  // others.
+  AccessLines::Wanted wanted_line(const ExchangeRecord& record) {
+    return access_lines_.wanted(record.kind(), loop_.now(), settings().threads);
   }
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
+  void roll_up(const RefusalRollup::Refusal& refusal) {
+    if (access_lines_.roll_up(refusal, loop_.now()))
+      roll_up_timer_.start(AccessLines::rolled_up_time);
+  }
   // IMF-fixdate (RFC 9110 section 5.6.7), for the Date field.
   std::string_view date_text();
 
@@ -173,6 +180,7 @@ class Station final : private admission::Waiters {
   std::uint32_t number_;
   proxy::wire::HeadLimits request_limits_;
   proxy::net::Gather gather_;
+  proxy::wire::Head spare_head_;
   Deadlines deadlines_;
   std::unique_ptr<proxy::UpstreamPool> upstreams_;
   std::vector<std::unique_ptr<proxy::UpstreamPool>> former_upstreams_;  // while they are in use
@@ -190,6 +198,7 @@ class Station final : private admission::Waiters {
 
   RequestIds request_ids_;
   AccessLines access_lines_;
+  proxy::net::Timer roll_up_timer_;
   StrangersHealth strangers_health_;
   std::string date_text_;
   std::time_t date_text_of_ = 0;

@@ -104,6 +104,7 @@ void Station::append_refusal_of_connection(std::string& out, conf::Reason reason
                                         .request_id = {},
                                         .date = date_text(),
                                         .allow = {},
+                                        .own_fields = {},
                                         .close = true});
 }
 

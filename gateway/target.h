@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -17,6 +18,10 @@ struct Target {
 
   // Normal form (proxy/wire/path.h); "*" for OPTIONS *.
   std::string_view path() const { return {text.data(), path_size}; }
+  // Without its '?'.
+  std::string_view query() const {
+    return std::string_view(text).substr(std::min(path_size + 1, text.size()));
+  }
 };
 
 // False when the target means nothing: 400. Origin, absolute and asterisk form (RFC 9112 section

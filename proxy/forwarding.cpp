@@ -23,6 +23,7 @@ void Forwarding::forget() {
   pool_ = nullptr;
   server_ = UpstreamPool::none;
   retries_ = 0;
+  attempt_count_ = 0;
   retry_was_denied_ = false;
   request_ = {};
   http1_.forget();
@@ -38,6 +39,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   pool_ = &pool;
   request_ = request;
   retries_ = 0;
+  attempt_count_ = 0;
   unreachable_count_ = 0;
   was_sent_again_ = retry_was_denied_ = false;
   answer_has_begun_ = body_went_on_ = retry_is_forbidden_ = false;
@@ -48,6 +50,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
 }
 
 void Forwarding::connect(bool fresh) {
+  if (attempt_count_ < attempts_.size()) attempts_[attempt_count_++] = pool_->loop().now();
   int error = 0;
   stream_ = pool_->open(server_, fresh, http1_, error);
   if (stream_ != nullptr) return stream_->send(request_);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -73,6 +75,8 @@ class Forwarding final : private UpstreamStream::Listener {
   // The server may have all of it.
   bool request_is_sent() const { return stream_ != nullptr && stream_->request_is_sent(); }
   unsigned retries() const { return retries_; }
+  // When each attempt since start() began; from the fourth on they count as one.
+  std::span<const net::Time> attempts() const { return {attempts_.data(), attempt_count_}; }
   // The budget did not allow a second attempt.
   bool retry_was_denied() const { return retry_was_denied_; }
   const std::string& server_name() const;
@@ -98,6 +102,8 @@ class Forwarding final : private UpstreamStream::Listener {
   UpstreamStream* stream_ = nullptr;  // null: nothing is under way
   std::size_t server_ = UpstreamPool::none;
   unsigned retries_ = 0;
+  std::array<net::Time, 4> attempts_{};
+  std::size_t attempt_count_ = 0;
   std::size_t unreachable_count_ = 0;  // servers that this one could not be taken to
   bool was_sent_again_ = false;
   bool retry_was_denied_ = false;

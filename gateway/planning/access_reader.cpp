@@ -20,9 +20,13 @@ enum Needed : unsigned {
   verdict_seen = 8,
   total_seen = 16,
   upstream_seen = 32,
-  all_seen = 63
+  since_seen = 64,  // of one that stands for many
 };
-constexpr std::array needed_names{"time", "client", "path", "verdict", "total_ms", "upstream_ms"};
+constexpr std::array needed_names{"time",     "client",      "path", "verdict",
+                                  "total_ms", "upstream_ms", "since"};
+constexpr unsigned needed_of_one =
+    time_seen | client_seen | path_seen | verdict_seen | total_seen | upstream_seen;
+constexpr unsigned needed_of_many = time_seen | client_seen | path_seen | verdict_seen | since_seen;
 
 bool take_digits(std::string_view text, std::size_t at, std::size_t count, std::int64_t& value) {
   value = 0;
@@ -164,6 +168,7 @@ class Pairs {
 std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line) {
   AccessEntry entry;
   seen_ = 0;
+  address_ = {};
   Pairs pairs(line);
   while (!pairs.is_at_end()) {
     const auto pair = pairs.take();
@@ -171,8 +176,14 @@ std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line
     if (!take(entry, pair->key, pair->value))
       return std::unexpected(fmt::format("{} is \"{}\"", shown(pair->key), shown(pair->value)));
   }
+  const unsigned needed = entry.is_rolled_up() ? needed_of_many : needed_of_one;
   for (std::size_t i = 0; i < needed_names.size(); ++i)
-    if ((seen_ & (1U << i)) == 0) return std::unexpected(fmt::format("has no {}", needed_names[i]));
+    if ((needed & ~seen_ & (1U << i)) != 0)
+      return std::unexpected(fmt::format("has no {}", needed_names[i]));
+  if (entry.client == "-" && !address_.empty()) entry.client = address_;
+  if (entry.is_rolled_up() && (entry.since_ns > entry.time_ns ||
+                               entry.time_ns - entry.since_ns > AccessEntry::span_max.count()))
+    return std::unexpected(std::string("since is not shortly before time"));
   return entry;
 }
 
@@ -180,8 +191,14 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
   if (key.empty()) return false;
   std::uint64_t number = 0;
   switch (key.front()) {
+    case 'a':
+      if (key == "address") address_ = value;
+      return true;
     case 't':
-      if (key == "time") return take_time(entry, value);
+      if (key == "time") {
+        seen_ |= time_seen;
+        return take_time(value, entry.time_ns);
+      }
       if (key == "total_ms") {
         seen_ |= total_seen;
         return take_milliseconds(value, entry.total);
@@ -208,7 +225,14 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
       return true;
     case 'r':
       if (key == "reason") entry.reason = value;
+      if (key == "rolled_up")
+        return take_number(value, AccessEntry::rolled_up_max, entry.rolled_up) &&
+               entry.rolled_up > 0;
       return true;
+    case 's':
+      if (key != "since") return true;
+      seen_ |= since_seen;
+      return take_time(value, entry.since_ns);
     case 'd': return key != "deadline_ms" || take_milliseconds(value, entry.deadline);
     case 'u':
       if (key == "upload_ms") return take_milliseconds(value, entry.upload);
@@ -222,7 +246,7 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
 }
 
 // "2026-11-24T09:30:00.123Z"
-bool AccessReader::take_time(AccessEntry& entry, std::string_view text) {
+bool AccessReader::take_time(std::string_view text, std::int64_t& into) {
   constexpr std::size_t date_size = 16;
   std::int64_t second = 0, millisecond = 0;
   if (text.size() != 24 || text[16] != ':' || text[19] != '.' || text[23] != 'Z' ||
@@ -247,8 +271,7 @@ bool AccessReader::take_time(AccessEntry& entry, std::string_view text) {
             .count();
     last_date_ = text.substr(0, date_size);
   }
-  seen_ |= time_seen;
-  entry.time_ns = last_minute_ns_ + second * 1'000'000'000 + millisecond * 1'000'000;
+  into = last_minute_ns_ + second * 1'000'000'000 + millisecond * 1'000'000;
   return true;
 }
 

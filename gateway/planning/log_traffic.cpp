@@ -34,6 +34,11 @@ bool tells_service_time(const AccessEntry& entry) {
   return entry.verdict == "admitted" && entry.reason == "-";
 }
 
+// Of the first, where there are many.
+std::int64_t arrival_of(const AccessEntry& entry) {
+  return entry.is_rolled_up() ? entry.since_ns : entry.time_ns - entry.total.count();
+}
+
 }  // namespace
 
 void ServiceTimes::add(const std::string& route, Duration took) {
@@ -86,7 +91,7 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
   while (file->number() < looked_ahead && file->next(line)) {
     const auto entry = reader.read(line);
     if (!entry || !is_near(*entry) || !is_traffic(*entry)) continue;
-    const std::int64_t arrived_ns = entry->time_ns - entry->total.count();
+    const std::int64_t arrived_ns = arrival_of(*entry);
     first_ns_ = first_ns_ < 0 ? arrived_ns : std::min(first_ns_, arrived_ns);
     if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
   }
@@ -117,7 +122,15 @@ bool LogTraffic::next(Wish& wish) {
   if (order_.is_empty()) return false;
   const std::uint32_t slot = order_.pop().slot;
   wish = wishes_[slot];
-  free_.push_back(slot);
+  if (Again& again = again_[slot]; again.left > 0) {
+    --again.left;
+    Wish& next = wishes_[slot];
+    draw_service(next, group_names_[next.group]);
+    next.at += again.step;
+    put_in_order(slot, next.at);
+  } else {
+    free_.push_back(slot);
+  }
   if (wish.at < handed_out_) {
     ++late_;
     wish.at = handed_out_;
@@ -143,12 +156,15 @@ bool LogTraffic::read_one() {
 
 void LogTraffic::add(const AccessEntry& entry) {
   if (!is_traffic(entry)) {
-    ++skipped_;
+    if (entry.is_rolled_up() && is_of_admission(entry.reason))
+      without_path_ += entry.rolled_up;
+    else
+      skipped_ += std::max<std::uint64_t>(entry.rolled_up, 1);
     return;
   }
   latest_ns_ = std::max(latest_ns_, entry.time_ns);
   window_ = std::max(window_, 2 * entry.deadline);
-  const std::int64_t arrived_ns = entry.time_ns - entry.total.count();
+  const std::int64_t arrived_ns = arrival_of(entry);
   const admission::Route& route = routes_.find(entry.path);
   Wish wish;
   wish.at = Time{} + std::max(Duration(arrived_ns - first_ns_), Duration::zero());
@@ -167,32 +183,55 @@ void LogTraffic::add(const AccessEntry& entry) {
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(wishes_.size()));
     wishes_.emplace_back();
+    again_.emplace_back();
   }
-  simulation::Event event;
-  event.at = wish.at;
-  event.sequence = sequence_++;
-  event.slot = free_.back();
+  const std::uint32_t slot = free_.back();
   free_.pop_back();
-  wishes_[event.slot] = wish;
+  wishes_[slot] = wish;
+  again_[slot] = {};
+  if (entry.is_rolled_up()) {  // evenly over their time
+    ++rolled_up_lines_;
+    rolled_up_ += entry.rolled_up;
+    again_[slot].left = entry.rolled_up - 1;
+    again_[slot].step =
+        Duration((entry.time_ns - entry.since_ns) / static_cast<std::int64_t>(entry.rolled_up));
+  }
+  put_in_order(slot, wish.at);
+}
+
+void LogTraffic::put_in_order(std::uint32_t slot, Time at) {
+  simulation::Event event;
+  event.at = at;
+  event.sequence = sequence_++;
+  event.slot = slot;
   order_.push(event);
 }
 
 void LogTraffic::set_service(Wish& wish, const AccessEntry& entry, const std::string& route) {
   using Service = LogOptions::Service;
-  if (options_.service == Service::model) {
-    wish.service = simulation::draw(options_.model.service, services_drawn_);
-    wish.fails = options_.model.failures > 0 && failures_drawn_.unit() < options_.model.failures;
-    return;
-  }
+  if (options_.service == Service::model) return draw_service(wish, route);
   wish.fails = entry.reason == "upstream_broken" || entry.reason == "upstream_unreachable";
-  if (options_.service == Service::fitted)
-    wish.service = simulation::draw(services_.fitted(route), services_drawn_);
-  else if (tells_service_time(entry) || wish.fails)
+  if (options_.service == Service::recorded && (tells_service_time(entry) || wish.fails))
     wish.service = entry.upstream;
-  else if (entry.reason == "upstream_timeout")
+  else if (options_.service == Service::recorded && entry.reason == "upstream_timeout")
     wish.service = 2 * std::max(entry.deadline, entry.total);  // nobody knows how long
   else
-    wish.service = services_.draw(route, services_drawn_);
+    draw_service(wish, route);
+}
+
+// For one of which the log does not tell how long it took.
+void LogTraffic::draw_service(Wish& wish, const std::string& route) {
+  using Service = LogOptions::Service;
+  switch (options_.service) {
+    case Service::model:
+      wish.service = simulation::draw(options_.model.service, services_drawn_);
+      wish.fails = options_.model.failures > 0 && failures_drawn_.unit() < options_.model.failures;
+      return;
+    case Service::fitted:
+      wish.service = simulation::draw(services_.fitted(route), services_drawn_);
+      return;
+    case Service::recorded: wish.service = services_.draw(route, services_drawn_);
+  }
 }
 
 std::uint32_t LogTraffic::group_of(const admission::Route& route) {
@@ -240,6 +279,16 @@ std::vector<std::string> LogTraffic::remarks() const {
     remarks.push_back(fmt::format(
         "{} lines were left out: operators' requests, and those refused for what they were",
         skipped_));
+  if (rolled_up_ > 0)
+    remarks.push_back(
+        fmt::format("{} refusals stood in {} lines for many (log.refusals_max): they arrive evenly "
+                    "over the time of their line",
+                    rolled_up_, rolled_up_lines_));
+  if (without_path_ > 0)
+    remarks.push_back(
+        fmt::format("{} more refusals stood in lines that do not tell their path: what would have "
+                    "become of them can't be told",
+                    without_path_));
   if (late_ > 0)
     remarks.push_back(fmt::format(
         "{} requests took longer than the log is looked ahead: they arrive later than they did",

@@ -68,6 +68,8 @@ class LogTraffic final : public NamedTraffic {
   bool read_one();
   void add(const AccessEntry& entry);
   void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
+  void draw_service(simulation::Wish& wish, const std::string& route);
+  void put_in_order(std::uint32_t slot, Time at);
   std::uint32_t group_of(const admission::Route& route);
   std::uint32_t client_of(std::string_view name);
   void note_bad(std::string_view line, const std::string& why);
@@ -83,6 +85,11 @@ class LogTraffic final : public NamedTraffic {
   // Wishes that may still be overtaken by lines to come.
   simulation::EventHeap order_;
   std::vector<simulation::Wish> wishes_;
+  struct Again {  // after this wish as many more, each so much later
+    std::uint64_t left = 0;
+    Duration step{};
+  };
+  std::vector<Again> again_;  // of each wish
   std::vector<std::uint32_t> free_;
   std::uint64_t sequence_ = 0;
   std::int64_t first_ns_ = -1;  // the arrival that counts as the beginning
@@ -106,6 +113,9 @@ class LogTraffic final : public NamedTraffic {
   std::uint64_t lines_ = 0;
   std::uint64_t skipped_ = 0;  // operators' requests, and those refused for what they were
   std::uint64_t late_ = 0;
+  std::uint64_t rolled_up_ = 0;  // refusals that stood in lines for many
+  std::uint64_t rolled_up_lines_ = 0;
+  std::uint64_t without_path_ = 0;  // of those in such lines, more: of which route is not known
   std::uint64_t bad_ = 0;
   std::vector<std::string> first_bad_;
 };

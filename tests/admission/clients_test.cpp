@@ -1,5 +1,6 @@
 // The Controller when it knows who is asking.
 
+#include "admission/explain.h"
 #include "tests/admission/kit.h"
 #include "tests/admission/run.h"
 

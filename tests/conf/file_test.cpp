@@ -288,6 +288,48 @@ TEST_CASE("every key of a route and of a plan says what it wants, at its place")
           {"conf:3:1: unknown key workrs in [[plan]]; did you mean workers?"}}});
 }
 
+TEST_CASE("origins are written as browsers say them, and \"*\" has no credentials") {
+  const auto no_origin = [](const char* text) {
+    return std::string("conf:2:1: cors.origins: \"") + text +
+           "\" is no origin: write \"https://app.example\", in lower case and without a path, or "
+           "\"*\"";
+  };
+  check({{"[cors]\norigins = [\"https://app.example\", \"http://[::1]:8000\"]\ncredentials = true",
+          {}},
+         {"[cors]\norigins = [\"*\"]", {}},
+         {"[cors]\norigins = [\"https://app.example/\"]", {no_origin("https://app.example/")}},
+         {"[cors]\norigins = [\"https://App.example\"]", {no_origin("https://App.example")}},
+         {"[cors]\norigins = [\"app.example\"]", {no_origin("app.example")}},
+         {"[cors]\norigins = [\"null\"]", {no_origin("null")}},
+         {"[cors]\norigins = [\"https://\"]", {no_origin("https://")}},
+         {"[cors]\norigins = [\"*\"]\ncredentials = true",
+          {"conf:2:1: cors.origins: \"*\" does not go with cors.credentials: name the origins that "
+           "may "
+           "have them"}},
+         {"[cors]\nheaders = [\"*\"]\ncredentials = true",
+          {"conf:2:1: cors.headers: \"*\" means nothing with cors.credentials"}},
+         {"[cors]\nmethods = []", {"conf:2:1: cors.methods: expected one, such as [\"POST\"]"}},
+         {"[cors]\nmethods = [\"GET it\"]", {"conf:2:1: cors.methods: \"GET it\" is no token"}}});
+}
+
+TEST_CASE("fields that the access log tells are names, and none that may hold a key") {
+  const auto headers = [](const char* what) {
+    return std::string("conf:2:1: log.headers: ") + what;
+  };
+  check({{"[log]\nheaders = [\"X-Tenant\", \"x_user\"]", {}},
+         {"[log]\nheaders = [\"X-A\", \"x-a\"]", {headers("\"x-a\" stands here twice")}},
+         {"[log]\nheaders = [\"X A\"]", {headers("\"X A\" is no name of a field")}},
+         {"[log]\nheaders = [\"Cookie\"]", {headers("\"Cookie\" holds a secret")}},
+         {"[log]\nheaders = [\"AUTHORIZATION\"]", {headers("\"AUTHORIZATION\" holds a secret")}},
+         {"[log]\nheaders = \"X-A\"", {headers("expected a list, such as [\"X-Tenant\"]")}},
+         {"[log]\nheaders = [\"x-customer\"]\n[fairness]\nidentity = [\"header:X-Customer\"]",
+          {headers("\"x-customer\" tells clients apart (identity): a log never holds what may be a "
+                   "key")}},
+         {"[log]\nheaders = [\"a1\",\"a2\",\"a3\",\"a4\",\"a5\",\"a6\",\"a7\",\"a8\",\"a9\",\"b1\","
+          "\"b2\",\"b3\",\"b4\",\"b5\",\"b6\",\"b7\",\"b8\"]",
+          {headers("expected 16 names at most")}}});
+}
+
 TEST_CASE("fields to strip are names, each once, and none that the gateway says itself") {
   const auto strip = [](const char* what) {
     return std::string("conf:2:1: client.strip: ") + what;

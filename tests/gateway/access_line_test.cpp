@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -73,6 +74,45 @@ TEST_CASE("access line: as JSON it says the same") {
   CHECK(json["bytes_in"] == 0);
   CHECK(json["bytes_out"] == UINT64_MAX);
   CHECK(json["upstream"] == "-");
+}
+
+TEST_CASE("access line: what a client wrote into its fields is told and stays within them") {
+  using std::chrono::microseconds;
+  ExchangeRecord record;
+  const std::array<LoggedField, 2> fields{LoggedField{"header.x-tenant", "a\" b=c\n"},
+                                          LoggedField{"header.x-empty", ""}};
+  const std::array<admission::Time, 2> attempts{admission::Time(microseconds(1000)),
+                                                admission::Time(microseconds(1250))};
+  record.status = 200;
+  record.is_own_answer = false;
+  record.attempts = attempts;
+  record.attempts_end = admission::Time(microseconds(3250));
+  record.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  record.user_agent = "curl/7 (\"x\")";
+  record.query = "a=b c";
+  record.headers = fields;
+  const std::string line = line_of(record, false);
+  CHECK(line.ends_with(
+      " answered_by=service attempts_ms=0.250,2.000 address=- plan=- "
+      "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 "
+      R"x(user_agent="curl/7 (\"x\")" query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
+  const auto json = nlohmann::json::parse(line_of(record, true));
+  CHECK(json["answered_by"] == "service");
+  CHECK(json["attempts_ms"] == "0.250,2.000");
+  CHECK(json["user_agent"] == "curl/7 (\"x\")");
+  CHECK(json["query"] == "a=b c");
+  CHECK(json["header.x-tenant"] == "a\" b=c\n");
+  record.traceparent = "two words";
+  CHECK(line_of(record, false).contains(" traceparent=\"two words\" "));
+}
+
+TEST_CASE("access line: who said the status") {
+  ExchangeRecord record;
+  CHECK(line_of(record, false).contains(" answered_by=- "));
+  record.status = 503;
+  CHECK(line_of(record, false).contains(" answered_by=gateway "));
+  record.is_own_answer = false;
+  CHECK(line_of(record, false).contains(" answered_by=service "));
 }
 
 }  // namespace classgate::gateway

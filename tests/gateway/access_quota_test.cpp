@@ -8,15 +8,16 @@ namespace {
 using std::chrono::milliseconds;
 using Limits = AccessQuota::Limits;
 using Verdict = AccessQuota::Verdict;
+using Kind = AccessQuota::Kind;
 
 constexpr std::uint32_t plenty = 1'000'000;
 const AccessQuota::Time start = AccessQuota::Time() + std::chrono::hours(1);
 
 int written(AccessQuota& quota, int exchanges, AccessQuota::Time now, const Limits& limits,
-            bool is_routine = true) {
+            Kind kind = Kind::routine) {
   int count = 0;
   for (int i = 0; i < exchanges; ++i)
-    if (quota.judge(is_routine, now, limits) == Verdict::write) ++count;
+    if (quota.judge(kind, now, limits) == Verdict::write) ++count;
   return count;
 }
 
@@ -24,12 +25,13 @@ TEST_CASE("a sample of 1 writes everything, of 0 nothing that is routine") {
   AccessQuota quota(1);
   CHECK(written(quota, 1000, start, {1, plenty}) == 1000);
   CHECK(written(quota, 1000, start, {0, plenty}) == 0);
-  CHECK(quota.judge(true, start, {0, plenty}) == Verdict::not_sampled);
+  CHECK(quota.judge(Kind::routine, start, {0, plenty}) == Verdict::not_sampled);
 }
 
 TEST_CASE("refusals and failures are written whatever the sample") {
   AccessQuota quota(1);
-  CHECK(written(quota, 1000, start, {0, plenty}, false) == 1000);
+  CHECK(written(quota, 1000, start, {0, plenty}, Kind::refusal) == 1000);
+  CHECK(written(quota, 1000, start, {0, plenty}, Kind::other) == 1000);
 }
 
 TEST_CASE("a sample is the share that is written, also of traffic with a rhythm") {
@@ -38,7 +40,7 @@ TEST_CASE("a sample is the share that is written, also of traffic with a rhythm"
     int of_even = 0;
     constexpr int exchanges = 100'000;
     for (int i = 0; i < exchanges; ++i) {
-      const bool is_written = quota.judge(true, start, {share, plenty}) == Verdict::write;
+      const bool is_written = quota.judge(Kind::routine, start, {share, plenty}) == Verdict::write;
       if (is_written && i % 2 == 0) ++of_even;
     }
     CAPTURE(share);
@@ -50,8 +52,8 @@ TEST_CASE("in each second so many lines are written, and what is over is told ap
   AccessQuota quota(1);
   const Limits limits{1, 10};
   CHECK(written(quota, 25, start, limits) == 10);
-  CHECK(quota.judge(true, start + milliseconds(999), limits) == Verdict::over_rate);
-  CHECK(quota.judge(false, start + milliseconds(999), limits) == Verdict::over_rate);
+  CHECK(quota.judge(Kind::routine, start + milliseconds(999), limits) == Verdict::over_rate);
+  CHECK(quota.judge(Kind::other, start + milliseconds(999), limits) == Verdict::over_rate);
   CHECK(written(quota, 25, start + milliseconds(1000), limits) == 10);
 }
 
@@ -59,6 +61,16 @@ TEST_CASE("what is not sampled takes nothing of the rate") {
   AccessQuota quota(1);
   CHECK(written(quota, 1000, start, {0, 10}) == 0);
   CHECK(written(quota, 1000, start, {1, 10}) == 10);
+}
+
+TEST_CASE("refusals beyond their rate, or that of all lines, are rolled up and leave room") {
+  AccessQuota quota(1);
+  const Limits limits{1, 10, 4};
+  CHECK(written(quota, 25, start, limits, Kind::refusal) == 4);
+  CHECK(quota.judge(Kind::refusal, start, limits) == Verdict::roll_up);
+  CHECK(written(quota, 25, start, limits, Kind::other) == 6);
+  CHECK(written(quota, 25, start + milliseconds(1000), limits) == 10);
+  CHECK(quota.judge(Kind::refusal, start + milliseconds(1000), limits) == Verdict::roll_up);
 }
 
 TEST_CASE("loops share the rate, rounded up") {

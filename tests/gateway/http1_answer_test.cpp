@@ -167,6 +167,7 @@ TEST_CASE("http1 answer: a refused request's body is skipped when it is small an
                      {.rejection = {conf::Reason::queue_full},
                       .request_id = "id",
                       .allow = {},
+                      .own_fields = {},
                       .gives_up_request = gives_up},
                      false, normal, out);
     CHECK(has(taken_from(out), "Connection: close\r\n") == !made.keeps_connection());

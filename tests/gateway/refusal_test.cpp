@@ -44,6 +44,7 @@ Answer answer_to(const Rejection& rejection, conf::RefusalBody form = conf::Refu
                          .request_id = std::string(128, 'i'),
                          .date = "Thu, 01 Jan 2026 00:00:00 GMT",
                          .allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+                         .own_fields = {},
                          .close = true,
                          .says_rate_limit = true});
   REQUIRE(text.starts_with("before HTTP/1.1 "));

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
 #include "gateway/access_line.h"
 
 namespace classgate::planning {
@@ -105,6 +107,80 @@ TEST_CASE("a line that is none says what is wrong with it") {
     REQUIRE_FALSE(entry);
     CHECK(entry.error() == row.why);
   }
+}
+
+TEST_CASE("a line with all that newer gateways tell is read as before") {
+  const std::array<gateway::LoggedField, 1> fields{
+      gateway::LoggedField{"header.client", "a\" x=y"}};
+  for (const bool as_json : {false, true}) {
+    std::string line;
+    const std::array<admission::Time, 2> attempts{admission::Time(1ms), admission::Time(3ms)};
+    gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z",
+                                {.client = "-",
+                                 .path = "/p",
+                                 .verdict = gateway::Verdict::admitted,
+                                 .attempts = attempts,
+                                 .attempts_end = admission::Time(9ms),
+                                 .address = "c",
+                                 .plan = "a plan",
+                                 .traceparent = "x y",
+                                 .user_agent = "verdict=rejected, \"client\":\"z\"}",
+                                 .query = "path=/other",
+                                 .headers = fields});
+    line.pop_back();
+    AccessReader reader;
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->client == "c");
+    CHECK(entry->path == "/p");
+    CHECK(entry->verdict == "admitted");
+    CHECK_FALSE(entry->is_rolled_up());
+  }
+}
+
+std::string rolled_up_line(bool as_json) {
+  std::string line;
+  gateway::append_rolled_up_line(line, as_json, "2026-11-24T09:30:06.500Z",
+                                 "2026-11-24T09:30:07.400Z",
+                                 {.refusal = {.client = "-",
+                                              .address = "192.0.2.7",
+                                              .reason = conf::Reason::client_rate,
+                                              .path = "/v1/\"classify",
+                                              .status = 429},
+                                  .count = 40'000});
+  line.pop_back();
+  return line;
+}
+
+TEST_CASE("a line that stands for many refusals is read as such, in both formats") {
+  for (const bool as_json : {false, true}) {
+    AccessReader reader;
+    const std::string line = rolled_up_line(as_json);
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->rolled_up == 40'000);
+    CHECK(entry->time_ns - entry->since_ns == 900'000'000);
+    CHECK(entry->client == "192.0.2.7");
+    CHECK(entry->path == "/v1/\"classify");
+    CHECK(entry->verdict == "rejected");
+    CHECK(entry->reason == "client_rate");
+  }
+}
+
+TEST_CASE("a line for many that cannot be is refused") {
+  AccessReader reader;
+  const std::string good = rolled_up_line(false);
+  const auto why = [&](std::string_view part, std::string_view by) {
+    std::string line = good;
+    line.replace(line.find(part), part.size(), by);
+    const auto entry = reader.read(line);
+    return entry ? "" : entry.error();
+  };
+  CHECK(why("=40000 ", "=0 ") == "rolled_up is \"0\"");
+  CHECK(why("=40000 ", "=100001 ") == "rolled_up is \"100001\"");
+  CHECK(why("since=2026-11-24T09:30:06.500Z ", "") == "has no since");
+  CHECK(why("09:30:06", "09:30:08") == "since is not shortly before time");
+  CHECK(why("since=2026-11-24T09", "since=2026-11-24T08") == "since is not shortly before time");
 }
 
 TEST_CASE("an escape that no gateway wrote stays as it is written") {

@@ -108,6 +108,41 @@ TEST_CASE("operators' requests and those refused for what they were are no traff
   CHECK(traffic->remarks()[0].starts_with("2 lines were left out"));
 }
 
+// A flood of refusals stands in the log as lines for many: without them the simulation saw a
+// service that had been left in peace.
+TEST_CASE("a line that stands for many refusals is as many requests, evenly over its time") {
+  Log log;
+  log.add(100ms, 100ms, {.upstream_ms = 40});
+  log.text(
+      "time=2026-11-24T09:30:01.200Z rolled_up=5 since=2026-11-24T09:30:00.200Z client=192.0.2.9 "
+      "path=\"/v1/classify\" route=\"/v1/classify\" priority=3 verdict=rejected "
+      "reason=client_rate status=429\n");
+  log.add(1300ms, 100ms, {.client = "last"});
+  const auto traffic = open({.path = log.path});
+  const std::vector<Wish> wishes = all_of(*traffic);
+  REQUIRE(wishes.size() == 7);
+  for (std::size_t i = 1; i <= 5; ++i) {
+    CHECK(wishes[i].at == Time{} + 200ms * static_cast<int>(i));
+    CHECK(traffic->client_name(wishes[i].client) == "192.0.2.9");
+    CHECK((wishes[i].service == 40ms || wishes[i].service == 20ms));
+  }
+  CHECK(traffic->client_name(wishes[6].client) == "last");
+  REQUIRE(traffic->remarks().size() == 1);
+  CHECK(traffic->remarks()[0].starts_with("5 refusals stood in 1 lines for many"));
+}
+
+TEST_CASE("refusals of which the log does not tell the path are named, not simulated") {
+  Log log;
+  log.add(100ms, 100ms, {});
+  log.text(
+      "time=2026-11-24T09:30:01.200Z rolled_up=70000 since=2026-11-24T09:30:00.200Z client=* "
+      "path=\"-\" route=\"-\" priority=0 verdict=rejected reason=client_rate status=429\n");
+  const auto traffic = open({.path = log.path});
+  CHECK(all_of(*traffic).size() == 1);
+  REQUIRE(traffic->remarks().size() == 1);
+  CHECK(traffic->remarks()[0].starts_with("70000 more refusals stood in lines that do not tell"));
+}
+
 TEST_CASE("malformed lines are counted and shown; more than one in a hundred ends it") {
   Log log;
   log.text("what is this\n");

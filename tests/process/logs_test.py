@@ -17,8 +17,9 @@ from kit import CLASSGATE, ProcessTest, clean_environment, free_port, get_json, 
 FIELDS = ["time", "id", "client", "method", "path", "route", "priority", "verdict", "reason",
           "observed", "cost",
           "deadline_ms", "upload_ms", "wait_ms", "upstream_ms", "total_ms", "status", "bytes_in",
-          "bytes_out", "upstream", "retries", "tls"]
-PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')
+          "bytes_out", "upstream", "retries", "tls", "answered_by", "attempts_ms", "address", "plan",
+          "traceparent", "user_agent"]
+PAIR = re.compile(r'([\w.-]+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')
 
 
 def fields_of(line):
@@ -42,7 +43,7 @@ class LogsTest(ProcessTest):
     def conf(self, log, upstream="127.0.0.1:1", port=0):
         path = self.folder / "test.conf"
         path.write_text(f'listen = ["127.0.0.1:{port}"]\n[upstream]\nservers = ["{upstream}"]\n'
-                        f"[log]\n{log}\n")
+                        f'[clients]\nsecret = "off"\n[log]\n{log}\n')
         return path
 
     def start_without_reading(self, log, service):
@@ -98,14 +99,18 @@ class Lines(LogsTest):
         self.assertEqual([list(line) for line in lines], [FIELDS] * 4)
         by_id = {line["id"]: line for line in lines}
         fine, odd, refused = by_id["fine"], by_id["odd"], by_id["no"]
-        for key, value in {"client": "127.0.0.1", "method": "POST", "path": "/v1/classify",
+        self.assertRegex(fine["client"], "^c_[0-9a-f]{8}$")
+        for key, value in {"address": "127.0.0.1", "method": "POST", "path": "/v1/classify",
                            "route": "/v1/classify", "priority": "3", "verdict": "admitted",
                            "reason": "-", "cost": "1", "status": "200",
-                           "upstream": service.address, "retries": "0", "tls": "-"}.items():
+                           "upstream": service.address, "retries": "0", "tls": "-",
+                           "answered_by": "service", "plan": "-", "traceparent": "-"}.items():
             self.assertEqual(str(fine[key]), value, key)
         self.assertGreater(int(fine["bytes_in"]), 0)
         self.assertGreater(int(fine["bytes_out"]), 0)
         self.assertEqual(float(fine["deadline_ms"]), 30000)
+        self.assertAlmostEqual(float(fine["attempts_ms"]), float(fine["upstream_ms"]), delta=0.01)
+        self.assertEqual(refused["answered_by"], "gateway")
         self.assertGreaterEqual(float(fine["total_ms"]), float(fine["upstream_ms"]))
         self.assertEqual((odd["route"], str(odd["priority"])), ("*", "5"))
         self.assertEqual((refused["verdict"], refused["reason"], str(refused["cost"])),
@@ -211,7 +216,7 @@ class FullDisk(LogsTest):
         gateway.wait_for_text("the access log is written again", gateway.err)
         # One line may be torn, where the disk was full; every other is whole, and none hangs on it.
         lines = log.read_text().splitlines()
-        torn = [line for line in lines if not line.endswith(" tls=-")]
+        torn = [line for line in lines if not line.endswith(' user_agent="-"')]
         self.assertLessEqual(len(torn), 1, torn)
         for line in lines:
             self.assertLessEqual(line.count("time="), 1, line)

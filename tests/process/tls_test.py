@@ -256,7 +256,7 @@ class Clients(TlsTest):
                 wrapped.sendall(raw_request())
                 self.assertEqual(read_answer(wrapped)[0], 200)
             wrapped.close()
-        wait_until(lambda: gateway.out().count("client=192.0.2.7 ") == 4, "the real client's address")
+        wait_until(lambda: gateway.out().count("address=192.0.2.7 ") == 4, "the real client's address")
         with self.assertRaises(OSError):  # no header: nothing is served
             self.connect(gateway)
         self.assertIn("classgate_proxy_headers_refused_total 1\n", scrape(gateway)[1])

@@ -1,0 +1,63 @@
+#include "gateway/logged_fields.h"
+
+#include <algorithm>
+
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using proxy::wire::equal_names;
+
+constexpr std::size_t kept_bytes_max = 8 * 1024;
+
+}  // namespace
+
+LoggedFields::LoggedFields(const conf::LogSettings& settings)
+    : value_bytes_max_(settings.header_bytes.count) {
+  for (const std::string& field : settings.headers) {
+    std::string key = "header." + field;
+    for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    names_.push_back({field, std::move(key)});
+  }
+}
+
+void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted) {
+  clear();
+  const auto value_of = [&](const proxy::wire::Field& field) {
+    return field.value.substr(0, wanted.value_bytes_max());
+  };
+  for (const proxy::wire::Field& field : head.fields) {
+    if (field.id != proxy::wire::FieldId::other) continue;
+    if (field.name.size() == 10 && user_agent_.size == 0 && equal_names(field.name, "user-agent"))
+      user_agent_ = keep(value_of(field));
+    if (field.name.size() == 11 && traceparent_.size == 0 && equal_names(field.name, "traceparent"))
+      traceparent_ = keep(value_of(field));
+  }
+  for (const LoggedFields::Name& name : wanted.names()) {
+    const auto found = std::ranges::find_if(head.fields, [&](const proxy::wire::Field& field) {
+      return equal_names(field.name, name.field);
+    });
+    if (found != head.fields.end()) named_[count_++] = {keep(name.key), keep(value_of(*found))};
+  }
+}
+
+void NotedFields::clear() {
+  text_.clear();
+  if (text_.capacity() > kept_bytes_max) text_.shrink_to_fit();
+  traceparent_ = user_agent_ = {};
+  count_ = 0;
+}
+
+std::span<const LoggedField> NotedFields::named() {
+  for (std::size_t i = 0; i < count_; ++i) views_[i] = {view(named_[i][0]), view(named_[i][1])};
+  return {views_.data(), count_};
+}
+
+NotedFields::Part NotedFields::keep(std::string_view text) {
+  const auto begin = static_cast<std::uint32_t>(text_.size());
+  text_ += text;
+  return {begin, static_cast<std::uint32_t>(text.size())};
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/settings.h"
+#include "proxy/wire/message.h"
+
+namespace classgate::gateway {
+
+// One field of a request in the access log, under the key "header.x-tenant".
+struct LoggedField {
+  std::string_view key;
+  std::string_view value;
+};
+
+// Which fields of requests the access log tells (log.headers), ready to be looked for. Immutable:
+// any thread.
+class LoggedFields {
+ public:
+  explicit LoggedFields(const conf::LogSettings& settings);
+
+  struct Name {
+    std::string field;
+    std::string key;
+  };
+  const std::vector<Name>& names() const { return names_; }
+  std::size_t value_bytes_max() const { return value_bytes_max_; }
+
+ private:
+  std::vector<Name> names_;
+  std::size_t value_bytes_max_;
+};
+
+// What a request says of itself that only the access log tells: copied from its head, which is gone
+// when its line is written. Values are cut at log.header_bytes; of several fields of one name the
+// first counts. Its memory is kept for the next request. One thread.
+class NotedFields {
+ public:
+  void note(const proxy::wire::Head& head, const LoggedFields& wanted);
+  void clear();
+  std::size_t held_bytes() const { return text_.capacity(); }
+
+  // Valid until the next note() or clear(). Empty: it has none.
+  std::string_view traceparent() const { return view(traceparent_); }
+  std::string_view user_agent() const { return view(user_agent_); }
+  std::span<const LoggedField> named();
+
+ private:
+  struct Part {  // of text_
+    std::uint32_t begin = 0;
+    std::uint32_t size = 0;
+  };
+  Part keep(std::string_view text);
+  std::string_view view(Part part) const { return {text_.data() + part.begin, part.size}; }
+
+  std::string text_;
+  Part traceparent_;
+  Part user_agent_;
+  std::size_t count_ = 0;
+  // With their keys: a reload may take the names away.
+  std::array<std::array<Part, 2>, conf::log_headers_max> named_;
+  std::array<LoggedField, conf::log_headers_max> views_;
+};
+
+}  // namespace classgate::gateway

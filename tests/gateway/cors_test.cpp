@@ -1,0 +1,158 @@
+// Pages of other origins in browsers: what they are told, and what their preflights cost.
+
+#include <doctest/doctest.h>
+
+#include "conf/format.h"
+#include "tests/gateway/kit.h"
+
+namespace classgate::gateway::test {
+namespace {
+
+constexpr std::string_view app = "Origin: https://app.example\r\n";
+constexpr std::string_view other = "Origin: https://other.example\r\n";
+
+conf::Settings cors_settings(std::uint16_t port) {
+  conf::Settings settings = settings_for(port);
+  settings.cors.origins = {"https://app.example", "http://127.0.0.1:8000"};
+  return settings;
+}
+
+std::string preflight(std::string_view origin) {
+  return fmt::format(
+      "OPTIONS /v1/classify HTTP/1.1\r\nHost: test\r\n{}Access-Control-Request-Method: POST\r\n"
+      "Access-Control-Request-Headers: content-type\r\n\r\n",
+      origin);
+}
+
+bool says_nothing(const Message& answer) {
+  return !answer.has("Access-Control-Allow-Origin") &&
+         !answer.has("Access-Control-Allow-Methods") &&
+         !answer.has("Access-Control-Expose-Headers");
+}
+
+TEST_CASE(
+    "a preflight is answered here: no token, no worker, nothing for the service or the books") {
+  FakeUpstream upstream(FakeUpstream::held());
+  conf::Settings settings = cors_settings(upstream.port());
+  settings.admission.workers = 1;
+  settings.admission.rate = 0.001;
+  settings.admission.burst = 1;
+  Gateway gateway(settings);
+  Client running(gateway), page(gateway);
+  running.send(get("/runs"));
+  REQUIRE(gateway.comes_to_run(1));
+  for (int i = 0; i < 5; ++i) {
+    const Message answer = page.ask(preflight(app));
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
+    CHECK(answer.field("Access-Control-Allow-Methods") == "GET, POST");
+    CHECK(answer.field("Access-Control-Allow-Headers") == "content-type, authorization");
+    CHECK(answer.field("Access-Control-Max-Age") == "600");
+    CHECK_FALSE(answer.has("Access-Control-Allow-Credentials"));
+    CHECK(answer.body.empty());
+  }
+  CHECK(gateway.snapshot().total == 1);
+}
+
+TEST_CASE("a page that may not ask is told nothing, whatever it asks") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway gateway(cors_settings(upstream.port()));
+  Client client(gateway);
+  for (const std::string_view origin :
+       {other, std::string_view("Origin: https://app.example.evil\r\n"),
+        std::string_view("Origin: null\r\n"), std::string_view("Origin: HTTPS://APP.EXAMPLE\r\n"),
+        std::string_view("Origin: https://app.example\r\nOrigin: https://other.example\r\n")}) {
+    CHECK(says_nothing(client.ask(preflight(origin))));
+    const Message answer = client.ask(get("/x", origin));
+    CHECK(answer.status() == 200);
+    CHECK(says_nothing(answer));
+    CHECK(answer.field("Vary") == "Origin");  // a cache must not give this answer to the others
+  }
+  CHECK(says_nothing(client.ask(get("/x"))));
+}
+
+TEST_CASE("an answer of the service says what the gateway says of its readers, once") {
+  FakeUpstream upstream([](Peer& peer) {
+    while (peer.read_request_head())
+      peer.send(
+          "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nVary: Accept\r\n"
+          "Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: X-Model\r\n"
+          "Content-Length: 2\r\n\r\nok");
+  });
+  Gateway gateway(cors_settings(upstream.port()));
+  Client client(gateway);
+  const Message answer = client.ask(get("/x", app));
+  CHECK(answer.body == "ok");
+  CHECK(answer.count("Access-Control-Allow-Origin") == 1);
+  CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
+  CHECK_FALSE(answer.has("Access-Control-Allow-Credentials"));
+  CHECK(answer.count("Access-Control-Expose-Headers") == 2);  // lists add up
+  CHECK(answer.count("Vary") == 2);
+  CHECK_FALSE(client.ask(get("/x", other)).has("Access-Control-Allow-Origin"));
+}
+
+TEST_CASE("a page can read its refusal, and when to come back") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = cors_settings(upstream.port());
+  settings.cors.credentials = true;
+  settings.admission.rate = 0.001;
+  settings.admission.burst = 1;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/x", app)).field("Access-Control-Allow-Credentials") == "true");
+  const Message refused = client.ask(get("/x", app));
+  CHECK(refused.status() == 429);
+  CHECK(refused.field("Access-Control-Allow-Origin") == "https://app.example");
+  CHECK(refused.field("Access-Control-Allow-Credentials") == "true");
+  CHECK(refused.field("Access-Control-Expose-Headers").contains("Retry-After, "));
+  CHECK(refused.field("Access-Control-Expose-Headers").contains("X-Classgate-Reason"));
+  CHECK(refused.field("Vary") == "Origin");
+  CHECK(says_nothing(client.ask(get("/x"))));
+  CHECK(says_nothing(client.ask(get("/x", other))));
+}
+
+TEST_CASE("what the gateway itself answers is readable too") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway gateway(cors_settings(upstream.port()));
+  Client client(gateway);
+  const Message health = client.ask(get("/queue/health", app));
+  CHECK(health.status() == 200);
+  CHECK(health.field("Access-Control-Allow-Origin") == "https://app.example");
+}
+
+TEST_CASE("every origin is one answer for all, and never with credentials") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = settings_for(upstream.port());
+  settings.cors.origins = {"*"};
+  Gateway gateway(settings);
+  Client client(gateway);
+  const Message answer = client.ask(get("/x", other));
+  CHECK(answer.field("Access-Control-Allow-Origin") == "*");
+  CHECK_FALSE(answer.has("Access-Control-Allow-Credentials"));
+  CHECK_FALSE(answer.has("Vary"));
+}
+
+TEST_CASE("without cors.origins it is all left to the service, preflights too") {
+  FakeUpstream upstream([](Peer& peer) {
+    while (peer.read_request_head())
+      peer.send(
+          "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: https://theirs.example\r\n\r\n");
+  });
+  Gateway gateway(settings_for(upstream.port()));
+  Client client(gateway);
+  const Message answer = client.ask(preflight(app));
+  CHECK(answer.status() == 204);
+  CHECK(answer.field("Access-Control-Allow-Origin") == "https://theirs.example");
+  CHECK(gateway.settles_at({.processed = 1}));
+}
+
+TEST_CASE("OPTIONS that is no preflight goes to the service") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  Gateway gateway(cors_settings(upstream.port()));
+  Client client(gateway);
+  client.ask("OPTIONS /x HTTP/1.1\r\nHost: test\r\nOrigin: https://app.example\r\n\r\n");
+  CHECK(gateway.settles_at({.processed = 1}));
+}
+
+}  // namespace
+}  // namespace classgate::gateway::test

@@ -1,0 +1,106 @@
+// Refusals that get no line of their own in the access log.
+
+#include "gateway/refusal_rollup.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+
+#include "conf/format.h"
+#include "gateway/traffic.h"
+
+namespace classgate::gateway {
+namespace {
+
+using conf::Reason;
+using std::chrono::milliseconds;
+
+const admission::Time start = admission::Time() + std::chrono::hours(1);
+
+// What is told, by client, reason and path.
+std::map<std::string, std::uint64_t> told(RefusalRollup& rollup) {
+  std::map<std::string, std::uint64_t> counts;
+  rollup.take([&](const RefusalRollup::Line& line) {
+    counts[fmt::format("{} {} {}", line.refusal.client, conf::word_of(line.refusal.reason),
+                       line.refusal.path)] += line.count;
+  });
+  return counts;
+}
+
+TEST_CASE("refusals of one client, reason and route are one line, of the first one's path") {
+  RefusalRollup rollup;
+  RouteTraffic a, b;
+  for (int i = 0; i < 3; ++i)
+    CHECK(rollup.add({"c1", "a1", Reason::client_rate, &a, i == 0 ? "/a/1" : "/a/2", 429},
+                     start + milliseconds(i)));
+  CHECK(rollup.add({"c1", "a1", Reason::queue_full, &a, "/a/1", 503}, start));
+  CHECK(rollup.add({"c1", "a1", Reason::client_rate, &b, "/b", 429}, start));
+  CHECK(rollup.add({"c2", "a1", Reason::client_rate, &a, "/a/1", 429}, start));
+  CHECK(rollup.since() == start);
+  const std::map<std::string, std::uint64_t> expected{{"c1 client_rate /a/1", 3},
+                                                      {"c1 queue_full /a/1", 1},
+                                                      {"c1 client_rate /b", 1},
+                                                      {"c2 client_rate /a/1", 1}};
+  CHECK((told(rollup) == expected));
+  CHECK(rollup.is_empty());
+  CHECK(told(rollup).empty());
+}
+
+TEST_CASE("a line knows when the first and the last of its refusals were") {
+  RefusalRollup rollup;
+  for (int i = 0; i < 5; ++i)
+    CHECK(rollup.add({"c", "a", Reason::rate_limited, nullptr, "-", 429},
+                     start + milliseconds(10 * i)));
+  rollup.take([](const RefusalRollup::Line& line) {
+    CHECK(line.first == start);
+    CHECK(line.last == start + milliseconds(40));
+    CHECK(line.refusal.status == 429);
+  });
+}
+
+TEST_CASE("whatever the number of clients, the table is bounded and the counts are whole") {
+  RefusalRollup rollup;
+  RouteTraffic route;
+  constexpr std::uint64_t clients = 10'000;
+  for (std::uint64_t i = 0; i < clients; ++i)
+    CHECK(rollup.add({std::to_string(i), "a",
+                      i % 2 == 0 ? Reason::client_rate : Reason::rate_limited, &route, "/a", 429},
+                     start));
+  const auto counts = told(rollup);
+  CHECK(counts.size() == RefusalRollup::kinds_max + 2);
+  std::uint64_t sum = 0;
+  for (const auto& [kind, count] : counts) sum += count;
+  CHECK(sum == clients);
+  CHECK(counts.at("* client_rate -") == (clients - RefusalRollup::kinds_max) / 2);
+}
+
+TEST_CASE("who has no id is told from others by its address") {
+  RefusalRollup rollup;
+  for (const char* address : {"192.0.2.1", "192.0.2.2", "192.0.2.1"})
+    CHECK(rollup.add({"-", address, Reason::queue_full, nullptr, "/", 503}, start));
+  std::map<std::string, std::uint64_t> counts;
+  rollup.take([&](const RefusalRollup::Line& line) {
+    counts[std::string(line.refusal.address)] = line.count;
+  });
+  CHECK((counts == std::map<std::string, std::uint64_t>{{"192.0.2.1", 2}, {"192.0.2.2", 1}}));
+}
+
+TEST_CASE("names that are too long are cut, paths are left out") {
+  RefusalRollup rollup;
+  const std::string name(1000, 'n'), path(1000, '/');
+  CHECK(rollup.add({name, name, Reason::rate_limited, nullptr, path, 429}, start));
+  CHECK((told(rollup) ==
+         std::map<std::string, std::uint64_t>{{std::string(16, 'n') + " rate_limited -", 1}}));
+}
+
+TEST_CASE("a kind that has become too large is to be told at once") {
+  RefusalRollup rollup;
+  const RefusalRollup::Refusal refusal{"c", "a", Reason::rate_limited, nullptr, "/", 429};
+  std::uint64_t added = 1;
+  while (rollup.add(refusal, start)) ++added;
+  CHECK(added == RefusalRollup::count_max);
+}
+
+}  // namespace
+}  // namespace classgate::gateway

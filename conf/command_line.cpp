@@ -63,6 +63,9 @@ constexpr std::array commands{
     Command{"queue", 0, "queue [--json]", "every waiting request"},
     Command{"explain", 2, "explain METHOD PATH [-H FIELD ...]",
             "what would become of this request now, and why; exits 1 when it would be refused"},
+    Command{
+        "why", 1, "why ID [--json]",
+        "what became of the request with this id, and why; exits 1 when nothing is known of it"},
     Command{"set", 2, "set KEY VALUE", "changes a limit until the next reload"},
     Command{"reload", 0, "reload", "reads the conf again; says what is wrong with it"},
     Command{"upgrade", 0, "upgrade", "starts the installed program in its place, without loss"},

@@ -39,7 +39,8 @@ struct CommandLine {
   std::string conf_path;
   std::vector<Override> overrides;
   // Mode::control: what a running classgate is asked.
-  std::string command;  // "status", "explain", "drain", "reload", "set", "queue" or "upgrade"
+  std::string
+      command;  // "status", "explain", "why", "drain", "reload", "set", "queue" or "upgrade"
   std::vector<std::string> arguments;
   std::string socket;  // empty: as the conf says
   bool as_json = false;

@@ -160,6 +160,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
+  void describe();
   void log();
 
   struct OwnFields {

@@ -44,6 +44,7 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   const Refusals& refusals = refusals_here();
   record_.status = refusals.status(reason);
   record_.reason = reason;
+  record_.rejection = rejection;
   CLASSGATE_INVARIANT(client_ != nullptr);
   if (record_.verdict != Verdict::admitted) record_.verdict = Verdict::rejected;
   texts_.own_fields.clear();
@@ -137,24 +138,29 @@ void Exchange::record() {
   record_.retry_was_denied = forwarding_.retry_was_denied();
   if (!request_.is_operators)
     station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
-  switch (station_.wanted_line(record_)) {
-    case AccessLines::Wanted::line: return log();
-    case AccessLines::Wanted::roll_up:
-      return station_.roll_up({.client = Pseudonym(arrival_.client).view(),
-                               .address = client_name(),
-                               .reason = *record_.reason,
-                               .route = route_,
-                               .path = target_.path_size != 0 ? target_.path() : "-",
-                               .status = record_.status});
-    default: return;
-  }
-}
-
-// The rest of the record, which only the log tells.
-void Exchange::log() {
-  record_.request_id = texts_.request_id;
+  const auto wanted = station_.wanted_line(record_);
+  const bool is_told_later = record_.kind() != AccessQuota::Kind::routine && !request_.is_operators;
+  Decision* const kept = is_told_later ? station_.next_decision() : nullptr;
+  const bool is_rolled_up = wanted == AccessLines::Wanted::roll_up;
+  if (wanted == AccessLines::Wanted::no && kept == nullptr) return;
   const Pseudonym client(arrival_.client);
   record_.client = client.view();
+  describe();
+  if (kept != nullptr) station_.keep(*kept, record_);
+  if (wanted == AccessLines::Wanted::line) log();
+  if (is_rolled_up)
+    station_.roll_up({.client = record_.client,
+                      .address = record_.address,
+                      .reason = *record_.reason,
+                      .route = route_,
+                      .path = record_.path,
+                      .status = record_.status});
+  record_.client = "-";
+}
+
+// The texts of the record, and what only who tells of it wants to know.
+void Exchange::describe() {
+  record_.request_id = texts_.request_id;
   record_.address = client_name();
   if (!texts_.method.empty()) record_.method = texts_.method;
   if (target_.path_size != 0) record_.path = target_.path();
@@ -167,22 +173,27 @@ void Exchange::log() {
   record_.deadline = request_.patience
                          ? request_.patience->time
                          : admission::Duration(station_.settings().admission.request_timeout);
+  record_.upstream = forwarding_.server_name();
+  if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
+    record_.plan = plan;
+}
+
+// The rest of the record, which only the log tells.
+void Exchange::log() {
   // Names that nobody knows are why it is down.
   const std::string unknown = record_.reason == Reason::upstream_down
                                   ? station_.policy().servers->why_no_addresses()
                                   : std::string();
-  record_.upstream = unknown.empty() ? std::string_view(forwarding_.server_name()) : unknown;
+  if (!unknown.empty()) record_.upstream = unknown;
   if (const auto* const tls = client_->client().tls) record_.tls = tls->version();
   record_.attempts = forwarding_.attempts();
   record_.attempts_end = station_.loop().now();
-  if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
-    record_.plan = plan;
   record_.traceparent = texts_.noted.traceparent();
   record_.user_agent = texts_.noted.user_agent();
   record_.headers = texts_.noted.named();
   if (station_.settings().log.query) record_.query = target_.query();
   station_.add_line(record_);
-  record_.client = record_.upstream = "-";  // it may have been `unknown`
+  record_.upstream = "-";  // it may have been `unknown`
 }
 
 }  // namespace classgate::gateway

@@ -32,6 +32,11 @@ constexpr Ending ending_of(const admission::Outcome& outcome) {
   }
 }
 
+constexpr std::string_view answered_by(int status, bool is_own_answer) {
+  if (status == 0) return "-";
+  return is_own_answer ? "gateway" : "service";
+}
+
 // What became of one exchange: made once, at its end; the log, the counters and whoever else wants
 // to know are told this, so that they can't tell different stories. The texts, and what only the
 // log tells, are there as long as a line is written. Plain: reset by assignment.
@@ -52,7 +57,8 @@ struct ExchangeRecord {
   admission::Duration waiting{};
   admission::Duration at_upstream{};
   admission::Duration total{};
-  int status = 0;  // 0: nobody was there to answer
+  admission::Rejection rejection{};  // of one that was refused
+  int status = 0;                    // 0: nobody was there to answer
   bool is_own_answer = true;
   std::uint64_t bytes_in = 0;   // of the body
   std::uint64_t bytes_out = 0;  // of the body
@@ -72,10 +78,7 @@ struct ExchangeRecord {
   std::span<const LoggedField> headers{};                // log.headers
 
   // Who said the status.
-  std::string_view answered_by() const {
-    if (status == 0) return "-";
-    return is_own_answer ? "gateway" : "service";
-  }
+  std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }
   // Routine: nothing that an operator would look for.
   AccessQuota::Kind kind() const {
     using enum AccessQuota::Kind;

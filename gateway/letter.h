@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admission/gate.h"
+#include "gateway/decision_ring.h"
 #include "gateway/policy.h"
 #include "proxy/net/listener.h"
 
@@ -59,7 +60,12 @@ struct Census {
   static constexpr std::size_t waiters_max = 10'000;        // of each loop
   std::function<void(std::vector<WaitingRequest>)> answer;  // called on the thread of the loop
 };
+// What became of the requests with this id?
+struct Search {
+  std::string id;
+  std::function<void(std::vector<Decision>)> answer;  // called on the thread of the loop
+};
 struct Stop {};
-using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Resume, Ping, Census, Stop>;
+using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Resume, Ping, Census, Search, Stop>;
 
 }  // namespace classgate::gateway

@@ -40,8 +40,9 @@ struct Rules {
   // `own_ids` follow those of the rules before, if there were any. `limit`: max_connections, or
   // what descriptors allow.
   Rules(const conf::Settings& all, admission::Ids own_ids, std::uint32_t limit,
-        const HashKey& hash_key)
+        const HashKey& hash_key, std::uint64_t own_generation = 1)
       : settings(all),
+        generation(own_generation),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
         refusals(all.statuses, all.client.refusal_body),
@@ -62,7 +63,8 @@ struct Rules {
   Rules& operator=(const Rules&) = delete;
 
   const conf::Settings settings;
-  const admission::Ids ids;  // the same that the Gate has
+  const std::uint64_t generation;  // 1 at the start; a reload or `classgate set` makes the next
+  const admission::Ids ids;        // the same that the Gate has
   const admission::RouteTable routes;
   const Refusals refusals;
   const TrustedProxies trusted_proxies;

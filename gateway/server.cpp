@@ -288,12 +288,12 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
     ready.tls.clients = ready.tls.clients->with_keys(policy_->tls.clients->ticket_keys());
   admission::Ids ids = policy_->rules->ids;
   ids.follow(settings);
-  auto policy = std::make_shared<const Policy>(
-      Policy{.rules = std::make_shared<const Rules>(settings, std::move(ids),
-                                                    connection_limit(settings), hash_key_),
-             .servers = std::move(upstream),
-             .tls = std::move(ready.tls),
-             .history = std::move(history)});
+  auto policy = std::make_shared<const Policy>(Policy{
+      .rules = std::make_shared<const Rules>(settings, std::move(ids), connection_limit(settings),
+                                             hash_key_, policy_->rules->generation + 1),
+      .servers = std::move(upstream),
+      .tls = std::move(ready.tls),
+      .history = std::move(history)});
   if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
     return log;
   // The lesser of the places in the servers first: who has a worker has a place.
@@ -395,6 +395,11 @@ std::size_t Server::ask_turns(const std::function<void()>& on_turn) {
 
 std::size_t Server::ask_waiters(const OnWaiters& on_waiters) {
   for (const auto& station : stations_) station->send(Census{on_waiters});
+  return stations_.size();
+}
+
+std::size_t Server::ask_decisions(const std::string& id, const OnDecisions& on_decisions) {
+  for (const auto& station : stations_) station->send(Search{id, on_decisions});
   return stations_.size();
 }
 

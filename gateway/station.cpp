@@ -158,6 +158,8 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
     former_upstreams_.reserve(former_upstreams_.size() + 1);
   }
   if (!has_same_rules) deadlines_.change(rules.settings);
+  decisions_.resize((rules.settings.ops.why_max + rules.settings.threads - 1) /
+                    rules.settings.threads);
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
   rules_ = &rules;
   strangers_health_.forget();
@@ -396,6 +398,17 @@ void Station::take(const Census& census) {
     if (exchange && exchange->place() && waiters.size() < Census::waiters_max)
       waiters.push_back(exchange->describe_wait());
   census.answer(std::move(waiters));
+}
+
+void Station::keep(Decision& into, const ExchangeRecord& record) {
+  const conf::AdmissionSettings& limits = rules_->settings.admission;
+  into.note(record, loop_.now());
+  into.limits = {.generation = rules_->generation,
+                 .rate = limits.rate,
+                 .burst = limits.burst,
+                 .workers = limits.workers,
+                 .queue_size = limits.queue_size,
+                 .queue_timeout = limits.queue_timeout};
 }
 
 // ---- Turns -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 
 #include "gateway/access_lines.h"
 #include "gateway/client_connection.h"
+#include "gateway/decision_ring.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/letter.h"
@@ -107,6 +108,9 @@ class Station final : private admission::Waiters {
     return access_lines_.wanted(record.kind(), loop_.now(), settings().threads);
   }
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
+  // For one that was refused, failed or left; null: none is kept. Then to be filled.
+  Decision* next_decision() { return decisions_.next(); }
+  void keep(Decision& into, const ExchangeRecord& record);
   void roll_up(const RefusalRollup::Refusal& refusal) {
     if (access_lines_.roll_up(refusal, loop_.now()))
       roll_up_timer_.start(AccessLines::rolled_up_time);
@@ -147,6 +151,7 @@ class Station final : private admission::Waiters {
     if (ping.answer) ping.answer();
   }
   void take(const Census& census);
+  void take(const Search& search) { search.answer(decisions_.find(search.id)); }
   void take(const Stop&) { loop_.stop(); }
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
@@ -197,6 +202,7 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
   RequestIds request_ids_;
+  DecisionRing decisions_;
   AccessLines access_lines_;
   proxy::net::Timer roll_up_timer_;
   StrangersHealth strangers_health_;

@@ -19,8 +19,10 @@
 
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "gateway/json_text.h"
 #include "gateway/ops/explain_page.h"
 #include "gateway/ops/status_page.h"
+#include "gateway/ops/why.h"
 #include "proxy/net/handles.h"
 #include "proxy/wire/parser.h"
 
@@ -147,6 +149,41 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
   return said.at("verdict").at("answer") == "refused" ? 1 : 0;
 }
 
+// A request of long ago stands in the log only.
+int show_why(const std::string& path, const conf::CommandLine& command) {
+  constexpr std::size_t lines_max = 10;
+  const std::string& id = command.arguments[0];
+  const auto answer = ask(path, "GET", "/why?id=" + id);
+  if (!answer) return complain(answer.error());
+  if (answer->status != 200 && answer->status != 404) {
+    conf::print(stderr, "classgate: why: " + answer->body);
+    return 1;
+  }
+  auto said = nlohmann::ordered_json::parse(answer->body);
+  std::vector<std::string> lines;
+  if (said.at("access_log").is_string())
+    lines = lines_of_id(said.at("access_log").get<std::string>(), id, lines_max);
+  if (command.as_json) {
+    said["access_log_lines"] = nlohmann::ordered_json::array();
+    for (const std::string& line : lines) said["access_log_lines"].push_back(line);
+    conf::print(stdout, json_text(said));
+  } else {
+    std::string out = why_page(answer->body);
+    if (!lines.empty()) out += out.empty() ? "in the access log:\n" : "\nin the access log:\n";
+    for (const std::string& line : lines) out += conf::printable(line) + "\n";
+    conf::print(stdout, out);
+  }
+  if (answer->status == 200 || !lines.empty()) return 0;
+  if (!command.as_json)
+    conf::print(stderr,
+                fmt::format("classgate: why: nothing is known of {}: the last {} refusals and "
+                            "failures are kept (ops.why_max), and {}\n",
+                            conf::printable(id), said.at("why_max").get<std::uint64_t>(),
+                            said.at("access_log").is_string() ? "the access log has no line of it"
+                                                              : "the access log is no file"));
+  return 1;
+}
+
 int order(const std::string& path, const std::string& target, const std::string& body, bool quiet) {
   const auto answer = ask(path, "POST", target, body);
   if (!answer) return complain(answer.error());
@@ -174,6 +211,7 @@ int control(const conf::CommandLine& command,
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
   if (command.command == "status") return show_status(path, command);
   if (command.command == "queue") return show_queue(path, command);
+  if (command.command == "why") return show_why(path, command);
   if (command.command == "explain") return show_explanation(path, command);
   if (command.command == "set")
     return order(path, "/set", command.arguments[0] + "=" + command.arguments[1], command.quiet);

@@ -178,6 +178,11 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   json["request"]["path"] = target.path();
   if (proxy::wire::has_been_through(head, shared.via_name))
     return refused(policy.rules->refusals, Reason::loop_detected);
+  if (policy.rules->cors.is_on() && Cors::is_preflight(head)) {
+    if (head.content_length > settings.client.body_bytes.count)
+      return refused(policy.rules->refusals, Reason::body_too_large);
+    return {{"answer", "operator"}};
+  }
   if (settings.ops.health_on_main && target.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD")
       return refused(policy.rules->refusals, Reason::method_refused);

@@ -12,6 +12,7 @@
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
+#include "gateway/ops/why.h"
 
 namespace classgate::gateway {
 namespace {
@@ -61,6 +62,9 @@ void Questions::take_their_places(Desk& desk) {
   });
   desk.add_page("/queue", local,
                 [this](const Desk::Request&, const Desk::Answer& answer) { tell_waiters(answer); });
+  desk.add_page("/why", local, [this](const Desk::Request& request, const Desk::Answer& answer) {
+    tell_why(request, answer);
+  });
   page("/metrics", anybody, [this](const Desk::Request& request) { return metrics(request); });
   desk.add_page("/livez", anybody,
                 [this](const Desk::Request&, const Desk::Answer& answer) { tell_turns(answer); });
@@ -137,6 +141,21 @@ void Questions::tell_status(const Desk::Request& request, const Desk::Answer& an
             of_.server.policy());
         reply.body = json_text(json);
         answer(reply);
+      });
+}
+
+// id=ID, as it stands in the log.
+void Questions::tell_why(const Desk::Request& request, const Desk::Answer& answer) const {
+  constexpr std::string_view question = "id=";
+  if (!request.query.starts_with(question) || request.query.size() == question.size() ||
+      request.query.size() > question.size() + Decision::id_max)
+    return answer({.status = 400, .body = "/why?id=ID: the id of a request\n"});
+  const std::string id = request.query.substr(question.size());
+  of_.roll.ask_decisions(
+      loop_answer_time, id, [this, answer, id](const std::vector<Decision>& decisions) {
+        answer({.status = decisions.empty() ? 404 : 200,
+                .content_type = json_type,
+                .body = why(id, decisions, of_.server.policy(), std::chrono::steady_clock::now())});
       });
 }
 

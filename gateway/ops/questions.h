@@ -30,6 +30,7 @@ class Questions {
   OperatorServer::Reply health() const;
   OperatorServer::Reply readiness() const;
   void tell_turns(const Desk::Answer& answer) const;
+  void tell_why(const Desk::Request& request, const Desk::Answer& answer) const;
   void tell_waiters(const Desk::Answer& answer) const;
   void tell_status(const Desk::Request& request, const Desk::Answer& answer) const;
   OperatorServer::Reply explain(const Desk::Request& request) const;

@@ -16,6 +16,7 @@ struct RollCall::Call final : public proxy::net::Retirable {
   const std::function<void(Call&)> tell;
   std::size_t missing = 0;  // loops
   std::vector<WaitingRequest> waiters;
+  std::vector<Decision> decisions;
   proxy::net::Timer timer;
 };
 
@@ -51,10 +52,23 @@ void RollCall::ask_waiters(std::chrono::milliseconds within, OnWaiters tell) {
       });
 }
 
+void RollCall::ask_decisions(std::chrono::milliseconds within, const std::string& id,
+                             OnDecisions tell) {
+  Call& call = begin(within, [tell = std::move(tell)](Call& ended) {
+    std::ranges::sort(ended.decisions, std::greater{}, &Decision::ended);
+    tell(ended.decisions);
+  });
+  call.missing =
+      server_.ask_decisions(id, [this, number = call.number](std::vector<Decision> decisions) {
+        mailbox_.send(Answer{number, {}, std::move(decisions)});
+      });
+}
+
 void RollCall::read(Answer& answer) {
   const auto found = calls_.find(answer.call);
   if (found == calls_.end()) return;  // too late
   std::ranges::move(answer.waiters, std::back_inserter(found->second->waiters));
+  std::ranges::move(answer.decisions, std::back_inserter(found->second->decisions));
   if (--found->second->missing == 0) conclude(answer.call);
 }
 

@@ -27,12 +27,16 @@ class RollCall {
   // Who waits, in the order in which they will go in; nothing of a loop that did not answer.
   using OnWaiters = std::function<void(std::vector<WaitingRequest> waiters)>;
   void ask_waiters(std::chrono::milliseconds within, OnWaiters tell);
+  // What is kept of the requests with this id, the newest first; likewise.
+  using OnDecisions = std::function<void(const std::vector<Decision>&)>;
+  void ask_decisions(std::chrono::milliseconds within, const std::string& id, OnDecisions tell);
 
  private:
   struct Call;
   struct Answer {
     std::uint64_t call;
     std::vector<WaitingRequest> waiters;
+    std::vector<Decision> decisions{};
   };
   Call& begin(std::chrono::milliseconds within, std::function<void(Call&)> tell);
   void read(Answer& answer);

@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "conf/format.h"
+#include "gateway/ops/explanation.h"
 #include "tests/gateway/kit.h"
 
 namespace classgate::gateway::test {
@@ -152,6 +155,21 @@ TEST_CASE("OPTIONS that is no preflight goes to the service") {
   Client client(gateway);
   client.ask("OPTIONS /x HTTP/1.1\r\nHost: test\r\nOrigin: https://app.example\r\n\r\n");
   CHECK(gateway.settles_at({.processed = 1}));
+}
+
+TEST_CASE("what a preflight comes to is explained as it is") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  for (const bool is_on : {true, false}) {
+    conf::Settings settings = settings_for(upstream.port());
+    if (is_on) settings.cors.origins = {"https://app.example"};
+    Gateway gateway(settings);
+    const std::string head = preflight(app);
+    const auto said =
+        explain({head, *conf::IpAddress::parse("127.0.0.1"), {}}, gateway.server().shared(),
+                gateway.server().policy(), std::chrono::steady_clock::now());
+    REQUIRE(said);
+    CHECK(nlohmann::json::parse(*said)["verdict"]["answer"] == (is_on ? "operator" : "admitted"));
+  }
 }
 
 }  // namespace

@@ -56,18 +56,21 @@ class Browser:
         return self._await(lambda heard: heard.get("id") == self.count, method)["result"]
 
     def open(self, path, width, height, scheme="light", media="screen"):
-        self.loaded = False
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call("Emulation.setEmulatedMedia", media=media,
                   features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=f"file://{path}")
+        self.visit(f"file://{path}")
+
+    def visit(self, url):
+        self.loaded = False
+        self.call("Page.navigate", url=url)
         if not self.loaded:
             self._await(lambda heard: heard.get("method") == "Page.loadEventFired", "the page to load")
 
     def ask(self, script):
-        """What an expression is worth on the page."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """What an expression is worth on the page; of a promise, what it comes to."""
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise AssertionError(result["exceptionDetails"])
         return result["result"].get("value")

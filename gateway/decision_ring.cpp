@@ -1,0 +1,69 @@
+#include "gateway/decision_ring.h"
+
+#include <algorithm>
+#include <new>
+
+namespace classgate::gateway {
+
+void Decision::note(const ExchangeRecord& record, admission::Time now) {
+  id = record.request_id;
+  client = record.client;
+  address = record.address;
+  method = record.method;
+  path = record.path;
+  route = record.route;
+  plan = record.plan;
+  upstream = record.upstream;
+  priority = record.priority;
+  verdict = record.verdict;
+  ending = record.ending;
+  reason = record.reason;
+  observed = record.observed;
+  cost = record.cost;
+  ended = now;
+  deadline = record.deadline;
+  uploading = record.uploading;
+  waiting = record.waiting;
+  at_upstream = record.at_upstream;
+  total = record.total;
+  status = record.status;
+  is_own_answer = record.is_own_answer;
+  retries = record.retries;
+  rejection = record.rejection;
+}
+
+void DecisionRing::resize(std::size_t most) {
+  if (most == most_) return;
+  DecisionRing other;
+  other.most_ = most;
+  other.blocks_.reserve((most + block_size - 1) / block_size);
+  const std::size_t kept = std::min(size_, most);
+  for (std::size_t age = kept; age-- > 0;)
+    if (Decision* const place = other.next()) *place = at((newest_ + size_ - age) % size_);
+  *this = std::move(other);
+}
+
+Decision* DecisionRing::next() {
+  if (size_ < most_) {
+    if (size_ == blocks_.size() * block_size)
+      if (std::unique_ptr<Block> block(new (std::nothrow) Block); block)
+        blocks_.push_back(std::move(block));  // there is room
+    if (size_ < blocks_.size() * block_size) {
+      newest_ = size_++;
+      return &(*blocks_[newest_ / block_size])[newest_ % block_size];
+    }
+  }
+  if (size_ == 0) return nullptr;
+  newest_ = (newest_ + 1) % size_;
+  return &(*blocks_[newest_ / block_size])[newest_ % block_size];
+}
+
+std::vector<Decision> DecisionRing::find(std::string_view id) const {
+  std::vector<Decision> found;
+  for (std::size_t age = 0; age < size_; ++age)
+    if (const Decision& one = at((newest_ + size_ - age) % size_); one.id.view() == id)
+      found.push_back(one);
+  return found;
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "admission/verdict.h"
+#include "gateway/exchange_record.h"
+
+namespace classgate::gateway {
+
+// A text that is kept where it stands, cut at its room.
+template <std::size_t Size>
+class KeptText {
+ public:
+  static_assert(Size < 256);
+  void operator=(std::string_view text) {
+    size_ = static_cast<std::uint8_t>(text.copy(text_.data(), Size));
+  }
+  std::string_view view() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, Size> text_;
+  std::uint8_t size_ = 0;
+};
+
+// What was decided of a request that was refused, failed or left, and what that rested on. Plain
+// values, so that keeping one asks for no memory.
+struct Decision {
+  static constexpr std::size_t id_max = 128;
+  KeptText<id_max> id;
+  KeptText<16> client;
+  KeptText<48> address;
+  KeptText<16> method;
+  KeptText<96> path;
+  KeptText<64> route;
+  KeptText<32> plan;
+  KeptText<64> upstream;
+  int priority = 0;
+  Verdict verdict = Verdict::none;
+  Ending ending = Ending::rejected;
+  std::optional<conf::Reason> reason;
+  std::optional<conf::Reason> observed;
+  std::uint32_t cost = 0;
+  admission::Time ended{};
+  admission::Duration deadline{}, uploading{}, waiting{}, at_upstream{}, total{};
+  int status = 0;
+  bool is_own_answer = true;
+  unsigned retries = 0;
+  admission::Rejection rejection;  // the bucket, the line and the estimate, where these told
+  struct InForce {                 // of the conf, then
+    std::uint64_t generation = 0;
+    double rate = 0;
+    double burst = 0;
+    std::uint32_t workers = 0;
+    std::uint32_t queue_size = 0;
+    admission::Duration queue_timeout{};
+  } limits;
+
+  void note(const ExchangeRecord& record, admission::Time now);
+};
+
+// The last decisions of one loop (its part of ops.why_max), for `classgate why`. It grows by
+// blocks, up to its size, and then the oldest gives its place; without memory for a block it stays
+// as it is. On the loop.
+class DecisionRing {
+ public:
+  // Keeps as many as fit of the newest. May throw std::bad_alloc, and then nothing has changed.
+  void resize(std::size_t most);
+  std::size_t size() const { return size_; }
+  // Where the next one goes; null: none is kept.
+  Decision* next();
+  // Those with this id, the newest first.
+  std::vector<Decision> find(std::string_view id) const;
+
+ private:
+  static constexpr std::size_t block_size = 64;
+  using Block = std::array<Decision, block_size>;
+  const Decision& at(std::size_t place) const {
+    return (*blocks_[place / block_size])[place % block_size];
+  }
+
+  std::vector<std::unique_ptr<Block>> blocks_;
+  std::size_t most_ = 0;
+  std::size_t size_ = 0;
+  std::size_t newest_ = 0;  // its place, when there is one
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,217 @@
+#include "gateway/ops/why.h"
+
+#include <fmt/chrono.h>
+
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "admission/measure/units.h"
+#include "conf/format.h"
+#include "conf/printable.h"
+#include "conf/units.h"
+#include "gateway/json_text.h"
+
+namespace classgate::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Which bucket had too few tokens.
+std::string_view bucket_name(conf::Reason reason) {
+  switch (reason) {
+    case conf::Reason::client_rate: return "client";
+    case conf::Reason::route_rate: return "route";
+    default: return "all";
+  }
+}
+
+std::string wall_time(std::chrono::system_clock::time_point at) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(at)), ms.count() % 1000);
+}
+
+ordered_json word_or_null(const std::optional<conf::Reason>& reason) {
+  if (!reason) return nullptr;
+  return conf::word_of(*reason);
+}
+
+ordered_json bucket_json(const Decision& decision) {
+  const admission::Rejection& refused = decision.rejection;
+  if (refused.rate <= 0 || !decision.reason) return nullptr;
+  return {{"of", bucket_name(*decision.reason)},
+          {"tokens", std::round(refused.tokens * 1000) / 1000},
+          {"burst", refused.burst},
+          {"rate", refused.rate}};
+}
+
+ordered_json line_json(const Decision& decision) {
+  const admission::Rejection& refused = decision.rejection;
+  if (refused.position == 0) return nullptr;
+  return {{"place", refused.position},
+          {"places", refused.places},
+          {"estimate_ms", measure::in_rounded_ms(refused.estimate)}};
+}
+
+ordered_json decision_json(const Decision& decision, std::chrono::system_clock::time_point ended) {
+  ordered_json retry_after = nullptr;
+  if (decision.rejection.retry_after > admission::Duration::zero())
+    retry_after = measure::in_rounded_ms(decision.rejection.retry_after);
+  return {{"time", wall_time(ended)},
+          {"id", decision.id.view()},
+          {"client", decision.client.view()},
+          {"address", decision.address.view()},
+          {"plan", decision.plan.view()},
+          {"method", decision.method.view()},
+          {"path", decision.path.view()},
+          {"route", decision.route.view()},
+          {"priority", decision.priority},
+          {"verdict", word_of(decision.verdict)},
+          {"ending", ending_words[static_cast<std::size_t>(decision.ending)]},
+          {"reason", word_or_null(decision.reason)},
+          {"observed", word_or_null(decision.observed)},
+          {"status", decision.status},
+          {"answered_by", answered_by(decision.status, decision.is_own_answer)},
+          {"retry_after_ms", retry_after},
+          {"cost", decision.cost},
+          {"deadline_ms", measure::in_rounded_ms(decision.deadline)},
+          {"upload_ms", measure::in_rounded_ms(decision.uploading)},
+          {"wait_ms", measure::in_rounded_ms(decision.waiting)},
+          {"upstream_ms", measure::in_rounded_ms(decision.at_upstream)},
+          {"total_ms", measure::in_rounded_ms(decision.total)},
+          {"upstream", decision.upstream.view()},
+          {"retries", decision.retries},
+          {"bucket", bucket_json(decision)},
+          {"line", line_json(decision)},
+          {"conf",
+           {{"generation", decision.limits.generation},
+            {"rate", decision.limits.rate},
+            {"burst", decision.limits.burst},
+            {"workers", decision.limits.workers},
+            {"queue_size", decision.limits.queue_size},
+            {"queue_timeout_ms", measure::in_rounded_ms(decision.limits.queue_timeout)}}}};
+}
+
+std::string plain(const ordered_json& value) { return conf::printable(value.get<std::string>()); }
+
+std::string span_of(const ordered_json& milliseconds) {
+  const double ms = milliseconds.get<double>();
+  if (ms >= 10'000) return fmt::format("{:.0f} s", ms / 1000);
+  if (ms >= 1'000) return fmt::format("{:.1f} s", ms / 1000);
+  return ms >= 10 ? fmt::format("{:.0f} ms", ms) : fmt::format("{:.2g} ms", ms);
+}
+
+std::string number_of(const ordered_json& value) { return conf::print_number(value.get<double>()); }
+
+std::string what_was_decided(const ordered_json& decision) {
+  std::string text = plain(decision.at("verdict"));
+  if (!decision.at("reason").is_null()) {
+    const std::string word = decision.at("reason");
+    text += ": " + word;
+    if (const auto reason = conf::reason_from_word(word))
+      text += fmt::format(" ({})", conf::text_of(*reason).title);
+  }
+  return text;
+}
+
+std::string answer_text(const ordered_json& decision) {
+  if (decision.at("status").get<int>() == 0) return "none: nobody was there to hear it";
+  std::string text = fmt::format("{} by the {}", decision.at("status").get<int>(),
+                                 plain(decision.at("answered_by")));
+  if (!decision.at("retry_after_ms").is_null())
+    text += fmt::format(", to come back in {}", span_of(decision.at("retry_after_ms")));
+  return text;
+}
+
+std::string decision_page(const ordered_json& decision, std::uint64_t generation_now) {
+  std::string out;
+  const auto row = [&out](std::string_view name, const std::string& text) {
+    out += fmt::format("{:<10} {}\n", name, text);
+  };
+  row("time", plain(decision.at("time")));
+  row("request", fmt::format("{} {} from {}", plain(decision.at("method")),
+                             plain(decision.at("path")), plain(decision.at("address"))));
+  row("client",
+      fmt::format("{}, plan {}", plain(decision.at("client")), plain(decision.at("plan"))));
+  row("route",
+      fmt::format("{}, priority {}, cost {}", plain(decision.at("route")),
+                  decision.at("priority").get<int>(), decision.at("cost").get<std::uint64_t>()));
+  row("verdict", what_was_decided(decision));
+  row("answer", answer_text(decision));
+  if (const ordered_json& bucket = decision.at("bucket"); !bucket.is_null())
+    row("bucket", fmt::format("of {}: {} of {} tokens, {}/s", plain(bucket.at("of")),
+                              number_of(bucket.at("tokens")), number_of(bucket.at("burst")),
+                              number_of(bucket.at("rate"))));
+  if (const ordered_json& line = decision.at("line"); !line.is_null())
+    row("line",
+        fmt::format("would have been at place {} of {}, for about {}",
+                    line.at("place").get<std::uint64_t>(), line.at("places").get<std::uint64_t>(),
+                    span_of(line.at("estimate_ms"))));
+  row("times", fmt::format("waited {}, at the service {}, {} in all; {} allowed",
+                           span_of(decision.at("wait_ms")), span_of(decision.at("upstream_ms")),
+                           span_of(decision.at("total_ms")), span_of(decision.at("deadline_ms"))));
+  const ordered_json& conf = decision.at("conf");
+  const auto generation = conf.at("generation").get<std::uint64_t>();
+  row("limits", fmt::format("rate {}/s, burst {}, workers {}, queue {}, by conf {}{}",
+                            number_of(conf.at("rate")), number_of(conf.at("burst")),
+                            conf.at("workers").get<std::uint64_t>(),
+                            conf.at("queue_size").get<std::uint64_t>(), generation,
+                            generation == generation_now
+                                ? ", which is in force"
+                                : fmt::format("; conf {} is in force now", generation_now)));
+  return out;
+}
+
+void add_lines(const std::string& path, std::string_view id, std::deque<std::string>& to,
+               std::size_t most) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string as_text = fmt::format(" id={} ", id);
+  const std::string as_json = fmt::format("\"id\":\"{}\"", id);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.contains(as_text) && !line.contains(as_json)) continue;
+    to.push_back(line);
+    if (to.size() > most) to.pop_front();
+  }
+}
+
+}  // namespace
+
+std::string why(std::string_view id, const std::vector<Decision>& decisions, const Policy& policy,
+                admission::Time now) {
+  const conf::Settings& settings = policy.rules->settings;
+  const auto clock = std::chrono::system_clock::now();
+  ordered_json log = nullptr;
+  if (settings.log.access.starts_with('/')) log = settings.log.access;
+  ordered_json list = ordered_json::array();
+  for (const Decision& decision : decisions)
+    list.push_back(decision_json(
+        decision, clock - std::chrono::round<std::chrono::milliseconds>(now - decision.ended)));
+  return json_text({{"id", id},
+                    {"decisions", list},
+                    {"conf_generation", policy.rules->generation},
+                    {"why_max", settings.ops.why_max},
+                    {"access_log", log}});
+}
+
+std::string why_page(std::string_view why_json) {
+  const ordered_json said = ordered_json::parse(why_json);
+  std::string out;
+  for (const ordered_json& decision : said.at("decisions")) {
+    if (!out.empty()) out += '\n';
+    out += decision_page(decision, said.at("conf_generation").get<std::uint64_t>());
+  }
+  return out;
+}
+
+std::vector<std::string> lines_of_id(const std::string& log, std::string_view id,
+                                     std::size_t most) {
+  std::deque<std::string> lines;
+  add_lines(log + ".1", id, lines, most);
+  add_lines(log, id, lines, most);
+  return {lines.begin(), lines.end()};
+}
+
+}  // namespace classgate::gateway

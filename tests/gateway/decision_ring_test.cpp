@@ -1,0 +1,166 @@
+// What is kept of requests that were refused or failed, and found again by their ids.
+
+#include "gateway/decision_ring.h"
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "gateway/ops/why.h"
+#include "tests/gateway/kit.h"
+
+namespace classgate::gateway::test {
+namespace {
+
+void put(DecisionRing& ring, const std::string& id, int status = 503) {
+  Decision* const place = ring.next();
+  REQUIRE(place != nullptr);
+  ExchangeRecord record;
+  record.request_id = id;
+  record.status = status;
+  place->note(record, admission::Time());
+}
+
+std::string number(std::size_t i) { return "id-" + std::to_string(i); }
+
+TEST_CASE("a ring keeps the newest, and no more than its size") {
+  DecisionRing ring;
+  CHECK(ring.next() == nullptr);  // none is wanted
+  ring.resize(100);
+  for (std::size_t i = 0; i < 250; ++i) put(ring, number(i));
+  CHECK(ring.size() == 100);
+  for (std::size_t i = 0; i < 250; ++i) CHECK(ring.find(number(i)).size() == (i < 150 ? 0 : 1));
+}
+
+TEST_CASE("several of one id are found, the newest first") {
+  DecisionRing ring;
+  ring.resize(10);
+  for (int status = 500; status < 515; ++status) put(ring, status % 2 == 0 ? "a" : "b", status);
+  const auto found = ring.find("a");
+  REQUIRE(found.size() == 5);
+  CHECK(found[0].status == 514);
+  CHECK(found[4].status == 506);
+  CHECK(ring.find("c").empty());
+}
+
+TEST_CASE("a ring of another size keeps what fits of the newest") {
+  DecisionRing ring;
+  ring.resize(100);
+  for (std::size_t i = 0; i < 130; ++i) put(ring, number(i));
+  ring.resize(30);
+  CHECK(ring.size() == 30);
+  for (std::size_t i = 0; i < 130; ++i) CHECK(ring.find(number(i)).size() == (i < 100 ? 0 : 1));
+  ring.resize(200);
+  for (std::size_t i = 130; i < 330; ++i) put(ring, number(i));
+  CHECK(ring.find(number(129)).empty());
+  CHECK(ring.find(number(130)).size() == 1);
+  ring.resize(0);
+  CHECK(ring.size() == 0);
+  CHECK(ring.next() == nullptr);
+}
+
+TEST_CASE("texts are cut at their room") {
+  Decision decision;
+  ExchangeRecord record;
+  const std::string path(1000, 'p'), id(500, 'i');
+  record.path = path;
+  record.request_id = id;
+  decision.note(record, {});
+  CHECK(decision.path.view() == std::string(96, 'p'));
+  CHECK(decision.id.view() == std::string(Decision::id_max, 'i'));
+}
+
+// ---- In a gateway ------------------------------------------------------------------------------
+
+std::vector<Decision> asked(Gateway& gateway, const std::string& id) {
+  std::promise<std::vector<Decision>> told;
+  gateway.server().ask_decisions(
+      id, [&](std::vector<Decision> decisions) { told.set_value(std::move(decisions)); });
+  return told.get_future().get();
+}
+
+conf::Settings why_settings(std::uint16_t port) {
+  conf::Settings settings = settings_for(port);
+  settings.threads = 1;
+  return settings;
+}
+
+TEST_CASE("why: a refusal is kept with its bucket, and with the limits of its time") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = why_settings(upstream.port());
+  settings.admission.rate = 0.5;
+  settings.admission.burst = 1;
+  Gateway gateway(settings);
+  Client client(gateway);
+  const Message served = client.ask(get("/a"));
+  const Message refused = client.ask(get("/a?secret"));
+  CHECK(refused.status() == 429);
+  CHECK(asked(gateway, served.field("X-Request-Id")).empty());  // only what went wrong is kept
+  const std::string id = refused.field("X-Request-Id");
+  settings.admission.rate = 7;
+  REQUIRE(gateway.server().reconfigure(settings, {}));
+  const auto kept = asked(gateway, id);
+  REQUIRE(kept.size() == 1);
+  const auto json = nlohmann::json::parse(
+      why(id, kept, gateway.server().policy(), std::chrono::steady_clock::now()));
+  CHECK(json["conf_generation"] == 2);
+  const auto& decision = json["decisions"][0];
+  CHECK(decision["reason"] == "rate_limited");
+  CHECK(decision["verdict"] == "rejected");
+  CHECK(decision["path"] == "/a");
+  CHECK(decision["status"] == 429);
+  CHECK(decision["answered_by"] == "gateway");
+  CHECK(decision["bucket"]["of"] == "all");
+  CHECK(decision["bucket"]["rate"] == 0.5);
+  CHECK(decision["bucket"]["burst"] == 1);
+  CHECK(decision["bucket"]["tokens"] < 1);
+  CHECK(decision["conf"]["generation"] == 1);
+  CHECK(decision["conf"]["rate"] == 0.5);
+  CHECK(decision["retry_after_ms"] > 0);
+  const std::string page = why_page(json.dump());
+  CHECK(page.contains("verdict    rejected: rate_limited ("));
+  CHECK(page.contains("by conf 1; conf 2 is in force now"));
+}
+
+TEST_CASE("why: who found the line full is told its place and the estimate") {
+  FakeUpstream upstream(FakeUpstream::held());
+  conf::Settings settings = why_settings(upstream.port());
+  settings.admission.workers = 1;
+  settings.admission.queue_size = 1;
+  Gateway gateway(settings);
+  Client running(gateway), waiting(gateway), refused(gateway);
+  running.send(get("/a"));
+  REQUIRE(gateway.comes_to_run(1));
+  waiting.send(get("/a"));
+  REQUIRE(gateway.comes_to_wait(1));
+  const std::string id = refused.ask(get("/a")).field("X-Request-Id");
+  const auto kept = asked(gateway, id);
+  REQUIRE(kept.size() == 1);
+  const auto json = nlohmann::json::parse(
+      why(id, kept, gateway.server().policy(), std::chrono::steady_clock::now()));
+  CHECK(json["decisions"][0]["reason"] == "queue_full");
+  CHECK(json["decisions"][0]["line"]["place"] == 2);
+  CHECK(json["decisions"][0]["line"]["places"] == 1);
+  CHECK(json["decisions"][0]["bucket"].is_null());
+  CHECK(json["access_log"].is_null());
+}
+
+TEST_CASE("why: failures are kept, and with ops.why_max = 0 nothing is") {
+  const DeadPort nobody;
+  for (const std::uint32_t most : {10U, 0U}) {
+    conf::Settings settings = why_settings(nobody.port());
+    settings.ops.why_max = most;
+    Gateway gateway(settings);
+    Client client(gateway);
+    const Message failed = client.ask(get("/a"));
+    CHECK(failed.status() >= 502);
+    const auto kept = asked(gateway, failed.field("X-Request-Id"));
+    CHECK(kept.size() == (most > 0 ? 1 : 0));
+    if (!kept.empty()) CHECK(kept[0].reason == conf::reason_from_word(failed.reason()));
+  }
+}
+
+}  // namespace
+}  // namespace classgate::gateway::test

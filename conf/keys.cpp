@@ -184,6 +184,7 @@ std::vector<Key> make_keys() {
       place_key("ops.control", "the control socket; \"off\" or an absolute path", {"off"}, FIELD(ops.control)),
       bool_key("ops.health_on_main", "/queue/health also where clients are accepted", FIELD(ops.health_on_main)),
       duration_key("ops.health_cache", milliseconds(0), seconds(10), "for so long /queue/health shows clients the same numbers", FIELD(ops.health_cache)),
+      count_key("ops.client_metrics", 0, 1000, "clients that /metrics tells of, those that have most; 0: none", FIELD(ops.client_metrics)),
       count_key("ops.why_max", 0, 1'000'000, "refusals and failures that are kept for `classgate why`; 0: none", FIELD(ops.why_max)),
       count_key("ops.max_connections", 1, 10'000, "operators' connections at once; the longest silent gives way", FIELD(ops.max_connections)),
       count_key("ops.connections_per_address", 1, 10'000, "of these from one address; likewise", FIELD(ops.connections_per_address)),

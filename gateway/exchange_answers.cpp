@@ -136,8 +136,10 @@ void Exchange::record() {
   record_.is_own_answer = !answer_.head_has_passed;
   record_.retries = forwarding_.retries();
   record_.retry_was_denied = forwarding_.retry_was_denied();
+  if (route_ != nullptr) record_.cost = arrival_.cost;
   if (!request_.is_operators)
-    station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted());
+    station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted(),
+                             station_.traffic_of(arrival_.plan));
   const auto wanted = station_.wanted_line(record_);
   const bool is_told_later = record_.kind() != AccessQuota::Kind::routine && !request_.is_operators;
   Decision* const kept = is_told_later ? station_.next_decision() : nullptr;
@@ -167,7 +169,6 @@ void Exchange::describe() {
   if (route_ != nullptr) {
     record_.route = route_->name;
     record_.priority = route_->priority;
-    record_.cost = arrival_.cost;
   }
   record_.observed = arrival_.observed;
   record_.deadline = request_.patience

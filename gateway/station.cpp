@@ -59,6 +59,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       policy_(policy),
       rules_(policy->rules.get()),
       unrouted_(&traffic_.route("-", 0)),
+      unplanned_(&traffic_.plan("-")),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
       deadlines_(loop_, settings()),
@@ -152,6 +153,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   // now.
   const bool are_kept = policy_->tls.upstream == policy->tls.upstream &&
                         settings().upstream.tls == rules.settings.upstream.tls;
+  auto plan_traffic = has_same_rules ? plan_traffic_ : plan_traffic_under(rules);
   std::unique_ptr<proxy::UpstreamPool> upstreams;
   if (!same_upstream) {
     upstreams = make_upstreams(policy);
@@ -165,6 +167,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   strangers_health_.forget();
   if (!has_same_rules) {
     route_traffic_ = std::move(route_traffic);
+    plan_traffic_ = std::move(plan_traffic);
     request_limits_ = head_limits_of(rules.settings.client);
     for (const auto& connection : connections_) connection->judge_sender();
   }
@@ -187,6 +190,13 @@ std::vector<RouteTraffic*> Station::traffic_under(const Rules& rules) {
   for (const conf::RouteSettings& route : rules.settings.routes)
     traffic.push_back(&traffic_.route(conf::name_of(route), route.priority));
   traffic.push_back(&traffic_.route("*", conf::priority_worst));
+  return traffic;
+}
+
+admission::ById<admission::PlanId, PlanTraffic*> Station::plan_traffic_under(const Rules& rules) {
+  admission::ById<admission::PlanId, PlanTraffic*> traffic;
+  for (const conf::PlanSettings& plan : rules.settings.admission.fairness.plans)
+    *traffic.find_or_add(rules.ids.plan(plan.name)) = &traffic_.plan(plan.name);
   return traffic;
 }
 

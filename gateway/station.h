@@ -51,6 +51,10 @@ class Station final : private admission::Waiters {
   Traffic& traffic() { return traffic_; }
   RouteTraffic& traffic_of(const admission::Route& route) { return *route_traffic_[route.index]; }
   RouteTraffic& unrouted() { return *unrouted_; }
+  PlanTraffic& traffic_of(admission::PlanId plan) {
+    PlanTraffic* const* const own = plan_traffic_.find(plan);
+    return own != nullptr && *own != nullptr ? **own : *unplanned_;
+  }
   proxy::net::Loop& loop() { return loop_; }
   proxy::net::Gather& gather() { return gather_; }
   // For a head with other fields, until it has been said; its memory is kept.
@@ -161,6 +165,7 @@ class Station final : private admission::Waiters {
   bool take_client(const conf::IpAddress& address, bool& is_counted);
   void adopt(std::shared_ptr<const Policy> policy);
   std::vector<RouteTraffic*> traffic_under(const Rules& rules);
+  admission::ById<admission::PlanId, PlanTraffic*> plan_traffic_under(const Rules& rules);
   void change();
   std::unique_ptr<proxy::UpstreamPool> make_upstreams(const std::shared_ptr<const Policy>& policy);
   void make_tag();
@@ -180,6 +185,8 @@ class Station final : private admission::Waiters {
   Traffic traffic_;
   std::vector<RouteTraffic*> route_traffic_;  // of the policy's routes, by their index
   RouteTraffic* unrouted_;
+  PlanTraffic* unplanned_;                                         // of everybody else
+  admission::ById<admission::PlanId, PlanTraffic*> plan_traffic_;  // of the policy's plans
   proxy::net::Loop loop_;
   const Milestones milestones_;
   std::uint32_t number_;

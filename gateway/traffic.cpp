@@ -44,8 +44,31 @@ RouteTraffic& Traffic::route(const std::string& name, int priority) {
   return route;
 }
 
-void Traffic::count(const ExchangeRecord& record, RouteTraffic& route) {
-  route.endings[static_cast<std::size_t>(record.ending)].add();
+PlanTraffic& Traffic::plan(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(plans_, name, &PlanTraffic::name);
+  if (found != plans_.end()) return *found;
+  if (plans_.size() >= plans_max) return plans_.back();
+  PlanTraffic& plan = plans_.emplace_back();
+  try {
+    plan.name = plans_.size() == plans_max ? "(others)" : name;
+  } catch (...) {
+    plans_.pop_back();
+    throw;
+  }
+  return plan;
+}
+
+void Traffic::count(const ExchangeRecord& record, RouteTraffic& route, PlanTraffic& plan) {
+  const auto ending = static_cast<std::size_t>(record.ending);
+  route.endings[ending].add();
+  plan.endings[ending].add();
+  if (record.verdict == Verdict::admitted) {
+    plan.cost.add(record.cost);
+    plan.times.record(record.total);
+  } else if (record.verdict == Verdict::rejected && record.reason) {
+    plan.refusals[conf::index_of(*record.reason)].add();
+  }
   if (record.is_own_answer && record.status >= 200)
     own_answers[static_cast<std::size_t>(record.status / 100 - 2)].add();
   received_bytes.add(record.bytes_in);
@@ -57,6 +80,11 @@ void Traffic::count(const ExchangeRecord& record, RouteTraffic& route) {
 void Traffic::for_each_route(const std::function<void(const RouteTraffic&)>& visit) const {
   const std::lock_guard lock(mutex_);
   for (const RouteTraffic& route : routes_) visit(route);
+}
+
+void Traffic::for_each_plan(const std::function<void(const PlanTraffic&)>& visit) const {
+  const std::lock_guard lock(mutex_);
+  for (const PlanTraffic& plan : plans_) visit(plan);
 }
 
 }  // namespace classgate::gateway

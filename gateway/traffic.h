@@ -86,6 +86,15 @@ struct RouteTraffic {
   std::array<Counter, ending_words.size()> endings;
 };
 
+// What came of the requests of one plan's clients.
+struct PlanTraffic {
+  std::string name;  // "-": everybody's terms
+  std::array<Counter, ending_words.size()> endings;
+  std::array<Counter, conf::reason_count> refusals;
+  Counter cost;             // tokens, of those that went in
+  DurationHistogram times;  // from the end of their header to the end, likewise
+};
+
 struct ExchangeRecord;
 
 // The numbers of one loop. The loop writes; the operators' side reads.
@@ -93,9 +102,12 @@ class Traffic {
  public:
   // The same object for the same name and priority, for good: a reload loses no count. On the loop.
   RouteTraffic& route(const std::string& name, int priority);
+  // The same for a plan.
+  PlanTraffic& plan(const std::string& name);
   // An exchange has ended, which belongs in the books.
-  void count(const ExchangeRecord& record, RouteTraffic& route);
+  void count(const ExchangeRecord& record, RouteTraffic& route, PlanTraffic& plan);
   void for_each_route(const std::function<void(const RouteTraffic&)>& visit) const;
+  void for_each_plan(const std::function<void(const PlanTraffic&)>& visit) const;
 
   std::array<DurationHistogram, conf::priority_count> waits;
   std::array<DurationHistogram, conf::priority_count> upstream_times;
@@ -117,6 +129,8 @@ class Traffic {
   mutable std::mutex mutex_;                       // of the list, not of the numbers
   std::deque<RouteTraffic> routes_;
   std::map<std::pair<std::string_view, int>, RouteTraffic*> by_name_;  // views of their names
+  static constexpr std::size_t plans_max = 1024;                       // likewise
+  std::deque<PlanTraffic> plans_;
 };
 
 }  // namespace classgate::gateway

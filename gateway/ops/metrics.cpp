@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "conf/printable.h"
+#include "gateway/clients/pseudonym.h"
 #include "gateway/ops/process_stats.h"
 #include "proxy/wire/fields.h"
 
@@ -145,6 +146,63 @@ void add_durations(Families& out, const Server& server) {
   out.begin(MetricType::Histogram, "classgate_upstream_seconds",
             "Time for which a request kept its worker.");
   add(&Traffic::upstream_times);
+}
+
+// Where there are plans; plan "-": who is in none.
+void add_plans(Families& out, const Server& server) {
+  std::map<std::string, std::vector<const PlanTraffic*>> plans;
+  for (const auto& station : server.stations())
+    station->numbers().for_each_plan(
+        [&](const PlanTraffic& plan) { plans[plan.name].push_back(&plan); });
+  if (plans.size() < 2) return;
+  const auto sum = [](const std::vector<const PlanTraffic*>& parts, auto counter_of) {
+    std::uint64_t total = 0;
+    for (const PlanTraffic* part : parts) total += counter_of(*part).read();
+    return total;
+  };
+  out.counter("classgate_plan_requests_total",
+              "Requests that have ended, by the plan of their client and what came of them.");
+  for (const auto& [name, parts] : plans)
+    for (std::size_t i = 0; i < ending_words.size(); ++i)
+      out.value(sum(parts, [i](const PlanTraffic& plan) -> auto& { return plan.endings[i]; }),
+                {{"plan", name}, {"outcome", std::string(ending_words[i])}});
+  out.counter("classgate_plan_rejections_total",
+              "Requests that were refused, by the plan of their client and reason; what never was "
+              "is left out.");
+  for (const auto& [name, parts] : plans)
+    for (const conf::ReasonText& text : conf::reason_texts) {
+      const std::size_t index = conf::index_of(text.reason);
+      const std::uint64_t count =
+          sum(parts, [index](const PlanTraffic& plan) -> auto& { return plan.refusals[index]; });
+      if (count > 0) out.value(count, {{"plan", name}, {"reason", std::string(text.word)}});
+    }
+  out.counter("classgate_plan_cost_total",
+              "Tokens that requests cost which went in, by the plan of their client.");
+  for (const auto& [name, parts] : plans)
+    out.value(sum(parts, [](const PlanTraffic& plan) -> auto& { return plan.cost; }),
+              {{"plan", name}});
+  out.begin(MetricType::Histogram, "classgate_plan_seconds",
+            "Time from arrival to the end, of requests that went in, by the plan of their client.");
+  for (const auto& [name, parts] : plans) {
+    std::vector<const DurationHistogram*> times;
+    for (const PlanTraffic* part : parts) times.push_back(&part->times);
+    out.histogram(times, {{"plan", name}});
+  }
+}
+
+// The few that have most now: never a series for each client there is (ops.client_metrics).
+void add_clients(Families& out, const Server& server) {
+  const std::uint32_t most = server.settings().ops.client_metrics;
+  if (most == 0) return;
+  const auto clients = server.shared().gate.top_clients(most, std::chrono::steady_clock::now());
+  out.gauge(
+      "classgate_client_workers_busy",
+      "Busy workers of the clients that have most; client \"-\": all that are not remembered.");
+  for (const admission::ClientState& client : clients)
+    out.value(client.now.active, {{"client", pseudonym_of(client.id)}});
+  out.gauge("classgate_client_queue_length", "Places in the queue of the same clients.");
+  for (const admission::ClientState& client : clients)
+    out.value(client.now.waiting, {{"client", pseudonym_of(client.id)}});
 }
 
 void add_admission(Families& out, const Server& server, const admission::Snapshot& snapshot) {
@@ -407,6 +465,8 @@ Exposition expose_metrics(const Server& server, const LogDrops& drops,
   add_requests(families, server);
   add_reasons(families, snapshot);
   add_durations(families, server);
+  add_plans(families, server);
+  add_clients(families, server);
   add_admission(families, server, snapshot);
   add_traffic(families, server);
   add_upstream(families, *server.policy().servers);

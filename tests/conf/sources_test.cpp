@@ -69,6 +69,7 @@ std::map<std::string, Sample> samples() {
       {"cors.headers", {"[\"x-a\"]", "x-a"}},
       {"cors.credentials", plain("true")},
       {"cors.max_age", quoted("7s")},
+      {"ops.client_metrics", plain("5")},
       {"ops.why_max", plain("70")},
       {"log.refusals_max", plain("7")},
       {"log.query", plain("true")},

@@ -76,6 +76,26 @@ class Live(ProcessTest):
             self.assertIn(line + "\n", text)
         self.assertEqual((health["processed_requests"], health["rejected_requests"]), (21, 5))
 
+    def test_plans_and_the_clients_that_have_most_are_told_apart(self):
+        conf = ('[fairness]\nidentity = ["header:X-Api-Key"]\nrate = 0.001\nburst = 2\n'
+                '[[plan]]\nname = "gold"\nburst = 100\nclients = ["header:X-Api-Key:alpha"]\n')
+        service = self.service("--service-time", "2ms")
+        gateway = self.gateway(service.address, conf=conf, admission_rate=0, ops_client_metrics=1)
+        for key in ("alpha", "beta"):
+            for _ in range(5):
+                gateway.request(headers={"X-Api-Key": key})
+        _, text = scrape(gateway)
+        for line in ('classgate_plan_requests_total{plan="gold",outcome="processed"} 5',
+                     'classgate_plan_requests_total{plan="-",outcome="processed"} 2',
+                     'classgate_plan_requests_total{plan="-",outcome="rejected"} 3',
+                     'classgate_plan_rejections_total{plan="-",reason="client_rate"} 3',
+                     'classgate_plan_cost_total{plan="gold"} 5', 'classgate_plan_cost_total{plan="-"} 2',
+                     'classgate_plan_seconds_count{plan="gold"} 5', 'classgate_plan_seconds_count{plan="-"} 2'):
+            self.assertIn(line + "\n", text)
+        self.assertNotIn('rejections_total{plan="gold"', text)
+        self.assertEqual(len(re.findall(r'^classgate_client_workers_busy{client="c_[0-9a-f]{8}"} 0$', text, re.M)), 1)
+        self.assertEqual(promtool("check", "metrics", stdin=text), (0, ""))
+
     def test_strangers_add_no_series(self):
         """A label of paths, hosts or clients grows with whatever strangers send, until memory ends."""
         gateway = self.busy_gateway()

@@ -7,6 +7,7 @@ once where it is so:
   - descriptors are as many as after the warm-up, and RSS (but under AddressSanitizer) is not more than MARGIN MiB above
     what it was
 Exit status 1 and the reason otherwise. Upgrades are in the first third only: the rest is one process, which is measured.
+(One file, long as it is: the operator, the clients and the judge share the one gateway and its books.)
     CLASSGATE_BUILD=build/asan tests/bench/siege.py MINUTES [SEED]      default: 10, and a seed that is printed"""
 import ctypes
 import json

@@ -9,9 +9,10 @@ import socket
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
-from change_test import BASE, Changeable, SocketActivation  # noqa: E402
+from changeable import BASE, Changeable  # noqa: E402
 from kit import PAUSE, Service  # noqa: E402
 from traffic import Traffic  # noqa: E402
+from upgrade_test import SocketActivation  # noqa: E402
 
 
 def measure(name, port, change, seconds):

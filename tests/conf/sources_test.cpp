@@ -5,7 +5,8 @@
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 
-// Environment, command line, which of the sources wins, and what --print-config tells of it.
+// Environment, command line, which of the sources wins, and what --print-config tells of it. Long,
+// because half of it is a table of every key.
 
 namespace classgate::conf {
 namespace {

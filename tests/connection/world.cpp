@@ -1,3 +1,5 @@
+// One world: its clients, its service, its clock and what must hold at the end know each other, so
+// they are one file, long as it is.
 #include "tests/connection/world.h"
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 #include "tests/gateway/kit.h"
 
 // Clients that leave, at every point of a request's journey: the books say "abandoned", and what
-// was taken comes back when it may.
+// was taken comes back when it may. Long, because the journey has many points.
 
 namespace classgate::gateway::test {
 namespace {

@@ -5,7 +5,8 @@
 #include "tests/gateway/kit.h"
 #include "tests/gateway/tls_client.h"
 
-// New settings while requests flow (Server::reconfigure), and a drain with a successor.
+// New settings while requests flow (Server::reconfigure), and a drain with a successor. Long,
+// because each thing that a reload may change has its case.
 
 namespace classgate::gateway::test {
 namespace {

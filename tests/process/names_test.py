@@ -6,17 +6,15 @@ import os
 import re
 import signal
 import socket
-import socketserver
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
 from authority import Authority
 from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
-from nameserver import A, AAAA, NXDOMAIN, OK, REFUSED, SERVFAIL, SILENT, SRV, Nameserver
+from nameserver import A, AAAA, NXDOMAIN, OK, REFUSED, SERVFAIL, SILENT, Nameserver
 
 FAILING = "the nameservers fail, refuse or cannot be reached"
 
@@ -50,6 +48,41 @@ class Service:
         self.thread.start()
 
     def end(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Held:
+    """Answers nobody until it is released; counts who is with it."""
+
+    def __init__(self, host):
+        self.release, self.busy, self.most = threading.Event(), 0, 0
+        lock = threading.Lock()
+        held = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                with lock:
+                    held.busy += 1
+                    held.most = max(held.most, held.busy)
+                held.release.wait(60)
+                with lock:
+                    held.busy -= 1
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def end(self):
+        self.release.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -332,107 +365,6 @@ class Names(ProcessTest):
         self.assertEqual(held.most, 1)
 
 
-class Services(ProcessTest):
-    """http+srv://: who serves is told by SRV records."""
-
-    def setUp(self):
-        self.one, self.two = Service("127.0.0.1"), Service("127.0.0.2")
-        self.addCleanup(self.one.end)
-        self.addCleanup(self.two.end)
-        self.nameserver = Nameserver([])
-        self.addCleanup(self.nameserver.end)
-        self.nameserver.hosts = {"one.test": ["127.0.0.1"], "two.test": ["127.0.0.2"]}
-
-    def tell(self, *records):
-        self.nameserver.services = {"_classify._tcp.test": list(records)}
-
-    def served(self, **settings):
-        return self.gateway("http+srv://_classify._tcp.test", upstream_nameservers=self.nameserver.address,
-                            admission_rate=0, **settings)
-
-    def who(self, gateway):
-        return gateway.request("GET", "/x").body.decode()
-
-    def test_hosts_and_ports_are_used_and_change(self):
-        self.tell((0, 1, self.one.port, "one.test"), (0, 1, self.two.port, "two.test"))
-        gateway = self.served()
-        wait_until(lambda: {self.who(gateway) for _ in range(4)} == {"127.0.0.1", "127.0.0.2"}, "both")
-        self.assertEqual(set(gateway.health()["upstream"]),
-                         {f"http+srv://_classify._tcp.test/127.0.0.{i}:{s.port}" for i, s in ((1, self.one), (2, self.two))})
-        self.tell((0, 1, self.two.port, "two.test"))
-        wait_until(lambda: {self.who(gateway) for _ in range(4)} == {"127.0.0.2"}, "the second alone")
-
-    def test_the_lowest_priority_number_serves_while_it_is_up(self):
-        self.tell((20, 1, self.two.port, "two.test"), (10, 1, self.one.port, "one.test"))
-        gateway = self.served(upstream_probe_interval="100ms")
-        self.assertEqual({self.who(gateway) for _ in range(6)}, {"127.0.0.1"})
-        self.tell((5, 1, self.two.port, "two.test"), (10, 1, self.one.port, "one.test"))
-        wait_until(lambda: {self.who(gateway) for _ in range(6)} == {"127.0.0.2"}, "the other way about")
-        self.tell((5, 1, 1, "two.test"), (10, 1, self.one.port, "one.test"))  # nobody listens there
-        wait_until(lambda: {self.who(gateway) for _ in range(6)} == {"127.0.0.1"}, "the one that is up")
-
-    def test_what_is_under_way_is_shared_by_weight(self):
-        helds = [Held("127.0.0.1"), Held("127.0.0.2")]
-        for held in helds:
-            self.addCleanup(held.end)
-        self.tell((0, 30, helds[0].port, "one.test"), (0, 10, helds[1].port, "two.test"))
-        gateway = self.served(admission_workers=8, threads=1)
-        crowd = [threading.Thread(target=gateway.request, args=("GET", "/x")) for _ in range(8)]
-        for one in crowd:
-            self.addCleanup(one.join)
-            self.addCleanup(lambda: [held.release.set() for held in helds])
-            one.start()
-        wait_until(lambda: helds[0].busy + helds[1].busy == 8, "all in the servers")
-        self.assertIn([held.busy for held in helds], ([6, 2], [7, 1]))
-
-    def test_what_is_not_there_broken_or_silent_is_waited_for_and_told(self):
-        gateway = self.served(upstream_resolve_timeout="300ms")
-        one = (0, 1, self.one.port, "one.test")
-        for services, broken, behaviour, why in (
-                ([], None, {}, "it has no SRV records"),
-                ([(0, 0, 0, ".")], None, {}, "its SRV record says that it is not there"),
-                ([one], b"\0\0\0", {}, "the answer of the nameserver is malformed"),
-                ([one], None, {SRV: SILENT}, "the nameservers do not answer"),
-                ([one], None, {A: SERVFAIL, AAAA: SERVFAIL}, f'its host "one.test": {FAILING}'),
-                ([(0, 1, 1, "nobody.test")], None, {}, 'its host "nobody.test": no such name')):
-            self.tell(*services)
-            self.nameserver.broken, self.nameserver.behaviour = broken, behaviour
-            gateway.wait_for_health(lambda h, w=why: list(h["upstream"].values()) == [f"not known: {w}"], why)
-            self.assertEqual(gateway.request("GET", "/x").reason, "upstream_down")
-        self.tell(one)
-        self.nameserver.behaviour = {}
-        wait_until(lambda: self.who(gateway) == "127.0.0.1", "its server")
-
-    def test_a_host_that_cannot_be_learnt_leaves_the_others_and_its_servers_serving(self):
-        self.tell((0, 1, self.one.port, "one.test"), (0, 1, self.two.port, "two.test"))
-        gateway = self.served(upstream_resolve_timeout="300ms")
-        wait_until(lambda: {self.who(gateway) for _ in range(4)} == {"127.0.0.1", "127.0.0.2"}, "both")
-        self.nameserver.behaviour = {A: SERVFAIL, AAAA: SERVFAIL}
-        asked = self.nameserver.queries
-        wait_until(lambda: self.nameserver.queries > asked + 6, "questions")
-        self.assertEqual({self.who(gateway) for _ in range(4)}, {"127.0.0.1", "127.0.0.2"})
-
-    def test_the_certificate_is_for_the_domain_that_the_operator_wrote(self):
-        """Whoever lies in DNS tells other hosts, not another name to prove (RFC 9525 section 6.2)."""
-        authority = Authority()
-        self.addCleanup(authority.folder.cleanup)
-        for name, state in (("test", "reachable"), ("one.test", "unreachable")):
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*authority.issue(name, names=[f"DNS:{name}"]))
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            server.handle_error = lambda *_: None
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-            thread.start()
-            self.addCleanup(thread.join)
-            self.addCleanup(server.server_close)
-            self.addCleanup(server.shutdown)
-            self.tell((0, 1, server.server_port, "one.test"))
-            gateway = self.gateway("https+srv://_classify._tcp.test", upstream_nameservers=self.nameserver.address,
-                                   upstream_tls_ca_file=authority.ca)
-            gateway.wait_for_health(lambda h, s=state: list(h["upstream"].values()) == [s], state)
-
-
 def ask_operators(gateway, path):
     connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
     try:
@@ -481,88 +413,6 @@ class InANetworkOfItsOwn(ProcessTest):
             client.connect(("fe80::1", heard, 0, zone))
             client.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             self.assertEqual(client.recv(12), b"HTTP/1.1 204")
-
-
-class Held:
-    """Answers nobody until it is released; counts who is with it."""
-
-    def __init__(self, host):
-        self.release, self.busy, self.most = threading.Event(), 0, 0
-        lock = threading.Lock()
-        held = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                with lock:
-                    held.busy += 1
-                    held.most = max(held.most, held.busy)
-                held.release.wait(60)
-                with lock:
-                    held.busy -= 1
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def end(self):
-        self.release.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-class UnixSocket(ProcessTest):
-    """A server on a path instead of a port."""
-
-    def listen(self, path):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Length", "4")
-                self.end_headers()
-                self.wfile.write(b"unix")
-
-            def log_message(self, *_):
-                pass
-
-        server = Listener(path, Handler)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return server
-
-    def test_it_is_asked_and_found_again_when_it_comes_back(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = f"{folder}/model.sock"
-            server = self.listen(path)
-            gateway = self.gateway(f"unix:{path}", admission_rate=0, upstream_probe_interval="100ms")
-            for _ in range(20):
-                self.assertEqual(gateway.request("GET").body, b"unix")
-            server.shutdown()
-            server.server_close()
-            os.unlink(path)
-            # Connections that are kept live on with their threads; who needs another one finds nobody.
-            crowd = [threading.Thread(target=gateway.request, args=("GET",)) for _ in range(8)]
-            for one in crowd:
-                one.start()
-            for one in crowd:
-                one.join()
-            server = self.listen(path)
-            self.addCleanup(server.server_close)
-            self.addCleanup(server.shutdown)
-            wait_until(lambda: gateway.request("GET").body == b"unix", "the server again")
-            self.assert_balanced(gateway.health())
-
-
-class Listener(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
 
 
 def load_tests(loader, tests, pattern):

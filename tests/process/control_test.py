@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Whoever asks and orders a running gateway: the control socket, the server for operators, the watchdog."""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from changeable import BASE, ChangeTest
+from kit import CLASSGATE, Gateway, ProcessTest, Program, clean_environment, get_json, scrape, wait_until
+from traffic import Traffic
+
+
+def try_scrape(gateway):
+    try:
+        return "classgate_build_info" in scrape(gateway)[1]
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+class Control(ChangeTest):
+    def test_a_socket_left_by_a_killed_process_is_replaced_and_a_living_one_is_respected(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("status")[0], 0)
+        second = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                 environment={"CLASSGATE_OPS_CONTROL": gateway.control})
+        second.wait_for_log("another program answers there")
+        self.assertEqual(second.request().status, 200)
+        gateway.signal(signal.SIGKILL)
+        gateway.wait()
+        code, _, err = gateway.command("status")
+        self.assertEqual(code, 2)
+        self.assertIn("classgate is not running", err)
+        third = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                environment={"CLASSGATE_OPS_CONTROL": gateway.control})
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(os.stat(gateway.control).st_mode & 0o777, 0o660)
+        third.signal(signal.SIGTERM)
+        self.assertEqual(third.wait(), 0)
+        self.assertFalse(os.path.exists(gateway.control))
+
+    def test_the_socket_is_there_after_every_reload(self):
+        """One that is closed late removes the new one's file."""
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        for workers in (40, 30, 20):
+            gateway.write_conf(BASE.format(workers=workers, queue=1000))
+            self.assertEqual(gateway.command("reload")[0], 0)
+            self.assertTrue(os.path.exists(gateway.control))
+        self.assertEqual(gateway.command("status")[0], 0)
+
+    def test_a_control_socket_that_cannot_be_is_refused_and_the_old_one_stays(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        pathlib.Path(folder.name, "file").write_text("kept")
+        other = socket.socket(socket.AF_UNIX)
+        self.addCleanup(other.close)
+        other.bind(folder.name + "/other")
+        other.listen()
+        for place, why in (("missing/sock", "No such file or directory"), ("file", "something else than a socket is there"),
+                           ("other", "another program answers there"), ("x" * 120, "the path is too long")):
+            path = f"{folder.name}/{place}"
+            code, out, err = gateway.command("set", "ops.control", path)
+            self.assertEqual(code, 1, out)
+            self.assertIn(f"cannot listen on {path}: {why} (ops.control)", err)
+            self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(pathlib.Path(folder.name, "file").read_text(), "kept")
+        # What fails for another reason leaves no socket behind, and a good one takes the old one's place.
+        new = folder.name + "/new"
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            def write(control, workers):
+                pathlib.Path(conf.name).write_text(
+                    f'listen = ["127.0.0.1:0"]\n[upstream]\nservers = ["{gateway.address}"]\n[ops]\nlisten = []\n'
+                    f'control = "{control}"\n[admission]\nworkers = {workers}\n')
+            write(folder.name + "/old", 5)
+            program = self.start(Program([CLASSGATE, "--conf", conf.name]))
+            program.wait_for_text("listening on", program.err)
+
+            def command(control, *words):
+                return subprocess.run([CLASSGATE, "--socket", f"{folder.name}/{control}", *words], capture_output=True,
+                                      text=True, env=clean_environment(), timeout=30)
+            write(folder.name + "/missing/sock", 6)
+            done = command("old", "reload")
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("missing/sock: No such file or directory (ops.control)", done.stderr)
+            write(new, '"no number"')
+            self.assertEqual(command("old", "reload").returncode, 1)
+            self.assertFalse(os.path.exists(new))
+            write(new, 7)
+            done = command("old", "reload")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertFalse(os.path.exists(folder.name + "/old"))
+            self.assertIn(command("new", "status").returncode, (0, 1))
+            program.signal(signal.SIGTERM)
+            self.assertEqual(program.wait(), 0)
+            self.assertFalse(os.path.exists(new))
+
+    def test_a_control_socket_whose_path_was_cleared_comes_back_with_a_reload(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        os.unlink(gateway.control)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_for_log("reloaded: ")
+        self.assertEqual(gateway.command("status")[0], 0)
+        self.assertEqual(gateway.command("reload")[0], 0)
+
+    def test_the_ops_port_taken_is_told_and_clients_are_served(self):
+        service = self.service()
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000),
+                                  environment={"CLASSGATE_OPS_LISTEN": address})
+        gateway.wait_for_log(f"cannot listen on {address}: Address already in use.*serving without it")
+        self.assertEqual(gateway.request().status, 200)
+        taken.close()
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual(get_json(int(address.split(":")[1]), "/queue/health")["status"], "ok")
+
+    def test_status_tells_by_its_exit_code(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
+        self.assertEqual(gateway.command("status", "--quiet"), (0, "", ""))
+        service.end()
+        self.assertEqual(gateway.request().status, 502)
+        self.assertEqual(gateway.command("status", "--quiet"), (1, "", ""))
+        gateway.signal(signal.SIGTERM)
+        gateway.wait()
+        self.assertEqual(gateway.command("status", "--quiet"), (2, "", ""))
+
+    def test_status_tells_what_an_operator_wants_at_a_glance(self):
+        service = self.service("--service-time", "5ms")
+        gateway = self.changeable(service.address, BASE.format(workers=4, queue=100))
+        with Traffic(gateway.port, rate=400, clients=20) as traffic:
+            wait_until(lambda: traffic.answered() > 200, "traffic")
+            code, page, _ = gateway.command("status")
+        self.assertEqual(code, 0)
+        self.assertRegex(page, r"classgate \S+  ok  up \d+s")
+        self.assertRegex(page, r"workers      \[[#.]+\] \d of 4\n")
+        self.assertRegex(page, r"queue        \[[#.]+\] \d+ of 100\n")
+        self.assertGreater(int(re.search(r"now +(\d+) requests/s", page).group(1)), 50, page)
+        self.assertIn(f"{service.address}", page)
+        self.assertEqual(json.loads(gateway.command("status", "--json")[1])["status"], "ok")
+
+    def test_queue_lists_every_waiting_request(self):
+        service = self.service("--service-time", "400ms")
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10),
+                                  client_trusted_proxies="127.0.0.1")
+        connections = [gateway.connect() for _ in range(3)]
+        for number, connection in enumerate(connections):
+            connection.request("POST", ["/v1/classify", "/v1/classify/batch", "/v1/classify"][number],
+                               '{"text": "bread"}' if number != 1 else '{"items": ["bread"]}',
+                               {"X-Request-Id": f"number-{number}"})
+            gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "arrival")
+        waiters = json.loads(gateway.command("queue", "--json")[1])
+        self.assertEqual([(w["id"], w["priority"]) for w in waiters], [("number-2", 3), ("number-1", 4)])
+        for key in ("client", "age_ms", "deadline_ms", "cost", "bytes", "path", "method"):
+            self.assertIn(key, waiters[0])
+        self.assertIn("number-1", gateway.command("queue")[1])
+        for connection in connections:
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+
+    def test_drain_by_command(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        self.assertEqual(gateway.command("drain"), (0, "draining\n", ""))
+        self.assertEqual(gateway.wait(), 0)
+
+    def test_operators_questions_are_not_answered_to_clients_nor_orders_on_tcp(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        for path in ("/metrics", "/livez", "/readyz", "/queue/health/../../metrics", "/%6detrics", "//metrics",
+                     "http://127.0.0.1:%d/metrics" % gateway.ops_port):
+            body = gateway.request("GET", path, headers={"Host": f"127.0.0.1:{gateway.ops_port}"}).body
+            self.assertNotIn(b"classgate_", body, path)
+            self.assertNotIn(b"every event loop", body, path)
+        for method, path in (("POST", "/reload"), ("POST", "/drain"), ("GET", "/queue"), ("GET", "/status"),
+                             ("POST", "/set"), ("POST", "/upgrade"), ("GET", "/v1/classify")):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+            connection.request(method, path, "admission.workers=2" if method == "POST" else None)
+            self.assertEqual(connection.getresponse().status, 404, path)
+            connection.close()
+        self.assertEqual(gateway.health()["limits"]["workers"], 1)
+
+
+class OperatorsServer(ChangeTest):
+    REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\n%s\r\n"
+
+    def connect(self, gateway):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", gateway.ops_port))
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_one_that_does_not_read_costs_one_answer_and_is_closed_at_its_deadline(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10), ops_timeout="500ms",
+                                  ops_max_connections=2)
+        for _ in range(2):
+            connection = self.connect(gateway)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(20000):
+                    connection.send(self.REQUEST % b"")
+            with contextlib.suppress(BlockingIOError):
+                connection.send(self.REQUEST % b"Connection: close\r\n" + b"x")
+        # Both are gone at their deadline, and others are answered.
+        wait_until(lambda: try_scrape(gateway), "an answer to another")
+        rss = float(re.search(r"\nprocess_resident_memory_bytes (\S+)", scrape(gateway)[1]).group(1))
+        self.assertLess(rss, 64 << 20)
+        self.assertEqual(gateway.request().status, 200)
+
+    def test_pipelined_requests_are_answered_in_order_and_close_ends_it(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        connection = self.connect(gateway)
+        connection.sendall(self.REQUEST % b"" * 3 + self.REQUEST % b"Connection: close\r\n" + self.REQUEST % b"")
+        connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while part := connection.recv(65536):
+            text += part
+        self.assertEqual(text.count(b"HTTP/1.1 200 OK"), 4)
+
+    def test_a_request_with_its_end_is_answered(self):
+        service = self.service()
+        gateway = self.changeable(service.address, BASE.format(workers=1, queue=10))
+        connection = self.connect(gateway)
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while part := connection.recv(65536):
+            text += part
+        self.assertTrue(text.endswith(b"ready\n"), text)
+
+
+class Watchdog(ProcessTest):
+    def test_it_is_fed_only_while_every_loop_turns(self):
+        service = self.service()
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(folder + "/notify")
+            manager.settimeout(20)
+            gateway = self.start(Gateway(service.address, threads=2, environment={
+                "NOTIFY_SOCKET": folder + "/notify", "WATCHDOG_USEC": "400000"}))
+            self.assertIn("READY=1", manager.recv(4096).decode())
+            text = manager.recv(4096).decode()
+            while text.startswith("FDSTORE=1"):  # the sockets, for a crash
+                text = manager.recv(4096).decode()
+            self.assertEqual(text, "WATCHDOG=1")
+            self.assertEqual(manager.recv(4096).decode(), "WATCHDOG=1")
+            # One loop is held in its next system call.
+            loops = sorted(int(p.name) for p in pathlib.Path(f"/proc/{gateway.process.pid}/task").iterdir()
+                           if (p / "wchan").exists())
+            held = [t for t in loops if pathlib.Path(f"/proc/{t}/comm").read_text().startswith("loop")]
+            self.assertEqual(len(held), 2)
+            holder = subprocess.Popen(
+                ["strace", "-qq", "-o", "/dev/null", "-p", str(held[-1]), "-e", "trace=epoll_wait,epoll_pwait",
+                 "-e", "inject=epoll_wait,epoll_pwait:delay_enter=60s"])
+            try:
+                gateway.wait_for_text("an event loop does not turn: the watchdog is not fed", gateway.err)
+            finally:
+                holder.kill()
+                holder.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -257,7 +257,7 @@ class Start(CommandLineTest):
         port = free_port()
         for key in ("error", "access"):
             for path in (str(self.folder), "/dev/null/log"):  # a folder, and under what is none
-                conf = self.conf(f'listen = ["127.0.0.1:{port}"]\n[log]\n{key} = "{path}"\n')
+                conf = self.conf(f'listen = ["127.0.0.1:{port}"]\n[clients]\nsecret = "off"\n[log]\n{key} = "{path}"\n')
                 result = run("-c", conf)
                 self.assertEqual((result.status, result.out), (1, ""), result.err)
                 self.assertEqual(result.err.count("\n"), 1, result.err)

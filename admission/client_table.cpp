@@ -26,9 +26,15 @@ void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Ti
   }
   generations_ = generations;
   // Nobody is forgotten for a lower limit: then no more are added until enough have gone.
-  if (settings.clients_max == clients_max_) return;
-  clients_max_ = settings.clients_max;
-  clients_.reserve(clients_max_ + 1);
+  if (settings.clients_max == known_.most && settings.unknown_max == unknown_.most) return;
+  known_.most = settings.clients_max;
+  unknown_.most = settings.unknown_max;
+  known_.numbers.reserve(std::max(known_.most, clients_.size()));
+  unknown_.numbers.reserve(unknown_.most);
+  if (unknown_.most == 0)
+    known_.numbers.insert(known_.numbers.end(), unknown_.numbers.begin(), unknown_.numbers.end());
+  if (unknown_.most == 0) unknown_.numbers.clear();
+  clients_.reserve(known_.most + unknown_.most + 1);
   if (clients_.empty()) clients_.push_back({.tokens = plans_[0].burst, .filled = now});
   rebuild_index();
 }
@@ -47,7 +53,7 @@ bool ClientTable::is_content(ClientNumber number, double cost, Time now) {
 }
 
 void ClientTable::rebuild_index() {
-  index_.clear(std::max(clients_max_, clients_.size()));
+  index_.clear(std::max(known_.most + unknown_.most, clients_.size()));
   for (ClientNumber number = 1; number < clients_.size(); ++number)
     index_.insert(clients_[number].id, number);
 }
@@ -62,16 +68,18 @@ std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
   return number;
 }
 
-ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now) {
+ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now, bool is_known) {
   const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
     if (clients_[*known].plan != plan) clients_[*known].plan = plan & plan_bits;
     return {*known, false};
   }
+  Part& part = part_for(is_known);
   ClientNumber number = static_cast<ClientNumber>(clients_.size());
-  if (clients_.size() <= clients_max_) {
+  if (part.has_free_place()) {
     clients_.emplace_back();
-  } else if (const auto freed = make_room(plans_[plan], now)) {
+    part.numbers.push_back(number);
+  } else if (const auto freed = make_room_in(part, plans_[plan], now)) {
     number = *freed;
     index_.erase(number, [this](ClientNumber each) { return clients_[each].id; });
   } else {
@@ -88,13 +96,14 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time no
 }
 
 // Whom to forget; nobody when the newcomer should not be remembered.
-std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& plan, Time now) {
+std::optional<ClientNumber> ClientTable::make_room_in(Part& part, const conf::PlanSettings& plan,
+                                                      Time now) {
   const double newcomer_owes = plan.rate > 0 ? 1 / plan.rate : 0;
   std::optional<ClientNumber> least;
   double least_owed = 0;
   for (int i = 0; i < places_looked_at; ++i) {
-    if (++hand_ >= clients_.size()) hand_ = 1;
-    const auto number = static_cast<ClientNumber>(hand_);
+    if (++part.hand >= part.numbers.size()) part.hand = 0;
+    const ClientNumber number = part.numbers[part.hand];
     Client& client = clients_[number];
     if (client.active > 0 || client.waiting > 0) continue;
     const double owed = seconds_to_full(client, now, parts_);
@@ -110,15 +119,16 @@ std::optional<ClientNumber> ClientTable::make_room(const conf::PlanSettings& pla
   return least;
 }
 
-// Whether make_room() would find any.
-bool ClientTable::has_room_for(std::uint32_t plan, Time now, const EqualParts& parts) const {
-  if (clients_.size() <= clients_max_) return true;
+// Whether make_room_in() would find any.
+bool ClientTable::has_room_in(const Part& part, std::uint32_t plan, Time now,
+                              const EqualParts& parts) const {
+  if (part.has_free_place()) return true;
   const double rate = plans_[plan].rate;
   const double newcomer_owes = rate > 0 ? 1 / rate : 0;
-  std::size_t hand = hand_;
+  std::size_t hand = part.hand;
   for (int i = 0; i < places_looked_at; ++i) {
-    if (++hand >= clients_.size()) hand = 1;
-    Client client = clients_[hand];
+    if (++hand >= part.numbers.size()) hand = 0;
+    Client client = clients_[part.numbers[hand]];
     if (client.active > 0 || client.waiting > 0) continue;
     if (seconds_to_full(client, now, parts) <= newcomer_owes) return true;
   }
@@ -188,14 +198,14 @@ void ClientTable::note_retry(ClientNumber client) {
 // ---- Looking without touching ------------------------------------------------------------------
 
 ClientTable::Look ClientTable::look_for(std::uint64_t id, PlanId of, Time now, EqualParts parts,
-                                        bool asks) const {
+                                        bool asks, bool is_known) const {
   const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
     Client client = clients_[*known];
     client.plan = plan & plan_bits;
     return look_at(*known, client, now, parts, asks);
   }
-  if (!has_room_for(plan, now, parts)) return look(stranger, now, parts, asks);
+  if (!has_room_in(part_for(is_known), plan, now, parts)) return look(stranger, now, parts, asks);
   const Client fresh = {.tokens = plans_[plan].burst,
                         .filled = now,
                         .credit = parts.burst(),

@@ -27,6 +27,10 @@ namespace classgate::admission {
 // either, the newcomer is not remembered: all that are not share one entry, with one client's
 // rights.
 //
+// Where some are known to the operator (`unknown_max` is not 0) those that are not have a part of
+// the table of their own, of so many, beside the clients_max of the others: they make room among
+// themselves, and push out nobody whom he knows.
+//
 // Equal parts (EqualParts): of what a bucket of many gains, each client that asks has one, by its
 // weight, in an account of its own,
 //   credit += rate * weight / clients that asked lately        up to part_burst
@@ -93,12 +97,13 @@ class ClientTable {
   }
 
   // The client of an identity that is not 0, from now on with this plan, or everybody's where that
-  // has gone; who is new comes with full buckets.
-  Found find_or_add(std::uint64_t id, PlanId plan, Time now);
+  // has gone; who is new comes with full buckets, into the part for those who are known or not.
+  Found find_or_add(std::uint64_t id, PlanId plan, Time now, bool is_known = false);
   std::optional<ClientNumber> find(std::uint64_t id) const;
   // Whom find_or_add() would find, and how; changes nothing. With such parts, which count it where
   // it asks for what is shared.
-  Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks) const;
+  Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks,
+                bool is_known = false) const;
   Look look(ClientNumber client, Time now, EqualParts parts, bool asks) const {
     return look_at(client, clients_[client], now, parts, asks);
   }
@@ -216,7 +221,18 @@ class ClientTable {
     return is_known ? plan.slot : 0;
   }
   std::uint32_t slot_of(PlanId plan) const { return slot_in(generations_, plan); }
-  bool has_room_for(std::uint32_t plan, Time now, const EqualParts& parts) const;
+  // The clients that make room for one another: their numbers, which are theirs for good.
+  struct Part {
+    std::vector<ClientNumber> numbers;
+    std::size_t most = 0;
+    std::size_t hand = 0;  // where room is looked for next
+    bool has_free_place() const { return numbers.size() < most; }
+  };
+  const Part& part_for(bool is_known) const {
+    return unknown_.most > 0 && !is_known ? unknown_ : known_;
+  }
+  Part& part_for(bool is_known) { return unknown_.most > 0 && !is_known ? unknown_ : known_; }
+  bool has_room_in(const Part& part, std::uint32_t plan, Time now, const EqualParts& parts) const;
   static double pays_at(const conf::PlanSettings& plan, const EqualParts& parts) {
     return plan.rate > 0 ? plan.rate : parts.whole();
   }
@@ -228,7 +244,7 @@ class ClientTable {
   void fill(Client& client, Time now) const { fill(client, now, parts_); }
   bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
   double seconds_to_full(Client& client, Time now, const EqualParts& parts) const;
-  std::optional<ClientNumber> make_room(const conf::PlanSettings& plan, Time now);
+  std::optional<ClientNumber> make_room_in(Part& part, const conf::PlanSettings& plan, Time now);
   void rebuild_index();
   bool is_greedy(const Client& client, double cost) const {
     return parts_.others_ask() &&
@@ -242,11 +258,11 @@ class ClientTable {
   bool limits_places_ = false;
   double retry_budget_ = 1;
   double reserve_ = 0;
-  std::size_t clients_max_ = 0;
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
   EqualParts parts_;
-  std::size_t hand_ = 1;  // where room is looked for next
+  Part known_;    // or all
+  Part unknown_;  // none where nobody is known
   Counts counts_;
 };
 

@@ -33,7 +33,8 @@ Line::Line(const conf::AdmissionSettings& settings, ClientTable& clients, RetryA
       deadlines_(settings) {
   ceilings_.set(Ceilings::Source::settings, settings.workers);
   if (settings.fairness.is_on)
-    queue_.expect_clients(settings.fairness.clients_max + std::size_t{1});
+    queue_.expect_clients(std::size_t{settings.fairness.clients_max} +
+                          settings.fairness.unknown_max + 1);
 }
 
 void Line::reconfigure(const conf::AdmissionSettings& settings) {
@@ -43,7 +44,8 @@ void Line::reconfigure(const conf::AdmissionSettings& settings) {
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   if (!settings.fairness.is_on) return queue_.unpark_all();
-  queue_.expect_clients(settings.fairness.clients_max + std::size_t{1});
+  queue_.expect_clients(std::size_t{settings.fairness.clients_max} + settings.fairness.unknown_max +
+                        1);
   plans_are_new_ = queue_.size() > 0;
   clients_.for_each([this](ClientNumber client) {
     if (clients_.waiting(client) == 0) return;

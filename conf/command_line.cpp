@@ -103,6 +103,8 @@ struct Tool {
 constexpr std::array tools{
     Tool{"simulate", CommandLine::Mode::simulate, "simulate (--log FILE | --workload FILE)",
          "what a conf would do with this traffic, in virtual time"},
+    Tool{"key", CommandLine::Mode::new_key, "key new NAME",
+         "makes a key for a client: prints it, and its line for clients.clients_file"},
     Tool{"load", CommandLine::Mode::load, "load --to ADDRESS (--log FILE | --workload FILE)",
          "makes this traffic for real; --find-knee measures what a service can do"},
 };
@@ -335,6 +337,10 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     for (const char* option : {"socket", "watch", "quiet"})
       if (given.count(option) > 0)
         return fmt::format("--{} belongs to a running classgate, not to {}", option, name);
+    if (command.mode == CommandLine::Mode::new_key) {
+      if (command.arguments.size() == 2 && command.arguments.front() == "new") return std::nullopt;
+      return fmt::format("usage: classgate {}", tool->usage);
+    }
     const std::size_t most = given.count("diff") > 0 ? 1 : 0;  // NEW
     if (command.arguments.size() > most)
       return fmt::format("\"{}\": usage: classgate {}", command.arguments.front(), tool->usage);

@@ -34,7 +34,19 @@ struct PlanningOptions {
 };
 
 struct CommandLine {
-  enum class Mode { run, check, print_config, keys, version, build, help, control, simulate, load };
+  enum class Mode {
+    run,
+    check,
+    print_config,
+    keys,
+    version,
+    build,
+    help,
+    control,
+    simulate,
+    load,
+    new_key,  // the second argument is the client's name
+  };
   Mode mode = Mode::run;
   std::string conf_path;
   std::vector<Override> overrides;

@@ -1,11 +1,13 @@
 #include "conf/fairness.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <map>
 
 #include "conf/format.h"
+#include "conf/known_clients.h"
 #include "conf/printable.h"
 #include "conf/table.h"
 #include "conf/units.h"
@@ -37,29 +39,85 @@ bool is_field_name(std::string_view name) {
   });
 }
 
+namespace {
+
+using SourceKind = IdentitySource::Kind;
+
+// The words of identity; those that end in ':' have a name behind it.
+struct SourceWord {
+  std::string_view text;
+  SourceKind kind;
+  bool has_name() const { return text.ends_with(':'); }
+};
+constexpr auto source_words = std::to_array<SourceWord>({{"header:", SourceKind::header},
+                                                         {"bearer", SourceKind::bearer},
+                                                         {"basic", SourceKind::basic},
+                                                         {"cookie:", SourceKind::cookie},
+                                                         {"query:", SourceKind::query},
+                                                         {"tls", SourceKind::tls},
+                                                         {"address", SourceKind::address}});
+
+std::string all_source_words() {
+  std::string all;
+  for (const SourceWord& word : source_words)
+    all += fmt::format("{}\"{}{}\"", all.empty() ? "" : ", ", word.text,
+                       word.has_name() ? "NAME" : "");
+  return all;
+}
+
+// "/24/56" behind "address"; one alone is that of IPv4.
+bool read_prefixes(std::string_view text, IdentitySource& source) {
+  int* into = &source.v4_prefix;
+  int most = 32;
+  for (int i = 0; i < 2 && !text.empty(); ++i) {
+    if (!text.starts_with('/')) return false;
+    const auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), *into);
+    if (error != std::errc{} || *into < 1 || *into > most) return false;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    into = &source.v6_prefix;
+    most = 128;
+  }
+  return text.empty();
+}
+
+std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
+  for (const SourceWord& known : source_words) {
+    if (!word.starts_with(known.text)) continue;
+    IdentitySource source{.kind = known.kind};
+    const std::string_view rest = word.substr(known.text.size());
+    if (known.has_name()) {
+      if (!is_field_name(rest)) break;
+      source.name = rest;
+    } else if (known.kind == SourceKind::address && rest.starts_with('/')) {
+      if (read_prefixes(rest, source)) return source;
+      return std::unexpected(
+          fmt::format("\"{}\": expected prefix lengths, of IPv4 from 1 to 32 and of IPv6 from 1 to "
+                      "128, such as "
+                      "\"address/24/56\"",
+                      word));
+    } else if (!rest.empty()) {
+      continue;
+    }
+    return source;
+  }
+  return std::unexpected(fmt::format("\"{}\" is none of {}", word, all_source_words()));
+}
+
+}  // namespace
+
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words) {
   std::vector<IdentitySource> identity;
   if (words.size() > 8) return std::unexpected(std::string("expected 8 sources at most"));
   for (const std::string& word : words) {
-    IdentitySource source;
-    if (word == "address") {
-      source.kind = IdentitySource::Kind::address;
-    } else if (word == "bearer") {
-      source.kind = IdentitySource::Kind::bearer;
-    } else if (word == "tls") {
-      source.kind = IdentitySource::Kind::tls;
-    } else if (word.starts_with(header_prefix) &&
-               is_field_name(std::string_view(word).substr(header_prefix.size()))) {
-      source.kind = IdentitySource::Kind::header;
-      source.header = word.substr(header_prefix.size());
-    } else {
-      return std::unexpected(
-          fmt::format("\"{}\" is none of \"header:NAME\", \"bearer\", \"tls\", \"address\"", word));
-    }
-    if (std::ranges::find(identity, source) != identity.end())
-      return std::unexpected(fmt::format("\"{}\" stands here twice", word));
-    identity.push_back(source);
+    auto source = parse_source(word);
+    if (!source) return std::unexpected(std::move(source.error()));
+    const bool stands_twice = std::ranges::any_of(identity, [&](const IdentitySource& known) {
+      return known == *source ||
+             (known.kind == SourceKind::address && source->kind == SourceKind::address);
+    });
+    if (stands_twice) return std::unexpected(fmt::format("\"{}\" stands here twice", word));
+    identity.push_back(std::move(*source));
   }
   return identity;
 }
@@ -76,48 +134,96 @@ std::vector<IdentitySource> identity_sources(const Settings& settings) {
   return sources;
 }
 
+namespace {
+
+// What follows "WORD:" in it, where it begins so, in any case.
+std::optional<std::string> after_word(const std::string& text, const std::string& word) {
+  const auto same = [](char a, char b) {
+    const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    return low(a) == low(b);
+  };
+  if (text.size() <= word.size() + 1 || text[word.size()] != ':' ||
+      !std::ranges::equal(std::string_view(text).substr(0, word.size()), word, same))
+    return std::nullopt;
+  return text.substr(word.size() + 1);
+}
+
+// An address is all that its client may be known by: of IPv6 a /64, or as identity says.
+std::expected<PlanClient, std::string> plan_network(const std::string& text,
+                                                    const std::vector<IdentitySource>& sources) {
+  auto network = parse_network(text);
+  if (!network || network->is_excluded)
+    return std::unexpected(
+        std::string("is no address and no network, such as \"10.0.0.0/8\" or \"2001:db8::/32\""));
+  std::optional<IdentitySource> widest;
+  for (const IdentitySource& source : sources) {
+    if (source.kind != SourceKind::address) continue;
+    if (!widest) widest = source;
+    widest->v4_prefix = std::min(widest->v4_prefix, source.v4_prefix);
+    widest->v6_prefix = std::min(widest->v6_prefix, source.v6_prefix);
+  }
+  const IdentitySource client = widest.value_or(IdentitySource());
+  const bool is_v4 = network->address.is_v4();
+  const int most = is_v4 ? v4_prefix_bits + client.v4_prefix : client.v6_prefix;
+  if (network->address.is_unix()) return PlanClient{.source = {}, .network = *network};
+  if (network->prefix == 128) {
+    network->prefix = std::min(network->prefix, most);
+    network->address = network->first();
+  }
+  if (network->prefix > most)
+    return std::unexpected(fmt::format("can't be told from its neighbours: here a client is a /{}",
+                                       is_v4 ? most - v4_prefix_bits : most));
+  return PlanClient{.source = {}, .network = *network};
+}
+
+PlanClient plan_client(const IdentitySource& source, std::string name) {
+  if (!carries_key(source.kind)) return {.source = source, .name = std::move(name)};
+  const auto hash = name.starts_with(key_hash_prefix)
+                        ? sha256_in(std::string_view(name).substr(key_hash_prefix.size()))
+                        : std::nullopt;
+  return {.source = source, .key = hash ? *hash : sha256(name)};
+}
+
+}  // namespace
+
+std::string PlanClient::text() const {
+  const std::string word = word_of(source) + ':';
+  if (carries_key(source.kind)) return fmt::format("{}{}{}", word, key_hash_prefix, hex_of(key));
+  if (source.kind == SourceKind::tls) return word + name;
+  return "address:" + network.text;
+}
+
 std::expected<PlanClient, std::string> read_plan_client(
     const std::string& text, const std::vector<IdentitySource>& sources) {
-  using Kind = IdentitySource::Kind;
-  const auto typed = [&](const IdentitySource& source) -> std::optional<std::string> {
-    const std::vector<IdentitySource> one{source};
-    const std::string printed = print_identity(one);  // ["header:NAME"]
-    const std::string word = printed.substr(2, printed.size() - 4) + ":";
-    const auto same = [](char a, char b) {
-      const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-      return low(a) == low(b);
-    };
-    if (text.size() <= word.size() || !std::ranges::equal(text.substr(0, word.size()), word, same))
-      return std::nullopt;
-    return text.substr(word.size());
-  };
-  const bool is_address = IpAddress::parse(text).has_value();
-  if (const auto address = typed({})) {
-    if (IpAddress::parse(*address)) return PlanClient{{}, *address};
-    return std::unexpected(std::string("what follows \"address:\" is no address"));
-  }
+  const bool is_address = parse_network(text).has_value();
+  if (const auto address = after_word(text, "address")) return plan_network(*address, sources);
   std::vector<IdentitySource> named;
   for (const IdentitySource& source : sources) {
-    if (source.kind == Kind::address) continue;
-    if (auto name = typed(source)) return PlanClient{source, std::move(*name)};
+    if (source.kind == SourceKind::address) continue;
+    if (auto name = after_word(text, word_of(source))) return plan_client(source, std::move(*name));
     named.push_back(source);
   }
-  if (named.empty() && is_address) return PlanClient{{}, text};
-  if (named.size() == 1 && !is_address && !text.empty()) return PlanClient{named.front(), text};
-  return std::unexpected(
-      std::string("says not what it is: write \"header:NAME:VALUE\", \"bearer:TOKEN\", "
-                  "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\""));
+  if (named.empty() && is_address) return plan_network(text, sources);
+  if (named.size() == 1 && !is_address && !text.empty()) return plan_client(named.front(), text);
+  return std::unexpected(std::string(
+      "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
+      "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"tls:SUBJECT\" (one that "
+      "an identity has) or \"address:192.0.2.7\""));
+}
+
+std::string word_of(const IdentitySource& source) {
+  const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
+  std::string word = std::string(known->text) + source.name;
+  const IdentitySource usual;
+  if (source.v4_prefix != usual.v4_prefix || source.v6_prefix != usual.v6_prefix)
+    word += fmt::format("/{}/{}", source.v4_prefix, source.v6_prefix);
+  return word;
 }
 
 std::string print_identity(const std::vector<IdentitySource>& identity) {
   std::string out;
-  for (const IdentitySource& source : identity) {
-    std::string word = "address";
-    if (source.kind == IdentitySource::Kind::header) word = "header:" + source.header;
-    if (source.kind == IdentitySource::Kind::bearer) word = "bearer";
-    if (source.kind == IdentitySource::Kind::tls) word = "tls";
-    out += (out.empty() ? "" : ", ") + quote(word);
-  }
+  for (const IdentitySource& source : identity)
+    out += (out.empty() ? "" : ", ") + quote(word_of(source));
   return "[" + out + "]";
 }
 
@@ -234,10 +340,13 @@ std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry
   std::vector<std::pair<Place, std::string>> wrong;
   Written plan;
   plan.origin = place_text(entry.place);
-  for (const Entry& one : entry.entries)
+  plan.clients_origin = plan.origin;
+  for (const Entry& one : entry.entries) {
     if (std::string why = read_entry(Fields::all(), plan, one, "plan ", " in [[plan]]");
         !why.empty())
       wrong.push_back({one.place, std::move(why)});
+    if (one.key == "clients") plan.clients_origin = place_text(one.place);
+  }
   if (wrong.empty() && plan.name.empty()) wrong.push_back({entry.place, "[[plan]] has no name"});
   if (wrong.empty() && plan.burst && *plan.burst == 0)
     wrong.push_back({entry.place, "plan burst: 0 is out of range: 1 to 1000000"});
@@ -251,10 +360,61 @@ std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry
   return wrong;
 }
 
+namespace {
+
+// Where each client of a plan stands: none matches twice.
+class Registry {
+ public:
+  struct Entry {
+    std::string plan;
+    std::string origin;
+    std::size_t number;
+    std::string text() const { return fmt::format("plan {}, client number {}", plan, number); }
+  };
+  // What is wrong with one more; empty: nothing.
+  std::string add(const PlanClient& client, const Entry& entry,
+                  const PlanList::PlaceOfKey& place_of_key) {
+    if (client.source.kind == SourceKind::address) return add_network(client.network, entry);
+    const bool is_key = carries_key(client.source.kind);
+    if (const auto elsewhere = is_key ? place_of_key(client.key) : std::nullopt)
+      return fmt::format("has a key that stands already at {}", *elsewhere);
+    const std::string name =
+        word_of(client.source) + ':' + (is_key ? hex_of(client.key) : client.name);
+    const auto [known, is_new] = names_.emplace(name, entry);
+    return is_new ? std::string() : stands_already(known->second);
+  }
+
+ private:
+  static std::string stands_already(const Entry& entry) {
+    return fmt::format("stands already at {}: {}", entry.origin, entry.text());
+  }
+  // Those that there are lie apart: one that meets the next before or behind it meets one.
+  std::string add_network(const Network& network, const Entry& entry) {
+    const auto behind = networks_.lower_bound(network.first().bytes);
+    if (behind != networks_.end() && behind->first <= network.last().bytes)
+      return meets(network, behind->second);
+    if (behind != networks_.begin())
+      if (const auto before = std::prev(behind); before->second.first.contains(network.address))
+        return meets(network, before->second);
+    networks_.emplace(network.first().bytes, std::pair(network, entry));
+    return {};
+  }
+  static std::string meets(const Network& network, const std::pair<Network, Entry>& other) {
+    return fmt::format("\"{}\" and \"{}\" have clients in common, which {}", network.text,
+                       other.first.text, stands_already(other.second));
+  }
+
+  std::map<std::string, Entry> names_;
+  std::map<std::array<std::uint8_t, 16>, std::pair<Network, Entry>> networks_;  // by the first
+};
+
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> PlanList::finish(
-    FairnessSettings& fairness, const std::vector<IdentitySource>& sources) const {
+    FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
+    const PlaceOfKey& place_of_key) const {
   std::vector<std::pair<std::string, std::string>> wrong;
-  std::map<std::string, std::string> owner;  // client -> plan
+  Registry registry;
   fairness.plans.clear();
   for (const Written& plan : plans_) {
     PlanSettings settings = fairness.everybody;
@@ -265,14 +425,15 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     settings.queue_size = plan.queue_size.value_or(settings.queue_size);
     settings.weight = plan.weight.value_or(1);
     settings.clients = plan.clients;
-    for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i)
-      if (const auto client = read_plan_client(plan.clients[i], sources); !client)
-        wrong.push_back({plan.origin, fmt::format("plan {}: client number {} {}", plan.name, i + 1,
-                                                  client.error())});
-    for (const std::string& client : plan.clients)
-      if (const auto [known, is_new] = owner.emplace(client, plan.name); !is_new)
-        wrong.push_back({plan.origin, fmt::format("plan {}: a client of it is in plan {} already",
-                                                  plan.name, known->second)});
+    for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i) {
+      const auto client = read_plan_client(plan.clients[i], sources);
+      const std::string why =
+          client ? registry.add(*client, {plan.name, plan.clients_origin, i + 1}, place_of_key)
+                 : client.error();
+      if (!why.empty())
+        wrong.push_back({plan.clients_origin,
+                         fmt::format("plan {}: client number {} {}", plan.name, i + 1, why)});
+    }
     fairness.plans.push_back(std::move(settings));
   }
   if (!plans_.empty() && !fairness.is_on)
@@ -280,13 +441,67 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
   return wrong;
 }
 
-std::string PlanList::print(const FairnessSettings& fairness) const {
+PlanList::Written* PlanList::find(std::string_view name) {
+  const auto found = std::ranges::find(plans_, name, &Written::name);
+  return found == plans_.end() ? nullptr : &*found;
+}
+
+std::expected<void, std::string> PlanList::set(std::string_view key, const std::string& text) {
+  const std::string_view rest = key.substr(std::string_view("plan.").size());
+  const std::size_t dot = rest.rfind('.');
+  const std::string_view name = rest.substr(0, dot);
+  const std::string_view field = dot == std::string_view::npos ? "" : rest.substr(dot + 1);
+  if (field.empty() || name.empty())
+    return std::unexpected(fmt::format("{}: write plan.NAME.KEY, such as plan.gold.rate", key));
+  Written* const plan = find(name);
+  if (plan == nullptr) {
+    const std::string meant = nearest(name, names());
+    return std::unexpected(
+        fmt::format("{}: there is no plan {}{}", key, quote(std::string(name)),
+                    meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
+  }
+  if (field == "name" || field == "clients")
+    return std::unexpected(
+        fmt::format("{}: who is in a plan, and its name, are changed in the conf", key));
+  Entry entry{.key = std::string(field), .value = {}, .place = {}};
+  std::int64_t whole = 0;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  if (const auto [stop, error] = std::from_chars(text.data(), end, whole);
+      error == std::errc{} && stop == end)
+    entry.value.value = whole;
+  else if (const auto [last, wrong] = std::from_chars(text.data(), end, number);
+           wrong == std::errc{} && last == end)
+    entry.value.value = number;
+  else
+    return std::unexpected(fmt::format("{}: \"{}\" is not a number", key, text));
+  if (std::string why = read_entry(Fields::all(), *plan, entry, "plan ", " of a plan");
+      !why.empty())
+    return std::unexpected(std::move(why));
+  if (plan->burst && *plan->burst == 0)
+    return std::unexpected(fmt::format("{}: 0 is out of range: 1 to 1000000", key));
+  return {};
+}
+
+bool PlanList::has(std::string_view name) const {
+  return std::ranges::find(plans_, name, &Written::name) != plans_.end();
+}
+
+std::vector<std::string> PlanList::names() const {
+  std::vector<std::string> names;
+  for (const Written& plan : plans_) names.push_back(plan.name);
+  return names;
+}
+
+std::string PlanList::print(const FairnessSettings& fairness,
+                            const std::vector<IdentitySource>& sources) const {
   std::string out;
   for (std::size_t i = 0; i < plans_.size(); ++i) {
     const PlanSettings& plan = fairness.plans[i];
     std::string clients;
-    for (const std::string& client : plan.clients)
-      clients += (clients.empty() ? "" : ", ") + quote(client);
+    for (const std::string& text : plan.clients)
+      if (const auto client = read_plan_client(text, sources))
+        clients += (clients.empty() ? "" : ", ") + quote(client->text());
     out += fmt::format(
         "\n[[plan]] # {}\nname = {}\nweight = {}\nrate = {}\nburst = {}\nworkers = {}\n"
         "queue_size = {}\nclients = [{}]\n",

@@ -10,6 +10,7 @@
 
 #include "conf/document.h"
 #include "conf/settings.h"
+#include "conf/sha256.h"
 
 namespace classgate::conf {
 
@@ -18,17 +19,25 @@ namespace classgate::conf {
 // A token (RFC 9110 section 5.1) of at most 128 characters.
 bool is_field_name(std::string_view name);
 
-// "address", "bearer", "tls", "header:NAME".
+// "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME", "tls", "address", or
+// "address/24/56" with the prefix lengths by which a client is known in IPv4 and IPv6.
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words);
+std::string word_of(const IdentitySource& source);
 std::string print_identity(const std::vector<IdentitySource>& identity);
 
-// A client of a plan, by what tells who it is: "header:NAME:VALUE", "bearer:TOKEN", "tls:SUBJECT"
-// or "address:IP". Without such a word it is what the only source finds, when there is only one and
-// it can't be taken for an address. The error does not repeat it: it may be a secret.
+// A client of a plan, by what tells who it is: "header:NAME:KEY", "bearer:TOKEN", "basic:USER",
+// "cookie:NAME:KEY", "query:NAME:KEY", "tls:SUBJECT" or "address:IP", which may be a network. A key
+// may be given by its hash, as sha256:HEX. Without such a word it is what the only source finds,
+// when there is only one and it can't be taken for an address. The error does not repeat it: it may
+// be a secret.
 struct PlanClient {
   IdentitySource source;
-  std::string name;
+  std::string name = {};  // a certificate's subject
+  Sha256 key{};           // of what carries_key()
+  Network network{};      // of an address
+  // As it may be shown, and read again: a key by its hash.
+  std::string text() const;
 };
 std::expected<PlanClient, std::string> read_plan_client(const std::string& text,
                                                         const std::vector<IdentitySource>& sources);
@@ -62,10 +71,18 @@ class PlanList {
   std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);
   // With everybody's terms where they have none of their own; says what does not go together.
-  // `sources` are all that tell clients apart.
+  // `sources` are all that tell clients apart. A key stands once: `place_of_key` says where else.
+  using PlaceOfKey = std::function<std::optional<std::string>(const Sha256&)>;
   std::vector<std::pair<std::string, std::string>> finish(
-      FairnessSettings& fairness, const std::vector<IdentitySource>& sources) const;
-  std::string print(const FairnessSettings& fairness) const;
+      FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
+      const PlaceOfKey& place_of_key) const;
+  std::string print(const FairnessSettings& fairness,
+                    const std::vector<IdentitySource>& sources) const;
+  bool has(std::string_view name) const;
+  std::vector<std::string> names() const;
+  // "plan.gold.rate" and a number as text, as `classgate set` says it; a name may have dots.
+  static bool is_key(std::string_view key) { return key.starts_with("plan."); }
+  std::expected<void, std::string> set(std::string_view key, const std::string& text);
 
  private:
   struct Written {
@@ -74,8 +91,10 @@ class PlanList {
     std::optional<std::uint32_t> workers, queue_size, weight;
     std::vector<std::string> clients;
     std::string origin;
+    std::string clients_origin;
   };
   struct Fields;  // of a [[plan]]
+  Written* find(std::string_view name);
   std::vector<Written> plans_;
 };
 

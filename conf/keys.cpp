@@ -149,7 +149,7 @@ std::vector<Key> make_keys() {
       bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
       bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
 
-      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
+      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, basic, cookie:NAME, query:NAME, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
       count_key("fairness.clients_max", 100, 10'000'000, "clients that are remembered", FIELD(admission.fairness.clients_max)),
       number_key("fairness.rate", 0.001, 1e6, true, "requests a second of one client; 0: no limit", FIELD(admission.fairness.everybody.rate)),
       number_key("fairness.burst", 1, 1e6, false, "requests of one client that may come at once", FIELD(admission.fairness.everybody.burst)),
@@ -160,6 +160,9 @@ std::vector<Key> make_keys() {
       duration_key("fairness.retry_window", milliseconds(0), hours(24), "within which the same Idempotency-Key of one client is a retry; 0s: never", FIELD(admission.fairness.retry_window)),
 
       place_key("clients.secret", "file with the key of the clients' ids, made when there is none", {"off"}, FIELD(clients.secret)),
+      place_key("clients.clients_file", "file of the known clients, a line for each; empty: none", {""}, FIELD(clients.clients_file)),
+      word_key<UnknownClients>("clients.unknown", "who a client is that is not known", FIELD(clients.unknown)),
+      count_key("clients.unknown_max", 100, 10'000'000, "unknown clients that are remembered, beside those that are known", FIELD(clients.unknown_max)),
 
       word_key<LogLevel>("log.level", "least weight of a line", FIELD(log.level)),
       word_key<LogFormat>("log.format", "of both logs", FIELD(log.format)),

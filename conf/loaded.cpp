@@ -5,6 +5,7 @@
 #include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "conf/known_clients.h"
 #include "conf/printable.h"
 #include "conf/refusals.h"
 #include "conf/routes.h"
@@ -73,6 +74,21 @@ std::string print(const Loaded& loaded) {
   return out;
 }
 
+std::string value_in(const Settings& settings, std::string_view name) {
+  if (const Key* const key = find_key(name)) return key->print(settings);
+  for (const PlanSettings& plan : settings.admission.fairness.plans) {
+    const std::string prefix = fmt::format("plan.{}.", plan.name);
+    if (!name.starts_with(prefix)) continue;
+    const std::string_view field = name.substr(prefix.size());
+    if (field == "rate") return fmt::format("{}", plan.rate);
+    if (field == "burst") return fmt::format("{}", plan.burst);
+    if (field == "workers") return fmt::format("{}", plan.workers);
+    if (field == "queue_size") return fmt::format("{}", plan.queue_size);
+    if (field == "weight") return fmt::format("{}", plan.weight);
+  }
+  return "nothing";
+}
+
 std::vector<std::string> changes_between(const Loaded& before, const Loaded& after) {
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < after.values.size(); ++i)  // the same table of keys
@@ -115,6 +131,16 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
     const std::string* const is = text_of(after, shadow);
     if (was != nullptr && is != nullptr && *was != *is)
       lines.push_back("admission.shadow_conf says something else");
+  }
+  const ClientsSettings& known = after.settings.clients;
+  if (known.known && known.clients_file == before.settings.clients.clients_file &&
+      before.settings.clients.known) {
+    const std::string* const was = text_of(before, known.clients_file);
+    const std::string* const is = text_of(after, known.clients_file);
+    if (was != nullptr && is != nullptr && *was != *is)
+      lines.push_back(
+          fmt::format("clients.clients_file says something else: {} clients (it was {})",
+                      known.known->clients.size(), before.settings.clients.known->clients.size()));
   }
   return lines;
 }

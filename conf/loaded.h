@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct Loaded {
   std::string plans;                                          // as print() says them
   std::shared_ptr<const Texts> texts;                         // what the files said
 };
+
+// Of a key, or of what a plan says ("plan.gold.rate"), as print() has it.
+std::string value_in(const Settings& settings, std::string_view key);
 
 // What another conf changes without a restart, a line each, without the secrets that a plan or a
 // route may hold; empty when nothing.

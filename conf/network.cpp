@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::array<std::uint8_t, 12> v4_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 constexpr std::string_view unix_name = "unix:";
-constexpr int v4_prefix_bits = 96;
 
 // The bits behind the prefix: none may be set in a network's address.
 bool has_host_bits(const IpAddress& address, int prefix) {
@@ -52,6 +51,23 @@ std::string IpAddress::text() const {
   else
     inet_ntop(AF_INET6, bytes.data(), text.data(), text.size());
   return text.data();
+}
+
+IpAddress IpAddress::masked(int bits) const {
+  IpAddress masked = *this;
+  for (std::size_t i = 0; i < bytes.size(); ++i, bits -= 8)
+    if (bits < 8)
+      masked.bytes[i] &= bits <= 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(0xff00 >> bits);
+  return masked;
+}
+
+IpAddress Network::last() const {
+  IpAddress last = address;
+  int bits = prefix;
+  for (std::size_t i = 0; i < last.bytes.size(); ++i, bits -= 8)
+    if (bits < 8)
+      last.bytes[i] |= bits <= 0 ? std::uint8_t{0xff} : static_cast<std::uint8_t>(0xff >> bits);
+  return last;
 }
 
 bool Network::contains(const IpAddress& other) const {

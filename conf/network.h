@@ -23,8 +23,11 @@ struct IpAddress {
   bool is_v4() const;
   bool is_unix() const { return *this == IpAddress(); }
   std::string text() const;
+  // With nothing behind its first bits, of the IPv6 form.
+  IpAddress masked(int bits) const;
   bool operator==(const IpAddress&) const = default;
 };
+inline constexpr int v4_prefix_bits = 96;  // of the IPv6 form of IPv4
 
 // "10.0.0.0/8", "2001:db8::/32" or one address (RFC 4632, RFC 4291 section 2.3); "!" before it
 // takes it out of a larger one.
@@ -34,6 +37,8 @@ struct Network {
   bool is_excluded = false;
   std::string text;  // as written
   bool contains(const IpAddress& other) const;
+  IpAddress first() const { return address.masked(prefix); }
+  IpAddress last() const;
   bool operator==(const Network&) const = default;
 };
 

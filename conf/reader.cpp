@@ -10,6 +10,7 @@
 #include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "conf/known_clients.h"
 #include "conf/nearest.h"
 #include "conf/printable.h"
 #include "conf/processors.h"
@@ -81,7 +82,8 @@ class Reader {
     loaded_.routes = routes_.all();
     loaded_.settings.routes.clear();
     for (const auto& [route, origin] : loaded_.routes) loaded_.settings.routes.push_back(route);
-    loaded_.plans = plans_.print(loaded_.settings.admission.fairness);
+    loaded_.plans =
+        plans_.print(loaded_.settings.admission.fairness, identity_sources(loaded_.settings));
     loaded_.texts = std::make_shared<const Texts>(std::move(texts_));
     return std::move(loaded_);
   }
@@ -111,11 +113,37 @@ class Reader {
     return files;
   }
 
-  std::expected<std::string, std::string> text_of(const std::string& path) const {
+  std::expected<std::string, std::string> text_of(
+      const std::string& path, std::string_view hint = "(name another with --conf)",
+      std::size_t bytes_max = conf_bytes_max) const {
     if (given_)
       for (const auto& [known, text] : *given_)
         if (known == path) return text;
-    return read_text_file(path, "(name another with --conf)");
+    return read_text_file(path, hint, FileKind::regular, bytes_max);
+  }
+
+  // Those of clients.clients_file; where it is bad, none.
+  void read_clients(ClientsSettings& clients) {
+    const std::string& path = clients.clients_file;
+    if (path.empty()) return;
+    auto text = text_of(path, {}, clients_bytes_max);
+    if (!text) return blame("clients.clients_file", fmt::format("{} {}", path, text.error()));
+    texts_.emplace_back(path, std::move(*text));
+    auto known = read_known_clients(texts_.back().second);
+    if (!known) {
+      for (DocumentMistake& wrong : known.error())
+        mistake(fmt::format("{}:{}:{}", path, wrong.place.line, wrong.place.column),
+                std::move(wrong.text));
+      return;
+    }
+    for (const KnownClient& client : known->clients) {
+      if (client.plan.empty() || plans_.has(client.plan)) continue;
+      const std::string meant = nearest(client.plan, plans_.names());
+      mistake(fmt::format("{}:{}:{}", path, client.plan_place.line, client.plan_place.column),
+              fmt::format("there is no [[plan]] {}{}", quote(client.plan),
+                          meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
+    }
+    clients.known = std::make_shared<const KnownClients>(std::move(*known));
   }
 
   void read_conf(const std::string& path) {
@@ -226,6 +254,11 @@ class Reader {
   std::optional<std::string> try_apply(const std::string& name, const RawValue& value,
                                        const std::string& place) {
     const Key* key = find_key(name);
+    if (PlanList::is_key(name) && value.is_text) {
+      const auto result = plans_.set(name, std::get<std::string>(value.value));
+      if (result) return std::nullopt;
+      return result.error();
+    }
     if (key == nullptr) {
       const std::string meant = nearest(name, key_names());
       return fmt::format("unknown key {}{}", name,
@@ -348,7 +381,19 @@ class Reader {
       admission.route_rates.push_back({name_of(route), route.rate, route.burst});
     }
     if (!has_rates) admission.route_rates.clear();
-    for (auto& [place, text] : plans_.finish(fairness, sources)) mistake(place, std::move(text));
+    ClientsSettings& clients = loaded_.settings.clients;
+    read_clients(clients);
+    std::vector<KnownClients::Key> keys;
+    if (clients.known && !plans_.names().empty()) keys = clients.known->keys;
+    std::ranges::sort(keys, {}, &KnownClients::Key::hash);
+    const auto place_of_key = [&](const Sha256& key) -> std::optional<std::string> {
+      const auto found = std::ranges::lower_bound(keys, key, {}, &KnownClients::Key::hash);
+      if (found == keys.end() || found->hash != key) return std::nullopt;
+      return fmt::format("{}:{}", clients.clients_file, found->line);
+    };
+    for (auto& [place, text] : plans_.finish(fairness, sources, place_of_key))
+      mistake(place, std::move(text));
+    put_known_together(sources);
     check_logged_fields(sources);
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
@@ -371,6 +416,12 @@ class Reader {
     if (says_all(cors.headers)) blame("cors.headers", "\"*\" means nothing with cors.credentials");
   }
 
+  // Where it stands; empty: in none.
+  static std::string_view field_of(const IdentitySource& source) {
+    if (source.kind == IdentitySource::Kind::header) return source.name;
+    return source.kind == IdentitySource::Kind::cookie ? "cookie" : "";
+  }
+
   // What clients name themselves by may be a key of theirs.
   void check_logged_fields(const std::vector<IdentitySource>& sources) {
     const auto are_equal = [](char a, char b) {
@@ -379,11 +430,42 @@ class Reader {
     };
     for (const std::string& field : loaded_.settings.log.headers)
       if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
-            return std::ranges::equal(source.header, field, are_equal);
+            return std::ranges::equal(field_of(source), field, are_equal);
           }))
         blame("log.headers", fmt::format("\"{}\" tells clients apart (identity): a log never "
                                          "holds what may be a key",
                                          field));
+  }
+
+  // Who is not known is somebody else where anybody is.
+  void put_known_together(const std::vector<IdentitySource>& sources) {
+    ClientsSettings& clients = loaded_.settings.clients;
+    FairnessSettings& fairness = loaded_.settings.admission.fairness;
+    const bool can_carry = std::ranges::any_of(
+        sources, [](const IdentitySource& source) { return carries_key(source.kind); });
+    if (!clients.clients_file.empty() && !can_carry)
+      blame("clients.clients_file",
+            "nothing in fairness.identity, nor in a route's, carries a key: add \"bearer\" or "
+            "\"header:X-Api-Key\" to it");
+    if (clients.known && clients.known->clients.size() > fairness.clients_max)
+      blame("fairness.clients_max",
+            fmt::format("{} are fewer than clients.clients_file has, {}", fairness.clients_max,
+                        clients.known->clients.size()));
+    const bool knows_any = !clients.clients_file.empty() ||
+                           std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
+                             return has_key(plan, sources);
+                           });
+    if (knows_any && !origins_.contains("clients.unknown"))
+      clients.unknown = UnknownClients::address;
+    fairness.unknown_max =
+        knows_any || clients.unknown == UnknownClients::refuse ? clients.unknown_max : 0;
+  }
+
+  static bool has_key(const PlanSettings& plan, const std::vector<IdentitySource>& sources) {
+    return std::ranges::any_of(plan.clients, [&](const std::string& text) {
+      const auto client = read_plan_client(text, sources);
+      return client && carries_key(client->source.kind);
+    });
   }
 
   void check_tls() {

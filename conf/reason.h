@@ -31,6 +31,7 @@ enum class Reason : std::uint8_t {
   client_connections,
   memory_pressure,
   // The request itself cannot be accepted.
+  unknown_client,
   malformed,
   header_too_large,
   target_too_long,
@@ -106,6 +107,8 @@ inline constexpr std::array reason_texts = {
                "This client has too many connections"},
     ReasonText{Reason::memory_pressure, ReasonKind::room, "memory_pressure", 503,
                "The gateway has no memory to spare"},
+    ReasonText{Reason::unknown_client, ReasonKind::request, "unknown_client", 401,
+               "The client is not known"},
     ReasonText{Reason::malformed, ReasonKind::request, "malformed", 400,
                "The request is malformed"},
     ReasonText{Reason::header_too_large, ReasonKind::request, "header_too_large", 431,

@@ -219,11 +219,18 @@ enum class Discipline : std::uint8_t {
 
 // Who a client is: the first of these that a request has.
 struct IdentitySource {
-  enum class Kind : std::uint8_t { header, bearer, tls, address };
+  enum class Kind : std::uint8_t { header, bearer, basic, cookie, query, tls, address };
   Kind kind = Kind::address;
-  std::string header;  // its name
+  std::string name = {};  // of the header, cookie or parameter
+  // Of an address: the bits by which a client is known.
+  int v4_prefix = 32;
+  int v6_prefix = 64;
   bool operator==(const IdentitySource&) const = default;
 };
+// What anybody can say of itself: who is believed must be known by it.
+constexpr bool carries_key(IdentitySource::Kind kind) {
+  return kind != IdentitySource::Kind::tls && kind != IdentitySource::Kind::address;
+}
 
 // What one client may take. [fairness] for everybody, [[plan]] for those it names.
 struct PlanSettings {
@@ -237,10 +244,26 @@ struct PlanSettings {
   bool operator==(const PlanSettings&) const = default;
 };
 
+// Who a client is that is not known: whose key or address is in no plan and no file, and who has no
+// certificate that was verified.
+enum class UnknownClients : std::uint8_t {
+  refuse,   // nobody: 401 unknown_client
+  shared,   // all of them are one client
+  address,  // its address is its name, whatever it says
+  own,      // what it says is its name
+};
+
+struct KnownClients;  // conf/known_clients.h
+
 // [clients]: who is known, and by which id.
 struct ClientsSettings {
   // Where the key of the ids is kept, or "off": one of this process.
   std::string secret = "/var/lib/classgate/clients.secret";
+  std::string clients_file;  // empty: none
+  UnknownClients unknown =
+      UnknownClients::own;             // the reader's default: address, where any is known
+  std::uint32_t unknown_max = 10'000;  // that are remembered, where any is known
+  std::shared_ptr<const KnownClients> known = nullptr;  // what is said in the file
   bool operator==(const ClientsSettings&) const = default;
 };
 
@@ -255,6 +278,9 @@ struct FairnessSettings {
   double reserve = 0.25;
   std::vector<PlanSettings> plans;
   bool is_on = false;  // somebody wants to know, here or in a route; put together by the reader
+  // Of the clients that are remembered, these may be unknown, beside clients_max who are not. 0:
+  // nobody is known, and clients_max is for all. Put together by the reader.
+  std::uint32_t unknown_max = 0;
   bool operator==(const FairnessSettings&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -13,8 +14,6 @@
 
 namespace classgate::conf {
 namespace {
-
-constexpr std::size_t file_bytes_max = 1 << 20;
 
 class OpenFile {
  public:
@@ -68,16 +67,18 @@ std::string why_not_readable(const std::string& path) {
 }
 
 std::expected<std::string, std::string> read_text_file(const std::string& path,
-                                                       std::string_view hint, FileKind kind) {
+                                                       std::string_view hint, FileKind kind,
+                                                       std::size_t bytes_max) {
   const auto fail = [&](const std::string& why) {
     return std::unexpected(
         fmt::format("cannot be read: {}{}{}", why, hint.empty() ? "" : " ", hint));
   };
   const auto file = open_file(path, kind);
   if (!file) return fail(file.error());
-  std::string text(file_bytes_max + 1, '\0');
+  std::string text(conf_bytes_max + 1, '\0');
   std::size_t size = 0;
-  while (size < text.size()) {
+  while (size <= bytes_max) {
+    if (size == text.size()) text.resize(std::min(2 * size, bytes_max + 1));
     const ssize_t got = ::read(file->get(), text.data() + size, text.size() - size);
     if (got == 0) break;
     if (got < 0 && errno == EINTR) continue;
@@ -85,8 +86,9 @@ std::expected<std::string, std::string> read_text_file(const std::string& path,
     size += static_cast<std::size_t>(got);
   }
   text.resize(size);
-  if (text.size() > file_bytes_max)
-    return std::unexpected(std::string("is larger than 1 MiB: this is no conf file"));
+  if (text.size() > bytes_max)
+    return std::unexpected(
+        fmt::format("is larger than {} MiB: this is no conf file", bytes_max / conf_bytes_max));
   return text;
 }
 

@@ -10,11 +10,15 @@ namespace classgate::conf {
 // a terminal or a device.
 enum class FileKind { regular, any };
 
-// The whole of a small file that somebody wrote by hand (at most 1 MiB), or why it cannot be read.
-// `hint` says how another one is named. Any thread; may wait for the disk.
+inline constexpr std::size_t conf_bytes_max = 1 << 20;  // of a file that somebody wrote by hand
+inline constexpr std::size_t clients_bytes_max = 256 << 20;  // of one that a program writes
+
+// The whole of a file of `bytes_max` at most, or why it cannot be read. `hint` says how another one
+// is named. Any thread; may wait for the disk.
 std::expected<std::string, std::string> read_text_file(const std::string& path,
                                                        std::string_view hint = {},
-                                                       FileKind kind = FileKind::regular);
+                                                       FileKind kind = FileKind::regular,
+                                                       std::size_t bytes_max = conf_bytes_max);
 // Empty when it is a regular file that can be opened.
 std::string why_not_readable(const std::string& path);
 

@@ -53,6 +53,12 @@ template <>
 inline constexpr auto words_of<Streams> = std::to_array<Word<Streams>>(
     {{"by_type", Streams::by_type}, {"chunked", Streams::chunked}, {"none", Streams::none}});
 template <>
+inline constexpr auto words_of<UnknownClients> =
+    std::to_array<Word<UnknownClients>>({{"refuse", UnknownClients::refuse},
+                                         {"shared", UnknownClients::shared},
+                                         {"address", UnknownClients::address},
+                                         {"own", UnknownClients::own}});
+template <>
 inline constexpr auto words_of<Discipline> = std::to_array<Word<Discipline>>(
     {{"fifo", Discipline::fifo}, {"adaptive", Discipline::adaptive}});
 template <>

@@ -104,7 +104,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void note_origin(const proxy::wire::Head& head);
   void note_client(const proxy::wire::Head& head);
   const std::string& client_name() const;  // for the log, as long as there is a connection
-  bool recognise_client(const proxy::wire::Head& head);
+  std::optional<conf::Reason> recognise_client(const proxy::wire::Head& head);
   void note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route);
   void weigh_body();
   void settle_cost();

@@ -95,10 +95,11 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   }
   request_.body_limit = body_limit_of(route, station_.settings());
   if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
-  if (station_.rules().clients.is_on() && !recognise_client(head)) {
-    request_.is_given_up = true;
-    return refuse_as(Reason::malformed);
-  }
+  if (station_.rules().clients.is_on())
+    if (const auto reason = recognise_client(head)) {
+      request_.is_given_up = *reason == Reason::malformed;
+      return refuse_as(*reason);
+    }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
@@ -131,9 +132,8 @@ const std::string& Exchange::client_name() const {
                                             : texts_.client_behind_proxy;
 }
 
-// Which client it is to admission, and whether it has asked this before.
-// False when it says so twice.
-bool Exchange::recognise_client(const proxy::wire::Head& head) {
+// Which client it is to admission, and whether it has asked this before; why it is none.
+std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) {
   const ClientIdentities& clients = station_.rules().clients;
   const ClientFacts& client = client_->client();
   const conf::IpAddress address =
@@ -141,7 +141,7 @@ bool Exchange::recognise_client(const proxy::wire::Head& head) {
   const proxy::net::TlsSession* const tls = client.tls;
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
-  return !recognise(clients, {head, address, subject}, target_.path(), arrival_).is_ambiguous;
+  return reason_against(recognise(clients, {head, address, subject}, target_.path(), arrival_));
 }
 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {

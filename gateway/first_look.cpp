@@ -144,9 +144,16 @@ ClientIdentities::Identity recognise(const ClientIdentities& clients,
   const auto attempt = clients.attempt_of(facts.head, identity.id, path);
   arrival.client = identity.id;
   arrival.plan = identity.plan;
+  arrival.is_known = identity.is_known;
   arrival.is_retry = attempt.is_retry;
   arrival.attempt = attempt.key;
   return identity;
+}
+
+std::optional<Reason> reason_against(const ClientIdentities::Identity& identity) {
+  if (identity.is_ambiguous) return Reason::malformed;
+  if (identity.is_refused) return Reason::unknown_client;
+  return std::nullopt;
 }
 
 bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,

@@ -38,6 +38,8 @@ std::optional<proxy::wire::Patience> patience_with(const proxy::wire::Head& head
 ClientIdentities::Identity recognise(const ClientIdentities& clients,
                                      const ClientIdentities::Facts& facts, std::string_view path,
                                      admission::Arrival& arrival);
+// Why it is not let in, if it is not.
+std::optional<conf::Reason> reason_against(const ClientIdentities::Identity& identity);
 
 // What the head says; where only the body can tell, the least, until that is here: then true.
 bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,

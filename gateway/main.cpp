@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -15,9 +16,11 @@
 #include <thread>
 
 #include "conf/command_line.h"
+#include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
+#include "gateway/clients/new_key.h"
 #include "gateway/clients/secret.h"
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
@@ -131,6 +134,17 @@ void warn_of_names(const conf::Settings& settings) {
                   fmt::format("classgate: warning: {} (upstream.servers)\n", name.mistake()));
 }
 
+// Good, and unsafe.
+void warn_of_strangers(const conf::Settings& settings) {
+  const auto sources = conf::identity_sources(settings);
+  if (settings.clients.unknown == conf::UnknownClients::own &&
+      std::ranges::any_of(sources, [](const auto& source) { return carries_key(source.kind); }))
+    conf::print(stderr,
+                "classgate: warning: clients.unknown = \"own\": whoever invents another key is "
+                "another client, with full buckets, each time; \"address\", \"shared\" or "
+                "\"refuse\" are safe\n");
+}
+
 int start(int argc, char** argv) {
   const auto command = conf::parse_command_line(argc, argv);
   if (!command) return complain(command.error());
@@ -142,6 +156,7 @@ int start(int argc, char** argv) {
     case Mode::control: return gateway::control(*command, environment());
     case Mode::load: return planning::load(*command, environment());
     case Mode::simulate: return planning::simulate(*command, environment());
+    case Mode::new_key: return gateway::print_new_key(command->arguments.back());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;
   }
@@ -157,6 +172,7 @@ int start(int argc, char** argv) {
   if (command->mode == Mode::check) {
     if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
+    warn_of_strangers(loaded->settings);
     conf::print(stderr,
                 fmt::format("classgate: {}: the configuration is good\n", command->conf_path));
     return 0;

@@ -13,6 +13,7 @@
 #include "conf/fairness.h"
 #include "conf/settings.h"
 #include "gateway/clients/client_identity.h"
+#include "gateway/clients/credentials.h"
 #include "gateway/cors.h"
 #include "gateway/logged_fields.h"
 #include "gateway/refusal.h"
@@ -45,7 +46,7 @@ struct Rules {
         generation(own_generation),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
-        refusals(all.statuses, all.client.refusal_body),
+        refusals(all.statuses, all.client.refusal_body, challenge_of(conf::identity_sources(all))),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
         logged_fields(all.log),
@@ -100,7 +101,7 @@ struct Rules {
   static std::vector<std::string> names_decided_by(const conf::Settings& all) {
     std::vector<std::string> names = all.client.strip;
     for (const conf::IdentitySource& source : conf::identity_sources(all))
-      if (!source.header.empty()) names.push_back(source.header);
+      if (source.kind == conf::IdentitySource::Kind::header) names.push_back(source.name);
     for (const conf::RouteSettings& route : all.routes)
       if (!route.cost.header.empty()) names.push_back(route.cost.header);
     return names;
@@ -115,7 +116,8 @@ struct Rules {
     conf::StatusTable statuses = all.statuses;
     for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
     return std::make_shared<const Refusals>(statuses,
-                                            route.refusal_body.value_or(all.client.refusal_body));
+                                            route.refusal_body.value_or(all.client.refusal_body),
+                                            challenge_of(conf::identity_sources(all)));
   }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <utility>
 
 #include "conf/format.h"
 #include "gateway/rate_limit_fields.h"
@@ -17,6 +18,7 @@ std::string_view reason_phrase(int status) {
   switch (status) {
     case 200: return "OK";
     case 400: return "Bad Request";
+    case 401: return "Unauthorized";
     case 403: return "Forbidden";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
@@ -153,8 +155,8 @@ void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
 
 }  // namespace
 
-Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form)
-    : statuses_(statuses), form_(form) {
+Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form, std::string challenge)
+    : statuses_(statuses), form_(form), challenge_(std::move(challenge)) {
   for (const conf::ReasonText& text : conf::reason_texts)
     prebuilt_[conf::index_of(text.reason)] = build(text);
 }
@@ -190,13 +192,16 @@ Refusals::Prebuilt Refusals::build(const conf::ReasonText& text) const {
       break;
   }
   for (const std::string& piece : built.body) built.size += piece.size();
+  const bool asks = code == 401 || text.reason == conf::Reason::unknown_client;
   built.head = fmt::format(
       "HTTP/1.1 {} {}\r\n"
       "Content-Type: {}\r\n"
       "Cache-Control: no-store\r\n"
       "X-Classgate-Reason: {}\r\n"
+      "{}{}{}"
       "Content-Length: ",
-      code, reason_phrase(code), type, text.word);
+      code, reason_phrase(code), type, text.word, asks ? "WWW-Authenticate: " : "",
+      asks ? challenge_ : "", asks ? "\r\n" : "");
   return built;
 }
 

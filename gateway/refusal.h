@@ -17,7 +17,9 @@ namespace classgate::gateway {
 // OpenAI's and Anthropic's libraries read them), Request-Id. Immutable: any thread.
 class Refusals {
  public:
-  Refusals(const conf::StatusTable& statuses, conf::RefusalBody form);
+  // `challenge`: of WWW-Authenticate, which a 401 must have (RFC 9110 section 15.5.2).
+  Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
+           std::string challenge = "Bearer realm=\"classgate\"");
 
   struct Facts {
     admission::Rejection rejection;
@@ -47,6 +49,7 @@ class Refusals {
 
   conf::StatusTable statuses_;
   conf::RefusalBody form_;
+  std::string challenge_;
   std::array<Prebuilt, conf::reason_count> prebuilt_;
 };
 

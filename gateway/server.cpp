@@ -163,12 +163,12 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   server->sandbox_text_ = std::move(*sandbox);
   auto secret = take_secret(settings.clients);
   if (!secret) return std::unexpected(secret.error());
-  if (!secret->warning.empty()) spdlog::warn("{}", secret->warning);
   server->hash_key_ = secret->key;
   // Last: a start that fails leaves no file behind.
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
+  if (!secret->warning.empty()) spdlog::warn("{}", secret->warning);
   server->sockets_ = sockets->keep();
   const admission::Ids ids(settings);
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <iterator>
 #include <random>
+#include <utility>
 
-#include "conf/fairness.h"
+#include "gateway/clients/credentials.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -12,45 +15,6 @@ namespace {
 
 using conf::IdentitySource;
 using Kind = IdentitySource::Kind;
-
-constexpr int v6_client_bytes = 8;  // a /64: what one household or host is given
-
-std::string_view value_of(const proxy::wire::Head& head, std::string_view name) {
-  for (const proxy::wire::Field& field : head.fields)
-    if (proxy::wire::equal_names(field.name, name)) return field.value;
-  return {};
-}
-
-// Some servers take '_' for '-' in a field's name (CGI has only '_').
-bool is_nearly(std::string_view name, std::string_view wanted) {
-  return std::ranges::equal(name, wanted, [](char a, char b) {
-    const auto plain = [](char c) {
-      return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    };
-    return plain(a) == plain(b);
-  });
-}
-
-// There twice, or so that we do not read it and the service may.
-bool is_doubled(const proxy::wire::Head& head, std::string_view name) {
-  int count = 0;
-  for (const proxy::wire::Field& field : head.fields)
-    if (field.name.size() == name.size() && is_nearly(field.name, name))
-      count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
-  return count > 1;
-}
-
-// RFC 6750 section 2.1; the scheme in any case (RFC 9110 section 11.1).
-std::string_view bearer_token(const proxy::wire::Head& head) {
-  constexpr std::string_view scheme = "bearer ";
-  std::string_view value = value_of(head, "authorization");
-  if (value.size() <= scheme.size() ||
-      !proxy::wire::equal_names(value.substr(0, scheme.size()), scheme))
-    return {};
-  value.remove_prefix(scheme.size());
-  while (value.starts_with(' ')) value.remove_prefix(1);
-  return value;
-}
 
 // Digits only; a number that is too large to read is large.
 bool counts_beyond(std::string_view text, std::uint64_t limit) {
@@ -86,14 +50,28 @@ bool says_retry(const proxy::wire::Field& field) {
   }
 }
 
-std::string_view word_of(Kind kind) {
+// An id outlives the program: these are for good.
+std::string_view domain_of(Kind kind) {
   switch (kind) {
     case Kind::header: return "header:";
     case Kind::bearer: return "bearer";
+    case Kind::basic: return "basic";
+    case Kind::cookie: return "cookie:";
+    case Kind::query: return "query:";
     case Kind::tls: return "tls";
     case Kind::address: return "address";
   }
   return {};
+}
+
+std::chrono::sys_seconds current_second() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+// Names of fields are the same in any case.
+bool is_same_place(const IdentitySource& a, const IdentitySource& b) {
+  if (a.kind != b.kind) return false;
+  return a.kind == Kind::header ? proxy::wire::equal_names(a.name, b.name) : a.name == b.name;
 }
 
 }  // namespace
@@ -106,7 +84,11 @@ HashKey make_hash_key() {
 
 ClientIdentities::ClientIdentities(const conf::Settings& settings, const admission::Ids& ids,
                                    const HashKey& key)
-    : settings_(settings.admission.fairness), key_(key) {
+    : settings_(settings.admission.fairness),
+      unknown_(settings.clients.unknown),
+      known_(settings.clients.known),
+      key_(key),
+      shared_id_(hash("unknown", {}, {})) {
   if (!settings_.is_on) return;
   const auto wants_tls = [](const Sources& sources) {
     return std::ranges::find(sources, Kind::tls, &IdentitySource::kind) != sources.end();
@@ -117,37 +99,111 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
     wants_tls_subject_ = wants_tls_subject_ || wants_tls(*route.identity);
     *route_sources_.find_or_add(ids.route(conf::name_of(route))) = *route.identity;
   }
-  for (const conf::PlanSettings& settings_of : settings_.plans)
-    for (const std::string& client : settings_of.clients) {
-      const admission::PlanId plan = ids.plan(settings_of.name);
-      const auto named = conf::read_plan_client(client, conf::identity_sources(settings));
-      if (!named) continue;  // the reader has refused it
-      if (named->source.kind != Kind::address)
-        plans_[hash(named->source, named->name)] = plan;
-      else if (const auto address = conf::IpAddress::parse(named->name))
-        plans_[id_of(*address)] = plan;
+  if (known_) add_known(*known_, ids);
+  const Sources all = conf::identity_sources(settings);
+  NumbersByKey numbers;
+  for (conf::PlanSettings& plan : settings_.plans) {
+    for (const std::string& text : plan.clients)
+      if (const auto client = conf::read_plan_client(text, all))  // else the reader has refused it
+        add_plan_client(*client, ids.plan(plan.name), numbers);
+    plan.clients.clear();  // keys, which nobody needs any more
+  }
+  std::ranges::sort(blocks_, {}, [](const Block& block) { return block.first.bytes; });
+  ring_.emplace(std::exchange(keys_, {}), make_hash_key());
+}
+
+void ClientIdentities::add_known(const conf::KnownClients& known, const admission::Ids& ids) {
+  for (const conf::KnownClient& client : known.clients)
+    holders_.push_back({.client = &client,
+                        .id = id_of_name(client.name),
+                        .plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan)});
+  keys_ = known.keys;
+}
+
+void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission::PlanId plan,
+                                       NumbersByKey& numbers) {
+  if (client.source.kind == Kind::address) {
+    blocks_.push_back({client.network.first(), client.network.last(), plan});
+  } else if (client.source.kind == Kind::tls) {
+    certificates_[hash(client.source, client.name)] = plan;
+  } else {
+    const auto [known, is_new] =
+        numbers.emplace(client.key, static_cast<std::uint32_t>(holders_.size()));
+    if (is_new) {
+      keys_.push_back({client.key, known->second});
+      holders_.push_back({});
     }
+    holders_[known->second].places.push_back({client.source, plan});
+  }
 }
 
 ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
                                                 admission::RouteId route) const {
   const Sources& sources = sources_of(route);
   if (sources.empty()) return {};
+  Credentials credentials(facts.head);
+  for (const IdentitySource& source : sources)
+    if (credentials.is_doubled(source)) return {.is_ambiguous = true};
   for (const IdentitySource& source : sources) {
-    if (source.kind == Kind::header && is_doubled(facts.head, source.header))
-      return {.is_ambiguous = true};
-    if (source.kind == Kind::bearer && is_doubled(facts.head, "authorization"))
-      return {.is_ambiguous = true};
-  }
-  for (const IdentitySource& source : sources) {
-    std::string_view name;
     if (source.kind == Kind::address) break;
-    if (source.kind == Kind::header) name = value_of(facts.head, source.header);
-    if (source.kind == Kind::bearer) name = bearer_token(facts.head);
-    if (source.kind == Kind::tls) name = facts.tls_subject;
-    if (!name.empty()) return with_plan(hash(source, name), &source);
+    if (source.kind == Kind::tls) {
+      if (!facts.tls_subject.empty()) return by_certificate(source, facts.tls_subject);
+    } else if (const std::string_view key = credentials.value(source); !key.empty()) {
+      return by_key(source, key, facts, sources);
+    }
   }
-  return with_plan(id_of(facts.address), nullptr);
+  return by_address(facts, sources);
+}
+
+ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source,
+                                                    std::string_view key, const Facts& facts,
+                                                    const Sources& sources) const {
+  if (const auto number = ring_->find(key)) {
+    const KeyHolder& holder = holders_[*number];
+    if (holder.client == nullptr) {
+      for (const KeyHolder::Place& place : holder.places)
+        if (is_same_place(place.source, source))
+          return {.id = hash(source, key), .plan = place.plan, .source = &source, .is_known = true};
+    } else if (holder.client->is_always_valid() || holder.client->is_valid(current_second())) {
+      return {.id = holder.id,
+              .plan = holder.plan,
+              .source = &source,
+              .client = holder.client,
+              .is_known = true};
+    }
+  }
+  if (unknown_ == conf::UnknownClients::own) return {.id = hash(source, key), .source = &source};
+  return by_address(facts, sources);
+}
+
+ClientIdentities::Identity ClientIdentities::by_certificate(const IdentitySource& source,
+                                                            std::string_view subject) const {
+  const std::uint64_t id = hash(source, subject);
+  const auto found = certificates_.find(id);
+  const admission::PlanId plan = found == certificates_.end() ? admission::PlanId{} : found->second;
+  return {.id = id, .plan = plan, .source = &source, .is_known = true};
+}
+
+ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
+                                                        const Sources& sources) const {
+  if (const Block* const block = block_of(facts.address))
+    return {.id = id_of(facts.address, address_in(sources)), .plan = block->plan, .is_known = true};
+  switch (unknown_) {
+    case conf::UnknownClients::refuse: return {.is_refused = true};
+    case conf::UnknownClients::shared: return {.id = shared_id_};
+    case conf::UnknownClients::address:
+    case conf::UnknownClients::own: break;
+  }
+  return {.id = id_of(facts.address, address_in(sources))};
+}
+
+const ClientIdentities::Block* ClientIdentities::block_of(const conf::IpAddress& address) const {
+  if (blocks_.empty()) return nullptr;
+  const auto behind = std::ranges::upper_bound(
+      blocks_, address.bytes, {}, [](const Block& block) { return block.first.bytes; });
+  if (behind == blocks_.begin()) return nullptr;
+  const Block& block = *std::prev(behind);
+  return address.bytes <= block.last.bytes ? &block : nullptr;
 }
 
 ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
@@ -166,32 +222,37 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
   return attempt;
 }
 
+const IdentitySource& ClientIdentities::address_in(const Sources& sources) {
+  static const IdentitySource usual;
+  const auto found = std::ranges::find(sources, Kind::address, &IdentitySource::kind);
+  return found == sources.end() ? usual : *found;
+}
+
 // The sources never meet: an API key that reads like an address is not that address, nor what
-// another field says. 0 is nobody's. An id outlives the program: the words are for good.
-std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
+// another field says. 0 is nobody's.
+std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view field,
+                                     std::string_view name) const {
   std::uint64_t domain = 1469598103934665603;  // FNV-1a; only the operator names fields
-  const auto take = [&domain](std::string_view word) {
-    for (const char c : word)
+  const auto take = [&domain](std::string_view text) {
+    for (const char c : text)
       domain =
           (domain ^ static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + 32 : c)) * 1099511628211;
   };
-  take(word_of(source.kind));
-  take(source.header);
+  take(word);
+  take(field);
   return std::max<std::uint64_t>(SipHash::of({key_[0], key_[1] ^ domain}, name), 1);
 }
 
-std::uint64_t ClientIdentities::id_of(conf::IpAddress address) const {
-  if (!address.is_v4())
-    std::fill(address.bytes.begin() + v6_client_bytes, address.bytes.end(), std::uint8_t{0});
-  return hash(IdentitySource{},
-              {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()});
+std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
+  return hash(domain_of(source.kind), source.name, name);
 }
 
-ClientIdentities::Identity ClientIdentities::with_plan(std::uint64_t id,
-                                                       const conf::IdentitySource* source) const {
-  if (plans_.empty()) return {id, {}, source};
-  const auto found = plans_.find(id);
-  return {id, found == plans_.end() ? admission::PlanId{} : found->second, source};
+std::uint64_t ClientIdentities::id_of(const conf::IpAddress& address,
+                                      const IdentitySource& source) const {
+  const conf::IpAddress known =
+      address.masked(address.is_v4() ? conf::v4_prefix_bits + source.v4_prefix : source.v6_prefix);
+  return hash(IdentitySource{},
+              {reinterpret_cast<const char*>(known.bytes.data()), known.bytes.size()});
 }
 
 }  // namespace classgate::gateway

@@ -1,12 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "admission/ids.h"
+#include "conf/fairness.h"
+#include "conf/known_clients.h"
 #include "conf/settings.h"
+#include "gateway/clients/key_ring.h"
 #include "gateway/clients/sip_hash.h"
 #include "proxy/wire/message.h"
 
@@ -17,17 +23,26 @@ HashKey make_hash_key();
 
 // Who is asking, as a number: what the client names itself by ([fairness], [[plan]]), hashed with a
 // key ([clients] secret), so that nobody can aim at another's number and the name itself is kept
-// nowhere. In print: clients/pseudonym.h. Who names nothing is known by its address (IPv6: by its
-// /64). Immutable; any thread.
+// nowhere. In print: clients/pseudonym.h.
+//
+// The first source that a request has something of says who it is. Known is whose key is in
+// clients.clients_file or a plan, whose address is in a plan, and whose certificate was verified.
+// Who is not is what [clients] unknown says: whatever keys somebody invents, under "address",
+// "shared" and "refuse" he is no more than one client. Who names nothing is known by its address
+// (IPv6: by its /64). Immutable, but for what a KeyRing learns; any thread.
 class ClientIdentities {
  public:
   struct Identity {
-    std::uint64_t id = 0;  // 0: nobody wants to know
+    std::uint64_t id = 0;  // 0: nobody wants to know, or nobody is let in
     admission::PlanId plan{};
     // What tells it, as long as these identities live; null: its address.
     const conf::IdentitySource* source = nullptr;
-    // A field that names is there twice, or nearly ("X_Api_Key"): we would believe one, and the
-    // service the other.
+    // Of clients.clients_file, as long as these identities live; null: it is in none.
+    const conf::KnownClient* client = nullptr;
+    bool is_known = false;
+    bool is_refused = false;  // unknown, and such are not let in
+    // What names it is there twice, or nearly ("X_Api_Key"): we would believe one, and the service
+    // the other.
     bool is_ambiguous = false;
   };
   struct Facts {
@@ -43,7 +58,11 @@ class ClientIdentities {
   bool wants_tls_subject() const { return wants_tls_subject_; }
   Identity of(const Facts& facts, admission::RouteId route) const;
   // Of a client that is known by its address.
-  std::uint64_t id_of(conf::IpAddress address) const;
+  std::uint64_t id_of(const conf::IpAddress& address) const {
+    return id_of(address, address_in(settings_.identity));
+  }
+  // Of one of clients.clients_file.
+  std::uint64_t id_of_name(std::string_view name) const { return hash("name", {}, name); }
 
   // What a request says of itself being a retry: X-Retry-Count, X-Stainless-Retry-Count (OpenAI,
   // Anthropic) or grpc-previous-rpc-attempts (gRFC A6) above 0, x-envoy-attempt-count or attempt=
@@ -63,13 +82,46 @@ class ClientIdentities {
     const Sources* const own = route_sources_.find(route);
     return own ? *own : settings_.identity;
   }
+  // Whose key it is: of the file, or of a plan.
+  struct KeyHolder {
+    const conf::KnownClient* client = nullptr;  // null: of plans
+    std::uint64_t id = 0;                       // of the file's
+    admission::PlanId plan{};
+    struct Place {  // where it must stand to be a plan's
+      conf::IdentitySource source;
+      admission::PlanId plan;
+    };
+    std::vector<Place> places = {};
+  };
+  struct Block {
+    conf::IpAddress first, last;
+    admission::PlanId plan;
+  };
+  static const conf::IdentitySource& address_in(const Sources& sources);
+  std::uint64_t hash(std::string_view word, std::string_view field, std::string_view name) const;
   std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
-  Identity with_plan(std::uint64_t id, const conf::IdentitySource* source) const;
+  std::uint64_t id_of(const conf::IpAddress& address, const conf::IdentitySource& source) const;
+  void add_known(const conf::KnownClients& known, const admission::Ids& ids);
+  using NumbersByKey = std::map<conf::Sha256, std::uint32_t>;  // of holders
+  void add_plan_client(const conf::PlanClient& client, admission::PlanId plan,
+                       NumbersByKey& numbers);
+  Identity by_key(const conf::IdentitySource& source, std::string_view key, const Facts& facts,
+                  const Sources& sources) const;
+  Identity by_certificate(const conf::IdentitySource& source, std::string_view subject) const;
+  Identity by_address(const Facts& facts, const Sources& sources) const;
+  const Block* block_of(const conf::IpAddress& address) const;
 
   conf::FairnessSettings settings_;
+  conf::UnknownClients unknown_;
+  std::shared_ptr<const conf::KnownClients> known_;
   admission::ById<admission::RouteId, Sources> route_sources_;  // of those that have their own
   HashKey key_;
-  std::unordered_map<std::uint64_t, admission::PlanId> plans_;
+  std::uint64_t shared_id_;  // all who are not known
+  std::vector<KeyHolder> holders_;
+  std::vector<conf::KnownClients::Key> keys_;  // until the ring has them
+  std::optional<KeyRing> ring_;
+  std::unordered_map<std::uint64_t, admission::PlanId> certificates_;
+  std::vector<Block> blocks_;  // in order; they lie apart
   bool wants_tls_subject_ = false;
 };
 

@@ -22,13 +22,34 @@ class SipHash {
   static std::uint64_t of(const HashKey& key, std::string_view bytes) {
     return SipHash(key).hash(bytes);
   }
+  // The variant with 128 bits, in the order in which its authors write them.
+  struct Wide {
+    std::uint64_t low, high;
+  };
+  static Wide of_128(const HashKey& key, std::string_view bytes) {
+    return SipHash(key).hash_128(bytes);
+  }
 
  private:
   std::uint64_t hash(std::string_view bytes) {
+    take_all(bytes);
+    c_ ^= 0xff;
+    return end();
+  }
+  Wide hash_128(std::string_view bytes) {
+    b_ ^= 0xee;
+    take_all(bytes);
+    c_ ^= 0xee;
+    const std::uint64_t low = end();
+    b_ ^= 0xdd;
+    return {low, end()};
+  }
+  void take_all(std::string_view bytes) {
     const std::uint64_t length = bytes.size();
     for (; bytes.size() >= 8; bytes.remove_prefix(8)) take(word(bytes.substr(0, 8)));
     take(word(bytes) | length << 56);
-    c_ ^= 0xff;
+  }
+  std::uint64_t end() {
     for (int i = 0; i < 4; ++i) round();
     return a_ ^ b_ ^ c_ ^ d_;
   }

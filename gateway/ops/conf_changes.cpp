@@ -195,7 +195,7 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
       change.lines.insert(change.lines.begin(),
                           fmt::format("{} = {} until the next reload", name, value));
       spdlog::info("set at run time: {} = {} (it was {})", name, value,
-                   conf::find_key(name)->print(before));
+                   conf::value_in(before, name));
     });
     return change;
   };

@@ -41,15 +41,9 @@ ordered_json route_json(const admission::Route& route, const conf::Settings& set
   return {{"rule", route.name}, {"match", match}, {"rate_limited", route.rate_limited}};
 }
 
-// "header:X-Api-Key", "bearer", "tls" or "address", as in fairness.identity.
+// As in fairness.identity.
 std::string source_word(const conf::IdentitySource* source) {
-  if (source == nullptr) return "address";
-  switch (source->kind) {
-    case conf::IdentitySource::Kind::header: return "header:" + source->header;
-    case conf::IdentitySource::Kind::bearer: return "bearer";
-    case conf::IdentitySource::Kind::tls: return "tls";
-    default: return "address";
-  }
+  return source == nullptr ? "address" : conf::word_of(*source);
 }
 
 ordered_json client_json(const ClientIdentities::Identity& identity,
@@ -58,6 +52,8 @@ ordered_json client_json(const ClientIdentities::Identity& identity,
   const admission::ClientTable::Look& now = *said.client;
   const bool is_new = now.number == admission::ClientTable::newcomer;
   return {{"id", pseudonym_of(identity.id)},
+          {"name", identity.client == nullptr ? ordered_json(nullptr)
+                                              : ordered_json(identity.client->name)},
           {"source", source_word(identity.source)},
           {"plan", plan_name(now.plan, ids)},
           {"state", now.is_shared() ? "shared"
@@ -205,7 +201,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   if (policy.rules->clients.is_on())
     identity = recognise(policy.rules->clients, {head, address, request.tls_subject}, target.path(),
                          arrival);
-  if (identity.is_ambiguous) return refused(refusals, Reason::malformed);
+  if (const auto reason = reason_against(identity)) return refused(refusals, *reason);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
   json["cost"] = {{"tokens", arrival.cost},

@@ -199,5 +199,64 @@ TEST_CASE("a table may grow and shrink while it is in use") {
   CHECK(table.counts().known == 1'000);
 }
 
+// ---- Who is known, and who is not ---------------------------------------------------------------
+
+// A table for 100 who are known, and 200 who are not.
+ClientTable parted_table() {
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.unknown_max = 200;
+  ClientTable table;
+  table.use(settings, {}, start);
+  return table;
+}
+
+TEST_CASE("clients that nobody knows push out one another, and none that is known") {
+  ClientTable table = parted_table();
+  // Idle, with full buckets: the first to be forgotten, if they were of those.
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, {}, start, true);
+  for (std::uint64_t id = 1'000; id < 20'000; ++id) table.find_or_add(id, {}, start, false);
+  for (std::uint64_t id = 1; id <= 100; ++id) CHECK(table.find(id));
+  CHECK(table.counts().known == 300);
+  CHECK(table.counts().forgotten == 19'000 - 200);
+  // Nor do the known push out the unknown: each part makes its own room.
+  const std::uint64_t newest = 19'999;
+  CHECK(table.find(newest));
+  for (std::uint64_t id = 101; id <= 5'000; ++id) table.find_or_add(id, {}, start, true);
+  CHECK(table.find(newest));
+  CHECK(table.counts().known == 300);
+}
+
+TEST_CASE("a look says who would find room, in the part that is theirs") {
+  ClientTable table = parted_table();
+  for (std::uint64_t id = 1; id <= 200; ++id) {
+    const auto found = table.find_or_add(id, {}, start, false);
+    table.take_workers(found.number, 1);  // none of them can be forgotten
+  }
+  const EqualParts parts = table.parts();
+  CHECK(table.look_for(999, {}, start, parts, false, false).is_shared());
+  CHECK(table.look_for(999, {}, start, parts, false, true).number == ClientTable::newcomer);
+  CHECK_FALSE(table.find_or_add(999, {}, start, true).number == 0);
+  CHECK(table.counts().not_remembered == 0);
+  CHECK_FALSE(table.find_or_add(998, {}, start, false).is_new);
+  CHECK(table.counts().not_remembered == 1);
+}
+
+TEST_CASE("a conf that knows nobody any more has one part again, and forgets nobody for it") {
+  ClientTable table = parted_table();
+  for (std::uint64_t id = 1; id <= 150; ++id) {
+    const auto found = table.find_or_add(id, {}, start, id <= 50);
+    table.take(found.number, 5);
+  }
+  table.use(settings_for(100, 1, 10), {}, start);
+  for (std::uint64_t id = 1; id <= 150; ++id) {
+    REQUIRE(table.find(id));
+    CHECK(table.tokens(*table.find(id), start) == 5);
+  }
+  // 150 are more than the 100 there may be: newcomers take the places of those that are idle.
+  for (std::uint64_t id = 1'000; id < 2'000; ++id)
+    table.find_or_add(id, {}, start + 1h, id % 2 == 0);
+  CHECK(table.counts().known == 150);
+}
+
 }  // namespace
 }  // namespace classgate::admission

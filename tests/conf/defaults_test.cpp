@@ -13,7 +13,7 @@ namespace classgate::conf {
 namespace {
 
 // Keys that follow the machine or another key stand there as comments.
-const std::set<std::string> commented_out{"threads", "admission.queue_timeout"};
+const std::set<std::string> commented_out{"clients.unknown", "threads", "admission.queue_timeout"};
 
 std::string shipped() {
   std::ifstream file(CLASSGATE_SHIPPED_CONF, std::ios::binary);

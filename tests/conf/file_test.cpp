@@ -370,8 +370,10 @@ TEST_CASE("a plan's client that does not say what it is, is told how to") {
   const auto told = [](const Lines& lines) {
     return lines.size() == 1 &&
            lines[0].contains(
-               "says not what it is: write \"header:NAME:VALUE\", \"bearer:TOKEN\", "
-               "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\"");
+               "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", \"basic:USER\", "
+               "\"cookie:NAME:KEY\", \"query:NAME:KEY\", \"tls:SUBJECT\" (one that an identity "
+               "has) or "
+               "\"address:192.0.2.7\"");
   };
   CHECK(told(mistakes_in(two + plan("s3cret"))));
   CHECK(told(mistakes_in(one + plan("10.1.2.3"))));

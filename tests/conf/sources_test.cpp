@@ -76,6 +76,9 @@ std::map<std::string, Sample> samples() {
       {"log.query", plain("true")},
       {"log.headers", {"[\"X-Tenant\", \"x-user\"]", "X-Tenant, x-user"}},
       {"log.header_bytes", quoted("64B")},
+      {"clients.clients_file", quoted("/dev/null")},
+      {"clients.unknown", quoted("shared")},
+      {"clients.unknown_max", plain("101")},
       {"tls.certificate", quoted("/tls/a.pem")},
       {"tls.key", quoted("/tls/a.key")},
       {"tls.min_version", quoted("1.3")},
@@ -414,8 +417,11 @@ TEST_CASE("what a conf changes is told in a line each, without secrets") {
   const Loaded after = load_text("[admission]\nworkers = 9\n" + identity + plan + route("/a", 1) +
                                  route("/b*", 3) + route("/d", 3));
   const Lines lines = changes_between(before, after);
-  CHECK(lines == Lines{"admission.workers = 9 (it was 50)", "route \"/b*\" has changed",
-                       "route \"/d\" is new", "route \"/c\" is gone", "the plans have changed"});
+  // A key that is known makes the others' address their name.
+  CHECK(lines == Lines{"admission.workers = 9 (it was 50)",
+                       "clients.unknown = \"address\" (it was \"own\")",
+                       "route \"/b*\" has changed", "route \"/d\" is new", "route \"/c\" is gone",
+                       "the plans have changed"});
   CHECK(changes_between(after, after).empty());
 }
 

@@ -14,6 +14,12 @@
 namespace classgate::gateway {
 namespace {
 
+conf::ClientsSettings at(const std::string& secret) {
+  conf::ClientsSettings settings;
+  settings.secret = secret;
+  return settings;
+}
+
 class Folder {
  public:
   Folder() {
@@ -25,7 +31,7 @@ class Folder {
   conf::ClientsSettings with(const std::string& text) const {
     const std::string file = path / "secret";
     std::ofstream(file) << text;
-    return {.secret = file};
+    return at(file);
   }
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), {}));
@@ -42,7 +48,7 @@ TEST_CASE("a client is printed by the upper half of its id, nobody by a dash") {
 
 TEST_CASE("the key of the ids is made once, for the process alone to read, and is the same after") {
   const Folder folder;
-  const conf::ClientsSettings settings{.secret = folder.path / "secret"};
+  const conf::ClientsSettings settings = at(folder.path / "secret");
   CHECK(why_no_secret(settings).empty());
   CHECK(folder.files() == 0);  // a check makes nothing
   const auto first = take_secret(settings);
@@ -56,13 +62,13 @@ TEST_CASE("the key of the ids is made once, for the process alone to read, and i
   CHECK(second->key == first->key);
   CHECK(folder.files() == 1);
   const Folder other;
-  CHECK(take_secret({.secret = other.path / "secret"})->key != first->key);
+  CHECK(take_secret(at(other.path / "secret"))->key != first->key);
 }
 
 TEST_CASE("of many that make the key at once all have the same") {
   for (int round = 0; round < 20; ++round) {
     const Folder folder;
-    const conf::ClientsSettings settings{.secret = folder.path / "secret"};
+    const conf::ClientsSettings settings = at(folder.path / "secret");
     std::vector<HashKey> keys(4);
     std::vector<std::thread> threads;
     for (HashKey& key : keys)
@@ -98,13 +104,13 @@ TEST_CASE("a key that is too short is a mistake that says what to do") {
 
 TEST_CASE("a named place that cannot be had is a mistake; \"off\" is a key of this process") {
   const Folder folder;
-  const auto secret = take_secret({.secret = folder.path / "nowhere" / "secret"});
+  const auto secret = take_secret(at(folder.path / "nowhere" / "secret"));
   REQUIRE_FALSE(secret);
   CHECK(secret.error().ends_with("cannot be made: No such file or directory"));
-  const auto own = take_secret({.secret = "off"});
+  const auto own = take_secret(at("off"));
   REQUIRE(own);
   CHECK(own->warning.empty());
-  CHECK(own->key != take_secret({.secret = "off"})->key);
+  CHECK(own->key != take_secret(at("off"))->key);
 }
 
 TEST_CASE("who keeps the key where everybody can read it is told") {

@@ -16,6 +16,8 @@ rate = 0
 identity = ["header:X-Api-Key", "bearer"]
 rate = 0.001
 burst = 4
+[clients]
+unknown = "own"
 [[plan]]
 name = "gold"
 clients = ["header:X-Api-Key:alpha"]

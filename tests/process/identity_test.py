@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Who is asking: one id for each client, for good."""
+import hashlib
 import json
 import os
 import pathlib
@@ -102,6 +103,147 @@ class Secrets(IdentityTest):
         self.assertIn("c_", shown[0])
         for text in shown:
             self.assertIsNone(re.search(re.escape(KEY), text))
+
+
+def hash_of(key):
+    return "key=sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+KNOWN = CONF + """
+[clients]
+clients_file = "{file}"
+secret = "off"
+{more}
+[[plan]]
+name = "gold"
+rate = 1000
+burst = 1000
+"""
+
+
+class KnownClients(IdentityTest):
+    def setUp(self):
+        super().setUp()
+        self.file = self.folder / "clients"
+
+    def known(self, clients, more="", **settings):
+        self.file.write_text(clients)
+        return self.gateway(self.upstream.address, conf=KNOWN.format(file=self.file, more=more), **settings)
+
+    def ask(self, gateway, key=None):
+        return gateway.request("GET", "/status", headers={"X-Api-Key": key} if key else {})
+
+    def explained(self, gateway, key):
+        code, out, err = gateway.command("explain", "GET", "/x", "-H", "X-Api-Key: " + key, "--json")
+        self.assertIn(code, (0, 1), err)
+        return json.loads(out)
+
+    def test_key_new_makes_a_key_whose_line_lets_its_client_in(self):
+        done = self.classgate("key", "new", "acme")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        key = re.search(r"^  (cgk_[0-9a-z]{32})$", done.stdout, re.M).group(1)
+        line = re.search(r"^  (acme key=sha256:[0-9a-f]{64})$", done.stdout, re.M).group(1)
+        gateway = self.known(line + " plan=gold\n", 'unknown = "refuse"')
+        self.assertEqual(self.ask(gateway, key).status, 200)
+        refused = self.ask(gateway, key[:-1])
+        self.assertEqual((refused.status, refused.reason), (401, "unknown_client"))
+        self.assertEqual(refused.headers["WWW-Authenticate"], 'ApiKey realm="classgate", header="X-Api-Key"')
+        self.assertEqual(self.ask(gateway).status, 401)
+        self.assertEqual(self.explained(gateway, "other")["verdict"]["reason"], "unknown_client")
+        client = self.explained(gateway, key)["client"]
+        self.assertEqual((client["name"], client["plan"], client["source"]), ("acme", "gold", "header:X-Api-Key"))
+        self.assertGreaterEqual(gateway.health()["rejected_by_reason"]["unknown_client"], 2)
+        for words in (("key",), ("key", "new"), ("key", "old", "x"), ("key", "new", "a", "b")):
+            done = self.classgate(*words)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("usage: classgate key new NAME", done.stderr)
+        self.assertIn("is no name of a client", self.classgate("key", "new", "a b").stderr)
+
+    def test_invented_keys_are_their_address_and_share_its_bucket(self):
+        gateway = self.known("acme plan=gold " + hash_of("acme's"), fairness_rate=0.001, fairness_burst=5)
+        answers = [gateway.request(headers={"X-Api-Key": f"invented-{i}"}).status for i in range(100)]
+        self.assertEqual((answers.count(200), answers.count(429)), (5, 95))
+        self.assertEqual([gateway.request(headers={"X-Api-Key": "acme's"}).status for _ in range(50)], [200] * 50)
+        self.assertEqual(self.explained(gateway, "invented-7")["client"]["source"], "address")
+
+    def test_the_file_is_read_again_by_a_reload_and_kept_by_a_set(self):
+        gateway = self.known("acme " + hash_of("one") + "\n", 'unknown = "refuse"')
+        self.file.write_text("acme " + hash_of("two") + "\nb " + hash_of("three") + "\n")
+        self.assertEqual(gateway.command("set", "admission.workers", "7")[0], 0)
+        self.assertEqual((self.ask(gateway, "one").status, self.ask(gateway, "two").status), (200, 401))
+        code, out, err = gateway.command("reload")
+        self.assertEqual(code, 0, err)
+        self.assertIn("clients.clients_file says something else: 2 clients (it was 1)", out)
+        self.assertEqual([self.ask(gateway, key).status for key in ("one", "two", "three")], [401, 200, 200])
+        self.file.write_text("acme plan=glod " + hash_of("two") + "\nacme " + hash_of("x") + " key=cgk_secret\n")
+        code, out, err = gateway.command("reload")
+        self.assertEqual(code, 1)
+        said = out + err
+        self.assertIn(f"{self.file}:2:1: acme stands already in line 1", said)
+        self.assertIn(f"{self.file}:2:82: key: expected sha256:", said)
+        self.assertNotIn("cgk_secret", said + gateway.err())
+        self.file.write_text("")
+        self.assertIn(f"{self.file} is empty, and was not", "".join(gateway.command("reload")[1:]))
+        self.assertEqual(self.ask(gateway, "two").status, 200)
+
+    def test_a_key_ends_when_its_time_is_over(self):
+        gateway = self.known(f"old not_after=2001-01-01 {hash_of('o')}\nnew not_before=2001-01-01 {hash_of('n')}\n",
+                             'unknown = "refuse"')
+        self.assertEqual((self.ask(gateway, "o").status, self.ask(gateway, "n").status), (401, 200))
+
+    def test_the_check_tells_every_mistake_of_the_file_and_warns_of_own(self):
+        self.file.write_text("acme plan=nope " + hash_of("a") + "\n")
+        conf = KNOWN.format(file=self.file, more="")
+        done = self.classgate("--check", conf=conf)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f'{self.file}:1:6: there is no [[plan]] "nope"', done.stderr)
+        done = self.classgate("--check", conf=CONF)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('warning: clients.unknown = "own": whoever invents another key', done.stderr)
+        self.file.write_text("acme " + hash_of("a") + "\n")
+        self.assertNotIn("warning", self.classgate("--check", conf=conf).stderr)
+
+    def test_what_is_printed_of_a_plan_shows_no_key(self):
+        done = self.classgate("--print-config",
+                              conf=CONF + '[[plan]]\nname = "a"\nclients = ["header:X-Api-Key:top-secret"]\n')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("top-secret", done.stdout + done.stderr)
+        self.assertIn("header:X-Api-Key:sha256:" + hashlib.sha256(b"top-secret").hexdigest(), done.stdout)
+
+    def test_a_plan_is_changed_at_run_time_until_the_next_reload(self):
+        gateway = self.known("acme plan=gold " + hash_of("a"))
+        self.assertEqual(gateway.command("set", "plan.gold.rate", "0.001")[:2],
+                         (0, "plan.gold.rate = 0.001 until the next reload\n"))
+        self.assertEqual(gateway.command("set", "plan.gold.burst", "2")[0], 0)
+        answers = [gateway.request(headers={"X-Api-Key": "a"}) for _ in range(5)]
+        self.assertEqual([answer.status for answer in answers], [200, 200, 429, 429, 429])
+        self.assertEqual(answers[-1].reason, "client_rate")
+        self.assertEqual(gateway.health()["conf"]["set_at_run_time"],
+                         {"plan.gold.rate": "0.001", "plan.gold.burst": "2"})
+        self.assertRegex(gateway.err(), r"set at run time: plan.gold.rate = 0.001 \(it was 1000\)")
+        for words, complaint in ((("plan.glod.rate", "1"), 'there is no plan "glod"; did you mean "gold"?'),
+                                 (("plan.gold.rat", "1"), "did you mean rate?"),
+                                 (("plan.gold.rate", "x"), '"x" is not a number'),
+                                 (("plan.gold.rate", "1e9"), "is out of range"),
+                                 (("plan.gold.burst", "0"), "is out of range"),
+                                 (("plan.gold.workers", "1.5"), "expected a whole number"),
+                                 (("plan.gold.clients", "x"), "are changed in the conf"),
+                                 (("plan.gold", "1"), "write plan.NAME.KEY"), (("plan.", "1"), "write plan.NAME.KEY")):
+            code, out, err = gateway.command("set", *words)
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(complaint, err)
+        code, out, _ = gateway.command("reload")
+        self.assertEqual(code, 0)
+        self.assertIn("plan.gold.rate = 0.001, set at run time, gave way to the conf", out)
+
+    def test_fifty_thousand_known_clients_are_read_while_requests_flow(self):
+        lines = "".join(f"client-{i} plan=gold {hash_of(f'key-{i}')}\n" for i in range(50_000))
+        gateway = self.known(lines, 'unknown = "refuse"')
+        self.assertEqual([self.ask(gateway, f"key-{i}").status for i in (0, 24_999, 49_999, 50_000)],
+                         [200, 200, 200, 401])
+        self.file.write_text(lines.replace("key=sha256:0", "key=sha256:1", 1) + "last " + hash_of("last"))
+        self.assertEqual(gateway.command("reload")[0], 0)
+        self.assertEqual(self.ask(gateway, "last").status, 200)
 
 
 if __name__ == "__main__":

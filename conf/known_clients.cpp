@@ -1,0 +1,229 @@
+#include "conf/known_clients.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "conf/format.h"
+#include "conf/nearest.h"
+
+namespace classgate::conf {
+namespace {
+
+using std::chrono::sys_seconds;
+
+constexpr std::size_t mistakes_max = 100;
+
+// "2026-12-31" or "2026-12-31T23:59:59Z" (RFC 3339, of UTC only).
+struct Moment {
+  sys_seconds at{};
+  bool is_day = false;
+};
+
+std::optional<int> digits_in(std::string_view text) {
+  int number = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    number = number * 10 + (c - '0');
+  }
+  return number;
+}
+
+std::optional<Moment> parse_moment(std::string_view text) {
+  constexpr std::string_view form = "2026-12-31T23:59:59Z";
+  constexpr std::size_t day_size = 10;
+  if (text.size() != day_size && text.size() != form.size()) return std::nullopt;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_digit = form[i] >= '0' && form[i] <= '9';
+    if (!is_digit && text[i] != form[i]) return std::nullopt;
+  }
+  const auto number = [&](std::size_t at, std::size_t size) {
+    return at < text.size() ? digits_in(text.substr(at, size)) : 0;
+  };
+  const auto year = number(0, 4), month = number(5, 2), day = number(8, 2);
+  const auto hour = number(11, 2), minute = number(14, 2), second = number(17, 2);
+  if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
+  const std::chrono::year_month_day date(std::chrono::year(*year),
+                                         std::chrono::month(static_cast<unsigned>(*month)),
+                                         std::chrono::day(static_cast<unsigned>(*day)));
+  if (!date.ok() || *hour > 23 || *minute > 59 || *second > 59) return std::nullopt;
+  return Moment{std::chrono::sys_days(date) + std::chrono::hours(*hour) +
+                    std::chrono::minutes(*minute) + std::chrono::seconds(*second),
+                text.size() == day_size};
+}
+
+// The first word of what is left, which becomes what follows it.
+std::string_view take_word(std::string_view& rest) {
+  constexpr std::string_view space = " \t";
+  rest.remove_prefix(std::min(rest.find_first_not_of(space), rest.size()));
+  const std::string_view word = rest.substr(0, rest.find_first_of(space));
+  rest.remove_prefix(word.size());
+  return word;
+}
+
+struct HashOfKey {
+  std::size_t operator()(const Sha256& hash) const {  // a hash already
+    std::size_t part = 0;
+    std::memcpy(&part, hash.data(), sizeof(part));
+    return part;
+  }
+};
+
+class FileReader {
+ public:
+  explicit FileReader(std::string_view text) : text_(text) {
+    const auto lines = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
+    const std::size_t expected = std::min(lines, known_clients_max);
+    known_.clients.reserve(expected);
+    known_.keys.reserve(expected);
+    by_name_.reserve(expected);
+    by_key_.reserve(expected);
+  }
+
+  std::expected<KnownClients, std::vector<DocumentMistake>> read() {
+    for (std::string_view rest = text_; !rest.empty();) {
+      ++line_;
+      std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      line_start_ = line.data();
+      read_line(line.substr(0, line.find('#')));
+    }
+    if (found_ > mistakes_max)
+      mistakes_.push_back({{line_, 1}, fmt::format("{} more mistakes", found_ - mistakes_max)});
+    if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
+    return std::move(known_);
+  }
+
+ private:
+  // Who has a mistake is not in; its name and keys are, to tell twins.
+  void read_line(std::string_view line) {
+    const std::string_view name = take_word(line);
+    if (name.empty()) return;
+    const std::size_t found_before = found_;
+    const auto number = static_cast<std::uint32_t>(known_.clients.size());
+    if (name.starts_with(key_prefix))
+      mistake(name, "is a key: the file has the names of clients and the hashes of their keys");
+    else if (!is_client_name(name))
+      mistake(name, name.contains('=')
+                        ? "the line begins with the client's name; what has a '=' follows it"
+                        : "is no name of a client: letters, digits and - . _ @ : / +, 64 at most");
+    else if (const auto [twin, is_new] = by_name_.emplace(name, line_); !is_new)
+      mistake(name, fmt::format("{} stands already in line {}; all keys of a client stand in one "
+                                "line, each as key=sha256:...",
+                                name, twin->second));
+    if (number == known_clients_max)
+      return mistake(name, fmt::format("there may be {} clients", known_clients_max));
+    KnownClient client;
+    client.name = name;
+    said_.fill(false);
+    const std::size_t keys_before = known_.keys.size();
+    for (std::string_view word = take_word(line); !word.empty(); word = take_word(line))
+      read_word(word, client, number);
+    const std::size_t keys = known_.keys.size() - keys_before;
+    if (found_ == found_before && keys == 0)
+      mistake(name, fmt::format("{} has no key: classgate key new {} makes one and says the line",
+                                name, name));
+    if (keys > keys_of_client_max)
+      mistake(name, fmt::format("{} has {} keys; there may be {}", name, keys, keys_of_client_max));
+    if (client.not_before >= client.not_after)
+      mistake(name, fmt::format("the keys of {} would never hold: not_before is not before "
+                                "not_after",
+                                name));
+    known_.clients.push_back(std::move(client));
+  }
+
+  void read_word(std::string_view word, KnownClient& client, std::uint32_t number) {
+    const std::size_t equals = std::min(word.find('='), word.size());
+    const std::string_view what = word.substr(0, equals);
+    const std::string_view value = word.substr(std::min(equals + 1, word.size()));
+    if (what == "key" && equals < word.size()) return read_key(word, value, number);
+    const auto index = static_cast<std::size_t>(std::ranges::find(words, what) - words.begin());
+    if (index == words.size() || equals == word.size()) return unknown_word(word, what);
+    if (std::exchange(said_[index], true))
+      return mistake(word, fmt::format("{} stands here twice", what));
+    if (what == "plan") {
+      client.plan = value;
+      client.plan_place = place_of(word);
+      if (value.empty() || value.size() > 64)
+        mistake(word, "plan: expected the name of a [[plan]]");
+      return;
+    }
+    const auto moment = parse_moment(value);
+    if (!moment)
+      return mistake(word, fmt::format("{}: expected a day or a time in UTC, such as 2026-12-31 or "
+                                       "2026-12-31T23:59:59Z",
+                                       what));
+    if (what == "not_before")
+      client.not_before = moment->at;
+    else
+      client.not_after =
+          moment->at + (moment->is_day ? std::chrono::days(1) : std::chrono::days(0));
+  }
+
+  // What stands there may be a key itself: it is not repeated.
+  void read_key(std::string_view word, std::string_view value, std::uint32_t number) {
+    std::optional<Sha256> hash;
+    if (value.starts_with(key_hash_prefix)) hash = sha256_in(value.substr(key_hash_prefix.size()));
+    if (!hash)
+      return mistake(word,
+                     "key: expected sha256: and 64 hexadecimal digits, the hash of a key, "
+                     "never a key itself (printf %s KEY | sha256sum)");
+    const auto [twin, is_new] = by_key_.emplace(*hash, line_);
+    if (!is_new)
+      return mistake(word, fmt::format("this key stands already in line {}", twin->second));
+    known_.keys.push_back({*hash, number, line_});
+  }
+
+  void unknown_word(std::string_view word, std::string_view what) {
+    std::vector<std::string> known(words.begin(), words.end());
+    known.emplace_back("key");
+    const std::string meant = nearest(what.substr(0, 32), known);
+    // Not repeated: it may be a key that somebody wrote here.
+    mistake(word, "unknown word; there are plan=, key=, not_before= and not_after=" +
+                      (meant.empty() ? "" : fmt::format("; did you mean {}=?", meant)));
+  }
+
+  Place place_of(std::string_view word) const {
+    return {line_, static_cast<std::uint32_t>(word.data() - line_start_) + 1};
+  }
+  void mistake(std::string_view at, std::string text) {
+    if (++found_ <= mistakes_max) mistakes_.push_back({place_of(at), std::move(text)});
+  }
+
+  static constexpr std::array<std::string_view, 3> words{"plan", "not_before", "not_after"};
+  std::string_view text_;
+  const char* line_start_ = nullptr;
+  std::uint32_t line_ = 0;
+  std::array<bool, words.size()> said_{};
+  KnownClients known_;
+  std::unordered_map<std::string_view, std::uint32_t> by_name_;  // the line of each
+  std::unordered_map<Sha256, std::uint32_t, HashOfKey> by_key_;
+  std::vector<DocumentMistake> mistakes_;
+  std::size_t found_ = 0;
+};
+
+}  // namespace
+
+bool is_client_name(std::string_view name) {
+  constexpr std::string_view others = "-._@:/+";
+  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           others.contains(c);
+  });
+}
+
+std::expected<KnownClients, std::vector<DocumentMistake>> read_known_clients(
+    std::string_view text) {
+  return FileReader(text).read();
+}
+
+std::string print_known_client(std::string_view name, const Sha256& key) {
+  return fmt::format("{} key={}{}", name, key_hash_prefix, hex_of(key));
+}
+
+}  // namespace classgate::conf

@@ -1,0 +1,208 @@
+#include "gateway/clients/credentials.h"
+
+#include <algorithm>
+
+#include "conf/format.h"
+#include "proxy/wire/fields.h"
+
+namespace classgate::gateway {
+namespace {
+
+using Kind = conf::IdentitySource::Kind;
+
+std::string_view value_of(const proxy::wire::Head& head, std::string_view name) {
+  for (const proxy::wire::Field& field : head.fields)
+    if (proxy::wire::equal_names(field.name, name)) return field.value;
+  return {};
+}
+
+// Some servers take '_' for '-' in a field's name (CGI has only '_').
+bool is_nearly(std::string_view name, std::string_view wanted) {
+  return std::ranges::equal(name, wanted, [](char a, char b) {
+    const auto plain = [](char c) {
+      return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    };
+    return plain(a) == plain(b);
+  });
+}
+
+bool is_field_doubled(const proxy::wire::Head& head, std::string_view name) {
+  int count = 0;
+  for (const proxy::wire::Field& field : head.fields)
+    if (field.name.size() == name.size() && is_nearly(field.name, name))
+      count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
+  return count > 1;
+}
+
+// What follows the scheme in Authorization, in any case (RFC 9110 section 11.1, 11.4).
+std::string_view credentials_of(const proxy::wire::Head& head, std::string_view scheme) {
+  std::string_view value = value_of(head, "authorization");
+  if (value.size() <= scheme.size() || value[scheme.size()] != ' ' ||
+      !proxy::wire::equal_names(value.substr(0, scheme.size()), scheme))
+    return {};
+  value.remove_prefix(scheme.size());
+  while (value.starts_with(' ')) value.remove_prefix(1);
+  return value;
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view space = " \t";
+  text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
+  return text.substr(0, text.find_last_not_of(space) + 1);
+}
+
+// The next "name=value" of what is left, which becomes what follows it.
+struct Pair {
+  std::string_view name, value;
+};
+Pair take_pair(std::string_view& rest, char separator) {
+  const std::string_view pair = rest.substr(0, rest.find(separator));
+  rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
+  const std::size_t equals = std::min(pair.find('='), pair.size());
+  return {pair.substr(0, equals), pair.substr(std::min(equals + 1, pair.size()))};
+}
+
+// RFC 6265 section 4.2.1; names are told apart by case.
+template <typename Visit>
+void each_cookie(const proxy::wire::Head& head, std::string_view name, Visit visit) {
+  for (const proxy::wire::Field& field : head.fields) {
+    if (!proxy::wire::equal_names(field.name, "cookie")) continue;
+    for (std::string_view rest = field.value; !rest.empty();) {
+      auto [own, value] = take_pair(rest, ';');
+      if (trim(own) != name) continue;
+      value = trim(value);
+      if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"'))
+        value = value.substr(1, value.size() - 2);
+      visit(value);
+    }
+  }
+}
+
+int hex_digit(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
+
+// One character of a form's text (URL Standard, application/x-www-form-urlencoded), taken off.
+char take_form_character(std::string_view& text) {
+  const char c = text.front();
+  if (c == '%' && text.size() >= 3 && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0) {
+    const int code = hex_digit(text[1]) * 16 + hex_digit(text[2]);
+    text.remove_prefix(3);
+    return static_cast<char>(code);
+  }
+  text.remove_prefix(1);
+  return c == '+' ? ' ' : c;
+}
+
+bool is_form_of(std::string_view written, std::string_view name) {
+  for (const char c : name)
+    if (written.empty() || take_form_character(written) != c) return false;
+  return written.empty();
+}
+
+template <typename Visit>
+void each_parameter(const proxy::wire::Head& head, std::string_view name, Visit visit) {
+  const std::size_t question = head.target.find('?');
+  if (question == std::string_view::npos) return;
+  std::string_view rest = head.target.substr(question + 1);
+  rest = rest.substr(0, rest.find('#'));
+  while (!rest.empty()) {
+    const auto [own, value] = take_pair(rest, '&');
+    if (is_form_of(own, name)) visit(value);
+  }
+}
+
+}  // namespace
+
+bool Credentials::is_doubled(const conf::IdentitySource& source) const {
+  int count = 0;
+  const auto note = [&count](std::string_view) { ++count; };
+  switch (source.kind) {
+    case Kind::header: return is_field_doubled(head_, source.name);
+    case Kind::bearer:
+    case Kind::basic: return is_field_doubled(head_, "authorization");
+    case Kind::cookie: each_cookie(head_, source.name, note); break;
+    case Kind::query: each_parameter(head_, source.name, note); break;
+    case Kind::tls:
+    case Kind::address: break;
+  }
+  return count > 1;
+}
+
+std::string_view Credentials::value(const conf::IdentitySource& source) {
+  std::string_view found;
+  const auto take = [&found](std::string_view value) { found = value; };
+  switch (source.kind) {
+    case Kind::header: return value_of(head_, source.name);
+    case Kind::bearer: return credentials_of(head_, "bearer");  // RFC 6750 section 2.1
+    case Kind::basic: return basic_user(credentials_of(head_, "basic"));
+    case Kind::cookie: each_cookie(head_, source.name, take); return found;
+    case Kind::query: each_parameter(head_, source.name, take); return decoded(found);
+    case Kind::tls:
+    case Kind::address: break;
+  }
+  return {};
+}
+
+// The user of "user:password" in base64 (RFC 7617 section 2; RFC 4648 section 4).
+std::string_view Credentials::basic_user(std::string_view text) {
+  std::size_t size = 0;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
+                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                      : c >= '0' && c <= '9' ? c - '0' + 52
+                      : c == '+'             ? 62
+                      : c == '/'             ? 63
+                                             : -1;
+    if (digit < 0) return {};  // ends without a ':', or is no base64
+    bits = bits << 6 | static_cast<std::uint32_t>(digit);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    const char byte = static_cast<char>(bits >> count & 0xff);
+    if (byte == ':') return {room_.data(), size};
+    if (size == room_.size()) return {};
+    room_[size++] = byte;
+  }
+  return {};
+}
+
+std::string_view Credentials::decoded(std::string_view text) {
+  if (text.find_first_of("%+") == std::string_view::npos) return text;
+  std::size_t size = 0;
+  while (!text.empty()) {
+    if (size == room_.size()) return {};
+    room_[size++] = take_form_character(text);
+  }
+  return {room_.data(), size};
+}
+
+std::string challenge_of(const std::vector<conf::IdentitySource>& sources) {
+  std::string challenges;
+  const auto add = [&](const std::string& challenge) {
+    challenges += (challenges.empty() ? "" : ", ") + challenge;
+  };
+  for (const conf::IdentitySource& source : sources) switch (source.kind) {
+      case Kind::bearer: add("Bearer realm=\"classgate\""); break;
+      case Kind::basic: add("Basic realm=\"classgate\", charset=\"UTF-8\""); break;
+      case Kind::header:
+        add(fmt::format("ApiKey realm=\"classgate\", header=\"{}\"", source.name));
+        break;
+      case Kind::cookie:
+        add(fmt::format("ApiKey realm=\"classgate\", cookie=\"{}\"", source.name));
+        break;
+      case Kind::query:
+        add(fmt::format("ApiKey realm=\"classgate\", query=\"{}\"", source.name));
+        break;
+      case Kind::tls:
+      case Kind::address: break;
+    }
+  return challenges.empty() ? "Bearer realm=\"classgate\"" : challenges;
+}
+
+}  // namespace classgate::gateway

@@ -55,7 +55,7 @@ def attack(port, keys, until, told):
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         while sent < keys and time.monotonic() < until:
             count = min(BATCH, keys - sent)
-            connection.sendall(b"".join(b"GET /status HTTP/1.1\r\nHost: a\r\nX-Api-Key: invented-%d\r\n\r\n" % (sent + i)
+            connection.sendall(b"".join(b"GET /any HTTP/1.1\r\nHost: a\r\nX-Api-Key: invented-%d\r\n\r\n" % (sent + i)
                                         for i in range(count)))
             sent += count
             served += count - refusals(connection, count)

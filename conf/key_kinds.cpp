@@ -12,6 +12,7 @@
 
 #include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/secret_fields.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -335,15 +336,13 @@ Key text_list_key(std::string name, TextList list, std::string help,
           }};
 }
 
-// Names of fields, but for these (in lower case).
-TextList field_names(std::size_t most, std::span<const std::string_view> forbidden,
-                     std::string_view why) {
+// Names of fields; `why_not` says why it may not be this one (in lower case).
+TextList field_names(std::size_t most, std::function<std::string(const std::string& low)> why_not) {
   return {.most = most,
           .example = "\"X-Tenant\"",
           .check = [=](const std::string& text, const std::string& low) -> std::string {
             if (!is_field_name(text)) return "is no name of a field";
-            const bool is_forbidden = std::ranges::find(forbidden, low) != forbidden.end();
-            return is_forbidden ? std::string(why) : std::string();
+            return why_not(low);
           }};
 }
 
@@ -368,17 +367,21 @@ Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::stri
   static constexpr auto own = std::to_array<std::string_view>(
       {"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
        "transfer-encoding", "upgrade", "via"});
-  return text_list_key(std::move(name), field_names(64, own, "is the gateway's own to say"),
-                       std::move(help), access);
+  const auto why_not = [](const std::string& low) -> std::string {
+    return std::ranges::find(own, low) != own.end() ? "is the gateway's own to say" : "";
+  };
+  return text_list_key(std::move(name), field_names(64, why_not), std::move(help), access);
 }
 
 Key shown_fields_key(std::string name, std::size_t most, std::string help,
                      FieldOf<std::vector<std::string>> access) {
-  static constexpr auto secret = std::to_array<std::string_view>(
-      {"api-key", "authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key",
-       "x-auth-token", "x-goog-api-key"});
-  return text_list_key(std::move(name), field_names(most, secret, "holds a secret"),
-                       std::move(help), access);
+  const auto why_not = [](const std::string& low) -> std::string {
+    const std::string word = secret_word_in(low);
+    if (word.empty()) return {};
+    return fmt::format("may hold a secret, by its word \"{}\": a log never tells such fields",
+                       word);
+  };
+  return text_list_key(std::move(name), field_names(most, why_not), std::move(help), access);
 }
 
 Key origins_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {

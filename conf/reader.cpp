@@ -16,6 +16,7 @@
 #include "conf/processors.h"
 #include "conf/refusals.h"
 #include "conf/routes.h"
+#include "conf/secret_fields.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
 #include "conf/words.h"
@@ -424,13 +425,9 @@ class Reader {
 
   // What clients name themselves by may be a key of theirs.
   void check_logged_fields(const std::vector<IdentitySource>& sources) {
-    const auto are_equal = [](char a, char b) {
-      const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-      return low(a) == low(b);
-    };
     for (const std::string& field : loaded_.settings.log.headers)
       if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
-            return std::ranges::equal(field_of(source), field, are_equal);
+            return plain_field_name(field_of(source)) == plain_field_name(field);
           }))
         blame("log.headers", fmt::format("\"{}\" tells clients apart (identity): a log never "
                                          "holds what may be a key",

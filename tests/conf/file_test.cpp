@@ -314,17 +314,49 @@ TEST_CASE("origins are written as browsers say them, and \"*\" has no credential
 }
 
 TEST_CASE("fields that the access log tells are names, and none that may hold a key") {
-  const auto headers = [](const char* what) {
-    return std::string("conf:2:1: log.headers: ") + what;
+  const auto headers = [](const std::string& what) { return "conf:2:1: log.headers: " + what; };
+  const auto secret = [](std::string_view name, std::string_view word) {
+    return fmt::format(
+        "\"{}\" may hold a secret, by its word \"{}\": a log never tells such fields", name, word);
   };
+  for (const auto& [name, word] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"X_Api_Key", "key"},
+           {"XApiKey", "xapikey"},
+           {"X.Api.Key", "key"},
+           {"Ocp-Apim-Subscription-Key", "key"},
+           {"X-Amz-Security-Token", "token"},
+           {"X-AccessToken", "accesstoken"},
+           {"X-Client-Secret", "secret"},
+           {"X-Auth-Request-User", "auth"},
+           {"Proxy-Authorization", "authorization"},
+           {"X-Password", "password"},
+           {"X-Passwd", "passwd"},
+           {"X-Credentials", "credentials"},
+           {"X-SessionId", "sessionid"},
+           {"X-CSRFToken", "csrftoken"},
+           {"X-XSRF-Id", "xsrf"},
+           {"Cf-Access-Jwt-Assertion", "jwt"},
+           {"X-Forwarded-Client-Cert", "cert"},
+           {"X-Hub-Signature-256", "signature"},
+           {"DPoP", "dpop"}})
+    check({{fmt::format("[log]\nheaders = [\"{}\"]", name), {headers(secret(name, word))}}});
+  for (const char* name :
+       {"X-Request-Id", "User-Agent", "X-Model", "Accept-Language", "X-Tokens-Used", "X-Max-Tokens",
+        "X-Author", "X-Keyword", "Idempotency-Key", "Content-Type", "X-Passenger", "X-Bypassed"})
+    check({{fmt::format("[log]\nheaders = [\"{}\"]", name), {}}});
   check({{"[log]\nheaders = [\"X-Tenant\", \"x_user\"]", {}},
          {"[log]\nheaders = [\"X-A\", \"x-a\"]", {headers("\"x-a\" stands here twice")}},
          {"[log]\nheaders = [\"X A\"]", {headers("\"X A\" is no name of a field")}},
-         {"[log]\nheaders = [\"Cookie\"]", {headers("\"Cookie\" holds a secret")}},
-         {"[log]\nheaders = [\"AUTHORIZATION\"]", {headers("\"AUTHORIZATION\" holds a secret")}},
+         {"[log]\nheaders = [\"Cookie\"]", {headers(secret("Cookie", "cookie"))}},
+         {"[log]\nheaders = [\"AUTHORIZATION\"]",
+          {headers(secret("AUTHORIZATION", "authorization"))}},
          {"[log]\nheaders = \"X-A\"", {headers("expected a list, such as [\"X-Tenant\"]")}},
          {"[log]\nheaders = [\"x-customer\"]\n[fairness]\nidentity = [\"header:X-Customer\"]",
           {headers("\"x-customer\" tells clients apart (identity): a log never holds what may be a "
+                   "key")}},
+         {"[log]\nheaders = [\"X_Customer\"]\n[[route]]\npath = \"/z\"\npriority = 3\n"
+          "identity = [\"header:X-Customer\"]",
+          {headers("\"X_Customer\" tells clients apart (identity): a log never holds what may be a "
                    "key")}},
          {"[log]\nheaders = [\"a1\",\"a2\",\"a3\",\"a4\",\"a5\",\"a6\",\"a7\",\"a8\",\"a9\",\"b1\","
           "\"b2\",\"b3\",\"b4\",\"b5\",\"b6\",\"b7\",\"b8\"]",

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace classgate::conf {
+
+// The name of a field for a comparison: in lower case, and '-' for whatever is no letter and no
+// digit, as services behind gateways read it ("X_Api_Key" is "X-Api-Key" for CGI, RFC 3875 section
+// 4.1.18, and its heirs).
+std::string plain_field_name(std::string_view name);
+// What in the name of a field says that its value may be a secret, such as "token" in
+// "X-Access-Token" or "apikey" in "XApiKey"; empty: nothing. "tokens" counts them, and an
+// Idempotency-Key opens nothing.
+std::string secret_word_in(std::string_view name);
+
+}  // namespace classgate::conf

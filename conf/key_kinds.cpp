@@ -12,6 +12,7 @@
 
 #include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/origins.h"
 #include "conf/secret_fields.h"
 #include "conf/units.h"
 
@@ -346,21 +347,6 @@ TextList field_names(std::size_t most, std::function<std::string(const std::stri
           }};
 }
 
-// scheme://host or scheme://host:port, in lower case, as a browser says it.
-bool is_origin(std::string_view text) {
-  const std::size_t colon = text.find("://");
-  if (colon == 0 || colon == std::string_view::npos || colon + 3 == text.size()) return false;
-  return std::ranges::all_of(text.substr(0, colon),
-                             [](char c) {
-                               return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                                      c == '+' || c == '-' || c == '.';
-                             }) &&
-         std::ranges::all_of(text.substr(colon + 3), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                  c == '_' || c == ':' || c == '[' || c == ']';
-         });
-}
-
 }  // namespace
 
 Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
@@ -385,22 +371,27 @@ Key shown_fields_key(std::string name, std::size_t most, std::string help,
 }
 
 Key origins_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  return text_list_key(std::move(name),
+                       {.example = "\"https://app.example\"",
+                        .check = [](const std::string& text, const std::string&) -> std::string {
+                          return text == "*" ? std::string() : why_no_origin(text);
+                        }},
+                       std::move(help), access);
+}
+
+Key page_methods_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
   return text_list_key(
       std::move(name),
-      {.example = "\"https://app.example\"",
-       .check = [](const std::string& text, const std::string&) -> std::string {
-         if (text == "*" || is_origin(text)) return {};
-         return "is no origin: write \"https://app.example\", in lower case and without a path, or "
-                "\"*\"";
-       }},
+      {.least = 1,
+       .example = "\"POST\"",
+       .have_case = true,
+       .check = [](const std::string& text, const auto&) { return why_no_page_method(text); }},
       std::move(help), access);
 }
 
-Key tokens_key(std::string name, std::size_t least, std::string help,
-               FieldOf<std::vector<std::string>> access) {
+Key tokens_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
   return text_list_key(std::move(name),
-                       {.least = least,
-                        .example = "\"POST\"",
+                       {.example = "\"content-type\"",
                         .have_case = true,
                         .check = [](const std::string& text, const std::string&) -> std::string {
                           return is_field_name(text) ? "" : "is no token";

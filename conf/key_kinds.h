@@ -61,9 +61,10 @@ Key shown_fields_key(std::string name, std::size_t most, std::string help,
                      FieldOf<std::vector<std::string>> access);
 // Origins of pages (RFC 6454), as browsers write them, or "*".
 Key origins_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
-// Methods or names of fields; tokens (RFC 9110 section 5.6.2).
-Key tokens_key(std::string name, std::size_t least, std::string help,
-               FieldOf<std::vector<std::string>> access);
+// Methods that pages may ask with, or "*".
+Key page_methods_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+// Names of fields; tokens (RFC 9110 section 5.6.2).
+Key tokens_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access);
 // Whether they exist is found out when the socket is opened.
 Key owner_key(std::string name, std::string help, FieldOf<std::string> access);

@@ -178,8 +178,8 @@ std::vector<Key> make_keys() {
       bytes_key("log.header_bytes", Bytes{16}, KiB(1), "of the value of each, User-Agent and traceparent too", FIELD(log.header_bytes)),
 
       origins_key("cors.origins", "of pages that may ask from elsewhere and read what they are answered; empty: CORS is the service's business", FIELD(cors.origins)),
-      tokens_key("cors.methods", 1, "with which they may ask", FIELD(cors.methods)),
-      tokens_key("cors.headers", 0, "fields that they may send", FIELD(cors.headers)),
+      page_methods_key("cors.methods", "with which they may ask", FIELD(cors.methods)),
+      tokens_key("cors.headers", "fields that they may send", FIELD(cors.headers)),
       bool_key("cors.credentials", "whether browsers send cookies, certificates and passwords along", FIELD(cors.credentials)),
       duration_key("cors.max_age", milliseconds(0), hours(24), "for so long a browser need not ask again whether it may", FIELD(cors.max_age)),
 

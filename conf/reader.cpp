@@ -406,10 +406,15 @@ class Reader {
   // With credentials "*" would lend every page on earth the cookies of its visitor; browsers take
   // the word for nothing then (Fetch standard, section 3.3.5).
   void check_cors(const CorsSettings& cors) {
-    if (!cors.credentials) return;
     const auto says_all = [](const std::vector<std::string>& list) {
       return std::ranges::find(list, "*") != list.end();
     };
+    // Authorization, which "*" leaves out, stands beside it in headers.
+    for (const auto& [key, list] :
+         {std::pair("cors.origins", &cors.origins), std::pair("cors.methods", &cors.methods)})
+      if (says_all(*list) && list->size() > 1)
+        blame(key, "\"*\" is all of them: write it alone, or leave it out");
+    if (!cors.credentials) return;
     if (says_all(cors.origins))
       blame("cors.origins",
             "\"*\" does not go with cors.credentials: name the origins that may have them");

@@ -313,6 +313,57 @@ TEST_CASE("origins are written as browsers say them, and \"*\" has no credential
          {"[cors]\nmethods = [\"GET it\"]", {"conf:2:1: cors.methods: \"GET it\" is no token"}}});
 }
 
+TEST_CASE("what no browser ever says is no origin and no method of a page") {
+  const auto row = [](const char* key, const char* text, const std::string& why) -> Row {
+    return {fmt::format("[cors]\n{} = [\"{}\"]", key, text),
+            {fmt::format("conf:2:1: cors.{}: \"{}\" {}", key, text, why)}};
+  };
+  const auto usual = [](const char* written) {
+    return fmt::format("is not what a browser writes, as that is the usual port: write \"{}\"",
+                       written);
+  };
+  const auto port = [](const char* said) {
+    return fmt::format("has a port \"{}\": 1 to 65535 is one", said);
+  };
+  const std::string no_host = "has no host behind its \"://\"";
+  const std::string no_ipv6 = "has no host: an IPv6 address stands between [ and ]";
+  const std::string no_ipv4 = "has no host: what ends with a number is an IPv4 address";
+  const std::string alone = "\"*\" is all of them: write it alone, or leave it out";
+  check({row("origins", "https://a:443", usual("https://a")),
+         row("origins", "http://a:80", usual("http://a")),
+         row("origins", "https://[::1]:443", usual("https://[::1]")),
+         row("origins", "https://a:65536", port("65536")),
+         row("origins", "https://a:99999999999", port("99999999999")),
+         row("origins", "https://a:0", port("0")),
+         row("origins", "https://a:0443", port("0443")),
+         row("origins", "https://a:", port("")),
+         row("origins", "https://a:b", port("b")),
+         row("origins", "https://:::", no_host),
+         row("origins", "https://.", no_host),
+         row("origins", "https://a..b", no_host),
+         row("origins", "https://:443", no_host),
+         row("origins", "https://[::1", no_host),
+         row("origins", "https://[1]", no_ipv6),
+         row("origins", "https://[]", no_ipv6),
+         row("origins", "https://[0:0:0:0:0:0:0:1]", "is not what a browser writes: write [::1]"),
+         row("origins", "https://1.2.3", no_ipv4),
+         row("origins", "https://1.2.3.256", no_ipv4),
+         row("origins", "x://y",
+             "is of no page: its scheme is http, https, app, capacitor, chrome-extension, ionic, "
+             "moz-extension, safari-web-extension, tauri, vscode-webview"),
+         {"[cors]\norigins = [\"*\", \"https://a\"]", {"conf:2:1: cors.origins: " + alone}},
+         {"[cors]\nmethods = [\"GET\", \"*\"]", {"conf:2:1: cors.methods: " + alone}},
+         row("methods", "post", "is no method, as upper and lower case differ: write \"POST\""),
+         row("methods", "Patch", "is no method, as upper and lower case differ: write \"PATCH\""),
+         row("methods", "TRACE", "is a method with which browsers let no page ask")});
+  check(
+      {{"[cors]\norigins = [\"https://a:8443\", \"http://a:443\", \"https://10.0.0.1\", "
+        "\"http://[2001:db8::1]:81\", \"http://localhost:3000\", \"https://a.example.\", "
+        "\"chrome-extension://abcdef\", \"https://xn--bcher-kva.example\"]\n"
+        "methods = [\"PURGE\", \"POST\"]\nheaders = [\"*\", \"authorization\"]",
+        {}}});
+}
+
 TEST_CASE("fields that the access log tells are names, and none that may hold a key") {
   const auto headers = [](const std::string& what) { return "conf:2:1: log.headers: " + what; };
   const auto secret = [](std::string_view name, std::string_view word) {

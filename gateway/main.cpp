@@ -95,6 +95,10 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     spdlog::error("{}", inheritance.error());
     return 1;
   }
+  if (const auto secret = gateway::check_secret(settings.clients); !secret) {
+    spdlog::error("{}", secret.error());
+    return exit_bad_conf;
+  }
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     std::istringstream lines(server.error());
@@ -119,8 +123,8 @@ int check_secrets(const conf::Settings& settings) {
   if (tls && tls->clients)
     for (const std::string& warning : tls->clients->warnings())
       lines += (lines.empty() ? "" : "\n") + warning;
-  if (const std::string wrong = gateway::why_no_secret(settings.clients); !wrong.empty())
-    lines += (lines.empty() ? "" : "\n") + wrong;
+  if (const auto secret = gateway::check_secret(settings.clients); !secret)
+    lines += (lines.empty() ? "" : "\n") + secret.error();
   if (lines.empty()) return 0;
   conf::print(stderr, lines + "\n");
   return 1;
@@ -132,6 +136,12 @@ void warn_of_names(const conf::Settings& settings) {
     if (!name.endpoints)
       conf::print(stderr,
                   fmt::format("classgate: warning: {} (upstream.servers)\n", name.mistake()));
+}
+
+// Good, and unsafe.
+void warn_of_secret(const conf::Settings& settings) {
+  if (const auto secret = gateway::check_secret(settings.clients); secret && !secret->empty())
+    conf::print(stderr, fmt::format("classgate: warning: {}\n", *secret));
 }
 
 // Good, and unsafe.
@@ -172,6 +182,7 @@ int start(int argc, char** argv) {
   if (command->mode == Mode::check) {
     if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
+    warn_of_secret(loaded->settings);
     warn_of_strangers(loaded->settings);
     conf::print(stderr,
                 fmt::format("classgate: {}: the configuration is good\n", command->conf_path));

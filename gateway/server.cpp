@@ -169,6 +169,11 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!log) return std::unexpected(log.error());
   server->access_log_ = std::move(*log);
   if (!secret->warning.empty()) spdlog::warn("{}", secret->warning);
+  if (secret->is_made && !via_name.empty())
+    spdlog::warn(
+        "clients.secret: {}: was not there any more, and is made anew: clients have other ids than "
+        "those of the process before",
+        settings.clients.secret);
   server->sockets_ = sockets->keep();
   const admission::Ids ids(settings);
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),

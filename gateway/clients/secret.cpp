@@ -100,48 +100,70 @@ std::expected<HashKey, Unusable> read_key(const std::string& path) {
                            secret.size(), characters_min)});
 }
 
-bool everybody_can_read(const std::string& path) {
-  struct stat found{};
-  return ::stat(path.c_str(), &found) == 0 && (found.st_mode & S_IROTH) != 0;
-}
-
 bool is_usual_place(const std::string& path) { return path == conf::ClientsSettings().secret; }
 
 std::string line_of(const std::string& path, const std::string& why) {
   return fmt::format("clients.secret: {}: {}", path, why);
 }
 
+// What others than the owner may do with it; empty: nothing that matters (a group that reads is how
+// orchestrators mount secrets).
+std::string warning_of(const std::string& path) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0) return {};
+  if ((found.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return line_of(path, "others than its owner can write it: chmod 600");
+  if ((found.st_mode & S_IROTH) != 0)
+    return line_of(path, "everybody on this machine can read it: chmod 600");
+  return {};
+}
+
+// Where nothing can be read. Empty: a file can be made there, as far as one can know without.
+std::string why_not_makeable(const std::string& path) {
+  struct stat found{};
+  if (::lstat(path.c_str(), &found) == 0)  // or else somebody made it since
+    return S_ISLNK(found.st_mode) ? "is a link to a file that is not there" : "";
+  const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
+  return "cannot be made: " + text_of(errno);
+}
+
 }  // namespace
 
 std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients) {
   const std::string& path = clients.secret;
-  if (path == "off") return Secret{make_hash_key(), {}};
+  if (path == "off") return Secret{.key = make_hash_key(), .warning = {}};
   const auto without = [&](const std::string& why) -> std::expected<Secret, std::string> {
     if (!is_usual_place(path)) return std::unexpected(line_of(path, why));
-    return Secret{make_hash_key(),
-                  fmt::format("{}; the ids of clients in logs and pages change with each start. "
-                              "Name a place for it, or say clients.secret = \"off\"",
-                              line_of(path, why))};
+    return Secret{
+        .key = make_hash_key(),
+        .warning = fmt::format("{}; the ids of clients in logs and pages change with each start. "
+                               "Name a place for it, or say clients.secret = \"off\"",
+                               line_of(path, why))};
   };
   auto key = read_key(path);
-  if (!key && key.error().kind == Unusable::Kind::missing) {
+  const bool is_missing = !key && key.error().kind == Unusable::Kind::missing;
+  if (is_missing) {
+    if (const std::string why = why_not_makeable(path); !why.empty()) return without(why);
     if (const auto made = make_file(path); !made)
       return without("cannot be made: " + text_of(made.error()));
     key = read_key(path);
   }
   if (!key && key.error().kind != Unusable::Kind::bad) return without(key.error().why);
   if (!key) return std::unexpected(line_of(path, key.error().why));
-  if (everybody_can_read(path))
-    return Secret{*key, line_of(path, "everybody on this machine can read it: chmod 600")};
-  return Secret{*key, {}};
+  return Secret{.key = *key, .warning = warning_of(path), .is_made = is_missing};
 }
 
-std::string why_no_secret(const conf::ClientsSettings& clients) {
-  if (clients.secret == "off") return {};
-  const auto key = read_key(clients.secret);
-  if (key || key.error().kind == Unusable::Kind::missing) return {};
-  if (is_usual_place(clients.secret) && key.error().kind == Unusable::Kind::unreadable) return {};
-  return line_of(clients.secret, key.error().why);
+std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients) {
+  const std::string& path = clients.secret;
+  if (path == "off") return {};
+  const auto key = read_key(path);
+  if (key) return warning_of(path);
+  std::string why =
+      key.error().kind == Unusable::Kind::missing ? why_not_makeable(path) : key.error().why;
+  const bool goes_without = is_usual_place(path) && key.error().kind != Unusable::Kind::bad;
+  if (why.empty() || goes_without) return {};
+  return std::unexpected(line_of(path, why));
 }
 
 }  // namespace classgate::gateway

@@ -11,7 +11,9 @@ namespace classgate::gateway {
 // The key of the clients' ids ([clients] secret).
 struct Secret {
   HashKey key;
-  std::string warning;  // for an operator: why ids change with each start; empty: they don't
+  std::string warning;   // for an operator, a line for each: ids change with each start, or others
+                         // than the owner can read or write the file
+  bool is_made = false;  // a moment ago: no process has had it before
 };
 
 // What the file holds, at least 32 characters of which space around them does not count; where
@@ -19,7 +21,8 @@ struct Secret {
 // In its usual place it may be that nobody can keep one: then, with a warning, a key of this
 // process. The error is one line that says what to do. Waits for the disk.
 std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients);
-// The same, and leaves no file behind where there is none: for `--check`. Empty: it is good.
-std::string why_no_secret(const conf::ClientsSettings& clients);
+// The same, and leaves no file behind where there is none: for `--check` and before a reload. What
+// is good has a text too, if others than the owner can read or write it; else an empty one.
+std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients);
 
 }  // namespace classgate::gateway

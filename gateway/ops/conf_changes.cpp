@@ -10,6 +10,7 @@
 
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "gateway/clients/secret.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -69,6 +70,8 @@ ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, E
       owner_(owner),
       server_(server),
       log_(log),
+      at_start_{loaded.settings.sandbox, loaded.settings.core_dumps,
+                loaded.settings.clients.secret},
       sources_(std::move(sources)),
       loaded_(std::move(loaded)),
       timer_(loop, [this] { on_timeout(); }),
@@ -237,6 +240,9 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   if (Lines lost = reads_files ? lost_by(*loaded, before) : Lines(); !lost.empty())
     return std::unexpected(std::move(lost));
   const conf::Settings& settings = loaded->settings;
+  // Only the next start takes it, and would fail.
+  auto secret = reads_files ? check_secret(settings.clients) : std::string();
+  if (!secret) return std::unexpected(Lines{std::move(secret.error())});
   std::vector<proxy::net::ListeningSocket> none_inherited;
   auto sockets = open_operator_sockets(settings.ops, operators, none_inherited);
   if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
@@ -261,6 +267,7 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
     all.warnings.push_back(opened.error() +
                            "; `classgate status` and the like cannot reach this process");
   }
+  if (!secret->empty()) all.warnings.push_back(std::move(*secret));
   return all;
 }
 
@@ -335,9 +342,9 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
     change.lines.push_back(fmt::format("threads = {} needs a restart; {} stay", settings.threads,
                                        server_.settings().threads));
   for (const auto& [key, differs] :
-       {std::pair("sandbox", settings.sandbox != server_.settings().sandbox),
-        std::pair("core_dumps", settings.core_dumps != server_.settings().core_dumps),
-        std::pair("clients.secret", settings.clients.secret != server_.settings().clients.secret)})
+       {std::pair("sandbox", settings.sandbox != at_start_.sandbox),
+        std::pair("core_dumps", settings.core_dumps != at_start_.core_dumps),
+        std::pair("clients.secret", settings.clients.secret != at_start_.secret)})
     if (differs)
       change.lines.push_back(
           fmt::format("{} needs a restart; it stays as it was at the start", key));

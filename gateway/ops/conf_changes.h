@@ -108,6 +108,12 @@ class ConfChanges {
   Owner& owner_;
   Server& server_;
   ErrorLog& log_;
+  // What only a start takes, as this process has it, whatever the conf said since.
+  const struct AtStart {
+    conf::Sandbox sandbox;
+    bool core_dumps;
+    std::string secret;
+  } at_start_;
   conf::Sources sources_;
   conf::Loaded loaded_;
   // The change that is under way, if any. Told of a failure, `then_` refuses it.

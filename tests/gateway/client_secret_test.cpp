@@ -49,17 +49,19 @@ TEST_CASE("a client is printed by the upper half of its id, nobody by a dash") {
 TEST_CASE("the key of the ids is made once, for the process alone to read, and is the same after") {
   const Folder folder;
   const conf::ClientsSettings settings = at(folder.path / "secret");
-  CHECK(why_no_secret(settings).empty());
+  CHECK(check_secret(settings) == std::string());
   CHECK(folder.files() == 0);  // a check makes nothing
   const auto first = take_secret(settings);
   REQUIRE(first);
   CHECK(first->warning.empty());
+  CHECK(first->is_made);
   struct stat made{};
   REQUIRE(::stat(settings.secret.c_str(), &made) == 0);
   CHECK((made.st_mode & 0777) == 0600);
   const auto second = take_secret(settings);
   REQUIRE(second);
   CHECK(second->key == first->key);
+  CHECK_FALSE(second->is_made);
   CHECK(folder.files() == 1);
   const Folder other;
   CHECK(take_secret(at(other.path / "secret"))->key != first->key);
@@ -98,28 +100,62 @@ TEST_CASE("a key that is too short is a mistake that says what to do") {
     REQUIRE_FALSE(secret);
     CHECK(secret.error().starts_with("clients.secret: " + settings.secret + ": holds "));
     CHECK(secret.error().ends_with("openssl rand -hex 32"));
-    CHECK(why_no_secret(settings) == secret.error());
+    CHECK(check_secret(settings).error() == secret.error());
   }
 }
 
 TEST_CASE("a named place that cannot be had is a mistake; \"off\" is a key of this process") {
   const Folder folder;
-  const auto secret = take_secret(at(folder.path / "nowhere" / "secret"));
-  REQUIRE_FALSE(secret);
-  CHECK(secret.error().ends_with("cannot be made: No such file or directory"));
+  std::ofstream(folder.path / "file") << "text";
+  std::filesystem::create_symlink(folder.path / "gone", folder.path / "link");
+  for (const auto& [place, why] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"nowhere/secret", ": cannot be made: No such file or directory"},
+           {"link", ": is a link to a file that is not there"},
+           {"file/secret", ": cannot be read: Not a directory"},
+           {".", ": cannot be read: Is a directory"}}) {
+    CAPTURE(place);
+    const conf::ClientsSettings settings = at(folder.path / place);
+    const auto secret = take_secret(settings);
+    REQUIRE_FALSE(secret);
+    CHECK(secret.error() == "clients.secret: " + settings.secret + why);
+    const auto checked = check_secret(settings);
+    REQUIRE_FALSE(checked);
+    CHECK(checked.error() == secret.error());
+  }
+  CHECK(folder.files() == 2);
   const auto own = take_secret(at("off"));
   REQUIRE(own);
   CHECK(own->warning.empty());
   CHECK(own->key != take_secret(at("off"))->key);
 }
 
-TEST_CASE("who keeps the key where everybody can read it is told") {
+TEST_CASE("a folder that takes no file is a mistake of the check, for who may not write to it") {
+  if (::geteuid() == 0) return;  // may
+  const Folder folder;
+  ::chmod(folder.path.c_str(), 0500);
+  const conf::ClientsSettings settings = at(folder.path / "secret");
+  const auto checked = check_secret(settings);
+  ::chmod(folder.path.c_str(), 0700);
+  REQUIRE_FALSE(checked);
+  CHECK(checked.error().ends_with("cannot be made: Permission denied"));
+}
+
+TEST_CASE("who keeps the key where others can read or write it is told, by a check too") {
   const Folder folder;
   const conf::ClientsSettings settings = folder.with(std::string(32, 'k'));
-  ::chmod(settings.secret.c_str(), 0644);
-  CHECK(take_secret(settings)->warning.ends_with("can read it: chmod 600"));
+  for (const auto& [mode, warning] : std::initializer_list<std::pair<::mode_t, const char*>>{
+           {0644, ": everybody on this machine can read it: chmod 600"},
+           {0620, ": others than its owner can write it: chmod 600"},
+           {0602, ": others than its owner can write it: chmod 600"},
+           {0666, ": others than its owner can write it: chmod 600"}}) {
+    CAPTURE(mode);
+    ::chmod(settings.secret.c_str(), mode);
+    CHECK(take_secret(settings)->warning == "clients.secret: " + settings.secret + warning);
+    CHECK(check_secret(settings) == take_secret(settings)->warning);
+  }
   ::chmod(settings.secret.c_str(), 0640);  // as orchestrators mount secrets
   CHECK(take_secret(settings)->warning.empty());
+  CHECK(check_secret(settings) == std::string());
 }
 
 }  // namespace

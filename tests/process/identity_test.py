@@ -61,10 +61,14 @@ class Pseudonyms(IdentityTest):
     def test_where_no_key_can_be_kept_one_line_says_that_the_ids_change(self):
         nowhere = self.folder / "nowhere" / "secret"
         done = self.classgate("--check", clients_secret=nowhere)
-        self.assertEqual(done.returncode, 0, done.stderr)  # a check makes nothing
-        done = self.classgate(clients_secret=nowhere, listen="127.0.0.1:0", ops_listen="", ops_control="off")
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"clients.secret: {nowhere}: cannot be made: No such file or directory", done.stderr)
+        done = self.classgate(clients_secret=nowhere, listen="127.0.0.1:0", ops_listen="", ops_control="off")
+        self.assertEqual(done.returncode, 78)  # to start again at once would not help
+        self.assertIn(f"clients.secret: {nowhere}: cannot be made: No such file or directory", done.stderr)
+        done = self.classgate("--check", clients_secret=self.folder / "secret")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse((self.folder / "secret").exists())  # a check makes nothing
         off = self.gateway(self.upstream.address, conf=CONF, clients_secret="off")
         again = self.gateway(self.upstream.address, conf=CONF, clients_secret="off")
         self.assertNotEqual(self.id_of(off), self.id_of(again))
@@ -73,9 +77,9 @@ class Pseudonyms(IdentityTest):
     def test_a_key_that_is_none_is_a_mistake_of_the_check_and_of_the_start(self):
         secret = self.folder / "secret"
         secret.write_text("too short\n")
-        for words in (("--check",), ()):
+        for words, status in ((("--check",), 1), ((), 78)):
             done = self.classgate(*words, clients_secret=secret, listen="127.0.0.1:0", ops_listen="", ops_control="off")
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.returncode, status)
             self.assertIn(f"clients.secret: {secret}: holds 9 characters, and must hold 32", done.stderr)
 
     def test_another_key_needs_a_restart_and_a_reload_says_so(self):
@@ -86,6 +90,32 @@ class Pseudonyms(IdentityTest):
         self.assertEqual(code, 0, err)
         self.assertIn("clients.secret needs a restart", out + err)
         self.assertEqual(self.id_of(gateway), known)
+        pathlib.Path(gateway.conf.name).write_text(CONF + f'[clients]\nsecret = "{self.folder}/a"\n')
+        code, out, err = gateway.command("reload")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn("needs a restart", out + err)  # it is the one in force
+
+    def test_a_reload_to_a_key_that_no_start_would_take_is_refused_by_name(self):
+        gateway = self.gateway(self.upstream.address, conf=CONF + f'[clients]\nsecret = "{self.folder}/a"\n')
+        (self.folder / "short").write_text("short\n")
+        (self.folder / "link").symlink_to(self.folder / "gone")
+        for place, why in (("short", "holds 5 characters"), ("link", "is a link to a file that is not there"),
+                           ("nowhere/b", "cannot be made: No such file or directory")):
+            pathlib.Path(gateway.conf.name).write_text(CONF + f'[clients]\nsecret = "{self.folder}/{place}"\n')
+            code, out, err = gateway.command("reload")
+            self.assertNotEqual(code, 0, out)
+            self.assertIn(f"clients.secret: {self.folder}/{place}: {why}", out + err)
+
+    def test_a_key_that_went_before_an_upgrade_is_told_when_the_ids_are_others(self):
+        secret = self.folder / "secret"
+        gateway = self.gateway(self.upstream.address, conf=CONF, clients_secret=secret)
+        known = self.id_of(gateway)
+        self.assertNotIn("made anew", gateway.err())
+        secret.unlink()
+        successor = re.match(r"process (\d+) took over", gateway.command("upgrade")[1])
+        self.addCleanup(os.kill, int(successor.group(1)), signal.SIGKILL)
+        self.assertNotEqual(self.id_of(gateway), known)
+        self.assertIn(f"clients.secret: {secret}: was not there any more, and is made anew", gateway.err())
 
 
 class Secrets(IdentityTest):

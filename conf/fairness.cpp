@@ -312,6 +312,12 @@ std::string print_cost(const CostSettings& cost) {
 struct PlanList::Fields {
   static std::expected<std::string, std::string> parse_name(const RawValue& raw) {
     const auto* text = std::get_if<std::string>(&raw.value);
+    // Pages and metrics say so of others (gateway/traffic.h).
+    if (text != nullptr && *text == "-")
+      return std::unexpected(std::string("\"-\" stands for who is in no plan: name it otherwise"));
+    if (text != nullptr && *text == "(others)")
+      return std::unexpected(
+          std::string("\"(others)\" stands for plans beyond the 1024th: name it otherwise"));
     if (text != nullptr && !text->empty() && text->size() <= 64) return *text;
     return std::unexpected(std::string("expected text in quotes, 64 bytes at most"));
   }

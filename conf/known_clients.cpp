@@ -111,7 +111,8 @@ class FileReader {
     else if (!is_client_name(name))
       mistake(name, name.contains('=')
                         ? "the line begins with the client's name; what has a '=' follows it"
-                        : "is no name of a client: letters, digits and - . _ @ : / +, 64 at most");
+                        : "is no name of a client: letters, digits and - . _ @ : / +, 64 at most, "
+                          "and not \"-\" alone");
     else if (const auto [twin, is_new] = by_name_.emplace(name, line_); !is_new)
       mistake(name, fmt::format("{} stands already in line {}; all keys of a client stand in one "
                                 "line, each as key=sha256:...",
@@ -211,10 +212,12 @@ class FileReader {
 
 bool is_client_name(std::string_view name) {
   constexpr std::string_view others = "-._@:/+";
-  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [&](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           others.contains(c);
-  });
+  // "-" is what logs say of nobody.
+  return !name.empty() && name != "-" && name.size() <= 64 &&
+         std::ranges::all_of(name, [&](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                  others.contains(c);
+         });
 }
 
 std::expected<KnownClients, std::vector<DocumentMistake>> read_known_clients(

@@ -30,7 +30,7 @@ std::string make_key() {
 int print_new_key(const std::string& name) {
   if (!conf::is_client_name(name) || name.starts_with(conf::key_prefix)) {
     conf::print(stderr, fmt::format("classgate: \"{}\" is no name of a client: letters, digits and "
-                                    "- . _ @ : / +, 64 at most\n",
+                                    "- . _ @ : / +, 64 at most, and not \"-\" alone\n",
                                     conf::printable(name)));
     return 1;
   }

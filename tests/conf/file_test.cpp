@@ -284,7 +284,12 @@ TEST_CASE("every key of a route and of a plan says what it wants, at its place")
              {"queue_size", "1000001", "1000001 is out of range: 0 to 1000000"},
              {"weight", "0", "0 is out of range: 1 to 1000"},
              {"clients", "\"a\"", "expected a list of texts, 10000 at most"}});
-  check({{"[[plan]]\nname = 1", {"conf:2:1: plan name: expected text in quotes, 64 bytes at most"}},
+  check({{"[[plan]]\nname = \"-\"",
+          {"conf:2:1: plan name: \"-\" stands for who is in no plan: name it otherwise"}},
+         {"[[plan]]\nname = \"(others)\"",
+          {"conf:2:1: plan name: \"(others)\" stands for plans beyond the 1024th: name it "
+           "otherwise"}},
+         {"[[plan]]\nname = 1", {"conf:2:1: plan name: expected text in quotes, 64 bytes at most"}},
          {"[[plan]]\nname = \"a\"\nworkrs = 1",
           {"conf:3:1: unknown key workrs in [[plan]]; did you mean workers?"}}});
 }

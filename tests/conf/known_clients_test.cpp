@@ -76,6 +76,7 @@ TEST_CASE("each mistake has its line and column, and says what to do") {
   CHECK(only("\n  plan=gold " + good) ==
         "2:3: the line begins with the client's name; what has a '=' follows it");
   CHECK(only("a\"b " + good).starts_with("1:1: is no name of a client: letters,"));
+  CHECK(only("- " + good).starts_with("1:1: is no name of a client"));
   CHECK(only(std::string(65, 'n') + ' ' + good).starts_with("1:1: is no name of a client"));
   CHECK(only("acme plan=a plan=b " + good) == "1:13: plan stands here twice");
   CHECK(only("acme plan= " + good) == "1:6: plan: expected the name of a [[plan]]");

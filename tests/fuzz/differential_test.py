@@ -146,9 +146,9 @@ def compare(texts, entries, streams, node, wrong):
             if entry["status"] == 200 and entry["verdict"] == "admitted":
                 wrong.append(f"answered, and nobody saw it: {entry}")
             continue
-        by_client[entry["client"]].append(found)
+        by_client[entry["address"]].append(found)
         path = found.target.split("?")[0]
-        logged = (entry["method"], entry["path"], entry["bytes_in"], entry["client"])
+        logged = (entry["method"], entry["path"], entry["bytes_in"], entry["address"])
         if logged != (found.method, path, int(found.digest.split(":")[0]), found.client):
             wrong.append(f"the service read {found.listed()}; the gateway's log has {entry}")
     wrong += [f"the service read {found.listed()}; the gateway's log has nothing of it" for found in forwarded.values()]

@@ -50,6 +50,12 @@ std::string why_no_host(std::string_view host) {
   return {};
 }
 
+std::string no_page() {
+  std::string text = "is of no page: its scheme is http, https";
+  for (const std::string_view scheme : other_schemes) text.append(", ").append(scheme);
+  return text;
+}
+
 }  // namespace
 
 std::string why_no_origin(std::string_view text) {
@@ -64,9 +70,7 @@ std::string why_no_origin(std::string_view text) {
   });
   if (has_unfit || host.contains('/')) return none;
   const bool is_web = scheme == "http" || scheme == "https";
-  if (!is_web && std::ranges::find(other_schemes, scheme) == other_schemes.end())
-    return fmt::format("is of no page: its scheme is http, https, {}",
-                       fmt::join(other_schemes, ", "));
+  if (!is_web && std::ranges::find(other_schemes, scheme) == other_schemes.end()) return no_page();
   const std::size_t end = host.starts_with('[') ? host.find(']') : 0;
   const std::size_t before_port =
       end == std::string_view::npos ? std::string_view::npos : host.find(':', end);

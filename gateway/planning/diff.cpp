@@ -168,6 +168,7 @@ int diff(const conf::CommandLine& command, const Environment& environment,
   }
   json["old"] = to_json(scenario, *old_result);
   json["new"] = to_json(scenario, *new_result);
+  tell_remarks(new_result->traffic->remarks());
   return write(command.planning, text, json);
 }
 

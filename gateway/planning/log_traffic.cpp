@@ -16,6 +16,7 @@ constexpr std::uint64_t looked_ahead = 200'000;  // lines, to learn what the ser
 constexpr std::size_t shown_bad = 5;
 constexpr std::uint64_t lines_before_judging = 100;
 constexpr double bad_share_max = 0.01;
+constexpr double unknown_share_max = 0.01;  // of all requests, those that can't be made again
 
 // Reasons with which admission, or the service, ended a request; any other one ended it for what it
 // was, whatever the limits.
@@ -162,6 +163,7 @@ void LogTraffic::add(const AccessEntry& entry) {
       skipped_ += std::max<std::uint64_t>(entry.rolled_up, 1);
     return;
   }
+  requests_ += std::max<std::uint64_t>(entry.rolled_up, 1);
   latest_ns_ = std::max(latest_ns_, entry.time_ns);
   window_ = std::max(window_, 2 * entry.deadline);
   const std::int64_t arrived_ns = arrival_of(entry);
@@ -297,14 +299,24 @@ std::vector<std::string> LogTraffic::remarks() const {
 }
 
 std::string LogTraffic::complaint() const {
+  if (options_.keeps_bad_lines) return {};
   const auto bad = static_cast<double>(bad_);
   const bool is_judged = lines_ >= lines_before_judging || is_at_end_;
-  if (options_.keeps_bad_lines || !is_judged || bad <= bad_share_max * static_cast<double>(lines_))
-    return {};
-  return fmt::format(
-      "{}: {} of {} lines are malformed, more than 1 %: is this an access log of classgate? "
-      "(--keep-going takes what can be read)",
-      options_.path, bad_, lines_);
+  if (is_judged && bad > bad_share_max * static_cast<double>(lines_))
+    return fmt::format(
+        "{}: {} of {} lines are malformed, more than 1 %: is this an access log of classgate? "
+        "(--keep-going takes what can be read)",
+        options_.path, bad_, lines_);
+  // Until the end nobody knows how many there are of the others.
+  const std::uint64_t all = requests_ + without_path_;
+  if (is_at_end_ &&
+      static_cast<double>(without_path_) > unknown_share_max * static_cast<double>(all))
+    return fmt::format(
+        "{}: {} of {} requests stand in lines that do not tell their path (log.refusals_max), more "
+        "than 1 %: without them there would be less traffic than there was (--keep-going goes "
+        "without them)",
+        options_.path, without_path_, all);
+  return {};
 }
 
 }  // namespace classgate::planning

@@ -115,6 +115,7 @@ class LogTraffic final : public NamedTraffic {
   std::uint64_t late_ = 0;
   std::uint64_t rolled_up_ = 0;  // refusals that stood in lines for many
   std::uint64_t rolled_up_lines_ = 0;
+  std::uint64_t requests_ = 0;      // that could be made again
   std::uint64_t without_path_ = 0;  // of those in such lines, more: of which route is not known
   std::uint64_t bad_ = 0;
   std::vector<std::string> first_bad_;

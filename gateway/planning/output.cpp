@@ -56,4 +56,8 @@ int write(const conf::PlanningOptions& options, const std::string& text,
   return is_written ? 0 : 1;
 }
 
+void tell_remarks(const std::vector<std::string>& remarks) {
+  for (const std::string& remark : remarks) conf::print(stderr, remark + "\n");
+}
+
 }  // namespace classgate::planning

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,5 +13,9 @@ namespace classgate::planning {
 // where the command line says. Returns the exit status.
 int write(const conf::PlanningOptions& options, const std::string& text,
           const nlohmann::ordered_json& json);
+
+// What is to be known of the traffic (NamedTraffic::remarks()), to standard error: for answers that
+// have no place for it.
+void tell_remarks(const std::vector<std::string>& remarks);
 
 }  // namespace classgate::planning

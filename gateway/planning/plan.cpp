@@ -71,6 +71,7 @@ class Planner {
   std::vector<Target> targets_;
   std::map<Limits, Trial> trials_;
   std::vector<std::string> reasons_;
+  std::vector<std::string> remarks_;  // on the traffic, which is the same in each trial
   std::string error_;
   Progress progress_{"planning"};
 };
@@ -94,6 +95,7 @@ const Trial& Planner::run(const Limits& limits) {
     error_ = result.error();
     return trials_[limits] = trial;
   }
+  remarks_ = result->traffic->remarks();
   trial.is_met = true;
   for (const Target& target : targets_) {
     const double measured = target.measure(*result);
@@ -148,7 +150,8 @@ int Planner::give_up(const Limits& best) {
     text += "More workers do not help when it is the service that is slow, or slows down.\n";
   else
     text += "What is left: a faster service, fewer requests, or weaker targets.\n";
-  nlohmann::ordered_json json{{"met", false}, {"why", text}};
+  nlohmann::ordered_json json{{"met", false}, {"why", text}, {"remarks", remarks_}};
+  tell_remarks(remarks_);
   const int status = write(command_.planning, text, json);
   return status == 0 ? 2 : status;
 }
@@ -261,9 +264,11 @@ int Planner::plan() {
                               {"rate", limits.rate},
                               {"burst", std::max(1.0, limits.rate * 2)},
                               {"runs", trials_.size()},
-                              {"reasons", reasons_}};
+                              {"reasons", reasons_},
+                              {"remarks", remarks_}};
   for (std::size_t i = 0; i < targets_.size(); ++i)
     json["targets"].push_back({{"target", targets_[i].text}, {"measured", last.measured[i]}});
+  tell_remarks(remarks_);
   return write(command_.planning, text, json);
 }
 

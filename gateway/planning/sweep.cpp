@@ -79,11 +79,13 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
   std::atomic<std::size_t> next = 0, done = 0;
   std::mutex mutex;
   std::string error;
+  std::vector<std::string> remarks;  // on the traffic, which is the same in each run
   const auto work = [&] {
     for (std::size_t i; (i = next++) < grid.size(); ++done) {
       const auto result = run_with(command, environment, scenario, grid[i]);
       if (result) {
         points[i] = describe(scenario, grid[i], *result);
+        if (i == 0) remarks = result->traffic->remarks();
         continue;
       }
       const std::lock_guard lock(mutex);
@@ -117,6 +119,7 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
     text += point->row;
     json["sweep"].push_back(point->json);
   }
+  tell_remarks(remarks);
   return write(command.planning, text, json);
 }
 

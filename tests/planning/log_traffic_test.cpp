@@ -141,6 +141,23 @@ TEST_CASE("refusals of which the log does not tell the path are named, not simul
   CHECK(all_of(*traffic).size() == 1);
   REQUIRE(traffic->remarks().size() == 1);
   CHECK(traffic->remarks()[0].starts_with("70000 more refusals stood in lines that do not tell"));
+  CHECK(traffic->complaint().contains(": 70000 of 70001 requests stand in lines that do not tell"));
+  CHECK(open({.path = log.path, .keeps_bad_lines = true})->complaint().empty());
+}
+
+TEST_CASE("one request in a hundred may be without a path, not more") {
+  for (const int without : {1, 2}) {
+    Log log;
+    for (int i = 0; i < 99; ++i) log.add(i * 10ms, 5ms, {});
+    log.text(
+        fmt::format("time=2026-11-24T09:30:01.200Z rolled_up={} since=2026-11-24T09:30:00.200Z "
+                    "client=* path=\"-\" route=\"-\" priority=0 verdict=rejected "
+                    "reason=client_rate status=429\n",
+                    without));
+    const auto traffic = open({.path = log.path});
+    CHECK(all_of(*traffic).size() == 99);
+    CHECK(traffic->complaint().empty() == (without == 1));
+  }
 }
 
 TEST_CASE("malformed lines are counted and shown; more than one in a hundred ends it") {

@@ -119,6 +119,23 @@ class Simulate(PlanningTest):
             self.assertGreater(found["all"]["latency_ms"]["p50"], 19)
             self.assertEqual(found["by_route"][0]["route"], "/v1/classify")
 
+    def test_a_log_that_does_not_tell_of_many_requests_is_not_believed(self):
+        line = ('time=2026-11-24T09:30:{:02}.000Z id=x client=192.0.2.1 method=GET path="/a" route="/" priority=3 '
+                'verdict=admitted reason=- cost=1 deadline_ms=1000.000 upload_ms=0.000 wait_ms=0.000 '
+                'upstream_ms=5.000 total_ms=5.000 status=200 bytes_in=0 bytes_out=0 upstream=- retries=0 tls=-\n')
+        log = self.file("access.log", "".join(line.format(i) for i in range(50)) +
+                        'time=2026-11-24T09:30:50.000Z rolled_up=1000 since=2026-11-24T09:30:49.000Z client=* path="-" '
+                        'route="-" priority=0 verdict=rejected reason=client_rate status=429\n')
+        conf = self.file("old.conf", "[admission]\nworkers = 4\n")
+        for words in ((), ("--plan", "refused <= 1%"), ("--sweep", "workers=1,2"), ("--diff", conf, conf)):
+            with self.subTest(words):
+                done = self.classgate("simulate", "--log", log, *words, status=1)
+                self.assertEqual(done.stdout, "")
+                self.assertIn("1000 of 1050 requests stand in lines that do not tell their path", done.stderr)
+                done = self.classgate("simulate", "--log", log, "--keep-going", *words)
+                self.assertIn("1000 more refusals stood in lines that do not tell their path",
+                              done.stderr if words else done.stdout)
+
     def test_a_sweep_runs_every_combination(self):
         found = self.json("simulate", "--workload", self.file("w.toml", SMALL), "--rate", "0",
                           "--sweep", "workers=4..12:4", "--sweep", "queue-size=10,20")

@@ -160,27 +160,36 @@ int show_why(const std::string& path, const conf::CommandLine& command) {
     return 1;
   }
   auto said = nlohmann::ordered_json::parse(answer->body);
-  std::vector<std::string> lines;
+  LogLines log;
   if (said.at("access_log").is_string())
-    lines = lines_of_id(said.at("access_log").get<std::string>(), id, lines_max);
+    log = lines_of_id(said.at("access_log").get<std::string>(), id, lines_max);
   if (command.as_json) {
     said["access_log_lines"] = nlohmann::ordered_json::array();
-    for (const std::string& line : lines) said["access_log_lines"].push_back(line);
+    for (const std::string& line : log.lines) said["access_log_lines"].push_back(line);
+    said["access_log_lines_more"] = log.more;
+    said["access_log_trouble"] = nullptr;
+    if (!log.trouble.empty()) said["access_log_trouble"] = log.trouble;
     conf::print(stdout, json_text(said));
   } else {
     std::string out = why_page(answer->body);
-    if (!lines.empty()) out += out.empty() ? "in the access log:\n" : "\nin the access log:\n";
-    for (const std::string& line : lines) out += conf::printable(line) + "\n";
+    if (!log.lines.empty()) out += out.empty() ? "in the access log:\n" : "\nin the access log:\n";
+    for (const std::string& line : log.lines) out += conf::printable(line) + "\n";
+    if (log.more > 0) out += fmt::format("and {} older lines\n", log.more);
     conf::print(stdout, out);
   }
-  if (answer->status == 200 || !lines.empty()) return 0;
+  const bool is_known = answer->status == 200 || !log.lines.empty();
+  if (!log.trouble.empty() && is_known && !command.as_json)
+    conf::print(stderr,
+                fmt::format("classgate: why: the access log cannot be read: {}\n", log.trouble));
+  if (is_known) return 0;
   if (!command.as_json)
     conf::print(stderr,
                 fmt::format("classgate: why: nothing is known of {}: the last {} refusals and "
                             "failures are kept (ops.why_max), and {}\n",
                             conf::printable(id), said.at("why_max").get<std::uint64_t>(),
-                            said.at("access_log").is_string() ? "the access log has no line of it"
-                                                              : "the access log is no file"));
+                            !log.trouble.empty() ? "the access log cannot be read: " + log.trouble
+                            : said.at("access_log").is_string() ? "the access log has no line of it"
+                                                                : "the access log is no file"));
   return 1;
 }
 

@@ -1,11 +1,18 @@
 #include "gateway/ops/why.h"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <deque>
-#include <fstream>
+#include <expected>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "admission/measure/units.h"
@@ -13,6 +20,7 @@
 #include "conf/printable.h"
 #include "conf/units.h"
 #include "gateway/json_text.h"
+#include "proxy/net/handles.h"
 
 namespace classgate::gateway {
 namespace {
@@ -165,15 +173,50 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
   return out;
 }
 
-void add_lines(const std::string& path, std::string_view id, std::deque<std::string>& to,
-               std::size_t most) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string as_text = fmt::format(" id={} ", id);
-  const std::string as_json = fmt::format("\"id\":\"{}\"", id);
-  for (std::string line; std::getline(file, line);) {
-    if (!line.contains(as_text) && !line.contains(as_json)) continue;
-    to.push_back(line);
-    if (to.size() > most) to.pop_front();
+// The field stands second in a line of either format (append_access_line()): what a client has said
+// comes later.
+bool is_line_of(std::string_view line, std::string_view id) {
+  const auto takes = [&line](std::string_view text) {
+    if (!line.starts_with(text)) return false;
+    line.remove_prefix(text.size());
+    return true;
+  };
+  const bool is_json = takes("{\"time\":\"");
+  if (!is_json && !takes("time=")) return false;
+  const std::size_t end = line.find(is_json ? '"' : ' ');
+  if (end == std::string_view::npos) return false;
+  line.remove_prefix(end);
+  return takes(is_json ? "\",\"id\":\"" : " id=") && takes(id) && takes(is_json ? "\"" : " ");
+}
+
+constexpr std::size_t line_max = 64 * 1024;  // what is longer is cut
+
+// Calls back with each line of a regular file; or why it cannot be read, as an errno.
+template <typename OnLine>
+std::expected<void, std::string> read_lines(const std::string& path, OnLine on_line) {
+  const auto because = [](int error) { return std::unexpected(std::string(::strerror(error))); };
+  const auto no_file = [] { return std::unexpected(std::string("not a regular file")); };
+  struct stat is{};
+  if (::stat(path.c_str(), &is) != 0) return because(errno);
+  if (!S_ISREG(is.st_mode)) return no_file();
+  // It may be another by now.
+  const proxy::net::Fd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!file || ::fstat(file.get(), &is) != 0) return because(errno);
+  if (!S_ISREG(is.st_mode)) return no_file();
+  std::string buffer(line_max, '\0'), line;
+  for (;;) {
+    const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return because(errno);
+    if (size == 0) return {};  // what does not end is being written
+    std::string_view rest(buffer.data(), static_cast<std::size_t>(size));
+    for (std::size_t end; (end = rest.find('\n')) != std::string_view::npos;) {
+      line.append(rest.substr(0, std::min(end, line_max - line.size())));
+      on_line(std::string_view(line));
+      line.clear();
+      rest.remove_prefix(end + 1);
+    }
+    line.append(rest.substr(0, std::min(rest.size(), line_max - line.size())));
   }
 }
 
@@ -206,12 +249,25 @@ std::string why_page(std::string_view why_json) {
   return out;
 }
 
-std::vector<std::string> lines_of_id(const std::string& log, std::string_view id,
-                                     std::size_t most) {
+LogLines lines_of_id(const std::string& log, std::string_view id, std::size_t most) {
+  LogLines found;
   std::deque<std::string> lines;
-  add_lines(log + ".1", id, lines, most);
-  add_lines(log, id, lines, most);
-  return {lines.begin(), lines.end()};
+  const auto look_in = [&](const std::string& path, bool may_be_absent) {
+    const auto read = read_lines(path, [&](std::string_view line) {
+      if (!is_line_of(line, id)) return;
+      lines.emplace_back(line);
+      if (lines.size() <= most) return;
+      lines.pop_front();
+      ++found.more;
+    });
+    if (read || (may_be_absent && read.error() == ::strerror(ENOENT))) return;
+    found.trouble += fmt::format("{}{}: {}", found.trouble.empty() ? "" : "; ",
+                                 conf::printable(path), read.error());
+  };
+  look_in(log + ".1", true);
+  look_in(log, false);
+  found.lines.assign(std::make_move_iterator(lines.begin()), std::make_move_iterator(lines.end()));
+  return found;
 }
 
 }  // namespace classgate::gateway

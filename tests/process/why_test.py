@@ -3,6 +3,7 @@
 what was refused then would be refused now, `explain`."""
 import http.server
 import json
+import os
 import pathlib
 import re
 import socket
@@ -218,6 +219,58 @@ class Why(ProcessTest):
             # Who was refused under another conf is told which.
             self.assertEqual(gateway.command("set", "admission.rate", "50")[0], 0)
             self.assertIn("by conf 1; conf 2 is in force now", gateway.command("why", identity)[1])
+
+    def test_a_client_cannot_forge_a_line_nor_push_one_out(self):
+        for log_format in ("text", "json"):
+            with self.subTest(log_format), tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
+                log = pathlib.Path(folder) / "access.log"
+                gateway = self.gateway(self.service().address, log_access=log, log_format=log_format, threads=1)
+                identity = gateway.request().headers["X-Request-Id"]
+                for _ in range(12):
+                    gateway.request(headers={"User-Agent": f'x id={identity} "id":"{identity}" y'})
+                wait_until(lambda: log.read_text().count("\n") == 13, "all lines")
+                code, out, err = gateway.command("why", identity, "--json")
+                self.assertEqual((code, err), (0, ""))
+                self.assertEqual(json.loads(out)["access_log_lines"], log.read_text().splitlines()[:1])
+                gateway.end()
+
+    def test_the_newest_lines_are_shown_and_how_many_more_there_are(self):
+        with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
+            log = pathlib.Path(folder) / "access.log"
+            gateway = self.gateway(self.service().address, log_access=log, client_trusted_proxies="127.0.0.1")
+            for number in range(13):
+                gateway.request(path=f"/{number}", headers={"X-Request-Id": "many"})
+            wait_until(lambda: log.read_text().count("\n") == 13, "all lines")
+            code, page, _ = gateway.command("why", "many")
+            self.assertEqual(code, 0)
+            self.assertEqual(page.count(" id=many "), 10)
+            self.assertIn('path="/12"', page)
+            self.assertIn("and 3 older lines\n", page)
+
+    def test_only_a_file_is_read_and_one_that_cannot_be_read_is_named(self):
+        with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
+            log = pathlib.Path(folder) / "access.log"
+            gateway = self.gateway(self.service().address, log_access=log, admission_rate=0.001, admission_burst=1)
+            gateway.request()
+            refused = gateway.request().headers["X-Request-Id"]
+            wait_until(lambda: log.read_text().count("\n") == 2, "both lines")
+            log.unlink()
+            trouble = f"the access log cannot be read: {log}: No such file or directory"
+            self.assertIn(f"and {trouble}\n", gateway.command("why", "nobody")[2])
+            os.mkfifo(log)
+            collector = os.open(log, os.O_RDWR | os.O_NONBLOCK)  # reads what others write into it
+            self.addCleanup(os.close, collector)
+            os.write(collector, "time=x id=nobody y\n".encode())
+            trouble = f"the access log cannot be read: {log}: not a regular file"
+            code, page, err = gateway.command("why", "nobody")
+            self.assertEqual((code, page), (1, ""))
+            self.assertIn(f"and {trouble}\n", err)
+            code, page, err = gateway.command("why", refused)
+            self.assertEqual((code, err), (0, f"classgate: why: {trouble}\n"))
+            self.assertNotIn("in the access log", page)
+            self.assertEqual(os.read(collector, 100), b"time=x id=nobody y\n")
+            out = json.loads(gateway.command("why", refused, "--json")[1])
+            self.assertEqual(out["access_log_trouble"], f"{log}: not a regular file")
 
     def test_it_is_for_the_control_socket_only(self):
         gateway = self.gateway(self.service().address)

@@ -60,7 +60,7 @@ Decision* DecisionRing::next() {
 
 std::vector<Decision> DecisionRing::find(std::string_view id) const {
   std::vector<Decision> found;
-  for (std::size_t age = 0; age < size_; ++age)
+  for (std::size_t age = 0; age < size_ && found.size() < found_max; ++age)
     if (const Decision& one = at((newest_ + size_ - age) % size_); one.id.view() == id)
       found.push_back(one);
   return found;

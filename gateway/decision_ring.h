@@ -75,7 +75,9 @@ class DecisionRing {
   std::size_t size() const { return size_; }
   // Where the next one goes; null: none is kept.
   Decision* next();
-  // Those with this id, the newest first.
+  // Those with this id, the newest first; found_max at most: who is trusted may give all requests
+  // one id.
+  static constexpr std::size_t found_max = 20;
   std::vector<Decision> find(std::string_view id) const;
 
  private:

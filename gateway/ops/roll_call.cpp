@@ -5,6 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "gateway/decision_ring.h"
+
 namespace classgate::gateway {
 
 struct RollCall::Call final : public proxy::net::Retirable {
@@ -56,6 +58,8 @@ void RollCall::ask_decisions(std::chrono::milliseconds within, const std::string
                              OnDecisions tell) {
   Call& call = begin(within, [tell = std::move(tell)](Call& ended) {
     std::ranges::sort(ended.decisions, std::greater{}, &Decision::ended);
+    if (ended.decisions.size() > DecisionRing::found_max)
+      ended.decisions.resize(DecisionRing::found_max);
     tell(ended.decisions);
   });
   call.missing =

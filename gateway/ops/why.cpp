@@ -246,6 +246,8 @@ std::string why_page(std::string_view why_json) {
     if (!out.empty()) out += '\n';
     out += decision_page(decision, said.at("conf_generation").get<std::uint64_t>());
   }
+  if (said.at("decisions").size() == DecisionRing::found_max)
+    out += fmt::format("\nno more than the newest {} are told\n", DecisionRing::found_max);
   return out;
 }
 

@@ -45,6 +45,16 @@ TEST_CASE("several of one id are found, the newest first") {
   CHECK(ring.find("c").empty());
 }
 
+TEST_CASE("of many with one id the newest are found, and no more than a page takes") {
+  DecisionRing ring;
+  ring.resize(1000);
+  for (int status = 1; status <= 500; ++status) put(ring, "a", status);
+  const auto found = ring.find("a");
+  REQUIRE(found.size() == DecisionRing::found_max);
+  CHECK(found.front().status == 500);
+  CHECK(found.back().status == 481);
+}
+
 TEST_CASE("a ring of another size keeps what fits of the newest") {
   DecisionRing ring;
   ring.resize(100);

@@ -1,8 +1,8 @@
 #include "proxy/net/stream.h"
 
 #include <netinet/in.h>
-// Not netinet/tcp.h, whose tcp_info ends before the byte counts; nowhere in proxy/, since a file that
-// sees both does not compile.
+// Not netinet/tcp.h, whose tcp_info ends before the byte counts; nowhere in proxy/, since a file
+// that sees both does not compile.
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>

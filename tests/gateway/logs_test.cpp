@@ -527,6 +527,7 @@ TEST_CASE("refusals beyond their rate are one line a second, and none is missing
   settings.admission.rate = 0.001;
   settings.admission.burst = 1;
   settings.log.refusals_max = 3;
+  settings.threads = 1;  // each has its share of them
   Gateway gateway(settings);
   Client client(gateway);
   CHECK(client.ask(get("/fine")).status() == 200);

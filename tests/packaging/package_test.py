@@ -13,6 +13,7 @@ from machine import Machine  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "build/release/tests/classify_service/classify_service"
 CONF = "/etc/classgate/classgate.conf"
+SECRET = "/var/lib/classgate/clients.secret"
 SERVICE_UNIT = """[Service]
 ExecStart=/opt/classify/classify_service --data /opt/classify/businesses.tsv --listen 127.0.0.1:9000 --service-time 5ms
 """
@@ -117,6 +118,8 @@ class PackageTest:
         self.check("listening on 127.0.0.1:8080" in status or "workers busy" in status, "STATUS tells what it does")
         self.check(m.run("stat", "-c", "%U:%G %a", "/run/classgate/control.sock").strip() == "classgate:classgate 660",
                    "the control socket is for root and the group")
+        self.check(m.run("stat", "-c", "%U:%G %a", SECRET).strip() == "classgate:classgate 600",
+                   "the secret of the clients' ids is the service's alone")
         self.check("ok" in m.run("classgate", "status"), "classgate status")
         self.check("classgate_build_info" in m.run("curl", "-sS", "http://127.0.0.1:9190/metrics"), "/metrics")
         self.check(m.run("cat", f"/proc/{self.main_pid()}/status").split("Uid:")[1].split()[0] != "0", "it is not root")
@@ -171,12 +174,14 @@ class PackageTest:
             m.put(newer(self.deb, folder), "/root/newer.deb")
         before = self.main_pid()
         edited = m.read(CONF)
+        secret = m.run("sha256sum", SECRET)
         self.under_load("upgrade of the package under load",
                         lambda: m.run("dpkg", "--force-confold", "-i", "/root/newer.deb"))
         after = self.main_pid()
         self.check(after != before, f"the main process is another one ({before}, {after})")
         self.check(m.run("systemctl", "is-active", "classgate").strip() == "active", "the service has been up all the time")
         self.check(m.read(CONF) == edited, "the edited conf survives the upgrade")
+        self.check(m.run("sha256sum", SECRET) == secret, "and the secret of the clients' ids")
         m.wait(lambda: m.run("cat", f"/proc/{before}/comm", check=False) == "", "the old process to end", 40)
         m.run("systemctl", "reload", "classgate")
         self.check(True, "reload works with the new main process")
@@ -200,6 +205,7 @@ class PackageTest:
         m = self.m
         m.run("dpkg", "-r", "classgate")
         self.check((m.root / CONF.lstrip("/")).exists(), "remove keeps the conf")
+        self.check((m.root / SECRET.lstrip("/")).exists(), "and the secret of the clients' ids")
         m.run("dpkg", "-P", "classgate")
         left = self.files()
         self.check(not left, f"purge leaves nothing {left or ''}")

@@ -28,6 +28,7 @@ from history import circumstances, keep  # noqa: E402
 from kit import PAUSE, TEXT, raw_request  # noqa: E402
 from library import clients  # noqa: E402
 from table import HEAD, Goal, Row, lines  # noqa: E402
+from wire.world import percentile  # noqa: E402
 
 WORKERS = 10
 WORK = 0.1        # seconds that a request takes: 100 a second
@@ -98,11 +99,6 @@ def storm(port, connections, end, asked):
         one.start()
     for one in crowd:
         one.join()
-
-
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))]
 
 
 def play(options, storms):

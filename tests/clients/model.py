@@ -5,19 +5,22 @@ import select
 import threading
 
 from apis import CLASSIFY, api_of, stream_wanted
+from kit import PAUSE
 
 EVENTS_MOST = 1000
 
 
 class Model(http.server.ThreadingHTTPServer):
-    """POST is computed once `may_answer` is set, and answered as the API at its path does. Where a GET's path, or what
-    is posted, says events/N, the answer is a stream of N events; `left` is set when its reader is found to have gone."""
+    """POST is computed once `may_answer` is set, for `takes` seconds, and answered as the API at its path does. Where a
+    GET's path, or what is posted, says events/N, the answer is a stream of N events; `left` is set when its reader is found
+    to have gone."""
     daemon_threads = True
     request_queue_size = 100
 
-    def __init__(self):
+    def __init__(self, takes=0):
         super().__init__(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self.server_port}"
+        self.takes = takes
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.left = threading.Event()
@@ -37,6 +40,7 @@ class Model(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body that waits until its head is acknowledged takes 40 ms
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
@@ -47,6 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.computed += 1
         assert self.server.may_answer.wait(60)
+        PAUSE.wait(self.server.takes)
         here = f"http://{self.headers['Host']}/{wanted[2] if wanted else ''}"
         body = json.dumps(api.whole).replace("HERE", here).encode()
         self.send_response(200)

@@ -38,6 +38,13 @@ PACKAGES = {
     "p-retry that reads": ("p_retry_reads", "p-retry"),
 }
 
+# SDKs of model services, which show their user a message of what they are answered: ours, but for these with this
+# refusal_body. Each shows it with one of them.
+SDKS = ("openai", "anthropic", "groq", "cohere", "mistral", "mistral with retries", "huggingface", "replicate", "vercel ai",
+        "langchain", "langchain that reads", "ollama", "genai")
+HIDES = {"problem": {"openai", "vercel ai", "langchain", "langchain that reads"}, "openai": {"huggingface", "ollama"},
+         "text": {"vercel ai"}}
+
 
 class CannotInstall(Exception):
     """Why, in a few words."""

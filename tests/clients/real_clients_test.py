@@ -17,6 +17,7 @@ WANTED = ("requests", "urllib3 Retry 429 503", "aiohttp", "tenacity that reads",
           "wget --retry-on-http-error", "go-retryablehttp that passes on", "LWP", "node fetch")
 AT_ONCE = 6
 RUN = pathlib.Path(__file__).resolve().parent / "run"
+STORMING_SDKS = RUN.parents[1] / "bench/storming_sdks.py"
 WORDS = {"429": "The request rate is exceeded; try again in ", "503": "The queue is full; try again in ",
          "504": "The service did not answer in time", "504 as 424": "The service did not answer in time",
          "upload": "The request rate is exceeded; try again in "}
@@ -104,21 +105,32 @@ class RealClients(unittest.TestCase):
         self.for_each(("upload",), claim)
 
 
-class Table(unittest.TestCase):
-    """tests/clients/run, where npm's clients cannot be had."""
+class NoPackages(unittest.TestCase):
+    """What is run with npm's clients, where they cannot be had."""
 
-    @unittest.skipUnless(shutil.which("node"), "nodejs is not installed")
-    def test_who_cannot_be_tried_is_skipped_with_a_word_and_does_not_pass(self):
+    def run_without(self, program, *words):
+        """With a folder that has but a package which is too new for any node."""
         with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
             modules = pathlib.Path(folder, "node_modules")
             (modules / "ky").mkdir(parents=True)
             (modules / "ky/package.json").write_text('{"version": "99.0.0", "engines": {"node": ">=999"}}')
-            done = subprocess.run([sys.executable, RUN, "--node-modules", modules, "--only", "ky,groq", "--case", "429"],
+            done = subprocess.run([sys.executable, program, "--node-modules", modules, *words],
                                   capture_output=True, text=True, timeout=120)
         self.assertEqual(done.returncode, 77, done)
-        self.assertIn("| ky | each | SKIPPED: ky 99.0.0 needs node 999; this is v", done.stdout)
-        self.assertIn("| groq | each | SKIPPED: groq-sdk is not in ", done.stdout)
-        self.assertIn("clients tried: 0, skipped: 2", done.stdout)
+        return done.stdout
+
+    @unittest.skipUnless(shutil.which("node"), "nodejs is not installed")
+    def test_who_cannot_be_tried_is_skipped_with_a_word_and_does_not_pass(self):
+        out = self.run_without(RUN, "--only", "ky,groq", "--case", "429")
+        self.assertIn("| ky | each | SKIPPED: ky 99.0.0 needs node 999; this is v", out)
+        self.assertIn("| groq | each | SKIPPED: groq-sdk is not in ", out)
+        self.assertIn("clients tried: 0, skipped: 2", out)
+
+    @unittest.skipUnless(shutil.which("node"), "nodejs is not installed")
+    def test_the_bench_that_needs_them_says_so_and_does_not_pass(self):
+        out = self.run_without(STORMING_SDKS)
+        self.assertIn("groq: SKIPPED: groq-sdk is not in ", out)
+        self.assertNotIn("reached", out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 // HTTP clients of npm, and what tries again around them. {ask, upload, pieces} as in sdks.mjs. Of a POST no client tries
-// again unless it is told that it may.
+// again unless it is told that it may. `key`: what the client says of who it is; undefined: nothing.
 import {Readable} from 'node:stream';
 
 const text = '{"text": "we bake bread and cakes for the whole town"}';
 const headers = {'Content-Type': 'application/json'};
 const path = '/v1/classify';
 const RETRIES = 2;
+const said_with = key => key ? {Authorization: `Bearer ${key}`} : {};
 
 async function* parts() {
   for (let i = 0; i < 128; i++) yield Buffer.alloc(65536, 'x');
@@ -29,11 +30,11 @@ export async function axios(origin) {
   return made_of_axios(origin, axios);
 }
 
-export async function axios_retry(origin) {
+export async function axios_retry(origin, key, options = {}) {
   const {default: axios} = await import('axios');
   const {default: axiosRetry, isRetryableError} = await import('axios-retry');
-  const client = axios.create();
-  axiosRetry(client, {retries: RETRIES, retryCondition: isRetryableError});
+  const client = axios.create({headers: said_with(key)});
+  axiosRetry(client, {retries: RETRIES, retryCondition: isRetryableError, ...options});
   return made_of_axios(origin, client);
 }
 
@@ -82,9 +83,9 @@ async function fetched(url, options) {
   throw Object.assign(failure, {status: answer.status, headers: answer.headers, body: await answer.text()});
 }
 
-export async function p_retry(origin, options = {}) {
+export async function p_retry(origin, key, options = {}) {
   const {default: pRetry} = await import('p-retry');
-  const post = () => fetched(origin + path, {method: 'POST', headers, body: text});
+  const post = () => fetched(origin + path, {method: 'POST', headers: {...headers, ...said_with(key)}, body: text});
   return {
     ask: () => pRetry(post, {retries: RETRIES, ...options}),
     upload: () => fetched(origin + path, {method: 'POST', headers, body: parts(), duplex: 'half'}),
@@ -93,8 +94,8 @@ export async function p_retry(origin, options = {}) {
 }
 
 // As we recommend: it comes back when it is told, and where that helps.
-export function p_retry_reads(origin) {
-  return p_retry(origin, {
+export function p_retry_reads(origin, key) {
+  return p_retry(origin, key, {
     minTimeout: 0,
     shouldRetry: ({error}) => error.headers?.get('X-Should-Retry') === 'true',
     onFailedAttempt: async ({error, retriesLeft}) => {

@@ -1,9 +1,9 @@
 // SDKs of model services: each has its own path, and is asked as its first example does. {ask, upload, pieces}: what a
 // client is asked for, 8 MiB that may not be sent twice, and a stream as counts of its events, which a signal ends. A prompt
-// names the stream.
+// names the stream. `key`: what the client says of who it is.
 
 const BIG = 8 << 20;
-const key = 'none';
+const anyone = 'none';
 const model = 'm';
 const said = content => [{role: 'user', content}];
 const bytes = () => Buffer.alloc(BIG, 'x');
@@ -13,7 +13,7 @@ async function* each(stream, is_piece = () => true) {
   for await (const piece of await stream) if (is_piece(piece)) yield 1;
 }
 
-export async function openai(origin) {
+export async function openai(origin, key = anyone) {
   const {default: OpenAI, toFile} = await import('openai');
   const client = new OpenAI({apiKey: key, baseURL: `${origin}/v1`});
   return {
@@ -23,7 +23,7 @@ export async function openai(origin) {
   };
 }
 
-export async function groq(origin) {
+export async function groq(origin, key = anyone) {
   const {default: Groq, toFile} = await import('groq-sdk');
   const client = new Groq({apiKey: key, baseURL: origin});
   return {
@@ -33,7 +33,7 @@ export async function groq(origin) {
   };
 }
 
-export async function anthropic(origin) {
+export async function anthropic(origin, key = anyone) {
   const {default: Anthropic, toFile} = await import('@anthropic-ai/sdk');
   const client = new Anthropic({apiKey: key, baseURL: origin});
   const asked = content => ({model, max_tokens: 100, messages: said(content)});
@@ -45,7 +45,7 @@ export async function anthropic(origin) {
   };
 }
 
-export async function cohere(origin) {
+export async function cohere(origin, key = anyone) {
   const {CohereClientV2} = await import('cohere-ai');
   const client = new CohereClientV2({token: key, environment: origin});
   return {
@@ -55,7 +55,7 @@ export async function cohere(origin) {
   };
 }
 
-export async function mistral(origin) {
+export async function mistral(origin, key = anyone) {
   const {Mistral} = await import('@mistralai/mistralai');
   const client = new Mistral({apiKey: key, serverURL: origin});
   return {
@@ -66,14 +66,14 @@ export async function mistral(origin) {
 }
 
 // Its back-off has to be asked for.
-export async function mistral_retries(origin) {
+export async function mistral_retries(origin, key = anyone) {
   const {Mistral} = await import('@mistralai/mistralai');
   const backoff = {initialInterval: 500, maxInterval: 60000, exponent: 1.5, maxElapsedTime: 5000};
   const client = new Mistral({apiKey: key, serverURL: origin, retryConfig: {strategy: 'backoff', backoff}});
-  return {...await mistral(origin), ask: () => client.chat.complete({model, messages: said('bread')})};
+  return {...await mistral(origin, key), ask: () => client.chat.complete({model, messages: said('bread')})};
 }
 
-export async function huggingface(origin) {
+export async function huggingface(origin, key = anyone) {
   const {InferenceClient} = await import('@huggingface/inference');
   const client = new InferenceClient(key, {endpointUrl: origin});
   return {
@@ -83,7 +83,7 @@ export async function huggingface(origin) {
   };
 }
 
-export async function replicate(origin) {
+export async function replicate(origin, key = anyone) {
   const {default: Replicate} = await import('replicate');
   const client = new Replicate({auth: key, baseUrl: `${origin}/v1`});
   return {
@@ -93,7 +93,7 @@ export async function replicate(origin) {
   };
 }
 
-export async function vercel(origin) {
+export async function vercel(origin, key = anyone) {
   const {generateText, streamText} = await import('ai');
   const {createOpenAI} = await import('@ai-sdk/openai');
   const chat = createOpenAI({apiKey: key, baseURL: `${origin}/v1`}).chat(model);
@@ -104,7 +104,7 @@ export async function vercel(origin) {
   };
 }
 
-export async function langchain(origin, options = {}) {
+export async function langchain(origin, key = anyone, options = {}) {
   const {ChatOpenAI} = await import('@langchain/openai');
   const made = more => new ChatOpenAI({model, apiKey: key, configuration: {baseURL: `${origin}/v1`}, ...options, ...more});
   const client = made({});
@@ -116,14 +116,14 @@ export async function langchain(origin, options = {}) {
 }
 
 // As we recommend: it comes back when it is told, and where that helps.
-export function langchain_reads(origin) {
-  return langchain(origin, {onFailedAttempt: error => {
+export function langchain_reads(origin, key = anyone) {
+  return langchain(origin, key, {onFailedAttempt: error => {
     if (error.headers?.get('X-Should-Retry') !== 'true') throw error;
     error.retryAfterMs = Number(error.headers.get('Retry-After-Ms'));
   }});
 }
 
-export async function ollama(origin) {
+export async function ollama(origin, key = anyone) {
   const {Ollama} = await import('ollama');
   const client = new Ollama({host: origin});
   return {
@@ -136,7 +136,7 @@ export async function ollama(origin) {
   };
 }
 
-export async function genai(origin) {
+export async function genai(origin, key = anyone) {
   const {GoogleGenAI} = await import('@google/genai');
   const client = new GoogleGenAI({apiKey: key, httpOptions: {baseUrl: origin}});
   return {

@@ -81,7 +81,8 @@ void Exchange::uncount_memory() {
 
 void Exchange::count_memory() {
   const std::size_t now = target_.text.capacity() + head_.capacity() + body_.capacity() +
-                          texts_.noted.held_bytes() + forwarding_.held_bytes();
+                          texts_.noted.held_bytes() + texts_.query.capacity() +
+                          forwarding_.held_bytes();
   if (now == counted_) return;
   station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
   counted_ = now;

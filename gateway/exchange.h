@@ -213,6 +213,7 @@ class Exchange final : private proxy::Forwarding::Client {
     NotedFields noted;                // for its line in the log
     std::string origin;               // of a page that may read the answer, as it is told
     std::string own_fields;           // of a refusal
+    std::string query;                // for its line, without what clients are told apart by
   };
   // Until a server is up.
   struct Hold {

@@ -192,7 +192,8 @@ void Exchange::log() {
   record_.traceparent = texts_.noted.traceparent();
   record_.user_agent = texts_.noted.user_agent();
   record_.headers = texts_.noted.named();
-  if (station_.settings().log.query) record_.query = target_.query();
+  if (station_.settings().log.query)
+    record_.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
   station_.add_line(record_);
   record_.upstream = "-";  // it may have been `unknown`
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gateway/clients/credentials.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -13,13 +14,37 @@ constexpr std::size_t kept_bytes_max = 8 * 1024;
 
 }  // namespace
 
-LoggedFields::LoggedFields(const conf::LogSettings& settings)
+LoggedFields::LoggedFields(const conf::LogSettings& settings,
+                           const std::vector<conf::IdentitySource>& sources)
     : value_bytes_max_(settings.header_bytes.count) {
+  for (const conf::IdentitySource& source : sources)
+    if (source.kind == conf::IdentitySource::Kind::query) secret_parameters_.push_back(source.name);
   for (const std::string& field : settings.headers) {
     std::string key = "header." + field;
     for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
     names_.push_back({field, std::move(key)});
   }
+}
+
+std::string_view LoggedFields::masked(std::string_view query, std::string& room) const {
+  if (secret_parameters_.empty()) return query;
+  room.clear();
+  while (!query.empty()) {
+    // Some services take ';' for '&': then what follows one is another parameter.
+    const std::string_view pair = query.substr(0, query.find_first_of("&;"));
+    const std::string_view name = pair.substr(0, pair.find('='));
+    const bool is_secret =
+        name.size() < pair.size() &&
+        std::ranges::any_of(
+            secret_parameters_, [&](const auto& one) { return is_nearly_parameter(name, one); });
+    room += is_secret ? name : pair;
+    if (is_secret) room += "=***";
+    query.remove_prefix(pair.size());
+    if (query.empty()) break;
+    room += query.front();
+    query.remove_prefix(1);
+  }
+  return room;
 }
 
 void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted) {

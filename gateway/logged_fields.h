@@ -19,11 +19,14 @@ struct LoggedField {
   std::string_view value;
 };
 
-// Which fields of requests the access log tells (log.headers), ready to be looked for. Immutable:
+// Which fields of requests the access log tells (log.headers), ready to be looked for, and what of
+// a query it does not tell. Immutable:
 // any thread.
 class LoggedFields {
  public:
-  explicit LoggedFields(const conf::LogSettings& settings);
+  // `sources`: all that tell clients apart.
+  LoggedFields(const conf::LogSettings& settings,
+               const std::vector<conf::IdentitySource>& sources = {});
 
   struct Name {
     std::string field;
@@ -31,9 +34,13 @@ class LoggedFields {
   };
   const std::vector<Name>& names() const { return names_; }
   std::size_t value_bytes_max() const { return value_bytes_max_; }
+  // With "***" for the values of the parameters that tell clients apart (query:NAME), however they
+  // are written. `room` holds it, if anything had to go.
+  std::string_view masked(std::string_view query, std::string& room) const;
 
  private:
   std::vector<Name> names_;
+  std::vector<std::string> secret_parameters_;
   std::size_t value_bytes_max_;
 };
 

@@ -49,7 +49,7 @@ struct Rules {
         refusals(all.statuses, all.client.refusal_body, challenge_of(conf::identity_sources(all))),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
-        logged_fields(all.log),
+        logged_fields(all.log, conf::identity_sources(all)),
         cors(all.cors),
         connection_limit(limit),
         connections_per_address(part_of(limit, all.client)),

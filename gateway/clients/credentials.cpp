@@ -182,6 +182,13 @@ std::string_view Credentials::decoded(std::string_view text) {
   return {room_.data(), size};
 }
 
+bool is_nearly_parameter(std::string_view written, std::string_view name) {
+  const auto plain = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  for (const char c : name)
+    if (written.empty() || plain(take_form_character(written)) != plain(c)) return false;
+  return written.empty();
+}
+
 std::string challenge_of(const std::vector<conf::IdentitySource>& sources) {
   std::string challenges;
   const auto add = [&](const std::string& challenge) {

@@ -31,6 +31,10 @@ class Credentials {
   std::array<char, decoded_max> room_;
 };
 
+// Whether a parameter of a query, as it is written, has this name to a service that may not mind
+// case.
+bool is_nearly_parameter(std::string_view written, std::string_view name);
+
 // What WWW-Authenticate says to who is not known (RFC 9110 section 11.6.1): how to say who one is.
 // For keys in fields, cookies and queries no scheme is registered: "ApiKey" says where.
 std::string challenge_of(const std::vector<conf::IdentitySource>& sources);

@@ -494,6 +494,28 @@ TEST_CASE("a query is told where the conf wants it") {
   CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( query="")"));
 }
 
+TEST_CASE("a query is told without the keys by which clients name themselves") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const Folder folder;
+  conf::Settings settings = logged_settings(folder, upstream.port());
+  settings.log.query = true;
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::query, "api-key"}};
+  settings.routes.push_back(
+      {.path = "/own", .identity = {{{conf::IdentitySource::Kind::query, "t"}}}});
+  Gateway gateway(settings);
+  Client client(gateway);
+  const auto query_of = [&](const std::string& path, const std::string& query) {
+    CHECK(client.ask(get(path + "?" + query)).status() == 200);
+    return in_line(line_with(folder, "path=\"" + path + "\""), "query");
+  };
+  CHECK(query_of("/1", "a=1&api-key=sesame&b=2") == R"("a=1&api-key=***&b=2")");
+  CHECK(query_of("/2", "%61pi%2dkey=sesame") == R"("%61pi%2dkey=***")");
+  CHECK(query_of("/3", "API-KEY=sesame;t=open&x") == R"("API-KEY=***;t=***&x")");
+  CHECK(query_of("/4", "api-key=&&api-keys=1&key") == R"("api-key=***&&api-keys=1&key")");
+  CHECK(query_of("/own", "t=sesame") == R"("t=***")");
+}
+
 TEST_CASE("a line tells the time of each attempt") {
   std::atomic<int> asked{0};
   FakeUpstream upstream([&asked](Peer& peer) {

@@ -55,9 +55,11 @@ std::string IpAddress::text() const {
 
 IpAddress IpAddress::masked(int bits) const {
   IpAddress masked = *this;
-  for (std::size_t i = 0; i < bytes.size(); ++i, bits -= 8)
-    if (bits < 8)
-      masked.bytes[i] &= bits <= 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(0xff00 >> bits);
+  const auto whole = static_cast<std::size_t>(bits) / 8;
+  if (whole >= bytes.size()) return masked;
+  masked.bytes[whole] &= static_cast<std::uint8_t>(0xff00 >> (bits % 8));
+  std::fill(masked.bytes.begin() + static_cast<std::ptrdiff_t>(whole) + 1, masked.bytes.end(),
+            std::uint8_t{0});
   return masked;
 }
 

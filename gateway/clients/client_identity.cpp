@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "conf/sha256.h"
 #include "gateway/clients/credentials.h"
 #include "proxy/wire/fields.h"
 
@@ -88,8 +89,10 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
       unknown_(settings.clients.unknown),
       known_(settings.clients.known),
       key_(key),
+      address_key_(key_of(domain_of(Kind::address), {})),
       shared_id_(hash("unknown", {}, {})) {
   if (!settings_.is_on) return;
+  conf::sha256({});  // looks for the algorithm now: the loops may open no files
   const auto wants_tls = [](const Sources& sources) {
     return std::ranges::find(sources, Kind::tls, &IdentitySource::kind) != sources.end();
   };
@@ -232,7 +235,12 @@ const IdentitySource& ClientIdentities::address_in(const Sources& sources) {
 // another field says. 0 is nobody's.
 std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view field,
                                      std::string_view name) const {
-  std::uint64_t domain = 1469598103934665603;  // FNV-1a; only the operator names fields
+  return hash_in(key_of(word, field), name);
+}
+
+// FNV-1a: only the operator names fields.
+HashKey ClientIdentities::key_of(std::string_view word, std::string_view field) const {
+  std::uint64_t domain = 1469598103934665603;
   const auto take = [&domain](std::string_view text) {
     for (const char c : text)
       domain =
@@ -240,7 +248,11 @@ std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view fie
   };
   take(word);
   take(field);
-  return std::max<std::uint64_t>(SipHash::of({key_[0], key_[1] ^ domain}, name), 1);
+  return {key_[0], key_[1] ^ domain};
+}
+
+std::uint64_t ClientIdentities::hash_in(const HashKey& key, std::string_view name) {
+  return std::max<std::uint64_t>(SipHash::of(key, name), 1);
 }
 
 std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
@@ -251,8 +263,8 @@ std::uint64_t ClientIdentities::id_of(const conf::IpAddress& address,
                                       const IdentitySource& source) const {
   const conf::IpAddress known =
       address.masked(address.is_v4() ? conf::v4_prefix_bits + source.v4_prefix : source.v6_prefix);
-  return hash(IdentitySource{},
-              {reinterpret_cast<const char*>(known.bytes.data()), known.bytes.size()});
+  return hash_in(address_key_,
+                 {reinterpret_cast<const char*>(known.bytes.data()), known.bytes.size()});
 }
 
 }  // namespace classgate::gateway

@@ -100,6 +100,8 @@ class ClientIdentities {
   static const conf::IdentitySource& address_in(const Sources& sources);
   std::uint64_t hash(std::string_view word, std::string_view field, std::string_view name) const;
   std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
+  HashKey key_of(std::string_view word, std::string_view field) const;
+  static std::uint64_t hash_in(const HashKey& key, std::string_view name);
   std::uint64_t id_of(const conf::IpAddress& address, const conf::IdentitySource& source) const;
   void add_known(const conf::KnownClients& known, const admission::Ids& ids);
   using NumbersByKey = std::map<conf::Sha256, std::uint32_t>;  // of holders
@@ -116,6 +118,7 @@ class ClientIdentities {
   std::shared_ptr<const conf::KnownClients> known_;
   admission::ById<admission::RouteId, Sources> route_sources_;  // of those that have their own
   HashKey key_;
+  HashKey address_key_;      // of all whose name is their address
   std::uint64_t shared_id_;  // all who are not known
   std::vector<KeyHolder> holders_;
   std::vector<conf::KnownClients::Key> keys_;  // until the ring has them

@@ -87,6 +87,17 @@ inline const ValueInForce& value_of(const Loaded& loaded, const std::string& key
   return loaded.values.front();
 }
 
+struct Mistaken {
+  std::string conf;
+  Lines mistakes;
+};
+inline void check(const std::vector<Mistaken>& rows) {
+  for (const Mistaken& row : rows) {
+    CAPTURE(row.conf);
+    CHECK(mistakes_in(row.conf) == row.mistakes);
+  }
+}
+
 }  // namespace classgate::conf
 
 namespace doctest {

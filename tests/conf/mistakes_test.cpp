@@ -1,0 +1,395 @@
+#include "conf/format.h"
+#include "conf/keys.h"
+#include "tests/conf/kit.h"
+
+// Mistakes of a conf file: each with the line and column of its key, and all of them at once.
+
+namespace classgate::conf {
+namespace {
+
+TEST_CASE("an empty file, one of comments and one of empty tables change nothing") {
+  check({{"", {}}, {"\n\n", {}}, {"# only this", {}}, {"[log]\n[client]\r\n[status]", {}}});
+}
+
+TEST_CASE("what is not TOML is shown at the character that cannot be") {
+  check({
+      {"threads = \n", {"conf:1:11: this is not TOML: expected value, saw '\\n'"}},
+      {"\n\nthreads = 2 3\n",
+       {"conf:3:13: this is not TOML: expected a comment or whitespace, saw '3'"}},
+      {"[log\nlevel = \"info\"\n", {"conf:1:5: this is not TOML: expected ']', saw '\\n'"}},
+      {"= 3\n",
+       {"conf:1:1: this is not TOML: expected keys, tables, whitespace or comments, saw '='"}},
+      {"threads = 1\nthreads = 2\n",
+       {"conf:2:11: this is not TOML: cannot redefine existing integer 'threads'"}},
+      {"threads = \"\xff\"\n", {"conf:1:11: this is not TOML: Encountered invalid utf-8 sequence"}},
+      {std::string("threads = 1\n\0", 13), {"conf:2:1: holds a NUL byte: this is not a text file"}},
+  });
+}
+
+TEST_CASE("a syntax error hides no other mistake and makes none up") {
+  check({
+      // A header that cannot be read: its keys are those of no other table.
+      {"[log\nlevel = \"loud\"\nbuffer = \n[client]\nwat = 1\n",
+       {"conf:1:5: this is not TOML: expected ']', saw '\\n'",
+        "conf:3:10: this is not TOML: expected value, saw '\\n'",
+        "conf:5:1: unknown key client.wat"}},
+      {"[log]\nlevel = \"info\"\n[client]\nwat = 1\n[log]\nformat = \"text\"\n",
+       {"conf:4:1: unknown key client.wat",
+        "conf:5:1: this is not TOML: cannot redefine existing table 'log'"}},
+      // A list that is never closed, at the top, in the middle and at the end.
+      {"listen = [\"a:1\"\nthreads = 0\n[log]\nwat = 1\n",
+       {"conf:2:1: this is not TOML: expected comma or closing ']', saw 't'",
+        "conf:2:1: threads: 0 is out of range: 1 to 64", "conf:4:1: unknown key log.wat"}},
+      {"threads = 0\nlisten = [\n  \"a:1\", # one\n  \"b:1\" \"c:1\"\n]\n[log]\nwat = 1\n",
+       {"conf:1:1: threads: 0 is out of range: 1 to 64",
+        "conf:4:9: this is not TOML: expected comma or closing ']', saw '\"'",
+        "conf:7:1: unknown key log.wat"}},
+      {"threads = 0\n[upstream]\nservers = [\"a:1\"\n",
+       {"conf:1:1: threads: 0 is out of range: 1 to 64",
+        "conf:3:18: this is not TOML: encountered end-of-file"}},
+      // Brackets in text and in comments open no list.
+      {"[log]\nerror = \"/a[\" # see [1\nlevel = \nformat = \"xml\"\n",
+       {"conf:3:9: this is not TOML: expected value, saw '\\n'",
+        "conf:4:1: log.format: \"xml\" is none of \"text\", \"json\""}},
+      {"[log]\nerror = '/a]' # see [1\nlevel = \n",
+       {"conf:3:9: this is not TOML: expected value, saw '\\n'"}},
+      {"listen = [\"[a\", # ]\n  \"b:1\" \"c:1\"]\nthreads = 0\n",
+       {"conf:2:9: this is not TOML: expected comma or closing ']', saw '\"'",
+        "conf:3:1: threads: 0 is out of range: 1 to 64"}},
+  });
+}
+
+TEST_CASE("after twenty syntax errors reading ends") {
+  std::string conf;
+  for (int i = 0; i < 30; ++i) conf += "=\n";
+  const Lines mistakes = mistakes_in(conf);
+  CHECK(mistakes.size() == 20);
+  CHECK(mistakes.back().starts_with("conf:20:1: this is not TOML: "));
+}
+
+TEST_CASE("a value of the wrong type is told which is expected") {
+  constexpr std::string_view whole = "expected a whole number without quotes";
+  constexpr std::string_view number = "expected a number without quotes";
+  constexpr std::string_view duration =
+      "expected a duration in quotes with its unit, such as \"30s\"";
+  constexpr std::string_view size = "expected a size in quotes with its unit, such as \"64KiB\"";
+  constexpr std::string_view list = "expected a list, such as [\"127.0.0.1:8080\"]";
+  constexpr std::string_view level = "expected one of \"debug\", \"info\", \"warning\", \"error\"";
+  constexpr std::string_view place =
+      "expected \"stderr\", \"stdout\", \"syslog\" or an absolute path";
+  struct Wrong {
+    std::string_view key;
+    std::vector<std::string_view> values;
+    std::string_view text;
+  };
+  for (const Wrong& row : {
+           Wrong{"threads", {"\"2\"", "2.0", "true", "[2]", "[\"2\"]", "1979-05-27"}, whole},
+           Wrong{"status.draining", {"\"503\"", "503.0", "[]"}, whole},
+           Wrong{"admission.rate", {"\"2\"", "true", "[2]", "12:00:00"}, number},
+           Wrong{"drain_timeout", {"30", "1.5", "true", "[\"30s\"]", "1979-05-27"}, duration},
+           Wrong{"client.header_bytes", {"1024", "0", "false", "[]"}, size},
+           Wrong{"listen", {"\"a:1\"", "8080", "true", "[1]", "[\"a:1\", 2]", "[[\"a:1\"]]"}, list},
+           Wrong{"log.level", {"1", "true", "[\"info\"]"}, level},
+           Wrong{"log.error", {"1", "true", "[]", "\"off\"", "\"\"", "\"log/error\""}, place},
+       })
+    for (const std::string_view value : row.values) {
+      const std::string conf = fmt::format("# one\n  {} = {}\n", row.key, value);
+      CAPTURE(conf);
+      const std::size_t dot = row.key.find('.');  // the place is that of the last part of the key
+      const std::size_t column = 3 + (dot == std::string_view::npos ? 0 : dot + 1);
+      CHECK(mistakes_in(conf) ==
+            Lines{fmt::format("conf:2:{}: {}: {}", column, row.key, row.text)});
+    }
+}
+
+TEST_CASE("what is out of range is told the range, and the ends of the range are fine") {
+  check({
+      {"threads = 1", {}},
+      {"threads = 64", {}},
+      {"threads = 0", {"conf:1:1: threads: 0 is out of range: 1 to 64"}},
+      {"threads = 65", {"conf:1:1: threads: 65 is out of range: 1 to 64"}},
+      {"threads = -1", {"conf:1:1: threads: -1 is out of range: 1 to 64"}},
+      {"threads = 4294967297", {"conf:1:1: threads: 4294967297 is out of range: 1 to 64"}},
+      {"[status]\ndraining = 400\nmalformed = 599", {}},
+      {"[status]\ndraining = 399\nmalformed = 600",
+       {"conf:2:1: status.draining: 399 is out of range: 400 to 599",
+        "conf:3:1: status.malformed: 600 is out of range: 400 to 599"}},
+      {"[admission]\nrate = 0\nburst = 1", {}},
+      {"[admission]\nrate = 0.001\nburst = 1e6", {}},
+      {"[admission]\nrate = 0.0009",
+       {"conf:2:1: admission.rate: 0.0009 is out of range: 0.001 to 1000000, or 0 for no limit"}},
+      {"[admission]\nrate = -1",
+       {"conf:2:1: admission.rate: -1 is out of range: 0.001 to 1000000, or 0 for no limit"}},
+      {"[admission]\nrate = inf",
+       {"conf:2:1: admission.rate: inf is out of range: 0.001 to 1000000, or 0 for no limit"}},
+      {"[admission]\nrate = nan",
+       {"conf:2:1: admission.rate: nan is out of range: 0.001 to 1000000, or 0 for no limit"}},
+      {"[admission]\nburst = 0.5\n",
+       {"conf:2:1: admission.burst: 0.5 is out of range: 1 to 1000000"}},
+      {"drain_timeout = \"1ms\"", {}},
+      {"drain_timeout = \"24h\"", {}},
+      {"drain_timeout = \"0s\"", {"conf:1:1: drain_timeout: \"0s\" is out of range: 1ms to 24h"}},
+      {"drain_timeout = \"86401s\"",
+       {"conf:1:1: drain_timeout: \"86401s\" is out of range: 1ms to 24h"}},
+      {"[client]\nresponse_buffer = \"1KiB\"", {}},
+      {"[client]\nresponse_buffer = \"64MiB\"", {}},
+      {"[client]\nresponse_buffer = \"1023B\"",
+       {"conf:2:1: client.response_buffer: \"1023B\" is out of range: 1KiB to 64MiB"}},
+      {"[client]\nresponse_buffer = \"1GiB\"",
+       {"conf:2:1: client.response_buffer: \"1GiB\" is out of range: 1KiB to 64MiB"}},
+  });
+}
+
+TEST_CASE("a unit that is missing or unknown is told at its key") {
+  check(
+      {{"drain_timeout = \"30\"",
+        {"conf:1:1: drain_timeout: \"30\" has no unit: write a whole number with ms, s, m or h, "
+         "such as \"30s\""}},
+       {"drain_timeout = \"-30s\"",
+        {"conf:1:1: drain_timeout: \"-30s\" is not a duration: write a whole number with ms, s, m "
+         "or h, such as \"30s\""}},
+       {"[log]\nbuffer = \"2MB\"",
+        {"conf:2:1: log.buffer: \"2MB\" is not a size: write a whole number with B, KiB, MiB or "
+         "GiB, such as \"64KiB\""}}});
+}
+
+TEST_CASE("a word that is none of those known is told which are") {
+  check({{"[log]\nlevel = \"loud\"\nformat = \"xml\"",
+          {"conf:2:1: log.level: \"loud\" is none of \"debug\", \"info\", \"warning\", \"error\"",
+           "conf:3:1: log.format: \"xml\" is none of \"text\", \"json\""}},
+         {"upstream.on_client_abort = \"Finish\"",
+          {"conf:1:10: upstream.on_client_abort: \"Finish\" is none of \"finish\", \"cancel\""}},
+         {"log.access = \"of\"",
+          {"conf:1:5: log.access: expected \"off\", \"stdout\", \"stderr\", \"syslog\" or an "
+           "absolute path"}}});
+}
+
+TEST_CASE("an unknown key or table is told the nearest known one") {
+  check({{"thread = 2", {"conf:1:1: unknown key thread; did you mean threads?"}},
+         {"wat = 2", {"conf:1:1: unknown key wat"}},
+         {"wat = 1979-05-27", {"conf:1:1: unknown key wat"}},
+         {"wat = [1, 2]", {"conf:1:1: unknown key wat"}},
+         {"[admission]\n\tworker = 2",
+          {"conf:2:2: unknown key admission.worker; did you mean admission.workers?"}},
+         {"[status]\nqueue_ful = 2",
+          {"conf:2:1: unknown key status.queue_ful; did you mean status.queue_full?"}},
+         {"[admision]\nworkers = 0\nwat = 1",
+          {"conf:1:2: unknown table [admision]; did you mean [admission]?"}},
+         {"[routes]", {"conf:1:2: unknown table [routes]; did you mean [route]?"}},
+         {"[something]\na = 1", {"conf:1:2: unknown table [something]"}},
+         {"[client.header]\nbytes = 1", {"conf:1:9: unknown table [client.header]"}},
+         {"[threads]\na = 1", {"conf:1:2: threads is a value, not a table"}},
+         {"client = { header_count = {} }",
+          {"conf:1:12: client.header_count is a value, not a table"}},
+         {"client = 1", {"conf:1:1: unknown key client"}}});
+}
+
+TEST_CASE("a bad address is told what is wrong with it") {
+  const std::string hint =
+      ": write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"";
+  check({{"listen = [\"a:1\", \"b\"]", {"conf:1:1: listen: \"b\" has no port" + hint}},
+         {"listen = [\"a:65536\"]",
+          {"conf:1:1: listen: \"a:65536\" has no port from 0 to 65535" + hint}},
+         {"[upstream]\nservers = [\"::1:80\"]",
+          {"conf:2:1: upstream.servers: \"::1:80\" has an IPv6 address without brackets" + hint}},
+         {"listen = []", {"conf:1:1: listen: expected 1 to 64 addresses"}},
+         {"[upstream]\nservers = []", {"conf:2:1: upstream.servers: expected 1 to 64 addresses"}},
+         {"listen = [\"a:1\", \"b:1\", \"a:1\"]", {"conf:1:1: listen: \"a:1\" stands here twice"}},
+         {"listen = [\"a:0\", \"a:0\"]", {}}});
+  std::string many;
+  for (int i = 1; i <= 64; ++i) many += fmt::format("\"a:{}\", ", i);
+  CHECK(mistakes_in("listen = [" + many + "]") == Lines{});
+  CHECK(mistakes_in("listen = [" + many + "\"a:65\"]") ==
+        Lines{"conf:1:1: listen: expected 1 to 64 addresses"});
+}
+
+TEST_CASE("a wrong route is told at its key, or at its table when a key is missing") {
+  const std::string range = "1 (served first) to 5 (served last)";
+  check({
+      {"[[route]]\npath = \"/a\"\npriority = 0",
+       {"conf:3:1: route priority: expected a whole number, " + range}},
+      {"[[route]]\npath = \"/a\"\npriority = 6",
+       {"conf:3:1: route priority: expected a whole number, " + range}},
+      {"[[route]]\npath = \"/a\"\npriority = \"1\"",
+       {"conf:3:1: route priority: expected a whole number, " + range}},
+      {"[[route]]\npath = \"/a\"\npriority = 4294967297",
+       {"conf:3:1: route priority: expected a whole number, " + range}},
+      {"[[route]]\npath = \"/a\"", {"conf:1:1: [[route]] has no priority: " + range}},
+      {"\n  [[route]]\n  priority = 1", {"conf:2:3: [[route]] has no path"}},
+      {"[[route]]",
+       {"conf:1:1: [[route]] has no path", "conf:1:1: [[route]] has no priority: " + range}},
+      {"[[route]]\npath = 1\npriority = 1", {"conf:2:1: route path: expected text in quotes"}},
+      {"[[route]]\npath = \"a\"\npriority = 1",
+       {"conf:2:1: route path \"a\" must begin with '/', such as \"/v1/classify\""}},
+      {"[[route]]\npath = \"/a\"\npriority = 1\nrate_limited = \"no\"",
+       {"conf:4:1: route rate_limited: expected true or false"}},
+      {"[[route]]\npath = \"/a\"\npriorty = 1\npriority = 1",
+       {"conf:3:1: unknown key priorty in [[route]]; did you mean priority?"}},
+      {"[route]\npath = \"/a\"", {"conf:1:2: routes are written as [[route]] tables"}},
+      {"route = [1]", {"conf:1:1: routes are written as [[route]] tables"}},
+  });
+}
+
+TEST_CASE("every key of a route and of a plan says what it wants, at its place") {
+  const std::string number = "expected a number without quotes";
+  const std::string whole = "expected a whole number without quotes";
+  struct Bad {
+    const char* key;
+    const char* bad;
+    std::string wanted;
+  };
+  const auto check_all = [](const std::string& table, const std::string& kind,
+                            const std::vector<Bad>& rows) {
+    for (const Bad& row : rows)
+      check({{fmt::format("{}\n{} = {}\n", table, row.key, row.bad),
+              {fmt::format("conf:4:1: {} {}: {}", kind, row.key, row.wanted)}}});
+  };
+  check_all("[[route]]\npath = \"/a\"\npriority = 1", "route",
+            {{"rate_limited", "1", "expected true or false"},
+             {"body_bytes", "1", "expected a size in quotes, such as \"64KiB\""},
+             {"deadline", "1", "expected a duration in quotes, such as \"2s\""},
+             {"deadline", "\"0s\"", "must be longer than 0, and at most 24h"},
+             {"deadline", "\"25h\"", "must be longer than 0, and at most 24h"},
+             {"rate", "\"1\"", number},
+             {"rate", "1e7", "10000000 is out of range: 0.001 to 1000000"},
+             {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
+             {"identity", "\"bearer\"", "expected a list, such as [\"bearer\"]"},
+             {"cost", "0", "0 is out of range: 1 to 1000000"},
+             {"cost_max", "1.5", whole},
+             {"cost_per_worker", "-1", "-1 is out of range: 0 to 1000000"},
+             {"client_share", "0", "0 is out of range: 0.001 to 1"},
+             {"refusal_body", "1", "expected one of \"problem\", \"openai\", \"text\""},
+             {"statuses", "1", "expected a list, such as [\"queue_full=429\"]"},
+             {"streams", "true", "expected one of \"by_type\", \"chunked\", \"none\""},
+             {"on_client_abort", "1", "expected one of \"finish\", \"cancel\""}});
+  check_all("\n[[plan]]\nname = \"gold\"", "plan",
+            {{"rate", "true", number},
+             {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
+             {"workers", "\"1\"", whole},
+             {"queue_size", "1000001", "1000001 is out of range: 0 to 1000000"},
+             {"weight", "0", "0 is out of range: 1 to 1000"},
+             {"clients", "\"a\"", "expected a list of texts, 10000 at most"}});
+  check({{"[[plan]]\nname = \"-\"",
+          {"conf:2:1: plan name: \"-\" stands for who is in no plan: name it otherwise"}},
+         {"[[plan]]\nname = \"(others)\"",
+          {"conf:2:1: plan name: \"(others)\" stands for plans beyond the 1024th: name it "
+           "otherwise"}},
+         {"[[plan]]\nname = 1", {"conf:2:1: plan name: expected text in quotes, 64 bytes at most"}},
+         {"[[plan]]\nname = \"a\"\nworkrs = 1",
+          {"conf:3:1: unknown key workrs in [[plan]]; did you mean workers?"}}});
+}
+
+TEST_CASE("a cost by the items of one array names it") {
+  const auto route = [](std::string_view cost) {
+    return fmt::format("[[route]]\npath = \"/a\"\npriority = 1\ncost = {}\n", cost);
+  };
+  const std::string wrong =
+      "conf:4:1: route cost: expected a whole number, \"items\", \"items:NAME\", \"header:NAME\" "
+      "or "
+      "\"body:1KiB\"";
+  check({{route("\"items:texts\""), {}},
+         {route("\"items:\""), {wrong}},
+         {route("\"items:a b\""), {wrong}},
+         {route("'items:a\"b'"), {wrong}},
+         {route(R"('items:a\b')"), {wrong}}});
+  const auto loaded = load_text(route("\"items:texts\""));
+  CHECK(loaded.settings.routes.back().cost.array == "texts");
+  CHECK(print(loaded).contains("cost = \"items:texts\""));
+}
+
+TEST_CASE("a plan's client that does not say what it is, is told how to") {
+  const std::string two = "[fairness]\nidentity = [\"header:X-Api-Key\", \"tls\"]\n";
+  const std::string one = "[fairness]\nidentity = [\"header:X-Api-Key\"]\n";
+  const auto plan = [](std::string_view client) {
+    return fmt::format("[[plan]]\nname = \"gold\"\nclients = [\"{}\"]\n", client);
+  };
+  const auto told = [](const Lines& lines) {
+    return lines.size() == 1 &&
+           lines[0].contains(
+               "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", \"basic:USER\", "
+               "\"cookie:NAME:KEY\", \"query:NAME:KEY\", \"tls:SUBJECT\" (one that an identity "
+               "has) or "
+               "\"address:192.0.2.7\"");
+  };
+  CHECK(told(mistakes_in(two + plan("s3cret"))));
+  CHECK(told(mistakes_in(one + plan("10.1.2.3"))));
+  CHECK(told(mistakes_in(one + plan("bearer:s3cret:"))) == false);  // the only source's
+  // It may be a secret.
+  for (const std::string& line : mistakes_in(two + plan("s3cret")))
+    CHECK_FALSE(line.contains("s3cret"));
+  CHECK(mistakes_in(two + plan("header:X-Api-Key:s3cret")) == Lines{});
+  CHECK(mistakes_in(one + plan("s3cret")) == Lines{});
+}
+
+TEST_CASE("one path has one route, and a prefix is another path than its exact twin") {
+  const auto route = [](std::string_view path, int priority = 1) {
+    return fmt::format("[[route]]\npath = \"{}\"\npriority = {}\n", path, priority);
+  };
+  check({{route("/a") + route("/b") + route("/a", 2),
+          {"conf:7:1: route \"/a\" stands already at conf:1:1"}},
+         {route("/a*") + route("/a*"), {"conf:4:1: route \"/a*\" stands already at conf:1:1"}},
+         {route("/health") + route("/health"),
+          {"conf:4:1: route \"/health\" stands already at conf:1:1"}},
+         {route("/a") + route("/a*") + route("/a/") + route("/a/*") + route("/health"), {}}});
+}
+
+TEST_CASE("two settings that contradict each other are told where one of them stands") {
+  check({
+      {"[admission]\nqueue_timeout = \"31s\"",
+       {"conf:2:1: admission.queue_timeout: is longer than admission.request_timeout, which ends "
+        "every wait"}},
+      {"[admission]\nqueue_timeout = \"2s\"\nrequest_timeout = \"1s\"",
+       {"conf:2:1: admission.queue_timeout: is longer than admission.request_timeout, which ends "
+        "every wait"}},
+      {"[admission]\nqueue_timeout = \"2s\"\nrequest_timeout = \"2s\"", {}},
+      {"[client]\ntarget_bytes = \"33KiB\"",
+       {"conf:2:1: client.target_bytes: the header, of 32KiB at most, has no room for "
+        "client.target_bytes, 33KiB"}},
+      {"[client]\nheader_bytes = \"4KiB\"",
+       {"conf:2:1: client.header_bytes: the header, of 4KiB at most, has no room for "
+        "client.target_bytes, 8KiB"}},
+      {"[client]\nheader_bytes = \"4KiB\"\ntarget_bytes = \"4KiB\"", {}},
+      {"[client]\nbody_bytes = \"4KiB\"\nbody_buffer = \"5KiB\"",
+       {"conf:3:1: client.body_buffer: is larger than client.body_bytes, the largest body"}},
+      {"[client]\nbody_bytes = \"4KiB\"\nbody_buffer = \"4KiB\"", {}},
+      {"[client]\nbody_bytes = \"0\"\nbody_buffer = \"1B\"", {}},
+      {"[client]\nmemory = \"2MiB\"\nmax_connections = 3000",
+       {"conf:2:1: client.memory: 2MiB has no room for client.max_connections, 3000 with 1KiB "
+        "each, "
+        "and a request with full buffers (header_bytes, body_buffer, response_buffer): at least "
+        "3497984 bytes are needed"}},
+      {"[client]\nmemory = \"2MiB\"\nmax_connections = 1000", {}},
+      {"[upstream]\nservers = [\"*:80\", \"a:0\", \"b:80\"]",
+       {"conf:2:1: upstream.servers: \"*:80\" is not an address to connect to",
+        "conf:2:1: upstream.servers: \"a:0\" is not an address to connect to"}},
+  });
+}
+
+TEST_CASE("all mistakes of a file are told at once, in the order of their places") {
+  check(
+      {{"threads = \"2\"\n"
+        "wat = 1\n"
+        "[client]\n"
+        "header_bytes = 5\n"
+        "header_count = 3 # too few\n"
+        "[log]\n"
+        "level = \n"
+        "format = \"xml\"\n"
+        "[[route]]\n"
+        "path = \"x\"\n"
+        "priority = 9\n"
+        "[upstreem]\n",
+        {"conf:1:1: threads: expected a whole number without quotes", "conf:2:1: unknown key wat",
+         "conf:4:1: client.header_bytes: expected a size in quotes with its unit, such as "
+         "\"64KiB\"",
+         "conf:5:1: client.header_count: 3 is out of range: 4 to 10000",
+         "conf:7:9: this is not TOML: expected value, saw '\\n'",
+         "conf:8:1: log.format: \"xml\" is none of \"text\", \"json\"",
+         "conf:10:1: route path \"x\" must begin with '/', such as \"/v1/classify\"",
+         "conf:11:1: route priority: expected a whole number, 1 (served first) to 5 (served "
+         "last)",
+         "conf:12:2: unknown table [upstreem]; did you mean [upstream]?"}}});
+}
+
+}  // namespace
+}  // namespace classgate::conf

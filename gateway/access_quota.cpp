@@ -3,11 +3,15 @@
 namespace classgate::gateway {
 
 AccessQuota::Verdict AccessQuota::judge(Kind kind, Time now, const Limits& limits) {
-  if (kind == Kind::routine && !is_sampled(limits.sample)) return Verdict::not_sampled;
+  const bool is_fine = kind == Kind::routine || kind == Kind::answered_here;
+  if (is_fine && !is_sampled(limits.sample)) return Verdict::not_sampled;
   if (now - second_began_ >= std::chrono::seconds(1)) {
     second_began_ = now;
-    lines_ = refusals_ = 0;
+    lines_ = refusals_ = answered_here_ = 0;
   }
+  // Whoever asks for these pays nothing: they must not take the room of what went wrong.
+  if (kind == Kind::answered_here && answered_here_++ >= limits.refusals_max)
+    return Verdict::not_sampled;
   if (kind == Kind::refusal) {
     if (refusals_ >= limits.refusals_max || lines_ >= limits.lines_max) return Verdict::roll_up;
     ++refusals_;

@@ -102,7 +102,7 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
   request_.body_was_here = body_is_here;
   if (!note_head(head) || !judge(head)) return;
   watch(station_.deadlines().request, timers_.request);
-  if (request_.is_operators) return;  // answered when its body, if any, has been read
+  if (request_.answered_here) return;  // when its body, if any, has been read
   if (body_is_here && !request_.body_tells_cost)
     enter(head);
   else
@@ -199,7 +199,7 @@ void Exchange::on_body(std::string_view part) {
   if (visit_.is(State::ended)) return;
   record_.bytes_in += part.size();
   if (record_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
-  if (request_.is_operators) return;
+  if (request_.answered_here) return;
   if (items_) items_->read(part);
   if (visit_.is(State::forwarding) && forwarding_.is_active()) {
     note_sign_of_life();
@@ -218,7 +218,7 @@ void Exchange::on_body_part_end() {
 void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
   request_.is_whole = true;
   if (visit_.is(State::ended)) return;
-  if (request_.is_operators) return answer_operator();
+  if (request_.answered_here) return answer_here();
   trailers_ = trailers;
   std::erase_if(trailers_, [this](const proxy::wire::Parser::Trailer& trailer) {
     return !station_.rules().may_be_trailer(trailer.name);

@@ -116,9 +116,12 @@ class Exchange final : private proxy::Forwarding::Client {
   void go_in(admission::Permit permit);
   void forward();
 
-  bool answers_as_last(const proxy::wire::Head& head);
-  void answer_operator();
+  bool answers_here(const proxy::wire::Head& head);
+  bool is_last_to_get(const proxy::wire::Head& head);
+  void answer_here();
+  void answer_health();
   void answer_preflight();
+  void answer_as_last();
   void answer_with(int status, std::span<const OwnAnswer::Field> fields, std::string_view body);
   void refuse(conf::Reason reason, admission::Duration retry_after = {});
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
@@ -195,12 +198,10 @@ class Exchange final : private proxy::Forwarding::Client {
     bool says_zero_length = false;
     bool is_whole = false;  // its body is here
     bool body_was_here = false;
-    bool is_operators = false;  // answered here, outside of the books
-    bool is_last = false;       // a TRACE or OPTIONS that goes no further; head_ is what it asked
+    std::optional<AnsweredHere> answered_here = std::nullopt;
     bool body_tells_cost = false;
     bool wants_websocket = false;
     bool lacks_host = false;
-    bool is_preflight = false;  // of a browser; answered here
     Cors::Terms cors{};
   };
   // Memory that is kept for the next request.
@@ -250,7 +251,7 @@ class Exchange final : private proxy::Forwarding::Client {
   Request request_;
   Target target_;
   Texts texts_;
-  std::string head_;         // for the upstream, without framing
+  std::string head_;         // for the upstream, without framing; of a TRACE what it asked
   std::string body_;         // what has been read of it before the worker came
   std::size_t counted_ = 0;  // bytes held, as the station knows
   std::vector<proxy::wire::Parser::Trailer> trailers_;

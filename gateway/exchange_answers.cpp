@@ -19,7 +19,7 @@ using conf::Reason;
 using proxy::wire::Framing;
 
 void Exchange::refuse(Reason reason, admission::Duration retry_after) {
-  if (!request_.is_operators) station_.shared().gate.refuse(reason, station_.loop().now());
+  if (!request_.answered_here) station_.shared().gate.refuse(reason, station_.loop().now());
   refuse_uncounted(reason, retry_after);
 }
 
@@ -60,16 +60,25 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
                                    .gives_up_request = request_.is_given_up});
 }
 
-void Exchange::answer_operator() {
-  using Field = OwnAnswer::Field;
-  if (request_.is_preflight) return answer_preflight();
-  if (!request_.is_last) {
-    const Health& health = station_.strangers_health();
-    static constexpr std::array fields{Field{"Content-Type", "application/json"},
-                                       Field{"Cache-Control", "no-store"}};
-    return answer_with(health.status, fields, health.json);
+void Exchange::answer_here() {
+  switch (*request_.answered_here) {
+    case AnsweredHere::health: return answer_health();
+    case AnsweredHere::preflight: return answer_preflight();
+    case AnsweredHere::last_hop: return answer_as_last();
   }
-  // RFC 9110 sections 9.3.7, 9.3.8.
+}
+
+void Exchange::answer_health() {
+  using Field = OwnAnswer::Field;
+  const Health& health = station_.strangers_health();
+  static constexpr std::array fields{Field{"Content-Type", "application/json"},
+                                     Field{"Cache-Control", "no-store"}};
+  answer_with(health.status, fields, health.json);
+}
+
+// RFC 9110 sections 9.3.7, 9.3.8.
+void Exchange::answer_as_last() {
+  using Field = OwnAnswer::Field;
   if (texts_.method == "TRACE") {
     static constexpr std::array fields{Field{"Content-Type", "message/http"}};
     return answer_with(200, fields, head_);
@@ -102,7 +111,7 @@ void Exchange::answer_with(int status, std::span<const OwnAnswer::Field> fields,
   Cors::tell(request_.cors, texts_.origin,
              [&](std::string_view name, std::string_view value) { *end++ = {name, value}; });
   record_.status = status;
-  record_.verdict = Verdict::operators;
+  record_.verdict = Verdict::answered_here;
   client_->send_own({.status = status,
                      .fields = {all.begin(), end},
                      .body = body,
@@ -137,11 +146,14 @@ void Exchange::record() {
   record_.retries = forwarding_.retries();
   record_.retry_was_denied = forwarding_.retry_was_denied();
   if (route_ != nullptr) record_.cost = arrival_.cost;
-  if (!request_.is_operators)
+  if (request_.answered_here)
+    station_.traffic().count(*request_.answered_here);
+  else
     station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted(),
                              station_.traffic_of(arrival_.plan));
   const auto wanted = station_.wanted_line(record_);
-  const bool is_told_later = record_.kind() != AccessQuota::Kind::routine && !request_.is_operators;
+  const bool is_told_later =
+      record_.kind() != AccessQuota::Kind::routine && !request_.answered_here;
   Decision* const kept = is_told_later ? station_.next_decision() : nullptr;
   const bool is_rolled_up = wanted == AccessLines::Wanted::roll_up;
   if (wanted == AccessLines::Wanted::no && kept == nullptr) return;

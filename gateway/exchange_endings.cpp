@@ -148,7 +148,7 @@ void Exchange::on_client_gone() {
       give_worker_back(step.outcome);
       return end();
     case admission::Visit::Step::Kind::close:
-      if (!request_.is_operators) station_.shared().gate.abandon();
+      if (!request_.answered_here) station_.shared().gate.abandon();
       break;
     default: place_ = {};
   }
@@ -193,7 +193,7 @@ void Exchange::on_fault() {
   station_.gather().clear();
   if (visit_.is(State::ended)) return;
   const bool is_in_books = record_.reason.has_value();  // as refused
-  if (visit_.is(State::collecting) && !request_.is_operators && !is_in_books)
+  if (visit_.is(State::collecting) && !request_.answered_here && !is_in_books)
     station_.shared().gate.abandon();
   ClientStream* const client = client_;
   cut();

@@ -56,7 +56,6 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
 void Exchange::note_origin(const proxy::wire::Head& head) {
   request_.cors = station_.rules().cors.terms();
   texts_.origin = station_.rules().cors.allowed_origin(head);
-  request_.is_preflight = Cors::is_preflight(head);
 }
 
 // What the head alone makes impossible, and where it goes.
@@ -71,18 +70,14 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   }
   if (proxy::wire::has_been_through(head, station_.shared().via_name))
     return refuse_as(Reason::loop_detected);
-  if (request_.is_preflight) {  // costs nobody a token or a worker
-    if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
-    request_.is_operators = true;
-    return true;
+  if (answers_here(head)) {
+    const bool is_health = request_.answered_here == AnsweredHere::health;
+    const bool is_read = head.method == "GET" || head.method == "HEAD";
+    const bool is_too_large = head.content_length > request_.body_limit;
+    if ((!is_health || is_read) && !is_too_large) return true;
+    request_.answered_here.reset();
+    return refuse_as(is_health && !is_read ? Reason::method_refused : Reason::body_too_large);
   }
-  if (station_.settings().ops.health_on_main && target_.path() == health_path) {
-    if (head.method != "GET" && head.method != "HEAD") return refuse_as(Reason::method_refused);
-    if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
-    request_.is_operators = true;
-    return true;
-  }
-  if (answers_as_last(head)) return true;
   const admission::Route& route = station_.rules().routes.find(target_.path());
   route_ = &station_.traffic_of(route);
   take_route(route, arrival_);
@@ -108,15 +103,25 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   return true;
 }
 
+// What costs nobody a token or a worker.
+bool Exchange::answers_here(const proxy::wire::Head& head) {
+  if (request_.cors.is_on && Cors::is_preflight(head))
+    request_.answered_here = AnsweredHere::preflight;
+  else if (station_.settings().ops.health_on_main && target_.path() == health_path)
+    request_.answered_here = AnsweredHere::health;
+  else if (is_last_to_get(head))
+    request_.answered_here = AnsweredHere::last_hop;
+  return request_.answered_here.has_value();
+}
+
 // RFC 9110 section 7.6.2: at 0 the gateway is the last that the request gets to.
-bool Exchange::answers_as_last(const proxy::wire::Head& head) {
+bool Exchange::is_last_to_get(const proxy::wire::Head& head) {
   const auto left = proxy::wire::max_forwards(head);
   if (!left) return false;
   if (*left > 0) {
     texts_.max_forwards = std::to_string(*left - 1);
     return false;
   }
-  request_.is_operators = request_.is_last = true;
   if (head.method == "TRACE") proxy::wire::append_trace(head_, head);
   return true;
 }

@@ -16,7 +16,7 @@
 namespace classgate::gateway {
 
 // How far a request got.
-enum class Verdict : std::uint8_t { none, queued, admitted, rejected, abandoned, operators };
+enum class Verdict : std::uint8_t { none, queued, admitted, rejected, abandoned, answered_here };
 constexpr std::string_view word_of(Verdict verdict) {
   constexpr std::array<std::string_view, 6> words{"-",        "queued",    "admitted",
                                                   "rejected", "abandoned", "operator"};
@@ -83,8 +83,8 @@ struct ExchangeRecord {
   AccessQuota::Kind kind() const {
     using enum AccessQuota::Kind;
     if (verdict == Verdict::rejected) return refusal;
-    const bool went_in = verdict == Verdict::admitted || verdict == Verdict::operators;
-    return went_in && !reason && status < 500 ? routine : other;
+    if (verdict == Verdict::answered_here) return answered_here;
+    return verdict == Verdict::admitted && !reason && status < 500 ? routine : other;
   }
 };
 

@@ -79,6 +79,11 @@ inline constexpr std::array<std::string_view, 11> limit_keys{"client.header_time
                                                              "client.response_buffer",
                                                              "upstream.header_bytes"};
 
+// Requests that the gateway answers itself, outside of the books.
+enum class AnsweredHere : std::uint8_t { health, preflight, last_hop };
+inline constexpr std::array<std::string_view, 3> answered_here_words{"health", "preflight",
+                                                                     "last_hop"};
+
 // What came of the requests of one route at one priority.
 struct RouteTraffic {
   std::string name;
@@ -106,6 +111,7 @@ class Traffic {
   PlanTraffic& plan(const std::string& name);
   // An exchange has ended, which belongs in the books.
   void count(const ExchangeRecord& record, RouteTraffic& route, PlanTraffic& plan);
+  void count(AnsweredHere what) { answered_here[static_cast<std::size_t>(what)].add(); }
   void for_each_route(const std::function<void(const RouteTraffic&)>& visit) const;
   void for_each_plan(const std::function<void(const PlanTraffic&)>& visit) const;
 
@@ -116,9 +122,10 @@ class Traffic {
   Counter retries, retries_denied;                                 // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers
   std::array<Counter, 4> own_answers;  // the gateway's, by status class: 0 is 2xx
-  Counter received_bytes;              // bodies
-  Counter sent_bytes;                  // bodies
-  Counter held_bytes;                  // bodies in memory; goes down too
+  std::array<Counter, answered_here_words.size()> answered_here;
+  Counter received_bytes;  // bodies
+  Counter sent_bytes;      // bodies
+  Counter held_bytes;      // bodies in memory; goes down too
   // What was done because of client.memory.
   Counter memory_given_way, memory_refused_newcomers, memory_refused_growth;
   void reached(Limit limit) { limits_reached[static_cast<std::size_t>(limit)].add(); }

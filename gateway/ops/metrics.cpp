@@ -292,6 +292,15 @@ void add_traffic(Families& out, const Server& server) {
       .value(sum(&Traffic::received_bytes));
   out.counter("classgate_sent_bytes_total", "Response bodies, to clients.")
       .value(sum(&Traffic::sent_bytes));
+  out.counter("classgate_answered_here_total",
+              "Requests that the gateway answered itself, and that are in no other count of "
+              "requests: /queue/health, preflights of browsers ([cors]), Max-Forwards: 0.");
+  for (std::size_t i = 0; i < answered_here_words.size(); ++i) {
+    std::uint64_t total = 0;
+    for (const auto& station : server.stations())
+      total += station->numbers().answered_here[i].read();
+    out.value(total, {{"what", std::string(answered_here_words[i])}});
+  }
   out.counter("classgate_limits_reached_total",
               "Times that a connection or exchange reached one of its limits, by key of the conf.");
   for (std::size_t i = 0; i < limit_keys.size(); ++i) {

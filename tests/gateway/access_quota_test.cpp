@@ -48,6 +48,16 @@ TEST_CASE("a sample is the share that is written, also of traffic with a rhythm"
   }
 }
 
+TEST_CASE("what the gateway answers itself, for nothing, takes no room from what went wrong") {
+  AccessQuota quota(1);
+  const Limits limits{1, 10, 4};
+  CHECK(written(quota, 1000, start, limits, Kind::answered_here) == 4);
+  CHECK(quota.judge(Kind::answered_here, start, limits) == Verdict::not_sampled);
+  CHECK(written(quota, 1000, start, limits, Kind::refusal) == 4);
+  CHECK(written(quota, 1000, start, limits, Kind::other) == 2);
+  CHECK(written(quota, 9, start + milliseconds(1000), limits, Kind::answered_here) == 4);
+}
+
 TEST_CASE("in each second so many lines are written, and what is over is told apart") {
   AccessQuota quota(1);
   const Limits limits{1, 10};

@@ -76,6 +76,24 @@ class Live(ProcessTest):
             self.assertIn(line + "\n", text)
         self.assertEqual((health["processed_requests"], health["rejected_requests"]), (21, 5))
 
+    def test_what_the_gateway_answers_itself_is_counted_apart_and_cannot_fill_the_log(self):
+        service = self.service("--service-time", "2ms")
+        gateway = self.gateway(service.address, conf='[cors]\norigins = ["https://app.example"]\n', log_refusals_max=2,
+                               log_access="stdout", threads=1)
+        preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+        for _ in range(100):
+            self.assertEqual(gateway.request("OPTIONS", "/v1/classify", headers=preflight).status, 200)
+        self.assertEqual(gateway.request("GET", "/queue/health").status, 200)
+        self.assertEqual(gateway.request("OPTIONS", "/v1/classify", headers={"Max-Forwards": "0"}).status, 200)
+        _, text = scrape(gateway)
+        for line in ('classgate_answered_here_total{what="preflight"} 100', 'classgate_answered_here_total{what="health"} 1',
+                     'classgate_answered_here_total{what="last_hop"} 1'):
+            self.assertIn(line + "\n", text)
+        self.assertNotRegex(text, r'classgate_requests_total.* [1-9]')
+        self.assertEqual(gateway.request().status, 200)
+        gateway.wait_for_text("verdict=admitted", gateway.out)  # one thread: what came before is there
+        self.assertIn(gateway.out().count("verdict=operator"), range(1, 50))
+
     def test_plans_and_the_clients_that_have_most_are_told_apart(self):
         conf = ('[fairness]\nidentity = ["header:X-Api-Key"]\nrate = 0.001\nburst = 2\n'
                 '[[plan]]\nname = "gold"\nburst = 100\nclients = ["header:X-Api-Key:alpha"]\n')

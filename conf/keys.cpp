@@ -96,6 +96,7 @@ std::vector<Key> make_keys() {
       duration_key("upstream.stream_idle_timeout", ms1, hours(24), "longest silence of the service in a stream", FIELD(upstream.stream_idle_timeout)),
       duration_key("upstream.stream_time_max", ms1, hours(24), "from a stream's head to its end", FIELD(upstream.stream_time_max)),
       word_key<OnClientAbort>("upstream.on_stream_abort", "what becomes of a stream whose client has left", FIELD(upstream.on_stream_abort)),
+      duration_key("upstream.repeat_window", milliseconds(0), hours(1), "for how long after a request timeout the same request of the same client is refused; 0: it is not", FIELD(upstream.repeat_window)),
       count_key("upstream.requests_per_server", 0, 100'000, "requests in one server at once; 0: no limit", FIELD(upstream.requests_per_server)),
       count_key("upstream.eject_after", 0, 1'000'000, "failures in a row after which a server is passed over; 0: never", FIELD(upstream.eject_after)),
       duration_key("upstream.eject_time", ms1, hours(1), "for how long, the first time; then twice as long", FIELD(upstream.eject_time)),

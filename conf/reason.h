@@ -43,6 +43,7 @@ enum class Reason : std::uint8_t {
   version_refused,
   expectation_failed,
   loop_detected,
+  repeated,
   // The upstream could not answer it.
   upstream_timeout,
   stream_idle,
@@ -131,6 +132,8 @@ inline constexpr std::array reason_texts = {
                "The expectation cannot be met"},
     ReasonText{Reason::loop_detected, ReasonKind::request, "loop_detected", 508,
                "The request has been through this gateway before"},
+    ReasonText{Reason::repeated, ReasonKind::request, "repeated", 504,
+               "The service did not answer this request in time when it was asked before"},
     ReasonText{Reason::upstream_timeout, ReasonKind::service, "upstream_timeout", 504,
                "The service did not answer in time"},
     ReasonText{Reason::stream_idle, ReasonKind::service, "stream_idle", 504,

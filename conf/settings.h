@@ -158,6 +158,7 @@ struct UpstreamSettings {
   milliseconds stream_idle_timeout{60'000};  // longest silence in one
   milliseconds stream_time_max{600'000};     // from its head to its end
   OnClientAbort on_stream_abort = OnClientAbort::cancel;
+  milliseconds repeat_window{0};          // after a 504 its repeats are refused; 0: they are not
   std::uint32_t requests_per_server = 0;  // at once; 0 means no limit
   std::uint32_t eject_after = 5;          // failures in a row; 0 means never
   milliseconds eject_time{5'000};         // the first time, then twice as long

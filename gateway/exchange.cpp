@@ -103,7 +103,7 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
   if (!note_head(head) || !judge(head)) return;
   watch(station_.deadlines().request, timers_.request);
   if (request_.answered_here) return;  // when its body, if any, has been read
-  if (body_is_here && !request_.body_tells_cost)
+  if (body_is_here && !request_.body_tells_cost && !request_.may_be_repeat)
     enter(head);
   else
     screen(head);
@@ -136,6 +136,7 @@ void Exchange::screen(const proxy::wire::Head& head) {
 
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.
 void Exchange::ask_for_worker() {
+  if (is_repeat()) return refuse(Reason::repeated);
   arrival_.bytes = body_.size();
   if (request_.body_tells_cost) weigh_body();
   const admission::Time now = station_.loop().now();

@@ -106,6 +106,8 @@ class Exchange final : private proxy::Forwarding::Client {
   const std::string& client_name() const;  // for the log, as long as there is a connection
   std::optional<conf::Reason> recognise_client(const proxy::wire::Head& head);
   void note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route);
+  void note_repeat(const proxy::wire::Head& head);
+  bool is_repeat() const;
   void weigh_body();
   void settle_cost();
   void enter(const proxy::wire::Head& head);
@@ -140,6 +142,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void give_up_service(const admission::Visit::Step& step);
   void on_held_too_long(const admission::Outcome& outcome);
   void on_upstream_timeout(const admission::Visit::Step& step);
+  void note_timeout();
   void on_stream_silent();
   void end_stream(conf::Reason reason);
   bool begin_stream();
@@ -202,6 +205,8 @@ class Exchange final : private proxy::Forwarding::Client {
     bool body_tells_cost = false;
     bool wants_websocket = false;
     bool lacks_host = false;
+    bool may_be_repeat = false;        // its body will tell
+    std::uint64_t head_of_repeat = 0;  // RecentTimeouts; 0: nobody wants to know
     Cors::Terms cors{};
   };
   // Memory that is kept for the next request.

@@ -73,6 +73,7 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
       "upstream {}: no complete answer within admission.request_timeout ({} {}, request {})",
       forwarding_.server_name(), texts_.method, target_.path(), texts_.request_id);
   if (is_up_to_service()) forwarding_.blame_server();
+  note_timeout();
   const bool computes_on = step.kind == admission::Visit::Step::Kind::orphan;
   ClientStream& client = *client_;
   if (!request_.is_whole) request_.is_given_up = true;
@@ -92,6 +93,16 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
   if (!answer_.head_has_passed) return refuse_uncounted(Reason::upstream_timeout);
   client.cut();
   end();
+}
+
+// Who asks this again must not cost the service the same work again; of a body that did not stay
+// here nobody can tell.
+void Exchange::note_timeout() {
+  const bool is_all_here = request_.is_whole && body_.size() == record_.bytes_in;
+  if (request_.head_of_repeat == 0 || !is_all_here) return;
+  station_.shared().recent_timeouts.add(
+      request_.head_of_repeat, body_,
+      station_.loop().now() + station_.settings().upstream.repeat_window);
 }
 
 // Nothing has come for a while: unless that is because the client has not taken yet what did come.

@@ -96,6 +96,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
       return refuse_as(*reason);
     }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
+  if (station_.settings().upstream.repeat_window.count() > 0) note_repeat(head);
   if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
@@ -153,6 +154,20 @@ void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSetting
   request_.body_tells_cost = estimate_cost(head, route, arrival_);
   if (request_.body_tells_cost && route.cost.kind == conf::CostSettings::Kind::items)
     items_.emplace(route.cost.array);
+}
+
+// Without a body it is no work to speak of, and may be somebody's check whether the service is
+// well.
+void Exchange::note_repeat(const proxy::wire::Head& head) {
+  if (head.framing == Framing::none) return;
+  const RecentTimeouts& timeouts = station_.shared().recent_timeouts;
+  request_.head_of_repeat = timeouts.head_of(arrival_.client, client_name(), target_.text, head);
+  request_.may_be_repeat = timeouts.may_have(request_.head_of_repeat, arrival_.at);
+}
+
+bool Exchange::is_repeat() const {
+  return request_.may_be_repeat && request_.is_whole &&
+         station_.shared().recent_timeouts.has(request_.head_of_repeat, body_, arrival_.at);
 }
 
 // What the body has said so far. Under a conf that has come meanwhile and has not this route, or

@@ -91,7 +91,8 @@ std::string_view should_retry(const admission::Rejection& rejection) {
   switch (rejection.reason) {
     case conf::Reason::retry_budget:
     case conf::Reason::deadline:
-    case conf::Reason::loop_detected: return "false";
+    case conf::Reason::loop_detected:
+    case conf::Reason::repeated: return "false";
     case conf::Reason::would_miss_deadline: return will_help ? "true" : "false";
     case conf::Reason::upstream_unreachable: break;  // the service has not worked on it
     default:

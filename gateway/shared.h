@@ -14,6 +14,7 @@
 #include "gateway/client_counts.h"
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
+#include "gateway/recent_timeouts.h"
 
 namespace classgate::gateway {
 
@@ -28,7 +29,8 @@ struct Shared {
         memory(settings.client.memory.count),
         access_log(log),
         started(std::chrono::steady_clock::now()),
-        client_counts(key) {}
+        client_counts(key),
+        recent_timeouts(key) {}
 
   // Who we are in the Via of requests: nobody else has this name, so a request that has it has been
   // here. Clients are not told it. A process that takes over (upgrade) has the same: what the one
@@ -47,6 +49,7 @@ struct Shared {
   // What Loop::at_exception() is told: counts it, and says so in the log with its place.
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
+  RecentTimeouts recent_timeouts;
   std::atomic<std::uint64_t> streams{0};  // answers that are one, now
   // The newest policy, which the loops adopt one by one: by its servers and limits, not by those
   // that some loop still has, workers are bounded.

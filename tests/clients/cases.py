@@ -115,6 +115,11 @@ def too_slow_as_406(client):
     return too_slow(client, "504 as 406", conf="[status]\nupstream_timeout = 406\n")
 
 
+def too_slow_and_remembered(client):
+    """Whoever asks again, whatever it is told."""
+    return too_slow(client, "504 remembered", upstream_repeat_window="3m")
+
+
 def drain(client):
     """The gateway is stopped while the service works on the first of two requests; a balancer sends new connections to
     another one."""
@@ -176,7 +181,8 @@ def upload_as_text(client):
     return upload(client, "upload as text", client_refusal_body="text")
 
 
-CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424, "drain": drain,
+CASES = {"429": too_many, "503": queue_full, "504": too_slow, "504 as 424": too_slow_as_424,
+         "504 remembered": too_slow_and_remembered, "drain": drain,
          "stream": stream, "long stream": long_stream, "upload": upload}
 MORE_CASES = {"stream 45 s": slow_stream, "429 as 503": too_many_as_503, "503 as 429": queue_full_as_429,
               "504 as 406": too_slow_as_406, "upload as openai": upload_as_openai, "upload as text": upload_as_text}

@@ -20,6 +20,7 @@ RUN = pathlib.Path(__file__).resolve().parent / "run"
 STORMING_SDKS = RUN.parents[1] / "bench/storming_sdks.py"
 WORDS = {"429": "The request rate is exceeded; try again in ", "503": "The queue is full; try again in ",
          "504": "The service did not answer in time", "504 as 424": "The service did not answer in time",
+         "504 remembered": "The service did not answer",
          "upload": "The request rate is exceeded; try again in "}
 
 
@@ -79,6 +80,14 @@ class RealClients(unittest.TestCase):
             self.assertEqual((len(seen.tries), seen.computed), (1, 1))
             self.assert_told(client, seen, 424)
         self.for_each(("504 as 424",), claim)
+
+    def test_the_service_computes_once_for_who_insists_too_when_a_504_is_remembered(self):
+        def claim(client, seen):
+            self.assertEqual(seen.computed, 1)
+            self.assertTrue(all("\r\nX-Classgate-Reason: repeated" in one.head for one in seen.tries[1:]), seen.tries)
+            if not client.insists:
+                self.assert_told(client, seen, 504)
+        self.for_each(("504 remembered",), claim)
 
     def test_a_drain_costs_nobody_anything(self):
         def claim(_, seen):

@@ -27,7 +27,7 @@ TEST_CASE("each reason has its kind") {
   CHECK(words_of(ReasonKind::request) ==
         "unknown_client malformed header_too_large target_too_long body_too_large client_timeout "
         "unknown_coding "
-        "unknown_method method_refused version_refused expectation_failed loop_detected");
+        "unknown_method method_refused version_refused expectation_failed loop_detected repeated");
   CHECK(words_of(ReasonKind::service) ==
         "upstream_timeout stream_idle stream_too_long upstream_unreachable upstream_broken");
 }

@@ -116,6 +116,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.streams", quoted("chunked")},
       {"upstream.stream_idle_timeout", quoted("13ms")},
       {"upstream.stream_time_max", quoted("14m")},
+      {"upstream.repeat_window", quoted("3m")},
       {"upstream.on_stream_abort", quoted("finish")},
       {"admission.workers", plain("22")},
       {"admission.queue_size", plain("0")},

@@ -22,7 +22,8 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
     Line::take_favour(arrival);
   said.priority = arrival.priority;
   said.buckets = limits.look(arrival, said.client, all, now);
-  const Intake::Findings findings = intake_.foresee(arrival, said.client, said.buckets, now);
+  const Intake::Findings findings =
+      excused(intake_.foresee(arrival, said.client, said.buckets, now), arrival, now);
   said.is_retry = findings.is_retry;
 
   Line::Asker asker;

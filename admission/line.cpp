@@ -71,7 +71,8 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
     take_workers(seat, Duration::zero(), now);
     return Admitted{seat};
   }
-  if (const auto full = no_place_for(arrival, asker))
+  const Room room = room_for(arrival, now);
+  if (const auto full = no_place_in(room, arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
   const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
   const Time waits_until = terms.waits_until(arrival.at, now, arrival.deadline);
@@ -90,7 +91,8 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
                       .observed = arrival.observed,
                       .is_favoured = is_favoured(arrival, client)};
   queue_.make_ready(waiter);  // or nothing has happened
-  if (!has_place_for(arrival)) make_room_for(arrival, now);
+  if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
+  if (room.is_promised) retry_after_.redeem(arrival.client);
   books_.enter();
   note_joined(arrival.priority, now);
   if (queue_.size() == 0) retry_after_.note_first_waiter(now);

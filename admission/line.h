@@ -85,7 +85,7 @@ class Line {
     Judgement judgement{.goes_in = goes_in};
     if (arrival.deadline != Time::max()) judgement = judge_deadline(arrival, asker, goes_in, now);
     if (judgement.rejection || goes_in) return judgement;
-    if (const auto full = no_place_for(arrival, asker))
+    if (const auto full = no_place_in(room_for(arrival, now), arrival, asker))
       judgement.rejection = Rejection{*full, drain_time()};
     return judgement;
   }
@@ -161,20 +161,35 @@ class Line {
   struct Room {
     std::size_t places;
     std::uint64_t bytes;
+    bool is_promised;  // the last places are for those like it
   };
-  Room room() const;
-  bool has_place_for(const Arrival& arrival) const {
-    return queue_.size() < settings_.queue_size &&
-           queue_.bytes() + arrival.bytes <= settings_.queue_bytes.count;
+  // The last tenth of the places is kept for those who were refused, and come when they were told
+  // to: else they would be refused again as often as those who come as they like. While somebody is
+  // expected, and before nobody who may send others away.
+  std::size_t kept_places() const { return (std::size_t{settings_.queue_size} + 5) / 10; }
+  Room room_for(const Arrival& arrival, Time now) const {
+    std::size_t places = settings_.queue_size;
+    bool is_promised = false;
+    if (queue_.size() + kept_places() >= places && retry_after_.expects_returns(now) &&
+        queue_.size_worse_than(arrival.priority) == 0) {
+      is_promised = retry_after_.is_due(arrival.client, now);
+      if (!is_promised) places -= kept_places();
+    }
+    return {std::max(places, queue_.size()), std::max(settings_.queue_bytes.count, queue_.bytes()),
+            is_promised};
+  }
+  bool has_place_in(const Room& room, const Arrival& arrival) const {
+    return queue_.size() < room.places && queue_.bytes() + arrival.bytes <= room.bytes;
   }
   // Why it could not wait, if it had to.
-  std::optional<conf::Reason> no_place_for(const Arrival& arrival, const Asker& asker) const {
+  std::optional<conf::Reason> no_place_in(const Room& room, const Arrival& arrival,
+                                          const Asker& asker) const {
     if (asker.has_all_its_places) return conf::Reason::client_queue;
-    return has_place_for(arrival) ? std::nullopt : full_for(arrival, asker.number);
+    return has_place_in(room, arrival) ? std::nullopt : full_for(room, arrival, asker.number);
   }
-  std::optional<conf::Reason> full_for(const Arrival& arrival, ClientNumber client) const;
-  bool needs_room_for(const Arrival& arrival) const;
-  void make_room_for(const Arrival& arrival, Time now);
+  std::optional<conf::Reason> full_for(const Room& room, const Arrival& arrival,
+                                       ClientNumber client) const;
+  void make_room_for(const Room& room, const Arrival& arrival, Time now);
   void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
 
   Judgement judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,

@@ -81,20 +81,16 @@ void Line::write_to(Explanation& said, const Arrival& arrival, const Asker& aske
   if (goes_in) return;
   said.place = place_of(arrival, asker);
   said.wait = expected_wait(arrival, asker, now);
-  said.displaces = said.kind == Explanation::Kind::waits && needs_room_for(arrival);
+  said.displaces =
+      said.kind == Explanation::Kind::waits && !has_place_in(room_for(arrival, now), arrival);
 }
 
 // ---- Room in the queue --------------------------------------------------------------------------
 
-Line::Room Line::room() const {
-  return {std::max<std::size_t>(settings_.queue_size, queue_.size()),
-          std::max(settings_.queue_bytes.count, queue_.bytes())};
-}
-
-// The same of a queue that has no place left.
-std::optional<conf::Reason> Line::full_for(const Arrival& arrival, ClientNumber client) const {
+// Of a queue that has no place left for it.
+std::optional<conf::Reason> Line::full_for(const Room& room, const Arrival& arrival,
+                                           ClientNumber client) const {
   // If everybody of a worse priority gave way.
-  const Room room = this->room();
   const std::size_t places = queue_.size() - queue_.size_worse_than(arrival.priority);
   const std::uint64_t bytes = queue_.bytes() - queue_.bytes_worse_than(arrival.priority);
   if (places < room.places && bytes + arrival.bytes <= room.bytes) return std::nullopt;
@@ -108,16 +104,10 @@ std::optional<conf::Reason> Line::full_for(const Arrival& arrival, ClientNumber 
   return conf::Reason::queue_full;
 }
 
-bool Line::needs_room_for(const Arrival& arrival) const {
-  const Room room = this->room();
-  return queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes;
-}
-
 // The newest of the worst give way. One in almost every case; several only when their bodies are
 // smaller than the newcomer's, and each of them has joined only once.
-void Line::make_room_for(const Arrival& arrival, Time now) {
-  const Room room = this->room();
-  while (queue_.size() >= room.places || queue_.bytes() + arrival.bytes > room.bytes) {
+void Line::make_room_for(const Room& room, const Arrival& arrival, Time now) {
+  while (!has_place_in(room, arrival)) {
     if (displaced_.size() == displaced_.capacity())  // before anybody is sent away
       displaced_.reserve(std::max<std::size_t>(16, 2 * displaced_.size()));
     if (const auto worse = queue_.pop_newest_worse_than(arrival.priority)) {

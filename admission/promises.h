@@ -12,8 +12,9 @@ namespace classgate::admission {
 // What one client that was refused has been told of one line (Returns): when its turn is, and how
 // much else of its own stands behind that.
 struct Promise {
-  std::uint64_t key = 0;  // 0: nobody's
-  Time turn{};
+  std::uint64_t key = 0;        // 0: nobody's
+  static constexpr Time had{};  // in place of a turn: it has come in its turn
+  Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
 };

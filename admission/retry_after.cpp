@@ -23,7 +23,15 @@ Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, cons
   const Duration told = workers_returns_.next(earliest, 1, capacity_of(queue, now), returner, now);
   waited_ = {};
   wait_began_ = now;
+  if (returner.promise != nullptr) last_turn_ = std::max(last_turn_, now + told);
   return told;
+}
+
+bool RetryAfter::is_due(std::uint64_t client, Time now) const {
+  if (client == 0 || !tells_clients_apart_) return false;
+  const Promise promise = promises_.look(client, line_for_workers);
+  return promise.noted != Time::min() && promise.turn != Promise::had &&
+         promise.turn <= now + early_most && now - promise.turn <= late_most;
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

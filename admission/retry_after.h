@@ -55,6 +55,16 @@ class RetryAfter {
     std::uint64_t client = 0;
     double cost = 1;
   };
+  // Whose time it is: told to come back for a worker, and here not much later than that.
+  bool is_due(std::uint64_t client, Time now) const;
+  // It has had what it was promised.
+  void redeem(std::uint64_t client) {
+    promises_.find_or_add(client, line_for_workers).turn = Promise::had;
+  }
+  // Somebody who was told to may still come back for a worker, as itself.
+  bool expects_returns(Time now) const {
+    return tells_clients_apart_ && now <= last_turn_ + late_most;
+  }
   // From `earliest` on.
   Duration time_for_worker(Duration earliest, const Asker& asker, const Queue& queue, Time now);
 
@@ -64,6 +74,10 @@ class RetryAfter {
                 const Limits::Buckets& buckets, const Queue& queue, Time now) const;
 
  private:
+  // Clocks and networks of clients are not ours: so much earlier or later is on time.
+  static constexpr Duration early_most = std::chrono::milliseconds(20);
+  static constexpr Duration late_most = std::chrono::seconds(5);
+
   static constexpr std::uint64_t line_for_all = 0;
   static constexpr std::uint64_t line_for_workers = 1;
   static constexpr std::uint64_t first_line_of_routes = 2;
@@ -79,6 +93,7 @@ class RetryAfter {
   Promises promises_;
   Returns workers_returns_;
   Time wait_began_{};  // since when somebody waits, if anybody does
+  Time last_turn_ = Time::min() + std::chrono::hours(1);  // of all who were told of workers
   Duration waited_{};  // for so long somebody waited since the last refusal
   bool tells_clients_apart_ = false;
 };

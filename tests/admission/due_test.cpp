@@ -1,0 +1,185 @@
+// Those who were refused and come when they were told to, against those who come as they like.
+
+#include <algorithm>
+#include <functional>
+#include <queue>
+#include <vector>
+
+#include "admission/explain.h"
+#include "tests/admission/house.h"
+#include "tests/admission/run.h"
+
+namespace classgate::admission {
+namespace {
+
+Arrival by(std::uint64_t client, Time now, int priority = 3) {
+  Arrival arrival = request(priority, now);
+  arrival.client = client;
+  return arrival;
+}
+
+conf::AdmissionSettings settings_with_clients(std::uint32_t workers, std::uint32_t queue_size) {
+  conf::AdmissionSettings settings = small_settings();
+  settings.workers = workers;
+  settings.queue_size = queue_size;
+  settings.retry_after_spread = 30s;
+  settings.fairness.is_on = true;
+  settings.fairness.retry_budget = 0.2;
+  return settings;
+}
+
+// A worker that is taken, and known to come back after 100 ms.
+const Time then = start + 100ms;
+struct KnownHouse : FullHouse {
+  explicit KnownHouse(const conf::AdmissionSettings& settings) : FullHouse(settings) {
+    finish(Outcome::processed(), a_seat(*this), then);
+    REQUIRE(said(enter(*this, request(1), then)) == "admitted");
+  }
+};
+// A queue with 20 places that 20 clients have.
+struct FullQueue : KnownHouse {
+  explicit FullQueue(const conf::AdmissionSettings& settings) : KnownHouse(settings) {
+    for (std::uint64_t client = 1; client <= 20; ++client)
+      tickets.push_back(wait_in(*this, by(client, then), then));
+  }
+  void let_one_leave(Time now) {
+    REQUIRE(leave(tickets.back(), Departure::abandoned, now));
+    tickets.pop_back();
+  }
+  std::vector<Ticket> tickets;
+};
+
+TEST_CASE("the last places are for those who come when they were told to, once for each promise") {
+  FullQueue controller(settings_with_clients(1, 20));
+  const Time turn = then + retry_after(enter(controller, by(100, then), then));
+  CHECK(said(enter(controller, by(101, then), then)) == "queue_full");
+  controller.let_one_leave(then);
+  CHECK(said(enter(controller, by(200, then), then)) == "queue_full");  // though there is a place
+  CHECK(said(enter(controller, by(100, turn - 100ms), turn - 100ms)) == "queue_full");  // not yet
+  CHECK(controller.explain(by(100, turn), turn).kind == Explanation::Kind::waits);
+  CHECK(said(enter(controller, by(100, turn), turn)) == "waits");
+  controller.let_one_leave(turn);
+  CHECK(said(enter(controller, by(100, turn), turn)) == "queue_full");  // it has had its place
+  // Who may send others away need not be kept from a place.
+  CHECK(said(enter(controller, by(201, turn, 1), turn)) == "waits");
+}
+
+TEST_CASE("who comes much later than it was told, or when nobody is expected, is a newcomer") {
+  FullQueue controller(settings_with_clients(1, 20));
+  const Time turn = then + retry_after(enter(controller, by(100, then), then));
+  const Time later = then + 20s;
+  CHECK(said(enter(controller, by(101, later), later)) == "queue_full");  // somebody is expected
+  REQUIRE(turn + 5s < later);
+  controller.let_one_leave(later);
+  CHECK(said(enter(controller, by(100, later), later)) == "queue_full");
+  const Time end = later + 2min;
+  CHECK(said(enter(controller, by(102, end), end)) == "waits");
+}
+
+TEST_CASE(
+    "nothing is kept of a queue that has turned nobody away, nor where nobody knows who asks") {
+  FullQueue controller(settings_with_clients(1, 20));  // all 20 have found a place
+  conf::AdmissionSettings settings = settings_with_clients(1, 20);
+  settings.fairness.is_on = false;
+  KnownHouse anonymous(settings);
+  std::vector<Ticket> tickets;
+  for (int i = 0; i < 20; ++i) tickets.push_back(wait_in(anonymous, request(3), then));
+  CHECK(said(enter(anonymous, request(3), then)) == "queue_full");
+  REQUIRE(anonymous.leave(tickets.back(), Departure::abandoned, then));
+  CHECK(said(enter(anonymous, request(3), then)) == "waits");
+}
+
+TEST_CASE("a retry at the time that it was told is none too many") {
+  KnownHouse controller(settings_with_clients(1, 20));
+  const auto retry = [&](Time now) {
+    Arrival arrival = by(100, now);
+    arrival.is_retry = true;
+    return enter(controller, arrival, now);
+  };
+  int others = 0;
+  while (said(retry(then)) == "waits") REQUIRE(++others < 20);  // what it may, without an excuse
+  const Verdict refused = retry(then);
+  REQUIRE(said(refused) == "retry_budget");
+  const Time first_turn = then + retry_after(refused);
+  CHECK(said(retry(first_turn - 100ms)) == "retry_budget");
+  Arrival other = by(100, first_turn);
+  other.is_retry = true;
+  CHECK(controller.explain(other, first_turn).kind == Explanation::Kind::waits);
+  CHECK(said(retry(first_turn)) == "waits");
+}
+
+// So many clients at 10 workers of 100 ms; each asks, thinks, and asks again, so that twice as much
+// would come as can be served if all were answered at once. Who is refused comes when it is told
+// to, up to twice, as SDKs do.
+struct Tries {
+  int refused = 0;
+  int served_at_first_retry = 0;
+};
+
+Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
+  Random random(11);
+  Controller controller(settings_with_clients(10, queue_size));
+  struct Event {
+    Time at;
+    std::uint64_t client;  // 0: a worker comes back
+    int attempts = 0;
+    Seat seat{};
+    bool operator>(const Event& other) const { return at > other.at; }
+  };
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events;
+  std::vector<std::pair<std::uint64_t, int>> waiting;  // by tag
+  for (std::uint64_t client = 1; client <= 200; ++client)
+    events.push({start + std::chrono::milliseconds(random.between(0, 1'900)), client});
+  Tries tries;
+  while (events.top().at < start + to) {
+    const Event event = events.top();
+    events.pop();
+    const Time now = event.at;
+    const auto served = [&](std::uint64_t client, const Seat& seat) {
+      events.push({now + 100ms, 0, 0, seat});
+      events.push({now + 100ms + std::chrono::milliseconds(random.between(0, 1'900)), client});
+    };
+    if (event.client == 0) {
+      controller.finish(Outcome::processed(), event.seat, now);
+    } else {
+      Arrival arrival = by(event.client, now);
+      arrival.tag = static_cast<std::uint32_t>(waiting.size());
+      waiting.push_back({event.client, event.attempts});
+      const Verdict verdict = enter(controller, arrival, now);
+      const bool is_refused = std::holds_alternative<Rejection>(verdict);
+      if (now >= start + from && event.attempts == 1) {
+        ++tries.refused;
+        if (!is_refused) ++tries.served_at_first_retry;
+      }
+      if (const auto* const admitted = std::get_if<Admitted>(&verdict))
+        served(event.client, admitted->seat);
+      if (is_refused) {
+        const bool gives_up = event.attempts == 2;
+        events.push({now + retry_after(verdict) + 1ms +
+                         (gives_up ? std::chrono::milliseconds(random.between(0, 1'900)) : 0ms),
+                     event.client, gives_up ? 0 : event.attempts + 1});
+      }
+    }
+    while (const auto notice = controller.next(now)) {
+      const auto* const granted = std::get_if<Granted>(&notice->news);
+      if (granted != nullptr) served(waiting[notice->tag].first, granted->seat);
+    }
+  }
+  return tries;
+}
+
+TEST_CASE("SDKs that obey are served at their first retry, at first and later, at twice the load") {
+  for (const std::uint32_t queue_size : {20U, 100U}) {
+    CAPTURE(queue_size);
+    for (const auto& [from, to] : {std::pair(3s, 18s), std::pair(60s, 240s)}) {
+      const Tries tries = watch_sdks(queue_size, from, to);
+      CAPTURE(from.count());
+      CHECK(tries.refused > 50);
+      CAPTURE(tries.refused);
+      CHECK(tries.served_at_first_retry >= tries.refused * 95 / 100);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace classgate::admission

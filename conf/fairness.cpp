@@ -9,6 +9,7 @@
 #include "conf/format.h"
 #include "conf/known_clients.h"
 #include "conf/printable.h"
+#include "conf/secret_fields.h"
 #include "conf/table.h"
 #include "conf/units.h"
 
@@ -54,6 +55,7 @@ constexpr auto source_words = std::to_array<SourceWord>({{"header:", SourceKind:
                                                          {"basic", SourceKind::basic},
                                                          {"cookie:", SourceKind::cookie},
                                                          {"query:", SourceKind::query},
+                                                         {"jwt:", SourceKind::jwt},
                                                          {"tls", SourceKind::tls},
                                                          {"address", SourceKind::address}});
 
@@ -61,8 +63,17 @@ std::string all_source_words() {
   std::string all;
   for (const SourceWord& word : source_words)
     all += fmt::format("{}\"{}{}\"", all.empty() ? "" : ", ", word.text,
-                       word.has_name() ? "NAME" : "");
+                       !word.has_name()               ? ""
+                       : word.kind == SourceKind::jwt ? "CLAIM"
+                                                      : "NAME");
   return all;
+}
+
+// Some are URLs (RFC 7519 section 4.2).
+bool is_claim_name(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [](char c) {
+    return c > ' ' && c < 0x7f && c != '"' && c != '\\';
+  });
 }
 
 // "/24/56" behind "address"; one alone is that of IPv4.
@@ -86,7 +97,7 @@ std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
     IdentitySource source{.kind = known.kind};
     const std::string_view rest = word.substr(known.text.size());
     if (known.has_name()) {
-      if (!is_field_name(rest)) break;
+      if (known.kind == SourceKind::jwt ? !is_claim_name(rest) : !is_field_name(rest)) break;
       source.name = rest;
     } else if (known.kind == SourceKind::address && rest.starts_with('/')) {
       if (read_prefixes(rest, source)) return source;
@@ -120,6 +131,19 @@ std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     identity.push_back(std::move(*source));
   }
   return identity;
+}
+
+std::expected<IdentitySource, std::string> parse_token_place(const std::string& word) {
+  const auto source = parse_source(word);
+  const bool is_place =
+      source && (source->kind == SourceKind::bearer || source->kind == SourceKind::header ||
+                 source->kind == SourceKind::cookie);
+  if (!is_place)
+    return std::unexpected(
+        fmt::format("\"{}\" is none of \"bearer\", \"header:NAME\", \"cookie:NAME\"", word));
+  if (source->kind == SourceKind::header && plain_field_name(source->name) == "authorization")
+    return std::unexpected(std::string("for Authorization write \"bearer\""));
+  return *source;
 }
 
 void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more) {
@@ -189,7 +213,7 @@ PlanClient plan_client(const IdentitySource& source, std::string name) {
 std::string PlanClient::text() const {
   const std::string word = word_of(source) + ':';
   if (carries_key(source.kind)) return fmt::format("{}{}{}", word, key_hash_prefix, hex_of(key));
-  if (source.kind == SourceKind::tls) return word + name;
+  if (source.kind != SourceKind::address) return word + name;
   return "address:" + network.text;
 }
 
@@ -205,10 +229,10 @@ std::expected<PlanClient, std::string> read_plan_client(
   }
   if (named.empty() && is_address) return plan_network(text, sources);
   if (named.size() == 1 && !is_address && !text.empty()) return plan_client(named.front(), text);
-  return std::unexpected(std::string(
-      "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
-      "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"tls:SUBJECT\" (one that "
-      "an identity has) or \"address:192.0.2.7\""));
+  return std::unexpected(
+      std::string("says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
+                  "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "
+                  "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\""));
 }
 
 std::string word_of(const IdentitySource& source) {

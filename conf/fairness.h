@@ -19,7 +19,7 @@ namespace classgate::conf {
 // A token (RFC 9110 section 5.1) of at most 128 characters.
 bool is_field_name(std::string_view name);
 
-// "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME", "tls", "address", or
+// "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME", "jwt:CLAIM", "tls", "address", or
 // "address/24/56" with the prefix lengths by which a client is known in IPv4 and IPv6.
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words);
@@ -42,6 +42,9 @@ struct PlanClient {
 std::expected<PlanClient, std::string> read_plan_client(const std::string& text,
                                                         const std::vector<IdentitySource>& sources);
 // All that tell clients apart, of [fairness] and of every route.
+// Where the token stands of which "jwt:CLAIM" says a claim: "bearer", "header:NAME" or
+// "cookie:NAME".
+std::expected<IdentitySource, std::string> parse_token_place(const std::string& word);
 std::vector<IdentitySource> identity_sources(const Settings& settings);
 void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more);
 

@@ -399,6 +399,55 @@ Key tokens_key(std::string name, std::string help, FieldOf<std::vector<std::stri
                        std::move(help), access);
 }
 
+Key algorithms_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  return text_list_key(std::move(name),
+                       {.most = jwt_algorithms.size(),
+                        .example = "\"RS256\"",
+                        .have_case = true,
+                        .check = [](const std::string& text, const std::string&) -> std::string {
+                          if (std::ranges::find(jwt_algorithms, text) != jwt_algorithms.end())
+                            return {};
+                          return fmt::format("is none of {}", fmt::join(jwt_algorithms, ", "));
+                        }},
+                       std::move(help), access);
+}
+
+Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {
+  return text_list_key(std::move(name),
+                       {.example = "\"https://api.example\"",
+                        .have_case = true,
+                        .check = [](const std::string& text, const std::string&) -> std::string {
+                          return text.empty() || text.size() > 256 ? "has not 1 to 256 bytes" : "";
+                        }},
+                       std::move(help), access);
+}
+
+Key text_key(std::string name, std::size_t most, std::string help, FieldOf<std::string> access) {
+  return {
+      std::move(name), std::move(help),
+      [=](Settings& settings, const RawValue& raw) -> Read {
+        const auto* text = std::get_if<std::string>(&raw.value);
+        if (text == nullptr || text->size() > most)
+          return std::unexpected(fmt::format("expected text in quotes, {} bytes at most", most));
+        access(settings) = *text;
+        return {};
+      },
+      [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+Key token_place_key(std::string name, std::string help, FieldOf<IdentitySource> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr) return std::unexpected(std::string("expected text in quotes"));
+            auto place = parse_token_place(*text);
+            if (!place) return std::unexpected(place.error());
+            access(settings) = std::move(*place);
+            return {};
+          },
+          [=](const Settings& settings) { return quote(word_of(value_of(access, settings))); }};
+}
+
 Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access) {
   return {
       std::move(name), std::move(help),

@@ -54,6 +54,11 @@ Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::
                   FieldOf<std::vector<Address>> access);
 Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network>> access);
 Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access);
+Key token_place_key(std::string name, std::string help, FieldOf<IdentitySource> access);
+Key algorithms_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+// Texts that are compared as they are.
+Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+Key text_key(std::string name, std::size_t most, std::string help, FieldOf<std::string> access);
 // Names of fields of requests, but those that the gateway reads and says itself.
 Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 // Names of fields that may be shown: none that holds a secret.

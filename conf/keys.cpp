@@ -150,7 +150,7 @@ std::vector<Key> make_keys() {
       bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
       bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
 
-      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, basic, cookie:NAME, query:NAME, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
+      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, basic, cookie:NAME, query:NAME, jwt:CLAIM, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
       count_key("fairness.clients_max", 100, 10'000'000, "clients that are remembered", FIELD(admission.fairness.clients_max)),
       number_key("fairness.rate", 0.001, 1e6, true, "requests a second of one client; 0: no limit", FIELD(admission.fairness.everybody.rate)),
       number_key("fairness.burst", 1, 1e6, false, "requests of one client that may come at once", FIELD(admission.fairness.everybody.burst)),
@@ -164,6 +164,16 @@ std::vector<Key> make_keys() {
       place_key("clients.clients_file", "file of the known clients, a line for each; empty: none", {""}, FIELD(clients.clients_file)),
       word_key<UnknownClients>("clients.unknown", "who a client is that is not known", FIELD(clients.unknown)),
       count_key("clients.unknown_max", 100, 10'000'000, "unknown clients that are remembered, beside those that are known", FIELD(clients.unknown_max)),
+
+      place_key("jwt.keys_file", "file of the keys that signed tokens are checked with, PEM or JWKS; empty: none", {""}, FIELD(jwt.keys_file)),
+      algorithms_key("jwt.algorithms", "that tokens may be signed with: HS256, RS256, ES256, EdDSA", FIELD(jwt.algorithms)),
+      token_place_key("jwt.from", "where the token stands: bearer, header:NAME or cookie:NAME", FIELD(jwt.from)),
+      text_key("jwt.iss", 256, "issuer that a token must have; empty: any", FIELD(jwt.iss)),
+      texts_key("jwt.aud", "audiences of which a token must have one; empty: it may have none", FIELD(jwt.aud)),
+      duration_key("jwt.leeway", milliseconds(0), minutes(5), "by which exp and nbf of a token may be missed", FIELD(jwt.leeway)),
+      bytes_key("jwt.token_bytes", Bytes{256}, KiB(64), "of a token at most", FIELD(jwt.token_bytes)),
+      count_key("jwt.tokens_max", 64, 1'000'000, "verified tokens that each loop remembers until they end", FIELD(jwt.tokens_max)),
+      count_key("jwt.checks_max", 1, 1'000'000, "signatures that each loop checks in a second; who comes beyond is not known", FIELD(jwt.checks_max)),
 
       word_key<LogLevel>("log.level", "least weight of a line", FIELD(log.level)),
       word_key<LogFormat>("log.format", "of both logs", FIELD(log.format)),

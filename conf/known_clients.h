@@ -6,9 +6,10 @@
 //   acme     plan=gold key=sha256:9f86d0... key=sha256:60303a... not_after=2027-12-31
 //   trial-7  key=sha256:fd61a0... not_before=2026-12-01T08:00:00Z not_after=2026-12-15T08:00:00Z
 //
-// First the name, by which logs and pages tell the client; then, in any order, its plan ([[plan]];
-// without one it is on everybody's terms), the SHA-256 of each of its keys, and when these hold. A
-// date alone is that day in UTC: not_before its beginning, not_after its end.
+// First the name, by which tokens may name it too ([jwt]), and by which logs and pages tell the
+// client; then, in any order, its plan ([[plan]]; without one it is on everybody's terms), the
+// SHA-256 of each of its keys, and when these hold. A date alone is that day in UTC: not_before its
+// beginning, not_after its end.
 
 #include <chrono>
 #include <cstdint>
@@ -55,7 +56,10 @@ inline constexpr std::size_t keys_of_client_max = 16;
 bool is_client_name(std::string_view name);
 
 // The error is every mistake with its place, a hundred at most and how many more there are. O(n).
-std::expected<KnownClients, std::vector<DocumentMistake>> read_known_clients(std::string_view text);
+// `by_name`: tokens name clients too (identity has "jwt:CLAIM"), and who has no key may stand
+// there.
+std::expected<KnownClients, std::vector<DocumentMistake>> read_known_clients(std::string_view text,
+                                                                             bool by_name = false);
 
 // A line of the file.
 std::string print_known_client(std::string_view name, const Sha256& key);

@@ -132,6 +132,13 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
     if (was != nullptr && is != nullptr && *was != *is)
       lines.push_back("admission.shadow_conf says something else");
   }
+  const std::string& keys = after.settings.jwt.keys_file;
+  if (!keys.empty() && keys == before.settings.jwt.keys_file) {
+    const std::string* const was = text_of(before, keys);
+    const std::string* const is = text_of(after, keys);
+    if (was != nullptr && is != nullptr && *was != *is)
+      lines.emplace_back("jwt.keys_file says something else");
+  }
   const ClientsSettings& known = after.settings.clients;
   if (known.known && known.clients_file == before.settings.clients.clients_file &&
       before.settings.clients.known) {

@@ -124,13 +124,13 @@ class Reader {
   }
 
   // Those of clients.clients_file; where it is bad, none.
-  void read_clients(ClientsSettings& clients) {
+  void read_clients(ClientsSettings& clients, bool by_name) {
     const std::string& path = clients.clients_file;
     if (path.empty()) return;
     auto text = text_of(path, {}, clients_bytes_max);
     if (!text) return blame("clients.clients_file", fmt::format("{} {}", path, text.error()));
     texts_.emplace_back(path, std::move(*text));
-    auto known = read_known_clients(texts_.back().second);
+    auto known = read_known_clients(texts_.back().second, by_name);
     if (!known) {
       for (DocumentMistake& wrong : known.error())
         mistake(fmt::format("{}:{}:{}", path, wrong.place.line, wrong.place.column),
@@ -383,7 +383,8 @@ class Reader {
     }
     if (!has_rates) admission.route_rates.clear();
     ClientsSettings& clients = loaded_.settings.clients;
-    read_clients(clients);
+    put_tokens_together(sources);
+    read_clients(clients, !loaded_.settings.jwt.claims.empty());
     std::vector<KnownClients::Key> keys;
     if (clients.known && !plans_.names().empty()) keys = clients.known->keys;
     std::ranges::sort(keys, {}, &KnownClients::Key::hash);
@@ -422,6 +423,34 @@ class Reader {
     if (says_all(cors.headers)) blame("cors.headers", "\"*\" means nothing with cors.credentials");
   }
 
+  // What [jwt] must have, where an identity wants a claim.
+  void put_tokens_together(const std::vector<IdentitySource>& sources) {
+    JwtSettings& jwt = loaded_.settings.jwt;
+    for (const IdentitySource& source : sources)
+      if (source.kind == IdentitySource::Kind::jwt) jwt.claims.push_back(source.name);
+    if (jwt.claims.empty()) {
+      if (!jwt.keys_file.empty())
+        blame(
+            "jwt.keys_file",
+            "nothing in fairness.identity, nor in a route's, wants a claim: add \"jwt:sub\" to it");
+      return;
+    }
+    if (jwt.claims.size() > jwt_claims_max)
+      blame("fairness.identity",
+            fmt::format("with those of routes it has {} claims; there may be {}", jwt.claims.size(),
+                        jwt_claims_max));
+    if (jwt.algorithms.empty())
+      blame("jwt.algorithms",
+            "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]");
+    if (jwt.keys_file.empty())
+      return blame("jwt.keys_file",
+                   "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS");
+    auto text = text_of(jwt.keys_file, {});
+    if (!text) return blame("jwt.keys_file", fmt::format("{} {}", jwt.keys_file, text.error()));
+    jwt.keys = std::make_shared<const std::string>(*text);
+    texts_.emplace_back(jwt.keys_file, std::move(*text));
+  }
+
   // Where it stands; empty: in none.
   static std::string_view field_of(const IdentitySource& source) {
     if (source.kind == IdentitySource::Kind::header) return source.name;
@@ -429,7 +458,8 @@ class Reader {
   }
 
   // What clients name themselves by may be a key of theirs.
-  void check_logged_fields(const std::vector<IdentitySource>& sources) {
+  void check_logged_fields(std::vector<IdentitySource> sources) {
+    if (!loaded_.settings.jwt.keys_file.empty()) sources.push_back(loaded_.settings.jwt.from);
     for (const std::string& field : loaded_.settings.log.headers)
       if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
             return plain_field_name(field_of(source)) == plain_field_name(field);
@@ -443,17 +473,19 @@ class Reader {
   void put_known_together(const std::vector<IdentitySource>& sources) {
     ClientsSettings& clients = loaded_.settings.clients;
     FairnessSettings& fairness = loaded_.settings.admission.fairness;
-    const bool can_carry = std::ranges::any_of(
-        sources, [](const IdentitySource& source) { return carries_key(source.kind); });
+    const bool can_carry = std::ranges::any_of(sources, [](const IdentitySource& source) {
+      return carries_key(source.kind) || source.kind == IdentitySource::Kind::jwt;
+    });
     if (!clients.clients_file.empty() && !can_carry)
       blame("clients.clients_file",
-            "nothing in fairness.identity, nor in a route's, carries a key: add \"bearer\" or "
+            "nothing in fairness.identity, nor in a route's, carries a key or a token: add "
+            "\"bearer\" or "
             "\"header:X-Api-Key\" to it");
     if (clients.known && clients.known->clients.size() > fairness.clients_max)
       blame("fairness.clients_max",
             fmt::format("{} are fewer than clients.clients_file has, {}", fairness.clients_max,
                         clients.known->clients.size()));
-    const bool knows_any = !clients.clients_file.empty() ||
+    const bool knows_any = !clients.clients_file.empty() || !loaded_.settings.jwt.claims.empty() ||
                            std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
                              return has_key(plan, sources);
                            });

@@ -220,17 +220,19 @@ enum class Discipline : std::uint8_t {
 
 // Who a client is: the first of these that a request has.
 struct IdentitySource {
-  enum class Kind : std::uint8_t { header, bearer, basic, cookie, query, tls, address };
+  enum class Kind : std::uint8_t { header, bearer, basic, cookie, query, jwt, tls, address };
   Kind kind = Kind::address;
-  std::string name = {};  // of the header, cookie or parameter
+  std::string name = {};  // of the header, cookie, parameter or claim
   // Of an address: the bits by which a client is known.
   int v4_prefix = 32;
   int v6_prefix = 64;
   bool operator==(const IdentitySource&) const = default;
 };
-// What anybody can say of itself: who is believed must be known by it.
+// What anybody can say of itself: who is believed must be known by it. (A certificate and a token
+// are verified.)
 constexpr bool carries_key(IdentitySource::Kind kind) {
-  return kind != IdentitySource::Kind::tls && kind != IdentitySource::Kind::address;
+  using enum IdentitySource::Kind;
+  return kind != tls && kind != address && kind != jwt;
 }
 
 // What one client may take. [fairness] for everybody, [[plan]] for those it names.
@@ -267,6 +269,24 @@ struct ClientsSettings {
   std::shared_ptr<const KnownClients> known = nullptr;  // what is said in the file
   bool operator==(const ClientsSettings&) const = default;
 };
+
+// [jwt]: signed tokens (RFC 7519) that say who a client is, where an identity has "jwt:CLAIM".
+struct JwtSettings {
+  std::string keys_file;                // PEM or JWKS; empty: none
+  std::vector<std::string> algorithms;  // of jwt_algorithms; others are never taken
+  IdentitySource from{.kind = IdentitySource::Kind::bearer};  // or a header, or a cookie
+  std::string iss;                                            // empty: not looked at
+  std::vector<std::string> aud;       // a token that has some must have one of these
+  milliseconds leeway{0};             // of exp and nbf
+  Bytes token_bytes = KiB(8);         // of a token at most
+  std::uint32_t tokens_max = 10'000;  // verified ones that each loop remembers
+  std::uint32_t checks_max = 1000;    // signatures that each loop checks in a second
+  std::shared_ptr<const std::string> keys = nullptr;  // what keys_file says; read by the reader
+  std::vector<std::string> claims;  // that an identity has, each once; put together by the reader
+  bool operator==(const JwtSettings&) const = default;
+};
+inline constexpr std::array<std::string_view, 4> jwt_algorithms{"HS256", "RS256", "ES256", "EdDSA"};
+inline constexpr std::size_t jwt_claims_max = 4;
 
 // [fairness]: who is asking, and what one client may take of the whole.
 struct FairnessSettings {
@@ -439,6 +459,7 @@ struct Settings {
   UpstreamSettings upstream;
   AdmissionSettings admission;
   ClientsSettings clients;
+  JwtSettings jwt;
   std::vector<RouteSettings> routes{
       {.path = "/health", .priority = 1, .rate_limited = false, .client_share = 0.2},
       {.path = "/status", .priority = 1, .rate_limited = false, .client_share = 0.2},

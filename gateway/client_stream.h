@@ -31,6 +31,7 @@ struct Refusal {
   std::string_view allow;         // methods; for method_refused
   std::string_view own_fields;    // further lines, each with its CRLF
   bool without_body = false;      // HEAD
+  bool has_bad_token = false;     // unknown_client, by its token
   bool gives_up_request = false;  // no byte more of it is wanted, small as it may be
 };
 struct OwnAnswer {

@@ -57,6 +57,7 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
                                    .allow = allowed_methods(reason),
                                    .own_fields = texts_.own_fields,
                                    .without_body = request_.is_head,
+                                   .has_bad_token = request_.has_bad_token,
                                    .gives_up_request = request_.is_given_up});
 }
 

@@ -147,7 +147,11 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
   const proxy::net::TlsSession* const tls = client.tls;
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
-  return reason_against(recognise(clients, {head, address, subject}, target_.path(), arrival_));
+  const ClientIdentities::Facts facts{
+      .head = head, .address = address, .tls_subject = subject, .tokens = &station_.tokens()};
+  const auto identity = recognise(clients, facts, target_.path(), arrival_);
+  request_.has_bad_token = identity.token_fault.has_value();
+  return reason_against(identity);
 }
 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {

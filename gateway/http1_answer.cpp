@@ -91,6 +91,7 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
                                  .close = closes_,
                                  .says_keep_alive = is_http_1_0(),
                                  .without_body = refusal.without_body,
+                                 .has_bad_token = refusal.has_bad_token,
                                  .says_rate_limit = says_rate_limit});
   to.end_text();
 }

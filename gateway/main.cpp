@@ -20,6 +20,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
+#include "gateway/clients/client_identity.h"
 #include "gateway/clients/new_key.h"
 #include "gateway/clients/secret.h"
 #include "gateway/descriptors.h"
@@ -123,6 +124,8 @@ int check_secrets(const conf::Settings& settings) {
   if (tls && tls->clients)
     for (const std::string& warning : tls->clients->warnings())
       lines += (lines.empty() ? "" : "\n") + warning;
+  for (const std::string& wrong : gateway::check_jwt(settings.jwt))
+    lines += (lines.empty() ? "" : "\n") + wrong;
   if (const auto secret = gateway::check_secret(settings.clients); !secret)
     lines += (lines.empty() ? "" : "\n") + secret.error();
   if (lines.empty()) return 0;

@@ -46,7 +46,9 @@ struct Rules {
         generation(own_generation),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
-        refusals(all.statuses, all.client.refusal_body, challenge_of(conf::identity_sources(all))),
+        refusals(all.statuses, all.client.refusal_body,
+                 challenge_of(conf::identity_sources(all), all.jwt.from),
+                 challenge_of(conf::identity_sources(all), all.jwt.from, true)),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
         logged_fields(all.log, conf::identity_sources(all)),
@@ -102,6 +104,7 @@ struct Rules {
     std::vector<std::string> names = all.client.strip;
     for (const conf::IdentitySource& source : conf::identity_sources(all))
       if (source.kind == conf::IdentitySource::Kind::header) names.push_back(source.name);
+    if (all.jwt.from.kind == conf::IdentitySource::Kind::header) names.push_back(all.jwt.from.name);
     for (const conf::RouteSettings& route : all.routes)
       if (!route.cost.header.empty()) names.push_back(route.cost.header);
     return names;
@@ -115,9 +118,10 @@ struct Rules {
     if (!route.refusal_body && route.statuses.empty()) return nullptr;
     conf::StatusTable statuses = all.statuses;
     for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
-    return std::make_shared<const Refusals>(statuses,
-                                            route.refusal_body.value_or(all.client.refusal_body),
-                                            challenge_of(conf::identity_sources(all)));
+    return std::make_shared<const Refusals>(
+        statuses, route.refusal_body.value_or(all.client.refusal_body),
+        challenge_of(conf::identity_sources(all), all.jwt.from),
+        challenge_of(conf::identity_sources(all), all.jwt.from, true));
   }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;

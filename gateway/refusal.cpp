@@ -156,13 +156,16 @@ void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
 
 }  // namespace
 
-Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form, std::string challenge)
-    : statuses_(statuses), form_(form), challenge_(std::move(challenge)) {
+Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
+                   const std::string& challenge, const std::string& token_challenge)
+    : statuses_(statuses), form_(form) {
   for (const conf::ReasonText& text : conf::reason_texts)
-    prebuilt_[conf::index_of(text.reason)] = build(text);
+    prebuilt_[conf::index_of(text.reason)] = build(text, challenge);
+  bad_token_ = build(conf::text_of(conf::Reason::unknown_client),
+                     token_challenge.empty() ? challenge : token_challenge);
 }
 
-Refusals::Prebuilt Refusals::build(const conf::ReasonText& text) const {
+Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_view challenge) const {
   const int code = status(text.reason);
   Prebuilt built;
   std::string_view type = "application/problem+json";
@@ -202,7 +205,7 @@ Refusals::Prebuilt Refusals::build(const conf::ReasonText& text) const {
       "{}{}{}"
       "Content-Length: ",
       code, reason_phrase(code), type, text.word, asks ? "WWW-Authenticate: " : "",
-      asks ? challenge_ : "", asks ? "\r\n" : "");
+      asks ? challenge : "", asks ? "\r\n" : "");
   return built;
 }
 
@@ -216,7 +219,9 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   Writer advising(words.data(), words.data() + words.size());
   put_advice(rejection, advising);
   const std::string_view advice(words.data(), advising.end());
-  const Prebuilt& prebuilt = prebuilt_[conf::index_of(rejection.reason)];
+  const bool is_bad_token = facts.has_bad_token && rejection.reason == conf::Reason::unknown_client;
+  const Prebuilt& prebuilt =
+      is_bad_token ? bad_token_ : prebuilt_[conf::index_of(rejection.reason)];
   const std::size_t body_size = prebuilt.size + (prebuilt.pieces - 1) * advice.size() + rest.size();
   constexpr std::size_t own_words = 300;  // names of the fields 140, numbers 60, ends of lines 20
   const std::size_t most = prebuilt.head.size() + body_size + facts.allow.size() +

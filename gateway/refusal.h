@@ -17,9 +17,11 @@ namespace classgate::gateway {
 // OpenAI's and Anthropic's libraries read them), Request-Id. Immutable: any thread.
 class Refusals {
  public:
-  // `challenge`: of WWW-Authenticate, which a 401 must have (RFC 9110 section 15.5.2).
+  // `challenge`: of WWW-Authenticate, which a 401 must have (RFC 9110 section 15.5.2);
+  // `token_challenge`: of the same, for who has a token that is not believed; empty: the same.
   Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
-           std::string challenge = "Bearer realm=\"classgate\"");
+           const std::string& challenge = "Bearer realm=\"classgate\"",
+           const std::string& token_challenge = {});
 
   struct Facts {
     admission::Rejection rejection;
@@ -30,6 +32,7 @@ class Refusals {
     bool close = false;
     bool says_keep_alive = false;  // HTTP/1.0
     bool without_body = false;     // HEAD
+    bool has_bad_token = false;    // unknown_client, by its token
     bool says_rate_limit = false;  // with RateLimit and RateLimit-Policy, where a rate is exceeded
   };
   void append(std::string& out, const Facts& facts) const;
@@ -43,14 +46,14 @@ class Refusals {
     std::size_t pieces = 0;
     std::size_t size = 0;  // of these together
   };
-  Prebuilt build(const conf::ReasonText& text) const;
+  Prebuilt build(const conf::ReasonText& text, std::string_view challenge) const;
   static void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
                        proxy::wire::Writer& to);
 
   conf::StatusTable statuses_;
   conf::RefusalBody form_;
-  std::string challenge_;
   std::array<Prebuilt, conf::reason_count> prebuilt_;
+  Prebuilt bad_token_;
 };
 
 // The phrase that goes with a status (RFC 9110 section 15); "Refused" for one we don't use.

@@ -158,6 +158,8 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!sockets) return std::unexpected(sockets.error());
   auto tls = open_tls(settings);
   if (!tls) return std::unexpected(tls.error());
+  if (const auto wrong = check_jwt(settings.jwt); !wrong.empty())
+    return std::unexpected(fmt::format("{}", fmt::join(wrong, "\n")));
   auto sandbox = check_sandbox(settings.sandbox);
   if (!sandbox) return std::unexpected(sandbox.error());
   server->sandbox_text_ = std::move(*sandbox);
@@ -270,6 +272,8 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
           ? policy.tls
           : open_tls(settings, policy.tls.clients ? policy.tls.clients->ticket_keys() : nullptr);
   if (!tls) return std::unexpected(tls.error());
+  if (const auto wrong = check_jwt(settings.jwt); !wrong.empty())
+    return std::unexpected(fmt::format("{}", fmt::join(wrong, "\n")));
   auto access_log = AccessLog::open_target(settings.log);
   if (!access_log) return std::unexpected(access_log.error());
   return Preparation{.settings = settings,

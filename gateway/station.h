@@ -106,6 +106,7 @@ class Station final : private admission::Waiters {
   void append_refusal_of_connection(std::string& out, conf::Reason reason);
 
   RequestIds& request_ids() { return request_ids_; }
+  TokenCache& tokens() { return tokens_; }
   // An exchange has ended. How the access log is to tell: asked once for each; then either of the
   // others.
   AccessLines::Wanted wanted_line(const ExchangeRecord& record) {
@@ -209,6 +210,7 @@ class Station final : private admission::Waiters {
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
 
   RequestIds request_ids_;
+  TokenCache tokens_;
   DecisionRing decisions_;
   AccessLines access_lines_;
   proxy::net::Timer roll_up_timer_;

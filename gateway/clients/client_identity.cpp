@@ -59,6 +59,7 @@ std::string_view domain_of(Kind kind) {
     case Kind::basic: return "basic";
     case Kind::cookie: return "cookie:";
     case Kind::query: return "query:";
+    case Kind::jwt: return "jwt:";
     case Kind::tls: return "tls";
     case Kind::address: return "address";
   }
@@ -69,6 +70,11 @@ std::chrono::sys_seconds current_second() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
+// Where what it goes by stands.
+const IdentitySource& place_of(const IdentitySource& source, const conf::JwtSettings& jwt) {
+  return source.kind == Kind::jwt ? jwt.from : source;
+}
+
 // Names of fields are the same in any case.
 bool is_same_place(const IdentitySource& a, const IdentitySource& b) {
   if (a.kind != b.kind) return false;
@@ -76,6 +82,12 @@ bool is_same_place(const IdentitySource& a, const IdentitySource& b) {
 }
 
 }  // namespace
+
+std::vector<std::string> check_jwt(const conf::JwtSettings& settings) {
+  if (!settings.keys) return {};
+  auto keys = JwtKeys::read(settings);
+  return keys ? std::vector<std::string>() : std::move(keys.error());
+}
 
 HashKey make_hash_key() {
   std::random_device random;
@@ -102,6 +114,18 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
     wants_tls_subject_ = wants_tls_subject_ || wants_tls(*route.identity);
     *route_sources_.find_or_add(ids.route(conf::name_of(route))) = *route.identity;
   }
+  jwt_ = settings.jwt;
+  if (jwt_.keys)
+    if (auto keys = JwtKeys::read(jwt_)) {  // else check_jwt() has told
+      verifier_.emplace(jwt_, std::move(*keys));
+      std::string terms = *jwt_.keys + '\n' + jwt_.iss + '\n';
+      for (const auto* list : {&jwt_.algorithms, &jwt_.aud, &jwt_.claims})
+        for (const std::string& text : *list) terms += std::to_string(text.size()) + ':' + text;
+      terms += std::to_string(jwt_.leeway.count()) + ' ' + std::to_string(jwt_.tokens_max) + ' ' +
+               std::to_string(jwt_.checks_max);
+      token_terms_ = hash("terms", {}, terms);
+      jwt_.keys = nullptr;
+    }
   if (known_) add_known(*known_, ids);
   const Sources all = conf::identity_sources(settings);
   NumbersByKey numbers;
@@ -116,10 +140,13 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
 }
 
 void ClientIdentities::add_known(const conf::KnownClients& known, const admission::Ids& ids) {
-  for (const conf::KnownClient& client : known.clients)
+  for (const conf::KnownClient& client : known.clients) {
     holders_.push_back({.client = &client,
                         .id = id_of_name(client.name),
                         .plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan)});
+    for (const std::string& claim : jwt_.claims)
+      add_named({.kind = Kind::jwt, .name = claim}, client.name, holders_.back());
+  }
   keys_ = known.keys;
 }
 
@@ -127,6 +154,8 @@ void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission
                                        NumbersByKey& numbers) {
   if (client.source.kind == Kind::address) {
     blocks_.push_back({client.network.first(), client.network.last(), plan});
+  } else if (client.source.kind == Kind::jwt) {
+    add_named(client.source, client.name, {.id = hash(client.source, client.name), .plan = plan});
   } else if (client.source.kind == Kind::tls) {
     certificates_[hash(client.source, client.name)] = plan;
   } else {
@@ -140,22 +169,95 @@ void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission
   }
 }
 
+// The first one stays: a file's client before a plan's.
+void ClientIdentities::add_named(const IdentitySource& source, std::string_view name,
+                                 const KeyHolder& holder) {
+  named_.emplace(hash(source, name), holder);
+}
+
+struct ClientIdentities::Token {
+  bool is_looked_at = false;
+  bool has_three_parts = false;
+  std::optional<TokenFault> fault = std::nullopt;
+  TokenCache::Ids ids{};  // of its claims; 0: it has not that one
+};
+
 ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
                                                 admission::RouteId route) const {
   const Sources& sources = sources_of(route);
   if (sources.empty()) return {};
   Credentials credentials(facts.head);
   for (const IdentitySource& source : sources)
-    if (credentials.is_doubled(source)) return {.is_ambiguous = true};
+    if (credentials.is_doubled(place_of(source, jwt_))) return {.is_ambiguous = true};
+  Token token;
   for (const IdentitySource& source : sources) {
     if (source.kind == Kind::address) break;
     if (source.kind == Kind::tls) {
       if (!facts.tls_subject.empty()) return by_certificate(source, facts.tls_subject);
+    } else if (source.kind == Kind::jwt) {
+      if (!token.is_looked_at) look_at(token, credentials.value(jwt_.from), facts);
+      if (const auto found = by_token(source, token, facts, sources)) return *found;
     } else if (const std::string_view key = credentials.value(source); !key.empty()) {
       return by_key(source, key, facts, sources);
     }
   }
-  return by_address(facts, sources);
+  Identity identity = by_address(facts, sources);
+  identity.token_fault = token.fault;
+  return identity;
+}
+
+// What it says is kept as hashes: the same that a plan's or a file's clients have.
+void ClientIdentities::look_at(Token& token, std::string_view text, const Facts& facts) const {
+  token.is_looked_at = true;
+  if (text.empty() || !verifier_) return;
+  token.has_three_parts = JwtVerifier::has_three_parts(text);
+  const std::int64_t now = current_second().time_since_epoch().count();
+  SipHash::Wide key{};
+  if (facts.tokens != nullptr && text.size() <= jwt_.token_bytes.count) {
+    facts.tokens->serve(token_terms_, jwt_);
+    key = facts.tokens->key_of(text);
+    if (const TokenCache::Ids* const known = facts.tokens->find(key, now)) {
+      token.ids = *known;
+      return;
+    }
+  }
+  const auto claims =
+      verifier_->verify(text, now, facts.tokens, id_of(facts.address, IdentitySource()));
+  if (!claims) {
+    token.fault = claims.error();
+    return;
+  }
+  for (std::size_t i = 0; i < jwt_.claims.size() && i < token.ids.size(); ++i)
+    if (!claims->values[i].empty())
+      token.ids[i] = hash({.kind = Kind::jwt, .name = jwt_.claims[i]}, claims->values[i]);
+  if (facts.tokens != nullptr) facts.tokens->put(key, claims->ends, now, token.ids);
+}
+
+// None: the next source tells. What does not even look like a token may be a key.
+std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const IdentitySource& source,
+                                                                     const Token& token,
+                                                                     const Facts& facts,
+                                                                     const Sources& sources) const {
+  if (token.fault) {
+    if (!token.has_three_parts) return std::nullopt;
+    Identity unknown = by_address(facts, sources);
+    unknown.token_fault = token.fault;
+    return unknown;
+  }
+  const auto claim = std::ranges::find(jwt_.claims, source.name);
+  const std::uint64_t id = token.ids[static_cast<std::size_t>(claim - jwt_.claims.begin())];
+  if (id == 0) return std::nullopt;
+  const auto found = named_.find(id);
+  if (found == named_.end()) return Identity{.id = id, .source = &source, .is_known = true};
+  const KeyHolder& holder = found->second;
+  if (holder.client != nullptr && !holder.client->is_always_valid() &&
+      !holder.client->is_valid(current_second()))
+    return by_address(facts, sources);
+  return Identity{.id = holder.id,
+                  .plan = holder.plan,
+                  .source = &source,
+                  .client = holder.client,
+                  .is_known = true};
 }
 
 ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source,

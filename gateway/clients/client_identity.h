@@ -12,6 +12,7 @@
 #include "conf/fairness.h"
 #include "conf/known_clients.h"
 #include "conf/settings.h"
+#include "gateway/clients/jwt.h"
 #include "gateway/clients/key_ring.h"
 #include "gateway/clients/sip_hash.h"
 #include "proxy/wire/message.h"
@@ -26,10 +27,12 @@ HashKey make_hash_key();
 // nowhere. In print: clients/pseudonym.h.
 //
 // The first source that a request has something of says who it is. Known is whose key is in
-// clients.clients_file or a plan, whose address is in a plan, and whose certificate was verified.
+// clients.clients_file or a plan, whose address is in a plan, and whose certificate or signed token
+// ([jwt]) was verified. A token that was not is an invented key.
 // Who is not is what [clients] unknown says: whatever keys somebody invents, under "address",
 // "shared" and "refuse" he is no more than one client. Who names nothing is known by its address
-// (IPv6: by its /64). Immutable, but for what a KeyRing learns; any thread.
+// (IPv6: by its /64). Immutable, but for what a KeyRing learns; any thread, each with a TokenCache
+// of its own.
 class ClientIdentities {
  public:
   struct Identity {
@@ -44,14 +47,17 @@ class ClientIdentities {
     // What names it is there twice, or nearly ("X_Api_Key"): we would believe one, and the service
     // the other.
     bool is_ambiguous = false;
+    // Of a token that is not believed.
+    std::optional<TokenFault> token_fault = std::nullopt;
   };
   struct Facts {
     const proxy::wire::Head& head;
     conf::IpAddress address;       // the real client's
     std::string_view tls_subject;  // of a verified certificate; empty: none
+    TokenCache* tokens = nullptr;  // of the thread; null: each token is verified anew
   };
 
-  // `ids`: of the routes and plans of these settings.
+  // `ids`: of the routes and plans of these settings, whose jwt.keys are good (check_jwt()).
   ClientIdentities(const conf::Settings& settings, const admission::Ids& ids, const HashKey& key);
 
   bool is_on() const { return settings_.is_on; }
@@ -109,6 +115,12 @@ class ClientIdentities {
                        NumbersByKey& numbers);
   Identity by_key(const conf::IdentitySource& source, std::string_view key, const Facts& facts,
                   const Sources& sources) const;
+  struct Token;  // of a request
+  void look_at(Token& token, std::string_view text, const Facts& facts) const;
+  std::optional<Identity> by_token(const conf::IdentitySource& source, const Token& token,
+                                   const Facts& facts, const Sources& sources) const;
+  void add_named(const conf::IdentitySource& source, std::string_view name,
+                 const KeyHolder& holder);
   Identity by_certificate(const conf::IdentitySource& source, std::string_view subject) const;
   Identity by_address(const Facts& facts, const Sources& sources) const;
   const Block* block_of(const conf::IpAddress& address) const;
@@ -124,8 +136,15 @@ class ClientIdentities {
   std::vector<conf::KnownClients::Key> keys_;  // until the ring has them
   std::optional<KeyRing> ring_;
   std::unordered_map<std::uint64_t, admission::PlanId> certificates_;
-  std::vector<Block> blocks_;  // in order; they lie apart
+  conf::JwtSettings jwt_;
+  std::optional<JwtVerifier> verifier_;
+  std::uint64_t token_terms_ = 0;                       // a hash of what tokens are verified by
+  std::unordered_map<std::uint64_t, KeyHolder> named_;  // by tokens, by the hash of the name
+  std::vector<Block> blocks_;                           // in order; they lie apart
   bool wants_tls_subject_ = false;
 };
+
+// What is wrong with jwt.keys_file, a line for each mistake; empty: nothing. On no loop.
+std::vector<std::string> check_jwt(const conf::JwtSettings& settings);
 
 }  // namespace classgate::gateway

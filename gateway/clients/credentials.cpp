@@ -126,6 +126,7 @@ bool Credentials::is_doubled(const conf::IdentitySource& source) const {
     case Kind::basic: return is_field_doubled(head_, "authorization");
     case Kind::cookie: each_cookie(head_, source.name, note); break;
     case Kind::query: each_parameter(head_, source.name, note); break;
+    case Kind::jwt:
     case Kind::tls:
     case Kind::address: break;
   }
@@ -141,6 +142,7 @@ std::string_view Credentials::value(const conf::IdentitySource& source) {
     case Kind::basic: return basic_user(credentials_of(head_, "basic"));
     case Kind::cookie: each_cookie(head_, source.name, take); return found;
     case Kind::query: each_parameter(head_, source.name, take); return decoded(found);
+    case Kind::jwt:
     case Kind::tls:
     case Kind::address: break;
   }
@@ -189,27 +191,44 @@ bool is_nearly_parameter(std::string_view written, std::string_view name) {
   return written.empty();
 }
 
-std::string challenge_of(const std::vector<conf::IdentitySource>& sources) {
-  std::string challenges;
-  const auto add = [&](const std::string& challenge) {
-    challenges += (challenges.empty() ? "" : ", ") + challenge;
-  };
-  for (const conf::IdentitySource& source : sources) switch (source.kind) {
-      case Kind::bearer: add("Bearer realm=\"classgate\""); break;
-      case Kind::basic: add("Basic realm=\"classgate\", charset=\"UTF-8\""); break;
+std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
+                         const conf::IdentitySource& token_place, bool has_bad_token) {
+  std::vector<std::string> challenges;
+  // RFC 6750 section 3.1.
+  constexpr std::string_view why =
+      ", error=\"invalid_token\", error_description=\"The token is not valid here, or has "
+      "expired\"";
+  const auto add = [&](const conf::IdentitySource& place, std::string_view error) {
+    std::string challenge;
+    switch (place.kind) {
+      case Kind::bearer: challenge = "Bearer realm=\"classgate\""; break;
+      case Kind::basic: challenge = "Basic realm=\"classgate\", charset=\"UTF-8\""; break;
       case Kind::header:
-        add(fmt::format("ApiKey realm=\"classgate\", header=\"{}\"", source.name));
+        challenge = fmt::format("ApiKey realm=\"classgate\", header=\"{}\"", place.name);
         break;
       case Kind::cookie:
-        add(fmt::format("ApiKey realm=\"classgate\", cookie=\"{}\"", source.name));
+        challenge = fmt::format("ApiKey realm=\"classgate\", cookie=\"{}\"", place.name);
         break;
       case Kind::query:
-        add(fmt::format("ApiKey realm=\"classgate\", query=\"{}\"", source.name));
+        challenge = fmt::format("ApiKey realm=\"classgate\", query=\"{}\"", place.name);
         break;
+      case Kind::jwt:
       case Kind::tls:
-      case Kind::address: break;
+      case Kind::address: return;
     }
-  return challenges.empty() ? "Bearer realm=\"classgate\"" : challenges;
+    const auto same = std::ranges::find_if(
+        challenges, [&](const std::string& known) { return known.starts_with(challenge); });
+    if (same == challenges.end())
+      challenges.push_back(challenge + std::string(error));
+    else if (same->size() == challenge.size())
+      *same += error;
+  };
+  for (const conf::IdentitySource& source : sources) {
+    const bool is_token = source.kind == Kind::jwt;
+    add(is_token ? token_place : source, is_token && has_bad_token ? why : "");
+  }
+  if (challenges.empty()) return "Bearer realm=\"classgate\"";
+  return fmt::format("{}", fmt::join(challenges, ", "));
 }
 
 }  // namespace classgate::gateway

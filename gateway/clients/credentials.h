@@ -37,6 +37,10 @@ bool is_nearly_parameter(std::string_view written, std::string_view name);
 
 // What WWW-Authenticate says to who is not known (RFC 9110 section 11.6.1): how to say who one is.
 // For keys in fields, cookies and queries no scheme is registered: "ApiKey" says where.
-std::string challenge_of(const std::vector<conf::IdentitySource>& sources);
+// A token stands in `token_place` (jwt.from); `has_bad_token`: one that was not believed.
+std::string challenge_of(
+    const std::vector<conf::IdentitySource>& sources,
+    const conf::IdentitySource& token_place = {.kind = conf::IdentitySource::Kind::bearer},
+    bool has_bad_token = false);
 
 }  // namespace classgate::gateway

@@ -199,8 +199,10 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
     return refused(refusals, Reason::body_too_large);
   ClientIdentities::Identity identity;
   if (policy.rules->clients.is_on())
-    identity = recognise(policy.rules->clients, {head, address, request.tls_subject}, target.path(),
-                         arrival);
+    identity = recognise(policy.rules->clients,
+                         {.head = head, .address = address, .tls_subject = request.tls_subject},
+                         target.path(), arrival);
+  if (identity.token_fault) json["token"] = word_of(*identity.token_fault);
   if (const auto reason = reason_against(identity)) return refused(refusals, *reason);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);

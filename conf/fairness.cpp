@@ -56,6 +56,7 @@ constexpr auto source_words = std::to_array<SourceWord>({{"header:", SourceKind:
                                                          {"cookie:", SourceKind::cookie},
                                                          {"query:", SourceKind::query},
                                                          {"jwt:", SourceKind::jwt},
+                                                         {"tls:san", SourceKind::tls_san},
                                                          {"tls", SourceKind::tls},
                                                          {"address", SourceKind::address}});
 
@@ -224,6 +225,8 @@ std::expected<PlanClient, std::string> read_plan_client(
   std::vector<IdentitySource> named;
   for (const IdentitySource& source : sources) {
     if (source.kind == SourceKind::address) continue;
+    // "tls:san:NAME" is no subject "san:NAME".
+    if (source.kind == SourceKind::tls && after_word(text, "tls:san")) continue;
     if (auto name = after_word(text, word_of(source))) return plan_client(source, std::move(*name));
     named.push_back(source);
   }

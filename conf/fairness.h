@@ -19,8 +19,9 @@ namespace classgate::conf {
 // A token (RFC 9110 section 5.1) of at most 128 characters.
 bool is_field_name(std::string_view name);
 
-// "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME", "jwt:CLAIM", "tls", "address", or
-// "address/24/56" with the prefix lengths by which a client is known in IPv4 and IPv6.
+// "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME", "jwt:CLAIM", "tls", "tls:san",
+// "address", or "address/24/56" with the prefix lengths by which a client is known in IPv4 and
+// IPv6.
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words);
 std::string word_of(const IdentitySource& source);

@@ -150,7 +150,7 @@ std::vector<Key> make_keys() {
       bool_key("observe.deadlines", "would_miss_deadline is counted, not said", FIELD(admission.observe.deadlines)),
       bool_key("observe.shedding", "shed is counted, not said", FIELD(admission.observe.shedding)),
 
-      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, basic, cookie:NAME, query:NAME, jwt:CLAIM, tls, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
+      identity_key("fairness.identity", "who a client is, the first that a request has of: header:NAME, bearer, basic, cookie:NAME, query:NAME, jwt:CLAIM, tls, tls:san, address; empty: nobody is told apart", FIELD(admission.fairness.identity)),
       count_key("fairness.clients_max", 100, 10'000'000, "clients that are remembered", FIELD(admission.fairness.clients_max)),
       number_key("fairness.rate", 0.001, 1e6, true, "requests a second of one client; 0: no limit", FIELD(admission.fairness.everybody.rate)),
       number_key("fairness.burst", 1, 1e6, false, "requests of one client that may come at once", FIELD(admission.fairness.everybody.burst)),

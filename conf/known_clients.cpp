@@ -108,6 +108,10 @@ class FileReader {
     const auto number = static_cast<std::uint32_t>(known_.clients.size());
     if (name.starts_with(key_prefix))
       mistake(name, "is a key: the file has the names of clients and the hashes of their keys");
+    else if (is_like_pseudonym(name))
+      mistake(name,
+              "reads like the id of a client that has no name, c_ and 8 hexadecimal digits: "
+              "name it otherwise");
     else if (!is_client_name(name))
       mistake(name, name.contains('=')
                         ? "the line begins with the client's name; what has a '=' follows it"
@@ -210,6 +214,13 @@ class FileReader {
 };
 
 }  // namespace
+
+bool is_like_pseudonym(std::string_view name) {
+  return name.size() == 10 && name.starts_with("c_") &&
+         std::ranges::all_of(name.substr(2), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+         });
+}
 
 bool is_client_name(std::string_view name) {
   constexpr std::string_view others = "-._@:/+";

@@ -52,6 +52,8 @@ inline constexpr std::string_view key_prefix = "cgk_";  // of the keys that we m
 inline constexpr std::size_t known_clients_max = 1'000'000;
 inline constexpr std::size_t keys_of_client_max = 16;
 
+// What logs and pages say of a client that has no name (gateway/clients/pseudonym.h): "c_4f7a91c2".
+bool is_like_pseudonym(std::string_view name);
 // Letters, digits and - . _ @ : / +, from 1 to 64: it goes into logs and URLs as it is.
 bool is_client_name(std::string_view name);
 

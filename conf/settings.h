@@ -220,7 +220,17 @@ enum class Discipline : std::uint8_t {
 
 // Who a client is: the first of these that a request has.
 struct IdentitySource {
-  enum class Kind : std::uint8_t { header, bearer, basic, cookie, query, jwt, tls, address };
+  enum class Kind : std::uint8_t {
+    header,
+    bearer,
+    basic,
+    cookie,
+    query,
+    jwt,
+    tls,
+    tls_san,
+    address
+  };
   Kind kind = Kind::address;
   std::string name = {};  // of the header, cookie, parameter or claim
   // Of an address: the bits by which a client is known.
@@ -232,7 +242,7 @@ struct IdentitySource {
 // are verified.)
 constexpr bool carries_key(IdentitySource::Kind kind) {
   using enum IdentitySource::Kind;
-  return kind != tls && kind != address && kind != jwt;
+  return kind != tls && kind != tls_san && kind != address && kind != jwt;
 }
 
 // What one client may take. [fairness] for everybody, [[plan]] for those it names.

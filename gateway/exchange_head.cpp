@@ -147,8 +147,13 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
   const proxy::net::TlsSession* const tls = client.tls;
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
-  const ClientIdentities::Facts facts{
-      .head = head, .address = address, .tls_subject = subject, .tokens = &station_.tokens()};
+  const std::string san =
+      tls != nullptr && clients.wants_tls_san() ? tls->verified_alternative_name() : std::string();
+  const ClientIdentities::Facts facts{.head = head,
+                                      .address = address,
+                                      .tls_subject = subject,
+                                      .tls_san = san,
+                                      .tokens = &station_.tokens()};
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
   request_.has_bad_token = identity.token_fault.has_value();
   return reason_against(identity);

@@ -253,7 +253,9 @@ void Server::start(std::function<void()> on_drained) {
     });
 }
 
-Server::InForce Server::in_force() const { return {policy_, sockets_, sockets_are_given_}; }
+Server::InForce Server::in_force() const {
+  return {policy_, sockets_, sockets_are_given_, hash_key_};
+}
 
 std::expected<Server::Preparation, std::string> Server::prepare(const conf::Settings& settings,
                                                                 const InForce& now, Files files) {

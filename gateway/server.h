@@ -45,6 +45,7 @@ class Server {
     std::shared_ptr<const Policy> policy;
     Sockets sockets;
     bool sockets_are_given;
+    HashKey hash_key;  // of the clients' ids
   };
   // The paths of Unix sockets that were opened go again unless they are kept.
   struct OpenedSockets {

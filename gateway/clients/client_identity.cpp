@@ -61,6 +61,7 @@ std::string_view domain_of(Kind kind) {
     case Kind::query: return "query:";
     case Kind::jwt: return "jwt:";
     case Kind::tls: return "tls";
+    case Kind::tls_san: return "tls:san";
     case Kind::address: return "address";
   }
   return {};
@@ -105,15 +106,13 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
       shared_id_(hash("unknown", {}, {})) {
   if (!settings_.is_on) return;
   conf::sha256({});  // looks for the algorithm now: the loops may open no files
-  const auto wants_tls = [](const Sources& sources) {
-    return std::ranges::find(sources, Kind::tls, &IdentitySource::kind) != sources.end();
-  };
-  wants_tls_subject_ = wants_tls(settings_.identity);
-  for (const conf::RouteSettings& route : settings.routes) {
-    if (!route.identity) continue;
-    wants_tls_subject_ = wants_tls_subject_ || wants_tls(*route.identity);
-    *route_sources_.find_or_add(ids.route(conf::name_of(route))) = *route.identity;
+  for (const IdentitySource& source : conf::identity_sources(settings)) {
+    wants_tls_subject_ = wants_tls_subject_ || source.kind == Kind::tls;
+    wants_tls_san_ = wants_tls_san_ || source.kind == Kind::tls_san;
   }
+  for (const conf::RouteSettings& route : settings.routes)
+    if (route.identity)
+      *route_sources_.find_or_add(ids.route(conf::name_of(route))) = *route.identity;
   jwt_ = settings.jwt;
   if (jwt_.keys)
     if (auto keys = JwtKeys::read(jwt_)) {  // else check_jwt() has told
@@ -156,7 +155,7 @@ void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission
     blocks_.push_back({client.network.first(), client.network.last(), plan});
   } else if (client.source.kind == Kind::jwt) {
     add_named(client.source, client.name, {.id = hash(client.source, client.name), .plan = plan});
-  } else if (client.source.kind == Kind::tls) {
+  } else if (client.source.kind == Kind::tls || client.source.kind == Kind::tls_san) {
     certificates_[hash(client.source, client.name)] = plan;
   } else {
     const auto [known, is_new] =
@@ -192,8 +191,9 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
   Token token;
   for (const IdentitySource& source : sources) {
     if (source.kind == Kind::address) break;
-    if (source.kind == Kind::tls) {
-      if (!facts.tls_subject.empty()) return by_certificate(source, facts.tls_subject);
+    if (source.kind == Kind::tls || source.kind == Kind::tls_san) {
+      const std::string_view name = source.kind == Kind::tls ? facts.tls_subject : facts.tls_san;
+      if (!name.empty()) return by_certificate(source, name);
     } else if (source.kind == Kind::jwt) {
       if (!token.is_looked_at) look_at(token, credentials.value(jwt_.from), facts);
       if (const auto found = by_token(source, token, facts, sources)) return *found;
@@ -317,11 +317,14 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
   using proxy::wire::equal_names;
   Attempt attempt;
   std::string_view name;
+  int names = 0;
   for (const proxy::wire::Field& field : head.fields) {
     attempt.is_retry = attempt.is_retry || says_retry(field);
-    if (field.name.size() == 15 && equal_names(field.name, "idempotency-key")) name = field.value;
+    if (field.name.size() != 15 || !equal_names(field.name, "idempotency-key")) continue;
+    name = field.value;
+    ++names;
   }
-  if (name.empty()) return attempt;
+  if (name.empty() || names > 1) return attempt;  // which of two the service takes nobody knows
   const HashKey key{key_[0] ^ client, key_[1] ^ SipHash::of(key_, path)};
   attempt.key = std::max<std::uint64_t>(SipHash::of(key, name), 1);
   return attempt;

@@ -52,9 +52,10 @@ class ClientIdentities {
   };
   struct Facts {
     const proxy::wire::Head& head;
-    conf::IpAddress address;       // the real client's
-    std::string_view tls_subject;  // of a verified certificate; empty: none
-    TokenCache* tokens = nullptr;  // of the thread; null: each token is verified anew
+    conf::IpAddress address;        // the real client's
+    std::string_view tls_subject;   // of a verified certificate; empty: none
+    std::string_view tls_san = {};  // its alternative name
+    TokenCache* tokens = nullptr;   // of the thread; null: each token is verified anew
   };
 
   // `ids`: of the routes and plans of these settings, whose jwt.keys are good (check_jwt()).
@@ -62,6 +63,7 @@ class ClientIdentities {
 
   bool is_on() const { return settings_.is_on; }
   bool wants_tls_subject() const { return wants_tls_subject_; }
+  bool wants_tls_san() const { return wants_tls_san_; }
   Identity of(const Facts& facts, admission::RouteId route) const;
   // Of a client that is known by its address.
   std::uint64_t id_of(const conf::IpAddress& address) const {
@@ -73,8 +75,8 @@ class ClientIdentities {
   // What a request says of itself being a retry: X-Retry-Count, X-Stainless-Retry-Count (OpenAI,
   // Anthropic) or grpc-previous-rpc-attempts (gRFC A6) above 0, x-envoy-attempt-count or attempt=
   // in amz-sdk-request, which count the first one too, above 1; and a number that stands for its
-  // Idempotency-Key (0: none), for this client and path. An X-Request-Id tells nothing: the calls
-  // of one trace share it, and run beside each other.
+  // Idempotency-Key (0: none, or two), for this client and path. An X-Request-Id tells nothing: the
+  // calls of one trace share it, and run beside each other.
   struct Attempt {
     bool is_retry = false;
     std::uint64_t key = 0;
@@ -142,6 +144,7 @@ class ClientIdentities {
   std::unordered_map<std::uint64_t, KeyHolder> named_;  // by tokens, by the hash of the name
   std::vector<Block> blocks_;                           // in order; they lie apart
   bool wants_tls_subject_ = false;
+  bool wants_tls_san_ = false;
 };
 
 // What is wrong with jwt.keys_file, a line for each mistake; empty: nothing. On no loop.

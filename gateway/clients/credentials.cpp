@@ -128,6 +128,7 @@ bool Credentials::is_doubled(const conf::IdentitySource& source) const {
     case Kind::query: each_parameter(head_, source.name, note); break;
     case Kind::jwt:
     case Kind::tls:
+    case Kind::tls_san:
     case Kind::address: break;
   }
   return count > 1;
@@ -144,6 +145,7 @@ std::string_view Credentials::value(const conf::IdentitySource& source) {
     case Kind::query: each_parameter(head_, source.name, take); return decoded(found);
     case Kind::jwt:
     case Kind::tls:
+    case Kind::tls_san:
     case Kind::address: break;
   }
   return {};
@@ -214,6 +216,7 @@ std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
         break;
       case Kind::jwt:
       case Kind::tls:
+      case Kind::tls_san:
       case Kind::address: return;
     }
     const auto same = std::ranges::find_if(

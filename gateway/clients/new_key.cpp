@@ -28,6 +28,12 @@ std::string make_key() {
 }
 
 int print_new_key(const std::string& name) {
+  if (conf::is_like_pseudonym(name)) {
+    conf::print(stderr, fmt::format("classgate: \"{}\" reads like the id of a client that has no "
+                                    "name, c_ and 8 hexadecimal digits: name it otherwise\n",
+                                    name));
+    return 1;
+  }
   if (!conf::is_client_name(name) || name.starts_with(conf::key_prefix)) {
     conf::print(stderr, fmt::format("classgate: \"{}\" is no name of a client: letters, digits and "
                                     "- . _ @ : / +, 64 at most, and not \"-\" alone\n",

@@ -154,11 +154,20 @@ std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clie
   return Secret{.key = *key, .warning = warning_of(path), .is_made = is_missing};
 }
 
-std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients) {
+std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients,
+                                                     const HashKey* in_force) {
   const std::string& path = clients.secret;
   if (path == "off") return {};
   const auto key = read_key(path);
-  if (key) return warning_of(path);
+  if (key) {
+    std::string warning = warning_of(path);
+    if (in_force != nullptr && *key != *in_force)
+      warning += (warning.empty() ? "" : "\n") +
+                 line_of(path,
+                         "holds another key than the one in force, which stays until the next "
+                         "start: then clients have other ids");
+    return warning;
+  }
   std::string why =
       key.error().kind == Unusable::Kind::missing ? why_not_makeable(path) : key.error().why;
   const bool goes_without = is_usual_place(path) && key.error().kind != Unusable::Kind::bad;

@@ -23,6 +23,8 @@ struct Secret {
 std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients);
 // The same, and leaves no file behind where there is none: for `--check` and before a reload. What
 // is good has a text too, if others than the owner can read or write it; else an empty one.
-std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients);
+// `in_force`: the key of this process; a warning says when the file holds another one.
+std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients,
+                                                     const HashKey* in_force = nullptr);
 
 }  // namespace classgate::gateway

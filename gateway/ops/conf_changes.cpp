@@ -241,7 +241,7 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
     return std::unexpected(std::move(lost));
   const conf::Settings& settings = loaded->settings;
   // Only the next start takes it, and would fail.
-  auto secret = reads_files ? check_secret(settings.clients) : std::string();
+  auto secret = reads_files ? check_secret(settings.clients, &server.hash_key) : std::string();
   if (!secret) return std::unexpected(Lines{std::move(secret.error())});
   std::vector<proxy::net::ListeningSocket> none_inherited;
   auto sockets = open_operator_sockets(settings.ops, operators, none_inherited);

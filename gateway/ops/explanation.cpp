@@ -200,7 +200,10 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   ClientIdentities::Identity identity;
   if (policy.rules->clients.is_on())
     identity = recognise(policy.rules->clients,
-                         {.head = head, .address = address, .tls_subject = request.tls_subject},
+                         {.head = head,
+                          .address = address,
+                          .tls_subject = request.tls_subject,
+                          .tls_san = request.tls_subject},
                          target.path(), arrival);
   if (identity.token_fault) json["token"] = word_of(*identity.token_fault);
   if (const auto reason = reason_against(identity)) return refused(refusals, *reason);

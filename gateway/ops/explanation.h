@@ -12,8 +12,9 @@ namespace classgate::gateway {
 // A request that nobody has sent: its head as it would come over the wire, whoever wrote that.
 struct Supposition {
   std::string_view head;
-  conf::IpAddress sender;        // the other end of its connection
-  std::string_view tls_subject;  // of its client certificate; empty: none
+  conf::IpAddress sender;  // the other end of its connection
+  // Of its client certificate, or what of it "tls:san" takes; empty: it has none.
+  std::string_view tls_subject;
 };
 
 // What would become of it now, and why, as JSON. The same looks as Exchange::judge() takes, in the

@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <openssl/x509.h>
 
 #include <array>
@@ -129,6 +130,28 @@ void TlsSession::say_end() {
 std::string_view TlsSession::version() const { return SSL_get_version(ssl_.get()); }
 
 bool TlsSession::was_resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
+
+std::string TlsSession::verified_alternative_name() const {
+  const X509* const certificate = SSL_get0_peer_certificate(ssl_.get());
+  if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return {};
+  ERR_clear_error();
+  const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
+      static_cast<GENERAL_NAMES*>(
+          X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
+      &GENERAL_NAMES_free);
+  // For want of memory nobody is taken for somebody without a name.
+  if (!names && ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
+  for (const int wanted : {GEN_URI, GEN_DNS, GEN_EMAIL})
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+      const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
+      if (name->type != wanted) continue;
+      const ASN1_IA5STRING* const text = name->d.ia5;
+      const std::string found(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                              static_cast<std::size_t>(ASN1_STRING_length(text)));
+      if (!found.empty() && !found.contains('\0')) return found;
+    }
+  return {};
+}
 
 std::string TlsSession::verified_subject() const {
   const X509* const certificate = SSL_get0_peer_certificate(ssl_.get());

@@ -67,6 +67,9 @@ class TlsSession {
   bool was_resumed() const;
   // The subject of the other side's certificate, which was verified (RFC 4514); empty: none.
   std::string verified_subject() const;
+  // The first of its alternative names (RFC 5280 section 4.2.1.6): of its URIs, else of its DNS
+  // names, else of its addresses of mail; empty: it has none.
+  std::string verified_alternative_name() const;
 
  private:
   Result result_of(int returned);

@@ -28,6 +28,19 @@ sys_seconds at(int year, unsigned month, unsigned day, int seconds = 0) {
          std::chrono::seconds(seconds);
 }
 
+TEST_CASE("no client is named like the id of another, and one that tokens name needs no key") {
+  const std::string why =
+      "reads like the id of a client that has no name, c_ and 8 hexadecimal digits: name it "
+      "otherwise";
+  CHECK(mistakes_of_text("a " + key("a") + "\n c_4f7a91c2 " + key("b")) == Lines{"2:2: " + why});
+  CHECK(mistakes_of_text("c_4F7A91C2 " + key("b")) == Lines{"1:1: " + why});
+  for (const char* good : {"c_4f7a91c", "c_4f7a91c2a", "c_4f7a91cg", "d_4f7a91c2", "C_4f7a91c2"})
+    CHECK(mistakes_of_text(good + (' ' + key("b"))).empty());
+  CHECK(mistakes_of_text("acme plan=gold").size() == 1);
+  CHECK(read_known_clients("acme plan=gold", true).has_value());
+  CHECK_FALSE(read_known_clients("acme\nacme", true).has_value());
+}
+
 TEST_CASE("a line of the file names a client, its plan, its keys and when they hold") {
   const auto known = read_known_clients("# the customers\r\n\n  acme\tplan=gold " + key("a") + ' ' +
                                         key("b") + "  # since 2024\n" + "b@c.example:7/x+y " +

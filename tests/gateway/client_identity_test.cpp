@@ -180,6 +180,10 @@ TEST_CASE("an attempt has the name that its client gave it, for this client and 
   CHECK(who.attempt(request, 1, "/b").key != who.attempt(request, 1, "/a").key);
   CHECK(who.attempt({.fields = {{"X-Request-Id", "r1"}, {"Idempotency-Key", "k"}}}).key ==
         who.attempt({.fields = {{"Idempotency-Key", "k"}, {"X-Request-Id", "r2"}}}).key);
+  // Which of two the service takes nobody knows.
+  for (const char* other : {"r1", "r2", ""})
+    CHECK(who.attempt({.fields = {{"Idempotency-Key", "r1"}, {"idempotency-key", other}}}).key ==
+          0);
   CHECK(who.attempt({.fields = {{"X-Request-Id", "r1"}}}).key == 0);  // of a trace, not of a call
 }
 

@@ -21,6 +21,7 @@ struct Request {
   std::string address = "192.0.2.1";
   std::string subject = {};
   std::string target = "/";
+  std::string san = {};
   std::string key = {};  // in X-Api-Key; empty: without
 };
 
@@ -49,7 +50,10 @@ class World {
     head.fields = request.fields;
     if (!request.key.empty()) head.fields.push_back({"X-Api-Key", request.key});
     head.target = request.target;
-    return identities_->of({head, *conf::IpAddress::parse(request.address), request.subject},
+    return identities_->of({.head = head,
+                            .address = *conf::IpAddress::parse(request.address),
+                            .tls_subject = request.subject,
+                            .tls_san = request.san},
                            admission::Ids(settings).route(route));
   }
   std::string plan_of(const Request& request) {
@@ -102,6 +106,19 @@ TEST_CASE("whatever keys somebody invents, it is its address, or one with all ot
   CHECK(names.size() == 1'000);
   for (World* world : {&by_address, &shared, &refused, &own})
     CHECK(world->who(with_key("a")).client != nullptr);
+}
+
+TEST_CASE("a certificate's alternative name is another name than its subject") {
+  World world(UnknownClients::refuse);
+  world.settings.admission.fairness.identity = {{Kind::tls}, {Kind::tls_san}};
+  world.settings.admission.fairness.plans[0].clients = {"tls:san:a.example"};
+  world.settings.admission.fairness.plans[1].clients = {"tls:a.example"};
+  CHECK(world.plan_of({.san = "a.example"}) == "gold");
+  CHECK(world.plan_of({.subject = "a.example"}) == "silver");
+  CHECK(world.plan_of({.subject = "CN=b", .san = "a.example"}).empty());  // the first tells
+  CHECK(world.who({.san = "b.example"}).is_known);
+  CHECK(world.who({.san = "b.example"}).id != world.who({.subject = "b.example"}).id);
+  CHECK(world.who({}).is_refused);
 }
 
 TEST_CASE("known is also who has a verified certificate, or comes from a plan's network") {

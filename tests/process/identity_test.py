@@ -95,6 +95,23 @@ class Pseudonyms(IdentityTest):
         self.assertEqual(code, 0, err)
         self.assertNotIn("needs a restart", out + err)  # it is the one in force
 
+    def test_a_reload_says_when_the_file_holds_another_key_than_the_one_in_force(self):
+        secret = self.folder / "secret"
+        gateway = self.gateway(self.upstream.address, conf=CONF, clients_secret=secret)
+        known, before = self.id_of(gateway), secret.read_text()
+        code, out, err = gateway.command("reload")
+        self.assertNotIn("clients.secret", out + err)
+        secret.write_text("f" * 64 + "\n")
+        for _ in range(2):  # as long as it is so
+            code, out, err = gateway.command("reload")
+            self.assertEqual(code, 0, err)
+            self.assertIn(f"clients.secret: {secret}: holds another key than the one in force", out + err)
+        self.assertIn("holds another key", gateway.err())
+        self.assertEqual(self.id_of(gateway), known)
+        secret.write_text("\n" + before)
+        code, out, err = gateway.command("reload")
+        self.assertNotIn("clients.secret", out + err)
+
     def test_a_reload_to_a_key_that_no_start_would_take_is_refused_by_name(self):
         gateway = self.gateway(self.upstream.address, conf=CONF + f'[clients]\nsecret = "{self.folder}/a"\n')
         (self.folder / "short").write_text("short\n")
@@ -188,6 +205,7 @@ class KnownClients(IdentityTest):
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn("usage: classgate key new NAME", done.stderr)
         self.assertIn("is no name of a client", self.classgate("key", "new", "a b").stderr)
+        self.assertIn("reads like the id of a client", self.classgate("key", "new", "c_4f7a91c2").stderr)
 
     def test_invented_keys_are_their_address_and_share_its_bucket(self):
         gateway = self.known("acme plan=gold " + hash_of("acme's"), fairness_rate=0.001, fairness_burst=5)

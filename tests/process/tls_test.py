@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import pathlib
 import shutil
 import signal
 import socket
@@ -232,6 +233,27 @@ class ClientCertificates(TlsTest):
         self.assertEqual(gateway.request(headers=forged).status, 200)  # without TLS
         subjects = [[v for k, v in head.items() if "subject" in k] for head in upstream.heads]
         self.assertEqual(subjects, [["CN=alice,O=Example\\, Inc"], [], []])
+
+    def test_a_certificate_is_known_by_its_alternative_name(self):
+        log = pathlib.Path(self.authority.folder.name) / "access.log"
+        more = (f'client_certificate = "optional"\nclient_ca = "{self.authority.ca}"\n[fairness]\n'
+                'identity = ["tls:san"]\n[clients]\nunknown = "refuse"\nsecret = "off"\n'
+                '[[plan]]\nname = "uri"\nclients = ["tls:san:spiffe://example/model"]\n'
+                '[[plan]]\nname = "dns"\nclients = ["tls:san:model.example"]\n'
+                '[[plan]]\nname = "mail"\nclients = ["tls:san:a@example"]\n')
+        gateway = self.tls_gateway(self.conf(extra=more), log_access=log)
+        uri, dns, mail = "URI:spiffe://example/model", "DNS:model.example", "email:a@example"
+        for name, names, plan in (("1", (dns, mail, uri), "uri"), ("2", (mail, dns, "DNS:other"), "dns"),
+                                  ("3", (mail, "IP:192.0.2.1"), "mail"), ("4", ("DNS:stranger",), "-"),
+                                  ("5", ("IP:192.0.2.1",), None), ("6", (), None)):
+            context = self.context()
+            context.load_cert_chain(*self.authority.issue(name, "/CN=model.example", names=names))
+            answer = self.ask(gateway, context, path=f"/status?{name}", method="GET")
+            self.assertEqual(answer.status, 401 if plan is None else 200)
+            if plan is None:
+                continue
+            line = wait_until(lambda: log.exists() and log.read_text().splitlines()[int(name) - 1:], "its line")[0]
+            self.assertIn(f" plan={plan} ", line)
 
     def test_required_means_required(self):
         gateway = self.mutual("required", self.service().address)

@@ -89,6 +89,8 @@ constexpr std::array command_options{
                   "where its connection comes from (127.0.0.1)"},
     CommandOption{"subject", "subject", "TEXT", nullptr, "explain",
                   "of the certificate that its client shows"},
+    CommandOption{"listener", "listener", "ADDRESS", nullptr, "explain",
+                  "where it connects, as listen has it"},
     CommandOption{"body", "body", "BYTES", nullptr, "explain", "how long its body is"},
 };
 constexpr std::uint32_t clients_shown_max = 1'000;
@@ -314,6 +316,7 @@ std::optional<std::string> read_request(const cxxopts::ParseResult& given, Comma
                                .fields = all_of(given, "header"),
                                .client = all_of(given, "client"),
                                .subject = all_of(given, "subject"),
+                               .listener = all_of(given, "listener"),
                                .body = all_of(given, "body")});
   if (!request) return request.error();
   command.explain = std::move(*request);

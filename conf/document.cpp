@@ -184,7 +184,7 @@ class Walker {
 }  // namespace
 
 DocumentForm conf_form() {
-  DocumentForm form{{}, {"route", "plan", "certificate"}};
+  DocumentForm form{{}, {"route", "plan", "certificate", "listener"}};
   for (const Key& key : all_keys()) form.keys.push_back(key.name);
   return form;
 }

@@ -154,6 +154,8 @@ void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySour
 
 std::vector<IdentitySource> identity_sources(const Settings& settings) {
   std::vector<IdentitySource> sources = settings.admission.fairness.identity;
+  for (const ListenerSettings& listener : settings.listeners)
+    add_sources(sources, listener.identity);
   for (const RouteSettings& route : settings.routes)
     if (route.identity) add_sources(sources, *route.identity);
   return sources;
@@ -232,10 +234,10 @@ std::expected<PlanClient, std::string> read_plan_client(
   }
   if (named.empty() && is_address) return plan_network(text, sources);
   if (named.size() == 1 && !is_address && !text.empty()) return plan_client(named.front(), text);
-  return std::unexpected(
-      std::string("says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
-                  "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "
-                  "\"tls:SUBJECT\" (one that an identity has) or \"address:192.0.2.7\""));
+  return std::unexpected(std::string(
+      "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
+      "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "
+      "\"tls:SUBJECT\", \"tls:san:NAME\" (one that an identity has) or \"address:192.0.2.7\""));
 }
 
 std::string word_of(const IdentitySource& source) {

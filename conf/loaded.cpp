@@ -68,6 +68,10 @@ std::string print(const Loaded& loaded) {
     out +=
         fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n",
                     printable(pairs[i].origin), quote(pairs[i].certificate), quote(pairs[i].key));
+  for (const ListenerSettings& listener : loaded.settings.listeners)
+    out += fmt::format("\n[[listener]] # {}\naddress = {}\nidentity = {}\n",
+                       printable(listener.origin), quote(listener.address),
+                       print_identity(listener.identity));
   out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
     out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
@@ -113,6 +117,14 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
   for (const auto& [path, text] : old_routes)
     if (!new_routes.contains(path)) lines.push_back(fmt::format("route {} is gone", quote(path)));
   if (before.plans != after.plans) lines.push_back("the plans have changed");
+  const auto listeners_of = [](const Loaded& of) {
+    std::map<std::string, std::string> listeners;
+    for (const ListenerSettings& listener : of.settings.listeners)
+      listeners[listener.address] = print_identity(listener.identity);
+    return listeners;
+  };
+  if (listeners_of(before) != listeners_of(after))
+    lines.push_back("the identities of listeners have changed");
   const auto pairs_of = [](const Loaded& of) {
     std::vector<std::pair<std::string, std::string>> pairs;
     for (const CertificateSettings& pair : of.settings.tls.certificates)

@@ -17,6 +17,7 @@
 #include "conf/refusals.h"
 #include "conf/routes.h"
 #include "conf/secret_fields.h"
+#include "conf/table.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
 #include "conf/words.h"
@@ -165,6 +166,8 @@ class Reader {
         found.push_back({entry.place, std::move(*wrong)});
     for (const TableEntry& entry : document.tables_of("certificate"))
       for (auto& wrong : add_certificate(entry, place_text)) found.push_back(std::move(wrong));
+    for (const TableEntry& entry : document.tables_of("listener"))
+      for (auto& wrong : add_listener(entry, place_text)) found.push_back(std::move(wrong));
     for (const TableEntry& entry : document.tables_of("plan"))
       for (auto& wrong : plans_.add(entry, place_text)) found.push_back(std::move(wrong));
     for (const TableEntry& entry : document.tables_of("route"))
@@ -199,6 +202,55 @@ class Reader {
       wrong.push_back({entry.place, "[[certificate]] needs both certificate and key"});
     if (wrong.empty()) certificates_.push_back(std::move(pair));
     return wrong;
+  }
+
+  // A [[listener]] table; says what is wrong with it.
+  std::vector<std::pair<Place, std::string>> add_listener(const TableEntry& entry,
+                                                          const RouteList::PlaceText& place_text) {
+    static const std::vector<Field<ListenerSettings>> fields{
+        field("address", &ListenerSettings::address,
+              text_value("an address of listen in quotes",
+                         [](const std::string& text) -> std::expected<std::string, std::string> {
+                           return text;
+                         })),
+        field("identity", &ListenerSettings::identity, parse_identity_list)};
+    std::vector<std::pair<Place, std::string>> wrong;
+    ListenerSettings listener;
+    listener.origin = place_text(entry.place);
+    bool has_identity = false;
+    for (const Entry& one : entry.entries) {
+      if (std::string why = read_entry(fields, listener, one, "listener ", " in [[listener]]");
+          !why.empty())
+        wrong.push_back({one.place, std::move(why)});
+      has_identity = has_identity || one.key == "identity";
+    }
+    auto& all = loaded_.settings.listeners;
+    const auto twin = std::ranges::find(all, listener.address, &ListenerSettings::address);
+    if (wrong.empty() && (listener.address.empty() || !has_identity))
+      wrong.push_back({entry.place, "[[listener]] needs both address and identity"});
+    if (wrong.empty() && twin != all.end())
+      wrong.push_back({entry.place, fmt::format("listener {} stands already at {}",
+                                                quote(listener.address), twin->origin)});
+    if (wrong.empty()) all.push_back(std::move(listener));
+    return wrong;
+  }
+
+  // Each is one of `listen`, from wherever that came.
+  void check_listeners() {
+    const std::vector<Address>& listen = loaded_.settings.listen;
+    for (ListenerSettings& listener : loaded_.settings.listeners) {
+      const auto found = std::ranges::find(listen, listener.address, &Address::text);
+      if (found != listen.end()) {
+        listener.port = found->port;
+        continue;
+      }
+      std::vector<std::string> texts;
+      for (const Address& address : listen) texts.push_back(address.text);
+      const std::string meant = nearest(listener.address, texts);
+      mistake(listener.origin,
+              fmt::format("listener {} is none of listen{}", quote(listener.address),
+                          meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
+    }
   }
 
   void read_environment(const std::vector<std::pair<std::string, std::string>>& variables) {
@@ -315,6 +367,7 @@ class Reader {
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
       blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
     check_tls();
+    check_listeners();
     check_cors(all.cors);
     put_clients_together();
     for (const Address& server : all.upstream.nameservers)
@@ -375,6 +428,10 @@ class Reader {
     bool has_rates = false;
     std::vector<IdentitySource> sources = fairness.identity;
     fairness.is_on = !fairness.identity.empty();
+    for (const ListenerSettings& listener : loaded_.settings.listeners) {
+      fairness.is_on = fairness.is_on || !listener.identity.empty();
+      add_sources(sources, listener.identity);
+    }
     for (const auto& [route, origin] : routes_.all()) {
       fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());
       if (route.identity) add_sources(sources, *route.identity);
@@ -430,15 +487,15 @@ class Reader {
       if (source.kind == IdentitySource::Kind::jwt) jwt.claims.push_back(source.name);
     if (jwt.claims.empty()) {
       if (!jwt.keys_file.empty())
-        blame(
-            "jwt.keys_file",
-            "nothing in fairness.identity, nor in a route's, wants a claim: add \"jwt:sub\" to it");
+        blame("jwt.keys_file",
+              "nothing in fairness.identity, nor in a listener's or route's, wants a claim: add "
+              "\"jwt:sub\" to it");
       return;
     }
     if (jwt.claims.size() > jwt_claims_max)
       blame("fairness.identity",
-            fmt::format("with those of routes it has {} claims; there may be {}", jwt.claims.size(),
-                        jwt_claims_max));
+            fmt::format("with those of listeners and routes it has {} claims; there may be {}",
+                        jwt.claims.size(), jwt_claims_max));
     if (jwt.algorithms.empty())
       blame("jwt.algorithms",
             "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]");

@@ -445,6 +445,15 @@ struct OpsSettings {
   std::uint32_t client_metrics = 0;            // clients that /metrics names; 0: none
 };
 
+// [[listener]]: what is other for one address of `listen`.
+struct ListenerSettings {
+  std::string address;                   // as `listen` has it
+  std::uint16_t port = 0;                // of it
+  std::vector<IdentitySource> identity;  // in place of fairness.identity
+  std::string origin;                    // where the conf says it
+  bool operator==(const ListenerSettings&) const = default;
+};
+
 // HTTP status for each reason, settable in [status]; indexed by index_of(reason).
 using StatusTable = std::array<int, reason_count>;
 constexpr StatusTable default_statuses() {
@@ -455,6 +464,7 @@ constexpr StatusTable default_statuses() {
 
 struct Settings {
   std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
+  std::vector<ListenerSettings> listeners;  // those of them that have something of their own
   std::uint32_t threads = 1;           // event loops; the reader's default: usable_processors()
   milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
   milliseconds handover_grace{

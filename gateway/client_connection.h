@@ -38,6 +38,9 @@ class ClientConnection final : public proxy::net::Retirable,
                    std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
                    bool awaits_introduction);
 
+  void came_by(std::shared_ptr<const ClientIdentities::Listener> listener) {
+    facts_.listener = std::move(listener);
+  }
   // By the trusted proxies of the policy in force.
   void judge_sender();
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "admission/verdict.h"
 #include "conf/network.h"
+#include "gateway/clients/client_identity.h"
 #include "proxy/net/tls_session.h"
 #include "proxy/wire/parser.h"
 
@@ -18,8 +20,9 @@ class Refusals;
 
 // Who sends the requests of one connection.
 struct ClientFacts {
-  conf::IpAddress ip;                           // the other end, or whom its PROXY header named
-  std::string address;                          // the same as text
+  conf::IpAddress ip;   // the other end, or whom its PROXY header named
+  std::string address;  // the same as text
+  std::shared_ptr<const ClientIdentities::Listener> listener = nullptr;  // where it connected
   bool is_trusted = false;                      // what it says of its own clients is believed
   const proxy::net::TlsSession* tls = nullptr;  // null without TLS, or not yet
 };

@@ -153,6 +153,7 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .address = address,
                                       .tls_subject = subject,
                                       .tls_san = san,
+                                      .listener = client.listener.get(),
                                       .tokens = &station_.tokens()};
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
   request_.has_bad_token = identity.token_fault.has_value();

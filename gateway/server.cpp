@@ -73,10 +73,8 @@ SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const 
 
 // The same socket, with TLS or without: what has been told otherwise so far gets another
 // descriptor.
-SocketPointer with_tls(const SocketPointer& socket, bool is_tls) {
-  if (socket->wanted.is_tls == is_tls) return socket;
-  conf::Address wanted = socket->wanted;
-  wanted.is_tls = is_tls;
+SocketPointer as_wanted(const SocketPointer& socket, const conf::Address& wanted) {
+  if (socket->wanted.is_tls == wanted.is_tls && socket->wanted.text == wanted.text) return socket;
   return std::make_shared<const proxy::net::ListeningSocket>(
       proxy::net::Fd(::fcntl(socket->fd.get(), F_DUPFD_CLOEXEC, 0)), socket->local, wanted,
       socket->takes_both);
@@ -212,13 +210,16 @@ std::expected<Server::OpenedSockets, std::string> Server::open_sockets(
   OpenedSockets opened;
   Sockets& wanted = opened.sockets;
   if (are_given) {
-    for (const SocketPointer& socket : open)
-      wanted.push_back(with_tls(socket, asks_for_tls(settings, *socket)));
+    for (const SocketPointer& socket : open) {
+      conf::Address same = socket->wanted;
+      same.is_tls = asks_for_tls(settings, *socket);
+      wanted.push_back(as_wanted(socket, same));
+    }
     return opened;
   }
   for (const conf::Address& address : settings.listen) {
     if (auto known = find_open(open, address, wanted)) {
-      wanted.push_back(with_tls(known, address.is_tls));
+      wanted.push_back(as_wanted(known, address));
       continue;
     }
     auto socket =

@@ -226,9 +226,11 @@ void Station::listen_on(const Sockets& sockets) {
     if (is_known) continue;
     listeners_.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
-        [this, is_tls = socket->wanted.is_tls](proxy::net::Fd fd,
-                                               const proxy::net::SocketAddress& address) {
-          accept(std::move(fd), address, is_tls);
+        [this, is_tls = socket->wanted.is_tls,
+         listener = std::make_shared<const ClientIdentities::Listener>(
+             socket->wanted.text, socket->local.port())](proxy::net::Fd fd,
+                                                         const proxy::net::SocketAddress& address) {
+          accept(std::move(fd), address, is_tls, listener);
         },
         [](int error) {
           spdlog::error(

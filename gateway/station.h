@@ -159,7 +159,8 @@ class Station final : private admission::Waiters {
   void take(const Search& search) { search.answer(decisions_.find(search.id)); }
   void take(const Stop&) { loop_.stop(); }
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
-  void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls);
+  void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls,
+              const std::shared_ptr<const ClientIdentities::Listener>& listener);
   bool take_room();
   bool make_room();
   void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason);

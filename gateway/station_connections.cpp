@@ -19,7 +19,8 @@ constexpr std::chrono::seconds silence_tolerated{1};  // of a client when connec
 
 // ---- Connections -------------------------------------------------------------------------------
 
-void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls) {
+void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls,
+                     const std::shared_ptr<const ClientIdentities::Listener>& listener) {
   const conf::IpAddress ip = address.ip();
   bool is_counted = false;
   // Before anybody gives way to it.
@@ -44,6 +45,7 @@ void Station::accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address
         *this, std::move(fd), ip, is_tls ? policy_->tls.clients : nullptr, awaits_introduction));
     connections_.back()->index = connections_.size() - 1;
     connections_.back()->is_counted = is_counted;
+    connections_.back()->came_by(listener);
     connections_.back()->count_memory();
   };
   loop_.guard(take, [&] {  // no memory for it, or libevent can't watch it

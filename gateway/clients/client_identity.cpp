@@ -99,6 +99,7 @@ HashKey make_hash_key() {
 ClientIdentities::ClientIdentities(const conf::Settings& settings, const admission::Ids& ids,
                                    const HashKey& key)
     : settings_(settings.admission.fairness),
+      listeners_(settings.listeners),
       unknown_(settings.clients.unknown),
       known_(settings.clients.known),
       key_(key),
@@ -183,7 +184,7 @@ struct ClientIdentities::Token {
 
 ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
                                                 admission::RouteId route) const {
-  const Sources& sources = sources_of(route);
+  const Sources& sources = sources_of(route, facts.listener);
   if (sources.empty()) return {};
   Credentials credentials(facts.head);
   for (const IdentitySource& source : sources)

@@ -50,12 +50,18 @@ class ClientIdentities {
     // Of a token that is not believed.
     std::optional<TokenFault> token_fault = std::nullopt;
   };
+  // Where a client has connected.
+  struct Listener {
+    std::string address;     // as the conf has it; empty: the socket was given to us
+    std::uint16_t port = 0;  // then: of the conf's with this port
+  };
   struct Facts {
     const proxy::wire::Head& head;
-    conf::IpAddress address;        // the real client's
-    std::string_view tls_subject;   // of a verified certificate; empty: none
-    std::string_view tls_san = {};  // its alternative name
-    TokenCache* tokens = nullptr;   // of the thread; null: each token is verified anew
+    conf::IpAddress address;             // the real client's
+    std::string_view tls_subject;        // of a verified certificate; empty: none
+    std::string_view tls_san = {};       // its alternative name
+    const Listener* listener = nullptr;  // null: one that has nothing of its own
+    TokenCache* tokens = nullptr;        // of the thread; null: each token is verified anew
   };
 
   // `ids`: of the routes and plans of these settings, whose jwt.keys are good (check_jwt()).
@@ -86,9 +92,15 @@ class ClientIdentities {
 
  private:
   using Sources = std::vector<conf::IdentitySource>;
-  const Sources& sources_of(admission::RouteId route) const {
-    const Sources* const own = route_sources_.find(route);
-    return own ? *own : settings_.identity;
+  // The route's, else the listener's, else everybody's.
+  const Sources& sources_of(admission::RouteId route, const Listener* listener) const {
+    if (const Sources* const own = route_sources_.find(route)) return *own;
+    if (listener != nullptr)
+      for (const conf::ListenerSettings& one : listeners_)
+        if (listener->address.empty() ? listener->port == one.port
+                                      : listener->address == one.address)
+          return one.identity;
+    return settings_.identity;
   }
   // Whose key it is: of the file, or of a plan.
   struct KeyHolder {
@@ -128,6 +140,7 @@ class ClientIdentities {
   const Block* block_of(const conf::IpAddress& address) const;
 
   conf::FairnessSettings settings_;
+  std::vector<conf::ListenerSettings> listeners_;
   conf::UnknownClients unknown_;
   std::shared_ptr<const conf::KnownClients> known_;
   admission::ById<admission::RouteId, Sources> route_sources_;  // of those that have their own

@@ -161,11 +161,11 @@ std::expected<std::string, std::string> check_secret(const conf::ClientsSettings
   const auto key = read_key(path);
   if (key) {
     std::string warning = warning_of(path);
-    if (in_force != nullptr && *key != *in_force)
-      warning += (warning.empty() ? "" : "\n") +
-                 line_of(path,
-                         "holds another key than the one in force, which stays until the next "
-                         "start: then clients have other ids");
+    if (in_force == nullptr || *key == *in_force) return warning;
+    if (!warning.empty()) warning += '\n';
+    warning += line_of(path,
+                       "holds another key than the one in force, which stays until the next "
+                       "start: then clients have other ids");
     return warning;
   }
   std::string why =

@@ -137,8 +137,10 @@ int show_queue(const std::string& path, const conf::CommandLine& command) {
 
 int show_explanation(const std::string& path, const conf::CommandLine& command) {
   const conf::ExplainOptions& options = command.explain;
-  const auto answer = ask(path, "POST", "/explain",
-                          options.client + "\n" + options.subject + "\n" + conf::head_of(options));
+  const auto answer =
+      ask(path, "POST", "/explain",
+          options.client + (options.listener.empty() ? "" : " " + options.listener) + "\n" +
+              options.subject + "\n" + conf::head_of(options));
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
     conf::print(stderr, "classgate: explain: " + answer->body);

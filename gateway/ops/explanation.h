@@ -15,6 +15,7 @@ struct Supposition {
   conf::IpAddress sender;  // the other end of its connection
   // Of its client certificate, or what of it "tls:san" takes; empty: it has none.
   std::string_view tls_subject;
+  const ClientIdentities::Listener* listener = nullptr;  // null: one that has nothing of its own
 };
 
 // What would become of it now, and why, as JSON. The same looks as Exchange::judge() takes, in the

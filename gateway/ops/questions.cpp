@@ -159,16 +159,28 @@ void Questions::tell_why(const Desk::Request& request, const Desk::Answer& answe
       });
 }
 
-// The body: a line with the address of the client, a line with the subject of its certificate or
-// nothing, then the head of the request as it would come.
+// The body: a line with the address of the client, behind which may stand that of the listener, a
+// line with the subject of its certificate or nothing, then the head of the request as it would
+// come.
 Reply Questions::explain(const Desk::Request& request) const {
   std::string_view rest = request.body;
-  const std::string_view address_text = take_line(rest);
+  std::string_view address_text = take_line(rest);
+  const std::size_t space = std::min(address_text.find(' '), address_text.size());
+  const ClientIdentities::Listener listener{
+      std::string(address_text.substr(std::min(space + 1, address_text.size()))), 0};
+  address_text = address_text.substr(0, space);
   const std::string_view subject = take_line(rest);
   const auto address = conf::IpAddress::parse(address_text);
   if (!address) return {.status = 400, .body = "the first line is no IP address\n"};
+  const auto& listen = of_.server.settings().listen;
+  if (!listener.address.empty() &&
+      std::ranges::find(listen, listener.address, &conf::Address::text) == listen.end())
+    return {.status = 400, .body = "--listener is none of listen\n"};
   const auto said =
-      gateway::explain({.head = rest, .sender = *address, .tls_subject = subject},
+      gateway::explain({.head = rest,
+                        .sender = *address,
+                        .tls_subject = subject,
+                        .listener = listener.address.empty() ? nullptr : &listener},
                        of_.server.shared(), of_.server.policy(), std::chrono::steady_clock::now());
   if (!said) return {.status = 400, .body = said.error() + "\n"};
   return {.content_type = json_type, .body = *said};

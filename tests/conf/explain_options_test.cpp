@@ -61,6 +61,8 @@ TEST_CASE("what nobody could send is told in one line") {
           {{.arguments = fine, .client = {"a.example"}},
            R"(--client: "a.example" is no IP address)"},
           {{.arguments = fine, .client = {"::1", "::2"}}, "--client is given twice"},
+          {{.arguments = fine, .listener = {"a b"}},
+           R"(--listener: "a b" is no address of listen)"},
           {{.arguments = fine, .subject = {"a\nb"}}, R"(--subject: "a\u000Ab" is no single line)"},
           {{.arguments = fine, .body = {"much"}},
            R"(--body: "much" is no size such as 4000 or 64KiB)"},

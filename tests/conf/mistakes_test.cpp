@@ -307,8 +307,8 @@ TEST_CASE("a plan's client that does not say what it is, is told how to") {
     return lines.size() == 1 &&
            lines[0].contains(
                "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", \"basic:USER\", "
-               "\"cookie:NAME:KEY\", \"query:NAME:KEY\", \"tls:SUBJECT\" (one that an identity "
-               "has) or "
+               "\"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", \"tls:SUBJECT\", "
+               "\"tls:san:NAME\" (one that an identity has) or "
                "\"address:192.0.2.7\"");
   };
   CHECK(told(mistakes_in(two + plan("s3cret"))));

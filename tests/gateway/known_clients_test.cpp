@@ -108,6 +108,40 @@ TEST_CASE("whatever keys somebody invents, it is its address, or one with all ot
     CHECK(world->who(with_key("a")).client != nullptr);
 }
 
+TEST_CASE("the route tells who a client is, else the listener, else everybody's identity") {
+  conf::Settings settings;
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{Kind::header, "X-Api-Key"}};
+  settings.clients.unknown = UnknownClients::own;
+  settings.listeners = {
+      {.address = "127.0.0.1:1", .port = 1, .identity = {{Kind::bearer}}, .origin = {}},
+      {.address = "unix:/x", .port = 0, .identity = {}, .origin = {}}};
+  settings.routes.push_back({.path = "/own", .identity = {{{Kind::cookie, "c"}}}});
+  const admission::Ids ids(settings);
+  const ClientIdentities clients(settings, ids, HashKey{1, 2});
+  proxy::wire::Head head;
+  head.target = "/";
+  head.fields = {{"X-Api-Key", "a"}, {"Authorization", "Bearer b"}, {"Cookie", "c=d"}};
+  const auto source = [&](const ClientIdentities::Listener* listener, std::string_view route) {
+    const auto identity = clients.of({.head = head,
+                                      .address = *conf::IpAddress::parse("192.0.2.1"),
+                                      .tls_subject = {},
+                                      .listener = listener},
+                                     ids.route(route));
+    return identity.source == nullptr ? std::string() : conf::word_of(*identity.source);
+  };
+  const ClientIdentities::Listener own{"127.0.0.1:1", 1}, other{"127.0.0.1:2", 2},
+      unix{"unix:/x", 0}, given{"", 1}, given_other{"", 3};
+  CHECK(source(nullptr, "*") == "header:X-Api-Key");
+  CHECK(source(&other, "*") == "header:X-Api-Key");
+  CHECK(source(&own, "*") == "bearer");
+  CHECK(source(&given, "*") == "bearer");
+  CHECK(source(&given_other, "*") == "header:X-Api-Key");
+  CHECK(source(&unix, "*").empty());
+  CHECK(source(&own, "/own") == "cookie:c");
+  CHECK(source(nullptr, "/own") == "cookie:c");
+}
+
 TEST_CASE("a certificate's alternative name is another name than its subject") {
   World world(UnknownClients::refuse);
   world.settings.admission.fairness.identity = {{Kind::tls}, {Kind::tls_san}};

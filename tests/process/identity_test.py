@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Who is asking: one id for each client, for good."""
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
-from kit import CLASSGATE, ProcessTest, clean_environment
+from kit import CLASSGATE, ProcessTest, ask, clean_environment, free_port, wait_until
 
 KEY = "alpha-of-a-customer-0123456789"
 CONF = """
@@ -133,6 +134,50 @@ class Pseudonyms(IdentityTest):
         self.addCleanup(os.kill, int(successor.group(1)), signal.SIGKILL)
         self.assertNotEqual(self.id_of(gateway), known)
         self.assertIn(f"clients.secret: {secret}: was not there any more, and is made anew", gateway.err())
+
+
+class Listeners(IdentityTest):
+    def test_each_address_tells_clients_by_its_own_identity_and_a_mistake_has_its_place(self):
+        ports = [free_port() for _ in range(2)]
+        first, second = (f"127.0.0.1:{port}" for port in ports)
+        log = self.folder / "access.log"
+        conf = (f'listen = ["{first}", "{second}"]\n' + CONF +
+                f'[[listener]]\naddress = "{second}"\nidentity = ["bearer"]\n[clients]\nunknown = "own"\nsecret = "off"\n')
+        gateway = self.gateway(self.upstream.address, conf=conf, environment={"CLASSGATE_LISTEN": f"{first},{second}"},
+                               log_access=log)
+        names = {"X-Api-Key": "k", "Authorization": "Bearer t"}
+
+        def client(listener=None, **fields):
+            words = [word for name, value in fields.items() for word in ("-H", f"{name.replace('_', '-')}: {value}")]
+            code, out, err = gateway.command("explain", "GET", "/x", *words, "--json",
+                                             *(("--listener", listener) if listener else ()))
+            self.assertEqual(code, 0, err)
+            return json.loads(out)["client"]
+        both = {"X_Api_Key": "k", "Authorization": "Bearer t"}
+        self.assertEqual([client(place, **both)["source"] for place in (None, first, second)],
+                         ["header:X-Api-Key", "header:X-Api-Key", "bearer"])
+        for number, port in enumerate(ports, 1):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            self.addCleanup(connection.close)
+            self.assertEqual(ask(connection, "GET", "/status", headers=names).status, 200)
+            wait_until(lambda: log.exists() and len(log.read_text().splitlines()) == number, "its line")
+        said = [re.search(r" client=(c_\w+)", line).group(1) for line in log.read_text().splitlines()]
+        self.assertEqual(said, [client(first, **both)["id"], client(second, **both)["id"]])
+        self.assertNotEqual(said[0], said[1])
+        self.assertIn("--listener is none of listen",
+                      gateway.command("explain", "GET", "/x", "--listener", "127.0.0.1:1")[2])
+        done = self.classgate("--print-config", conf=conf)
+        self.assertIn(f'address = "{second}"\nidentity = ["bearer"]', done.stdout)
+        for before, after, complaint in ((f'address = "{second}"', 'address = "127.0.0.1:99999"', "is none of listen"),
+                                         ('["bearer"]', '["beer"]', '"beer" is none of'),
+                                         ('identity = ["bearer"]', "", "needs both address and identity"),
+                                         ('identity = ["bearer"]', "identities = []", "did you mean identity?"),
+                                         ("[clients]", f'[[listener]]\naddress = "{second}"\nidentity = []\n[clients]',
+                                          "stands already at")):
+            done = self.classgate("--check", conf=conf.replace(before, after))
+            self.assertEqual(done.returncode, 1, complaint)
+            self.assertIn(complaint, done.stderr)
+            self.assertRegex(done.stderr, r"one\.conf:\d+:\d+: ")
 
 
 class Secrets(IdentityTest):

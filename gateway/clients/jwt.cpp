@@ -34,7 +34,8 @@ class Members final : public nlohmann::json_sax<json> {
   explicit Members(std::span<const std::string> names) : names_(names), values_(names.size()) {}
 
   bool read(std::string_view text) {
-    return json::sax_parse(text.begin(), text.end(), this) && is_object_;
+    // To the parser a NUL is the end, whatever follows it.
+    return !text.contains('\0') && json::sax_parse(text.begin(), text.end(), this) && is_object_;
   }
   const Value& operator[](std::size_t number) const { return values_[number]; }
 

@@ -142,6 +142,8 @@ class JwtKeys::Reader {
     const std::size_t begin = text_.find_first_not_of(" \t\r\n");
     if (begin == std::string_view::npos)
       mistake(0, "is empty: put the keys of who makes the tokens there, as JWKS or PEM");
+    else if (const std::size_t nul = text_.find('\0'); nul != std::string_view::npos)
+      mistake(nul, "holds a NUL byte: this is not a text file");
     else if (text_[begin] == '{')
       read_json();
     else

@@ -225,6 +225,8 @@ TEST_CASE("what two readers might read differently is refused") {
   is_malformed("");
   is_malformed("{" + end + "}{}");
   is_malformed("{" + end + "} x");
+  is_malformed("{" + end + "}" + '\0' + "{}");
+  is_malformed("{" + end + "}" + '\0');
   is_malformed("{" + end + ",}");
   is_malformed("{'exp':1900000000}");
   is_malformed("/**/{" + end + "}");
@@ -271,6 +273,8 @@ TEST_CASE("keys that are no good are told with their place") {
   CHECK(mistake_in(rsa.pem(), {"RS256"}).empty());
   CHECK(mistake_in(rsa.pem() + p256.pem(), {"RS256", "ES256"}).empty());
   CHECK(mistake_in("", {"RS256"}).starts_with("/keys:1:1: is empty"));
+  CHECK(mistake_in(std::string("{}\n") + '\0' + "\"", {"RS256"}) ==
+        "/keys:2:1: holds a NUL byte: this is not a text file");
   CHECK(mistake_in("hello", {"RS256"}).starts_with("/keys:1:1: is neither JSON"));
   CHECK(mistake_in("{\n  \"keys\": [\n  }", {"RS256"}) == "/keys:3:3: is no JSON from here on");
   CHECK(mistake_in("{\"a\":1}", {"RS256"}).contains("is neither a JSON Web Key Set"));

@@ -115,6 +115,7 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
   line.word_or_text("plan", record.plan);
   line.word_or_text("traceparent", record.traceparent.empty() ? "-" : record.traceparent);
   line.text("user_agent", record.user_agent.empty() ? "-" : record.user_agent);
+  line.word("name", record.name);
   if (record.query) line.text("query", *record.query);
   for (const LoggedField& field : record.headers) line.text(field.key, field.value);
   line.end();

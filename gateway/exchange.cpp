@@ -66,6 +66,7 @@ void Exchange::reset() {
   texts_.request_id.clear();
   texts_.client_behind_proxy.clear();
   texts_.max_forwards.clear();
+  texts_.name.clear();
   texts_.noted.clear();
   texts_.origin.clear();
   trailers_.clear();

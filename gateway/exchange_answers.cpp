@@ -205,6 +205,7 @@ void Exchange::log() {
   record_.traceparent = texts_.noted.traceparent();
   record_.user_agent = texts_.noted.user_agent();
   record_.headers = texts_.noted.named();
+  if (!texts_.name.empty()) record_.name = texts_.name;
   if (station_.settings().log.query)
     record_.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
   station_.add_line(record_);

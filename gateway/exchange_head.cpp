@@ -157,6 +157,8 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .tokens = &station_.tokens()};
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
   request_.has_bad_token = identity.token_fault.has_value();
+  // A reload may take away where it stands.
+  if (identity.client != nullptr) texts_.name = identity.client->name;
   return reason_against(identity);
 }
 

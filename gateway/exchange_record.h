@@ -74,6 +74,7 @@ struct ExchangeRecord {
   std::string_view plan = "-";     // its client's; everybody's
   std::string_view traceparent{};  // W3C Trace Context, as the client sent it; empty: it did not
   std::string_view user_agent{};
+  std::string_view name = "-";                           // of a client of clients.clients_file
   std::optional<std::string_view> query = std::nullopt;  // none: not wanted (log.query)
   std::span<const LoggedField> headers{};                // log.headers
 

@@ -89,17 +89,19 @@ TEST_CASE("access line: what a client wrote into its fields is told and stays wi
   record.attempts_end = admission::Time(microseconds(3250));
   record.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   record.user_agent = "curl/7 (\"x\")";
+  record.name = "acme";
   record.query = "a=b c";
   record.headers = fields;
   const std::string line = line_of(record, false);
   CHECK(line.ends_with(
       " answered_by=service attempts_ms=0.250,2.000 address=- plan=- "
       "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 "
-      R"x(user_agent="curl/7 (\"x\")" query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
+      R"x(user_agent="curl/7 (\"x\")" name=acme query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
   const auto json = nlohmann::json::parse(line_of(record, true));
   CHECK(json["answered_by"] == "service");
   CHECK(json["attempts_ms"] == "0.250,2.000");
   CHECK(json["user_agent"] == "curl/7 (\"x\")");
+  CHECK(json["name"] == "acme");
   CHECK(json["query"] == "a=b c");
   CHECK(json["header.x-tenant"] == "a\" b=c\n");
   record.traceparent = "two words";

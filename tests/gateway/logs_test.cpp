@@ -474,11 +474,11 @@ TEST_CASE("a line tells the fields that the conf names, cut and once, and a quer
       "Traceparent: 00-1\r\n";
   CHECK(client.ask(get("/first?secret=1", fields)).status() == 200);
   const std::string first = line_with(folder, "path=\"/first\"");
-  CHECK(
-      first.ends_with(R"( traceparent=00-1 user_agent="a-very-long-name" header.x-tenant="one")"));
+  CHECK(first.ends_with(
+      R"( traceparent=00-1 user_agent="a-very-long-name" name=- header.x-tenant="one")"));
   CHECK_FALSE(first.contains("secret"));
   CHECK(client.ask(get("/second")).status() == 200);
-  CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( traceparent=- user_agent="-")"));
+  CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( traceparent=- user_agent="-" name=-)"));
 }
 
 TEST_CASE("a query is told where the conf wants it") {

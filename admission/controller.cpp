@@ -27,8 +27,11 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
 Rejection Controller::reject(const Rejection& rejection, const Arrival& arrival,
                              const Line::Asker& asker, Time now) {
   Rejection told = line_.reject(rejection, arrival, asker, now);
+  const Limits::Buckets buckets = allowances(arrival, now);
+  told.looked_at = {Rejection::look_of(buckets.all), Rejection::look_of(buckets.route),
+                    Rejection::look_of(buckets.client)};
   if (waits_for_tokens(told.reason))
-    retry_after_.tell(told, arrival, intake_.limits(), allowances(arrival, now), now);
+    retry_after_.tell(told, arrival, intake_.limits(), buckets, now);
   return told;
 }
 

@@ -112,6 +112,7 @@ class Controller {
   std::uint32_t limit() const { return line_.workers(); }
   // How long requests of a route keep a worker lately; all of them, when it is new.
   Duration usual_work(RouteId route) const { return line_.usual_work(route); }
+  std::uint32_t last_place() const { return line_.last_place(); }
   Snapshot snapshot(Time now) const;
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.

@@ -83,8 +83,9 @@ Gate::Answer Gate::answer(const Verdict& verdict, Lock& lock, Time now) {
   if (const auto* admitted = std::get_if<Admitted>(&verdict))
     return Permit(*this, admitted->seat, Duration::zero());
   if (const auto* rejection = std::get_if<Rejection>(&verdict)) return *rejection;
+  const std::uint32_t number = controller_.last_place();
   spread_news(lock, now);  // someone may have given way
-  return Place(*this, std::get<Ticket>(verdict));
+  return Place(*this, std::get<Ticket>(verdict), number);
 }
 
 void Gate::finish(const Outcome& outcome, const Seat& seat, bool is_orphan, Time told) {

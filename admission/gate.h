@@ -57,19 +57,25 @@ class [[nodiscard]] Permit {
 class [[nodiscard]] Place {
  public:
   Place() = default;
-  Place(Gate& gate, Ticket ticket) : gate_(&gate), ticket_(ticket) {}
+  Place(Gate& gate, Ticket ticket, std::uint32_t number)
+      : gate_(&gate), ticket_(ticket), number_(number) {}
   Place(Place&& other) noexcept
-      : gate_(std::exchange(other.gate_, nullptr)), ticket_(other.ticket_) {}
+      : gate_(std::exchange(other.gate_, nullptr)),
+        ticket_(other.ticket_),
+        number_(other.number_) {}
   Place& operator=(Place&& other) noexcept {
     Place moved(std::move(other));
     std::swap(gate_, moved.gate_);
     std::swap(ticket_, moved.ticket_);
+    std::swap(number_, moved.number_);
     return *this;
   }
   ~Place();
 
   explicit operator bool() const { return gate_ != nullptr; }
   Ticket ticket() const { return ticket_; }
+  // Its place in the line when it came there, 1 the first, as far as could be told.
+  std::uint32_t number() const { return number_; }
   // False when the news of its turn is already on the way: wait for that.
   bool leave(Departure why, Time now);
   bool time_out(Time now) { return leave(Departure::timed_out, now); }
@@ -80,6 +86,7 @@ class [[nodiscard]] Place {
  private:
   Gate* gate_ = nullptr;
   Ticket ticket_;
+  std::uint32_t number_ = 0;
 };
 
 // How news reaches the waiters of one loop. Called on any thread, with no lock held.

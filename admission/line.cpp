@@ -93,6 +93,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   queue_.make_ready(waiter);  // or nothing has happened
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
   if (room.is_promised) retry_after_.redeem(arrival.client);
+  last_place_ = static_cast<std::uint32_t>(place_of(arrival, asker));
   books_.enter();
   note_joined(arrival.priority, now);
   if (queue_.size() == 0) retry_after_.note_first_waiter(now);

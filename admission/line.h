@@ -127,6 +127,8 @@ class Line {
   Duration usual_work(RouteId route) const;
   RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
   Duration drain_time() const { return RetryAfter::drain_time(queue_state()); }
+  // The place, 1 the first, that the last one had who came to wait.
+  std::uint32_t last_place() const { return last_place_; }
   // What is known of its place.
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   void write_to(Snapshot& snapshot, Time now) const;
@@ -224,6 +226,7 @@ class Line {
   std::uint32_t active_ = 0;     // workers
   std::uint64_t in_flight_ = 0;  // requests that have them
   std::uint32_t orphans_ = 0;
+  std::uint32_t last_place_ = 0;
   std::array<LinePace, conf::priority_count> paces_;
   std::array<Congestion, conf::priority_count> congestions_;
   DeadlineRule deadlines_;

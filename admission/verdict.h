@@ -3,6 +3,7 @@
 // The words that cross the seam between admission and whoever asks it.
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -68,7 +69,23 @@ struct Rejection {
   double rate = 0;             // of the bucket that has too few tokens: gained a second,
   double burst = 0;            // held at most,
   double tokens = 0;           // and there; below zero: a debt
+  std::int64_t renews_at =
+      0;  // of a quota: seconds since 1970; it is of `burst`, and `tokens` left
 
+  // The buckets that were looked at: for all, the route's, the client's. A rate of 0: none.
+  struct LookedAt {
+    float tokens = 0;
+    float rate = 0;
+    float burst = 0;
+  };
+  std::array<LookedAt, 3> looked_at{};
+
+  template <typename Bucket>
+  static LookedAt look_of(const std::optional<Bucket>& bucket) {
+    if (!bucket) return {};
+    return {static_cast<float>(bucket->tokens), static_cast<float>(bucket->rate),
+            static_cast<float>(bucket->burst)};
+  }
   template <typename Bucket>
   void set_bucket(const std::optional<Bucket>& bucket) {
     if (!bucket) return;

@@ -200,6 +200,7 @@ std::vector<Key> make_keys() {
       duration_key("ops.health_cache", milliseconds(0), seconds(10), "for so long /queue/health shows clients the same numbers", FIELD(ops.health_cache)),
       count_key("ops.client_metrics", 0, 1000, "clients that /metrics tells of, those that have most; 0: none", FIELD(ops.client_metrics)),
       count_key("ops.why_max", 0, 1'000'000, "refusals and failures that are kept for `classgate why`; 0: none", FIELD(ops.why_max)),
+      count_key("ops.why_found_max", 1, 1000, "records and lines of one id that `classgate why` tells, the newest", FIELD(ops.why_found_max)),
       count_key("ops.max_connections", 1, 10'000, "operators' connections at once; the longest silent gives way", FIELD(ops.max_connections)),
       count_key("ops.connections_per_address", 1, 10'000, "of these from one address; likewise", FIELD(ops.connections_per_address)),
       duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),

@@ -442,6 +442,7 @@ struct OpsSettings {
   milliseconds reload_timeout{30'000};         // in which all that a reload needs must be read
   milliseconds upgrade_timeout{10'000};        // in which a new program must be ready (SIGUSR2)
   std::uint32_t why_max = 10'000;              // refusals and failures that are kept; 0: none
+  std::uint32_t why_found_max = 20;            // of one id that are told
   std::uint32_t client_metrics = 0;            // clients that /metrics names; 0: none
 };
 

@@ -1,24 +1,15 @@
 #include "gateway/access_lines.h"
 
-#include <fmt/chrono.h>
-
 #include <chrono>
 #include <utility>
 
-#include "conf/format.h"
 #include "gateway/access_line.h"
+#include "gateway/wall_time.h"
 
 namespace classgate::gateway {
 namespace {
 
 constexpr std::size_t batch_bytes = 32 * 1024;
-
-// RFC 3339 with milliseconds.
-std::string wall_time_text(std::chrono::system_clock::time_point at) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(at)), ms.count() % 1000);
-}
 
 }  // namespace
 

@@ -29,6 +29,7 @@ void Decision::note(const ExchangeRecord& record, admission::Time now) {
   status = record.status;
   is_own_answer = record.is_own_answer;
   retries = record.retries;
+  place = record.place;
   rejection = record.rejection;
 }
 
@@ -58,11 +59,16 @@ Decision* DecisionRing::next() {
   return &(*blocks_[newest_ / block_size])[newest_ % block_size];
 }
 
-std::vector<Decision> DecisionRing::find(std::string_view id) const {
-  std::vector<Decision> found;
-  for (std::size_t age = 0; age < size_ && found.size() < found_max; ++age)
-    if (const Decision& one = at((newest_ + size_ - age) % size_); one.id.view() == id)
-      found.push_back(one);
+Decisions DecisionRing::find(std::string_view id, std::size_t most) const {
+  Decisions found;
+  for (std::size_t age = 0; age < size_; ++age) {
+    const Decision& one = at((newest_ + size_ - age) % size_);
+    if (one.id.view() != id) continue;
+    if (found.told.size() < most)
+      found.told.push_back(one);
+    else
+      ++found.more;
+  }
   return found;
 }
 

@@ -52,6 +52,7 @@ struct Decision {
   int status = 0;
   bool is_own_answer = true;
   unsigned retries = 0;
+  std::uint32_t place = 0;         // in the queue, when it came to wait; 0: it did not
   admission::Rejection rejection;  // the bucket, the line and the estimate, where these told
   struct InForce {                 // of the conf, then
     std::uint64_t generation = 0;
@@ -65,6 +66,12 @@ struct Decision {
   void note(const ExchangeRecord& record, admission::Time now);
 };
 
+// What is found of one id: the newest of them, the newest first, and how many more are kept.
+struct Decisions {
+  std::vector<Decision> told;
+  std::uint64_t more = 0;
+};
+
 // The last decisions of one loop (its part of ops.why_max), for `classgate why`. It grows by
 // blocks, up to its size, and then the oldest gives its place; without memory for a block it stays
 // as it is. On the loop.
@@ -75,10 +82,8 @@ class DecisionRing {
   std::size_t size() const { return size_; }
   // Where the next one goes; null: none is kept.
   Decision* next();
-  // Those with this id, the newest first; found_max at most: who is trusted may give all requests
-  // one id.
-  static constexpr std::size_t found_max = 20;
-  std::vector<Decision> find(std::string_view id) const;
+  // Those with this id; `most` are told: who is trusted may give all requests one id.
+  Decisions find(std::string_view id, std::size_t most) const;
 
  private:
   static constexpr std::size_t block_size = 64;

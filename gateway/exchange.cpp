@@ -158,6 +158,7 @@ void Exchange::take_answer(admission::Gate::Answer answer) {
 
 void Exchange::wait(admission::Place place) {
   visit_.join(station_.loop().now());
+  record_.place = place.number();
   place_ = std::move(place);
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();

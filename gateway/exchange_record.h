@@ -51,6 +51,7 @@ struct ExchangeRecord {
   Ending ending = Ending::rejected;
   std::optional<conf::Reason> reason = std::nullopt;    // why it was refused, or cut
   std::optional<conf::Reason> observed = std::nullopt;  // would have been it, but for [observe]
+  std::uint32_t place = 0;          // in the queue, when it came to wait; 0: it did not
   std::uint32_t cost = 0;           // tokens of the rate limit that its route takes
   admission::Duration deadline{};   // from its arrival: the longest that it may take
   admission::Duration uploading{};  // from its arrival until it asked for a worker

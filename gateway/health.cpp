@@ -1,13 +1,12 @@
 #include "gateway/health.h"
 
-#include <fmt/chrono.h>
-
 #include <array>
 #include <nlohmann/json.hpp>
 
 #include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/json_text.h"
+#include "gateway/wall_time.h"
 
 namespace classgate::gateway {
 namespace {
@@ -85,20 +84,13 @@ ordered_json upstream_answers(const proxy::Servers& servers) {
   return result;
 }
 
-std::string timestamp(
-    std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) {
-  // RFC 3339
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
-}
-
 ordered_json conf_state(const ConfHistory& history) {
   ordered_json set = ordered_json::object();
   for (const auto& [key, value] : history.set_at_run_time) set[key] = value;
-  return {{"changed_at", timestamp(history.read_at)}, {"reloads", history.reloads},
-          {"failed_reloads", history.failed_reloads}, {"last_reload_failed", history.last_failed},
-          {"last_reload_error", history.last_error},  {"set_at_run_time", set}};
+  return {
+      {"changed_at", wall_time_text(history.read_at)}, {"reloads", history.reloads},
+      {"failed_reloads", history.failed_reloads},      {"last_reload_failed", history.last_failed},
+      {"last_reload_error", history.last_error},       {"set_at_run_time", set}};
 }
 
 // Named one by one: what is added later is operators' until somebody says otherwise.
@@ -202,7 +194,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
        std::chrono::duration_cast<std::chrono::seconds>(now - shared.started).count()},
       {"conf", conf_state(policy.history)},
       {"version", CLASSGATE_VERSION},
-      {"last_updated", timestamp()},
+      {"last_updated", wall_time_text(std::chrono::system_clock::now())},
   };
   const bool can_serve = !is_draining && !policy.servers->none_reachable();
   return {can_serve ? 200 : 503,

@@ -63,7 +63,7 @@ struct Census {
 // What became of the requests with this id?
 struct Search {
   std::string id;
-  std::function<void(std::vector<Decision>)> answer;  // called on the thread of the loop
+  std::function<void(Decisions)> answer;  // called on the thread of the loop
 };
 struct Stop {};
 using Letter = std::variant<Grant, Shed, Reconfigure, Drain, Resume, Ping, Census, Search, Stop>;

@@ -123,7 +123,7 @@ class Server {
   using OnWaiters = std::function<void(std::vector<WaitingRequest>)>;
   std::size_t ask_waiters(const OnWaiters& on_waiters);
   // The same with what is kept of the requests with this id.
-  using OnDecisions = std::function<void(std::vector<Decision>)>;
+  using OnDecisions = std::function<void(Decisions)>;
   std::size_t ask_decisions(const std::string& id, const OnDecisions& on_decisions);
   // One more bound of the workers in force (admission/ceilings.h), until another value or
   // Ceilings::none takes its place; a reload leaves it as it is. Not shown as the conf's.

@@ -156,7 +156,9 @@ class Station final : private admission::Waiters {
     if (ping.answer) ping.answer();
   }
   void take(const Census& census);
-  void take(const Search& search) { search.answer(decisions_.find(search.id)); }
+  void take(const Search& search) {
+    search.answer(decisions_.find(search.id, settings().ops.why_found_max));
+  }
   void take(const Stop&) { loop_.stop(); }
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
   void accept(proxy::net::Fd fd, const proxy::net::SocketAddress& address, bool is_tls,

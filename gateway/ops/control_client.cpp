@@ -153,7 +153,6 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
 
 // A request of long ago stands in the log only.
 int show_why(const std::string& path, const conf::CommandLine& command) {
-  constexpr std::size_t lines_max = 10;
   const std::string& id = command.arguments[0];
   const auto answer = ask(path, "GET", "/why?id=" + id);
   if (!answer) return complain(answer.error());
@@ -164,7 +163,8 @@ int show_why(const std::string& path, const conf::CommandLine& command) {
   auto said = nlohmann::ordered_json::parse(answer->body);
   LogLines log;
   if (said.at("access_log").is_string())
-    log = lines_of_id(said.at("access_log").get<std::string>(), id, lines_max);
+    log = lines_of_id(said.at("access_log").get<std::string>(), id,
+                      said.at("why_found_max").get<std::size_t>());
   if (command.as_json) {
     said["access_log_lines"] = nlohmann::ordered_json::array();
     for (const std::string& line : log.lines) said["access_log_lines"].push_back(line);

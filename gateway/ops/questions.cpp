@@ -151,12 +151,11 @@ void Questions::tell_why(const Desk::Request& request, const Desk::Answer& answe
       request.query.size() > question.size() + Decision::id_max)
     return answer({.status = 400, .body = "/why?id=ID: the id of a request\n"});
   const std::string id = request.query.substr(question.size());
-  of_.roll.ask_decisions(
-      loop_answer_time, id, [this, answer, id](const std::vector<Decision>& decisions) {
-        answer({.status = decisions.empty() ? 404 : 200,
-                .content_type = json_type,
-                .body = why(id, decisions, of_.server.policy(), std::chrono::steady_clock::now())});
-      });
+  of_.roll.ask_decisions(loop_answer_time, id, [this, answer, id](const Decisions& decisions) {
+    answer({.status = decisions.told.empty() ? 404 : 200,
+            .content_type = json_type,
+            .body = why(id, decisions, of_.server.policy(), std::chrono::steady_clock::now())});
+  });
 }
 
 // The body: a line with the address of the client, behind which may stand that of the listener, a

@@ -18,7 +18,7 @@ struct RollCall::Call final : public proxy::net::Retirable {
   const std::function<void(Call&)> tell;
   std::size_t missing = 0;  // loops
   std::vector<WaitingRequest> waiters;
-  std::vector<Decision> decisions;
+  Decisions decisions;
   proxy::net::Timer timer;
 };
 
@@ -56,23 +56,28 @@ void RollCall::ask_waiters(std::chrono::milliseconds within, OnWaiters tell) {
 
 void RollCall::ask_decisions(std::chrono::milliseconds within, const std::string& id,
                              OnDecisions tell) {
-  Call& call = begin(within, [tell = std::move(tell)](Call& ended) {
-    std::ranges::sort(ended.decisions, std::greater{}, &Decision::ended);
-    if (ended.decisions.size() > DecisionRing::found_max)
-      ended.decisions.resize(DecisionRing::found_max);
+  const std::size_t most = server_.settings().ops.why_found_max;
+  Call& call = begin(within, [tell = std::move(tell), most](Call& ended) {
+    auto& [told, more] = ended.decisions;
+    std::ranges::sort(told, std::greater{}, &Decision::ended);
+    if (told.size() > most) {
+      more += told.size() - most;
+      told.resize(most);
+    }
     tell(ended.decisions);
   });
-  call.missing =
-      server_.ask_decisions(id, [this, number = call.number](std::vector<Decision> decisions) {
-        mailbox_.send(Answer{number, {}, std::move(decisions)});
-      });
+  call.missing = server_.ask_decisions(id, [this, number = call.number](Decisions decisions) {
+    mailbox_.send(Answer{number, {}, std::move(decisions)});
+  });
 }
 
 void RollCall::read(Answer& answer) {
   const auto found = calls_.find(answer.call);
   if (found == calls_.end()) return;  // too late
   std::ranges::move(answer.waiters, std::back_inserter(found->second->waiters));
-  std::ranges::move(answer.decisions, std::back_inserter(found->second->decisions));
+  Decisions& decisions = found->second->decisions;
+  std::ranges::move(answer.decisions.told, std::back_inserter(decisions.told));
+  decisions.more += answer.decisions.more;
   if (--found->second->missing == 0) conclude(answer.call);
 }
 

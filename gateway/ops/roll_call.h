@@ -28,7 +28,7 @@ class RollCall {
   using OnWaiters = std::function<void(std::vector<WaitingRequest> waiters)>;
   void ask_waiters(std::chrono::milliseconds within, OnWaiters tell);
   // What is kept of the requests with this id, the newest first; likewise.
-  using OnDecisions = std::function<void(const std::vector<Decision>&)>;
+  using OnDecisions = std::function<void(const Decisions&)>;
   void ask_decisions(std::chrono::milliseconds within, const std::string& id, OnDecisions tell);
 
  private:
@@ -36,7 +36,7 @@ class RollCall {
   struct Answer {
     std::uint64_t call;
     std::vector<WaitingRequest> waiters;
-    std::vector<Decision> decisions{};
+    Decisions decisions{};
   };
   Call& begin(std::chrono::milliseconds within, std::function<void(Call&)> tell);
   void read(Answer& answer);

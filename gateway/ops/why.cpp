@@ -1,7 +1,6 @@
 #include "gateway/ops/why.h"
 
 #include <fcntl.h>
-#include <fmt/chrono.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,17 +8,20 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <expected>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
 
 #include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "conf/time_zone.h"
 #include "conf/units.h"
 #include "gateway/json_text.h"
+#include "gateway/wall_time.h"
 #include "proxy/net/handles.h"
 
 namespace classgate::gateway {
@@ -36,24 +38,50 @@ std::string_view bucket_name(conf::Reason reason) {
   }
 }
 
-std::string wall_time(std::chrono::system_clock::time_point at) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(at)), ms.count() % 1000);
-}
-
 ordered_json word_or_null(const std::optional<conf::Reason>& reason) {
   if (!reason) return nullptr;
   return conf::word_of(*reason);
 }
 
+// A float as it was written.
+double rounded(float number) { return std::round(double{number} * 1e5) / 1e5; }
+
 ordered_json bucket_json(const Decision& decision) {
   const admission::Rejection& refused = decision.rejection;
-  if (refused.rate <= 0 || !decision.reason) return nullptr;
+  if (refused.rate <= 0 || !decision.reason || refused.renews_at != 0) return nullptr;
   return {{"of", bucket_name(*decision.reason)},
           {"tokens", std::round(refused.tokens * 1000) / 1000},
           {"burst", refused.burst},
           {"rate", refused.rate}};
+}
+
+// All that the request was looked at by, the narrowest first; empty: by none.
+ordered_json buckets_json(const Decision& decision) {
+  ordered_json list = ordered_json::array();
+  const auto& [all, route, client] = decision.rejection.looked_at;
+  for (const auto& [name, bucket] :
+       {std::pair("client", client), std::pair("route", route), std::pair("all", all)})
+    if (bucket.rate > 0)
+      list.push_back({{"of", name},
+                      {"tokens", std::round(double{bucket.tokens} * 1000) / 1000},
+                      {"burst", rounded(bucket.burst)},
+                      {"rate", rounded(bucket.rate)}});
+  return list;
+}
+
+ordered_json quota_json(const Decision& decision) {
+  const admission::Rejection& refused = decision.rejection;
+  if (refused.renews_at == 0) return nullptr;
+  return {{"limit", static_cast<std::int64_t>(refused.burst)},
+          {"left", static_cast<std::int64_t>(refused.tokens)},
+          {"renews_at", conf::TimeZone().text_of(
+                            std::chrono::sys_seconds(std::chrono::seconds(refused.renews_at)))}};
+}
+
+// In the queue, where it came to wait.
+ordered_json place_json(const Decision& decision) {
+  if (decision.place == 0) return nullptr;
+  return decision.place;
 }
 
 ordered_json line_json(const Decision& decision) {
@@ -68,7 +96,7 @@ ordered_json decision_json(const Decision& decision, std::chrono::system_clock::
   ordered_json retry_after = nullptr;
   if (decision.rejection.retry_after > admission::Duration::zero())
     retry_after = measure::in_rounded_ms(decision.rejection.retry_after);
-  return {{"time", wall_time(ended)},
+  return {{"time", wall_time_text(ended)},
           {"id", decision.id.view()},
           {"client", decision.client.view()},
           {"address", decision.address.view()},
@@ -93,6 +121,9 @@ ordered_json decision_json(const Decision& decision, std::chrono::system_clock::
           {"upstream", decision.upstream.view()},
           {"retries", decision.retries},
           {"bucket", bucket_json(decision)},
+          {"buckets", buckets_json(decision)},
+          {"quota", quota_json(decision)},
+          {"waited_at_place", place_json(decision)},
           {"line", line_json(decision)},
           {"conf",
            {{"generation", decision.limits.generation},
@@ -149,10 +180,20 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
                   decision.at("priority").get<int>(), decision.at("cost").get<std::uint64_t>()));
   row("verdict", what_was_decided(decision));
   row("answer", answer_text(decision));
-  if (const ordered_json& bucket = decision.at("bucket"); !bucket.is_null())
-    row("bucket", fmt::format("of {}: {} of {} tokens, {}/s", plain(bucket.at("of")),
-                              number_of(bucket.at("tokens")), number_of(bucket.at("burst")),
-                              number_of(bucket.at("rate"))));
+  std::string_view name = "buckets";
+  for (const ordered_json& bucket : decision.at("buckets")) {
+    const bool is_it =
+        !decision.at("bucket").is_null() && decision.at("bucket").at("of") == bucket.at("of");
+    row(std::exchange(name, ""),
+        fmt::format("of {}: {} of {} tokens, {}/s{}", plain(bucket.at("of")),
+                    number_of(bucket.at("tokens")), number_of(bucket.at("burst")),
+                    number_of(bucket.at("rate")), is_it ? ": too few" : ""));
+  }
+  if (const ordered_json& place = decision.at("waited_at_place"); !place.is_null())
+    row("queue", fmt::format("came to wait at place {}", place.get<std::uint64_t>()));
+  if (const ordered_json& quota = decision.at("quota"); !quota.is_null())
+    row("quota", fmt::format("{} of {} left, renewed at {}", quota.at("left").get<std::int64_t>(),
+                             quota.at("limit").get<std::int64_t>(), plain(quota.at("renews_at"))));
   if (const ordered_json& line = decision.at("line"); !line.is_null())
     row("line",
         fmt::format("would have been at place {} of {}, for about {}",
@@ -191,11 +232,13 @@ bool is_line_of(std::string_view line, std::string_view id) {
 
 constexpr std::size_t line_max = 64 * 1024;  // what is longer is cut
 
-// Calls back with each line of a regular file; or why it cannot be read, as an errno.
+constexpr int not_a_file = -1;
+
+// Calls back with each line of a regular file; or why it cannot be read, as an errno or not_a_file.
 template <typename OnLine>
-std::expected<void, std::string> read_lines(const std::string& path, OnLine on_line) {
-  const auto because = [](int error) { return std::unexpected(std::string(::strerror(error))); };
-  const auto no_file = [] { return std::unexpected(std::string("not a regular file")); };
+std::expected<void, int> read_lines(const std::string& path, OnLine on_line) {
+  const auto because = [](int error) { return std::unexpected(error); };
+  const auto no_file = [] { return std::unexpected(not_a_file); };
   struct stat is{};
   if (::stat(path.c_str(), &is) != 0) return because(errno);
   if (!S_ISREG(is.st_mode)) return no_file();
@@ -222,20 +265,22 @@ std::expected<void, std::string> read_lines(const std::string& path, OnLine on_l
 
 }  // namespace
 
-std::string why(std::string_view id, const std::vector<Decision>& decisions, const Policy& policy,
+std::string why(std::string_view id, const Decisions& decisions, const Policy& policy,
                 admission::Time now) {
   const conf::Settings& settings = policy.rules->settings;
   const auto clock = std::chrono::system_clock::now();
   ordered_json log = nullptr;
   if (settings.log.access.starts_with('/')) log = settings.log.access;
   ordered_json list = ordered_json::array();
-  for (const Decision& decision : decisions)
+  for (const Decision& decision : decisions.told)
     list.push_back(decision_json(
         decision, clock - std::chrono::round<std::chrono::milliseconds>(now - decision.ended)));
   return json_text({{"id", id},
                     {"decisions", list},
+                    {"decisions_more", decisions.more},
                     {"conf_generation", policy.rules->generation},
                     {"why_max", settings.ops.why_max},
+                    {"why_found_max", settings.ops.why_found_max},
                     {"access_log", log}});
 }
 
@@ -246,8 +291,8 @@ std::string why_page(std::string_view why_json) {
     if (!out.empty()) out += '\n';
     out += decision_page(decision, said.at("conf_generation").get<std::uint64_t>());
   }
-  if (said.at("decisions").size() == DecisionRing::found_max)
-    out += fmt::format("\nno more than the newest {} are told\n", DecisionRing::found_max);
+  if (const auto more = said.at("decisions_more").get<std::uint64_t>(); more > 0)
+    out += fmt::format("\nand {} older ones with this id are kept (ops.why_found_max)\n", more);
   return out;
 }
 
@@ -262,9 +307,11 @@ LogLines lines_of_id(const std::string& log, std::string_view id, std::size_t mo
       lines.pop_front();
       ++found.more;
     });
-    if (read || (may_be_absent && read.error() == ::strerror(ENOENT))) return;
-    found.trouble += fmt::format("{}{}: {}", found.trouble.empty() ? "" : "; ",
-                                 conf::printable(path), read.error());
+    if (read || (may_be_absent && read.error() == ENOENT)) return;
+    found.trouble +=
+        fmt::format("{}{}: {}", found.trouble.empty() ? "" : "; ", conf::printable(path),
+                    read.error() == not_a_file ? "not a regular file"
+                                               : std::generic_category().message(read.error()));
   };
   look_in(log + ".1", true);
   look_in(log, false);

@@ -171,6 +171,7 @@ std::map<std::string, Sample> samples() {
       {"ops.health_on_main", plain("false")},
       {"ops.connections_per_address", plain("3")},
       {"ops.health_cache", quoted("1s")},
+      {"ops.why_found_max", plain("4")},
       {"ops.max_connections", plain("5")},
       {"ops.timeout", quoted("33s")},
       {"ops.reload_timeout", quoted("20s")},

@@ -31,28 +31,30 @@ TEST_CASE("a ring keeps the newest, and no more than its size") {
   ring.resize(100);
   for (std::size_t i = 0; i < 250; ++i) put(ring, number(i));
   CHECK(ring.size() == 100);
-  for (std::size_t i = 0; i < 250; ++i) CHECK(ring.find(number(i)).size() == (i < 150 ? 0 : 1));
+  for (std::size_t i = 0; i < 250; ++i)
+    CHECK(ring.find(number(i), 100).told.size() == (i < 150 ? 0 : 1));
 }
 
 TEST_CASE("several of one id are found, the newest first") {
   DecisionRing ring;
   ring.resize(10);
   for (int status = 500; status < 515; ++status) put(ring, status % 2 == 0 ? "a" : "b", status);
-  const auto found = ring.find("a");
+  const auto found = ring.find("a", 100).told;
   REQUIRE(found.size() == 5);
   CHECK(found[0].status == 514);
   CHECK(found[4].status == 506);
-  CHECK(ring.find("c").empty());
+  CHECK(ring.find("c", 100).told.empty());
 }
 
 TEST_CASE("of many with one id the newest are found, and no more than a page takes") {
   DecisionRing ring;
   ring.resize(1000);
   for (int status = 1; status <= 500; ++status) put(ring, "a", status);
-  const auto found = ring.find("a");
-  REQUIRE(found.size() == DecisionRing::found_max);
-  CHECK(found.front().status == 500);
-  CHECK(found.back().status == 481);
+  const auto found = ring.find("a", 20);
+  REQUIRE(found.told.size() == 20);
+  CHECK(found.told.front().status == 500);
+  CHECK(found.told.back().status == 481);
+  CHECK(found.more == 480);
 }
 
 TEST_CASE("a ring of another size keeps what fits of the newest") {
@@ -61,11 +63,12 @@ TEST_CASE("a ring of another size keeps what fits of the newest") {
   for (std::size_t i = 0; i < 130; ++i) put(ring, number(i));
   ring.resize(30);
   CHECK(ring.size() == 30);
-  for (std::size_t i = 0; i < 130; ++i) CHECK(ring.find(number(i)).size() == (i < 100 ? 0 : 1));
+  for (std::size_t i = 0; i < 130; ++i)
+    CHECK(ring.find(number(i), 100).told.size() == (i < 100 ? 0 : 1));
   ring.resize(200);
   for (std::size_t i = 130; i < 330; ++i) put(ring, number(i));
-  CHECK(ring.find(number(129)).empty());
-  CHECK(ring.find(number(130)).size() == 1);
+  CHECK(ring.find(number(129), 100).told.empty());
+  CHECK(ring.find(number(130), 100).told.size() == 1);
   ring.resize(0);
   CHECK(ring.size() == 0);
   CHECK(ring.next() == nullptr);
@@ -85,10 +88,10 @@ TEST_CASE("texts are cut at their room") {
 // ---- In a gateway ------------------------------------------------------------------------------
 
 std::vector<Decision> asked(Gateway& gateway, const std::string& id) {
-  std::promise<std::vector<Decision>> told;
+  std::promise<Decisions> told;
   gateway.server().ask_decisions(
-      id, [&](std::vector<Decision> decisions) { told.set_value(std::move(decisions)); });
-  return told.get_future().get();
+      id, [&](Decisions decisions) { told.set_value(std::move(decisions)); });
+  return told.get_future().get().told;
 }
 
 conf::Settings why_settings(std::uint16_t port) {
@@ -114,7 +117,7 @@ TEST_CASE("why: a refusal is kept with its bucket, and with the limits of its ti
   const auto kept = asked(gateway, id);
   REQUIRE(kept.size() == 1);
   const auto json = nlohmann::json::parse(
-      why(id, kept, gateway.server().policy(), std::chrono::steady_clock::now()));
+      why(id, Decisions{kept}, gateway.server().policy(), std::chrono::steady_clock::now()));
   CHECK(json["conf_generation"] == 2);
   const auto& decision = json["decisions"][0];
   CHECK(decision["reason"] == "rate_limited");
@@ -123,6 +126,9 @@ TEST_CASE("why: a refusal is kept with its bucket, and with the limits of its ti
   CHECK(decision["status"] == 429);
   CHECK(decision["answered_by"] == "gateway");
   CHECK(decision["bucket"]["of"] == "all");
+  REQUIRE(decision["buckets"].size() == 1);
+  CHECK(decision["buckets"][0]["of"] == "all");
+  CHECK(decision["buckets"][0]["rate"] == 0.5);
   CHECK(decision["bucket"]["rate"] == 0.5);
   CHECK(decision["bucket"]["burst"] == 1);
   CHECK(decision["bucket"]["tokens"] < 1);
@@ -149,11 +155,12 @@ TEST_CASE("why: who found the line full is told its place and the estimate") {
   const auto kept = asked(gateway, id);
   REQUIRE(kept.size() == 1);
   const auto json = nlohmann::json::parse(
-      why(id, kept, gateway.server().policy(), std::chrono::steady_clock::now()));
+      why(id, Decisions{kept}, gateway.server().policy(), std::chrono::steady_clock::now()));
   CHECK(json["decisions"][0]["reason"] == "queue_full");
   CHECK(json["decisions"][0]["line"]["place"] == 2);
   CHECK(json["decisions"][0]["line"]["places"] == 1);
   CHECK(json["decisions"][0]["bucket"].is_null());
+  CHECK(json["decisions"][0]["waited_at_place"].is_null());
   CHECK(json["access_log"].is_null());
 }
 

@@ -12,6 +12,7 @@
 #include "conf/secret_fields.h"
 #include "conf/table.h"
 #include "conf/units.h"
+#include "conf/words.h"
 
 namespace classgate::conf {
 namespace {
@@ -356,6 +357,30 @@ struct PlanList::Fields {
     return std::unexpected(
         fmt::format("expected a list of texts, {} at most", clients_of_plan_max));
   }
+  static std::expected<std::int64_t, std::string> parse_quota(const RawValue& raw) {
+    const auto* number = std::get_if<std::int64_t>(&raw.value);
+    if (number == nullptr)
+      return std::unexpected(std::string("expected a whole number without quotes"));
+    if (*number < 0 || *number > quota_limit)
+      return std::unexpected(fmt::format("{} is out of range: 0 to {}", *number, quota_limit));
+    return *number;
+  }
+  static Field<Written> quota_field(std::string name, std::int64_t QuotaSettings::* member) {
+    return {std::move(name), [member](Written& into, const RawValue& raw) -> Read {
+              const auto number = parse_quota(raw);
+              if (!number) return std::unexpected(number.error());
+              into.quota.*member = *number;
+              return {};
+            }};
+  }
+  static Field<Written> quota_field(std::string name, QuotaUnit QuotaSettings::* member) {
+    return {std::move(name), [member](Written& into, const RawValue& raw) -> Read {
+              const auto unit = parse_word<QuotaUnit>(raw);
+              if (!unit) return std::unexpected(unit.error());
+              into.quota.*member = *unit;
+              return {};
+            }};
+  }
   static const std::vector<Field<Written>>& all() {
     static const std::vector<Field<Written>> fields{
         field("name", &Written::name, parse_name),
@@ -364,11 +389,33 @@ struct PlanList::Fields {
         field("workers", &Written::workers, count_value(0, 100'000)),
         field("queue_size", &Written::queue_size, count_value(0, 1'000'000)),
         field("weight", &Written::weight, count_value(1, 1000)),
+        field("priority", &Written::priority, count_value(1, 5)),
+        quota_field("quota_day", &QuotaSettings::day),
+        quota_field("quota_month", &QuotaSettings::month),
+        quota_field("quota_day_soft", &QuotaSettings::day_soft),
+        quota_field("quota_month_soft", &QuotaSettings::month_soft),
+        quota_field("quota_unit", &QuotaSettings::unit),
         field("clients", &Written::clients, parse_clients),
     };
     return fields;
   }
 };
+
+// What does not go together in it; empty: nothing.
+std::string PlanList::wrong_in(const Written& plan) {
+  if (plan.burst && *plan.burst == 0) return "burst: 0 is out of range: 1 to 1000000";
+  const QuotaSettings& quota = plan.quota;
+  const auto is_in_vain = [](std::int64_t soft, std::int64_t limit) {
+    return limit > 0 && soft > limit;
+  };
+  if (is_in_vain(quota.day_soft, quota.day))
+    return fmt::format("quota_day_soft: {} is more than quota_day, {}: nobody would be warned",
+                       quota.day_soft, quota.day);
+  if (is_in_vain(quota.month_soft, quota.month))
+    return fmt::format("quota_month_soft: {} is more than quota_month, {}: nobody would be warned",
+                       quota.month_soft, quota.month);
+  return {};
+}
 
 std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry,
                                                          const PlaceText& place_text) {
@@ -383,8 +430,8 @@ std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry
     if (one.key == "clients") plan.clients_origin = place_text(one.place);
   }
   if (wrong.empty() && plan.name.empty()) wrong.push_back({entry.place, "[[plan]] has no name"});
-  if (wrong.empty() && plan.burst && *plan.burst == 0)
-    wrong.push_back({entry.place, "plan burst: 0 is out of range: 1 to 1000000"});
+  if (std::string why = wrong_in(plan); wrong.empty() && !why.empty())
+    wrong.push_back({entry.place, "plan " + why});
   if (const auto twin = std::ranges::find(plans_, plan.name, &Written::name);
       wrong.empty() && twin != plans_.end())
     wrong.push_back(
@@ -459,6 +506,8 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     settings.workers = plan.workers.value_or(settings.workers);
     settings.queue_size = plan.queue_size.value_or(settings.queue_size);
     settings.weight = plan.weight.value_or(1);
+    settings.priority = plan.priority.value_or(settings.priority);
+    settings.quota = plan.quota;
     settings.clients = plan.clients;
     for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i) {
       const auto client = read_plan_client(plan.clients[i], sources);
@@ -513,8 +562,8 @@ std::expected<void, std::string> PlanList::set(std::string_view key, const std::
   if (std::string why = read_entry(Fields::all(), *plan, entry, "plan ", " of a plan");
       !why.empty())
     return std::unexpected(std::move(why));
-  if (plan->burst && *plan->burst == 0)
-    return std::unexpected(fmt::format("{}: 0 is out of range: 1 to 1000000", key));
+  if (const std::string why = wrong_in(*plan); !why.empty())
+    return std::unexpected(fmt::format("{}: {}", key, why));
   return {};
 }
 
@@ -538,10 +587,14 @@ std::string PlanList::print(const FairnessSettings& fairness,
       if (const auto client = read_plan_client(text, sources))
         clients += (clients.empty() ? "" : ", ") + quote(client->text());
     out += fmt::format(
-        "\n[[plan]] # {}\nname = {}\nweight = {}\nrate = {}\nburst = {}\nworkers = {}\n"
-        "queue_size = {}\nclients = [{}]\n",
-        printable(plans_[i].origin), quote(plan.name), plan.weight, plan.rate, plan.burst,
-        plan.workers, plan.queue_size, clients);
+        "\n[[plan]] # {}\nname = {}\npriority = {}\nweight = {}\nrate = {}\nburst = {}\nworkers = "
+        "{}\n"
+        "queue_size = {}\nquota_day = {}\nquota_month = {}\nquota_day_soft = {}\n"
+        "quota_month_soft = {}\nquota_unit = {}\nclients = [{}]\n",
+        printable(plans_[i].origin), quote(plan.name), plan.priority, plan.weight, plan.rate,
+        plan.burst, plan.workers, plan.queue_size, plan.quota.day, plan.quota.month,
+        plan.quota.day_soft, plan.quota.month_soft, quote(std::string(word_of(plan.quota.unit))),
+        clients);
   }
   return out;
 }

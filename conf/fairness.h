@@ -92,12 +92,14 @@ class PlanList {
   struct Written {
     std::string name;
     std::optional<double> rate, burst;
-    std::optional<std::uint32_t> workers, queue_size, weight;
+    std::optional<std::uint32_t> workers, queue_size, weight, priority;
+    QuotaSettings quota;
     std::vector<std::string> clients;
     std::string origin;
     std::string clients_origin;
   };
   struct Fields;  // of a [[plan]]
+  static std::string wrong_in(const Written& plan);
   Written* find(std::string_view name);
   std::vector<Written> plans_;
 };

@@ -14,6 +14,7 @@
 #include "conf/format.h"
 #include "conf/origins.h"
 #include "conf/secret_fields.h"
+#include "conf/time_zone.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -160,8 +161,10 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
             const auto* text = std::get_if<std::string>(&raw.value);
             const bool is_word = text != nullptr && std::ranges::find(words, *text) != words.end();
             if (text == nullptr || (!is_word && !text->starts_with('/')))
-              return std::unexpected(
-                  fmt::format("expected \"{}\" or an absolute path", fmt::join(words, "\", \"")));
+              return std::unexpected(words.empty()
+                                         ? std::string("expected an absolute path")
+                                         : fmt::format("expected \"{}\" or an absolute path",
+                                                       fmt::join(words, "\", \"")));
             access(settings) = *text;
             return {};
           },
@@ -178,6 +181,21 @@ Key path_key(std::string name, std::string help, FieldOf<std::string> access) {
                 (!text->empty() && !text->starts_with('/')))
               return std::unexpected(
                   std::string("expected a path that begins with '/', such as \"/health\""));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+Key zone_key(std::string name, std::string help, FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr)
+              return std::unexpected(
+                  std::string("expected a time zone in quotes, such as \"Europe/Berlin\""));
+            if (const auto zone = TimeZone::load(*text); !zone)
+              return std::unexpected(zone.error());
             access(settings) = *text;
             return {};
           },

@@ -42,6 +42,8 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
               FieldOf<std::string> access);
 // The target of a request; may be empty.
 Key path_key(std::string name, std::string help, FieldOf<std::string> access);
+// A time zone that this system has.
+Key zone_key(std::string name, std::string help, FieldOf<std::string> access);
 // A host name; may be empty.
 Key name_key(std::string name, std::string help, FieldOf<std::string> access);
 Key bool_key(std::string name, std::string help, FieldOf<bool> access);

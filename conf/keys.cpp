@@ -164,6 +164,9 @@ std::vector<Key> make_keys() {
       place_key("clients.clients_file", "file of the known clients, a line for each; empty: none", {""}, FIELD(clients.clients_file)),
       word_key<UnknownClients>("clients.unknown", "who a client is that is not known", FIELD(clients.unknown)),
       count_key("clients.unknown_max", 100, 10'000'000, "unknown clients that are remembered, beside those that are known", FIELD(clients.unknown_max)),
+      place_key("clients.quota_file", "file in which it is kept what clients have had of their quotas, made when there is none", {}, FIELD(clients.quota_file)),
+      count_key("clients.quota_clients_max", 100, 10'000'000, "clients whose quotas are counted each for itself", FIELD(clients.quota_clients_max)),
+      zone_key("clients.time_zone", "whose days and months those of quotas are, as in \"Europe/Berlin\"", FIELD(clients.time_zone)),
 
       place_key("jwt.keys_file", "file of the keys that signed tokens are checked with, PEM or JWKS; empty: none", {""}, FIELD(jwt.keys_file)),
       algorithms_key("jwt.algorithms", "that tokens may be signed with: HS256, RS256, ES256, EdDSA", FIELD(jwt.algorithms)),
@@ -210,7 +213,8 @@ std::vector<Key> make_keys() {
   // clang-format on
   for (Key& key : keys)
     key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
-                        key.name == "core_dumps" || key.name == "clients.secret";
+                        key.name == "core_dumps" || key.name == "clients.secret" ||
+                        key.name == "clients.quota_file";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

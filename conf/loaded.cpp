@@ -89,6 +89,11 @@ std::string value_in(const Settings& settings, std::string_view name) {
     if (field == "workers") return fmt::format("{}", plan.workers);
     if (field == "queue_size") return fmt::format("{}", plan.queue_size);
     if (field == "weight") return fmt::format("{}", plan.weight);
+    if (field == "priority") return fmt::format("{}", plan.priority);
+    if (field == "quota_day") return fmt::format("{}", plan.quota.day);
+    if (field == "quota_month") return fmt::format("{}", plan.quota.month);
+    if (field == "quota_day_soft") return fmt::format("{}", plan.quota.day_soft);
+    if (field == "quota_month_soft") return fmt::format("{}", plan.quota.month_soft);
   }
   return "nothing";
 }

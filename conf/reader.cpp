@@ -453,6 +453,7 @@ class Reader {
     for (auto& [place, text] : plans_.finish(fairness, sources, place_of_key))
       mistake(place, std::move(text));
     put_known_together(sources);
+    check_quotas();
     check_logged_fields(sources);
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
@@ -506,6 +507,17 @@ class Reader {
     if (!text) return blame("jwt.keys_file", fmt::format("{} {}", jwt.keys_file, text.error()));
     jwt.keys = std::make_shared<const std::string>(*text);
     texts_.emplace_back(jwt.keys_file, std::move(*text));
+  }
+
+  // What is counted by ids that change with each start is no quota.
+  void check_quotas() {
+    const Settings& all = loaded_.settings;
+    const auto plan = std::ranges::find_if(all.admission.fairness.plans,
+                                           [](const auto& each) { return each.quota.is_any(); });
+    if (plan == all.admission.fairness.plans.end() || all.clients.secret != "off") return;
+    blame("clients.secret", fmt::format("\"off\" gives clients other ids with each start, and plan "
+                                        "{} has a quota, which is kept by ids: name a file",
+                                        quote(plan->name)));
   }
 
   // Where it stands; empty: in none.

@@ -245,14 +245,32 @@ constexpr bool carries_key(IdentitySource::Kind kind) {
   return kind != tls && kind != tls_san && kind != address && kind != jwt;
 }
 
+enum class QuotaUnit : std::uint8_t { requests, cost };
+
+// What a client of a plan may have in a day and a month of the calendar (clients.time_zone). 0: as
+// much as it wants; from the soft ones on its answers warn.
+struct QuotaSettings {
+  std::int64_t day = 0;
+  std::int64_t month = 0;
+  std::int64_t day_soft = 0;
+  std::int64_t month_soft = 0;
+  QuotaUnit unit = QuotaUnit::requests;
+  bool is_any() const { return day > 0 || month > 0 || day_soft > 0 || month_soft > 0; }
+  bool operator==(const QuotaSettings&) const = default;
+};
+inline constexpr std::int64_t quota_limit = 1'000'000'000'000;
+
 // What one client may take. [fairness] for everybody, [[plan]] for those it names.
 struct PlanSettings {
   std::string name;
-  double rate = 0;                   // requests a second; 0 means no limit
-  double burst = 20;                 // requests that may come at once
-  std::uint32_t workers = 0;         // at once; 0 means no limit
-  std::uint32_t queue_size = 0;      // requests that may wait; 0 means no limit
-  std::uint32_t weight = 1;          // its share of the turns, against those of the others
+  double rate = 0;               // requests a second; 0 means no limit
+  double burst = 20;             // requests that may come at once
+  std::uint32_t workers = 0;     // at once; 0 means no limit
+  std::uint32_t queue_size = 0;  // requests that may wait; 0 means no limit
+  std::uint32_t weight = 1;      // its share of the turns, against those of the others
+  // Inside the priority of a route its requests go before those of worse ones: 1 (first) .. 5.
+  std::uint32_t priority = 3;
+  QuotaSettings quota = {};
   std::vector<std::string> clients;  // as they name themselves
   bool operator==(const PlanSettings&) const = default;
 };
@@ -276,6 +294,10 @@ struct ClientsSettings {
   UnknownClients unknown =
       UnknownClients::own;             // the reader's default: address, where any is known
   std::uint32_t unknown_max = 10'000;  // that are remembered, where any is known
+  // Where what clients have had of their quotas is kept over restarts.
+  std::string quota_file = "/var/lib/classgate/quotas.db";
+  std::uint32_t quota_clients_max = 100'000;            // counted each for itself
+  std::string time_zone = "UTC";                        // whose days and months are those of quotas
   std::shared_ptr<const KnownClients> known = nullptr;  // what is said in the file
   bool operator==(const ClientsSettings&) const = default;
 };

@@ -59,6 +59,9 @@ inline constexpr auto words_of<UnknownClients> =
                                          {"address", UnknownClients::address},
                                          {"own", UnknownClients::own}});
 template <>
+inline constexpr auto words_of<QuotaUnit> =
+    std::to_array<Word<QuotaUnit>>({{"requests", QuotaUnit::requests}, {"cost", QuotaUnit::cost}});
+template <>
 inline constexpr auto words_of<Discipline> = std::to_array<Word<Discipline>>(
     {{"fifo", Discipline::fifo}, {"adaptive", Discipline::adaptive}});
 template <>

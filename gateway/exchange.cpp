@@ -55,6 +55,7 @@ void Exchange::reset() {
   route_ = nullptr;
   request_ = {};
   hold_ = {};
+  quota_ = {};
   answer_ = {};
   record_ = {};
   forget(target_.text);
@@ -140,6 +141,7 @@ void Exchange::ask_for_worker() {
   if (is_repeat()) return refuse(Reason::repeated);
   arrival_.bytes = body_.size();
   if (request_.body_tells_cost) weigh_body();
+  if (request_.body_tells_cost && !count_for_quota()) return;
   const admission::Time now = station_.loop().now();
   record_.uploading = now - arrival_.at;
   take_answer(station_.shared().gate.arrive(arrival_, now));
@@ -360,6 +362,7 @@ void Exchange::give_worker_back(Outcome outcome) {
   record_.at_upstream = time_at_service();
   station_.traffic().upstream_times[priority_index()].record(record_.at_upstream);
   record_.ending = ending_of(outcome);
+  note_use_of_quota(outcome);
   permit_.finish(outcome, station_.loop().now());
 }
 

@@ -11,6 +11,7 @@
 #include "admission/visit.h"
 #include "gateway/answer_terms.h"
 #include "gateway/client_stream.h"
+#include "gateway/clients/quotas.h"
 #include "gateway/cors.h"
 #include "gateway/exchange_record.h"
 #include "gateway/json_items.h"
@@ -110,6 +111,8 @@ class Exchange final : private proxy::Forwarding::Client {
   bool is_repeat() const;
   void weigh_body();
   void settle_cost();
+  bool count_for_quota();
+  void note_use_of_quota(const admission::Outcome& outcome);
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
   void ask_for_worker();
@@ -129,6 +132,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void refuse_uncounted(conf::Reason reason, admission::Duration retry_after = {}) {
     refuse_uncounted({reason, retry_after});
   }
+  void refuse_for(const QuotaState& quota);
   void refuse_uncounted(const admission::Rejection& rejection);
   const Refusals& refusals_here() const;
   std::string_view allowed_methods(conf::Reason reason) const;
@@ -228,6 +232,10 @@ class Exchange final : private proxy::Forwarding::Client {
     admission::Time since{};
     admission::Duration before{};
   };
+  struct Quota {
+    QuotaCharge charge{};
+    std::optional<QuotaState> warning{};  // is told with the answer
+  };
   struct Answer {
     AnswerTerms terms{};
     bool head_has_passed = false;
@@ -266,6 +274,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   admission::Place place_;
   Hold hold_;
+  Quota quota_;  // of the client's plan, if it has one
   admission::Permit permit_;
   Answer answer_;
   ExchangeRecord record_;

@@ -23,7 +23,21 @@ void Exchange::refuse(Reason reason, admission::Duration retry_after) {
   refuse_uncounted(reason, retry_after);
 }
 
+void Exchange::refuse_for(const QuotaState& quota) {
+  const auto length = std::chrono::duration<double>(quota.end - quota.begin);
+  admission::Rejection rejection{.reason = Reason::quota,
+                                 .retry_after = std::max<admission::Duration>(
+                                     quota.end - Quotas::now(), std::chrono::seconds(1))};
+  rejection.burst = static_cast<double>(quota.limit);
+  rejection.rate = rejection.burst / length.count();
+  rejection.tokens = static_cast<double>(quota.left());
+  rejection.renews_at = quota.end.time_since_epoch().count();
+  station_.shared().gate.refuse(Reason::quota, station_.loop().now());
+  refuse_uncounted(rejection);
+}
+
 void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
+  quota_.charge.give_back();  // who has read an answer finds it so; what was kept stays
   write_refusal(rejection);
   finish();
 }

@@ -194,6 +194,7 @@ void Exchange::end() {
   stop_holding();
   if (!visit_.is(State::orphaned)) record();
   visit_.end();
+  quota_.charge.give_back();  // unless the service has had it
   client_ = nullptr;
   timers_.cancel();
   station_.retire_exchange(*this);
@@ -242,6 +243,7 @@ void Exchange::cut() {
   place_ = {};
   permit_ = {};
   timers_.cancel();
+  quota_.charge.give_back();
   client_ = nullptr;
   visit_.end();
   uncount_memory();

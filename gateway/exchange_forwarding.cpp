@@ -78,6 +78,8 @@ Exchange::OwnFields Exchange::own_fields() const {
     own.policy = rate_limit_policy(all);
     own.state = rate_limit_state(all);
   }
+  if (quota_.warning && wanted.rate_limit_fields != conf::RateLimitFields::off)
+    add_quota_warning(*quota_.warning, Quotas::now(), own.policy, own.state);
   return own;
 }
 
@@ -121,8 +123,9 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   OwnFields own;  // lives as long as what is said of it
   const proxy::wire::Head* said = &head;
   const conf::ClientSettings& wanted = station_.settings().client;
-  const bool tells_limits =
-      wanted.server_timing || wanted.rate_limit_fields == conf::RateLimitFields::all;
+  const bool tells_limits = wanted.server_timing ||
+                            wanted.rate_limit_fields == conf::RateLimitFields::all ||
+                            quota_.warning;
   if (tells_limits || request_.cors.is_on) {
     proxy::wire::Head& extended = station_.spare_head();
     said = &extended;

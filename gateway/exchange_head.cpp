@@ -101,6 +101,23 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
   }
+  return count_for_quota();
+}
+
+// Counted before it may wait, so that those that wait together stay within it; what the service
+// never gets is given back. False: it is more than is left, and has been refused.
+bool Exchange::count_for_quota() {
+  const PlanQuota* const plan = station_.rules().quota_of(arrival_.plan);
+  const auto& quotas = station_.policy().quotas;
+  if (plan == nullptr || arrival_.client == 0 || !quotas) return true;
+  quota_ = {};  // it may have turned out to cost something else
+  const auto answer = quotas->table().take(arrival_.client, *plan, arrival_.cost, Quotas::now());
+  if (answer.refused) {
+    refuse_for(*answer.refused);
+    return false;
+  }
+  quota_.charge = QuotaCharge(*quotas, answer.charge);
+  quota_.warning = answer.warning;
   return true;
 }
 
@@ -113,6 +130,18 @@ bool Exchange::answers_here(const proxy::wire::Head& head) {
   else if (is_last_to_get(head))
     request_.answered_here = AnsweredHere::last_hop;
   return request_.answered_here.has_value();
+}
+
+// What had no server has cost nobody anything.
+void Exchange::note_use_of_quota(const admission::Outcome& outcome) {
+  const bool was_nowhere =
+      outcome.kind != admission::Outcome::Kind::processed &&
+      (outcome.kind == admission::Outcome::Kind::rejected || forwarding_.attempts().empty() ||
+       outcome.reason == Reason::upstream_unreachable || outcome.reason == Reason::upstream_down);
+  if (was_nowhere)
+    quota_.charge.give_back();
+  else
+    quota_.charge.keep();
 }
 
 // RFC 9110 section 7.6.2: at 0 the gateway is the last that the request gets to.
@@ -199,6 +228,7 @@ void Exchange::settle_cost() {
   weigh_body();
   arrival_.workers = workers;
   if (arrival_.cost_found != 0) station_.shared().gate.settle(arrival_, station_.loop().now());
+  quota_.charge.settle(std::int64_t{arrival_.cost} - quota_.charge.cost());
   arrival_.cost_found = 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "admission/measure/units.h"
 #include "conf/format.h"
+#include "conf/words.h"
 #include "gateway/json_text.h"
 #include "gateway/wall_time.h"
 
@@ -91,6 +92,36 @@ ordered_json conf_state(const ConfHistory& history) {
       {"changed_at", wall_time_text(history.read_at)}, {"reloads", history.reloads},
       {"failed_reloads", history.failed_reloads},      {"last_reload_failed", history.last_failed},
       {"last_reload_error", history.last_error},       {"set_at_run_time", set}};
+}
+
+// By plan; null where no conf so far had any.
+ordered_json quotas_state(const Policy& policy) {
+  if (!policy.quotas) return nullptr;
+  const QuotaTable& table = policy.quotas->table();
+  const auto now = Quotas::now();
+  ordered_json plans = ordered_json::object();
+  const auto sums = table.by_plan(policy.rules->quotas(), now);
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const PlanQuota& plan = policy.rules->quotas()[i];
+    const conf::QuotaSettings& quota = plan.quota;
+    const auto period = [&](QuotaPeriod kind, std::int64_t limit, std::int64_t soft) {
+      const QuotaTable::PlanUsage& sum = sums[i][index_of(kind)];
+      return ordered_json{{"limit", limit},
+                          {"soft", soft},
+                          {"clients", sum.clients},
+                          {"used_up", sum.used_up},
+                          {"used", sum.usage.in(quota.unit)}};
+    };
+    plans[plan.name] = {{"unit", conf::word_of(quota.unit)},
+                        {"day", period(QuotaPeriod::day, quota.day, quota.day_soft)},
+                        {"month", period(QuotaPeriod::month, quota.month, quota.month_soft)}};
+  }
+  return {{"plans", plans},
+          {"clients", table.clients()},
+          {"clients_max", table.clients_max()},
+          {"requests_not_remembered", table.not_remembered()},
+          {"write_errors", policy.quotas->write_errors()},
+          {"unwritten_seconds", policy.quotas->behind(now)}};
 }
 
 // Named one by one: what is added later is operators' until somebody says otherwise.
@@ -185,6 +216,7 @@ Health describe_health(const Shared& shared, const Policy& policy, admission::Ti
         {"forgotten", snapshot.clients.forgotten},
         {"forgotten_early", snapshot.clients.forgotten_early},
         {"requests_not_remembered", snapshot.clients.not_remembered}}},
+      {"quotas", quotas_state(policy)},
       {"upstream", upstream_state(*policy.servers, now)},
       {"upstream_answers", upstream_answers(*policy.servers)},
       {"connections", shared.connections.load(std::memory_order_relaxed)},

@@ -22,6 +22,7 @@
 #include "conf/reader.h"
 #include "gateway/clients/client_identity.h"
 #include "gateway/clients/new_key.h"
+#include "gateway/clients/quotas.h"
 #include "gateway/clients/secret.h"
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
@@ -82,6 +83,12 @@ void end_within(std::chrono::seconds time, int status) {
   }).detach();
 }
 
+// Empty: nothing, or nobody has a quota.
+std::string check_quotas(const conf::Settings& settings) {
+  if (!gateway::Quotas::are_wanted_by(settings)) return {};
+  return gateway::QuotaStore::why_not(settings.clients.quota_file);
+}
+
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   gateway::fill_standard_descriptors();
   gateway::tune_allocator();
@@ -98,6 +105,10 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   }
   if (const auto secret = gateway::check_secret(settings.clients); !secret) {
     spdlog::error("{}", secret.error());
+    return exit_bad_conf;
+  }
+  if (const std::string wrong = check_quotas(settings); !wrong.empty()) {
+    spdlog::error("{}", wrong);
     return exit_bad_conf;
   }
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
@@ -128,6 +139,8 @@ int check_secrets(const conf::Settings& settings) {
     lines += (lines.empty() ? "" : "\n") + wrong;
   if (const auto secret = gateway::check_secret(settings.clients); !secret)
     lines += (lines.empty() ? "" : "\n") + secret.error();
+  if (const std::string wrong = check_quotas(settings); !wrong.empty())
+    lines += (lines.empty() ? "" : "\n") + wrong;
   if (lines.empty()) return 0;
   conf::print(stderr, lines + "\n");
   return 1;

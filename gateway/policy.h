@@ -14,6 +14,7 @@
 #include "conf/settings.h"
 #include "gateway/clients/client_identity.h"
 #include "gateway/clients/credentials.h"
+#include "gateway/clients/quotas.h"
 #include "gateway/cors.h"
 #include "gateway/logged_fields.h"
 #include "gateway/refusal.h"
@@ -61,6 +62,11 @@ struct Rules {
       const auto own = own_refusals_of(route, settings);
       *route_terms_.find_or_add(ids.route(conf::name_of(route))) = {&route, own};
     }
+    for (const conf::PlanSettings& plan : settings.admission.fairness.plans) {
+      if (!plan.quota.is_any()) continue;
+      quotas_.emplace_back(plan.name, plan.quota);
+      *quota_places_.find_or_add(ids.plan(plan.name)) = quotas_.size() - 1;
+    }
   }
   Rules(const Rules&) = delete;  // they point into themselves
   Rules& operator=(const Rules&) = delete;
@@ -88,6 +94,12 @@ struct Rules {
     const RouteTerms* const terms = route_terms_.find(route);
     return terms && terms->refusals ? *terms->refusals : refusals;
   }
+  // Null: its clients have as much as they want.
+  const PlanQuota* quota_of(admission::PlanId plan) const {
+    const std::size_t* const place = quota_places_.find(plan);
+    return place ? &quotas_[*place] : nullptr;
+  }
+  const std::vector<PlanQuota>& quotas() const { return quotas_; }
   // What further fields of requests only trusted proxies may send on; null: none.
   const proxy::wire::FieldNames* also_claims() const {
     return claims_.is_empty() ? nullptr : &claims_;
@@ -133,6 +145,8 @@ struct Rules {
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
   admission::ById<admission::RouteId, RouteTerms> route_terms_;
+  std::vector<PlanQuota> quotas_;
+  admission::ById<admission::PlanId, std::size_t> quota_places_;  // in these
 };
 
 // What is in force: the rules of a conf, and what may change without another one. Immutable: a
@@ -148,7 +162,8 @@ struct Policy {
   std::shared_ptr<const Rules> rules;
   std::shared_ptr<proxy::Servers> servers;  // what is known of them outlives a reload
   Tls tls;
-  ConfHistory history;  // for operators: no loop needs to hear of it
+  std::shared_ptr<Quotas> quotas{};  // null: no conf so far had one
+  ConfHistory history;               // for operators: no loop needs to hear of it
 };
 
 }  // namespace classgate::gateway

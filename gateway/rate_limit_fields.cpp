@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "conf/format.h"
+
 namespace classgate::gateway {
 namespace {
 
@@ -43,7 +45,8 @@ void put_policy(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
   to.text("q=");
   to.number(whole(bucket.burst));
   to.text(";w=");
-  to.number(std::max<std::uint64_t>(whole(std::ceil(bucket.burst / bucket.rate)), 1));
+  constexpr double rounding = 1e-6;
+  to.number(std::max<std::uint64_t>(whole(std::ceil(bucket.burst / bucket.rate - rounding)), 1));
 }
 
 void put_state(proxy::wire::Writer& to, const Limits::Bucket& bucket, admission::Duration time) {
@@ -65,9 +68,20 @@ std::string rate_limit_state(const Limits::Buckets& buckets) {
   });
 }
 
+void add_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now, std::string& policy,
+                       std::string& state) {
+  const std::string_view between = policy.empty() ? "" : ", ";
+  policy +=
+      fmt::format("{}\"quota\";q={};w={}", between, quota.limit > 0 ? quota.limit : quota.soft,
+                  (quota.end - quota.begin).count());
+  state += fmt::format("{}\"quota\";r={};t={}", between, quota.left(),
+                       std::max<std::int64_t>((quota.end - now).count(), 0));
+}
+
 std::string_view rate_limit_name(conf::Reason reason) {
   switch (reason) {
     case conf::Reason::client_rate: return "client";
+    case conf::Reason::quota: return "quota";
     case conf::Reason::route_rate: return "route";
     case conf::Reason::rate_limited: return "all";
     default: return {};

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "admission/limits.h"
+#include "gateway/clients/quota_table.h"
 #include "proxy/wire/writer.h"
 
 namespace classgate::gateway {
@@ -23,8 +24,15 @@ void put_policy(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket
 void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket,
                admission::Duration time);
 
+// One more, behind what they say already: a quota is of its limit (where there is none, of what is
+// warned of) in its period, and renewed in t seconds.
+//   RateLimit-Policy: "quota";q=1000000;w=2592000
+//   RateLimit: "quota";r=87432;t=172800
+void add_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now, std::string& policy,
+                       std::string& state);
+
 // What the bucket is called there that is too empty when this reason is said: "all", "route" or
-// "client"; empty for every other reason.
+// "client", and the quota "quota"; empty for every other reason.
 std::string_view rate_limit_name(conf::Reason reason);
 
 }  // namespace classgate::gateway

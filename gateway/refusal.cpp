@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "conf/time_zone.h"
 #include "gateway/rate_limit_fields.h"
 
 namespace classgate::gateway {
@@ -69,10 +70,20 @@ void put_decimal(Writer& to, double number) {
   to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
 }
 
+// RFC 3339, in UTC: 20 characters.
+void put_time(std::int64_t seconds, Writer& to) {
+  const conf::TimeZone utc;
+  to.text(utc.text_of(std::chrono::sys_seconds(std::chrono::seconds(seconds))));
+}
+
 // What follows the words that say why: when it makes sense to come back.
 constexpr std::size_t advice_max = 48;  // words 17, a number of 20 digits and a decimal
 void put_advice(const admission::Rejection& rejection, Writer& to) {
   if (rejection.retry_after <= admission::Duration::zero()) return;
+  if (rejection.renews_at != 0) {
+    to.text("; it is renewed at ");
+    return put_time(rejection.renews_at, to);
+  }
   const std::uint64_t tenths = (milliseconds_up(rejection.retry_after) + 99) / 100;
   to.text("; try again in ");
   to.number(tenths < 100 ? tenths / 10 : (tenths + 9) / 10);
@@ -90,6 +101,7 @@ std::string_view should_retry(const admission::Rejection& rejection) {
   const bool will_help = rejection.retry_after > admission::Duration::zero();
   switch (rejection.reason) {
     case conf::Reason::retry_budget:
+    case conf::Reason::quota:
     case conf::Reason::deadline:
     case conf::Reason::loop_detected:
     case conf::Reason::repeated: return "false";
@@ -115,7 +127,15 @@ void describe(const admission::Rejection& rejection, Writer& to) {
     to.text(",\"retry_after_ms\":");
     to.number(milliseconds_up(rejection.retry_after));
   }
-  if (rejection.rate > 0) {
+  if (rejection.renews_at != 0) {
+    to.text(",\"violated-policies\":[\"quota\"],\"quota\":");
+    put_decimal(to, rejection.burst);
+    to.text(",\"left\":");
+    put_decimal(to, rejection.tokens);
+    to.text(",\"renews_at\":\"");
+    put_time(rejection.renews_at, to);
+    to.text("\"");
+  } else if (rejection.rate > 0) {
     to.text(",\"violated-policies\":[\"");
     to.text(rate_limit_name(rejection.reason));
     to.text("\"],\"rate\":");

@@ -164,6 +164,9 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   auto secret = take_secret(settings.clients);
   if (!secret) return std::unexpected(secret.error());
   server->hash_key_ = secret->key;
+  server->ids_last_ = secret->is_lasting;
+  auto quotas = open_quotas(settings, server->ids_last_);
+  if (!quotas) return std::unexpected(quotas.error());
   // Last: a start that fails leaves no file behind.
   auto log = AccessLog::open(settings.log);
   if (!log) return std::unexpected(log.error());
@@ -183,6 +186,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
                                                     server->hash_key_),
              .servers = proxy::Servers::make(settings.upstream.servers, nullptr, names),
              .tls = std::move(*tls),
+             .quotas = std::move(*quotas),
              .history = {}});
   server->shared_->follow(server->policy_, std::chrono::steady_clock::now());
   Server* self = server.get();
@@ -196,6 +200,18 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
     server->stations_.push_back(
         std::make_unique<Station>(*server->shared_, server->policy_, server->sockets_, milestones));
   return server;
+}
+
+// None where nobody has one.
+std::expected<std::shared_ptr<Quotas>, std::string> Server::open_quotas(
+    const conf::Settings& settings, bool ids_last) {
+  if (!Quotas::are_wanted_by(settings)) return nullptr;
+  if (!ids_last)
+    return std::unexpected(fmt::format(
+        "clients.secret: {}: cannot be kept, and a plan has a quota, which is counted by the ids "
+        "that it makes: let the user of classgate write there, or name another place",
+        settings.clients.secret));
+  return Quotas::open(settings.clients);
 }
 
 void Server::take_inherited(Inherited inherited) {
@@ -255,7 +271,7 @@ void Server::start(std::function<void()> on_drained) {
 }
 
 Server::InForce Server::in_force() const {
-  return {policy_, sockets_, sockets_are_given_, hash_key_};
+  return {policy_, sockets_, sockets_are_given_, hash_key_, ids_last_};
 }
 
 std::expected<Server::Preparation, std::string> Server::prepare(const conf::Settings& settings,
@@ -277,12 +293,19 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
   if (!tls) return std::unexpected(tls.error());
   if (const auto wrong = check_jwt(settings.jwt); !wrong.empty())
     return std::unexpected(fmt::format("{}", fmt::join(wrong, "\n")));
+  std::expected<std::shared_ptr<Quotas>, std::string> quotas = policy.quotas;
+  if (!*quotas) quotas = open_quotas(settings, now.ids_last);
+  if (!quotas) return std::unexpected(quotas.error());
+  auto zone = conf::TimeZone::load(settings.clients.time_zone);
+  if (!zone) return std::unexpected("clients.time_zone: " + zone.error());
   auto access_log = AccessLog::open_target(settings.log);
   if (!access_log) return std::unexpected(access_log.error());
   return Preparation{.settings = settings,
                      .names = std::move(names),
                      .sockets = std::move(*sockets),
                      .tls = std::move(*tls),
+                     .quotas = std::move(*quotas),
+                     .time_zone = std::move(*zone),
                      .access_log = std::move(*access_log)};
 }
 
@@ -305,6 +328,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
                                              hash_key_, policy_->rules->generation + 1),
       .servers = std::move(upstream),
       .tls = std::move(ready.tls),
+      .quotas = std::move(ready.quotas),
       .history = std::move(history)});
   if (auto log = access_log_->reconfigure(settings.log, std::move(ready.access_log)); !log)
     return log;
@@ -319,6 +343,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
     throw;
   }
   shared_->memory.set_limit(settings.client.memory.count);
+  if (policy->quotas) policy->quotas->use(settings.clients, std::move(ready.time_zone));
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     let_go(*socket, sockets_);

@@ -46,6 +46,7 @@ class Server {
     Sockets sockets;
     bool sockets_are_given;
     HashKey hash_key;  // of the clients' ids
+    bool ids_last;     // the next process will have the same of clients
   };
   // The paths of Unix sockets that were opened go again unless they are kept.
   struct OpenedSockets {
@@ -64,6 +65,8 @@ class Server {
     proxy::Servers::Names names;
     OpenedSockets sockets;
     Policy::Tls tls;
+    std::shared_ptr<Quotas> quotas;
+    std::shared_ptr<const conf::TimeZone> time_zone;
     std::optional<LogTarget> access_log;  // none: off
   };
   InForce in_force() const;
@@ -133,6 +136,8 @@ class Server {
 
  private:
   Server() = default;
+  static std::expected<std::shared_ptr<Quotas>, std::string> open_quotas(
+      const conf::Settings& settings, bool ids_last);
   static std::expected<OpenedSockets, std::string> open_sockets(const conf::Settings& settings,
                                                                 const Sockets& open,
                                                                 bool are_given);
@@ -144,6 +149,7 @@ class Server {
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<Shared> shared_;
   HashKey hash_key_{};  // of the clients' ids, for good
+  bool ids_last_ = true;
   std::shared_ptr<const Policy> policy_;
   Sockets sockets_;
   bool sockets_are_given_ = false;

@@ -132,14 +132,15 @@ std::string why_not_makeable(const std::string& path) {
 
 std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients) {
   const std::string& path = clients.secret;
-  if (path == "off") return Secret{.key = make_hash_key(), .warning = {}};
+  if (path == "off") return Secret{.key = make_hash_key(), .warning = {}, .is_lasting = false};
   const auto without = [&](const std::string& why) -> std::expected<Secret, std::string> {
     if (!is_usual_place(path)) return std::unexpected(line_of(path, why));
     return Secret{
         .key = make_hash_key(),
         .warning = fmt::format("{}; the ids of clients in logs and pages change with each start. "
                                "Name a place for it, or say clients.secret = \"off\"",
-                               line_of(path, why))};
+                               line_of(path, why)),
+        .is_lasting = false};
   };
   auto key = read_key(path);
   const bool is_missing = !key && key.error().kind == Unusable::Kind::missing;

@@ -14,6 +14,7 @@ struct Secret {
   std::string warning;   // for an operator, a line for each: ids change with each start, or others
                          // than the owner can read or write the file
   bool is_made = false;  // a moment ago: no process has had it before
+  bool is_lasting = true;  // the next process has the same
 };
 
 // What the file holds, at least 32 characters of which space around them does not count; where

@@ -344,7 +344,10 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
   for (const auto& [key, differs] :
        {std::pair("sandbox", settings.sandbox != at_start_.sandbox),
         std::pair("core_dumps", settings.core_dumps != at_start_.core_dumps),
-        std::pair("clients.secret", settings.clients.secret != at_start_.secret)})
+        std::pair("clients.secret", settings.clients.secret != at_start_.secret),
+        std::pair("clients.quota_file",
+                  server_.policy().quotas &&
+                      server_.policy().quotas->path() != settings.clients.quota_file)})
     if (differs)
       change.lines.push_back(
           fmt::format("{} needs a restart; it stays as it was at the start", key));

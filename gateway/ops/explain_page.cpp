@@ -70,6 +70,16 @@ std::string bucket_text(const ordered_json& bucket) {
                      wait > 0 ? "; short for " + time_text(bucket.at("short_for_ms")) : "");
 }
 
+std::string quota_text(const ordered_json& quota) {
+  const auto limit = quota.at("limit").get<std::int64_t>();
+  const auto soft = quota.at("soft").get<std::int64_t>();
+  return fmt::format("{}: {} of {} {} used{}, renewed at {}", quota.at("of").get<std::string>(),
+                     quota.at("used").get<std::int64_t>(), limit > 0 ? limit : soft,
+                     quota.at("unit") == "cost" ? "tokens" : "requests",
+                     limit == 0 ? " before it warns" : "",
+                     quota.at("renews_at").get<std::string>());
+}
+
 std::string workers_text(const ordered_json& workers, const ordered_json& priority) {
   std::string text =
       fmt::format("{} of {} taken, {} by priority {}", workers.at("active").get<std::uint64_t>(),
@@ -162,6 +172,11 @@ std::string explain_page(std::string_view explanation_json) {
       name = "";
     }
     if (said.at("buckets").empty()) row(name, "none applies");
+    name = "quota";
+    for (const ordered_json& quota : said.at("quotas")) {
+      row(name, quota_text(quota));
+      name = "";
+    }
     row("workers", workers_text(said.at("workers"), said.at("priority")));
     row("queue",
         fmt::format("{} of {} waiting", said.at("queue").at("waiting").get<std::uint64_t>(),

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "admission/measure/units.h"
+#include "conf/time_zone.h"
+#include "conf/words.h"
 #include "gateway/clients/pseudonym.h"
 #include "gateway/first_look.h"
 #include "gateway/health.h"
@@ -124,6 +126,35 @@ ordered_json verdict_json(const admission::Explanation& said, const Refusals& re
           {"takes_anothers_place", said.displaces}};
 }
 
+std::vector<QuotaState> quotas_of(const admission::Arrival& arrival, const Rules& rules,
+                                  const Quotas* quotas) {
+  const PlanQuota* const plan = rules.quota_of(arrival.plan);
+  if (plan == nullptr || quotas == nullptr || arrival.client == 0) return {};
+  return quotas->table().look(arrival.client, *plan, Quotas::now());
+}
+
+// As Exchange::count_for_quota() finds it; of two the one that is renewed last.
+std::optional<QuotaState> quota_beyond(const std::vector<QuotaState>& quotas,
+                                       const admission::Arrival& arrival, const Rules& rules) {
+  std::optional<QuotaState> beyond;
+  for (const QuotaState& quota : quotas)
+    if (QuotaTable::is_beyond(quota, rules.quota_of(arrival.plan)->quota.unit, arrival.cost))
+      beyond = quota;
+  return beyond;
+}
+
+ordered_json quotas_json(const std::vector<QuotaState>& quotas, const PlanQuota* plan) {
+  ordered_json list = ordered_json::array();
+  for (const QuotaState& quota : quotas)
+    list.push_back({{"of", quota.kind == QuotaPeriod::day ? "day" : "month"},
+                    {"unit", conf::word_of(plan->quota.unit)},
+                    {"limit", quota.limit},
+                    {"soft", quota.soft},
+                    {"used", quota.used},
+                    {"renews_at", conf::TimeZone().text_of(quota.end)}});
+  return list;
+}
+
 void add_admission(ordered_json& json, const admission::Explanation& said) {
   json["buckets"] = buckets_json(said.buckets);
   json["workers"] = {{"limit", said.workers},
@@ -213,6 +244,8 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   json["cost"] = {{"tokens", arrival.cost},
                   {"source", cost_source(route, settings)},
                   {"rest_is_in_body", body_tells}};
+  const auto quotas = quotas_of(arrival, *policy.rules, policy.quotas.get());
+  json["quotas"] = quotas_json(quotas, policy.rules->quota_of(arrival.plan));
   const admission::Explanation said = shared.gate.explain(arrival, now);
   json["priority"] = said.priority;
   json["client"] = client_json(identity, said, policy.rules->ids);
@@ -221,6 +254,8 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
   if (policy.servers->none_reachable() && hold == Duration::zero())
     return refused(refusals, Reason::upstream_down, time_to_next_probe(settings.upstream));
+  if (const auto beyond = quota_beyond(quotas, arrival, *policy.rules))
+    return refused(refusals, Reason::quota, beyond->end - Quotas::now());
   ordered_json verdict = verdict_json(said, refusals);
   if (hold > Duration::zero()) verdict["held_ms"] = measure::in_rounded_ms(hold);
   return verdict;

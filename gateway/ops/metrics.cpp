@@ -190,6 +190,48 @@ void add_plans(Families& out, const Server& server) {
   }
 }
 
+// Where there are quotas.
+void add_quotas(Families& out, const Server& server) {
+  const auto& quotas = server.policy().quotas;
+  if (!quotas) return;
+  const auto& plans = server.policy().rules->quotas();
+  const auto now = Quotas::now();
+  const auto sums = quotas->table().by_plan(plans, now);
+  const auto add = [&](auto value_of) {
+    for (std::size_t i = 0; i < plans.size(); ++i)
+      for (const QuotaPeriod kind : quota_periods)
+        out.value(
+            value_of(plans[i], sums[i][index_of(kind)], kind),
+            {{"plan", plans[i].name}, {"period", kind == QuotaPeriod::day ? "day" : "month"}});
+  };
+  using Sum = QuotaTable::PlanUsage;
+  out.gauge("classgate_quota_limit",
+            "What each client of the plan may have in this period (quota_day, quota_month), in its "
+            "unit; 0: no limit.");
+  add([](const PlanQuota& plan, const Sum&, QuotaPeriod kind) {
+    return kind == QuotaPeriod::day ? plan.quota.day : plan.quota.month;
+  });
+  out.gauge("classgate_quota_used",
+            "What all clients of the plan have had of their quotas in this period, in its unit.");
+  add([](const PlanQuota& plan, const Sum& sum, QuotaPeriod) {
+    return sum.usage.in(plan.quota.unit);
+  });
+  out.gauge("classgate_quota_clients",
+            "Clients of the plan that have had anything in this period.");
+  add([](const PlanQuota&, const Sum& sum, QuotaPeriod) { return sum.clients; });
+  out.gauge("classgate_quota_clients_used_up", "Of these, those that have nothing left.");
+  add([](const PlanQuota&, const Sum& sum, QuotaPeriod) { return sum.used_up; });
+  out.counter("classgate_quota_not_remembered_total",
+              "Requests of clients beyond clients.quota_clients_max, who share one quota.")
+      .value(quotas->table().not_remembered());
+  out.counter("classgate_quota_write_errors_total",
+              "Times that clients.quota_file could not be written.")
+      .value(quotas->write_errors());
+  out.gauge("classgate_quota_unwritten_seconds",
+            "Since all that was counted was in clients.quota_file; a second or two is usual.")
+      .value(quotas->behind(now));
+}
+
 // The few that have most now: never a series for each client there is (ops.client_metrics).
 void add_clients(Families& out, const Server& server) {
   const std::uint32_t most = server.settings().ops.client_metrics;
@@ -475,6 +517,7 @@ Exposition expose_metrics(const Server& server, const LogDrops& drops,
   add_reasons(families, snapshot);
   add_durations(families, server);
   add_plans(families, server);
+  add_quotas(families, server);
   add_clients(families, server);
   add_admission(families, server, snapshot);
   add_traffic(families, server);

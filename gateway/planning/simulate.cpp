@@ -1,7 +1,10 @@
 #include "gateway/planning/simulate.h"
 
+#include <cstdio>
 #include <optional>
 
+#include "conf/format.h"
+#include "conf/printable.h"
 #include "gateway/planning/conf_source.h"
 #include "gateway/planning/diff.h"
 #include "gateway/planning/output.h"
@@ -13,10 +16,24 @@
 #include "gateway/planning/sweep.h"
 
 namespace classgate::planning {
+namespace {
+
+// What is not simulated is said, so that nobody takes it for an answer.
+void tell_of_quotas(const conf::Settings& settings) {
+  for (const conf::PlanSettings& plan : settings.admission.fairness.plans)
+    if (plan.quota.is_any())
+      return conf::print(stderr, fmt::format("classgate: quotas (of plan {} and others) are not "
+                                             "simulated: nobody is refused for one here\n",
+                                             conf::printable(plan.name)));
+}
+
+}  // namespace
+
 int simulate(const conf::CommandLine& command,
              const std::vector<std::pair<std::string, std::string>>& environment) {
   const auto conf = read_conf(command, environment);
   if (!conf) return complain(conf.error());
+  tell_of_quotas(conf->settings);
   const auto scenario = Scenario::open(command.planning);
   if (!scenario) return complain(scenario.error());
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);

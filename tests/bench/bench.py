@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
-from kit import BUILD, STORM, Gateway, Program, Service, balance, free_port, get_json, wait_until  # noqa: E402,F401
+from kit import BUILD, PAUSE, STORM, Gateway, Program, Service, balance, free_port, get_json, wait_until  # noqa: E402,F401
 
 
 def storm(port, requests, connections, abort=0.0, seconds=60, seed=1):

@@ -262,18 +262,34 @@ TEST_CASE("every key of a route and of a plan says what it wants, at its place")
              {"statuses", "1", "expected a list, such as [\"queue_full=429\"]"},
              {"streams", "true", "expected one of \"by_type\", \"chunked\", \"none\""},
              {"on_client_abort", "1", "expected one of \"finish\", \"cancel\""}});
-  check_all("\n[[plan]]\nname = \"gold\"", "plan",
-            {{"rate", "true", number},
-             {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
-             {"workers", "\"1\"", whole},
-             {"queue_size", "1000001", "1000001 is out of range: 0 to 1000000"},
-             {"weight", "0", "0 is out of range: 1 to 1000"},
-             {"clients", "\"a\"", "expected a list of texts, 10000 at most"}});
+  check_all(
+      "\n[[plan]]\nname = \"gold\"", "plan",
+      {{"rate", "true", number},
+       {"burst", "0.5", "0.5 is out of range: 1 to 1000000"},
+       {"workers", "\"1\"", whole},
+       {"queue_size", "1000001", "1000001 is out of range: 0 to 1000000"},
+       {"weight", "0", "0 is out of range: 1 to 1000"},
+       {"priority", "6", "6 is out of range: 1 to 5"},
+       {"quota_day", "-1", "-1 is out of range: 0 to 1000000000000"},
+       {"quota_month", "1.5", whole},
+       {"quota_day_soft", "\"1\"", whole},
+       {"quota_month_soft", "1000000000001", "1000000000001 is out of range: 0 to 1000000000000"},
+       {"quota_unit", "\"tokens\"", "\"tokens\" is none of \"requests\", \"cost\""},
+       {"clients", "\"a\"", "expected a list of texts, 10000 at most"}});
   check({{"[[plan]]\nname = \"-\"",
           {"conf:2:1: plan name: \"-\" stands for who is in no plan: name it otherwise"}},
          {"[[plan]]\nname = \"(others)\"",
           {"conf:2:1: plan name: \"(others)\" stands for plans beyond the 1024th: name it "
            "otherwise"}},
+         {"[[plan]]\nname = \"a\"\nquota_day = 1\nquota_day_soft = 2",
+          {"conf:1:1: plan quota_day_soft: 2 is more than quota_day, 1: nobody would be warned"}},
+         {"[clients]\nsecret = \"off\"\n[[plan]]\nname = \"a\"\nquota_day = 1",
+          {"conf:2:1: clients.secret: \"off\" gives clients other ids with each start, and plan "
+           "\"a\" has a quota, which is kept by ids: name a file"}},
+         {"[clients]\ntime_zone = \"Berlin\"",
+          {"conf:2:1: clients.time_zone: \"Berlin\" is no time zone of this system "
+           "(/usr/share/zoneinfo/Berlin: cannot be read: No such file or directory): write one as "
+           "in \"Europe/Berlin\" (timedatectl list-timezones), or install tzdata"}},
          {"[[plan]]\nname = 1", {"conf:2:1: plan name: expected text in quotes, 64 bytes at most"}},
          {"[[plan]]\nname = \"a\"\nworkrs = 1",
           {"conf:3:1: unknown key workrs in [[plan]]; did you mean workers?"}}});

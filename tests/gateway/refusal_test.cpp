@@ -110,7 +110,8 @@ TEST_CASE(
     const bool never = text.reason == upstream_timeout || text.reason == upstream_broken ||
                        text.reason == stream_idle || text.reason == stream_too_long ||
                        text.reason == retry_budget || text.reason == deadline ||
-                       text.reason == loop_detected || text.reason == repeated;
+                       text.reason == loop_detected || text.reason == repeated ||
+                       text.reason == quota;
     CHECK(said(text.reason, soon) == (never ? "false" : "true"));
     const bool is_hopeless = never || text.reason == would_miss_deadline;
     CHECK(said(text.reason, {}) == (is_hopeless ? "false" : "none"));

@@ -1,0 +1,265 @@
+#include "gateway/clients/quota_store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "conf/format.h"
+
+namespace classgate::gateway {
+namespace {
+
+constexpr int application_id = 0x63676174;  // "cgat"
+constexpr int layout = 1;                   // of the tables: user_version
+constexpr int patience_ms = 3000;           // with another process that writes
+
+std::string words_for(int error) { return std::generic_category().message(error); }
+
+std::string quota_mistake(const std::string& path, const std::string& why) {
+  return fmt::format("clients.quota_file: {}: {}", path, why);
+}
+
+constexpr const char* if_damaged =
+    "mend it (sqlite3 FILE .recover), or move it away: counting then begins anew";
+
+// SQLite would make it as the umask says. Empty: it is there.
+std::string make_quota_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+  if (fd < 0)
+    return fmt::format(
+        "cannot be opened for writing: {}: give the user of classgate the right to "
+        "write it and its folder, or name another place",
+        words_for(errno));
+  struct stat found{};
+  const bool is_regular = ::fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+  ::close(fd);
+  return is_regular ? "" : "is no regular file: name another place";
+}
+
+}  // namespace
+
+class QuotaStore::Statement {
+ public:
+  Statement(sqlite3* db, const char* sql) {
+    is_good_ = ::sqlite3_prepare_v2(db, sql, -1, &statement_, nullptr) == SQLITE_OK;
+  }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+  ~Statement() { ::sqlite3_finalize(statement_); }
+  template <typename... Values>
+  bool bind(Values... values) {
+    int place = 0;
+    is_good_ = is_good_ && ::sqlite3_reset(statement_) == SQLITE_OK &&
+               ((::sqlite3_bind_int64(statement_, ++place, static_cast<sqlite3_int64>(values)) ==
+                 SQLITE_OK) &&
+                ...);
+    return is_good_;
+  }
+  // True: there is a row.
+  bool step() {
+    const int result = is_good_ ? ::sqlite3_step(statement_) : SQLITE_ERROR;
+    is_good_ = is_good_ && (result == SQLITE_ROW || result == SQLITE_DONE);
+    return result == SQLITE_ROW;
+  }
+  bool is_good() const { return is_good_; }
+  std::int64_t number(int column) const { return ::sqlite3_column_int64(statement_, column); }
+  std::string text(int column) const {
+    const unsigned char* const said = ::sqlite3_column_text(statement_, column);
+    return said == nullptr ? "" : reinterpret_cast<const char*>(said);
+  }
+
+ private:
+  sqlite3_stmt* statement_ = nullptr;
+  bool is_good_ = false;
+};
+
+QuotaStore::~QuotaStore() { ::sqlite3_close(db_); }
+
+// What SQLite said last, and what helps.
+std::string QuotaStore::trouble() const {
+  const int code = ::sqlite3_errcode(db_);
+  const char* advice = "look at the file and its disk";
+  switch (code) {
+    case SQLITE_FULL: advice = "make room on its disk"; break;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: advice = "what else has it open?"; break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: advice = if_damaged; break;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      advice = "give the user of classgate the right to write it and its folder";
+      break;
+    default: break;
+  }
+  std::string what = db_ == nullptr ? "out of memory" : ::sqlite3_errmsg(db_);
+  if (const int error = db_ == nullptr ? 0 : ::sqlite3_system_errno(db_);
+      error != 0 && (code == SQLITE_CANTOPEN || code == SQLITE_IOERR))
+    what += fmt::format(" ({})", words_for(error));
+  return quota_mistake(path_, fmt::format("{}: {}", what, advice));
+}
+
+bool QuotaStore::run(const char* sql) {
+  return ::sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) == SQLITE_OK;
+}
+
+std::expected<std::unique_ptr<QuotaStore>, std::string> QuotaStore::open(const std::string& path) {
+  if (std::string why = make_quota_file(path); !why.empty())
+    return std::unexpected(quota_mistake(path, why));
+  std::unique_ptr<QuotaStore> store(new QuotaStore(path));
+  constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+  if (::sqlite3_open_v2(path.c_str(), &store->db_, flags, nullptr) != SQLITE_OK)
+    return std::unexpected(store->trouble());
+  ::sqlite3_busy_timeout(store->db_, patience_ms);
+  if (std::string why = store->check_content(); !why.empty()) return std::unexpected(why);
+  if (!store->prepare()) return std::unexpected(store->trouble());
+  return store;
+}
+
+// Empty: it is ours, or empty.
+std::string QuotaStore::check_content() {
+  std::int64_t of = 0, version = 0, tables = 0;
+  is_new_ = false;
+  for (const auto& [sql, into] :
+       {std::pair("PRAGMA application_id", &of), std::pair("PRAGMA user_version", &version),
+        std::pair("SELECT count(*) FROM sqlite_schema", &tables)}) {
+    Statement ask(db_, sql);
+    if (!ask.step()) return trouble();
+    *into = ask.number(0);
+  }
+  is_new_ = of == 0 && version == 0 && tables == 0;
+  if (is_new_) return {};
+  if (of != application_id)
+    return quota_mistake(path_, "is a database of another program: name another place");
+  if (version != layout)
+    return quota_mistake(path_,
+                         fmt::format("is of another version of classgate (layout {}, and this one "
+                                     "writes {}): move it away, or name another place",
+                                     version, layout));
+  Statement look(db_, "PRAGMA quick_check(1)");
+  if (!look.step()) return trouble();
+  if (const std::string said = look.text(0); said != "ok")
+    return quota_mistake(path_, fmt::format("is damaged ({}): {}", said, if_damaged));
+  return {};
+}
+
+// With a log of what is written (WAL) whoever is killed in the middle leaves nothing half done;
+// what is written is on the disk before it counts as written. Where the tables are there nothing is
+// written here: a full disk is no reason not to start.
+bool QuotaStore::prepare() {
+  if (!run("PRAGMA synchronous = FULL")) return false;
+  if (!is_new_) return true;
+  return run("PRAGMA journal_mode = WAL") && run("BEGIN IMMEDIATE") &&
+         run("PRAGMA application_id = 1667719540") && run("PRAGMA user_version = 1") &&
+         run("CREATE TABLE IF NOT EXISTS usage (client INTEGER NOT NULL, kind INTEGER NOT NULL, "
+             "period INTEGER NOT NULL, plan INTEGER NOT NULL, requests INTEGER NOT NULL, "
+             "cost INTEGER NOT NULL, change INTEGER NOT NULL, "
+             "PRIMARY KEY (client, kind, period)) WITHOUT ROWID") &&
+         run("CREATE INDEX IF NOT EXISTS usage_by_change ON usage (change)") &&
+         run("CREATE INDEX IF NOT EXISTS usage_by_period ON usage (kind, period)") &&
+         run("CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY CHECK (id = 0), "
+             "last INTEGER NOT NULL)") &&
+         run("INSERT OR IGNORE INTO changes VALUES (0, 0)") && run("COMMIT");
+}
+static_assert(application_id == 1667719540 && layout == 1);
+
+std::string QuotaStore::why_not(const std::string& path) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0 || found.st_size == 0) {
+    const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
+    return quota_mistake(path,
+                         fmt::format("cannot be made: {}: make its folder and let the user of "
+                                     "classgate write there, or name another place",
+                                     words_for(errno)));
+  }
+  if (!S_ISREG(found.st_mode)) return quota_mistake(path, "is no regular file: name another place");
+  if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0)
+    return quota_mistake(path,
+                         fmt::format("cannot be opened for writing: {}: give the user of classgate "
+                                     "the right to write it and its folder, or name another place",
+                                     words_for(errno)));
+  QuotaStore store(path);
+  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                        nullptr) != SQLITE_OK)
+    return store.trouble();
+  ::sqlite3_busy_timeout(store.db_, patience_ms);
+  return store.check_content();
+}
+
+bool QuotaStore::write(const std::vector<QuotaRow>& rows) {
+  if (rows.empty()) return true;
+  Statement next(db_, "UPDATE changes SET last = last + 1 RETURNING last");
+  if (!next.step()) return false;
+  const std::int64_t change = next.number(0);
+  if (next.step() || !next.is_good()) return false;
+  Statement add(db_,
+                "INSERT INTO usage (client, kind, period, plan, requests, cost, change) "
+                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (client, kind, period) DO UPDATE "
+                "SET plan = excluded.plan, requests = requests + excluded.requests, "
+                "cost = cost + excluded.cost, change = excluded.change");
+  return std::ranges::all_of(rows, [&](const QuotaRow& row) {
+    return add.bind(row.client, index_of(row.kind), row.period, row.plan, row.usage.requests,
+                    row.usage.cost, change) &&
+           !add.step() && add.is_good();
+  });
+}
+
+bool QuotaStore::read(std::array<std::int64_t, 2> periods, std::vector<QuotaRow>& sums) {
+  const std::int64_t since = periods == periods_ ? seen_ : 0;
+  Statement ask(db_,
+                "SELECT client, kind, period, plan, requests, cost, change FROM usage WHERE "
+                "change > ?1 AND ((kind = 0 AND period = ?2) OR (kind = 1 AND period = ?3))");
+  if (!ask.bind(since, periods[0], periods[1])) return false;
+  while (ask.step())
+    sums.push_back({.client = static_cast<std::uint64_t>(ask.number(0)),
+                    .plan = static_cast<std::uint64_t>(ask.number(3)),
+                    .kind = ask.number(1) == 0 ? QuotaPeriod::day : QuotaPeriod::month,
+                    .period = ask.number(2),
+                    .usage = {ask.number(4), ask.number(5)}});
+  if (!ask.is_good()) return false;
+  Statement last(db_, "SELECT last FROM changes");
+  if (!last.step()) return false;
+  seen_ = last.number(0);
+  return true;
+}
+
+// The two newest of a kind stay, and with them those around now, whatever a clock that was wrong
+// for a while has made of them.
+bool QuotaStore::delete_former(std::array<std::int64_t, 2> periods) {
+  Statement drop(db_,
+                 "DELETE FROM usage WHERE kind = ?1 AND period < ?2 AND period NOT IN (SELECT "
+                 "DISTINCT period FROM usage WHERE kind = ?1 ORDER BY period DESC LIMIT 2)");
+  for (const QuotaPeriod kind : quota_periods)
+    if (!drop.bind(index_of(kind), periods[index_of(kind)] - 1) || drop.step() || !drop.is_good())
+      return false;
+  return true;
+}
+
+std::expected<std::vector<QuotaRow>, std::string> QuotaStore::add(
+    const std::vector<QuotaRow>& rows, std::array<std::int64_t, 2> periods) {
+  const std::int64_t seen = seen_;
+  std::vector<QuotaRow> sums;
+  if (periods != periods_) has_former_ = true;
+  const bool writes = !rows.empty();
+  const bool is_good = run(writes ? "BEGIN IMMEDIATE" : "BEGIN") && write(rows) &&
+                       (!writes || !has_former_ || delete_former(periods)) && read(periods, sums) &&
+                       run("COMMIT");
+  if (is_good) {
+    periods_ = periods;
+    if (writes) has_former_ = false;
+    return sums;
+  }
+  std::string why = trouble();
+  run("ROLLBACK");
+  seen_ = seen;
+  return std::unexpected(std::move(why));
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,262 @@
+#include "gateway/clients/quota_table.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "conf/sha256.h"
+
+namespace classgate::gateway {
+namespace {
+
+using conf::QuotaSettings;
+
+QuotaState state_of(QuotaPeriod kind, const QuotaSettings& quota, const Usage& used,
+                    const conf::CalendarPeriod& period) {
+  const bool is_day = kind == QuotaPeriod::day;
+  return {.kind = kind,
+          .limit = is_day ? quota.day : quota.month,
+          .soft = is_day ? quota.day_soft : quota.month_soft,
+          .used = used.in(quota.unit),
+          .begin = period.begin,
+          .end = period.end};
+}
+
+std::int64_t size_of(conf::QuotaUnit unit, std::int64_t cost) {
+  return unit == conf::QuotaUnit::requests ? 1 : cost;
+}
+
+}  // namespace
+
+std::int64_t QuotaState::left() const {
+  return std::max<std::int64_t>((limit > 0 ? limit : soft) - used, 0);
+}
+
+QuotaTable::QuotaTable(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max)
+    : clients_max_(clients_max) {
+  for (Part& part : parts_) part.zone = zone;
+}
+
+void QuotaTable::use(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max) {
+  clients_max_ = clients_max;
+  for (Part& part : parts_) {
+    const std::lock_guard lock(part.mutex);
+    part.zone = zone;
+    part.calendar = {};
+  }
+}
+
+// The first eight bytes: of 100 plans none is another's, nor a client's, but by a chance of 2^-50.
+std::uint64_t PlanQuota::key_of(std::string_view plan_name) {
+  const conf::Sha256 hash = conf::sha256(plan_name);
+  std::uint64_t key = 0;
+  for (std::size_t i = 0; i < 8; ++i) key = key << 8 | hash[i];
+  return key;
+}
+
+const QuotaTable::Calendar& QuotaTable::calendar_at(const Part& part,
+                                                    std::chrono::sys_seconds now) {
+  auto& [day, month] = part.calendar.periods;
+  if (!day.contains(now)) day = part.zone->day_of(now);
+  if (!month.contains(now)) month = part.zone->month_of(now);
+  return part.calendar;
+}
+
+// To the counters of the periods of now. What was counted in those before is still to be told.
+void QuotaTable::turn(Part& part, std::uint64_t client, Entry& entry, const Calendar& calendar) {
+  for (const QuotaPeriod kind : quota_periods) {
+    Tally& tally = entry.tallies[index_of(kind)];
+    const std::int64_t period = calendar.periods[index_of(kind)].number;
+    if (tally.period == period) continue;
+    if (const Usage rest = tally.own - tally.collected; rest != Usage())
+      part.left_over.push_back({client, entry.plan, kind, tally.period, rest});
+    tally = {.period = period, .others = {}, .own = {}, .collected = {}};
+  }
+}
+
+Usage QuotaTable::used_in(const Entry& entry, QuotaPeriod kind, const Calendar& calendar) {
+  const Tally& tally = entry.tallies[index_of(kind)];
+  return tally.period == calendar.periods[index_of(kind)].number ? tally.used() : Usage();
+}
+
+// Null: there is no room.
+QuotaTable::Entry* QuotaTable::find_or_add(Part& part, std::uint64_t client, bool must) {
+  const auto found = part.entries.find(client);
+  if (found != part.entries.end()) return &found->second;
+  if (!must && clients_.load(std::memory_order_relaxed) >= clients_max()) return nullptr;
+  Entry& entry = part.entries[client];
+  clients_.fetch_add(1, std::memory_order_relaxed);
+  return &entry;
+}
+
+bool QuotaTable::is_beyond(const QuotaState& state, conf::QuotaUnit unit, std::int64_t cost) {
+  return state.limit > 0 && state.used + size_of(unit, cost) > state.limit;
+}
+
+QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry& entry,
+                                         const PlanQuota& plan, std::int64_t cost,
+                                         std::chrono::sys_seconds now) {
+  const Calendar& calendar = calendar_at(part, now);
+  turn(part, client, entry, calendar);
+  const QuotaSettings& quota = plan.quota;
+  entry.plan = plan.key;
+  Answer answer{.charge = {.client = client, .plan = plan.key, .periods = {}, .usage = {1, cost}}};
+  for (const QuotaPeriod kind : quota_periods) {
+    const conf::CalendarPeriod& period = calendar.periods[index_of(kind)];
+    const QuotaState state = state_of(kind, quota, used_in(entry, kind, calendar), period);
+    answer.charge.periods[index_of(kind)] = period.number;
+    // The one that is renewed last.
+    if (is_beyond(state, quota.unit, cost)) answer.refused = state;
+  }
+  if (answer.refused) return answer;
+  for (const QuotaPeriod kind : quota_periods) {
+    Tally& tally = entry.tallies[index_of(kind)];
+    tally.own += answer.charge.usage;
+    const QuotaState state = state_of(kind, quota, tally.used(), calendar.periods[index_of(kind)]);
+    if (state.soft > 0 && state.used >= state.soft) answer.warning = state;
+  }
+  return answer;
+}
+
+QuotaTable::Answer QuotaTable::take(std::uint64_t client, const PlanQuota& plan, std::int64_t cost,
+                                    std::chrono::sys_seconds now) {
+  {
+    Part& part = part_of(client);
+    const std::lock_guard lock(part.mutex);
+    if (Entry* const entry = find_or_add(part, client, false))
+      return take_from(part, client, *entry, plan, cost, now);
+  }
+  not_remembered_.fetch_add(1, std::memory_order_relaxed);
+  Part& part = part_of(plan.key);
+  const std::lock_guard lock(part.mutex);
+  return take_from(part, plan.key, *find_or_add(part, plan.key, true), plan, cost, now);
+}
+
+void QuotaTable::add(const Charge& charge, const Usage& usage) {
+  Part& part = part_of(charge.client);
+  const std::lock_guard lock(part.mutex);
+  const auto found = part.entries.find(charge.client);
+  for (const QuotaPeriod kind : quota_periods) {
+    const std::int64_t period = charge.periods[index_of(kind)];
+    Tally* const tally =
+        found != part.entries.end() ? &found->second.tallies[index_of(kind)] : nullptr;
+    if (tally != nullptr && tally->period == period)
+      tally->own += usage;
+    else
+      part.left_over.push_back({charge.client, charge.plan, kind, period, usage});
+  }
+}
+
+void QuotaTable::settle(Charge& charge, std::int64_t more) {
+  add(charge, {0, more});
+  charge.usage.cost += more;
+}
+
+void QuotaTable::give_back(const Charge& charge) { add(charge, -charge.usage); }
+
+std::vector<QuotaState> QuotaTable::look(std::uint64_t client, const PlanQuota& plan,
+                                         std::chrono::sys_seconds now) const {
+  const auto look_at = [&](std::uint64_t key) -> std::optional<std::vector<QuotaState>> {
+    const Part& part = part_of(key);
+    const std::lock_guard lock(part.mutex);
+    const auto found = part.entries.find(key);
+    const bool is_full = clients() >= clients_max();
+    if (found == part.entries.end() && is_full && key != plan.key) return std::nullopt;
+    const Calendar& calendar = calendar_at(part, now);
+    std::vector<QuotaState> states;
+    for (const QuotaPeriod kind : quota_periods) {
+      const Usage used =
+          found == part.entries.end() ? Usage() : used_in(found->second, kind, calendar);
+      const QuotaState state = state_of(kind, plan.quota, used, calendar.periods[index_of(kind)]);
+      if (state.limit > 0 || state.soft > 0) states.push_back(state);
+    }
+    return states;
+  };
+  if (auto own = look_at(client)) return std::move(*own);
+  return look_at(plan.key).value_or(std::vector<QuotaState>());
+}
+
+std::vector<QuotaRow> QuotaTable::collect() {
+  std::vector<QuotaRow> rows;
+  for (Part& part : parts_) {
+    std::vector<QuotaRow> left_over;
+    {
+      const std::lock_guard lock(part.mutex);
+      left_over.swap(part.left_over);
+      for (auto& [client, entry] : part.entries)
+        for (const QuotaPeriod kind : quota_periods) {
+          Tally& tally = entry.tallies[index_of(kind)];
+          const Usage rest = tally.own - tally.collected;
+          if (rest == Usage()) continue;
+          rows.push_back({client, entry.plan, kind, tally.period, rest});
+          tally.collected = tally.own;
+        }
+    }
+    rows.insert(rows.end(), left_over.begin(), left_over.end());
+  }
+  return rows;
+}
+
+std::array<std::int64_t, 2> QuotaTable::periods_at(std::chrono::sys_seconds now) const {
+  const Part& part = parts_.front();
+  const std::lock_guard lock(part.mutex);
+  const Calendar& calendar = calendar_at(part, now);
+  return {calendar.periods[0].number, calendar.periods[1].number};
+}
+
+void QuotaTable::apply(const std::vector<QuotaRow>& sums) {
+  for (const QuotaRow& sum : sums) {
+    Part& part = part_of(sum.client);
+    const std::lock_guard lock(part.mutex);
+    Entry* const entry = find_or_add(part, sum.client, false);
+    if (entry == nullptr) continue;  // he shares those of his plan from now on
+    if (entry->plan == 0) entry->plan = sum.plan;
+    Tally& tally = entry->tallies[index_of(sum.kind)];
+    if (tally.period == 0) tally.period = sum.period;  // nobody has come yet
+    if (tally.period == sum.period) tally.others = sum.usage - tally.collected;
+  }
+}
+
+void QuotaTable::forget_former(std::chrono::sys_seconds now) {
+  for (Part& part : parts_) {
+    const std::lock_guard lock(part.mutex);
+    const Calendar& calendar = calendar_at(part, now);
+    std::size_t gone = 0;
+    for (auto at = part.entries.begin(); at != part.entries.end();) {
+      turn(part, at->first, at->second, calendar);
+      const bool is_idle = std::ranges::all_of(
+          at->second.tallies, [](const Tally& tally) { return tally.used() == Usage(); });
+      at = is_idle ? part.entries.erase(at) : std::next(at);
+      gone += is_idle ? 1 : 0;
+    }
+    clients_.fetch_sub(gone, std::memory_order_relaxed);
+  }
+}
+
+std::vector<std::array<QuotaTable::PlanUsage, 2>> QuotaTable::by_plan(
+    std::span<const PlanQuota> plans, std::chrono::sys_seconds now) const {
+  std::vector<std::array<PlanUsage, 2>> sums(plans.size());
+  std::unordered_map<std::uint64_t, std::size_t> places;
+  for (std::size_t i = 0; i < plans.size(); ++i) places.emplace(plans[i].key, i);
+  for (const Part& part : parts_) {
+    const std::lock_guard lock(part.mutex);
+    const Calendar& calendar = calendar_at(part, now);
+    for (const auto& [client, entry] : part.entries) {
+      const auto place = places.find(entry.plan);
+      if (place == places.end()) continue;
+      const QuotaSettings& quota = plans[place->second].quota;
+      for (const QuotaPeriod kind : quota_periods) {
+        const Usage used = used_in(entry, kind, calendar);
+        if (used == Usage()) continue;
+        PlanUsage& sum = sums[place->second][index_of(kind)];
+        ++sum.clients;
+        sum.usage += used;
+        const QuotaState state = state_of(kind, quota, used, calendar.periods[index_of(kind)]);
+        if (is_beyond(state, quota.unit, 1)) ++sum.used_up;
+      }
+    }
+  }
+  return sums;
+}
+
+}  // namespace classgate::gateway

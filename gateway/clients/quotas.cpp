@@ -1,0 +1,118 @@
+#include "gateway/clients/quotas.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "conf/format.h"
+
+namespace classgate::gateway {
+
+bool Quotas::are_wanted_by(const conf::Settings& settings) {
+  return std::ranges::any_of(settings.admission.fairness.plans,
+                             [](const conf::PlanSettings& plan) { return plan.quota.is_any(); });
+}
+
+std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
+    const conf::ClientsSettings& clients) {
+  auto zone = conf::TimeZone::load(clients.time_zone);
+  if (!zone) return std::unexpected("clients.time_zone: " + zone.error());
+  auto store = QuotaStore::open(clients.quota_file);
+  if (!store) return std::unexpected(std::move(store.error()));
+  std::shared_ptr<Quotas> quotas(new Quotas(clients, std::move(*zone), std::move(*store)));
+  // Before the first request: what is there already.
+  quotas->periods_ = quotas->table_.periods_at(now());
+  auto sums = quotas->store_->add({}, quotas->periods_);
+  if (!sums) return std::unexpected(std::move(sums.error()));
+  quotas->table_.apply(*sums);
+  quotas->written_at_ = now().time_since_epoch().count();
+  quotas->thread_ = std::thread([self = quotas.get()] { self->run(); });
+  return quotas;
+}
+
+Quotas::Quotas(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone,
+               std::unique_ptr<QuotaStore> store)
+    : path_(clients.quota_file),
+      table_(std::move(zone), clients.quota_clients_max),
+      store_(std::move(store)) {}
+
+Quotas::~Quotas() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_ending_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Quotas::use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone) {
+  table_.use(std::move(zone), clients.quota_clients_max);
+}
+
+std::int64_t Quotas::behind(std::chrono::sys_seconds now) const {
+  return std::max<std::int64_t>(
+      now.time_since_epoch().count() - written_at_.load(std::memory_order_relaxed), 0);
+}
+
+// Signals are main's. What throws is memory that ran out: the next second tries again.
+void Quotas::run() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  ::pthread_setname_np(::pthread_self(), "quotas");
+  for (bool is_ending = false; !is_ending;) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, interval, [this] { return is_ending_; });
+      is_ending = is_ending_;
+    }
+    try {
+      const bool was_written = write();
+      if (is_ending && !was_written)
+        spdlog::error(
+            "clients.quota_file: this process ends, and what it has counted since is lost");
+    } catch (const std::exception& failure) {
+      spdlog::error("clients.quota_file: {}; trying again", failure.what());
+    }
+  }
+}
+
+bool Quotas::write() {
+  const auto time = now();
+  const auto periods = table_.periods_at(time);
+  if (periods != std::exchange(periods_, periods)) table_.forget_former(time);
+  for (const QuotaRow& row : table_.collect()) {
+    auto& [plan, usage] = unwritten_[{row.client, row.kind, row.period}];
+    plan = row.plan;
+    usage += row.usage;
+  }
+  std::vector<QuotaRow> rows;
+  for (const auto& [key, value] : unwritten_)
+    rows.push_back({.client = std::get<0>(key),
+                    .plan = value.first,
+                    .kind = std::get<1>(key),
+                    .period = std::get<2>(key),
+                    .usage = value.second});
+  const auto sums = store_->add(rows, periods);
+  if (!sums) {
+    write_errors_.fetch_add(1, std::memory_order_relaxed);
+    if (!std::exchange(is_failing_, true))
+      spdlog::error(
+          "{}. Quotas are counted in memory meanwhile, and tried again all the time; what is not "
+          "in "
+          "the file is lost when the process ends",
+          sums.error());
+    return false;
+  }
+  unwritten_.clear();
+  table_.apply(*sums);
+  written_at_.store(time.time_since_epoch().count(), std::memory_order_relaxed);
+  if (std::exchange(is_failing_, false))
+    spdlog::info("clients.quota_file: written again, with all that was counted meanwhile");
+  return true;
+}
+
+}  // namespace classgate::gateway

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "gateway/clients/quota_store.h"
+#include "gateway/clients/quota_table.h"
+
+namespace classgate::gateway {
+
+// The quotas of all clients: the counters of this process, and a thread that adds them to the file
+// four times a second and brings back what all processes have counted. So whoever is killed loses a
+// second's worth at most, and of two processes none knows of what the other has counted since: a
+// quota is passed by that much at most. While the file cannot be written, what was counted is kept
+// in memory, bounded by the clients there are, and tried again each time; that is said once, and
+// once when it is over.
+//
+// Where the conf has no quota any more the counters stay: it may have one again. Owned by the
+// Server; what is not the thread's may be called on any thread.
+class Quotas {
+ public:
+  static std::chrono::sys_seconds now() {
+    return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  }
+  // What somebody of some plan may have is in these settings.
+  static bool are_wanted_by(const conf::Settings& settings);
+  // Reads what is there, and begins. The error is one line for an operator. Waits for the disk.
+  static std::expected<std::shared_ptr<Quotas>, std::string> open(
+      const conf::ClientsSettings& clients);
+  ~Quotas();  // with all that was counted in the file
+  Quotas(const Quotas&) = delete;
+  Quotas& operator=(const Quotas&) = delete;
+
+  // Another time zone, or bound; the file stays. Waits for nothing.
+  void use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone);
+
+  const std::string& path() const { return path_; }
+  QuotaTable& table() { return table_; }
+  const QuotaTable& table() const { return table_; }
+  std::uint64_t write_errors() const { return write_errors_.load(std::memory_order_relaxed); }
+  // Seconds since all that was counted was in the file.
+  std::int64_t behind(std::chrono::sys_seconds now) const;
+
+ private:
+  Quotas(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone,
+         std::unique_ptr<QuotaStore> store);
+  void run();
+  bool write();
+
+  // Of the second that may be lost, the disk has the rest.
+  static constexpr std::chrono::milliseconds interval{250};
+  const std::string path_;
+  QuotaTable table_;
+  std::unique_ptr<QuotaStore> store_;  // the thread's
+  // What could not be written yet, likewise: by client, kind and period, with the plan.
+  std::map<std::tuple<std::uint64_t, QuotaPeriod, std::int64_t>, std::pair<std::uint64_t, Usage>>
+      unwritten_;
+  std::array<std::int64_t, 2> periods_{-1, -1};
+  std::atomic<std::uint64_t> write_errors_{0};
+  std::atomic<std::int64_t> written_at_{0};
+  bool is_failing_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool is_ending_ = false;  // guarded by mutex_
+  std::thread thread_;
+};
+
+// One request in the counters, until it is known whether the service had it. Destroying it gives
+// back what was counted, unless keep() has been called. On one thread; the Quotas must outlive it.
+class QuotaCharge {
+ public:
+  QuotaCharge() = default;
+  QuotaCharge(Quotas& quotas, const QuotaTable::Charge& charge)
+      : quotas_(&quotas), charge_(charge) {}
+  QuotaCharge(QuotaCharge&& other) noexcept
+      : quotas_(std::exchange(other.quotas_, nullptr)), charge_(other.charge_) {}
+  QuotaCharge& operator=(QuotaCharge&& other) noexcept {
+    give_back();
+    quotas_ = std::exchange(other.quotas_, nullptr);
+    charge_ = other.charge_;
+    return *this;
+  }
+  ~QuotaCharge() { give_back(); }
+
+  explicit operator bool() const { return quotas_ != nullptr; }
+  std::int64_t cost() const { return charge_.usage.cost; }
+  void settle(std::int64_t more) {
+    if (quotas_ != nullptr && more != 0) quotas_->table().settle(charge_, more);
+  }
+  void keep() { quotas_ = nullptr; }
+  void give_back() {
+    if (Quotas* const quotas = std::exchange(quotas_, nullptr)) quotas->table().give_back(charge_);
+  }
+
+ private:
+  Quotas* quotas_ = nullptr;
+  QuotaTable::Charge charge_;
+};
+
+}  // namespace classgate::gateway

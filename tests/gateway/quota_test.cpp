@@ -1,0 +1,357 @@
+// What clients have had of their quotas: the counters of a process, and the file that several
+// share.
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "conf/format.h"
+#include "gateway/clients/quotas.h"
+
+namespace classgate::gateway {
+namespace {
+
+using conf::QuotaUnit;
+using std::chrono::sys_days;
+using std::chrono::sys_seconds;
+using namespace std::chrono_literals;
+
+constexpr sys_seconds noon = sys_days(2026y / 11 / 27) + 12h;
+
+PlanQuota plan_of(const conf::QuotaSettings& quota, const char* name = "free") {
+  return PlanQuota(name, quota);
+}
+
+std::shared_ptr<const conf::TimeZone> utc() { return std::make_shared<const conf::TimeZone>(); }
+
+// A folder of one test.
+class Folder {
+ public:
+  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~Folder() {
+    for (const char* const end : {"", "-wal", "-shm", "-journal"}) ::unlink((file() + end).c_str());
+    ::rmdir(path_.c_str());
+  }
+  std::string file() const { return path_ + "/quotas.db"; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = "/tmp/classgate-quota-XXXXXX";
+};
+
+// A process: counters and its hand on the file, written when the test says so.
+class Process {
+ public:
+  explicit Process(const std::string& file, std::size_t clients_max = 1000)
+      : table(utc(), clients_max) {
+    auto opened = QuotaStore::open(file);
+    REQUIRE_MESSAGE(opened, opened.error());
+    store = std::move(*opened);
+    tell();
+  }
+  void tell(sys_seconds now = noon) {
+    const auto periods = table.periods_at(now);
+    table.forget_former(now);  // as Quotas does when a period begins
+    const auto sums = store->add(table.collect(), periods);
+    REQUIRE_MESSAGE(sums, sums.error());
+    table.apply(*sums);
+  }
+  // How many of so many were let in.
+  int ask(int count, const PlanQuota& plan, std::uint64_t client = 7, sys_seconds now = noon) {
+    int in = 0;
+    for (int i = 0; i < count; ++i)
+      if (!table.take(client, plan, 1, now).refused) ++in;
+    return in;
+  }
+  QuotaTable table;
+  std::unique_ptr<QuotaStore> store;
+};
+
+TEST_CASE("a client gets its quota of requests and not one more, and again the next day") {
+  QuotaTable table(utc(), 100);
+  const PlanQuota plan = plan_of({.day = 3});
+  for (int i = 0; i < 3; ++i) CHECK(!table.take(1, plan, 1, noon).refused);
+  const auto refused = table.take(1, plan, 1, noon).refused;
+  REQUIRE(refused);
+  CHECK(refused->kind == QuotaPeriod::day);
+  CHECK(refused->limit == 3);
+  CHECK(refused->used == 3);
+  CHECK(refused->end == sys_days(2026y / 11 / 28));
+  CHECK(!table.take(2, plan, 1, noon).refused);  // another client
+  CHECK(!table.take(1, plan, 1, sys_days(2026y / 11 / 28)).refused);
+}
+
+TEST_CASE("of a day and a month that are used up the one that is renewed last is told") {
+  QuotaTable table(utc(), 100);
+  const PlanQuota plan = plan_of({.day = 2, .month = 2});
+  for (int i = 0; i < 2; ++i) CHECK(!table.take(1, plan, 1, noon).refused);
+  const auto refused = table.take(1, plan, 1, noon).refused;
+  REQUIRE(refused);
+  CHECK(refused->kind == QuotaPeriod::month);
+  CHECK(refused->end == sys_days(2026y / 12 / 1));
+}
+
+TEST_CASE("what costs more than is left is refused, and what costs less still gets in") {
+  QuotaTable table(utc(), 100);
+  const PlanQuota plan = plan_of({.month = 10, .unit = QuotaUnit::cost});
+  CHECK(!table.take(1, plan, 6, noon).refused);
+  CHECK(table.take(1, plan, 5, noon).refused);
+  CHECK(!table.take(1, plan, 4, noon).refused);
+  CHECK(table.take(1, plan, 1, noon).refused);
+}
+
+TEST_CASE("what is given back may be had again, and what is found to cost more is counted") {
+  QuotaTable table(utc(), 100);
+  const PlanQuota plan = plan_of({.day = 10, .unit = QuotaUnit::cost});
+  auto charge = table.take(1, plan, 9, noon).charge;
+  table.settle(charge, 3);
+  CHECK(table.look(1, plan, noon).at(0).used == 12);
+  table.give_back(charge);
+  CHECK(table.look(1, plan, noon).at(0).used == 0);
+  CHECK(!table.take(1, plan, 10, noon).refused);
+}
+
+TEST_CASE("a soft quota warns from its number on and refuses nobody") {
+  QuotaTable table(utc(), 100);
+  const PlanQuota plan = plan_of({.day_soft = 2});
+  CHECK(!table.take(1, plan, 1, noon).warning);
+  const auto second = table.take(1, plan, 1, noon);
+  REQUIRE(second.warning);
+  CHECK(second.warning->left() == 0);
+  for (int i = 0; i < 100; ++i) CHECK(!table.take(1, plan, 1, noon).refused);
+}
+
+TEST_CASE("clients beyond the bound share one client's quota, by plan") {
+  QuotaTable table(utc(), 2);
+  const PlanQuota free = plan_of({.day = 3}), gold = plan_of({.day = 5}, "gold");
+  CHECK(!table.take(1, free, 1, noon).refused);
+  CHECK(!table.take(2, free, 1, noon).refused);
+  int in = 0;
+  for (std::uint64_t client = 100; client < 200; ++client)
+    if (!table.take(client, free, 1, noon).refused) ++in;
+  CHECK(in == 3);
+  CHECK(table.not_remembered() == 100);
+  in = 0;
+  for (std::uint64_t client = 200; client < 300; ++client)
+    if (!table.take(client, gold, 1, noon).refused) ++in;
+  CHECK(in == 5);
+  CHECK(!table.take(1, free, 1, noon).refused);  // who was there has his own
+  // The next month begins with an empty table.
+  const sys_seconds later = sys_days(2026y / 12 / 1);
+  table.forget_former(later);
+  CHECK(table.clients() == 0);
+  CHECK(!table.take(100, free, 1, later).refused);
+}
+
+TEST_CASE(
+    "what was counted is there after a restart, and of a killed process all but its last second") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 100, .month = 1000});
+  {
+    Process first(folder.file());
+    CHECK(first.ask(30, plan) == 30);
+    first.tell();
+    CHECK(first.ask(5, plan) == 5);  // and it is killed
+  }
+  Process second(folder.file());
+  CHECK(second.table.look(7, plan, noon).at(0).used == 30);
+  CHECK(second.ask(1000, plan) == 70);
+  second.tell();
+  CHECK(Process(folder.file()).ask(1000, plan) == 0);
+}
+
+TEST_CASE("two processes let in the quota and what one let in since it heard of the other") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 1000});
+  Process one(folder.file()), other(folder.file());
+  int in = 0;
+  for (int second = 0; second < 40; ++second) {
+    in += one.ask(20, plan);
+    one.tell();
+    in += other.ask(20, plan);
+    other.tell();
+  }
+  CHECK(in >= 1000);
+  CHECK(in <= 1000 + 20);
+  one.tell();
+  CHECK(one.table.look(7, plan, noon).at(0).used == in);
+  CHECK(other.table.look(7, plan, noon).at(0).used == in);
+}
+
+TEST_CASE("a client that another process knows alone is known here with the next second") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  Process one(folder.file()), other(folder.file());
+  CHECK(one.ask(10, plan, 42) == 10);
+  one.tell();
+  other.tell();
+  CHECK(other.ask(10, plan, 42) == 0);
+}
+
+TEST_CASE("what is given back in another period than it was counted in is taken from that one") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  const sys_seconds next_day = noon + 24h;
+  Process process(folder.file());
+  const auto charge = process.table.take(7, plan, 1, noon).charge;
+  CHECK(process.ask(10, plan, 7, next_day) == 10);
+  process.table.give_back(charge);
+  process.tell(next_day);
+  CHECK(process.table.look(7, plan, next_day).at(0).used == 10);
+  Process again(folder.file());
+  CHECK(again.table.look(7, plan, noon).at(0).used == 0);
+}
+
+TEST_CASE("a clock that goes back over midnight gives nobody a second day") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  const sys_seconds midnight = sys_days(2026y / 11 / 28);
+  Process process(folder.file());
+  CHECK(process.ask(10, plan, 7, midnight - 1s) == 10);
+  process.tell(midnight - 1s);
+  CHECK(process.ask(10, plan, 7, midnight + 1s) == 10);
+  process.tell(midnight + 1s);
+  process.tell(midnight - 1s);  // the sums of yesterday come with the next second
+  CHECK(process.ask(10, plan, 7, midnight - 1s) == 0);
+  process.tell(midnight + 1s);
+  CHECK(process.ask(10, plan, 7, midnight + 1s) == 0);
+  CHECK(Process(folder.file()).ask(10, plan, 7, midnight + 1s) == 10);  // before it is told
+}
+
+TEST_CASE("a clock that was years ahead for a while leaves the counters of today") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10, .month = 10});
+  Process process(folder.file());
+  CHECK(process.ask(10, plan) == 10);
+  process.tell();
+  const sys_seconds wrong = noon + 24h * 3650;
+  CHECK(process.ask(10, plan, 7, wrong) == 10);
+  process.tell(wrong);
+  process.tell(noon);
+  CHECK(process.ask(10, plan) == 0);
+  CHECK(Process(folder.file()).ask(10, plan) == 0);
+}
+
+TEST_CASE("periods that have long gone are deleted") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  Process process(folder.file());
+  for (int day = 0; day < 100; ++day) {
+    process.ask(1, plan, 7, noon + day * 24h);
+    process.tell(noon + day * 24h);
+  }
+  std::size_t rows = 0;
+  for (int day = -1; day < 101; ++day) {
+    auto store = QuotaStore::open(folder.file());
+    REQUIRE(store);
+    const auto sums = (*store)->add({}, {QuotaTable(utc(), 1).periods_at(noon + day * 24h)[0], -1});
+    REQUIRE(sums);
+    rows += sums->size();
+  }
+  CHECK(rows <= 4);
+  CHECK(rows >= 2);
+}
+
+TEST_CASE("the file holds numbers only, and nobody else may read it") {
+  const Folder folder;
+  Process process(folder.file());
+  process.ask(1, plan_of({.day = 10}));
+  process.tell();
+  struct stat found{};
+  for (const char* const end : {"", "-wal", "-shm"}) {
+    REQUIRE(::stat((folder.file() + end).c_str(), &found) == 0);
+    CHECK((found.st_mode & 0777) == 0600);
+  }
+}
+
+TEST_CASE("a damaged file, another program's and one that cannot be written are told, and stay") {
+  const Folder folder;
+  const auto write = [&](const std::string& text) {
+    std::ofstream(folder.file(), std::ios::binary | std::ios::trunc) << text;
+  };
+  const auto check = [&](std::string_view words) {
+    const auto opened = QuotaStore::open(folder.file());
+    REQUIRE(!opened);
+    CHECK_MESSAGE(opened.error().contains(words), opened.error());
+    CHECK_MESSAGE(opened.error().starts_with("clients.quota_file: " + folder.file()),
+                  opened.error());
+    CHECK(QuotaStore::why_not(folder.file()).contains(words));
+  };
+  write(
+      "this is no database, and long enough that SQLite looks at its header, which is 100 bytes "
+      "long, and says so at once");
+  check("move it away");
+  ::unlink(folder.file().c_str());
+  {
+    Process process(folder.file());
+    for (std::uint64_t client = 1; client < 3000; ++client)
+      process.ask(1, plan_of({.day = 10}), client);
+    process.tell();
+  }
+  {
+    std::fstream file(folder.file(), std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(0, std::ios::end);
+    const auto size = file.tellp();
+    REQUIRE(size > 8 * 4096);
+    for (std::streamoff at = 2 * 4096; at < 5 * 4096; at += 64) {
+      file.seekp(at);
+      file << "scribbled over";
+    }
+  }
+  check("move it away");
+  ::unlink(folder.file().c_str());
+  ::mkdir(folder.file().c_str(), 0700);
+  CHECK(!QuotaStore::open(folder.file()));
+  CHECK(QuotaStore::why_not(folder.file()).contains("no regular file"));
+  ::rmdir(folder.file().c_str());
+  const std::string nowhere = folder.path() + "/nowhere/quotas.db";
+  const auto opened = QuotaStore::open(nowhere);
+  REQUIRE(!opened);
+  CHECK(opened.error().contains("name another place"));
+  CHECK(QuotaStore::why_not(nowhere).contains("name another place"));
+  CHECK(QuotaStore::why_not(folder.file()).empty());
+  CHECK(::access(folder.file().c_str(), F_OK) != 0);  // a check makes nothing
+}
+
+TEST_CASE("many threads that ask, give back and settle get the quota, not one more") {
+  QuotaTable table(utc(), 1000);
+  const PlanQuota plan = plan_of({.day = 20'000});
+  std::atomic<int> in{0};
+  std::atomic<bool> is_over{false};
+  std::int64_t written = 0;
+  std::thread writer([&] {
+    for (bool last = false; !last;) {
+      last = is_over;
+      for (const QuotaRow& row : table.collect())
+        if (row.kind == QuotaPeriod::day) written += row.usage.requests;
+    }
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20'000; ++i) {
+        const auto answer = table.take(1, plan, 1, noon);
+        if (answer.refused) continue;
+        if ((i + t) % 3 == 0)
+          table.give_back(answer.charge);
+        else
+          ++in;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  is_over = true;
+  writer.join();
+  CHECK(in == 20'000);
+  CHECK(written == 20'000);
+}
+
+}  // namespace
+}  // namespace classgate::gateway

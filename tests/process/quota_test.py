@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""Quotas: over restarts, upgrades and kill -9; what a client, an operator and a disk that fails see of them."""
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import re
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import unittest
+
+from kit import CLASSGATE, TEXT, ProcessTest, balance, clean_environment, get_json, scrape, wait_until
+
+CONF = """
+[clients]
+secret = "{folder}/secret"
+quota_file = "{folder}/quotas.db"
+{clients}
+
+[fairness]
+identity = ["header:X-Api-Key", "address"]
+
+[admission]
+rate = 0
+
+[[plan]]
+name = "free"
+clients = ["header:X-Api-Key:{key}"]
+{plan}
+"""
+KEY = "a-key-of-a-customer-0123456789"
+
+
+class QuotaTest(ProcessTest):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.upstream = self.service()
+
+    def conf(self, plan, clients=""):
+        return CONF.format(folder=self.folder, key=KEY, plan=plan, clients=clients)
+
+    def start_gateway(self, plan, clients="", **settings):
+        return self.gateway(settings.pop("upstream", self.upstream.address), conf=self.conf(plan, clients), **settings)
+
+    def ask(self, gateway, key=KEY, **words):
+        return gateway.request(headers={"X-Api-Key": key}, **words)
+
+    def statuses(self, gateway, count, **words):
+        return [self.ask(gateway, **words).status for _ in range(count)]
+
+    def stop(self, gateway, number=signal.SIGTERM):
+        gateway.signal(number)
+        return gateway.wait()
+
+    def in_file(self, path=None):
+        """What the file says that clients have had of this day."""
+        with contextlib.closing(sqlite3.connect(path or self.folder / "quotas.db")) as file:
+            return file.execute("SELECT coalesce(sum(requests), 0) FROM usage WHERE kind = 0").fetchone()[0]
+
+
+class WhatAClientSees(QuotaTest):
+    def test_beyond_its_quota_it_hears_when_it_is_renewed(self):
+        gateway = self.start_gateway("quota_day = 3", clients='time_zone = "Europe/Berlin"')
+        self.assertEqual(self.statuses(gateway, 3), [200, 200, 200])
+        refused = self.ask(gateway)
+        self.assertEqual((refused.status, refused.reason), (429, "quota"))
+        body = refused.json()
+        self.assertEqual((body["quota"], body["left"], body["violated-policies"]), (3, 0, ["quota"]))
+        renews = datetime.datetime.fromisoformat(body["renews_at"].replace("Z", "+00:00"))
+        left = (renews - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+        self.assertAlmostEqual(int(refused.retry_after), left, delta=30)
+        self.assertLessEqual(left, 25 * 3600)
+        self.assertIn(renews.hour, (22, 23))  # of UTC, when a day begins in Berlin
+        self.assertIn("it is renewed at " + body["renews_at"], body["detail"])
+        self.assertEqual(refused.headers["X-Should-Retry"], "false")
+        self.assertRegex(refused.headers["RateLimit-Policy"], r'^"quota";q=3;w=(82800|86400|90000)$')
+        self.assertRegex(refused.headers["RateLimit"], r'^"quota";r=0;t=\d+$')
+        self.assertEqual(self.ask(gateway, key="somebody-else").status, 200)
+        self.assertEqual(balance(gateway.health()), 0)
+
+    def test_a_soft_quota_warns_and_refuses_nobody(self):
+        gateway = self.start_gateway("quota_month = 5\nquota_month_soft = 3")
+        answers = [self.ask(gateway) for _ in range(6)]
+        self.assertEqual([a.status for a in answers], [200] * 5 + [429])
+        self.assertEqual([a.headers["RateLimit"] is not None for a in answers], [False, False] + [True] * 4)
+        self.assertRegex(answers[3].headers["RateLimit"], r'^"quota";r=1;t=\d+$')
+        self.assertRegex(answers[3].headers["RateLimit-Policy"], r'^"quota";q=5;w=\d+$')
+
+    def test_what_the_gateway_refuses_or_the_service_never_had_costs_nothing_of_it(self):
+        gateway = self.start_gateway("quota_day = 4\nrate = 0.001\nburst = 2")
+        self.assertEqual(self.statuses(gateway, 5), [200, 200, 429, 429, 429])
+        self.assertEqual(gateway.health()["quotas"]["plans"]["free"]["day"]["used"], 2)
+        nowhere = self.start_gateway("quota_day = 4", upstream="127.0.0.1:9", upstream_hold="0s",
+                                     clients_quota_file=self.folder / "other.db")
+        self.assertTrue(set(self.statuses(nowhere, 6)) <= {502, 503})
+        self.assertEqual(nowhere.health()["quotas"]["plans"]["free"]["day"]["used"], 0)
+
+    def test_cost_counts_where_the_plan_says_so(self):
+        conf = self.conf('quota_day = 10\nquota_unit = "cost"') + """
+[[route]]
+path = "/v1/classify"
+priority = 3
+cost = "items:texts"
+"""
+        gateway = self.gateway(self.upstream.address, conf=conf)
+        body = json.dumps({"text": "a", "texts": ["x"] * 6})
+        self.assertNotEqual(self.ask(gateway, body=body).reason, "quota")
+        self.assertEqual(self.ask(gateway, body=body).reason, "quota")  # 6 of 4
+        self.assertNotEqual(self.ask(gateway, body=json.dumps({"text": "a", "texts": ["x"] * 4})).reason, "quota")
+        self.assertEqual(gateway.health()["quotas"]["plans"]["free"]["day"]["used"], 10)
+
+
+class WhatAnOperatorSees(QuotaTest):
+    def test_health_metrics_explain_and_log_tell_one_story(self):
+        log = self.folder / "access.log"
+        gateway = self.start_gateway("quota_day = 2\nquota_month = 100", log_access=log)
+        self.statuses(gateway, 3)
+        health = gateway.health()
+        self.assertEqual(health["rejected_by_reason"], {"quota": 1})
+        self.assertEqual(health["quotas"]["plans"]["free"]["day"],
+                         {"limit": 2, "soft": 0, "clients": 1, "used_up": 1, "used": 2})
+        self.assertEqual(health["quotas"]["plans"]["free"]["month"]["used_up"], 0)
+        self.assertNotIn("quotas", get_json(gateway.port, "/queue/health"))
+        text = scrape(gateway)[1]
+        self.assertIn('classgate_quota_used{plan="free",period="day"} 2\n', text)
+        self.assertIn('classgate_quota_limit{plan="free",period="month"} 100\n', text)
+        self.assertIn('classgate_quota_clients_used_up{plan="free",period="day"} 1\n', text)
+        self.assertIn('classgate_plan_rejections_total{plan="free",reason="quota"} 1\n', text)
+        code, out, err = gateway.command("explain", "POST", "/v1/classify", "-H", "X-Api-Key: " + KEY, "--json")
+        self.assertEqual((code, err), (1, ""))  # it would be refused
+        said = json.loads(out)
+        self.assertEqual((said["verdict"]["reason"], said["verdict"]["status"]), ("quota", 429))
+        self.assertEqual([(q["of"], q["limit"], q["used"]) for q in said["quotas"]], [("day", 2, 2), ("month", 100, 2)])
+        page = gateway.command("explain", "POST", "/v1/classify", "-H", "X-Api-Key: " + KEY)[1]
+        self.assertRegex(page, r"quota +day: 2 of 2 requests used")
+        line = wait_until(lambda: re.search(r"id=(\S+) .*reason=quota ", log.read_text()), "a line")
+        why = gateway.command("why", line.group(1))[1]
+        self.assertRegex(why, r"quota +0 of 2 left, renewed at ")
+        self.assertNotIn(KEY, (self.folder / "quotas.db").read_bytes().decode("latin1"))
+
+    def test_a_quota_is_set_at_run_time(self):
+        gateway = self.start_gateway("quota_day = 2")
+        self.assertEqual(self.statuses(gateway, 3), [200, 200, 429])
+        code, out, err = gateway.command("set", "plan.free.quota_day", "4")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.statuses(gateway, 3), [200, 200, 429])
+        code, out, err = gateway.command("set", "plan.free.quota_day_soft", "5")
+        self.assertNotEqual(code, 0)
+        self.assertIn("more than quota_day", out + err)
+
+    def test_a_reload_brings_quotas_and_takes_them_away(self):
+        gateway = self.start_gateway("")
+        self.assertEqual(self.statuses(gateway, 2), [200, 200])
+        self.assertFalse((self.folder / "quotas.db").exists())
+        for plan, statuses in (("quota_day = 1", [200, 429]), ("", [200, 200]), ("quota_day = 2", [200, 429])):
+            pathlib.Path(gateway.conf.name).write_text(self.conf(plan))
+            code, out, err = gateway.command("reload")
+            self.assertEqual(code, 0, out + err)
+            self.assertEqual(self.statuses(gateway, 2), statuses)
+
+    def test_mistakes_have_their_place_and_what_to_write(self):
+        conf = self.folder / "bad.conf"
+
+        def check(plan, clients, *words):
+            conf.write_text(self.conf(plan, clients))
+            done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                                  env=clean_environment())
+            self.assertEqual(done.returncode, 1, done.stderr)
+            for word in words:
+                self.assertIn(word, done.stderr)
+        check("quota_day = -1", "", f"{conf}:", "quota_day: -1 is out of range")
+        check("quota_day = 1\nquota_day_soft = 2", "", f"{conf}:", "nobody would be warned")
+        check('quota_unit = "tokens"', "", '"tokens" is none of "requests", "cost"')
+        check("quota_day = 1", 'time_zone = "Europe/Berlim"', f"{conf}:5:", "no time zone of this system")
+        check("quota_dya = 1", "", "did you mean quota_day?")
+        (self.folder / "quotas.db").write_text("not a database at all, but long enough to be looked at " * 20)
+        check("quota_day = 1", "", "clients.quota_file", "move it away")
+        done = subprocess.run([CLASSGATE, "--conf", conf], capture_output=True, text=True, timeout=60,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, 1 if "dya" in conf.read_text() else 78, done.stderr)
+
+
+class WhatLasts(QuotaTest):
+    def test_it_survives_a_restart_and_a_kill_but_for_the_last_second(self):
+        first = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(first, 4), [200] * 4)
+        self.stop(first)
+        self.assertEqual(self.in_file(), 4)
+        second = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(second, 3), [200] * 3)
+        wait_until(lambda: self.in_file() == 7, "what was counted in the file")
+        self.stop(second, signal.SIGKILL)
+        third = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(third, 4), [200] * 3 + [429])
+
+    def test_both_processes_of_an_upgrade_count_together(self):
+        gateway = self.start_gateway("quota_day = 20", drain_timeout="20s", handover_grace="10s")
+        kept = gateway.connect()
+        kept.request("POST", "/v1/classify", TEXT, {"X-Api-Key": KEY})
+        self.assertEqual(kept.getresponse().read() and 200, 200)
+        successor = re.match(r"process (\d+) took over", gateway.command("upgrade")[1])
+        self.addCleanup(os.kill, int(successor.group(1)), signal.SIGKILL)
+        self.assertEqual(self.statuses(gateway, 5), [200] * 5)
+        kept.request("POST", "/v1/classify", TEXT, {"X-Api-Key": KEY})
+        self.assertEqual(kept.getresponse().status, 200)
+        wait_until(lambda: gateway.process.poll() is not None, "the end of the former")
+        gateway.wait_for_health(lambda h: h["quotas"]["plans"]["free"]["day"]["used"] == 7, "what both have counted")
+        self.assertEqual(self.statuses(gateway, 14), [200] * 13 + [429])
+
+    def test_a_disk_that_fails_is_told_once_and_counted_past(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root: a file system of its own")
+        small = self.folder / "small"
+        small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", small])
+        gateway = self.start_gateway("quota_day = 10", clients_quota_file=small / "quotas.db")
+        self.assertEqual(self.statuses(gateway, 2), [200] * 2)
+        wait_until(lambda: self.in_file(small / "quotas.db") == 2, "what was counted in the file")
+        filler = small / "filler"
+        with open(filler, "wb", buffering=0) as file, self.assertRaises(OSError):
+            while True:
+                file.write(b"x" * 512)
+        self.assertEqual(self.statuses(gateway, 1), [200])
+        gateway.wait_for_text(r"clients\.quota_file: \S+/quotas\.db: .*(full|disk).*in memory meanwhile", gateway.err)
+        self.assertEqual(self.statuses(gateway, 8), [200] * 7 + [429])
+        self.assertGreater(gateway.health()["quotas"]["write_errors"], 0)
+        self.assertEqual(gateway.err().count("in memory meanwhile"), 1)
+        filler.unlink()
+        gateway.wait_for_text("written again, with all that was counted meanwhile", gateway.err)
+        self.stop(gateway, signal.SIGKILL)
+        again = self.start_gateway("quota_day = 10", clients_quota_file=small / "quotas.db")
+        self.assertEqual(self.statuses(again, 1), [429])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -232,6 +232,7 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
           .waiting = client.waiting,
           .waiting_max = plan.queue_size,
           .favoured = client.favoured,
+          .plan_priority = static_cast<int>(plan.priority),
           .asking = parts.asking()};
 }
 

@@ -17,7 +17,7 @@ void FairRank::make_ready(std::size_t waiting) {
   if (by_size_.capacity() < waiting + 2) by_size_.reserve(2 * (waiting + 2));
 }
 
-std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int64_t paid) {
+std::uint32_t FairRank::open(ClientNumber client, const Terms& terms, std::int64_t paid) {
   std::uint32_t line = first_closed_;
   if (line == none) {
     line = static_cast<std::uint32_t>(lines_.size());
@@ -26,8 +26,12 @@ std::uint32_t FairRank::open(ClientNumber client, std::uint32_t weight, std::int
   } else {
     first_closed_ = lines_[line].next;
   }
-  lines_[line] = {.client = client, .weight = weight, .start = std::max(now_, paid)};
+  lines_[line] = {.client = client,
+                  .weight = terms.weight,
+                  .priority = terms.priority,
+                  .start = std::max(now_, paid)};
   ++open_;
+  ++open_by_priority_[index(terms.priority)];
   take_turn(line);
   return line;
 }
@@ -37,6 +41,7 @@ std::int64_t FairRank::close(std::uint32_t line) {
   if (places_[line] != none) lose_turn(line);
   lines_[line].next = first_closed_;
   first_closed_ = line;
+  --open_by_priority_[index(lines_[line].priority)];
   if (--open_ == 0) now_ = std::max(now_, all_paid_);
   return lines_[line].start;
 }
@@ -59,7 +64,7 @@ void FairRank::charge(std::uint32_t line, std::int64_t cost) {
   Line& served = lines_[line];
   pay(served, cost);
   if (const std::uint32_t place = places_[line]; place != none)
-    put(place, {served.start, turn_count_++, line});
+    put(place, {order_of(served), turn_count_++, line});
 }
 
 std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost) {
@@ -81,7 +86,7 @@ void FairRank::unpark(std::uint32_t line) {
 
 void FairRank::take_turn(std::uint32_t line) {
   turns_.emplace_back();
-  rise(turns_.size() - 1, {lines_[line].start, turn_count_++, line});
+  rise(turns_.size() - 1, {order_of(lines_[line]), turn_count_++, line});
 }
 
 void FairRank::lose_turn(std::uint32_t line) {
@@ -129,11 +134,13 @@ void FairRank::set(std::size_t place, const Turn& turn) {
 void FairRank::grow(std::uint32_t line) {
   if (lines_[line].size > 0) unlink(line);
   ++lines_[line].size;
+  ++waiting_by_priority_[index(lines_[line].priority)];
   link(line);
 }
 
 void FairRank::shrink(std::uint32_t line) {
   unlink(line);
+  --waiting_by_priority_[index(lines_[line].priority)];
   if (--lines_[line].size > 0) link(line);
 }
 

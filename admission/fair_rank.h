@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -24,6 +26,10 @@ inline constexpr ClientNumber no_client = 0xffffffff;
 // Nobody can save turns up by being away, and nobody gets more by coming back one at a time. When
 // the last line has gone, everything is paid. All whole numbers: the same calls, the same turns.
 //
+// Lines have priorities of their own (those of their clients' plans): the least start is that among
+// the lines of the best. All live by one virtual time: a line that was passed over for long comes
+// to it with its first turn, and gains nothing by what it has missed.
+//
 // A line whose client may not go in now (it has all the workers it may have) is parked: it keeps
 // its start and has no turn. O(log n) in the clients that wait, O(1) where the size alone changes.
 class FairRank {
@@ -32,6 +38,7 @@ class FairRank {
   struct Line {
     ClientNumber client = no_client;
     std::uint32_t weight = 1;
+    int priority = 3;            // its client's plan's
     std::uint32_t first = none;  // the WaitQueue's: its oldest and its newest waiter
     std::uint32_t last = none;
     std::uint32_t size = 0;
@@ -41,7 +48,11 @@ class FairRank {
   };
 
   // Opens a line for a client that has none; `paid` is what close() said of its last one, or 0.
-  std::uint32_t open(ClientNumber client, std::uint32_t weight, std::int64_t paid);
+  struct Terms {
+    std::uint32_t weight = 1;
+    int priority = 3;  // 1 (first) .. 5
+  };
+  std::uint32_t open(ClientNumber client, const Terms& terms, std::int64_t paid);
   // Of an empty line: where its last service is paid.
   std::int64_t close(std::uint32_t line);
   Line& operator[](std::uint32_t line) { return lines_[line]; }
@@ -62,15 +73,18 @@ class FairRank {
   void unpark(std::uint32_t line);
   // One waiter more than `waiting`, in a line of its own or not: takes memory for that.
   void make_ready(std::size_t waiting);
-  // Open lines.
+  // Open lines, and those of one priority.
   std::uint32_t count() const { return open_; }
+  std::uint32_t count(int priority) const { return open_by_priority_[index(priority)]; }
+  // Waiting in the lines of a priority.
+  std::uint32_t waiting(int priority) const { return waiting_by_priority_[index(priority)]; }
   // The line with the most waiters (of equals, the one that came to that size last).
   std::uint32_t largest() const;
 
  private:
   static constexpr std::int64_t unit = 1024;  // of virtual time: cost 1 at weight 1
   struct Turn {
-    std::int64_t start;
+    std::int64_t start;   // behind those of all better priorities: order_of()
     std::uint64_t since;  // when it came to stand there, as a count of all that did
     std::uint32_t line;
     // Written without a branch: the processor could not predict it.
@@ -84,6 +98,12 @@ class FairRank {
   static std::int64_t price(std::int64_t cost, std::uint32_t weight) {
     return weight == 1 ? cost * unit : cost * unit / weight;
   }
+  static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
+  // A start never comes so far: a million tokens a second take 34 years.
+  static std::int64_t order_of(const Line& line) {
+    constexpr std::int64_t apart = std::int64_t{1} << 60;
+    return line.start + (line.priority - 1) * apart;
+  }
   void pay(Line& line, std::int64_t cost);
   void put(std::size_t gap, const Turn& turn);
   void rise(std::size_t gap, const Turn& turn);
@@ -96,6 +116,8 @@ class FairRank {
   std::vector<Line> lines_;
   std::uint32_t first_closed_ = none;
   std::uint32_t open_ = 0;
+  std::array<std::uint32_t, 5> open_by_priority_{};
+  std::array<std::uint32_t, 5> waiting_by_priority_{};
   std::vector<Turn> turns_;            // a heap, the next first
   std::vector<std::uint32_t> places_;  // of each line in it; none: parked or closed
   std::uint64_t turn_count_ = 0;

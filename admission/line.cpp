@@ -87,6 +87,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
                       .tag = arrival.tag,
                       .client = client,
                       .weight = weight_of(client),
+                      .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
                       .workers = arrival.workers,
                       .observed = arrival.observed,
                       .is_favoured = is_favoured(arrival, client)};

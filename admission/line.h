@@ -58,12 +58,14 @@ class Line {
     ClientNumber number = no_client;
     bool has_all_its_workers = false;
     bool has_all_its_places = false;
+    int plan_priority = 3;
   };
   Asker asker_of(ClientNumber client) const {
     if (client == no_client) return {};
     return {.number = client,
             .has_all_its_workers = clients_.has_all_its_workers(client),
-            .has_all_its_places = clients_.has_all_its_places(client)};
+            .has_all_its_places = clients_.has_all_its_places(client),
+            .plan_priority = static_cast<int>(clients_.plan_of(client).priority)};
   }
 
   // --- What the rules here say to a head; they change nothing. ---

@@ -23,14 +23,14 @@ std::size_t Line::place_of(const Arrival& arrival, const Asker& asker) const {
   return waiting_better_than(arrival.priority) + ahead_in_line(arrival, asker) + 1;
 }
 
-// Where clients take turns, nobody has more ahead of it than its own and as many of each other.
+// Where clients take turns, nobody has more ahead of it than its own and as many of each other, and
+// those of better plans.
 std::size_t Line::ahead_in_line(const Arrival& arrival, const Asker& asker) const {
   const int priority = arrival.priority;
   const std::size_t waiting = queue_.size_of(priority);
   if (order_of(priority) == WaitQueue::Order::newest_first) return 0;
   if (asker.number == no_client) return waiting;
-  const std::size_t own = queue_.size_of(priority, asker.number);
-  return std::min(waiting, (own + 1) * queue_.clients_in(priority));
+  return queue_.ahead_of(priority, asker.number, asker.plan_priority);
 }
 
 std::size_t Line::waiting_better_than(int priority) const {

@@ -25,7 +25,8 @@ inline std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
   std::int64_t& standing = this->standing(waiter.client, waiter.priority);
   if (standing < 0) return static_cast<std::uint32_t>(~standing);
   const std::uint32_t opened =
-      room(waiter.priority).rank.open(waiter.client, waiter.weight, standing);
+      room(waiter.priority)
+          .rank.open(waiter.client, {waiter.weight, waiter.plan_priority}, standing);
   standing = ~static_cast<std::int64_t>(opened);
   return opened;
 }
@@ -229,6 +230,17 @@ std::optional<WaitQueue::Entry> WaitQueue::pop_newest_worse_than(int priority) {
 std::size_t WaitQueue::size_of(int priority, ClientNumber client) const {
   const std::uint32_t found = line_of(client, priority);
   return found == none ? 0 : line(room(priority), found).size;
+}
+
+std::size_t WaitQueue::ahead_of(int priority, ClientNumber client, int plan_priority) const {
+  const Room& in = room(priority);
+  if (client == no_client) return in.size;
+  std::size_t ahead = in.plain.size;
+  for (int better = conf::priority_best; better < plan_priority; ++better)
+    ahead += in.rank.waiting(better);
+  const std::size_t own = size_of(priority, client);
+  return ahead + std::min<std::size_t>(in.rank.waiting(plan_priority),
+                                       (own + 1) * in.rank.count(plan_priority));
 }
 
 std::size_t WaitQueue::largest_size_of(int priority) const {

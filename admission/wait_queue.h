@@ -34,14 +34,16 @@ struct Waiter {
   std::uint32_t tag = 0;            // what the owner knows it by
   ClientNumber client = no_client;
   std::uint16_t weight = 1;                // its client's share, against those of the others
+  std::uint8_t plan_priority = 3;          // its client's plan's
   std::uint16_t workers = 1;               // that it will occupy
   std::optional<conf::Reason> observed{};  // as Arrival has it
   bool is_favoured = false;                // as Seat has it
 };
 
-// The bounded waiting room: priority first; inside a priority the clients take turns (FairRank),
-// and each client's own requests are FIFO. Who has no identity stands in one plain FIFO line before
-// all others: they are mixed only for as long as it takes after a reload that names clients.
+// The bounded waiting room: priority first; inside a priority those whose plan has a better one;
+// and inside that the clients take turns (FairRank), and each client's own requests are FIFO. Who
+// has no identity stands in one plain FIFO line before all others: they are mixed only for as long
+// as it takes after a reload that names clients.
 //
 // The waiters stand in one slab, linked by index into the line of their client and priority, and
 // freed slots are used again: joining, leaving from the middle and giving way cost O(1), a turn
@@ -104,10 +106,9 @@ class WaitQueue {
   std::size_t size_of(int priority) const { return room(priority).size; }
   // Waiting in one client's line of a priority.
   std::size_t size_of(int priority, ClientNumber client) const;
-  // Clients that wait in a priority; those without identity are one.
-  std::size_t clients_in(int priority) const {
-    return room(priority).rank.count() + (room(priority).plain.size > 0 ? 1 : 0);
-  }
+  // Who may go before one more request of this client, whose plan has such a priority: as many of
+  // each other client as are its own then, and all whose plan has a better one.
+  std::size_t ahead_of(int priority, ClientNumber client, int plan_priority) const;
   // Of the client that has the most waiting there.
   std::size_t largest_size_of(int priority) const;
   // What stands behind `priority`: could give way to it.

@@ -67,6 +67,65 @@ TEST_CASE("what one bucket cannot pay none pays") {
   CHECK(ask(controller, of_route(4, {.slot = 99})) == "rate_limited");
 }
 
+TEST_CASE("a paid client's request goes before a free one's, and after a better route's") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.queue_size = 10;
+  settings.fairness.plans = {{.name = "free", .priority = 4, .clients = {}},
+                             {.name = "paid", .priority = 2, .clients = {}}};
+  const Ids ids(settings);
+  Controller controller(settings, ids);
+  const auto of_plan = [&](std::uint64_t client, const char* plan, std::uint32_t tag,
+                           int priority = 3) {
+    Arrival arrival = request_of(client, priority);
+    arrival.plan = ids.plan(plan);
+    arrival.tag = tag;
+    return arrival;
+  };
+  Seat seat = seat_of(controller.arrive(of_plan(1, "free", 0), start));
+  for (std::uint32_t tag = 1; tag <= 3; ++tag)
+    CHECK(ask(controller, of_plan(1, "free", tag)) == "waits");
+  CHECK(controller.last_place() == 3);
+  CHECK(ask(controller, of_plan(2, "paid", 4)) == "waits");
+  CHECK(controller.last_place() == 1);
+  CHECK(ask(controller, of_plan(3, "nobody's", 5)) == "waits");
+  CHECK(controller.last_place() == 2);
+  CHECK(ask(controller, of_plan(1, "free", 6, 1)) == "waits");
+  CHECK(controller.last_place() == 1);
+  std::vector<std::uint32_t> order;
+  while (order.size() < 6) {
+    controller.finish(Outcome::processed(), seat, start);
+    const auto notice = controller.next(start);
+    REQUIRE(said(notice) == "granted");
+    order.push_back(notice->tag);
+    seat = std::get<Granted>(notice->news).seat;
+  }
+  CHECK(order == std::vector<std::uint32_t>{6, 4, 5, 1, 2, 3});
+}
+
+TEST_CASE("a reserve holds for its route's priority, whatever the plans say") {
+  conf::AdmissionSettings settings = fair_settings();
+  settings.workers = 3;
+  settings.queue_size = 100;
+  settings.reserve.shares[4] = 0.34;
+  settings.fairness.plans = {{.name = "paid", .priority = 1, .clients = {}},
+                             {.name = "free", .priority = 5, .clients = {}}};
+  const Ids ids(settings);
+  Controller controller(settings, ids);
+  const auto of_plan = [&](std::uint64_t client, const char* plan, int priority) {
+    Arrival arrival = request_of(client, priority);
+    arrival.plan = ids.plan(plan);
+    return arrival;
+  };
+  const Seat last = seat_of(controller.arrive(of_plan(1, "paid", 5), start));
+  for (int i = 0; i < 2; ++i) CHECK(ask(controller, of_plan(1, "paid", 3)) == "admitted");
+  for (int i = 0; i < 20; ++i) CHECK(ask(controller, of_plan(1, "paid", 3)) == "waits");
+  CHECK(ask(controller, of_plan(2, "free", 5)) == "waits");
+  controller.finish(Outcome::processed(), last, start);
+  const auto notice = controller.next(start);
+  REQUIRE(said(notice) == "granted");
+  CHECK(std::get<Granted>(notice->news).seat.priority == 5);  // it is owed
+}
+
 TEST_CASE("a client with all its workers waits, and others pass it by") {
   conf::AdmissionSettings settings = fair_settings();
   settings.workers = 3;

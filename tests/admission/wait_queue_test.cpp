@@ -284,6 +284,75 @@ TEST_CASE("who is away saves no turns up") {
   CHECK(std::ranges::count(turns, 2) == 10);
 }
 
+Waiter of_plan(ClientNumber client, std::uint32_t name, int plan_priority,
+               std::uint16_t weight = 1) {
+  Waiter result = of_client(client, name, 1, weight);
+  result.plan_priority = static_cast<std::uint8_t>(plan_priority);
+  return result;
+}
+
+TEST_CASE("inside a priority the plans of a better one go first, and their clients take turns") {
+  WaitQueue queue;
+  queue.join(of_plan(1, 1, 4));
+  queue.join(of_plan(2, 2, 2));
+  queue.join(of_plan(2, 3, 2));
+  queue.join(of_plan(3, 4, 2));
+  queue.join(of_plan(4, 5, 3));
+  CHECK(names_in_order(queue) == Names{2, 4, 3, 5, 1});
+}
+
+TEST_CASE("the priority of a route comes before that of a plan") {
+  WaitQueue queue;
+  queue.join(of_plan(1, 1, 1));
+  Waiter urgent = of_plan(2, 2, 5);
+  urgent.priority = 1;
+  queue.join(urgent);
+  CHECK(names_in_order(queue) == Names{2, 1});
+}
+
+TEST_CASE("weights share among plans of one priority only") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_plan(1, name, 2, 2));
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_plan(2, name, 2, 1));
+  for (std::uint32_t name = 0; name < 60; ++name) queue.join(of_plan(3, name, 3, 1000));
+  const Clients turns = clients_in_order(queue, 60);
+  CHECK(std::ranges::count(turns, 1) == 40);
+  CHECK(std::ranges::count(turns, 3) == 0);
+}
+
+TEST_CASE("who was passed over for better plans has no turns saved up when they are gone") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 30; ++name) queue.join(of_plan(1, name, 3));
+  for (std::uint32_t name = 0; name < 100; ++name) queue.join(of_plan(2, name, 2));
+  clients_in_order(queue, 100);
+  for (std::uint32_t name = 0; name < 30; ++name) queue.join(of_plan(3, name, 3));
+  const Clients turns = clients_in_order(queue, 20);
+  CHECK(std::ranges::count(turns, 3) >= 9);
+}
+
+TEST_CASE("ahead of a client are the better plans, and as many of each of its own as it has") {
+  WaitQueue queue;
+  for (std::uint32_t name = 0; name < 3; ++name) queue.join(of_plan(1, name, 2));
+  for (std::uint32_t name = 0; name < 10; ++name) queue.join(of_plan(2, name, 3));
+  for (std::uint32_t name = 0; name < 10; ++name) queue.join(of_plan(3, name, 4));
+  CHECK(queue.ahead_of(3, 9, 1) == 0);
+  CHECK(queue.ahead_of(3, 1, 2) == 3);
+  CHECK(queue.ahead_of(3, 9, 2) == 1);
+  CHECK(queue.ahead_of(3, 9, 3) == 3 + 1);
+  CHECK(queue.ahead_of(3, 3, 4) == 3 + 10 + 10);
+}
+
+TEST_CASE("a parked client of the best plan is passed by, and is first again afterwards") {
+  WaitQueue queue;
+  queue.join(of_plan(1, 1, 1));
+  queue.join(of_plan(2, 2, 5));
+  queue.join(of_plan(2, 3, 5));
+  queue.park(1);
+  CHECK(queue.pop_front()->waiter.owner == 2);
+  queue.unpark(1);
+  CHECK(names_in_order(queue) == Names{1, 3});
+}
+
 TEST_CASE("the newest of the client with the most waiting gives way") {
   WaitQueue queue;
   queue.join(of_client(1, 1));

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import tempfile
 import threading
@@ -18,13 +19,20 @@ GET = f"GET /v1/classify HTTP/1.1\r\n{HOST}\r\n"
 
 
 class Service(http.server.BaseHTTPRequestHandler):
-    """Answers; but to /hold only when the test has ended, and to /break never."""
+    """Answers; but to /hold only when the test has ended, to /break never, to /slow after 0.3 s, and to /stream with
+    an event each tenth of a second, or one."""
     protocol_version = "HTTP/1.1"
     let_go = threading.Event()
+    via = None  # of the last request
 
     def do_GET(self):
+        Service.via = self.headers["Via"]
         if self.path == "/hold":
             self.let_go.wait(60)
+        if self.path == "/slow":
+            self.let_go.wait(0.3)
+        if self.path.startswith("/stream"):
+            return self.stream(goes_on=self.path.endswith("on"))
         if self.path == "/break":
             self.close_connection = True
             return
@@ -35,6 +43,20 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"ok")
         except ConnectionError:  # the gateway has ended
             self.close_connection = True
+
+    def stream(self, goes_on):
+        self.close_connection = True
+        try:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for _ in range(100):
+                self.wfile.write(b"7\r\ndata: x\r\n")
+                self.wfile.flush()
+                self.let_go.wait(0.1 if goes_on else 60)
+        except OSError:  # the gateway has cut it
+            pass
 
     do_POST = do_GET
 
@@ -49,16 +71,24 @@ class Heard:
         self.reason, self.id = field("X-Classgate-Reason"), field("X-Request-Id")
 
 
-def say(gateway, text):
-    """The answer to these bytes, on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
-        connection.sendall(text.encode())
-        heard = b""
-        while b"\r\n\r\n" not in heard:
-            part = connection.recv(65536)
-            assert part, "no answer"
-            heard += part
+def hear(connection):
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        part = connection.recv(65536)
+        assert part, "no answer"
+        heard += part
     return Heard(heard.decode())
+
+
+def connect(gateway, sender="127.0.0.1"):
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=60, source_address=(sender, 0))
+
+
+def say(gateway, text, sender="127.0.0.1"):
+    """The answer to these bytes, on a connection of its own."""
+    with connect(gateway, sender) as connection:
+        connection.sendall(text.encode())
+        return hear(connection)
 
 
 def twice(text=GET):
@@ -92,7 +122,89 @@ def while_held(text=GET, waiting=0):
     return provoke
 
 
+def is_left_for(text, before=(), sender="127.0.0.1"):
+    """Waits while the only worker is taken, behind others, until one from this sender takes its place."""
+    def provoke(gateway, test, _):
+        connections = []
+        for number, said in enumerate((f"GET /hold HTTP/1.1\r\n{HOST}\r\n", *before, text)):
+            connections.append(connect(gateway))
+            test.addCleanup(connections[-1].close)
+            connections[-1].sendall(said.encode())
+            gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "its place")
+        taker = connect(gateway, sender)
+        test.addCleanup(taker.close)
+        taker.sendall(GET.encode())
+        return hear(connections[-1])
+    return provoke
+
+
+def with_retries(gateway, test, _):
+    """A client has three retries to begin with; the fourth is one too many."""
+    retry = GET[:-2] + "X-Retry-Count: 1\r\n\r\n"
+    for number, said in enumerate((f"GET /hold HTTP/1.1\r\n{HOST}\r\n", retry, retry, retry)):
+        connection = connect(gateway)
+        test.addCleanup(connection.close)
+        connection.sendall(said.encode())
+        gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "its place")
+    return say(gateway, retry)
+
+
+def known_to_be_slow(gateway, *_):
+    slow = f"GET /slow HTTP/1.1\r\n{HOST}"
+    for _ in range(3):
+        say(gateway, slow + "\r\n")
+    return say(gateway, slow + "X-Request-Timeout: 50ms\r\n\r\n")
+
+
+def while_it_drains(gateway, test, _):
+    """A request whose head is not whole when the gateway is told to stop; another one keeps it from ending."""
+    held, late = connect(gateway), connect(gateway)
+    test.addCleanup(held.close)
+    held.sendall(f"GET /hold HTTP/1.1\r\n{HOST}\r\n".encode())
+    late.sendall(GET[:-2].encode())
+    gateway.wait_for_health(lambda h: h["active_workers"] == 1 and h["connections"] == 2, "both")
+    gateway.signal(signal.SIGTERM)
+    gateway.wait_for_text("draining, at most", gateway.err)
+    wait_until(lambda: json.loads(gateway.command("status", "--json")[1])["status"] == "draining", "the drain")
+    with late:
+        late.sendall(b"\r\n")
+        return hear(late)
+
+
+def that_comes_round(gateway, *_):
+    say(gateway, GET)
+    return say(gateway, GET[:-2] + f"Via: {Service.via}\r\n\r\n")
+
+
+def until_shed(gateway, test, _):
+    """Five at a time who want what takes 0.3 s each, until one has heard that too many wait for too long."""
+    for _ in range(10):
+        connections = [connect(gateway) for _ in range(6)]
+        for connection in connections:
+            test.addCleanup(connection.close)
+            connection.sendall(f"GET /slow HTTP/1.1\r\n{HOST}\r\n".encode())
+        heard = [hear(connection) for connection in connections]
+        for one in heard:
+            if one.status == 503:
+                return one
+    raise AssertionError("nobody was shed")
+
+
+def cut(path):
+    """A stream that the gateway ends: its head has passed."""
+    def provoke(gateway, *_):
+        with connect(gateway) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\n{HOST}\r\n".encode())
+            heard = hear(connection)
+            while connection.recv(65536):
+                pass
+        return heard
+    return provoke
+
+
 NOBODY = "127.0.0.1:1"
+BATCH = f"GET /v1/classify/batch HTTP/1.1\r\n{HOST}\r\n"
+PLAN = '[[plan]]\nname = "metered"\nclients = ["address:127.0.0.1"]\nquota_day = 1\n'
 ROUTE = '[[route]]\npath = "/v1/classify"\npriority = 3\n'
 ONE = {"admission_workers": 1, "admission_rate": 0}
 # Reason, where the service is (None: the one above), settings, conf, how it comes to it; whether the same would be
@@ -103,6 +215,17 @@ STORIES = (
     ("client_rate", None, {"admission_rate": 0, "fairness_rate": 0.001, "fairness_burst": 1}, "", twice(), True),
     ("queue_full", None, {**ONE, "admission_queue_size": 0}, "", while_held(), True),
     ("client_queue", None, {**ONE, "fairness_queue_size": 1}, "", while_held(waiting=1), True),
+    ("quota", None, {"clients_quota_file": "FOLDER/quotas.db"}, PLAN, twice(), True),
+    ("displaced", None, {**ONE, "admission_queue_size": 1}, "", is_left_for(BATCH), False),
+    ("fair_share", None, {**ONE, "admission_queue_size": 2}, "", is_left_for(GET, [GET], "127.0.0.2"), False),
+    ("shed", None, {**ONE, "admission_discipline": "adaptive", "admission_target_wait": "10ms"}, "", until_shed, False),
+    ("retry_budget", None, {**ONE, "fairness_retry_budget": 0}, "", with_retries, False),
+    ("would_miss_deadline", None, {"deadlines_from_client": "true"}, "", known_to_be_slow, False),
+    ("draining", None, {"drain_grace": "1ms", "drain_timeout": "60s"}, "", while_it_drains, False),
+    ("loop_detected", None, {}, "", that_comes_round, False),
+    ("stream_idle", None, {"upstream_stream_idle_timeout": "200ms"}, "", cut("/stream"), False),
+    ("stream_too_long", None, {"upstream_stream_time_max": "300ms"}, "", cut("/stream/on"), False),
+    ("unknown_client", None, {"clients_unknown": "refuse", "fairness_identity": "header:X-Api-Key"}, "", once(GET), True),
     ("queue_timeout", None, {**ONE, "admission_queue_timeout": "200ms"}, "", while_held(), False),
     ("deadline", None, {**ONE, "deadlines_from_client": "true", "deadlines_refuse_early": "false"}, "",
      while_held(f"GET /v1/classify HTTP/1.1\r\n{HOST}X-Request-Timeout: 200ms\r\n\r\n"), False),
@@ -145,12 +268,15 @@ class Story(ProcessTest):
     def check(self, number, reason, upstream, settings, conf, provoke, goes_on):
         log = self.log.with_suffix(f".{number}")
         with ScriptedService(Service) as service:
-            gateway = self.gateway(upstream or service.address, conf=conf, log_access=log, log_format="json",
-                                   fairness_identity="address", threads=2, **settings)
+            settings = {"fairness_identity": "address", "threads": 2, "clients_secret": log.with_suffix(".secret"),
+                        **{key: str(value).replace("FOLDER", str(log.parent)) for key, value in settings.items()}}
+            gateway = self.gateway(upstream or service.address, conf=conf, log_access=log, log_format="json", **settings)
             heard = provoke(gateway, self, service)
-            self.assertEqual(heard.reason, reason)
+            is_cut = reason.startswith("stream_")
+            self.assertEqual(heard.reason, None if is_cut else reason)
             line = self.line_of(heard.id, log)
-            self.assertEqual((line["reason"], line["status"], line["answered_by"]), (reason, heard.status, "gateway"))
+            self.assertEqual((line["reason"], line["status"], line["answered_by"]),
+                             (reason, heard.status, "service" if is_cut else "gateway"))
             code, out, err = gateway.command("why", heard.id, "--json")
             self.assertEqual((code, err), (0, ""))
             why = json.loads(out)
@@ -163,12 +289,15 @@ class Story(ProcessTest):
             self.assertEqual(kept["wait_ms"], line["wait_ms"])
             self.assertEqual([json.loads(text) for text in why["access_log_lines"]], [line])
             self.assertEqual((kept["conf"]["generation"], why["conf_generation"]), (1, 1))
+            lines = [json.loads(text) for text in log.read_text().splitlines()]
+            times = sum(line.get("reason") == reason for line in lines)
+            self.assertTrue(times == 1 or reason == "shed", times)
             health = gateway.health()
             told = health["rejected_by_reason"].get(reason, 0) + health["failed_by_reason"].get(reason, 0)
-            self.assertEqual(told, 1, health)
+            self.assertEqual(told, times, health)
             _, metrics = scrape(gateway)
             counts = re.findall(rf'^classgate_(?:rejections|failures)_total{{reason="{reason}"}} (\d+)$', metrics, re.M)
-            self.assertEqual(sum(map(int, counts)), 1)
+            self.assertEqual(sum(map(int, counts)), times)
             if goes_on:
                 code, out, _ = gateway.command("explain", "GET", "/v1/classify", "--json")
                 verdict = json.loads(out)["verdict"]
@@ -177,6 +306,12 @@ class Story(ProcessTest):
             if "rate" in reason:
                 self.assertLess(kept["bucket"]["tokens"], 1)
                 self.assertEqual(kept["bucket"]["rate"], 0.001)
+                self.assertIn(kept["bucket"], kept["buckets"])
+            if reason == "quota":
+                self.assertEqual((kept["quota"]["limit"], kept["quota"]["left"]), (1, 0))
+                self.assertEqual(health["quotas"]["plans"]["metered"]["day"]["used_up"], 1)
+            waited = reason in ("displaced", "fair_share", "shed", "queue_timeout", "deadline")
+            self.assertEqual(kept["waited_at_place"] is not None, waited)
             if "queue_timeout" in reason:
                 self.assertGreaterEqual(kept["wait_ms"], 200)
             gateway.end()
@@ -203,7 +338,7 @@ class Why(ProcessTest):
             self.assertEqual((code, err), (0, ""))
             self.assertRegex(page, r"verdict +rejected: rate_limited \(")
             self.assertRegex(page, r"answer +429 by the gateway, to come back in \d+ s\n")
-            self.assertRegex(page, r"bucket +of all: 0(\.\d+)? of 1 tokens, 0.001/s\n")
+            self.assertRegex(page, r"buckets +of all: 0(\.\d+)? of 1 tokens, 0.001/s: too few\n")
             self.assertRegex(page, r"limits +rate 0.001/s, burst 1, workers 50, queue 1000, by conf 1, which is in force\n")
             self.assertIn("\nin the access log:\ntime=", page)
             # One that went well is in the log, and only there.
@@ -243,9 +378,22 @@ class Why(ProcessTest):
             wait_until(lambda: log.read_text().count("\n") == 13, "all lines")
             code, page, _ = gateway.command("why", "many")
             self.assertEqual(code, 0)
+            self.assertEqual(page.count(" id=many "), 13)
+            self.assertEqual(gateway.command("set", "ops.why_found_max", "10")[0], 0)
+            code, page, _ = gateway.command("why", "many")
+            self.assertEqual(code, 0)
             self.assertEqual(page.count(" id=many "), 10)
             self.assertIn('path="/12"', page)
             self.assertIn("and 3 older lines\n", page)
+            # Of those that are kept in memory too.
+            gateway.command("set", "admission.rate", "0.001")
+            for number in range(250):
+                gateway.request(path=f"/{number}", headers={"X-Request-Id": "more"})
+            told = json.loads(gateway.command("why", "more", "--json")[1])
+            refused = gateway.health()["rejected_by_reason"]["rate_limited"]
+            self.assertEqual((len(told["decisions"]), told["decisions_more"]), (10, refused - 10))
+            self.assertEqual(told["decisions"][0]["path"], "/249")
+            self.assertIn(f"and {refused - 10} older ones with this id are kept", gateway.command("why", "more")[1])
 
     def test_only_a_file_is_read_and_one_that_cannot_be_read_is_named(self):
         with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:

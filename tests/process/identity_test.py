@@ -2,6 +2,7 @@
 """Who is asking: one id for each client, for good."""
 import hashlib
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -10,9 +11,10 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
 import unittest
 
-from kit import CLASSGATE, ProcessTest, ask, clean_environment, free_port, wait_until
+from kit import CLASSGATE, ProcessTest, ScriptedService, ask, clean_environment, free_port, wait_until
 
 KEY = "alpha-of-a-customer-0123456789"
 CONF = """
@@ -258,6 +260,37 @@ class KnownClients(IdentityTest):
         self.assertEqual((answers.count(200), answers.count(429)), (5, 95))
         self.assertEqual([gateway.request(headers={"X-Api-Key": "acme's"}).status for _ in range(50)], [200] * 50)
         self.assertEqual(self.explained(gateway, "invented-7")["client"]["source"], "address")
+
+    def test_a_paid_client_goes_before_a_free_one_and_the_log_tells_their_names(self):
+        let_go = threading.Event()
+
+        class Held(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                let_go.wait(60)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        log = self.folder / "access.log"
+        clients = "".join(f"{name} plan={plan} {hash_of(name)}\n"
+                          for name, plan in (("first", "gold"), ("free", "gold"), ("paid", "top")))
+        with ScriptedService(Held) as held:
+            self.upstream = held
+            gateway = self.known(clients, more='[[plan]]\nname = "top"\npriority = 1\n', admission_workers=1, threads=1,
+                                 log_access=log, log_format="json")
+            asking = []
+            for number, name in enumerate(("first", "free", "free", "paid")):
+                asking.append(threading.Thread(target=self.ask, args=(gateway, name)))
+                asking[-1].start()
+                gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "its place")
+            let_go.set()
+            for one in asking:
+                one.join(60)
+            lines = wait_until(lambda: len(found := log.read_text().splitlines()) == 4 and found, "four lines")
+        self.assertEqual([json.loads(line)["name"] for line in lines], ["first", "paid", "free", "free"])
 
     def test_the_file_is_read_again_by_a_reload_and_kept_by_a_set(self):
         gateway = self.known("acme " + hash_of("one") + "\n", 'unknown = "refuse"')

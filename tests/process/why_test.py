@@ -235,6 +235,9 @@ STORIES = (
      once(f"POST /break HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n"), False),
     ("upstream_timeout", None, {"admission_request_timeout": "300ms", "upstream_on_client_abort": "cancel"}, "",
      once(f"GET /hold HTTP/1.1\r\n{HOST}\r\n"), False),
+    ("repeated", None, {"admission_request_timeout": "300ms", "upstream_on_client_abort": "cancel",
+                        "upstream_repeat_window": "1h"}, "",
+     twice(f"POST /hold HTTP/1.1\r\n{HOST}Content-Length: 4\r\n\r\nbody"), False),
     ("malformed", None, {}, "", once(f"GET / HTTP/1.1\r\n{HOST}{HOST}\r\n"), False),
     ("header_too_large", None, {"client_header_bytes": "1KiB", "client_target_bytes": "512B"}, "",
      once(f"GET / HTTP/1.1\r\n{HOST}X-A: {'a' * 2000}\r\n\r\n"), False),
@@ -315,6 +318,15 @@ class Story(ProcessTest):
             if "queue_timeout" in reason:
                 self.assertGreaterEqual(kept["wait_ms"], 200)
             gateway.end()
+
+    def test_no_reason_is_left_out(self):
+        conf = (pathlib.Path(__file__).resolve().parents[2] / "conf/classgate.conf").read_text()
+        reasons = re.findall(r"^([a-z_]+) = \d{3}$", conf.split("\n[status]\n")[1].split("\n[")[0], re.M)
+        self.assertGreater(len(reasons), 30)
+        told = {story[0] for story in STORIES}
+        # The first two are of connections, on which no request was read; the third has memory_test.
+        self.assertEqual(set(reasons) - told, {"too_many_connections", "client_connections", "memory_pressure"})
+        self.assertEqual(told - set(reasons), set())
 
     def test_every_place_tells_the_same_of_each_reason(self):
         Service.let_go.clear()

@@ -51,12 +51,17 @@ using SocketPointer = std::shared_ptr<const proxy::net::ListeningSocket>;
 
 // A socket that is open already and is what the conf wants. Port 0 is any port: the one it got.
 SocketPointer find_open(const Sockets& open, const conf::Address& wanted, const Sockets& taken) {
+  using Socket = proxy::net::ListeningSocket;
+  const auto is_taken = [&](const Socket& socket) {  // maybe under another descriptor (as_wanted)
+    return std::ranges::any_of(taken, [&](const SocketPointer& other) {
+      return other->local == socket.local && other->takes_both == socket.takes_both;
+    });
+  };
   const auto find = [&](auto is_it) -> SocketPointer {
     for (const SocketPointer& socket : open)
-      if (std::ranges::find(taken, socket) == taken.end() && is_it(*socket)) return socket;
+      if (!is_taken(*socket) && is_it(*socket)) return socket;
     return nullptr;
   };
-  using Socket = proxy::net::ListeningSocket;
   if (auto same = find([&](const Socket& s) { return s.wanted.text == wanted.text; })) return same;
   const auto resolved = proxy::net::resolve(wanted, true);
   if (!resolved) return nullptr;

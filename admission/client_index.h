@@ -2,7 +2,10 @@
 
 #include <bit>
 #include <cstdint>
-#include <vector>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include "admission/fair_rank.h"
 #include "admission/huge_pages.h"
@@ -21,14 +24,20 @@ class ClientIndex {
  public:
   // Empties it and makes room for so many; they will have numbers up to `count`.
   void clear(std::size_t count) {
-    entries_.assign(std::bit_ceil(count + count / 4 + 1), 0);
+    const std::size_t size = std::bit_ceil(count + count / 4 + 1);
+    // Zeros that the kernel has still to give: a table that nobody is in takes no memory.
+    Entries entries(static_cast<std::uint32_t*>(std::calloc(size, sizeof(std::uint32_t))));
+    if (!entries) throw std::bad_alloc();
+    ask_for_huge_pages(entries.get(), size * sizeof(std::uint32_t));
+    entries_ = std::move(entries);
+    size_ = size;
     number_bits_ = static_cast<unsigned>(std::bit_width(count));
   }
 
   // The number for which is_it(number) is true, or no_client.
   template <typename IsIt>
   ClientNumber find(std::uint64_t id, IsIt is_it) const {
-    if (entries_.empty()) return no_client;
+    if (size_ == 0) return no_client;
     const std::uint32_t mark = mark_of(id);
     for (std::size_t place = home_of(id); entries_[place] != 0; place = after(place)) {
       const ClientNumber number = number_in(entries_[place]);
@@ -59,7 +68,7 @@ class ClientIndex {
   }
 
  private:
-  std::size_t last() const { return entries_.size() - 1; }
+  std::size_t last() const { return size_ - 1; }
   std::size_t home_of(std::uint64_t id) const { return id & last(); }
   std::size_t after(std::size_t place) const { return (place + 1) & last(); }
   std::size_t distance(std::size_t from, std::size_t to) const { return (to - from) & last(); }
@@ -71,8 +80,12 @@ class ClientIndex {
     return static_cast<std::uint32_t>(id >> 32) >> number_bits_ << number_bits_;
   }
 
-  std::vector<std::uint32_t, HugePages<std::uint32_t>>
-      entries_;  // 0: nobody; their number is a power of two
+  struct Free {
+    void operator()(std::uint32_t* entries) const { std::free(entries); }
+  };
+  using Entries = std::unique_ptr<std::uint32_t[], Free>;
+  Entries entries_;       // 0: nobody
+  std::size_t size_ = 0;  // of these: a power of two
   unsigned number_bits_ = 0;
 };
 

@@ -1,28 +1,18 @@
+// The functions that OpenSSL 3 would have replaced by EVP's: those look for providers and their
+// conf, which takes 2.3 MB of memory and opens files, for what is a loop over 64 bytes.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "conf/sha256.h"
 
-#include <openssl/evp.h>
-
-#include <memory>
-#include <stdexcept>
+#include <openssl/sha.h>
 
 namespace classgate::conf {
-namespace {
-
-struct Free {
-  void operator()(EVP_MD* algorithm) const { EVP_MD_free(algorithm); }
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-
-}  // namespace
 
 Sha256 sha256(std::string_view bytes) {
-  static const std::unique_ptr<EVP_MD, Free> algorithm(EVP_MD_fetch(nullptr, "SHA256", nullptr));
-  thread_local const std::unique_ptr<EVP_MD_CTX, Free> context(EVP_MD_CTX_new());
   Sha256 hash;
-  if (!algorithm || !context || EVP_DigestInit_ex2(context.get(), algorithm.get(), nullptr) != 1 ||
-      EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) != 1 ||
-      EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) != 1)
-    throw std::runtime_error("OpenSSL has no SHA-256, or no memory for it");
+  SHA256_CTX state;
+  SHA256_Init(&state);  // none of these can fail
+  SHA256_Update(&state, bytes.data(), bytes.size());
+  SHA256_Final(hash.data(), &state);
   return hash;
 }
 

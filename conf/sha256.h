@@ -8,9 +8,7 @@
 
 namespace classgate::conf {
 
-// SHA-256 (FIPS 180-4), by OpenSSL. The first call of a process looks the algorithm up, which opens
-// files; the first of a thread takes memory; none after that does. Any thread. Throws
-// std::runtime_error where OpenSSL is without it.
+// SHA-256 (FIPS 180-4), by OpenSSL. Any thread; takes no memory.
 using Sha256 = std::array<std::uint8_t, 32>;
 Sha256 sha256(std::string_view bytes);
 

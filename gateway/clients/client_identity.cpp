@@ -106,7 +106,6 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
       address_key_(key_of(domain_of(Kind::address), {})),
       shared_id_(hash("unknown", {}, {})) {
   if (!settings_.is_on) return;
-  conf::sha256({});  // looks for the algorithm now: the loops may open no files
   for (const IdentitySource& source : conf::identity_sources(settings)) {
     wants_tls_subject_ = wants_tls_subject_ || source.kind == Kind::tls;
     wants_tls_san_ = wants_tls_san_ || source.kind == Kind::tls_san;

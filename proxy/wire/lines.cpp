@@ -27,10 +27,9 @@ bool is_token_char(char c) { return token_chars[static_cast<unsigned char>(c)]; 
 std::size_t token_size(std::string_view text) {
   std::size_t size = 0;
   // Four at a time, with one question.
-  for (; text.size() - size >= 4; size += 4)
-    if (!(is_token_char(text[size]) & is_token_char(text[size + 1]) &
-          is_token_char(text[size + 2]) & is_token_char(text[size + 3])))
-      break;
+  const auto at = [&](std::size_t i) -> unsigned { return is_token_char(text[i]) ? 1 : 0; };
+  while (text.size() - size >= 4 && (at(size) & at(size + 1) & at(size + 2) & at(size + 3)) != 0)
+    size += 4;
   while (size < text.size() && is_token_char(text[size])) ++size;
   return size;
 }
@@ -81,6 +80,7 @@ std::uint64_t look_at_all(std::string_view text) {
 }  // namespace
 
 bool is_field_text(std::string_view text) {
+  if (text.empty()) return true;
   if (text.size() < 8) return wrong_bytes(load(text.data(), text.size())) == 0;
   return look_at_all<maybe_wrong>(text) == 0 || look_at_all<wrong_bytes>(text) == 0;
 }

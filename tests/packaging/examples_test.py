@@ -55,7 +55,7 @@ class Container(unittest.TestCase):
     def test_the_libraries_it_installs_are_those_of_the_program(self):
         needed = subprocess.run(["ldd", CLASSGATE], capture_output=True, text=True, check=True).stdout
         installed = self.values("RUN")[-1]
-        for library, package in (("libevent_core", "libevent-core-"), ("libcares", "libc-ares2"), ("libfmt", "libfmt9"), ("libspdlog", "libspdlog"),
+        for library, package in (("libevent_core", "libevent-core-"), ("libcares", "libc-ares2"), ("libcjose", "libcjose0"), ("libfmt", "libfmt9"), ("libspdlog", "libspdlog"),
                                  ("libsystemd", "libsystemd0"), ("libsqlite3", "libsqlite3-0"), ("libtomlplusplus", "libtomlplusplus3"), ("libprometheus-cpp-core", "libprometheus-cpp-core")):
             self.assertEqual(library in needed, package in installed, library)
 

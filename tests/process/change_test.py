@@ -102,7 +102,7 @@ class Reload(ChangeTest):
         wait_until(lambda: upstream.began, "the slow request")
         gateway.write_conf(BASE.format(workers=50, queue=10) + '[[route]]\npath = "/new"\npriority = 3\ndeadline = "300ms"\n'
                            '[[route]]\npath = "/slow"\npriority = 3\n')
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         wait_until(lambda: time.monotonic() > upstream.began[0] + 0.5, "it to be slow")
         upstream.release.set()
         self.assertEqual(connection.getresponse().status, 200)
@@ -115,7 +115,7 @@ class Reload(ChangeTest):
         self.assertGreater(explain("/slow")["estimate"]["most_work_ms"], 400)
         answer = gateway.request("GET", "/new")
         self.assertEqual((answer.status, answer.reason), (200, None))
-        self.assertEqual(gateway.command("reload")[0], 0)  # with nothing in flight, and nothing else in the conf
+        gateway.do("reload")  # with nothing in flight, and nothing else in the conf
         self.assertGreater(explain("/slow")["estimate"]["most_work_ms"], 400)
 
     def test_plans_that_change_places_keep_their_clients_tokens(self):
@@ -127,7 +127,7 @@ class Reload(ChangeTest):
         for headers in (alpha, beta):
             self.assertEqual(gateway.request(headers=headers).status, 200)
         gateway.write_conf(conf + plans[1] + plans[0])
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         for _ in range(10):
             self.assertEqual(gateway.request(headers=alpha).reason, None)
         self.assertEqual([gateway.request(headers=beta).reason for _ in range(2)], [None, "client_rate"])
@@ -154,7 +154,7 @@ class Reload(ChangeTest):
         self.assertEqual(gateway.request().status, 200)
 
         gateway.write_conf(BASE.format(workers=9, queue=10))
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         health = gateway.health()
         self.assertEqual((health["limits"]["workers"], health["conf"]["last_reload_failed"]), (9, False))
         self.assertIn("\nclassgate_last_reload_successful 1\n", scrape(gateway)[1])
@@ -172,7 +172,7 @@ class Reload(ChangeTest):
             for name, workers in (("one", 11), ("two", 22)):
                 os.symlink(name, f"{folder}/..next")
                 os.rename(f"{folder}/..next", f"{folder}/..data")
-                self.assertEqual(gateway.command("reload")[0], 0)
+                gateway.do("reload")
                 self.assertEqual(gateway.health()["limits"]["workers"], workers)
 
     def test_a_mistake_in_conf_d_is_told_with_its_file(self):
@@ -295,8 +295,8 @@ class OnlyThat(ChangeTest):
 
     def test_what_was_set_gives_way_at_an_upgrade_and_both_answer_and_log_say_so(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
-        self.assertEqual(gateway.command("set", "admission.queue_size", "55")[0], 0)
-        self.assertEqual(gateway.command("set", "log.lines_max", "77")[0], 0)
+        gateway.do("set", "admission.queue_size", "55")
+        gateway.do("set", "log.lines_max", "77")
         code, out, err = gateway.command("upgrade")
         self.assertEqual(code, 0, err)
         for line in ("admission.queue_size = 55, set at run time, gave way to the conf",
@@ -316,19 +316,19 @@ class OnlyThat(ChangeTest):
             return [conf[key] for key in ("changed_at", "reloads", "failed_reloads", "last_reload_failed",
                                           "last_reload_error")], metrics
         at_first = told()
-        self.assertEqual(gateway.command("set", "admission.queue_size", "55")[0], 0)
+        gateway.do("set", "admission.queue_size", "55")
         self.assertEqual(told(), at_first)
         gateway.write_conf("[admission]\nworkers = no\n")
         self.assertEqual(gateway.command("reload")[0], 1)
         refused = told()
         self.assertTrue(refused[0][3])
         self.assertIn("last_reload_successful 0", refused[1])
-        self.assertEqual(gateway.command("set", "admission.queue_size", "56")[0], 0)
+        gateway.do("set", "admission.queue_size", "56")
         self.assertEqual(gateway.command("set", "admission.queue_size", "many")[0], 1)
         self.assertEqual(gateway.health()["limits"]["queue_size"], 56)
         self.assertEqual(told(), refused)
         gateway.write_conf(BASE.format(workers=49, queue=1000))
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         self.assertEqual(told()[0][1:], [1, 1, False, ""])
         self.assertIn("last_reload_successful 1", told()[1])
 

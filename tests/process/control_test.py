@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 from changeable import BASE, ChangeTest
-from kit import CLASSGATE, Gateway, ProcessTest, Program, clean_environment, get_json, scrape, wait_until
+from kit import CLASSGATE, Gateway, ProcessTest, Program, clean_environment, free_port, get_json, scrape, wait_until
 from traffic import Traffic
 
 
@@ -28,7 +28,7 @@ class Control(ChangeTest):
     def test_a_socket_left_by_a_killed_process_is_replaced_and_a_living_one_is_respected(self):
         service = self.service()
         gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000))
-        self.assertEqual(gateway.command("status")[0], 0)
+        gateway.do("status")
         second = self.changeable(service.address, BASE.format(workers=50, queue=1000),
                                  environment={"CLASSGATE_OPS_CONTROL": gateway.control})
         second.wait_for_log("another program answers there")
@@ -40,7 +40,7 @@ class Control(ChangeTest):
         self.assertIn("classgate is not running", err)
         third = self.changeable(service.address, BASE.format(workers=50, queue=1000),
                                 environment={"CLASSGATE_OPS_CONTROL": gateway.control})
-        self.assertEqual(gateway.command("status")[0], 0)
+        gateway.do("status")
         self.assertEqual(os.stat(gateway.control).st_mode & 0o777, 0o660)
         third.signal(signal.SIGTERM)
         self.assertEqual(third.wait(), 0)
@@ -51,9 +51,9 @@ class Control(ChangeTest):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         for workers in (40, 30, 20):
             gateway.write_conf(BASE.format(workers=workers, queue=1000))
-            self.assertEqual(gateway.command("reload")[0], 0)
+            gateway.do("reload")
             self.assertTrue(os.path.exists(gateway.control))
-        self.assertEqual(gateway.command("status")[0], 0)
+        gateway.do("status")
 
     def test_a_control_socket_that_cannot_be_is_refused_and_the_old_one_stays(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
@@ -70,7 +70,7 @@ class Control(ChangeTest):
             code, out, err = gateway.command("set", "ops.control", path)
             self.assertEqual(code, 1, out)
             self.assertIn(f"cannot listen on {path}: {why} (ops.control)", err)
-            self.assertEqual(gateway.command("status")[0], 0)
+            gateway.do("status")
         self.assertEqual(pathlib.Path(folder.name, "file").read_text(), "kept")
         # What fails for another reason leaves no socket behind, and a good one takes the old one's place.
         new = folder.name + "/new"
@@ -107,12 +107,12 @@ class Control(ChangeTest):
         os.unlink(gateway.control)
         gateway.signal(signal.SIGHUP)
         gateway.wait_for_log("reloaded: ")
-        self.assertEqual(gateway.command("status")[0], 0)
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("status")
+        gateway.do("reload")
 
     def test_the_ops_port_taken_is_told_and_clients_are_served(self):
         service = self.service()
-        taken = socket.create_server(("127.0.0.1", 0))
+        taken = socket.create_server(("127.0.0.1", free_port()))
         self.addCleanup(taken.close)
         address = "127.0.0.1:%d" % taken.getsockname()[1]
         gateway = self.changeable(service.address, BASE.format(workers=50, queue=1000),
@@ -120,7 +120,7 @@ class Control(ChangeTest):
         gateway.wait_for_log(f"cannot listen on {address}: Address already in use.*serving without it")
         self.assertEqual(gateway.request().status, 200)
         taken.close()
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         self.assertEqual(get_json(int(address.split(":")[1]), "/queue/health")["status"], "ok")
 
     def test_status_tells_by_its_exit_code(self):

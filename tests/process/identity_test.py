@@ -295,7 +295,7 @@ class KnownClients(IdentityTest):
     def test_the_file_is_read_again_by_a_reload_and_kept_by_a_set(self):
         gateway = self.known("acme " + hash_of("one") + "\n", 'unknown = "refuse"')
         self.file.write_text("acme " + hash_of("two") + "\nb " + hash_of("three") + "\n")
-        self.assertEqual(gateway.command("set", "admission.workers", "7")[0], 0)
+        gateway.do("set", "admission.workers", "7")
         self.assertEqual((self.ask(gateway, "one").status, self.ask(gateway, "two").status), (200, 401))
         code, out, err = gateway.command("reload")
         self.assertEqual(code, 0, err)
@@ -340,7 +340,7 @@ class KnownClients(IdentityTest):
         gateway = self.known("acme plan=gold " + hash_of("a"))
         self.assertEqual(gateway.command("set", "plan.gold.rate", "0.001")[:2],
                          (0, "plan.gold.rate = 0.001 until the next reload\n"))
-        self.assertEqual(gateway.command("set", "plan.gold.burst", "2")[0], 0)
+        gateway.do("set", "plan.gold.burst", "2")
         answers = [gateway.request(headers={"X-Api-Key": "a"}) for _ in range(5)]
         self.assertEqual([answer.status for answer in answers], [200, 200, 429, 429, 429])
         self.assertEqual(answers[-1].reason, "client_rate")
@@ -368,7 +368,7 @@ class KnownClients(IdentityTest):
         self.assertEqual([self.ask(gateway, f"key-{i}").status for i in (0, 24_999, 49_999, 50_000)],
                          [200, 200, 200, 401])
         self.file.write_text(lines.replace("key=sha256:0", "key=sha256:1", 1) + "last " + hash_of("last"))
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         self.assertEqual(self.ask(gateway, "last").status, 200)
 
 

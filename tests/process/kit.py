@@ -149,6 +149,13 @@ class Gateway(Program):
                               text=True, timeout=timeout, env=clean_environment())
         return done.returncode, done.stdout, done.stderr
 
+    def do(self, *words):
+        """`classgate WORDS`, which must succeed: its output."""
+        status, out, err = self.command(*words)
+        if status != 0:
+            raise AssertionError(f"classgate {' '.join(words)} ended with {status}: {err or out}\n{self.err()}")
+        return out
+
     def health(self):
         """As operators see it: of this moment, and with everything."""
         return get_json(self.ops_port, "/queue/health", any_status=True)

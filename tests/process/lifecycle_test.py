@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, raw_request, read_answer, scrape,
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, free_port, raw_request, read_answer, scrape,
                  wait_until)
 
 
@@ -59,16 +59,13 @@ class Start(ProcessTest):
             self.assertIn(part, line)
 
     def test_it_starts_when_the_upstream_is_not_there_and_serves_when_it_comes(self):
-        holder = socket.socket()
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1]
+        port = free_port()
         gateway = self.gateway(f"127.0.0.1:{port}", upstream_probe_interval="100ms")
         gateway.wait_for_health(lambda h: h["status"] == "down", "an upstream known to be down")
         answer = gateway.request()
         self.assertEqual((answer.status, answer.reason), (503, "upstream_down"))
         self.assertEqual(answer.retry_after, "1")
         self.assertEqual(gateway.request("GET", "/queue/health").status, 503)
-        holder.close()
         self.service(port=port)
         gateway.wait_for_health(lambda h: h["upstream"][f"127.0.0.1:{port}"] == "reachable",
                                 "a reachable upstream")

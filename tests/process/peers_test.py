@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, Program, raw_request, read_answer, scrape, serve_each, wait_until
+from kit import ProcessTest, Program, free_port, raw_request, read_answer, scrape, serve_each, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -77,9 +77,7 @@ class Peer(ProcessTest):
     @classmethod
     def begin_with_conf(cls, folder, words, conf):
         """A program that is told its port: one that was free for both families a moment ago."""
-        with socket.socket(socket.AF_INET) as holder:
-            holder.bind(("127.0.0.1", 0))
-            cls.port = holder.getsockname()[1]
+        cls.port = free_port()
         path = folder / "peer.conf"
         path.write_text(conf.format(port=cls.port, path=cls.path, folder=folder))
         peer = Program([*words, path])
@@ -262,7 +260,7 @@ class Restart(ProcessTest):
         """Without hold every request is refused with 503 until a probe finds the service again. The service stops in the
         middle of what it does, so that only what may be sent twice can be saved."""
         for hold in ("10s", "0s"):
-            service = self.service()
+            service = self.service(port=free_port())
             gateway = self.gateway(service.address, upstream_hold=hold, upstream_probe_interval="100ms", admission_workers=4,
                                    admission_queue_size=100, admission_rate=0)
             done, statuses, lock = threading.Event(), [], threading.Lock()

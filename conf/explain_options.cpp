@@ -64,7 +64,8 @@ std::expected<ExplainOptions, std::string> read_explain(const ExplainWords& word
       return std::unexpected("-H: " + quote(field) + " is no field such as \"X-Api-Key: alpha\"");
   for (const auto& [name, given] :
        {std::pair("client", &words.client), std::pair("subject", &words.subject),
-        std::pair("listener", &words.listener), std::pair("body", &words.body)})
+        std::pair("san", &words.san), std::pair("listener", &words.listener),
+        std::pair("body", &words.body)})
     if (given->size() > 1) return std::unexpected(fmt::format("--{} is given twice", name));
   if (!words.client.empty()) request.client = words.client.front();
   if (!IpAddress::parse(request.client))
@@ -72,6 +73,9 @@ std::expected<ExplainOptions, std::string> read_explain(const ExplainWords& word
   if (!words.subject.empty()) request.subject = words.subject.front();
   if (request.subject.contains('\n'))
     return std::unexpected("--subject: " + quote(request.subject) + " is no single line");
+  if (!words.san.empty()) request.san = words.san.front();
+  if (request.san.contains('\n'))
+    return std::unexpected("--san: " + quote(request.san) + " is no single line");
   if (!words.listener.empty()) request.listener = words.listener.front();
   if (request.listener.find_first_of(" \n") != std::string::npos)
     return std::unexpected("--listener: " + quote(request.listener) + " is no address of listen");

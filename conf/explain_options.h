@@ -15,6 +15,7 @@ struct ExplainOptions {
   std::vector<std::string> fields = {};  // "Name: value"
   std::string client = "127.0.0.1";      // where its connection comes from
   std::string subject = {};              // of the client's certificate; empty: it shows none
+  std::string san = {};                  // its alternative name, as "tls:san" takes it; likewise
   std::string listener = {};             // as `listen` has it; empty: one without a [[listener]]
   std::optional<std::uint64_t> body_bytes = {};
 };
@@ -25,6 +26,7 @@ struct ExplainWords {
   std::vector<std::string> fields = {};
   std::vector<std::string> client = {};
   std::vector<std::string> subject = {};
+  std::vector<std::string> san = {};
   std::vector<std::string> listener = {};
   std::vector<std::string> body = {};
 };

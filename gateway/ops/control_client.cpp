@@ -140,7 +140,7 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
   const auto answer =
       ask(path, "POST", "/explain",
           options.client + (options.listener.empty() ? "" : " " + options.listener) + "\n" +
-              options.subject + "\n" + conf::head_of(options));
+              options.subject + "\n" + options.san + "\n" + conf::head_of(options));
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
     conf::print(stderr, "classgate: explain: " + answer->body);

@@ -234,7 +234,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                          {.head = head,
                           .address = address,
                           .tls_subject = request.tls_subject,
-                          .tls_san = request.tls_subject,
+                          .tls_san = request.tls_san,
                           .listener = request.listener},
                          target.path(), arrival);
   if (identity.token_fault) json["token"] = word_of(*identity.token_fault);

@@ -13,8 +13,9 @@ namespace classgate::gateway {
 struct Supposition {
   std::string_view head;
   conf::IpAddress sender;  // the other end of its connection
-  // Of its client certificate, or what of it "tls:san" takes; empty: it has none.
-  std::string_view tls_subject;
+  // Of its client certificate, and what of it "tls:san" takes; empty: it has none.
+  std::string_view tls_subject = {};
+  std::string_view tls_san = {};
   const ClientIdentities::Listener* listener = nullptr;  // null: one that has nothing of its own
 };
 

@@ -159,8 +159,8 @@ void Questions::tell_why(const Desk::Request& request, const Desk::Answer& answe
 }
 
 // The body: a line with the address of the client, behind which may stand that of the listener, a
-// line with the subject of its certificate or nothing, then the head of the request as it would
-// come.
+// line with the subject of its certificate or nothing, a line likewise with its alternative name,
+// then the head of the request as it would come.
 Reply Questions::explain(const Desk::Request& request) const {
   std::string_view rest = request.body;
   std::string_view address_text = take_line(rest);
@@ -169,6 +169,7 @@ Reply Questions::explain(const Desk::Request& request) const {
       std::string(address_text.substr(std::min(space + 1, address_text.size()))), 0};
   address_text = address_text.substr(0, space);
   const std::string_view subject = take_line(rest);
+  const std::string_view san = take_line(rest);
   const auto address = conf::IpAddress::parse(address_text);
   if (!address) return {.status = 400, .body = "the first line is no IP address\n"};
   const auto& listen = of_.server.settings().listen;
@@ -179,6 +180,7 @@ Reply Questions::explain(const Desk::Request& request) const {
       gateway::explain({.head = rest,
                         .sender = *address,
                         .tls_subject = subject,
+                        .tls_san = san,
                         .listener = listener.address.empty() ? nullptr : &listener},
                        of_.server.shared(), of_.server.policy(), std::chrono::steady_clock::now());
   if (!said) return {.status = 400, .body = said.error() + "\n"};

@@ -26,13 +26,16 @@ TEST_CASE(
   const ExplainOptions usual = read_good({.arguments = {"GET", "/"}});
   CHECK(usual.client == "127.0.0.1");
   CHECK(usual.subject.empty());
+  CHECK(usual.san.empty());
   CHECK_FALSE(usual.body_bytes);
   const ExplainOptions other = read_good({.arguments = {"GET", "/"},
                                           .client = {"2001:db8::1"},
                                           .subject = {"CN=batch,O=Example"},
+                                          .san = {"spiffe://example/batch"},
                                           .body = {"70000"}});
   CHECK(other.client == "2001:db8::1");
   CHECK(other.subject == "CN=batch,O=Example");
+  CHECK(other.san == "spiffe://example/batch");
   CHECK(other.body_bytes == 70'000);
 }
 
@@ -64,6 +67,8 @@ TEST_CASE("what nobody could send is told in one line") {
           {{.arguments = fine, .listener = {"a b"}},
            R"(--listener: "a b" is no address of listen)"},
           {{.arguments = fine, .subject = {"a\nb"}}, R"(--subject: "a\u000Ab" is no single line)"},
+          {{.arguments = fine, .san = {"a\nb"}}, R"(--san: "a\u000Ab" is no single line)"},
+          {{.arguments = fine, .san = {"a", "b"}}, "--san is given twice"},
           {{.arguments = fine, .body = {"much"}},
            R"(--body: "much" is no size such as 4000 or 64KiB)"},
           {{.arguments = fine, .body = {""}}, R"(--body: "" is no size such as 4000 or 64KiB)"},

@@ -254,6 +254,16 @@ class ClientCertificates(TlsTest):
                 continue
             line = wait_until(lambda: log.exists() and log.read_text().splitlines()[int(name) - 1:], "its line")[0]
             self.assertIn(f" plan={plan} ", line)
+        # What becomes of such a certificate can be asked without having one.
+        for words, plan in ((("--san", "spiffe://example/model"), "uri"), (("--san", "model.example"), "dns"),
+                            (("--san", "stranger"), None),
+                            (("--subject", "CN=model.example", "--san", "a@example"), "mail")):
+            code, out, err = gateway.command("explain", "GET", "/status", *words, "--json")
+            self.assertEqual((code, err), (0, ""))
+            client = json.loads(out)["client"]
+            self.assertEqual((client["source"], client["plan"]), ("tls:san", plan))
+        code, out, _ = gateway.command("explain", "GET", "/status", "--subject", "model.example", "--json")
+        self.assertEqual((code, json.loads(out)["verdict"]["reason"]), (1, "unknown_client"))
 
     def test_required_means_required(self):
         gateway = self.mutual("required", self.service().address)

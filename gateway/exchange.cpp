@@ -105,7 +105,9 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
   if (!note_head(head) || !judge(head)) return;
   watch(station_.deadlines().request, timers_.request);
   if (request_.answered_here) return;  // when its body, if any, has been read
-  if (body_is_here && !request_.body_tells_cost && !request_.may_be_repeat)
+  if (request_.may_be_repeat)
+    write_upstream_head(head);  // admission is asked when its body has told: a repeat costs nothing
+  else if (body_is_here && !request_.body_tells_cost)
     enter(head);
   else
     screen(head);
@@ -144,7 +146,10 @@ void Exchange::ask_for_worker() {
   if (request_.body_tells_cost && !count_for_quota()) return;
   const admission::Time now = station_.loop().now();
   record_.uploading = now - arrival_.at;
-  take_answer(station_.shared().gate.arrive(arrival_, now));
+  admission::Gate& gate = station_.shared().gate;
+  if (!request_.may_be_repeat) return take_answer(gate.arrive(arrival_, now));
+  arrival_.cost_found = 0;  // nothing has been charged for its head
+  take_answer(gate.enter(arrival_, now));
 }
 
 void Exchange::take_answer(admission::Gate::Answer answer) {

@@ -62,6 +62,48 @@ TEST_CASE("what got a 504 is refused when it is asked again, and costs the servi
   CHECK(gateway.settles_at({.processed = 5, .failed = 1, .rejected = 2}));
 }
 
+// It was looked at for tokens when its head came, before its body told that it is a repeat: a
+// library that repeated it emptied the bucket of its user.
+TEST_CASE("a repeat takes no token, and what only looks like one takes one") {
+  FakeUpstream upstream(slow_once());
+  conf::Settings settings = remembering(upstream.port(), 1h);
+  settings.admission.rate = 1.0 / 3600;
+  settings.admission.burst = 3;
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(ask_with("")).reason() == "upstream_timeout");
+  for (int i = 0; i < 5; ++i) CHECK(client.ask(ask_with("")).reason() == "repeated");
+  CHECK(client.ask(ask_with("", "another")).body == "served");
+  CHECK(client.ask(ask_with("", "body", "/other")).body == "served");
+  CHECK(client.ask(ask_with("", "another")).reason() == "rate_limited");
+  CHECK(client.ask(ask_with("")).reason() == "repeated");
+  CHECK(gateway.settles_at({.processed = 2, .failed = 1, .rejected = 7}));
+}
+
+TEST_CASE("what may be a repeat and is none costs what its body says, once") {
+  FakeUpstream upstream(slow_once());
+  conf::Settings settings = remembering(upstream.port(), 1h);
+  settings.routes = {{"/slow", false, 3, true}};
+  settings.routes[0].cost = {conf::CostSettings::Kind::body, 1, "", conf::Bytes{4}};
+  settings.admission.rate = 1.0 / 3600;
+  settings.admission.burst = 10;
+  Gateway gateway(settings);
+  const auto chunked = [](std::string_view chunks) {
+    return fmt::format("POST /slow HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+                       chunks);
+  };
+  Client client(gateway);
+  CHECK(client.ask(chunked("8\r\n12345678\r\n0\r\n\r\n")).reason() == "upstream_timeout");
+  CHECK(client.ask(chunked("8\r\n12345678\r\n0\r\n\r\n")).reason() == "repeated");
+  const auto tokens = [&] {
+    return gateway.server().shared().gate.allowances({}, std::chrono::steady_clock::now()).all;
+  };
+  REQUIRE(tokens());
+  CHECK(tokens()->tokens == doctest::Approx(8).epsilon(0.01));
+  CHECK(client.ask(chunked("c\r\n123456789012\r\n0\r\n\r\n")).body == "served");
+  CHECK(tokens()->tokens == doctest::Approx(5).epsilon(0.01));
+}
+
 TEST_CASE("one that comes in chunks is known again by what is in them") {
   FakeUpstream upstream(slow_once());
   Gateway gateway(remembering(upstream.port(), 1h));

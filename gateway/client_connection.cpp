@@ -175,7 +175,7 @@ std::size_t ClientConnection::process(std::string_view bytes) {
 bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   switch (parser_->parse_head(bytes)) {
     case Parser::Progress::need_more: return false;
-    case Parser::Progress::fault: refuse_head(reason_of(parser_->fault())); return false;
+    case Parser::Progress::fault: refuse_head(reason_of(parser_->fault()), bytes); return false;
     case Parser::Progress::done: break;
   }
   taken += parser_->head_size();
@@ -208,13 +208,13 @@ bool ClientConnection::has_had_its_requests() const {
 }
 
 // Nobody knows where the next request would begin: this answer is the last.
-void ClientConnection::refuse_head(conf::Reason reason) {
+void ClientConnection::refuse_head(conf::Reason reason, std::string_view head_so_far) {
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   change_state(State::answering);
   has_unread_input_ = true;
   answer_.begin_unreadable();
   exchange_ = &station_.take_exchange();
-  exchange_->on_unreadable(*this, reason);
+  exchange_->on_unreadable(*this, reason, head_so_far);
 }
 
 std::size_t ClientConnection::take_body(std::string_view bytes) {

@@ -133,7 +133,8 @@ class ClientConnection final : public proxy::net::Retirable,
   bool has_had_its_requests() const;
   void send_continue();
   Http1Answer::Circumstances circumstances();
-  void refuse_head(conf::Reason reason);
+  void refuse_head(conf::Reason reason, std::string_view head_so_far);
+  std::string_view head_so_far() const { return input_ ? *input_ : std::string_view(); }
   std::size_t take_body(std::string_view bytes);
   void end_of_body_part();
   void end_of_request();

@@ -59,7 +59,7 @@ double ClientConnection::weight() const {
 
 void ClientConnection::give_way() {
   if (stream_.tls() != nullptr && !stream_.has_stood()) return close();
-  if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure);
+  if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure, head_so_far());
   if (exchange_ != nullptr && exchange_->is_collecting())
     return exchange_->on_body_fault(conf::Reason::memory_pressure);
   reset_if_unfinished();
@@ -151,7 +151,7 @@ void ClientConnection::on_due() {
   if (!is_timed_for_now()) return set_timer();
   note_limit();
   switch (timed_state_) {
-    case State::head: return refuse_head(conf::Reason::client_timeout);
+    case State::head: return refuse_head(conf::Reason::client_timeout, head_so_far());
     case State::body: return on_body_window_over();
     case State::tunnel: {  // silence on both sides for a whole window
       const std::uint64_t bytes = window_.bytes + stream_.bytes_written();

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "proxy/wire/fields.h"
+#include "proxy/wire/lines.h"
 
 namespace classgate::gateway {
 namespace {
@@ -44,7 +45,15 @@ std::string_view Cors::allowed_origin(const proxy::wire::Head& head) const {
   if (!is_on()) return {};
   const std::string_view origin = only_value(head, "origin");
   if (origin.empty()) return {};
-  if (allows_all_) return "*";
+  return allows_all_ ? "*" : named(origin);
+}
+
+std::string_view Cors::allowed_origin_of_unread(std::string_view head_so_far) const {
+  if (!is_on()) return {};
+  return allows_all_ ? "*" : named(proxy::wire::value_in_unread_head(head_so_far, "origin"));
+}
+
+std::string_view Cors::named(std::string_view origin) const {
   const auto found = std::ranges::find(settings_.origins, origin);
   return found == settings_.origins.end() ? std::string_view() : std::string_view(*found);
 }

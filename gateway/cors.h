@@ -19,6 +19,10 @@ class Cors {
   bool is_on() const { return !settings_.origins.empty(); }
   // What Access-Control-Allow-Origin says to whoever sent this head; empty: nothing.
   std::string_view allowed_origin(const proxy::wire::Head& head) const;
+  // The same to a head that could not be read, as far as it has come. What is said to everybody is
+  // said whoever asks; and the Origin that was read may be told, though there may have been another
+  // one behind it: a browser compares it with that of its page.
+  std::string_view allowed_origin_of_unread(std::string_view head_so_far) const;
   // OPTIONS that a browser asks of its own, before the request that it is about.
   static bool is_preflight(const proxy::wire::Head& head);
 
@@ -55,6 +59,8 @@ class Cors {
   static constexpr std::string_view exposed =
       "RateLimit, RateLimit-Policy, Request-Id, Retry-After, Retry-After-Ms, Server-Timing, "
       "X-Classgate-Reason, X-Request-Id, X-Should-Retry";
+
+  std::string_view named(std::string_view origin) const;
 
   conf::CorsSettings settings_;
   bool allows_all_ = false;

@@ -113,11 +113,13 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
     screen(head);
 }
 
-void Exchange::on_unreadable(ClientStream& client, Reason reason) {
+void Exchange::on_unreadable(ClientStream& client, Reason reason, std::string_view head_so_far) {
   client_ = &client;
   arrival_.at = station_.loop().now();
   note_client({});
   choose_request_id({});
+  request_.cors = station_.rules().cors.terms();
+  texts_.origin = station_.rules().cors.allowed_origin_of_unread(head_so_far);
   refuse(reason);
 }
 

@@ -46,8 +46,8 @@ class Exchange final : private proxy::Forwarding::Client {
   // --- What the client's side tells. None destroys the exchange or the stream. ---
   // The head has come; `body_is_here` when the whole body lies in the same read.
   void on_head(ClientStream& client, const proxy::wire::Head& head, bool body_is_here);
-  // The head cannot be accepted.
-  void on_unreadable(ClientStream& client, conf::Reason reason);
+  // The head cannot be accepted; what has come of it.
+  void on_unreadable(ClientStream& client, conf::Reason reason, std::string_view head_so_far = {});
   void on_body(std::string_view part);
   void on_body_part_end();  // of what one read has brought; not the last
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);

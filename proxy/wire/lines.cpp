@@ -4,6 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+#include "proxy/wire/fields.h"
 
 namespace classgate::proxy::wire {
 namespace {
@@ -102,6 +105,29 @@ const char* read_field_line(std::string_view line, Side side, FieldLine& into) {
   into.is_plain = colon_at == name_size && rest.size() == into.value.size() + 1 &&
                   !into.value.empty() && rest.front() == ' ';
   return nullptr;
+}
+
+std::string_view value_in_unread_head(std::string_view text, std::string_view name) {
+  std::string_view value;
+  bool is_there = false;
+  bool is_first = true;  // that of the request
+  for (std::size_t end; (end = text.find('\n')) != std::string_view::npos;) {
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(end + 1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty()) {
+      if (is_first) continue;  // before a request they mean nothing
+      break;
+    }
+    if (std::exchange(is_first, false)) continue;
+    FieldLine field;
+    if (read_field_line(line, Side::request, field) != nullptr || !equal_names(field.name, name))
+      continue;
+    if (is_there) return {};
+    is_there = true;
+    value = field.value;
+  }
+  return value;
 }
 
 }  // namespace classgate::proxy::wire

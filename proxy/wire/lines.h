@@ -27,4 +27,9 @@ struct FieldLine {
 // line, and wrong in a request's (RFC 9112 section 5.1).
 const char* read_field_line(std::string_view line, Side side, FieldLine& into);
 
+// Of the head of a request that nobody can read, or of which not all has come: the value of the one
+// line that has this name, as far as its lines are whole; empty: there is none, or more. Good for
+// nothing that anybody is let in by.
+std::string_view value_in_unread_head(std::string_view text, std::string_view name);
+
 }  // namespace classgate::proxy::wire

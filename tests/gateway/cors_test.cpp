@@ -114,6 +114,83 @@ TEST_CASE("a page can read its refusal, and when to come back") {
   CHECK(says_nothing(client.ask(get("/x", other))));
 }
 
+// Requests that can't be read were refused without a word for the page, which saw a failed network.
+TEST_CASE("a page can read the refusal of what could not be read, if its origin was") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = cors_settings(upstream.port());
+  settings.client.target_bytes = conf::Bytes{100};
+  settings.client.header_bytes = conf::Bytes{1000};
+  settings.client.header_count = 8;
+  Gateway gateway(settings);
+  const std::string long_target = "/" + std::string(200, 'x');
+  const std::string filler = "X-Filler: " + std::string(2000, 'x') + "\r\n";
+  std::string many;
+  for (int i = 0; i < 20; ++i) many += "X: y\r\n";
+  struct Row {
+    std::string request;
+    int status;
+  };
+  for (const Row& row : std::vector<Row>{
+           {fmt::format("GET {} HTTP/1.1\r\nHost: a\r\n{}\r\n", long_target, app), 414},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app, filler), 431},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app, many), 431},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n{}\r\n", app), 400},
+           {fmt::format("GET / HTTP/1.1\r\n{}\r\n", app), 400},
+           {fmt::format("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n{}\r\n",
+                        app),
+            501},
+           {fmt::format("{} / HTTP/1.1\r\nHost: a\r\n{}\r\n", std::string(70, 'M'), app), 501},
+           {fmt::format("GET / HTTP/2.0\r\nHost: a\r\n{}\r\n", app), 505},
+           {fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n{}\r\n", app),
+            413},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nExpect: gold\r\n{}\r\n", app), 417},
+           {fmt::format("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n{}\r\n", app), 405},
+       }) {
+    CAPTURE(row.request.substr(0, 100));
+    const Message answer = Client(gateway).ask(row.request);
+    CHECK(answer.status() == row.status);
+    CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
+    CHECK(answer.field("Access-Control-Expose-Headers").contains("X-Classgate-Reason"));
+    CHECK(answer.field("Vary") == "Origin");
+  }
+}
+
+TEST_CASE("a page that sends its request too slowly can read that, once its origin has come") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = cors_settings(upstream.port());
+  settings.client.header_timeout = 100ms;
+  settings.client.body_timeout = 100ms;
+  Gateway gateway(settings);
+  for (const std::string& begin :
+       {fmt::format("GET / HTTP/1.1\r\n{}", app),
+        fmt::format("POST / HTTP/1.1\r\nHost: a\r\n{}Content-Length: 9\r\n\r\n1", app)}) {
+    const Message answer = Client(gateway).ask(begin);
+    CHECK(answer.status() == 408);
+    CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
+  }
+}
+
+TEST_CASE("where no origin was read nobody is named, and only caches are told that it matters") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = cors_settings(upstream.port());
+  settings.client.header_bytes = conf::Bytes{1000};
+  Gateway gateway(settings);
+  const std::string filler = "X-Filler: " + std::string(2000, 'x') + "\r\n";
+  for (const std::string& cut :
+       {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", other, filler),
+        fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}", filler)}) {
+    const Message answer = Client(gateway).ask(cut);
+    CHECK(answer.status() == 431);
+    CHECK(says_nothing(answer));
+    CHECK(answer.field("Vary") == "Origin");
+  }
+  settings.cors.origins = {"*"};
+  Gateway open(settings);
+  const Message answer = Client(open).ask("GET / HTTP/1.1\r\nHost: a\r\n" + filler);
+  CHECK(answer.status() == 431);
+  CHECK(answer.field("Access-Control-Allow-Origin") == "*");
+}
+
 TEST_CASE("what the gateway itself answers is readable too") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(cors_settings(upstream.port()));

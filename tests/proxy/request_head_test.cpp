@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "proxy/wire/lines.h"
 #include "tests/proxy/parse.h"
 
 namespace classgate::proxy::wire {
@@ -35,6 +36,18 @@ TEST_CASE("a request head means the same wherever the network cuts it") {
     CHECK(parse_cut(text, cut, request) == whole);
   }
   CHECK(parse_bytewise(text, request) == whole);
+}
+
+TEST_CASE("of a head that nobody can read the one whole line with a name is found, and no other") {
+  const auto origin = [](std::string_view text) { return value_in_unread_head(text, "origin"); };
+  CHECK(origin("GET / HTTP/1.1\r\nHost: a\r\nORIGIN:  https://a \r\n\r\n") == "https://a");
+  CHECK(origin("\r\nGET / HTTP/9.9\r\nX Y: 1\r\nOrigin: https://a\n") == "https://a");
+  CHECK(origin("GET / HTTP/1.1\r\nOrigin: https://a").empty());          // more of it may come
+  CHECK(origin("GET / HTTP/1.1\r\n\r\nOrigin: https://a\r\n").empty());  // of its body
+  CHECK(origin("GET / HTTP/1.1\r\nOrigin: a\r\nOrigin: b\r\n\r\n").empty());
+  CHECK(origin("Origin: https://a\r\n\r\n").empty());  // where the request line should be
+  CHECK(origin("GET / HTTP/1.1\r\nOrigin : https://a\r\n\r\n").empty());
+  CHECK(origin("").empty());
 }
 
 TEST_CASE("a head ends where its empty line ends, whatever follows") {

@@ -65,17 +65,7 @@ bool is_service_link(std::string_view name, std::string_view value) {
 class Reader {
  public:
   std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
-    given_ = sources.texts;
-    loaded_.settings.threads = std::min(usable_processors(), 64U);
-    for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
-    read_conf(sources.conf_path);
-    if (!is_shadow_)
-      for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
-    read_environment(sources.environment);
-    for (const Override& given : sources.command_line)
-      apply(given.key, {given.value, true}, "command line --" + given.flag);
-    for (const Override& given : sources.run_time)
-      apply(given.key, {given.value, true}, "set at run time");
+    read(sources);
     check_together();
     read_shadow();
     if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
@@ -90,7 +80,27 @@ class Reader {
     return std::move(loaded_);
   }
 
+  std::expected<std::string, std::vector<Mistake>> control_socket(const Sources& sources) {
+    read(sources);
+    if (!is_control_known_) return std::unexpected(std::move(mistakes_));
+    return loaded_.settings.ops.control;
+  }
+
  private:
+  void read(const Sources& sources) {
+    given_ = sources.texts;
+    loaded_.settings.threads = std::min(usable_processors(), 64U);
+    for (const RouteSettings& route : loaded_.settings.routes) routes_.add_built_in(route);
+    read_conf(sources.conf_path);
+    if (!is_shadow_)
+      for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
+    read_environment(sources.environment);
+    for (const Override& given : sources.command_line)
+      apply(given.key, {given.value, true}, "command line --" + given.flag);
+    for (const Override& given : sources.run_time)
+      apply(given.key, {given.value, true}, "set at run time");
+  }
+
   std::vector<std::string> files_beside(const std::string& conf_path) {
     if (conf_path.empty()) return {};
     const std::filesystem::path folder = std::filesystem::path(conf_path).parent_path() / "conf.d";
@@ -107,8 +117,10 @@ class Reader {
           !entry->path().filename().string().starts_with('.'))
         files.push_back(entry->path());
     if (error && error != std::errc::no_such_file_or_directory &&
-        error != std::errc::not_a_directory)
+        error != std::errc::not_a_directory) {
+      is_control_known_ = false;
       mistake(folder, "cannot be read: " + error.message());
+    }
     if (files.size() > files_max)
       mistake(folder, fmt::format("holds {} files; {} are read at most", files.size(), files_max));
     std::ranges::sort(files);
@@ -151,9 +163,13 @@ class Reader {
   void read_conf(const std::string& path) {
     if (path.empty()) return;
     const auto text = text_of(path);
-    if (!text) return mistake(path, text.error());
+    if (!text) {
+      is_control_known_ = false;
+      return mistake(path, text.error());
+    }
     texts_.emplace_back(path, *text);
     const Document document = read_document(*text, conf_form());
+    if (!document.mistakes.empty()) is_control_known_ = false;
     routes_.begin_file();
     std::vector<std::pair<Place, std::string>> found;
     for (const DocumentMistake& wrong : document.mistakes)
@@ -313,6 +329,7 @@ class Reader {
       return result.error();
     }
     if (key == nullptr) {
+      if (name.starts_with("ops.")) is_control_known_ = false;  // which may be what was meant
       const std::string meant = nearest(name, key_names());
       return fmt::format("unknown key {}{}", name,
                          meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
@@ -320,8 +337,11 @@ class Reader {
     if (const auto* text = std::get_if<std::string>(&value.value);
         text != nullptr && !is_utf8_text(*text))
       return fmt::format("{}: \"{}\" is no UTF-8 text", name, *text);
+    const bool is_control = name == "ops.control";
+    if (is_control) is_control_known_ = false;
     if (auto result = key->read(loaded_.settings, value); !result)
       return fmt::format("{}: {}", name, result.error());
+    if (is_control) is_control_known_ = true;
     origins_[name] = place;
     return std::nullopt;
   }
@@ -609,6 +629,7 @@ class Reader {
   std::shared_ptr<const Texts> given_;  // null: read the files
   Texts texts_;
   bool is_shadow_ = false;
+  bool is_control_known_ = true;  // what was read of ops.control, the last time that it was named
   RouteList routes_;
   PlanList plans_;
   std::vector<CertificateSettings> certificates_;
@@ -620,6 +641,10 @@ class Reader {
 
 std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
   return Reader().load(sources);
+}
+
+std::expected<std::string, std::vector<Mistake>> control_socket(const Sources& sources) {
+  return Reader().control_socket(sources);
 }
 
 }  // namespace classgate::conf

@@ -41,4 +41,8 @@ struct Sources {
 // usable_processors() stands in for `threads` when nobody names one.
 std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources);
 
+// Where a process with this conf has its control socket (ops.control), whatever else is wrong with
+// the conf; the mistakes, where they leave that open: a file that cannot be read, or is no TOML.
+std::expected<std::string, std::vector<Mistake>> control_socket(const Sources& sources);
+
 }  // namespace classgate::conf

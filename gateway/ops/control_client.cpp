@@ -206,19 +206,30 @@ int order(const std::string& path, const std::string& target, const std::string&
   return 0;
 }
 
-// Where it listens: as the conf says. A conf that is bad now may have been good when it was read.
-std::string control_path(const conf::CommandLine& command,
-                         const std::vector<std::pair<std::string, std::string>>& environment) {
+// Where it listens: as the conf says, which may be bad now and have been good when it was read.
+// Where it leaves that open, an order must not go to another process, which listens as built in.
+std::expected<std::string, std::string> control_path(
+    const conf::CommandLine& command,
+    const std::vector<std::pair<std::string, std::string>>& environment) {
   if (!command.socket.empty()) return command.socket;
-  const auto loaded = conf::load({command.conf_path, environment, command.overrides, {}});
-  return loaded ? loaded->settings.ops.control : conf::OpsSettings{}.control;
+  auto path = conf::control_socket({command.conf_path, environment, command.overrides, {}});
+  if (path) return std::move(*path);
+  std::string said;
+  for (const conf::Mistake& mistake : path.error())
+    said += fmt::format("{}: {}\n", mistake.place, mistake.text);
+  return std::unexpected(
+      said +
+      "where classgate listens cannot be told from this conf (ops.control): mend it, or "
+      "name the socket with --socket");
 }
 
 }  // namespace
 
 int control(const conf::CommandLine& command,
             const std::vector<std::pair<std::string, std::string>>& environment) {
-  const std::string path = control_path(command, environment);
+  const auto found = control_path(command, environment);
+  if (!found) return complain(found.error());
+  const std::string& path = *found;
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
   if (command.command == "status") return show_status(path, command);
   if (command.command == "queue") return show_queue(path, command);

@@ -421,6 +421,26 @@ TEST_CASE("a conf that was read is read again as it was, whatever its files say 
   CHECK(changes_between(first, again) == Lines{"log.level = \"debug\" (it was \"info\")"});
 }
 
+TEST_CASE("where the control socket is can be told of a bad conf, as long as it says so") {
+  const auto control = [](const std::string& text, const Variables& environment = {}) {
+    const ConfFile file(text);
+    const auto told = control_socket({file.path(), environment, {}});
+    return told ? *told : "unknown";
+  };
+  const std::string bad = "clients.clients_file = \"/no/such\"\n[[plan]]\nname = 1\n";
+  CHECK(control("ops.control = \"/a\"\n" + bad) == "/a");
+  CHECK(control(bad) == OpsSettings().control);
+  CHECK(control("threads = 0\nops.control = \"/a\"\n") == "/a");
+  CHECK(control("threads =\n[ops]\ncontrol = \"/a\"\n") == "/a");
+  CHECK(control("[ops\ncontrol = \"/a\"\n") == "unknown");
+  CHECK(control("threads =\n") == "unknown");
+  CHECK(control("threads =\n", {{"CLASSGATE_OPS_CONTROL", "/b"}}) == "/b");
+  CHECK(control("ops.control = 7\n") == "unknown");
+  CHECK(control("ops.contrl = \"/a\"\n") == "unknown");
+  CHECK(control("[op]\ncontrol = \"/a\"\n") == "unknown");
+  CHECK(!control_socket({"/no/such", {}, {}}));
+}
+
 TEST_CASE("what a conf changes is told in a line each, without secrets") {
   const std::string plan =
       "[[plan]]\nname = \"gold\"\nweight = 2\nclients = [\"header:X-Api-Key:s3cret\"]\n";

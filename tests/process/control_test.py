@@ -102,6 +102,23 @@ class Control(ChangeTest):
             self.assertEqual(program.wait(), 0)
             self.assertFalse(os.path.exists(new))
 
+    def test_a_bad_conf_does_not_send_an_order_to_another_process(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            def command(text, *words):
+                pathlib.Path(conf.name).write_text(text)
+                return subprocess.run([CLASSGATE, "--conf", conf.name, *words], capture_output=True, text=True,
+                                      env=clean_environment(), timeout=30)
+            ours = f'[ops]\ncontrol = "{gateway.control}"\n'
+            for wrong in ("", '[clients]\nclients_file = "/no/such"\n', "[admission]\nworkers = 0\n", "[admission\n"):
+                done = command(ours + wrong, "status")
+                self.assertEqual(done.returncode, 0, done.stderr)
+            for word in ("status", "reload", "drain"):
+                done = command(ours.replace("]", ""), word)
+                self.assertEqual(done.returncode, 2, done.stdout)
+                self.assertIn(f"{conf.name}:1:", done.stderr)
+                self.assertIn("name the socket with --socket", done.stderr)
+
     def test_a_control_socket_whose_path_was_cleared_comes_back_with_a_reload(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         os.unlink(gateway.control)

@@ -164,16 +164,43 @@ std::vector<IdentitySource> identity_sources(const Settings& settings) {
 
 namespace {
 
-// What follows "WORD:" in it, where it begins so, in any case.
-std::optional<std::string> after_word(const std::string& text, const std::string& word) {
+// Names of fields and of sources are the same in any case; those of claims, cookies and parameters
+// are not.
+bool begins_alike(std::string_view text, std::string_view word) {
   const auto same = [](char a, char b) {
     const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
     return low(a) == low(b);
   };
-  if (text.size() <= word.size() + 1 || text[word.size()] != ':' ||
-      !std::ranges::equal(std::string_view(text).substr(0, word.size()), word, same))
+  return text.size() >= word.size() && std::ranges::equal(text.substr(0, word.size()), word, same);
+}
+
+// What follows "WORD:" in it, where it begins so.
+std::optional<std::string> after_word(std::string_view text, std::string_view word) {
+  if (text.size() <= word.size() || text[word.size()] != ':' || !begins_alike(text, word))
     return std::nullopt;
-  return text.substr(word.size() + 1);
+  return std::string(text.substr(word.size() + 1));
+}
+
+// What follows the words of that source in it.
+std::optional<std::string> after_source(std::string_view text, const IdentitySource& source) {
+  const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
+  if (source.name.empty()) return after_word(text, known->text);
+  if (!begins_alike(text, known->text)) return std::nullopt;
+  text.remove_prefix(known->text.size());
+  const bool is_named = source.kind == SourceKind::header ? begins_alike(text, source.name)
+                                                          : text.starts_with(source.name);
+  if (!is_named || text.size() <= source.name.size() || text[source.name.size()] != ':')
+    return std::nullopt;
+  return std::string(text.substr(source.name.size() + 1));
+}
+
+// It names a source itself: one that no identity has, or it would have been taken for that.
+bool begins_with_source(std::string_view text) {
+  return std::ranges::any_of(source_words, [&](const SourceWord& word) {
+    const std::string_view plain =
+        word.text.ends_with(':') ? word.text.substr(0, word.text.size() - 1) : word.text;
+    return after_word(text, plain).has_value();
+  });
 }
 
 // An address is all that its client may be known by: of IPv6 a /64, or as identity says.
@@ -204,12 +231,16 @@ std::expected<PlanClient, std::string> plan_network(const std::string& text,
   return PlanClient{.source = {}, .network = *network};
 }
 
-PlanClient plan_client(const IdentitySource& source, std::string name) {
-  if (!carries_key(source.kind)) return {.source = source, .name = std::move(name)};
-  const auto hash = name.starts_with(key_hash_prefix)
-                        ? sha256_in(std::string_view(name).substr(key_hash_prefix.size()))
-                        : std::nullopt;
-  return {.source = source, .key = hash ? *hash : sha256(name)};
+std::expected<PlanClient, std::string> plan_client(const IdentitySource& source, std::string name) {
+  if (name.empty()) return std::unexpected(std::string("names nobody: nothing follows the colon"));
+  if (!carries_key(source.kind)) return PlanClient{.source = source, .name = std::move(name)};
+  if (!begins_alike(name, key_hash_prefix))
+    return PlanClient{.source = source, .key = sha256(name)};
+  const auto hash = sha256_in(std::string_view(name).substr(key_hash_prefix.size()));
+  if (!hash || !name.starts_with(key_hash_prefix))
+    return std::unexpected(
+        std::string("expected sha256: and 64 hexadecimal digits, the hash of a key"));
+  return PlanClient{.source = source, .key = *hash};
 }
 
 }  // namespace
@@ -226,15 +257,22 @@ std::expected<PlanClient, std::string> read_plan_client(
   const bool is_address = parse_network(text).has_value();
   if (const auto address = after_word(text, "address")) return plan_network(*address, sources);
   std::vector<IdentitySource> named;
+  // Of "jwt:a" and "jwt:a:b" the longer one, as "tls:san:NAME" is no subject "san:NAME".
+  const IdentitySource* longest = nullptr;
+  std::string name;
   for (const IdentitySource& source : sources) {
     if (source.kind == SourceKind::address) continue;
-    // "tls:san:NAME" is no subject "san:NAME".
     if (source.kind == SourceKind::tls && after_word(text, "tls:san")) continue;
-    if (auto name = after_word(text, word_of(source))) return plan_client(source, std::move(*name));
     named.push_back(source);
+    auto after = after_source(text, source);
+    if (!after || (longest != nullptr && after->size() >= name.size())) continue;
+    longest = &source;
+    name = std::move(*after);
   }
+  if (longest != nullptr) return plan_client(*longest, std::move(name));
   if (named.empty() && is_address) return plan_network(text, sources);
-  if (named.size() == 1 && !is_address && !text.empty()) return plan_client(named.front(), text);
+  if (named.size() == 1 && !is_address && !text.empty() && !begins_with_source(text))
+    return plan_client(named.front(), text);
   return std::unexpected(std::string(
       "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
       "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "

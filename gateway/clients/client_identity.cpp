@@ -175,6 +175,7 @@ void ClientIdentities::add_named(const IdentitySource& source, std::string_view 
 }
 
 struct ClientIdentities::Token {
+  std::string_view text = {};
   bool is_looked_at = false;
   bool has_three_parts = false;
   std::optional<TokenFault> fault = std::nullopt;
@@ -209,6 +210,7 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
 // What it says is kept as hashes: the same that a plan's or a file's clients have.
 void ClientIdentities::look_at(Token& token, std::string_view text, const Facts& facts) const {
   token.is_looked_at = true;
+  token.text = text;
   if (text.empty() || !verifier_) return;
   token.has_three_parts = JwtVerifier::has_three_parts(text);
   const std::int64_t now = current_second().time_since_epoch().count();
@@ -233,13 +235,14 @@ void ClientIdentities::look_at(Token& token, std::string_view text, const Facts&
   if (facts.tokens != nullptr) facts.tokens->put(key, claims->ends, now, token.ids);
 }
 
-// None: the next source tells. What does not even look like a token may be a key.
+// None: the next source tells. What does not even look like a token may be a key, and some keys
+// have two dots.
 std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const IdentitySource& source,
                                                                      const Token& token,
                                                                      const Facts& facts,
                                                                      const Sources& sources) const {
   if (token.fault) {
-    if (!token.has_three_parts) return std::nullopt;
+    if (!token.has_three_parts || ring_->find(token.text)) return std::nullopt;
     Identity unknown = by_address(facts, sources);
     unknown.token_fault = token.fault;
     return unknown;
@@ -346,10 +349,12 @@ std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view fie
 // FNV-1a: only the operator names fields.
 HashKey ClientIdentities::key_of(std::string_view word, std::string_view field) const {
   std::uint64_t domain = 1469598103934665603;
-  const auto take = [&domain](std::string_view text) {
+  // Names of fields are the same in any case; those of claims, cookies and parameters are not.
+  const bool folds = word == domain_of(Kind::header);
+  const auto take = [&](std::string_view text) {
     for (const char c : text)
-      domain =
-          (domain ^ static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + 32 : c)) * 1099511628211;
+      domain = (domain ^ static_cast<unsigned char>(folds && c >= 'A' && c <= 'Z' ? c + 32 : c)) *
+               1099511628211;
   };
   take(word);
   take(field);

@@ -1,3 +1,4 @@
+#include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
@@ -329,12 +330,51 @@ TEST_CASE("a plan's client that does not say what it is, is told how to") {
   };
   CHECK(told(mistakes_in(two + plan("s3cret"))));
   CHECK(told(mistakes_in(one + plan("10.1.2.3"))));
-  CHECK(told(mistakes_in(one + plan("bearer:s3cret:"))) == false);  // the only source's
+  // Which no request can be, not even as the whole of what it names itself by.
+  for (const char* const client : {"bearer:s3cret:", "header:X-Key:s3cret", "jwt:sub:s3cret"})
+    CHECK(told(mistakes_in(one + plan(client))));
   // It may be a secret.
   for (const std::string& line : mistakes_in(two + plan("s3cret")))
     CHECK_FALSE(line.contains("s3cret"));
   CHECK(mistakes_in(two + plan("header:X-Api-Key:s3cret")) == Lines{});
   CHECK(mistakes_in(one + plan("s3cret")) == Lines{});
+  CHECK(mistakes_in(one + plan("s3:cret")) == Lines{});
+}
+
+TEST_CASE("a plan's client of whom nothing is said, or half a hash, is a mistake") {
+  const auto plan = [](const std::string& client) {
+    return mistakes_in(
+        "[fairness]\nidentity = [\"bearer\", \"basic\"]\n[[plan]]\nname = \"gold\"\n"
+        "clients = [\"" +
+        client + "\"]\n");
+  };
+  const auto is_told = [&](const std::string& client, std::string_view what) {
+    const Lines lines = plan(client);
+    return lines.size() == 1 && lines[0].contains(what);
+  };
+  const std::string hash(64, 'a');
+  CHECK(plan("bearer:sha256:" + hash) == Lines{});
+  CHECK(is_told("bearer:sha256:" + hash.substr(1), "expected sha256: and 64 hexadecimal digits"));
+  CHECK(is_told("bearer:sha256:" + hash + "a", "expected sha256: and 64 hexadecimal digits"));
+  CHECK(is_told("bearer:SHA256:" + hash, "expected sha256: and 64 hexadecimal digits"));
+  CHECK(is_told("bearer:", "names nobody"));
+  CHECK(is_told("basic:", "names nobody"));
+}
+
+TEST_CASE("a plan's client is of the source that says most, and claims have a case") {
+  const auto read = [](const std::string& text, std::vector<std::string> claims) {
+    std::vector<IdentitySource> sources;
+    for (std::string& claim : claims)
+      sources.push_back({.kind = IdentitySource::Kind::jwt, .name = std::move(claim)});
+    const auto client = read_plan_client(text, sources);
+    return client ? client->source.name + " is " + client->name : "a mistake";
+  };
+  CHECK(read("jwt:a:b:alice", {"a", "a:b"}) == "a:b is alice");
+  CHECK(read("jwt:a:b:alice", {"a:b", "a"}) == "a:b is alice");
+  CHECK(read("jwt:a:alice", {"a", "a:b"}) == "a is alice");
+  CHECK(read("JWT:sub:boss", {"sub"}) == "sub is boss");
+  CHECK(read("jwt:Sub:boss", {"sub", "Sub"}) == "Sub is boss");
+  CHECK(read("jwt:Sub:boss", {"sub"}) == "a mistake");
 }
 
 TEST_CASE("one path has one route, and a prefix is another path than its exact twin") {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conf/format.h"
+#include "conf/sha256.h"
 #include "gateway/clients/client_identity.h"
 #include "tests/gateway/token_issuer.h"
 
@@ -418,6 +419,32 @@ TEST_CASE("a token that is not believed is an unknown client, whatever it says")
   // What has not three parts may be a key.
   World world(conf::UnknownClients::own);
   CHECK(world.who("opaque-key").source->kind == Kind::bearer);
+}
+
+TEST_CASE("a known key may have two dots; an unknown one is a token that is not believed") {
+  World world(conf::UnknownClients::refuse,
+              "mailer key=sha256:" + conf::hex_of(conf::sha256("SG.abc.def")) + "\n");
+  TokenCache cache;
+  const auto mailer = world.who("SG.abc.def", &cache);
+  REQUIRE(mailer.client != nullptr);
+  CHECK(mailer.client->name == "mailer");
+  CHECK_FALSE(mailer.is_refused);
+  CHECK(world.who("SG.abc.deg", &cache).is_refused);
+  CHECK(world.who("SG.abc.deg", &cache).token_fault == TokenFault::malformed);
+}
+
+TEST_CASE("claims whose names differ by their case only are not each other") {
+  World world(conf::UnknownClients::refuse);
+  world.settings.jwt.claims = {"sub", "Sub"};
+  world.settings.admission.fairness.identity = {{Kind::jwt, "Sub"}, {Kind::jwt, "sub"}};
+  world.settings.admission.fairness.plans.front().clients = {"jwt:Sub:boss"};
+  const auto plan_with = [&](const std::string& claim) {
+    const std::string token =
+        world.issuer.token(fmt::format(R"({{"{}":"boss","exp":4000000000}})", claim));
+    return world.plan_of(world.who(token));
+  };
+  CHECK(plan_with("Sub") == "gold");
+  CHECK(plan_with("sub").empty());
 }
 
 TEST_CASE("a token stands where the conf says, once") {

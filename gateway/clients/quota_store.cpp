@@ -1,6 +1,7 @@
 #include "gateway/clients/quota_store.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,32 @@ std::string make_quota_file(const std::string& path) {
   const bool is_regular = ::fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
   ::close(fd);
   return is_regular ? "" : "is no regular file: name another place";
+}
+
+// Its path is another file's by now, or nobody's.
+bool has_lost_its_path(sqlite3* db) {
+  int has_moved = 0;
+  return ::sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) == SQLITE_OK &&
+         has_moved != 0;
+}
+
+// Brings the counts of one file into another, where some of them may be already: the higher of two
+// is the newer, as counts grow. So of two processes that bring the same nothing counts twice.
+bool bring(sqlite3* from, sqlite3* to) {
+  const auto run = [](void* db, int, char** sql, char**) {
+    return ::sqlite3_exec(static_cast<sqlite3*>(db), sql[0], nullptr, nullptr, nullptr);
+  };
+  constexpr const char* begin = "BEGIN IMMEDIATE; UPDATE changes SET last = last + 1";
+  constexpr const char* rows =
+      "SELECT printf('INSERT INTO usage SELECT %d, %d, %d, %d, %d, %d, last FROM changes WHERE 1 "
+      "ON CONFLICT (client, kind, period) DO UPDATE SET requests = max(requests, "
+      "excluded.requests), cost = max(cost, excluded.cost), change = excluded.change', client, "
+      "kind, period, plan, requests, cost) FROM usage";
+  const bool is_good = ::sqlite3_exec(to, begin, nullptr, nullptr, nullptr) == SQLITE_OK &&
+                       ::sqlite3_exec(from, rows, run, to, nullptr) == SQLITE_OK &&
+                       ::sqlite3_exec(to, "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK;
+  if (!is_good) ::sqlite3_exec(to, "ROLLBACK", nullptr, nullptr, nullptr);
+  return is_good;
 }
 
 }  // namespace
@@ -244,6 +271,31 @@ bool QuotaStore::delete_former(std::array<std::int64_t, 2> periods) {
 
 std::expected<std::vector<QuotaRow>, std::string> QuotaStore::add(
     const std::vector<QuotaRow>& rows, std::array<std::int64_t, 2> periods) {
+  // Deleted, or another put in its place: what is written would be lost with the process.
+  if (has_lost_its_path(db_)) {
+    // The log of the former file is not to be taken for that of the one that is there now. Emptied
+    // through what is open, it is known by that; that of another process which was first is not.
+    if (!run("PRAGMA wal_checkpoint(TRUNCATE)")) return std::unexpected(trouble());
+    struct stat log{};
+    if (::access(path_.c_str(), F_OK) != 0 ||
+        (::stat((path_ + "-wal").c_str(), &log) == 0 && log.st_size == 0))
+      for (const char* const end : {"-wal", "-shm"}) ::unlink((path_ + end).c_str());
+    auto anew = open(path_);
+    if (!anew)
+      return std::unexpected(anew.error() + ". The file that was open has been taken away");
+    const bool is_whole = bring(db_, (*anew)->db_);
+    std::swap(db_, (*anew)->db_);
+    seen_ = 0;
+    periods_ = {-1, -1};
+    has_former_ = true;
+    spdlog::error("{}",
+                  quota_mistake(path_, is_whole ? "was deleted or replaced while in use: it has "
+                                                  "been made again, with all that was counted. To "
+                                                  "begin anew, stop classgate first"
+                                                : "was deleted or replaced while in use: it has "
+                                                  "been made again, and what the former one held "
+                                                  "could not be read: counting begins anew"));
+  }
   const std::int64_t seen = seen_;
   std::vector<QuotaRow> sums;
   if (periods != periods_) has_former_ = true;

@@ -240,6 +240,47 @@ TEST_CASE("a clock that was years ahead for a while leaves the counters of today
   CHECK(Process(folder.file()).ask(10, plan) == 0);
 }
 
+TEST_CASE("a file that is deleted under two processes is made again with all that they know") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  {
+    Process first(folder.file()), second(folder.file());
+    CHECK(first.ask(2, plan) == 2);
+    CHECK(second.ask(3, plan) == 3);
+    first.tell();
+    second.tell();
+    REQUIRE(::unlink(folder.file().c_str()) == 0);
+    CHECK(first.ask(1, plan) == 1);
+    CHECK(second.ask(2, plan) == 2);
+    first.tell();
+    second.tell();
+    first.tell();
+    CHECK(first.ask(10, plan) == 2);
+  }
+  CHECK(Process(folder.file()).ask(10, plan) == 2);
+}
+
+TEST_CASE("an older file that is put in the place of one in use makes no count smaller") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  const std::string older = folder.path() + "/older";
+  {
+    Process process(older);
+    CHECK(process.ask(1, plan) == 1);
+    CHECK(process.ask(4, plan, 8) == 4);
+    process.tell();
+  }
+  {
+    Process process(folder.file());
+    CHECK(process.ask(6, plan) == 6);
+    process.tell();
+    REQUIRE(::rename(older.c_str(), folder.file().c_str()) == 0);
+    process.tell();
+    CHECK(process.ask(10, plan, 8) == 6);
+  }
+  CHECK(Process(folder.file()).ask(10, plan) == 4);
+}
+
 TEST_CASE("periods that have long gone are deleted") {
   const Folder folder;
   const PlanQuota plan = plan_of({.day = 10});

@@ -212,6 +212,19 @@ class WhatLasts(QuotaTest):
         gateway.wait_for_health(lambda h: h["quotas"]["plans"]["free"]["day"]["used"] == 7, "what both have counted")
         self.assertEqual(self.statuses(gateway, 14), [200] * 13 + [429])
 
+    def test_a_file_that_is_deleted_is_made_again_with_its_counts_and_told(self):
+        first = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(first, 4), [200] * 4)
+        wait_until(lambda: self.in_file() == 4, "what was counted in the file")
+        (self.folder / "quotas.db").unlink()
+        first.wait_for_text("was deleted or replaced while in use: it has been made again", first.err)
+        self.assertEqual(self.statuses(first, 3), [200] * 3)
+        wait_until(lambda: self.in_file() == 7, "what was counted in the new file")
+        self.assertEqual(first.err().count("made again"), 1)
+        self.stop(first, signal.SIGKILL)
+        second = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(second, 4), [200] * 3 + [429])
+
     def test_a_disk_that_fails_is_told_once_and_counted_past(self):
         if os.geteuid() != 0:
             self.skipTest("needs root: a file system of its own")

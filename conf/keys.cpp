@@ -176,7 +176,7 @@ std::vector<Key> make_keys() {
       duration_key("jwt.leeway", milliseconds(0), minutes(5), "by which exp and nbf of a token may be missed", FIELD(jwt.leeway)),
       bytes_key("jwt.token_bytes", Bytes{256}, KiB(64), "of a token at most", FIELD(jwt.token_bytes)),
       count_key("jwt.tokens_max", 64, 1'000'000, "verified tokens that each loop remembers until they end", FIELD(jwt.tokens_max)),
-      count_key("jwt.checks_max", 1, 1'000'000, "signatures that each loop checks in a second; who comes beyond is not known", FIELD(jwt.checks_max)),
+      count_key("jwt.checks_max", 1, 1'000'000, "signatures that each loop checks in a second; who comes beyond is not known, or hears 503 token_checks", FIELD(jwt.checks_max)),
 
       word_key<LogLevel>("log.level", "least weight of a line", FIELD(log.level)),
       word_key<LogFormat>("log.format", "of both logs", FIELD(log.format)),

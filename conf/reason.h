@@ -33,6 +33,7 @@ enum class Reason : std::uint8_t {
   memory_pressure,
   // The request itself cannot be accepted.
   unknown_client,
+  token_checks,
   malformed,
   header_too_large,
   target_too_long,
@@ -113,6 +114,8 @@ inline constexpr std::array reason_texts = {
                "The gateway has no memory to spare"},
     ReasonText{Reason::unknown_client, ReasonKind::request, "unknown_client", 401,
                "The client is not known"},
+    ReasonText{Reason::token_checks, ReasonKind::request, "token_checks", 503,
+               "Too many tokens are to be verified at once"},
     ReasonText{Reason::malformed, ReasonKind::request, "malformed", 400,
                "The request is malformed"},
     ReasonText{Reason::header_too_large, ReasonKind::request, "header_too_large", 431,

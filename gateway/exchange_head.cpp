@@ -93,7 +93,9 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (station_.rules().clients.is_on())
     if (const auto reason = recognise_client(head)) {
       request_.is_given_up = *reason == Reason::malformed;
-      return refuse_as(*reason);
+      if (*reason != Reason::token_checks) return refuse_as(*reason);
+      refuse(*reason, std::chrono::seconds(1));  // jwt.checks_max is for each second
+      return false;
     }
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.settings().upstream.repeat_window.count() > 0) note_repeat(head);

@@ -152,6 +152,9 @@ ClientIdentities::Identity recognise(const ClientIdentities& clients,
 
 std::optional<Reason> reason_against(const ClientIdentities::Identity& identity) {
   if (identity.is_ambiguous) return Reason::malformed;
+  // Nobody has looked whether the token is good: it must not be thrown away for that.
+  if (identity.is_refused && identity.token_fault == TokenFault::too_many)
+    return Reason::token_checks;
   if (identity.is_refused) return Reason::unknown_client;
   return std::nullopt;
 }

@@ -25,7 +25,8 @@ TEST_CASE("each reason has its kind") {
   CHECK(words_of(ReasonKind::down) == "upstream_down");
   CHECK(words_of(ReasonKind::room) == "too_many_connections client_connections memory_pressure");
   CHECK(words_of(ReasonKind::request) ==
-        "unknown_client malformed header_too_large target_too_long body_too_large client_timeout "
+        "unknown_client token_checks malformed header_too_large target_too_long body_too_large "
+        "client_timeout "
         "unknown_coding "
         "unknown_method method_refused version_refused expectation_failed loop_detected repeated");
   CHECK(words_of(ReasonKind::service) ==

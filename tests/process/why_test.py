@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """One story of each reason: what the client was told, the line in the log, `why`, /queue/health, /metrics and, where
 what was refused then would be refused now, `explain`."""
+import base64
 import http.server
 import json
 import os
@@ -69,6 +70,7 @@ class Heard:
         self.status = int(text.split(" ", 2)[1])
         field = lambda name: (re.search(rf"\r\n{name}: ([^\r]*)\r\n", text) or [None, None])[1]
         self.reason, self.id = field("X-Classgate-Reason"), field("X-Request-Id")
+        self.retry_after, self.challenge = field("Retry-After"), field("WWW-Authenticate")
 
 
 def hear(connection):
@@ -96,6 +98,23 @@ def twice(text=GET):
         say(gateway, text)
         return say(gateway, text)
     return provoke
+
+
+def base64url(text):
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def with_forged_tokens(gateway, *_):
+    """On one connection, and so at one loop, until no more signatures are verified in this second."""
+    token = f"""{base64url('{"alg":"HS256"}')}.{base64url('{"sub":"a","exp":4000000000}')}."""
+    with connect(gateway) as connection:
+        for number in range(100):
+            forged = token + base64url(f"{number:032}")
+            connection.sendall(f"GET / HTTP/1.1\r\n{HOST}Authorization: Bearer {forged}\r\n\r\n".encode())
+            heard = hear(connection)
+            if heard.status != 401:
+                return heard
+    raise AssertionError("as many as came were verified")
 
 
 def once(text):
@@ -230,6 +249,8 @@ STORIES = (
     ("stream_idle", None, {"upstream_stream_idle_timeout": "200ms"}, "", cut("/stream"), False),
     ("stream_too_long", None, {"upstream_stream_time_max": "300ms"}, "", cut("/stream/on"), False),
     ("unknown_client", None, {"clients_unknown": "refuse", "fairness_identity": "header:X-Api-Key"}, "", once(GET), True),
+    ("token_checks", None, {"clients_unknown": "refuse", "fairness_identity": "jwt:sub", "jwt_keys_file": "FOLDER/keys",
+                            "jwt_algorithms": "HS256", "jwt_checks_max": 1}, "", with_forged_tokens, False),
     ("queue_timeout", None, {**ONE, "admission_queue_timeout": "200ms"}, "", while_held(), False),
     ("deadline", None, {**ONE, "deadlines_from_client": "true", "deadlines_refuse_early": "false"}, "",
      while_held(f"GET /v1/classify HTTP/1.1\r\n{HOST}X-Request-Timeout: 200ms\r\n\r\n"), False),
@@ -263,6 +284,7 @@ class Story(ProcessTest):
         folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
         self.addCleanup(folder.cleanup)
         self.log = pathlib.Path(folder.name) / "access.log"
+        pathlib.Path(folder.name, "keys").write_text(json.dumps({"kty": "oct", "k": base64url("k" * 32)}))
 
     def line_of(self, identity, log):
         def found():
@@ -314,6 +336,9 @@ class Story(ProcessTest):
                 self.assertLess(kept["bucket"]["tokens"], 1)
                 self.assertEqual(kept["bucket"]["rate"], 0.001)
                 self.assertIn(kept["bucket"], kept["buckets"])
+            if reason == "token_checks":
+                # With a challenge it would throw a good token away.
+                self.assertEqual((heard.retry_after, heard.challenge), ("1", None))
             if reason == "quota":
                 self.assertEqual((kept["quota"]["limit"], kept["quota"]["left"]), (1, 0))
                 self.assertEqual(health["quotas"]["plans"]["metered"]["day"]["used_up"], 1)

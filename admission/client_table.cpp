@@ -239,6 +239,9 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
 ClientTable::Counts ClientTable::counts() const {
   Counts counts = counts_;
   counts.known = clients_.empty() ? 0 : clients_.size() - 1;
+  counts.places = known_.most + unknown_.most;
+  counts.unknown = unknown_.numbers.size();
+  counts.unknown_places = unknown_.most;
   return counts;
 }
 

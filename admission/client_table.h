@@ -44,7 +44,11 @@ namespace classgate::admission {
 class ClientTable {
  public:
   struct Counts {
-    std::size_t known = 0;
+    std::size_t known = 0;  // that are remembered
+    std::size_t places = 0;
+    // Of both, the part for those whom the operator does not know; no places: all stand together.
+    std::size_t unknown = 0;
+    std::size_t unknown_places = 0;
     std::uint64_t forgotten = 0;        // lost nothing
     std::uint64_t forgotten_early = 0;  // had spent something
     std::uint64_t not_remembered = 0;   // requests of those for whom there was no room

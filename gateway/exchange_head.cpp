@@ -186,7 +186,11 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .tls_san = san,
                                       .listener = client.listener.get(),
                                       .tokens = &station_.tokens()};
+  const std::uint64_t checked = station_.tokens().checked();
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
+  station_.traffic().count(identity.token_look, identity.token_fault, identity.key_look);
+  if (const auto more = station_.tokens().checked() - checked; more > 0)
+    station_.traffic().token_signatures.add(more);
   request_.has_bad_token = identity.token_fault.has_value();
   // A reload may take away where it stands.
   if (identity.client != nullptr) texts_.name = identity.client->name;

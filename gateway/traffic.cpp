@@ -77,6 +77,14 @@ void Traffic::count(const ExchangeRecord& record, RouteTraffic& route, PlanTraff
   if (record.retry_was_denied) retries_denied.add();
 }
 
+void Traffic::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {
+  if (fault)
+    token_checks[index_of(*fault)].add();
+  else if (token != TokenLook::none)
+    token_checks[static_cast<std::size_t>(token) - 1].add();
+  if (key != KeyLook::none) key_checks[static_cast<std::size_t>(key) - 1].add();
+}
+
 void Traffic::for_each_route(const std::function<void(const RouteTraffic&)>& visit) const {
   const std::lock_guard lock(mutex_);
   for (const RouteTraffic& route : routes_) visit(route);

@@ -7,12 +7,14 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "admission/time.h"
 #include "conf/settings.h"
+#include "gateway/clients/credential_checks.h"
 
 namespace classgate::gateway {
 
@@ -123,6 +125,11 @@ class Traffic {
   Counter introductions_refused;                                   // PROXY headers
   std::array<Counter, 4> own_answers;  // the gateway's, by status class: 0 is 2xx
   std::array<Counter, answered_here_words.size()> answered_here;
+  // Tokens and keys of clients, by what came of looking at them; signatures that were checked.
+  std::array<Counter, token_result_words.size()> token_checks;
+  std::array<Counter, key_result_words.size()> key_checks;
+  Counter token_signatures;
+  void count(TokenLook token, std::optional<TokenFault> fault, KeyLook key);
   Counter received_bytes;  // bodies
   Counter sent_bytes;      // bodies
   Counter held_bytes;      // bodies in memory; goes down too

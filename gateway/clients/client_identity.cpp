@@ -178,6 +178,7 @@ struct ClientIdentities::Token {
   std::string_view text = {};
   bool is_looked_at = false;
   bool has_three_parts = false;
+  TokenLook look = TokenLook::none;
   std::optional<TokenFault> fault = std::nullopt;
   TokenCache::Ids ids{};  // of its claims; 0: it has not that one
 };
@@ -186,10 +187,17 @@ ClientIdentities::Identity ClientIdentities::of(const Facts& facts,
                                                 admission::RouteId route) const {
   const Sources& sources = sources_of(route, facts.listener);
   if (sources.empty()) return {};
+  Token token;
+  Identity identity = told_by(sources, facts, token);
+  identity.token_look = token.look;
+  return identity;
+}
+
+ClientIdentities::Identity ClientIdentities::told_by(const Sources& sources, const Facts& facts,
+                                                     Token& token) const {
   Credentials credentials(facts.head);
   for (const IdentitySource& source : sources)
     if (credentials.is_doubled(place_of(source, jwt_))) return {.is_ambiguous = true};
-  Token token;
   for (const IdentitySource& source : sources) {
     if (source.kind == Kind::address) break;
     if (source.kind == Kind::tls || source.kind == Kind::tls_san) {
@@ -220,6 +228,7 @@ void ClientIdentities::look_at(Token& token, std::string_view text, const Facts&
     key = facts.tokens->key_of(text);
     if (const TokenCache::Ids* const known = facts.tokens->find(key, now)) {
       token.ids = *known;
+      token.look = TokenLook::remembered;
       return;
     }
   }
@@ -229,6 +238,7 @@ void ClientIdentities::look_at(Token& token, std::string_view text, const Facts&
     token.fault = claims.error();
     return;
   }
+  token.look = TokenLook::verified;
   for (std::size_t i = 0; i < jwt_.claims.size() && i < token.ids.size(); ++i)
     if (!claims->values[i].empty())
       token.ids[i] = hash({.kind = Kind::jwt, .name = jwt_.claims[i]}, claims->values[i]);
@@ -266,22 +276,33 @@ std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const Ident
 ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source,
                                                     std::string_view key, const Facts& facts,
                                                     const Sources& sources) const {
+  KeyLook look = KeyLook::unknown;
   if (const auto number = ring_->find(key)) {
     const KeyHolder& holder = holders_[*number];
     if (holder.client == nullptr) {
       for (const KeyHolder::Place& place : holder.places)
         if (is_same_place(place.source, source))
-          return {.id = hash(source, key), .plan = place.plan, .source = &source, .is_known = true};
+          return {.id = hash(source, key),
+                  .plan = place.plan,
+                  .source = &source,
+                  .is_known = true,
+                  .key_look = KeyLook::known};
     } else if (holder.client->is_always_valid() || holder.client->is_valid(current_second())) {
       return {.id = holder.id,
               .plan = holder.plan,
               .source = &source,
               .client = holder.client,
-              .is_known = true};
+              .is_known = true,
+              .key_look = KeyLook::known};
+    } else {
+      look = KeyLook::not_valid;
     }
   }
-  if (unknown_ == conf::UnknownClients::own) return {.id = hash(source, key), .source = &source};
-  return by_address(facts, sources);
+  Identity unknown = unknown_ == conf::UnknownClients::own
+                         ? Identity{.id = hash(source, key), .source = &source}
+                         : by_address(facts, sources);
+  unknown.key_look = look;
+  return unknown;
 }
 
 ClientIdentities::Identity ClientIdentities::by_certificate(const IdentitySource& source,

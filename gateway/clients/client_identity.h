@@ -49,6 +49,8 @@ class ClientIdentities {
     bool is_ambiguous = false;
     // Of a token that is not believed.
     std::optional<TokenFault> token_fault = std::nullopt;
+    TokenLook token_look = TokenLook::none;
+    KeyLook key_look = KeyLook::none;
   };
   // Where a client has connected.
   struct Listener {
@@ -130,6 +132,7 @@ class ClientIdentities {
   Identity by_key(const conf::IdentitySource& source, std::string_view key, const Facts& facts,
                   const Sources& sources) const;
   struct Token;  // of a request
+  Identity told_by(const Sources& sources, const Facts& facts, Token& token) const;
   void look_at(Token& token, std::string_view text, const Facts& facts) const;
   std::optional<Identity> by_token(const conf::IdentitySource& source, const Token& token,
                                    const Facts& facts, const Sources& sources) const;

@@ -142,22 +142,6 @@ enum : std::size_t { exp_member, nbf_member, iat_member, iss_member, aud_member,
 
 }  // namespace
 
-std::string_view word_of(TokenFault fault) {
-  switch (fault) {
-    case TokenFault::malformed: return "malformed";
-    case TokenFault::too_large: return "too_large";
-    case TokenFault::algorithm: return "algorithm";
-    case TokenFault::unknown_key: return "unknown_key";
-    case TokenFault::expired: return "expired";
-    case TokenFault::not_yet: return "not_yet";
-    case TokenFault::issuer: return "issuer";
-    case TokenFault::audience: return "audience";
-    case TokenFault::signature: return "signature";
-    case TokenFault::too_many: return "too_many";
-  }
-  return {};
-}
-
 struct JwtVerifier::Header {
   std::size_t algorithm = 0;  // in conf::jwt_algorithms
   std::string kid;
@@ -254,6 +238,21 @@ std::expected<JwtVerifier::Claims, TokenFault> JwtVerifier::verify(std::string_v
                                                                    std::uint64_t sender) const {
   if (token.size() > settings_.token_bytes.count) return std::unexpected(TokenFault::too_large);
   if (!has_three_parts(token)) return std::unexpected(TokenFault::malformed);
+  if (checks == nullptr) return look_into(token, now, nullptr, sender);
+  // Who has nothing left is not even read: that would cost more than all that came before.
+  if (!checks->may_look(sender, now)) return std::unexpected(TokenFault::too_many);
+  auto claims = look_into(token, now, checks, sender);
+  if (!claims && claims.error() != TokenFault::too_many)
+    checks->note_bad(sender, now,
+                     claims.error() == TokenFault::signature ? TokenCache::Cost::signature
+                                                             : TokenCache::Cost::reading);
+  return claims;
+}
+
+std::expected<JwtVerifier::Claims, TokenFault> JwtVerifier::look_into(std::string_view token,
+                                                                      std::int64_t now,
+                                                                      TokenCache* checks,
+                                                                      std::uint64_t sender) const {
   const std::size_t first = token.find('.');
   const std::size_t last = token.rfind('.');
   const auto header = read_header(token.substr(0, first));
@@ -275,7 +274,6 @@ std::expected<JwtVerifier::Claims, TokenFault> JwtVerifier::verify(std::string_v
       return std::unexpected(TokenFault::too_many);
     if (keys_->is_signed(i, token)) return claims;
   }
-  if (checks != nullptr) checks->note_bad(sender, now);
   return std::unexpected(TokenFault::signature);
 }
 

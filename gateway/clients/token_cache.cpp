@@ -18,7 +18,8 @@ void TokenCache::begin(std::uint64_t terms, const conf::JwtSettings& settings) {
   if (!tokens_) throw std::bad_alloc();
   terms_ = terms;
   checks_max_ = settings.checks_max;
-  bad_max_ = std::max<std::uint32_t>(checks_max_ / 8, 1);
+  spent_max_ = std::uint64_t{std::max<std::uint32_t>(checks_max_ / 8, 1)} *
+               static_cast<std::uint64_t>(Cost::signature);
 }
 
 // As if `low` were a fraction of 2^64.
@@ -40,22 +41,27 @@ void TokenCache::put(const SipHash::Wide& key, std::int64_t ends, std::int64_t n
   (ended == set.end() ? set[key.high % set_size] : *ended) = {key.low, key.high, ends, ids};
 }
 
-bool TokenCache::may_check(std::uint64_t sender, std::int64_t now) {
+bool TokenCache::may_look(std::uint64_t sender, std::int64_t now) {
   if (now != second_) {
     second_ = now;
     checks_ = 0;
   }
   const Sender& known = senders_[sender % senders_.size()];
-  if (known.number == sender && known.second == now && known.bad >= bad_max_) return false;
-  if (checks_ >= checks_max_) return false;
+  if (known.number == sender && known.second == now && known.spent >= spent_max_) return false;
+  return checks_ < checks_max_;
+}
+
+bool TokenCache::may_check(std::uint64_t sender, std::int64_t now) {
+  if (!may_look(sender, now)) return false;
   ++checks_;
+  ++checked_;
   return true;
 }
 
-void TokenCache::note_bad(std::uint64_t sender, std::int64_t now) {
+void TokenCache::note_bad(std::uint64_t sender, std::int64_t now, Cost cost) {
   Sender& known = senders_[sender % senders_.size()];
   if (known.number != sender || known.second != now) known = {sender, now, 0};
-  ++known.bad;
+  known.spent += static_cast<std::uint64_t>(cost);
 }
 
 }  // namespace classgate::gateway

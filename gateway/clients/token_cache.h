@@ -35,10 +35,17 @@ class TokenCache {
   const Ids* find(const SipHash::Wide& key, std::int64_t now) const;
   void put(const SipHash::Wide& key, std::int64_t ends, std::int64_t now, const Ids& ids);
 
-  // Whether one more signature may be checked, of a token that `sender` sent. Who has sent many
-  // that were bad in this second has no more: others have what is left.
+  // Whether a token that `sender` sent may be looked into at all: who has sent many that were bad
+  // in this second has no more, others have what is left.
+  bool may_look(std::uint64_t sender, std::int64_t now);
+  // Likewise one more of its signatures: of all there may be so many in a second.
   bool may_check(std::uint64_t sender, std::int64_t now);
-  void note_bad(std::uint64_t sender, std::int64_t now);
+  // What a bad token has cost: one that is read and comes to no signature an eighth of one that
+  // does. It is charged to its sender alone.
+  enum class Cost : std::uint8_t { reading = 1, signature = 8 };
+  void note_bad(std::uint64_t sender, std::int64_t now, Cost cost);
+  // Signatures, since the start.
+  std::uint64_t checked() const { return checked_; }
 
  private:
   struct Token {
@@ -49,7 +56,7 @@ class TokenCache {
   struct Sender {
     std::uint64_t number = 0;
     std::int64_t second = 0;
-    std::uint32_t bad = 0;
+    std::uint64_t spent = 0;  // in Cost
   };
   struct Free {
     void operator()(Token* tokens) const { std::free(tokens); }
@@ -63,9 +70,10 @@ class TokenCache {
   std::uint64_t sets_ = 0;
   std::unique_ptr<Token[], Free> tokens_;
   std::uint32_t checks_max_ = 0;
-  std::uint32_t bad_max_ = 0;  // of one sender in a second
+  std::uint64_t spent_max_ = 0;  // of one sender in a second
   std::int64_t second_ = 0;
   std::uint32_t checks_ = 0;  // in it
+  std::uint64_t checked_ = 0;
   std::array<Sender, 256> senders_{};
 };
 

@@ -260,6 +260,17 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
       .value(limits.queue_bytes.count);
   out.gauge("classgate_clients_known", "Clients that are remembered (fairness.clients_max).")
       .value(snapshot.clients.known);
+  const auto& clients = snapshot.clients;
+  out.gauge(
+         "classgate_clients_remembered",
+         "Clients that are remembered, by the part of the table: of those whom the operator "
+         "knows, and of all others; with no limit of unknown ones all stand in that of the known.")
+      .value(clients.known - clients.unknown, {{"part", "known"}})
+      .value(clients.unknown, {{"part", "unknown"}});
+  out.gauge("classgate_clients_remembered_limit",
+            "Places of each part (fairness.clients_max, clients.unknown_max).")
+      .value(clients.places - clients.unknown_places, {{"part", "known"}})
+      .value(clients.unknown_places, {{"part", "unknown"}});
   out.counter("classgate_clients_forgotten_total",
               "Clients that were forgotten for others; early: they had spent something.")
       .value(snapshot.clients.forgotten, {{"early", "no"}})
@@ -351,6 +362,25 @@ void add_traffic(Families& out, const Server& server) {
       total += station->numbers().limits_reached[i].read();
     out.value(total, {{"limit", std::string(limit_keys[i])}});
   }
+  const auto add_results = [&](auto counters, const auto& words) {
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      std::uint64_t total = 0;
+      for (const auto& station : server.stations())
+        total += (station->numbers().*counters)[i].read();
+      out.value(total, {{"result", std::string(words[i])}});
+    }
+  };
+  out.counter("classgate_token_checks_total",
+              "Signed tokens of requests, by what came of them: remembered (it was verified "
+              "before), verified, or why it is not believed; too_many: jwt.checks_max.");
+  add_results(&Traffic::token_checks, token_result_words);
+  out.counter("classgate_token_signatures_checked_total",
+              "Signatures of tokens that were checked (jwt.checks_max).")
+      .value(sum(&Traffic::token_signatures));
+  out.counter("classgate_key_checks_total",
+              "Keys of requests, by whether clients.clients_file or a plan knows them; not_valid: "
+              "not now.");
+  add_results(&Traffic::key_checks, key_result_words);
   const MemoryBudget& memory = server.shared().memory;
   out.gauge("classgate_client_memory_bytes",
             "Memory held for clients: connections, TLS, heads, bodies, answers.")

@@ -217,6 +217,9 @@ TEST_CASE("clients that nobody knows push out one another, and none that is know
   for (std::uint64_t id = 1'000; id < 20'000; ++id) table.find_or_add(id, {}, start, false);
   for (std::uint64_t id = 1; id <= 100; ++id) CHECK(table.find(id));
   CHECK(table.counts().known == 300);
+  CHECK(table.counts().places == 300);
+  CHECK(table.counts().unknown == 200);  // their part, however many come
+  CHECK(table.counts().unknown_places == 200);
   CHECK(table.counts().forgotten == 19'000 - 200);
   // Nor do the known push out the unknown: each part makes its own room.
   const std::uint64_t newest = 19'999;

@@ -309,21 +309,32 @@ TEST_CASE("keys that are no good are told with their place") {
   CHECK(wrong_use(R"(,"use":"sig","alg":"RS256","key_ops":["verify"],"x5t":"?")").empty());
 }
 
-TEST_CASE("no more signatures are checked in a second than the conf says, and of one sender less") {
-  const TokenIssuer issuer("HS256");
-  auto settings = settings_with(issuer.jwk(), {"HS256"});
-  settings.checks_max = 80;
-  auto keys = JwtKeys::read(settings);
-  REQUIRE(keys);
-  const JwtVerifier verifier(settings, *keys);
+// A loop that checks 80 signatures in a second, of one sender 10 bad ones.
+struct Bounded {
+  Bounded() {
+    settings.checks_max = 80;
+    verifier.emplace(settings, JwtKeys::read(settings).value());
+    cache.serve(1, settings);
+  }
+  std::string ask(const std::string& token, std::uint64_t sender, std::int64_t at) {
+    const auto claims = verifier->verify(token, at, &cache, sender);
+    return std::string(claims ? "good" : word_of(claims.error()));
+  }
+
+  const TokenIssuer issuer{"HS256"};
+  conf::JwtSettings settings = settings_with(issuer.jwk(), {"HS256"});
+  std::optional<JwtVerifier> verifier;
   TokenCache cache;
-  cache.serve(1, settings);
   const std::string good = issuer.token(payload());
+};
+
+TEST_CASE("no more signatures are checked in a second than the conf says, and of one sender less") {
+  Bounded bounded;
+  const std::string& good = bounded.good;
   std::string bad = good;
   bad[bad.size() - 3] = bad[bad.size() - 3] == 'A' ? 'B' : 'A';
   const auto ask = [&](const std::string& token, std::uint64_t sender, std::int64_t at = now) {
-    const auto claims = verifier.verify(token, at, &cache, sender);
-    return claims ? std::string("good") : std::string(word_of(claims.error()));
+    return bounded.ask(token, sender, at);
   };
   for (int i = 0; i < 10; ++i) CHECK(ask(bad, 7) == "signature");
   for (int i = 0; i < 1'000; ++i) CHECK(ask(bad, 7) == "too_many");
@@ -331,8 +342,26 @@ TEST_CASE("no more signatures are checked in a second than the conf says, and of
   for (int i = 0; i < 70; ++i) CHECK(ask(good, 8) == "good");
   CHECK(ask(good, 8) == "too_many");
   CHECK(ask(good, 9) == "too_many");
-  CHECK(ask("a.b.c", 9) == "malformed");  // as ever: that costs nothing
+  CHECK(ask("a.b.c", 9) == "too_many");  // it is not read any more
+  CHECK(bounded.cache.checked() == 80);
   CHECK(ask(good, 7, now + 1) == "good");
+}
+
+TEST_CASE(
+    "a sender of tokens that are read in vain comes to its end too, and takes nothing from "
+    "others") {
+  Bounded bounded;
+  const std::string& good = bounded.good;
+  const auto ask = [&](const std::string& token, std::uint64_t sender, std::int64_t at = now) {
+    return bounded.ask(token, sender, at);
+  };
+  // An eighth of 80 signatures, and eight of these for each.
+  for (int i = 0; i < 80; ++i) CHECK(ask("a.b.c", 7) == "malformed");
+  for (int i = 0; i < 1'000; ++i) CHECK(ask("a.b.c", 7) == "too_many");
+  CHECK(ask(good, 7) == "too_many");
+  CHECK(bounded.cache.checked() == 0);
+  for (int i = 0; i < 80; ++i) CHECK(ask(good, 8) == "good");
+  CHECK(ask("a.b.c", 7, now + 1) == "malformed");
 }
 
 // Clients of a conf whose identity is ["jwt:sub", "bearer", "address"].

@@ -13,7 +13,7 @@ import unittest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from kit import CLASSGATE, ProcessTest, clean_environment, raw_request, read_answer, wait_until
+from kit import CLASSGATE, ProcessTest, clean_environment, raw_request, read_answer, scrape, wait_until
 
 CONF = """
 [fairness]
@@ -196,6 +196,39 @@ class Tokens(ProcessTest):
         forged = [issuer.token(f"mallory-{i}")[:-10] + "AAAAAAAAAA" for i in range(20)]
         self.assertEqual(statuses(forged).count(200), 3)  # its address's
         self.assertEqual(self.explained(gateway, forged[0])["client"]["source"], "address")
+
+    def test_metrics_tell_what_came_of_tokens_and_keys_and_who_fills_the_table(self):
+        issuer, other = Issuer("ES256", "k"), Issuer("ES256", "other")
+        self.write_keys(issuer)
+        conf = self.conf("ES256").replace('unknown = "refuse"\n', "").replace('"jwt:sub"', '"jwt:sub", "header:X-Api-Key"')
+        conf += '[[plan]]\nname = "gold"\nclients = ["header:X-Api-Key:alpha"]\n'
+        gateway = self.gateway(self.upstream.address, conf=conf, threads=1)
+        good = issuer.token()
+        for token in (good, good, good, issuer.token("bob"), good[:-10] + "AAAAAAAAAA", issuer.token(seconds=-5),
+                      issuer.token(aud="elsewhere"), other.token(), "a.b.c", issuer.token(header={"alg": "none"})):
+            self.ask(gateway, token)
+        for key in ("alpha", "alpha", "invented"):
+            gateway.request("GET", "/status", headers={"X-Api-Key": key})
+        numbers = {}
+        for line in scrape(gateway)[1].splitlines():
+            name, _, value = line.rpartition(" ")
+            if not line.startswith("#"):
+                numbers[name] = float(value)
+
+        def results(name):
+            return {result: count for result, count in
+                    ((key.split('"')[1], value) for key, value in numbers.items() if key.startswith(name + "{"))
+                    if count}
+        self.assertEqual(results("classgate_token_checks_total"),
+                         {"verified": 2, "remembered": 2, "signature": 1, "expired": 1, "audience": 1, "unknown_key": 1,
+                          "malformed": 1, "algorithm": 1})
+        self.assertEqual(numbers["classgate_token_signatures_checked_total"], 3)
+        self.assertEqual(results("classgate_key_checks_total"), {"known": 2, "unknown": 1})
+        # alice, bob and who has alpha; all that came with nothing are their address.
+        self.assertEqual(results("classgate_clients_remembered"), {"known": 3, "unknown": 1})
+        self.assertEqual(results("classgate_clients_remembered_limit")["unknown"], 10000)
+        clients = gateway.health()["clients"]
+        self.assertEqual((clients["known"], clients["unknown"], clients["unknown_places"]), (4, 1, 10000))
 
     def test_a_subject_is_a_known_client_by_its_name_or_stands_in_a_plan(self):
         issuer = Issuer("EdDSA", "k")

@@ -233,6 +233,7 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
           .waiting_max = plan.queue_size,
           .favoured = client.favoured,
           .plan_priority = static_cast<int>(plan.priority),
+          .weight = plan.weight,
           .asking = parts.asking()};
 }
 

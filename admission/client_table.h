@@ -75,6 +75,7 @@ class ClientTable {
     std::uint32_t waiting_max = 0;  // 0: no limit
     std::uint32_t favoured = 0;
     int plan_priority = 3;
+    std::uint32_t weight = 1;
     std::uint32_t asking = 1;  // clients that ask for what is shared, lately
 
     Duration wait_for(double cost) const;

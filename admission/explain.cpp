@@ -31,7 +31,8 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
     asker = {.number = said.client->number,
              .has_all_its_workers = said.client->has_all_its_workers(),
              .has_all_its_places = said.client->has_all_its_places(),
-             .plan_priority = said.client->plan_priority};
+             .plan_priority = said.client->plan_priority,
+             .weight = said.client->weight};
   Line::Judgement judgement{.goes_in = line_.may_go_in(arrival, asker, now)};
   if (intake_.is_draining())
     judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};

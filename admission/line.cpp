@@ -59,6 +59,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   const Asker asker = asker_of(client);
   if (may_go_in(arrival, asker, now)) {
     books_.enter();
+    note_let_in(arrival, now);
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
     const Seat seat{now,
@@ -71,7 +72,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
     take_workers(seat, Duration::zero(), now);
     return Admitted{seat};
   }
-  const Room room = room_for(arrival, now);
+  const Room room = room_for(arrival, asker, now);
   if (const auto full = no_place_in(room, arrival, asker))
     return reject({*full, drain_time()}, arrival, asker, now);
   const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
@@ -94,6 +95,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   queue_.make_ready(waiter);  // or nothing has happened
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
   if (room.is_promised) retry_after_.redeem(arrival.client);
+  note_let_in(arrival, now);
   last_place_ = static_cast<std::uint32_t>(place_of(arrival, asker));
   books_.enter();
   note_joined(arrival.priority, now);

@@ -81,8 +81,8 @@ void Line::write_to(Explanation& said, const Arrival& arrival, const Asker& aske
   if (goes_in) return;
   said.place = place_of(arrival, asker);
   said.wait = expected_wait(arrival, asker, now);
-  said.displaces =
-      said.kind == Explanation::Kind::waits && !has_place_in(room_for(arrival, now), arrival);
+  said.displaces = said.kind == Explanation::Kind::waits &&
+                   !has_place_in(room_for(arrival, asker, now), arrival);
 }
 
 // ---- Room in the queue --------------------------------------------------------------------------

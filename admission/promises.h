@@ -17,11 +17,12 @@ struct Promise {
   Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
+  Time let_in{};             // the last of its requests that found a worker or a place
 };
 
 // The promises that were made lately, some 16,000 of them: in each set of four the newcomer takes
 // the place of the one that was asked about the longest time ago; its client stands in the line
-// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (512 KiB) with the
+// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (640 KiB) with the
 // first promise. Not thread-safe.
 class Promises {
  public:
@@ -36,15 +37,21 @@ class Promises {
     oldest = {.key = key};
     return oldest;
   }
+  // Null where there is none. Until the next find_or_add().
+  Promise* find(std::uint64_t client, std::uint64_t line) {
+    if (sets_.empty()) return nullptr;
+    const std::uint64_t key = key_of(client, line);
+    Set& set = sets_[key % set_count];
+    const auto found = std::ranges::find(set, key, &Promise::key);
+    return found == set.end() ? nullptr : &*found;
+  }
+  const Promise* find(std::uint64_t client, std::uint64_t line) const {
+    return const_cast<Promises*>(this)->find(client, line);
+  }
   // A copy of it; an empty one where there is none.
   Promise look(std::uint64_t client, std::uint64_t line) const {
-    const std::uint64_t key = key_of(client, line);
-    if (!sets_.empty()) {
-      const Set& set = sets_[key % set_count];
-      const auto found = std::ranges::find(set, key, &Promise::key);
-      if (found != set.end()) return *found;
-    }
-    return {.key = key};
+    const Promise* const found = find(client, line);
+    return found == nullptr ? Promise{.key = key_of(client, line)} : *found;
   }
 
  private:

@@ -34,6 +34,28 @@ bool RetryAfter::is_due(std::uint64_t client, Time now) const {
          promise.turn <= now + early_most && now - promise.turn <= late_most;
 }
 
+bool RetryAfter::is_early(const Promise& promise, Time now) {
+  if (promise.noted == Time::min()) return false;
+  return promise.behind > 0 || (promise.turn != Promise::had && promise.turn > now + early_most);
+}
+
+bool RetryAfter::is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
+                                      Time now) const {
+  if (client == 0 || !tells_clients_apart_) return false;
+  const Promise* const promise = promises_.find(client, line_for_workers);
+  if (promise == nullptr || !is_early(*promise, now)) return false;
+  const double pace = capacity_of(queue, now).pace;
+  const double part = pace * weight / clients_.parts().asking();
+  return in_turn_.at(now) >= almost_all * pace &&
+         measure::in_seconds(now - promise->let_in) * part < 1;
+}
+
+void RetryAfter::note_let_in(std::uint64_t client, std::uint32_t workers, Time now) {
+  Promise* const promise = promises_.find(client, line_for_workers);
+  if (promise != nullptr) promise->let_in = now;
+  if (promise == nullptr || !is_early(*promise, now)) in_turn_.count(workers, now);
+}
+
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {
   if (asker.client == 0 || !tells_clients_apart_) return {};
   const auto number = clients_.find(asker.client);

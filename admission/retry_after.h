@@ -6,6 +6,7 @@
 
 #include "admission/client_table.h"
 #include "admission/limits.h"
+#include "admission/measure/units.h"
 #include "admission/promises.h"
 #include "admission/returns.h"
 #include "admission/verdict.h"
@@ -61,6 +62,13 @@ class RetryAfter {
   void redeem(std::uint64_t client) {
     promises_.find_or_add(client, line_for_workers).turn = Promise::had;
   }
+  // It does not wait for the time that it was told for a worker, and has had its part: as many
+  // times `weight` as clients ask lately, of all that the workers can do. Only while those who do
+  // wait, and newcomers, have use for almost all of that.
+  bool is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
+                            Time now) const;
+  // It has found `workers` workers, or a place to wait for them.
+  void note_let_in(std::uint64_t client, std::uint32_t workers, Time now);
   // Somebody who was told to may still come back for a worker, as itself.
   bool expects_returns(Time now) const {
     return tells_clients_apart_ && now <= last_turn_ + late_most;
@@ -78,6 +86,27 @@ class RetryAfter {
   static constexpr Duration early_most = std::chrono::milliseconds(20);
   static constexpr Duration late_most = std::chrono::seconds(5);
 
+  static bool is_early(const Promise& promise, Time now);
+
+  // How many lately, a second.
+  class RecentRate {
+   public:
+    void count(std::uint32_t more, Time now) {
+      count_ = count_at(now) + more;
+      last_ = std::max(last_, now);
+    }
+    double at(Time now) const { return count_at(now) / lately; }
+
+   private:
+    static constexpr double lately = 5;  // seconds
+    double count_at(Time now) const {
+      return count_ * lately / (lately + std::max(measure::in_seconds(now - last_), 0.0));
+    }
+    double count_ = 0;
+    Time last_{};
+  };
+  static constexpr double almost_all = 0.9;
+
   static constexpr std::uint64_t line_for_all = 0;
   static constexpr std::uint64_t line_for_workers = 1;
   static constexpr std::uint64_t first_line_of_routes = 2;
@@ -92,7 +121,8 @@ class RetryAfter {
   ClientTable& clients_;
   Promises promises_;
   Returns workers_returns_;
-  Time wait_began_{};  // since when somebody waits, if anybody does
+  RecentRate in_turn_;  // workers for those who were not early, while somebody is expected
+  Time wait_began_{};   // since when somebody waits, if anybody does
   Time last_turn_ = Time::min() + std::chrono::hours(1);  // of all who were told of workers
   Duration waited_{};  // for so long somebody waited since the last refusal
   bool tells_clients_apart_ = false;

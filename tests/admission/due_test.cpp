@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <queue>
+#include <utility>
 #include <vector>
 
 #include "admission/explain.h"
@@ -114,10 +115,20 @@ TEST_CASE("a retry at the time that it was told is none too many") {
 struct Tries {
   int refused = 0;
   int served_at_first_retry = 0;
+  int told_at_first = 0;  // who did not come back yet
+  Duration told{};        // all of them together
+  int storms = 0;         // requests of the storm that were served
+};
+constexpr std::uint64_t storming = 1000;  // a client
+
+struct Crowd {
+  std::uint64_t seed = 11;
+  std::uint64_t clients = 200;
+  int storms = 0;  // connections of one more client, which asks again every 18 ms
 };
 
-Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
-  Random random(11);
+Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to, const Crowd& crowd = {}) {
+  Random random(crowd.seed);
   Controller controller(settings_with_clients(10, queue_size));
   struct Event {
     Time at;
@@ -128,8 +139,10 @@ Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
   };
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events;
   std::vector<std::pair<std::uint64_t, int>> waiting;  // by tag
-  for (std::uint64_t client = 1; client <= 200; ++client)
+  for (std::uint64_t client = 1; client <= crowd.clients; ++client)
     events.push({start + std::chrono::milliseconds(random.between(0, 1'900)), client});
+  for (int i = 0; i < crowd.storms; ++i)
+    events.push({start + std::chrono::milliseconds(random.between(0, 100)), storming});
   Tries tries;
   while (events.top().at < start + to) {
     const Event event = events.top();
@@ -137,6 +150,10 @@ Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
     const Time now = event.at;
     const auto served = [&](std::uint64_t client, const Seat& seat) {
       events.push({now + 100ms, 0, 0, seat});
+      if (client == storming) {
+        if (now >= start + from) ++tries.storms;
+        return events.push({now + 101ms, client});
+      }
       events.push({now + 100ms + std::chrono::milliseconds(random.between(0, 1'900)), client});
     };
     if (event.client == 0) {
@@ -145,15 +162,23 @@ Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
       Arrival arrival = by(event.client, now);
       arrival.tag = static_cast<std::uint32_t>(waiting.size());
       waiting.push_back({event.client, event.attempts});
+      const auto foretold = controller.explain(arrival, now).kind;
       const Verdict verdict = enter(controller, arrival, now);
       const bool is_refused = std::holds_alternative<Rejection>(verdict);
+      REQUIRE((foretold == Explanation::Kind::refused) == is_refused);
+      if (event.client != storming && now >= start + from && event.attempts == 0 && is_refused) {
+        ++tries.told_at_first;
+        tries.told += retry_after(verdict);
+      }
       if (now >= start + from && event.attempts == 1) {
         ++tries.refused;
         if (!is_refused) ++tries.served_at_first_retry;
       }
       if (const auto* const admitted = std::get_if<Admitted>(&verdict))
         served(event.client, admitted->seat);
-      if (is_refused) {
+      if (is_refused && event.client == storming) {
+        events.push({now + 18ms, storming});
+      } else if (is_refused) {
         const bool gives_up = event.attempts == 2;
         events.push({now + retry_after(verdict) + 1ms +
                          (gives_up ? std::chrono::milliseconds(random.between(0, 1'900)) : 0ms),
@@ -162,7 +187,12 @@ Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to) {
     }
     while (const auto notice = controller.next(now)) {
       const auto* const granted = std::get_if<Granted>(&notice->news);
-      if (granted != nullptr) served(waiting[notice->tag].first, granted->seat);
+      if (granted != nullptr) {
+        served(waiting[notice->tag].first, granted->seat);
+      } else {  // displaced
+        REQUIRE(waiting[notice->tag].first == storming);
+        events.push({now + 18ms, storming});
+      }
     }
   }
   return tries;
@@ -179,6 +209,32 @@ TEST_CASE("SDKs that obey are served at their first retry, at first and later, a
       CHECK(tries.served_at_first_retry >= tries.refused * 95 / 100);
     }
   }
+}
+
+Tries operator+(Tries tries, const Tries& more) {
+  tries.refused += more.refused;
+  tries.served_at_first_retry += more.served_at_first_retry;
+  tries.told_at_first += more.told_at_first;
+  tries.told += more.told;
+  tries.storms += more.storms;
+  return tries;
+}
+
+TEST_CASE("a client that storms has its part, and those who obey are told no more for it") {
+  Tries alone;
+  Tries beside;
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    alone = alone + watch_sdks(20, 60s, 120s, {.seed = seed});
+    beside = beside + watch_sdks(20, 60s, 120s, {.seed = seed, .storms = 18});
+  }
+  CHECK(beside.storms < 5 * 60);  // its part is a 201st of 100 a second; it had four times that
+  CHECK(beside.served_at_first_retry >= beside.refused * 95 / 100);
+  CHECK(beside.told / beside.told_at_first < alone.told / alone.told_at_first * 11 / 10);
+}
+
+TEST_CASE("a client that storms has all that those who obey have no use for") {
+  const Tries tries = watch_sdks(20, 20s, 80s, {.clients = 40, .storms = 60});
+  CHECK(tries.storms > 55 * 60);  // 38 a second of 100 are for the others
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -89,6 +90,16 @@ std::string check_quotas(const conf::Settings& settings) {
   return gateway::QuotaStore::why_not(settings.clients.quota_file);
 }
 
+// Whoever writes it gives himself what he likes. Empty: nobody else can.
+std::string warning_of_quotas(const conf::Settings& settings) {
+  struct stat found{};
+  const std::string& path = settings.clients.quota_file;
+  if (!gateway::Quotas::are_wanted_by(settings) || ::stat(path.c_str(), &found) != 0 ||
+      (found.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+    return {};
+  return fmt::format("clients.quota_file: {}: others than its owner can write it: chmod 600", path);
+}
+
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   gateway::fill_standard_descriptors();
   gateway::tune_allocator();
@@ -111,6 +122,8 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     spdlog::error("{}", wrong);
     return exit_bad_conf;
   }
+  if (const std::string warning = warning_of_quotas(settings); !warning.empty())
+    spdlog::warn("{}", warning);
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     std::istringstream lines(server.error());
@@ -155,9 +168,40 @@ void warn_of_names(const conf::Settings& settings) {
 }
 
 // Good, and unsafe.
-void warn_of_secret(const conf::Settings& settings) {
+void warn_of_secrets(const conf::Settings& settings) {
   if (const auto secret = gateway::check_secret(settings.clients); secret && !secret->empty())
     conf::print(stderr, fmt::format("classgate: warning: {}\n", *secret));
+  if (const std::string warning = warning_of_quotas(settings); !warning.empty())
+    conf::print(stderr, fmt::format("classgate: warning: {}\n", warning));
+  if (!gateway::Quotas::are_wanted_by(settings)) return;
+  const auto key = gateway::kept_key(settings.clients);
+  const auto ids = key ? std::optional(gateway::Quotas::fingerprint_of(*key)) : std::nullopt;
+  if (gateway::QuotaStore::has_counts_by_others(settings.clients.quota_file, ids))
+    conf::print(stderr,
+                fmt::format("classgate: warning: clients.secret: {}: {}, and {} was counted with "
+                            "another: clients would have other ids, and their quotas would begin "
+                            "anew. Bring it back from a copy\n",
+                            settings.clients.secret, key ? "is another one" : "is not there",
+                            settings.clients.quota_file));
+}
+
+// Good, and unsafe.
+void warn_of_names_that_anybody_has(const conf::Settings& settings) {
+  const auto sources = conf::identity_sources(settings);
+  for (const conf::PlanSettings& plan : settings.admission.fairness.plans)
+    for (const std::string& text : plan.clients) {
+      const auto client = conf::read_plan_client(text, sources);
+      if (!client || client->source.kind != conf::IdentitySource::Kind::basic) continue;
+      conf::print(stderr,
+                  fmt::format("classgate: warning: plan \"{}\": {}: classgate does not verify "
+                              "passwords: whoever gives this name is this client{}\n",
+                              plan.name, text,
+                              plan.quota.is_any() ? ", and uses its quota up"
+                              : settings.clients.unknown == conf::UnknownClients::refuse
+                                  ? ", and is not refused"
+                                  : ""));
+      break;
+    }
 }
 
 // Good, and unsafe.
@@ -198,8 +242,9 @@ int start(int argc, char** argv) {
   if (command->mode == Mode::check) {
     if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
-    warn_of_secret(loaded->settings);
+    warn_of_secrets(loaded->settings);
     warn_of_strangers(loaded->settings);
+    warn_of_names_that_anybody_has(loaded->settings);
     conf::print(stderr,
                 fmt::format("classgate: {}: the configuration is good\n", command->conf_path));
     return 0;

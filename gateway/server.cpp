@@ -170,7 +170,7 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   if (!secret) return std::unexpected(secret.error());
   server->hash_key_ = secret->key;
   server->ids_last_ = secret->is_lasting;
-  auto quotas = open_quotas(settings, server->ids_last_);
+  auto quotas = open_quotas(settings, server->hash_key_, server->ids_last_);
   if (!quotas) return std::unexpected(quotas.error());
   // Last: a start that fails leaves no file behind.
   auto log = AccessLog::open(settings.log);
@@ -182,6 +182,9 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
         "clients.secret: {}: was not there any more, and is made anew: clients have other ids than "
         "those of the process before",
         settings.clients.secret);
+  else if (secret->is_made)
+    spdlog::info("clients.secret: {}: was not there, and is made: ids of clients begin with it",
+                 settings.clients.secret);
   server->sockets_ = sockets->keep();
   const admission::Ids ids(settings);
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),
@@ -209,14 +212,14 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
 
 // None where nobody has one.
 std::expected<std::shared_ptr<Quotas>, std::string> Server::open_quotas(
-    const conf::Settings& settings, bool ids_last) {
+    const conf::Settings& settings, const HashKey& key, bool ids_last) {
   if (!Quotas::are_wanted_by(settings)) return nullptr;
   if (!ids_last)
     return std::unexpected(fmt::format(
         "clients.secret: {}: cannot be kept, and a plan has a quota, which is counted by the ids "
         "that it makes: let the user of classgate write there, or name another place",
         settings.clients.secret));
-  return Quotas::open(settings.clients);
+  return Quotas::open(settings.clients, key);
 }
 
 void Server::take_inherited(Inherited inherited) {
@@ -299,7 +302,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
   if (const auto wrong = check_jwt(settings.jwt); !wrong.empty())
     return std::unexpected(fmt::format("{}", fmt::join(wrong, "\n")));
   std::expected<std::shared_ptr<Quotas>, std::string> quotas = policy.quotas;
-  if (!*quotas) quotas = open_quotas(settings, now.ids_last);
+  if (!*quotas) quotas = open_quotas(settings, now.hash_key, now.ids_last);
   if (!quotas) return std::unexpected(quotas.error());
   auto zone = conf::TimeZone::load(settings.clients.time_zone);
   if (!zone) return std::unexpected("clients.time_zone: " + zone.error());

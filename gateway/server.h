@@ -137,7 +137,7 @@ class Server {
  private:
   Server() = default;
   static std::expected<std::shared_ptr<Quotas>, std::string> open_quotas(
-      const conf::Settings& settings, bool ids_last);
+      const conf::Settings& settings, const HashKey& key, bool ids_last);
   static std::expected<OpenedSockets, std::string> open_sockets(const conf::Settings& settings,
                                                                 const Sockets& open,
                                                                 bool are_given);

@@ -116,6 +116,7 @@ std::string QuotaStore::trouble() const {
     case SQLITE_FULL: advice = "make room on its disk"; break;
     case SQLITE_BUSY:
     case SQLITE_LOCKED: advice = "what else has it open?"; break;
+    case SQLITE_ERROR:  // of fixed statements: no such table
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: advice = if_damaged; break;
     case SQLITE_READONLY:
@@ -173,6 +174,20 @@ std::string QuotaStore::check_content() {
   if (!look.step()) return trouble();
   if (const std::string said = look.text(0); said != "ok")
     return quota_mistake(path_, fmt::format("is damaged ({}): {}", said, if_damaged));
+  // Both have a row where all is well. Of former periods there may be a rest, given back after they
+  // were deleted.
+  for (const char* const sql :
+       {"SELECT 1 FROM changes WHERE typeof(last) = 'integer'",
+        "SELECT 1 WHERE NOT EXISTS (SELECT client, plan, change FROM usage AS u WHERE "
+        "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer' OR ((requests < 0 OR cost < 0) "
+        "AND period >= (SELECT max(period) - 1 FROM usage WHERE kind = u.kind)))"}) {
+    Statement ask(db_, sql);
+    const bool is_well = ask.step();
+    if (!ask.is_good()) return trouble();
+    if (!is_well)
+      return quota_mistake(path_,
+                           fmt::format("is damaged (it holds what is no count): {}", if_damaged));
+  }
   return {};
 }
 
@@ -220,12 +235,47 @@ std::string QuotaStore::why_not(const std::string& path) {
   return store.check_content();
 }
 
+// Of the counts; none where there are no counts, or it was never said.
+std::optional<std::int64_t> QuotaStore::kept_ids() {
+  Statement ask(db_, "SELECT ids FROM made_with WHERE EXISTS (SELECT 1 FROM usage)");
+  if (!ask.step()) return std::nullopt;
+  return ask.number(0);
+}
+
+std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
+  ids_ = ids;
+  const auto kept = kept_ids();
+  if (kept == ids) return false;
+  // A table more, not another layout: versions before this one can read the file.
+  if (!run("CREATE TABLE IF NOT EXISTS made_with (id INTEGER PRIMARY KEY CHECK (id = 0), "
+           "ids INTEGER NOT NULL)"))
+    return std::unexpected(trouble());
+  Statement keep(db_,
+                 "INSERT INTO made_with VALUES (0, ?1) ON CONFLICT (id) DO UPDATE SET ids = ?1");
+  if (!keep.bind(ids) || keep.step() || !keep.is_good()) return std::unexpected(trouble());
+  return kept.has_value();
+}
+
+bool QuotaStore::has_counts_by_others(const std::string& path, std::optional<std::int64_t> ids) {
+  QuotaStore store(path);
+  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                        nullptr) != SQLITE_OK)
+    return false;
+  ::sqlite3_busy_timeout(store.db_, patience_ms);
+  const auto kept = store.kept_ids();
+  return kept && kept != ids;
+}
+
 bool QuotaStore::write(const std::vector<QuotaRow>& rows) {
   if (rows.empty()) return true;
-  Statement next(db_, "UPDATE changes SET last = last + 1 RETURNING last");
-  if (!next.step()) return false;
-  const std::int64_t change = next.number(0);
-  if (next.step() || !next.is_good()) return false;
+  std::int64_t change = 0;
+  {
+    // Gone before the next may fail: its end would hide what SQLite says of that.
+    Statement next(db_, "UPDATE changes SET last = last + 1 RETURNING last");
+    if (!next.step()) return false;
+    change = next.number(0);
+    if (next.step() || !next.is_good()) return false;
+  }
   Statement add(db_,
                 "INSERT INTO usage (client, kind, period, plan, requests, cost, change) "
                 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (client, kind, period) DO UPDATE "
@@ -284,6 +334,7 @@ std::expected<std::vector<QuotaRow>, std::string> QuotaStore::add(
     if (!anew)
       return std::unexpected(anew.error() + ". The file that was open has been taken away");
     const bool is_whole = bring(db_, (*anew)->db_);
+    if (ids_ && !(*anew)->take_ids(*ids_)) return std::unexpected((*anew)->trouble());
     std::swap(db_, (*anew)->db_);
     seen_ = 0;
     periods_ = {-1, -1};

@@ -11,17 +11,29 @@
 
 namespace classgate::gateway {
 
+std::int64_t Quotas::fingerprint_of(const HashKey& key) {
+  return static_cast<std::int64_t>(SipHash::of(key, "whose ids quotas are counted by"));
+}
+
 bool Quotas::are_wanted_by(const conf::Settings& settings) {
   return std::ranges::any_of(settings.admission.fairness.plans,
                              [](const conf::PlanSettings& plan) { return plan.quota.is_any(); });
 }
 
 std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
-    const conf::ClientsSettings& clients) {
+    const conf::ClientsSettings& clients, const HashKey& key) {
   auto zone = conf::TimeZone::load(clients.time_zone);
   if (!zone) return std::unexpected("clients.time_zone: " + zone.error());
   auto store = QuotaStore::open(clients.quota_file);
   if (!store) return std::unexpected(std::move(store.error()));
+  const auto are_others = (*store)->take_ids(fingerprint_of(key));
+  if (!are_others)
+    spdlog::warn("{}", are_others.error());
+  else if (*are_others)
+    spdlog::error(
+        "clients.quota_file: {}: was counted with another clients.secret: clients have other ids "
+        "now, and their quotas begin anew",
+        clients.quota_file);
   std::shared_ptr<Quotas> quotas(new Quotas(clients, std::move(*zone), std::move(*store)));
   // Before the first request: what is there already.
   quotas->periods_ = quotas->table_.periods_at(now());

@@ -17,6 +17,7 @@
 
 #include "gateway/clients/quota_store.h"
 #include "gateway/clients/quota_table.h"
+#include "gateway/clients/sip_hash.h"
 
 namespace classgate::gateway {
 
@@ -36,9 +37,12 @@ class Quotas {
   }
   // What somebody of some plan may have is in these settings.
   static bool are_wanted_by(const conf::Settings& settings);
-  // Reads what is there, and begins. The error is one line for an operator. Waits for the disk.
+  // Reads what is there, and begins; `key` makes the ids. The error is one line for an operator.
+  // Waits for the disk.
   static std::expected<std::shared_ptr<Quotas>, std::string> open(
-      const conf::ClientsSettings& clients);
+      const conf::ClientsSettings& clients, const HashKey& key);
+  // Which key it is, and not what it is (QuotaStore::take_ids).
+  static std::int64_t fingerprint_of(const HashKey& key);
   ~Quotas();  // with all that was counted in the file
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;

@@ -169,11 +169,20 @@ std::expected<std::string, std::string> check_secret(const conf::ClientsSettings
                        "start: then clients have other ids");
     return warning;
   }
-  std::string why =
-      key.error().kind == Unusable::Kind::missing ? why_not_makeable(path) : key.error().why;
+  const bool is_missing = key.error().kind == Unusable::Kind::missing;
+  std::string why = is_missing ? why_not_makeable(path) : key.error().why;
   const bool goes_without = is_usual_place(path) && key.error().kind != Unusable::Kind::bad;
-  if (why.empty() || goes_without) return {};
-  return std::unexpected(line_of(path, why));
+  if (!why.empty() && !goes_without) return std::unexpected(line_of(path, why));
+  if (!is_missing || in_force == nullptr) return {};
+  return line_of(path,
+                 "is not there: the next start makes another one, and then clients have other ids, "
+                 "and quotas begin anew. Bring it back from a copy");
+}
+
+std::optional<HashKey> kept_key(const conf::ClientsSettings& clients) {
+  if (clients.secret == "off") return std::nullopt;
+  const auto key = read_key(clients.secret);
+  return key ? std::optional(*key) : std::nullopt;
 }
 
 }  // namespace classgate::gateway

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 
 #include "conf/settings.h"
@@ -24,8 +25,10 @@ struct Secret {
 std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clients);
 // The same, and leaves no file behind where there is none: for `--check` and before a reload. What
 // is good has a text too, if others than the owner can read or write it; else an empty one.
-// `in_force`: the key of this process; a warning says when the file holds another one.
+// `in_force`: the key of this process; a warning says when the file holds another one, or has gone.
 std::expected<std::string, std::string> check_secret(const conf::ClientsSettings& clients,
                                                      const HashKey* in_force = nullptr);
+// The key in the file; none where it is not there, or not to be used.
+std::optional<HashKey> kept_key(const conf::ClientsSettings& clients);
 
 }  // namespace classgate::gateway

@@ -140,6 +140,23 @@ TEST_CASE("a folder that takes no file is a mistake of the check, for who may no
   CHECK(checked.error().ends_with("cannot be made: Permission denied"));
 }
 
+TEST_CASE("a file that has gone is told while its key is in force, and the key is what was kept") {
+  const Folder folder;
+  const conf::ClientsSettings settings = at(folder.path / "secret");
+  CHECK(!kept_key(settings));
+  const auto secret = take_secret(settings);
+  REQUIRE(secret);
+  CHECK(kept_key(settings) == secret->key);
+  CHECK(check_secret(settings, &secret->key) == std::string());
+  std::filesystem::remove(folder.path / "secret");
+  CHECK(check_secret(settings) == std::string());  // a start makes one
+  const auto checked = check_secret(settings, &secret->key);
+  REQUIRE(checked);
+  CHECK_MESSAGE(checked->contains("is not there: the next start makes another one"), *checked);
+  CHECK(!kept_key(settings));
+  CHECK(!kept_key(at("off")));
+}
+
 TEST_CASE("who keeps the key where others can read or write it is told, by a check too") {
   const Folder folder;
   const conf::ClientsSettings settings = folder.with(std::string(32, 'k'));

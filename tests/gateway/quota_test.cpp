@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +107,27 @@ TEST_CASE("what costs more than is left is refused, and what costs less still ge
   CHECK(table.take(1, plan, 5, noon).refused);
   CHECK(!table.take(1, plan, 4, noon).refused);
   CHECK(table.take(1, plan, 1, noon).refused);
+}
+
+TEST_CASE("what costs more than the whole of a quota is told that, and not when it is renewed") {
+  QuotaTable table(utc(), 100);
+  const auto refused = [&](const conf::QuotaSettings& quota, std::int64_t cost) {
+    const auto answer = table.take(1, plan_of(quota), cost, noon);
+    REQUIRE(answer.refused);
+    return *answer.refused;
+  };
+  const auto day = refused({.day = 5, .unit = QuotaUnit::cost}, 6);
+  CHECK(day.is_too_small);
+  CHECK(day.left() == 5);
+  // The month would be renewed last, and the day never fits.
+  CHECK(!table.take(1, plan_of({.month = 9, .unit = QuotaUnit::cost}), 4, noon).refused);
+  const auto both = refused({.day = 5, .month = 9, .unit = QuotaUnit::cost}, 6);
+  CHECK(both.kind == QuotaPeriod::day);
+  CHECK(both.is_too_small);
+  const auto later = refused({.month = 9, .unit = QuotaUnit::cost}, 9);
+  CHECK(later.kind == QuotaPeriod::month);
+  CHECK_FALSE(later.is_too_small);
+  CHECK(!table.take(2, plan_of({.day = 1}), 1000, noon).refused);  // it counts requests
 }
 
 TEST_CASE("what is given back may be had again, and what is found to cost more is counted") {
@@ -360,6 +382,88 @@ TEST_CASE("a damaged file, another program's and one that cannot be written are 
   CHECK(QuotaStore::why_not(nowhere).contains("name another place"));
   CHECK(QuotaStore::why_not(folder.file()).empty());
   CHECK(::access(folder.file().c_str(), F_OK) != 0);  // a check makes nothing
+}
+
+// As an operator who means well.
+void change_by_hand(const std::string& file, const char* sql) {
+  sqlite3* db = nullptr;
+  REQUIRE(::sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  CHECK(::sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  ::sqlite3_close(db);
+}
+
+TEST_CASE("tables that have gone and counts that are none are told by a check and a start") {
+  for (const auto& [sql, words] :
+       {std::pair("DROP TABLE usage", "no such table: usage"),
+        std::pair("DROP TABLE changes", "no such table: changes"),
+        std::pair("ALTER TABLE usage DROP COLUMN plan", "no such column"),
+        std::pair("DELETE FROM changes", "what is no count"),
+        std::pair("UPDATE usage SET requests = -5", "what is no count"),
+        std::pair("UPDATE usage SET cost = 'many'", "what is no count")}) {
+    CAPTURE(sql);
+    const Folder folder;
+    {
+      Process process(folder.file());
+      process.ask(3, plan_of({.day = 10}));
+      process.tell();
+    }
+    CHECK(QuotaStore::why_not(folder.file()).empty());
+    change_by_hand(folder.file(), sql);
+    const auto opened = QuotaStore::open(folder.file());
+    REQUIRE(!opened);
+    CHECK_MESSAGE(opened.error().contains(words), opened.error());
+    CHECK(opened.error().contains("move it away"));
+    CHECK(QuotaStore::why_not(folder.file()) == opened.error());
+  }
+}
+
+TEST_CASE("a table that goes while the file is in use is told as such") {
+  const Folder folder;
+  Process process(folder.file());
+  process.ask(3, plan_of({.day = 10}));
+  process.tell();
+  change_by_hand(folder.file(), "DROP TABLE usage");
+  process.ask(1, plan_of({.day = 10}));
+  const auto sums = process.store->add(process.table.collect(), process.table.periods_at(noon));
+  REQUIRE(!sums);
+  CHECK_MESSAGE(sums.error().contains("no such table: usage"), sums.error());
+  CHECK(sums.error().contains("move it away"));
+}
+
+TEST_CASE("counts by the ids of another key are told once, and by a check, where there are any") {
+  const Folder folder;
+  {
+    Process process(folder.file());
+    CHECK(process.store->take_ids(1) == false);  // nothing was counted
+    CHECK(process.store->take_ids(2) == false);
+    process.ask(3, plan_of({.day = 10}));
+    process.tell();
+  }
+  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 2));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 3));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), std::nullopt));
+  CHECK(!QuotaStore::has_counts_by_others(folder.path() + "/nowhere", 3));
+  CHECK(QuotaStore::why_not(folder.file()).empty());
+  Process process(folder.file());
+  CHECK(process.store->take_ids(3) == true);
+  CHECK(process.store->take_ids(3) == false);
+  // Made again, it is still theirs.
+  ::unlink(folder.file().c_str());
+  process.tell();
+  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 3));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2));
+}
+
+TEST_CASE("a file from before it said whose ids it counts by says so from now on") {
+  const Folder folder;
+  {
+    Process process(folder.file());
+    process.ask(3, plan_of({.day = 10}));
+    process.tell();
+  }
+  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 1));
+  CHECK(Process(folder.file()).store->take_ids(1) == false);
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2));
 }
 
 TEST_CASE("many threads that ask, give back and settle get the quota, not one more") {

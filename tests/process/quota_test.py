@@ -115,6 +115,39 @@ cost = "items:texts"
         self.assertEqual(gateway.health()["quotas"]["plans"]["free"]["day"]["used"], 10)
 
 
+    def test_what_costs_more_than_a_whole_quota_is_told_that_it_never_fits(self):
+        conf = self.conf('quota_day = 5\nquota_unit = "cost"') + """
+[[route]]
+path = "/v1/classify"
+priority = 3
+cost = "header:X-Cost"
+"""
+        gateway = self.gateway(self.upstream.address, conf=conf)
+        headers = {"X-Api-Key": KEY, "X-Cost": "6"}
+        refused = gateway.request(headers=headers)
+        self.assertEqual((refused.status, refused.reason), (429, "quota"))
+        body = refused.json()
+        self.assertEqual((body["quota"], body["left"]), (5, 5))
+        self.assertEqual(body["detail"], "The request costs more than this client's whole quota of a day, 5")
+        for field in ("Retry-After", "Retry-After-Ms", "RateLimit"):
+            self.assertIsNone(refused.headers[field], field)
+        self.assertEqual({"renews_at", "retry_after_ms"} & body.keys(), set())
+        self.assertEqual(refused.headers["X-Should-Retry"], "false")
+        words = ("explain", "POST", "/v1/classify", "-H", "X-Api-Key: " + KEY, "-H", "X-Cost: 6")
+        verdict = json.loads(gateway.command(*words, "--json")[1])["verdict"]
+        self.assertEqual((verdict["status"], verdict["reason"], verdict["retry_after"]), (429, "quota", None))
+        code, page, _ = gateway.command(*words)
+        self.assertEqual(code, 1)
+        self.assertIn("refused with 429 quota, no Retry-After (it costs more than the whole quota of a day: 6 of 5)", page)
+        page = gateway.command("why", refused.headers["X-Request-Id"])[1]
+        self.assertIn("5 of 5 left", page)
+        self.assertNotIn("to come back", page)
+        # What fits tomorrow is told when that is.
+        self.assertEqual(gateway.request(headers={**headers, "X-Cost": "3"}).status, 200)
+        later = gateway.request(headers={**headers, "X-Cost": "4"})
+        self.assertEqual((later.status, later.json()["left"], later.retry_after is None), (429, 2, False))
+
+
 class WhatAnOperatorSees(QuotaTest):
     def test_health_metrics_explain_and_log_tell_one_story(self):
         log = self.folder / "access.log"
@@ -185,7 +218,77 @@ class WhatAnOperatorSees(QuotaTest):
         self.assertEqual(done.returncode, 1 if "dya" in conf.read_text() else 78, done.stderr)
 
 
+    def test_a_file_without_its_table_refuses_a_check_and_a_start_and_one_that_others_write_is_warned_of(self):
+        gateway = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(gateway, 1), [200])
+        self.stop(gateway)
+        conf = self.folder / "quota.conf"
+        conf.write_text(self.conf("quota_day = 10"))
+        (self.folder / "quotas.db").chmod(0o666)
+
+        def run(*words):
+            return subprocess.run([CLASSGATE, *words, "--conf", conf], capture_output=True, text=True, timeout=60,
+                                  env=clean_environment())
+        done = run("--check")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("quotas.db: others than its owner can write it: chmod 600", done.stderr)
+        with contextlib.closing(sqlite3.connect(self.folder / "quotas.db")) as file:
+            file.execute("DROP TABLE usage")
+        for words, code in ((("--check",), 1), ((), 78)):
+            done = run(*words)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertRegex(done.stderr, r"clients\.quota_file: \S+/quotas\.db: no such table: usage: .*move it away")
+
+
+    def test_a_name_that_anybody_can_give_is_warned_of(self):
+        conf = self.folder / "quota.conf"
+
+        def warnings(clients, plan, unknown="own"):
+            conf.write_text(self.conf(plan, f'unknown = "{unknown}"').replace(
+                f"header:X-Api-Key:{KEY}", clients).replace('"header:X-Api-Key"', '"header:X-Api-Key", "basic"'))
+            done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                                  env=clean_environment())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return [line for line in done.stderr.splitlines() if "does not verify passwords" in line]
+        [line] = warnings("basic:alice", "quota_day = 10")
+        self.assertIn('plan "free"', line)
+        self.assertTrue(line.endswith("whoever gives this name is this client, and uses its quota up"), line)
+        [line] = warnings("basic:alice", "rate = 1", "refuse")
+        self.assertTrue(line.endswith(", and is not refused"), line)
+        self.assertEqual(warnings("header:X-Api-Key:" + KEY, "quota_day = 10"), [])
+
+
 class WhatLasts(QuotaTest):
+    def test_a_secret_that_has_gone_is_told_wherever_somebody_looks(self):
+        gateway = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(gateway, 3), [200] * 3)
+        secret = self.folder / "secret"
+        kept = secret.read_text()
+        secret.unlink()
+        gateway.do("reload")
+        gateway.wait_for_text("is not there: the next start makes another one", gateway.err)
+        self.stop(gateway)
+
+        def checked():
+            conf = self.folder / "quota.conf"
+            conf.write_text(self.conf("quota_day = 10"))
+            done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                                  env=clean_environment())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stderr
+        self.assertRegex(checked(), r"warning: clients\.secret: \S+: is not there, and \S+quotas\.db was counted with another")
+        secret.write_text(kept)
+        secret.chmod(0o600)
+        self.assertNotIn("warning", checked())
+        self.assertEqual(self.statuses(self.start_gateway("quota_day = 10"), 8), [200] * 7 + [429])
+        secret.unlink()
+        last = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(last, 1), [200])
+        self.stop(last)
+        said = last.err()
+        self.assertRegex(said, r"clients\.quota_file: \S+: was counted with another clients\.secret")
+        self.assertIn("was not there, and is made: ids of clients begin with it", said)
+
     def test_it_survives_a_restart_and_a_kill_but_for_the_last_second(self):
         first = self.start_gateway("quota_day = 10")
         self.assertEqual(self.statuses(first, 4), [200] * 4)

@@ -136,6 +136,7 @@ void append_rolled_up_line(std::string& out, bool as_json, std::string_view sinc
   line.word("verdict", word_of(Verdict::rejected));
   line.reason("reason", first.reason);
   line.number("status", first.status);
+  line.word("name", first.name);
   line.end();
 }
 

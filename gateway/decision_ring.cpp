@@ -13,6 +13,7 @@ void Decision::note(const ExchangeRecord& record, admission::Time now) {
   path = record.path;
   route = record.route;
   plan = record.plan;
+  name = record.name;
   upstream = record.upstream;
   priority = record.priority;
   verdict = record.verdict;

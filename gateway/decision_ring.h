@@ -40,6 +40,7 @@ struct Decision {
   KeptText<96> path;
   KeptText<64> route;
   KeptText<32> plan;
+  KeptText<64> name;  // of a client of clients.clients_file
   KeptText<64> upstream;
   int priority = 0;
   Verdict verdict = Verdict::none;

@@ -183,7 +183,8 @@ void Exchange::record() {
                       .reason = *record_.reason,
                       .route = route_,
                       .path = record_.path,
-                      .status = record_.status});
+                      .status = record_.status,
+                      .name = record_.name});
   record_.client = "-";
 }
 
@@ -206,6 +207,7 @@ void Exchange::describe() {
     record_.plan = plan;
 }
 
+  if (!texts_.name.empty()) record_.name = texts_.name;
 // The rest of the record, which only the log tells.
 void Exchange::log() {
   // Names that nobody knows are why it is down.
@@ -219,7 +221,6 @@ void Exchange::log() {
   record_.traceparent = texts_.noted.traceparent();
   record_.user_agent = texts_.noted.user_agent();
   record_.headers = texts_.noted.named();
-  if (!texts_.name.empty()) record_.name = texts_.name;
   if (station_.settings().log.query)
     record_.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
   station_.add_line(record_);

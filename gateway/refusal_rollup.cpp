@@ -58,9 +58,12 @@ void RefusalRollup::begin(Kind& kind, const Refusal& refusal, admission::Time no
   kind.client_size = static_cast<std::uint8_t>(client.size());
   kind.address_size = static_cast<std::uint8_t>(address.size());
   kind.path_size = static_cast<std::uint8_t>(path.size());
+  const std::string_view name = refusal.name.substr(0, name_max);
+  kind.name_size = static_cast<std::uint8_t>(name.size());
   std::ranges::copy(client, kind.client.begin());
   std::ranges::copy(address, kind.address.begin());
   std::ranges::copy(path, kind.path.begin());
+  std::ranges::copy(name, kind.name.begin());
   kind.reason = refusal.reason;
   kind.route = refusal.route;
   kind.status = refusal.status;
@@ -74,7 +77,8 @@ RefusalRollup::Line RefusalRollup::line_of(const Kind& kind) {
                       .reason = kind.reason,
                       .route = kind.route,
                       .path = {kind.path.data(), kind.path_size},
-                      .status = kind.status},
+                      .status = kind.status,
+                      .name = {kind.name.data(), kind.name_size}},
           .count = kind.count,
           .first = kind.first,
           .last = kind.last};

@@ -100,6 +100,7 @@ ordered_json decision_json(const Decision& decision, std::chrono::system_clock::
           {"id", decision.id.view()},
           {"client", decision.client.view()},
           {"address", decision.address.view()},
+          {"name", decision.name.view()},
           {"plan", decision.plan.view()},
           {"method", decision.method.view()},
           {"path", decision.path.view()},
@@ -173,8 +174,10 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
   row("time", plain(decision.at("time")));
   row("request", fmt::format("{} {} from {}", plain(decision.at("method")),
                              plain(decision.at("path")), plain(decision.at("address"))));
+  const std::string known = plain(decision.at("name"));
   row("client",
-      fmt::format("{}, plan {}", plain(decision.at("client")), plain(decision.at("plan"))));
+      fmt::format("{}{}, plan {}", plain(decision.at("client")),
+                  known == "-" ? "" : fmt::format(" ({})", known), plain(decision.at("plan"))));
   row("route",
       fmt::format("{}, priority {}, cost {}", plain(decision.at("route")),
                   decision.at("priority").get<int>(), decision.at("cost").get<std::uint64_t>()));

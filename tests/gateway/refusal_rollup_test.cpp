@@ -6,6 +6,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "conf/format.h"
 #include "gateway/traffic.h"
@@ -92,6 +93,21 @@ TEST_CASE("names that are too long are cut, paths are left out") {
   CHECK(rollup.add({name, name, Reason::rate_limited, nullptr, path, 429}, start));
   CHECK((told(rollup) ==
          std::map<std::string, std::uint64_t>{{std::string(16, 'n') + " rate_limited -", 1}}));
+}
+
+TEST_CASE("a line has the name of a known client") {
+  RefusalRollup rollup;
+  CHECK(rollup.add({.client = "c_1",
+                    .address = "10.0.0.1",
+                    .reason = Reason::quota,
+                    .path = "/",
+                    .status = 429,
+                    .name = "acme@prod"},
+                   start));
+  CHECK(rollup.add({"c_2", "10.0.0.1", Reason::quota, nullptr, "/", 429}, start));
+  std::vector<std::string> names;
+  rollup.take([&](const RefusalRollup::Line& line) { names.emplace_back(line.refusal.name); });
+  CHECK(names == std::vector<std::string>{"acme@prod", "-"});
 }
 
 TEST_CASE("a kind that has become too large is to be told at once") {

@@ -284,7 +284,7 @@ class Story(ProcessTest):
         folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
         self.addCleanup(folder.cleanup)
         self.log = pathlib.Path(folder.name) / "access.log"
-        pathlib.Path(folder.name, "keys").write_text(json.dumps({"kty": "oct", "k": base64url("k" * 32)}))
+        pathlib.Path(folder.name, "keys").write_text(json.dumps({"kty": "oct", "k": base64url("nobody's secret, 32 bytes at least")}))
 
     def line_of(self, identity, log):
         def found():
@@ -312,7 +312,7 @@ class Story(ProcessTest):
             self.assertEqual(len(why["decisions"]), 1)
             kept = why["decisions"][0]
             for key in ("id", "client", "address", "method", "path", "route", "priority", "verdict", "reason", "status",
-                        "cost", "upstream", "retries", "answered_by", "plan"):
+                        "cost", "upstream", "retries", "answered_by", "plan", "name"):
                 if (key, reason) != ("upstream", "upstream_down"):
                     self.assertEqual(kept[key], line[key], key)
             self.assertEqual(kept["wait_ms"], line["wait_ms"])

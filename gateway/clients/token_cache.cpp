@@ -46,9 +46,11 @@ bool TokenCache::may_look(std::uint64_t sender, std::int64_t now) {
     second_ = now;
     checks_ = 0;
   }
-  const Sender& known = senders_[sender % senders_.size()];
-  if (known.number == sender && known.second == now && known.spent >= spent_max_) return false;
-  return checks_ < checks_max_;
+  const bool has_spent_all =
+      std::ranges::any_of(senders_[sender % senders_.size()], [&](const Sender& known) {
+        return known.number == sender && known.second == now && known.spent >= spent_max_;
+      });
+  return !has_spent_all && checks_ < checks_max_;
 }
 
 bool TokenCache::may_check(std::uint64_t sender, std::int64_t now) {
@@ -59,9 +61,15 @@ bool TokenCache::may_check(std::uint64_t sender, std::int64_t now) {
 }
 
 void TokenCache::note_bad(std::uint64_t sender, std::int64_t now, Cost cost) {
-  Sender& known = senders_[sender % senders_.size()];
-  if (known.number != sender || known.second != now) known = {sender, now, 0};
-  known.spent += static_cast<std::uint64_t>(cost);
+  SenderSet& set = senders_[sender % senders_.size()];
+  for (Sender& known : set)
+    if (known.second != now) known = {.second = now};
+  auto known = std::ranges::find(set, sender, &Sender::number);
+  if (known == set.end()) {
+    known = std::ranges::min_element(set, {}, &Sender::spent);
+    *known = {.number = sender, .second = now};
+  }
+  known->spent += static_cast<std::uint64_t>(cost);
 }
 
 }  // namespace classgate::gateway

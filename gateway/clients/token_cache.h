@@ -58,6 +58,10 @@ class TokenCache {
     std::int64_t second = 0;
     std::uint64_t spent = 0;  // in Cost
   };
+  // Those who sent what was bad in this second, in sets of four: in a full one whose tokens cost
+  // least gives way.
+  static constexpr std::size_t sender_sets = 128;
+  using SenderSet = std::array<Sender, 4>;
   struct Free {
     void operator()(Token* tokens) const { std::free(tokens); }
   };
@@ -74,7 +78,7 @@ class TokenCache {
   std::int64_t second_ = 0;
   std::uint32_t checks_ = 0;  // in it
   std::uint64_t checked_ = 0;
-  std::array<Sender, 256> senders_{};
+  std::array<SenderSet, sender_sets> senders_{};
 };
 
 }  // namespace classgate::gateway

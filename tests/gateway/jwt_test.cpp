@@ -283,7 +283,7 @@ TEST_CASE("keys that are no good are told with their place") {
   CHECK(mistake_in(key_set({p256.jwk()}), {"RS256"}) ==
         "/keys:1:1: has no key for RS256, which jwt.algorithms names");
   CHECK(mistake_in("{\"keys\":[\n  " + rsa.jwk(R"(,"d":"AQAB")") + "]}", {"RS256"}) ==
-        "/keys:2:3: is a private key: only its public part belongs here");
+        "/keys:2:3: is a private key, for it has \"d\": only its public part belongs here");
   CHECK(mistake_in(R"({"kty":"oct","k":"c2hvcnQ"})", {"HS256"})
             .contains("a key for HS256 must have 32 to 4096 bytes; this has 5"));
   CHECK(mistake_in(R"({"kty":"RSA","n":"AQAB","e":"AQAB"})", {"RS256"})
@@ -362,6 +362,16 @@ TEST_CASE(
   CHECK(bounded.cache.checked() == 0);
   for (int i = 0; i < 80; ++i) CHECK(ask(good, 8) == "good");
   CHECK(ask("a.b.c", 7, now + 1) == "malformed");
+}
+
+TEST_CASE("senders that stand in one place come to their end each, and do not reset each other") {
+  Bounded bounded;
+  for (int i = 0; i < 80; ++i)
+    for (const std::uint64_t sender : {7U, 7U + 1024, 7U + 2048, 7U + 3072})
+      CHECK(bounded.ask("a.b.c", sender, now) == "malformed");
+  for (const std::uint64_t sender : {7U, 7U + 1024, 7U + 2048, 7U + 3072})
+    CHECK(bounded.ask("a.b.c", sender, now) == "too_many");
+  CHECK(bounded.ask("a.b.c", 7U + 4096, now) == "malformed");
 }
 
 // Clients of a conf whose identity is ["jwt:sub", "bearer", "address"].

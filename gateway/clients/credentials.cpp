@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "conf/format.h"
+#include "gateway/clients/base64.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -154,23 +155,10 @@ std::string_view Credentials::value(const conf::IdentitySource& source) {
 // The user of "user:password" in base64 (RFC 7617 section 2; RFC 4648 section 4).
 std::string_view Credentials::basic_user(std::string_view text) {
   std::size_t size = 0;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+'             ? 62
-                      : c == '/'             ? 63
-                                             : -1;
-    if (digit < 0) return {};  // ends without a ':', or is no base64
-    bits = bits << 6 | static_cast<std::uint32_t>(digit);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    const char byte = static_cast<char>(bits >> count & 0xff);
-    if (byte == ':') return {room_.data(), size};
-    if (size == room_.size()) return {};
+  bool has_colon = false;
+  each_base64_byte(text, base64, [&](char byte) {
+    has_colon = byte == ':';
+    if (has_colon || size == room_.size()) return false;
     room_[size++] = byte;
   }
   return {};

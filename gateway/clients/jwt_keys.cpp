@@ -12,6 +12,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -43,6 +44,9 @@ constexpr std::size_t rsa_bits_min = 2048;  // section 3.3
 constexpr std::size_t rsa_bits_max = 8192;  // a check of a longer one takes too long
 constexpr std::size_t exponent_bytes_max = 4;
 constexpr std::size_t coordinate_bytes = 32;  // of P-256, and of Ed25519
+
+// What no public key has (RFC 7518 sections 6.2.2 and 6.3.2; RFC 8037 section 2).
+constexpr std::array<const char*, 7> private_members{"d", "p", "q", "dp", "dq", "qi", "oth"};
 
 using X509Handle = std::unique_ptr<X509, Release<X509_free>>;
 using BioHandle = std::unique_ptr<BIO, Release<BIO_free>>;
@@ -76,53 +80,67 @@ std::string place_in(std::string_view text, std::size_t at) {
   return fmt::format("{}:{}", line, start == std::string_view::npos ? at + 1 : at - start);
 }
 
-// Where the objects of "keys" begin, in JSON that has been parsed.
-std::vector<std::size_t> places_of_keys(std::string_view text) {
-  std::vector<std::size_t> places;
-  std::size_t depth = 0;
-  std::string_view name;
+// Of JSON that has been parsed, an object.
+struct Outline {
+  std::vector<std::size_t> keys;  // where the objects of "keys" begin
+  struct Name {
+    std::string text;
+    std::size_t at = 0;
+  };
+  std::optional<Name> twin;  // the first that its object has had already
+};
+Outline outline_of(std::string_view text) {
+  Outline outline;
+  std::vector<std::size_t> open;  // objects by their number, and 0 for each array
+  std::size_t objects = 0;
+  std::set<std::pair<std::size_t, std::string>> names;  // of which object
+  std::string top;                                      // the last name of the outermost
   bool is_in_keys = false;
+  bool is_name = false;  // the next string
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '"') {
-      const std::size_t begin = ++i;
+      const std::size_t begin = i++;
       while (text[i] != '"') i += text[i] == '\\' ? 2 : 1;
-      if (depth == 1) name = text.substr(begin, i - begin);
+      if (!std::exchange(is_name, false)) continue;
+      const auto name = json::parse(text.substr(begin, i + 1 - begin)).get<std::string>();
+      if (open.size() == 1) top = name;
+      if (!names.emplace(open.back(), name).second && !outline.twin) outline.twin = {name, begin};
     } else if (c == '{' || c == '[') {
-      if (depth == 1) is_in_keys = c == '[' && name == "keys";
-      if (depth == 2 && is_in_keys && c == '{') places.push_back(i);
-      ++depth;
+      if (open.size() == 1) is_in_keys = c == '[' && top == "keys";
+      if (open.size() == 2 && is_in_keys && c == '{') outline.keys.push_back(i);
+      open.push_back(c == '{' ? ++objects : 0);
+      is_name = c == '{';
     } else if (c == '}' || c == ']') {
-      --depth;
+      open.pop_back();
+    } else if (c == ',') {
+      is_name = open.back() != 0;
     }
   }
-  return places;
+  return outline;
+}
+
+// The points of Ed25519 whose order divides 8, by their y without the bit that says which x; those
+// of 0 and 1 also as they may be written beyond the field. Under such a key anybody can sign any
+// text without a secret, in 8 tries or so. (ge25519_has_small_order of libsodium refuses the same.)
+constexpr std::array<std::string_view, 7> small_orders{
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
+
+bool is_of_small_order(std::string point) {
+  if (point.empty()) return false;
+  point.back() = static_cast<char>(point.back() & 0x7f);
+  const std::span bytes(bytes_of(std::string_view(point)), point.size());
+  const std::string y = fmt::format("{:02x}", fmt::join(bytes, ""));
+  return std::ranges::find(small_orders, y) != small_orders.end();
 }
 
 }  // namespace
-
-bool read_base64url(std::string_view text, std::string& into) {
-  into.clear();
-  if (text.size() % 4 == 1) return false;
-  into.reserve(text.size() * 3 / 4);
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '-'             ? 62
-                      : c == '_'             ? 63
-                                             : -1;
-    if (digit < 0) return false;
-    bits = bits << 6 | static_cast<std::uint32_t>(digit);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    into += static_cast<char>(bits >> count & 0xff);
-  }
-  return (bits & ((1U << count) - 1)) == 0;
-}
 
 struct JwtKeys::Handle {
   JwkHandle jwk;
@@ -135,7 +153,11 @@ JwtKeys::~JwtKeys() = default;
 class JwtKeys::Reader {
  public:
   explicit Reader(const conf::JwtSettings& settings)
-      : settings_(settings), text_(*settings.keys), keys_(new JwtKeys) {}
+      : settings_(settings), text_(*settings.keys), keys_(new JwtKeys) {
+    // As the conf may begin too (RFC 8259 section 8.1 allows it).
+    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+    if (text_.starts_with(byte_order_mark)) text_.remove_prefix(byte_order_mark.size());
+  }
 
   std::expected<std::shared_ptr<const JwtKeys>, std::vector<std::string>> read() {
     const ErrorsForgotten forgotten;
@@ -236,6 +258,10 @@ class JwtKeys::Reader {
 
   void add_ed25519(const Names& names, const std::string& x) {
     if (!is_named("EdDSA")) return;
+    if (is_of_small_order(x))
+      return mistake(names.at,
+                     "is an Ed25519 key of small order, under which anybody can sign: no key pair "
+                     "has it");
     EVP_PKEY* const key =
         x.size() == coordinate_bytes
             ? EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(x), x.size())
@@ -248,6 +274,10 @@ class JwtKeys::Reader {
     if (secret.size() < hmac_bytes_min || secret.size() > hmac_bytes_max)
       return mistake(names.at, fmt::format("a key for HS256 must have {} to {} bytes; this has {}",
                                            hmac_bytes_min, hmac_bytes_max, secret.size()));
+    if (std::ranges::count(secret, secret.front()) == std::ssize(secret))
+      return mistake(names.at,
+                     "a key for HS256 must be random bytes; this is one byte over and over, which "
+                     "anybody can guess");
     add(names, "HS256", 32,
         {JwkHandle(cjose_jwk_create_oct_spec(bytes_of(secret), secret.size(), nullptr)), {}});
   }
@@ -263,10 +293,13 @@ class JwtKeys::Reader {
       const std::size_t byte = wrong == nullptr ? 1 : std::max<std::size_t>(wrong->byte, 1);
       return mistake(std::min(byte - 1, text_.size()), "is no JSON from here on");
     }
+    // Which of the two counts is unknown (RFC 7517 section 4).
+    const auto [places, twin] = outline_of(text_);
+    if (twin)
+      return mistake(twin->at, fmt::format("\"{}\" stands here twice", twin->text.substr(0, 64)));
     if (all.contains("kty")) return read_jwk(all, text_.find('{'));
     if (!all.contains("keys") || !all["keys"].is_array())
       return mistake(0, "is neither a JSON Web Key Set, {\"keys\": [...]}, nor one JSON Web Key");
-    const auto places = places_of_keys(text_);
     std::size_t number = 0;
     for (const json& key : all["keys"]) {
       if (!key.is_object()) return mistake(0, "\"keys\" has something that is no key");
@@ -280,14 +313,21 @@ class JwtKeys::Reader {
     if (found == key.end() || !found->is_string()) return std::nullopt;
     return found->get<std::string>();
   }
-  // Empty: it is not there, or not to be read.
-  static std::string bytes_in(const json& key, const char* name) {
+  // Null: it is not there, or not to be read, and this has been told.
+  std::optional<std::string> bytes_in(const json& key, const char* name, std::size_t at) {
     std::string bytes;
     const auto text = text_in(key, name);
-    return text && read_base64url(*text, bytes) ? bytes : std::string();
+    if (text && read_base64url(*text, bytes)) return bytes;
+    mistake(at, key.contains(name)
+                    ? fmt::format("\"{}\" is no base64url text without padding: letters, digits, "
+                                  "- and _, and no + / = (RFC 4648 section 5)",
+                                  name)
+                    : fmt::format("the key has no \"{}\"", name));
+    return std::nullopt;
   }
 
-  // What a program does not know of is none of its keys (RFC 7517 section 5).
+  // What a program does not know of is none of its keys (RFC 7517 section 5); but a private key
+  // belongs on no machine that only checks, whatever it is for.
   void read_jwk(const json& key, std::size_t at) {
     const std::string type = text_in(key, "kty").value_or("");
     const std::string curve = text_in(key, "crv").value_or("");
@@ -296,6 +336,11 @@ class JwtKeys::Reader {
                                        : type == "OKP" && curve == "Ed25519" ? "EdDSA"
                                        : type == "oct"                       ? "HS256"
                                                                              : "";
+    for (const char* const name : private_members)
+      if (type != "oct" && key.contains(name))
+        return mistake(at, fmt::format("is a private key, for it has \"{}\": only its public part "
+                                       "belongs here",
+                                       name));
     if (algorithm.empty()) return;
     if (key.contains("alg") && text_in(key, "alg") != algorithm) return;
     if (key.contains("use") && text_in(key, "use") != "sig") return;
@@ -307,12 +352,17 @@ class JwtKeys::Reader {
     Names names{.kid = text_in(key, "kid").value_or(""), .has_kid = key.contains("kid"), .at = at};
     if (names.has_kid && (!text_in(key, "kid") || names.kid.size() > kid_bytes_max))
       return mistake(at, fmt::format("kid must be text, {} bytes at most", kid_bytes_max));
-    if (type != "oct" && key.contains("d"))
-      return mistake(at, "is a private key: only its public part belongs here");
-    if (type == "RSA") return add_rsa(names, bytes_in(key, "n"), bytes_in(key, "e"));
-    if (type == "EC") return add_p256(names, bytes_in(key, "x"), bytes_in(key, "y"));
-    if (type == "OKP") return add_ed25519(names, bytes_in(key, "x"));
-    add_octets(names, bytes_in(key, "k"));
+    if (type == "RSA") {
+      const auto n = bytes_in(key, "n", at), e = bytes_in(key, "e", at);
+      if (n && e) add_rsa(names, *n, *e);
+    } else if (type == "EC") {
+      const auto x = bytes_in(key, "x", at), y = bytes_in(key, "y", at);
+      if (x && y) add_p256(names, *x, *y);
+    } else if (type == "OKP") {
+      if (const auto x = bytes_in(key, "x", at)) add_ed25519(names, *x);
+    } else if (const auto k = bytes_in(key, "k", at)) {
+      add_octets(names, *k);
+    }
   }
 
   // ---- PEM ----

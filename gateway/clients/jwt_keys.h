@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "conf/settings.h"
+#include "gateway/clients/base64.h"
 
 namespace classgate::gateway {
 
@@ -18,7 +19,7 @@ namespace classgate::gateway {
 // A key's own type says the one algorithm that it is for: RSA for RS256, P-256 for ES256, Ed25519
 // for EdDSA, octets (of a JWK only) for HS256. So nothing that a token says makes a public key the
 // secret of an HMAC. Keys of other types, for encryption, or for algorithms that the conf does not
-// name are passed over.
+// name are passed over, but a private key is a mistake, whatever it is for.
 //
 // Immutable; any thread.
 class JwtKeys {
@@ -52,9 +53,5 @@ class JwtKeys {
   std::vector<Key> keys_;
   std::vector<Handle> handles_;  // beside keys_
 };
-
-// Base64url without padding (RFC 7515 section 2), written in the one way there is; false: it is
-// not. Replaces what `into` has.
-bool read_base64url(std::string_view text, std::string& into);
 
 }  // namespace classgate::gateway

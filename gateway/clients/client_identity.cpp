@@ -197,7 +197,7 @@ ClientIdentities::Identity ClientIdentities::told_by(const Sources& sources, con
                                                      Token& token) const {
   Credentials credentials(facts.head);
   for (const IdentitySource& source : sources)
-    if (credentials.is_doubled(place_of(source, jwt_))) return {.is_ambiguous = true};
+    if (credentials.is_ambiguous(place_of(source, jwt_))) return {.is_ambiguous = true};
   for (const IdentitySource& source : sources) {
     if (source.kind == Kind::address) break;
     if (source.kind == Kind::tls || source.kind == Kind::tls_san) {

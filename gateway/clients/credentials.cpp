@@ -27,12 +27,13 @@ bool is_nearly(std::string_view name, std::string_view wanted) {
   });
 }
 
-bool is_field_doubled(const proxy::wire::Head& head, std::string_view name) {
+// Named by Connection it would not be forwarded: the service would know nobody, or somebody else.
+bool is_field_ambiguous(const proxy::wire::Head& head, std::string_view name) {
   int count = 0;
   for (const proxy::wire::Field& field : head.fields)
     if (field.name.size() == name.size() && is_nearly(field.name, name))
       count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
-  return count > 1;
+  return count > 1 || (count == 1 && proxy::wire::is_nominated(name, head));
 }
 
 // What follows the scheme in Authorization, in any case (RFC 9110 section 11.1, 11.4).
@@ -118,14 +119,17 @@ void each_parameter(const proxy::wire::Head& head, std::string_view name, Visit 
 
 }  // namespace
 
-bool Credentials::is_doubled(const conf::IdentitySource& source) const {
+bool Credentials::is_ambiguous(const conf::IdentitySource& source) const {
   int count = 0;
   const auto note = [&count](std::string_view) { ++count; };
   switch (source.kind) {
-    case Kind::header: return is_field_doubled(head_, source.name);
+    case Kind::header: return is_field_ambiguous(head_, source.name);
     case Kind::bearer:
-    case Kind::basic: return is_field_doubled(head_, "authorization");
-    case Kind::cookie: each_cookie(head_, source.name, note); break;
+    case Kind::basic: return is_field_ambiguous(head_, "authorization");
+    case Kind::cookie:
+      each_cookie(head_, source.name, note);
+      if (count == 1 && proxy::wire::is_nominated("cookie", head_)) return true;
+      break;
     case Kind::query: each_parameter(head_, source.name, note); break;
     case Kind::jwt:
     case Kind::tls:
@@ -160,8 +164,9 @@ std::string_view Credentials::basic_user(std::string_view text) {
     has_colon = byte == ':';
     if (has_colon || size == room_.size()) return false;
     room_[size++] = byte;
-  }
-  return {};
+    return true;
+  });
+  return has_colon ? std::string_view(room_.data(), size) : std::string_view();
 }
 
 std::string_view Credentials::decoded(std::string_view text) {

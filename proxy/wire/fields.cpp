@@ -51,7 +51,10 @@ FieldId match(std::string_view name, const char (&known)[size_with_nul], FieldId
   return match_slowly(name, {known, size_with_nul - 1}, id);
 }
 
+}  // namespace
+
 bool is_nominated(std::string_view name, const Head& head) {
+  if (!head.nominates_fields) return false;
   bool nominated = false;
   for (const Field& field : head.fields)
     if (field.id == FieldId::connection)
@@ -60,8 +63,6 @@ bool is_nominated(std::string_view name, const Head& head) {
       });
   return nominated;
 }
-
-}  // namespace
 
 bool equal_names(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;

@@ -69,5 +69,7 @@ inline constexpr FieldSet hop_by_hop =
 // Whether a field belongs to one connection only and must not be forwarded (RFC 9110 section
 // 7.6.1): the standard ones, and those that the message's Connection fields name.
 bool is_hop_by_hop(const Field& field, const Head& head);
+// Whether the message's Connection fields name it.
+bool is_nominated(std::string_view name, const Head& head);
 
 }  // namespace classgate::proxy::wire

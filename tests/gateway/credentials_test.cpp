@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "proxy/wire/fields.h"
+
 namespace classgate::gateway {
 namespace {
 
@@ -19,6 +21,10 @@ proxy::wire::Head head_of(const Request& request) {
   proxy::wire::Head head;
   head.fields = request.fields;
   head.target = request.target;
+  for (proxy::wire::Field& field : head.fields) {  // as the parser has them
+    field.id = proxy::wire::field_id(field.name);
+    head.nominates_fields |= field.id == proxy::wire::FieldId::connection;
+  }
   return head;
 }
 std::string value(const Request& request, Kind kind, const std::string& name = {}) {
@@ -26,9 +32,9 @@ std::string value(const Request& request, Kind kind, const std::string& name = {
   Credentials credentials(head);
   return std::string(credentials.value({.kind = kind, .name = name}));
 }
-bool is_doubled(const Request& request, Kind kind, const std::string& name = {}) {
+bool is_ambiguous(const Request& request, Kind kind, const std::string& name = {}) {
   const auto head = head_of(request);
-  return Credentials(head).is_doubled({.kind = kind, .name = name});
+  return Credentials(head).is_ambiguous({.kind = kind, .name = name});
 }
 
 TEST_CASE("the user of Basic is what stands before the first colon of what it codes") {
@@ -56,9 +62,9 @@ TEST_CASE("a cookie is found by its name, in the case that it has") {
   CHECK(value(request, Kind::cookie, "Session") == "");
   CHECK(value(request, Kind::cookie, "bare") == "");
   CHECK(value(request, Kind::cookie, "ession") == "");
-  CHECK_FALSE(is_doubled(request, Kind::cookie, "session"));
-  CHECK(is_doubled({.fields = {{"Cookie", "k=1; k=2"}}}, Kind::cookie, "k"));
-  CHECK(is_doubled({.fields = {{"Cookie", "k=1"}, {"Cookie", "k=1"}}}, Kind::cookie, "k"));
+  CHECK_FALSE(is_ambiguous(request, Kind::cookie, "session"));
+  CHECK(is_ambiguous({.fields = {{"Cookie", "k=1; k=2"}}}, Kind::cookie, "k"));
+  CHECK(is_ambiguous({.fields = {{"Cookie", "k=1"}, {"Cookie", "k=1"}}}, Kind::cookie, "k"));
 }
 
 TEST_CASE("a parameter is found as a service would read it, however it is written") {
@@ -72,8 +78,24 @@ TEST_CASE("a parameter is found as a service would read it, however it is writte
   CHECK(value({.target = "/?key=" + std::string(2'000, '+')}, Kind::query, "key") == "");
   CHECK(value({.target = "/?key=" + std::string(2'000, 'x')}, Kind::query, "key").size() == 2'000);
   // What we would read otherwise than the service is told twice.
-  CHECK(is_doubled({.target = "/?key=mine&%6bey=theirs"}, Kind::query, "key"));
-  CHECK_FALSE(is_doubled({.target = "/?key=mine&KEY=theirs"}, Kind::query, "key"));
+  CHECK(is_ambiguous({.target = "/?key=mine&%6bey=theirs"}, Kind::query, "key"));
+  CHECK_FALSE(is_ambiguous({.target = "/?key=mine&KEY=theirs"}, Kind::query, "key"));
+}
+
+TEST_CASE("what Connection names the service does not get, so it names nobody here") {
+  const std::vector<proxy::wire::Field> fields{{"X-Api-Key", "k"},
+                                               {"Authorization", "Bearer t"},
+                                               {"Cookie", "session=1"},
+                                               {"Connection", "close, x-api-key, Authorization"},
+                                               {"Connection", "cookie"}};
+  const Request request{.fields = fields};
+  CHECK(is_ambiguous(request, Kind::header, "X-Api-Key"));
+  CHECK(is_ambiguous(request, Kind::bearer));
+  CHECK(is_ambiguous(request, Kind::basic));
+  CHECK(is_ambiguous(request, Kind::cookie, "session"));
+  CHECK_FALSE(is_ambiguous(request, Kind::cookie, "other"));
+  CHECK_FALSE(is_ambiguous(request, Kind::header, "X-Other-Key"));
+  CHECK_FALSE(is_ambiguous({.fields = {{"Connection", "X-Api-Key"}}}, Kind::header, "X-Api-Key"));
 }
 
 TEST_CASE("who is refused is told how to say who he is") {

@@ -220,7 +220,6 @@ void ClientIdentities::look_at(Token& token, std::string_view text, const Facts&
   token.is_looked_at = true;
   token.text = text;
   if (text.empty() || !verifier_) return;
-  token.has_three_parts = JwtVerifier::has_three_parts(text);
   const std::int64_t now = current_second().time_since_epoch().count();
   SipHash::Wide key{};
   if (facts.tokens != nullptr && text.size() <= jwt_.token_bytes.count) {
@@ -235,6 +234,7 @@ void ClientIdentities::look_at(Token& token, std::string_view text, const Facts&
   const auto claims =
       verifier_->verify(text, now, facts.tokens, id_of(facts.address, IdentitySource()));
   if (!claims) {
+    token.has_three_parts = JwtVerifier::has_three_parts(text);
     token.fault = claims.error();
     return;
   }

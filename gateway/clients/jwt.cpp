@@ -159,7 +159,10 @@ JwtVerifier::JwtVerifier(const conf::JwtSettings& settings, std::shared_ptr<cons
 }
 
 bool JwtVerifier::has_three_parts(std::string_view token) {
-  return std::ranges::count(token, '.') == 2;
+  const std::size_t first = token.find('.');
+  if (first == std::string_view::npos) return false;
+  const std::size_t second = token.find('.', first + 1);
+  return second != std::string_view::npos && token.find('.', second + 1) == std::string_view::npos;
 }
 
 std::expected<JwtVerifier::Header, TokenFault> JwtVerifier::read_header(

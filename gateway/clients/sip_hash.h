@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace classgate::gateway {
@@ -46,14 +47,21 @@ class SipHash {
   }
   void take_all(std::string_view bytes) {
     const std::uint64_t length = bytes.size();
-    for (; bytes.size() >= 8; bytes.remove_prefix(8)) take(word(bytes.substr(0, 8)));
-    take(word(bytes) | length << 56);
+    for (; bytes.size() >= 8; bytes.remove_prefix(8)) take(word(bytes.data()));
+    take(rest(bytes) | length << 56);
   }
   std::uint64_t end() {
     for (int i = 0; i < 4; ++i) round();
     return a_ ^ b_ ^ c_ ^ d_;
   }
-  static std::uint64_t word(std::string_view bytes) {  // little-endian
+  // Little-endian, in one load.
+  static std::uint64_t word(const char* bytes) {
+    std::uint64_t result = 0;
+    std::memcpy(&result, bytes, sizeof(result));
+    if constexpr (std::endian::native == std::endian::big) result = std::byteswap(result);
+    return result;
+  }
+  static std::uint64_t rest(std::string_view bytes) {
     std::uint64_t result = 0;
     for (std::size_t i = 0; i < bytes.size(); ++i)
       result |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);

@@ -59,7 +59,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   const Asker asker = asker_of(client);
   if (may_go_in(arrival, asker, now)) {
     books_.enter();
-    note_let_in(arrival, now);
+    if (!note_early(arrival, asker, now)) note_in_turn(workers_for(arrival.workers), now);
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
     const Seat seat{now,
@@ -91,11 +91,11 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
                       .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
                       .workers = arrival.workers,
                       .observed = arrival.observed,
-                      .is_favoured = is_favoured(arrival, client)};
+                      .is_favoured = is_favoured(arrival, client),
+                      .is_early = note_early(arrival, asker, now)};
   queue_.make_ready(waiter);  // or nothing has happened
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
   if (room.is_promised) retry_after_.redeem(arrival.client);
-  note_let_in(arrival, now);
   last_place_ = static_cast<std::uint32_t>(place_of(arrival, asker));
   books_.enter();
   note_joined(arrival.priority, now);
@@ -213,12 +213,14 @@ std::optional<Notice> Line::next(Time now) {
   const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
   left_queue(waiter, now);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
+  const bool was_early = waiter.is_early;
   std::optional<conf::Reason> observed = waiter.observed;
   if (late.is_observed) observe(observed, conf::Reason::would_miss_deadline);
   if (note_gone_in(priority, waited, now)) observe(observed, conf::Reason::shed);
   const Granted granted{{now, priority, waiter.route, waiter.client, workers_for(waiter.workers),
                          observed, waiter.is_favoured},
                         waited};
+  if (!was_early) note_in_turn(granted.seat.workers, now);
   take_workers(granted.seat, waited, now);
   return std::optional<Notice>(std::in_place, ticket, waiter.owner, waiter.tag, granted);
 }

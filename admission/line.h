@@ -173,11 +173,13 @@ class Line {
   };
   // While those are expected who were told to come, who comes before its time takes the worker or
   // the place of one of them, and lengthens the times of all: so it has only its part, where they
-  // have use for the rest. A request that may send a worse priority away is not kept out. (Beside
+  // use almost all: else, and where a quarter of the workers is free, there is something
+  // for everybody. A request that may send a worse priority away is not kept out. (Beside
   // real SDKs at twice the load, one that stormed took four times its part, in the moments in which
   // a worker was free; others were told a tenth more.)
   bool is_ahead_of_its_turn(const Arrival& arrival, const Asker& asker, Time now) const {
-    return retry_after_.expects_returns(now) && queue_.size_worse_than(arrival.priority) == 0 &&
+    return free_workers() * 4 < workers() && retry_after_.expects_returns(now) &&
+           queue_.size_worse_than(arrival.priority) == 0 &&
            retry_after_.is_ahead_of_its_turn(arrival.client, asker.weight, queue_state(), now);
   }
   // The last 15 % of the places are kept for those who were refused, and come when they were told
@@ -219,9 +221,16 @@ class Line {
   Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
   Duration guessed_pace(int priority) const;
 
-  void note_let_in(const Arrival& arrival, Time now) {
-    if (retry_after_.expects_returns(now))
-      retry_after_.note_let_in(arrival.client, workers_for(arrival.workers), now);
+  // One that comes: whether it is early. The others count when they take their workers.
+  bool note_early(const Arrival& arrival, const Asker& asker, Time now) {
+    if (!retry_after_.expects_returns(now)) return false;
+    const RetryAfter::Queue queue = queue_state();
+    const bool is_early = retry_after_.is_early(arrival.client, queue, now);
+    if (is_early) retry_after_.note_early(arrival.client, asker.weight, queue, now);
+    return is_early;
+  }
+  void note_in_turn(std::uint32_t workers, Time now) {
+    if (retry_after_.expects_returns(now)) retry_after_.note_in_turn(workers, queue_state(), now);
   }
   void note_joined(int priority, Time now);
   bool note_gone_in(int priority, Duration waited, Time now);

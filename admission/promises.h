@@ -17,7 +17,7 @@ struct Promise {
   Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
-  Time let_in{};             // the last of its requests that found a worker or a place
+  Time paid_until{};         // by its part, for what it was let in before its turn (GCRA)
 };
 
 // The promises that were made lately, some 16,000 of them: in each set of four the newcomer takes

@@ -34,26 +34,38 @@ bool RetryAfter::is_due(std::uint64_t client, Time now) const {
          promise.turn <= now + early_most && now - promise.turn <= late_most;
 }
 
-bool RetryAfter::is_early(const Promise& promise, Time now) {
-  if (promise.noted == Time::min()) return false;
-  return promise.behind > 0 || (promise.turn != Promise::had && promise.turn > now + early_most);
+bool RetryAfter::is_early(std::uint64_t client, const Queue& queue, Time now) const {
+  if (client == 0 || !tells_clients_apart_) return false;
+  const Promise* const promise = promises_.find(client, line_for_workers);
+  if (promise == nullptr || promise->noted == Time::min()) return false;
+  if (promise->turn != Promise::had && promise->turn > now + early_most) return true;
+  // Of what it asked for besides, that is not due yet.
+  const double since = measure::in_seconds(now - std::max(promise->noted, promise->turn));
+  return promise->behind >
+         std::max(since, 0.0) * capacity_of(queue, now).pace / clients_.parts().asking();
+}
+
+double RetryAfter::time_of_part(double weight, const Queue& queue, Time now) const {
+  const double pace = capacity_of(queue, now).pace * weight;
+  return pace > 0 ? clients_.parts().asking() / pace : 0;
 }
 
 bool RetryAfter::is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                                       Time now) const {
-  if (client == 0 || !tells_clients_apart_) return false;
-  const Promise* const promise = promises_.find(client, line_for_workers);
-  if (promise == nullptr || !is_early(*promise, now)) return false;
-  const double pace = capacity_of(queue, now).pace;
-  const double part = pace * weight / clients_.parts().asking();
-  return in_turn_.at(now) >= almost_all * pace &&
-         measure::in_seconds(now - promise->let_in) * part < 1;
+  if (!is_early(client, queue, now)) return false;
+  if (in_turn_.at(window_of(queue), now) < almost_all * capacity_of(queue, now).pace) return false;
+  const Promise& promise = *promises_.find(client, line_for_workers);
+  return measure::in_seconds(promise.paid_until - now) >
+         (in_advance - 1) * time_of_part(weight, queue, now);
 }
 
-void RetryAfter::note_let_in(std::uint64_t client, std::uint32_t workers, Time now) {
+// The generic cell rate algorithm (ITU-T I.371).
+void RetryAfter::note_early(std::uint64_t client, double weight, const Queue& queue, Time now) {
   Promise* const promise = promises_.find(client, line_for_workers);
-  if (promise != nullptr) promise->let_in = now;
-  if (promise == nullptr || !is_early(*promise, now)) in_turn_.count(workers, now);
+  if (promise == nullptr) return;
+  const double time = std::min(time_of_part(weight, queue, now), 3600.0);
+  promise->paid_until =
+      std::max(promise->paid_until, now) + Duration(static_cast<Duration::rep>(time * 1e9));
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

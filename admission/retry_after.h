@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 
@@ -62,13 +63,18 @@ class RetryAfter {
   void redeem(std::uint64_t client) {
     promises_.find_or_add(client, line_for_workers).turn = Promise::had;
   }
-  // It does not wait for the time that it was told for a worker, and has had its part: as many
-  // times `weight` as clients ask lately, of all that the workers can do. Only while those who do
-  // wait, and newcomers, have use for almost all of that.
+  // It does not wait for the time that it was told for a worker.
+  bool is_early(std::uint64_t client, const Queue& queue, Time now) const;
+  // And has had its part, some in advance: as many times `weight` as clients ask lately, of all
+  // that the workers can do. Only while those who do wait, and newcomers, use almost all of that.
   bool is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                             Time now) const;
-  // It has found `workers` workers, or a place to wait for them.
-  void note_let_in(std::uint64_t client, std::uint32_t workers, Time now);
+  // One that is early has found a worker, or a place to wait for one.
+  void note_early(std::uint64_t client, double weight, const Queue& queue, Time now);
+  // One that is not has taken so many workers.
+  void note_in_turn(std::uint32_t workers, const Queue& queue, Time now) {
+    in_turn_.count(workers, window_of(queue), now);
+  }
   // Somebody who was told to may still come back for a worker, as itself.
   bool expects_returns(Time now) const {
     return tells_clients_apart_ && now <= last_turn_ + late_most;
@@ -86,26 +92,30 @@ class RetryAfter {
   static constexpr Duration early_most = std::chrono::milliseconds(20);
   static constexpr Duration late_most = std::chrono::seconds(5);
 
-  static bool is_early(const Promise& promise, Time now);
-
-  // How many lately, a second.
+  // How many a second, in a window that ends smoothly.
   class RecentRate {
    public:
-    void count(std::uint32_t more, Time now) {
-      count_ = count_at(now) + more;
+    void count(std::uint32_t more, double window, Time now) {
+      count_ = count_at(window, now) + more;
       last_ = std::max(last_, now);
     }
-    double at(Time now) const { return count_at(now) / lately; }
+    double at(double window, Time now) const { return count_at(window, now) / window; }
 
    private:
-    static constexpr double lately = 5;  // seconds
-    double count_at(Time now) const {
-      return count_ * lately / (lately + std::max(measure::in_seconds(now - last_), 0.0));
+    double count_at(double window, Time now) const {
+      return count_ * std::exp(-std::max(measure::in_seconds(now - last_), 0.0) / window);
     }
     double count_ = 0;
     Time last_{};
   };
+  // In seconds: several turns of a worker.
+  static double window_of(const Queue& queue) {
+    return std::max(5.0, 3 * measure::in_seconds(queue.usual_turn));
+  }
+  // Seconds for one request of a client's part; 0: nobody knows.
+  double time_of_part(double weight, const Queue& queue, Time now) const;
   static constexpr double almost_all = 0.9;
+  static constexpr double in_advance = 4;  // requests
 
   static constexpr std::uint64_t line_for_all = 0;
   static constexpr std::uint64_t line_for_workers = 1;

@@ -38,6 +38,7 @@ struct Waiter {
   std::uint16_t workers = 1;               // that it will occupy
   std::optional<conf::Reason> observed{};  // as Arrival has it
   bool is_favoured = false;                // as Seat has it
+  bool is_early = false;                   // it was told a later time for a worker
 };
 
 // The bounded waiting room: priority first; inside a priority those whose plan has a better one;

@@ -23,11 +23,13 @@ void Exchange::refuse(Reason reason, admission::Duration retry_after) {
   refuse_uncounted(reason, retry_after);
 }
 
+// What asks for more than the whole of it fits into none that comes either.
 void Exchange::refuse_for(const QuotaState& quota) {
   const auto length = std::chrono::duration<double>(quota.end - quota.begin);
-  admission::Rejection rejection{.reason = Reason::quota,
-                                 .retry_after = std::max<admission::Duration>(
-                                     quota.end - Quotas::now(), std::chrono::seconds(1))};
+  admission::Rejection rejection{.reason = Reason::quota};
+  if (!quota.is_too_small)
+    rejection.retry_after =
+        std::max<admission::Duration>(quota.end - Quotas::now(), std::chrono::seconds(1));
   rejection.burst = static_cast<double>(quota.limit);
   rejection.rate = rejection.burst / length.count();
   rejection.tokens = static_cast<double>(quota.left());
@@ -205,9 +207,9 @@ void Exchange::describe() {
   record_.upstream = forwarding_.server_name();
   if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
     record_.plan = plan;
+  if (!texts_.name.empty()) record_.name = texts_.name;
 }
 
-  if (!texts_.name.empty()) record_.name = texts_.name;
 // The rest of the record, which only the log tells.
 void Exchange::log() {
   // Names that nobody knows are why it is down.

@@ -191,7 +191,9 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
   station_.traffic().count(identity.token_look, identity.token_fault, identity.key_look);
   if (const auto more = station_.tokens().checked() - checked; more > 0)
     station_.traffic().token_signatures.add(more);
-  request_.has_bad_token = identity.token_fault.has_value();
+  // Also a good one that names nobody: no claim of identity's, or a client that is not valid now.
+  request_.has_bad_token =
+      identity.token_fault.has_value() || identity.token_look != TokenLook::none;
   // A reload may take away where it stands.
   if (identity.client != nullptr) texts_.name = identity.client->name;
   return reason_against(identity);

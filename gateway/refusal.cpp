@@ -76,9 +76,26 @@ void put_time(std::int64_t seconds, Writer& to) {
   to.text(utc.text_of(std::chrono::sys_seconds(std::chrono::seconds(seconds))));
 }
 
+// It asks for more than all that its quota gives, whenever that is renewed.
+bool is_beyond_quota(const admission::Rejection& rejection) {
+  return rejection.renews_at != 0 && rejection.retry_after <= admission::Duration::zero();
+}
+
+// A quota's period by its length; a day may have 25 hours.
+std::string_view period_of(const admission::Rejection& quota) {
+  constexpr double longest_day = 26 * 3600;
+  return quota.burst <= quota.rate * longest_day ? "day" : "month";
+}
+
 // What follows the words that say why: when it makes sense to come back.
-constexpr std::size_t advice_max = 48;  // words 17, a number of 20 digits and a decimal
+constexpr std::size_t advice_max = 48;  // words 19, a time or number of 24 characters
 void put_advice(const admission::Rejection& rejection, Writer& to) {
+  if (is_beyond_quota(rejection)) {
+    to.text(" of a ");
+    to.text(period_of(rejection));
+    to.text(", ");
+    return put_decimal(to, rejection.burst);
+  }
   if (rejection.retry_after <= admission::Duration::zero()) return;
   if (rejection.renews_at != 0) {
     to.text("; it is renewed at ");
@@ -132,9 +149,11 @@ void describe(const admission::Rejection& rejection, Writer& to) {
     put_decimal(to, rejection.burst);
     to.text(",\"left\":");
     put_decimal(to, rejection.tokens);
-    to.text(",\"renews_at\":\"");
-    put_time(rejection.renews_at, to);
-    to.text("\"");
+    if (!is_beyond_quota(rejection)) {
+      to.text(",\"renews_at\":\"");
+      put_time(rejection.renews_at, to);
+      to.text("\"");
+    }
   } else if (rejection.rate > 0) {
     to.text(",\"violated-policies\":[\"");
     to.text(rate_limit_name(rejection.reason));
@@ -167,7 +186,9 @@ void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
   to.text(name);
   to.text("\";");
   put_policy(to, bucket);
-  to.text("\r\nRateLimit: \"");
+  to.text("\r\n");
+  if (is_beyond_quota(rejection)) return;  // no time brings enough
+  to.text("RateLimit: \"");
   to.text(name);
   to.text("\";");
   put_state(to, bucket, rejection.retry_after);
@@ -183,35 +204,39 @@ Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
     prebuilt_[conf::index_of(text.reason)] = build(text, challenge);
   bad_token_ = build(conf::text_of(conf::Reason::unknown_client),
                      token_challenge.empty() ? challenge : token_challenge);
+  beyond_quota_ = build(conf::text_of(conf::Reason::quota), challenge,
+                        "The request costs more than this client's whole quota");
 }
 
-Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_view challenge) const {
+Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_view challenge,
+                                   std::string_view detail) const {
   const int code = status(text.reason);
+  const std::string_view words = detail.empty() ? text.title : detail;
   Prebuilt built;
   std::string_view type = "application/problem+json";
   // Texts need no escapes: the titles have none, and words are words (refusal_test).
   const std::string start =
       fmt::format(R"({{"type":"urn:classgate:reason:{}","title":"{}","status":{},"reason":"{}",)",
                   text.word, text.title, code, text.word);
-  const std::string detail = fmt::format(R"("detail":"{})", text.title);
-  const std::string message = fmt::format(R"(","message":"{})", text.title);
+  const std::string said = fmt::format(R"("detail":"{})", words);
+  const std::string message = fmt::format(R"(","message":"{})", words);
   switch (form_) {
     case conf::RefusalBody::problem:
-      built.body = {start + detail, message, "\""};
+      built.body = {start + said, message, "\""};
       built.pieces = 3;
       break;
     case conf::RefusalBody::openai:
       type = "application/json";
       built.body = {
-          start + fmt::format(R"("error":{{"message":"{})", text.title),
+          start + fmt::format(R"("error":{{"message":"{})", words),
           fmt::format(R"(","type":"{}","param":null,"code":"{}"}},)", error_type(code), text.word) +
-              detail,
+              said,
           message, "\""};
       built.pieces = 4;
       break;
     case conf::RefusalBody::text:
       type = "text/plain; charset=utf-8";
-      built.body = {std::string(text.title), "\n"};
+      built.body = {std::string(words), "\n"};
       built.pieces = 2;
       break;
   }
@@ -229,6 +254,13 @@ Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_vie
   return built;
 }
 
+const Refusals::Prebuilt& Refusals::prebuilt_for(const Facts& facts) const {
+  const conf::Reason reason = facts.rejection.reason;
+  if (reason == conf::Reason::unknown_client && facts.has_bad_token) return bad_token_;
+  if (reason == conf::Reason::quota && is_beyond_quota(facts.rejection)) return beyond_quota_;
+  return prebuilt_[conf::index_of(reason)];
+}
+
 void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
   std::array<char, particulars_max> room;
@@ -239,9 +271,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   Writer advising(words.data(), words.data() + words.size());
   put_advice(rejection, advising);
   const std::string_view advice(words.data(), advising.end());
-  const bool is_bad_token = facts.has_bad_token && rejection.reason == conf::Reason::unknown_client;
-  const Prebuilt& prebuilt =
-      is_bad_token ? bad_token_ : prebuilt_[conf::index_of(rejection.reason)];
+  const Prebuilt& prebuilt = prebuilt_for(facts);
   const std::size_t body_size = prebuilt.size + (prebuilt.pieces - 1) * advice.size() + rest.size();
   constexpr std::size_t own_words = 300;  // names of the fields 140, numbers 60, ends of lines 20
   const std::size_t most = prebuilt.head.size() + body_size + facts.allow.size() +

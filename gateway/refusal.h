@@ -46,7 +46,10 @@ class Refusals {
     std::size_t pieces = 0;
     std::size_t size = 0;  // of these together
   };
-  Prebuilt build(const conf::ReasonText& text, std::string_view challenge) const;
+  // `detail`: the words for this occurrence, where the title is not.
+  Prebuilt build(const conf::ReasonText& text, std::string_view challenge,
+                 std::string_view detail = {}) const;
+  const Prebuilt& prebuilt_for(const Facts& facts) const;
   static void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
                        proxy::wire::Writer& to);
 
@@ -54,6 +57,7 @@ class Refusals {
   conf::RefusalBody form_;
   std::array<Prebuilt, conf::reason_count> prebuilt_;
   Prebuilt bad_token_;
+  Prebuilt beyond_quota_;
 };
 
 // The phrase that goes with a status (RFC 9110 section 15); "Refused" for one we don't use.

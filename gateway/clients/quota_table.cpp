@@ -26,6 +26,10 @@ std::int64_t size_of(conf::QuotaUnit unit, std::int64_t cost) {
   return unit == conf::QuotaUnit::requests ? 1 : cost;
 }
 
+bool is_beyond(const QuotaState& state, conf::QuotaUnit unit, std::int64_t cost) {
+  return state.limit > 0 && state.used + size_of(unit, cost) > state.limit;
+}
+
 }  // namespace
 
 std::int64_t QuotaState::left() const {
@@ -89,8 +93,15 @@ QuotaTable::Entry* QuotaTable::find_or_add(Part& part, std::uint64_t client, boo
   return &entry;
 }
 
-bool QuotaTable::is_beyond(const QuotaState& state, conf::QuotaUnit unit, std::int64_t cost) {
-  return state.limit > 0 && state.used + size_of(unit, cost) > state.limit;
+std::optional<QuotaState> QuotaTable::beyond(std::span<const QuotaState> states,
+                                             conf::QuotaUnit unit, std::int64_t cost) {
+  std::optional<QuotaState> found;
+  for (QuotaState state : states) {
+    if (!is_beyond(state, unit, cost)) continue;
+    state.is_too_small = size_of(unit, cost) > state.limit;
+    if (!found || state.is_too_small || !found->is_too_small) found = state;
+  }
+  return found;
 }
 
 QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry& entry,
@@ -101,13 +112,13 @@ QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry
   const QuotaSettings& quota = plan.quota;
   entry.plan = plan.key;
   Answer answer{.charge = {.client = client, .plan = plan.key, .periods = {}, .usage = {1, cost}}};
+  std::array<QuotaState, quota_periods.size()> states;
   for (const QuotaPeriod kind : quota_periods) {
     const conf::CalendarPeriod& period = calendar.periods[index_of(kind)];
-    const QuotaState state = state_of(kind, quota, used_in(entry, kind, calendar), period);
+    states[index_of(kind)] = state_of(kind, quota, used_in(entry, kind, calendar), period);
     answer.charge.periods[index_of(kind)] = period.number;
-    // The one that is renewed last.
-    if (is_beyond(state, quota.unit, cost)) answer.refused = state;
   }
+  answer.refused = beyond(states, quota.unit, cost);
   if (answer.refused) return answer;
   for (const QuotaPeriod kind : quota_periods) {
     Tally& tally = entry.tallies[index_of(kind)];

@@ -72,6 +72,7 @@ struct QuotaState {
   std::int64_t soft = 0;   // 0: it does not warn
   std::int64_t used = 0;
   std::chrono::sys_seconds begin, end;
+  bool is_too_small = false;  // all of it is less than what is asked for: no use in waiting
   std::int64_t left() const;  // of the limit; where there is none, of what is warned of
 };
 
@@ -115,8 +116,10 @@ class QuotaTable {
   // As it stands; changes nothing. One for each period that has a limit or warns.
   std::vector<QuotaState> look(std::uint64_t client, const PlanQuota& plan,
                                std::chrono::sys_seconds now) const;
-  // Why take() would refuse so much.
-  static bool is_beyond(const QuotaState& state, conf::QuotaUnit unit, std::int64_t cost);
+  // Why take() would refuse so much: one of these that is too small for it at any time, else the
+  // one that is renewed last. `states` in the order of quota_periods.
+  static std::optional<QuotaState> beyond(std::span<const QuotaState> states, conf::QuotaUnit unit,
+                                          std::int64_t cost);
 
   // What was counted here since the last time, for periods of now or before.
   std::vector<QuotaRow> collect();

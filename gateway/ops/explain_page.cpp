@@ -1,5 +1,7 @@
 #include "gateway/ops/explain_page.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "conf/format.h"
@@ -36,6 +38,34 @@ std::string route_text(const ordered_json& route) {
   if (match == "none") why = "no rule is for this path";
   return fmt::format("{} ({}){}", route.at("rule").get<std::string>(), why,
                      route.at("rate_limited").get<bool>() ? "" : ", not rate limited");
+}
+
+// In words what the JSON says of a token (TokenFault, or that it is good and of no use).
+struct TokenText {
+  std::string_view word, text;
+};
+constexpr auto token_texts = std::to_array<TokenText>(
+    {{"malformed",
+      "not believed: it is no well-formed token (three parts of base64url, each member "
+      "once and of its type, exp among them)"},
+     {"too_large", "not believed: it is larger than jwt.token_bytes"},
+     {"algorithm", "not believed: its algorithm (alg) is none that jwt.algorithms names"},
+     {"unknown_key",
+      "not believed: no key of jwt.keys_file is of its algorithm, kid and length of "
+      "signature"},
+     {"expired", "not believed: it has expired (exp)"},
+     {"not_yet", "not believed: it is not good yet (nbf)"},
+     {"issuer", "not believed: its issuer (iss) is not jwt.iss"},
+     {"audience", "not believed: its audience (aud) is none of jwt.aud, or it has none"},
+     {"signature", "not believed: none of the keys of jwt.keys_file has signed it"},
+     {"too_many", "not looked at: more are to be verified than jwt.checks_max"},
+     {"names_nobody",
+      "good, but names nobody: it lacks the claim that identity names, or its "
+      "client is not valid now (clients.clients_file)"}});
+
+std::string token_text(const std::string& word) {
+  const auto known = std::ranges::find(token_texts, word, &TokenText::word);
+  return known == token_texts.end() ? word : std::string(known->text);
 }
 
 std::string client_text(const ordered_json& client) {
@@ -125,13 +155,14 @@ std::string verdict_text(const ordered_json& verdict) {
                        verdict.at("takes_anothers_place").get<bool>()
                            ? "; the queue is full: another one gives way"
                            : "");
+  const std::string why = verdict.contains("detail") ? "detail" : "title";
   const ordered_json& seconds = verdict.at("retry_after");
   return fmt::format("refused with {} {}, {} ({})", verdict.at("status").get<int>(),
                      verdict.at("reason").get<std::string>(),
                      seconds.is_null()
                          ? "no Retry-After"
                          : fmt::format("Retry-After: {}", seconds.get<std::uint64_t>()),
-                     verdict.at("title").get<std::string>());
+                     verdict.at(why).get<std::string>());
 }
 
 }  // namespace
@@ -156,6 +187,7 @@ std::string explain_page(std::string_view explanation_json) {
     row("route", route_text(said.at("route")));
     row("priority", fmt::format("{}", said.at("priority").get<int>()));
   }
+  if (said.contains("token")) row("token", token_text(said.at("token").get<std::string>()));
   if (said.contains("cost")) {
     const ordered_json& client = said.at("client");
     row("client",

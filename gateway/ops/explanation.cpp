@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "admission/measure/units.h"
+#include "conf/format.h"
 #include "conf/time_zone.h"
 #include "conf/words.h"
 #include "gateway/clients/pseudonym.h"
@@ -46,6 +47,14 @@ ordered_json route_json(const admission::Route& route, const conf::Settings& set
 // As in fairness.identity.
 std::string source_word(const conf::IdentitySource* source) {
   return source == nullptr ? "address" : conf::word_of(*source);
+}
+
+// Why a token does not say who is asking; empty: it does, or there is none.
+std::string_view token_word(const ClientIdentities::Identity& identity) {
+  if (identity.token_fault) return word_of(*identity.token_fault);
+  const bool has_told =
+      identity.source != nullptr && identity.source->kind == conf::IdentitySource::Kind::jwt;
+  return identity.token_look == TokenLook::none || has_told ? "" : "names_nobody";
 }
 
 ordered_json client_json(const ClientIdentities::Identity& identity,
@@ -133,20 +142,25 @@ std::vector<QuotaState> quotas_of(const admission::Arrival& arrival, const Rules
   return quotas->table().look(arrival.client, *plan, Quotas::now());
 }
 
-// As Exchange::count_for_quota() finds it; of two the one that is renewed last.
-std::optional<QuotaState> quota_beyond(const std::vector<QuotaState>& quotas,
-                                       const admission::Arrival& arrival, const Rules& rules) {
-  std::optional<QuotaState> beyond;
-  for (const QuotaState& quota : quotas)
-    if (QuotaTable::is_beyond(quota, rules.quota_of(arrival.plan)->quota.unit, arrival.cost))
-      beyond = quota;
-  return beyond;
+std::string_view word_of(QuotaPeriod kind) { return kind == QuotaPeriod::day ? "day" : "month"; }
+
+// As Exchange::count_for_quota() finds it; null: it is within them.
+ordered_json quota_verdict(const std::vector<QuotaState>& quotas, const admission::Arrival& arrival,
+                           const PlanQuota* plan, const Refusals& refusals) {
+  if (quotas.empty()) return nullptr;
+  const auto beyond = QuotaTable::beyond(quotas, plan->quota.unit, arrival.cost);
+  if (!beyond) return nullptr;
+  if (!beyond->is_too_small) return refused(refusals, Reason::quota, beyond->end - Quotas::now());
+  ordered_json never = refused(refusals, Reason::quota);
+  never["detail"] = fmt::format("it costs more than the whole quota of a {}: {} of {}",
+                                word_of(beyond->kind), arrival.cost, beyond->limit);
+  return never;
 }
 
 ordered_json quotas_json(const std::vector<QuotaState>& quotas, const PlanQuota* plan) {
   ordered_json list = ordered_json::array();
   for (const QuotaState& quota : quotas)
-    list.push_back({{"of", quota.kind == QuotaPeriod::day ? "day" : "month"},
+    list.push_back({{"of", word_of(quota.kind)},
                     {"unit", conf::word_of(plan->quota.unit)},
                     {"limit", quota.limit},
                     {"soft", quota.soft},
@@ -237,7 +251,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                           .tls_san = request.tls_san,
                           .listener = request.listener},
                          target.path(), arrival);
-  if (identity.token_fault) json["token"] = word_of(*identity.token_fault);
+  if (const auto token = token_word(identity); !token.empty()) json["token"] = token;
   if (const auto reason = reason_against(identity)) return refused(refusals, *reason);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);
@@ -254,8 +268,10 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
   if (policy.servers->none_reachable() && hold == Duration::zero())
     return refused(refusals, Reason::upstream_down, time_to_next_probe(settings.upstream));
-  if (const auto beyond = quota_beyond(quotas, arrival, *policy.rules))
-    return refused(refusals, Reason::quota, beyond->end - Quotas::now());
+  if (ordered_json beyond =
+          quota_verdict(quotas, arrival, policy.rules->quota_of(arrival.plan), refusals);
+      !beyond.is_null())
+    return beyond;
   ordered_json verdict = verdict_json(said, refusals);
   if (hold > Duration::zero()) verdict["held_ms"] = measure::in_rounded_ms(hold);
   return verdict;

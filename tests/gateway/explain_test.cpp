@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "gateway/clients/credential_checks.h"
+#include "gateway/ops/explain_page.h"
 #include "tests/gateway/kit.h"
 
 namespace classgate::gateway::test {
@@ -220,6 +222,21 @@ TEST_CASE("a head of any bytes gets an answer that is JSON, or is told to be non
       if (said) REQUIRE(json::parse(*said).at("verdict").contains("answer"));
     }
   CHECK(gateway.snapshot().total == 0);
+}
+
+TEST_CASE("the page says in words why a token does not tell who is asking") {
+  const auto row_of = [](std::string_view word) {
+    const json said{{"token", word}, {"verdict", {{"answer", "admitted"}}}};
+    const std::string page = explain_page(said.dump());
+    return page.substr(0, page.find('\n'));
+  };
+  CHECK(row_of("expired") == "token     not believed: it has expired (exp)");
+  for (const std::string_view word : token_result_words) {
+    CAPTURE(word);
+    if (word == "verified" || word == "remembered") continue;  // these are believed
+    CHECK(row_of(word).contains("token     not "));
+  }
+  CHECK(row_of("names_nobody").contains("lacks the claim"));
 }
 
 TEST_CASE("half a head and more than one are no question") {

@@ -98,6 +98,38 @@ TEST_CASE("a refusal says in words and in milliseconds when to come back") {
   CHECK(hopeless.field("Request-Id") == std::string(128, 'i'));
 }
 
+TEST_CASE("who asks for more than a whole quota is not told to come back when it is renewed") {
+  Rejection rejection{.reason = conf::Reason::quota,
+                      .rate = 5.0 / 90'000,  // a day of 25 hours
+                      .burst = 5,
+                      .tokens = 5,
+                      .renews_at = 1'795'823'999};
+  for (const auto form : {conf::RefusalBody::problem, conf::RefusalBody::openai}) {
+    const Answer answer = answer_to(rejection, form);
+    const auto body = nlohmann::json::parse(answer.body);
+    CHECK(body["detail"] == "The request costs more than this client's whole quota of a day, 5");
+    CHECK(body["message"] == body["detail"]);
+    CHECK(body["reason"] == "quota");
+    CHECK(body["quota"] == 5);
+    CHECK(body["left"] == 5);
+    CHECK_FALSE(body.contains("renews_at"));
+    CHECK_FALSE(body.contains("retry_after_ms"));
+    CHECK(answer.field("Retry-After") == "none");
+    CHECK(answer.field("Retry-After-Ms") == "none");
+    CHECK(answer.field("X-Should-Retry") == "false");
+    CHECK(answer.field("RateLimit-Policy") == "\"quota\";q=5;w=90000");
+    CHECK(answer.field("RateLimit") == "none");
+  }
+  rejection.rate = 5.0 / (28 * 86'400);
+  CHECK(answer_to(rejection, conf::RefusalBody::text).body ==
+        "The request costs more than this client's whole quota of a month, 5\n");
+  rejection.retry_after = std::chrono::hours(1);
+  const auto body = body_of(rejection);
+  CHECK(body["detail"].get<std::string>().starts_with(
+      "The quota of this client is used up; it is renewed at 2026-"));
+  CHECK(body.contains("renews_at"));
+}
+
 TEST_CASE(
     "a library is told to try again where that helps, and not to where the service has worked") {
   const auto said = [](conf::Reason reason, admission::Duration time) {

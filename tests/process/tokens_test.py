@@ -134,6 +134,26 @@ class Tokens(ProcessTest):
         nobody = gateway.request("GET", "/status")
         self.assertEqual((nobody.status, nobody.headers["WWW-Authenticate"]), (401, 'Bearer realm="classgate"'))
 
+    def test_explain_says_in_words_why_a_token_does_not_tell_who_is_asking(self):
+        issuer, other = Issuer("ES256", "k"), Issuer("ES256", "other")
+        self.write_keys(issuer)
+        gateway = self.gateway(self.upstream.address, conf=self.conf("ES256"))
+        good = issuer.token()
+        for token, words in ((issuer.token(seconds=-1), "not believed: it has expired (exp)"),
+                             (issuer.token(aud="web"), "not believed: its audience (aud) is none of jwt.aud"),
+                             (other.token(), "not believed: no key of jwt.keys_file is of its algorithm, kid"),
+                             (issuer.token(header={"alg": "none"}), "not believed: its algorithm (alg) is none"),
+                             (issuer.token("bob")[:-10] + "AAAAAAAAAA", "not believed: none of the keys"),
+                             (issuer.token(""), "good, but names nobody: it lacks the claim")):
+            code, page, _ = gateway.command("explain", "GET", "/x", "-H", "Authorization: Bearer " + token)
+            self.assertEqual(code, 1)
+            self.assertIn("token     " + words, page)
+            self.assertNotIn(token, page)
+        self.assertEqual(self.explained(gateway, issuer.token(""))["token"], "names_nobody")
+        for _ in range(2):  # verified, and as the loop remembers it
+            self.assertIn('error="invalid_token"', self.ask(gateway, issuer.token("")).headers["WWW-Authenticate"])
+        self.assertNotIn("token     ", gateway.command("explain", "GET", "/x", "-H", "Authorization: Bearer " + good)[1])
+
     def test_a_token_is_good_until_the_second_that_it_names(self):
         issuer = Issuer("HS256", "k")
         self.write_keys(issuer)

@@ -1,5 +1,6 @@
 #include "conf/command_line.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cxxopts.hpp>
@@ -188,17 +189,51 @@ cxxopts::Options make_options() {
   return options;
 }
 
+std::vector<std::string> option_names() {
+  std::vector<std::string> names{"conf", "socket", "watch", "json", "quiet"};
+  for (const ModeFlag& flag : mode_flags) names.emplace_back(flag.flag);
+  for (const KeyFlag& flag : key_flags) names.emplace_back(flag.flag);
+  for (const ToolOption& option : tool_options) names.emplace_back(option.name);
+  for (const CommandOption& option : command_options) names.emplace_back(option.name);
+  return names;
+}
+
+// "socket" of "--socket=/x"; of what does not begin so, nothing.
+std::string long_name_in(std::string_view argument) {
+  if (!argument.starts_with("--")) return {};
+  return std::string(argument.substr(2, argument.find('=') - 2));
+}
+
+// "-q", "-cFILE" or "--socket=/x", whatever follows it.
+bool is_option(std::string_view argument) {
+  constexpr std::string_view letters = "cHhjqTtVvw";
+  if (!argument.starts_with("--")) return argument.size() > 1 && letters.contains(argument[1]);
+  const std::vector<std::string> names = option_names();
+  return std::ranges::find(names, long_name_in(argument)) != names.end();
+}
+
+// The value of "set KEY VALUE" is one though it begins with a dash, as in -1: the parser takes what
+// stands behind "--" as it is.
+std::vector<const char*> with_value_apart(int argc, const char* const* argv) {
+  std::vector<const char*> words(argv, argv + argc);
+  const auto is = [](std::string_view wanted) {
+    return [wanted](std::string_view word) { return word == wanted; };
+  };
+  const auto set = std::ranges::find_if(words, is("set"));
+  if (words.end() - set < 3 || std::ranges::any_of(words, is("--"))) return words;
+  const std::string_view value(set[2]);
+  if (!value.starts_with('-') || is_option(value)) return words;
+  std::rotate(set + 1, set + 3, words.end());
+  words.insert(words.end() - 2, "--");
+  return words;
+}
+
 // What the parser can't say: which flag was meant.
 std::string suggestion(int argc, const char* const* argv) {
-  std::vector<std::string> known{"conf"};
-  for (const ModeFlag& flag : mode_flags) known.emplace_back(flag.flag);
-  for (const KeyFlag& flag : key_flags) known.emplace_back(flag.flag);
-  for (const ToolOption& option : tool_options) known.emplace_back(option.name);
-  for (const CommandOption& option : command_options) known.emplace_back(option.name);
+  const std::vector<std::string> known = option_names();
   for (int i = 1; i < argc; ++i) {
-    const std::string_view argument(argv[i]);
-    if (!argument.starts_with("--")) continue;
-    const std::string name(argument.substr(2, argument.find('=') - 2));
+    const std::string name = long_name_in(argv[i]);
+    if (name.empty()) continue;
     if (std::ranges::find(known, name) != known.end()) continue;
     const std::string meant = nearest(name, known);
     if (!meant.empty()) return fmt::format("; did you mean --{}?", meant);
@@ -399,7 +434,8 @@ std::string commands_text() {
 std::expected<CommandLine, std::string> parse_command_line(int argc, const char* const* argv) {
   try {
     cxxopts::Options options = make_options();
-    const cxxopts::ParseResult given = options.parse(argc, argv);
+    const std::vector<const char*> words = with_value_apart(argc, argv);
+    const cxxopts::ParseResult given = options.parse(static_cast<int>(words.size()), words.data());
     if (!given.unmatched().empty())
       return std::unexpected(
           fmt::format("\"{}\" is not an option; see classgate --help", given.unmatched().front()));

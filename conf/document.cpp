@@ -138,6 +138,8 @@ class Walker {
       if (dot != std::string::npos) known.push_back(key.substr(0, dot));
     }
     const std::string meant = nearest(name, known);
+    if (meant.empty() && !is_key_form(name))
+      return mistake(place, fmt::format("unknown table [{}]{}", shown_key(name), why_not_shown));
     mistake(place, fmt::format("unknown table [{}]{}", name,
                                meant.empty() ? "" : fmt::format("; did you mean [{}]?", meant)));
   }
@@ -182,6 +184,26 @@ class Walker {
 };
 
 }  // namespace
+
+bool is_key_form(std::string_view name) {
+  constexpr std::size_t longest = 40;
+  return name.size() <= longest && std::ranges::all_of(name, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+         });
+}
+
+std::string shown_key(std::string_view name) {
+  if (is_key_form(name)) return std::string(name);
+  std::size_t table = 0;
+  for (const Key& key : all_keys()) {
+    const std::size_t end = key.name.rfind('.') + 1;  // 0: it is in none
+    if (name.starts_with(std::string_view(key.name).substr(0, end))) table = std::max(table, end);
+  }
+  return std::string(name.substr(0, table)) + "***";
+}
+const std::string_view why_not_shown =
+    " (its name is not shown, as it may be a secret: those of keys are 40 small letters, "
+    "digits and _ at most)";
 
 DocumentForm conf_form() {
   DocumentForm form{{}, {"route", "plan", "certificate", "listener"}};

@@ -56,6 +56,13 @@ struct DocumentForm {
 // The form of the conf.
 DocumentForm conf_form();
 
+// Whether it may be the name of a key or table. What is not may be a key of a client.
+bool is_key_form(std::string_view name);
+// The name of a key or table that there is not, as a message may show it: of what has not the form
+// of a name no more than the known table in which it stands. The message says why.
+std::string shown_key(std::string_view name);
+extern const std::string_view why_not_shown;
+
 Document read_document(std::string text, const DocumentForm& form = conf_form());
 
 }  // namespace classgate::conf

@@ -93,6 +93,19 @@ bool read_prefixes(std::string_view text, IdentitySource& source) {
   return text.empty();
 }
 
+// As a message may show it: what follows a source, or its name, may be the key of a client.
+std::string shown_source(std::string_view word) {
+  for (const SourceWord& known : source_words) {
+    if (!carries_key(known.kind) && known.kind != SourceKind::basic) continue;
+    const std::string_view plain = known.text.substr(0, known.text.find(':'));
+    if (!word.starts_with(plain) || !word.substr(plain.size()).starts_with(':')) continue;
+    const std::size_t colon = known.has_name() ? word.find(':', plain.size() + 1) : plain.size();
+    if (colon >= word.size() - 1) break;
+    return std::string(word.substr(0, colon + 1)) + "***";
+  }
+  return std::string(word);
+}
+
 std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
   for (const SourceWord& known : source_words) {
     if (!word.starts_with(known.text)) continue;
@@ -113,7 +126,8 @@ std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
     }
     return source;
   }
-  return std::unexpected(fmt::format("\"{}\" is none of {}", word, all_source_words()));
+  return std::unexpected(
+      fmt::format("\"{}\" is none of {}", shown_source(word), all_source_words()));
 }
 
 }  // namespace
@@ -595,6 +609,8 @@ std::expected<void, std::string> PlanList::set(std::string_view key, const std::
   else if (const auto [last, wrong] = std::from_chars(text.data(), end, number);
            wrong == std::errc{} && last == end)
     entry.value.value = number;
+  else if (field == "quota_unit")  // the only one that is a word
+    entry.value.value = text;
   else
     return std::unexpected(fmt::format("{}: \"{}\" is not a number", key, text));
   if (std::string why = read_entry(Fields::all(), *plan, entry, "plan ", " of a plan");

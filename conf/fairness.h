@@ -84,7 +84,8 @@ class PlanList {
                     const std::vector<IdentitySource>& sources) const;
   bool has(std::string_view name) const;
   std::vector<std::string> names() const;
-  // "plan.gold.rate" and a number as text, as `classgate set` says it; a name may have dots.
+  // "plan.gold.rate" and a number, or the word of quota_unit, as text, as `classgate set` says it;
+  // a name may have dots.
   static bool is_key(std::string_view key) { return key.starts_with("plan."); }
   std::expected<void, std::string> set(std::string_view key, const std::string& text);
 

@@ -94,6 +94,7 @@ std::string value_in(const Settings& settings, std::string_view name) {
     if (field == "quota_month") return fmt::format("{}", plan.quota.month);
     if (field == "quota_day_soft") return fmt::format("{}", plan.quota.day_soft);
     if (field == "quota_month_soft") return fmt::format("{}", plan.quota.month_soft);
+    if (field == "quota_unit") return std::string(word_of(plan.quota.unit));
   }
   return "nothing";
 }

@@ -27,6 +27,9 @@ namespace {
 
 constexpr std::size_t files_max = 256;  // in conf.d
 
+// What tells clients apart, wherever it stands: for mistakes that hang on it.
+constexpr auto identities = {"fairness.identity", "listener", "route"};
+
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
   for (const Key& key : all_keys()) names.push_back(key.name);
@@ -118,7 +121,7 @@ class Reader {
         files.push_back(entry->path());
     if (error && error != std::errc::no_such_file_or_directory &&
         error != std::errc::not_a_directory) {
-      is_control_known_ = false;
+      is_control_known_ = is_all_read_ = false;
       mistake(folder, "cannot be read: " + error.message());
     }
     if (files.size() > files_max)
@@ -151,7 +154,7 @@ class Reader {
       return;
     }
     for (const KnownClient& client : known->clients) {
-      if (client.plan.empty() || plans_.has(client.plan)) continue;
+      if (client.plan.empty() || plans_.has(client.plan) || !are_known({"plan"})) continue;
       const std::string meant = nearest(client.plan, plans_.names());
       mistake(fmt::format("{}:{}:{}", path, client.plan_place.line, client.plan_place.column),
               fmt::format("there is no [[plan]] {}{}", quote(client.plan),
@@ -164,14 +167,14 @@ class Reader {
     if (path.empty()) return;
     const auto text = text_of(path);
     if (!text) {
-      is_control_known_ = false;
+      is_control_known_ = is_all_read_ = false;
       return mistake(path, text.error());
     }
     texts_.emplace_back(path, *text);
-    const Document document = read_document(*text, conf_form());
-    if (!document.mistakes.empty()) is_control_known_ = false;
+    Document document = read_document(*text, conf_form());
+    if (!document.mistakes.empty()) is_control_known_ = is_all_read_ = false;
     routes_.begin_file();
-    std::vector<std::pair<Place, std::string>> found;
+    std::vector<std::pair<Place, std::string>> found = take_strange_keys(document);
     for (const DocumentMistake& wrong : document.mistakes)
       found.push_back({wrong.place, wrong.text});
     const auto place_text = [&](Place place) {
@@ -180,17 +183,35 @@ class Reader {
     for (const Entry& entry : document.entries)
       if (auto wrong = try_apply(entry.key, entry.value, place_text(entry.place)))
         found.push_back({entry.place, std::move(*wrong)});
-    for (const TableEntry& entry : document.tables_of("certificate"))
-      for (auto& wrong : add_certificate(entry, place_text)) found.push_back(std::move(wrong));
-    for (const TableEntry& entry : document.tables_of("listener"))
-      for (auto& wrong : add_listener(entry, place_text)) found.push_back(std::move(wrong));
-    for (const TableEntry& entry : document.tables_of("plan"))
-      for (auto& wrong : plans_.add(entry, place_text)) found.push_back(std::move(wrong));
-    for (const TableEntry& entry : document.tables_of("route"))
-      for (auto& wrong : routes_.add(entry, place_text)) found.push_back(std::move(wrong));
+    const auto read_tables = [&](const char* list, auto add) {
+      for (const TableEntry& entry : document.tables_of(list))
+        for (auto& wrong : add(entry)) {
+          unread_.insert(list);
+          found.push_back(std::move(wrong));
+        }
+    };
+    read_tables("certificate",
+                [&](const auto& table) { return add_certificate(table, place_text); });
+    read_tables("listener", [&](const auto& table) { return add_listener(table, place_text); });
+    read_tables("plan", [&](const auto& table) { return plans_.add(table, place_text); });
+    read_tables("route", [&](const auto& table) { return routes_.add(table, place_text); });
     std::ranges::sort(found);
     for (auto& [place, text_of_mistake] : found)
       mistake(place_text(place), std::move(text_of_mistake));
+  }
+
+  // Keys of [[tables]] that have no form of one; says so of each.
+  static std::vector<std::pair<Place, std::string>> take_strange_keys(Document& document) {
+    std::vector<std::pair<Place, std::string>> wrong;
+    for (auto& [list, tables] : document.lists)
+      for (TableEntry& table : tables)
+        std::erase_if(table.entries, [&](const Entry& entry) {
+          if (is_key_form(entry.key)) return false;
+          wrong.push_back({entry.place, fmt::format("unknown key {} in [[{}]]{}",
+                                                    shown_key(entry.key), list, why_not_shown)});
+          return true;
+        });
+    return wrong;
   }
 
   // A [[certificate]] table; says what is wrong with it.
@@ -254,6 +275,7 @@ class Reader {
   // Each is one of `listen`, from wherever that came.
   void check_listeners() {
     const std::vector<Address>& listen = loaded_.settings.listen;
+    if (!are_known({"listen"})) return;
     for (ListenerSettings& listener : loaded_.settings.listeners) {
       const auto found = std::ranges::find(listen, listener.address, &Address::text);
       if (found != listen.end()) {
@@ -331,9 +353,13 @@ class Reader {
     if (key == nullptr) {
       if (name.starts_with("ops.")) is_control_known_ = false;  // which may be what was meant
       const std::string meant = nearest(name, key_names());
+      if (!meant.empty()) unread_.insert(meant);
+      if (meant.empty() && !is_key_form(name))
+        return fmt::format("unknown key {}{}", shown_key(name), why_not_shown);
       return fmt::format("unknown key {}{}", name,
                          meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
     }
+    unread_.insert(name);
     if (const auto* text = std::get_if<std::string>(&value.value);
         text != nullptr && !is_utf8_text(*text))
       return fmt::format("{}: \"{}\" is no UTF-8 text", name, *text);
@@ -342,6 +368,7 @@ class Reader {
     if (auto result = key->read(loaded_.settings, value); !result)
       return fmt::format("{}: {}", name, result.error());
     if (is_control) is_control_known_ = true;
+    unread_.erase(name);
     origins_[name] = place;
     return std::nullopt;
   }
@@ -361,7 +388,9 @@ class Reader {
                         "with full buffers (header_bytes, body_buffer, response_buffer): at least "
                         "{} bytes are needed",
                         print_bytes(client.memory), client.max_connections, print_bytes(each),
-                        least.count));
+                        least.count),
+            {"client.max_connections", "client.header_bytes", "client.body_buffer",
+             "client.body_bytes", "client.response_buffer"});
   }
 
   // What only makes sense, or none, together with something else.
@@ -375,17 +404,21 @@ class Reader {
       all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
     if (all.admission.queue_timeout > all.admission.request_timeout)
       blame("admission.queue_timeout",
-            "is longer than admission.request_timeout, which ends every wait");
+            "is longer than admission.request_timeout, which ends every wait",
+            {"admission.request_timeout"});
     if (all.client.target_bytes > all.client.header_bytes)
       blame(
           origins_.contains("client.target_bytes") ? "client.target_bytes" : "client.header_bytes",
           fmt::format("the header, of {} at most, has no room for client.target_bytes, {}",
-                      print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)));
+                      print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)),
+          {"client.header_bytes", "client.target_bytes"});
     if (all.client.body_buffer > largest_body)
-      blame("client.body_buffer", "is larger than client.body_bytes, the largest body");
+      blame("client.body_buffer", "is larger than client.body_bytes, the largest body",
+            {"client.body_bytes"});
     check_memory(all.client);
     if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
-      blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe");
+      blame("client.proxy_protocol", "needs client.trusted_proxies, to tell whom to believe",
+            {"client.trusted_proxies"});
     check_tls();
     check_listeners();
     check_cors(all.cors);
@@ -421,8 +454,9 @@ class Reader {
   void check_admission(AdmissionSettings& admission) {
     const AutoSettings& autos = admission.autos;
     if (autos.workers_min > autos.workers_max)
-      blame("auto.workers_min", "is more than auto.workers_max");
-    if (autos.rate_min > autos.rate_max) blame("auto.rate_min", "is more than auto.rate_max");
+      blame("auto.workers_min", "is more than auto.workers_max", {"auto.workers_max"});
+    if (autos.rate_min > autos.rate_max)
+      blame("auto.rate_min", "is more than auto.rate_max", {"auto.rate_max"});
     if (admission.workers_are_auto) admission.workers = autos.workers_max;
     if (admission.rate_is_auto) admission.rate = autos.rate_max;
     double reserved = 0;
@@ -438,7 +472,8 @@ class Reader {
     const std::uint32_t fewest = admission.workers_are_auto ? autos.workers_min : admission.workers;
     if (reserves > fewest)
       blame(admission.workers_are_auto ? "auto.workers_min" : "admission.workers",
-            fmt::format("{} cannot be shared out among {} reserves", fewest, reserves));
+            fmt::format("{} cannot be shared out among {} reserves", fewest, reserves),
+            {"admission.workers", "auto.workers_min"});
   }
 
   // What admission must know of the routes, and the plans on everybody's terms.
@@ -461,7 +496,7 @@ class Reader {
     if (!has_rates) admission.route_rates.clear();
     ClientsSettings& clients = loaded_.settings.clients;
     put_tokens_together(sources);
-    read_clients(clients, !loaded_.settings.jwt.claims.empty());
+    read_clients(clients, !loaded_.settings.jwt.claims.empty() || !are_known(identities));
     std::vector<KnownClients::Key> keys;
     if (clients.known && !plans_.names().empty()) keys = clients.known->keys;
     std::ranges::sort(keys, {}, &KnownClients::Key::hash);
@@ -471,7 +506,7 @@ class Reader {
       return fmt::format("{}:{}", clients.clients_file, found->line);
     };
     for (auto& [place, text] : plans_.finish(fairness, sources, place_of_key))
-      mistake(place, std::move(text));
+      if (are_known(identities)) mistake(place, std::move(text));
     put_known_together(sources);
     check_quotas();
     check_logged_fields(sources);
@@ -479,7 +514,7 @@ class Reader {
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
       if (const auto given = origins_.find(key); given != origins_.end())
         if (find_key(key)->print(loaded_.settings) != "0")
-          blame(key, "needs fairness.identity, to tell clients");
+          blame(key, "needs fairness.identity, to tell clients", identities);
   }
 
   // With credentials "*" would lend every page on earth the cookies of its visitor; browsers take
@@ -496,9 +531,12 @@ class Reader {
     if (!cors.credentials) return;
     if (says_all(cors.origins))
       blame("cors.origins",
-            "\"*\" does not go with cors.credentials: name the origins that may have them");
-    if (says_all(cors.methods)) blame("cors.methods", "\"*\" means nothing with cors.credentials");
-    if (says_all(cors.headers)) blame("cors.headers", "\"*\" means nothing with cors.credentials");
+            "\"*\" does not go with cors.credentials: name the origins that may have them",
+            {"cors.credentials"});
+    for (const auto& [key, list] :
+         {std::pair("cors.methods", &cors.methods), std::pair("cors.headers", &cors.headers)})
+      if (says_all(*list))
+        blame(key, "\"*\" means nothing with cors.credentials", {"cors.credentials"});
   }
 
   // What [jwt] must have, where an identity wants a claim.
@@ -510,7 +548,8 @@ class Reader {
       if (!jwt.keys_file.empty())
         blame("jwt.keys_file",
               "nothing in fairness.identity, nor in a listener's or route's, wants a claim: add "
-              "\"jwt:sub\" to it");
+              "\"jwt:sub\" to it",
+              identities);
       return;
     }
     if (jwt.claims.size() > jwt_claims_max)
@@ -519,10 +558,12 @@ class Reader {
                         jwt.claims.size(), jwt_claims_max));
     if (jwt.algorithms.empty())
       blame("jwt.algorithms",
-            "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]");
+            "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]",
+            identities);
     if (jwt.keys_file.empty())
       return blame("jwt.keys_file",
-                   "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS");
+                   "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS",
+                   identities);
     auto text = text_of(jwt.keys_file, {});
     if (!text) return blame("jwt.keys_file", fmt::format("{} {}", jwt.keys_file, text.error()));
     jwt.keys = std::make_shared<const std::string>(*text);
@@ -569,11 +610,13 @@ class Reader {
       blame("clients.clients_file",
             "nothing in fairness.identity, nor in a route's, carries a key or a token: add "
             "\"bearer\" or "
-            "\"header:X-Api-Key\" to it");
+            "\"header:X-Api-Key\" to it",
+            identities);
     if (clients.known && clients.known->clients.size() > fairness.clients_max)
       blame("fairness.clients_max",
             fmt::format("{} are fewer than clients.clients_file has, {}", fairness.clients_max,
-                        clients.known->clients.size()));
+                        clients.known->clients.size()),
+            {"clients.clients_file"});
     const bool knows_any = !clients.clients_file.empty() || !loaded_.settings.jwt.claims.empty() ||
                            std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
                              return has_key(plan, sources);
@@ -595,24 +638,37 @@ class Reader {
     TlsSettings& tls = loaded_.settings.tls;
     if (tls.certificate.empty() != tls.key.empty())
       blame(tls.key.empty() ? "tls.certificate" : "tls.key",
-            "tls.certificate and tls.key go together");
+            "tls.certificate and tls.key go together", {"tls.certificate", "tls.key"});
     else if (!tls.certificate.empty())
       tls.certificates.push_back({tls.certificate, tls.key, origin_of("tls.certificate")});
     std::ranges::move(certificates_, std::back_inserter(tls.certificates));
     for (const Address& address : loaded_.settings.listen)
       if (address.is_tls && tls.certificates.empty()) {
-        blame("listen", fmt::format("\"{}\" needs tls.certificate and tls.key", address.text));
+        blame("listen", fmt::format("\"{}\" needs tls.certificate and tls.key", address.text),
+              {"tls.certificate", "tls.key", "certificate"});
         break;
       }
     if (tls.client_certificate != ClientCertificate::off && tls.client_ca.empty())
-      blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust");
+      blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust",
+            {"tls.client_ca"});
     const UpstreamTlsSettings& upstream = loaded_.settings.upstream.tls;
     if (upstream.certificate.empty() != upstream.key.empty())
       blame(upstream.key.empty() ? "upstream.tls.certificate" : "upstream.tls.key",
-            "upstream.tls.certificate and upstream.tls.key go together");
+            "upstream.tls.certificate and upstream.tls.key go together",
+            {"upstream.tls.certificate", "upstream.tls.key"});
   }
 
-  void blame(const std::string& key, const std::string& text) {
+  // What could not be read is told as such, and nothing that hangs on it: whatever is said of its
+  // default would be a second mistake, made up. Lists of tables have the names of their lists.
+  using Keys = std::initializer_list<const char*>;
+  bool are_known(Keys keys) const {
+    return is_all_read_ &&
+           std::ranges::none_of(keys, [&](const char* key) { return unread_.contains(key); });
+  }
+
+  // A mistake of this key, by what the others say.
+  void blame(const std::string& key, const std::string& text, Keys others = {}) {
+    if (unread_.contains(key) || (others.size() > 0 && !are_known(others))) return;
     mistake(origin_of(key), key + ": " + text);
   }
 
@@ -630,6 +686,8 @@ class Reader {
   Texts texts_;
   bool is_shadow_ = false;
   bool is_control_known_ = true;  // what was read of ops.control, the last time that it was named
+  std::set<std::string, std::less<>> unread_;  // keys that were bad the last time, and [[lists]]
+  bool is_all_read_ = true;                    // not where a file, a line or a table could not be
   RouteList routes_;
   PlanList plans_;
   std::vector<CertificateSettings> certificates_;

@@ -8,17 +8,17 @@ namespace {
 
 // Alone between dashes: they begin or end harmless words too.
 constexpr auto words = std::to_array<std::string_view>(
-    {"auth",  "authentication", "authorization", "bearer", "cert",  "certificate", "certs",
-     "creds", "dpop",           "hmac",          "jwt",    "jwts",  "key",         "keys",
-     "otp",   "pass",           "passphrase",    "pwd",    "saml",  "sid",         "sig",
-     "totp",  "assertion",      "certificates",  "oauth",  "oauth2"});
+    {"auth",  "authentication", "authorization", "bearer", "cert",   "certificate", "certs",
+     "creds", "dpop",           "hmac",          "jwt",    "jwts",   "key",         "keys",
+     "otp",   "pass",           "passphrase",    "pwd",    "saml",   "sid",         "sig",
+     "totp",  "assertion",      "certificates",  "oauth",  "oauth2", "pin",         "pincode"});
 // Also as the end of a word ("accesstoken", "secretkey").
 constexpr auto endings =
     std::to_array<std::string_view>({"apikeys", "auth", "jwt", "key", "token"});
 // Anywhere in a word ("sessionid", "clientsecret").
-constexpr auto parts =
-    std::to_array<std::string_view>({"apikey", "authoriz", "cookie", "credential", "csrf", "passwd",
-                                     "password", "secret", "session", "signature", "xsrf"});
+constexpr auto parts = std::to_array<std::string_view>(
+    {"apikey", "authoriz", "cookie", "credential", "csrf", "passcode", "passwd", "password",
+     "secret", "session", "signature", "xsrf"});
 constexpr auto harmless = std::to_array<std::string_view>({"idempotency-key", "x-idempotency-key"});
 
 bool is_secret(std::string_view word) {

@@ -1,6 +1,7 @@
 #include "gateway/logged_fields.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "gateway/clients/credentials.h"
 #include "proxy/wire/fields.h"
@@ -11,6 +12,27 @@ namespace {
 using proxy::wire::equal_names;
 
 constexpr std::size_t kept_bytes_max = 8 * 1024;
+
+// How much of the text's beginning is one of these characters, plain or in percent code; 0: it is
+// another.
+std::size_t size_of_one(std::string_view text, std::string_view chars) {
+  if (text.empty()) return 0;
+  if (text.front() != '%') return chars.contains(text.front()) ? 1 : 0;
+  unsigned code = 0;
+  const std::string_view digits = text.substr(1, 2);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
+  const bool is_code = error == std::errc{} && digits.size() == 2 && end == digits.end();
+  return is_code && chars.contains(static_cast<char>(code)) ? 3 : 0;
+}
+
+// The parameter that services may take this name for: "key" of "key[]", "key[0][a]" and "[key]",
+// as forms write lists; and of "??key" and "+key".
+std::string_view base_of(std::string_view name) {
+  while (const std::size_t size = size_of_one(name, "?[ +")) name.remove_prefix(size);
+  for (std::size_t i = 0; i < name.size(); ++i)
+    if (size_of_one(name.substr(i), "[]") > 0) return name.substr(0, i);
+  return name;
+}
 
 }  // namespace
 
@@ -33,10 +55,14 @@ std::string_view LoggedFields::masked(std::string_view query, std::string& room)
     // Some services take ';' for '&': then what follows one is another parameter.
     const std::string_view pair = query.substr(0, query.find_first_of("&;"));
     const std::string_view name = pair.substr(0, pair.find('='));
+    const std::string_view base = base_of(name);
     const bool is_secret =
-        name.size() < pair.size() &&
-        std::ranges::any_of(
-            secret_parameters_, [&](const auto& one) { return is_nearly_parameter(name, one); });
+        name.size() < pair.size() && std::ranges::any_of(
+                                         secret_parameters_,
+                                         [&](const auto& one) {
+                                           return is_nearly_parameter(name, one) ||
+                                                  is_nearly_parameter(base, one);
+                                         });
     room += is_secret ? name : pair;
     if (is_secret) room += "=***";
     query.remove_prefix(pair.size());

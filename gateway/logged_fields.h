@@ -20,8 +20,7 @@ struct LoggedField {
 };
 
 // Which fields of requests the access log tells (log.headers), ready to be looked for, and what of
-// a query it does not tell. Immutable:
-// any thread.
+// a query it does not tell. Immutable: any thread.
 class LoggedFields {
  public:
   // `sources`: all that tell clients apart.

@@ -179,6 +179,23 @@ TEST_CASE("a value that is set may be a list") {
         std::vector<std::string>{"client.trusted_proxies", "10.0.0.0/8,192.0.2.1"});
 }
 
+TEST_CASE("a value that is set may begin with a dash, and an option is no value") {
+  using Words = std::vector<std::string>;
+  CHECK(parse_good({"set", "plan.free.rate", "-1"}).arguments == Words{"plan.free.rate", "-1"});
+  CHECK(parse_good({"set", "log.access", "--5x=,y"}).arguments == Words{"log.access", "--5x=,y"});
+  const CommandLine among = parse_good({"--socket", "/x", "set", "admission.rate", "-.5", "-q"});
+  CHECK(among.arguments == Words{"admission.rate", "-.5"});
+  CHECK(among.socket == "/x");
+  CHECK(among.quiet);
+  CHECK(parse_good({"set", "admission.rate", "-q", "5"}).arguments == Words{"admission.rate", "5"});
+  for (const char* option : {"-q", "--json", "--socket=/x"}) {
+    CAPTURE(option);
+    const auto command = parse({"set", "admission.rate", option});
+    REQUIRE_FALSE(command.has_value());
+    CHECK(command.error() == "usage: classgate set KEY VALUE");
+  }
+}
+
 TEST_CASE("status lists ten clients, or as many as are wanted") {
   CHECK_FALSE(parse_good({"status"}).clients);
   CHECK(parse_good({"status", "--clients"}).clients == 10);

@@ -99,6 +99,9 @@ TEST_CASE("fields that the access log tells are names, and none that may hold a 
            {"Proxy-Authorization", "authorization"},
            {"X-Password", "password"},
            {"X-Passwd", "passwd"},
+           {"X-Pin", "pin"},
+           {"x_card.pin", "pin"},
+           {"X-PassCode", "passcode"},
            {"X-Credentials", "credentials"},
            {"X-SessionId", "sessionid"},
            {"X-CSRFToken", "csrftoken"},
@@ -110,7 +113,8 @@ TEST_CASE("fields that the access log tells are names, and none that may hold a 
     check({{fmt::format("[log]\nheaders = [\"{}\"]", name), {headers(secret(name, word))}}});
   for (const char* name :
        {"X-Request-Id", "User-Agent", "X-Model", "Accept-Language", "X-Tokens-Used", "X-Max-Tokens",
-        "X-Author", "X-Keyword", "Idempotency-Key", "Content-Type", "X-Passenger", "X-Bypassed"})
+        "X-Author", "X-Keyword", "Idempotency-Key", "Content-Type", "X-Passenger", "X-Bypassed",
+        "X-Pinned-Model", "Authority", "X-Ping", "X-Opinion"})
     check({{fmt::format("[log]\nheaders = [\"{}\"]", name), {}}});
   check({{"[log]\nheaders = [\"X-Tenant\", \"x_user\"]", {}},
          {"[log]\nheaders = [\"X-A\", \"x-a\"]", {headers("\"x-a\" stands here twice")}},

@@ -185,6 +185,97 @@ TEST_CASE("an unknown key or table is told the nearest known one") {
          {"client = 1", {"conf:1:1: unknown key client"}}});
 }
 
+TEST_CASE("what may be the key of a client is not repeated as the name of a key") {
+  const std::string why =
+      " (its name is not shown, as it may be a secret: those of keys are 40 small letters, digits "
+      "and _ at most)";
+  check({{"[[plan]]\nname = \"a\"\n\"bearer:SECRETKEY123\" = \"b\"\nrat = 1",
+          {"conf:3:1: unknown key *** in [[plan]]" + why,
+           "conf:4:1: unknown key rat in [[plan]]; did you mean rate?"}},
+         {"[[route]]\npath = \"/a\"\npriority = 1\n\"sk-live+SECRETKEY\" = 3",
+          {"conf:4:1: unknown key *** in [[route]]" + why}},
+         {"[[certificate]]\n0123456789abcdef0123456789abcdef0123456789 = 1\n"
+          "certificate = \"/a\"\nkey = \"/b\"",
+          {"conf:2:1: unknown key *** in [[certificate]]" + why}},
+         {"[fairness]\n\"bearer:SECRETKEY123\" = \"gold\"",
+          {"conf:2:1: unknown key fairness.***" + why}},
+         {"SECRETKEY123 = \"gold\"", {"conf:1:1: unknown key ***" + why}},
+         {"[clients.\"bearer:SECRETKEY123\"]\nplan = \"gold\"",
+          {"conf:1:10: unknown table [clients.***]" + why}},
+         {"Threads = 2", {"conf:1:1: unknown key Threads; did you mean threads?"}}});
+  for (const char* word :
+       {"bearer:SECRETKEY", "header:X-Api-Key:SECRETKEY", "cookie:a:SECRETKEY"}) {
+    const Lines lines = mistakes_in(fmt::format("[fairness]\nidentity = [\"{}\"]", word));
+    REQUIRE(lines.size() == 1);
+    CHECK_FALSE(lines[0].contains("SECRETKEY"));
+    CHECK(lines[0].contains(":***\" is none of"));
+  }
+}
+
+TEST_CASE("what could not be read is told once, and nothing that hangs on it") {
+  const ConfFile keys("not read here"), clients("acme plan=gold\n");
+  const auto only = [](const std::string& conf, const std::string& begin) {
+    CAPTURE(conf);
+    const Lines lines = mistakes_in(conf);
+    CHECK(lines.size() == 1);
+    for (const std::string& line : lines) CHECK(line.substr(0, begin.size()) == begin);
+  };
+  const std::string rest = fmt::format(
+      "rate = 5\n[clients]\nclients_file = \"{}\"\n[jwt]\nkeys_file = \"{}\"\n"
+      "algorithms = [\"RS256\"]\n[[plan]]\nname = \"gold\"\nclients = [\"jwt:sub:a\"]\n",
+      clients.path(), keys.path());
+  CHECK(mistakes_in("[fairness]\nidentity = [\"jwt:sub\"]\n" + rest) == Lines{});
+  only("[fairness]\nidentity = [\"jtw:sub\"]\n" + rest, "conf:2:1: fairness.identity: \"jtw:sub\"");
+  only("[fairness]\nidentiy = [\"jwt:sub\"]\n" + rest, "conf:2:1: unknown key fairness.identiy");
+  only("[fairness]\nidentity = \n" + rest, "conf:2:12: this is not TOML");
+  only("[fairness]\n" + rest + "[[route]]\npath = \"/a\"\npriority = 3\nidentity = [\"jtw:sub\"]",
+       "conf:14:1: route identity: \"jtw:sub\"");
+  only("[fairnes]\nidentity = [\"jwt:sub\"]\n" + rest, "conf:1:2: unknown table [fairnes]");
+  const std::string tokens =
+      fmt::format("[fairness]\nidentity = [\"jwt:sub\"]\n[jwt]\nkeys_file = \"{}\"\n", keys.path());
+  only(tokens + "algorithms = [\"RS265\"]", "conf:5:1: jwt.algorithms: ");
+  only(tokens + "algoritms = [\"RS256\"]", "conf:5:1: unknown key jwt.algoritms");
+  only("[fairness]\nidentity = [\"jwt:sub\"]\n[jwt]\nkeys_file = 1\nalgorithms = [\"RS256\"]",
+       "conf:4:1: jwt.keys_file: ");
+  // The plan that a line of the file names is there, though not a good one.
+  const ConfFile with_key("acme plan=gold key=sha256:" + std::string(64, 'a') + "\n");
+  only(fmt::format("[fairness]\nidentity = [\"bearer\"]\n[clients]\nclients_file = \"{}\"\n"
+                   "[[plan]]\nname = \"gold\"\nrate = \"5\"",
+                   with_key.path()),
+       "conf:7:1: plan rate: ");
+  only("[client]\nheader_bytes = \"2XB\"\ntarget_bytes = \"512KiB\"",
+       "conf:2:1: client.header_bytes");
+  only("[client]\nmax_connections = \"9\"\nmemory = \"1MiB\"", "conf:2:1: client.max_connections");
+  only("[client]\ntrusted_proxies = [\"10.0.0.0/99\"]\nproxy_protocol = true",
+       "conf:2:1: client.trusted_proxies");
+  only("[admission]\nrequest_timeout = \"1x\"\nqueue_timeout = \"60s\"",
+       "conf:2:1: admission.request_timeout");
+  only("listen = [\"https://a:1\"]\n[tls]\ncertificate = 1\nkey = \"/k\"",
+       "conf:3:1: tls.certificate");
+  only("listen = [\"a\"]\n[[listener]]\naddress = \"a:1\"\nidentity = [\"bearer\"]",
+       "conf:1:1: listen");
+  only("[auto]\nworkers_max = \"9\"\nworkers_min = 99999", "conf:2:1: auto.workers_max");
+  // What has nothing to do with it is told.
+  CHECK(
+      mistakes_in("[fairness]\nidentity = [\"jtw:sub\"]\n[client]\nproxy_protocol = true").size() ==
+      2);
+}
+
+TEST_CASE("of a plan the unit of its quota is set at run time as well, by its word") {
+  const ConfFile file(
+      "[fairness]\nidentity = [\"bearer\"]\n[[plan]]\nname = \"gold\"\nquota_day = 9");
+  const auto with = [&](const char* value) {
+    return load({file.path(), {}, {}, {{"plan.gold.quota_unit", value, {}}}, {}});
+  };
+  const auto changed = with("cost");
+  REQUIRE(changed.has_value());
+  CHECK(changed->settings.admission.fairness.plans.at(0).quota.unit == QuotaUnit::cost);
+  const auto wrong = with("tokens");
+  REQUIRE_FALSE(wrong.has_value());
+  CHECK(lines_of(wrong.error()) ==
+        Lines{"set at run time: plan quota_unit: \"tokens\" is none of \"requests\", \"cost\""});
+}
+
 TEST_CASE("a bad address is told what is wrong with it") {
   const std::string hint =
       ": write HOST:PORT, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"";

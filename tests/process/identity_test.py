@@ -359,10 +359,14 @@ class KnownClients(IdentityTest):
         self.assertEqual(gateway.health()["conf"]["set_at_run_time"],
                          {"plan.gold.rate": "0.001", "plan.gold.burst": "2"})
         self.assertRegex(gateway.err(), r"set at run time: plan.gold.rate = 0.001 \(it was 1000\)")
+        gateway.do("set", "plan.gold.quota_unit", "cost")
+        self.assertIn("set at run time: plan.gold.quota_unit = cost (it was requests)", gateway.err())
         for words, complaint in ((("plan.glod.rate", "1"), 'there is no plan "glod"; did you mean "gold"?'),
                                  (("plan.gold.rat", "1"), "did you mean rate?"),
                                  (("plan.gold.rate", "x"), '"x" is not a number'),
                                  (("plan.gold.rate", "1e9"), "is out of range"),
+                                 (("plan.gold.rate", "-1"), "plan rate: -1 is out of range"),
+                                 (("plan.gold.quota_unit", "tokens"), 'is none of "requests", "cost"'),
                                  (("plan.gold.burst", "0"), "is out of range"),
                                  (("plan.gold.workers", "1.5"), "expected a whole number"),
                                  (("plan.gold.clients", "x"), "are changed in the conf"),

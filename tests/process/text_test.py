@@ -98,7 +98,7 @@ class Names(Odd):
                 gateway = self.odd_gateway(log_format=log_format, upstream_servers="127.0.0.1:9")
                 for byte in BYTES:
                     (pathlib.Path(os.fsdecode(os.fsencode(self.folder / "conf.d") + b"/a" + byte + b"b.conf"))
-                     ).write_text('"unknown\\u001b[31m\\u009b" = 1\n')
+                     ).write_text('sandbox = "odd\\u001b[31m\\u009b"\n')
                 status, said = self.order("/reload")
                 self.assertEqual(status, 409)
                 self.assert_clean(said, "the answer to a reload")
@@ -111,7 +111,7 @@ class Names(Odd):
                     else:
                         self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+Z (info|warning|error) ")
                 health = json.loads(self.get(gateway.ops_port, "/queue/health"))
-                self.assertIn("a\\xe9b.conf:1:1: unknown key unknown\\x1b[31m\\u009b",
+                self.assertIn("a\\xe9b.conf:1:1: sandbox: \"odd\\x1b[31m\\u009b\"",
                               health["conf"]["last_reload_error"])
                 gateway.signal(signal.SIGTERM)
                 self.assertEqual(gateway.wait(), 0)

@@ -328,7 +328,13 @@ class JwtKeys::Reader {
 
   // What a program does not know of is none of its keys (RFC 7517 section 5); but a private key
   // belongs on no machine that only checks, whatever it is for.
-  void read_jwk(const json& key, std::size_t at) {
+  void read_jwk(json key, std::size_t at) {
+    // Some write what a key has not as null, or as nothing.
+    for (auto member = key.begin(); member != key.end();)
+      if (member->is_null() || *member == json::array() || *member == "")
+        member = key.erase(member);
+      else
+        ++member;
     const std::string type = text_in(key, "kty").value_or("");
     const std::string curve = text_in(key, "crv").value_or("");
     const std::string_view algorithm = type == "RSA"                         ? "RS256"

@@ -174,19 +174,21 @@ std::string QuotaStore::check_content() {
   if (!look.step()) return trouble();
   if (const std::string said = look.text(0); said != "ok")
     return quota_mistake(path_, fmt::format("is damaged ({}): {}", said, if_damaged));
-  // Both have a row where all is well. Of former periods there may be a rest, given back after they
-  // were deleted.
+  // Each has a row where all is well.
   for (const char* const sql :
-       {"SELECT 1 FROM changes WHERE typeof(last) = 'integer'",
-        "SELECT 1 WHERE NOT EXISTS (SELECT client, plan, change FROM usage AS u WHERE "
-        "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer' OR ((requests < 0 OR cost < 0) "
-        "AND period >= (SELECT max(period) - 1 FROM usage WHERE kind = u.kind)))"}) {
+       {"SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('view', 'trigger'))",
+        "SELECT 1 FROM changes WHERE typeof(last) = 'integer' AND (SELECT count(*) FROM changes) = "
+        "1",
+        "SELECT 1 WHERE NOT EXISTS (SELECT plan, change FROM usage WHERE typeof(client) <> "
+        "'integer' OR typeof(kind) <> 'integer' OR typeof(period) <> 'integer' OR "
+        "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer')"}) {
     Statement ask(db_, sql);
     const bool is_well = ask.step();
     if (!ask.is_good()) return trouble();
     if (!is_well)
-      return quota_mistake(path_,
-                           fmt::format("is damaged (it holds what is no count): {}", if_damaged));
+      return quota_mistake(
+          path_,
+          fmt::format("is damaged (it holds what classgate does not write): {}", if_damaged));
   }
   return {};
 }
@@ -213,7 +215,13 @@ static_assert(application_id == 1667719540 && layout == 1);
 
 std::string QuotaStore::why_not(const std::string& path) {
   struct stat found{};
-  if (::stat(path.c_str(), &found) != 0 || found.st_size == 0) {
+  const int error = ::stat(path.c_str(), &found) == 0 ? 0 : errno;
+  if (error != 0 && error != ENOENT)
+    return quota_mistake(path,
+                         fmt::format("cannot be read: {}: name another place", words_for(error)));
+  if (error == 0 && !S_ISREG(found.st_mode))
+    return quota_mistake(path, "is no regular file: name another place");
+  if (error != 0 || found.st_size == 0) {
     const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
     if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
     return quota_mistake(path,
@@ -221,7 +229,6 @@ std::string QuotaStore::why_not(const std::string& path) {
                                      "classgate write there, or name another place",
                                      words_for(errno)));
   }
-  if (!S_ISREG(found.st_mode)) return quota_mistake(path, "is no regular file: name another place");
   if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0)
     return quota_mistake(path,
                          fmt::format("cannot be opened for writing: {}: give the user of classgate "
@@ -235,37 +242,39 @@ std::string QuotaStore::why_not(const std::string& path) {
   return store.check_content();
 }
 
-// Of the counts; none where there are no counts, or it was never said.
-std::optional<std::int64_t> QuotaStore::kept_ids() {
-  Statement ask(db_, "SELECT ids FROM made_with WHERE EXISTS (SELECT 1 FROM usage)");
-  if (!ask.step()) return std::nullopt;
-  return ask.number(0);
+// There are counts, made with keys that are known, and none of these is this one.
+bool QuotaStore::has_others(std::optional<std::int64_t> ids) {
+  Statement ask(db_,
+                "SELECT count(*), sum(ids = ?1) FROM made_with WHERE EXISTS (SELECT 1 FROM usage)");
+  if (!ask.bind(ids.value_or(0)) || !ask.step()) return false;
+  return ask.number(0) > 0 && (!ids || ask.number(1) == 0);
 }
 
 std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
   ids_ = ids;
-  const auto kept = kept_ids();
-  if (kept == ids) return false;
+  const bool has_been_others = has_others(ids);
   // A table more, not another layout: versions before this one can read the file.
-  if (!run("CREATE TABLE IF NOT EXISTS made_with (id INTEGER PRIMARY KEY CHECK (id = 0), "
-           "ids INTEGER NOT NULL)"))
+  if (!run("CREATE TABLE IF NOT EXISTS made_with (ids INTEGER PRIMARY KEY)"))
     return std::unexpected(trouble());
-  Statement keep(db_,
-                 "INSERT INTO made_with VALUES (0, ?1) ON CONFLICT (id) DO UPDATE SET ids = ?1");
+  Statement known(db_, "SELECT 1 FROM made_with WHERE ids = ?1");
+  if (known.bind(ids) && known.step()) return has_been_others;
+  Statement keep(db_, "INSERT INTO made_with VALUES (?1)");
   if (!keep.bind(ids) || keep.step() || !keep.is_good()) return std::unexpected(trouble());
-  return kept.has_value();
+  return has_been_others;
 }
 
 bool QuotaStore::has_counts_by_others(const std::string& path, std::optional<std::int64_t> ids) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return false;
   QuotaStore store(path);
   if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                         nullptr) != SQLITE_OK)
     return false;
   ::sqlite3_busy_timeout(store.db_, patience_ms);
-  const auto kept = store.kept_ids();
-  return kept && kept != ids;
+  return store.has_others(ids);
 }
 
+// Never below zero: what was had before somebody set a count to nothing may be given back after.
 bool QuotaStore::write(const std::vector<QuotaRow>& rows) {
   if (rows.empty()) return true;
   std::int64_t change = 0;
@@ -277,10 +286,10 @@ bool QuotaStore::write(const std::vector<QuotaRow>& rows) {
     if (next.step() || !next.is_good()) return false;
   }
   Statement add(db_,
-                "INSERT INTO usage (client, kind, period, plan, requests, cost, change) "
-                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (client, kind, period) DO UPDATE "
-                "SET plan = excluded.plan, requests = requests + excluded.requests, "
-                "cost = cost + excluded.cost, change = excluded.change");
+                "INSERT INTO usage (client, kind, period, plan, requests, cost, change) VALUES "
+                "(?1, ?2, ?3, ?4, max(?5, 0), max(?6, 0), ?7) ON CONFLICT (client, kind, period) "
+                "DO UPDATE SET plan = ?4, requests = max(max(requests, 0) + ?5, 0), "
+                "cost = max(max(cost, 0) + ?6, 0), change = ?7");
   return std::ranges::all_of(rows, [&](const QuotaRow& row) {
     return add.bind(row.client, index_of(row.kind), row.period, row.plan, row.usage.requests,
                     row.usage.cost, change) &&
@@ -299,7 +308,8 @@ bool QuotaStore::read(std::array<std::int64_t, 2> periods, std::vector<QuotaRow>
                     .plan = static_cast<std::uint64_t>(ask.number(3)),
                     .kind = ask.number(1) == 0 ? QuotaPeriod::day : QuotaPeriod::month,
                     .period = ask.number(2),
-                    .usage = {ask.number(4), ask.number(5)}});
+                    .usage = {std::max<std::int64_t>(ask.number(4), 0),
+                              std::max<std::int64_t>(ask.number(5), 0)}});
   if (!ask.is_good()) return false;
   Statement last(db_, "SELECT last FROM changes");
   if (!last.step()) return false;

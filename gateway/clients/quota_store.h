@@ -25,9 +25,9 @@ class QuotaStore {
   static std::expected<std::unique_ptr<QuotaStore>, std::string> open(const std::string& path);
   // The same, and makes and changes nothing: for `--check`. Empty: good, or not there and makeable.
   static std::string why_not(const std::string& path);
-  // The counts are by ids of clients, which a key makes: `ids` says which, and is kept beside them.
-  // True: there are counts by ids of another key, which mean nobody from now on. The error is no
-  // reason to go without the store.
+  // The counts are by ids of clients, which a key makes: `ids` says which, and is kept beside them,
+  // with those of all keys before. True: there are counts, and none by this one; it is told once.
+  // The error is no reason to go without the store.
   std::expected<bool, std::string> take_ids(std::int64_t ids);
   // Whether take_ids() would say so; also where no file is there, or cannot be read: false. `ids`
   // is empty: of any key.
@@ -48,7 +48,7 @@ class QuotaStore {
   std::string trouble() const;
   bool run(const char* sql);
   bool prepare();
-  std::optional<std::int64_t> kept_ids();
+  bool has_others(std::optional<std::int64_t> ids);
   std::string check_content();
   bool write(const std::vector<QuotaRow>& rows);
   bool read(std::array<std::int64_t, 2> periods, std::vector<QuotaRow>& sums);
@@ -56,8 +56,8 @@ class QuotaStore {
 
   std::string path_;
   sqlite3* db_ = nullptr;
-  bool is_new_ = false;    // and empty
-  std::int64_t seen_ = 0;  // all changes up to this one
+  bool is_new_ = false;              // and empty
+  std::int64_t seen_ = 0;            // all changes up to this one
   std::optional<std::int64_t> ids_;  // taken
   std::array<std::int64_t, 2> periods_{-1, -1};
   bool has_former_ = true;  // periods have gone since it was looked at for such

@@ -173,7 +173,8 @@ std::expected<std::string, std::string> check_secret(const conf::ClientsSettings
   std::string why = is_missing ? why_not_makeable(path) : key.error().why;
   const bool goes_without = is_usual_place(path) && key.error().kind != Unusable::Kind::bad;
   if (!why.empty() && !goes_without) return std::unexpected(line_of(path, why));
-  if (!is_missing || in_force == nullptr) return {};
+  // Where none could be kept a start has said so.
+  if (!is_missing || !why.empty() || in_force == nullptr) return {};
   return line_of(path,
                  "is not there: the next start makes another one, and then clients have other ids, "
                  "and quotas begin anew. Bring it back from a copy");

@@ -48,7 +48,11 @@ TEST_CASE("a private key is a mistake, whatever it is for and whatever the conf 
   is_private(R"({"kty":"EC","crv":"P-384","x":"AQAB","y":"AQAB","d":"AQAB"})", "d");
   is_private(R"({"kty":"OKP","crv":"X25519","x":"AQAB","d":"AQAB"})", "d");
   is_private(R"({"kty":"rsa","n":"AQAB","e":"AQAB","d":"AQAB"})", "d");
-  is_private(R"({"d":null})", "d");
+  is_private(R"({"d":"AQAB"})", "d");
+  // Some write what a key has not as null, or as nothing.
+  for (const char* none : {"null", "\"\"", "[]"})
+    CHECK(mistake_in(p256.jwk(fmt::format(R"(,"d":{0},"oth":{0},"use":{0})", none)), {"ES256"})
+              .empty());
   // What has no private part, and what is for something else.
   CHECK(mistake_in(key_set({p256.jwk(), rsa.jwk(), ed25519.jwk(), octets.jwk(R"(,"d":1)"),
                             R"({"kty":"new","x":"?"})"}),

@@ -397,9 +397,10 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
        {std::pair("DROP TABLE usage", "no such table: usage"),
         std::pair("DROP TABLE changes", "no such table: changes"),
         std::pair("ALTER TABLE usage DROP COLUMN plan", "no such column"),
-        std::pair("DELETE FROM changes", "what is no count"),
-        std::pair("UPDATE usage SET requests = -5", "what is no count"),
-        std::pair("UPDATE usage SET cost = 'many'", "what is no count")}) {
+        std::pair("DELETE FROM changes", "what classgate does not write"),
+        std::pair("CREATE TRIGGER t BEFORE UPDATE ON changes BEGIN SELECT raise(ignore); END",
+                  "what classgate does not write"),
+        std::pair("UPDATE usage SET cost = 'many'", "what classgate does not write")}) {
     CAPTURE(sql);
     const Folder folder;
     {
@@ -414,6 +415,24 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
     CHECK_MESSAGE(opened.error().contains(words), opened.error());
     CHECK(opened.error().contains("move it away"));
     CHECK(QuotaStore::why_not(folder.file()) == opened.error());
+  }
+}
+
+TEST_CASE("what is given back after an operator set the count to nothing makes it no less") {
+  for (const char* const sql : {"UPDATE usage SET requests = 0, cost = 0", "DELETE FROM usage",
+                                "UPDATE usage SET requests = -999999"}) {
+    CAPTURE(sql);
+    const Folder folder;
+    const PlanQuota plan = plan_of({.day = 10});
+    Process process(folder.file());
+    const auto taken = process.table.take(7, plan, 1, noon);
+    process.tell();
+    change_by_hand(folder.file(), sql);
+    process.table.give_back(taken.charge);
+    process.tell();
+    CHECK(QuotaStore::why_not(folder.file()).empty());
+    Process next(folder.file());
+    CHECK(next.ask(20, plan) == 10);
   }
 }
 
@@ -446,6 +465,8 @@ TEST_CASE("counts by the ids of another key are told once, and by a check, where
   CHECK(QuotaStore::why_not(folder.file()).empty());
   Process process(folder.file());
   CHECK(process.store->take_ids(3) == true);
+  CHECK(process.store->take_ids(3) == false);
+  CHECK(process.store->take_ids(2) == false);  // the former one, brought back
   CHECK(process.store->take_ids(3) == false);
   // Made again, it is still theirs.
   ::unlink(folder.file().c_str());

@@ -577,8 +577,9 @@ TEST_CASE("refusals beyond their rate are one line a second, and none is missing
   CHECK(told("alone") >= 3);
   for (const std::string& line : lines_of(folder.at("access")))
     if (line.contains(" rolled_up="))
-      CHECK(line.ends_with(" client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
-                           "verdict=rejected reason=rate_limited status=429 name=-"));
+      CHECK(
+          line.ends_with(" client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
+                         "verdict=rejected reason=rate_limited status=429 name=-"));
 }
 
 TEST_CASE("what is rolled up is told when the gateway ends") {

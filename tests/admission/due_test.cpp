@@ -237,5 +237,37 @@ TEST_CASE("a client that storms has all that those who obey have no use for") {
   CHECK(tries.storms > 55 * 60);  // 38 a second of 100 are for the others
 }
 
+TEST_CASE(
+    "those who wait and hang up are no use of the workers: who is early is let in beside them") {
+  Controller controller(settings_with_clients(10, 20));
+  const Time now = start + 2s;  // a turn takes 2 s: 5 a second
+  const auto take_all = [&](Time at) {
+    std::vector<Seat> seats;
+    for (int i = 0; i < 10; ++i)
+      seats.push_back(std::get<Admitted>(enter(controller, by(1, at), at)).seat);
+    return seats;
+  };
+  for (const Seat& seat : take_all(start)) controller.finish(Outcome::processed(), seat, now);
+  const std::vector<Seat> seats = take_all(now);
+  const auto come_and_go = [&](std::uint64_t first, bool is_full) {
+    std::vector<Ticket> tickets;
+    while (tickets.size() < 16)  // the last places are kept
+      tickets.push_back(wait_in(controller, by(first + tickets.size(), now), now));
+    while (is_full && tickets.size() < 20)
+      tickets.push_back(wait_in(controller, by(first + tickets.size(), now), now));
+    if (is_full) REQUIRE(said(enter(controller, by(100, now), now)) == "queue_full");
+    for (const Ticket ticket : tickets)
+      REQUIRE(controller.leave(ticket, Departure::abandoned, now));
+  };
+  come_and_go(1000, true);
+  for (std::uint64_t i = 2; i < 6; ++i) come_and_go(1000 * i, false);
+  controller.finish(Outcome::processed(), seats[0], now);
+  for (int i = 0; i < 20; ++i) {
+    const Verdict verdict = enter(controller, by(100, now), now);
+    REQUIRE(said(verdict) == "admitted");
+    controller.finish(Outcome::processed(), std::get<Admitted>(verdict).seat, now);
+  }
+}
+
 }  // namespace
 }  // namespace classgate::admission

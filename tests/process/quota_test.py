@@ -57,6 +57,13 @@ class QuotaTest(ProcessTest):
         gateway.signal(number)
         return gateway.wait()
 
+    def checked(self, conf):
+        """What --check says of a conf that is good."""
+        done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stderr
+
     def in_file(self, path=None):
         """What the file says that clients have had of this day."""
         with contextlib.closing(sqlite3.connect(path or self.folder / "quotas.db")) as file:
@@ -113,7 +120,6 @@ cost = "items:texts"
         self.assertEqual(self.ask(gateway, body=body).reason, "quota")  # 6 of 4
         self.assertNotEqual(self.ask(gateway, body=json.dumps({"text": "a", "texts": ["x"] * 4})).reason, "quota")
         self.assertEqual(gateway.health()["quotas"]["plans"]["free"]["day"]["used"], 10)
-
 
     def test_what_costs_more_than_a_whole_quota_is_told_that_it_never_fits(self):
         conf = self.conf('quota_day = 5\nquota_unit = "cost"') + """
@@ -217,7 +223,6 @@ class WhatAnOperatorSees(QuotaTest):
                               env=clean_environment())
         self.assertEqual(done.returncode, 1 if "dya" in conf.read_text() else 78, done.stderr)
 
-
     def test_a_file_without_its_table_refuses_a_check_and_a_start_and_one_that_others_write_is_warned_of(self):
         gateway = self.start_gateway("quota_day = 10")
         self.assertEqual(self.statuses(gateway, 1), [200])
@@ -239,17 +244,13 @@ class WhatAnOperatorSees(QuotaTest):
             self.assertEqual(done.returncode, code, done.stderr)
             self.assertRegex(done.stderr, r"clients\.quota_file: \S+/quotas\.db: no such table: usage: .*move it away")
 
-
     def test_a_name_that_anybody_can_give_is_warned_of(self):
         conf = self.folder / "quota.conf"
 
         def warnings(clients, plan, unknown="own"):
             conf.write_text(self.conf(plan, f'unknown = "{unknown}"').replace(
                 f"header:X-Api-Key:{KEY}", clients).replace('"header:X-Api-Key"', '"header:X-Api-Key", "basic"'))
-            done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
-                                  env=clean_environment())
-            self.assertEqual(done.returncode, 0, done.stderr)
-            return [line for line in done.stderr.splitlines() if "does not verify passwords" in line]
+            return [line for line in self.checked(conf).splitlines() if "does not verify passwords" in line]
         [line] = warnings("basic:alice", "quota_day = 10")
         self.assertIn('plan "free"', line)
         self.assertTrue(line.endswith("whoever gives this name is this client, and uses its quota up"), line)
@@ -272,10 +273,7 @@ class WhatLasts(QuotaTest):
         def checked():
             conf = self.folder / "quota.conf"
             conf.write_text(self.conf("quota_day = 10"))
-            done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
-                                  env=clean_environment())
-            self.assertEqual(done.returncode, 0, done.stderr)
-            return done.stderr
+            return self.checked(conf)
         self.assertRegex(checked(), r"warning: clients\.secret: \S+: is not there, and \S+quotas\.db was counted with another")
         secret.write_text(kept)
         secret.chmod(0o600)

@@ -172,11 +172,11 @@ class Line {
     bool is_for_others;  // it is ahead of its turn
   };
   // While those are expected who were told to come, who comes before its time takes the worker or
-  // the place of one of them, and lengthens the times of all: so it has only its part, where they
-  // use almost all: else, and where a quarter of the workers is free, there is something
-  // for everybody. A request that may send a worse priority away is not kept out. (Beside
-  // real SDKs at twice the load, one that stormed took four times its part, in the moments in which
-  // a worker was free; others were told a tenth more.)
+  // the place of one of them, and lengthens the times of all. So it has only its part, as long as
+  // they use almost all that there is and less than a quarter of the workers is free. A request
+  // that may send a worse priority away is not kept out. (Beside real SDKs at twice the load, one
+  // that stormed took four times its part, in the moments in which a worker was free; others were
+  // told a tenth more.)
   bool is_ahead_of_its_turn(const Arrival& arrival, const Asker& asker, Time now) const {
     return free_workers() * 4 < workers() && retry_after_.expects_returns(now) &&
            queue_.size_worse_than(arrival.priority) == 0 &&

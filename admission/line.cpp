@@ -59,7 +59,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   const Asker asker = asker_of(client);
   if (may_go_in(arrival, asker, now)) {
     books_.enter();
-    if (!note_early(arrival, asker, now)) note_in_turn(workers_for(arrival.workers), now);
+    if (!note_came(arrival, asker, now)) note_in_turn(workers_for(arrival.workers), now);
     congestions_[index(arrival.priority)].note_empty();
     shares_.note_waiting(arrival.priority, arrival.workers, now);
     const Seat seat{now,
@@ -77,25 +77,24 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
     return reject({*full, drain_time()}, arrival, asker, now);
   const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
   const Time waits_until = terms.waits_until(arrival.at, now, arrival.deadline);
-  const Waiter waiter{.priority = arrival.priority,
-                      .route = arrival.route,
-                      .cost = arrival.cost,
-                      .bytes = arrival.bytes,
-                      .joined = now,
-                      .waits_until = waits_until,
-                      .useful_until = arrival.deadline,
-                      .owner = arrival.owner,
-                      .tag = arrival.tag,
-                      .client = client,
-                      .weight = weight_of(client),
-                      .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
-                      .workers = arrival.workers,
-                      .observed = arrival.observed,
-                      .is_favoured = is_favoured(arrival, client),
-                      .is_early = note_early(arrival, asker, now)};
+  Waiter waiter{.priority = arrival.priority,
+                .route = arrival.route,
+                .cost = arrival.cost,
+                .bytes = arrival.bytes,
+                .joined = now,
+                .waits_until = waits_until,
+                .useful_until = arrival.deadline,
+                .owner = arrival.owner,
+                .tag = arrival.tag,
+                .client = client,
+                .weight = weight_of(client),
+                .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
+                .workers = arrival.workers,
+                .observed = arrival.observed,
+                .is_favoured = is_favoured(arrival, client)};
   queue_.make_ready(waiter);  // or nothing has happened
+  waiter.is_early = note_came(arrival, asker, now);
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
-  if (room.is_promised) retry_after_.redeem(arrival.client);
   last_place_ = static_cast<std::uint32_t>(place_of(arrival, asker));
   books_.enter();
   note_joined(arrival.priority, now);

@@ -168,7 +168,6 @@ class Line {
   struct Room {
     std::size_t places;
     std::uint64_t bytes;
-    bool is_promised;    // the last places are for those like it
     bool is_for_others;  // it is ahead of its turn
   };
   // While those are expected who were told to come, who comes before its time takes the worker or
@@ -189,14 +188,11 @@ class Line {
   std::size_t kept_places() const { return (std::size_t{settings_.queue_size} * 3 + 10) / 20; }
   Room room_for(const Arrival& arrival, const Asker& asker, Time now) const {
     std::size_t places = settings_.queue_size;
-    bool is_promised = false;
     if (queue_.size() + kept_places() >= places && retry_after_.expects_returns(now) &&
-        queue_.size_worse_than(arrival.priority) == 0) {
-      is_promised = retry_after_.is_due(arrival.client, now);
-      if (!is_promised) places -= kept_places();
-    }
+        queue_.size_worse_than(arrival.priority) == 0 && !retry_after_.is_due(arrival.client, now))
+      places -= kept_places();
     return {std::max(places, queue_.size()), std::max(settings_.queue_bytes.count, queue_.bytes()),
-            is_promised, is_ahead_of_its_turn(arrival, asker, now)};
+            is_ahead_of_its_turn(arrival, asker, now)};
   }
   bool has_place_in(const Room& room, const Arrival& arrival) const {
     return queue_.size() < room.places && queue_.bytes() + arrival.bytes <= room.bytes;
@@ -205,7 +201,7 @@ class Line {
   std::optional<conf::Reason> no_place_in(const Room& room, const Arrival& arrival,
                                           const Asker& asker) const {
     if (asker.has_all_its_places) return conf::Reason::client_queue;
-    if (room.is_for_others) return conf::Reason::queue_full;
+    if (room.is_for_others) return conf::Reason::too_soon;
     return has_place_in(room, arrival) ? std::nullopt : full_for(room, arrival, asker.number);
   }
   std::optional<conf::Reason> full_for(const Room& room, const Arrival& arrival,
@@ -222,12 +218,9 @@ class Line {
   Duration guessed_pace(int priority) const;
 
   // One that comes: whether it is early. The others count when they take their workers.
-  bool note_early(const Arrival& arrival, const Asker& asker, Time now) {
-    if (!retry_after_.expects_returns(now)) return false;
-    const RetryAfter::Queue queue = queue_state();
-    const bool is_early = retry_after_.is_early(arrival.client, queue, now);
-    if (is_early) retry_after_.note_early(arrival.client, asker.weight, queue, now);
-    return is_early;
+  bool note_came(const Arrival& arrival, const Asker& asker, Time now) {
+    return retry_after_.expects_returns(now) &&
+           retry_after_.note_came(arrival.client, asker.weight, queue_state(), now);
   }
   void note_in_turn(std::uint32_t workers, Time now) {
     if (retry_after_.expects_returns(now)) retry_after_.note_in_turn(workers, queue_state(), now);

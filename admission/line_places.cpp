@@ -57,6 +57,7 @@ void Line::describe(Rejection& rejection, const Arrival& arrival, const Asker& a
       rejection.places = clients_.plan_of(asker.number).queue_size;
       break;
     case conf::Reason::queue_full: rejection.places = settings_.queue_size; break;
+    case conf::Reason::too_soon:
     case conf::Reason::retry_budget:
     case conf::Reason::would_miss_deadline: break;
     default: return;

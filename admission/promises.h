@@ -2,12 +2,54 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
 #include "admission/time.h"
 
 namespace classgate::admission {
+
+// The times that one client was last told to come back at, each for one request: several of its
+// users can have been refused. To the millisecond, modulo 49 days.
+class ToldTimes {
+ public:
+  static constexpr std::size_t most = 8;  // the next takes the place of the first
+  // Clocks and networks of clients are not ours: so much earlier or later is on time.
+  static constexpr Duration early_most = std::chrono::milliseconds(20);
+  static constexpr Duration late_most = std::chrono::seconds(5);
+
+  void add(Time time) { times_[next_++ % most] = milliseconds_of(time); }
+  // Whether one of them is now.
+  bool has(Time now) const { return find(now) != times_.end(); }
+  // The same; that one has been kept then.
+  bool take(Time now) {
+    const auto found = find(now);
+    if (found == times_.end()) return false;
+    times_[static_cast<std::size_t>(found - times_.begin())] = none;
+    return true;
+  }
+
+ private:
+  using Milliseconds = std::uint32_t;
+  using Times = std::array<Milliseconds, most>;
+  static constexpr Milliseconds none = 0;
+  static Milliseconds milliseconds_of(Duration time) {
+    return static_cast<Milliseconds>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+  }
+  static Milliseconds milliseconds_of(Time time) {
+    return milliseconds_of(time.time_since_epoch());
+  }
+  Times::const_iterator find(Time now) const {
+    const Milliseconds begin = milliseconds_of(now - late_most);
+    const Milliseconds length = milliseconds_of(late_most + early_most);
+    return std::ranges::find_if(
+        times_, [=](Milliseconds time) { return time != none && time - begin <= length; });
+  }
+  Times times_{};
+  std::uint32_t next_ = 0;
+};
 
 // What one client that was refused has been told of one line (Returns): when its turn is, and how
 // much else of its own stands behind that.
@@ -18,11 +60,25 @@ struct Promise {
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
   Time paid_until{};         // by its part, for what it was let in before its turn (GCRA)
+  ToldTimes told{};          // all that it was told, the turn among them
+
+  // Whether it comes at a time that it was told.
+  bool is_due(Time now) const { return is_at_its_turn(now) || told.has(now); }
+  // It has come then, and has what it was promised.
+  void redeem(Time now) {
+    told.take(now);
+    if (is_at_its_turn(now)) turn = had;
+  }
+
+ private:
+  bool is_at_its_turn(Time now) const {
+    return turn != had && turn <= now + ToldTimes::early_most && now - turn <= ToldTimes::late_most;
+  }
 };
 
 // The promises that were made lately, some 16,000 of them: in each set of four the newcomer takes
 // the place of the one that was asked about the longest time ago; its client stands in the line
-// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (640 KiB) with the
+// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (1.3 MiB) with the
 // first promise. Not thread-safe.
 class Promises {
  public:

@@ -23,25 +23,30 @@ Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, cons
   const Duration told = workers_returns_.next(earliest, 1, capacity_of(queue, now), returner, now);
   waited_ = {};
   wait_began_ = now;
-  if (returner.promise != nullptr) last_turn_ = std::max(last_turn_, now + told);
+  if (returner.promise != nullptr) {
+    returner.promise->told.add(now + told);
+    last_turn_ = std::max(last_turn_, now + told);
+  }
   return told;
 }
 
-bool RetryAfter::is_due(std::uint64_t client, Time now) const {
-  if (client == 0 || !tells_clients_apart_) return false;
-  const Promise promise = promises_.look(client, line_for_workers);
-  return promise.noted != Time::min() && promise.turn != Promise::had &&
-         promise.turn <= now + early_most && now - promise.turn <= late_most;
+const Promise* RetryAfter::promise_of(std::uint64_t client) const {
+  if (client == 0 || !tells_clients_apart_) return nullptr;
+  const Promise* const promise = promises_.find(client, line_for_workers);
+  return promise == nullptr || promise->noted == Time::min() ? nullptr : promise;
 }
 
-bool RetryAfter::is_early(std::uint64_t client, const Queue& queue, Time now) const {
-  if (client == 0 || !tells_clients_apart_) return false;
-  const Promise* const promise = promises_.find(client, line_for_workers);
-  if (promise == nullptr || promise->noted == Time::min()) return false;
-  if (promise->turn != Promise::had && promise->turn > now + early_most) return true;
+bool RetryAfter::is_due(std::uint64_t client, Time now) const {
+  const Promise* const promise = promise_of(client);
+  return promise != nullptr && promise->is_due(now);
+}
+
+bool RetryAfter::is_early(const Promise& promise, const Queue& queue, Time now) const {
+  if (promise.is_due(now)) return false;
+  if (promise.turn > now) return true;
   // Of what it asked for besides, that is not due yet.
-  const double since = measure::in_seconds(now - std::max(promise->noted, promise->turn));
-  return promise->behind >
+  const double since = measure::in_seconds(now - std::max(promise.noted, promise.turn));
+  return promise.behind >
          std::max(since, 0.0) * capacity_of(queue, now).pace / clients_.parts().asking();
 }
 
@@ -52,20 +57,25 @@ double RetryAfter::time_of_part(double weight, const Queue& queue, Time now) con
 
 bool RetryAfter::is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                                       Time now) const {
-  if (!is_early(client, queue, now)) return false;
+  const Promise* const promise = promise_of(client);
+  if (promise == nullptr || !is_early(*promise, queue, now)) return false;
   if (in_turn_.at(window_of(queue), now) < almost_all * capacity_of(queue, now).pace) return false;
-  const Promise& promise = *promises_.find(client, line_for_workers);
-  return measure::in_seconds(promise.paid_until - now) >
+  return measure::in_seconds(promise->paid_until - now) >
          (in_advance - 1) * time_of_part(weight, queue, now);
 }
 
-// The generic cell rate algorithm (ITU-T I.371).
-void RetryAfter::note_early(std::uint64_t client, double weight, const Queue& queue, Time now) {
-  Promise* const promise = promises_.find(client, line_for_workers);
-  if (promise == nullptr) return;
+bool RetryAfter::note_came(std::uint64_t client, double weight, const Queue& queue, Time now) {
+  if (promise_of(client) == nullptr) return false;
+  Promise& promise = *promises_.find(client, line_for_workers);
+  if (!is_early(promise, queue, now)) {
+    promise.redeem(now);
+    return false;
+  }
+  // The generic cell rate algorithm (ITU-T I.371).
   const double time = std::min(time_of_part(weight, queue, now), 3600.0);
-  promise->paid_until =
-      std::max(promise->paid_until, now) + Duration(static_cast<Duration::rep>(time * 1e9));
+  promise.paid_until =
+      std::max(promise.paid_until, now) + Duration(static_cast<Duration::rep>(time * 1e9));
+  return true;
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

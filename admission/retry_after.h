@@ -59,25 +59,21 @@ class RetryAfter {
   };
   // Whose time it is: told to come back for a worker, and here not much later than that.
   bool is_due(std::uint64_t client, Time now) const;
-  // It has had what it was promised.
-  void redeem(std::uint64_t client) {
-    promises_.find_or_add(client, line_for_workers).turn = Promise::had;
-  }
-  // It does not wait for the time that it was told for a worker.
-  bool is_early(std::uint64_t client, const Queue& queue, Time now) const;
-  // And has had its part, some in advance: as many times `weight` as clients ask lately, of all
-  // that the workers can do. Only while those who do wait, and newcomers, use almost all of that.
+  // It does not wait for a time that it was told for a worker, and has had its part, some in
+  // advance: as many times `weight` as clients ask lately, of all that the workers can do. Only
+  // while those who do wait, and newcomers, use almost all of that.
   bool is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                             Time now) const;
-  // One that is early has found a worker, or a place to wait for one.
-  void note_early(std::uint64_t client, double weight, const Queue& queue, Time now);
-  // One that is not has taken so many workers.
+  // It has found a worker, or a place to wait for one. Whether it is early: then that counts
+  // against its part; else it has what it was promised.
+  bool note_came(std::uint64_t client, double weight, const Queue& queue, Time now);
+  // One that is not early has taken so many workers.
   void note_in_turn(std::uint32_t workers, const Queue& queue, Time now) {
     in_turn_.count(workers, window_of(queue), now);
   }
   // Somebody who was told to may still come back for a worker, as itself.
   bool expects_returns(Time now) const {
-    return tells_clients_apart_ && now <= last_turn_ + late_most;
+    return tells_clients_apart_ && now <= last_turn_ + ToldTimes::late_most;
   }
   // From `earliest` on.
   Duration time_for_worker(Duration earliest, const Asker& asker, const Queue& queue, Time now);
@@ -88,10 +84,6 @@ class RetryAfter {
                 const Limits::Buckets& buckets, const Queue& queue, Time now) const;
 
  private:
-  // Clocks and networks of clients are not ours: so much earlier or later is on time.
-  static constexpr Duration early_most = std::chrono::milliseconds(20);
-  static constexpr Duration late_most = std::chrono::seconds(5);
-
   // How many a second, in a window that ends smoothly.
   class RecentRate {
    public:
@@ -112,6 +104,9 @@ class RetryAfter {
   static double window_of(const Queue& queue) {
     return std::max(5.0, 3 * measure::in_seconds(queue.usual_turn));
   }
+  // Null of a client that nobody knows, or that was told nothing.
+  const Promise* promise_of(std::uint64_t client) const;
+  bool is_early(const Promise& promise, const Queue& queue, Time now) const;
   // Seconds for one request of a client's part; 0: nobody knows.
   double time_of_part(double weight, const Queue& queue, Time now) const;
   static constexpr double almost_all = 0.9;

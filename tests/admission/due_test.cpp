@@ -118,6 +118,7 @@ struct Tries {
   int told_at_first = 0;  // who did not come back yet
   Duration told{};        // all of them together
   int storms = 0;         // requests of the storm that were served
+  int too_soon = 0;       // and that were refused for that
 };
 constexpr std::uint64_t storming = 1000;  // a client
 
@@ -162,10 +163,14 @@ Tries watch_sdks(std::uint32_t queue_size, Duration from, Duration to, const Cro
       Arrival arrival = by(event.client, now);
       arrival.tag = static_cast<std::uint32_t>(waiting.size());
       waiting.push_back({event.client, event.attempts});
-      const auto foretold = controller.explain(arrival, now).kind;
+      const Explanation foretold = controller.explain(arrival, now);
       const Verdict verdict = enter(controller, arrival, now);
       const bool is_refused = std::holds_alternative<Rejection>(verdict);
-      REQUIRE((foretold == Explanation::Kind::refused) == is_refused);
+      REQUIRE((foretold.kind == Explanation::Kind::refused) == is_refused);
+      if (is_refused) {
+        REQUIRE(said(verdict) == conf::word_of(foretold.rejection.reason));
+        if (event.client == storming && said(verdict) == "too_soon") ++tries.too_soon;
+      }
       if (event.client != storming && now >= start + from && event.attempts == 0 && is_refused) {
         ++tries.told_at_first;
         tries.told += retry_after(verdict);
@@ -217,6 +222,7 @@ Tries operator+(Tries tries, const Tries& more) {
   tries.told_at_first += more.told_at_first;
   tries.told += more.told;
   tries.storms += more.storms;
+  tries.too_soon += more.too_soon;
   return tries;
 }
 
@@ -227,6 +233,7 @@ TEST_CASE("a client that storms has its part, and those who obey are told no mor
     alone = alone + watch_sdks(20, 60s, 120s, {.seed = seed});
     beside = beside + watch_sdks(20, 60s, 120s, {.seed = seed, .storms = 18});
   }
+  CHECK(beside.too_soon > 0);
   CHECK(beside.storms < 5 * 60);  // its part is a 201st of 100 a second; it had four times that
   CHECK(beside.served_at_first_retry >= beside.refused * 95 / 100);
   CHECK(beside.told / beside.told_at_first < alone.told / alone.told_at_first * 11 / 10);
@@ -235,6 +242,99 @@ TEST_CASE("a client that storms has its part, and those who obey are told no mor
 TEST_CASE("a client that storms has all that those who obey have no use for") {
   const Tries tries = watch_sdks(20, 20s, 80s, {.clients = 40, .storms = 60});
   CHECK(tries.storms > 55 * 60);  // 38 a second of 100 are for the others
+}
+
+// Ten workers of 2 s each, and newcomers who take them as they come.
+struct SlowService : Controller {
+  SlowService() : Controller(settings_with_clients(10, 20)) {
+    now += 2s;
+    for (const Seat& seat : take_all()) end(seat);
+  }
+  std::vector<Seat> take_all() {
+    std::vector<Seat> seats;
+    for (int i = 0; i < 10; ++i)
+      seats.push_back(std::get<Admitted>(enter(*this, by(++newcomers, now), now)).seat);
+    return seats;
+  }
+  // Until one is refused.
+  std::vector<Ticket> fill_queue() {
+    std::vector<Ticket> tickets;
+    while (true) {
+      const Verdict verdict = enter(*this, by(++newcomers, now), now);
+      if (std::holds_alternative<Rejection>(verdict)) return tickets;
+      tickets.push_back(std::get<Ticket>(verdict));
+    }
+  }
+  // Whenever it went in, it has taken 2 s.
+  void end(Seat seat) {
+    seat.since = now - 2s;
+    finish(Outcome::processed(), seat, now);
+  }
+  Time now = start;
+  std::uint64_t newcomers = 1000;  // the last one's number
+};
+constexpr std::uint64_t office = 100;  // a client with several users
+
+TEST_CASE(
+    "each of a client's users has a place at the time that it was told, up to eight of them") {
+  SlowService service;
+  std::vector<std::pair<Time, Seat>> working;
+  for (const Seat& seat : service.take_all()) working.emplace_back(service.now + 2s, seat);
+  service.fill_queue();
+  std::vector<Time> told;
+  for (int i = 0; i < 8; ++i)
+    told.push_back(service.now + retry_after(enter(service, by(office, service.now), service.now)));
+  std::ranges::sort(told);
+  // Newcomers, a few more than can be served: they would take every place.
+  for (int step = 0; !told.empty(); ++step) {
+    service.now += 1ms;
+    if (step % 190 == 0) enter(service, by(++service.newcomers, service.now), service.now);
+    for (auto& [end, seat] : working) {
+      if (end > service.now) continue;
+      service.finish(Outcome::processed(), seat, service.now);
+      std::optional<Notice> notice;
+      do notice = service.next(service.now);  // somebody may have waited for too long
+      while (!std::holds_alternative<Granted>(notice.value().news));
+      seat = std::get<Granted>(notice->news).seat;
+      end = service.now + 2s;
+    }
+    while (!told.empty() && told.front() <= service.now) {
+      CHECK(said(enter(service, by(office, service.now), service.now)) == "waits");
+      told.erase(told.begin());
+    }
+  }
+  // They have come. Who comes now as well is one too many.
+  service.fill_queue();
+  CHECK(said(enter(service, by(office, service.now), service.now)) == "queue_full");
+}
+
+TEST_CASE("nobody comes too soon while a quarter of the workers is free") {
+  SlowService service;
+  std::vector<Seat> seats = service.take_all();
+  const std::vector<Ticket> waiting = service.fill_queue();
+  REQUIRE(retry_after(enter(service, by(office, service.now), service.now)) > 1s);
+  for (const Ticket ticket : waiting)
+    REQUIRE(service.leave(ticket, Departure::abandoned, service.now));
+  const auto come_back = [&] {
+    service.end(seats.back());
+    seats.pop_back();
+  };
+  for (int i = 0; i < 200; ++i) {  // newcomers use all that there is, and more
+    come_back();
+    seats.push_back(
+        std::get<Admitted>(enter(service, by(++service.newcomers, service.now), service.now)).seat);
+  }
+  const auto ask = [&] { return enter(service, by(office, service.now), service.now); };
+  for (int i = 0; i < 3; ++i) come_back();
+  for (int i = 0; i < 20; ++i) {  // three of ten
+    const Verdict verdict = ask();
+    REQUIRE(said(verdict) == "admitted");
+    service.end(std::get<Admitted>(verdict).seat);
+  }
+  REQUIRE(said(ask()) == "admitted");  // two are free from now on
+  const Verdict refused = ask();
+  CHECK(said(refused) == "too_soon");
+  CHECK(retry_after(refused) > 1s);
 }
 
 TEST_CASE(

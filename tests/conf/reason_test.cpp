@@ -20,7 +20,7 @@ TEST_CASE("each reason has its kind") {
   CHECK(words_of(ReasonKind::shutdown) == "draining");
   CHECK(words_of(ReasonKind::tokens) == "rate_limited route_rate client_rate");
   CHECK(words_of(ReasonKind::workers) == "queue_full displaced queue_timeout shed");
-  CHECK(words_of(ReasonKind::client) == "quota client_queue retry_budget fair_share");
+  CHECK(words_of(ReasonKind::client) == "quota client_queue too_soon retry_budget fair_share");
   CHECK(words_of(ReasonKind::deadline) == "would_miss_deadline deadline");
   CHECK(words_of(ReasonKind::down) == "upstream_down");
   CHECK(words_of(ReasonKind::room) == "too_many_connections client_connections memory_pressure");

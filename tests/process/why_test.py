@@ -7,10 +7,12 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import tempfile
 import threading
+import time
 import unittest
 
 from kit import ProcessTest, ScriptedService, scrape, wait_until
@@ -20,8 +22,8 @@ GET = f"GET /v1/classify HTTP/1.1\r\n{HOST}\r\n"
 
 
 class Service(http.server.BaseHTTPRequestHandler):
-    """Answers; but to /hold only when the test has ended, to /break never, to /slow after 0.3 s, and to /stream with
-    an event each tenth of a second, or one."""
+    """Answers; but to /hold only when the test has ended, to /break never, to /slow after 0.3 s, to /brief after 0.1 s,
+    and to /stream with an event each tenth of a second, or one."""
     protocol_version = "HTTP/1.1"
     let_go = threading.Event()
     via = None  # of the last request
@@ -32,6 +34,8 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.let_go.wait(60)
         if self.path == "/slow":
             self.let_go.wait(0.3)
+        if self.path == "/brief":
+            self.let_go.wait(0.1)
         if self.path.startswith("/stream"):
             return self.stream(goes_on=self.path.endswith("on"))
         if self.path == "/break":
@@ -179,6 +183,49 @@ def known_to_be_slow(gateway, *_):
     raise AssertionError("nobody was refused")
 
 
+def before_its_time(gateway, test, _):
+    """Twenty others ask all the time, and one that was told to wait asks on, until it has had its part."""
+    brief = f"GET /brief HTTP/1.1\r\n{HOST}\r\n"
+    is_over = threading.Event()
+
+    def ask(sender):
+        while not is_over.is_set():
+            say(gateway, brief, sender)
+
+    def impatient():
+        """What it hears at once, or nothing: then it waits for its turn. It asks again after 20 ms."""
+        connection = connect(gateway)
+        connection.sendall(brief.encode())
+        if select.select([connection], [], [], 0.1)[0]:
+            with connection:
+                is_over.wait(0.02)
+                return hear(connection)
+        connections.append(connection)
+        return None
+
+    connections = []
+    others = [threading.Thread(target=ask, args=(f"127.0.1.{number}",)) for number in range(1, 21)]
+    try:
+        for other in others:
+            other.start()
+        gateway.wait_for_health(lambda h: h["active_workers"] + h["queue_size"] == 20, "all others")
+        while not (heard := impatient()) or heard.reason is None:
+            pass
+        test.assertIn(heard.reason, ("queue_full", "fair_share"))
+        for connection in connections:
+            connection.close()
+        end = time.monotonic() + 60
+        while not (heard := impatient()) or heard.reason != "too_soon":
+            assert time.monotonic() < end, "all that it asked for was let in"
+        return heard
+    finally:
+        is_over.set()
+        for connection in connections:
+            connection.close()
+        for other in others:
+            other.join()
+
+
 def while_it_drains(gateway, test, _):
     """A request whose head is not whole when the gateway is told to stop; another one keeps it from ending."""
     held, late = connect(gateway), connect(gateway)
@@ -238,6 +285,7 @@ STORIES = (
     ("client_rate", None, {"admission_rate": 0, "fairness_rate": 0.001, "fairness_burst": 1}, "", twice(), True),
     ("queue_full", None, {**ONE, "admission_queue_size": 0}, "", while_held(), True),
     ("client_queue", None, {**ONE, "fairness_queue_size": 1}, "", while_held(waiting=1), True),
+    ("too_soon", None, {**ONE, "admission_queue_size": 40}, "", before_its_time, False),
     ("quota", None, {"clients_quota_file": "FOLDER/quotas.db"}, PLAN, twice(), True),
     ("displaced", None, {**ONE, "admission_queue_size": 1}, "", is_left_for(BATCH), False),
     ("fair_share", None, {**ONE, "admission_queue_size": 2}, "", is_left_for(GET, [GET], "127.0.0.2"), False),

@@ -10,8 +10,8 @@
 #include <sstream>
 #include <utility>
 
-#include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/origins.h"
 #include "conf/secret_fields.h"
 #include "conf/time_zone.h"

@@ -2,8 +2,9 @@
 
 #include <map>
 
-#include "conf/fairness.h"
+#include "conf/cost.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/keys.h"
 #include "conf/known_clients.h"
 #include "conf/printable.h"

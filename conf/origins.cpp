@@ -5,9 +5,9 @@
 #include <charconv>
 #include <optional>
 
-#include "conf/fairness.h"
 #include "conf/format.h"
 #include "conf/network.h"
+#include "conf/secret_fields.h"
 
 namespace classgate::conf {
 namespace {

@@ -7,11 +7,12 @@
 #include <set>
 
 #include "conf/document.h"
-#include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/keys.h"
 #include "conf/known_clients.h"
 #include "conf/nearest.h"
+#include "conf/plans.h"
 #include "conf/printable.h"
 #include "conf/processors.h"
 #include "conf/refusals.h"

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <sstream>
 
-#include "conf/fairness.h"
+#include "conf/cost.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/refusals.h"
 #include "conf/table.h"
 #include "conf/units.h"

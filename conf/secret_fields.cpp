@@ -29,6 +29,14 @@ bool is_secret(std::string_view word) {
 
 }  // namespace
 
+bool is_field_name(std::string_view name) {
+  constexpr std::string_view others = "!#$%&'*+-.^_`|~";
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           others.contains(c);
+  });
+}
+
 std::string plain_field_name(std::string_view name) {
   std::string plain(name);
   for (char& c : plain) {

@@ -5,6 +5,8 @@
 
 namespace classgate::conf {
 
+// A token (RFC 9110 section 5.1) of at most 128 characters.
+bool is_field_name(std::string_view name);
 // The name of a field for a comparison: in lower case, and '-' for whatever is no letter and no
 // digit, as services behind gateways read it ("X_Api_Key" is "X-Api-Key" for CGI, RFC 3875 section
 // 4.1.18, and its heirs).

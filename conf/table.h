@@ -3,6 +3,7 @@
 // How a table of a file is read: [[route]], [[plan]], a workload and its [[class]]es. (The keys of
 // the conf itself are printed and explained as well: conf/keys.h.)
 
+#include <cstdint>
 #include <expected>
 #include <functional>
 #include <string>
@@ -62,6 +63,20 @@ std::string read_entry(const std::vector<Field<Target>>& fields, Target& target,
   const std::string meant = nearest(entry.key, names);
   return fmt::format("unknown key {}{}{}", entry.key, where,
                      meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
+}
+
+// A number from `least` to `most`, or 0.
+std::expected<double, std::string> parse_number(const RawValue& value, double least, double most);
+// More than 0, 1 at most.
+std::expected<double, std::string> parse_share(const RawValue& value);
+std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
+                                                      std::uint32_t most);
+// The same as what reads a field (conf/table.h).
+inline auto number_value(double least, double most) {
+  return [=](const RawValue& value) { return parse_number(value, least, most); };
+}
+inline auto count_value(std::uint32_t least, std::uint32_t most) {
+  return [=](const RawValue& value) { return parse_count(value, least, most); };
 }
 
 }  // namespace classgate::conf

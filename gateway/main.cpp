@@ -17,8 +17,8 @@
 #include <thread>
 
 #include "conf/command_line.h"
-#include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
 #include "gateway/clients/client_identity.h"

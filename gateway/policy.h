@@ -10,7 +10,7 @@
 
 #include "admission/ids.h"
 #include "admission/route_table.h"
-#include "conf/fairness.h"
+#include "conf/identity.h"
 #include "conf/settings.h"
 #include "gateway/clients/client_identity.h"
 #include "gateway/clients/credentials.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "admission/ids.h"
-#include "conf/fairness.h"
+#include "conf/identity.h"
 #include "conf/known_clients.h"
 #include "conf/settings.h"
 #include "gateway/clients/jwt.h"

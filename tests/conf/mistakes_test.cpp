@@ -1,5 +1,5 @@
-#include "conf/fairness.h"
 #include "conf/format.h"
+#include "conf/identity.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 

@@ -1,0 +1,283 @@
+#include "conf/identity.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+
+#include "conf/format.h"
+#include "conf/known_clients.h"
+#include "conf/network.h"
+#include "conf/secret_fields.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+using SourceKind = IdentitySource::Kind;
+
+// The words of identity; those that end in ':' have a name behind it.
+struct SourceWord {
+  std::string_view text;
+  SourceKind kind;
+  bool has_name() const { return text.ends_with(':'); }
+};
+constexpr auto source_words = std::to_array<SourceWord>({{"header:", SourceKind::header},
+                                                         {"bearer", SourceKind::bearer},
+                                                         {"basic", SourceKind::basic},
+                                                         {"cookie:", SourceKind::cookie},
+                                                         {"query:", SourceKind::query},
+                                                         {"jwt:", SourceKind::jwt},
+                                                         {"tls:san", SourceKind::tls_san},
+                                                         {"tls", SourceKind::tls},
+                                                         {"address", SourceKind::address}});
+
+std::string all_source_words() {
+  std::string all;
+  for (const SourceWord& word : source_words)
+    all += fmt::format("{}\"{}{}\"", all.empty() ? "" : ", ", word.text,
+                       !word.has_name()               ? ""
+                       : word.kind == SourceKind::jwt ? "CLAIM"
+                                                      : "NAME");
+  return all;
+}
+
+// Some are URLs (RFC 7519 section 4.2).
+bool is_claim_name(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [](char c) {
+    return c > ' ' && c < 0x7f && c != '"' && c != '\\';
+  });
+}
+
+// "/24/56" behind "address"; one alone is that of IPv4.
+bool read_prefixes(std::string_view text, IdentitySource& source) {
+  int* into = &source.v4_prefix;
+  int most = 32;
+  for (int i = 0; i < 2 && !text.empty(); ++i) {
+    if (!text.starts_with('/')) return false;
+    const auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), *into);
+    if (error != std::errc{} || *into < 1 || *into > most) return false;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    into = &source.v6_prefix;
+    most = 128;
+  }
+  return text.empty();
+}
+
+// As a message may show it: what follows a source, or its name, may be the key of a client.
+std::string shown_source(std::string_view word) {
+  for (const SourceWord& known : source_words) {
+    if (!carries_key(known.kind) && known.kind != SourceKind::basic) continue;
+    const std::string_view plain = known.text.substr(0, known.text.find(':'));
+    if (!word.starts_with(plain) || !word.substr(plain.size()).starts_with(':')) continue;
+    const std::size_t colon = known.has_name() ? word.find(':', plain.size() + 1) : plain.size();
+    if (colon >= word.size() - 1) break;
+    return std::string(word.substr(0, colon + 1)) + "***";
+  }
+  return std::string(word);
+}
+
+std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
+  for (const SourceWord& known : source_words) {
+    if (!word.starts_with(known.text)) continue;
+    IdentitySource source{.kind = known.kind};
+    const std::string_view rest = word.substr(known.text.size());
+    if (known.has_name()) {
+      if (known.kind == SourceKind::jwt ? !is_claim_name(rest) : !is_field_name(rest)) break;
+      source.name = rest;
+    } else if (known.kind == SourceKind::address && rest.starts_with('/')) {
+      if (read_prefixes(rest, source)) return source;
+      return std::unexpected(
+          fmt::format("\"{}\": expected prefix lengths, of IPv4 from 1 to 32 and of IPv6 from 1 to "
+                      "128, such as "
+                      "\"address/24/56\"",
+                      word));
+    } else if (!rest.empty()) {
+      continue;
+    }
+    return source;
+  }
+  return std::unexpected(
+      fmt::format("\"{}\" is none of {}", shown_source(word), all_source_words()));
+}
+
+}  // namespace
+
+std::expected<std::vector<IdentitySource>, std::string> parse_identity(
+    const std::vector<std::string>& words) {
+  std::vector<IdentitySource> identity;
+  if (words.size() > 8) return std::unexpected(std::string("expected 8 sources at most"));
+  for (const std::string& word : words) {
+    auto source = parse_source(word);
+    if (!source) return std::unexpected(std::move(source.error()));
+    const bool stands_twice = std::ranges::any_of(identity, [&](const IdentitySource& known) {
+      return known == *source ||
+             (known.kind == SourceKind::address && source->kind == SourceKind::address);
+    });
+    if (stands_twice) return std::unexpected(fmt::format("\"{}\" stands here twice", word));
+    identity.push_back(std::move(*source));
+  }
+  return identity;
+}
+
+std::expected<IdentitySource, std::string> parse_token_place(const std::string& word) {
+  const auto source = parse_source(word);
+  const bool is_place =
+      source && (source->kind == SourceKind::bearer || source->kind == SourceKind::header ||
+                 source->kind == SourceKind::cookie);
+  if (!is_place)
+    return std::unexpected(
+        fmt::format("\"{}\" is none of \"bearer\", \"header:NAME\", \"cookie:NAME\"", word));
+  if (source->kind == SourceKind::header && plain_field_name(source->name) == "authorization")
+    return std::unexpected(std::string("for Authorization write \"bearer\""));
+  return *source;
+}
+
+void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more) {
+  for (const IdentitySource& source : more)
+    if (std::ranges::find(to, source) == to.end()) to.push_back(source);
+}
+
+std::vector<IdentitySource> identity_sources(const Settings& settings) {
+  std::vector<IdentitySource> sources = settings.admission.fairness.identity;
+  for (const ListenerSettings& listener : settings.listeners)
+    add_sources(sources, listener.identity);
+  for (const RouteSettings& route : settings.routes)
+    if (route.identity) add_sources(sources, *route.identity);
+  return sources;
+}
+
+namespace {
+
+// Names of fields and of sources are the same in any case; those of claims, cookies and parameters
+// are not.
+bool begins_alike(std::string_view text, std::string_view word) {
+  const auto same = [](char a, char b) {
+    const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    return low(a) == low(b);
+  };
+  return text.size() >= word.size() && std::ranges::equal(text.substr(0, word.size()), word, same);
+}
+
+// What follows "WORD:" in it, where it begins so.
+std::optional<std::string> after_word(std::string_view text, std::string_view word) {
+  if (text.size() <= word.size() || text[word.size()] != ':' || !begins_alike(text, word))
+    return std::nullopt;
+  return std::string(text.substr(word.size() + 1));
+}
+
+// What follows the words of that source in it.
+std::optional<std::string> after_source(std::string_view text, const IdentitySource& source) {
+  const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
+  if (source.name.empty()) return after_word(text, known->text);
+  if (!begins_alike(text, known->text)) return std::nullopt;
+  text.remove_prefix(known->text.size());
+  const bool is_named = source.kind == SourceKind::header ? begins_alike(text, source.name)
+                                                          : text.starts_with(source.name);
+  if (!is_named || text.size() <= source.name.size() || text[source.name.size()] != ':')
+    return std::nullopt;
+  return std::string(text.substr(source.name.size() + 1));
+}
+
+// It names a source itself: one that no identity has, or it would have been taken for that.
+bool begins_with_source(std::string_view text) {
+  return std::ranges::any_of(source_words, [&](const SourceWord& word) {
+    const std::string_view plain =
+        word.text.ends_with(':') ? word.text.substr(0, word.text.size() - 1) : word.text;
+    return after_word(text, plain).has_value();
+  });
+}
+
+// An address is all that its client may be known by: of IPv6 a /64, or as identity says.
+std::expected<PlanClient, std::string> plan_network(const std::string& text,
+                                                    const std::vector<IdentitySource>& sources) {
+  auto network = parse_network(text);
+  if (!network || network->is_excluded)
+    return std::unexpected(
+        std::string("is no address and no network, such as \"10.0.0.0/8\" or \"2001:db8::/32\""));
+  std::optional<IdentitySource> widest;
+  for (const IdentitySource& source : sources) {
+    if (source.kind != SourceKind::address) continue;
+    if (!widest) widest = source;
+    widest->v4_prefix = std::min(widest->v4_prefix, source.v4_prefix);
+    widest->v6_prefix = std::min(widest->v6_prefix, source.v6_prefix);
+  }
+  const IdentitySource client = widest.value_or(IdentitySource());
+  const bool is_v4 = network->address.is_v4();
+  const int most = is_v4 ? v4_prefix_bits + client.v4_prefix : client.v6_prefix;
+  if (network->address.is_unix()) return PlanClient{.source = {}, .network = *network};
+  if (network->prefix == 128) {
+    network->prefix = std::min(network->prefix, most);
+    network->address = network->first();
+  }
+  if (network->prefix > most)
+    return std::unexpected(fmt::format("can't be told from its neighbours: here a client is a /{}",
+                                       is_v4 ? most - v4_prefix_bits : most));
+  return PlanClient{.source = {}, .network = *network};
+}
+
+std::expected<PlanClient, std::string> plan_client(const IdentitySource& source, std::string name) {
+  if (name.empty()) return std::unexpected(std::string("names nobody: nothing follows the colon"));
+  if (!carries_key(source.kind)) return PlanClient{.source = source, .name = std::move(name)};
+  if (!begins_alike(name, key_hash_prefix))
+    return PlanClient{.source = source, .key = sha256(name)};
+  const auto hash = sha256_in(std::string_view(name).substr(key_hash_prefix.size()));
+  if (!hash || !name.starts_with(key_hash_prefix))
+    return std::unexpected(
+        std::string("expected sha256: and 64 hexadecimal digits, the hash of a key"));
+  return PlanClient{.source = source, .key = *hash};
+}
+
+}  // namespace
+
+std::string PlanClient::text() const {
+  const std::string word = word_of(source) + ':';
+  if (carries_key(source.kind)) return fmt::format("{}{}{}", word, key_hash_prefix, hex_of(key));
+  if (source.kind != SourceKind::address) return word + name;
+  return "address:" + network.text;
+}
+
+std::expected<PlanClient, std::string> read_plan_client(
+    const std::string& text, const std::vector<IdentitySource>& sources) {
+  const bool is_address = parse_network(text).has_value();
+  if (const auto address = after_word(text, "address")) return plan_network(*address, sources);
+  std::vector<IdentitySource> named;
+  // Of "jwt:a" and "jwt:a:b" the longer one, as "tls:san:NAME" is no subject "san:NAME".
+  const IdentitySource* longest = nullptr;
+  std::string name;
+  for (const IdentitySource& source : sources) {
+    if (source.kind == SourceKind::address) continue;
+    if (source.kind == SourceKind::tls && after_word(text, "tls:san")) continue;
+    named.push_back(source);
+    auto after = after_source(text, source);
+    if (!after || (longest != nullptr && after->size() >= name.size())) continue;
+    longest = &source;
+    name = std::move(*after);
+  }
+  if (longest != nullptr) return plan_client(*longest, std::move(name));
+  if (named.empty() && is_address) return plan_network(text, sources);
+  if (named.size() == 1 && !is_address && !text.empty() && !begins_with_source(text))
+    return plan_client(named.front(), text);
+  return std::unexpected(std::string(
+      "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
+      "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "
+      "\"tls:SUBJECT\", \"tls:san:NAME\" (one that an identity has) or \"address:192.0.2.7\""));
+}
+
+std::string word_of(const IdentitySource& source) {
+  const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
+  std::string word = std::string(known->text) + source.name;
+  const IdentitySource usual;
+  if (source.v4_prefix != usual.v4_prefix || source.v6_prefix != usual.v6_prefix)
+    word += fmt::format("/{}/{}", source.v4_prefix, source.v6_prefix);
+  return word;
+}
+
+std::string print_identity(const std::vector<IdentitySource>& identity) {
+  std::string out;
+  for (const IdentitySource& source : identity)
+    out += (out.empty() ? "" : ", ") + quote(word_of(source));
+  return "[" + out + "]";
+}
+
+}  // namespace classgate::conf

@@ -120,6 +120,12 @@ std::expected<std::vector<IdentitySource>, std::string> parse_identity(
   return identity;
 }
 
+std::expected<std::vector<IdentitySource>, std::string> parse_identity_list(const RawValue& raw) {
+  const auto* words = std::get_if<std::vector<std::string>>(&raw.value);
+  if (words != nullptr) return parse_identity(*words);
+  return std::unexpected(std::string("expected a list, such as [\"bearer\"]"));
+}
+
 std::expected<IdentitySource, std::string> parse_token_place(const std::string& word) {
   const auto source = parse_source(word);
   const bool is_place =

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/document.h"
 #include "conf/settings.h"
 #include "conf/sha256.h"
 
@@ -17,6 +18,8 @@ namespace classgate::conf {
 // IPv6.
 std::expected<std::vector<IdentitySource>, std::string> parse_identity(
     const std::vector<std::string>& words);
+// The value of an `identity` in a table.
+std::expected<std::vector<IdentitySource>, std::string> parse_identity_list(const RawValue& raw);
 std::string word_of(const IdentitySource& source);
 std::string print_identity(const std::vector<IdentitySource>& identity);
 

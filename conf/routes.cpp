@@ -51,16 +51,6 @@ std::expected<milliseconds, std::string> parse_deadline(std::string_view text) {
   return duration;
 }
 
-}  // namespace
-
-std::expected<std::vector<IdentitySource>, std::string> parse_identity_list(const RawValue& raw) {
-  const auto* words = std::get_if<std::vector<std::string>>(&raw.value);
-  if (words != nullptr) return parse_identity(*words);
-  return std::unexpected(std::string("expected a list, such as [\"bearer\"]"));
-}
-
-namespace {
-
 // A [[route]], key by key.
 const std::vector<Field<RouteSettings>>& route_fields() {
   using Route = RouteSettings;

@@ -35,7 +35,4 @@ class RouteList {
   std::vector<std::pair<RouteSettings, std::string>> from_file_;
 };
 
-// The value of an `identity`.
-std::expected<std::vector<IdentitySource>, std::string> parse_identity_list(const RawValue& raw);
-
 }  // namespace classgate::conf

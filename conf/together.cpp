@@ -1,0 +1,358 @@
+#include "conf/together.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "conf/format.h"
+#include "conf/identity.h"
+#include "conf/keys.h"
+#include "conf/known_clients.h"
+#include "conf/nearest.h"
+#include "conf/secret_fields.h"
+#include "conf/units.h"
+
+namespace classgate::conf {
+namespace {
+
+// What tells clients apart, wherever it stands: for mistakes that hang on it.
+constexpr auto identities = {"fairness.identity", "listener", "route"};
+
+class Together {
+ public:
+  explicit Together(Reading& reading) : reading_(reading), settings_(reading.loaded.settings) {}
+
+  void put_all() {
+    Settings& all = settings_;
+    if (!reading_.origins.contains("admission.queue_timeout"))
+      all.admission.queue_timeout = all.admission.request_timeout;
+    check_admission(all.admission);
+    const Bytes largest_body = std::max(all.client.body_bytes, Bytes{1});
+    if (!reading_.origins.contains("client.body_buffer"))
+      all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
+    if (all.admission.queue_timeout > all.admission.request_timeout)
+      reading_.blame("admission.queue_timeout",
+                     "is longer than admission.request_timeout, which ends every wait",
+                     {"admission.request_timeout"});
+    if (all.client.target_bytes > all.client.header_bytes)
+      reading_.blame(
+          reading_.origins.contains("client.target_bytes") ? "client.target_bytes"
+                                                           : "client.header_bytes",
+          fmt::format("the header, of {} at most, has no room for client.target_bytes, {}",
+                      print_bytes(all.client.header_bytes), print_bytes(all.client.target_bytes)),
+          {"client.header_bytes", "client.target_bytes"});
+    if (all.client.body_buffer > largest_body)
+      reading_.blame("client.body_buffer", "is larger than client.body_bytes, the largest body",
+                     {"client.body_bytes"});
+    check_memory(all.client);
+    if (all.client.proxy_protocol && all.client.trusted_proxies.empty())
+      reading_.blame("client.proxy_protocol",
+                     "needs client.trusted_proxies, to tell whom to believe",
+                     {"client.trusted_proxies"});
+    check_tls();
+    check_listeners();
+    check_cors(all.cors);
+    put_clients_together();
+    for (const Address& server : all.upstream.nameservers)
+      if (!IpAddress::parse(server.host) || server.port == 0)
+        reading_.blame(
+            "upstream.nameservers",
+            fmt::format("\"{}\" is not the address of a nameserver: write \"192.0.2.53:53\"",
+                        server.text));
+    for (const Address& server : all.upstream.servers)
+      if (server.is_unix || server.is_service)
+        continue;
+      else if (server.port == 0 || server.host == "*")
+        reading_.blame("upstream.servers",
+                       fmt::format("\"{}\" is not an address to connect to", server.text));
+  }
+
+ private:
+  // Room for whoever may connect, and for one request whose buffers are full.
+  void check_memory(const ClientSettings& client) {
+    constexpr Bytes each = KiB(1);
+    const Bytes least{each.count * client.max_connections + client.header_bytes.count +
+                      2 * client.body_buffer.count + client.response_buffer.count};
+    if (client.memory < least)
+      reading_.blame(
+          "client.memory",
+          fmt::format("{} has no room for client.max_connections, {} with {} each, and a request "
+                      "with full buffers (header_bytes, body_buffer, response_buffer): at least "
+                      "{} bytes are needed",
+                      print_bytes(client.memory), client.max_connections, print_bytes(each),
+                      least.count),
+          {"client.max_connections", "client.header_bytes", "client.body_buffer",
+           "client.body_bytes", "client.response_buffer"});
+  }
+
+  void check_admission(AdmissionSettings& admission) {
+    const AutoSettings& autos = admission.autos;
+    if (autos.workers_min > autos.workers_max)
+      reading_.blame("auto.workers_min", "is more than auto.workers_max", {"auto.workers_max"});
+    if (autos.rate_min > autos.rate_max)
+      reading_.blame("auto.rate_min", "is more than auto.rate_max", {"auto.rate_max"});
+    if (admission.workers_are_auto) admission.workers = autos.workers_max;
+    if (admission.rate_is_auto) admission.rate = autos.rate_max;
+    double reserved = 0;
+    std::uint32_t reserves = 0;
+    std::string last;
+    for (std::size_t i = 0; i < priority_count; ++i) {
+      const double share = admission.reserve.shares[i];
+      reserved += share;
+      reserves += share > 0 ? 1 : 0;
+      if (share > 0) last = fmt::format("reserve.priority_{}", i + 1);
+    }
+    if (reserved > 1 + 1e-9) reading_.blame(last, "the shares are together more than 1");
+    const std::uint32_t fewest = admission.workers_are_auto ? autos.workers_min : admission.workers;
+    if (reserves > fewest)
+      reading_.blame(admission.workers_are_auto ? "auto.workers_min" : "admission.workers",
+                     fmt::format("{} cannot be shared out among {} reserves", fewest, reserves),
+                     {"admission.workers", "auto.workers_min"});
+  }
+
+  void check_tls() {
+    TlsSettings& tls = settings_.tls;
+    if (tls.certificate.empty() != tls.key.empty())
+      reading_.blame(tls.key.empty() ? "tls.certificate" : "tls.key",
+                     "tls.certificate and tls.key go together", {"tls.certificate", "tls.key"});
+    else if (!tls.certificate.empty())
+      tls.certificates.push_back({tls.certificate, tls.key, reading_.origin_of("tls.certificate")});
+    std::ranges::move(reading_.certificates, std::back_inserter(tls.certificates));
+    for (const Address& address : settings_.listen)
+      if (address.is_tls && tls.certificates.empty()) {
+        reading_.blame("listen",
+                       fmt::format("\"{}\" needs tls.certificate and tls.key", address.text),
+                       {"tls.certificate", "tls.key", "certificate"});
+        break;
+      }
+    if (tls.client_certificate != ClientCertificate::off && tls.client_ca.empty())
+      reading_.blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust",
+                     {"tls.client_ca"});
+    const UpstreamTlsSettings& upstream = settings_.upstream.tls;
+    if (upstream.certificate.empty() != upstream.key.empty())
+      reading_.blame(upstream.key.empty() ? "upstream.tls.certificate" : "upstream.tls.key",
+                     "upstream.tls.certificate and upstream.tls.key go together",
+                     {"upstream.tls.certificate", "upstream.tls.key"});
+  }
+
+  // Each is one of `listen`, from wherever that came.
+  void check_listeners() {
+    const std::vector<Address>& listen = settings_.listen;
+    if (!reading_.are_known({"listen"})) return;
+    for (ListenerSettings& listener : settings_.listeners) {
+      const auto found = std::ranges::find(listen, listener.address, &Address::text);
+      if (found != listen.end()) {
+        listener.port = found->port;
+        continue;
+      }
+      std::vector<std::string> texts;
+      for (const Address& address : listen) texts.push_back(address.text);
+      const std::string meant = nearest(listener.address, texts);
+      reading_.mistake(
+          listener.origin,
+          fmt::format("listener {} is none of listen{}", quote(listener.address),
+                      meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
+    }
+  }
+
+  // With credentials "*" would lend every page on earth the cookies of its visitor; browsers take
+  // the word for nothing then (Fetch standard, section 3.3.5).
+  void check_cors(const CorsSettings& cors) {
+    const auto says_all = [](const std::vector<std::string>& list) {
+      return std::ranges::find(list, "*") != list.end();
+    };
+    // Authorization, which "*" leaves out, stands beside it in headers.
+    for (const auto& [key, list] :
+         {std::pair("cors.origins", &cors.origins), std::pair("cors.methods", &cors.methods)})
+      if (says_all(*list) && list->size() > 1)
+        reading_.blame(key, "\"*\" is all of them: write it alone, or leave it out");
+    if (!cors.credentials) return;
+    if (says_all(cors.origins))
+      reading_.blame("cors.origins",
+                     "\"*\" does not go with cors.credentials: name the origins that may have them",
+                     {"cors.credentials"});
+    for (const auto& [key, list] :
+         {std::pair("cors.methods", &cors.methods), std::pair("cors.headers", &cors.headers)})
+      if (says_all(*list))
+        reading_.blame(key, "\"*\" means nothing with cors.credentials", {"cors.credentials"});
+  }
+
+  // What admission must know of the routes, and the plans on everybody's terms.
+  void put_clients_together() {
+    AdmissionSettings& admission = settings_.admission;
+    FairnessSettings& fairness = admission.fairness;
+    bool has_rates = false;
+    std::vector<IdentitySource> sources = fairness.identity;
+    fairness.is_on = !fairness.identity.empty();
+    for (const ListenerSettings& listener : settings_.listeners) {
+      fairness.is_on = fairness.is_on || !listener.identity.empty();
+      add_sources(sources, listener.identity);
+    }
+    for (const auto& [route, origin] : reading_.routes.all()) {
+      fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());
+      if (route.identity) add_sources(sources, *route.identity);
+      has_rates = has_rates || route.rate > 0;
+      admission.route_rates.push_back({name_of(route), route.rate, route.burst});
+    }
+    if (!has_rates) admission.route_rates.clear();
+    ClientsSettings& clients = settings_.clients;
+    put_tokens_together(sources);
+    read_clients(clients, !settings_.jwt.claims.empty() || !reading_.are_known(identities));
+    std::vector<KnownClients::Key> keys;
+    if (clients.known && !reading_.plans.names().empty()) keys = clients.known->keys;
+    std::ranges::sort(keys, {}, &KnownClients::Key::hash);
+    const auto place_of_key = [&](const Sha256& key) -> std::optional<std::string> {
+      const auto found = std::ranges::lower_bound(keys, key, {}, &KnownClients::Key::hash);
+      if (found == keys.end() || found->hash != key) return std::nullopt;
+      return fmt::format("{}:{}", clients.clients_file, found->line);
+    };
+    for (auto& [place, text] : reading_.plans.finish(fairness, sources, place_of_key))
+      if (reading_.are_known(identities)) reading_.mistake(place, std::move(text));
+    put_known_together(sources);
+    check_quotas();
+    check_logged_fields(sources);
+    if (fairness.is_on) return;
+    for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
+      if (const auto given = reading_.origins.find(key); given != reading_.origins.end())
+        if (find_key(key)->print(settings_) != "0")
+          reading_.blame(key, "needs fairness.identity, to tell clients", identities);
+  }
+
+  // What [jwt] must have, where an identity wants a claim.
+  void put_tokens_together(const std::vector<IdentitySource>& sources) {
+    JwtSettings& jwt = settings_.jwt;
+    for (const IdentitySource& source : sources)
+      if (source.kind == IdentitySource::Kind::jwt) jwt.claims.push_back(source.name);
+    if (jwt.claims.empty()) {
+      if (!jwt.keys_file.empty())
+        reading_.blame(
+            "jwt.keys_file",
+            "nothing in fairness.identity, nor in a listener's or route's, wants a claim: add "
+            "\"jwt:sub\" to it",
+            identities);
+      return;
+    }
+    if (jwt.claims.size() > jwt_claims_max)
+      reading_.blame(
+          "fairness.identity",
+          fmt::format("with those of listeners and routes it has {} claims; there may be {}",
+                      jwt.claims.size(), jwt_claims_max));
+    if (jwt.algorithms.empty())
+      reading_.blame(
+          "jwt.algorithms",
+          "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]",
+          identities);
+    if (jwt.keys_file.empty())
+      return reading_.blame("jwt.keys_file",
+                            "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS",
+                            identities);
+    auto text = reading_.text_of(jwt.keys_file, {});
+    if (!text)
+      return reading_.blame("jwt.keys_file", fmt::format("{} {}", jwt.keys_file, text.error()));
+    jwt.keys = std::make_shared<const std::string>(*text);
+    reading_.texts.emplace_back(jwt.keys_file, std::move(*text));
+  }
+
+  // Those of clients.clients_file; where it is bad, none.
+  void read_clients(ClientsSettings& clients, bool by_name) {
+    const std::string& path = clients.clients_file;
+    if (path.empty()) return;
+    auto text = reading_.text_of(path, {}, clients_bytes_max);
+    if (!text)
+      return reading_.blame("clients.clients_file", fmt::format("{} {}", path, text.error()));
+    reading_.texts.emplace_back(path, std::move(*text));
+    auto known = read_known_clients(reading_.texts.back().second, by_name);
+    if (!known) {
+      for (DocumentMistake& wrong : known.error())
+        reading_.mistake(fmt::format("{}:{}:{}", path, wrong.place.line, wrong.place.column),
+                         std::move(wrong.text));
+      return;
+    }
+    for (const KnownClient& client : known->clients) {
+      if (client.plan.empty() || reading_.plans.has(client.plan) || !reading_.are_known({"plan"}))
+        continue;
+      const std::string meant = nearest(client.plan, reading_.plans.names());
+      reading_.mistake(
+          fmt::format("{}:{}:{}", path, client.plan_place.line, client.plan_place.column),
+          fmt::format("there is no [[plan]] {}{}", quote(client.plan),
+                      meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
+    }
+    clients.known = std::make_shared<const KnownClients>(std::move(*known));
+  }
+
+  // Who is not known is somebody else where anybody is.
+  void put_known_together(const std::vector<IdentitySource>& sources) {
+    ClientsSettings& clients = settings_.clients;
+    FairnessSettings& fairness = settings_.admission.fairness;
+    const bool can_carry = std::ranges::any_of(sources, [](const IdentitySource& source) {
+      return carries_key(source.kind) || source.kind == IdentitySource::Kind::jwt;
+    });
+    if (!clients.clients_file.empty() && !can_carry)
+      reading_.blame(
+          "clients.clients_file",
+          "nothing in fairness.identity, nor in a route's, carries a key or a token: add "
+          "\"bearer\" or "
+          "\"header:X-Api-Key\" to it",
+          identities);
+    if (clients.known && clients.known->clients.size() > fairness.clients_max)
+      reading_.blame("fairness.clients_max",
+                     fmt::format("{} are fewer than clients.clients_file has, {}",
+                                 fairness.clients_max, clients.known->clients.size()),
+                     {"clients.clients_file"});
+    const bool knows_any = !clients.clients_file.empty() || !settings_.jwt.claims.empty() ||
+                           std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
+                             return has_key(plan, sources);
+                           });
+    if (knows_any && !reading_.origins.contains("clients.unknown"))
+      clients.unknown = UnknownClients::address;
+    fairness.unknown_max =
+        knows_any || clients.unknown == UnknownClients::refuse ? clients.unknown_max : 0;
+  }
+
+  static bool has_key(const PlanSettings& plan, const std::vector<IdentitySource>& sources) {
+    return std::ranges::any_of(plan.clients, [&](const std::string& text) {
+      const auto client = read_plan_client(text, sources);
+      return client && carries_key(client->source.kind);
+    });
+  }
+
+  // What is counted by ids that change with each start is no quota.
+  void check_quotas() {
+    const Settings& all = settings_;
+    const auto plan = std::ranges::find_if(all.admission.fairness.plans,
+                                           [](const auto& each) { return each.quota.is_any(); });
+    if (plan == all.admission.fairness.plans.end() || all.clients.secret != "off") return;
+    reading_.blame("clients.secret",
+                   fmt::format("\"off\" gives clients other ids with each start, and plan "
+                               "{} has a quota, which is kept by ids: name a file",
+                               quote(plan->name)));
+  }
+
+  // Where it stands; empty: in none.
+  static std::string_view field_of(const IdentitySource& source) {
+    if (source.kind == IdentitySource::Kind::header) return source.name;
+    return source.kind == IdentitySource::Kind::cookie ? "cookie" : "";
+  }
+
+  // What clients name themselves by may be a key of theirs.
+  void check_logged_fields(std::vector<IdentitySource> sources) {
+    if (!settings_.jwt.keys_file.empty()) sources.push_back(settings_.jwt.from);
+    for (const std::string& field : settings_.log.headers)
+      if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
+            return plain_field_name(field_of(source)) == plain_field_name(field);
+          }))
+        reading_.blame("log.headers",
+                       fmt::format("\"{}\" tells clients apart (identity): a log never "
+                                   "holds what may be a key",
+                                   field));
+  }
+
+  Reading& reading_;
+  Settings& settings_;  // of it
+};
+
+}  // namespace
+
+void put_together(Reading& reading) { Together(reading).put_all(); }
+
+}  // namespace classgate::conf

@@ -1,83 +1,18 @@
 #include "gateway/ops/metrics.h"
 
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
-
-#include <algorithm>
-#include <charconv>
-#include <limits>
 #include <map>
-#include <sstream>
 #include <utility>
 
-#include "conf/printable.h"
 #include "gateway/clients/pseudonym.h"
+#include "gateway/ops/metric_families.h"
 #include "gateway/ops/process_stats.h"
-#include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-using Labels = std::vector<ClientMetric::Label>;
-
-// Collects families of metrics, each with its help. Names and units as Prometheus' conventions
-// want them: base units, _total for what only grows.
-class Families {
- public:
-  Families& begin(MetricType type, std::string name, std::string help) {
-    all_.push_back({std::move(name), std::move(help), type, {}});
-    return *this;
-  }
-  Families& counter(std::string name, std::string help) {
-    return begin(MetricType::Counter, std::move(name), std::move(help));
-  }
-  Families& gauge(std::string name, std::string help) {
-    return begin(MetricType::Gauge, std::move(name), std::move(help));
-  }
-  template <typename Number>
-  Families& value(Number number, Labels labels = {}) {
-    ClientMetric metric;
-    metric.label = printable(std::move(labels));
-    const auto value = static_cast<double>(number);
-    if (all_.back().type == MetricType::Counter)
-      metric.counter.value = value;
-    else
-      metric.gauge.value = value;
-    all_.back().metric.push_back(std::move(metric));
-    return *this;
-  }
-  // The same histogram of every loop, added up.
-  void histogram(const std::vector<const DurationHistogram*>& parts, Labels labels) {
-    ClientMetric metric;
-    metric.label = printable(std::move(labels));
-    constexpr std::size_t count = DurationHistogram::bounds.size();
-    for (std::size_t i = 0; i <= count; ++i) {
-      for (const DurationHistogram* part : parts) metric.histogram.sample_count += part->bucket(i);
-      const double bound =
-          i < count ? DurationHistogram::bounds[i] : std::numeric_limits<double>::infinity();
-      metric.histogram.bucket.push_back({metric.histogram.sample_count, bound});
-    }
-    for (const DurationHistogram* part : parts) metric.histogram.sample_sum += part->sum_seconds();
-    all_.back().metric.push_back(std::move(metric));
-  }
-  const std::vector<MetricFamily>& all() const { return all_; }
-
- private:
-  // Labels are UTF-8; names of routes and servers are what a conf says.
-  static Labels printable(Labels labels) {
-    for (ClientMetric::Label& label : labels) label.value = conf::printable(label.value);
-    return labels;
-  }
-
-  std::vector<MetricFamily> all_;
-};
-
 std::string word_of_priority(std::size_t index) { return std::to_string(index + 1); }
 
-void add_requests(Families& out, const Server& server) {
+void add_requests(MetricFamilies& out, const Server& server) {
   std::map<std::pair<std::string, int>, std::array<std::uint64_t, ending_words.size()>> routes;
   for (const auto& station : server.stations())
     station->numbers().for_each_route([&](const RouteTraffic& route) {
@@ -94,7 +29,7 @@ void add_requests(Families& out, const Server& server) {
                           {"outcome", std::string(ending_words[i])}});
 }
 
-void add_reasons(Families& out, const admission::Snapshot& snapshot) {
+void add_reasons(MetricFamilies& out, const admission::Snapshot& snapshot) {
   const auto add = [&](const admission::ReasonCounts& counts, auto belongs) {
     for (const conf::ReasonText& text : conf::reason_texts)
       if (belongs(text.reason))
@@ -131,7 +66,7 @@ void add_reasons(Families& out, const admission::Snapshot& snapshot) {
   });
 }
 
-void add_durations(Families& out, const Server& server) {
+void add_durations(MetricFamilies& out, const Server& server) {
   const auto add = [&](auto member) {
     for (std::size_t i = 0; i < conf::priority_count; ++i) {
       std::vector<const DurationHistogram*> parts;
@@ -140,16 +75,14 @@ void add_durations(Families& out, const Server& server) {
       out.histogram(parts, {{"priority", word_of_priority(i)}});
     }
   };
-  out.begin(MetricType::Histogram, "classgate_wait_seconds",
-            "Time from arrival to a worker, of admitted requests.");
+  out.histograms("classgate_wait_seconds", "Time from arrival to a worker, of admitted requests.");
   add(&Traffic::waits);
-  out.begin(MetricType::Histogram, "classgate_upstream_seconds",
-            "Time for which a request kept its worker.");
+  out.histograms("classgate_upstream_seconds", "Time for which a request kept its worker.");
   add(&Traffic::upstream_times);
 }
 
 // Where there are plans; plan "-": who is in none.
-void add_plans(Families& out, const Server& server) {
+void add_plans(MetricFamilies& out, const Server& server) {
   std::map<std::string, std::vector<const PlanTraffic*>> plans;
   for (const auto& station : server.stations())
     station->numbers().for_each_plan(
@@ -181,8 +114,9 @@ void add_plans(Families& out, const Server& server) {
   for (const auto& [name, parts] : plans)
     out.value(sum(parts, [](const PlanTraffic& plan) -> auto& { return plan.cost; }),
               {{"plan", name}});
-  out.begin(MetricType::Histogram, "classgate_plan_seconds",
-            "Time from arrival to the end, of requests that went in, by the plan of their client.");
+  out.histograms(
+      "classgate_plan_seconds",
+      "Time from arrival to the end, of requests that went in, by the plan of their client.");
   for (const auto& [name, parts] : plans) {
     std::vector<const DurationHistogram*> times;
     for (const PlanTraffic* part : parts) times.push_back(&part->times);
@@ -191,7 +125,7 @@ void add_plans(Families& out, const Server& server) {
 }
 
 // Where there are quotas.
-void add_quotas(Families& out, const Server& server) {
+void add_quotas(MetricFamilies& out, const Server& server) {
   const auto& quotas = server.policy().quotas;
   if (!quotas) return;
   const auto& plans = server.policy().rules->quotas();
@@ -233,7 +167,7 @@ void add_quotas(Families& out, const Server& server) {
 }
 
 // The few that have most now: never a series for each client there is (ops.client_metrics).
-void add_clients(Families& out, const Server& server) {
+void add_clients(MetricFamilies& out, const Server& server) {
   const std::uint32_t most = server.settings().ops.client_metrics;
   if (most == 0) return;
   const auto clients = server.shared().gate.top_clients(most, std::chrono::steady_clock::now());
@@ -247,7 +181,7 @@ void add_clients(Families& out, const Server& server) {
     out.value(client.now.waiting, {{"client", pseudonym_of(client.id)}});
 }
 
-void add_admission(Families& out, const Server& server, const admission::Snapshot& snapshot) {
+void add_admission(MetricFamilies& out, const Server& server, const admission::Snapshot& snapshot) {
   const conf::AdmissionSettings& limits = server.settings().admission;
   out.gauge("classgate_queue_length", "Requests that wait for a worker.");
   for (std::size_t i = 0; i < conf::priority_count; ++i)
@@ -303,7 +237,7 @@ void add_admission(Families& out, const Server& server, const admission::Snapsho
       .value(server.shared().is_draining.load(std::memory_order_relaxed) ? 1 : 0);
 }
 
-void add_traffic(Families& out, const Server& server) {
+void add_traffic(MetricFamilies& out, const Server& server) {
   const auto sum = [&](Counter Traffic::* counter) {
     std::uint64_t total = 0;
     for (const auto& station : server.stations()) total += (station->numbers().*counter).read();
@@ -398,7 +332,7 @@ void add_traffic(Families& out, const Server& server) {
       .value(sum(&Traffic::held_bytes));
 }
 
-void add_upstream(Families& out, const proxy::Servers& servers) {
+void add_upstream(MetricFamilies& out, const proxy::Servers& servers) {
   out.gauge("classgate_upstream_up",
             "1 when the server was reachable when last tried, 0 when not.");
   for (std::size_t i = 0; i < servers.count(); ++i)
@@ -419,7 +353,7 @@ void add_upstream(Families& out, const proxy::Servers& servers) {
 }
 
 // Without those to operators.
-void add_responses(Families& out, const Server& server) {
+void add_responses(MetricFamilies& out, const Server& server) {
   constexpr auto& classes = proxy::Servers::class_words;
   const proxy::Servers& servers = *server.policy().servers;
   out.counter("classgate_responses_total",
@@ -441,7 +375,7 @@ void add_responses(Families& out, const Server& server) {
     out.value(servers.is_failing(i) ? 1 : 0, {{"server", servers.name(i)}});
 }
 
-void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
+void add_gateway(MetricFamilies& out, const Server& server, const LogDrops& drops) {
   out.counter("classgate_log_lines_dropped_total",
               "Log lines that were not written, for want of room, time or disk.")
       .value(drops.access, {{"log", "access"}})
@@ -465,7 +399,7 @@ void add_gateway(Families& out, const Server& server, const LogDrops& drops) {
   out.gauge("process_start_time_seconds", "When the process started.").value(process.start_time);
 }
 
-void add_operators(Families& out, const OperatorServer::Counts& operators) {
+void add_operators(MetricFamilies& out, const OperatorServer::Counts& operators) {
   out.gauge("classgate_ops_connections", "Operators' connections.").value(operators.open);
   out.counter("classgate_ops_connections_ended_total",
               "Silent connections of operators that gave way to newcomers, by key of the conf.")
@@ -476,73 +410,12 @@ void add_operators(Families& out, const OperatorServer::Counts& operators) {
       .value(operators.refused);
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-// How much an element of Accept wants what it names, 0 to 1 (RFC 9110 section 12.4.2).
-double weight_of(std::string_view element) {
-  for (std::size_t at; (at = element.find(';')) != std::string_view::npos;) {
-    element.remove_prefix(at + 1);
-    const std::string_view parameter = trimmed(element.substr(0, element.find(';')));
-    if (!parameter.starts_with("q=") && !parameter.starts_with("Q=")) continue;
-    double weight = 0;
-    const char* const end = parameter.data() + parameter.size();
-    const auto [stop, error] = std::from_chars(parameter.data() + 2, end, weight);
-    return error == std::errc{} && stop == end ? std::clamp(weight, 0.0, 1.0) : 0;
-  }
-  return 1;
-}
-
-// Whoever names OpenMetrics and likes it no less than the text format, however it names that.
-bool wants_openmetrics(std::string_view accept) {
-  double open = 0;
-  double plain = 0;
-  int plain_is_named = 0;  // 3 as such, 2 as text/*, 1 as */*: the closest counts
-  proxy::wire::for_each_element(accept, [&](std::string_view element) {
-    const std::string_view type = trimmed(element.substr(0, element.find(';')));
-    const double weight = weight_of(element);
-    if (proxy::wire::equal_names(type, "application/openmetrics-text"))
-      open = std::max(open, weight);
-    const int named = proxy::wire::equal_names(type, "text/plain") ? 3
-                      : proxy::wire::equal_names(type, "text/*")   ? 2
-                      : type == "*/*"                              ? 1
-                                                                   : 0;
-    if (named == 0 || named < plain_is_named) return;
-    plain = named > plain_is_named ? weight : std::max(plain, weight);
-    plain_is_named = named;
-  });
-  return open > 0 && open >= plain;
-}
-
-// The serializer writes the text format; OpenMetrics differs from what it writes in two points: a
-// counter's family is named without "_total", and the end is marked.
-std::string to_openmetrics(const std::string& text) {
-  std::istringstream in(text);
-  std::string out;
-  out.reserve(text.size() + 16);
-  constexpr std::string_view suffix = "_total";
-  for (std::string line; std::getline(in, line);) {
-    const bool is_comment = line.starts_with("# HELP ") || line.starts_with("# TYPE ");
-    if (is_comment) {
-      const std::size_t end = line.find(' ', 7);
-      const std::string_view name = std::string_view(line).substr(7, end - 7);
-      if (name.ends_with(suffix)) line.erase(end - suffix.size(), suffix.size());
-    }
-    out += line;
-    out += '\n';
-  }
-  return out + "# EOF\n";
-}
-
 }  // namespace
 
 Exposition expose_metrics(const Server& server, const LogDrops& drops,
                           const OperatorServer::Counts& operators, std::string_view accept) {
   const admission::Snapshot snapshot = server.snapshot();
-  Families families;
+  MetricFamilies families;
   add_requests(families, server);
   add_reasons(families, snapshot);
   add_durations(families, server);
@@ -555,12 +428,7 @@ Exposition expose_metrics(const Server& server, const LogDrops& drops,
   add_responses(families, server);
   add_gateway(families, server, drops);
   add_operators(families, operators);
-  std::ostringstream out;
-  prometheus::TextSerializer().Serialize(out, families.all());
-  if (wants_openmetrics(accept))
-    return {"application/openmetrics-text; version=1.0.0; charset=utf-8",
-            to_openmetrics(out.str())};
-  return {"text/plain; version=0.0.4; charset=utf-8", out.str()};
+  return families.written_for(accept);
 }
 
 }  // namespace classgate::gateway

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,9 @@ template <typename Value>
 const Value& value_of(FieldOf<Value> access, const Settings& settings) {
   return access(const_cast<Settings&>(settings));  // it only says where
 }
+
+// A list as TOML has it, or one in plain text with commas.
+std::optional<std::vector<std::string>> list_in(const RawValue& raw);
 
 Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
               FieldOf<std::uint32_t> access);

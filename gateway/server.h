@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/listening.h"
 #include "gateway/shared.h"
 #include "gateway/station.h"
 
@@ -47,18 +48,6 @@ class Server {
     bool sockets_are_given;
     HashKey hash_key;  // of the clients' ids
     bool ids_last;     // the next process will have the same of clients
-  };
-  // The paths of Unix sockets that were opened go again unless they are kept.
-  struct OpenedSockets {
-    OpenedSockets() = default;
-    OpenedSockets(OpenedSockets&&) = default;
-    ~OpenedSockets();
-    Sockets keep() {
-      fresh.clear();
-      return std::move(sockets);
-    }
-    Sockets sockets;  // all that are wanted
-    Sockets fresh;    // of these: opened for it
   };
   struct Preparation {
     conf::Settings settings;
@@ -138,9 +127,6 @@ class Server {
   Server() = default;
   static std::expected<std::shared_ptr<Quotas>, std::string> open_quotas(
       const conf::Settings& settings, const HashKey& key, bool ids_last);
-  static std::expected<OpenedSockets, std::string> open_sockets(const conf::Settings& settings,
-                                                                const Sockets& open,
-                                                                bool are_given);
   void take_inherited(Inherited inherited);
   void take_back_rules();
   void put_in_force(std::shared_ptr<const Policy> policy);

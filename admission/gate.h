@@ -78,8 +78,6 @@ class [[nodiscard]] Place {
   std::uint32_t number() const { return number_; }
   // False when the news of its turn is already on the way: wait for that.
   bool leave(Departure why, Time now);
-  bool time_out(Time now) { return leave(Departure::timed_out, now); }
-  bool miss_deadline(Time now) { return leave(Departure::missed_deadline, now); }
   // The news has come: there is nothing to leave any more.
   void release() { gate_ = nullptr; }
 

@@ -186,7 +186,7 @@ TEST_CASE("a waiter that waited too long is rejected and has no place any more")
   House house;
   const Permit permit = house.admit();
   Place place = house.wait();
-  CHECK(place.time_out(start + 30s));
+  CHECK(place.leave(Departure::timed_out, start + 30s));
   CHECK_FALSE(place);
   CHECK(house.books().waiting == 0);
   CHECK(house.books().rejected[conf::index_of(conf::Reason::queue_timeout)] == 1);
@@ -197,7 +197,7 @@ TEST_CASE("a waiter does not time out while the news of its turn is on the way")
   Permit permit = house.admit();
   Place place = house.wait();
   permit.finish(Outcome::processed(), start);
-  CHECK_FALSE(place.time_out(start + 30s));
+  CHECK_FALSE(place.leave(Departure::timed_out, start + 30s));
   CHECK(place);
   CHECK(said(house.first.take()) == "granted");
 }

@@ -100,7 +100,7 @@ class Loop {
   void leave() { const Place gone = take_out(places_); }
   void time_out() {
     Place place = take_out(places_);
-    if (!place.time_out(now_)) places_.push_back(std::move(place));
+    if (!place.leave(Departure::timed_out, now_)) places_.push_back(std::move(place));
   }
 
   bool read_letters() {

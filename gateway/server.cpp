@@ -257,7 +257,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     close_to_newcomers(*socket, sockets_);
-  put_in_force(std::move(policy));
+  tell_stations(std::move(policy));
   return {};
 }
 
@@ -314,8 +314,12 @@ void Server::rotate_ticket_keys() {
 }
 
 void Server::put_in_force(std::shared_ptr<const Policy> policy) {
+  shared_->follow(policy, std::chrono::steady_clock::now());
+  tell_stations(std::move(policy));
+}
+
+void Server::tell_stations(std::shared_ptr<const Policy> policy) {
   policy_ = std::move(policy);
-  shared_->follow(policy_, std::chrono::steady_clock::now());
   for (const auto& station : stations_) station->send(Reconfigure{policy_, sockets_});
 }
 

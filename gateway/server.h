@@ -130,6 +130,7 @@ class Server {
   void take_inherited(Inherited inherited);
   void take_back_rules();
   void put_in_force(std::shared_ptr<const Policy> policy);
+  void tell_stations(std::shared_ptr<const Policy> policy);
   bool use_servers(std::shared_ptr<proxy::Servers> servers);  // false: they are in use already
 
   std::unique_ptr<AccessLog> access_log_;

@@ -6,6 +6,7 @@
 namespace classgate::gateway {
 
 void Decision::note(const ExchangeRecord& record, admission::Time now) {
+  static_cast<ExchangeFacts&>(*this) = record;
   id = record.request_id;
   client = record.client;
   address = record.address;
@@ -15,23 +16,7 @@ void Decision::note(const ExchangeRecord& record, admission::Time now) {
   plan = record.plan;
   name = record.name;
   upstream = record.upstream;
-  priority = record.priority;
-  verdict = record.verdict;
-  ending = record.ending;
-  reason = record.reason;
-  observed = record.observed;
-  cost = record.cost;
   ended = now;
-  deadline = record.deadline;
-  uploading = record.uploading;
-  waiting = record.waiting;
-  at_upstream = record.at_upstream;
-  total = record.total;
-  status = record.status;
-  is_own_answer = record.is_own_answer;
-  retries = record.retries;
-  place = record.place;
-  rejection = record.rejection;
 }
 
 void DecisionRing::resize(std::size_t most) {

@@ -5,11 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
-#include "admission/verdict.h"
 #include "gateway/exchange_record.h"
 
 namespace classgate::gateway {
@@ -31,7 +29,7 @@ class KeptText {
 
 // What was decided of a request that was refused, failed or left, and what that rested on. Plain
 // values, so that keeping one asks for no memory.
-struct Decision {
+struct Decision : ExchangeFacts {
   static constexpr std::size_t id_max = 128;
   KeptText<id_max> id;
   KeptText<16> client;
@@ -42,20 +40,8 @@ struct Decision {
   KeptText<32> plan;
   KeptText<64> name;  // of a client of clients.clients_file
   KeptText<64> upstream;
-  int priority = 0;
-  Verdict verdict = Verdict::none;
-  Ending ending = Ending::rejected;
-  std::optional<conf::Reason> reason;
-  std::optional<conf::Reason> observed;
-  std::uint32_t cost = 0;
   admission::Time ended{};
-  admission::Duration deadline{}, uploading{}, waiting{}, at_upstream{}, total{};
-  int status = 0;
-  bool is_own_answer = true;
-  unsigned retries = 0;
-  std::uint32_t place = 0;         // in the queue, when it came to wait; 0: it did not
-  admission::Rejection rejection;  // the bucket, the line and the estimate, where these told
-  struct InForce {                 // of the conf, then
+  struct InForce {  // of the conf, then
     std::uint64_t generation = 0;
     double rate = 0;
     double burst = 0;

@@ -37,15 +37,8 @@ constexpr std::string_view answered_by(int status, bool is_own_answer) {
   return is_own_answer ? "gateway" : "service";
 }
 
-// What became of one exchange: made once, at its end; the log, the counters and whoever else wants
-// to know are told this, so that they can't tell different stories. The texts, and what only the
-// log tells, are there as long as a line is written. Plain: reset by assignment.
-struct ExchangeRecord {
-  std::string_view request_id = "-";
-  std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know
-  std::string_view method = "-";
-  std::string_view path = "-";
-  std::string_view route = "-";
+// What became of one exchange, but for texts: also kept for `classgate why`.
+struct ExchangeFacts {
   int priority = 0;  // 0: refused before it had one
   Verdict verdict = Verdict::none;
   Ending ending = Ending::rejected;
@@ -58,13 +51,25 @@ struct ExchangeRecord {
   admission::Duration waiting{};
   admission::Duration at_upstream{};
   admission::Duration total{};
-  admission::Rejection rejection{};  // of one that was refused
-  int status = 0;                    // 0: nobody was there to answer
+  // Of one that was refused: the bucket, the line and the estimate, where these told.
+  admission::Rejection rejection{};
+  int status = 0;  // 0: nobody was there to answer
   bool is_own_answer = true;
+  unsigned retries = 0;
+};
+
+// The whole of it, made once, at its end; the log, the counters and whoever else wants to know are
+// told this, so that they can't tell different stories. The texts, and what only the log tells, are
+// there as long as a line is written. Plain: reset by assignment.
+struct ExchangeRecord : ExchangeFacts {
+  std::string_view request_id = "-";
+  std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know
+  std::string_view method = "-";
+  std::string_view path = "-";
+  std::string_view route = "-";
   std::uint64_t bytes_in = 0;   // of the body
   std::uint64_t bytes_out = 0;  // of the body
   std::string_view upstream = "-";
-  unsigned retries = 0;
   bool retry_was_denied = false;
   std::string_view tls = "-";  // clients connect without it
   // Of the work at the upstream, when each attempt began; each ends with the next, the last one

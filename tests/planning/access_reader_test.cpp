@@ -13,24 +13,25 @@ using namespace std::chrono_literals;
 
 std::string line_of(bool as_json, std::string_view path = "/v1/classify") {
   std::string line;
-  gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z",
-                              {.request_id = "x",
-                               .client = "192.0.2.7",
-                               .method = "POST",
-                               .path = path,
-                               .route = "/v1/classify",
-                               .priority = 3,
-                               .verdict = gateway::Verdict::admitted,
-                               .cost = 2,
-                               .deadline = 30s,
-                               .uploading = 500us,
-                               .waiting = 12'034us,
-                               .at_upstream = 20'871us,
-                               .total = 33'102us,
-                               .status = 200,
-                               .bytes_in = 52,
-                               .bytes_out = 87,
-                               .upstream = "127.0.0.1:9000"});
+  gateway::ExchangeRecord record;
+  record.request_id = "x";
+  record.client = "192.0.2.7";
+  record.method = "POST";
+  record.path = path;
+  record.route = "/v1/classify";
+  record.priority = 3;
+  record.verdict = gateway::Verdict::admitted;
+  record.cost = 2;
+  record.deadline = 30s;
+  record.uploading = 500us;
+  record.waiting = 12'034us;
+  record.at_upstream = 20'871us;
+  record.total = 33'102us;
+  record.status = 200;
+  record.bytes_in = 52;
+  record.bytes_out = 87;
+  record.upstream = "127.0.0.1:9000";
+  gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z", record);
   line.pop_back();
   return line;
 }
@@ -115,18 +116,19 @@ TEST_CASE("a line with all that newer gateways tell is read as before") {
   for (const bool as_json : {false, true}) {
     std::string line;
     const std::array<admission::Time, 2> attempts{admission::Time(1ms), admission::Time(3ms)};
-    gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z",
-                                {.client = "-",
-                                 .path = "/p",
-                                 .verdict = gateway::Verdict::admitted,
-                                 .attempts = attempts,
-                                 .attempts_end = admission::Time(9ms),
-                                 .address = "c",
-                                 .plan = "a plan",
-                                 .traceparent = "x y",
-                                 .user_agent = "verdict=rejected, \"client\":\"z\"}",
-                                 .query = "path=/other",
-                                 .headers = fields});
+    gateway::ExchangeRecord record;
+    record.client = "-";
+    record.path = "/p";
+    record.verdict = gateway::Verdict::admitted;
+    record.attempts = attempts;
+    record.attempts_end = admission::Time(9ms);
+    record.address = "c";
+    record.plan = "a plan";
+    record.traceparent = "x y";
+    record.user_agent = "verdict=rejected, \"client\":\"z\"}";
+    record.query = "path=/other";
+    record.headers = fields;
+    gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z", record);
     line.pop_back();
     AccessReader reader;
     const auto entry = reader.read(line);

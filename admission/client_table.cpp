@@ -10,7 +10,7 @@ namespace classgate::admission {
 void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Time now) {
   const std::vector<std::uint32_t>& generations = ids.plan_generations();
   CLASSGATE_INVARIANT(generations.size() <= plan_slots_max);
-  // On the terms that held until now.
+  // Brought up to date under the old settings, before the new ones hold.
   for (Client& client : clients_) fill(client, now);
   plans_.assign(generations.size(), settings.everybody);
   for (const conf::PlanSettings& plan : settings.plans)
@@ -95,7 +95,7 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time no
   return {number, true};
 }
 
-// Whom to forget; nobody when the newcomer should not be remembered.
+// The client whose entry the newcomer takes; none when the newcomer gets no entry.
 std::optional<ClientNumber> ClientTable::make_room_in(Part& part, const conf::PlanSettings& plan,
                                                       Time now) {
   const double newcomer_owes = plan.rate > 0 ? 1 / plan.rate : 0;

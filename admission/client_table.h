@@ -17,58 +17,68 @@
 
 namespace classgate::admission {
 
-// What is remembered of each client: its tokens, what it has in the gateway now, how many of its
-// requests were retries. One for each identity that was seen lately, `clients_max` of them at most.
+// What is remembered of each client: its tokens, its requests at work and in the queue, how many of
+// its requests were retries. There is an entry for each identity that was seen lately,
+// `clients_max` of them at most.
 //
-// A full table forgets to make room, and looks for it at a few places only (O(1)): first a client
-// that has nothing going on and whose buckets are full, which loses nothing. Where there is none,
-// one that owes no more than the newcomer will, so that a flood of identities that were never seen
-// before pushes out itself and nobody who has spent his tokens. Where there is none of these
-// either, the newcomer is not remembered: all that are not share one entry, with one client's
-// rights.
+// When the table is full, a newcomer takes the entry of another client. It is looked for among the
+// next `places_looked_at` entries only, in turn, so this is O(1). Only clients without a request in
+// the gateway come into question:
+//   1. One whose buckets are full. It loses nothing: it would start with full buckets again.
+//   2. Else the one whose buckets are full soonest, if that is no later than those of the newcomer
+//      will be after its first request. So a flood of identities that were never seen before takes
+//      its own entries again and again, and clients that have spent their tokens keep theirs:
+//      nobody gets full buckets by being forgotten.
+//   3. Else the newcomer gets no entry. All clients without one share the entry `stranger`, with
+//   the
+//      rights of one client.
 //
-// Where some are known to the operator (`unknown_max` is not 0) those that are not have a part of
-// the table of their own, of so many, beside the clients_max of the others: they make room among
-// themselves, and push out nobody whom he knows.
+// When the operator knows some clients (`unknown_max` is not 0), the unknown ones have a part of
+// the table of their own, with `unknown_max` entries, and the known ones another, with
+// `clients_max`. A newcomer takes entries of its own part only, so unknown clients never displace
+// known ones.
 //
-// Equal parts (EqualParts): of what a bucket of many gains, each client that asks has one, by its
-// weight, in an account of its own,
+// Equal parts (EqualParts): what a shared bucket gains is divided among the clients that ask. Each
+// has an account of its own, its credit:
 //   credit += rate * weight / clients that asked lately        up to part_burst
 //   credit -= cost, for each that is served      down to -part_burst
-// and who has no credit left is greedy: while others ask too, the last of such a bucket is not for
-// him (Limits). So nobody is refused for the rate of another who asks without measure, each gets
-// his part, and nothing is lost where nobody else asks: who is alone has everything.
+// A client without credit for a request is greedy. While others ask too, a greedy client may not
+// use the last of the shared bucket (Limits). So a client that asks without measure does not cause
+// the refusal of others, each gets its part, and nothing is wasted: who asks alone may have
+// everything.
 //
-// Retries: each first attempt earns `retry_budget` of one, up to `retries_kept`; a client that has
-// none left gets one in ten seconds, up to `retries_given`. Not thread-safe.
+// Retries: a client's first attempts earn it retries, `retry_budget` of one each, up to
+// `retries_kept`. One that has less than `retries_given` gets one every ten seconds besides. Not
+// thread-safe.
 class ClientTable {
  public:
   struct Counts {
     std::size_t known = 0;  // that are remembered
     std::size_t places = 0;
-    // Of both, the part for those whom the operator does not know; no places: all stand together.
+    // The part of `known` and of `places` for clients that the operator does not know. No places:
+    // there are no parts.
     std::size_t unknown = 0;
     std::size_t unknown_places = 0;
-    std::uint64_t forgotten = 0;        // lost nothing
-    std::uint64_t forgotten_early = 0;  // had spent something
+    std::uint64_t forgotten = 0;        // with full buckets, so that nothing was lost
+    std::uint64_t forgotten_early = 0;  // whose buckets were not full
     std::uint64_t not_remembered = 0;   // requests of those for whom there was no room
   };
   struct Found {
     ClientNumber number;
-    bool is_new;  // the number stood for somebody else, or for nobody, before
+    bool is_new;  // before, the number was another client's or nobody's
   };
 
   // A client and what it may do, at one instant.
   struct Look {
-    ClientNumber number = no_client;  // `newcomer`: it would get one
+    ClientNumber number = no_client;  // `newcomer`: it has no entry yet, and would get one
     PlanId plan{};
     double tokens = 0;
     double rate = 0;  // 0: no limit
     double burst = 0;
     bool may_retry = true;
-    double debt_rate = 0;  // at which it pays what it owes, where it has no rate of its own
-    float credit = 0;      // of its part of what is shared
-    float part_burst = 0;  // the most that it may have of that; 0: nobody else asks
+    double debt_rate = 0;  // tokens a second that its debt falls by, if it has no rate of its own
+    float credit = 0;      // in its account of the shared bucket
+    float part_burst = 0;  // the most credit that it may have; 0: nobody else asks
     std::uint32_t active = 0;
     std::uint32_t active_max = 0;  // 0: no limit
     std::uint32_t waiting = 0;
@@ -89,10 +99,10 @@ class ClientTable {
   };
   static constexpr ClientNumber newcomer = no_client - 1;
 
-  // Who has a plan keeps it as long as that keeps its name; who has one that has gone has
-  // everybody's. A plan that `ids` does not know is nobody's. O(clients).
+  // New settings. A client keeps its plan if there still is one of that name, else it is on
+  // everybody's terms. O(clients).
   void use(const conf::FairnessSettings& settings, const Ids& ids, Time now);
-  // What the clients have parts of: a bucket of many.
+  // The shared bucket that is divided among the clients.
   void share_out(const TokenBucket& bucket) { parts_ = parts_of(bucket); }
   const EqualParts& parts() const { return parts_; }
   // As they would be after share_out().
@@ -102,33 +112,37 @@ class ClientTable {
     return parts;
   }
 
-  // The client of an identity that is not 0, from now on with this plan, or everybody's where that
-  // has gone; who is new comes with full buckets, into the part for those who are known or not.
+  // The client with this identity, which is not 0. It has this plan from now on, or everybody's
+  // terms if the plan is not there any more. A new one begins with full buckets; `is_known` says
+  // into which part of the table it comes.
   Found find_or_add(std::uint64_t id, PlanId plan, Time now, bool is_known = false);
   std::optional<ClientNumber> find(std::uint64_t id) const;
-  // Whom find_or_add() would find, and how; changes nothing. With such parts, which count it where
-  // it asks for what is shared.
+  // The client that find_or_add() would find, and what it may do; changes nothing. `parts` say what
+  // its part of the shared bucket is; with `asks` it is counted among the clients that ask.
   Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks,
                 bool is_known = false) const;
   Look look(ClientNumber client, Time now, EqualParts parts, bool asks) const {
     return look_at(client, clients_[client], now, parts, asks);
   }
   Look look(ClientNumber client, Time now) const { return look(client, now, parts_, false); }
-  // Their numbers end here.
+  // Numbers of clients are below this.
   ClientNumber end() const { return static_cast<ClientNumber>(clients_.size()); }
 
-  // As TokenBucket has it. A rate of 0: always zero.
+  // Until the client's own bucket has these tokens, as TokenBucket::wait_for(); zero if its rate
+  // has no limit.
   Duration wait_for(ClientNumber client, double cost, Time now);
-  // Below zero it gives back; more than there is leaves a debt, of an hour at most.
+  // Takes tokens from the client's own bucket, if it has one; a cost below zero gives some back.
+  // The bucket may go below zero, by as much as it gains in an hour at most.
   void take(ClientNumber client, double cost) {
     const conf::PlanSettings& plan = plan_of(client);
     if (plan.rate > 0)
       clients_[client].tokens =
           std::clamp(clients_[client].tokens - cost, -debt_seconds_max * plan.rate, plan.burst);
   }
-  // What it has had and a bucket of many has not been charged. Where it has a rate of its own that
-  // has been charged for it; else it is served again when it has paid, at the rate of that bucket,
-  // after an hour at most. Whom nobody remembers owes nothing.
+  // A cost that was not taken from the shared bucket (Limits::settle) becomes a debt of this
+  // client. If it has a rate of its own, its own bucket has paid already. Else it is not served
+  // until the debt is paid at the rate of the shared bucket, which takes an hour at most. Clients
+  // without an entry owe nothing.
   void owe(ClientNumber client, double cost) {
     if (client == stranger || plan_of(client).rate > 0) return;
     double& tokens = clients_[client].tokens;
@@ -136,9 +150,10 @@ class ClientTable {
   }
   double tokens(ClientNumber client, Time now);
 
-  // It asks for so much of what is shared: whether that is more than it has of its part.
+  // The client asks for so much of a shared bucket: is that more than its credit, while others ask
+  // too? Counts it among the clients that ask.
   bool asks_greedily(ClientNumber client, double cost, Time now);
-  // While others ask too, it asks for no more than it has of its part.
+  // Whether others ask too, and it asks for no more than its credit.
   bool is_content(ClientNumber client, double cost, Time now);
   void charge_part(ClientNumber client, double cost) {
     float& credit = clients_[client].credit;
@@ -166,7 +181,7 @@ class ClientTable {
     CLASSGATE_SHARED_INVARIANT(clients_[client].waiting > 0);
     --clients_[client].waiting;
   }
-  // Requests of it that count against a route's client_share, at work or waiting.
+  // Counts a request of the client, at work or in the queue, against its route's client_share.
   void favour(ClientNumber client) { ++clients_[client].favoured; }
   void unfavour(ClientNumber client) {
     CLASSGATE_SHARED_INVARIANT(clients_[client].favoured > 0);
@@ -206,28 +221,29 @@ class ClientTable {
   struct Client {
     std::uint64_t id = 0;
     double tokens = 0;
-    Time filled{};  // tokens and retries, as of then
+    Time filled{};  // when tokens, retries and credit were last brought up to date
     float retries = retries_given;
-    float credit = 0;               // of its part, as of then
+    float credit = 0;               // in its account of the shared bucket
     std::uint32_t active : 17 = 0;  // workers: 100,000 at most (conf/keys.cpp)
     std::uint32_t favoured : 11 = 0;
-    std::uint32_t asked : 4 = 0;     // in which turn it last did, for what is shared (EqualParts)
+    std::uint32_t asked : 4 = 0;     // the turn in which it last asked (EqualParts)
     std::uint32_t waiting : 24 = 0;  // a million at most
-    std::uint32_t plan : 8 = 0;      // its slot: of the generation that it is in
+    std::uint32_t plan : 8 = 0;      // the slot of its plan
   };
   static_assert(sizeof(Client) == 40);
 
   // A limit of 0 is none.
   static bool has_all(std::uint32_t has, std::uint32_t most) { return most > 0 && has >= most; }
   Look look_at(ClientNumber number, Client client, Time now, EqualParts parts, bool asks) const;
-  // The slot of a plan; everybody's when it is one that has gone.
+  // The slot of a plan; that of everybody's terms when the plan is not there any more.
   static std::uint32_t slot_in(const std::vector<std::uint32_t>& generations, PlanId plan) {
     const bool is_known =
         plan.slot < generations.size() && generations[plan.slot] == plan.generation;
     return is_known ? plan.slot : 0;
   }
   std::uint32_t slot_of(PlanId plan) const { return slot_in(generations_, plan); }
-  // The clients that make room for one another: their numbers, which are theirs for good.
+  // A part of the table: newcomers take the entries of clients of the same part. A number belongs
+  // to its part for good.
   struct Part {
     std::vector<ClientNumber> numbers;
     std::size_t most = 0;
@@ -267,8 +283,8 @@ class ClientTable {
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
   EqualParts parts_;
-  Part known_;    // or all
-  Part unknown_;  // none where nobody is known
+  Part known_;    // all clients, if there are no parts
+  Part unknown_;  // empty, if there are no parts
   Counts counts_;
 };
 

@@ -7,10 +7,11 @@
 
 namespace classgate::admission {
 
-// What a bucket of many gains, divided among the clients that ask: each has an equal part of it,
-// by its weight, in an account of its own (ClientTable). Here is how many ask, and so how large a
-// part is. Lately is the last one to two turns of ten seconds. A value: who wants to know what
-// would be, counts on a copy. Not thread-safe; deterministic.
+// What a shared bucket gains is divided among the clients that ask: each has an equal part of it,
+// by its weight, in an account of its own (ClientTable). This class counts how many clients ask,
+// and so knows how large a part is. Time is cut into turns of ten seconds; a client counts as one
+// that asks if it did so in this turn or the one before. A value: to see what would be if somebody
+// asked, count on a copy. Not thread-safe; deterministic.
 class EqualParts {
  public:
   // A client keeps the number of the turn in which it last asked: 1 to `turns`, 0 for never.
@@ -23,8 +24,9 @@ class EqualParts {
     set_rate();
   }
 
-  // Somebody asks who asked in this turn last, and whose account was looked at last at that time.
-  // Returns the turn that it is now.
+  // A client asks. `last_turn` is the turn in which it asked before, `last` when its account was
+  // last brought up to date: turns are numbered anew after `turns` of them, so the number alone
+  // does not tell. Returns the turn that it is now.
   std::uint8_t count(std::uint8_t last_turn, Time last, Time now) {
     const Duration age = now - began_;
     if (age >= length) begin_turn(age < 2 * length ? asking_ : 0, now);

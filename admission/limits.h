@@ -10,26 +10,28 @@
 
 namespace classgate::admission {
 
-// The token buckets: one for all, one for each route that has a rate of its own, one for each
-// client (in the ClientTable). A request is charged by every one that applies to it, or by none.
+// The token buckets: one for all requests, one for each route that has a rate of its own, one for
+// each client (in the ClientTable). Several may apply to a request: its cost is taken from all of
+// them, or, when it is refused, from none. The first two are shared: many clients take from them.
 // Owned by the Intake.
 class Limits {
  public:
+  // How long a request would have to wait for its tokens, and because of which bucket.
   struct Wait {
     conf::Reason reason = conf::Reason::rate_limited;
     Duration time{};  // zero: all the tokens are there
   };
-  // One that applies, as it stands.
+  // One bucket that applies to a request, as it is now.
   struct Bucket {
-    double tokens = 0;  // below zero: a debt
+    double tokens = 0;  // below zero: more was spent than there was
     double rate = 0;
     double burst = 0;
-    Duration wait{};  // until it can pay
+    Duration wait{};  // until it has the tokens for the request
   };
   struct Buckets {
     std::optional<Bucket> all, route, client;
-    Wait wait;  // what wait_for() says
-    // The one that is too empty when this is said.
+    Wait wait;  // what wait_for() would say
+    // The bucket that is too empty when a request is refused with this reason.
     const std::optional<Bucket>& of(conf::Reason reason) const {
       return reason == conf::Reason::client_rate  ? client
              : reason == conf::Reason::route_rate ? route
@@ -40,53 +42,60 @@ class Limits {
   Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTable& clients);
   void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
 
-  // Of the bucket for all.
+  // Changes the bucket for all requests.
   void set_rate(double rate, double burst, Time now) {
     all_.reconfigure(rate, burst, now);
     share_out();
   }
-  // Tells the clients what they have parts of; after they have been told their own terms.
+  // Tells the ClientTable of which bucket each client has an equal part. Call it after
+  // ClientTable::use(), which changes the clients' plans.
   void share_out() { clients_.share_out(shared_out(all_.bucket)); }
-  // The bucket whose gain they have parts of, with this one for all: that for all or, where nothing
-  // limits all of them, the widest of the routes' own says what there is.
+  // The bucket that is divided among the clients. That is `all`, the bucket for all requests; if
+  // that has no limit, it is the one with the highest rate among those of the routes.
   TokenBucket shared_out(const TokenBucket& all) const;
-  // It asks for what is shared.
+  // Whether the request takes from a shared bucket.
   bool asks_shared(const Arrival& arrival) const {
     if (arrival.rate_limited) return true;
     const Shared* const route = routes_.find(arrival.route);
     return route != nullptr && route->bucket.rate() > 0;
   }
 
-  // Until every bucket can pay, and the one that takes longest (of equals the narrowest). A client
-  // that asks for more than its part of the shared ones, while others ask too, must leave
-  // fairness.reserve of each to them. Notes that it has asked.
+  // How long until every bucket that applies has the tokens for the request, and which of them
+  // takes longest; of several that take equally long the route's, else the client's own. A client
+  // that asks for more than its part of the shared buckets, while others ask too, may not use the
+  // last of them: it has to leave the share fairness.reserve of each. Notes that the client has
+  // asked.
   Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
-  // The same and the buckets themselves, changing nothing; with this one for all.
+  // The same with the buckets themselves, but changes nothing. `all` stands for the bucket for all
+  // requests.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                TokenBucket all, Time now) const;
   const TokenBucket& all() const { return all_.bucket; }
-  // What one is told who is refused because this bucket is too empty: the time until it can pay, or
-  // later where others are refused for the same one.
+  // What a client is told that is refused because a bucket is too empty: to come back when the
+  // bucket has the tokens for it or, if others have been refused because of the same bucket and
+  // told to come back, after them.
   Duration return_time(const Rejection& rejection, const Arrival& arrival,
                        const Returns::Asker& asker, Time now);
   // The same, changing nothing.
   Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival,
                                 const Returns::Asker& asker, Time now) const;
-  // After wait_for() said zero for the same arrival and time.
+  // Takes the cost of the request from all buckets that apply. Only after wait_for() said zero for
+  // the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client);
-  // The cost has turned out to be another: so much more, or less, than was taken. A bucket of many
-  // goes no further below zero than it may be above: what one client has had beyond that it owes
-  // alone (ClientTable::owe), and the others are served again when the bucket has filled from
-  // there.
+  // The cost has turned out to be higher than what was taken, by `more`, or lower if that is
+  // negative. A shared bucket goes below zero by its burst at most. What is left of the cost then
+  // is a debt of this client alone (ClientTable::owe), so that the others do not wait until it is
+  // paid.
   void settle(const Arrival& arrival, ClientNumber client, double more);
 
  private:
-  // A bucket of many clients.
+  // A shared bucket, and when those who were refused because of it were told to come back.
   struct Shared {
     TokenBucket bucket{0, 0};
     Returns returns{};
-    double taken = 0;  // since its rate changed, or since somebody was last told when to come back
-    double used = 0;   // before its rate changed: the time in which it gained what was taken
+    double taken = 0;  // tokens, since its rate changed or somebody was last told to come back
+    // What was taken before its rate changed, as the seconds in which it had gained that.
+    double used = 0;
     Returns::Capacity capacity(double rate) const {
       return {rate, used + (bucket.rate() > 0 ? taken / bucket.rate() : 0)};
     }
@@ -96,10 +105,10 @@ class Limits {
       bucket.reconfigure(rate, burst, now);
     }
   };
-  // What this client must leave in a bucket that holds so much.
+  // The tokens that a client must leave in this bucket, when it has to leave this share.
   static double kept(double share, const TokenBucket& bucket) { return share * bucket.burst(); }
   static Wait longest(Duration route, Duration client, Duration all);
-  // Whose tokens others may be waiting for as well; null for a client's own.
+  // The shared bucket that this reason is about; null when it is about a client's own.
   template <typename Self>
   static auto shared_of(Self& limits, conf::Reason reason, RouteId route)
       -> decltype(&limits.all_) {
@@ -109,7 +118,8 @@ class Limits {
 
   Shared all_;
   ById<RouteId, Shared> routes_;  // empty when none has a rate
-  double reserve_ = 0;            // of each, for those who are content with their part
+  // The share of each that is kept for clients that ask for no more than their part.
+  double reserve_ = 0;
   ClientTable& clients_;
 };
 

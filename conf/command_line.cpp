@@ -1,3 +1,6 @@
+// Longer than other files: half of it is the tables of options and commands, which both what reads
+// them and the help go by.
+
 #include "conf/command_line.h"
 
 #include <algorithm>

@@ -2,7 +2,8 @@
 
 // Every setting of the gateway, as plain values with their defaults and units. Start here to see
 // what can be configured; conf/classgate.conf is the same list for operators. Settings are read
-// once (conf/reader.h), then never change: a reload makes a new value.
+// once (conf/reader.h), then never change: a reload makes a new value. Longer than other files,
+// because it is one list: whoever looks for a setting looks here.
 
 #include <array>
 #include <chrono>

@@ -1,3 +1,6 @@
+// Longer than other files, because the two forms of a key file, JSON and PEM, share every check of
+// a key.
+
 #include "gateway/clients/jwt_keys.h"
 
 #include <cjose/cjose.h>

@@ -1,3 +1,6 @@
+// The queue: the order of those who wait, clients that take turns in it, and both against a plain
+// model. Long, because the order with clients is another than without, and each has its half.
+
 #include "admission/wait_queue.h"
 
 #include <algorithm>

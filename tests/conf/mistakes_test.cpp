@@ -3,7 +3,8 @@
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 
-// Mistakes of a conf file: each with the line and column of its key, and all of them at once.
+// Mistakes of a conf file: each with the line and column of its key, and all of them at once. Long,
+// because every message that a user may read stands here once.
 
 namespace classgate::conf {
 namespace {

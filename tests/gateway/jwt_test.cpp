@@ -1,3 +1,6 @@
+// Signed tokens: which are believed, whose they are, and what is remembered of them. Long, because
+// each way to be wrong has its case.
+
 #include "gateway/clients/jwt.h"
 
 #include <doctest/doctest.h>

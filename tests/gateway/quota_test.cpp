@@ -1,5 +1,5 @@
 // What clients have had of their quotas: the counters of a process, and the file that several
-// share.
+// share. Long, because each thing that may happen to the file, or to the clock, has its case.
 
 #include <doctest/doctest.h>
 #include <fcntl.h>

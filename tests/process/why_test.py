@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """One story of each reason: what the client was told, the line in the log, `why`, /queue/health, /metrics and, where
-what was refused then would be refused now, `explain`."""
+what was refused then would be refused now, `explain`. (Long, because there are as many stories as reasons.)"""
 import base64
 import http.server
 import json

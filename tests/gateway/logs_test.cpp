@@ -18,6 +18,7 @@
 #include "gateway/error_log.h"
 #include "gateway/log_target.h"
 #include "tests/gateway/kit.h"
+#include "tests/gateway/log_folder.h"
 
 // Where lines go: files that are turned away, filled up, exchanged while lines are being written.
 
@@ -25,37 +26,6 @@ namespace classgate::gateway::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "classgate-logs-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string at(std::string_view name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
-
-std::string text_of(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-std::vector<std::string> lines_of(const std::string& path) {
-  std::vector<std::string> lines;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
-
-bool comes_to_hold(const std::string& path, std::string_view text) {
-  return await([&] { return text_of(path).contains(text); });
-}
 
 std::size_t count_of(std::string_view text, std::string_view part) {
   std::size_t count = 0;
@@ -110,7 +80,7 @@ std::expected<void, std::string> change(ErrorLog& log, const conf::LogSettings& 
 }
 
 TEST_CASE("a log that is renamed and reopened goes on in a new file of its name") {
-  const Folder folder;
+  const LogFolder folder;
   const auto log = open_access_log(to(folder.at("a")));
   log->hand_over("one\ntwo", 2);
   REQUIRE(comes_to_hold(folder.at("a"), "two"));
@@ -127,7 +97,7 @@ TEST_CASE("a log that is renamed and reopened goes on in a new file of its name"
 }
 
 TEST_CASE("a log that cannot be reopened goes on where it was, and says so") {
-  const Folder folder;
+  const LogFolder folder;
   TestErrorLog errors(to("off", folder.at("errors")));
   fs::create_directory(folder.at("logs"));
   const auto log = open_access_log(to(folder.at("logs/a")));
@@ -146,7 +116,7 @@ TEST_CASE("a log that cannot be reopened goes on where it was, and says so") {
 
 TEST_CASE("at its end the error log tells how many lines the access log is short of, if any") {
   for (const std::uint64_t lost : {std::uint64_t{0}, std::uint64_t{3}}) {
-    const Folder folder;
+    const LogFolder folder;
     TestErrorLog errors(to("off", folder.at("errors")));
     auto log = open_access_log(to(folder.at("a")));
     log->hand_over("one", 1);
@@ -161,7 +131,7 @@ TEST_CASE("at its end the error log tells how many lines the access log is short
 }
 
 TEST_CASE("what a full disk does not take is counted and told, and later lines come again") {
-  const Folder folder;
+  const LogFolder folder;
   TestErrorLog errors(to("off", folder.at("errors")));
   const auto log = open_access_log(to("/dev/full"));
   const auto began = std::chrono::steady_clock::now();
@@ -182,7 +152,7 @@ TEST_CASE("what a full disk does not take is counted and told, and later lines c
 }
 
 TEST_CASE("a line of which only a part was written is ended before the next one") {
-  const Folder folder;
+  const LogFolder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
   WriteTime time;
@@ -204,7 +174,7 @@ TEST_CASE("a line of which only a part was written is ended before the next one"
 }
 
 TEST_CASE("a new file does not begin with the end of a line in the old one") {
-  const Folder folder;
+  const LogFolder folder;
   auto target = LogTarget::open(folder.at("a"));
   REQUIRE(target);
   WriteTime time;
@@ -220,7 +190,7 @@ TEST_CASE("a new file does not begin with the end of a line in the old one") {
 }
 
 TEST_CASE("the access log goes over to another place and format, and what was handed over stays") {
-  const Folder folder;
+  const LogFolder folder;
   const auto log = open_access_log(to(folder.at("a")));
   CHECK_FALSE(log->is_json());
   log->hand_over("old", 1);
@@ -234,7 +204,7 @@ TEST_CASE("the access log goes over to another place and format, and what was ha
 }
 
 TEST_CASE("a place that cannot be written is told at once, and nothing changes") {
-  const Folder folder;
+  const LogFolder folder;
   const std::string under_a_file = folder.at("a") + "/b";
   const auto log = open_access_log(to(folder.at("a")));
   conf::LogSettings bad = to(under_a_file);
@@ -250,7 +220,7 @@ TEST_CASE("a place that cannot be written is told at once, and nothing changes")
 }
 
 TEST_CASE("an access log can be turned off and on, and what loops have begun is still written") {
-  const Folder folder;
+  const LogFolder folder;
   const auto log = open_access_log(to("off"));
   CHECK_FALSE(log->is_on());
   log->reopen();
@@ -270,7 +240,7 @@ TEST_CASE("an access log can be turned off and on, and what loops have begun is 
 }
 
 TEST_CASE("no line is lost or torn while loops write and the log is moved and reopened") {
-  const Folder folder;
+  const LogFolder folder;
   constexpr int threads = 4;
   constexpr int lines_each = 20'000;
   auto log = open_access_log(to(folder.at("0")));
@@ -303,7 +273,7 @@ TEST_CASE("no line is lost or torn while loops write and the log is moved and re
 }
 
 TEST_CASE("the error log goes over to another place, level and format, and can be reopened") {
-  const Folder folder;
+  const LogFolder folder;
   TestErrorLog errors(to("off", folder.at("a")));
   spdlog::debug("too light");
   spdlog::info("first");
@@ -334,7 +304,7 @@ TEST_CASE("the error log goes over to another place, level and format, and can b
 
 TEST_CASE(
     "a FIFO without a reader is refused at once; one that is full is not waited for at the end") {
-  const Folder folder;
+  const LogFolder folder;
   REQUIRE(::mkfifo(folder.at("fifo").c_str(), 0600) == 0);
   const auto refused = AccessLog::open(to(folder.at("fifo")));
   REQUIRE_FALSE(refused);
@@ -351,7 +321,7 @@ TEST_CASE(
 }
 
 TEST_CASE("the error log counts what it leaves out and what it loses") {
-  const Folder folder;
+  const LogFolder folder;
   conf::LogSettings settings = to("off", folder.at("a"));
   settings.level = conf::LogLevel::error;
   settings.lines_max = 1;
@@ -367,7 +337,7 @@ TEST_CASE("the error log counts what it leaves out and what it loses") {
 }
 
 TEST_CASE("what goes well leaves the error log lines for warnings, and both for errors") {
-  const Folder folder;
+  const LogFolder folder;
   conf::LogSettings settings = to("off", folder.at("a"));
   settings.lines_max = 8;
   {
@@ -388,7 +358,7 @@ TEST_CASE("an answer that is cut because of its upload has that as its reason in
     peer.send("HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\nhalf");
     peer.wait_gone();
   });
-  const Folder folder;
+  const LogFolder folder;
   conf::Settings settings = settings_for(upstream.port());
   settings.client.body_buffer = conf::Bytes{1};
   settings.client.body_timeout = 100ms;
@@ -399,206 +369,6 @@ TEST_CASE("an answer that is cut because of its upload has that as its reason in
   CHECK_FALSE(client.read_answer().is_complete);
   CHECK(gateway.settles_at({.failed = 1}));
   CHECK(comes_to_hold(folder.at("access"), " reason=client_timeout "));
-}
-
-// ---- What a line tells -------------------------------------------------------------------------
-
-conf::Settings logged_settings(const Folder& folder, std::uint16_t port) {
-  conf::Settings settings = settings_for(port);
-  settings.log.access = folder.at("access");
-  return settings;
-}
-
-// The line of the only request with this id, once it is written.
-std::string line_with(const Folder& folder, const std::string& what) {
-  REQUIRE(comes_to_hold(folder.at("access"), what));
-  for (const std::string& line : lines_of(folder.at("access")))
-    if (line.contains(what)) return line;
-  return {};
-}
-
-std::string in_line(const std::string& line, const std::string& key) {
-  const std::size_t at = line.find(" " + key + "=") + key.size() + 2;
-  return line.substr(at, line.find(' ', at) - at);
-}
-
-// Told as 0.000 after 502 ms of waiting.
-TEST_CASE("who is refused after waiting has its wait in the log") {
-  FakeUpstream upstream(FakeUpstream::held());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.admission.workers = 1;
-  settings.admission.queue_timeout = 100ms;
-  Gateway gateway(settings);
-  Client running(gateway), waiting(gateway);
-  running.send(get("/runs"));
-  REQUIRE(gateway.comes_to_run(1));
-  CHECK(waiting.ask(get("/waits")).field("X-Classgate-Reason") == "queue_timeout");
-  const std::string line = line_with(folder, "path=\"/waits\"");
-  CHECK(in_line(line, "reason") == "queue_timeout");
-  CHECK(std::stod(in_line(line, "wait_ms")) >= 100);
-  CHECK(std::stod(in_line(line, "wait_ms")) <= std::stod(in_line(line, "total_ms")));
-  CHECK(in_line(line, "answered_by") == "gateway");
-  CHECK(in_line(line, "attempts_ms") == "-");
-}
-
-TEST_CASE("who gives its place to a more urgent one has its wait in the log") {
-  FakeUpstream upstream(FakeUpstream::held());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.admission.workers = 1;
-  settings.admission.queue_size = 1;
-  settings.routes = {{"/urgent", false, 1, true}, {"/later", false, 5, true}};
-  Gateway gateway(settings);
-  Client running(gateway), waiting(gateway), urgent(gateway);
-  running.send(get("/urgent"));
-  REQUIRE(gateway.comes_to_run(1));
-  waiting.send(get("/later"));
-  REQUIRE(gateway.comes_to_wait(1));
-  urgent.send(get("/urgent"));
-  CHECK(waiting.read_answer().field("X-Classgate-Reason") == "displaced");
-  const std::string line = line_with(folder, "path=\"/later\"");
-  CHECK(std::stod(in_line(line, "wait_ms")) > 0);
-}
-
-TEST_CASE("a line tells the fields that the conf names, cut and once, and a query when asked for") {
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.log.headers = {"X-Tenant", "X-Absent"};
-  settings.log.header_bytes = conf::Bytes{16};
-  Gateway gateway(settings);
-  Client client(gateway);
-  const std::string fields =
-      "User-Agent: a-very-long-name-of-a-client\r\nX-TENANT: one\r\nx-tenant: two\r\n"
-      "Traceparent: 00-1\r\n";
-  CHECK(client.ask(get("/first?secret=1", fields)).status() == 200);
-  const std::string first = line_with(folder, "path=\"/first\"");
-  CHECK(first.ends_with(
-      R"( traceparent=00-1 user_agent="a-very-long-name" name=- header.x-tenant="one")"));
-  CHECK_FALSE(first.contains("secret"));
-  CHECK(client.ask(get("/second")).status() == 200);
-  CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( traceparent=- user_agent="-" name=-)"));
-}
-
-TEST_CASE("a query is told where the conf wants it") {
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.log.query = true;
-  Gateway gateway(settings);
-  Client client(gateway);
-  CHECK(client.ask(get("/first?a=%22b&c")).status() == 200);
-  CHECK(line_with(folder, "path=\"/first\"").ends_with(R"( query="a=%22b&c")"));
-  CHECK(client.ask(get("/second")).status() == 200);
-  CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( query="")"));
-}
-
-TEST_CASE("a query is told without the keys by which clients name themselves") {
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.log.query = true;
-  settings.admission.fairness.is_on = true;
-  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::query, "api-key"}};
-  settings.routes.push_back(
-      {.path = "/own", .identity = {{{conf::IdentitySource::Kind::query, "t"}}}});
-  Gateway gateway(settings);
-  Client client(gateway);
-  const auto query_of = [&](const std::string& path, const std::string& query) {
-    CHECK(client.ask(get(path + "?" + query)).status() == 200);
-    return in_line(line_with(folder, "path=\"" + path + "\""), "query");
-  };
-  CHECK(query_of("/1", "a=1&api-key=sesame&b=2") == R"("a=1&api-key=***&b=2")");
-  CHECK(query_of("/2", "%61pi%2dkey=sesame") == R"("%61pi%2dkey=***")");
-  CHECK(query_of("/3", "API-KEY=sesame;t=open&x") == R"("API-KEY=***;t=***&x")");
-  CHECK(query_of("/4", "api-key=&&api-keys=1&key") == R"("api-key=***&&api-keys=1&key")");
-  CHECK(query_of("/own", "t=sesame") == R"("t=***")");
-  // As forms write lists, and as some read what stands behind a second question mark.
-  CHECK(query_of("/5", "api-key[]=sesame&t[0][a]=open") == R"("api-key[]=***&t[0][a]=***")");
-  CHECK(query_of("/6", "api-key%5B%5D=sesame&%5bt%5d=open") ==
-        R"("api-key%5B%5D=***&%5bt%5d=***")");
-  CHECK(query_of("/7", "?api-key=sesame") == R"("?api-key=***")");
-  CHECK(query_of("/8", "%3F?+t=sesame") == R"("%3F?+t=***")");
-  CHECK(query_of("/9", "x[api-key]=1&api-keys[]=2&%5=3&?=4") ==
-        R"("x[api-key]=1&api-keys[]=2&%5=3&?=4")");
-}
-
-TEST_CASE("a line tells the time of each attempt") {
-  std::atomic<int> asked{0};
-  FakeUpstream upstream([&asked](Peer& peer) {
-    if (!peer.read_request_head()) return;
-    if (asked++ == 0) return;  // and closes: whether it was taken is not known
-    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  });
-  const Folder folder;
-  Gateway gateway(logged_settings(folder, upstream.port()));
-  Client client(gateway);
-  CHECK(client.ask(get("/again")).status() == 200);
-  const std::string line = line_with(folder, "path=\"/again\"");
-  CHECK(in_line(line, "retries") == "1");
-  CHECK(in_line(line, "answered_by") == "service");
-  const std::string attempts = in_line(line, "attempts_ms");
-  const std::size_t comma = attempts.find(',');
-  REQUIRE(comma != std::string::npos);
-  CHECK(std::stod(attempts.substr(0, comma)) + std::stod(attempts.substr(comma + 1)) ==
-        doctest::Approx(std::stod(in_line(line, "upstream_ms"))).epsilon(0.01));
-}
-
-std::uint64_t number_in(const std::string& line, const std::string& key) {
-  return std::stoull(in_line(line, key));
-}
-
-// One client that asked as fast as it could had its neighbours' lines dropped: 210,491 in 5 s.
-TEST_CASE("refusals beyond their rate are one line a second, and none is missing from the counts") {
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.admission.rate = 0.001;
-  settings.admission.burst = 1;
-  settings.log.refusals_max = 3;
-  settings.threads = 1;  // each has its share of them
-  Gateway gateway(settings);
-  Client client(gateway);
-  CHECK(client.ask(get("/fine")).status() == 200);
-  constexpr std::uint64_t refused = 200;
-  for (std::uint64_t i = 0; i < refused; ++i) CHECK(client.ask(get("/x?q")).status() == 429);
-  const auto told = [&](const std::string& key) {
-    std::uint64_t sum = 0;
-    for (const std::string& line : lines_of(folder.at("access")))
-      if (line.contains(" verdict=rejected "))
-        sum += line.contains(" rolled_up=") == (key == "rolled_up")
-                   ? key == "rolled_up" ? number_in(line, key) : 1
-                   : 0;
-    return sum;
-  };
-  CHECK(await([&] { return told("rolled_up") + told("alone") == refused; }));
-  CHECK(told("rolled_up") > 0);
-  CHECK(told("alone") >= 3);
-  for (const std::string& line : lines_of(folder.at("access")))
-    if (line.contains(" rolled_up="))
-      CHECK(
-          line.ends_with(" client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
-                         "verdict=rejected reason=rate_limited status=429 name=-"));
-}
-
-TEST_CASE("what is rolled up is told when the gateway ends") {
-  FakeUpstream upstream(FakeUpstream::echo_target());
-  const Folder folder;
-  conf::Settings settings = logged_settings(folder, upstream.port());
-  settings.admission.rate = 0.001;
-  settings.admission.burst = 1;
-  settings.log.refusals_max = 1;
-  settings.threads = 1;
-  {
-    Gateway gateway(settings);
-    Client client(gateway);
-    for (int i = 0; i < 20; ++i) client.ask(get("/x"));
-  }
-  std::uint64_t told = 0;
-  for (const std::string& line : lines_of(folder.at("access")))
-    told += line.contains(" rolled_up=") ? number_in(line, "rolled_up") : 1;
-  CHECK(told == 20);
 }
 
 }  // namespace

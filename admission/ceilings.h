@@ -24,9 +24,10 @@ class Ceilings {
   }
   std::uint32_t least() const { return least_; }
 
-  // Of the workers that would be in force, so many are another process's before the same service.
+  // So many of the workers in force belong to another process that serves the same service
+  // (upgrade).
   void set_kept_elsewhere(std::uint32_t workers) { kept_elsewhere_ = workers; }
-  // Of so many workers, those in force here.
+  // How many workers are in force in this process, when so many are wanted.
   std::uint32_t share_of(std::uint32_t workers) const {
     const std::uint32_t most = std::min(workers, least_);
     return most - std::min(most, kept_elsewhere_);

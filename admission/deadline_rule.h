@@ -9,10 +9,10 @@
 
 namespace classgate::admission {
 
-// Whether a request whose answer is wanted by a certain time should go in at all: not when that
-// time is over, nor (deadlines.refuse_early) when it will be before such an answer is there. How
-// long one takes is what most of its route's took lately, so the rule keeps that, too
-// (ProcessTimes). Owned by the Controller. Not thread-safe.
+// Some requests have a deadline: after it, their answer is of no use. Such a request is refused
+// when its deadline is over and, with deadlines.refuse_early, when it is likely to be over before
+// the answer is there. How long the service will take is estimated: as long as most requests of the
+// same route took lately (ProcessTimes, which the rule keeps). Owned by the Line. Not thread-safe.
 class DeadlineRule {
  public:
   explicit DeadlineRule(const conf::AdmissionSettings& settings) { reconfigure(settings); }
@@ -21,17 +21,17 @@ class DeadlineRule {
     only_observes_ = settings.observe.deadlines;
   }
 
-  // On a head that has a deadline and would wait for so long.
+  // Of a request that has just come, has a deadline, and would wait in the queue for so long.
   struct Judgement {
     std::optional<Rejection> rejection = std::nullopt;  // without the place in the line
     bool is_a_try = false;     // let through to learn how long its route takes by now
-    bool is_observed = false;  // was not refused for it: [observe]
+    bool is_observed = false;  // would be refused, but for [observe]
   };
   Judgement judge(const Arrival& arrival, Duration wait, Time now) const;
 
-  // On one whose turn it is.
+  // Of a waiting request that would get a worker now.
   struct Lateness {
-    std::optional<conf::Reason> reason;  // not to serve it
+    std::optional<conf::Reason> reason;  // to refuse it; none: it is served
     bool is_observed = false;
   };
   Lateness lateness(const Waiter& waiter, Time now) const {
@@ -41,7 +41,8 @@ class DeadlineRule {
     return lateness_by_estimate(waiter, now);
   }
 
-  // What such requests take; zero: none has ended. By the mean, and what most of them keep to.
+  // How long requests of this route keep a worker: the mean, and what most of them keep to. Zero:
+  // none has ended yet.
   Duration usual_work(RouteId route) const { return times_.mean(route); }
   Duration most_work(RouteId route) const { return times_.most(route); }
   void note_work(RouteId route, Duration took, Time now) { times_.record(route, took, now); }

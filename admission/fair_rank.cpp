@@ -13,7 +13,7 @@ void FairRank::make_ready(std::size_t waiting) {
     places_.reserve(more);
     turns_.reserve(more);
   }
-  // By the size of the largest line that there may be then.
+  // It has an entry for every size that a line may have then.
   if (by_size_.capacity() < waiting + 2) by_size_.reserve(2 * (waiting + 2));
 }
 

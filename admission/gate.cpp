@@ -131,11 +131,13 @@ void Gate::drain() {
   controller_.drain();
 }
 
-// One shadow goes on as long as its conf says the same: it learns of new ids, and forgets nothing.
+// A shadow whose conf still says the same is kept, with all that it has counted and learnt; it is
+// only told the new ids. Else there is a new one.
 void Gate::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
   const bool is_same_shadow =
       settings.shadow && shadow_settings_ && *settings.shadow == *shadow_settings_;
-  // The old one goes after the lock.
+  // Declared before the lock, so that the old shadow, swapped into it, is destroyed without the
+  // lock.
   std::unique_ptr<Shadow> shadow = is_same_shadow ? nullptr : shadow_of(settings, ids);
   Lock lock(mutex_);
   now = latest(now);

@@ -31,10 +31,11 @@ using PlanId = Id<struct PlanKind>;
 template <typename IdOf, typename Value>
 class ById {
  public:
-  // Null: nothing, or of another that has the slot.
+  // The value of this id; null: it has none, or its slot belongs to another id now.
   const Value* find(IdOf id) const { return knows(id) ? &entries_[id.slot].value : nullptr; }
   Value* find(IdOf id) { return knows(id) ? &entries_[id.slot].value : nullptr; }
-  // One that is new takes the slot over; null: it is the one that has gone, and the slot another's.
+  // The same, but a new id gets a value: it takes over the slot of one that has gone. Null: this id
+  // itself has gone, and another has its slot.
   Value* find_or_add(IdOf id) { return knows(id) ? &entries_[id.slot].value : add(id); }
   template <typename Visit>
   void for_each(Visit visit) const {
@@ -93,12 +94,12 @@ class IdsByName {
     }
     by_name_ = std::move(next);
   }
-  // The default for a name that has none.
+  // The id of a name; IdOf{} when the name has none.
   IdOf of(std::string_view name) const {
     const auto found = by_name_.find(name);
     return found == by_name_.end() ? IdOf{} : found->second;
   }
-  // Empty: the default's, or it has gone.
+  // Empty for IdOf{}, and for an id whose name has gone.
   std::string_view name_of(IdOf id) const {
     for (const auto& [name, known] : by_name_)
       if (known == id) return name;

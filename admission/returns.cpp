@@ -25,7 +25,8 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
   };
   due_ = std::clamp(due_ - seconds * pace, 0.0, spread * pace);
   double wait = due_ / pace;
-  // By then the client's own part of the pace has paid for the request, whatever others ask for.
+  // After this time the client's equal part of the capacity is enough for the request, whatever
+  // others ask for.
   if (asker.is_content) wait = std::min(wait, cost * asker.clients / capacity.pace);
   if (Promise* const promise = asker.promise) {
     const double own_pace = pace / std::max(asker.clients, 1.0);
@@ -33,7 +34,7 @@ Duration Returns::next(Duration earliest, double cost, const Capacity& capacity,
     const double behind = own_wait(*promise, own_pace, now);
     if (was_told && (promise->turn > now || behind > 0)) {
       promise->behind = std::min(promise->behind + cost, spread * own_pace);
-      // Nor longer than who comes for the first time now.
+      // A client that comes for the first time now would not be told a longer time than this one.
       promise->turn = std::min(promise->turn, now + earliest + duration_of(wait));
       const Duration rest = std::max(promise->turn - now, earliest);
       return std::min(rest + duration_of(told(behind)), earliest + spread_);

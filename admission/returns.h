@@ -7,38 +7,42 @@
 
 namespace classgate::admission {
 
-// When those who are refused should come back, so that they don't all come at once: to be refused
-// together again. Each is told a time of its own.
+// When clients that are refused should come back. If all were told the same time they would come at
+// once, and most would be refused again; so each is told a time of its own.
 //
-// Those who have been told and are not yet due are `due_`. They are let in one after the other by
-// the pace of what can be spared: the part of the capacity that was left over in the last seconds,
-// at least a twentieth. After a short burst that is most of it, and everybody is told about the
-// time when it is his turn (half to half again of it, at random: a field says whole seconds, and
-// the crowd of one second would come back as one). Under a lasting overload it is little: the
-// clients that obey come back ever later, until what comes fits in, and then almost everybody who
-// comes back is let in. Where nobody obeys, nobody is told more than the spread: then any time up
-// to that.
+// Those who were told a time that has not come yet form a line, in thought. Its length, in units of
+// cost, is `due_`. The line moves at the pace that can be spared for it: the part of the capacity
+// that was not in use in the last seconds, at least a twentieth of the whole. A client is told the
+// time when the line before it will have moved on, times a random factor from 0.5 to 1.5:
+// Retry-After has whole seconds, and all who are told the same second would come together.
+//   After a short burst most of the capacity can be spared, and the times are short.
+//   Under a lasting overload little can be spared. Clients that obey are told later and later
+//   times, until no more come than can be served; then almost everybody who comes back is let in.
+//   If clients do not obey, the line gets no shorter. Nobody is told more than the spread: when the
+//   line is longer than that, a random time up to it.
 //
-// Where clients are told apart, each stands in the line once. Who comes back before its turn keeps
-// it, and what else it asks for stands behind that, in a line of its own that moves at its part of
-// the pace: whoever floods lengthens its own wait and nobody else's.
-// Not thread-safe; deterministic: the same calls, the same times.
+// When clients are told apart, each stands in the line once. One that comes back before its time is
+// told the rest of it. What it asks for besides is told a later time, by a line of its own, which
+// moves at the client's equal part of the pace: a client that floods makes its own wait longer, and
+// nobody else's.
+// Not thread-safe; deterministic: the same calls give the same times.
 class Returns {
  public:
-  // Over how long they come back. Zero: everybody is told the earliest.
+  // The longest that is told beyond the earliest. Zero: everybody is told the earliest.
   void set_spread(Duration spread) { spread_ = spread; }
 
   struct Capacity {
     double pace = 0;  // in units of cost a second
-    double used = 0;  // all of it was in use for so many seconds since the last call, together
+    double used = 0;  // for so many seconds since the last call, all together, it was all in use
   };
-  // Whose request it is, where clients are told apart.
+  // The client that is refused, when clients are told apart.
   struct Asker {
-    Promise* promise = nullptr;  // what it was told of this line; null: nobody knows who asks
-    double clients = 1;          // that ask lately, it among them
-    bool is_content = false;     // while others ask, with less than its part of the pace
+    Promise* promise = nullptr;  // what it was told before; null: it is not known who asks
+    double clients = 1;          // that asked lately, itself included
+    bool is_content = false;     // others ask too, and it asks for less than its equal part
   };
-  // For one who is refused now: from `earliest` on, when it could go in if nobody else came.
+  // What a request that is refused now is told. `earliest` is when it could go in if nobody else
+  // came.
   Duration next(Duration earliest, double cost, const Capacity& capacity, const Asker& asker,
                 Time now);
 

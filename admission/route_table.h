@@ -28,7 +28,8 @@ struct Route {
   std::size_t index = 0;
 };
 
-// A worker for each `cost_per_worker` begun; 0: one in all.
+// How many workers a request of this cost takes: one for every `cost_per_worker` of it, rounded up;
+// with 0 a single one.
 inline std::uint16_t workers_for(std::uint32_t cost, std::uint32_t cost_per_worker) {
   if (cost_per_worker == 0) return 1;
   const std::uint32_t workers = cost / cost_per_worker + (cost % cost_per_worker > 0 ? 1 : 0);
@@ -38,7 +39,7 @@ inline std::uint16_t workers_for(std::uint32_t cost, std::uint32_t cost_per_work
 class RouteTable {
  public:
   RouteTable(const std::vector<conf::RouteSettings>& routes, const Ids& ids);
-  // Of a conf that follows none.
+  // Of a conf that is the first: its ids are new.
   explicit RouteTable(const std::vector<conf::RouteSettings>& routes)
       : RouteTable(routes, Ids(routes)) {}
 

@@ -36,10 +36,10 @@ Exchange& ExchangePool::take() {
 void ExchangePool::make_tag() {
   if (all_.size() == all_.capacity()) {
     const std::size_t more = std::max<std::size_t>(16, 2 * all_.size());
-    all_.reserve(more);
+    on_growth_(more);
     free_tags_.reserve(more);
     ended_.reserve(more);
-    on_growth_(more);
+    all_.reserve(more);  // last: its capacity says that all others have theirs
   }
   all_.emplace_back();
   free_tags_.push_back(static_cast<std::uint32_t>(all_.size() - 1));

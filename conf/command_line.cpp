@@ -7,7 +7,9 @@
 #include <array>
 #include <charconv>
 #include <cxxopts.hpp>
+#include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "conf/format.h"
@@ -231,6 +233,20 @@ std::vector<const char*> with_value_apart(int argc, const char* const* argv) {
   return words;
 }
 
+// How the command that is asked for is written; empty: there is none.
+std::string usage_in(int argc, const char* const* argv) {
+  const std::span words(argv + 1, static_cast<std::size_t>(std::max(argc - 1, 0)));
+  for (const std::string_view word : words) {
+    if (const auto known = std::ranges::find(commands, word, &Command::name);
+        known != commands.end())
+      return fmt::format("; usage: classgate {}{}", known->usage,
+                         known->arguments == 0 ? "" : "; behind -- a word may begin with a dash");
+    if (const auto known = std::ranges::find(tools, word, &Tool::name); known != tools.end())
+      return fmt::format("; usage: classgate {}; see classgate --help", known->usage);
+  }
+  return {};
+}
+
 // What the parser can't say: which flag was meant.
 std::string suggestion(int argc, const char* const* argv) {
   const std::vector<std::string> known = option_names();
@@ -241,7 +257,8 @@ std::string suggestion(int argc, const char* const* argv) {
     const std::string meant = nearest(name, known);
     if (!meant.empty()) return fmt::format("; did you mean --{}?", meant);
   }
-  return "; see classgate --help";
+  const std::string usage = usage_in(argc, argv);
+  return usage.empty() ? "; see classgate --help" : usage;
 }
 
 // As they were written: the parser itself takes commas for ends of values.
@@ -322,7 +339,8 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
     const char* end = seed.data() + seed.size();
     const auto [stop, error] = std::from_chars(seed.data(), end, number);
     if (error != std::errc{} || stop != end)
-      return fmt::format("--seed: \"{}\" is not a whole number", seed);
+      return fmt::format("--seed: \"{}\" is not a whole number from 0 to {}", seed,
+                         std::numeric_limits<std::uint64_t>::max());
     planning.seed = number;
   }
   return wrong;

@@ -12,33 +12,45 @@
 #include "conf/units.h"
 
 namespace classgate::conf {
+namespace {
+
+template <typename Given, typename Bound>
+std::string out_of_range(const Given& given, const Bound& least, const Bound& most) {
+  return fmt::format("{} is out of range: {} to {}", given, least, most);
+}
+
+}  // namespace
+
 Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
               FieldOf<std::uint32_t> access) {
-  return {
-      std::move(name), fmt::format("{}; {} to {}", help, least, most),
-      [=](Settings& settings, const RawValue& raw) -> Read {
-        std::int64_t number = 0;
-        if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
-          number = *integer;
-        } else {
-          const auto* text = std::get_if<std::string>(&raw.value);
-          if (text == nullptr || !raw.is_text)
-            return std::unexpected(std::string("expected a whole number without quotes"));
-          const char* end = text->data() + text->size();
-          const auto [stop, error] = std::from_chars(text->data(), end, number);
-          if (error != std::errc{} || stop != end)
-            return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
-        }
-        if (number < least || number > most)
-          return std::unexpected(fmt::format("{} is out of range: {} to {}", number, least, most));
-        access(settings) = static_cast<std::uint32_t>(number);
-        return {};
-      },
-      [=](const Settings& settings) { return std::to_string(value_of(access, settings)); }};
+  return {std::move(name), fmt::format("{}; {} to {}", help, least, most),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            std::int64_t number = 0;
+            if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+              number = *integer;
+            } else {
+              const auto* text = std::get_if<std::string>(&raw.value);
+              if (text == nullptr || !raw.is_text)
+                return std::unexpected(std::string("expected a whole number without quotes"));
+              const char* end = text->data() + text->size();
+              const auto [stop, error] = std::from_chars(text->data(), end, number);
+              if (stop != end || error == std::errc::invalid_argument)
+                return std::unexpected(fmt::format("\"{}\" is not a whole number", *text));
+              // Also "-0": it would be shown as it was written.
+              if (error != std::errc{} || (number == 0 && text->starts_with('-')))
+                return std::unexpected(out_of_range(*text, least, most));
+            }
+            if (number < least || number > most)
+              return std::unexpected(out_of_range(number, least, most));
+            access(settings) = static_cast<std::uint32_t>(number);
+            return {};
+          },
+          [=](const Settings& settings) { return std::to_string(value_of(access, settings)); }};
 }
 
 Key number_key(std::string name, double least, double most, bool zero_too, std::string help,
                FieldOf<double> access) {
+  const std::string or_zero = zero_too ? ", or 0 for no limit" : "";
   return {std::move(name),
           fmt::format("{}; {} to {}{}", help, least, most, zero_too ? ", or 0" : ""),
           [=](Settings& settings, const RawValue& raw) -> Read {
@@ -53,14 +65,14 @@ Key number_key(std::string name, double least, double most, bool zero_too, std::
                 return std::unexpected(std::string("expected a number without quotes"));
               const char* end = text->data() + text->size();
               const auto [stop, error] = std::from_chars(text->data(), end, number);
-              if (error != std::errc{} || stop != end)
+              if (stop != end || error == std::errc::invalid_argument)
                 return std::unexpected(fmt::format("\"{}\" is not a number", *text));
+              if (error != std::errc{})
+                return std::unexpected(out_of_range(*text, least, most) + or_zero);
             }
-            const bool is_fine = std::isfinite(number) &&
+            const bool is_fine = std::isfinite(number) && !std::signbit(number) &&
                                  ((number >= least && number <= most) || (zero_too && number == 0));
-            if (!is_fine)
-              return std::unexpected(fmt::format("{} is out of range: {} to {}{}", number, least,
-                                                 most, zero_too ? ", or 0 for no limit" : ""));
+            if (!is_fine) return std::unexpected(out_of_range(number, least, most) + or_zero);
             access(settings) = number;
             return {};
           },

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <map>
 
 #include "conf/format.h"
@@ -39,12 +40,7 @@ struct PlanList::Fields {
         fmt::format("expected a list of texts, {} at most", clients_of_plan_max));
   }
   static std::expected<std::int64_t, std::string> parse_quota(const RawValue& raw) {
-    const auto* number = std::get_if<std::int64_t>(&raw.value);
-    if (number == nullptr)
-      return std::unexpected(std::string("expected a whole number without quotes"));
-    if (*number < 0 || *number > quota_limit)
-      return std::unexpected(fmt::format("{} is out of range: 0 to {}", *number, quota_limit));
-    return *number;
+    return parse_whole_number(raw, 0, quota_limit);
   }
   static Field<Written> quota_field(std::string name, std::int64_t QuotaSettings::* member) {
     return {std::move(name), [member](Written& into, const RawValue& raw) -> Read {
@@ -212,6 +208,16 @@ PlanList::Written* PlanList::find(std::string_view name) {
   return found == plans_.end() ? nullptr : &*found;
 }
 
+namespace {
+
+// What stands for a number that a double cannot hold, out of every range: of 1e-999 the smallest.
+double beyond_double(std::string_view text) {
+  using Limits = std::numeric_limits<double>;
+  return text.find('-', 1) == std::string_view::npos ? Limits::infinity() : Limits::denorm_min();
+}
+
+}  // namespace
+
 std::expected<void, std::string> PlanList::set(std::string_view key, const std::string& text) {
   const std::string_view rest = key.substr(std::string_view("plan.").size());
   const std::size_t dot = rest.rfind('.');
@@ -234,11 +240,11 @@ std::expected<void, std::string> PlanList::set(std::string_view key, const std::
   double number = 0;
   const char* const end = text.data() + text.size();
   if (const auto [stop, error] = std::from_chars(text.data(), end, whole);
-      error == std::errc{} && stop == end)
+      error == std::errc{} && stop == end && (whole != 0 || !text.starts_with('-')))
     entry.value.value = whole;
   else if (const auto [last, wrong] = std::from_chars(text.data(), end, number);
-           wrong == std::errc{} && last == end)
-    entry.value.value = number;
+           wrong != std::errc::invalid_argument && last == end)
+    entry.value.value = wrong == std::errc{} ? number : beyond_double(text);
   else if (field == "quota_unit")  // the only one that is a word
     entry.value.value = text;
   else

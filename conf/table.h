@@ -69,6 +69,8 @@ std::string read_entry(const std::vector<Field<Target>>& fields, Target& target,
 std::expected<double, std::string> parse_number(const RawValue& value, double least, double most);
 // More than 0, 1 at most.
 std::expected<double, std::string> parse_share(const RawValue& value);
+std::expected<std::int64_t, std::string> parse_whole_number(const RawValue& value,
+                                                            std::int64_t least, std::int64_t most);
 std::expected<std::uint32_t, std::string> parse_count(const RawValue& value, std::uint32_t least,
                                                       std::uint32_t most);
 // The same as what reads a field (conf/table.h).

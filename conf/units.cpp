@@ -31,9 +31,14 @@ std::expected<std::uint64_t, std::string> parse_with_unit(std::string_view text,
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const auto unit = text.substr(static_cast<std::size_t>(end - text.data()));
   if (error == std::errc{} && unit.empty() && number == 0) return 0;
-  if (error == std::errc{}) {
-    for (const Unit& known : units)
-      if (unit == known.name && number <= (1ULL << 62) / known.factor) return number * known.factor;
+  if (error != std::errc::invalid_argument) {
+    for (const Unit& known : units) {
+      if (unit != known.name) continue;
+      const std::uint64_t most = (1ULL << 62) / known.factor;
+      if (error == std::errc{} && number <= most) return number * known.factor;
+      return std::unexpected(
+          fmt::format("\"{}\" is too large for {}: write {}", text, what, example));
+    }
     if (unit.empty())
       return std::unexpected(fmt::format("\"{}\" has no unit: write {}", text, example));
   }

@@ -142,6 +142,22 @@ TEST_CASE("what is no option is told in one line, with the option that was meant
            {{"status", "--clients", "many"}, "--clients: \"many\"", "is not 0 to 1000"},
            {{"explain", "GET", "/", "--haeder=a: b"}, "haeder", "; did you mean --header?"},
            {{"--watch"}, "--watch belongs to a command", "\"classgate status\""},
+           {{"why", "-x"},
+            "x",
+            "; usage: classgate why ID [--json]; behind -- a word may begin with a dash"},
+           {{"--socket", "/x", "explain", "-x", "/"},
+            "x",
+            "; usage: classgate explain METHOD PATH [-H FIELD ...]; behind -- a word may begin "
+            "with a dash"},
+           {{"status", "-x"}, "x", "; usage: classgate status [--watch] [--json] [--quiet]"},
+           {{"reload", "-c"}, "c", "; usage: classgate reload"},
+           {{"key", "new", "-x"}, "x", "; usage: classgate key new NAME; see classgate --help"},
+           {{"simulate", "--log"},
+            "log",
+            "; usage: classgate simulate (--log FILE | --workload FILE); see classgate --help"},
+           {{"simulate", "--log", "a", "--seed", "18446744073709551616"},
+            "--seed: \"18446744073709551616\"",
+            "is not a whole number from 0 to 18446744073709551615"},
            {{"-t", "--", "-x"}, "\"-x\" is neither an option nor a command", help},
            {{"-c"}, "c", help},
            {{"--conf"}, "conf", help},
@@ -172,6 +188,10 @@ TEST_CASE("a request to explain may have any bytes, commas too") {
         std::vector<std::string>{"X-Forwarded-For: 192.0.2.1, 192.0.2.2", "Accept: a, b"});
   CHECK(command.explain.client == "192.0.2.3");
   CHECK(command.explain.body_bytes == 10);
+}
+
+TEST_CASE("behind -- an id may begin with a dash") {
+  CHECK(parse_good({"why", "--", "-x"}).arguments == std::vector<std::string>{"-x"});
 }
 
 TEST_CASE("a value that is set may be a list") {

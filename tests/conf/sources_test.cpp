@@ -265,6 +265,19 @@ TEST_CASE("a mistake in a weaker source is told even when a stronger one sets th
         Lines{"conf:1:1: threads: 0 is out of range: 1 to 64"});
 }
 
+TEST_CASE("-0, and a number that cannot be kept, are out of range") {
+  CHECK(mistakes_in("[admission]\nrate = -0.0", {{"CLASSGATE_FAIRNESS_RATE", "-0"},
+                                                 {"CLASSGATE_ADMISSION_BURST", "1e999"},
+                                                 {"CLASSGATE_ADMISSION_QUEUE_SIZE", "-0"}}) ==
+        Lines{"conf:2:1: admission.rate: -0 is out of range: 0.001 to 1000000, or 0 for no limit",
+              "environment CLASSGATE_FAIRNESS_RATE: fairness.rate: -0 is out of range: 0.001 to "
+              "1000000, or 0 for no limit",
+              "environment CLASSGATE_ADMISSION_BURST: admission.burst: 1e999 is out of range: 1 to "
+              "1000000",
+              "environment CLASSGATE_ADMISSION_QUEUE_SIZE: admission.queue_size: -0 is out of "
+              "range: 0 to 1000000"});
+}
+
 TEST_CASE("a wrong variable is told by its name, and all of them at once after those of the file") {
   CHECK(
       mistakes_in("threads = 0", {{"CLASSGATE_THREADS", "x"},
@@ -280,7 +293,7 @@ TEST_CASE("a wrong variable is told by its name, and all of them at once after t
           "conf:1:1: threads: 0 is out of range: 1 to 64",
           "environment CLASSGATE_THREADS: threads: \"x\" is not a whole number",
           "environment CLASSGATE_ADMISSION_WORKERS: admission.workers: "
-          "\"99999999999999999999\" is not a whole number",
+          "99999999999999999999 is out of range: 1 to 100000",
           "environment CLASSGATE_STATUS_DRAINING: status.draining: \"503 \" is not a whole number",
           "environment CLASSGATE_ADMISSION_RATE: admission.rate: \"1e\" is not a number",
           "environment CLASSGATE_ADMISSION_BURST: admission.burst: nan is out of range: 1 to "

@@ -10,6 +10,7 @@
 
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/text_file.h"
 
 namespace classgate::conf {
 namespace {
@@ -75,8 +76,9 @@ struct HashOfKey {
 
 class FileReader {
  public:
-  FileReader(std::string_view text, bool by_name) : text_(text), by_name_too_(by_name) {
-    const auto lines = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
+  FileReader(std::string_view text, bool by_name)
+      : text_(without_byte_order_mark(text)), by_name_too_(by_name) {
+    const auto lines = static_cast<std::size_t>(std::ranges::count(text_, '\n')) + 1;
     const std::size_t expected = std::min(lines, known_clients_max);
     known_.clients.reserve(expected);
     known_.keys.reserve(expected);

@@ -19,6 +19,11 @@ std::expected<std::string, std::string> read_text_file(const std::string& path,
                                                        std::string_view hint = {},
                                                        FileKind kind = FileKind::regular,
                                                        std::size_t bytes_max = conf_bytes_max);
+// As some editors begin what they write in UTF-8; the text is what follows.
+constexpr std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view mark = "\xef\xbb\xbf";
+  return text.starts_with(mark) ? text.substr(mark.size()) : text;
+}
 // Empty when it is a regular file that can be opened.
 std::string why_not_readable(const std::string& path);
 

@@ -21,6 +21,7 @@
 
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "conf/text_file.h"
 
 namespace classgate::gateway {
 
@@ -156,11 +157,10 @@ JwtKeys::~JwtKeys() = default;
 class JwtKeys::Reader {
  public:
   explicit Reader(const conf::JwtSettings& settings)
-      : settings_(settings), text_(*settings.keys), keys_(new JwtKeys) {
-    // As the conf may begin too (RFC 8259 section 8.1 allows it).
-    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-    if (text_.starts_with(byte_order_mark)) text_.remove_prefix(byte_order_mark.size());
-  }
+      // RFC 8259 section 8.1 allows to ignore it.
+      : settings_(settings),
+        text_(conf::without_byte_order_mark(*settings.keys)),
+        keys_(new JwtKeys) {}
 
   std::expected<std::shared_ptr<const JwtKeys>, std::vector<std::string>> read() {
     const ErrorsForgotten forgotten;
@@ -300,8 +300,12 @@ class JwtKeys::Reader {
     const auto [places, twin] = outline_of(text_);
     if (twin)
       return mistake(twin->at, fmt::format("\"{}\" stands here twice", twin->text.substr(0, 64)));
-    if (all.contains("kty")) return read_jwk(all, text_.find('{'));
-    if (!all.contains("keys") || !all["keys"].is_array())
+    // What a set has beside "keys" does not make it one key (RFC 7517 section 5); a secret there is
+    // one nonetheless.
+    const bool is_set = all.contains("keys") && all["keys"].is_array();
+    if (is_set && is_private(all, text_.find('{'))) return;
+    if (!is_set && all.contains("kty")) return read_jwk(all, text_.find('{'));
+    if (!is_set)
       return mistake(0, "is neither a JSON Web Key Set, {\"keys\": [...]}, nor one JSON Web Key");
     std::size_t number = 0;
     for (const json& key : all["keys"]) {
@@ -329,12 +333,29 @@ class JwtKeys::Reader {
     return std::nullopt;
   }
 
+  // Some write so what a key has not.
+  static bool is_nothing(const json& value) {
+    return value.is_null() || value == json::array() || value == "";
+  }
+
+  // True: and this has been told.
+  bool is_private(const json& key, std::size_t at) {
+    if (text_in(key, "kty") == "oct") return false;
+    for (const char* const name : private_members)
+      if (const auto found = key.find(name); found != key.end() && !is_nothing(*found)) {
+        mistake(at, fmt::format("is a private key, for it has \"{}\": only its public part "
+                                "belongs here",
+                                name));
+        return true;
+      }
+    return false;
+  }
+
   // What a program does not know of is none of its keys (RFC 7517 section 5); but a private key
   // belongs on no machine that only checks, whatever it is for.
   void read_jwk(json key, std::size_t at) {
-    // Some write what a key has not as null, or as nothing.
     for (auto member = key.begin(); member != key.end();)
-      if (member->is_null() || *member == json::array() || *member == "")
+      if (is_nothing(*member))
         member = key.erase(member);
       else
         ++member;
@@ -345,12 +366,7 @@ class JwtKeys::Reader {
                                        : type == "OKP" && curve == "Ed25519" ? "EdDSA"
                                        : type == "oct"                       ? "HS256"
                                                                              : "";
-    for (const char* const name : private_members)
-      if (type != "oct" && key.contains(name))
-        return mistake(at, fmt::format("is a private key, for it has \"{}\": only its public part "
-                                       "belongs here",
-                                       name));
-    if (algorithm.empty()) return;
+    if (is_private(key, at) || algorithm.empty()) return;
     if (key.contains("alg") && text_in(key, "alg") != algorithm) return;
     if (key.contains("use") && text_in(key, "use") != "sig") return;
     const auto uses = key.find("key_ops");

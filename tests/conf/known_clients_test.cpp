@@ -41,6 +41,16 @@ TEST_CASE("no client is named like the id of another, and one that tokens name n
   CHECK_FALSE(read_known_clients("acme\nacme", true).has_value());
 }
 
+TEST_CASE("a file may begin with a byte order mark, as a conf may") {
+  const std::string mark = "\xef\xbb\xbf";
+  const auto known = read_known_clients(mark + "acme " + key("a"));
+  REQUIRE(known);
+  CHECK(known->clients.front().name == "acme");
+  CHECK(read_known_clients(mark)->clients.empty());
+  CHECK(mistakes_of_text(mark + "acme nonsense " + key("a")).front().starts_with("1:6: "));
+  CHECK(mistakes_of_text(mark + "# a\n" + mark + "acme " + key("a")).front().starts_with("2:1: "));
+}
+
 TEST_CASE("a line of the file names a client, its plan, its keys and when they hold") {
   const auto known = read_known_clients("# the customers\r\n\n  acme\tplan=gold " + key("a") + ' ' +
                                         key("b") + "  # since 2024\n" + "b@c.example:7/x+y " +

@@ -94,6 +94,22 @@ TEST_CASE("keys may begin with a byte order mark, as a conf may") {
   CHECK(mistake_in(mark + mark + rsa.jwk(), {"RS256"}).contains("is neither JSON"));
 }
 
+TEST_CASE("what has keys is a set of them, whatever else it has") {
+  // RFC 7517 section 5: other members of a set must be ignored. One "kty" made it one key.
+  const TokenIssuer rsa("RS256");
+  const auto beside = [&](const std::string& members) {
+    return mistake_in("{" + members + ",\"keys\":[" + rsa.jwk() + "]}", {"RS256"});
+  };
+  CHECK(beside(R"("kty":"RSA")") == "");
+  CHECK(beside(R"("kty":"RSA","n":"AQAB","e":"AQAB")") == "");
+  CHECK(beside(R"("kty":null,"other":{})") == "");
+  CHECK(mistake_in(R"({"kty":"RSA","n":"AQAB","e":"AQAB","keys":[]})", {"RS256"})
+            .contains("has no key for RS256"));
+  // A key may have members that nobody knows (section 4).
+  CHECK(mistake_in(rsa.jwk(R"(,"keys":"none")"), {"RS256"}) == "");
+  CHECK(beside(R"("kty":"RSA","d":"AQAB")").starts_with("/keys:1:1: is a private key"));
+}
+
 TEST_CASE("a member that stands twice is a mistake, with the place of the second") {
   const TokenIssuer rsa("RS256"), p256("ES256");
   const auto is_twice = [&](const std::string& keys, const std::string& what) {

@@ -87,7 +87,7 @@ inline constexpr std::array reason_texts = {
     ReasonText{Reason::client_rate, ReasonKind::tokens, "client_rate", 429,
                "The request rate of this client is exceeded"},
     ReasonText{Reason::quota, ReasonKind::client, "quota", 429,
-               "The quota of this client is used up"},
+               "The request does not fit into the quota of this client"},
     ReasonText{Reason::client_queue, ReasonKind::client, "client_queue", 429,
                "This client has too many requests waiting"},
     ReasonText{Reason::too_soon, ReasonKind::client, "too_soon", 429,

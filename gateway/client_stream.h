@@ -33,6 +33,7 @@ struct Refusal {
   std::string_view request_id;
   std::string_view allow;         // methods; for method_refused
   std::string_view own_fields;    // further lines, each with its CRLF
+  std::uint64_t cost = 0;         // of a quota's unit; for quota
   bool without_body = false;      // HEAD
   bool has_bad_token = false;     // unknown_client, by its token
   bool gives_up_request = false;  // no byte more of it is wanted, small as it may be

@@ -72,6 +72,7 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
                                    .request_id = texts_.request_id,
                                    .allow = allowed_methods(reason),
                                    .own_fields = texts_.own_fields,
+                                   .cost = arrival_.cost,
                                    .without_body = request_.is_head,
                                    .has_bad_token = request_.has_bad_token,
                                    .gives_up_request = request_.is_given_up});

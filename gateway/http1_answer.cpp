@@ -88,6 +88,7 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
                                  .date = now.date,
                                  .allow = refusal.allow,
                                  .own_fields = refusal.own_fields,
+                                 .cost = refusal.cost,
                                  .close = closes_,
                                  .says_keep_alive = is_http_1_0(),
                                  .without_body = refusal.without_body,

@@ -88,12 +88,14 @@ std::string_view period_of(const admission::Rejection& quota) {
 }
 
 // What follows the words that say why: when it makes sense to come back.
-constexpr std::size_t advice_max = 48;  // words 19, a time or number of 24 characters
-void put_advice(const admission::Rejection& rejection, Writer& to) {
+constexpr std::size_t advice_max = 64;  // words 19, numbers of 20 and 24 characters
+void put_advice(const admission::Rejection& rejection, std::uint64_t cost, Writer& to) {
   if (is_beyond_quota(rejection)) {
     to.text(" of a ");
     to.text(period_of(rejection));
-    to.text(", ");
+    to.text(": ");
+    to.number(cost);
+    to.text(" of ");
     return put_decimal(to, rejection.burst);
   }
   if (rejection.retry_after <= admission::Duration::zero()) return;
@@ -137,9 +139,10 @@ std::string_view error_type(int status) {
 }
 
 // The members of the body that are not the same each time, and its end. With numbers of 20 and 24
-// digits: 38 for the time, 104 for rate and burst, 34 for the places, 73 for the position.
+// digits: 38 for the time, 104 for rate and burst, 34 for the places, 73 for the position. Of a
+// quota: 134 for its numbers, 36 for when it is renewed or 28 for the cost.
 constexpr std::size_t particulars_max = 320;
-void describe(const admission::Rejection& rejection, Writer& to) {
+void describe(const admission::Rejection& rejection, std::uint64_t cost, Writer& to) {
   if (rejection.retry_after > admission::Duration::zero()) {
     to.text(",\"retry_after_ms\":");
     to.number(milliseconds_up(rejection.retry_after));
@@ -149,7 +152,10 @@ void describe(const admission::Rejection& rejection, Writer& to) {
     put_decimal(to, rejection.burst);
     to.text(",\"left\":");
     put_decimal(to, rejection.tokens);
-    if (!is_beyond_quota(rejection)) {
+    if (is_beyond_quota(rejection)) {
+      to.text(",\"cost\":");
+      to.number(cost);
+    } else {
       to.text(",\"renews_at\":\"");
       put_time(rejection.renews_at, to);
       to.text("\"");
@@ -204,6 +210,9 @@ Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
     prebuilt_[conf::index_of(text.reason)] = build(text, challenge);
   bad_token_ = build(conf::text_of(conf::Reason::unknown_client),
                      token_challenge.empty() ? challenge : token_challenge);
+  // The title is of both (RFC 9457 section 3.1.3: the same for every occurrence).
+  prebuilt_[conf::index_of(conf::Reason::quota)] =
+      build(conf::text_of(conf::Reason::quota), challenge, "The quota of this client is used up");
   beyond_quota_ = build(conf::text_of(conf::Reason::quota), challenge,
                         "The request costs more than this client's whole quota");
 }
@@ -265,11 +274,11 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
   std::array<char, particulars_max> room;
   Writer particulars(room.data(), room.data() + room.size());
-  if (form_ != conf::RefusalBody::text) describe(rejection, particulars);
+  if (form_ != conf::RefusalBody::text) describe(rejection, facts.cost, particulars);
   const std::string_view rest(room.data(), particulars.end());
   std::array<char, advice_max> words;
   Writer advising(words.data(), words.data() + words.size());
-  put_advice(rejection, advising);
+  put_advice(rejection, facts.cost, advising);
   const std::string_view advice(words.data(), advising.end());
   const Prebuilt& prebuilt = prebuilt_for(facts);
   const std::size_t body_size = prebuilt.size + (prebuilt.pieces - 1) * advice.size() + rest.size();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,7 @@ class Refusals {
     std::string_view date;        // IMF-fixdate
     std::string_view allow;       // methods; for method_refused
     std::string_view own_fields;  // further lines, each with its CRLF
+    std::uint64_t cost = 0;       // of a quota's unit; for quota
     bool close = false;
     bool says_keep_alive = false;  // HTTP/1.0
     bool without_body = false;     // HEAD

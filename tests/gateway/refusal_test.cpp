@@ -45,6 +45,7 @@ Answer answer_to(const Rejection& rejection, conf::RefusalBody form = conf::Refu
                          .date = "Thu, 01 Jan 2026 00:00:00 GMT",
                          .allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
                          .own_fields = {},
+                         .cost = 6,
                          .close = true,
                          .says_rate_limit = true});
   REQUIRE(text.starts_with("before HTTP/1.1 "));
@@ -107,7 +108,10 @@ TEST_CASE("who asks for more than a whole quota is not told to come back when it
   for (const auto form : {conf::RefusalBody::problem, conf::RefusalBody::openai}) {
     const Answer answer = answer_to(rejection, form);
     const auto body = nlohmann::json::parse(answer.body);
-    CHECK(body["detail"] == "The request costs more than this client's whole quota of a day, 5");
+    CHECK(body["title"] == "The request does not fit into the quota of this client");
+    CHECK(body["detail"] ==
+          "The request costs more than this client's whole quota of a day: 6 of 5");
+    CHECK(body["cost"] == 6);
     CHECK(body["message"] == body["detail"]);
     CHECK(body["reason"] == "quota");
     CHECK(body["quota"] == 5);
@@ -122,12 +126,14 @@ TEST_CASE("who asks for more than a whole quota is not told to come back when it
   }
   rejection.rate = 5.0 / (28 * 86'400);
   CHECK(answer_to(rejection, conf::RefusalBody::text).body ==
-        "The request costs more than this client's whole quota of a month, 5\n");
+        "The request costs more than this client's whole quota of a month: 6 of 5\n");
   rejection.retry_after = std::chrono::hours(1);
   const auto body = body_of(rejection);
   CHECK(body["detail"].get<std::string>().starts_with(
       "The quota of this client is used up; it is renewed at 2026-"));
+  CHECK(body["title"] == "The request does not fit into the quota of this client");
   CHECK(body.contains("renews_at"));
+  CHECK_FALSE(body.contains("cost"));
 }
 
 TEST_CASE(

@@ -134,7 +134,9 @@ cost = "header:X-Cost"
         self.assertEqual((refused.status, refused.reason), (429, "quota"))
         body = refused.json()
         self.assertEqual((body["quota"], body["left"]), (5, 5))
-        self.assertEqual(body["detail"], "The request costs more than this client's whole quota of a day, 5")
+        self.assertEqual(body["detail"], "The request costs more than this client's whole quota of a day: 6 of 5")
+        self.assertEqual(body["title"], "The request does not fit into the quota of this client")
+        self.assertEqual(body["cost"], 6)
         for field in ("Retry-After", "Retry-After-Ms", "RateLimit"):
             self.assertIsNone(refused.headers[field], field)
         self.assertEqual({"renews_at", "retry_after_ms"} & body.keys(), set())

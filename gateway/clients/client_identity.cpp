@@ -204,9 +204,14 @@ ClientIdentities::Identity ClientIdentities::told_by(const Sources& sources, con
       const std::string_view name = source.kind == Kind::tls ? facts.tls_subject : facts.tls_san;
       if (!name.empty()) return by_certificate(source, name);
     } else if (source.kind == Kind::jwt) {
-      if (!token.is_looked_at) look_at(token, credentials.value(jwt_.from), facts);
+      if (!token.is_looked_at) {
+        const std::string_view text = credentials.value(jwt_.from);
+        if (!text.empty() && credentials.is_withheld(jwt_.from)) return {.is_ambiguous = true};
+        look_at(token, text, facts);
+      }
       if (const auto found = by_token(source, token, facts, sources)) return *found;
     } else if (const std::string_view key = credentials.value(source); !key.empty()) {
+      if (credentials.is_withheld(source)) return {.is_ambiguous = true};
       return by_key(source, key, facts, sources);
     }
   }

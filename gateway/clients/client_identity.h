@@ -44,8 +44,8 @@ class ClientIdentities {
     const conf::KnownClient* client = nullptr;
     bool is_known = false;
     bool is_refused = false;  // unknown, and such are not let in
-    // What names it is there twice, or nearly ("X_Api_Key"): we would believe one, and the service
-    // the other.
+    // What names it is there twice, or nearly ("X_Api_Key"), or the service does not get it
+    // (Connection names it): we would believe one, and the service the other.
     bool is_ambiguous = false;
     // Of a token that is not believed.
     std::optional<TokenFault> token_fault = std::nullopt;

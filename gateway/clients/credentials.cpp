@@ -27,13 +27,12 @@ bool is_nearly(std::string_view name, std::string_view wanted) {
   });
 }
 
-// Named by Connection it would not be forwarded: the service would know nobody, or somebody else.
 bool is_field_ambiguous(const proxy::wire::Head& head, std::string_view name) {
   int count = 0;
   for (const proxy::wire::Field& field : head.fields)
     if (field.name.size() == name.size() && is_nearly(field.name, name))
       count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
-  return count > 1 || (count == 1 && proxy::wire::is_nominated(name, head));
+  return count > 1;
 }
 
 // What follows the scheme in Authorization, in any case (RFC 9110 section 11.1, 11.4).
@@ -126,10 +125,7 @@ bool Credentials::is_ambiguous(const conf::IdentitySource& source) const {
     case Kind::header: return is_field_ambiguous(head_, source.name);
     case Kind::bearer:
     case Kind::basic: return is_field_ambiguous(head_, "authorization");
-    case Kind::cookie:
-      each_cookie(head_, source.name, note);
-      if (count == 1 && proxy::wire::is_nominated("cookie", head_)) return true;
-      break;
+    case Kind::cookie: each_cookie(head_, source.name, note); break;
     case Kind::query: each_parameter(head_, source.name, note); break;
     case Kind::jwt:
     case Kind::tls:
@@ -137,6 +133,21 @@ bool Credentials::is_ambiguous(const conf::IdentitySource& source) const {
     case Kind::address: break;
   }
   return count > 1;
+}
+
+bool Credentials::is_withheld(const conf::IdentitySource& source) const {
+  switch (source.kind) {
+    case Kind::header: return proxy::wire::is_nominated(source.name, head_);
+    case Kind::bearer:
+    case Kind::basic: return proxy::wire::is_nominated("authorization", head_);
+    case Kind::cookie: return proxy::wire::is_nominated("cookie", head_);
+    case Kind::query:
+    case Kind::jwt:
+    case Kind::tls:
+    case Kind::tls_san:
+    case Kind::address: break;
+  }
+  return false;
 }
 
 std::string_view Credentials::value(const conf::IdentitySource& source) {

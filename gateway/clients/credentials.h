@@ -16,10 +16,12 @@ class Credentials {
  public:
   explicit Credentials(const proxy::wire::Head& head) : head_(head) {}
 
-  // It is there twice, or so that we do not read it and the service may ("X_Api_Key"), or so that
-  // the service does not get it (named by Connection): we would believe one, and the service
-  // another.
+  // It is there twice, or so that we do not read it and the service may ("X_Api_Key"): we would
+  // believe one, and the service another.
   bool is_ambiguous(const conf::IdentitySource& source) const;
+  // Connection names the field where it stands, so the service does not get it (RFC 9110 section
+  // 7.6.1): whom we know by it would be nobody there, or somebody else.
+  bool is_withheld(const conf::IdentitySource& source) const;
   // Empty: it is not there, or not to be read. Good until the next one is asked for.
   std::string_view value(const conf::IdentitySource& source);
 

@@ -36,6 +36,10 @@ class Identities {
   ClientIdentities::Identity identify(const Request& request, std::string_view route = "*") const {
     proxy::wire::Head head;
     head.fields = request.fields;
+    for (proxy::wire::Field& field : head.fields) {  // as the parser has them
+      field.id = proxy::wire::field_id(field.name);
+      head.nominates_fields |= field.id == proxy::wire::FieldId::connection;
+    }
     const admission::Ids ids(settings);
     return ClientIdentities(settings, ids, key)
         .of({head, *conf::IpAddress::parse(request.address), request.subject}, ids.route(route));
@@ -150,6 +154,29 @@ TEST_CASE("a field that names is there once, as it is written") {
   CHECK(is_ambiguous({{"x_api_key", "b"}}));
   CHECK(is_ambiguous({{"authorization", "Bearer a"}, {"AUTHORIZATION", "Basic b"}}));
   CHECK_FALSE(is_ambiguous({{"X-Other", "a"}, {"X-Other", "b"}}));
+}
+
+TEST_CASE("a field that Connection names tells nobody, and matters where it would have told") {
+  // "Connection: close, cookie" beside a good key was refused, although the cookie told nobody.
+  const Identities who(
+      {{Kind::header, "X-Api-Key"}, {Kind::bearer, ""}, {Kind::cookie, "session"}});
+  const proxy::wire::Field key_field{"X-Api-Key", "k"}, token{"Authorization", "Bearer t"},
+      cookie{"Cookie", "session=1"};
+  const auto is_ambiguous = [&](std::vector<proxy::wire::Field> fields, std::string_view named) {
+    fields.push_back({"Connection", named});
+    return who.identify({.fields = std::move(fields)}).is_ambiguous;
+  };
+  CHECK_FALSE(is_ambiguous({key_field, cookie}, "close, cookie"));
+  CHECK_FALSE(is_ambiguous({key_field, token, cookie}, "authorization, cookie"));
+  CHECK(is_ambiguous({key_field, cookie}, "X-Api-Key"));
+  CHECK(is_ambiguous({token, cookie}, "close, Authorization"));
+  CHECK(is_ambiguous({cookie}, "cookie"));
+  // What tells nothing is passed over, as ever.
+  CHECK_FALSE(is_ambiguous({{"X-Api-Key", ""}, token}, "x-api-key"));
+  CHECK_FALSE(is_ambiguous({{"Cookie", "other=1"}}, "cookie"));
+  CHECK_FALSE(is_ambiguous({}, "x-api-key, cookie"));
+  CHECK(who.of({.fields = {key_field, cookie, {"Connection", "cookie"}}}) ==
+        who.of({.fields = {key_field}}));
 }
 
 TEST_CASE("a request may say that it is a retry") {

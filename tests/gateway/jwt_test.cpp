@@ -498,6 +498,10 @@ TEST_CASE("a token stands where the conf says, once") {
   head.fields = {{"X-Token", token}, {"X_Token", token}};
   const ClientIdentities identities(world.settings, admission::Ids(world.settings), {1, 2});
   CHECK(identities.of({.head = head, .address = {}, .tls_subject = {}}, {}).is_ambiguous);
+  // The service would not get it.
+  head.fields = {{"X-Token", token}, {"Connection", "x-token", proxy::wire::FieldId::connection}};
+  head.nominates_fields = true;
+  CHECK(identities.of({.head = head, .address = {}, .tls_subject = {}}, {}).is_ambiguous);
 }
 
 TEST_CASE("what a loop remembers of tokens ends with them, with their keys, and is bounded") {

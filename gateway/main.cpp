@@ -21,6 +21,7 @@
 #include "conf/identity.h"
 #include "conf/printable.h"
 #include "conf/reader.h"
+#include "conf/time_zone.h"
 #include "gateway/clients/client_identity.h"
 #include "gateway/clients/new_key.h"
 #include "gateway/clients/quotas.h"
@@ -90,14 +91,24 @@ std::string check_quotas(const conf::Settings& settings) {
   return gateway::QuotaStore::why_not(settings.clients.quota_file);
 }
 
-// Whoever writes it gives himself what he likes. Empty: nobody else can.
-std::string warning_of_quotas(const conf::Settings& settings) {
+// A line for each that is good, and not as it should be.
+std::vector<std::string> warnings_of_quotas(const conf::Settings& settings) {
+  std::vector<std::string> warnings;
   struct stat found{};
   const std::string& path = settings.clients.quota_file;
-  if (!gateway::Quotas::are_wanted_by(settings) || ::stat(path.c_str(), &found) != 0 ||
-      (found.st_mode & (S_IWGRP | S_IWOTH)) == 0)
-    return {};
-  return fmt::format("clients.quota_file: {}: others than its owner can write it: chmod 600", path);
+  if (!gateway::Quotas::are_wanted_by(settings) || ::stat(path.c_str(), &found) != 0)
+    return warnings;
+  // Whoever writes it gives himself what he likes.
+  if ((found.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    warnings.push_back(
+        fmt::format("clients.quota_file: {}: others than its owner can write it: chmod 600", path));
+  if (const auto zone = conf::TimeZone::load(settings.clients.time_zone)) {
+    const auto now = gateway::Quotas::now();
+    std::string to_come = gateway::QuotaStore::warning_of_counts_to_come(
+        path, {(*zone)->day_of(now).number, (*zone)->month_of(now).number});
+    if (!to_come.empty()) warnings.push_back(std::move(to_come));
+  }
+  return warnings;
 }
 
 int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
@@ -122,8 +133,7 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     spdlog::error("{}", wrong);
     return exit_bad_conf;
   }
-  if (const std::string warning = warning_of_quotas(settings); !warning.empty())
-    spdlog::warn("{}", warning);
+  for (const std::string& warning : warnings_of_quotas(settings)) spdlog::warn("{}", warning);
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     std::istringstream lines(server.error());
@@ -171,7 +181,7 @@ void warn_of_names(const conf::Settings& settings) {
 void warn_of_secrets(const conf::Settings& settings) {
   if (const auto secret = gateway::check_secret(settings.clients); secret && !secret->empty())
     conf::print(stderr, fmt::format("classgate: warning: {}\n", *secret));
-  if (const std::string warning = warning_of_quotas(settings); !warning.empty())
+  for (const std::string& warning : warnings_of_quotas(settings))
     conf::print(stderr, fmt::format("classgate: warning: {}\n", warning));
   if (!gateway::Quotas::are_wanted_by(settings)) return;
   const auto key = gateway::kept_key(settings.clients);

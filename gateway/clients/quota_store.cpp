@@ -19,6 +19,10 @@ namespace {
 constexpr int application_id = 0x63676174;  // "cgat"
 constexpr int layout = 1;                   // of the tables: user_version
 constexpr int patience_ms = 3000;           // with another process that writes
+constexpr int keys_max = 100;               // that ids are known to be made with
+// Of the year 10000, which no clock shows: days and months since 1970.
+constexpr std::int64_t days_max = 2'932'897;
+constexpr std::int64_t months_max = 96'360;
 
 std::string words_for(int error) { return std::generic_category().message(error); }
 
@@ -174,14 +178,18 @@ std::string QuotaStore::check_content() {
   if (!look.step()) return trouble();
   if (const std::string said = look.text(0); said != "ok")
     return quota_mistake(path_, fmt::format("is damaged ({}): {}", said, if_damaged));
+  const std::string no_other_counts = fmt::format(
+      "SELECT 1 WHERE NOT EXISTS (SELECT plan, change FROM usage WHERE typeof(client) <> "
+      "'integer' OR typeof(kind) <> 'integer' OR typeof(period) <> 'integer' OR "
+      "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer' OR kind NOT IN (0, 1) OR "
+      "period < -1 OR period >= iif(kind = 0, {}, {}))",
+      days_max, months_max);
   // Each has a row where all is well.
   for (const char* const sql :
        {"SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('view', 'trigger'))",
         "SELECT 1 FROM changes WHERE typeof(last) = 'integer' AND (SELECT count(*) FROM changes) = "
         "1",
-        "SELECT 1 WHERE NOT EXISTS (SELECT plan, change FROM usage WHERE typeof(client) <> "
-        "'integer' OR typeof(kind) <> 'integer' OR typeof(period) <> 'integer' OR "
-        "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer')"}) {
+        no_other_counts.c_str()}) {
     Statement ask(db_, sql);
     const bool is_well = ask.step();
     if (!ask.is_good()) return trouble();
@@ -190,7 +198,37 @@ std::string QuotaStore::check_content() {
           path_,
           fmt::format("is damaged (it holds what classgate does not write): {}", if_damaged));
   }
+  if (const std::string why = why_no_counting(); !why.empty())
+    return quota_mistake(path_, fmt::format("{}: its tables are others than classgate makes: move "
+                                            "it away: counting then begins anew",
+                                            why));
   return {};
+}
+
+// What is true of any table only writing tells, and a check writes nothing: so the same tables are
+// made in memory and counted in. Empty: all is as it should be.
+std::string QuotaStore::why_no_counting() {
+  QuotaStore trial(path_);
+  if (::sqlite3_open(":memory:", &trial.db_) != SQLITE_OK) return "out of memory";
+  const auto why = [&trial] { return std::string(::sqlite3_errmsg(trial.db_)); };
+  {
+    Statement table(db_,
+                    "SELECT sql FROM sqlite_schema WHERE tbl_name IN ('usage', 'changes', "
+                    "'made_with') AND sql IS NOT NULL ORDER BY type = 'index'");
+    while (table.step())
+      if (!trial.run(table.text(0).c_str())) return why();
+    if (!table.is_good()) return ::sqlite3_errmsg(db_);
+  }
+  if (!trial.run("INSERT INTO changes (id, last) VALUES (0, 0)")) return why();
+  std::vector<QuotaRow> rows, sums;
+  for (const std::uint64_t client : {1U, 2U})
+    for (const QuotaPeriod kind : quota_periods)
+      rows.push_back({.client = client, .plan = 3, .kind = kind, .period = 4, .usage = {5, 6}});
+  if (!trial.write(rows) || !trial.write(rows) || !trial.read({4, 4}, sums)) return why();
+  if (!trial.take_ids(1)) return why();
+  const bool is_counted = std::ranges::all_of(
+      sums, [](const QuotaRow& sum) { return sum.usage == Usage{.requests = 10, .cost = 12}; });
+  return is_counted && sums.size() == rows.size() ? "" : "what is counted there is not kept";
 }
 
 // With a log of what is written (WAL) whoever is killed in the middle leaves nothing half done;
@@ -256,9 +294,16 @@ std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
   // A table more, not another layout: versions before this one can read the file.
   if (!run("CREATE TABLE IF NOT EXISTS made_with (ids INTEGER PRIMARY KEY)"))
     return std::unexpected(trouble());
-  Statement known(db_, "SELECT 1 FROM made_with WHERE ids = ?1");
-  if (known.bind(ids) && known.step()) return has_been_others;
-  Statement keep(db_, "INSERT INTO made_with VALUES (?1)");
+  {
+    Statement known(db_, "SELECT 1 FROM made_with WHERE ids = ?1");
+    if (known.bind(ids) && known.step()) return has_been_others;
+  }
+  // Which are the oldest nobody knows. Whose key comes back is told again, and that is all.
+  if (!run(fmt::format("DELETE FROM made_with WHERE (SELECT count(*) FROM made_with) >= {}",
+                       keys_max)
+               .c_str()))
+    return std::unexpected(trouble());
+  Statement keep(db_, "INSERT INTO made_with (ids) VALUES (?1)");
   if (!keep.bind(ids) || keep.step() || !keep.is_good()) return std::unexpected(trouble());
   return has_been_others;
 }
@@ -272,6 +317,27 @@ bool QuotaStore::has_counts_by_others(const std::string& path, std::optional<std
     return false;
   ::sqlite3_busy_timeout(store.db_, patience_ms);
   return store.has_others(ids);
+}
+
+std::string QuotaStore::warning_of_counts_to_come(const std::string& path,
+                                                  std::array<std::int64_t, 2> periods) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
+  QuotaStore store(path);
+  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                        nullptr) != SQLITE_OK)
+    return {};
+  ::sqlite3_busy_timeout(store.db_, patience_ms);
+  // Midnight may pass while this is asked.
+  const std::string which = fmt::format("(kind = 0 AND period > {}) OR (kind = 1 AND period > {})",
+                                        periods[0] + 1, periods[1] + 1);
+  Statement ask(store.db_, fmt::format("SELECT 1 FROM usage WHERE {}", which).c_str());
+  if (!ask.step()) return {};
+  return quota_mistake(
+      path, fmt::format("holds counts of days or months that are still to come, and count then: "
+                        "was the clock wrong, or is it now? To forget them: sqlite3 {} \"DELETE "
+                        "FROM usage WHERE {}\"",
+                        path, which));
 }
 
 // Never below zero: what was had before somebody set a count to nothing may be given back after.

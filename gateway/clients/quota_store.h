@@ -26,12 +26,16 @@ class QuotaStore {
   // The same, and makes and changes nothing: for `--check`. Empty: good, or not there and makeable.
   static std::string why_not(const std::string& path);
   // The counts are by ids of clients, which a key makes: `ids` says which, and is kept beside them,
-  // with those of all keys before. True: there are counts, and none by this one; it is told once.
-  // The error is no reason to go without the store.
+  // with those of up to 100 keys before. True: there are counts, and none by this one; it is told
+  // once. The error is no reason to go without the store.
   std::expected<bool, std::string> take_ids(std::int64_t ids);
   // Whether take_ids() would say so; also where no file is there, or cannot be read: false. `ids`
   // is empty: of any key.
   static bool has_counts_by_others(const std::string& path, std::optional<std::int64_t> ids);
+  // A line for an operator where it has counts of periods after those of now, which only a clock
+  // that was wrong has written; empty: it has none, or cannot be read.
+  static std::string warning_of_counts_to_come(const std::string& path,
+                                               std::array<std::int64_t, 2> periods);
   ~QuotaStore();
   QuotaStore(const QuotaStore&) = delete;
   QuotaStore& operator=(const QuotaStore&) = delete;
@@ -50,6 +54,7 @@ class QuotaStore {
   bool prepare();
   bool has_others(std::optional<std::int64_t> ids);
   std::string check_content();
+  std::string why_no_counting();
   bool write(const std::vector<QuotaRow>& rows);
   bool read(std::array<std::int64_t, 2> periods, std::vector<QuotaRow>& sums);
   bool delete_former(std::array<std::int64_t, 2> periods);

@@ -375,6 +375,9 @@ TEST_CASE("a damaged file, another program's and one that cannot be written are 
   CHECK(!QuotaStore::open(folder.file()));
   CHECK(QuotaStore::why_not(folder.file()).contains("no regular file"));
   ::rmdir(folder.file().c_str());
+  REQUIRE(::mkfifo(folder.file().c_str(), 0600) == 0);
+  check("no regular file");
+  ::unlink(folder.file().c_str());
   const std::string nowhere = folder.path() + "/nowhere/quotas.db";
   const auto opened = QuotaStore::open(nowhere);
   REQUIRE(!opened);
@@ -400,7 +403,22 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
         std::pair("DELETE FROM changes", "what classgate does not write"),
         std::pair("CREATE TRIGGER t BEFORE UPDATE ON changes BEGIN SELECT raise(ignore); END",
                   "what classgate does not write"),
-        std::pair("UPDATE usage SET cost = 'many'", "what classgate does not write")}) {
+        std::pair("UPDATE usage SET cost = 'many'", "what classgate does not write"),
+        std::pair("UPDATE usage SET kind = 7", "what classgate does not write"),
+        std::pair("UPDATE usage SET period = 9000000000000000000", "what classgate does not write"),
+        std::pair("UPDATE usage SET period = 100000 WHERE kind = 1",
+                  "what classgate does not write"),
+        std::pair("CREATE TABLE other AS SELECT * FROM usage; DROP TABLE usage; ALTER TABLE other "
+                  "RENAME TO usage",
+                  "ON CONFLICT clause does not match"),
+        std::pair("ALTER TABLE usage RENAME TO other; CREATE TABLE usage (client, kind, period, "
+                  "plan, requests, cost AS (requests), change, PRIMARY KEY (client, kind, period))",
+                  "generated column"),
+        std::pair("CREATE UNIQUE INDEX one_each ON usage (plan, kind)", "UNIQUE constraint failed"),
+        std::pair("DROP TABLE changes; CREATE TABLE changes AS SELECT 5 AS last",
+                  "no column named id"),
+        std::pair("CREATE TABLE made_with (ids INTEGER PRIMARY KEY CHECK (ids = 0))",
+                  "CHECK constraint failed")}) {
     CAPTURE(sql);
     const Folder folder;
     {
@@ -416,6 +434,74 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
     CHECK(opened.error().contains("move it away"));
     CHECK(QuotaStore::why_not(folder.file()) == opened.error());
   }
+}
+
+TEST_CASE("what an operator adds and counting does not mind is no mistake") {
+  for (const char* const sql :
+       {"ANALYZE", "ALTER TABLE usage ADD COLUMN note TEXT", "CREATE TABLE notes (text TEXT)",
+        "CREATE INDEX by_plan ON usage (plan)", "VACUUM"}) {
+    CAPTURE(sql);
+    const Folder folder;
+    const PlanQuota plan = plan_of({.day = 10});
+    {
+      Process process(folder.file());
+      process.ask(3, plan);
+      process.tell();
+    }
+    change_by_hand(folder.file(), sql);
+    CHECK_MESSAGE(QuotaStore::why_not(folder.file()).empty(), QuotaStore::why_not(folder.file()));
+    Process process(folder.file());
+    CHECK(process.ask(10, plan) == 7);
+  }
+}
+
+TEST_CASE("counts of a time that is still to come are told, with how to forget them") {
+  const Folder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  const auto periods = QuotaTable(utc(), 1).periods_at(noon);
+  const auto warning = [&] {
+    return QuotaStore::warning_of_counts_to_come(folder.file(), periods);
+  };
+  CHECK(warning().empty());  // no file
+  {
+    Process process(folder.file());
+    process.ask(3, plan);
+    process.tell();
+    CHECK(warning().empty());
+    process.ask(3, plan, 7, noon + 400 * 24h);  // the clock is wrong
+    process.tell(noon + 400 * 24h);
+  }
+  CHECK(warning().starts_with("clients.quota_file: " + folder.file() +
+                              ": holds counts of days or "
+                              "months that are still to come"));
+  const std::string said = warning();
+  const std::size_t begin = said.find("DELETE");
+  REQUIRE(begin != std::string::npos);
+  change_by_hand(folder.file(), said.substr(begin, said.rfind('"') - begin).c_str());
+  CHECK(warning().empty());
+  Process process(folder.file());
+  CHECK(process.ask(10, plan) == 7);  // those of now are still there
+}
+
+TEST_CASE("however many keys there were, a file knows a hundred of them, and the one in use") {
+  const Folder folder;
+  Process process(folder.file());
+  process.ask(3, plan_of({.day = 10}));
+  process.tell();
+  for (std::int64_t key = 1; key <= 250; ++key) CHECK(process.store->take_ids(key) == (key > 1));
+  CHECK(process.store->take_ids(250) == false);
+  CHECK(process.store->take_ids(249) == false);  // one of the last
+  CHECK(process.store->take_ids(1) == true);     // forgotten: told again
+  CHECK(process.store->take_ids(1) == false);
+  sqlite3* db = nullptr;
+  REQUIRE(::sqlite3_open(folder.file().c_str(), &db) == SQLITE_OK);
+  sqlite3_stmt* count = nullptr;
+  REQUIRE(::sqlite3_prepare_v2(db, "SELECT count(*) FROM made_with", -1, &count, nullptr) ==
+          SQLITE_OK);
+  REQUIRE(::sqlite3_step(count) == SQLITE_ROW);
+  CHECK(::sqlite3_column_int(count, 0) <= 100);
+  ::sqlite3_finalize(count);
+  ::sqlite3_close(db);
 }
 
 TEST_CASE("what is given back after an operator set the count to nothing makes it no less") {

@@ -246,6 +246,20 @@ class WhatAnOperatorSees(QuotaTest):
             self.assertEqual(done.returncode, code, done.stderr)
             self.assertRegex(done.stderr, r"clients\.quota_file: \S+/quotas\.db: no such table: usage: .*move it away")
 
+    def test_counts_of_a_time_that_is_still_to_come_are_warned_of(self):
+        gateway = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(gateway, 1), [200])
+        self.stop(gateway)
+        conf = self.folder / "quota.conf"
+        conf.write_text(self.conf("quota_day = 10"))
+        self.assertNotIn("to come", self.checked(conf))
+        with contextlib.closing(sqlite3.connect(self.folder / "quotas.db")) as file:
+            file.execute("UPDATE usage SET period = period + 100")
+            file.commit()
+        self.assertRegex(self.checked(conf), r"warning: clients\.quota_file: \S+: holds counts .* still to come.*DELETE")
+        again = self.start_gateway("quota_day = 10")
+        again.wait_for_text("holds counts of days or months that are still to come", again.err)
+
     def test_a_name_that_anybody_can_give_is_warned_of(self):
         conf = self.folder / "quota.conf"
 

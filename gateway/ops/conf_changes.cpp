@@ -10,6 +10,7 @@
 
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "gateway/clients/quotas.h"
 #include "gateway/clients/secret.h"
 #include "gateway/service_manager.h"
 
@@ -268,6 +269,14 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
                            "; `classgate status` and the like cannot reach this process");
   }
   if (!secret->empty()) all.warnings.push_back(std::move(*secret));
+  // What is open stays so, and where nothing was it has been opened by now.
+  const conf::Settings& taken = all.server.settings;
+  const bool has_quotas = reads_files && Quotas::are_wanted_by(taken);
+  if (const auto why = has_quotas ? QuotaStore::why_not(taken.clients.quota_file) : "";
+      !why.empty())
+    all.warnings.push_back(why +
+                           "; until then what is counted may be in memory only, and the next "
+                           "start would fail");
   return all;
 }
 

@@ -246,6 +246,36 @@ class WhatAnOperatorSees(QuotaTest):
             self.assertEqual(done.returncode, code, done.stderr)
             self.assertRegex(done.stderr, r"clients\.quota_file: \S+/quotas\.db: no such table: usage: .*move it away")
 
+    def test_a_reload_tells_of_a_file_that_the_next_start_could_not_use(self):
+        gateway = self.start_gateway("quota_day = 10")
+        self.assertEqual(self.statuses(gateway, 1), [200])
+        path = self.folder / "quotas.db"
+        wait_until(lambda: self.in_file() == 1, "what was counted in the file")
+        self.assertNotIn("quota_file", gateway.do("reload"))
+
+        def told(words):
+            code, out, err = gateway.command("reload")
+            self.assertEqual(code, 0, err)  # what is open counts on, and the rest of the conf is good
+            self.assertRegex(out, rf"clients\.quota_file: {path}: .*{words}.*the next start would fail")
+            gateway.wait_for_text(rf"reload: clients\.quota_file: {path}: .*{words}", gateway.err)
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.execute("CREATE TABLE kept AS SELECT * FROM usage")
+            file.execute("DROP TABLE usage")
+            file.commit()
+        told("no such table: usage.*move it away")
+        path.unlink()
+        for make, words in ((path.mkdir, "is no regular file: name another place"),
+                            (lambda: os.mkfifo(path), "is no regular file: name another place"),
+                            (lambda: path.open("x").write("no database, and long enough to be looked at" * 9),
+                             "is not a database: .*move it away")):
+            while True:  # meanwhile the gateway may make the file again
+                with contextlib.suppress(FileExistsError):
+                    make()
+                    break
+                path.unlink()
+            told(words)
+            path.rmdir() if path.is_dir() else path.unlink()
+
     def test_counts_of_a_time_that_is_still_to_come_are_warned_of(self):
         gateway = self.start_gateway("quota_day = 10")
         self.assertEqual(self.statuses(gateway, 1), [200])

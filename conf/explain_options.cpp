@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/network.h"
 #include "conf/units.h"
@@ -19,9 +20,7 @@ bool is_token(std::string_view text) {  // RFC 9110 section 5.6.2
 }
 
 bool is_named(std::string_view field, std::string_view name) {
-  const std::string_view own = field.substr(0, field.find(':'));
-  return std::ranges::equal(
-      own, name, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
+  return equal_but_for_case(field.substr(0, field.find(':')), name);
 }
 
 bool names_any(const std::vector<std::string>& fields, std::string_view name) {

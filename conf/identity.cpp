@@ -158,11 +158,7 @@ namespace {
 // Names of fields and of sources are the same in any case; those of claims, cookies and parameters
 // are not.
 bool begins_alike(std::string_view text, std::string_view word) {
-  const auto same = [](char a, char b) {
-    const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return low(a) == low(b);
-  };
-  return text.size() >= word.size() && std::ranges::equal(text.substr(0, word.size()), word, same);
+  return equal_but_for_case(text.substr(0, word.size()), word);
 }
 
 // What follows "WORD:" in it, where it begins so.

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <utility>
 
+#include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/key_kinds.h"
 #include "conf/origins.h"
@@ -61,7 +62,7 @@ Key text_list_key(std::string name, TextList list, std::string help,
             std::vector<std::string> seen;
             for (const std::string& text : *said) {
               std::string low = text;
-              for (char& c : low) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+              for (char& c : low) c = lower_case(c);
               if (const std::string wrong = list.check(text, low); !wrong.empty())
                 return std::unexpected(fmt::format("\"{}\" {}", text, wrong));
               if (list.have_case) low = text;

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 
+#include "conf/ascii.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -43,7 +44,7 @@ bool has_coding(const proxy::wire::Head& head) {
 bool has_other_items(const proxy::wire::Head& head) {
   const auto low = [](std::string_view text) {
     std::string out(text);
-    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    for (char& c : out) c = conf::lower_case(c);
     return out;
   };
   const auto is_other = [&](std::string_view value) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "conf/ascii.h"
 #include "gateway/clients/credentials.h"
 #include "proxy/wire/fields.h"
 
@@ -43,7 +44,7 @@ LoggedFields::LoggedFields(const conf::LogSettings& settings,
     if (source.kind == conf::IdentitySource::Kind::query) secret_parameters_.push_back(source.name);
   for (const std::string& field : settings.headers) {
     std::string key = "header." + field;
-    for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    for (char& c : key) c = conf::lower_case(c);
     names_.push_back({field, std::move(key)});
   }
 }

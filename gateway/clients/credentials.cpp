@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "conf/ascii.h"
 #include "conf/format.h"
 #include "gateway/clients/base64.h"
 #include "proxy/wire/fields.h"
@@ -20,9 +21,7 @@ std::string_view value_of(const proxy::wire::Head& head, std::string_view name) 
 // Some servers take '_' for '-' in a field's name (CGI has only '_').
 bool is_nearly(std::string_view name, std::string_view wanted) {
   return std::ranges::equal(name, wanted, [](char a, char b) {
-    const auto plain = [](char c) {
-      return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    };
+    const auto plain = [](char c) { return c == '_' ? '-' : conf::lower_case(c); };
     return plain(a) == plain(b);
   });
 }
@@ -191,9 +190,9 @@ std::string_view Credentials::decoded(std::string_view text) {
 }
 
 bool is_nearly_parameter(std::string_view written, std::string_view name) {
-  const auto plain = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   for (const char c : name)
-    if (written.empty() || plain(take_form_character(written)) != plain(c)) return false;
+    if (written.empty() || conf::lower_case(take_form_character(written)) != conf::lower_case(c))
+      return false;
   return written.empty();
 }
 

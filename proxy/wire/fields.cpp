@@ -6,17 +6,19 @@
 #include <cstring>
 #include <type_traits>
 
+#include "conf/ascii.h"
+
 namespace classgate::proxy::wire {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+using conf::lower_case;
 
 // `known` is in lower case and as long as `name`.
 FieldId match_slowly(std::string_view name, std::string_view known, FieldId id) {
   const auto is_one_of = [](char c) { return c == '_' || c == '-'; };
   bool is_misspelt = false;
   for (std::size_t i = 0; i < name.size(); ++i) {
-    if (lower(name[i]) == known[i]) continue;
+    if (lower_case(name[i]) == known[i]) continue;
     if (!is_one_of(name[i]) || !is_one_of(known[i])) return FieldId::other;
     is_misspelt = true;
   }
@@ -64,36 +66,32 @@ bool is_nominated(std::string_view name, const Head& head) {
   return nominated;
 }
 
-bool equal_names(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (lower(a[i]) != lower(b[i])) return false;
-  return true;
-}
+bool equal_names(std::string_view a, std::string_view b) { return conf::equal_but_for_case(a, b); }
 
 static FieldId common_field_id(std::string_view name) {
   switch (name.size()) {
     case 2: return match(name, "te", FieldId::te);
     case 3: return match(name, "via", FieldId::via);
     case 4:
-      if (lower(name[0]) == 'd') return match(name, "date", FieldId::date);
+      if (lower_case(name[0]) == 'd') return match(name, "date", FieldId::date);
       return match(name, "host", FieldId::host);
     case 6: return match(name, "expect", FieldId::expect);
     case 7: return match(name, "upgrade", FieldId::upgrade);
     case 9:
-      if (lower(name[0]) == 'x') return match(name, "x-real-ip", FieldId::x_real_ip);
+      if (lower_case(name[0]) == 'x') return match(name, "x-real-ip", FieldId::x_real_ip);
       return match(name, "forwarded", FieldId::forwarded);
     case 10:
-      if (lower(name[0]) == 'k') return match(name, "keep-alive", FieldId::keep_alive);
+      if (lower_case(name[0]) == 'k') return match(name, "keep-alive", FieldId::keep_alive);
       return match(name, "connection", FieldId::connection);
     case 12: return match(name, "x-request-id", FieldId::x_request_id);
     case 14: return match(name, "content-length", FieldId::content_length);
     case 15: return match(name, "x-forwarded-for", FieldId::x_forwarded_for);
     case 16:
-      if (lower(name[0]) == 'p') return match(name, "proxy-connection", FieldId::proxy_connection);
+      if (lower_case(name[0]) == 'p')
+        return match(name, "proxy-connection", FieldId::proxy_connection);
       return match(name, "x-forwarded-host", FieldId::x_forwarded_host);
     case 17:
-      if (lower(name[0]) == 't')
+      if (lower_case(name[0]) == 't')
         return match(name, "transfer-encoding", FieldId::transfer_encoding);
       return match(name, "x-forwarded-proto", FieldId::x_forwarded_proto);
     case 21: return match(name, "x-client-cert-subject", FieldId::client_subject);
@@ -157,7 +155,7 @@ FieldId field_id(std::string_view name) {
 }
 
 FieldNames::FieldNames(const std::vector<std::string>& names) : names_(names) {
-  for (std::string& name : names_) std::ranges::transform(name, name.begin(), lower);
+  for (std::string& name : names_) std::ranges::transform(name, name.begin(), lower_case);
 }
 
 FieldId FieldNames::id_of(std::string_view name) const {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <optional>
 
+#include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/known_clients.h"
 #include "conf/network.h"
@@ -168,17 +169,13 @@ std::optional<std::string> after_word(std::string_view text, std::string_view wo
   return std::string(text.substr(word.size() + 1));
 }
 
-// What follows the words of that source in it.
+// What follows the words of that source in it, which is no address.
 std::optional<std::string> after_source(std::string_view text, const IdentitySource& source) {
-  const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
-  if (source.name.empty()) return after_word(text, known->text);
-  if (!begins_alike(text, known->text)) return std::nullopt;
-  text.remove_prefix(known->text.size());
-  const bool is_named = source.kind == SourceKind::header ? begins_alike(text, source.name)
-                                                          : text.starts_with(source.name);
-  if (!is_named || text.size() <= source.name.size() || text[source.name.size()] != ':')
-    return std::nullopt;
-  return std::string(text.substr(source.name.size() + 1));
+  const std::string word = word_of(source);
+  auto after = after_word(text, word);
+  const std::string_view name = text.substr(0, word.size());
+  if (source.kind != SourceKind::header && !name.ends_with(source.name)) return std::nullopt;
+  return after;
 }
 
 // It names a source itself: one that no identity has, or it would have been taken for that.

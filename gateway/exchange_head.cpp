@@ -186,11 +186,10 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .tls_san = san,
                                       .listener = client.listener.get(),
                                       .tokens = &station_.tokens()};
-  const std::uint64_t checked = station_.tokens().checked();
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
   station_.traffic().count(identity.token_look, identity.token_fault, identity.key_look);
-  if (const auto more = station_.tokens().checked() - checked; more > 0)
-    station_.traffic().token_signatures.add(more);
+  if (const auto checked = station_.tokens().take_checked(); checked > 0)
+    station_.traffic().token_signatures.add(checked);
   // Also a good one that names nobody: no claim of identity's, or a client that is not valid now.
   request_.has_bad_token =
       identity.token_fault.has_value() || identity.token_look != TokenLook::none;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "conf/settings.h"
 #include "gateway/clients/sip_hash.h"
@@ -44,8 +45,8 @@ class TokenCache {
   // does. It is charged to its sender alone.
   enum class Cost : std::uint8_t { reading = 1, signature = 8 };
   void note_bad(std::uint64_t sender, std::int64_t now, Cost cost);
-  // Signatures, since the start.
-  std::uint64_t checked() const { return checked_; }
+  // Signatures, since it was asked the last time.
+  std::uint64_t take_checked() { return std::exchange(checked_, 0); }
 
  private:
   struct Token {

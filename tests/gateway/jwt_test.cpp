@@ -346,7 +346,7 @@ TEST_CASE("no more signatures are checked in a second than the conf says, and of
   CHECK(ask(good, 8) == "too_many");
   CHECK(ask(good, 9) == "too_many");
   CHECK(ask("a.b.c", 9) == "too_many");  // it is not read any more
-  CHECK(bounded.cache.checked() == 80);
+  CHECK(bounded.cache.take_checked() == 80);
   CHECK(ask(good, 7, now + 1) == "good");
 }
 
@@ -362,7 +362,7 @@ TEST_CASE(
   for (int i = 0; i < 80; ++i) CHECK(ask("a.b.c", 7) == "malformed");
   for (int i = 0; i < 1'000; ++i) CHECK(ask("a.b.c", 7) == "too_many");
   CHECK(ask(good, 7) == "too_many");
-  CHECK(bounded.cache.checked() == 0);
+  CHECK(bounded.cache.take_checked() == 0);
   for (int i = 0; i < 80; ++i) CHECK(ask(good, 8) == "good");
   CHECK(ask("a.b.c", 7, now + 1) == "malformed");
 }

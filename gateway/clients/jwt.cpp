@@ -8,6 +8,8 @@
 #include <span>
 #include <utility>
 
+#include "gateway/clients/base64.h"
+
 namespace classgate::gateway {
 namespace {
 

@@ -22,6 +22,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/text_file.h"
+#include "gateway/clients/base64.h"
 
 namespace classgate::gateway {
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "conf/settings.h"
-#include "gateway/clients/base64.h"
 
 namespace classgate::gateway {
 

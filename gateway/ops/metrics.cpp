@@ -192,12 +192,14 @@ void add_admission(MetricFamilies& out, const Server& server, const admission::S
       .value(snapshot.waiting_bytes);
   out.gauge("classgate_queue_bytes_limit", "Bodies that waiting requests may hold.")
       .value(limits.queue_bytes.count);
-  out.gauge("classgate_clients_known", "Clients that are remembered (fairness.clients_max).")
+  out.gauge("classgate_clients_known",
+            "Clients that are remembered, of whatever kind: the sum of "
+            "classgate_clients_remembered (not how many clients.clients_file has).")
       .value(snapshot.clients.known);
   const auto& clients = snapshot.clients;
   out.gauge(
          "classgate_clients_remembered",
-         "Clients that are remembered, by the part of the table: of those whom the operator "
+         "The same by the part of the table: of those whom the operator "
          "knows, and of all others; with no limit of unknown ones all stand in that of the known.")
       .value(clients.known - clients.unknown, {{"part", "known"}})
       .value(clients.unknown, {{"part", "unknown"}});

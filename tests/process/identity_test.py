@@ -126,6 +126,30 @@ class Pseudonyms(IdentityTest):
             self.assertNotEqual(code, 0, out)
             self.assertIn(f"clients.secret: {self.folder}/{place}: {why}", out + err)
 
+    def test_what_connection_names_is_not_forwarded_and_refused_where_it_tells_who_asks(self):
+        came = []
+
+        class Note(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                came.append((self.headers["X-Api-Key"], self.headers["Cookie"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        with ScriptedService(Note) as service:
+            gateway = self.gateway(service.address, conf=CONF.replace('"address"', '"cookie:session"'))
+
+            def said(connection, **fields):
+                fields = {name.replace("_", "-"): value for name, value in fields.items()}
+                answer = gateway.request("GET", "/x", headers={"Connection": connection, **fields})
+                return answer.status, answer.reason
+            self.assertEqual(said("close, cookie", X_Api_Key="k", Cookie="session=1"), (204, None))
+            self.assertEqual(said("close, x-api-key", X_Api_Key="k", Cookie="session=1"), (400, "malformed"))
+            self.assertEqual(said("close, cookie", Cookie="session=1"), (400, "malformed"))
+            self.assertEqual(said("close, cookie", Cookie="other=1"), (204, None))
+            self.assertEqual(came, [("k", None), (None, None)])
+
     def test_a_key_that_went_before_an_upgrade_is_told_when_the_ids_are_others(self):
         secret = self.folder / "secret"
         gateway = self.gateway(self.upstream.address, conf=CONF, clients_secret=secret)

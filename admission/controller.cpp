@@ -9,7 +9,8 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const ClientNumber client = recognise(arrival, now);
   if (line_.is_beyond_share(arrival, client)) Line::take_favour(arrival);
   const Line::Asker asker = line_.asker_of(client);
-  const Intake::Findings findings = excused(intake_.examine(arrival, client, now), arrival, now);
+  const Intake::Findings findings =
+      excused(intake_.examine(arrival, client, now), arrival, asker, now);
   const bool goes_in = line_.may_go_in(arrival, asker, now);
   if (const auto reason = intake_.refusal(findings, goes_in))
     return reject(refused_by_intake(*reason, findings.wait), arrival, asker, now);

@@ -143,9 +143,9 @@ class Controller {
   Rejection reject(const Rejection& rejection, const Arrival& arrival, const Line::Asker& asker,
                    Time now);
   // A retry at the time that it was told for it is none too many.
-  Intake::Findings excused(Intake::Findings findings, const Arrival& arrival, Time now) const {
-    if (findings.retries_too_much)
-      findings.retries_too_much = !retry_after_.is_due(arrival.client, now);
+  Intake::Findings excused(Intake::Findings findings, const Arrival& arrival,
+                           const Line::Asker& asker, Time now) const {
+    if (findings.retries_too_much) findings.retries_too_much = !line_.is_due(arrival, asker, now);
     return findings;
   }
   Rejection refused_by_intake(conf::Reason reason, const Limits::Wait& wait) const {

@@ -22,10 +22,6 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
     Line::take_favour(arrival);
   said.priority = arrival.priority;
   said.buckets = limits.look(arrival, said.client, all, now);
-  const Intake::Findings findings =
-      excused(intake_.foresee(arrival, said.client, said.buckets, now), arrival, now);
-  said.is_retry = findings.is_retry;
-
   Line::Asker asker;
   if (said.client)
     asker = {.number = said.client->number,
@@ -33,6 +29,9 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
              .has_all_its_places = said.client->has_all_its_places(),
              .plan_priority = said.client->plan_priority,
              .weight = said.client->weight};
+  const Intake::Findings findings =
+      excused(intake_.foresee(arrival, said.client, said.buckets, now), arrival, asker, now);
+  said.is_retry = findings.is_retry;
   Line::Judgement judgement{.goes_in = line_.may_go_in(arrival, asker, now)};
   if (intake_.is_draining())
     judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};

@@ -80,6 +80,10 @@ class Line {
     return whose_turn(waiting.with(arrival.priority), now) == arrival.priority &&
            !is_ahead_of_its_turn(arrival, asker, now);
   }
+  // It was told to come now, for a worker.
+  bool is_due(const Arrival& arrival, const Asker& asker, Time now) const {
+    return retry_after_.is_due(arrival.client, asker.weight, queue_state(), now);
+  }
   struct Judgement {
     std::optional<Rejection> rejection = std::nullopt;
     bool goes_in = false;              // there are workers for it now
@@ -189,7 +193,7 @@ class Line {
   Room room_for(const Arrival& arrival, const Asker& asker, Time now) const {
     std::size_t places = settings_.queue_size;
     if (queue_.size() + kept_places() >= places && retry_after_.expects_returns(now) &&
-        queue_.size_worse_than(arrival.priority) == 0 && !retry_after_.is_due(arrival.client, now))
+        queue_.size_worse_than(arrival.priority) == 0 && !is_due(arrival, asker, now))
       places -= kept_places();
     return {std::max(places, queue_.size()), std::max(settings_.queue_bytes.count, queue_.bytes()),
             is_ahead_of_its_turn(arrival, asker, now)};

@@ -14,12 +14,19 @@ namespace classgate::admission {
 // users can have been refused. To the millisecond, modulo 49 days.
 class ToldTimes {
  public:
-  static constexpr std::size_t most = 8;  // the next takes the place of the first
+  static constexpr std::size_t most = 8;  // one more takes the place of another
   // Clocks and networks of clients are not ours: so much earlier or later is on time.
   static constexpr Duration early_most = std::chrono::milliseconds(20);
   static constexpr Duration late_most = std::chrono::seconds(5);
 
-  void add(Time time) { times_[next_++ % most] = milliseconds_of(time); }
+  void add(Time time, Time now) {
+    const Milliseconds past = milliseconds_of(now - late_most);
+    auto place = std::ranges::find_if(times_, [=](Milliseconds known) {
+      return known == none || static_cast<std::int32_t>(known - past) < 0;
+    });
+    if (place == times_.end()) place = times_.begin() + next_++ % most;
+    *place = milliseconds_of(time);
+  }
   // Whether one of them is now.
   bool has(Time now) const { return find(now) != times_.end(); }
   // The same; that one has been kept then.
@@ -59,18 +66,10 @@ struct Promise {
   Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
-  Time paid_until{};         // by its part, for what it was let in before its turn (GCRA)
+  double ahead = 0;          // requests that came in but for its turn, and are not yet its part
+  Time ahead_noted{};        // `ahead` as of then
   ToldTimes told{};          // all that it was told, the turn among them
 
-  // Whether it comes at a time that it was told.
-  bool is_due(Time now) const { return is_at_its_turn(now) || told.has(now); }
-  // It has come then, and has what it was promised.
-  void redeem(Time now) {
-    told.take(now);
-    if (is_at_its_turn(now)) turn = had;
-  }
-
- private:
   bool is_at_its_turn(Time now) const {
     return turn != had && turn <= now + ToldTimes::early_most && now - turn <= ToldTimes::late_most;
   }
@@ -78,7 +77,7 @@ struct Promise {
 
 // The promises that were made lately, some 16,000 of them: in each set of four the newcomer takes
 // the place of the one that was asked about the longest time ago; its client stands in the line
-// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (1.3 MiB) with the
+// anew when it comes. Keys are hashes that nobody can steer. Takes its memory (1.4 MiB) with the
 // first promise. Not thread-safe.
 class Promises {
  public:

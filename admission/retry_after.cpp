@@ -24,7 +24,7 @@ Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, cons
   waited_ = {};
   wait_began_ = now;
   if (returner.promise != nullptr) {
-    returner.promise->told.add(now + told);
+    returner.promise->told.add(now + told, now);
     last_turn_ = std::max(last_turn_, now + told);
   }
   return told;
@@ -36,46 +36,42 @@ const Promise* RetryAfter::promise_of(std::uint64_t client) const {
   return promise == nullptr || promise->noted == Time::min() ? nullptr : promise;
 }
 
-bool RetryAfter::is_due(std::uint64_t client, Time now) const {
+bool RetryAfter::is_due(std::uint64_t client, double weight, const Queue& queue, Time now) const {
   const Promise* const promise = promise_of(client);
-  return promise != nullptr && promise->is_due(now);
+  return promise != nullptr && coming_of(*promise, weight, queue, now) <= Coming::as_told;
 }
 
-bool RetryAfter::is_early(const Promise& promise, const Queue& queue, Time now) const {
-  if (promise.is_due(now)) return false;
-  if (promise.turn > now) return true;
+RetryAfter::Coming RetryAfter::coming_of(const Promise& promise, double weight, const Queue& queue,
+                                         Time now) const {
+  if (promise.is_at_its_turn(now)) return Coming::in_turn;
+  if (promise.told.has(now) && ahead_of(promise, weight, queue, now) <= ahead_as_told)
+    return Coming::as_told;
+  if (promise.turn > now) return Coming::early;
   // Of what it asked for besides, that is not due yet.
   const double since = measure::in_seconds(now - std::max(promise.noted, promise.turn));
-  return promise.behind >
-         std::max(since, 0.0) * capacity_of(queue, now).pace / clients_.parts().asking();
-}
-
-double RetryAfter::time_of_part(double weight, const Queue& queue, Time now) const {
-  const double pace = capacity_of(queue, now).pace * weight;
-  return pace > 0 ? clients_.parts().asking() / pace : 0;
+  return promise.behind > std::max(since, 0.0) * own_pace(1, queue, now) ? Coming::early
+                                                                         : Coming::anew;
 }
 
 bool RetryAfter::is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                                       Time now) const {
   const Promise* const promise = promise_of(client);
-  if (promise == nullptr || !is_early(*promise, queue, now)) return false;
+  if (promise == nullptr || coming_of(*promise, weight, queue, now) != Coming::early) return false;
   if (in_turn_.at(window_of(queue), now) < almost_all * capacity_of(queue, now).pace) return false;
-  return measure::in_seconds(promise->paid_until - now) >
-         (in_advance - 1) * time_of_part(weight, queue, now);
+  return ahead_of(*promise, weight, queue, now) > ahead_when_early;
 }
 
 bool RetryAfter::note_came(std::uint64_t client, double weight, const Queue& queue, Time now) {
   if (promise_of(client) == nullptr) return false;
   Promise& promise = *promises_.find(client, line_for_workers);
-  if (!is_early(promise, queue, now)) {
-    promise.redeem(now);
-    return false;
+  const Coming coming = coming_of(promise, weight, queue, now);
+  promise.told.take(now);
+  if (coming == Coming::in_turn) promise.turn = Promise::had;
+  if (coming == Coming::as_told || coming == Coming::early) {
+    promise.ahead = ahead_of(promise, weight, queue, now) + 1;
+    promise.ahead_noted = now;
   }
-  // The generic cell rate algorithm (ITU-T I.371).
-  const double time = std::min(time_of_part(weight, queue, now), 3600.0);
-  promise.paid_until =
-      std::max(promise.paid_until, now) + Duration(static_cast<Duration::rep>(time * 1e9));
-  return true;
+  return coming == Coming::early;
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

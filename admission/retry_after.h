@@ -57,15 +57,16 @@ class RetryAfter {
     std::uint64_t client = 0;
     double cost = 1;
   };
-  // Whose time it is: told to come back for a worker, and here not much later than that.
-  bool is_due(std::uint64_t client, Time now) const;
+  // Whose time it is: told to come back for a worker, and here not much later than that. A client
+  // that was told several times in vain, and chooses among them, has no more than its part so.
+  bool is_due(std::uint64_t client, double weight, const Queue& queue, Time now) const;
   // It does not wait for a time that it was told for a worker, and has had its part, some in
   // advance: as many times `weight` as clients ask lately, of all that the workers can do. Only
   // while those who do wait, and newcomers, use almost all of that.
   bool is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
                             Time now) const;
-  // It has found a worker, or a place to wait for one. Whether it is early: then that counts
-  // against its part; else it has what it was promised.
+  // It has found a worker, or a place to wait for one. Whether it is early. What does not come at
+  // its client's turn counts against the client's part.
   bool note_came(std::uint64_t client, double weight, const Queue& queue, Time now);
   // One that is not early has taken so many workers.
   void note_in_turn(std::uint32_t workers, const Queue& queue, Time now) {
@@ -106,11 +107,23 @@ class RetryAfter {
   }
   // Null of a client that nobody knows, or that was told nothing.
   const Promise* promise_of(std::uint64_t client) const;
-  bool is_early(const Promise& promise, const Queue& queue, Time now) const;
-  // Seconds for one request of a client's part; 0: nobody knows.
-  double time_of_part(double weight, const Queue& queue, Time now) const;
+  // How it comes: as its turn is, at another time that it was told, as a newcomer, or before.
+  enum class Coming : std::uint8_t { in_turn, as_told, anew, early };
+  Coming coming_of(const Promise& promise, double weight, const Queue& queue, Time now) const;
+  // Requests a second that are a client's part of what the workers can do; 0: nobody knows.
+  double own_pace(double weight, const Queue& queue, Time now) const {
+    return capacity_of(queue, now).pace * weight / clients_.parts().asking();
+  }
+  // Of `ahead`, what is left now.
+  double ahead_of(const Promise& promise, double weight, const Queue& queue, Time now) const {
+    const double since = std::max(measure::in_seconds(now - promise.ahead_noted), 0.0);
+    return std::max(promise.ahead - since * own_pace(weight, queue, now), 0.0);
+  }
   static constexpr double almost_all = 0.9;
-  static constexpr double in_advance = 4;  // requests
+  // So far ahead of its part a client may be, as a leaky bucket has it, when one more comes early,
+  // or as it was told.
+  static constexpr double ahead_when_early = 3;
+  static constexpr double ahead_as_told = ToldTimes::most;
 
   static constexpr std::uint64_t line_for_all = 0;
   static constexpr std::uint64_t line_for_workers = 1;

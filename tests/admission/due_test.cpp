@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <queue>
 #include <utility>
 #include <vector>
@@ -246,7 +247,14 @@ TEST_CASE("a client that storms has all that those who obey have no use for") {
 
 // Ten workers of 2 s each, and newcomers who take them as they come.
 struct SlowService : Controller {
-  SlowService() : Controller(settings_with_clients(10, 20)) {
+  static conf::AdmissionSettings patient_settings(std::chrono::milliseconds spread) {
+    conf::AdmissionSettings settings = settings_with_clients(10, 20);
+    settings.request_timeout = settings.queue_timeout = 1h;
+    settings.retry_after_spread = spread;
+    return settings;
+  }
+  explicit SlowService(std::chrono::milliseconds spread = 30s)
+      : Controller(patient_settings(spread)) {
     now += 2s;
     for (const Seat& seat : take_all()) end(seat);
   }
@@ -275,37 +283,77 @@ struct SlowService : Controller {
 };
 constexpr std::uint64_t office = 100;  // a client with several users
 
-TEST_CASE(
-    "each of a client's users has a place at the time that it was told, up to eight of them") {
-  SlowService service;
-  std::vector<std::pair<Time, Seat>> working;
-  for (const Seat& seat : service.take_all()) working.emplace_back(service.now + 2s, seat);
-  service.fill_queue();
-  std::vector<Time> told;
-  for (int i = 0; i < 8; ++i)
-    told.push_back(service.now + retry_after(enter(service, by(office, service.now), service.now)));
-  std::ranges::sort(told);
-  // Newcomers, a few more than can be served: they would take every place.
-  for (int step = 0; !told.empty(); ++step) {
-    service.now += 1ms;
-    if (step % 190 == 0) enter(service, by(++service.newcomers, service.now), service.now);
+// And more newcomers than can be served, who would take every place, as time goes on.
+struct CrowdedService : SlowService {
+  explicit CrowdedService(std::chrono::milliseconds spread = 30s) : SlowService(spread) {
+    for (const Seat& seat : take_all()) working.emplace_back(now + 2s, seat);
+    fill_queue();
+  }
+  void pass(Duration step) {
+    now += step;
+    while (next_newcomer <= now) {
+      enter(*this, by(++newcomers, now), now);
+      next_newcomer += 190ms;
+    }
     for (auto& [end, seat] : working) {
-      if (end > service.now) continue;
-      service.finish(Outcome::processed(), seat, service.now);
+      if (end > now) continue;
+      finish(Outcome::processed(), seat, now);
       std::optional<Notice> notice;
-      do notice = service.next(service.now);  // somebody may have waited for too long
+      do notice = this->next(now);  // somebody may have been displaced
       while (!std::holds_alternative<Granted>(notice.value().news));
       seat = std::get<Granted>(notice->news).seat;
-      end = service.now + 2s;
+      end = now + 2s;
+      served[notice->tag]++;
     }
+  }
+  Verdict ask(std::uint64_t client) {
+    Arrival arrival = by(client, now);
+    arrival.tag = static_cast<std::uint32_t>(client);
+    return enter(*this, arrival, now);
+  }
+  std::map<std::uint32_t, int> served;  // of those who waited, by tag: the newcomers have none
+  std::vector<std::pair<Time, Seat>> working;
+  Time next_newcomer = now;
+};
+
+TEST_CASE("each of a client's users has a place when it was told to come, up to eight of them") {
+  CrowdedService service;
+  std::vector<Time> told;
+  for (int i = 0; i < 8; ++i) told.push_back(service.now + retry_after(service.ask(office)));
+  std::ranges::sort(told);
+  while (!told.empty()) {
+    service.pass(1ms);
     while (!told.empty() && told.front() <= service.now) {
-      CHECK(said(enter(service, by(office, service.now), service.now)) == "waits");
+      CHECK(said(service.ask(office)) == "waits");
       told.erase(told.begin());
     }
   }
-  // They have come. Who comes now as well is one too many.
-  service.fill_queue();
-  CHECK(said(enter(service, by(office, service.now), service.now)) == "queue_full");
+}
+
+TEST_CASE("a client that comes at all of many times that it was told has no more than its part") {
+  conf::AdmissionSettings settings = settings_with_clients(10, 20);
+  settings.retry_after_spread = 2s;  // so that they are soon
+  ClientTable clients;
+  clients.use(settings.fairness, Ids(settings), start);
+  RetryAfter retry_after(settings, clients);
+  const RetryAfter::Queue queue{.waiting = 20, .workers = 10, .usual_turn = 2s};  // 5 a second
+  std::vector<Time> told;
+  int came = 0;
+  for (Time now = start; now < start + 120s; now += 10ms) {
+    for (std::uint64_t client = 1; client <= 10; ++client) {  // all of them want as much
+      const auto number = clients.find_or_add(client, {}, now).number;
+      clients.asks_greedily(number, 1, now);
+    }
+    if (retry_after.is_due(1, 1, queue, now)) {
+      CHECK_FALSE(retry_after.note_came(1, 1, queue, now));
+      ++came;
+    }
+    std::erase_if(told, [&](Time time) { return time <= now; });
+    if (told.size() < ToldTimes::most)
+      told.push_back(now + retry_after.time_for_worker(1s, {.client = 1}, queue, now));
+  }
+  CHECK(came > 40);
+  CHECK(came < 80);  // a tenth of 5 a second, and eight
 }
 
 TEST_CASE("nobody comes too soon while a quarter of the workers is free") {

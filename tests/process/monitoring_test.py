@@ -96,18 +96,19 @@ class Live(ProcessTest):
 
     def test_plans_and_the_clients_that_have_most_are_told_apart(self):
         conf = ('[fairness]\nidentity = ["header:X-Api-Key"]\nrate = 0.001\nburst = 2\n'
-                '[[plan]]\nname = "gold"\nburst = 100\nclients = ["header:X-Api-Key:alpha"]\n')
+                '[[plan]]\nname = "gold"\nburst = 100\nclients = ["header:X-Api-Key:alpha"]\n'
+                '[[route]]\npath = "/v1/classify"\npriority = 3\ncost = "header:X-Cost"\n')
         service = self.service("--service-time", "2ms")
         gateway = self.gateway(service.address, conf=conf, admission_rate=0, ops_client_metrics=1)
-        for key in ("alpha", "beta"):
+        for key, cost in (("alpha", "3"), ("beta", "1")):
             for _ in range(5):
-                gateway.request(headers={"X-Api-Key": key})
+                gateway.request(headers={"X-Api-Key": key, "X-Cost": cost})
         _, text = scrape(gateway)
         for line in ('classgate_plan_requests_total{plan="gold",outcome="processed"} 5',
                      'classgate_plan_requests_total{plan="-",outcome="processed"} 2',
                      'classgate_plan_requests_total{plan="-",outcome="rejected"} 3',
                      'classgate_plan_rejections_total{plan="-",reason="client_rate"} 3',
-                     'classgate_plan_cost_total{plan="gold"} 5', 'classgate_plan_cost_total{plan="-"} 2',
+                     'classgate_plan_cost_total{plan="gold"} 15', 'classgate_plan_cost_total{plan="-"} 2',
                      'classgate_plan_seconds_count{plan="gold"} 5', 'classgate_plan_seconds_count{plan="-"} 2'):
             self.assertIn(line + "\n", text)
         self.assertNotIn('rejections_total{plan="gold"', text)

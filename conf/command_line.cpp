@@ -127,7 +127,8 @@ struct ToolOption {
   const char* help;
 };
 constexpr std::array tool_options{
-    ToolOption{"log", "FILE", "simulate load", "an access log is the traffic"},
+    ToolOption{"log", "FILE", "simulate load",
+               "an access log is the traffic; .gz and .zst are read; -: standard input"},
     ToolOption{"workload", "FILE", "simulate load", "a workload file is (classgate-workload(5))"},
     ToolOption{"upstream", "MODEL", "simulate",
                "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
@@ -147,7 +148,7 @@ constexpr std::array tool_options{
     ToolOption{"service-time-header", "NAME", "load", "tells a test service what a request takes"},
     ToolOption{"seed", "NUMBER", "simulate load", "another course of chance"},
     ToolOption{"keep-going", nullptr, "simulate load",
-               "takes what can be read of a log with many malformed lines"},
+               "takes what can be read of a log with many malformed lines, or of a damaged file"},
 };
 
 const ToolOption* find_tool_option(std::string_view name) {

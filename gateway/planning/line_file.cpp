@@ -1,25 +1,21 @@
 #include "gateway/planning/line_file.h"
 
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
+#include <utility>
 
 namespace classgate::planning {
 namespace {
 
 constexpr std::size_t block = 256 * 1024;
-constexpr std::size_t line_max = 1024 * 1024;
 
 }  // namespace
 
-std::expected<LineFile, std::string> LineFile::open(const std::string& path) {
+std::expected<LineFile, std::string> LineFile::open(std::shared_ptr<const LogFile> file) {
+  auto bytes = Unpacked::open(file);
+  if (!bytes) return std::unexpected(bytes.error());
   LineFile lines;
-  lines.file_.reset(std::fopen(path.c_str(), "re"));
-  if (!lines.file_) return std::unexpected(path + ": " + std::strerror(errno));
-  std::setvbuf(lines.file_.get(), nullptr, _IONBF, 0);
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  lines.size_ = error ? 0 : size;
+  lines.file_ = std::move(file);
+  lines.bytes_ = std::move(*bytes);
   lines.buffer_.resize(block);
   return lines;
 }
@@ -31,7 +27,6 @@ bool LineFile::next(std::string_view& line) {
     if (found != nullptr) {
       const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - buffer_.data());
       line = std::string_view(buffer_).substr(begin_, at - begin_);
-      taken_ += at + 1 - begin_;
       begin_ = at + 1;
       break;
     }
@@ -42,7 +37,6 @@ bool LineFile::next(std::string_view& line) {
     }
     if (pending == 0) return false;
     line = std::string_view(buffer_).substr(begin_, pending);  // the last, without a newline
-    taken_ += pending;
     begin_ = end_;
     break;
   }
@@ -56,10 +50,19 @@ bool LineFile::fill() {
   end_ -= begin_;
   begin_ = 0;
   if (buffer_.size() - end_ < block) buffer_.resize(end_ + block);
-  const std::size_t got = std::fread(buffer_.data() + end_, 1, block, file_.get());
-  end_ += got;
-  is_at_end_ = got == 0;
-  return got > 0;
+  const auto got = bytes_->read(std::span(buffer_).subspan(end_, block));
+  if (!got) error_ = got.error();
+  const std::size_t more = got.value_or(0);
+  end_ += more;
+  unpacked_ += more;
+  is_at_end_ = more == 0;
+  return more > 0;
+}
+
+double LineFile::progress() const {
+  return file_->size() == 0
+             ? 0
+             : static_cast<double>(bytes_->taken()) / static_cast<double>(file_->size());
 }
 
 }  // namespace classgate::planning

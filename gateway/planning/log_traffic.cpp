@@ -13,6 +13,7 @@ using simulation::Wish;
 
 constexpr Duration span_max = std::chrono::hours(366 * 24);  // between the first line and any other
 constexpr std::uint64_t looked_ahead = 200'000;  // lines, to learn what the service takes
+constexpr std::uint64_t bytes_looked_ahead = 256ULL << 20;  // or these: lines may be long
 constexpr std::size_t shown_bad = 5;
 constexpr std::uint64_t lines_before_judging = 100;
 constexpr double bad_share_max = 0.01;
@@ -75,7 +76,7 @@ conf::Law ServiceTimes::fitted(const std::string& route) const {
 
 std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
     const LogOptions& options, const admission::RouteTable& routes) {
-  auto file = LineFile::open(options.path);
+  auto file = LineFile::open(options.file);
   if (!file) return std::unexpected(file.error());
   std::unique_ptr<LogTraffic> traffic(new LogTraffic(options, std::move(*file), routes));
   if (auto looked = traffic->look_ahead(); !looked) return std::unexpected(looked.error());
@@ -85,11 +86,12 @@ std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
 // Requests that were refused tell nothing of what they would have taken: others of their route do.
 // And the log begins with the first that ended, not with the first that arrived.
 std::expected<void, std::string> LogTraffic::look_ahead() {
-  auto file = LineFile::open(options_.path);
+  auto file = LineFile::open(options_.file);
   if (!file) return std::unexpected(file.error());
   AccessReader reader;
   std::string_view line;
-  while (file->number() < looked_ahead && file->next(line)) {
+  while (file->number() < looked_ahead && file->unpacked() < bytes_looked_ahead &&
+         file->next(line)) {
     const auto entry = reader.read(line);
     if (!entry || !is_near(*entry) || !is_traffic(*entry)) continue;
     const std::int64_t arrived_ns = arrival_of(*entry);
@@ -97,11 +99,15 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
     if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
   }
   services_.settle();
+  if (!file->error().empty() && services_.is_empty())
+    return std::unexpected(file->name() + ": " + file->error());
+  if (file->number() == 0)
+    return std::unexpected(file->name() + ": is empty: there is no traffic in it");
   if (services_.is_empty() && options_.service != LogOptions::Service::model)
     return std::unexpected(fmt::format(
         "{}: no request in it was served, so that nothing is known of the service; describe it "
         "with --upstream, such as --upstream \"exponential 50ms\"",
-        options_.path));
+        file_.name()));
   return {};
 }
 
@@ -260,22 +266,27 @@ std::string LogTraffic::client_name(std::uint32_t client) const {
   return client < client_names_.size() ? client_names_[client] : "all others";
 }
 
-double LogTraffic::progress() const {
-  return file_.size() == 0
-             ? 0
-             : static_cast<double>(file_.bytes_read()) / static_cast<double>(file_.size());
+double LogTraffic::progress() const { return file_.progress(); }
+
+// Of the file, not of its lines.
+std::string LogTraffic::damage() const {
+  return file_.error().empty()
+             ? ""
+             : fmt::format("{}:{}: {}", file_.name(), file_.number() + 1, file_.error());
 }
 
 void LogTraffic::note_bad(std::string_view line, const std::string& why) {
   ++bad_;
   if (first_bad_.size() >= shown_bad) return;
-  first_bad_.push_back(fmt::format("{}:{}: {}: {}{}", options_.path, file_.number(), why,
+  first_bad_.push_back(fmt::format("{}:{}: {}: {}{}", file_.name(), file_.number(), why,
                                    conf::printable(line.substr(0, 60)),
                                    line.size() > 60 ? "..." : ""));
 }
 
 std::vector<std::string> LogTraffic::remarks() const {
   std::vector<std::string> remarks = first_bad_;
+  if (const std::string why = damage(); !why.empty())
+    remarks.push_back(why + "; what follows is missing");
   if (bad_ > 0) remarks.push_back(fmt::format("{} malformed lines were left out", bad_));
   if (skipped_ > 0)
     remarks.push_back(fmt::format(
@@ -300,13 +311,15 @@ std::vector<std::string> LogTraffic::remarks() const {
 
 std::string LogTraffic::complaint() const {
   if (options_.keeps_bad_lines) return {};
+  if (const std::string why = damage(); !why.empty())
+    return why + " (--keep-going takes what comes before)";
   const auto bad = static_cast<double>(bad_);
   const bool is_judged = lines_ >= lines_before_judging || is_at_end_;
   if (is_judged && bad > bad_share_max * static_cast<double>(lines_))
     return fmt::format(
         "{}: {} of {} lines are malformed, more than 1 %: is this an access log of classgate? "
         "(--keep-going takes what can be read)",
-        options_.path, bad_, lines_);
+        file_.name(), bad_, lines_);
   // Until the end nobody knows how many there are of the others.
   const std::uint64_t all = requests_ + without_path_;
   if (is_at_end_ &&
@@ -315,7 +328,7 @@ std::string LogTraffic::complaint() const {
         "{}: {} of {} requests stand in lines that do not tell their path (log.refusals_max), more "
         "than 1 %: without them there would be less traffic than there was (--keep-going goes "
         "without them)",
-        options_.path, without_path_, all);
+        file_.name(), without_path_, all);
   return {};
 }
 

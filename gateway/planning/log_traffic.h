@@ -32,9 +32,11 @@ class ServiceTimes {
 };
 
 struct LogOptions {
-  std::string path;
-  bool keeps_bad_lines = false;  // goes on whatever share of them is malformed
-  enum class Service : std::uint8_t { recorded, fitted, model } service = Service::recorded;
+  std::shared_ptr<const LogFile> file;
+  // Goes on whatever share of them is malformed, and with what could be read of a damaged file.
+  bool keeps_bad_lines = false;
+  enum class Service : std::uint8_t { recorded, fitted, model };
+  Service service = Service::recorded;
   conf::UpstreamModel model = {};  // Service::model
   std::uint64_t seed = 1;
 };
@@ -72,6 +74,7 @@ class LogTraffic final : public NamedTraffic {
   void put_in_order(std::uint32_t slot, Time at);
   std::uint32_t group_of(const admission::Route& route);
   std::uint32_t client_of(std::string_view name);
+  std::string damage() const;
   void note_bad(std::string_view line, const std::string& why);
 
   LogOptions options_;

@@ -44,7 +44,11 @@ std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions&
   if (options.log.empty() == options.workload.empty())
     return std::unexpected(std::string("name what is asked: --log FILE or --workload FILE"));
   scenario.keeps_going_ = options.keeps_going;
-  scenario.log_path_ = options.log;
+  if (!options.log.empty()) {
+    auto log = LogFile::open(options.log);
+    if (!log) return std::unexpected(log.error());
+    scenario.log_ = std::move(*log);
+  }
   scenario.upstream_text_ = options.upstream;
   if (!options.workload.empty()) {
     auto workload = conf::read_workload(options.workload);
@@ -77,7 +81,7 @@ std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
   const Service service = upstream_text_ == "fitted"      ? Service::fitted
                           : is_of_the_log(upstream_text_) ? Service::recorded
                                                           : Service::model;
-  return LogTraffic::open({.path = log_path_,
+  return LogTraffic::open({.file = log_,
                            .keeps_bad_lines = keeps_going_,
                            .service = service,
                            .model = upstream_,
@@ -95,7 +99,7 @@ void Scenario::set_capacity(std::uint32_t capacity) {
   if (workload_) workload_->upstream.capacity = capacity;
 }
 
-std::string Scenario::describe() const { return workload_ ? workload_->name : log_path_; }
+std::string Scenario::describe() const { return workload_ ? workload_->name : log_->name(); }
 
 std::string Scenario::describe_upstream() const {
   if (!workload_ && is_of_the_log(upstream_text_))

@@ -56,7 +56,7 @@ class Container(unittest.TestCase):
         needed = subprocess.run(["ldd", CLASSGATE], capture_output=True, text=True, check=True).stdout
         installed = self.values("RUN")[-1]
         for library, package in (("libevent_core", "libevent-core-"), ("libcares", "libc-ares2"), ("libcjose", "libcjose0"), ("libfmt", "libfmt9"), ("libspdlog", "libspdlog"),
-                                 ("libsystemd", "libsystemd0"), ("libsqlite3", "libsqlite3-0"), ("libtomlplusplus", "libtomlplusplus3"), ("libprometheus-cpp-core", "libprometheus-cpp-core")):
+                                 ("libsystemd", "libsystemd0"), ("libsqlite3", "libsqlite3-0"), ("libtomlplusplus", "libtomlplusplus3"), ("libz.so", "zlib1g"), ("libzstd", "libzstd1"), ("libprometheus-cpp-core", "libprometheus-cpp-core")):
             self.assertEqual(library in needed, package in installed, library)
 
 

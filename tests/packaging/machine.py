@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
 from kit import wait_until  # noqa: E402
 
 PACKAGES = ("systemd,systemd-sysv,libc-ares2,libcjose0,libevent-core-2.1-7,libfmt9,libspdlog1.10,libssl3,libsystemd0,"
-            "libprometheus-cpp-core1.0,libsqlite3-0,libtomlplusplus3,tzdata,python3-minimal,libpython3-stdlib,curl,logrotate,procps,adduser,"
+            "libprometheus-cpp-core1.0,libsqlite3-0,libtomlplusplus3,libzstd1,zlib1g,tzdata,python3-minimal,libpython3-stdlib,curl,logrotate,procps,adduser,"
             "libevent-extra-2.1-7")  # the last one for the service of the tests
 
 

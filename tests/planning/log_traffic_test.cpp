@@ -1,11 +1,9 @@
 #include "gateway/planning/log_traffic.h"
-#include "conf/format.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-#include <fstream>
+#include "conf/format.h"
+#include "tests/planning/written_file.h"
 
 namespace classgate::planning {
 namespace {
@@ -13,16 +11,8 @@ namespace {
 using namespace std::chrono_literals;
 using simulation::Wish;
 
-// A log that is a file for as long as a test lasts.
-class Log {
+class Log : public testing::WrittenFile {
  public:
-  Log() {
-    std::string name = (std::filesystem::temp_directory_path() / "classgate-log-XXXXXX").string();
-    REQUIRE(::mkstemp(name.data()) >= 0);
-    path = name;
-  }
-  ~Log() { std::filesystem::remove(path); }
-
   struct Fields {
     std::string client = "192.0.2.1";
     std::string path = "/v1/classify";
@@ -31,8 +21,9 @@ class Log {
     double upstream_ms = 20;
   };
   // `end` since 09:30; `total` before it the request arrived.
+  using WrittenFile::add;
   void add(std::chrono::milliseconds end, std::chrono::milliseconds total, const Fields& fields) {
-    text(
+    add(
         fmt::format("time=2026-11-24T09:{:02}:{:02}.{:03}Z id=x client={} method=POST "
                     "path=\"{}\" route=\"{}\" priority=3 verdict={} reason={} cost=1 "
                     "deadline_ms=30000.000 upload_ms=0.000 wait_ms=0.000 upstream_ms={:.3f} "
@@ -42,9 +33,6 @@ class Log {
                     fields.client, fields.path, fields.path, fields.verdict, fields.reason,
                     fields.upstream_ms, total.count()));
   }
-  void text(const std::string& line) { std::ofstream(path, std::ios::app) << line; }
-
-  std::string path;
 };
 
 std::unique_ptr<LogTraffic> open(const LogOptions& options) {
@@ -65,7 +53,7 @@ TEST_CASE("requests come in the order in which they arrived, whenever they ended
   log.add(1000ms, 10ms, {.client = "b"});
   log.add(1500ms, 1400ms, {.client = "a"});
   log.add(1600ms, 300ms, {.client = "c", .upstream_ms = 250});
-  const auto traffic = open({.path = log.path});
+  const auto traffic = open({.file = log.log()});
   const std::vector<Wish> wishes = all_of(*traffic);
   REQUIRE(wishes.size() == 3);
   CHECK(traffic->client_name(wishes[0].client) == "a");
@@ -86,7 +74,7 @@ TEST_CASE("what the log cannot know is filled in: services of the refused, patie
   log.add(900ms, 600ms, {.verdict = "abandoned", .upstream_ms = 0});
   log.add(31'000ms, 30'000ms, {.reason = "upstream_timeout", .upstream_ms = 29'000});
   log.add(31'001ms, 5ms, {.reason = "upstream_broken", .upstream_ms = 4});
-  const auto traffic = open({.path = log.path});
+  const auto traffic = open({.file = log.log()});
   const std::vector<Wish> wishes = all_of(*traffic);
   REQUIRE(wishes.size() == 5);
   CHECK(wishes[1].service == 40ms);
@@ -102,7 +90,7 @@ TEST_CASE("operators' requests and those refused for what they were are no traff
   log.add(100ms, 50ms, {});
   log.add(110ms, 0ms, {.path = "/queue/health", .verdict = "operator"});
   log.add(120ms, 0ms, {.verdict = "rejected", .reason = "body_too_large"});
-  const auto traffic = open({.path = log.path});
+  const auto traffic = open({.file = log.log()});
   CHECK(all_of(*traffic).size() == 1);
   REQUIRE(traffic->remarks().size() == 1);
   CHECK(traffic->remarks()[0].starts_with("2 lines were left out"));
@@ -113,12 +101,12 @@ TEST_CASE("operators' requests and those refused for what they were are no traff
 TEST_CASE("a line that stands for many refusals is as many requests, evenly over its time") {
   Log log;
   log.add(100ms, 100ms, {.upstream_ms = 40});
-  log.text(
+  log.add(
       "time=2026-11-24T09:30:01.200Z rolled_up=5 since=2026-11-24T09:30:00.200Z client=192.0.2.9 "
       "path=\"/v1/classify\" route=\"/v1/classify\" priority=3 verdict=rejected "
       "reason=client_rate status=429\n");
   log.add(1300ms, 100ms, {.client = "last"});
-  const auto traffic = open({.path = log.path});
+  const auto traffic = open({.file = log.log()});
   const std::vector<Wish> wishes = all_of(*traffic);
   REQUIRE(wishes.size() == 7);
   for (std::size_t i = 1; i <= 5; ++i) {
@@ -134,27 +122,27 @@ TEST_CASE("a line that stands for many refusals is as many requests, evenly over
 TEST_CASE("refusals of which the log does not tell the path are named, not simulated") {
   Log log;
   log.add(100ms, 100ms, {});
-  log.text(
+  log.add(
       "time=2026-11-24T09:30:01.200Z rolled_up=70000 since=2026-11-24T09:30:00.200Z client=* "
       "path=\"-\" route=\"-\" priority=0 verdict=rejected reason=client_rate status=429\n");
-  const auto traffic = open({.path = log.path});
+  const auto traffic = open({.file = log.log()});
   CHECK(all_of(*traffic).size() == 1);
   REQUIRE(traffic->remarks().size() == 1);
   CHECK(traffic->remarks()[0].starts_with("70000 more refusals stood in lines that do not tell"));
   CHECK(traffic->complaint().contains(": 70000 of 70001 requests stand in lines that do not tell"));
-  CHECK(open({.path = log.path, .keeps_bad_lines = true})->complaint().empty());
+  CHECK(open({.file = log.log(), .keeps_bad_lines = true})->complaint().empty());
 }
 
 TEST_CASE("one request in a hundred may be without a path, not more") {
   for (const int without : {1, 2}) {
     Log log;
     for (int i = 0; i < 99; ++i) log.add(i * 10ms, 5ms, {});
-    log.text(
+    log.add(
         fmt::format("time=2026-11-24T09:30:01.200Z rolled_up={} since=2026-11-24T09:30:00.200Z "
                     "client=* path=\"-\" route=\"-\" priority=0 verdict=rejected "
                     "reason=client_rate status=429\n",
                     without));
-    const auto traffic = open({.path = log.path});
+    const auto traffic = open({.file = log.log()});
     CHECK(all_of(*traffic).size() == 99);
     CHECK(traffic->complaint().empty() == (without == 1));
   }
@@ -162,19 +150,19 @@ TEST_CASE("one request in a hundred may be without a path, not more") {
 
 TEST_CASE("malformed lines are counted and shown; more than one in a hundred ends it") {
   Log log;
-  log.text("what is this\n");
+  log.add("what is this\n");
   for (int i = 0; i < 99; ++i) log.add(i * 10ms, 5ms, {});
-  auto traffic = open({.path = log.path});
+  auto traffic = open({.file = log.log()});
   CHECK(all_of(*traffic).size() == 99);
   CHECK(traffic->complaint().empty());
   REQUIRE(traffic->remarks().size() == 2);
-  CHECK(traffic->remarks()[0] == log.path + ":1: is no line of an access log: what is this");
+  CHECK(traffic->remarks()[0] == log.path() + ":1: is no line of an access log: what is this");
 
-  log.text("and this\n");
-  traffic = open({.path = log.path});
+  log.add("and this\n");
+  traffic = open({.file = log.log()});
   CHECK(all_of(*traffic).size() == 99);
-  CHECK(traffic->complaint().starts_with(log.path + ": 2 of 101 lines are malformed"));
-  CHECK(all_of(*open({.path = log.path, .keeps_bad_lines = true})).size() == 99);
+  CHECK(traffic->complaint().starts_with(log.path() + ": 2 of 101 lines are malformed"));
+  CHECK(all_of(*open({.file = log.log(), .keeps_bad_lines = true})).size() == 99);
 }
 
 TEST_CASE("a log in which nobody was served needs a model of the service") {
@@ -182,8 +170,8 @@ TEST_CASE("a log in which nobody was served needs a model of the service") {
   log.add(200ms, 0ms, {.verdict = "rejected", .reason = "queue_full"});
   const conf::Settings settings;
   const admission::RouteTable routes(settings.routes);
-  CHECK_FALSE(LogTraffic::open({.path = log.path}, routes));
-  LogOptions options{.path = log.path, .service = LogOptions::Service::model};
+  CHECK_FALSE(LogTraffic::open({.file = log.log()}, routes));
+  LogOptions options{.file = log.log(), .service = LogOptions::Service::model};
   options.model.service = {conf::Law::Kind::fixed, 70ms, {}, 0};
   CHECK(all_of(*open(options))[0].service == 70ms);
 }
@@ -192,11 +180,11 @@ TEST_CASE("a log in which nobody was served needs a model of the service") {
 TEST_CASE("lines of another year than the first are counted as malformed, and shown printable") {
   Log log;
   for (int i = 0; i < 300; ++i) log.add(std::chrono::milliseconds(i), 1ms, {});
-  log.text(
+  log.add(
       "time=1971-01-01T00:00:00.000Z client=\x1b[31m\xe9 path=\"/\" verdict=admitted reason=- "
       "upstream_ms=1 total_ms=1\n");
-  log.text("time=\x1b]0;title\x07\n");
-  const auto traffic = open({.path = log.path});
+  log.add("time=\x1b]0;title\x07\n");
+  const auto traffic = open({.file = log.log()});
   CHECK(all_of(*traffic).size() == 300);
   CHECK(traffic->complaint().empty());
   const auto remarks = traffic->remarks();

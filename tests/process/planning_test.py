@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """classgate simulate and load, observed from outside."""
 import csv
+import gzip
 import http.server
 import json
+import lzma
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -33,6 +36,9 @@ rates = ["0s 10", "550ms 0"]
 arrivals = "regular"
 items = 50
 """
+LINE = ('time=2026-11-24T09:{minutes:02}:{seconds:02}.{ms:03}Z id=x client=192.0.2.1 method=GET path="/a" route="/" '
+        'priority=3 verdict=admitted reason=- cost=1 deadline_ms=1000.000 upload_ms=0.000 wait_ms=0.000 '
+        'upstream_ms=0.500 total_ms=0.500 status=200 bytes_in=0 bytes_out=0 upstream=- retries=0 tls=-\n')
 SMALL = """duration = "60s"
 [upstream]
 service = "exponential 100ms"
@@ -93,6 +99,17 @@ class PlanningTest(ProcessTest):
         self.assertEqual(done.returncode, status, done.stderr)
         return done
 
+    def json_of(self, stdin, *words):
+        """What it says, with the bytes of a file in its standard input, through a pipe."""
+        feeder = None if stdin is None else subprocess.Popen(["cat", stdin], stdout=subprocess.PIPE)
+        done = subprocess.run([CLASSGATE, *words, "--json"], stdin=feeder and feeder.stdout, capture_output=True,
+                              timeout=100, env=clean_environment())
+        if feeder is not None:
+            feeder.stdout.close()
+            feeder.wait()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
     def json(self, *words):
         return json.loads(self.classgate(*words, "--json").stdout)
 
@@ -118,6 +135,41 @@ class Simulate(PlanningTest):
             self.assertEqual((found["all"]["arrived"], found["all"]["served"]), (99, 99))
             self.assertGreater(found["all"]["latency_ms"]["p50"], 19)
             self.assertEqual(found["by_route"][0]["route"], "/v1/classify")
+
+    def test_a_log_is_read_once_from_a_pipe_and_packed_as_it_is(self):
+        # Each way used to lose lines without a word, or all of them: the log was opened twice.
+        text = "".join(LINE.format(seconds=i // 1000 % 60, minutes=i // 60_000, ms=i % 1000) for i in range(210_000))
+        plain = self.file("access.log", text)
+        packed = self.folder / "access.log.1"
+        packed.write_bytes(gzip.compress(text.encode()[:9_000_000]) + gzip.compress(text.encode()[9_000_000:]))
+        expected = self.json("simulate", "--log", plain)
+        self.assertEqual(expected["all"]["arrived"], 210_000)
+        for words, stdin in (((packed,), None), (("-",), packed), (("/dev/stdin",), packed), (("-",), plain)):
+            with self.subTest(words):
+                found = self.json_of(stdin, "simulate", "--log", *map(str, words))
+                self.assertEqual(found["all"], expected["all"])
+
+    def test_a_log_that_zstd_packed_is_read(self):
+        if shutil.which("zstd") is None:
+            self.skipTest("zstd is not installed")
+        plain = self.file("access.log", "".join(LINE.format(seconds=i, minutes=0, ms=0) for i in range(50)))
+        packed = plain + ".zst"
+        subprocess.run(["zstd", "-q", plain, "-o", packed], check=True, timeout=60)
+        self.assertEqual(self.json("simulate", "--log", packed)["all"], self.json("simulate", "--log", plain)["all"])
+
+    def test_what_cannot_be_unpacked_to_its_end_ends_it(self):
+        text = "".join(LINE.format(seconds=i % 60, minutes=i // 60, ms=0) for i in range(3000))
+        whole = gzip.compress(text.encode())
+        cut = self.folder / "cut.gz"
+        cut.write_bytes(whole[:-20])
+        done = self.classgate("simulate", "--log", str(cut), status=1)
+        self.assertEqual(done.stdout, "")
+        self.assertRegex(done.stderr, r"cut.gz:\d+: is cut: it ends in the middle of what gzip packed \(--keep-going")
+        self.classgate("simulate", "--log", str(cut), "--keep-going")
+        packed = self.folder / "access.xz"
+        packed.write_bytes(lzma.compress(text.encode()))
+        self.assertIn(f"xz -dc {packed} | classgate ... --log -",
+                      self.classgate("simulate", "--log", str(packed), status=1).stderr)
 
     def test_a_log_that_does_not_tell_of_many_requests_is_not_believed(self):
         line = ('time=2026-11-24T09:30:{:02}.000Z id=x client=192.0.2.1 method=GET path="/a" route="/" priority=3 '

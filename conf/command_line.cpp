@@ -129,6 +129,9 @@ struct ToolOption {
 constexpr std::array tool_options{
     ToolOption{"log", "FILE", "simulate load",
                "an access log is the traffic; .gz and .zst are read; -: standard input"},
+    ToolOption{"format", "NAME", "simulate load",
+               "whose log it is, if its first lines do not tell: classgate, nginx, haproxy, envoy, "
+               "caddy, json"},
     ToolOption{"workload", "FILE", "simulate load", "a workload file is (classgate-workload(5))"},
     ToolOption{"upstream", "MODEL", "simulate",
                "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
@@ -303,7 +306,10 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
     return value.value_or("");
   };
   planning.log = one("log");
+  planning.format = one("format");
   planning.workload = one("workload");
+  if (!planning.format.empty() && planning.log.empty())
+    return std::string("--format says whose a log is: it belongs to --log");
   planning.upstream = one("upstream");
   planning.json = one("json");
   planning.html = one("html");

@@ -14,6 +14,7 @@ namespace classgate::conf {
 struct PlanningOptions {
   std::string log;       // an access log, or ...
   std::string workload;  // ... a workload file
+  std::string format;    // whose the log is; empty: its first lines tell
   std::string upstream;  // "recorded", "fitted", a law, or a file with an [upstream]
   std::string json;      // a file, "-" for standard output, empty for none
   std::string html;

@@ -230,6 +230,10 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
                entry.rolled_up > 0;
       return true;
     case 's':
+      if (key == "status") {
+        if (!take_number(value, 999, number)) return false;
+        entry.status = static_cast<int>(number);
+      }
       if (key != "since") return true;
       seen_ |= since_seen;
       return take_time(value, entry.since_ns);

@@ -5,46 +5,15 @@
 #include <string>
 #include <string_view>
 
-#include "admission/time.h"
+#include "gateway/planning/access_entry.h"
 
 namespace classgate::planning {
 
-using admission::Duration;
-using admission::Time;
-
-// What a simulation needs of a line in the access log (gateway/access_line.h). The views point into
-// the line, or into `unquoted` of the reader. A line may stand for many refusals.
-struct AccessEntry {
-  // Whatever a line says, it is in these ranges, so that what is added up later does not overflow.
-  static constexpr Duration duration_max = std::chrono::hours(366 * 24);
-  static constexpr std::uint64_t bytes_max = 1ULL << 50;
-  static constexpr std::uint64_t rolled_up_max = 100'000;
-  static constexpr Duration span_max = std::chrono::hours(1);  // of those
-  static constexpr std::int64_t year_first = 1970;
-  static constexpr std::int64_t year_last = 2199;
-
-  std::int64_t time_ns = 0;  // end of the request, since 1970
-  std::string_view client;   // its id, or its address where there is none
-  std::string_view path;
-  std::string_view verdict;
-  std::string_view reason;
-  int priority = 0;
-  Duration deadline{};
-  Duration upload{};
-  Duration upstream{};
-  Duration total{};
-  std::uint64_t bytes_in = 0;
-  std::uint64_t rolled_up = 0;  // refusals from since_ns to time_ns; 0: one request
-  std::int64_t since_ns = 0;
-  bool is_rolled_up() const { return rolled_up > 0; }
-};
-
-// Reads lines of both formats, text and JSON. A day of 100 requests a second is three gigabytes:
-// this looks at each byte about once and allocates nothing.
-class AccessReader {
+// Reads lines of the gateway's own access log, text and JSON. A day of 100 requests a second is
+// three gigabytes: this looks at each byte about once and allocates nothing.
+class AccessReader final : public LineReader {
  public:
-  // Or what is wrong with the line.
-  std::expected<AccessEntry, std::string> read(std::string_view line);
+  std::expected<AccessEntry, std::string> read(std::string_view line) override;
 
  private:
   bool take(AccessEntry& entry, std::string_view key, std::string_view value);

@@ -32,8 +32,24 @@ bool is_traffic(const AccessEntry& entry) {
   return entry.verdict != "operator" && entry.path != "-" && is_of_admission(entry.reason);
 }
 
-bool tells_service_time(const AccessEntry& entry) {
+bool was_answered(const AccessEntry& entry) {
   return entry.verdict == "admitted" && entry.reason == "-";
+}
+
+// What the service refuses itself it would have done, had there been room.
+bool was_refused_by_service(const AccessEntry& entry) {
+  return was_answered(entry) && (entry.status == 429 || entry.status == 503);
+}
+
+// An error is no work, and a tunnel lasts as long as somebody talks. What is not told counts as
+// one.
+bool was_worked_on(const AccessEntry& entry) {
+  constexpr int switching_protocols = 101;
+  return was_answered(entry) && entry.status < 400 && entry.status != switching_protocols;
+}
+
+bool tells_service_time(const AccessEntry& entry) {
+  return was_worked_on(entry) && entry.took != AccessEntry::Took::untold;
 }
 
 // Of the first, where there are many.
@@ -75,10 +91,10 @@ conf::Law ServiceTimes::fitted(const std::string& route) const {
 }
 
 std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
-    const LogOptions& options, const admission::RouteTable& routes) {
+    const LogOptions& options, const conf::Settings& settings) {
   auto file = LineFile::open(options.file);
   if (!file) return std::unexpected(file.error());
-  std::unique_ptr<LogTraffic> traffic(new LogTraffic(options, std::move(*file), routes));
+  std::unique_ptr<LogTraffic> traffic(new LogTraffic(options, std::move(*file), settings));
   if (auto looked = traffic->look_ahead(); !looked) return std::unexpected(looked.error());
   return traffic;
 }
@@ -88,14 +104,16 @@ std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
 std::expected<void, std::string> LogTraffic::look_ahead() {
   auto file = LineFile::open(options_.file);
   if (!file) return std::unexpected(file.error());
-  AccessReader reader;
+  const std::unique_ptr<LineReader> reader = options_.format->make();
+  std::uint64_t untold = 0;
   std::string_view line;
   while (file->number() < looked_ahead && file->unpacked() < bytes_looked_ahead &&
          file->next(line)) {
-    const auto entry = reader.read(line);
+    const auto entry = reader->read(prefix_.strip(line));
     if (!entry || !is_near(*entry) || !is_traffic(*entry)) continue;
     const std::int64_t arrived_ns = arrival_of(*entry);
     first_ns_ = first_ns_ < 0 ? arrived_ns : std::min(first_ns_, arrived_ns);
+    if (entry->took == AccessEntry::Took::untold) ++untold;
     if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
   }
   services_.settle();
@@ -103,6 +121,11 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
     return std::unexpected(file->name() + ": " + file->error());
   if (file->number() == 0)
     return std::unexpected(file->name() + ": is empty: there is no traffic in it");
+  if (services_.is_empty() && untold > 0 && options_.service != LogOptions::Service::model)
+    return std::unexpected(
+        fmt::format("{}: it does not tell how long the service took: describe the service with "
+                    "--upstream, such as --upstream \"exponential 50ms\"; or have it told: {}",
+                    file_.name(), options_.format->for_service_times));
   if (services_.is_empty() && options_.service != LogOptions::Service::model)
     return std::unexpected(fmt::format(
         "{}: no request in it was served, so that nothing is known of the service; describe it "
@@ -151,7 +174,8 @@ bool LogTraffic::read_one() {
   if (!file_.next(line)) return false;
   if (line.empty()) return true;
   ++lines_;
-  const auto entry = reader_.read(line);
+  line = prefix_.strip(line);
+  const auto entry = reader_->read(line);
   if (!entry)
     note_bad(line, entry.error());
   else if (!is_near(*entry))
@@ -172,15 +196,17 @@ void LogTraffic::add(const AccessEntry& entry) {
   requests_ += std::max<std::uint64_t>(entry.rolled_up, 1);
   latest_ns_ = std::max(latest_ns_, entry.time_ns);
   window_ = std::max(window_, 2 * entry.deadline);
-  const std::int64_t arrived_ns = arrival_of(entry);
+  untold_ += entry.took == AccessEntry::Took::untold ? 1 : 0;
+  totals_ += entry.took == AccessEntry::Took::total ? 1 : 0;
+  without_bytes_ += entry.tells_bytes ? 0 : 1;
   const admission::Route& route = routes_.find(entry.path);
   Wish wish;
-  wish.at = Time{} + std::max(Duration(arrived_ns - first_ns_), Duration::zero());
+  wish.at = arrival_in(entry);
   wish.upload = entry.upload;
   wish.bytes = entry.bytes_in;
   wish.group = group_of(route);
-  wish.client = client_of(entry.client);
   wish.route = route.id;
+  wish.client = client_of(entry.client);
   wish.cost = route.cost;
   wish.priority = static_cast<std::uint8_t>(route.priority);
   wish.rate_limited = route.rate_limited;
@@ -207,6 +233,16 @@ void LogTraffic::add(const AccessEntry& entry) {
   put_in_order(slot, wish.at);
 }
 
+Time LogTraffic::arrival_in(const AccessEntry& entry) {
+  Duration since_first(arrival_of(entry) - first_ns_);
+  if (entry.is_to_the_second) {
+    constexpr std::uint64_t second_ns = 1'000'000'000;
+    ++to_the_second_;
+    since_first += Duration(static_cast<std::int64_t>(seconds_drawn_.below(second_ns)));
+  }
+  return Time{} + std::max(since_first, Duration::zero());
+}
+
 void LogTraffic::put_in_order(std::uint32_t slot, Time at) {
   simulation::Event event;
   event.at = at;
@@ -217,9 +253,19 @@ void LogTraffic::put_in_order(std::uint32_t slot, Time at) {
 
 void LogTraffic::set_service(Wish& wish, const AccessEntry& entry, const std::string& route) {
   using Service = LogOptions::Service;
+  const bool is_told = entry.took != AccessEntry::Took::untold;
+  if (was_refused_by_service(entry)) {
+    ++refused_by_service_;
+    return draw_service(wish, route);
+  }
+  // No law of the service's work is one of these.
+  if (was_answered(entry) && !was_worked_on(entry) && is_told) {
+    wish.service = entry.upstream;
+    return;
+  }
   if (options_.service == Service::model) return draw_service(wish, route);
   wish.fails = entry.reason == "upstream_broken" || entry.reason == "upstream_unreachable";
-  if (options_.service == Service::recorded && (tells_service_time(entry) || wish.fails))
+  if (options_.service == Service::recorded && is_told && (was_answered(entry) || wish.fails))
     wish.service = entry.upstream;
   else if (options_.service == Service::recorded && entry.reason == "upstream_timeout")
     wish.service = 2 * std::max(entry.deadline, entry.total);  // nobody knows how long
@@ -283,8 +329,25 @@ void LogTraffic::note_bad(std::string_view line, const std::string& why) {
                                    line.size() > 60 ? "..." : ""));
 }
 
+// What a log of somebody else cannot tell, and what is done about it.
+std::string LogTraffic::what_is_missing() const {
+  std::string missing;
+  const auto say = [&](std::uint64_t count, std::string_view what) {
+    if (count == 0) return;
+    missing +=
+        fmt::format("{} {} of {} requests {}", missing.empty() ? "" : ";", count, requests_, what);
+  };
+  say(untold_, "do not tell what the service took (--upstream does)");
+  say(totals_, "tell only how long all of it took, with what their clients took to send and read");
+  say(to_the_second_, "tell the second in which they ended: where in it is drawn by chance");
+  say(without_bytes_, "do not tell how long their body was: it counts as empty");
+  return missing.empty() ? missing
+                         : fmt::format("read as a log of {}:{}", options_.format->name, missing);
+}
+
 std::vector<std::string> LogTraffic::remarks() const {
   std::vector<std::string> remarks = first_bad_;
+  if (const std::string missing = what_is_missing(); !missing.empty()) remarks.push_back(missing);
   if (const std::string why = damage(); !why.empty())
     remarks.push_back(why + "; what follows is missing");
   if (bad_ > 0) remarks.push_back(fmt::format("{} malformed lines were left out", bad_));
@@ -292,6 +355,11 @@ std::vector<std::string> LogTraffic::remarks() const {
     remarks.push_back(fmt::format(
         "{} lines were left out: operators' requests, and those refused for what they were",
         skipped_));
+  if (refused_by_service_ > 0)
+    remarks.push_back(fmt::format(
+        "{} requests were refused by the service itself (429, 503): here they take what "
+        "others of their route took",
+        refused_by_service_));
   if (rolled_up_ > 0)
     remarks.push_back(
         fmt::format("{} refusals stood in {} lines for many (log.refusals_max): they arrive evenly "
@@ -317,9 +385,9 @@ std::string LogTraffic::complaint() const {
   const bool is_judged = lines_ >= lines_before_judging || is_at_end_;
   if (is_judged && bad > bad_share_max * static_cast<double>(lines_))
     return fmt::format(
-        "{}: {} of {} lines are malformed, more than 1 %: is this an access log of classgate? "
-        "(--keep-going takes what can be read)",
-        file_.name(), bad_, lines_);
+        "{}: {} of {} lines are malformed, more than 1 %: is this a log of {}? (--format says "
+        "whose it is; --keep-going takes what can be read)",
+        file_.name(), bad_, lines_, options_.format->name);
   // Until the end nobody knows how many there are of the others.
   const std::uint64_t all = requests_ + without_path_;
   if (is_at_end_ &&

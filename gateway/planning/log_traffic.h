@@ -7,8 +7,10 @@
 #include "admission/route_table.h"
 #include "admission/simulation/draw.h"
 #include "admission/simulation/event_heap.h"
-#include "gateway/planning/access_reader.h"
+#include "gateway/planning/access_entry.h"
 #include "gateway/planning/line_file.h"
+#include "gateway/planning/log_format.h"
+#include "gateway/planning/log_prefix.h"
 #include "gateway/planning/named_traffic.h"
 
 namespace classgate::planning {
@@ -33,6 +35,7 @@ class ServiceTimes {
 
 struct LogOptions {
   std::shared_ptr<const LogFile> file;
+  const LogFormat* format = nullptr;
   // Goes on whatever share of them is malformed, and with what could be read of a damaged file.
   bool keeps_bad_lines = false;
   enum class Service : std::uint8_t { recorded, fitted, model };
@@ -47,7 +50,7 @@ struct LogOptions {
 class LogTraffic final : public NamedTraffic {
  public:
   static std::expected<std::unique_ptr<LogTraffic>, std::string> open(
-      const LogOptions& options, const admission::RouteTable& routes);
+      const LogOptions& options, const conf::Settings& settings);
 
   bool next(simulation::Wish& wish) override;
   std::string group_kind() const override { return "route"; }
@@ -58,17 +61,21 @@ class LogTraffic final : public NamedTraffic {
   std::string complaint() const override;
 
  private:
-  LogTraffic(LogOptions options, LineFile file, const admission::RouteTable& routes)
+  LogTraffic(LogOptions options, LineFile file, const conf::Settings& settings)
       : options_(std::move(options)),
         file_(std::move(file)),
-        routes_(routes),
+        routes_(settings.routes),
+        reader_(options_.format->make()),
         services_drawn_(options_.seed, 1),
-        failures_drawn_(options_.seed, 2) {}
+        failures_drawn_(options_.seed, 2),
+        seconds_drawn_(options_.seed, 3) {}
 
   std::expected<void, std::string> look_ahead();
   bool is_near(const AccessEntry& entry);
+  std::string what_is_missing() const;
   bool read_one();
   void add(const AccessEntry& entry);
+  Time arrival_in(const AccessEntry& entry);
   void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
   void draw_service(simulation::Wish& wish, const std::string& route);
   void put_in_order(std::uint32_t slot, Time at);
@@ -80,10 +87,12 @@ class LogTraffic final : public NamedTraffic {
   LogOptions options_;
   LineFile file_;
   admission::RouteTable routes_;
-  AccessReader reader_;
+  std::unique_ptr<LineReader> reader_;
+  LogPrefix prefix_;
   ServiceTimes services_;
   simulation::Random services_drawn_;
   simulation::Random failures_drawn_;
+  simulation::Random seconds_drawn_;
 
   // Wishes that may still be overtaken by lines to come.
   simulation::EventHeap order_;
@@ -116,7 +125,12 @@ class LogTraffic final : public NamedTraffic {
   std::uint64_t lines_ = 0;
   std::uint64_t skipped_ = 0;  // operators' requests, and those refused for what they were
   std::uint64_t late_ = 0;
-  std::uint64_t rolled_up_ = 0;  // refusals that stood in lines for many
+  std::uint64_t untold_ = 0;              // of the requests, those whose service time is not told,
+  std::uint64_t totals_ = 0;              // or only with what their clients took
+  std::uint64_t to_the_second_ = 0;       // those whose time is told in whole seconds
+  std::uint64_t without_bytes_ = 0;       // those whose size is not told
+  std::uint64_t refused_by_service_ = 0;  // 429 and 503 that the service said itself
+  std::uint64_t rolled_up_ = 0;           // refusals that stood in lines for many
   std::uint64_t rolled_up_lines_ = 0;
   std::uint64_t requests_ = 0;      // that could be made again
   std::uint64_t without_path_ = 0;  // of those in such lines, more: of which route is not known

@@ -48,6 +48,9 @@ std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions&
     auto log = LogFile::open(options.log);
     if (!log) return std::unexpected(log.error());
     scenario.log_ = std::move(*log);
+    const auto format = format_of(options.format, scenario.log_);
+    if (!format) return std::unexpected(format.error());
+    scenario.format_ = *format;
   }
   scenario.upstream_text_ = options.upstream;
   if (!options.workload.empty()) {
@@ -75,18 +78,19 @@ std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions&
 
 std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
     const conf::Settings& settings) const {
-  const admission::RouteTable routes(settings.routes);
-  if (workload_) return std::make_unique<WorkloadTraffic>(*workload_, routes);
+  if (workload_)
+    return std::make_unique<WorkloadTraffic>(*workload_, admission::RouteTable(settings.routes));
   using Service = LogOptions::Service;
   const Service service = upstream_text_ == "fitted"      ? Service::fitted
                           : is_of_the_log(upstream_text_) ? Service::recorded
                                                           : Service::model;
   return LogTraffic::open({.file = log_,
+                           .format = format_,
                            .keeps_bad_lines = keeps_going_,
                            .service = service,
                            .model = upstream_,
                            .seed = seed_},
-                          routes);
+                          settings);
 }
 
 void Scenario::set_servers(std::uint32_t servers) {

@@ -9,7 +9,7 @@
 
 #include "admission/simulation/simulation.h"
 #include "conf/command_line.h"
-#include "gateway/planning/log_file.h"
+#include "gateway/planning/log_format.h"
 #include "gateway/planning/named_traffic.h"
 
 namespace classgate::planning {
@@ -33,6 +33,7 @@ class Scenario {
  private:
   std::optional<conf::Workload> workload_;
   std::shared_ptr<const LogFile> log_;
+  const LogFormat* format_ = nullptr;  // of log_
   bool keeps_going_ = false;
   std::uint64_t seed_ = 1;
   std::string upstream_text_;  // as given; empty: the workload's, or as recorded

@@ -19,25 +19,30 @@ class Log : public testing::WrittenFile {
     std::string verdict = "admitted";
     std::string reason = "-";
     double upstream_ms = 20;
+    int status = 200;
+    int cost = 1;
+    std::string rest = "";  // such as " plan=gold name=acme"
   };
   // `end` since 09:30; `total` before it the request arrived.
   using WrittenFile::add;
   void add(std::chrono::milliseconds end, std::chrono::milliseconds total, const Fields& fields) {
     add(
         fmt::format("time=2026-11-24T09:{:02}:{:02}.{:03}Z id=x client={} method=POST "
-                    "path=\"{}\" route=\"{}\" priority=3 verdict={} reason={} cost=1 "
+                    "path=\"{}\" route=\"{}\" priority=3 verdict={} reason={} cost={} "
                     "deadline_ms=30000.000 upload_ms=0.000 wait_ms=0.000 upstream_ms={:.3f} "
-                    "total_ms={}.000 status=200 bytes_in=52 bytes_out=87 upstream=- retries=0 "
-                    "tls=-\n",
+                    "total_ms={}.000 status={} bytes_in=52 bytes_out=87 upstream=- retries=0 "
+                    "tls=-{}\n",
                     30 + end.count() / 60'000, end.count() / 1000 % 60, end.count() % 1000,
                     fields.client, fields.path, fields.path, fields.verdict, fields.reason,
-                    fields.upstream_ms, total.count()));
+                    fields.cost, fields.upstream_ms, total.count(), fields.status, fields.rest));
   }
 };
 
-std::unique_ptr<LogTraffic> open(const LogOptions& options) {
-  const conf::Settings settings;
-  auto traffic = LogTraffic::open(options, admission::RouteTable(settings.routes));
+const LogFormat* ours() { return *format_of("classgate", nullptr); }
+
+std::unique_ptr<LogTraffic> open(LogOptions options, const conf::Settings& settings = {}) {
+  if (options.format == nullptr) options.format = ours();
+  auto traffic = LogTraffic::open(options, settings);
   if (!traffic) FAIL(traffic.error());
   return std::move(*traffic);
 }
@@ -169,11 +174,40 @@ TEST_CASE("a log in which nobody was served needs a model of the service") {
   Log log;
   log.add(200ms, 0ms, {.verdict = "rejected", .reason = "queue_full"});
   const conf::Settings settings;
-  const admission::RouteTable routes(settings.routes);
-  CHECK_FALSE(LogTraffic::open({.file = log.log()}, routes));
+  CHECK_FALSE(LogTraffic::open({.file = log.log(), .format = ours()}, settings));
   LogOptions options{.file = log.log(), .service = LogOptions::Service::model};
   options.model.service = {conf::Law::Kind::fixed, 70ms, {}, 0};
   CHECK(all_of(*open(options))[0].service == 70ms);
+}
+
+// Errors that took a millisecond were drawn for those of whom nothing was known: a service of 40 ms
+// seemed to take 20. A tunnel of an hour was one, too.
+TEST_CASE("errors and tunnels are no samples of what work takes; they take what they took") {
+  Log log;
+  log.add(100ms, 50ms, {.upstream_ms = 40});
+  for (int i = 0; i < 20; ++i) {
+    log.add(200ms, 1ms, {.upstream_ms = 1, .status = 404});
+    log.add(200ms, 1ms, {.upstream_ms = 2, .status = 500});
+    log.add(300ms, 200ms, {.upstream_ms = 900'000, .status = 101});
+    log.add(400ms, 0ms, {.verdict = "rejected", .reason = "queue_full", .upstream_ms = 0});
+  }
+  for (const auto service : {LogOptions::Service::recorded, LogOptions::Service::fitted}) {
+    const auto traffic = open({.file = log.log(), .service = service});
+    std::vector<std::size_t> times(4);
+    for (const Wish& wish : all_of(*traffic))
+      ++times[wish.service == 40ms ? 0 : wish.service == 1ms ? 1 : wish.service == 2ms ? 2 : 3];
+    CHECK(times == std::vector<std::size_t>{21, 20, 20, 20});
+  }
+}
+
+TEST_CASE("what the service refused itself would have been work, and takes what others took") {
+  Log log;
+  log.add(100ms, 50ms, {.upstream_ms = 40});
+  log.add(200ms, 1ms, {.upstream_ms = 1, .status = 429});
+  log.add(300ms, 1ms, {.upstream_ms = 1, .status = 503});
+  const auto traffic = open({.file = log.log()});
+  for (const Wish& wish : all_of(*traffic)) CHECK(wish.service == 40ms);
+  CHECK(traffic->remarks()[0].starts_with("2 requests were refused by the service itself"));
 }
 
 // One forged line would stretch the simulation over centuries.

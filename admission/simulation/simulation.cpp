@@ -125,6 +125,7 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
           call.wish.at + std::min<Duration>(*route->deadline, terms_.request_timeout);
   }
   arrival.client = call.wish.client + 1ULL;
+  arrival.plan = call.wish.plan;
   arrival.is_known = true;  // nobody invents one here
   arrival.is_retry = call.wish.attempt > 0;
   return arrival;

@@ -24,6 +24,7 @@ struct Wish {
   std::uint32_t group = 0;            // its class in a workload, its route in a log
   std::uint32_t client = 0;
   admission::RouteId route{};  // of a conf that follows none
+  admission::PlanId plan{};    // likewise; the client's
   std::uint32_t cost = 1;
   std::uint8_t priority = conf::priority_worst;
   std::uint8_t attempt = 0;  // how often it was tried before

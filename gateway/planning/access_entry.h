@@ -19,6 +19,7 @@ struct AccessEntry {
   // Whatever a line says, it is in these ranges, so that what is added up later does not overflow.
   static constexpr Duration duration_max = std::chrono::hours(366 * 24);
   static constexpr std::uint64_t bytes_max = 1ULL << 50;
+  static constexpr std::uint32_t cost_max = 1'000'000;
   static constexpr std::uint64_t rolled_up_max = 100'000;
   static constexpr Duration span_max = std::chrono::hours(1);  // of those
   static constexpr std::int64_t year_first = 1970;
@@ -26,7 +27,11 @@ struct AccessEntry {
 
   std::int64_t time_ns = 0;  // end of the request, since 1970
   std::string_view client;   // its id, or its address where there is none
-  std::string_view path;     // in normal form, without the query
+  bool is_by_address = false;
+  std::string_view name = "-";  // of a client that the conf knows
+  std::string_view plan;        // of the client; "-": everybody's; empty: not told
+  std::uint32_t cost = 0;       // 0: not told
+  std::string_view path;        // in normal form, without the query
   std::string_view verdict;
   std::string_view reason = "-";
   int status = 0;  // 0: not told

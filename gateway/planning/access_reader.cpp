@@ -180,7 +180,10 @@ std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line
   for (std::size_t i = 0; i < needed_names.size(); ++i)
     if ((needed & ~seen_ & (1U << i)) != 0)
       return std::unexpected(fmt::format("has no {}", needed_names[i]));
-  if (entry.client == "-" && !address_.empty()) entry.client = address_;
+  if (entry.client == "-" && !address_.empty()) {
+    entry.client = address_;
+    entry.is_by_address = true;
+  }
   if (entry.is_rolled_up() && (entry.since_ns > entry.time_ns ||
                                entry.time_ns - entry.since_ns > AccessEntry::span_max.count()))
     return std::unexpected(std::string("since is not shortly before time"));
@@ -205,6 +208,10 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
       }
       return true;
     case 'c':
+      if (key == "cost") {
+        if (!take_number(value, AccessEntry::cost_max, number)) return false;
+        entry.cost = static_cast<std::uint32_t>(number);
+      }
       if (key != "client") return true;
       seen_ |= client_seen;
       entry.client = value;
@@ -213,10 +220,15 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
       if (key == "path") {
         seen_ |= path_seen;
         entry.path = unquote(value);
+      } else if (key == "plan") {
+        entry.plan = value;
       } else if (key == "priority") {
         if (!take_number(value, 5, number)) return false;
         entry.priority = static_cast<int>(number);
       }
+      return true;
+    case 'n':
+      if (key == "name") entry.name = value;
       return true;
     case 'v':
       if (key != "verdict") return true;

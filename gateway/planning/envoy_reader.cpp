@@ -13,6 +13,7 @@ class EnvoyReader final : public LineReader {
   std::expected<AccessEntry, std::string> read(std::string_view line) override {
     constexpr auto no_line = "is no line of Envoy's default format";
     AccessEntry entry;
+    entry.is_by_address = true;
     Cursor at(line);
     const auto time = at.between('[', ']');
     at.skip(" ");

@@ -36,6 +36,7 @@ class HaproxyReader final : public LineReader {
   std::expected<AccessEntry, std::string> read(std::string_view line) override {
     constexpr auto no_line = "is no line of HAProxy's httplog";
     AccessEntry entry;
+    entry.is_by_address = true;
     Cursor at(line);
     const std::string_view address = at.word();
     entry.client = address.substr(0, address.rfind(':'));

@@ -132,6 +132,7 @@ class JsonReader final : public LineReader {
     if (is_caddy_ && members_.find("request.uri") == nullptr)
       return std::unexpected("is no line of Caddy's access log");
     AccessEntry entry;
+    entry.is_by_address = true;
     if (auto taken = take_time(entry); !taken) return std::unexpected(taken.error());
     const std::string* const status_text = first_of(status_names);
     const auto status = status_text == nullptr ? std::nullopt : status_of(*status_text);

@@ -4,7 +4,9 @@
 
 #include "admission/simulation/tally.h"
 #include "conf/format.h"
+#include "conf/known_clients.h"
 #include "conf/printable.h"
+#include "gateway/planning/log_fields.h"
 
 namespace classgate::planning {
 namespace {
@@ -88,6 +90,36 @@ conf::Law ServiceTimes::fitted(const std::string& route) const {
   };
   const Duration median = std::max(at(0.5), Duration(1000));
   return {conf::Law::Kind::lognormal, median, std::max(at(0.95), median), 0};
+}
+
+ClientPlans::ClientPlans(const conf::Settings& settings) {
+  const conf::FairnessSettings& fairness = settings.admission.fairness;
+  const admission::Ids ids(settings);
+  const auto limits = [](const conf::PlanSettings& plan) {
+    return plan.rate > 0 || plan.workers > 0 || plan.queue_size > 0;
+  };
+  const auto is_address = [](const conf::IdentitySource& source) {
+    return source.kind == conf::IdentitySource::Kind::address;
+  };
+  for (const conf::PlanSettings& plan : fairness.plans)
+    by_name_.emplace(plan.name, ids.plan(plan.name));
+  need_ids_ = !std::ranges::all_of(fairness.identity, is_address) &&
+              (limits(fairness.everybody) || std::ranges::any_of(fairness.plans, limits));
+  if (settings.clients.known == nullptr) return;
+  for (const conf::KnownClient& client : settings.clients.known->clients)
+    of_known_.emplace(client.name,
+                      client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan));
+}
+
+ClientPlans::Found ClientPlans::of(const AccessEntry& entry) const {
+  if (entry.name != "-")
+    if (const auto known = of_known_.find(entry.name); known != of_known_.end())
+      return {.plan = known->second};
+  if (entry.plan.empty()) return {.is_told = false};
+  if (entry.plan == "-") return {};
+  const auto plan = by_name_.find(entry.plan);
+  if (plan == by_name_.end()) return {.is_in_conf = false};
+  return {.plan = plan->second};
 }
 
 std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
@@ -206,8 +238,8 @@ void LogTraffic::add(const AccessEntry& entry) {
   wish.bytes = entry.bytes_in;
   wish.group = group_of(route);
   wish.route = route.id;
-  wish.client = client_of(entry.client);
-  wish.cost = route.cost;
+  wish.cost = route.cost_varies && entry.cost > 0 ? entry.cost : route.cost;
+  set_client(wish, entry);
   wish.priority = static_cast<std::uint8_t>(route.priority);
   wish.rate_limited = route.rate_limited;
   wish.client_share = route.client_share;
@@ -304,8 +336,30 @@ std::uint32_t LogTraffic::client_of(std::string_view name) {
   if (client_names_.size() >= simulation::Tally::clients_max) return simulation::Tally::clients_max;
   const auto id = static_cast<std::uint32_t>(client_names_.size());
   client_names_.emplace_back(name);
+  plan_of_client_.emplace_back();
   clients_.emplace(name, id);
   return id;
+}
+
+void LogTraffic::set_client(Wish& wish, const AccessEntry& entry) {
+  const std::uint64_t count = std::max<std::uint64_t>(entry.rolled_up, 1);
+  wish.client = client_of(entry.client);
+  if (plans_.need_ids() && entry.is_by_address) without_id_ += count;
+  if (!plans_.are_any()) return;
+  const ClientPlans::Found found = plans_.of(entry);
+  const bool is_remembered = wish.client < plan_of_client_.size();
+  if (!found.is_in_conf) {
+    if (of_other_plans_ == 0) other_plan_ = entry.plan;
+    of_other_plans_ += count;
+  }
+  if (found.is_told) {
+    if (is_remembered) plan_of_client_[wish.client] = found.plan;
+    wish.plan = found.plan;
+  } else if (entry.is_rolled_up()) {  // such lines have no plan: it is that of the lines before
+    if (is_remembered) wish.plan = plan_of_client_[wish.client];
+  } else {
+    without_plan_ += count;
+  }
 }
 
 std::string LogTraffic::client_name(std::uint32_t client) const {
@@ -345,6 +399,25 @@ std::string LogTraffic::what_is_missing() const {
                          : fmt::format("read as a log of {}:{}", options_.format->name, missing);
 }
 
+// Without it the limits for each client would be tried on clients that are none.
+std::string LogTraffic::what_the_conf_needs() const {
+  const auto are_many = [this](std::uint64_t count) {
+    return static_cast<double>(count) > unknown_share_max * static_cast<double>(requests_);
+  };
+  if (are_many(without_id_))
+    return fmt::format(
+        "{}: {} of {} requests do not tell their client, only its address; the conf has limits for "
+        "each client and tells them apart by something else (fairness.identity): whom they would "
+        "refuse can't be told (--keep-going takes each address for a client)",
+        file_.name(), without_id_, requests_);
+  if (are_many(without_plan_))
+    return fmt::format(
+        "{}: {} of {} requests do not tell the plan of their client, and the conf has [[plan]]s: "
+        "whom they would refuse can't be told (--keep-going has all on everybody's terms)",
+        file_.name(), without_plan_, requests_);
+  return {};
+}
+
 std::vector<std::string> LogTraffic::remarks() const {
   std::vector<std::string> remarks = first_bad_;
   if (const std::string missing = what_is_missing(); !missing.empty()) remarks.push_back(missing);
@@ -355,6 +428,11 @@ std::vector<std::string> LogTraffic::remarks() const {
     remarks.push_back(fmt::format(
         "{} lines were left out: operators' requests, and those refused for what they were",
         skipped_));
+  if (of_other_plans_ > 0)
+    remarks.push_back(fmt::format(
+        "{} requests are of plans that the conf does not have, such as {}: they are on everybody's "
+        "terms",
+        of_other_plans_, shown(other_plan_)));
   if (refused_by_service_ > 0)
     remarks.push_back(fmt::format(
         "{} requests were refused by the service itself (429, 503): here they take what "
@@ -397,7 +475,7 @@ std::string LogTraffic::complaint() const {
         "than 1 %: without them there would be less traffic than there was (--keep-going goes "
         "without them)",
         file_.name(), without_path_, all);
-  return {};
+  return is_at_end_ ? what_the_conf_needs() : std::string();
 }
 
 }  // namespace classgate::planning

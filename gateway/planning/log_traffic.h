@@ -33,6 +33,36 @@ class ServiceTimes {
   std::vector<Duration> all_;
 };
 
+// Which plan of the conf a request of a log is on, by the names that both know; and what a log must
+// tell so that this conf's limits for each client can be tried.
+class ClientPlans {
+ public:
+  explicit ClientPlans(const conf::Settings& settings);
+
+  struct Found {
+    admission::PlanId plan{};
+    bool is_told = true;     // by the log
+    bool is_in_conf = true;  // or it is one of another conf
+  };
+  // A client of the conf's file has the plan that it has there.
+  Found of(const AccessEntry& entry) const;
+  bool are_any() const { return !by_name_.empty(); }
+  // It limits each client, and tells clients apart by what is no address.
+  bool need_ids() const { return need_ids_; }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+  using Plans = std::unordered_map<std::string, admission::PlanId, Hash, std::equal_to<>>;
+  Plans by_name_;
+  Plans of_known_;  // by the client's name
+  bool need_ids_ = false;
+};
+
 struct LogOptions {
   std::shared_ptr<const LogFile> file;
   const LogFormat* format = nullptr;
@@ -65,6 +95,7 @@ class LogTraffic final : public NamedTraffic {
       : options_(std::move(options)),
         file_(std::move(file)),
         routes_(settings.routes),
+        plans_(settings),
         reader_(options_.format->make()),
         services_drawn_(options_.seed, 1),
         failures_drawn_(options_.seed, 2),
@@ -73,6 +104,8 @@ class LogTraffic final : public NamedTraffic {
   std::expected<void, std::string> look_ahead();
   bool is_near(const AccessEntry& entry);
   std::string what_is_missing() const;
+  std::string what_the_conf_needs() const;
+  void set_client(simulation::Wish& wish, const AccessEntry& entry);
   bool read_one();
   void add(const AccessEntry& entry);
   Time arrival_in(const AccessEntry& entry);
@@ -87,6 +120,7 @@ class LogTraffic final : public NamedTraffic {
   LogOptions options_;
   LineFile file_;
   admission::RouteTable routes_;
+  ClientPlans plans_;
   std::unique_ptr<LineReader> reader_;
   LogPrefix prefix_;
   ServiceTimes services_;
@@ -121,14 +155,19 @@ class LogTraffic final : public NamedTraffic {
   };
   std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> clients_;
   std::vector<std::string> client_names_;
+  std::vector<admission::PlanId> plan_of_client_;  // of the latest line that told it
 
   std::uint64_t lines_ = 0;
   std::uint64_t skipped_ = 0;  // operators' requests, and those refused for what they were
   std::uint64_t late_ = 0;
-  std::uint64_t untold_ = 0;              // of the requests, those whose service time is not told,
-  std::uint64_t totals_ = 0;              // or only with what their clients took
-  std::uint64_t to_the_second_ = 0;       // those whose time is told in whole seconds
-  std::uint64_t without_bytes_ = 0;       // those whose size is not told
+  std::uint64_t untold_ = 0;          // of the requests, those whose service time is not told,
+  std::uint64_t totals_ = 0;          // or only with what their clients took
+  std::uint64_t to_the_second_ = 0;   // those whose time is told in whole seconds
+  std::uint64_t without_bytes_ = 0;   // those whose size is not told
+  std::uint64_t without_id_ = 0;      // whose client is told by its address, where that won't do
+  std::uint64_t without_plan_ = 0;    // whose plan is not told, where there are any
+  std::uint64_t of_other_plans_ = 0;  // whose plan the conf does not have
+  std::string other_plan_;            // the first of these
   std::uint64_t refused_by_service_ = 0;  // 429 and 503 that the service said itself
   std::uint64_t rolled_up_ = 0;           // refusals that stood in lines for many
   std::uint64_t rolled_up_lines_ = 0;

@@ -54,6 +54,7 @@ class NginxReader final : public LineReader {
   std::expected<AccessEntry, std::string> read(std::string_view line) override {
     constexpr auto no_line = "is no line of nginx's combined format";
     AccessEntry entry;
+    entry.is_by_address = true;
     Cursor at(line);
     entry.client = at.word();
     at.word();  // "-"

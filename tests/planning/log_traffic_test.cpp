@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "conf/format.h"
+#include "conf/known_clients.h"
 #include "tests/planning/written_file.h"
 
 namespace classgate::planning {
@@ -208,6 +209,100 @@ TEST_CASE("what the service refused itself would have been work, and takes what 
   const auto traffic = open({.file = log.log()});
   for (const Wish& wish : all_of(*traffic)) CHECK(wish.service == 40ms);
   CHECK(traffic->remarks()[0].starts_with("2 requests were refused by the service itself"));
+}
+
+// ---- Clients and their plans -------------------------------------------------------------------
+
+conf::Settings with_plans() {
+  conf::Settings settings;
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::header, "x-api-key"}};
+  settings.admission.fairness.plans = {{.name = "gold", .rate = 50, .clients = {}},
+                                       {.name = "free", .rate = 1, .clients = {}}};
+  return settings;
+}
+
+// Everybody had the terms of everybody: 89 % were refused in the simulation, 5 % in reality.
+TEST_CASE("a request is on the plan that the log tells, by its name in the conf") {
+  Log log;
+  log.add(100ms, 1ms, {.client = "c_1", .rest = " plan=gold name=-"});
+  log.add(200ms, 1ms, {.client = "c_2", .rest = " plan=free name=-"});
+  log.add(300ms, 1ms, {.client = "c_3", .rest = " plan=- name=-"});
+  log.add(400ms, 1ms, {.client = "c_4", .rest = " plan=silver name=-"});
+  const conf::Settings settings = with_plans();
+  const admission::Ids ids(settings);
+  const auto traffic = open({.file = log.log()}, settings);
+  const std::vector<Wish> wishes = all_of(*traffic);
+  REQUIRE(wishes.size() == 4);
+  CHECK(wishes[0].plan == ids.plan("gold"));
+  CHECK(wishes[1].plan == ids.plan("free"));
+  CHECK(wishes[0].plan != wishes[1].plan);
+  CHECK(wishes[2].plan == admission::PlanId{});
+  CHECK(wishes[3].plan == admission::PlanId{});
+  CHECK(traffic->complaint() == "");
+  CHECK(
+      traffic->remarks()[0].starts_with("1 requests are of plans that the conf does not have, "
+                                        "such as silver"));
+}
+
+TEST_CASE("a client of the conf's file is on the plan that it has there, whatever it was on") {
+  Log log;
+  log.add(100ms, 1ms, {.client = "c_1", .rest = " plan=free name=acme"});
+  conf::Settings settings = with_plans();
+  auto known = std::make_shared<conf::KnownClients>();
+  known->clients.push_back({.name = "acme", .plan = "gold", .plan_place = {}});
+  settings.clients.known = known;
+  CHECK(all_of(*open({.file = log.log()}, settings))[0].plan ==
+        admission::Ids(settings).plan("gold"));
+}
+
+TEST_CASE("lines for many have the plan that the lines of their client had before") {
+  Log log;
+  log.add(100ms, 1ms, {.client = "c_1", .rest = " plan=free name=-"});
+  log.add(
+      "time=2026-11-24T09:30:01.200Z rolled_up=5 since=2026-11-24T09:30:00.200Z client=c_1 "
+      "path=\"/v1/classify\" route=\"/v1/classify\" priority=3 verdict=rejected "
+      "reason=client_rate status=429 name=-\n");
+  const conf::Settings settings = with_plans();
+  const auto traffic = open({.file = log.log()}, settings);
+  for (const Wish& wish : all_of(*traffic))
+    CHECK(wish.plan == admission::Ids(settings).plan("free"));
+  CHECK(traffic->complaint() == "");
+}
+
+TEST_CASE("a log that does not tell clients or plans where the conf needs them is not believed") {
+  const conf::Settings settings = with_plans();
+  Log without_plan;
+  without_plan.add(100ms, 1ms, {.client = "c_1"});
+  auto traffic = open({.file = without_plan.log()}, settings);
+  all_of(*traffic);
+  CHECK(traffic->complaint().contains("1 of 1 requests do not tell the plan of their client"));
+  traffic = open({.file = without_plan.log(), .keeps_bad_lines = true}, settings);
+  all_of(*traffic);
+  CHECK(traffic->complaint() == "");
+
+  Log without_id;
+  without_id.add(100ms, 1ms, {.client = "-", .rest = " address=192.0.2.7 plan=- name=-"});
+  traffic = open({.file = without_id.log()}, settings);
+  all_of(*traffic);
+  CHECK(
+      traffic->complaint().contains("1 of 1 requests do not tell their client, only its address"));
+  // By address they are told apart as the conf does.
+  conf::Settings by_address;
+  by_address.admission.fairness.everybody.rate = 5;
+  traffic = open({.file = without_id.log()}, by_address);
+  all_of(*traffic);
+  CHECK(traffic->complaint() == "");
+}
+
+TEST_CASE("what a request tells of its cost counts, where its route asks it") {
+  Log log;
+  log.add(100ms, 1ms, {.cost = 7});
+  conf::Settings settings;
+  settings.routes = {{.path = "/v1/classify"}};
+  CHECK(all_of(*open({.file = log.log()}, settings))[0].cost == 1);
+  settings.routes[0].cost.kind = conf::CostSettings::Kind::body;
+  CHECK(all_of(*open({.file = log.log()}, settings))[0].cost == 7);
 }
 
 // One forged line would stretch the simulation over centuries.

@@ -21,7 +21,8 @@ constexpr std::size_t bytes_judged = 8ULL << 20;
 // In the order in which they are tried: JSON lines of well-known names fit several.
 constexpr std::array formats{
     LogFormat{"classgate",
-              []() -> std::unique_ptr<LineReader> { return std::make_unique<AccessReader>(); }, ""},
+              []() -> std::unique_ptr<LineReader> { return std::make_unique<AccessReader>(); }, "",
+              true},
     LogFormat{"nginx", nginx_reader,
               "combined does not: put request_time=$request_time "
               "upstream_response_time=\"$upstream_response_time\" behind it (classgate(8) has the "

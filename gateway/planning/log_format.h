@@ -16,6 +16,7 @@ struct LogFormat {
   std::unique_ptr<LineReader> (*make)();
   // What a log of it needs to tell how long the service took; empty: it does.
   std::string_view for_service_times;
+  bool is_ours = false;
 };
 
 // By its name, or, without one, by its first lines: most of them can be read. Errors say which

@@ -92,6 +92,30 @@ conf::Law ServiceTimes::fitted(const std::string& route) const {
   return {conf::Law::Kind::lognormal, median, std::max(at(0.95), median), 0};
 }
 
+void ThinnedLog::add(std::int64_t time_ns) {
+  const std::int64_t second = time_ns / 1'000'000'000;
+  if (second != second_) lines_ = 0;
+  second_ = second;
+  // Threads have equal parts of it, and seconds of their own: what is nearly full was full for
+  // some.
+  if (++lines_ == std::max<std::uint64_t>(lines_max_ - lines_max_ / 20, 1)) ++full_seconds_;
+}
+
+std::string ThinnedLog::why() const {
+  if (sample_ < 1)
+    return fmt::format(
+        "the conf has log.sample = {}: of the accepted requests only so many have a line, of the "
+        "refused ones all (if this log was written with another: CLASSGATE_LOG_SAMPLE=1)",
+        sample_);
+  if (full_seconds_ > 0)
+    return fmt::format(
+        "in {} of its seconds it has as many lines as log.access_lines_max = {} lets it have: "
+        "those "
+        "of further accepted requests were dropped",
+        full_seconds_, lines_max_);
+  return {};
+}
+
 ClientPlans::ClientPlans(const conf::Settings& settings) {
   const conf::FairnessSettings& fairness = settings.admission.fairness;
   const admission::Ids ids(settings);
@@ -218,6 +242,7 @@ bool LogTraffic::read_one() {
 }
 
 void LogTraffic::add(const AccessEntry& entry) {
+  if (options_.format->is_ours) thinned_.add(entry.time_ns);
   if (!is_traffic(entry)) {
     if (entry.is_rolled_up() && is_of_admission(entry.reason))
       without_path_ += entry.rolled_up;
@@ -399,6 +424,13 @@ std::string LogTraffic::what_is_missing() const {
                          : fmt::format("read as a log of {}:{}", options_.format->name, missing);
 }
 
+std::string LogTraffic::what_is_thinned() const {
+  const std::string why = options_.format->is_ours ? thinned_.why() : std::string();
+  return why.empty()
+             ? why
+             : fmt::format("{}: there was more traffic than it tells: {}", file_.name(), why);
+}
+
 // Without it the limits for each client would be tried on clients that are none.
 std::string LogTraffic::what_the_conf_needs() const {
   const auto are_many = [this](std::uint64_t count) {
@@ -428,6 +460,7 @@ std::vector<std::string> LogTraffic::remarks() const {
     remarks.push_back(fmt::format(
         "{} lines were left out: operators' requests, and those refused for what they were",
         skipped_));
+  if (const std::string why = what_is_thinned(); !why.empty()) remarks.push_back(why);
   if (of_other_plans_ > 0)
     remarks.push_back(fmt::format(
         "{} requests are of plans that the conf does not have, such as {}: they are on everybody's "
@@ -475,7 +508,10 @@ std::string LogTraffic::complaint() const {
         "than 1 %: without them there would be less traffic than there was (--keep-going goes "
         "without them)",
         file_.name(), without_path_, all);
-  return is_at_end_ ? what_the_conf_needs() : std::string();
+  if (!is_at_end_) return {};
+  if (const std::string why = what_is_thinned(); !why.empty())
+    return why + " (--keep-going takes what there is)";
+  return what_the_conf_needs();
 }
 
 }  // namespace classgate::planning

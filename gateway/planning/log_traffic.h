@@ -63,6 +63,23 @@ class ClientPlans {
   bool need_ids_ = false;
 };
 
+// Whether a log of our own lacks lines of accepted requests, as far as the conf and it tell.
+class ThinnedLog {
+ public:
+  explicit ThinnedLog(const conf::LogSettings& settings)
+      : sample_(settings.sample), lines_max_(settings.access_lines_max) {}
+  void add(std::int64_t time_ns);  // of a line
+  // Why; empty: it does not seem to.
+  std::string why() const;
+
+ private:
+  double sample_;
+  std::uint64_t lines_max_;
+  std::int64_t second_ = 0;  // that of the latest lines, and how many these are
+  std::uint64_t lines_ = 0;
+  std::uint64_t full_seconds_ = 0;
+};
+
 struct LogOptions {
   std::shared_ptr<const LogFile> file;
   const LogFormat* format = nullptr;
@@ -96,6 +113,7 @@ class LogTraffic final : public NamedTraffic {
         file_(std::move(file)),
         routes_(settings.routes),
         plans_(settings),
+        thinned_(settings.log),
         reader_(options_.format->make()),
         services_drawn_(options_.seed, 1),
         failures_drawn_(options_.seed, 2),
@@ -105,6 +123,7 @@ class LogTraffic final : public NamedTraffic {
   bool is_near(const AccessEntry& entry);
   std::string what_is_missing() const;
   std::string what_the_conf_needs() const;
+  std::string what_is_thinned() const;
   void set_client(simulation::Wish& wish, const AccessEntry& entry);
   bool read_one();
   void add(const AccessEntry& entry);
@@ -121,6 +140,7 @@ class LogTraffic final : public NamedTraffic {
   LineFile file_;
   admission::RouteTable routes_;
   ClientPlans plans_;
+  ThinnedLog thinned_;
   std::unique_ptr<LineReader> reader_;
   LogPrefix prefix_;
   ServiceTimes services_;

@@ -305,6 +305,39 @@ TEST_CASE("what a request tells of its cost counts, where its route asks it") {
   CHECK(all_of(*open({.file = log.log()}, settings))[0].cost == 7);
 }
 
+// ---- Lines that are not there ------------------------------------------------------------------
+
+TEST_CASE("a log of which the conf says that it is a sample is not taken for all of the traffic") {
+  Log log;
+  log.add(100ms, 1ms, {});
+  conf::Settings settings;
+  settings.log.sample = 0.1;
+  auto traffic = open({.file = log.log()}, settings);
+  all_of(*traffic);
+  CHECK(traffic->complaint().contains(
+      "there was more traffic than it tells: the conf has log.sample = 0.1"));
+  traffic = open({.file = log.log(), .keeps_bad_lines = true}, settings);
+  CHECK(all_of(*traffic).size() == 1);
+  CHECK(traffic->complaint() == "");
+  CHECK(traffic->remarks()[0].contains("log.sample = 0.1"));
+}
+
+TEST_CASE("a second with as many lines as there may be is one of which lines were dropped") {
+  conf::Settings settings;
+  settings.log.access_lines_max = 100;
+  for (const int lines : {94, 95}) {
+    Log log;
+    log.add(500ms, 1ms, {});
+    for (int i = 0; i < lines; ++i) log.add(1000ms + i * 10ms, 1ms, {});
+    log.add(2000ms, 1ms, {});
+    const auto traffic = open({.file = log.log()}, settings);
+    all_of(*traffic);
+    CHECK(traffic->complaint().contains(
+              "in 1 of its seconds it has as many lines as log.access_lines_max = 100") ==
+          (lines == 95));
+  }
+}
+
 // One forged line would stretch the simulation over centuries.
 TEST_CASE("lines of another year than the first are counted as malformed, and shown printable") {
   Log log;

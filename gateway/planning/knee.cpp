@@ -111,7 +111,10 @@ Phase measure(const LoadOptions& options, const OpenLoop::Group& group, const co
   own.time_max = lasts + std::chrono::seconds(1);
   own.answer_max = lasts + stragglers_max;
   OpenLoop loop(own, {group}, traffic);
-  loop.run([&](Duration now) { progress(measure::in_seconds(now) / measure::in_seconds(lasts)); });
+  loop.run([&](Duration now) {
+    progress(measure::in_seconds(now) / measure::in_seconds(lasts));
+    return true;
+  });
   return {at_once, lasts, traffic.samples(), traffic.failed()};
 }
 

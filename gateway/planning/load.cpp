@@ -1,6 +1,12 @@
 #include "gateway/planning/load.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cmath>
+#include <csignal>
+#include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "admission/measure/units.h"
@@ -96,6 +102,16 @@ std::string row(const std::string& name, const Group& of, double seconds) {
       measure::in_ms(latency.percentile(0.99)), measure::in_ms(latency.most()));
 }
 
+// By class of status, and why there was none.
+std::string answers_line(const OpenLoop& loop) {
+  std::string line = "answers: ";
+  for (std::size_t i = 2; i < loop.answers().size(); ++i)
+    line += fmt::format("{}{}xx {}", i > 2 ? ", " : "", i, loop.answers()[i]);
+  for (const auto& [error, count] : loop.faults())
+    line += fmt::format("; {}: {}", error != 0 ? std::strerror(error) : "connection closed", count);
+  return line + "\n";
+}
+
 std::string report(const Result& result, const OpenLoop& loop, const std::string& to) {
   const Tally& tally = loop.tally();
   const double seconds = result.seconds();
@@ -114,7 +130,7 @@ std::string report(const Result& result, const OpenLoop& loop, const std::string
   for (std::uint32_t i = 0; i < tally.by_group().size(); ++i)
     text += row(fmt::format("{} {}", result.traffic->group_kind(), result.traffic->group_name(i)),
                 tally.by_group()[i], seconds);
-  return text;
+  return text + "\n" + answers_line(loop);
 }
 
 ordered_json knee_json(const Knee& knee) {
@@ -183,6 +199,44 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
   return write(options, knee_text(knee, options.to), knee_json(knee));
 }
 
+// Each connection is a descriptor: without them requests would fail, and the service be blamed.
+std::expected<void, std::string> make_room_for(std::uint32_t connections) {
+  constexpr rlim_t others = 64;  // the log, the report, epoll, standard streams
+  const rlim_t needed = connections + others;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return {};
+  const rlim_t hard = limit.rlim_max;
+  limit.rlim_cur = std::min(needed, hard);
+  if (hard >= needed && ::setrlimit(RLIMIT_NOFILE, &limit) == 0) return {};
+  return std::unexpected(fmt::format(
+      "{} connections need {} descriptors, and there are {} at most (ulimit -Hn): raise that, or "
+      "give --connections {} or fewer",
+      connections, needed, hard, hard > others ? hard - others : 1));
+}
+
+// Ctrl-C ends the traffic, not the report; the second one ends all.
+volatile std::sig_atomic_t is_interrupted = 0;
+void on_interrupt(int /*signal*/) { is_interrupted = 1; }
+void hear_interrupts() {
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
+
+bool has_answers(const OpenLoop& loop) {
+  return std::ranges::any_of(loop.answers(), [](std::uint64_t count) { return count > 0; });
+}
+
+std::string why_nothing(const OpenLoop& loop) {
+  if (loop.faults().empty()) return "no answer came in time";
+  const auto most = std::ranges::max_element(loop.faults(), {},
+                                             &std::map<int, std::uint64_t>::value_type::second);
+  return most->first != 0 ? std::strerror(most->first) : "each connection was closed unanswered";
+}
+
 }  // namespace
 
 int load(const conf::CommandLine& command,
@@ -190,6 +244,8 @@ int load(const conf::CommandLine& command,
   const conf::PlanningOptions& options = command.planning;
   const auto target = read_target(options);
   if (!target) return complain(target.error());
+  if (const auto room = make_room_for(options.connections_max); !room)
+    return complain(room.error());
   if (options.find_knee && options.log.empty() && options.workload.empty())
     return find_and_tell(options, *target, nullptr);
   const auto conf = read_conf(command, environment);
@@ -208,11 +264,13 @@ int load(const conf::CommandLine& command,
   }
   std::vector<OpenLoop::Group> groups = groups_of(*scenario);
   if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
+  hear_interrupts();
   Progress progress("loading");
   OpenLoop loop(*target, std::move(groups), **traffic);
   loop.run([&](Duration now) {
     progress.show(
         std::max((*traffic)->progress(), measure::in_ms(now) / measure::in_ms(target->time_max)));
+    return is_interrupted == 0;
   });
   progress.clear();
   Result result{.settings = conf->settings,
@@ -223,10 +281,24 @@ int load(const conf::CommandLine& command,
                 .events = 0};
   ordered_json json = to_json(*scenario, result);
   json["connections"] = loop.connections();
+  for (std::size_t i = 2; i < loop.answers().size(); ++i)
+    json["answers"][fmt::format("{}xx", i)] = loop.answers()[i];
+  if (is_interrupted != 0) json["cut"] = true;
   json["sent_late_ms_most"] = measure::in_ms(loop.latest_start());
   const auto written = lines ? lines->close() : std::expected<void, std::string>();
-  const int status = write(options, report(result, loop, options.to), json);
-  return written ? status : complain(written.error());
+  std::string text = report(result, loop, options.to);
+  if (is_interrupted != 0)
+    text = fmt::format(
+               "cut by an interrupt: this is what was measured until then; {} requests had "
+               "no answer yet\n\n",
+               loop.in_flight()) +
+           text;
+  const int status = write(options, text, json);
+  if (!written) return complain(written.error());
+  if (is_interrupted != 0) return status_interrupted;
+  if (!has_answers(loop) && loop.tally().all().arrived > 0)
+    return complain(fmt::format("{}: nothing was answered: {}", options.to, why_nothing(loop)));
+  return status;
 }
 
 }  // namespace classgate::planning

@@ -50,6 +50,9 @@ Ending ending_of(const proxy::wire::Head& head) {
   } else if (head.status == 429 || head.status == 503) {
     ending.kind = Ending::Kind::rejected;
     ending.reason = head.status == 429 ? conf::Reason::rate_limited : conf::Reason::queue_full;
+  } else if (head.status >= 400 && head.status < 500) {  // no work was done
+    ending.kind = Ending::Kind::failed;
+    ending.reason = conf::Reason::malformed;
   } else if (head.status >= 500) {
     ending.kind = Ending::Kind::failed;
     ending.reason = conf::Reason::upstream_broken;
@@ -77,7 +80,7 @@ void OpenLoop::pull() {
   if (is_coming_ && coming_.at.time_since_epoch() >= options_.time_max) is_coming_ = false;
 }
 
-void OpenLoop::run(const std::function<void(Duration)>& on_turn) {
+void OpenLoop::run(const std::function<bool(Duration)>& on_turn) {
   began_ = Now::now();
   pull();
   std::array<epoll_event, 256> ready{};
@@ -94,7 +97,7 @@ void OpenLoop::run(const std::function<void(Duration)>& on_turn) {
       const auto& event = ready[static_cast<std::size_t>(i)];
       on_ready(event.data.u32, event.events);
     }
-    on_turn(now().time_since_epoch());
+    if (!on_turn(now().time_since_epoch())) break;
   }
   tally_.finish(now());
 }
@@ -181,6 +184,8 @@ std::uint32_t OpenLoop::take_connection() {
   ::setsockopt(connection.fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connection.is_connecting =
       ::connect(connection.fd.get(), options_.to.get(), options_.to.length) != 0;
+  // Of a Unix socket it is known at once, and its descriptor would tell another reason later.
+  connection.connect_error = connection.is_connecting && errno != EINPROGRESS ? errno : 0;
   ++opened_;
   watch(index, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD);
   return index;
@@ -241,7 +246,7 @@ void OpenLoop::flush(std::uint32_t index) {
     const ssize_t sent = ::send(connection.fd.get(), connection.out.data() + connection.written,
                                 connection.out.size() - connection.written, MSG_NOSIGNAL);
     if (sent < 0 && errno == EAGAIN) return;
-    if (sent < 0) return broke(index);
+    if (sent < 0) return broke(index, errno);
     connection.written += static_cast<std::size_t>(sent);
   }
 }
@@ -255,7 +260,7 @@ void OpenLoop::read(std::uint32_t index) {
     if (got <= 0) {
       const bool is_whole = got == 0 && connection.call != none && connection.head_is_here &&
                             connection.framing == Framing::until_close;
-      if (!is_whole) return broke(index);
+      if (!is_whole) return broke(index, got < 0 ? errno : 0);
       connection.closes = true;
       return answered(index);
     }
@@ -315,6 +320,7 @@ void OpenLoop::answered(std::uint32_t index) {
   Connection& connection = *connections_[index];
   const std::uint32_t slot = connection.call;
   const Wish& wish = calls_[slot].wish;
+  ++answers_[std::min<std::size_t>(static_cast<std::size_t>(connection.status) / 100, 5)];
   // We may be late to notice that its client would have gone before.
   const bool has_left = now() - wish.at > wish.patience;
   const Ending ending = has_left ? Ending{Ending::Kind::abandoned, {}, {}} : connection.ending;
@@ -338,8 +344,9 @@ void OpenLoop::answered(std::uint32_t index) {
 
 // A kept connection that was closed before it took the request says nothing about the service:
 // that request goes out once more.
-void OpenLoop::broke(std::uint32_t index) {
+void OpenLoop::broke(std::uint32_t index, int error) {
   Connection& connection = *connections_[index];
+  if (connection.connect_error != 0) error = connection.connect_error;
   const std::uint32_t slot = connection.call;
   const bool was_kept = connection.has_served && connection.in.empty() && !connection.head_is_here;
   std::erase(idle_, index);
@@ -350,6 +357,7 @@ void OpenLoop::broke(std::uint32_t index) {
     if (!send(slot)) backlog_.push_back(slot);
     return;
   }
+  ++faults_[error];
   end(slot, {Ending::Kind::failed, conf::Reason::upstream_unreachable, {}});
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,12 +45,18 @@ class OpenLoop {
   OpenLoop(const LoadOptions& options, std::vector<Group> groups, simulation::Traffic& traffic);
   ~OpenLoop();
 
-  // Until the traffic ends and everything is answered. `on_turn` hears how far it is.
-  void run(const std::function<void(Duration now)>& on_turn);
+  // Until the traffic ends and everything is answered, or until `on_turn`, which hears how far it
+  // is, says false: what is in flight then has no ending.
+  void run(const std::function<bool(Duration now)>& on_turn);
 
   const simulation::Tally& tally() const { return tally_; }
   Duration latest_start() const { return latest_start_; }  // how late a request was sent, at most
   std::uint64_t connections() const { return opened_; }
+  // Answers by the first digit of their status.
+  const std::array<std::uint64_t, 6>& answers() const { return answers_; }
+  // Connections that broke before the answer was whole, by errno (0: the other side closed it).
+  const std::map<int, std::uint64_t>& faults() const { return faults_; }
+  std::uint64_t in_flight() const { return active_; }
 
  private:
   static constexpr std::uint32_t none = 0xffffffff;
@@ -63,6 +71,7 @@ class OpenLoop {
     bool head_is_here = false;
     bool has_served = false;  // it may have been closed by the other side since
     bool is_connecting = false;
+    int connect_error = 0;
     int status = 0;
     simulation::Ending ending;
     proxy::wire::Framing framing = proxy::wire::Framing::none;
@@ -90,7 +99,7 @@ class OpenLoop {
   bool take_answer(std::uint32_t connection);
   void take_head(Connection& connection);
   void answered(std::uint32_t connection);
-  void broke(std::uint32_t connection);
+  void broke(std::uint32_t connection, int error = 0);
   void drop(std::uint32_t connection);
   void end(std::uint32_t slot, const simulation::Ending& ending);
   void watch(std::uint32_t connection, std::uint32_t events, int operation);
@@ -115,6 +124,8 @@ class OpenLoop {
   std::uint64_t active_ = 0;
   std::uint64_t returning_ = 0;  // clients that will come again
   std::uint64_t opened_ = 0;
+  std::array<std::uint64_t, 6> answers_{};
+  std::map<int, std::uint64_t> faults_;
   Duration latest_start_{};
   Now::time_point began_{};
   proxy::net::Fd epoll_;

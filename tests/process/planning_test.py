@@ -6,13 +6,15 @@ import http.server
 import json
 import lzma
 import pathlib
+import resource
 import shutil
 import subprocess
 import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, ROOT, ProcessTest, ScriptedService, clean_environment, get_json
+from kit import (CLASSGATE, ROOT, ProcessTest, Program, ScriptedService, clean_environment, free_port, get_json,
+                 wait_until)
 
 EXAMPLES = ROOT / "packaging/examples/workloads"
 STALL = """duration = "6s"
@@ -290,6 +292,47 @@ class Load(PlanningTest):
         gateway.wait()
         entries = [json.loads(line) for line in log.read_text().splitlines()]
         self.assertEqual([(entry["status"], entry["cost"]) for entry in entries], [(200, 50)] * 5)
+
+    def test_nobody_listening_is_said_with_the_reason_and_no_success(self):
+        workload = self.file("w.toml", ONE)
+        done = self.classgate("load", "--workload", workload, "--to", f"http://127.0.0.1:{free_port()}", status=1)
+        self.assertIn("nothing was answered: Connection refused", done.stderr)
+        self.assertRegex(done.stdout, r"answers: 2xx 0, 3xx 0, 4xx 0, 5xx 0; Connection refused: \d")
+        done = self.classgate("load", "--workload", workload, "--to", f"unix:{self.folder}/none", status=1)
+        self.assertIn("nothing was answered: No such file or directory", done.stderr)
+
+    def test_errors_of_the_service_are_shown_and_not_served(self):
+        workload = self.file("w.toml", ONE.replace('name = "one"', 'name = "one"\npath = "/nothing/here"'))
+        service = self.service()
+        words = ("load", "--workload", workload, "--to", f"http://{service.address}")
+        self.assertRegex(self.classgate(*words).stdout, r"answers: 2xx 0, 3xx 0, 4xx [1-9]\d*, 5xx 0\n")
+        found = self.json(*words)
+        self.assertEqual(found["all"]["served"], 0)
+        self.assertEqual(found["answers"]["4xx"], found["all"]["arrived"])
+
+    def test_descriptors_are_raised_to_the_connections_or_it_stops(self):
+        service = self.service()
+        words = (CLASSGATE, "load", "--workload", self.file("w.toml", ONE), "--to", f"http://{service.address}",
+                 "--connections", "500")
+        def under(soft, hard):
+            return subprocess.run(words, capture_output=True, text=True, timeout=100, env=clean_environment(),
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
+        self.assertEqual(under(32, 1000).returncode, 0)
+        done = under(32, 200)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("500 connections need 564 descriptors, and there are 200 at most (ulimit -Hn): raise that, or "
+                      "give --connections 136 or fewer", done.stderr)
+
+    def test_an_interrupt_ends_the_traffic_and_not_the_report(self):
+        service = self.service()
+        load = self.start(Program([CLASSGATE, "load", "--workload",
+                                   self.file("w.toml", STALL.replace("6s", "60s")), "--to",
+                                   f"http://{service.address}"]))
+        wait_until(lambda: service.stats()["finished"] > 5, "some of it is made")
+        load.signal(2)
+        self.assertEqual(load.wait(), 130)
+        self.assertTrue(load.out().startswith("cut by an interrupt: this is what was measured until then"))
+        self.assertRegex(load.out(), r"answers: 2xx [1-9]")
 
     def test_only_this_machine_is_loaded_unless_told_otherwise(self):
         told = self.classgate("load", "--to", "192.0.2.1:80", "--find-knee", status=1).stderr

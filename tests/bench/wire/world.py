@@ -139,9 +139,11 @@ def machine_cpu():
 def make_load(folder, port, seconds, forwarded_for):
     """Returns the file of requests, how late one was sent at most (ms), and the time on a core (s)."""
     lines, summary = folder / "requests.tsv", folder / "summary.json"
+    # It has descriptors of its own beside those, and says so where there are too few.
+    connections = min(FILES // 2, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200)
     command = [CLASSGATE, "load", "--workload", folder / "workload.toml", "--to", f"http://127.0.0.1:{port}",
                "--service-time-header", "X-Service-Time", "--requests", lines, f"--json={summary}",
-               "--time", f"{round(seconds * 1000) + 1000}ms", "--connections", str(FILES // 2)]
+               "--time", f"{round(seconds * 1000) + 1000}ms", "--connections", str(connections)]
     if forwarded_for:
         command.append("--forwarded-for")
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, env=clean_environment())

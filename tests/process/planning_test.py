@@ -6,6 +6,7 @@ import http.server
 import json
 import lzma
 import pathlib
+import re
 import resource
 import shutil
 import subprocess
@@ -41,6 +42,25 @@ items = 50
 LINE = ('time=2026-11-24T09:{minutes:02}:{seconds:02}.{ms:03}Z id=x client=192.0.2.1 method=GET path="/a" route="/" '
         'priority=3 verdict=admitted reason=- cost=1 deadline_ms=1000.000 upload_ms=0.000 wait_ms=0.000 '
         'upstream_ms=0.500 total_ms=0.500 status=200 bytes_in=0 bytes_out=0 upstream=- retries=0 tls=-\n')
+PLANS = """[admission]
+rate = 0
+[fairness]
+identity = ["header:X-Api-Key"]
+burst = 3
+rate = 0.001
+[clients]
+secret = "off"
+[[plan]]
+name = "gold"
+rate = 1000
+burst = 1000
+clients = ["header:X-Api-Key:g"]
+[[plan]]
+name = "free"
+rate = 0.001
+burst = 5
+clients = ["header:X-Api-Key:f"]
+"""
 SMALL = """duration = "60s"
 [upstream]
 service = "exponential 100ms"
@@ -137,6 +157,26 @@ class Simulate(PlanningTest):
             self.assertEqual((found["all"]["arrived"], found["all"]["served"]), (99, 99))
             self.assertGreater(found["all"]["latency_ms"]["p50"], 19)
             self.assertEqual(found["by_route"][0]["route"], "/v1/classify")
+
+    def test_each_plan_refuses_in_the_simulation_what_it_refused(self):
+        # Everybody's terms counted for all: of those on gold, too, nearly all were refused.
+        log = self.folder / "access.log"
+        gateway = self.gateway(self.service().address, conf=PLANS, log_access=log)
+        refused = 0
+        for key in ("g", "f", "other"):
+            for _ in range(20):
+                refused += gateway.request(headers={"X-Api-Key": key}).status == 429
+        self.assertEqual(refused, 15 + 17)
+        gateway.signal(15)
+        gateway.wait()
+        conf = self.file("plans.conf", PLANS)
+        found = self.json("simulate", "--conf", conf, "--log", str(log))
+        self.assertEqual(found["all"]["rejected"], {"client_rate": refused})
+        self.assertEqual(sorted(client["served"] for client in found["by_client"]), [3, 5, 20])
+        # Without the plans in it nothing is answered.
+        log.write_text(re.sub(r" plan=\S+", "", log.read_text()))
+        done = self.classgate("simulate", "--conf", conf, "--log", str(log), status=1)
+        self.assertIn("60 of 60 requests do not tell the plan of their client", done.stderr)
 
     def test_a_log_is_read_once_from_a_pipe_and_packed_as_it_is(self):
         # Each way used to lose lines without a word, or all of them: the log was opened twice.

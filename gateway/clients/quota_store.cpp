@@ -19,7 +19,7 @@ namespace {
 constexpr int application_id = 0x63676174;  // "cgat"
 constexpr int layout = 1;                   // of the tables: user_version
 constexpr int patience_ms = 3000;           // with another process that writes
-constexpr int keys_max = 100;               // that ids are known to be made with
+constexpr int made_with_max = 100;          // that ids are known to be made with
 // Of the year 10000, which no clock shows: days and months since 1970.
 constexpr std::int64_t days_max = 2'932'897;
 constexpr std::int64_t months_max = 96'360;
@@ -300,7 +300,7 @@ std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
   }
   // Which are the oldest nobody knows. Whose key comes back is told again, and that is all.
   if (!run(fmt::format("DELETE FROM made_with WHERE (SELECT count(*) FROM made_with) >= {}",
-                       keys_max)
+                       made_with_max)
                .c_str()))
     return std::unexpected(trouble());
   Statement keep(db_, "INSERT INTO made_with (ids) VALUES (?1)");

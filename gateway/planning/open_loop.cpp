@@ -21,7 +21,7 @@ using simulation::Ending;
 using simulation::Event;
 using simulation::Wish;
 
-constexpr proxy::wire::HeadLimits limits{64 * 1024, 200, 8 * 1024};
+constexpr proxy::wire::HeadLimits head_limits{64 * 1024, 200, 8 * 1024};
 constexpr std::size_t read_size = 64 * 1024;
 constexpr int events_in_a_turn = 64;
 
@@ -209,7 +209,7 @@ void OpenLoop::start(std::uint32_t index, std::uint32_t slot) {
   connection.out.clear();
   connection.written = 0;
   connection.head_is_here = false;
-  connection.parser.begin(Parser::Kind::response, limits);
+  connection.parser.begin(Parser::Kind::response, head_limits);
   write_request(connection.out, call.wish);
   if (!connection.is_connecting) flush(index);
 }
@@ -282,7 +282,7 @@ bool OpenLoop::take_answer(std::uint32_t index) {
     const bool is_interim = connection.parser.head().status < 200;
     if (!is_interim) take_head(connection);
     connection.in.erase(0, connection.parser.head_size());
-    if (is_interim) connection.parser.begin(Parser::Kind::response, limits);
+    if (is_interim) connection.parser.begin(Parser::Kind::response, head_limits);
   }
   switch (connection.framing) {
     case Framing::none: answered(index); return true;

@@ -52,7 +52,7 @@ ordered_json group(const Result& result, const Group& of, ordered_json json = {}
   return json;
 }
 
-ordered_json limits(const conf::AdmissionSettings& admission) {
+ordered_json limits_of(const conf::AdmissionSettings& admission) {
   return {{"workers", admission.workers},
           {"queue_size", admission.queue_size},
           {"rate", admission.rate},
@@ -106,7 +106,7 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
   json["input"] = scenario.describe();
   json["upstream"] = scenario.describe_upstream();
   json["conf"] = result.conf;
-  json["limits"] = limits(result.settings.admission);
+  json["limits"] = limits_of(result.settings.admission);
   json["seconds"] = rounded(result.seconds());
   json["remarks"] = result.traffic->remarks();
   json["all"] = group(result, result.tally.all());

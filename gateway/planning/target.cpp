@@ -18,10 +18,10 @@ struct Word {
   const char* word;
   What what;
 };
-constexpr std::array words{Word{"wait", What::wait},        Word{"answer", What::answer},
-                           Word{"latency", What::answer},   Word{"refused", What::refused},
-                           Word{"rejected", What::refused}, Word{"failed", What::failed},
-                           Word{"left", What::left}};
+constexpr std::array measured_words{Word{"wait", What::wait},        Word{"answer", What::answer},
+                                    Word{"latency", What::answer},   Word{"refused", What::refused},
+                                    Word{"rejected", What::refused}, Word{"failed", What::failed},
+                                    Word{"left", What::left}};
 
 bool is_time(What what) { return what == What::wait || what == What::answer; }
 
@@ -81,8 +81,8 @@ std::expected<Target, std::string> parse_target(const std::string& text) {
   std::size_t at = 0;
   const auto take = [&] { return at < parts.size() ? parts[at++] : std::string(); };
   const std::string word = take();
-  const auto known = std::ranges::find(words, word, &Word::word);
-  if (known == words.end()) return wrong("\"" + word + "\" is nothing that is measured");
+  const auto known = std::ranges::find(measured_words, word, &Word::word);
+  if (known == measured_words.end()) return wrong("\"" + word + "\" is nothing that is measured");
   target.what = known->what;
   std::string next = take();
   if (is_time(target.what) && next != "<=") {

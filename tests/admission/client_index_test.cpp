@@ -11,8 +11,8 @@ namespace classgate::admission {
 namespace {
 
 // An index of clients whose identities stand in a plain map.
-struct Clients {
-  explicit Clients(std::size_t count) { index.clear(count); }
+struct IndexedClients {
+  explicit IndexedClients(std::size_t count) { index.clear(count); }
 
   void add(std::uint64_t id, ClientNumber number) {
     index.insert(id, number);
@@ -36,7 +36,7 @@ TEST_CASE("an index without room finds nobody") {
 }
 
 TEST_CASE("identities that are alike in all but one bit are told apart") {
-  Clients clients(64);
+  IndexedClients clients(64);
   for (unsigned bit = 0; bit < 64; ++bit) clients.add(std::uint64_t{1} << bit, bit + 1);
   for (unsigned bit = 0; bit < 64; ++bit) CHECK(clients.find(std::uint64_t{1} << bit) == bit + 1);
   CHECK(clients.find(3) == no_client);
@@ -47,7 +47,7 @@ TEST_CASE("who stood behind one that has gone is found, over the end of the tabl
   constexpr std::uint64_t last = 0xff;
   for (ClientNumber leaving = 1; leaving <= 5; ++leaving) {
     CAPTURE(leaving);
-    Clients clients(100);
+    IndexedClients clients(100);
     for (ClientNumber number = 1; number <= 5; ++number)
       clients.add(last | std::uint64_t{number} << 60, number);
     clients.remove(leaving);
@@ -63,7 +63,7 @@ TEST_CASE(
     INFO(replay(run().seed + round));
     Random random(run().seed + round);
     constexpr std::size_t room = 102;  // of 128 places: four fifths
-    Clients clients(room);
+    IndexedClients clients(room);
     // Few homes, so that many are pushed out of theirs.
     const auto draw = [&] { return random.below(40) * 3 | random.below(50) << 58; };
     for (int event = 0; event < 3'000; ++event) {

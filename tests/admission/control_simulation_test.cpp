@@ -17,7 +17,7 @@ namespace {
 
 using conf::Reason;
 
-conf::AdmissionSettings random_settings(Random& random) {
+conf::AdmissionSettings random_control_settings(Random& random) {
   conf::AdmissionSettings settings;
   settings.workers = static_cast<std::uint32_t>(random.between(5, 60));
   settings.queue_size = static_cast<std::uint32_t>(random.below(200));
@@ -42,7 +42,7 @@ conf::AdmissionSettings random_settings(Random& random) {
 class Mixture {
  public:
   explicit Mixture(std::uint64_t seed)
-      : random_(seed), settings_(random_settings(random_)), controller_(settings_) {}
+      : random_(seed), settings_(random_control_settings(random_)), controller_(settings_) {}
 
   void run(int events) {
     most_ = controller_.limit();
@@ -51,7 +51,7 @@ class Mixture {
       if (random_.chance(60))
         arrive();
       else if (random_.below(500) == 0)
-        controller_.reconfigure(settings_ = random_settings(random_), now_);
+        controller_.reconfigure(settings_ = random_control_settings(random_), now_);
       else if (random_.below(200) == 0)
         controller_.set_ceiling(
             random_.chance(50) ? Ceilings::Source::upstream : Ceilings::Source::handover,

@@ -16,7 +16,7 @@ namespace classgate::admission {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr Time start = Time{} + 1h;
+constexpr Time parts_start = Time{} + 1h;
 constexpr std::uint64_t flooder = 1;
 
 conf::AdmissionSettings default_settings() {
@@ -30,7 +30,7 @@ struct Kind {
   bool rate_limited = true;
   float client_share = 1;
 };
-const Kind health{.priority = 1, .rate_limited = false, .client_share = 0.2F};
+const Kind health_kind{.priority = 1, .rate_limited = false, .client_share = 0.2F};
 
 // Requests that keep their workers for `work`, in steps of a millisecond. The flooder has so many
 // connections, and asks on each again as soon as it is answered.
@@ -96,7 +96,7 @@ class World {
 
   Controller controller_;
   const Duration work_;
-  Time now_ = start;
+  Time now_ = parts_start;
   Kind kind_;
   std::size_t connections_ = 0;
   std::vector<Busy> busy_;  // in the order in which they end
@@ -123,8 +123,8 @@ double share_served(const Kind& flooded, const Kind& asked, Duration work) {
 
 TEST_CASE("a flood by one client leaves others 95 % at least, whatever it floods") {
   for (const Kind& flooded :
-       {health, Kind{.priority = 3}, Kind{.priority = 4}, Kind{.priority = 5}})
-    for (const Kind& asked : {health, Kind{.priority = 3}}) {
+       {health_kind, Kind{.priority = 3}, Kind{.priority = 4}, Kind{.priority = 5}})
+    for (const Kind& asked : {health_kind, Kind{.priority = 3}}) {
       CAPTURE(flooded.priority);
       CAPTURE(asked.priority);
       CHECK(share_served(flooded, asked, 20ms) >= 0.95);
@@ -172,27 +172,27 @@ TEST_CASE("beyond its share of the workers a client's request on such a route go
   conf::AdmissionSettings settings = default_settings();
   settings.workers = 10;  // two of them for one client on /health
   World world(settings, 50ms);
-  for (int i = 0; i < 5; ++i) world.ask(flooder, health);
+  for (int i = 0; i < 5; ++i) world.ask(flooder, health_kind);
   CHECK(world.snapshot().active_by_priority == std::array<std::uint32_t, 5>{2, 0, 0, 0, 3});
   for (int ms = 0; ms < 60; ++ms) world.step();
   CHECK(world.served[flooder] == 5);  // and is served
-  world.ask(flooder, health);
+  world.ask(flooder, health_kind);
   CHECK(world.snapshot().active_by_priority == std::array<std::uint32_t, 5>{1, 0, 0, 0, 0});
 }
 
 // So many uploads, each charged 1; when all stream, each is found to cost so much more.
 void settle_uploads(Controller& controller, std::uint64_t client, int count, std::int32_t more) {
   std::vector<Seat> seats;
-  Arrival arrival{.priority = 3, .at = start, .client = client};
+  Arrival arrival{.priority = 3, .at = parts_start, .client = client};
   for (int i = 0; i < count; ++i) {
-    REQUIRE_FALSE(controller.screen(arrival, start));
-    seats.push_back(std::get<Admitted>(controller.arrive(arrival, start)).seat);
+    REQUIRE_FALSE(controller.screen(arrival, parts_start));
+    seats.push_back(std::get<Admitted>(controller.arrive(arrival, parts_start)).seat);
   }
   arrival.cost += static_cast<std::uint32_t>(more);
   arrival.cost_found = more;
   for (const Seat& seat : seats) {
-    controller.settle(arrival, start);
-    controller.finish(Outcome::processed(), seat, start);
+    controller.settle(arrival, parts_start);
+    controller.finish(Outcome::processed(), seat, parts_start);
   }
 }
 
@@ -206,19 +206,19 @@ TEST_CASE("what one client's uploads turn out to cost is its own debt") {
     if (!rejection) controller.abandon();
     return rejection;
   };
-  CHECK(said(ask(2, start)) == "rate_limited");
-  CHECK(ask(2, start)->tokens == doctest::Approx(-200));  // one burst, no more
-  CHECK_FALSE(ask(2, start + 2100ms));                    // 201 tokens later
+  CHECK(said(ask(2, parts_start)) == "rate_limited");
+  CHECK(ask(2, parts_start)->tokens == doctest::Approx(-200));  // one burst, no more
+  CHECK_FALSE(ask(2, parts_start + 2100ms));                    // 201 tokens later
   // 50 * 1000 tokens, of which the bucket had 200 and owes 200: the rest is owed by one alone.
   for (const Duration later : {2100ms, 10'000ms, 495'000ms}) {
-    const auto refused = ask(flooder, start + later);
+    const auto refused = ask(flooder, parts_start + later);
     REQUIRE(refused);
     CHECK(said(*refused) == "client_rate");
     CHECK(refused->tokens ==
           doctest::Approx(-49'600 + 100 * std::chrono::duration<double>(later).count()));
     CHECK(refused->retry_after == std::chrono::ceil<std::chrono::nanoseconds>(496s - later));
   }
-  CHECK_FALSE(ask(flooder, start + 496'001ms));
+  CHECK_FALSE(ask(flooder, parts_start + 496'001ms));
 }
 
 TEST_CASE("nobody owes more than an hour of the rate, and a bucket of all no more than a burst") {
@@ -227,20 +227,20 @@ TEST_CASE("nobody owes more than an hour of the rate, and a bucket of all no mor
   settings.burst = 10;
   Controller controller(settings);
   settle_uploads(controller, flooder, 5, 1'000'000);
-  Arrival arrival{.priority = 3, .at = start, .client = flooder};
-  CHECK(controller.screen(arrival, start)->retry_after == 3600s);
+  Arrival arrival{.priority = 3, .at = parts_start, .client = flooder};
+  CHECK(controller.screen(arrival, parts_start)->retry_after == 3600s);
   // Who is not told apart: the others wait for two bursts at most.
   settings.fairness.is_on = false;
   Controller plain(settings);
   settle_uploads(plain, 0, 5, 1'000'000);
-  CHECK(plain.screen({.at = start}, start)->tokens == doctest::Approx(-10));
-  CHECK_FALSE(plain.screen({.at = start + 1100ms}, start + 1100ms));
+  CHECK(plain.screen({.at = parts_start}, parts_start)->tokens == doctest::Approx(-10));
+  CHECK_FALSE(plain.screen({.at = parts_start + 1100ms}, parts_start + 1100ms));
 }
 
 // Its budget of retries is looked at as well, and with it its account is brought up to date.
 TEST_CASE("who asks again counts among those who ask, in each turn") {
   Controller controller(default_settings());
-  Time now = start;
+  Time now = parts_start;
   const auto passes = [&](std::uint64_t client, bool is_retry) {
     Arrival arrival{.priority = 3, .at = now, .client = client, .is_retry = is_retry};
     return !controller.screen(arrival, now);
@@ -257,7 +257,7 @@ TEST_CASE("nobody is told apart: nobody has parts") {
   conf::AdmissionSettings settings;
   World world(settings, 1ms);
   for (int i = 0; i < 300; ++i) world.ask(0, {});
-  for (int i = 0; i < 20; ++i) world.ask(0, health);
+  for (int i = 0; i < 20; ++i) world.ask(0, health_kind);
   CHECK(world.snapshot().active_workers == 50);
   CHECK(world.snapshot().waiting_by_priority[0] == 20);
 }

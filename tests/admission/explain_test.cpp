@@ -12,12 +12,12 @@
 namespace classgate::admission {
 namespace {
 
-using Kind = Explanation::Kind;
+using Answer = Explanation::Kind;
 
 std::string said(const Explanation& explanation) {
   switch (explanation.kind) {
-    case Kind::admitted: return "admitted";
-    case Kind::waits: return "waits";
+    case Answer::admitted: return "admitted";
+    case Answer::waits: return "waits";
     default: return said(explanation.rejection);
   }
 }
@@ -197,11 +197,11 @@ class Twins {
     const ReasonCounts observed_before = asked_.snapshot(now_).observed;
     const Verdict verdict = enter(asked_, arrival, now_);
     REQUIRE(said(explanation) == said(verdict));
-    if (explanation.kind == Kind::refused)
+    if (explanation.kind == Answer::refused)
       REQUIRE(explanation.rejection.retry_after == retry_after(verdict));
-    if (explanation.kind == Kind::admitted)
+    if (explanation.kind == Answer::admitted)
       REQUIRE(explanation.wanted == std::get<Admitted>(verdict).seat.workers);
-    if (explanation.kind == Kind::waits) REQUIRE(explanation.place > 0);
+    if (explanation.kind == Answer::waits) REQUIRE(explanation.place > 0);
     if (explanation.observed)
       heard.insert("observed " + std::string(conf::word_of(*explanation.observed)));
     ReasonCounts observed_now = observed_before;

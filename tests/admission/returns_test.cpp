@@ -267,13 +267,13 @@ TEST_CASE("what was taken under another rate does not make the new one look used
 // 2,000 clients at a service for 1,000 requests a second; each asks, thinks for a second (on
 // average) and asks again, which is twice as much as it can serve; who is refused comes back when
 // it was told to. In each second of the second minute: how many came back.
-struct Crowd {
+struct ReturningCrowd {
   std::vector<int> returned = std::vector<int>(60);
   int first_retries = 0;
   int admitted = 0;
 };
 
-Crowd watch_crowd(std::chrono::milliseconds spread) {
+ReturningCrowd watch_crowd(std::chrono::milliseconds spread) {
   Random random(7);
   conf::AdmissionSettings settings = small_settings();
   settings.workers = 1000;
@@ -288,7 +288,7 @@ Crowd watch_crowd(std::chrono::milliseconds spread) {
   };
   std::priority_queue<Client, std::vector<Client>, std::greater<>> clients;
   for (int i = 0; i < 2'000; ++i) clients.push({start + i * 500us});
-  Crowd crowd;
+  ReturningCrowd crowd;
   while (true) {
     const Client client = clients.top();
     clients.pop();
@@ -314,14 +314,14 @@ Crowd watch_crowd(std::chrono::milliseconds spread) {
 }
 
 TEST_CASE("clients that obey are let in when they come back, and come back evenly") {
-  const Crowd crowd = watch_crowd(30s);
+  const ReturningCrowd crowd = watch_crowd(30s);
   CHECK(crowd.first_retries > 500);
   CHECK(crowd.admitted >= crowd.first_retries * 9 / 10);
   int sum = 0;
   for (const int returned : crowd.returned) sum += returned;
   CHECK(*std::ranges::max_element(crowd.returned) <= 2 * sum / 60);
   // Told the earliest, they are refused again and again.
-  const Crowd together = watch_crowd(0s);
+  const ReturningCrowd together = watch_crowd(0s);
   CHECK(together.admitted < together.first_retries * 9 / 10);
 }
 

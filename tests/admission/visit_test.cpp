@@ -12,7 +12,7 @@ namespace classgate::admission {
 namespace {
 
 using State = Visit::State;
-using Kind = Visit::Step::Kind;
+using StepKind = Visit::Step::Kind;
 
 constexpr Terms terms{.request_timeout = 10s, .queue_timeout = 4s};
 constexpr Visit::AtService lets_go{};
@@ -29,10 +29,10 @@ std::string said(const Outcome& outcome) {
 
 std::string said(const Visit::Step& step) {
   switch (step.kind) {
-    case Kind::none: return "nothing";
-    case Kind::close: return "close, " + said(step.outcome);
-    case Kind::leave: return "leave, " + said(step.outcome);
-    case Kind::give_back: return "give back, " + said(step.outcome);
+    case StepKind::none: return "nothing";
+    case StepKind::close: return "close, " + said(step.outcome);
+    case StepKind::leave: return "leave, " + said(step.outcome);
+    case StepKind::give_back: return "give back, " + said(step.outcome);
     default: return "orphan, " + said(step.outcome);
   }
 }
@@ -54,7 +54,7 @@ Visit forwarding() {
 }
 Visit orphaned(const Visit::Step& step, Time now) {
   Visit visit = forwarding();
-  REQUIRE(step.kind == Kind::orphan);
+  REQUIRE(step.kind == StepKind::orphan);
   visit.orphan(step.outcome, now);
   return visit;
 }
@@ -205,24 +205,24 @@ TEST_CASE("whatever happens in whatever order, each visit ends and leaves nothin
     const auto take = [&](const Visit::Step& step) {
       ++taken[static_cast<std::size_t>(step.kind)];
       switch (step.kind) {
-        case Kind::none: return;
-        case Kind::close: REQUIRE((!has_place && !has_worker)); return visit.end();
-        case Kind::leave:
+        case StepKind::none: return;
+        case StepKind::close: REQUIRE((!has_place && !has_worker)); return visit.end();
+        case StepKind::leave:
           REQUIRE(has_place);
           has_place = false;
           return visit.end();
-        case Kind::give_back:
+        case StepKind::give_back:
           REQUIRE(has_worker);
           has_worker = false;
           return visit.end();
-        case Kind::orphan: REQUIRE(has_worker); return visit.orphan(step.outcome, now);
+        case StepKind::orphan: REQUIRE(has_worker); return visit.orphan(step.outcome, now);
       }
     };
     const auto go_in = [&] {
       has_place = false;
       has_worker = true;
       const Visit::Step late = visit.granted(now);
-      if (late.kind != Kind::none) return take(late);
+      if (late.kind != StepKind::none) return take(late);
       visit.go_in();
     };
     int steps = 0;

@@ -23,19 +23,19 @@ std::vector<std::uint32_t> names_in_order(WaitQueue& queue) {
   return names;
 }
 
-using Names = std::vector<std::uint32_t>;
+using Owners = std::vector<std::uint32_t>;
 
 TEST_CASE("who came first goes first") {
   WaitQueue queue;
   for (std::uint32_t name = 1; name <= 5; ++name) queue.join(waiter(3, name));
-  CHECK(names_in_order(queue) == Names{1, 2, 3, 4, 5});
+  CHECK(names_in_order(queue) == Owners{1, 2, 3, 4, 5});
 }
 
 TEST_CASE("a better priority goes first and FIFO holds inside each") {
   WaitQueue queue;
   const int priorities[] = {5, 3, 1, 4, 5, 2, 3, 1, 4, 2};
   for (std::uint32_t name = 0; name < 10; ++name) queue.join(waiter(priorities[name], name));
-  CHECK(names_in_order(queue) == Names{2, 7, 5, 9, 1, 6, 3, 8, 0, 4});
+  CHECK(names_in_order(queue) == Owners{2, 7, 5, 9, 1, 6, 3, 8, 0, 4});
 }
 
 TEST_CASE("an empty queue has no front and nobody to give way") {
@@ -66,7 +66,7 @@ TEST_CASE("a waiter who leaves gives up its place wherever it stands") {
     REQUIRE(left);
     CHECK(left->owner == leaving);
     CHECK(queue.size() == 3);
-    Names others{0, 1, 2, 3};
+    Owners others{0, 1, 2, 3};
     std::erase(others, leaving);
     CHECK(names_in_order(queue) == others);
   }
@@ -144,7 +144,7 @@ TEST_CASE("a queue that was emptied by leaving takes new waiters in order") {
   CHECK(queue.front() == nullptr);
   queue.join(waiter(3, 3));
   queue.join(waiter(3, 4));
-  CHECK(names_in_order(queue) == Names{3, 4});
+  CHECK(names_in_order(queue) == Owners{3, 4});
 }
 
 TEST_CASE("a ticket is good once") {
@@ -176,7 +176,7 @@ TEST_CASE("the newest of the worst is the one to give way") {
   CHECK_FALSE(queue.pop_newest_worse_than(4));
   CHECK(queue.pop_newest_worse_than(3)->waiter.owner == 2);
   CHECK_FALSE(queue.pop_newest_worse_than(3));
-  CHECK(names_in_order(queue) == Names{0, 5});
+  CHECK(names_in_order(queue) == Owners{0, 5});
 }
 
 TEST_CASE("sizes and bytes are those of the ones who wait") {
@@ -225,7 +225,7 @@ TEST_CASE("clients take turns, and each one's own requests are first come first 
   WaitQueue queue;
   for (std::uint32_t name = 1; name <= 3; ++name) queue.join(of_client(7, name));
   for (std::uint32_t name = 4; name <= 6; ++name) queue.join(of_client(8, name));
-  CHECK(names_in_order(queue) == Names{1, 4, 2, 5, 3, 6});
+  CHECK(names_in_order(queue) == Owners{1, 4, 2, 5, 3, 6});
 }
 
 TEST_CASE("a client that has waited for its turn goes before the second turn of another") {
@@ -274,7 +274,7 @@ TEST_CASE("when nobody has waited for a moment everything is paid") {
   clients_in_order(queue, 2);
   queue.join(of_client(1, 3));
   queue.join(of_client(2, 4));
-  CHECK(names_in_order(queue) == Names{3, 4});
+  CHECK(names_in_order(queue) == Owners{3, 4});
 }
 
 TEST_CASE("who is away saves no turns up") {
@@ -301,7 +301,7 @@ TEST_CASE("inside a priority the plans of a better one go first, and their clien
   queue.join(of_plan(2, 3, 2));
   queue.join(of_plan(3, 4, 2));
   queue.join(of_plan(4, 5, 3));
-  CHECK(names_in_order(queue) == Names{2, 4, 3, 5, 1});
+  CHECK(names_in_order(queue) == Owners{2, 4, 3, 5, 1});
 }
 
 TEST_CASE("the priority of a route comes before that of a plan") {
@@ -310,7 +310,7 @@ TEST_CASE("the priority of a route comes before that of a plan") {
   Waiter urgent = of_plan(2, 2, 5);
   urgent.priority = 1;
   queue.join(urgent);
-  CHECK(names_in_order(queue) == Names{2, 1});
+  CHECK(names_in_order(queue) == Owners{2, 1});
 }
 
 TEST_CASE("weights share among plans of one priority only") {
@@ -353,7 +353,7 @@ TEST_CASE("a parked client of the best plan is passed by, and is first again aft
   queue.park(1);
   CHECK(queue.pop_front()->waiter.owner == 2);
   queue.unpark(1);
-  CHECK(names_in_order(queue) == Names{1, 3});
+  CHECK(names_in_order(queue) == Owners{1, 3});
 }
 
 TEST_CASE("the newest of the client with the most waiting gives way") {
@@ -384,7 +384,7 @@ TEST_CASE("a parked client keeps its places and has no turn") {
   CHECK(queue.front() == nullptr);
   CHECK(queue.size() == 2);
   queue.unpark(1);
-  CHECK(names_in_order(queue) == Names{1, 3});
+  CHECK(names_in_order(queue) == Owners{1, 3});
 }
 
 TEST_CASE("a parked waiter can leave") {

@@ -7,31 +7,31 @@ namespace {
 
 using std::chrono::milliseconds;
 using Limits = AccessQuota::Limits;
-using Verdict = AccessQuota::Verdict;
-using Kind = AccessQuota::Kind;
+using LineVerdict = AccessQuota::Verdict;
+using LineKind = AccessQuota::Kind;
 
 constexpr std::uint32_t plenty = 1'000'000;
-const AccessQuota::Time start = AccessQuota::Time() + std::chrono::hours(1);
+const AccessQuota::Time first_hour = AccessQuota::Time() + std::chrono::hours(1);
 
 int written(AccessQuota& quota, int exchanges, AccessQuota::Time now, const Limits& limits,
-            Kind kind = Kind::routine) {
+            LineKind kind = LineKind::routine) {
   int count = 0;
   for (int i = 0; i < exchanges; ++i)
-    if (quota.judge(kind, now, limits) == Verdict::write) ++count;
+    if (quota.judge(kind, now, limits) == LineVerdict::write) ++count;
   return count;
 }
 
 TEST_CASE("a sample of 1 writes everything, of 0 nothing that is routine") {
   AccessQuota quota(1);
-  CHECK(written(quota, 1000, start, {1, plenty}) == 1000);
-  CHECK(written(quota, 1000, start, {0, plenty}) == 0);
-  CHECK(quota.judge(Kind::routine, start, {0, plenty}) == Verdict::not_sampled);
+  CHECK(written(quota, 1000, first_hour, {1, plenty}) == 1000);
+  CHECK(written(quota, 1000, first_hour, {0, plenty}) == 0);
+  CHECK(quota.judge(LineKind::routine, first_hour, {0, plenty}) == LineVerdict::not_sampled);
 }
 
 TEST_CASE("refusals and failures are written whatever the sample") {
   AccessQuota quota(1);
-  CHECK(written(quota, 1000, start, {0, plenty}, Kind::refusal) == 1000);
-  CHECK(written(quota, 1000, start, {0, plenty}, Kind::other) == 1000);
+  CHECK(written(quota, 1000, first_hour, {0, plenty}, LineKind::refusal) == 1000);
+  CHECK(written(quota, 1000, first_hour, {0, plenty}, LineKind::other) == 1000);
 }
 
 TEST_CASE("a sample is the share that is written, also of traffic with a rhythm") {
@@ -40,7 +40,8 @@ TEST_CASE("a sample is the share that is written, also of traffic with a rhythm"
     int of_even = 0;
     constexpr int exchanges = 100'000;
     for (int i = 0; i < exchanges; ++i) {
-      const bool is_written = quota.judge(Kind::routine, start, {share, plenty}) == Verdict::write;
+      const bool is_written =
+          quota.judge(LineKind::routine, first_hour, {share, plenty}) == LineVerdict::write;
       if (is_written && i % 2 == 0) ++of_even;
     }
     CAPTURE(share);
@@ -51,36 +52,39 @@ TEST_CASE("a sample is the share that is written, also of traffic with a rhythm"
 TEST_CASE("what the gateway answers itself, for nothing, takes no room from what went wrong") {
   AccessQuota quota(1);
   const Limits limits{1, 10, 4};
-  CHECK(written(quota, 1000, start, limits, Kind::answered_here) == 4);
-  CHECK(quota.judge(Kind::answered_here, start, limits) == Verdict::not_sampled);
-  CHECK(written(quota, 1000, start, limits, Kind::refusal) == 4);
-  CHECK(written(quota, 1000, start, limits, Kind::other) == 2);
-  CHECK(written(quota, 9, start + milliseconds(1000), limits, Kind::answered_here) == 4);
+  CHECK(written(quota, 1000, first_hour, limits, LineKind::answered_here) == 4);
+  CHECK(quota.judge(LineKind::answered_here, first_hour, limits) == LineVerdict::not_sampled);
+  CHECK(written(quota, 1000, first_hour, limits, LineKind::refusal) == 4);
+  CHECK(written(quota, 1000, first_hour, limits, LineKind::other) == 2);
+  CHECK(written(quota, 9, first_hour + milliseconds(1000), limits, LineKind::answered_here) == 4);
 }
 
 TEST_CASE("in each second so many lines are written, and what is over is told apart") {
   AccessQuota quota(1);
   const Limits limits{1, 10};
-  CHECK(written(quota, 25, start, limits) == 10);
-  CHECK(quota.judge(Kind::routine, start + milliseconds(999), limits) == Verdict::over_rate);
-  CHECK(quota.judge(Kind::other, start + milliseconds(999), limits) == Verdict::over_rate);
-  CHECK(written(quota, 25, start + milliseconds(1000), limits) == 10);
+  CHECK(written(quota, 25, first_hour, limits) == 10);
+  CHECK(quota.judge(LineKind::routine, first_hour + milliseconds(999), limits) ==
+        LineVerdict::over_rate);
+  CHECK(quota.judge(LineKind::other, first_hour + milliseconds(999), limits) ==
+        LineVerdict::over_rate);
+  CHECK(written(quota, 25, first_hour + milliseconds(1000), limits) == 10);
 }
 
 TEST_CASE("what is not sampled takes nothing of the rate") {
   AccessQuota quota(1);
-  CHECK(written(quota, 1000, start, {0, 10}) == 0);
-  CHECK(written(quota, 1000, start, {1, 10}) == 10);
+  CHECK(written(quota, 1000, first_hour, {0, 10}) == 0);
+  CHECK(written(quota, 1000, first_hour, {1, 10}) == 10);
 }
 
 TEST_CASE("refusals beyond their rate, or that of all lines, are rolled up and leave room") {
   AccessQuota quota(1);
   const Limits limits{1, 10, 4};
-  CHECK(written(quota, 25, start, limits, Kind::refusal) == 4);
-  CHECK(quota.judge(Kind::refusal, start, limits) == Verdict::roll_up);
-  CHECK(written(quota, 25, start, limits, Kind::other) == 6);
-  CHECK(written(quota, 25, start + milliseconds(1000), limits) == 10);
-  CHECK(quota.judge(Kind::refusal, start + milliseconds(1000), limits) == Verdict::roll_up);
+  CHECK(written(quota, 25, first_hour, limits, LineKind::refusal) == 4);
+  CHECK(quota.judge(LineKind::refusal, first_hour, limits) == LineVerdict::roll_up);
+  CHECK(written(quota, 25, first_hour, limits, LineKind::other) == 6);
+  CHECK(written(quota, 25, first_hour + milliseconds(1000), limits) == 10);
+  CHECK(quota.judge(LineKind::refusal, first_hour + milliseconds(1000), limits) ==
+        LineVerdict::roll_up);
 }
 
 TEST_CASE("loops share the rate, rounded up") {

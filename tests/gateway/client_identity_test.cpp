@@ -16,7 +16,7 @@ namespace {
 
 using Kind = conf::IdentitySource::Kind;
 
-constexpr HashKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+constexpr HashKey identity_key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
 struct Request {
   std::vector<proxy::wire::Field> fields = {};
@@ -41,7 +41,7 @@ class Identities {
       head.nominates_fields |= field.id == proxy::wire::FieldId::connection;
     }
     const admission::Ids ids(settings);
-    return ClientIdentities(settings, ids, key)
+    return ClientIdentities(settings, ids, identity_key)
         .of({head, *conf::IpAddress::parse(request.address), request.subject}, ids.route(route));
   }
   // Empty: everybody's.
@@ -52,18 +52,19 @@ class Identities {
                                     std::string_view path = "/a") const {
     proxy::wire::Head head;
     head.fields = request.fields;
-    return ClientIdentities(settings, admission::Ids(settings), key).attempt_of(head, client, path);
+    return ClientIdentities(settings, admission::Ids(settings), identity_key)
+        .attempt_of(head, client, path);
   }
   conf::Settings settings;
 };
 
 TEST_CASE("SipHash gives what its authors give") {
   // The test vectors of the reference implementation, for messages 00 01 02 ...
-  CHECK(SipHash::of(key, "") == 0x726fdb47dd0e0e31);
+  CHECK(SipHash::of(identity_key, "") == 0x726fdb47dd0e0e31);
   std::string message;
   for (char c = 0; c < 15; ++c) message += c;
-  CHECK(SipHash::of(key, message) == 0xa129ca6149be45e5);
-  CHECK(SipHash::of(key, message.substr(0, 8)) == 0x93f5f5799a932462);
+  CHECK(SipHash::of(identity_key, message) == 0xa129ca6149be45e5);
+  CHECK(SipHash::of(identity_key, message.substr(0, 8)) == 0x93f5f5799a932462);
 }
 
 TEST_CASE("a client is known by the first source that its request has") {

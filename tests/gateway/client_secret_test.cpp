@@ -20,14 +20,14 @@ conf::ClientsSettings at(const std::string& secret) {
   return settings;
 }
 
-class Folder {
+class SecretFolder {
  public:
-  Folder() {
+  SecretFolder() {
     std::string name = "/tmp/classgate-secret-XXXXXX";
     REQUIRE(::mkdtemp(name.data()) != nullptr);
     path = name;
   }
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~SecretFolder() { std::filesystem::remove_all(path); }
   conf::ClientsSettings with(const std::string& text) const {
     const std::string file = path / "secret";
     std::ofstream(file) << text;
@@ -47,7 +47,7 @@ TEST_CASE("a client is printed by the upper half of its id, nobody by a dash") {
 }
 
 TEST_CASE("the key of the ids is made once, for the process alone to read, and is the same after") {
-  const Folder folder;
+  const SecretFolder folder;
   const conf::ClientsSettings settings = at(folder.path / "secret");
   CHECK(check_secret(settings) == std::string());
   CHECK(folder.files() == 0);  // a check makes nothing
@@ -63,13 +63,13 @@ TEST_CASE("the key of the ids is made once, for the process alone to read, and i
   CHECK(second->key == first->key);
   CHECK_FALSE(second->is_made);
   CHECK(folder.files() == 1);
-  const Folder other;
+  const SecretFolder other;
   CHECK(take_secret(at(other.path / "secret"))->key != first->key);
 }
 
 TEST_CASE("of many that make the key at once all have the same") {
   for (int round = 0; round < 20; ++round) {
-    const Folder folder;
+    const SecretFolder folder;
     const conf::ClientsSettings settings = at(folder.path / "secret");
     std::vector<HashKey> keys(4);
     std::vector<std::thread> threads;
@@ -85,7 +85,7 @@ TEST_CASE("of many that make the key at once all have the same") {
 }
 
 TEST_CASE("gateways that share the key share the ids, whatever space is around it") {
-  const Folder folder;
+  const SecretFolder folder;
   const auto plain = take_secret(folder.with(std::string(32, 'k')));
   REQUIRE(plain);
   CHECK(take_secret(folder.with("\n " + std::string(32, 'k') + "\r\n"))->key == plain->key);
@@ -93,7 +93,7 @@ TEST_CASE("gateways that share the key share the ids, whatever space is around i
 }
 
 TEST_CASE("a key that is too short is a mistake that says what to do") {
-  const Folder folder;
+  const SecretFolder folder;
   for (const std::string& text : {std::string(), std::string(" \n"), std::string(31, 'k')}) {
     const conf::ClientsSettings settings = folder.with(text);
     const auto secret = take_secret(settings);
@@ -105,7 +105,7 @@ TEST_CASE("a key that is too short is a mistake that says what to do") {
 }
 
 TEST_CASE("a named place that cannot be had is a mistake; \"off\" is a key of this process") {
-  const Folder folder;
+  const SecretFolder folder;
   std::ofstream(folder.path / "file") << "text";
   std::filesystem::create_symlink(folder.path / "gone", folder.path / "link");
   for (const auto& [place, why] : std::initializer_list<std::pair<const char*, const char*>>{
@@ -131,7 +131,7 @@ TEST_CASE("a named place that cannot be had is a mistake; \"off\" is a key of th
 
 TEST_CASE("a folder that takes no file is a mistake of the check, for who may not write to it") {
   if (::geteuid() == 0) return;  // may
-  const Folder folder;
+  const SecretFolder folder;
   ::chmod(folder.path.c_str(), 0500);
   const conf::ClientsSettings settings = at(folder.path / "secret");
   const auto checked = check_secret(settings);
@@ -141,7 +141,7 @@ TEST_CASE("a folder that takes no file is a mistake of the check, for who may no
 }
 
 TEST_CASE("a file that has gone is told while its key is in force, and the key is what was kept") {
-  const Folder folder;
+  const SecretFolder folder;
   const conf::ClientsSettings settings = at(folder.path / "secret");
   CHECK(!kept_key(settings));
   const auto secret = take_secret(settings);
@@ -158,7 +158,7 @@ TEST_CASE("a file that has gone is told while its key is in force, and the key i
 }
 
 TEST_CASE("who keeps the key where others can read or write it is told, by a check too") {
-  const Folder folder;
+  const SecretFolder folder;
   const conf::ClientsSettings settings = folder.with(std::string(32, 'k'));
   for (const auto& [mode, warning] : std::initializer_list<std::pair<::mode_t, const char*>>{
            {0644, ": everybody on this machine can read it: chmod 600"},

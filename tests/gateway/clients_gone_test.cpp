@@ -34,10 +34,6 @@ bool comes_to_work_for_nobody(const Gateway& gateway, std::uint32_t workers) {
   return await([&] { return gateway.snapshot().workers_without_client == workers; });
 }
 
-bool comes_to_hold(const FakeUpstream& upstream, int requests) {
-  return await([&] { return upstream.holding() == requests; });
-}
-
 // All connections of clients are gone.
 bool is_left_alone(Gateway& gateway) {
   return await([&] { return gateway.server().connections() == 0; });

@@ -11,8 +11,8 @@
 namespace classgate::gateway::test {
 namespace {
 
-constexpr std::string_view app = "Origin: https://app.example\r\n";
-constexpr std::string_view other = "Origin: https://other.example\r\n";
+constexpr std::string_view app_origin = "Origin: https://app.example\r\n";
+constexpr std::string_view other_origin = "Origin: https://other.example\r\n";
 
 conf::Settings cors_settings(std::uint16_t port) {
   conf::Settings settings = settings_for(port);
@@ -45,7 +45,7 @@ TEST_CASE(
   running.send(get("/runs"));
   REQUIRE(gateway.comes_to_run(1));
   for (int i = 0; i < 5; ++i) {
-    const Message answer = page.ask(preflight(app));
+    const Message answer = page.ask(preflight(app_origin));
     CHECK(answer.status() == 200);
     CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
     CHECK(answer.field("Access-Control-Allow-Methods") == "GET, POST");
@@ -62,7 +62,7 @@ TEST_CASE("a page that may not ask is told nothing, whatever it asks") {
   Gateway gateway(cors_settings(upstream.port()));
   Client client(gateway);
   for (const std::string_view origin :
-       {other, std::string_view("Origin: https://app.example.evil\r\n"),
+       {other_origin, std::string_view("Origin: https://app.example.evil\r\n"),
         std::string_view("Origin: null\r\n"), std::string_view("Origin: HTTPS://APP.EXAMPLE\r\n"),
         std::string_view("Origin: https://app.example\r\nOrigin: https://other.example\r\n")}) {
     CHECK(says_nothing(client.ask(preflight(origin))));
@@ -84,14 +84,14 @@ TEST_CASE("an answer of the service says what the gateway says of its readers, o
   });
   Gateway gateway(cors_settings(upstream.port()));
   Client client(gateway);
-  const Message answer = client.ask(get("/x", app));
+  const Message answer = client.ask(get("/x", app_origin));
   CHECK(answer.body == "ok");
   CHECK(answer.count("Access-Control-Allow-Origin") == 1);
   CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
   CHECK_FALSE(answer.has("Access-Control-Allow-Credentials"));
   CHECK(answer.count("Access-Control-Expose-Headers") == 2);  // lists add up
   CHECK(answer.count("Vary") == 2);
-  CHECK_FALSE(client.ask(get("/x", other)).has("Access-Control-Allow-Origin"));
+  CHECK_FALSE(client.ask(get("/x", other_origin)).has("Access-Control-Allow-Origin"));
 }
 
 TEST_CASE("a page can read its refusal, and when to come back") {
@@ -102,8 +102,8 @@ TEST_CASE("a page can read its refusal, and when to come back") {
   settings.admission.burst = 1;
   Gateway gateway(settings);
   Client client(gateway);
-  CHECK(client.ask(get("/x", app)).field("Access-Control-Allow-Credentials") == "true");
-  const Message refused = client.ask(get("/x", app));
+  CHECK(client.ask(get("/x", app_origin)).field("Access-Control-Allow-Credentials") == "true");
+  const Message refused = client.ask(get("/x", app_origin));
   CHECK(refused.status() == 429);
   CHECK(refused.field("Access-Control-Allow-Origin") == "https://app.example");
   CHECK(refused.field("Access-Control-Allow-Credentials") == "true");
@@ -111,7 +111,7 @@ TEST_CASE("a page can read its refusal, and when to come back") {
   CHECK(refused.field("Access-Control-Expose-Headers").contains("X-Classgate-Reason"));
   CHECK(refused.field("Vary") == "Origin");
   CHECK(says_nothing(client.ask(get("/x"))));
-  CHECK(says_nothing(client.ask(get("/x", other))));
+  CHECK(says_nothing(client.ask(get("/x", other_origin))));
 }
 
 // Requests that can't be read were refused without a word for the page, which saw a failed network.
@@ -131,20 +131,22 @@ TEST_CASE("a page can read the refusal of what could not be read, if its origin 
     int status;
   };
   for (const Row& row : std::vector<Row>{
-           {fmt::format("GET {} HTTP/1.1\r\nHost: a\r\n{}\r\n", long_target, app), 414},
-           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app, filler), 431},
-           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app, many), 431},
-           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n{}\r\n", app), 400},
-           {fmt::format("GET / HTTP/1.1\r\n{}\r\n", app), 400},
+           {fmt::format("GET {} HTTP/1.1\r\nHost: a\r\n{}\r\n", long_target, app_origin), 414},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app_origin, filler), 431},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", app_origin, many), 431},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n{}\r\n", app_origin), 400},
+           {fmt::format("GET / HTTP/1.1\r\n{}\r\n", app_origin), 400},
            {fmt::format("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n{}\r\n",
-                        app),
+                        app_origin),
             501},
-           {fmt::format("{} / HTTP/1.1\r\nHost: a\r\n{}\r\n", std::string(70, 'M'), app), 501},
-           {fmt::format("GET / HTTP/2.0\r\nHost: a\r\n{}\r\n", app), 505},
-           {fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n{}\r\n", app),
+           {fmt::format("{} / HTTP/1.1\r\nHost: a\r\n{}\r\n", std::string(70, 'M'), app_origin),
+            501},
+           {fmt::format("GET / HTTP/2.0\r\nHost: a\r\n{}\r\n", app_origin), 505},
+           {fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n{}\r\n",
+                        app_origin),
             413},
-           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nExpect: gold\r\n{}\r\n", app), 417},
-           {fmt::format("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n{}\r\n", app), 405},
+           {fmt::format("GET / HTTP/1.1\r\nHost: a\r\nExpect: gold\r\n{}\r\n", app_origin), 417},
+           {fmt::format("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n{}\r\n", app_origin), 405},
        }) {
     CAPTURE(row.request.substr(0, 100));
     const Message answer = Client(gateway).ask(row.request);
@@ -162,8 +164,8 @@ TEST_CASE("a page that sends its request too slowly can read that, once its orig
   settings.client.body_timeout = 100ms;
   Gateway gateway(settings);
   for (const std::string& begin :
-       {fmt::format("GET / HTTP/1.1\r\n{}", app),
-        fmt::format("POST / HTTP/1.1\r\nHost: a\r\n{}Content-Length: 9\r\n\r\n1", app)}) {
+       {fmt::format("GET / HTTP/1.1\r\n{}", app_origin),
+        fmt::format("POST / HTTP/1.1\r\nHost: a\r\n{}Content-Length: 9\r\n\r\n1", app_origin)}) {
     const Message answer = Client(gateway).ask(begin);
     CHECK(answer.status() == 408);
     CHECK(answer.field("Access-Control-Allow-Origin") == "https://app.example");
@@ -177,7 +179,7 @@ TEST_CASE("where no origin was read nobody is named, and only caches are told th
   Gateway gateway(settings);
   const std::string filler = "X-Filler: " + std::string(2000, 'x') + "\r\n";
   for (const std::string& cut :
-       {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", other, filler),
+       {fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}{}\r\n", other_origin, filler),
         fmt::format("GET / HTTP/1.1\r\nHost: a\r\n{}", filler)}) {
     const Message answer = Client(gateway).ask(cut);
     CHECK(answer.status() == 431);
@@ -195,7 +197,7 @@ TEST_CASE("what the gateway itself answers is readable too") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(cors_settings(upstream.port()));
   Client client(gateway);
-  const Message health = client.ask(get("/queue/health", app));
+  const Message health = client.ask(get("/queue/health", app_origin));
   CHECK(health.status() == 200);
   CHECK(health.field("Access-Control-Allow-Origin") == "https://app.example");
 }
@@ -206,7 +208,7 @@ TEST_CASE("every origin is one answer for all, and never with credentials") {
   settings.cors.origins = {"*"};
   Gateway gateway(settings);
   Client client(gateway);
-  const Message answer = client.ask(get("/x", other));
+  const Message answer = client.ask(get("/x", other_origin));
   CHECK(answer.field("Access-Control-Allow-Origin") == "*");
   CHECK_FALSE(answer.has("Access-Control-Allow-Credentials"));
   CHECK_FALSE(answer.has("Vary"));
@@ -220,7 +222,7 @@ TEST_CASE("without cors.origins it is all left to the service, preflights too") 
   });
   Gateway gateway(settings_for(upstream.port()));
   Client client(gateway);
-  const Message answer = client.ask(preflight(app));
+  const Message answer = client.ask(preflight(app_origin));
   CHECK(answer.status() == 204);
   CHECK(answer.field("Access-Control-Allow-Origin") == "https://theirs.example");
   CHECK(gateway.settles_at({.processed = 1}));
@@ -240,7 +242,7 @@ TEST_CASE("what a preflight comes to is explained as it is") {
     conf::Settings settings = settings_for(upstream.port());
     if (is_on) settings.cors.origins = {"https://app.example"};
     Gateway gateway(settings);
-    const std::string head = preflight(app);
+    const std::string head = preflight(app_origin);
     const auto said =
         explain({head, *conf::IpAddress::parse("127.0.0.1"), {}}, gateway.server().shared(),
                 gateway.server().policy(), std::chrono::steady_clock::now());

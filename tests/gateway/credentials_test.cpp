@@ -12,12 +12,12 @@ namespace {
 
 using Kind = conf::IdentitySource::Kind;
 
-struct Request {
+struct RawRequest {
   std::vector<proxy::wire::Field> fields = {};
   std::string target = "/";
 };
 
-proxy::wire::Head head_of(const Request& request) {
+proxy::wire::Head head_of(const RawRequest& request) {
   proxy::wire::Head head;
   head.fields = request.fields;
   head.target = request.target;
@@ -27,17 +27,17 @@ proxy::wire::Head head_of(const Request& request) {
   }
   return head;
 }
-std::string value(const Request& request, Kind kind, const std::string& name = {}) {
+std::string value(const RawRequest& request, Kind kind, const std::string& name = {}) {
   const auto head = head_of(request);
   Credentials credentials(head);
   return std::string(credentials.value({.kind = kind, .name = name}));
 }
-bool is_ambiguous(const Request& request, Kind kind, const std::string& name = {}) {
+bool is_ambiguous(const RawRequest& request, Kind kind, const std::string& name = {}) {
   const auto head = head_of(request);
   return Credentials(head).is_ambiguous({.kind = kind, .name = name});
 }
 
-bool is_withheld(const Request& request, Kind kind, const std::string& name = {}) {
+bool is_withheld(const RawRequest& request, Kind kind, const std::string& name = {}) {
   const auto head = head_of(request);
   return Credentials(head).is_withheld({.kind = kind, .name = name});
 }
@@ -59,7 +59,7 @@ TEST_CASE("the user of Basic is what stands before the first colon of what it co
 }
 
 TEST_CASE("a cookie is found by its name, in the case that it has") {
-  const Request request{
+  const RawRequest request{
       .fields = {{"Cookie", "a=1; session=abc=def ;b=\"quoted\";  bare"}, {"cookie", "other=2"}}};
   CHECK(value(request, Kind::cookie, "session") == "abc=def");
   CHECK(value(request, Kind::cookie, "b") == "quoted");
@@ -73,7 +73,7 @@ TEST_CASE("a cookie is found by its name, in the case that it has") {
 }
 
 TEST_CASE("a parameter is found as a service would read it, however it is written") {
-  const Request request{.target = "/p?a=1&key=x%2By+z&k%65y2=v&empty=&=n#key=no"};
+  const RawRequest request{.target = "/p?a=1&key=x%2By+z&k%65y2=v&empty=&=n#key=no"};
   CHECK(value(request, Kind::query, "key") == "x+y z");
   CHECK(value(request, Kind::query, "key2") == "v");
   CHECK(value(request, Kind::query, "empty") == "");
@@ -93,7 +93,7 @@ TEST_CASE("what Connection names the service does not get") {
                                                {"Cookie", "session=1"},
                                                {"Connection", "close, x-api-key, Authorization"},
                                                {"Connection", "cookie"}};
-  const Request request{.fields = fields};
+  const RawRequest request{.fields = fields};
   CHECK(is_withheld(request, Kind::header, "X-Api-Key"));
   CHECK(is_withheld(request, Kind::bearer));
   CHECK(is_withheld(request, Kind::basic));

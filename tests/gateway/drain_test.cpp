@@ -14,15 +14,11 @@ namespace {
 
 using conf::Reason;
 
-conf::Settings one_worker(const FakeUpstream& upstream) {
+conf::Settings drain_settings(const FakeUpstream& upstream) {
   conf::Settings settings = settings_for(upstream.port());
   settings.admission.workers = 1;
   settings.client.linger_timeout = 50ms;
   return settings;
-}
-
-bool comes_to_hold(const FakeUpstream& upstream, int requests) {
-  return await([&] { return upstream.holding() == requests; });
 }
 
 bool refuses_connections(const Gateway& gateway) {
@@ -46,7 +42,7 @@ bool comes_to_be_drained(const Gateway& gateway) {
 
 TEST_CASE("with nobody there, the gateway is drained at once and refuses connections") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   CHECK_FALSE(gateway.is_drained());
   CHECK_FALSE(refuses_connections(gateway));
   drain(gateway);
@@ -56,7 +52,7 @@ TEST_CASE("with nobody there, the gateway is drained at once and refuses connect
 
 TEST_CASE("what is in flight and what waits is answered, on connections that then end") {
   FakeUpstream upstream(FakeUpstream::held());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client in_flight(gateway), waits(gateway), waits_too(gateway);
   in_flight.send(get("/in-flight"));
   REQUIRE(comes_to_hold(upstream, 1));
@@ -85,7 +81,7 @@ TEST_CASE("what is in flight and what waits is answered, on connections that the
 
 TEST_CASE("idle connections are told goodbye, and need not answer it") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client used(gateway), fresh(gateway);
   CHECK(used.ask(get("/")).field("Connection") != "close");
   REQUIRE(await([&] { return gateway.server().connections() == 2; }));
@@ -99,7 +95,7 @@ TEST_CASE("idle connections are told goodbye, and need not answer it") {
 
 TEST_CASE("a request whose head had begun is told that the gateway drains") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client client(gateway);
   CHECK(client.ask(get("/before")).status() == 200);
   // Behind a whole request on the same connection, so that the gateway has surely read it.
@@ -119,7 +115,7 @@ TEST_CASE("a request whose head had begun is told that the gateway drains") {
 
 TEST_CASE("within the grace a connection that never asked is served, and then ends") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client asks(gateway), silent(gateway), begins(gateway);
   REQUIRE(await([&] { return gateway.server().connections() == 3; }));
   begins.send("GET /late HTTP/1.1\r\nHo");
@@ -139,7 +135,7 @@ TEST_CASE("within the grace a connection that never asked is served, and then en
 
 TEST_CASE("a request whose body was being read is served") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client client(gateway);
   client.send(
       "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 5000\r\n"
@@ -159,7 +155,7 @@ TEST_CASE("a request whose body was being read is served") {
 
 TEST_CASE("what is pipelined behind the request in flight is not begun any more") {
   FakeUpstream upstream(FakeUpstream::held());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client client(gateway);
   client.send(get("/1") + get("/2"));
   REQUIRE(comes_to_hold(upstream, 1));
@@ -180,7 +176,7 @@ TEST_CASE("a connection whose answer had begun before the drain ends with that a
     peer.send("HTTP/1.1 200 Fine\r\nContent-Length: 8\r\n\r\nhalf");
     if (peer.hold()) peer.send("rest");
   }));
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client client(gateway);
   client.send(get("/"));
   REQUIRE(client.socket.wait_readable());
@@ -199,7 +195,7 @@ TEST_CASE("a connection whose client still reads its answer ends when it has all
   const std::string body(24 << 20, 'x');
   FakeUpstream upstream(
       FakeUpstream::each([&](Peer& peer, const Message&) { peer.send(answer_with(body)); }));
-  conf::Settings settings = one_worker(upstream);
+  conf::Settings settings = drain_settings(upstream);
   settings.client.response_buffer = conf::MiB(32);
   Gateway gateway(settings);
   Client client(gateway, 4096);
@@ -215,7 +211,7 @@ TEST_CASE("a connection whose client still reads its answer ends when it has all
 
 TEST_CASE("a request whose client has left is waited for as well") {
   FakeUpstream upstream(FakeUpstream::held());
-  Gateway gateway(one_worker(upstream));
+  Gateway gateway(drain_settings(upstream));
   Client waits(gateway);
   {
     Client leaver(gateway);
@@ -234,7 +230,7 @@ TEST_CASE("a request whose client has left is waited for as well") {
 
 TEST_CASE("clients that leave during the drain do not hold it up") {
   FakeUpstream upstream(FakeUpstream::held());
-  conf::Settings settings = one_worker(upstream);
+  conf::Settings settings = drain_settings(upstream);
   settings.upstream.on_client_abort = conf::OnClientAbort::cancel;
   Gateway gateway(settings);
   Client in_flight(gateway), waits(gateway);
@@ -255,7 +251,7 @@ TEST_CASE("stop ends everything at once: in flight, idle, and who waits hears so
   FakeUpstream upstream([&](Peer& peer) {
     if (peer.read_request()) was_cut = peer.wait_gone();
   });
-  std::optional<Gateway> gateway(std::in_place, one_worker(upstream));
+  std::optional<Gateway> gateway(std::in_place, drain_settings(upstream));
   Client in_flight(*gateway), waits(*gateway), idle(*gateway);
   in_flight.send(get("/in-flight"));
   REQUIRE(await([&] { return upstream.request_count() == 1; }));

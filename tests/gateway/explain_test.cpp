@@ -16,7 +16,7 @@ namespace classgate::gateway::test {
 namespace {
 
 using nlohmann::json;
-using Kind = conf::CostSettings::Kind;
+using CostKind = conf::CostSettings::Kind;
 
 json explain(Gateway& gateway, std::string_view text, const char* sender = "127.0.0.1",
              std::string_view subject = {}) {
@@ -32,8 +32,8 @@ conf::Settings settings_with_everything(std::uint16_t upstream_port) {
   conf::Settings settings = settings_for(upstream_port);
   settings.routes = {
       {"/free", false, 1, false}, {"/v1/", true, 3, true}, {"/batch", false, 4, true}};
-  settings.routes[1].cost = {Kind::header, 1, "X-Cost", {}};
-  settings.routes[2].cost = {Kind::body, 1, "", conf::Bytes{10}};
+  settings.routes[1].cost = {CostKind::header, 1, "X-Cost", {}};
+  settings.routes[2].cost = {CostKind::body, 1, "", conf::Bytes{10}};
   settings.routes[2].body_bytes = conf::Bytes{1000};
   settings.routes[2].cost_per_worker = 4;
   settings.client.trusted_proxies = {*conf::parse_network("127.0.0.1")};

@@ -9,7 +9,7 @@
 namespace classgate::gateway::test {
 namespace {
 
-using Kind = conf::CostSettings::Kind;
+using CostKind = conf::CostSettings::Kind;
 
 // One token an hour: what is spent is gone.
 conf::Settings settings_with_identity(std::uint16_t upstream_port, double burst) {
@@ -75,7 +75,7 @@ TEST_CASE("a cost may come from a header, and whatever stands there it is bounde
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_with_identity(upstream.port(), 12);
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost = {Kind::header, 1, "X-Cost", {}};
+  settings.routes[0].cost = {CostKind::header, 1, "X-Cost", {}};
   settings.routes[0].cost_max = 6;
   Gateway gateway(settings);
   Client client(gateway);
@@ -89,7 +89,7 @@ TEST_CASE("a body costs by its length, whether it is told before or not") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_with_identity(upstream.port(), 12);
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost = {Kind::body, 1, "", conf::Bytes{10}};
+  settings.routes[0].cost = {CostKind::body, 1, "", conf::Bytes{10}};
   Gateway gateway(settings);
   Client client(gateway);
   CHECK(served(client, post("/x", std::string(31, 'x'), keyed("a"))) == 3);
@@ -103,7 +103,7 @@ TEST_CASE("a batch costs as many as it has items") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_with_identity(upstream.port(), 10);
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost.kind = CostKind::items;
   Gateway gateway(settings);
   Client client(gateway);
   CHECK(served(client, post("/x", R"({"items":["a","b","c","d","e"]})", keyed("a"))) == 2);
@@ -115,7 +115,7 @@ TEST_CASE("a batch that cannot be counted costs the most") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   auto settings = settings_with_identity(upstream.port(), 10);
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost.kind = CostKind::items;
   settings.routes[0].cost.array = "texts";
   settings.routes[0].cost_max = 5;
   Gateway gateway(settings);
@@ -146,7 +146,7 @@ TEST_CASE("what a batch costs beyond what is held of it is charged as it streams
   auto settings = settings_with_identity(upstream.port(), 100);
   settings.client.body_buffer = conf::Bytes{16};
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost.kind = CostKind::items;
   settings.routes[0].cost_max = 1'000;
   Gateway gateway(settings);
   Client client(gateway);
@@ -198,7 +198,7 @@ TEST_CASE("a batch takes as many workers as it is worth") {
   FakeUpstream upstream(FakeUpstream::held());
   auto settings = settings_with_identity(upstream.port(), 1'000);
   settings.routes = {{"/x", false, 3, true}};
-  settings.routes[0].cost.kind = Kind::items;
+  settings.routes[0].cost.kind = CostKind::items;
   settings.routes[0].cost_per_worker = 2;
   Gateway gateway(settings);
   Client batch(gateway), single(gateway), waiting(gateway);

@@ -12,15 +12,15 @@
 namespace classgate::gateway::test {
 namespace {
 
-const std::string request =
+const std::string faulted_request =
     "POST /v1/classify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     "3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Sum: 1\r\n\r\n";
-const std::string answer =
+const std::string faulted_answer =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n5\r\nhello\r\n6\r\n world\r\n"
     "0\r\n\r\n";
 
 FakeUpstream::Script answers_whole() {
-  return FakeUpstream::each([](Peer& peer, const Message&) { peer.send(answer); });
+  return FakeUpstream::each([](Peer& peer, const Message&) { peer.send(faulted_answer); });
 }
 
 conf::Settings plain(std::uint16_t port) {
@@ -74,12 +74,12 @@ TEST_CASE("a read or write that stops at any byte, or has to be made again, is t
         CAPTURE(at);
         CAPTURE(error);
         Client client(gateway);
-        REQUIRE(client.ask(request).body == "hello world");
+        REQUIRE(client.ask(faulted_request).body == "hello world");
         last_byte = std::max(last_byte, injection.bytes(call));
         ++exchanges;
       }
     }
-    CHECK(last_byte >= request.size() + answer.size());
+    CHECK(last_byte >= faulted_request.size() + faulted_answer.size());
   }
   const auto requests = upstream.requests();
   CHECK(requests.size() == exchanges);
@@ -181,7 +181,8 @@ void storm(Gateway& gateway, double share, const std::vector<Fault>& faults, std
       std::unique_ptr<Client> client;
       for (int n = 0; n < 60; ++n) {
         if (!client) client = std::make_unique<Client>(gateway);
-        const Message got = client->ask((n + i) % 2 == 0 ? request : post("/x", pattern(70'000)));
+        const Message got =
+            client->ask((n + i) % 2 == 0 ? faulted_request : post("/x", pattern(70'000)));
         const bool is_good = got.is_complete && got.body == "hello world";
         ++(is_good ? good : bad);
         if (!is_good || client->socket.wait_readable(0ms)) client.reset();

@@ -32,7 +32,7 @@ conf::JwtSettings settings_with(const std::string& keys,
   return settings;
 }
 
-std::string mistake_in(const std::string& keys, const std::vector<std::string>& algorithms) {
+std::string key_mistake_in(const std::string& keys, const std::vector<std::string>& algorithms) {
   const auto wrong = check_jwt(settings_with(keys, algorithms));
   return wrong.empty() ? std::string() : wrong.front();
 }
@@ -274,38 +274,40 @@ TEST_CASE("a token is written in one way, in three parts, and no larger than it 
 
 TEST_CASE("keys that are no good are told with their place") {
   const TokenIssuer rsa("RS256"), p256("ES256");
-  CHECK(mistake_in(rsa.pem(), {"RS256"}).empty());
-  CHECK(mistake_in(rsa.pem() + p256.pem(), {"RS256", "ES256"}).empty());
-  CHECK(mistake_in("", {"RS256"}).starts_with("/keys:1:1: is empty"));
-  CHECK(mistake_in(std::string("{}\n") + '\0' + "\"", {"RS256"}) ==
+  CHECK(key_mistake_in(rsa.pem(), {"RS256"}).empty());
+  CHECK(key_mistake_in(rsa.pem() + p256.pem(), {"RS256", "ES256"}).empty());
+  CHECK(key_mistake_in("", {"RS256"}).starts_with("/keys:1:1: is empty"));
+  CHECK(key_mistake_in(std::string("{}\n") + '\0' + "\"", {"RS256"}) ==
         "/keys:2:1: holds a NUL byte: this is not a text file");
-  CHECK(mistake_in("hello", {"RS256"}).starts_with("/keys:1:1: is neither JSON"));
-  CHECK(mistake_in("{\n  \"keys\": [\n  }", {"RS256"}) == "/keys:3:3: is no JSON from here on");
-  CHECK(mistake_in("{\"a\":1}", {"RS256"}).contains("is neither a JSON Web Key Set"));
-  CHECK(mistake_in(R"({"keys":[7]})", {"RS256"}).contains("something that is no key"));
-  CHECK(mistake_in(key_set({p256.jwk()}), {"RS256"}) ==
+  CHECK(key_mistake_in("hello", {"RS256"}).starts_with("/keys:1:1: is neither JSON"));
+  CHECK(key_mistake_in("{\n  \"keys\": [\n  }", {"RS256"}) == "/keys:3:3: is no JSON from here on");
+  CHECK(key_mistake_in("{\"a\":1}", {"RS256"}).contains("is neither a JSON Web Key Set"));
+  CHECK(key_mistake_in(R"({"keys":[7]})", {"RS256"}).contains("something that is no key"));
+  CHECK(key_mistake_in(key_set({p256.jwk()}), {"RS256"}) ==
         "/keys:1:1: has no key for RS256, which jwt.algorithms names");
-  CHECK(mistake_in("{\"keys\":[\n  " + rsa.jwk(R"(,"d":"AQAB")") + "]}", {"RS256"}) ==
+  CHECK(key_mistake_in("{\"keys\":[\n  " + rsa.jwk(R"(,"d":"AQAB")") + "]}", {"RS256"}) ==
         "/keys:2:3: is a private key, for it has \"d\": only its public part belongs here");
-  CHECK(mistake_in(R"({"kty":"oct","k":"c2hvcnQ"})", {"HS256"})
+  CHECK(key_mistake_in(R"({"kty":"oct","k":"c2hvcnQ"})", {"HS256"})
             .contains("a key for HS256 must have 32 to 4096 bytes; this has 5"));
-  CHECK(mistake_in(R"({"kty":"RSA","n":"AQAB","e":"AQAB"})", {"RS256"})
+  CHECK(key_mistake_in(R"({"kty":"RSA","n":"AQAB","e":"AQAB"})", {"RS256"})
             .contains("must have 2048 to 8192 bits; this has 17"));
-  CHECK(mistake_in(R"({"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"})", {"ES256"})
+  CHECK(key_mistake_in(R"({"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"})", {"ES256"})
             .contains("the key is not valid"));
   const std::string off_curve(43, 'A');
-  CHECK(mistake_in(fmt::format(R"({{"kty":"EC","crv":"P-256","x":"{0}","y":"{0}"}})", off_curve),
-                   {"ES256"})
-            .contains("the key is not valid"));
-  CHECK(mistake_in("comment\n-----BEGIN PUBLIC KEY-----\nAAAA\n", {"RS256"}) ==
+  CHECK(
+      key_mistake_in(fmt::format(R"({{"kty":"EC","crv":"P-256","x":"{0}","y":"{0}"}})", off_curve),
+                     {"ES256"})
+          .contains("the key is not valid"));
+  CHECK(key_mistake_in("comment\n-----BEGIN PUBLIC KEY-----\nAAAA\n", {"RS256"}) ==
         "/keys:2:1: is no whole PEM block");
-  CHECK(mistake_in("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", {"RS256"})
+  CHECK(key_mistake_in("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", {"RS256"})
             .starts_with("/keys:1:1: is a private key"));
   const TokenIssuer twin("RS256", "a");
-  CHECK(mistake_in(key_set({twin.jwk(), twin.jwk()}), {"RS256"}).contains("two keys with the kid"));
+  CHECK(key_mistake_in(key_set({twin.jwk(), twin.jwk()}), {"RS256"})
+            .contains("two keys with the kid"));
   // What is for something else is passed over.
   const auto wrong_use = [&](const std::string& more) {
-    return mistake_in(key_set({rsa.jwk(more)}), {"RS256"});
+    return key_mistake_in(key_set({rsa.jwk(more)}), {"RS256"});
   };
   for (const char* more : {R"(,"use":"enc")", R"(,"alg":"RS512")", R"(,"key_ops":["encrypt"])"})
     CHECK(wrong_use(more).contains("has no key for RS256"));

@@ -11,7 +11,7 @@
 namespace classgate::gateway {
 namespace {
 
-constexpr HashKey hash_key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+constexpr HashKey ring_key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
 std::string name(std::uint32_t number) { return "key-" + std::to_string(number); }
 
@@ -23,25 +23,25 @@ std::vector<conf::KnownClients::Key> keys_of(std::uint32_t count) {
 
 TEST_CASE("SipHash with 128 bits gives what its authors give") {
   // vectors_sip128 of the reference implementation, for no byte and for the byte 00.
-  const auto none = SipHash::of_128(hash_key, "");
+  const auto none = SipHash::of_128(ring_key, "");
   CHECK(none.low == 0xe6a825ba047f81a3);
   CHECK(none.high == 0x930255c71472f66d);
-  const auto one = SipHash::of_128(hash_key, std::string(1, '\0'));
+  const auto one = SipHash::of_128(ring_key, std::string(1, '\0'));
   CHECK(one.low == 0x44af996bd8c187da);
   CHECK(one.high == 0x45fc229b11597634);
 }
 
 TEST_CASE("a key is found the first time and ever after, and no other is") {
-  const KeyRing ring(keys_of(10'000), hash_key);
+  const KeyRing ring(keys_of(10'000), ring_key);
   for (int round = 0; round < 3; ++round)
     for (std::uint32_t i = 0; i < 10'000; ++i) CHECK(ring.find(name(i)) == 7 * i);
   for (std::uint32_t i = 10'000; i < 20'000; ++i) CHECK_FALSE(ring.find(name(i)));
   CHECK_FALSE(ring.find(""));
-  CHECK_FALSE(KeyRing({}, hash_key).find("x"));
+  CHECK_FALSE(KeyRing({}, ring_key).find("x"));
 }
 
 TEST_CASE("loops learn keys side by side") {
-  const KeyRing ring(keys_of(2'000), hash_key);
+  const KeyRing ring(keys_of(2'000), ring_key);
   std::vector<std::thread> threads;
   std::vector<std::uint32_t> wrong(4);
   for (std::uint32_t t = 0; t < wrong.size(); ++t)

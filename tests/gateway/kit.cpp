@@ -24,6 +24,10 @@ bool await(const std::function<bool()>& condition, milliseconds wait) {
   return true;
 }
 
+bool comes_to_hold(const FakeUpstream& upstream, int requests) {
+  return await([&] { return upstream.holding() == requests; });
+}
+
 conf::Settings settings_for(std::uint16_t upstream_port) {
   conf::Settings settings;
   settings.listen = {{"127.0.0.1", 0, "127.0.0.1:0"}};

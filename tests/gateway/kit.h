@@ -24,6 +24,7 @@ const Run& run();
 
 // Waits until the condition holds.
 bool await(const std::function<bool()>& condition, milliseconds wait = patience);
+bool comes_to_hold(const FakeUpstream& upstream, int requests);
 
 // Everything small and nothing limited: 127.0.0.1, a port of the kernel's choice, 4 workers, a
 // queue of 10, no rate limit, long timeouts, nobody held when no server is up.

@@ -16,7 +16,7 @@ namespace {
 using conf::UnknownClients;
 using Kind = conf::IdentitySource::Kind;
 
-struct Request {
+struct KeyedRequest {
   std::vector<proxy::wire::Field> fields = {};
   std::string address = "192.0.2.1";
   std::string subject = {};
@@ -25,7 +25,7 @@ struct Request {
   std::string key = {};  // in X-Api-Key; empty: without
 };
 
-Request with_key(const std::string& key, const std::string& address = "192.0.2.1") {
+KeyedRequest with_key(const std::string& key, const std::string& address = "192.0.2.1") {
   return {.address = address, .key = key};
 }
 
@@ -42,7 +42,7 @@ class World {
     REQUIRE(known);
     settings.clients.known = std::make_shared<const conf::KnownClients>(std::move(*known));
   }
-  ClientIdentities::Identity who(const Request& request, std::string_view route = "*") {
+  ClientIdentities::Identity who(const KeyedRequest& request, std::string_view route = "*") {
     if (!identities_)
       identities_ = std::make_unique<const ClientIdentities>(settings, admission::Ids(settings),
                                                              HashKey{1, 2});
@@ -56,7 +56,7 @@ class World {
                             .tls_san = request.san},
                            admission::Ids(settings).route(route));
   }
-  std::string plan_of(const Request& request) {
+  std::string plan_of(const KeyedRequest& request) {
     return std::string(admission::Ids(settings).name_of(who(request).plan));
   }
   conf::Settings settings;
@@ -89,7 +89,7 @@ TEST_CASE("whatever keys somebody invents, it is its address, or one with all ot
       refused(UnknownClients::refuse, file), own(UnknownClients::own, file);
   std::set<std::uint64_t> addresses, all, names;
   for (int i = 0; i < 1'000; ++i) {
-    const Request request =
+    const KeyedRequest request =
         with_key("invented-" + std::to_string(i), i % 2 ? "192.0.2.1" : "192.0.2.2");
     addresses.insert(by_address.who(request).id);
     all.insert(shared.who(request).id);
@@ -222,7 +222,7 @@ TEST_CASE("cookies, parameters and users of Basic name a client, each apart from
   World world(UnknownClients::own, "acme " + hash_of("alice"));
   world.settings.admission.fairness.identity = {
       {Kind::cookie, "sid"}, {Kind::query, "key"}, {Kind::basic}};
-  const Request cookie{.fields = {{"Cookie", "sid=bob"}}}, query{.target = "/?key=bob"},
+  const KeyedRequest cookie{.fields = {{"Cookie", "sid=bob"}}}, query{.target = "/?key=bob"},
       basic{.fields = {{"Authorization", "Basic Ym9iOg=="}}};  // bob:
   CHECK(world.who(cookie).id != world.who(query).id);
   CHECK(world.who(query).id != world.who(basic).id);

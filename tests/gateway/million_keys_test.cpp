@@ -24,7 +24,7 @@ using conf::UnknownClients;
 constexpr int customers = 20;
 constexpr int million = 1'000'000;
 constexpr int fewer = 100'000;  // where the number proves nothing more
-constexpr int milliseconds = 60'000;
+constexpr int run_milliseconds = 60'000;
 constexpr std::uint32_t unknown_max = 1'000;
 constexpr double rate = 5;  // of one client, a second
 constexpr double burst = 20;
@@ -69,7 +69,7 @@ class Attack {
  private:
   void run() {
     int asked = 0;
-    for (int ms = 0; ms < milliseconds; ++ms, now_ += 1ms) {
+    for (int ms = 0; ms < run_milliseconds; ++ms, now_ += 1ms) {
       while (!busy_.empty() && busy_.front().first <= now_) {
         controller_.finish(admission::Outcome::processed(), busy_.front().second, now_);
         busy_.pop_front();
@@ -78,7 +78,7 @@ class Attack {
       if (ms % 250 < customers && ask(fmt::format("customer-key-{}", ms % 250), "192.0.2.1"))
         ++known_served;
       known_asked += ms % 250 < customers ? 1 : 0;
-      for (; asked < static_cast<std::int64_t>(keys_) * (ms + 1) / milliseconds; ++asked) {
+      for (; asked < static_cast<std::int64_t>(keys_) * (ms + 1) / run_milliseconds; ++asked) {
         ++unknown_asked;
         const std::string address =
             fmt::format("198.51.{}.{}", 100 + asked % addresses_ / 250, asked % addresses_ % 250);
@@ -116,7 +116,7 @@ class Attack {
 };
 
 // What one client may have in this time, and not one request more.
-constexpr auto share = static_cast<std::uint64_t>(burst + rate * milliseconds / 1000);
+constexpr auto share = static_cast<std::uint64_t>(burst + rate * run_milliseconds / 1000);
 
 TEST_CASE(
     "a million invented keys from one address get one client's share, known clients all theirs") {

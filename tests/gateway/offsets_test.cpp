@@ -7,15 +7,15 @@
 namespace classgate::gateway::test {
 namespace {
 
-const std::string request =
+const std::string cut_request =
     "POST /v1/classify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
     "chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n"
     "0\r\nX-Sum: 1\r\n\r\n";
-const std::string answer =
+const std::string cut_answer =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n5\r\nhello\r\n6\r\n "
     "world\r\n0\r\n\r\n";
 
-conf::Settings plain(std::uint16_t port) {
+conf::Settings without_ejection(std::uint16_t port) {
   auto settings = settings_for(port);
   settings.upstream.eject_after = 0;
   return settings;
@@ -23,13 +23,13 @@ conf::Settings plain(std::uint16_t port) {
 
 TEST_CASE("a client that resets or leaves at any byte of its request leaves nothing behind") {
   FakeUpstream upstream(FakeUpstream::echo_target());
-  Gateway gateway(plain(upstream.port()));
-  for (std::size_t size = 0; size <= request.size(); ++size) {
+  Gateway gateway(without_ejection(upstream.port()));
+  for (std::size_t size = 0; size <= cut_request.size(); ++size) {
     CAPTURE(size);
     Client resets(gateway), leaves(gateway);
-    resets.send(request.substr(0, size));
+    resets.send(cut_request.substr(0, size));
     resets.socket.reset();
-    leaves.socket.send_and_end(request.substr(0, size));
+    leaves.socket.send_and_end(cut_request.substr(0, size));
     leaves.socket.close();
   }
   const auto accepted = [&] {
@@ -38,7 +38,7 @@ TEST_CASE("a client that resets or leaves at any byte of its request leaves noth
       sum += station->numbers().accepted.read();
     return sum;
   };
-  REQUIRE(await([&] { return accepted() == 2 * (request.size() + 1); }));
+  REQUIRE(await([&] { return accepted() == 2 * (cut_request.size() + 1); }));
   REQUIRE(await([&] { return gateway.server().connections() == 0; }));
   // snapshot() checks, each time, that the books balance.
   CHECK(await([&] { return gateway.snapshot().active_workers == 0; }));
@@ -51,17 +51,17 @@ TEST_CASE("an upstream that resets or ends at any byte of its answer is never ta
   std::atomic<bool> with_reset{false};
   FakeUpstream upstream([&](Peer& peer) {
     while (peer.read_request()) {
-      peer.send(answer.substr(0, size));
-      if (size == answer.size()) continue;
+      peer.send(cut_answer.substr(0, size));
+      if (size == cut_answer.size()) continue;
       if (with_reset) peer.socket.reset();
       return;
     }
   });
-  Gateway gateway(plain(upstream.port()));
-  const std::size_t head_size = answer.find("\r\n\r\n") + 4;
+  Gateway gateway(without_ejection(upstream.port()));
+  const std::size_t head_size = cut_answer.find("\r\n\r\n") + 4;
   for (const bool resets : {false, true}) {
     with_reset = resets;
-    for (size = 0; size < answer.size(); ++size) {
+    for (size = 0; size < cut_answer.size(); ++size) {
       CAPTURE(size.load());
       CAPTURE(resets);
       Client client(gateway);
@@ -75,7 +75,7 @@ TEST_CASE("an upstream that resets or ends at any byte of its answer is never ta
       }
     }
   }
-  size = answer.size();
+  size = cut_answer.size();
   const Message whole = Client(gateway).ask(post("/v1/classify", "x"));
   CHECK(whole.body == "hello world");
   CHECK(await([&] { return gateway.snapshot().active_workers == 0; }));
@@ -84,14 +84,14 @@ TEST_CASE("an upstream that resets or ends at any byte of its answer is never ta
 TEST_CASE("an exchange of single bytes is the same exchange") {
   FakeUpstream upstream([&](Peer& peer) {
     while (peer.read_request())
-      for (const char& byte : answer) peer.send({&byte, 1});
+      for (const char& byte : cut_answer) peer.send({&byte, 1});
   });
-  auto settings = plain(upstream.port());
+  auto settings = without_ejection(upstream.port());
   settings.client.body_buffer = conf::Bytes{1};
   Gateway gateway(settings);
   Client client(gateway, 1);  // the smallest window
   for (int i = 0; i < 3; ++i) {
-    for (const char& byte : request) REQUIRE(client.send({&byte, 1}));
+    for (const char& byte : cut_request) REQUIRE(client.send({&byte, 1}));
     CHECK(client.read_answer().body == "hello world");
   }
   CHECK(upstream.requests()[2].body == "abcdefg");

@@ -34,10 +34,10 @@ PlanQuota plan_of(const conf::QuotaSettings& quota, const char* name = "free") {
 std::shared_ptr<const conf::TimeZone> utc() { return std::make_shared<const conf::TimeZone>(); }
 
 // A folder of one test.
-class Folder {
+class QuotaFolder {
  public:
-  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-  ~Folder() {
+  QuotaFolder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~QuotaFolder() {
     for (const char* const end : {"", "-wal", "-shm", "-journal"}) ::unlink((file() + end).c_str());
     ::rmdir(path_.c_str());
   }
@@ -175,7 +175,7 @@ TEST_CASE("clients beyond the bound share one client's quota, by plan") {
 
 TEST_CASE(
     "what was counted is there after a restart, and of a killed process all but its last second") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 100, .month = 1000});
   {
     Process first(folder.file());
@@ -191,7 +191,7 @@ TEST_CASE(
 }
 
 TEST_CASE("two processes let in the quota and what one let in since it heard of the other") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 1000});
   Process one(folder.file()), other(folder.file());
   int in = 0;
@@ -209,7 +209,7 @@ TEST_CASE("two processes let in the quota and what one let in since it heard of 
 }
 
 TEST_CASE("a client that another process knows alone is known here with the next second") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   Process one(folder.file()), other(folder.file());
   CHECK(one.ask(10, plan, 42) == 10);
@@ -219,7 +219,7 @@ TEST_CASE("a client that another process knows alone is known here with the next
 }
 
 TEST_CASE("what is given back in another period than it was counted in is taken from that one") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   const sys_seconds next_day = noon + 24h;
   Process process(folder.file());
@@ -233,7 +233,7 @@ TEST_CASE("what is given back in another period than it was counted in is taken 
 }
 
 TEST_CASE("a clock that goes back over midnight gives nobody a second day") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   const sys_seconds midnight = sys_days(2026y / 11 / 28);
   Process process(folder.file());
@@ -249,7 +249,7 @@ TEST_CASE("a clock that goes back over midnight gives nobody a second day") {
 }
 
 TEST_CASE("a clock that was years ahead for a while leaves the counters of today") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10, .month = 10});
   Process process(folder.file());
   CHECK(process.ask(10, plan) == 10);
@@ -263,7 +263,7 @@ TEST_CASE("a clock that was years ahead for a while leaves the counters of today
 }
 
 TEST_CASE("a file that is deleted under two processes is made again with all that they know") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   {
     Process first(folder.file()), second(folder.file());
@@ -283,7 +283,7 @@ TEST_CASE("a file that is deleted under two processes is made again with all tha
 }
 
 TEST_CASE("an older file that is put in the place of one in use makes no count smaller") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   const std::string older = folder.path() + "/older";
   {
@@ -304,7 +304,7 @@ TEST_CASE("an older file that is put in the place of one in use makes no count s
 }
 
 TEST_CASE("periods that have long gone are deleted") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   Process process(folder.file());
   for (int day = 0; day < 100; ++day) {
@@ -324,7 +324,7 @@ TEST_CASE("periods that have long gone are deleted") {
 }
 
 TEST_CASE("the file holds numbers only, and nobody else may read it") {
-  const Folder folder;
+  const QuotaFolder folder;
   Process process(folder.file());
   process.ask(1, plan_of({.day = 10}));
   process.tell();
@@ -336,7 +336,7 @@ TEST_CASE("the file holds numbers only, and nobody else may read it") {
 }
 
 TEST_CASE("a damaged file, another program's and one that cannot be written are told, and stay") {
-  const Folder folder;
+  const QuotaFolder folder;
   const auto write = [&](const std::string& text) {
     std::ofstream(folder.file(), std::ios::binary | std::ios::trunc) << text;
   };
@@ -420,7 +420,7 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
         std::pair("CREATE TABLE made_with (ids INTEGER PRIMARY KEY CHECK (ids = 0))",
                   "CHECK constraint failed")}) {
     CAPTURE(sql);
-    const Folder folder;
+    const QuotaFolder folder;
     {
       Process process(folder.file());
       process.ask(3, plan_of({.day = 10}));
@@ -441,7 +441,7 @@ TEST_CASE("what an operator adds and counting does not mind is no mistake") {
        {"ANALYZE", "ALTER TABLE usage ADD COLUMN note TEXT", "CREATE TABLE notes (text TEXT)",
         "CREATE INDEX by_plan ON usage (plan)", "VACUUM"}) {
     CAPTURE(sql);
-    const Folder folder;
+    const QuotaFolder folder;
     const PlanQuota plan = plan_of({.day = 10});
     {
       Process process(folder.file());
@@ -456,7 +456,7 @@ TEST_CASE("what an operator adds and counting does not mind is no mistake") {
 }
 
 TEST_CASE("counts of a time that is still to come are told, with how to forget them") {
-  const Folder folder;
+  const QuotaFolder folder;
   const PlanQuota plan = plan_of({.day = 10});
   const auto periods = QuotaTable(utc(), 1).periods_at(noon);
   const auto warning = [&] {
@@ -484,7 +484,7 @@ TEST_CASE("counts of a time that is still to come are told, with how to forget t
 }
 
 TEST_CASE("however many keys there were, a file knows a hundred of them, and the one in use") {
-  const Folder folder;
+  const QuotaFolder folder;
   Process process(folder.file());
   process.ask(3, plan_of({.day = 10}));
   process.tell();
@@ -508,7 +508,7 @@ TEST_CASE("what is given back after an operator set the count to nothing makes i
   for (const char* const sql : {"UPDATE usage SET requests = 0, cost = 0", "DELETE FROM usage",
                                 "UPDATE usage SET requests = -999999"}) {
     CAPTURE(sql);
-    const Folder folder;
+    const QuotaFolder folder;
     const PlanQuota plan = plan_of({.day = 10});
     Process process(folder.file());
     const auto taken = process.table.take(7, plan, 1, noon);
@@ -523,7 +523,7 @@ TEST_CASE("what is given back after an operator set the count to nothing makes i
 }
 
 TEST_CASE("a table that goes while the file is in use is told as such") {
-  const Folder folder;
+  const QuotaFolder folder;
   Process process(folder.file());
   process.ask(3, plan_of({.day = 10}));
   process.tell();
@@ -536,7 +536,7 @@ TEST_CASE("a table that goes while the file is in use is told as such") {
 }
 
 TEST_CASE("counts by the ids of another key are told once, and by a check, where there are any") {
-  const Folder folder;
+  const QuotaFolder folder;
   {
     Process process(folder.file());
     CHECK(process.store->take_ids(1) == false);  // nothing was counted
@@ -562,7 +562,7 @@ TEST_CASE("counts by the ids of another key are told once, and by a check, where
 }
 
 TEST_CASE("a file from before it said whose ids it counts by says so from now on") {
-  const Folder folder;
+  const QuotaFolder folder;
   {
     Process process(folder.file());
     process.ask(3, plan_of({.day = 10}));

@@ -17,7 +17,7 @@ namespace {
 using conf::Reason;
 using std::chrono::milliseconds;
 
-const admission::Time start = admission::Time() + std::chrono::hours(1);
+const admission::Time first_refusal = admission::Time() + std::chrono::hours(1);
 
 // What is told, by client, reason and path.
 std::map<std::string, std::uint64_t> told(RefusalRollup& rollup) {
@@ -34,11 +34,11 @@ TEST_CASE("refusals of one client, reason and route are one line, of the first o
   RouteTraffic a, b;
   for (int i = 0; i < 3; ++i)
     CHECK(rollup.add({"c1", "a1", Reason::client_rate, &a, i == 0 ? "/a/1" : "/a/2", 429},
-                     start + milliseconds(i)));
-  CHECK(rollup.add({"c1", "a1", Reason::queue_full, &a, "/a/1", 503}, start));
-  CHECK(rollup.add({"c1", "a1", Reason::client_rate, &b, "/b", 429}, start));
-  CHECK(rollup.add({"c2", "a1", Reason::client_rate, &a, "/a/1", 429}, start));
-  CHECK(rollup.since() == start);
+                     first_refusal + milliseconds(i)));
+  CHECK(rollup.add({"c1", "a1", Reason::queue_full, &a, "/a/1", 503}, first_refusal));
+  CHECK(rollup.add({"c1", "a1", Reason::client_rate, &b, "/b", 429}, first_refusal));
+  CHECK(rollup.add({"c2", "a1", Reason::client_rate, &a, "/a/1", 429}, first_refusal));
+  CHECK(rollup.since() == first_refusal);
   const std::map<std::string, std::uint64_t> expected{{"c1 client_rate /a/1", 3},
                                                       {"c1 queue_full /a/1", 1},
                                                       {"c1 client_rate /b", 1},
@@ -52,10 +52,10 @@ TEST_CASE("a line knows when the first and the last of its refusals were") {
   RefusalRollup rollup;
   for (int i = 0; i < 5; ++i)
     CHECK(rollup.add({"c", "a", Reason::rate_limited, nullptr, "-", 429},
-                     start + milliseconds(10 * i)));
+                     first_refusal + milliseconds(10 * i)));
   rollup.take([](const RefusalRollup::Line& line) {
-    CHECK(line.first == start);
-    CHECK(line.last == start + milliseconds(40));
+    CHECK(line.first == first_refusal);
+    CHECK(line.last == first_refusal + milliseconds(40));
     CHECK(line.refusal.status == 429);
   });
 }
@@ -67,7 +67,7 @@ TEST_CASE("whatever the number of clients, the table is bounded and the counts a
   for (std::uint64_t i = 0; i < clients; ++i)
     CHECK(rollup.add({std::to_string(i), "a",
                       i % 2 == 0 ? Reason::client_rate : Reason::rate_limited, &route, "/a", 429},
-                     start));
+                     first_refusal));
   const auto counts = told(rollup);
   CHECK(counts.size() == RefusalRollup::kinds_max + 2);
   std::uint64_t sum = 0;
@@ -79,7 +79,7 @@ TEST_CASE("whatever the number of clients, the table is bounded and the counts a
 TEST_CASE("who has no id is told from others by its address") {
   RefusalRollup rollup;
   for (const char* address : {"192.0.2.1", "192.0.2.2", "192.0.2.1"})
-    CHECK(rollup.add({"-", address, Reason::queue_full, nullptr, "/", 503}, start));
+    CHECK(rollup.add({"-", address, Reason::queue_full, nullptr, "/", 503}, first_refusal));
   std::map<std::string, std::uint64_t> counts;
   rollup.take([&](const RefusalRollup::Line& line) {
     counts[std::string(line.refusal.address)] = line.count;
@@ -90,7 +90,7 @@ TEST_CASE("who has no id is told from others by its address") {
 TEST_CASE("names that are too long are cut, paths are left out") {
   RefusalRollup rollup;
   const std::string name(1000, 'n'), path(1000, '/');
-  CHECK(rollup.add({name, name, Reason::rate_limited, nullptr, path, 429}, start));
+  CHECK(rollup.add({name, name, Reason::rate_limited, nullptr, path, 429}, first_refusal));
   CHECK((told(rollup) ==
          std::map<std::string, std::uint64_t>{{std::string(16, 'n') + " rate_limited -", 1}}));
 }
@@ -103,8 +103,8 @@ TEST_CASE("a line has the name of a known client") {
                     .path = "/",
                     .status = 429,
                     .name = "acme@prod"},
-                   start));
-  CHECK(rollup.add({"c_2", "10.0.0.1", Reason::quota, nullptr, "/", 429}, start));
+                   first_refusal));
+  CHECK(rollup.add({"c_2", "10.0.0.1", Reason::quota, nullptr, "/", 429}, first_refusal));
   std::vector<std::string> names;
   rollup.take([&](const RefusalRollup::Line& line) { names.emplace_back(line.refusal.name); });
   CHECK(names == std::vector<std::string>{"acme@prod", "-"});
@@ -114,7 +114,7 @@ TEST_CASE("a kind that has become too large is to be told at once") {
   RefusalRollup rollup;
   const RefusalRollup::Refusal refusal{"c", "a", Reason::rate_limited, nullptr, "/", 429};
   std::uint64_t added = 1;
-  while (rollup.add(refusal, start)) ++added;
+  while (rollup.add(refusal, first_refusal)) ++added;
   CHECK(added == RefusalRollup::count_max);
 }
 

@@ -14,7 +14,7 @@ namespace {
 using conf::OnClientAbort;
 using Random = std::mt19937_64;
 
-int pick(Random& random, int from, int to) {
+int draw(Random& random, int from, int to) {
   return std::uniform_int_distribution<int>(from, to)(random);
 }
 
@@ -72,7 +72,7 @@ class Clients {
 
   void make_requests(int count) {
     for (int i = 0; i < count; ++i) {
-      if (!client_) client_ = std::make_unique<Client>(gateway_, pick(random_, 0, 1) * 4096);
+      if (!client_) client_ = std::make_unique<Client>(gateway_, draw(random_, 0, 1) * 4096);
       make_request();
     }
   }
@@ -80,30 +80,30 @@ class Clients {
  private:
   void make_request() {
     constexpr std::array targets{"/health", "/v1/classify", "/v1/classify/batch", "/elsewhere"};
-    std::string target = targets[static_cast<std::size_t>(pick(random_, 0, 3))];
-    const bool wants_big = pick(random_, 0, 9) == 0;
+    std::string target = targets[static_cast<std::size_t>(draw(random_, 0, 3))];
+    const bool wants_big = draw(random_, 0, 9) == 0;
     if (wants_big) target = "/big";  // of the worst priority
     const std::string request = some_request(target);
-    switch (pick(random_, 0, 9)) {
+    switch (draw(random_, 0, 9)) {
       case 0: return leave();  // before sending
       case 1: {                // in the head or in the body
         ++seen_.begun;
         const int size = static_cast<int>(request.size());
         client_->send(std::string_view(request).substr(
-            0, static_cast<std::size_t>(pick(random_, 1, size - 1))));
+            0, static_cast<std::size_t>(draw(random_, 1, size - 1))));
         return leave();
       }
       case 2:  // at once, or in a moment: waiting, in flight, or just answered
       case 3:
         ++seen_.begun;
         client_->send(request);
-        client_->socket.wait_readable(milliseconds(pick(random_, 0, 4)));
+        client_->socket.wait_readable(milliseconds(draw(random_, 0, 4)));
         return leave();
       case 4: {  // while reading
         ++seen_.begun;
         client_->send(request);
         std::string part;
-        client_->socket.read(part, patience, static_cast<std::size_t>(pick(random_, 1, 40'000)));
+        client_->socket.read(part, patience, static_cast<std::size_t>(draw(random_, 1, 40'000)));
         return leave();
       }
       case 5:  // with another one behind it, of which nothing is known
@@ -119,11 +119,11 @@ class Clients {
   }
 
   std::string some_request(const std::string& target) {
-    switch (pick(random_, 0, 3)) {
-      case 0: return post(target, some_body(static_cast<std::size_t>(pick(random_, 1, 3000))));
+    switch (draw(random_, 0, 3)) {
+      case 0: return post(target, some_body(static_cast<std::size_t>(draw(random_, 1, 3000))));
       case 1: return post(target, some_body(100'000));  // streams: more than the body buffer
       case 2:
-        return post_chunked(target, {some_body(static_cast<std::size_t>(pick(random_, 1, 9)))});
+        return post_chunked(target, {some_body(static_cast<std::size_t>(draw(random_, 1, 9)))});
       default: return get(target);
     }
   }
@@ -142,7 +142,7 @@ class Clients {
   }
 
   void leave() {
-    if (client_ && pick(random_, 0, 1) == 0) client_->socket.reset();
+    if (client_ && draw(random_, 0, 1) == 0) client_->socket.reset();
     client_.reset();
   }
 

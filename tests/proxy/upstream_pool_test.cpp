@@ -25,9 +25,9 @@ struct User final : UpstreamConnection::User {
 };
 
 // A pool of one loop before listening sockets whose kernel accepts for them.
-struct Bench {
-  Bench(std::size_t server_count, std::size_t idle_max,
-        std::chrono::milliseconds idle_timeout = 50ms) {
+struct PoolBench {
+  PoolBench(std::size_t server_count, std::size_t idle_max,
+            std::chrono::milliseconds idle_timeout = 50ms) {
     std::vector<conf::Address> addresses;
     for (std::size_t i = 0; i < server_count; ++i) {
       auto socket = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
@@ -92,7 +92,7 @@ struct Bench {
 };
 
 TEST_CASE("the connection that was used last is used again first") {
-  Bench bench(1, 10);
+  PoolBench bench(1, 10);
   auto a = bench.connection();
   auto b = bench.connection();
   UpstreamConnection* const last = b.get();
@@ -109,7 +109,7 @@ TEST_CASE("the connection that was used last is used again first") {
 }
 
 TEST_CASE("more than the agreed number of unused connections is kept for a second only") {
-  Bench bench(1, 1, 1h);
+  PoolBench bench(1, 1, 1h);
   auto a = bench.connection();
   auto b = bench.connection();
   UpstreamConnection* const kept = a.get();
@@ -121,16 +121,16 @@ TEST_CASE("more than the agreed number of unused connections is kept for a secon
 }
 
 TEST_CASE("no unused connection is kept for ever, and none at all when none is wanted") {
-  Bench bench(1, 10);
+  PoolBench bench(1, 10);
   bench.pool->give_back(bench.connection());
   CHECK(bench.run_until([&] { return bench.pool->idle_count() == 0; }));
-  Bench none(1, 0);
+  PoolBench none(1, 0);
   none.pool->give_back(none.connection());
   CHECK(none.pool->idle_count() == 0);
 }
 
 TEST_CASE("an unused connection that the server closes is dropped at once") {
-  Bench bench(1, 10, 1h);
+  PoolBench bench(1, 10, 1h);
   auto a = bench.connection();
   const net::Fd server_side(::accept(bench.sockets[0].fd.get(), nullptr, nullptr));
   REQUIRE(server_side);
@@ -141,7 +141,7 @@ TEST_CASE("an unused connection that the server closes is dropped at once") {
 }
 
 TEST_CASE("a server that was found reachable keeps no connection that nobody uses") {
-  Bench bench(1, 10);
+  PoolBench bench(1, 10);
   bench.pool->probe_unproven();
   net::Fd accepted;
   const auto is_accepted = [&] {
@@ -157,7 +157,7 @@ TEST_CASE("a server that was found reachable keeps no connection that nobody use
 
 TEST_CASE("a pool that a reload has replaced asks and says nothing of the servers any more") {
   // It was kept alive by a tunnel, and probed with certificates that were past.
-  Bench bench(1, 10);
+  PoolBench bench(1, 10);
   auto tunnel = bench.connection();
   bench.changes.clear();
   bench.pool->mark_unreachable(0, "before");
@@ -175,7 +175,7 @@ TEST_CASE("a pool that a reload has replaced asks and says nothing of the server
 }
 
 TEST_CASE("a server is ejected when a reload has lowered what it has reached") {
-  Bench bench(2, 0);
+  PoolBench bench(2, 0);
   const net::Time now = bench.loop.now();
   for (int i = 0; i < 6; ++i) CHECK(bench.servers->note_failure(0, {9, 5s}, now) == 0s);
   CHECK(bench.servers->note_failure(0, {3, 5s}, now) == 5s);  // the seventh, of three
@@ -187,7 +187,7 @@ TEST_CASE("a server is ejected when a reload has lowered what it has reached") {
 }
 
 TEST_CASE("exchanges go to the server with the fewest, and around what is unreachable") {
-  Bench bench(3, 10);
+  PoolBench bench(3, 10);
   auto a = bench.connection(bench.pool->choose_server());
   auto b = bench.connection(bench.pool->choose_server());
   auto c = bench.connection(bench.pool->choose_server());
@@ -204,7 +204,7 @@ TEST_CASE("exchanges go to the server with the fewest, and around what is unreac
 
 TEST_CASE(
     "a server that cannot be reached is tried again until it can, and each change told once") {
-  Bench bench(1, 10);
+  PoolBench bench(1, 10);
   bench.pool->mark_unreachable(0, "test");
   bench.pool->mark_unreachable(0, "test");
   CHECK(bench.changes == std::vector<bool>{false});

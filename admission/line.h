@@ -82,7 +82,7 @@ class Line {
   }
   // It was told to come now, for a worker.
   bool is_due(const Arrival& arrival, const Asker& asker, Time now) const {
-    return retry_after_.is_due(arrival.client, asker.weight, queue_state(), now);
+    return retry_after_.is_due(comer_of(arrival, asker), queue_state(), now);
   }
   struct Judgement {
     std::optional<Rejection> rejection = std::nullopt;
@@ -177,13 +177,18 @@ class Line {
   // While those are expected who were told to come, who comes before its time takes the worker or
   // the place of one of them, and lengthens the times of all. So it has only its part, as long as
   // they use almost all that there is and less than a quarter of the workers is free. A request
-  // that may send a worse priority away is not kept out. (Beside real SDKs at twice the load, one
-  // that stormed took four times its part, in the moments in which a worker was free; others were
-  // told a tenth more.)
+  // that may send a worse priority away, or has a worker of its reserve left, is not kept out.
+  // (Beside real SDKs at twice the load, one that stormed took four times its part, in the moments
+  // in which a worker was free; others were told a tenth more.)
   bool is_ahead_of_its_turn(const Arrival& arrival, const Asker& asker, Time now) const {
     return free_workers() * 4 < workers() && retry_after_.expects_returns(now) &&
            queue_.size_worse_than(arrival.priority) == 0 &&
-           retry_after_.is_ahead_of_its_turn(arrival.client, asker.weight, queue_state(), now);
+           !shares_.is_owed(arrival.priority, workers()) &&
+           retry_after_.is_ahead_of_its_turn(comer_of(arrival, asker), queue_state(), now);
+  }
+  RetryAfter::Comer comer_of(const Arrival& arrival, const Asker& asker) const {
+    return {arrival.client, static_cast<double>(asker.weight), workers_for(arrival.workers),
+            arrival.at};
   }
   // The last 15 % of the places are kept for those who were refused, and come when they were told
   // to: else they would be refused again as often as those who come as they like. Only while
@@ -224,7 +229,7 @@ class Line {
   // One that comes: whether it is early. The others count when they take their workers.
   bool note_came(const Arrival& arrival, const Asker& asker, Time now) {
     return retry_after_.expects_returns(now) &&
-           retry_after_.note_came(arrival.client, asker.weight, queue_state(), now);
+           retry_after_.note_came(comer_of(arrival, asker), queue_state(), now);
   }
   void note_in_turn(std::uint32_t workers, Time now) {
     if (retry_after_.expects_returns(now)) retry_after_.note_in_turn(workers, queue_state(), now);

@@ -66,7 +66,7 @@ struct Promise {
   Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
-  double ahead = 0;          // requests that came in but for its turn, and are not yet its part
+  double ahead = 0;          // workers that it has had but for its turn, and are not yet its part
   Time ahead_noted{};        // `ahead` as of then
   ToldTimes told{};          // all that it was told, the turn among them
 

@@ -23,7 +23,8 @@ Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, cons
   const Duration told = workers_returns_.next(earliest, 1, capacity_of(queue, now), returner, now);
   waited_ = {};
   wait_began_ = now;
-  if (returner.promise != nullptr) {
+  // Without a spread all are told the earliest, and nobody is known by it.
+  if (returner.promise != nullptr && returner.promise->noted != Time::min()) {
     returner.promise->told.add(now + told, now);
     last_turn_ = std::max(last_turn_, now + told);
   }
@@ -36,15 +37,17 @@ const Promise* RetryAfter::promise_of(std::uint64_t client) const {
   return promise == nullptr || promise->noted == Time::min() ? nullptr : promise;
 }
 
-bool RetryAfter::is_due(std::uint64_t client, double weight, const Queue& queue, Time now) const {
-  const Promise* const promise = promise_of(client);
-  return promise != nullptr && coming_of(*promise, weight, queue, now) <= Coming::as_told;
+bool RetryAfter::is_due(const Comer& comer, const Queue& queue, Time now) const {
+  const Promise* const promise = promise_of(comer.client);
+  return promise != nullptr && coming_of(*promise, comer, queue, now) <= Coming::as_told;
 }
 
-RetryAfter::Coming RetryAfter::coming_of(const Promise& promise, double weight, const Queue& queue,
-                                         Time now) const {
-  if (promise.is_at_its_turn(now)) return Coming::in_turn;
-  if (promise.told.has(now) && ahead_of(promise, weight, queue, now) <= ahead_as_told)
+// The head may have come in time, and a body that is long later.
+RetryAfter::Coming RetryAfter::coming_of(const Promise& promise, const Comer& comer,
+                                         const Queue& queue, Time now) const {
+  if (promise.is_at_its_turn(comer.at) || promise.is_at_its_turn(now)) return Coming::in_turn;
+  if ((promise.told.has(comer.at) || promise.told.has(now)) &&
+      ahead_of(promise, comer.weight, queue, now) <= ahead_as_told * comer.workers)
     return Coming::as_told;
   if (promise.turn > now) return Coming::early;
   // Of what it asked for besides, that is not due yet.
@@ -53,22 +56,21 @@ RetryAfter::Coming RetryAfter::coming_of(const Promise& promise, double weight, 
                                                                          : Coming::anew;
 }
 
-bool RetryAfter::is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
-                                      Time now) const {
-  const Promise* const promise = promise_of(client);
-  if (promise == nullptr || coming_of(*promise, weight, queue, now) != Coming::early) return false;
+bool RetryAfter::is_ahead_of_its_turn(const Comer& comer, const Queue& queue, Time now) const {
+  const Promise* const promise = promise_of(comer.client);
+  if (promise == nullptr || coming_of(*promise, comer, queue, now) != Coming::early) return false;
   if (in_turn_.at(window_of(queue), now) < almost_all * capacity_of(queue, now).pace) return false;
-  return ahead_of(*promise, weight, queue, now) > ahead_when_early;
+  return ahead_of(*promise, comer.weight, queue, now) > ahead_when_early * comer.workers;
 }
 
-bool RetryAfter::note_came(std::uint64_t client, double weight, const Queue& queue, Time now) {
-  if (promise_of(client) == nullptr) return false;
-  Promise& promise = *promises_.find(client, line_for_workers);
-  const Coming coming = coming_of(promise, weight, queue, now);
-  promise.told.take(now);
+bool RetryAfter::note_came(const Comer& comer, const Queue& queue, Time now) {
+  if (promise_of(comer.client) == nullptr) return false;
+  Promise& promise = *promises_.find(comer.client, line_for_workers);
+  const Coming coming = coming_of(promise, comer, queue, now);
+  if (!promise.told.take(comer.at)) promise.told.take(now);
   if (coming == Coming::in_turn) promise.turn = Promise::had;
   if (coming == Coming::as_told || coming == Coming::early) {
-    promise.ahead = ahead_of(promise, weight, queue, now) + 1;
+    promise.ahead = ahead_of(promise, comer.weight, queue, now) + comer.workers;
     promise.ahead_noted = now;
   }
   return coming == Coming::early;

@@ -57,17 +57,23 @@ class RetryAfter {
     std::uint64_t client = 0;
     double cost = 1;
   };
+  // One that comes to where workers are had.
+  struct Comer {
+    std::uint64_t client = 0;
+    double weight = 1;
+    std::uint32_t workers = 1;
+    Time at{};  // its head was there then; now the whole request is
+  };
   // Whose time it is: told to come back for a worker, and here not much later than that. A client
   // that was told several times in vain, and chooses among them, has no more than its part so.
-  bool is_due(std::uint64_t client, double weight, const Queue& queue, Time now) const;
+  bool is_due(const Comer& comer, const Queue& queue, Time now) const;
   // It does not wait for a time that it was told for a worker, and has had its part, some in
   // advance: as many times `weight` as clients ask lately, of all that the workers can do. Only
   // while those who do wait, and newcomers, use almost all of that.
-  bool is_ahead_of_its_turn(std::uint64_t client, double weight, const Queue& queue,
-                            Time now) const;
-  // It has found a worker, or a place to wait for one. Whether it is early. What does not come at
+  bool is_ahead_of_its_turn(const Comer& comer, const Queue& queue, Time now) const;
+  // It has found workers, or a place to wait for them. Whether it is early. What does not come at
   // its client's turn counts against the client's part.
-  bool note_came(std::uint64_t client, double weight, const Queue& queue, Time now);
+  bool note_came(const Comer& comer, const Queue& queue, Time now);
   // One that is not early has taken so many workers.
   void note_in_turn(std::uint32_t workers, const Queue& queue, Time now) {
     in_turn_.count(workers, window_of(queue), now);
@@ -109,7 +115,7 @@ class RetryAfter {
   const Promise* promise_of(std::uint64_t client) const;
   // How it comes: as its turn is, at another time that it was told, as a newcomer, or before.
   enum class Coming : std::uint8_t { in_turn, as_told, anew, early };
-  Coming coming_of(const Promise& promise, double weight, const Queue& queue, Time now) const;
+  Coming coming_of(const Promise& promise, const Comer& comer, const Queue& queue, Time now) const;
   // Requests a second that are a client's part of what the workers can do; 0: nobody knows.
   double own_pace(double weight, const Queue& queue, Time now) const {
     return capacity_of(queue, now).pace * weight / clients_.parts().asking();
@@ -120,8 +126,8 @@ class RetryAfter {
     return std::max(promise.ahead - since * own_pace(weight, queue, now), 0.0);
   }
   static constexpr double almost_all = 0.9;
-  // So far ahead of its part a client may be, as a leaky bucket has it, when one more comes early,
-  // or as it was told.
+  // For so many requests a client may be ahead of its part, as a leaky bucket has it, when one more
+  // comes early, or as it was told.
   static constexpr double ahead_when_early = 3;
   static constexpr double ahead_as_told = ToldTimes::most;
 

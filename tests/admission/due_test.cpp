@@ -333,30 +333,53 @@ TEST_CASE("each of a client's users has a place when it was told to come, up to 
 TEST_CASE("a client that comes at all of many times that it was told has no more than its part") {
   conf::AdmissionSettings settings = settings_with_clients(10, 20);
   settings.retry_after_spread = 2s;  // so that they are soon
-  ClientTable clients;
-  clients.use(settings.fairness, Ids(settings), start);
-  RetryAfter retry_after(settings, clients);
-  const RetryAfter::Queue queue{.waiting = 20, .workers = 10, .usual_turn = 2s};  // 5 a second
-  std::vector<Time> told;
-  int came = 0;
-  for (Time now = start; now < start + 120s; now += 10ms) {
-    for (std::uint64_t client = 1; client <= 10; ++client) {  // all of them want as much
-      const auto number = clients.find_or_add(client, {}, now).number;
-      clients.asks_greedily(number, 1, now);
+  for (const std::uint32_t workers : {1U, 4U}) {
+    CAPTURE(workers);
+    ClientTable clients;
+    clients.use(settings.fairness, Ids(settings), start);
+    RetryAfter retry_after(settings, clients);
+    const RetryAfter::Queue queue{.waiting = 20, .workers = 10, .usual_turn = 2s};  // 5 a second
+    std::vector<Time> told;
+    int came = 0;
+    for (Time now = start; now < start + 120s; now += 10ms) {
+      for (std::uint64_t client = 1; client <= 10; ++client) {  // all of them want as much
+        const auto number = clients.find_or_add(client, {}, now).number;
+        clients.asks_greedily(number, 1, now);
+      }
+      if (retry_after.is_due({.client = 1, .workers = workers, .at = now}, queue, now)) {
+        CHECK_FALSE(
+            retry_after.note_came({.client = 1, .workers = workers, .at = now}, queue, now));
+        ++came;
+      }
+      std::erase_if(told, [&](Time time) { return time <= now; });
+      if (told.size() < ToldTimes::most)
+        told.push_back(now + retry_after.time_for_worker(1s, {.client = 1}, queue, now));
     }
-    if (retry_after.is_due(1, 1, queue, now)) {
-      CHECK_FALSE(retry_after.note_came(1, 1, queue, now));
-      ++came;
-    }
-    std::erase_if(told, [&](Time time) { return time <= now; });
-    if (told.size() < ToldTimes::most)
-      told.push_back(now + retry_after.time_for_worker(1s, {.client = 1}, queue, now));
+    CHECK(came * static_cast<int>(workers) > 40);
+    CHECK(came < 60 / static_cast<int>(workers) + 20);  // a tenth of 5 workers a second, and eight
   }
-  CHECK(came > 40);
-  CHECK(came < 80);  // a tenth of 5 a second, and eight
 }
 
-TEST_CASE("nobody comes too soon while a quarter of the workers is free") {
+TEST_CASE("who begins when it was told has its place when its body is whole, however late") {
+  FullQueue controller(settings_with_clients(1, 20));
+  const Time turn = then + retry_after(enter(controller, by(100, then), then));
+  const Time whole = turn + 8s;
+  CHECK(said(enter(controller, by(101, whole), whole)) == "queue_full");  // somebody is expected
+  controller.let_one_leave(whole);
+  CHECK(said(controller.arrive(by(102, turn), whole)) == "queue_full");
+  CHECK(said(controller.arrive(by(100, turn), whole)) == "waits");
+}
+
+TEST_CASE("nothing is kept for anybody where all are told the earliest") {
+  conf::AdmissionSettings settings = settings_with_clients(1, 20);
+  settings.retry_after_spread = {};
+  FullQueue controller(settings);
+  CHECK(said(enter(controller, by(100, then), then)) == "queue_full");
+  controller.let_one_leave(then);
+  CHECK(said(enter(controller, by(101, then), then)) == "waits");
+}
+
+TEST_CASE("nobody comes too soon while a quarter of the workers is free, or one of its reserve") {
   SlowService service;
   std::vector<Seat> seats = service.take_all();
   const std::vector<Ticket> waiting = service.fill_queue();
@@ -383,6 +406,12 @@ TEST_CASE("nobody comes too soon while a quarter of the workers is free") {
   const Verdict refused = ask();
   CHECK(said(refused) == "too_soon");
   CHECK(retry_after(refused) > 1s);
+  // Nor where its priority has a worker of its own left.
+  CHECK(said(enter(service, by(office, service.now, 1), service.now)) == "too_soon");
+  conf::AdmissionSettings settings = SlowService::patient_settings(30s);
+  settings.reserve.shares[0] = 0.1;
+  service.reconfigure(settings, Ids(settings), service.now);
+  CHECK(said(enter(service, by(office, service.now, 1), service.now)) == "admitted");
 }
 
 TEST_CASE(

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "conf/format.h"
-#include "conf/printable.h"
+#include "gateway/planning/log_fields.h"
 
 namespace classgate::planning {
 namespace {
@@ -75,12 +75,6 @@ unsigned digit_of(char c) {
   if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;
   if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A') + 10;
   return 16;
-}
-
-// Part of a line, for a message: short, and printable whatever it is.
-std::string shown(std::string_view text) {
-  constexpr std::size_t most = 60;
-  return conf::printable(text.substr(0, most)) + (text.size() > most ? "..." : "");
 }
 
 // The end of a quoted text that begins at `at`: the place of its closing quote.

@@ -293,9 +293,9 @@ void LogTraffic::add(const AccessEntry& entry) {
 Time LogTraffic::arrival_in(const AccessEntry& entry) {
   Duration since_first(arrival_of(entry) - first_ns_);
   if (entry.is_to_the_second) {
-    constexpr std::uint64_t second_ns = 1'000'000'000;
+    constexpr std::uint64_t one_second = 1'000'000'000;
     ++to_the_second_;
-    since_first += Duration(static_cast<std::int64_t>(seconds_drawn_.below(second_ns)));
+    since_first += Duration(static_cast<std::int64_t>(seconds_drawn_.below(one_second)));
   }
   return Time{} + std::max(since_first, Duration::zero());
 }

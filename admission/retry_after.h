@@ -116,7 +116,7 @@ class RetryAfter {
   // How it comes: as its turn is, at another time that it was told, as a newcomer, or before.
   enum class Coming : std::uint8_t { in_turn, as_told, anew, early };
   Coming coming_of(const Promise& promise, const Comer& comer, const Queue& queue, Time now) const;
-  // Requests a second that are a client's part of what the workers can do; 0: nobody knows.
+  // Workers a second, for a turn each, that are a client's part of them; 0: nobody knows.
   double own_pace(double weight, const Queue& queue, Time now) const {
     return capacity_of(queue, now).pace * weight / clients_.parts().asking();
   }

@@ -43,11 +43,7 @@ class EnvoyReader final : public LineReader {
     entry.upstream = std::min(upstream.value_or(*total), *total);
     judge(entry, *status, upstream ? Answerer::service : Answerer::proxy);
     judge_flags(entry, flags);
-    entry.path = path_of(target_of(*request), path_);
-    if (entry.path.empty()) {
-      is_no_work(entry);
-      entry.path = "/";
-    }
+    take_path(entry, target_of(*request), path_);
     return entry;
   }
 

@@ -78,11 +78,7 @@ class HaproxyReader final : public LineReader {
     const bool had_server = !server.ends_with("/<NOSRV>") && timers->connect;
     judge(entry, *status, had_server && timers->response ? Answerer::service : Answerer::proxy);
     judge_ending(entry, ending, had_server);
-    entry.path = path_of(target_of(*request), path_);
-    if (entry.path.empty()) {
-      is_no_work(entry);
-      entry.path = "/";
-    }
+    take_path(entry, target_of(*request), path_);
     return entry;
   }
 

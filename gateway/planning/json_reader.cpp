@@ -153,11 +153,7 @@ class JsonReader final : public LineReader {
     if (answerer_ == Answerer::service && *status == 504) entry.reason = "upstream_timeout";
     if (answerer_ == Answerer::service && *status == 502) entry.reason = "upstream_broken";
     if (*status == 0) was_left(entry);
-    entry.path = path_of(*target, path_);
-    if (entry.path.empty()) {
-      is_no_work(entry);
-      entry.path = "/";
-    }
+    take_path(entry, *target, path_);
     return entry;
   }
 

@@ -158,14 +158,10 @@ std::optional<std::int64_t> epoch_of(std::string_view text) {
   return static_cast<std::int64_t>(*whole) * second_ns + part;
 }
 
-std::optional<std::int64_t> iso_time_of(std::string_view text) {
-  Clock clock;
-  clock.year = take_digits(text, 4);
-  if (!take(text, '-')) return std::nullopt;
-  clock.month = take_digits(text, 2);
-  if (!take(text, '-')) return std::nullopt;
-  clock.day = take_digits(text, 2);
-  if (!take(text, 'T') && !take(text, ' ')) return std::nullopt;
+namespace {
+
+// The time of the day, and the zone, that follow a day.
+std::optional<std::int64_t> on_day(Clock clock, std::string_view text) {
   clock.hour = take_digits(text, 2);
   if (!take(text, ':')) return std::nullopt;
   clock.minute = take_digits(text, 2);
@@ -176,6 +172,19 @@ std::optional<std::int64_t> iso_time_of(std::string_view text) {
   const auto zone = zone_of(text);
   if (!whole || !zone) return std::nullopt;
   return *whole + part - *zone;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> iso_time_of(std::string_view text) {
+  Clock clock;
+  clock.year = take_digits(text, 4);
+  if (!take(text, '-')) return std::nullopt;
+  clock.month = take_digits(text, 2);
+  if (!take(text, '-')) return std::nullopt;
+  clock.day = take_digits(text, 2);
+  if (!take(text, 'T') && !take(text, ' ')) return std::nullopt;
+  return on_day(clock, text);
 }
 
 std::optional<std::int64_t> clf_time_of(std::string_view text) {
@@ -190,16 +199,7 @@ std::optional<std::int64_t> clf_time_of(std::string_view text) {
   if (!take(text, '/')) return std::nullopt;
   clock.year = take_digits(text, 4);
   if (!take(text, ':')) return std::nullopt;
-  clock.hour = take_digits(text, 2);
-  if (!take(text, ':')) return std::nullopt;
-  clock.minute = take_digits(text, 2);
-  if (!take(text, ':')) return std::nullopt;
-  clock.second = take_digits(text, 2);
-  const std::int64_t part = take_fraction(text);
-  const auto whole = since_1970(clock);
-  const auto zone = zone_of(text);
-  if (!whole || !zone) return std::nullopt;
-  return *whole + part - *zone;
+  return on_day(clock, text);
 }
 
 std::string_view target_of(std::string_view request) {
@@ -210,7 +210,10 @@ std::string_view target_of(std::string_view request) {
   return request.substr(method_end + 1, version - method_end - 1);
 }
 
-std::string_view path_of(std::string_view target, std::string& into) {
+namespace {
+
+// Empty: it has none.
+std::string_view normal_path_of(std::string_view target, std::string& into) {
   if (const std::size_t scheme = target.find("://");
       !target.starts_with('/') && scheme != std::string_view::npos)
     target = target.substr(std::min(target.find('/', scheme + 3), target.size()));
@@ -218,6 +221,15 @@ std::string_view path_of(std::string_view target, std::string& into) {
   if (!path.empty() && proxy::wire::is_normal_path(path)) return path;
   if (!proxy::wire::normalise_path(path, into)) return {};
   return into;
+}
+
+}  // namespace
+
+void take_path(AccessEntry& entry, std::string_view target, std::string& into) {
+  entry.path = normal_path_of(target, into);
+  if (!entry.path.empty()) return;
+  entry.path = "/";
+  is_no_work(entry);
 }
 
 void judge(AccessEntry& entry, int status, Answerer answerer) {

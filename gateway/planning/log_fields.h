@@ -42,9 +42,9 @@ std::optional<std::int64_t> iso_time_of(std::string_view text);  // RFC 3339, or
 // "24/Nov/2026:09:30:07 +0000", "06/Feb/2009:12:14:14.655"
 std::optional<std::int64_t> clf_time_of(std::string_view text);
 
-// The path of a target as a client sent it ("/v1?x", "http://host/v1"), in normal form. Empty: it
-// has none that could be judged.
-std::string_view path_of(std::string_view target, std::string& into);
+// The path of a target as a client sent it ("/v1?x", "http://host/v1"), in normal form; `into` may
+// hold it. Where there is none that could be judged the request is no work.
+void take_path(AccessEntry& entry, std::string_view target, std::string& into);
 // The target in "POST /v1/classify HTTP/1.1"; empty: that is no request.
 std::string_view target_of(std::string_view request);
 

@@ -95,11 +95,8 @@ class NginxReader final : public LineReader {
     // nginx itself says these of a service that it has asked, too.
     if (extra.upstream && *status == 502) entry.reason = "upstream_broken";
     if (extra.upstream && *status == 504) entry.reason = "upstream_timeout";
-    entry.path = path_of(unescaped(target_of(*request), unescaped_), path_);
-    if (entry.path.empty() || *status == 444 || (*status >= 494 && *status <= 497)) {
-      is_no_work(entry);
-      if (entry.path.empty()) entry.path = "/";
-    }
+    take_path(entry, unescaped(target_of(*request), unescaped_), path_);
+    if (*status == 444 || (*status >= 494 && *status <= 497)) is_no_work(entry);
     return entry;
   }
 

@@ -26,18 +26,32 @@ std::string hex_of(const Sha256& hash) {
   return text;
 }
 
+namespace {
+
+constexpr std::uint8_t no_digit = 16;
+constexpr auto digit_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(no_digit);
+  for (std::uint8_t i = 0; i < 10; ++i) values['0' + i] = i;
+  for (std::uint8_t i = 10; i < 16; ++i) values['a' + i - 10] = values['A' + i - 10] = i;
+  return values;
+}();
+
+}  // namespace
+
 std::optional<Sha256> sha256_in(std::string_view hex) {
   Sha256 hash{};
   if (hex.size() != 2 * hash.size()) return std::nullopt;
-  for (std::size_t i = 0; i < hex.size(); ++i) {
-    const char c = hex[i];
-    const int digit = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : -1;
-    if (digit < 0) return std::nullopt;
-    hash[i / 2] = static_cast<std::uint8_t>(hash[i / 2] << 4 | digit);
+  const auto value_at = [&](std::size_t i) {
+    return digit_values[static_cast<unsigned char>(hex[i])];
+  };
+  unsigned all = 0;
+  for (std::size_t i = 0; i < hash.size(); ++i) {
+    const unsigned high = value_at(2 * i), low = value_at(2 * i + 1);
+    all |= high | low;
+    hash[i] = static_cast<std::uint8_t>(high << 4U | (low & 15U));
   }
+  if ((all & no_digit) != 0) return std::nullopt;
   return hash;
 }
 

@@ -143,6 +143,27 @@ TEST_CASE("of very many mistakes a hundred are told, and how many more there are
   CHECK(lines.back() == "1000:1: 900 more mistakes");
 }
 
+TEST_CASE("of very many names and keys, several to a line, each twin is told, and no others") {
+  std::string text;
+  for (int line = 1; line <= 300; ++line) {
+    text += fmt::format("client-{}", line);
+    for (int i = 0; i < 16; ++i) text += ' ' + key(fmt::format("{}-{}", line, i));
+    text += '\n';
+  }
+  const auto known = read_known_clients(text);
+  REQUIRE(known);
+  CHECK(known->clients.size() == 300);
+  CHECK(known->keys.size() == 300 * 16);
+  const Lines wrong = mistakes_of_text(text + "client-1 " + key("new") + "\nother " + key("1-0") +
+                                       ' ' + key("300-15") + "\nclient-300 " + key("new"));
+  REQUIRE(wrong.size() == 5);
+  CHECK(wrong[0].starts_with("301:1: client-1 stands already in line 1;"));
+  CHECK(wrong[1] == "302:7: this key stands already in line 1");
+  CHECK(wrong[2].ends_with("this key stands already in line 300"));
+  CHECK(wrong[3].starts_with("303:1: client-300 stands already in line 300;"));
+  CHECK(wrong[4].ends_with("this key stands already in line 301"));
+}
+
 TEST_CASE("what key new prints is a line of the file") {
   const auto known = read_known_clients(print_known_client("acme", sha256("secret")));
   REQUIRE(known);

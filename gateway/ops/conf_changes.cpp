@@ -146,6 +146,7 @@ ConfChanges::Lines ConfChanges::lost_by(const conf::Loaded& loaded, const Before
             fmt::format("{} is empty, and was not: is it being written? To mean it, leave a "
                         "comment in it",
                         path)};
+  if (before.sources.run_time.empty()) return conf::lost_between(before.loaded, loaded);
   conf::Sources sources = before.sources;  // without what was set at run time, which ends anyway
   sources.run_time.clear();
   sources.texts = before.loaded.texts;

@@ -23,6 +23,8 @@ constexpr int made_with_max = 100;          // that ids are known to be made wit
 // Of the year 10000, which no clock shows: days and months since 1970.
 constexpr std::int64_t days_max = 2'932'897;
 constexpr std::int64_t months_max = 96'360;
+// No count gets there, and from there none runs over.
+constexpr std::int64_t count_max = std::int64_t{1} << 62;
 
 std::string words_for(int error) { return std::generic_category().message(error); }
 
@@ -179,17 +181,20 @@ std::string QuotaStore::check_content() {
   if (const std::string said = look.text(0); said != "ok")
     return quota_mistake(path_, fmt::format("is damaged ({}): {}", said, if_damaged));
   const std::string no_other_counts = fmt::format(
-      "SELECT 1 WHERE NOT EXISTS (SELECT plan, change FROM usage WHERE typeof(client) <> "
-      "'integer' OR typeof(kind) <> 'integer' OR typeof(period) <> 'integer' OR "
-      "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer' OR kind NOT IN (0, 1) OR "
-      "period < -1 OR period >= iif(kind = 0, {}, {}))",
-      days_max, months_max);
+      "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM usage WHERE typeof(client) <> 'integer' OR "
+      "typeof(kind) <> 'integer' OR typeof(period) <> 'integer' OR typeof(plan) <> 'integer' OR "
+      "typeof(requests) <> 'integer' OR typeof(cost) <> 'integer' OR typeof(change) <> 'integer' "
+      "OR kind NOT IN (0, 1) OR period < -1 OR period >= iif(kind = 0, {}, {}) OR "
+      "max(requests, cost) >= {})",
+      days_max, months_max, count_max);
+  const std::string one_number_of_changes = fmt::format(
+      "SELECT 1 FROM changes WHERE typeof(last) = 'integer' AND last >= 0 AND last < {} AND "
+      "(SELECT count(*) FROM changes) = 1",
+      count_max);
   // Each has a row where all is well.
   for (const char* const sql :
        {"SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('view', 'trigger'))",
-        "SELECT 1 FROM changes WHERE typeof(last) = 'integer' AND (SELECT count(*) FROM changes) = "
-        "1",
-        no_other_counts.c_str()}) {
+        one_number_of_changes.c_str(), no_other_counts.c_str()}) {
     Statement ask(db_, sql);
     const bool is_well = ask.step();
     if (!ask.is_good()) return trouble();

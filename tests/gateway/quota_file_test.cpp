@@ -282,6 +282,12 @@ TEST_CASE("tables that have gone and counts that are none are told by a check an
         std::pair("UPDATE usage SET period = 9000000000000000000", "what classgate does not write"),
         std::pair("UPDATE usage SET period = 100000 WHERE kind = 1",
                   "what classgate does not write"),
+        std::pair("UPDATE usage SET plan = 'gold'", "what classgate does not write"),
+        std::pair("UPDATE usage SET change = 'now'", "what classgate does not write"),
+        std::pair("UPDATE usage SET requests = 9223372036854775807",
+                  "what classgate does not write"),
+        std::pair("UPDATE changes SET last = 9223372036854775807", "what classgate does not write"),
+        std::pair("UPDATE changes SET last = -1", "what classgate does not write"),
         std::pair("CREATE TABLE other AS SELECT * FROM usage; DROP TABLE usage; ALTER TABLE other "
                   "RENAME TO usage",
                   "ON CONFLICT clause does not match"),

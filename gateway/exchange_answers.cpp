@@ -88,7 +88,7 @@ void Exchange::answer_here() {
 
 void Exchange::answer_health() {
   using Field = OwnAnswer::Field;
-  const Health& health = station_.strangers_health();
+  const HealthPage& health = station_.strangers_health();
   static constexpr std::array fields{Field{"Content-Type", "application/json"},
                                      Field{"Cache-Control", "no-store"}};
   answer_with(health.status, fields, health.json);

@@ -95,7 +95,9 @@ class Station final : private admission::Waiters {
   // Counts it among the connections of its address; false when that has too many already.
   bool count_client(ClientConnection& connection) { return connections_.count_client(connection); }
   // What GET /queue/health says where clients are accepted.
-  const Health& strangers_health() { return strangers_health_.at(loop_.now(), shared_, *policy_); }
+  const HealthPage& strangers_health() {
+    return strangers_health_.at(loop_.now(), shared_, *policy_);
+  }
   // A worker waits for a client to send or take so many bytes in a stream_window, and somebody for
   // the worker.
   static constexpr std::chrono::seconds stream_window{1};

@@ -1,5 +1,6 @@
 #include "gateway/ops/explanation.h"
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -190,15 +191,13 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
 
 // How many of the servers are in each state.
 ordered_json upstream_json(const proxy::Servers& servers, admission::Time now) {
-  ordered_json counts = ordered_json::object();
-  for (const std::string_view word :
-       {"reachable", "unknown", "failing", "ejected", "unreachable", "not known"})
-    counts[std::string(word)] = 0;
-  for (std::size_t i = 0; i < servers.count(); ++i) {
-    ordered_json& count = counts[std::string(state_word(servers, i, now))];
-    count = count.get<std::uint64_t>() + 1;
-  }
-  return counts;
+  std::array<std::uint64_t, ServerHealth::state_words.size()> counts{};
+  for (std::size_t i = 0; i < servers.count(); ++i)
+    ++counts[static_cast<std::size_t>(state_of(servers, i, now))];
+  ordered_json json = ordered_json::object();
+  for (std::size_t i = 0; i < counts.size(); ++i)
+    json[std::string(ServerHealth::state_words[i])] = counts[i];
+  return json;
 }
 
 // Fills in what is found on the way to the verdict, which may come early.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gateway/clients/pseudonym.h"
+#include "gateway/health_report.h"
 #include "gateway/ops/metric_families.h"
 #include "gateway/ops/process_stats.h"
 
@@ -125,45 +126,35 @@ void add_plans(MetricFamilies& out, const Server& server) {
 }
 
 // Where there are quotas.
-void add_quotas(MetricFamilies& out, const Server& server) {
-  const auto& quotas = server.policy().quotas;
-  if (!quotas) return;
-  const auto& plans = server.policy().rules->quotas();
-  const auto now = Quotas::now();
-  const auto sums = quotas->table().by_plan(plans, now);
-  const auto add = [&](auto value_of) {
-    for (std::size_t i = 0; i < plans.size(); ++i)
+void add_quotas(MetricFamilies& out, const QuotaHealth& quotas) {
+  const auto add = [&](auto member) {
+    for (const QuotaHealth::Plan& plan : quotas.plans)
       for (const QuotaPeriod kind : quota_periods)
-        out.value(
-            value_of(plans[i], sums[i][index_of(kind)], kind),
-            {{"plan", plans[i].name}, {"period", kind == QuotaPeriod::day ? "day" : "month"}});
+        out.value(plan.periods[index_of(kind)].*member,
+                  {{"plan", plan.name}, {"period", kind == QuotaPeriod::day ? "day" : "month"}});
   };
-  using Sum = QuotaTable::PlanUsage;
+  using Period = QuotaHealth::Period;
   out.gauge("classgate_quota_limit",
             "What each client of the plan may have in this period (quota_day, quota_month), in its "
             "unit; 0: no limit.");
-  add([](const PlanQuota& plan, const Sum&, QuotaPeriod kind) {
-    return kind == QuotaPeriod::day ? plan.quota.day : plan.quota.month;
-  });
+  add(&Period::limit);
   out.gauge("classgate_quota_used",
             "What all clients of the plan have had of their quotas in this period, in its unit.");
-  add([](const PlanQuota& plan, const Sum& sum, QuotaPeriod) {
-    return sum.usage.in(plan.quota.unit);
-  });
+  add(&Period::used);
   out.gauge("classgate_quota_clients",
             "Clients of the plan that have had anything in this period.");
-  add([](const PlanQuota&, const Sum& sum, QuotaPeriod) { return sum.clients; });
+  add(&Period::clients);
   out.gauge("classgate_quota_clients_used_up", "Of these, those that have nothing left.");
-  add([](const PlanQuota&, const Sum& sum, QuotaPeriod) { return sum.used_up; });
+  add(&Period::used_up);
   out.counter("classgate_quota_not_remembered_total",
               "Requests of clients beyond clients.quota_clients_max, who share one quota.")
-      .value(quotas->table().not_remembered());
+      .value(quotas.requests_not_remembered);
   out.counter("classgate_quota_write_errors_total",
               "Times that clients.quota_file could not be written.")
-      .value(quotas->write_errors());
+      .value(quotas.write_errors);
   out.gauge("classgate_quota_unwritten_seconds",
             "Since all that was counted was in clients.quota_file; a second or two is usual.")
-      .value(quotas->behind(now));
+      .value(quotas.unwritten.count());
 }
 
 // The few that have most now: never a series for each client there is (ops.client_metrics).
@@ -181,8 +172,8 @@ void add_clients(MetricFamilies& out, const Server& server) {
     out.value(client.now.waiting, {{"client", pseudonym_of(client.id)}});
 }
 
-void add_admission(MetricFamilies& out, const Server& server, const admission::Snapshot& snapshot) {
-  const conf::AdmissionSettings& limits = server.settings().admission;
+void add_admission(MetricFamilies& out, const HealthReport& report) {
+  const admission::Snapshot& snapshot = report.admission;
   out.gauge("classgate_queue_length", "Requests that wait for a worker.");
   for (std::size_t i = 0; i < conf::priority_count; ++i)
     out.value(snapshot.waiting_by_priority[i], {{"priority", word_of_priority(i)}});
@@ -191,7 +182,7 @@ void add_admission(MetricFamilies& out, const Server& server, const admission::S
   out.gauge("classgate_queue_bytes", "Bodies held by waiting requests.")
       .value(snapshot.waiting_bytes);
   out.gauge("classgate_queue_bytes_limit", "Bodies that waiting requests may hold.")
-      .value(limits.queue_bytes.count);
+      .value(report.limits.queue_bytes);
   out.gauge("classgate_clients_known",
             "Clients that are remembered, of whatever kind: the sum of "
             "classgate_clients_remembered (not how many clients.clients_file has).")
@@ -219,7 +210,7 @@ void add_admission(MetricFamilies& out, const Server& server, const admission::S
             "Busy workers whose client has left or got its 504.")
       .value(snapshot.workers_without_client);
   out.gauge("classgate_streams", "Answers that are streams now; each holds its workers.")
-      .value(server.shared().streams.load(std::memory_order_relaxed));
+      .value(report.streams);
   out.gauge("classgate_workers_busy_by_priority", "Busy workers, by priority of their request.");
   for (std::size_t i = 0; i < conf::priority_count; ++i)
     out.value(snapshot.active_by_priority[i], {{"priority", word_of_priority(i)}});
@@ -234,25 +225,25 @@ void add_admission(MetricFamilies& out, const Server& server, const admission::S
   out.gauge("classgate_rate_limit", "Requests a second (admission.rate); 0: no limit.")
       .value(snapshot.rate);
   out.gauge("classgate_rate_burst", "Requests that may come at once (admission.burst).")
-      .value(limits.burst);
+      .value(report.limits.burst);
   out.gauge("classgate_draining", "1 when the gateway finishes what it accepted and takes no more.")
-      .value(server.shared().is_draining.load(std::memory_order_relaxed) ? 1 : 0);
+      .value(report.status == HealthReport::Status::draining ? 1 : 0);
 }
 
-void add_traffic(MetricFamilies& out, const Server& server) {
+void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& report) {
   const auto sum = [&](Counter Traffic::* counter) {
     std::uint64_t total = 0;
     for (const auto& station : server.stations()) total += (station->numbers().*counter).read();
     return total;
   };
-  out.gauge("classgate_connections", "Client connections.").value(server.connections());
+  out.gauge("classgate_connections", "Client connections.").value(report.connections);
   out.gauge("classgate_connections_limit", "Client connections at most.")
-      .value(server.policy().rules->connection_limit);
+      .value(report.limits.connections);
   out.counter("classgate_connections_accepted_total", "Client connections accepted.")
       .value(sum(&Traffic::accepted));
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
-      .value(server.shared().connections_refused.load(std::memory_order_relaxed));
+      .value(report.connections_refused);
   out.counter("classgate_client_connections_refused_total",
               "Client connections refused because their address had enough "
               "(client.connections_per_address).")
@@ -317,13 +308,12 @@ void add_traffic(MetricFamilies& out, const Server& server) {
               "Keys of requests, by whether clients.clients_file or a plan knows them; not_valid: "
               "not now.");
   add_results(&Traffic::key_checks, key_result_words);
-  const MemoryBudget& memory = server.shared().memory;
   out.gauge("classgate_client_memory_bytes",
             "Memory held for clients: connections, TLS, heads, bodies, answers.")
-      .value(memory.used());
+      .value(report.client_memory_bytes);
   out.gauge("classgate_client_memory_limit_bytes",
             "Memory that may be held for clients (client.memory).")
-      .value(memory.limit());
+      .value(report.limits.client_memory_bytes);
   out.counter("classgate_client_memory_pressure_total",
               "Clients that met the limit of memory, by what was done: those that held most gave "
               "way, newcomers were turned away, what would have grown was refused.")
@@ -377,12 +367,13 @@ void add_responses(MetricFamilies& out, const Server& server) {
     out.value(servers.is_failing(i) ? 1 : 0, {{"server", servers.name(i)}});
 }
 
-void add_gateway(MetricFamilies& out, const Server& server, const LogDrops& drops) {
+void add_gateway(MetricFamilies& out, const HealthReport& report,
+                 std::uint64_t error_lines_dropped) {
   out.counter("classgate_log_lines_dropped_total",
               "Log lines that were not written, for want of room, time or disk.")
-      .value(drops.access, {{"log", "access"}})
-      .value(drops.error, {{"log", "error"}});
-  const ConfHistory& history = server.policy().history;
+      .value(report.access_log_lines_dropped, {{"log", "access"}})
+      .value(error_lines_dropped, {{"log", "error"}});
+  const ConfHistory& history = report.conf;
   out.counter("classgate_reloads_total", "Reloads of the conf.")
       .value(history.reloads, {{"result", "ok"}})
       .value(history.failed_reloads, {{"result", "failed"}});
@@ -391,7 +382,7 @@ void add_gateway(MetricFamilies& out, const Server& server, const LogDrops& drop
   out.gauge("classgate_last_reload_success_timestamp_seconds", "When the conf in force was read.")
       .value(std::chrono::duration<double>(history.read_at.time_since_epoch()).count());
   out.gauge("classgate_build_info", "Always 1.")
-      .value(1, {{"version", CLASSGATE_VERSION}, {"compiler", CLASSGATE_COMPILER}});
+      .value(1, {{"version", std::string(report.version)}, {"compiler", CLASSGATE_COMPILER}});
   const ProcessStats process = read_process_stats();
   out.counter("process_cpu_seconds_total", "CPU time, user and system.").value(process.cpu_seconds);
   out.gauge("process_open_fds", "Open file descriptors.").value(process.open_fds);
@@ -414,21 +405,22 @@ void add_operators(MetricFamilies& out, const OperatorServer::Counts& operators)
 
 }  // namespace
 
-Exposition expose_metrics(const Server& server, const LogDrops& drops,
+Exposition expose_metrics(const Server& server, std::uint64_t error_lines_dropped,
                           const OperatorServer::Counts& operators, std::string_view accept) {
-  const admission::Snapshot snapshot = server.snapshot();
+  const HealthReport report = report_health(
+      server.shared(), server.policy(), std::chrono::steady_clock::now(), Asker::operator_of_it);
   MetricFamilies families;
   add_requests(families, server);
-  add_reasons(families, snapshot);
+  add_reasons(families, report.admission);
   add_durations(families, server);
   add_plans(families, server);
-  add_quotas(families, server);
+  if (report.quotas) add_quotas(families, *report.quotas);
   add_clients(families, server);
-  add_admission(families, server, snapshot);
-  add_traffic(families, server);
+  add_admission(families, report);
+  add_traffic(families, server, report);
   add_upstream(families, *server.policy().servers);
   add_responses(families, server);
-  add_gateway(families, server, drops);
+  add_gateway(families, report, error_lines_dropped);
   add_operators(families, operators);
   return families.written_for(accept);
 }

@@ -9,13 +9,8 @@
 
 namespace classgate::gateway {
 
-struct LogDrops {
-  std::uint64_t access = 0;
-  std::uint64_t error = 0;
-};
-
 // What /metrics answers with. The thread that runs the Server; the loops are not disturbed.
-Exposition expose_metrics(const Server& server, const LogDrops& drops,
+Exposition expose_metrics(const Server& server, std::uint64_t error_lines_dropped,
                           const OperatorServer::Counts& operators, std::string_view accept);
 
 }  // namespace classgate::gateway

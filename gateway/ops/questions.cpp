@@ -8,6 +8,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "gateway/health.h"
+#include "gateway/health_json.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
@@ -76,16 +77,15 @@ void Questions::take_their_places(Desk& desk) {
 }
 
 Reply Questions::metrics(const Desk::Request& request) const {
-  Exposition exposition = expose_metrics(
-      of_.server, {of_.server.shared().access_log.dropped_lines(), of_.log.dropped_lines()},
-      of_.operators.counts(), request.accept);
+  Exposition exposition =
+      expose_metrics(of_.server, of_.log.dropped_lines(), of_.operators.counts(), request.accept);
   return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
 }
 
 Reply Questions::health() const {
-  Health health = describe_health(of_.server.shared(), of_.server.policy(),
-                                  std::chrono::steady_clock::now(), Asker::operator_of_it);
-  return {.status = health.status, .content_type = json_type, .body = std::move(health.json)};
+  HealthPage page = make_health_page(of_.server.shared(), of_.server.policy(),
+                                     std::chrono::steady_clock::now(), Asker::operator_of_it);
+  return {.status = page.status, .content_type = json_type, .body = std::move(page.json)};
 }
 
 void Questions::tell_turns(const Desk::Answer& answer) const {
@@ -116,9 +116,9 @@ Reply Questions::readiness() const {
   std::string text = "ready\n";
   const auto now = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < servers.count(); ++i) {
-    const std::string_view word = state_word(servers, i, now);
-    if (word != "reachable" && word != "unknown")
-      text += fmt::format("degraded: {} is {}\n", conf::printable(servers.name(i)), word);
+    const ServerHealth::State state = state_of(servers, i, now);
+    if (!is_well(state))
+      text += fmt::format("degraded: {} is {}\n", conf::printable(servers.name(i)), word_of(state));
   }
   return {.body = std::move(text)};
 }
@@ -134,13 +134,15 @@ void Questions::tell_status(const Desk::Request& request, const Desk::Answer& an
     return answer({.status = 400, .body = fmt::format("clients=N: up to {}\n", clients_shown_max)});
   of_.roll.ask_waiters(
       loop_answer_time, [this, answer, most](const std::vector<WaitingRequest>& waiters) {
-        Reply reply = health();
-        ordered_json json = ordered_json::parse(reply.body);
-        json["top_clients"] = client_list(
-            of_.server.shared().gate.top_clients(most, std::chrono::steady_clock::now()), waiters,
-            of_.server.policy());
-        reply.body = json_text(json);
-        answer(reply);
+        const auto now = std::chrono::steady_clock::now();
+        const HealthReport report =
+            report_health(of_.server.shared(), of_.server.policy(), now, Asker::operator_of_it);
+        ordered_json json = health_json(report, Asker::operator_of_it);
+        json["top_clients"] = client_list(of_.server.shared().gate.top_clients(most, now), waiters,
+                                          of_.server.policy());
+        answer({.status = report.can_serve() ? 200 : 503,
+                .content_type = json_type,
+                .body = json_text(json)});
       });
 }
 

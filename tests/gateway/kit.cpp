@@ -107,8 +107,8 @@ std::uint64_t Gateway::failed(conf::Reason reason) const {
 }
 
 std::string Gateway::health() const {
-  return describe_health(server_->shared(), server_->policy(), std::chrono::steady_clock::now(),
-                         Asker::operator_of_it)
+  return make_health_page(server_->shared(), server_->policy(), std::chrono::steady_clock::now(),
+                          Asker::operator_of_it)
       .json;
 }
 

@@ -8,8 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <vector>
 
+#include "gateway/exchange_pool.h"
 #include "tests/connection/allocations.h"
+#include "tests/connection/memory_world.h"
 #include "tests/connection/ordinary_minute.h"
 
 using classgate::connection_test::Allocations;
@@ -53,6 +56,46 @@ TEST_CASE("an allocation that fails costs one client at most") {
     REQUIRE(outcome.served_of_client.size() == whole.served_of_client.size());
     CHECK(harmed(outcome, whole) <= 1);
   }
+}
+
+// Whether an allocation failed: of those that the work asks for the `first`, and so many in all.
+bool fails_with(std::int64_t first, std::int64_t count, const auto& work) {
+  Allocations::seen = 0;
+  Allocations::first_bad = first;
+  Allocations::bad_count = count;
+  bool failed = false;
+  try {
+    const AllocationsOf gateways(true);
+    work();
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  }
+  Allocations::first_bad = 0;
+  return failed;
+}
+
+// Memory failed while room was made for more exchanges, after the list whose capacity tells of it
+// had been made longer: the next request asked for none, and its end had to.
+TEST_CASE("room for exchanges is asked for whole, or again: what comes of them needs no memory") {
+  MemoryWorld world;
+  std::int64_t bad = 0;
+  for (bool failed = true; failed;) {
+    ++bad;
+    CAPTURE(bad);
+    std::vector<int> elsewhere;
+    gateway::ExchangePool pool(world.station(),
+                               [&](std::size_t count) { elsewhere.reserve(count); });
+    failed = fails_with(bad, 1, [&] { pool.retire(pool.take()); });
+    pool.end_turn();
+    std::vector<gateway::Exchange*> taken(16);
+    for (gateway::Exchange*& exchange : taken) exchange = &pool.take();
+    CHECK(elsewhere.capacity() >= taken.size());
+    CHECK_FALSE(fails_with(1, 1'000'000, [&] {
+      for (gateway::Exchange* exchange : taken) pool.retire(*exchange);
+      pool.end_turn();
+    }));
+  }
+  CHECK(bad > 5);  // four lists and an exchange, each in vain once
 }
 
 }  // namespace

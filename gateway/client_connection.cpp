@@ -27,12 +27,12 @@ ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
     : station_(station),
       acceptor_(awaits_introduction ? acceptor : nullptr),
       state_(awaits_introduction ? State::introduction : State::idle),
-      deadline_(on_deadline, this),
+      timeout_(on_timeout, this),
       stream_(station.loop(), std::move(fd), *this,
               acceptor && !awaits_introduction ? acceptor->accept() : nullptr) {
   facts_ = {.ip = address, .address = address.text(), .tls = stream_.tls()};
   judge_sender();
-  station_.deadlines().header.set(deadline_);  // the first request has to come soon
+  station_.timeouts().header.set(timeout_);  // the first request has to come soon
   timed_state_ = State::idle;
 }
 
@@ -303,7 +303,7 @@ void ClientConnection::go_on_drained() {
   note_handshake();
   if (stream_.is_broken()) return on_gone();
   if (state_ == State::finishing) return linger();
-  if (timed_state_ == State::answering) deadline_.cancel();
+  if (timed_state_ == State::answering) timeout_.cancel();
   if (exchange_ != nullptr) {
     if (tunnel_.output_has_ended && stream_.pending() == 0) stream_.shutdown_write();
     exchange_->on_client_drained();
@@ -353,7 +353,7 @@ void ClientConnection::reset_if_unfinished() {
 void ClientConnection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
-  deadline_.cancel();
+  timeout_.cancel();
   note_handshake();
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
   station_.memory().change(-static_cast<std::int64_t>(std::exchange(counted_, 0)));

@@ -7,8 +7,8 @@
 #include "gateway/client_stream.h"
 #include "gateway/exchange.h"
 #include "gateway/http1_answer.h"
-#include "proxy/net/deadline_list.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timeout_list.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/wire/parser.h"
 
@@ -104,9 +104,9 @@ class ClientConnection final : public proxy::net::Retirable,
   void go_on_drained();
   void after_event();
   void refuse_growth();
-  static void on_deadline(void* self);
+  static void on_timeout(void* self);
   void on_due();
-  // The one place where the state changes: a deadline is void in any state but the one that it was
+  // The one place where the state changes: a timeout is void in any state but the one that it was
   // set for.
   void change_state(State state);
   bool is_timed_for_now() const;
@@ -114,7 +114,7 @@ class ClientConnection final : public proxy::net::Retirable,
   void on_body_window_over();
   void begin_streaming();
   void begin_body_window();
-  proxy::net::DeadlineList& body_deadlines();
+  proxy::net::TimeoutList& body_timeouts();
   bool holds_worker_too_slowly();
   void note_limit();
 
@@ -147,7 +147,7 @@ class ClientConnection final : public proxy::net::Retirable,
   void close();
   void watch_reader();
   void set_timer();
-  proxy::net::DeadlineList& tunnel_deadlines();
+  proxy::net::TimeoutList& tunnel_timeouts();
 
   // What has moved since it was last looked whether that is enough.
   struct Window {
@@ -168,7 +168,7 @@ class ClientConnection final : public proxy::net::Retirable,
   // Of the handshake that comes after the introduction; null without TLS, and once it has begun.
   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
   State state_;
-  // The state that the deadline was set for; answering: a reader, in whatever state.
+  // The state that the timeout was set for; answering: a reader, in whatever state.
   State timed_state_ = State::closed;
   bool is_processing_ = false;
   bool has_unread_input_ = false;
@@ -184,7 +184,7 @@ class ClientConnection final : public proxy::net::Retirable,
   proxy::net::Time heavy_since_{};               // has held more than a quiet client does
   std::uint64_t body_left_ = 0;
   Window window_;
-  proxy::net::Deadline deadline_;
+  proxy::net::Timeout timeout_;
   proxy::net::Stream stream_;
 };
 

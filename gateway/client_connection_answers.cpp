@@ -94,7 +94,7 @@ void ClientConnection::begin_tunnel(const proxy::wire::Head& head) {
 
 void ClientConnection::end_tunnel_output() {
   tunnel_.output_has_ended = true;
-  deadline_.cancel();
+  timeout_.cancel();
   if (stream_.pending() == 0) stream_.shutdown_write();
   set_timer();
 }

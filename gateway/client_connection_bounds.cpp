@@ -76,7 +76,7 @@ void ClientConnection::refuse_growth() {
 
 // ---- Time --------------------------------------------------------------------------------------
 
-void ClientConnection::on_deadline(void* self) {
+void ClientConnection::on_timeout(void* self) {
   auto& connection = *static_cast<ClientConnection*>(self);
   connection.station_.loop().guard([&connection] { connection.on_due(); },
                                    [&connection] { connection.on_fault(); });
@@ -84,7 +84,7 @@ void ClientConnection::on_deadline(void* self) {
 
 void ClientConnection::change_state(State state) {
   state_ = state;
-  if (!is_timed_for_now()) deadline_.cancel();
+  if (!is_timed_for_now()) timeout_.cancel();
 }
 
 // That of a reader holds in any state, as long as there is something to read; the first request's
@@ -96,23 +96,23 @@ bool ClientConnection::is_timed_for_now() const {
 
 // Each state has its own limit; it is set when the state is entered, not with every byte.
 void ClientConnection::set_timer() {
-  if (state_ == timed_state_ && deadline_.is_set()) return;
-  Station::Deadlines& deadlines = station_.deadlines();
+  if (state_ == timed_state_ && timeout_.is_set()) return;
+  Station::Timeouts& timeouts = station_.timeouts();
   switch (state_) {
     case State::idle:
       if (stream_.pending() > 0) return watch_reader();
       if (station_.is_draining() && !station_.serves_on()) return say_goodbye();
-      deadlines.idle.set(deadline_);
+      timeouts.idle.set(timeout_);
       break;
-    case State::head: deadlines.header.set(deadline_); break;
+    case State::head: timeouts.header.set(timeout_); break;
     case State::body:
       if (stream_.pending() > 0) return watch_reader();
       begin_body_window();
       break;
-    case State::lingering: deadlines.linger.set(deadline_); break;
+    case State::lingering: timeouts.linger.set(timeout_); break;
     case State::tunnel:
       if (stream_.pending() > 0) return watch_reader();
-      tunnel_deadlines().set(deadline_);
+      tunnel_timeouts().set(timeout_);
       break;
     default: return;
   }
@@ -120,15 +120,15 @@ void ClientConnection::set_timer() {
 }
 
 // A client that still speaks is heard; one that is silent has nothing to wait for.
-proxy::net::DeadlineList& ClientConnection::tunnel_deadlines() {
-  return tunnel_.output_has_ended ? station_.deadlines().linger : station_.deadlines().idle;
+proxy::net::TimeoutList& ClientConnection::tunnel_timeouts() {
+  return tunnel_.output_has_ended ? station_.timeouts().linger : station_.timeouts().idle;
 }
 
 void ClientConnection::watch_reader() {
-  if (timed_state_ == State::answering && deadline_.is_set()) return;
+  if (timed_state_ == State::answering && timeout_.is_set()) return;
   timed_state_ = State::answering;
   window_.written_mark = stream_.bytes_written();
-  station_.deadlines().send.set(deadline_);
+  station_.timeouts().send.set(timeout_);
 }
 
 // Of those that on_due() acts on whatever has come meanwhile.
@@ -160,7 +160,7 @@ void ClientConnection::on_due() {
         return on_gone();
       }
       window_.written_mark = bytes;
-      return tunnel_deadlines().set(deadline_);
+      return tunnel_timeouts().set(timeout_);
     }
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == window_.written_mark) {
@@ -169,11 +169,11 @@ void ClientConnection::on_due() {
         return on_gone();
       }
       window_.written_mark = stream_.bytes_written();
-      return station_.deadlines().send.set(deadline_);
+      return station_.timeouts().send.set(timeout_);
     case State::lingering:
       if (!lingers_on()) return close();
       window_.stream_mark = window_.bytes;
-      return station_.deadlines().linger.set(deadline_);
+      return station_.timeouts().linger.set(timeout_);
     default: return close();  // idle for too long
   }
 }
@@ -190,11 +190,11 @@ void ClientConnection::begin_streaming() {
 void ClientConnection::begin_body_window() {
   window_.bytes = window_.stream_mark = 0;
   window_.begin = station_.loop().now();
-  body_deadlines().set(deadline_);
+  body_timeouts().set(timeout_);
 }
 
-proxy::net::DeadlineList& ClientConnection::body_deadlines() {
-  return is_streaming_ ? station_.deadlines().stream : station_.deadlines().body;
+proxy::net::TimeoutList& ClientConnection::body_timeouts() {
+  return is_streaming_ ? station_.timeouts().stream : station_.timeouts().body;
 }
 
 void ClientConnection::on_body_window_over() {
@@ -206,7 +206,7 @@ void ClientConnection::on_body_window_over() {
   }
   if (station_.loop().now() - window_.begin < limits.body_timeout) {
     window_.stream_mark = window_.bytes;
-    return body_deadlines().set(deadline_);
+    return body_timeouts().set(timeout_);
   }
   const double seconds = std::chrono::duration<double>(limits.body_timeout).count();
   if (static_cast<double>(window_.bytes) >=

@@ -122,10 +122,10 @@ bool ConnectionTable::take_room() {
 // At the limit, whoever has been silent for longest gives way: between two requests, or else before
 // the end of a header that should have come by now.
 bool ConnectionTable::make_room() {
-  is_making_room_ = true;  // what a deadline's callback throws is contained there
-  const bool made = station_.deadlines().linger.end_oldest(std::chrono::milliseconds(0)) ||
-                    station_.deadlines().idle.end_oldest(silence_tolerated) ||
-                    station_.deadlines().header.end_oldest(silence_tolerated);
+  is_making_room_ = true;  // what a timeout's callback throws is contained there
+  const bool made = station_.timeouts().linger.end_oldest(std::chrono::milliseconds(0)) ||
+                    station_.timeouts().idle.end_oldest(silence_tolerated) ||
+                    station_.timeouts().header.end_oldest(silence_tolerated);
   is_making_room_ = false;
   return made;
 }

@@ -103,7 +103,7 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
   arrival_.terms = visit_.terms();
   request_.body_was_here = body_is_here;
   if (!note_head(head) || !judge(head)) return;
-  watch(station_.deadlines().request, timers_.request);
+  watch(station_.timeouts().request, timers_.request);
   if (request_.answered_here) return;  // when its body, if any, has been read
   if (request_.may_be_repeat)
     write_upstream_head(head);  // admission is asked when its body has told: a repeat costs nothing
@@ -172,7 +172,7 @@ void Exchange::wait(admission::Place place) {
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
   // The end of its request timeout is watched for already.
-  if (visit_.limit() < visit_.request_end()) watch(station_.deadlines().queue, timers_.queue);
+  if (visit_.limit() < visit_.request_end()) watch(station_.timeouts().queue, timers_.queue);
 }
 
 void Exchange::on_granted(admission::Permit permit) {
@@ -196,7 +196,7 @@ void Exchange::go_in(admission::Permit permit) {
   record_.verdict = Verdict::admitted;
   timers_.queue.cancel();
   if (timers_.exact) timers_.exact->stop();
-  if (!timers_.request.is_set()) watch(station_.deadlines().request, timers_.request);
+  if (!timers_.request.is_set()) watch(station_.timeouts().request, timers_.request);
   record_.waiting = permit.waited();
   arrival_.observed = permit.observed();
   station_.traffic().waits[priority_index()].record(record_.waiting);

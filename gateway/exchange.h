@@ -140,7 +140,7 @@ class Exchange final : private proxy::Forwarding::Client {
 
   template <void (Exchange::*on_due)()>
   static void on_timer(void* self);
-  void watch(proxy::net::DeadlineList& list, proxy::net::Deadline& deadline);
+  void watch(proxy::net::TimeoutList& list, proxy::net::Timeout& timeout);
   admission::Visit::AtService at_service() const;
   void leave_line(const admission::Visit::Step& step);
   void give_up_service(const admission::Visit::Step& step);
@@ -249,10 +249,10 @@ class Exchange final : private proxy::Forwarding::Client {
     explicit Timers(Exchange* of);
     void cancel();
 
-    proxy::net::Deadline request;  // of a stream: its whole time
-    proxy::net::Deadline queue;
-    proxy::net::Deadline silence;              // of a stream
-    proxy::net::Deadline reader;               // while the answer waits for its reader
+    proxy::net::Timeout request;  // of a stream: its whole time
+    proxy::net::Timeout queue;
+    proxy::net::Timeout silence;               // of a stream
+    proxy::net::Timeout reader;                // while the answer waits for its reader
     std::unique_ptr<proxy::net::Timer> exact;  // once there was a limit that no list has
   };
 

@@ -15,8 +15,8 @@ using proxy::wire::Framing;
 // ---- Timeouts and clients that leave -----------------------------------------------------------
 
 // By a list of those that all last as long or, on the terms of a conf that has gone, by a timer.
-void Exchange::watch(proxy::net::DeadlineList& list, proxy::net::Deadline& deadline) {
-  if (visit_.limit() == station_.loop().now() + list.duration()) return list.set(deadline);
+void Exchange::watch(proxy::net::TimeoutList& list, proxy::net::Timeout& timeout) {
+  if (visit_.limit() == station_.loop().now() + list.duration()) return list.set(timeout);
   if (!timers_.exact)
     timers_.exact = std::make_unique<proxy::net::Timer>(
         station_.loop(), [this] { on_timer<&Exchange::on_due>(this); });
@@ -112,7 +112,7 @@ void Exchange::on_stream_silent() {
 }
 
 void Exchange::note_sign_of_life() {
-  if (answer_.is_stream) station_.deadlines().stream_idle.set(timers_.silence);
+  if (answer_.is_stream) station_.timeouts().stream_idle.set(timers_.silence);
 }
 
 // It has the request, or does not take it; else it may be waiting for the client's upload.
@@ -176,7 +176,7 @@ void Exchange::orphan(Outcome outcome) {
   permit_.orphan();
   // After a 504 for one more request timeout; after an abort until the one that is running ends.
   // A stream has its own.
-  if (outcome.kind == Outcome::Kind::failed) watch(station_.deadlines().request, timers_.request);
+  if (outcome.kind == Outcome::Kind::failed) watch(station_.timeouts().request, timers_.request);
   forwarding_.forbid_retry();
   if (std::exchange(answer_.waits_for_reader, false)) note_sign_of_life();
   forwarding_.resume();  // nothing blocks the answer any more

@@ -101,10 +101,10 @@ bool Exchange::begin_stream() {
 void Exchange::count_as_stream() {
   answer_.is_stream = true;
   station_.shared().streams.fetch_add(1, std::memory_order_relaxed);
-  proxy::net::DeadlineList& whole_time = station_.deadlines().stream_time;
+  proxy::net::TimeoutList& whole_time = station_.timeouts().stream_time;
   visit_.lasts_until(station_.loop().now() + whole_time.duration());
   whole_time.set(timers_.request);
-  station_.deadlines().stream_idle.set(timers_.silence);
+  station_.timeouts().stream_idle.set(timers_.silence);
 }
 
 void Exchange::stop_streaming() {
@@ -166,7 +166,7 @@ bool Exchange::is_answer_blocked() {
   if (!timers_.reader.is_set()) {
     station_.traffic().reached(Limit::response_buffer);
     answer_.reader_mark = client_->progress().taken;
-    station_.deadlines().stream.set(timers_.reader);
+    station_.timeouts().stream.set(timers_.reader);
   }
   return true;
 }
@@ -184,7 +184,7 @@ void Exchange::on_reader_window_over() {
     return client.reset();  // what it has may look whole
   }
   answer_.reader_mark = progress.taken;
-  station_.deadlines().stream.set(timers_.reader);
+  station_.timeouts().stream.set(timers_.reader);
 }
 
 // The upstream is done: the worker goes back now, however slowly the client reads.

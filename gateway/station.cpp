@@ -13,7 +13,7 @@ constexpr std::chrono::milliseconds between_vain_changes{10};
 constexpr std::size_t response_buffer_when_tight = 16 * 1024;
 }  // namespace
 
-Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& settings)
+Station::Timeouts::Timeouts(proxy::net::Loop& loop, const conf::Settings& settings)
     : header(loop, settings.client.header_timeout),
       body(loop, settings.client.body_timeout),
       stream(loop,
@@ -26,7 +26,7 @@ Station::Deadlines::Deadlines(proxy::net::Loop& loop, const conf::Settings& sett
       stream_idle(loop, settings.upstream.stream_idle_timeout),
       stream_time(loop, settings.upstream.stream_time_max) {}
 
-void Station::Deadlines::change(const conf::Settings& settings) {
+void Station::Timeouts::change(const conf::Settings& settings) {
   header.change_duration(settings.client.header_timeout);
   body.change_duration(settings.client.body_timeout);
   stream.change_duration(
@@ -47,7 +47,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       rules_(policy->rules.get()),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
-      deadlines_(loop_, settings()),
+      timeouts_(loop_, settings()),
       upstreams_(loop_, shared, policy_, number_ == 0),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
       memory_(shared.memory),
@@ -86,7 +86,7 @@ void Station::change() {
       [this] { change_again_.start(between_vain_changes); });
 }
 
-// Requests that are under way keep what they began with: their deadlines and upstream connections.
+// Requests that are under way keep what they began with: their timeouts and upstream connections.
 // What needs memory comes first, so that it is adopted whole or not; what a new pool begins with is
 // made up for by the next attempt.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
@@ -95,7 +95,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   LoopTraffic::Places traffic;
   if (!has_same_rules) traffic = traffic_.under(rules);
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
-  if (!has_same_rules) deadlines_.change(rules.settings);
+  if (!has_same_rules) timeouts_.change(rules.settings);
   decisions_.resize((rules.settings.ops.why_max + rules.settings.threads - 1) /
                     rules.settings.threads);
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));

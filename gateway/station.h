@@ -122,21 +122,21 @@ class Station final : private admission::Waiters {
   }
   std::string_view date_text() { return spares_.date_text(); }
 
-  struct Deadlines {
-    Deadlines(proxy::net::Loop& loop, const conf::Settings& settings);
+  struct Timeouts {
+    Timeouts(proxy::net::Loop& loop, const conf::Settings& settings);
     void change(const conf::Settings& settings);  // for what is set from now on
-    proxy::net::DeadlineList header;
-    proxy::net::DeadlineList body;
-    proxy::net::DeadlineList stream;  // as body, of an upload that holds a worker
-    proxy::net::DeadlineList send;
-    proxy::net::DeadlineList idle;
-    proxy::net::DeadlineList linger;
-    proxy::net::DeadlineList request;
-    proxy::net::DeadlineList queue;
-    proxy::net::DeadlineList stream_idle;  // of an answer that is a stream
-    proxy::net::DeadlineList stream_time;
+    proxy::net::TimeoutList header;
+    proxy::net::TimeoutList body;
+    proxy::net::TimeoutList stream;  // as body, of an upload that holds a worker
+    proxy::net::TimeoutList send;
+    proxy::net::TimeoutList idle;
+    proxy::net::TimeoutList linger;
+    proxy::net::TimeoutList request;
+    proxy::net::TimeoutList queue;
+    proxy::net::TimeoutList stream_idle;  // of an answer that is a stream
+    proxy::net::TimeoutList stream_time;
   };
-  Deadlines& deadlines() { return deadlines_; }
+  Timeouts& timeouts() { return timeouts_; }
   const proxy::wire::HeadLimits& request_limits() const { return request_limits_; }
 
  private:
@@ -182,7 +182,7 @@ class Station final : private admission::Waiters {
   const std::uint32_t number_;
   proxy::wire::HeadLimits request_limits_;
   Spares spares_;
-  Deadlines deadlines_;
+  Timeouts timeouts_;
   Upstreams upstreams_;
   proxy::net::Mailbox<Letter> mailbox_;
 

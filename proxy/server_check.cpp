@@ -8,7 +8,7 @@
 namespace classgate::proxy {
 
 ServerCheck::ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind)
-    : pool_(pool), server_(server), kind_(kind), deadline_(on_deadline, this) {
+    : pool_(pool), server_(server), kind_(kind), timeout_(on_timeout, this) {
   ask();
 }
 
@@ -17,7 +17,7 @@ void ServerCheck::on_fault() {
   if (stream_) conclude("the check failed within the gateway: see the log");
 }
 
-void ServerCheck::on_deadline(void* self) {
+void ServerCheck::on_timeout(void* self) {
   auto& check = *static_cast<ServerCheck*>(self);
   check.pool_.loop().guard([&check] { check.on_due(); }, [&check] { check.on_fault(); });
 }
@@ -37,14 +37,14 @@ void ServerCheck::on_late() {
       kind_ == Kind::check && (is_last || servers.has_answered_since(server_, asked_at_));
   if (!is_busy) return conclude("no answer in time");
   retired_stream_ = std::move(stream_);
-  pool_.check_deadlines_.set(deadline_);
+  pool_.check_intervals_.set(timeout_);
 }
 
 void ServerCheck::ask() {
   retired_stream_.reset();
   // A request of a client may have reached the server meanwhile: then there is nothing to find out.
   if (kind_ == Kind::probe && pool_.servers().state(server_) == Servers::State::reachable) return;
-  (kind_ == Kind::probe ? pool_.connect_deadlines_ : pool_.check_timeouts_).set(deadline_);
+  (kind_ == Kind::probe ? pool_.connect_timeouts_ : pool_.check_timeouts_).set(timeout_);
   int error = 0;
   stream_ = pool_.open_stream(server_, *this, error);
   if (!stream_) {
@@ -125,12 +125,12 @@ void ServerCheck::conclude(const std::string& why) {
       pool_.mark_reachable(server_);
       pool_.end_probe(server_);
     } else {
-      pool_.probe_deadlines_.set(deadline_);
+      pool_.probe_intervals_.set(timeout_);
       pool_.note_unreachable(server_, why);
     }
     return;
   }
-  pool_.check_deadlines_.set(deadline_);
+  pool_.check_intervals_.set(timeout_);
   const conf::CheckSettings& law = pool_.settings().check;
   const bool is_new = pool_.servers().state(server_) == Servers::State::unknown;
   if (failures_ >= law.fall) pool_.note_unreachable(server_, "check: " + why);

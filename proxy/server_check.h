@@ -3,8 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "proxy/net/deadline_list.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timeout_list.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::proxy {
@@ -25,7 +25,7 @@ class ServerCheck final : public net::Retirable, private net::Stream::Handler {
   ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind);
 
  private:
-  static void on_deadline(void* self);
+  static void on_timeout(void* self);
   void on_readable() override;
   void on_drained() override;
   void on_fault() override;
@@ -45,7 +45,7 @@ class ServerCheck final : public net::Retirable, private net::Stream::Handler {
   wire::Parser parser_;
   std::string answer_;
   net::Time asked_at_{};
-  net::Deadline deadline_;  // of the answer, then until the next question
+  net::Timeout timeout_;  // of the answer, then until the next question
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<net::Stream> retired_stream_;
 };

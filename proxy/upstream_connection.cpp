@@ -11,7 +11,7 @@ UpstreamConnection::UpstreamConnection(UpstreamPool& pool, net::Loop& loop, net:
     : pool_(&pool),
       loop_(loop),
       server_(server),
-      deadline_(on_deadline, this),
+      timeout_(on_timeout, this),
       stream_(loop, std::move(fd), *this, std::move(tls)) {}
 
 template <typename Deed>
@@ -41,7 +41,7 @@ void UpstreamConnection::on_readable() {
 void UpstreamConnection::on_drained() {
   guard([this] {
     if (waits_ == Waits::to_stand) {
-      cancel_deadline();
+      cancel_timeout();
       if (!stream_.is_broken()) pool_->mark_reachable(server_);
     }
     if (user_ == nullptr) return;
@@ -54,17 +54,17 @@ void UpstreamConnection::on_drained() {
 
 void UpstreamConnection::await_proof() {
   stream_.drop_pending();
-  set_deadline(pool_->proof_deadlines_, Waits::for_proof);
+  set_timeout(pool_->proof_timeouts_, Waits::for_proof);
 }
 
-void UpstreamConnection::set_deadline(net::DeadlineList& list, Waits what) {
+void UpstreamConnection::set_timeout(net::TimeoutList& list, Waits what) {
   waits_ = what;
-  list.set(deadline_);
+  list.set(timeout_);
 }
 
-void UpstreamConnection::cancel_deadline() {
+void UpstreamConnection::cancel_timeout() {
   waits_ = Waits::nothing;
-  deadline_.cancel();
+  timeout_.cancel();
 }
 
 void UpstreamConnection::on_due() {

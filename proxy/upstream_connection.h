@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "proxy/net/deadline_list.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timeout_list.h"
 
 namespace classgate::proxy {
 
@@ -43,17 +43,17 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   void on_readable() override;
   void on_drained() override;
   void on_fault() override;
-  static void on_deadline(void* self) { static_cast<UpstreamConnection*>(self)->on_due(); }
+  static void on_timeout(void* self) { static_cast<UpstreamConnection*>(self)->on_due(); }
   void on_due();
   // Should the deed throw, whoever has the connection now ends; it may have been given back by
   // then.
   template <typename Deed>
   void guard(Deed&& deed);
 
-  // What the deadline is for; it is cancelled, or set anew, whenever that changes.
+  // What the timeout is for; it is cancelled, or set anew, whenever that changes.
   enum class Waits : std::uint8_t { nothing, to_stand, for_proof, for_use };
-  void set_deadline(net::DeadlineList& list, Waits what);
-  void cancel_deadline();
+  void set_timeout(net::TimeoutList& list, Waits what);
+  void cancel_timeout();
 
   UpstreamPool* pool_;  // changes when another pool goes on in its place
   net::Loop& loop_;
@@ -61,7 +61,7 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   User* user_ = nullptr;  // null while idle
   unsigned uses_ = 0;
   Waits waits_ = Waits::nothing;
-  net::Deadline deadline_;
+  net::Timeout timeout_;
   net::Stream stream_;
 };
 

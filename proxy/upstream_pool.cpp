@@ -38,14 +38,14 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       tls_(std::move(tls)),
       idle_max_(idle_max),
       on_change_(std::move(on_change)),
-      connect_deadlines_(loop, settings.connect_timeout),
-      idle_deadlines_(loop, settings.idle_timeout),
-      surplus_deadlines_(loop,
-                         std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
-      proof_deadlines_(loop,
-                       std::min<std::chrono::milliseconds>(proof_time, settings.connect_timeout)),
-      probe_deadlines_(loop, settings.probe_interval),
-      check_deadlines_(loop, settings.check.interval),
+      connect_timeouts_(loop, settings.connect_timeout),
+      idle_timeouts_(loop, settings.idle_timeout),
+      surplus_timeouts_(loop,
+                        std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
+      proof_timeouts_(loop,
+                      std::min<std::chrono::milliseconds>(proof_time, settings.connect_timeout)),
+      probe_intervals_(loop, settings.probe_interval),
+      check_intervals_(loop, settings.check.interval),
       check_timeouts_(loop, settings.check.timeout),
       retry_budget_(settings.retry_budget),
       per_server_(servers_->count()) {}
@@ -106,7 +106,7 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
   Connection connection = std::move(own.idle.back());
   own.idle.pop_back();
   ++own.in_use;
-  connection->cancel_deadline();
+  connection->cancel_timeout();
   connection->user_ = &user;
   ++connection->uses_;
   return connection;
@@ -146,7 +146,7 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
   }
   if (error != 0) return nullptr;
   entered.stays = true;
-  connection->set_deadline(connect_deadlines_, UpstreamConnection::Waits::to_stand);
+  connection->set_timeout(connect_timeouts_, UpstreamConnection::Waits::to_stand);
   connection->user_ = &user;
   connection->uses_ = 1;
   ++own.in_use;
@@ -183,7 +183,7 @@ void UpstreamPool::give_back(Connection connection) {
   --per_server_[server].in_use;
   servers_->leave(server);
   connection->user_ = nullptr;
-  connection->cancel_deadline();
+  connection->cancel_timeout();
   if (successor_ == nullptr) return keep(std::move(connection));
   connection->server_ = servers_->index_in(*successor_->servers_, server);
   if (connection->server_ == Servers::not_there) return loop_.retire(std::move(connection));
@@ -199,8 +199,8 @@ void UpstreamPool::keep(Connection connection) {
     if (own.idle.empty()) return loop_.retire(std::move(connection));
     discard_idle(*own.idle.front());
   }
-  connection->set_deadline(idle_count() < idle_max_ ? idle_deadlines_ : surplus_deadlines_,
-                           UpstreamConnection::Waits::for_use);
+  connection->set_timeout(idle_count() < idle_max_ ? idle_timeouts_ : surplus_timeouts_,
+                          UpstreamConnection::Waits::for_use);
   own.idle.push_back(std::move(connection));
 }
 
@@ -212,7 +212,7 @@ void UpstreamPool::take_over(UpstreamPool& former) {
     PerServer& theirs = former.per_server_[server];
     if (theirs.tls_memory) per_server_[index].tls_memory = theirs.tls_memory;
     for (Connection& connection : std::exchange(theirs.idle, {})) {
-      connection->cancel_deadline();
+      connection->cancel_timeout();
       connection->server_ = index;
       connection->pool_ = this;
       keep(std::move(connection));
@@ -225,7 +225,7 @@ void UpstreamPool::discard(Connection connection) {
   --per_server_[connection->server()].in_use;
   servers_->leave(connection->server());
   connection->user_ = nullptr;
-  connection->cancel_deadline();
+  connection->cancel_timeout();
   loop_.retire(std::move(connection));
 }
 
@@ -234,7 +234,7 @@ void UpstreamPool::discard_idle(UpstreamConnection& connection) {
   const auto found =
       std::ranges::find_if(idle, [&](const Connection& kept) { return kept.get() == &connection; });
   if (found == idle.end()) return;  // given up in this turn already
-  connection.cancel_deadline();
+  connection.cancel_timeout();
   loop_.retire(std::move(*found));
   idle.erase(found);
 }

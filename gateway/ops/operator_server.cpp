@@ -43,7 +43,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
         number_(number),
         address_(address),
         is_local_(is_local),
-        deadline_(on_deadline, this),
+        timeout_(on_timeout, this),
         stream_(server.loop_, std::move(fd), *this) {
     silent_since_ = server_.loop_.now();
     begin();
@@ -60,7 +60,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   void answer(const Reply& reply) {
     is_answering_ = false;
     silent_since_ = server_.loop_.now();
-    server_.deadlines_.set(deadline_);  // to take it, or to ask again; whatever comes of it
+    server_.timeouts_.set(timeout_);  // to take it, or to ask again; whatever comes of it
     const bool has_body = method_ != "HEAD";
     std::string text = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
@@ -74,20 +74,20 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   }
 
  private:
-  static void on_deadline(void* self) {
+  static void on_timeout(void* self) {
     auto& connection = *static_cast<Connection*>(self);
     connection.server_.close(connection.number_);
   }
 
   void begin() {
     parser_.begin(Parser::Kind::request, head_limits);
-    server_.deadlines_.set(deadline_);
+    server_.timeouts_.set(timeout_);
   }
 
   // The next request is begun only when the answer has been taken: one answer is held at most.
   void answer_is_out() {
     if (closes_) {
-      // Until the other side has closed too, or the deadline: a close over unread bytes would reset
+      // Until the other side has closed too, or the timeout: a close over unread bytes would reset
       // the connection and could destroy the answer.
       stream_.shutdown_write();
       input_.clear();
@@ -160,7 +160,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     closes_ = closes_ || head.wants_close;
     input_.erase(0, size);
     is_answering_ = true;
-    deadline_.cancel();
+    timeout_.cancel();
     // Whoever cannot be answered is cut off, and does not wait for ever.
     const auto give_up = [&server = server_, number = number_] { server.close(number); };
     server_.loop_.guard(
@@ -193,19 +193,19 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   std::string input_;
   std::size_t awaited_ = 0;  // bytes of a request whose head has been read
   Parser parser_;
-  proxy::net::Deadline deadline_;
+  proxy::net::Timeout timeout_;
   Stream stream_;
 };
 
 OperatorServer::OperatorServer(proxy::net::Loop& loop, Handler handler)
-    : loop_(loop), handler_(std::move(handler)), deadlines_(loop, std::chrono::seconds(10)) {}
+    : loop_(loop), handler_(std::move(handler)), timeouts_(loop, std::chrono::seconds(10)) {}
 
 OperatorServer::~OperatorServer() = default;
 
 void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& settings) {
   connections_max_ = settings.max_connections;
   connections_per_address_ = settings.connections_per_address;
-  deadlines_.change_duration(settings.timeout);
+  timeouts_.change_duration(settings.timeout);
   decltype(listeners_) listeners;
   for (const auto& socket : sockets) {
     const bool is_local = socket->local.storage.ss_family == AF_UNIX;

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "conf/settings.h"
-#include "proxy/net/deadline_list.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timeout_list.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::gateway {
@@ -74,7 +74,7 @@ class OperatorServer {
   Counts counts_;  // but for `open`
   std::uint64_t told_ = 0;
   proxy::net::Time told_at_{};
-  proxy::net::DeadlineList deadlines_;
+  proxy::net::TimeoutList timeouts_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::uint64_t last_number_ = 0;

@@ -9,7 +9,7 @@ namespace classgate::proxy::net {
 
 // Calls back once, when it is due. On the loop's thread. Its place among the loop's timers is asked
 // for when it is made, which may throw std::bad_alloc: starting, moving and stopping it need no
-// memory and cannot fail. Many deadlines of one duration belong in a DeadlineList.
+// memory and cannot fail. Many timeouts of one duration belong in a TimeoutList.
 class Timer {
  public:
   Timer(Loop& loop, std::function<void()> on_due);

@@ -8,10 +8,10 @@
 #include <future>
 #include <thread>
 
-#include "proxy/net/deadline_list.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/mailbox.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/timeout_list.h"
 #include "proxy/net/timer.h"
 #include "tests/doctest/last_words.h"
 
@@ -110,15 +110,15 @@ TEST_CASE("a letter that a loop sends itself is read after the event that is bei
 }
 
 struct Alarm {
-  explicit Alarm(std::function<void()> what) : action(std::move(what)), deadline(ring, this) {}
+  explicit Alarm(std::function<void()> what) : action(std::move(what)), timeout(ring, this) {}
   static void ring(void* self) { static_cast<Alarm*>(self)->action(); }
   std::function<void()> action;
-  Deadline deadline;
+  Timeout timeout;
 };
 
-TEST_CASE("deadlines fall due in the order in which they were set, not before their time") {
+TEST_CASE("timeouts fall due in the order in which they were set, not before their time") {
   Loop loop;
-  DeadlineList list(loop, 20ms);
+  TimeoutList list(loop, 20ms);
   std::vector<int> rang;
   const Time start = loop.now();
   Time first{};
@@ -131,14 +131,14 @@ TEST_CASE("deadlines fall due in the order in which they were set, not before th
     rang.push_back(3);
     loop.stop();
   });
-  list.set(b.deadline);
-  list.set(a.deadline);
-  list.set(b.deadline);  // moves to the end
-  list.set(c.deadline);
+  list.set(b.timeout);
+  list.set(a.timeout);
+  list.set(b.timeout);  // moves to the end
+  list.set(c.timeout);
   loop.run();
   CHECK(rang == std::vector<int>{1, 2, 3});
   CHECK(first - start >= 20ms);
-  CHECK_FALSE(a.deadline.is_set());
+  CHECK_FALSE(a.timeout.is_set());
 }
 
 TEST_CASE(
@@ -198,9 +198,9 @@ TEST_CASE("a stream that is given up sends nothing any more, though it is still 
   REQUIRE(stream.connect(socket->local.get(), socket->local.length) == 0);
   stream.write("must not be sent");
   stream.give_up();
-  DeadlineList list(loop, 20ms);
+  TimeoutList list(loop, 20ms);
   Alarm later([&] { loop.stop(); });
-  list.set(later.deadline);
+  list.set(later.timeout);
   loop.run();
   CHECK(handler.told == 0);
   CHECK(stream.bytes_written() == 0);
@@ -209,7 +209,7 @@ TEST_CASE("a stream that is given up sends nothing any more, though it is still 
 
 TEST_CASE("a new duration holds for what is set from then on, and what was set keeps its time") {
   Loop loop;
-  DeadlineList list(loop, 60ms);
+  TimeoutList list(loop, 60ms);
   std::vector<int> rang;
   const Time start = loop.now();
   Time long_one{};
@@ -219,10 +219,10 @@ TEST_CASE("a new duration holds for what is set from then on, and what was set k
     loop.stop();
   });
   Alarm b([&] { rang.push_back(2); });
-  list.set(a.deadline);
+  list.set(a.timeout);
   list.change_duration(5ms);
   CHECK(list.duration() == 5ms);
-  list.set(b.deadline);
+  list.set(b.timeout);
   CHECK_FALSE(list.end_oldest(1h));
   loop.run();
   CHECK(rang == std::vector<int>{2, 1});
@@ -231,66 +231,66 @@ TEST_CASE("a new duration holds for what is set from then on, and what was set k
 
 TEST_CASE("the one that was set first ends first, before and after a new duration") {
   Loop loop;
-  DeadlineList list(loop, 1h);
+  TimeoutList list(loop, 1h);
   std::vector<int> ended;
   Alarm a([&] { ended.push_back(1); });
   Alarm b([&] { ended.push_back(2); });
-  list.set(a.deadline);
+  list.set(a.timeout);
   list.change_duration(2h);
-  list.set(b.deadline);
+  list.set(b.timeout);
   CHECK(list.end_oldest(0ms));
   CHECK(list.end_oldest(0ms));
   CHECK_FALSE(list.end_oldest(0ms));
   CHECK(ended == std::vector<int>{1, 2});
 }
 
-TEST_CASE("a deadline that is cancelled, or whose owner is gone, does not ring") {
+TEST_CASE("a timeout that is cancelled, or whose owner is gone, does not ring") {
   Loop loop;
-  DeadlineList list(loop, 10ms);
+  TimeoutList list(loop, 10ms);
   bool rang = false;
   Alarm cancelled([&] { rang = true; });
   auto gone = std::make_unique<Alarm>([&] { rang = true; });
   Alarm last([&] { loop.stop(); });
-  list.set(cancelled.deadline);
-  list.set(gone->deadline);
-  list.set(last.deadline);
-  cancelled.deadline.cancel();
+  list.set(cancelled.timeout);
+  list.set(gone->timeout);
+  list.set(last.timeout);
+  cancelled.timeout.cancel();
   gone.reset();
   loop.run();
   CHECK_FALSE(rang);
 }
 
-TEST_CASE("one deadline may cancel the next one, and set itself again") {
+TEST_CASE("one timeout may cancel the next one, and set itself again") {
   Loop loop;
-  DeadlineList list(loop, 5ms);
+  TimeoutList list(loop, 5ms);
   int times = 0;
   bool victim_rang = false;
   Alarm victim([&] { victim_rang = true; });
   Alarm* self = nullptr;
   Alarm again([&] {
-    victim.deadline.cancel();
+    victim.timeout.cancel();
     if (++times == 3)
       loop.stop();
     else
-      list.set(self->deadline);
+      list.set(self->timeout);
   });
   self = &again;
-  list.set(again.deadline);
-  list.set(victim.deadline);
+  list.set(again.timeout);
+  list.set(victim.timeout);
   loop.run();
   CHECK(times == 3);
   CHECK_FALSE(victim_rang);
 }
 
-TEST_CASE("a list that ends lets go of its deadlines") {
+TEST_CASE("a list that ends lets go of its timeouts") {
   Loop loop;
   Alarm alarm([] {});
   {
-    DeadlineList list(loop, 1s);
-    list.set(alarm.deadline);
-    CHECK(alarm.deadline.is_set());
+    TimeoutList list(loop, 1s);
+    list.set(alarm.timeout);
+    CHECK(alarm.timeout.is_set());
   }
-  CHECK_FALSE(alarm.deadline.is_set());
+  CHECK_FALSE(alarm.timeout.is_set());
 }
 
 TEST_CASE(
@@ -310,7 +310,7 @@ TEST_CASE(
   const Fd other_end(ends[1]);
   auto stream = std::make_unique<Stream>(loop, Fd(ends[0]), handler);
   Timer timer(loop, [] {});
-  auto list = std::make_unique<DeadlineList>(loop, 1h);
+  auto list = std::make_unique<TimeoutList>(loop, 1h);
   Alarm alarm([] {});
   std::promise<void> runs;
   Mailbox<int> letters(loop, [&](int is_last) { is_last != 0 ? loop.stop() : runs.set_value(); });
@@ -330,8 +330,8 @@ TEST_CASE(
       {"record_scratch", [&] { loop.record_scratch(); }},
       {"start a timer", [&] { timer.start(1h); }},
       {"stop a timer", [&] { timer.stop(); }},
-      {"set a deadline", [&] { list->set(alarm.deadline, {}); }},
-      {"end a deadline", [&] { list->end_oldest(0ms); }},
+      {"set a timeout", [&] { list->set(alarm.timeout, {}); }},
+      {"end a timeout", [&] { list->end_oldest(0ms); }},
       {"change a duration", [&] { list->change_duration(2h); }},
       {"destroy a list", [&] { list.reset(); }},
       {"make a stream", [&] { Stream(loop, Fd(::dup(other_end.get())), handler); }},

@@ -61,22 +61,22 @@ struct PoolBench {
   // Takes turns until the condition holds; false when it does not within five seconds.
   bool run_until(const std::function<bool()>& condition) {
     const auto end = std::chrono::steady_clock::now() + 5s;
-    net::DeadlineList ticks(loop, 2ms);
+    net::TimeoutList ticks(loop, 2ms);
     struct Tick {
       const std::function<bool()>& condition;
       std::chrono::steady_clock::time_point end;
-      net::DeadlineList& list;
+      net::TimeoutList& list;
       net::Loop& loop;
-      net::Deadline deadline{[](void* self) { static_cast<Tick*>(self)->look(); }, this};
+      net::Timeout timeout{[](void* self) { static_cast<Tick*>(self)->look(); }, this};
       void look() {
         if (condition() || std::chrono::steady_clock::now() > end)
           loop.stop();
         else
-          list.set(deadline);
+          list.set(timeout);
       }
     };
     Tick tick{condition, end, ticks, loop};
-    ticks.set(tick.deadline);
+    ticks.set(tick.timeout);
     loop.run();
     return condition();
   }

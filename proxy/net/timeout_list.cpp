@@ -1,4 +1,4 @@
-#include "proxy/net/deadline_list.h"
+#include "proxy/net/timeout_list.h"
 
 #include <algorithm>
 
@@ -6,14 +6,14 @@
 
 namespace classgate::proxy::net {
 
-void Deadline::cancel() {
+void Timeout::cancel() {
   if (next_ == nullptr) return;
   previous_->next_ = next_;
   next_->previous_ = previous_;
   previous_ = next_ = nullptr;
 }
 
-class DeadlineList::Ring {
+class TimeoutList::Ring {
  public:
   Ring(Loop& loop, std::chrono::milliseconds duration)
       : loop_(loop), duration_(duration), timer_(loop, [this] { fire(); }) {
@@ -29,13 +29,13 @@ class DeadlineList::Ring {
   bool is_empty() const { return anchor_.next_ == &anchor_; }
   std::chrono::milliseconds duration() const { return duration_; }
 
-  void set(Deadline& deadline, Time from) {
-    deadline.cancel();
-    deadline.due_ = from + duration_;
-    deadline.previous_ = anchor_.previous_;
-    deadline.next_ = &anchor_;
-    anchor_.previous_->next_ = &deadline;
-    anchor_.previous_ = &deadline;
+  void set(Timeout& timeout, Time from) {
+    timeout.cancel();
+    timeout.due_ = from + duration_;
+    timeout.previous_ = anchor_.previous_;
+    timeout.next_ = &anchor_;
+    anchor_.previous_->next_ = &timeout;
+    anchor_.previous_ = &timeout;
     if (!is_armed_) arm();
   }
 
@@ -52,7 +52,7 @@ class DeadlineList::Ring {
   }
 
   void end_first() {
-    Deadline& first = *anchor_.next_;
+    Timeout& first = *anchor_.next_;
     first.cancel();
     loop_.guard([&first] { first.on_due_(first.owner_); });
   }
@@ -60,7 +60,7 @@ class DeadlineList::Ring {
   void fire() {
     is_armed_ = false;
     const Time now = loop_.now();
-    // A callback may set, cancel or destroy any deadline, so look at the first anew each time; one
+    // A callback may set, cancel or destroy any timeout, so look at the first anew each time; one
     // that is set again while we are here is due later than now and ends the loop.
     while (!is_empty() && anchor_.next_->due_ <= now) end_first();
     if (!is_empty() && !is_armed_) arm();
@@ -68,25 +68,25 @@ class DeadlineList::Ring {
 
   Loop& loop_;
   std::chrono::milliseconds duration_;
-  Deadline anchor_;  // anchor_.next_ is the first to fall due
+  Timeout anchor_;  // anchor_.next_ is the first to fall due
   bool is_armed_ = false;
   Timer timer_;
 };
 
-DeadlineList::DeadlineList(Loop& loop, std::chrono::milliseconds duration)
+TimeoutList::TimeoutList(Loop& loop, std::chrono::milliseconds duration)
     : loop_(loop), current_(std::make_unique<Ring>(loop, duration)) {}
 
-DeadlineList::~DeadlineList() { loop_.assert_on_thread(); }
+TimeoutList::~TimeoutList() { loop_.assert_on_thread(); }
 
-void DeadlineList::set(Deadline& deadline, Time from) {
+void TimeoutList::set(Timeout& timeout, Time from) {
   loop_.assert_on_thread();
-  current_->set(deadline, from);
+  current_->set(timeout, from);
 }
 
-std::chrono::milliseconds DeadlineList::duration() const { return current_->duration(); }
+std::chrono::milliseconds TimeoutList::duration() const { return current_->duration(); }
 
-// Not from within a deadline's callback: a ring that is empty is destroyed here.
-void DeadlineList::change_duration(std::chrono::milliseconds duration) {
+// Not from within a timeout's callback: a ring that is empty is destroyed here.
+void TimeoutList::change_duration(std::chrono::milliseconds duration) {
   loop_.assert_on_thread();
   std::erase_if(former_, [](const auto& ring) { return ring->is_empty(); });
   if (duration == current_->duration()) return;
@@ -95,7 +95,7 @@ void DeadlineList::change_duration(std::chrono::milliseconds duration) {
   current_ = std::move(ring);
 }
 
-bool DeadlineList::end_oldest(std::chrono::milliseconds age) {
+bool TimeoutList::end_oldest(std::chrono::milliseconds age) {
   loop_.assert_on_thread();
   for (const auto& ring : former_)
     if (ring->end_oldest(age)) return true;

@@ -19,7 +19,7 @@ class ErrorLog {
   // The error is one line for an operator: which file, what is wrong.
   static std::expected<ErrorLog, std::string> open(const conf::LogSettings& settings);
   ErrorLog(ErrorLog&&) noexcept;
-  ~ErrorLog();  // writes what is left, within Patience::all
+  ~ErrorLog();  // writes what is left, within WriteTime::all
 
   // Where these settings want it. Any thread; may wait for the disk.
   static std::expected<LogTarget, std::string> open_target(const conf::LogSettings& settings);

@@ -318,9 +318,9 @@ void Exchange::forward() {
   if (hold_if_useful()) return;
   if (request_.plain_head_size == 0) request_.plain_head_size = head_.size();
   head_.resize(request_.plain_head_size);  // it may be the second time
-  if (request_.patience)
-    proxy::wire::append_patience(
-        head_, {request_.patience->form,
+  if (request_.deadline)
+    proxy::wire::append_deadline(
+        head_, {request_.deadline->form,
                 arrival_.deadline - std::max(station_.loop().now(), arrival_.at)});
   proxy::Forwarding::Request request{.head = head_,
                                      .body = body_,

@@ -198,7 +198,7 @@ class Exchange final : private proxy::Forwarding::Client {
     std::uint64_t length = 0;
     std::uint64_t body_limit = 0;
     std::size_t plain_head_size = 0;  // of head_, without what is left of its deadline
-    std::optional<proxy::wire::Patience> patience;  // goes on with the request
+    std::optional<proxy::wire::Deadline> deadline;  // goes on with the request
     bool has_bad_token = false;
     bool is_given_up = false;  // no byte more of it is wanted
     bool is_head = false;

@@ -202,8 +202,8 @@ void Exchange::describe() {
     record_.priority = route_->priority;
   }
   record_.observed = arrival_.observed;
-  record_.deadline = request_.patience
-                         ? request_.patience->time
+  record_.deadline = request_.deadline
+                         ? request_.deadline->time
                          : admission::Duration(station_.settings().admission.request_timeout);
   record_.upstream = forwarding_.server_name();
   if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())

@@ -83,9 +83,9 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   take_route(route, arrival_);
   answer_.terms = answer_terms_of(route, station_.settings());
   arrival_.bytes = request_.length;
-  request_.patience = patience_with(head, route, station_.settings());
-  if (request_.patience) {
-    arrival_.deadline = arrival_.at + request_.patience->time;
+  request_.deadline = deadline_with(head, route, station_.settings());
+  if (request_.deadline) {
+    arrival_.deadline = arrival_.at + request_.deadline->time;
     visit_.wants_answer_by(arrival_.deadline);
   }
   request_.body_limit = body_limit_of(route, station_.settings());
@@ -255,7 +255,7 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 void Exchange::write_upstream_head(const proxy::wire::Head& said) {
   // What is left of a deadline is said when the request goes out.
   std::optional<proxy::wire::Head> rest;
-  if (request_.patience) rest = proxy::wire::without_patience(said, texts_.preferences);
+  if (request_.deadline) rest = proxy::wire::without_deadline(said, texts_.preferences);
   if (!texts_.max_forwards.empty()) {
     if (!rest) rest = said;
     proxy::wire::set_max_forwards(*rest, texts_.max_forwards);

@@ -118,23 +118,23 @@ std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings&
   return settings.client.body_bytes.count;
 }
 
-std::optional<proxy::wire::Patience> patience_with(const proxy::wire::Head& head,
+std::optional<proxy::wire::Deadline> deadline_with(const proxy::wire::Head& head,
                                                    const admission::Route& route,
                                                    const conf::Settings& settings) {
   const auto& routes = settings.routes;
-  std::optional<proxy::wire::Patience> patience;
-  if (settings.admission.deadlines.from_client) patience = proxy::wire::patience_of(head);
+  std::optional<proxy::wire::Deadline> deadline;
+  if (settings.admission.deadlines.from_client) deadline = proxy::wire::deadline_of(head);
   if (route.index < routes.size() && routes[route.index].deadline) {
     const admission::Duration usual = *routes[route.index].deadline;
-    if (!patience)
-      patience = {proxy::wire::Patience::Form::plain, usual};
+    if (!deadline)
+      deadline = {proxy::wire::Deadline::Form::plain, usual};
     else
-      patience->time = std::min<admission::Duration>(patience->time, usual);
+      deadline->time = std::min<admission::Duration>(deadline->time, usual);
   }
-  if (patience)
-    patience->time =
-        std::min<admission::Duration>(patience->time, settings.admission.request_timeout);
-  return patience;
+  if (deadline)
+    deadline->time =
+        std::min<admission::Duration>(deadline->time, settings.admission.request_timeout);
+  return deadline;
 }
 
 ClientIdentities::Identity recognise(const ClientIdentities& clients,

@@ -30,7 +30,7 @@ std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings&
 
 // The client's, if it is believed, and the route's: the shorter. It only ever shortens the request
 // timeout.
-std::optional<proxy::wire::Patience> patience_with(const proxy::wire::Head& head,
+std::optional<proxy::wire::Deadline> deadline_with(const proxy::wire::Head& head,
                                                    const admission::Route& route,
                                                    const conf::Settings& settings);
 

@@ -90,10 +90,10 @@ std::string_view cost_source(const admission::Route& route, const conf::Settings
 }
 
 // The shortest of what the client says, the route and the gateway allow.
-ordered_json deadline_json(const std::optional<proxy::wire::Patience>& patience,
+ordered_json deadline_json(const std::optional<proxy::wire::Deadline>& deadline,
                            const admission::Route& route, const conf::Settings& settings) {
   const Duration longest = settings.admission.request_timeout;
-  const Duration time = patience ? patience->time : longest;
+  const Duration time = deadline ? deadline->time : longest;
   std::string_view source = "request_timeout";
   if (time < longest) {
     const auto& routes = settings.routes;
@@ -236,9 +236,9 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   take_route(route, arrival);
   json["route"] = route_json(route, settings);
   json["priority"] = route.priority;
-  const auto patience = patience_with(head, route, settings);
-  if (patience) arrival.deadline = now + patience->time;
-  json["deadline"] = deadline_json(patience, route, settings);
+  const auto deadline = deadline_with(head, route, settings);
+  if (deadline) arrival.deadline = now + deadline->time;
+  json["deadline"] = deadline_json(deadline, route, settings);
   if (head.content_length > body_limit_of(route, settings))
     return refused(refusals, Reason::body_too_large);
   ClientIdentities::Identity identity;

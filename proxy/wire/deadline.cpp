@@ -79,28 +79,28 @@ std::optional<nanoseconds> wait_of(std::string_view preference) {
 
 }  // namespace
 
-std::optional<Patience> patience_of(const Head& request) {
-  std::optional<Patience> shortest;
-  const auto note = [&](Patience::Form form, std::optional<nanoseconds> time) {
+std::optional<Deadline> deadline_of(const Head& request) {
+  std::optional<Deadline> shortest;
+  const auto note = [&](Deadline::Form form, std::optional<nanoseconds> time) {
     if (time && (!shortest || *time < shortest->time)) shortest = {form, *time};
   };
   for (const Field& field : request.fields) {
     if (field.id != FieldId::other) continue;
     if (equal_names(field.name, grpc_name))
-      note(Patience::Form::grpc, read(field.value, grpc_units, 8));
+      note(Deadline::Form::grpc, read(field.value, grpc_units, 8));
     else if (equal_names(field.name, plain_name))
-      note(Patience::Form::plain, read(field.value, plain_units, 1000));
+      note(Deadline::Form::plain, read(field.value, plain_units, 1000));
     else if (is_stainless(field))
-      note(Patience::Form::plain, read_stainless(field.value));
+      note(Deadline::Form::plain, read_stainless(field.value));
     else if (is_prefer(field))
       for_each_element(field.value, [&](std::string_view preference) {
-        note(Patience::Form::prefer, wait_of(preference));
+        note(Deadline::Form::prefer, wait_of(preference));
       });
   }
   return shortest;
 }
 
-Head without_patience(const Head& request, std::string& preferences) {
+Head without_deadline(const Head& request, std::string& preferences) {
   Head left = request;
   preferences.clear();
   std::erase_if(left.fields, [&](const Field& field) {
@@ -118,18 +118,18 @@ Head without_patience(const Head& request, std::string& preferences) {
   return left;
 }
 
-void append_patience(std::string& out, const Patience& left) {
+void append_deadline(std::string& out, const Deadline& left) {
   const auto milliseconds = std::to_string(
       std::chrono::ceil<std::chrono::milliseconds>(std::min(left.time, longest)).count());
   switch (left.form) {
-    case Patience::Form::prefer:
+    case Deadline::Form::prefer:
       out += "Prefer: wait=";
       out += std::to_string(std::chrono::ceil<std::chrono::seconds>(left.time).count());
       break;
-    case Patience::Form::grpc:  // a day in milliseconds has eight digits
+    case Deadline::Form::grpc:  // a day in milliseconds has eight digits
       out += "grpc-timeout: " + milliseconds + "m";
       break;
-    case Patience::Form::plain: out += "X-Request-Timeout: " + milliseconds + "ms"; break;
+    case Deadline::Form::plain: out += "X-Request-Timeout: " + milliseconds + "ms"; break;
   }
   out += "\r\n";
 }

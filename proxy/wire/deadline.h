@@ -1,6 +1,6 @@
 #pragma once
 
-// How long a client will wait for its answer, as it says itself.
+// Until when a client wants its answer, as it says itself.
 
 #include <chrono>
 #include <cstdint>
@@ -11,10 +11,10 @@
 
 namespace classgate::proxy::wire {
 
-struct Patience {
+struct Deadline {
   enum class Form : std::uint8_t { prefer, grpc, plain };
   Form form = Form::plain;
-  std::chrono::nanoseconds time{};
+  std::chrono::nanoseconds time{};  // from the end of the head
 };
 
 // From Prefer: wait=10 (RFC 7240 section 4.3; seconds), grpc-timeout: 500m (gRPC over HTTP/2: up to
@@ -23,13 +23,13 @@ struct Patience {
 // libraries of OpenAI and Anthropic send: seconds, of which some cut off what is less than one, so
 // that 0 is taken for one; what is left goes on as X-Request-Timeout. The shortest when there are
 // several; what is none of these is no deadline; more than a day is a day.
-std::optional<Patience> patience_of(const Head& request);
+std::optional<Deadline> deadline_of(const Head& request);
 
 // The same request without it: `preferences` keeps the other preferences of its Prefer fields and
 // must live as long.
-Head without_patience(const Head& request, std::string& preferences);
+Head without_deadline(const Head& request, std::string& preferences);
 
 // The field that says how much is left of it, upwards to what the form can say.
-void append_patience(std::string& out, const Patience& left);
+void append_deadline(std::string& out, const Deadline& left);
 
 }  // namespace classgate::proxy::wire

@@ -16,7 +16,7 @@ std::string written_anew(const Message& message, const gateway::Target& target) 
   std::string out, preferences;
   const bool has_deadline = message.head.size() % 13 < 6;
   append_request_head(out,
-                      has_deadline ? without_patience(parser.head(), preferences) : parser.head(),
+                      has_deadline ? without_deadline(parser.head(), preferences) : parser.head(),
                       {.target = target.text,
                        .host = target.host,
                        .client = message.head.size() % 3 == 0 ? "2001:db8::1" : "192.0.2.1",

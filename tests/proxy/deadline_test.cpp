@@ -20,8 +20,8 @@ Head head_with(std::vector<Field> fields) {
 }
 
 // In milliseconds; -1: none.
-long long patience(std::string_view name, std::string_view value) {
-  const auto found = patience_of(head_with({{name, value, FieldId::other}}));
+long long deadline(std::string_view name, std::string_view value) {
+  const auto found = deadline_of(head_with({{name, value, FieldId::other}}));
   return found ? std::chrono::floor<std::chrono::milliseconds>(found->time).count() : -1;
 }
 
@@ -68,25 +68,25 @@ TEST_CASE("each of these fields says how long its client will wait") {
                          Row{"X-Stainless-Timeout", "", -1}}) {
     CAPTURE(row.name);
     CAPTURE(row.value);
-    CHECK(patience(row.name, row.value) == row.expected);
+    CHECK(deadline(row.name, row.value) == row.expected);
   }
 }
 
-TEST_CASE("an absurd patience is a day") {
+TEST_CASE("an absurd deadline is a day") {
   constexpr long long day = 24LL * 3600 * 1000;
-  CHECK(patience("X-Request-Timeout", "99999999999999999999999999") == day);
-  CHECK(patience("X-Request-Timeout", "9223372036854775807ms") == day);
-  CHECK(patience("Prefer", "wait=18446744073709551616") == day);
-  CHECK(patience("grpc-timeout", "99999999H") == day);
+  CHECK(deadline("X-Request-Timeout", "99999999999999999999999999") == day);
+  CHECK(deadline("X-Request-Timeout", "9223372036854775807ms") == day);
+  CHECK(deadline("Prefer", "wait=18446744073709551616") == day);
+  CHECK(deadline("grpc-timeout", "99999999H") == day);
 }
 
 TEST_CASE("the shortest of several counts") {
-  const auto found = patience_of(head_with({{"Prefer", "wait=10, wait=4", FieldId::other},
+  const auto found = deadline_of(head_with({{"Prefer", "wait=10, wait=4", FieldId::other},
                                             {"grpc-timeout", "3S", FieldId::other},
                                             {"X-Request-Timeout", "5s", FieldId::other}}));
   REQUIRE(found.has_value());
   CHECK(found->time == 3s);
-  CHECK(found->form == Patience::Form::grpc);
+  CHECK(found->form == Deadline::Form::grpc);
 }
 
 TEST_CASE("what is left goes on in the same field, rounded up, the other preferences with it") {
@@ -94,21 +94,21 @@ TEST_CASE("what is left goes on in the same field, rounded up, the other prefere
   const Head request = head_with({{"Prefer", "respond-async, wait=10", FieldId::other},
                                   {"Accept", "*/*", FieldId::other},
                                   {"X-Request-Timeout", "5s", FieldId::other}});
-  const Head rest = without_patience(request, kept);
+  const Head rest = without_deadline(request, kept);
   REQUIRE(rest.fields.size() == 2);
   CHECK(rest.fields[0].name == "Accept");
   CHECK(rest.fields[1].name == "Prefer");
   CHECK(rest.fields[1].value == "respond-async");
 
-  const auto written = [](Patience::Form form, std::chrono::nanoseconds left) {
+  const auto written = [](Deadline::Form form, std::chrono::nanoseconds left) {
     std::string out;
-    append_patience(out, {form, left});
+    append_deadline(out, {form, left});
     return out;
   };
-  CHECK(written(Patience::Form::plain, 1'500'001us) == "X-Request-Timeout: 1501ms\r\n");
-  CHECK(written(Patience::Form::grpc, 20ms) == "grpc-timeout: 20m\r\n");
-  CHECK(written(Patience::Form::grpc, 1'000'000h) == "grpc-timeout: 86400000m\r\n");
-  CHECK(written(Patience::Form::prefer, 900ms) == "Prefer: wait=1\r\n");
+  CHECK(written(Deadline::Form::plain, 1'500'001us) == "X-Request-Timeout: 1501ms\r\n");
+  CHECK(written(Deadline::Form::grpc, 20ms) == "grpc-timeout: 20m\r\n");
+  CHECK(written(Deadline::Form::grpc, 1'000'000h) == "grpc-timeout: 86400000m\r\n");
+  CHECK(written(Deadline::Form::prefer, 900ms) == "Prefer: wait=1\r\n");
 }
 
 // "a,a,a" is written as "a, a, a": more than the head that it was read from had room for, which
@@ -122,7 +122,7 @@ TEST_CASE("any number of other preferences goes on") {
   parser.begin(Parser::Kind::request, roomy);
   REQUIRE(parser.parse_head(text) == Parser::Progress::done);
   std::string preferences, out;
-  append_request_head(out, without_patience(parser.head(), preferences),
+  append_request_head(out, without_deadline(parser.head(), preferences),
                       {.target = "/", .host = "a", .client = "192.0.2.7", .request_id = "id"});
   CHECK(out.find("Prefer: " + kept_text + "\r\n") != std::string::npos);
 }

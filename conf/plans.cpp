@@ -24,7 +24,7 @@ constexpr std::size_t clients_of_plan_max = 10'000;
 struct PlanList::Fields {
   static std::expected<std::string, std::string> parse_name(const RawValue& raw) {
     const auto* text = std::get_if<std::string>(&raw.value);
-    // Pages and metrics say so of others (gateway/traffic.h).
+    // Pages and metrics say so of others (gateway/loop_metrics.h).
     if (text != nullptr && *text == "-")
       return std::unexpected(std::string("\"-\" stands for who is in no plan: name it otherwise"));
     if (text != nullptr && *text == "(others)")

@@ -191,7 +191,7 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   const bool expects_continue = head.expects_continue && !body_is_here;
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   ++requests_;
-  if (has_had_its_requests()) station_.traffic().reached(Limit::requests_per_connection);
+  if (has_had_its_requests()) station_.metrics().reached(Limit::requests_per_connection);
   answer_.begin(head, body_is_here, station_.settings().client.body_buffer.count,
                 has_had_its_requests());
   exchange_ = &station_.take_exchange();
@@ -284,11 +284,11 @@ void ClientConnection::go_on() {
 // Once for each connection with TLS: it stands, or has failed.
 void ClientConnection::note_handshake() {
   if (stream_.tls() == nullptr || std::exchange(has_noted_handshake_, true)) return;
-  Traffic& traffic = station_.traffic();
+  LoopMetrics& metrics = station_.metrics();
   if (stream_.has_stood()) {
-    (stream_.tls()->was_resumed() ? traffic.handshakes_resumed : traffic.handshakes_full).add();
+    (stream_.tls()->was_resumed() ? metrics.handshakes_resumed : metrics.handshakes_full).add();
   } else {
-    traffic.handshakes_failed.add();
+    metrics.handshakes_failed.add();
     spdlog::debug("client {}: {}", facts_.address, stream_.why_broken());
   }
 }

@@ -70,7 +70,7 @@ void ClientConnection::give_way() {
 void ClientConnection::refuse_growth() {
   count_memory();
   if (!station_.memory().is_used_up() || held_bytes() <= light_max) return;
-  station_.traffic().memory_refused_growth.add();
+  station_.metrics().memory_refused_growth.add();
   give_way();
 }
 
@@ -133,14 +133,14 @@ void ClientConnection::watch_reader() {
 
 // Of those that on_due() acts on whatever has come meanwhile.
 void ClientConnection::note_limit() {
-  Traffic& traffic = station_.traffic();
-  if (station_.is_making_room()) return traffic.reached(Limit::max_connections);
+  LoopMetrics& metrics = station_.metrics();
+  if (station_.is_making_room()) return metrics.reached(Limit::max_connections);
   switch (timed_state_) {
-    case State::head: return traffic.reached(Limit::header_timeout);
+    case State::head: return metrics.reached(Limit::header_timeout);
     case State::idle:
-      return traffic.reached(requests_ == 0 ? Limit::header_timeout : Limit::idle_timeout);
+      return metrics.reached(requests_ == 0 ? Limit::header_timeout : Limit::idle_timeout);
     case State::lingering:
-      if (!lingers_on()) traffic.reached(Limit::linger_timeout);
+      if (!lingers_on()) metrics.reached(Limit::linger_timeout);
       return;
     default: return;
   }
@@ -156,7 +156,7 @@ void ClientConnection::on_due() {
     case State::tunnel: {  // silence on both sides for a whole window
       const std::uint64_t bytes = window_.bytes + stream_.bytes_written();
       if (bytes == window_.written_mark) {
-        station_.traffic().reached(Limit::idle_timeout);
+        station_.metrics().reached(Limit::idle_timeout);
         return on_gone();
       }
       window_.written_mark = bytes;
@@ -164,7 +164,7 @@ void ClientConnection::on_due() {
     }
     case State::answering:  // a reader that took nothing for a whole window is gone
       if (stream_.bytes_written() == window_.written_mark) {
-        station_.traffic().reached(Limit::send_timeout);
+        station_.metrics().reached(Limit::send_timeout);
         reset_if_unfinished();
         return on_gone();
       }
@@ -182,7 +182,7 @@ void ClientConnection::on_due() {
 void ClientConnection::begin_streaming() {
   if (state_ != State::body || is_streaming_) return;
   is_streaming_ = true;
-  station_.traffic().reached(Limit::body_buffer);
+  station_.metrics().reached(Limit::body_buffer);
   begin_body_window();
   timed_state_ = State::body;
 }
@@ -201,7 +201,7 @@ void ClientConnection::on_body_window_over() {
   const conf::ClientSettings& limits = station_.settings().client;
   if (!wants_input()) return begin_body_window();  // we are the ones who do not read
   if (holds_worker_too_slowly()) {
-    station_.traffic().reached(Limit::stream_rate_min);
+    station_.metrics().reached(Limit::stream_rate_min);
     return exchange_->on_body_fault(conf::Reason::client_timeout);
   }
   if (station_.loop().now() - window_.begin < limits.body_timeout) {
@@ -212,7 +212,7 @@ void ClientConnection::on_body_window_over() {
   if (static_cast<double>(window_.bytes) >=
       static_cast<double>(limits.body_rate_min.count) * seconds)
     return begin_body_window();
-  station_.traffic().reached(Limit::body_rate_min);
+  station_.metrics().reached(Limit::body_rate_min);
   if (exchange_ == nullptr) return close();
   exchange_->on_body_fault(conf::Reason::client_timeout);
 }

@@ -46,7 +46,7 @@ void ClientConnection::read_introduction() {
 }
 
 void ClientConnection::refuse_introduction() {
-  station_.traffic().introductions_refused.add();
+  station_.metrics().introductions_refused.add();
   close();
 }
 

@@ -72,14 +72,14 @@ void ConnectionTable::accept(proxy::net::Fd fd, const proxy::net::SocketAddress&
   station_.memory().look();  // this loop may have slept since
   if (station_.memory().grade() >= MemoryBudget::Grade::scarce) [[unlikely]] {
     if (is_counted) station_.shared().client_counts.leave(ip);
-    station_.traffic().memory_refused_newcomers.add();
+    station_.metrics().memory_refused_newcomers.add();
     return turn_away(std::move(fd), is_tls, conf::Reason::memory_pressure);
   }
   if (!take_room() && !(make_room() && take_room())) {
     if (is_counted) station_.shared().client_counts.leave(ip);
     return turn_away(std::move(fd), is_tls, conf::Reason::too_many_connections);
   }
-  station_.traffic().accepted.add();
+  station_.metrics().accepted.add();
   const bool awaits_introduction =
       station_.settings().client.proxy_protocol && station_.rules().trusted_proxies.include(ip);
   const auto take = [&] {
@@ -194,7 +194,7 @@ void ConnectionTable::take_memory_back() {
   for (const Candidate& candidate : candidates) {
     if (given >= excess) break;
     given += candidate.connection->held_bytes();
-    station_.traffic().memory_given_way.add();
+    station_.metrics().memory_given_way.add();
     ClientConnection& connection = *candidate.connection;
     station_.loop().guard(
         [&] {

@@ -91,7 +91,7 @@ void Exchange::count_memory() {
 }
 
 void Exchange::release_body() {
-  station_.traffic().held_bytes.subtract(body_.size());
+  station_.metrics().held_bytes.subtract(body_.size());
   forget(body_);
 }
 
@@ -199,7 +199,7 @@ void Exchange::go_in(admission::Permit permit) {
   if (!timers_.request.is_set()) watch(station_.timeouts().request, timers_.request);
   record_.waiting = permit.waited();
   arrival_.observed = permit.observed();
-  station_.traffic().waits[priority_index()].record(record_.waiting);
+  station_.metrics().waits[priority_index()].record(record_.waiting);
   permit_ = std::move(permit);
   // A body that came with its head is still being handed over by the connection: it goes with it.
   if (!request_.body_was_here || request_.is_whole) forward();
@@ -218,7 +218,7 @@ void Exchange::on_body(std::string_view part) {
     return forwarding_.send_body(part);
   }
   body_.append(part);
-  station_.traffic().held_bytes.add(part.size());
+  station_.metrics().held_bytes.add(part.size());
 }
 
 // Not before: what is held is counted when the worker is asked for, and must all be there.
@@ -367,7 +367,7 @@ void Exchange::give_worker_back(Outcome outcome) {
   outcome.idle = hold_.before;
   if (request_.body_tells_cost && !request_.is_whole) settle_cost();
   record_.at_upstream = time_at_service();
-  station_.traffic().upstream_times[priority_index()].record(record_.at_upstream);
+  station_.metrics().upstream_times[priority_index()].record(record_.at_upstream);
   record_.ending = ending_of(outcome);
   note_use_of_quota(outcome);
   permit_.finish(outcome, station_.loop().now());

@@ -17,8 +17,8 @@
 #include "gateway/json_items.h"
 #include "gateway/letter.h"
 #include "gateway/logged_fields.h"
+#include "gateway/loop_metrics.h"
 #include "gateway/target.h"
-#include "gateway/traffic.h"
 #include "proxy/forwarding.h"
 #include "proxy/net/timer.h"
 #include "proxy/wire/deadline.h"
@@ -262,7 +262,7 @@ class Exchange final : private proxy::Forwarding::Client {
   admission::Visit visit_;  // where it stands, for how long, and what then
 
   admission::Arrival arrival_;
-  RouteTraffic* route_ = nullptr;  // lives as long as the station
+  RouteMetrics* route_ = nullptr;  // lives as long as the station
   Request request_;
   Target target_;
   Texts texts_;

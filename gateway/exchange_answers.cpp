@@ -165,10 +165,10 @@ void Exchange::record() {
   record_.retry_was_denied = forwarding_.retry_was_denied();
   if (route_ != nullptr) record_.cost = arrival_.cost;
   if (request_.answered_here)
-    station_.traffic().count(*request_.answered_here);
+    station_.metrics().count(*request_.answered_here);
   else
-    station_.traffic().count(record_, route_ != nullptr ? *route_ : station_.unrouted(),
-                             station_.traffic_of(arrival_.plan));
+    station_.metrics().count(record_, route_ != nullptr ? *route_ : station_.unrouted(),
+                             station_.metrics_of(arrival_.plan));
   const auto wanted = station_.wanted_line(record_);
   const bool is_told_later =
       record_.kind() != AccessQuota::Kind::routine && !request_.answered_here;

@@ -164,7 +164,7 @@ bool Exchange::is_answer_blocked() {
   }
   answer_.waits_for_reader = true;
   if (!timers_.reader.is_set()) {
-    station_.traffic().reached(Limit::response_buffer);
+    station_.metrics().reached(Limit::response_buffer);
     answer_.reader_mark = client_->progress().taken;
     station_.timeouts().stream.set(timers_.reader);
   }
@@ -178,7 +178,7 @@ void Exchange::on_reader_window_over() {
   const ClientStream::Progress progress = client_->progress();
   if (progress.pending == 0) return;
   if (station_.is_too_slow_for_waiters(progress.taken - answer_.reader_mark)) {
-    station_.traffic().reached(Limit::stream_rate_min);
+    station_.metrics().reached(Limit::stream_rate_min);
     ClientStream& client = *client_;
     on_client_gone();
     return client.reset();  // what it has may look whole
@@ -206,7 +206,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
     return end();
   }
   if (failure == proxy::Forwarding::Failure::head_too_large)
-    station_.traffic().reached(Limit::answer_header_bytes);
+    station_.metrics().reached(Limit::answer_header_bytes);
   const Reason reason = reason_of(failure);
   const bool was_nowhere =
       reason == Reason::upstream_unreachable || reason == Reason::upstream_down;

@@ -79,7 +79,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return refuse_as(is_health && !is_read ? Reason::method_refused : Reason::body_too_large);
   }
   const admission::Route& route = station_.rules().routes.find(target_.path());
-  route_ = &station_.traffic_of(route);
+  route_ = &station_.metrics_of(route);
   take_route(route, arrival_);
   answer_.terms = answer_terms_of(route, station_.settings());
   arrival_.bytes = request_.length;
@@ -187,9 +187,9 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .listener = client.listener.get(),
                                       .tokens = &station_.tokens()};
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
-  station_.traffic().count(identity.token_look, identity.token_fault, identity.key_look);
+  station_.metrics().count(identity.token_look, identity.token_fault, identity.key_look);
   if (const auto checked = station_.tokens().take_checked(); checked > 0)
-    station_.traffic().token_signatures.add(checked);
+    station_.metrics().token_signatures.add(checked);
   // Also a good one that names nobody: no claim of identity's, or a client that is not valid now.
   request_.has_bad_token =
       identity.token_fault.has_value() || identity.token_look != TokenLook::none;

@@ -11,7 +11,7 @@
 #include "conf/reason.h"
 #include "gateway/access_quota.h"
 #include "gateway/logged_fields.h"
-#include "gateway/traffic.h"
+#include "gateway/loop_metrics.h"
 
 namespace classgate::gateway {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "gateway/traffic.h"
+#include "gateway/loop_metrics.h"
 
 namespace classgate::gateway {
 

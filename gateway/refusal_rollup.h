@@ -11,7 +11,7 @@
 
 namespace classgate::gateway {
 
-struct RouteTraffic;
+struct RouteMetrics;
 
 // Refusals that get no line of their own (log.refusals_max): counted by client, reason and route,
 // to be told in one line each. Bounded: when there are kinds_max of these, what is new is counted
@@ -28,7 +28,7 @@ class RefusalRollup {
     std::string_view client;   // "-": only its address is known, and tells it from others
     std::string_view address;  // of the first
     conf::Reason reason{};
-    const RouteTraffic* route = nullptr;  // null: it was refused before it had one
+    const RouteMetrics* route = nullptr;  // null: it was refused before it had one
     std::string_view path;
     int status = 0;
     std::string_view name = "-";  // of a client of clients.clients_file
@@ -71,7 +71,7 @@ class RefusalRollup {
     std::uint8_t path_size = 0;
     std::uint8_t name_size = 0;
     conf::Reason reason{};
-    const RouteTraffic* route = nullptr;
+    const RouteMetrics* route = nullptr;
     int status = 0;
     std::uint64_t count = 0;
     admission::Time first{};

@@ -91,9 +91,9 @@ void Station::change() {
 // made up for by the next attempt.
 void Station::adopt(std::shared_ptr<const Policy> policy) {
   const Rules& rules = *policy->rules;
-  const bool has_same_rules = rules_ == &rules && traffic_.has_rules();  // not at the start
-  LoopTraffic::Places traffic;
-  if (!has_same_rules) traffic = traffic_.under(rules);
+  const bool has_same_rules = rules_ == &rules && metrics_.has_rules();  // not at the start
+  RuleMetrics::Places metrics;
+  if (!has_same_rules) metrics = metrics_.under(rules);
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
   if (!has_same_rules) timeouts_.change(rules.settings);
   decisions_.resize((rules.settings.ops.why_max + rules.settings.threads - 1) /
@@ -102,7 +102,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   rules_ = &rules;
   strangers_health_.forget();
   if (!has_same_rules) {
-    traffic_.use(std::move(traffic));
+    metrics_.use(std::move(metrics));
     request_limits_ = head_limits_of(rules.settings.client);
     connections_.judge_senders();
   }

@@ -12,10 +12,10 @@
 #include "gateway/health.h"
 #include "gateway/held_exchanges.h"
 #include "gateway/letter.h"
-#include "gateway/loop_traffic.h"
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
 #include "gateway/request_ids.h"
+#include "gateway/rule_metrics.h"
 #include "gateway/shared.h"
 #include "gateway/spares.h"
 #include "gateway/upstreams.h"
@@ -41,17 +41,17 @@ class Station final : private admission::Waiters {
 
   void run() { loop_.run(); }
   void send(Letter letter) { mailbox_.send(std::move(letter)); }
-  const Traffic& numbers() const { return traffic_.numbers(); }
+  const LoopMetrics& numbers() const { return metrics_.all(); }
 
   // --- For connections and exchanges, on the loop. ---
   Shared& shared() { return shared_; }
   const Policy& policy() const { return *policy_; }
   const Rules& rules() const { return *rules_; }
   const conf::Settings& settings() const { return rules_->settings; }
-  Traffic& traffic() { return traffic_.numbers(); }
-  RouteTraffic& traffic_of(const admission::Route& route) { return traffic_.of(route); }
-  RouteTraffic& unrouted() { return traffic_.unrouted(); }
-  PlanTraffic& traffic_of(admission::PlanId plan) { return traffic_.of(plan); }
+  LoopMetrics& metrics() { return metrics_.all(); }
+  RouteMetrics& metrics_of(const admission::Route& route) { return metrics_.of(route); }
+  RouteMetrics& unrouted() { return metrics_.unrouted(); }
+  PlanMetrics& metrics_of(admission::PlanId plan) { return metrics_.of(plan); }
   proxy::net::Loop& loop() { return loop_; }
   proxy::net::Gather& gather() { return spares_.gather(); }
   proxy::wire::Head& spare_head() { return spares_.head(); }
@@ -176,7 +176,7 @@ class Station final : private admission::Waiters {
   Shared& shared_;
   std::shared_ptr<const Policy> policy_;
   const Rules* rules_;  // of it
-  LoopTraffic traffic_;
+  RuleMetrics metrics_;
   proxy::net::Loop loop_;
   const Milestones milestones_;
   const std::uint32_t number_;

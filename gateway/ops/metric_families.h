@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "gateway/traffic.h"
+#include "gateway/loop_metrics.h"
 
 namespace classgate::gateway {
 

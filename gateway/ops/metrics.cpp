@@ -16,7 +16,7 @@ std::string word_of_priority(std::size_t index) { return std::to_string(index + 
 void add_requests(MetricFamilies& out, const Server& server) {
   std::map<std::pair<std::string, int>, std::array<std::uint64_t, ending_words.size()>> routes;
   for (const auto& station : server.stations())
-    station->numbers().for_each_route([&](const RouteTraffic& route) {
+    station->numbers().for_each_route([&](const RouteMetrics& route) {
       auto& sums = routes[{route.name, route.priority}];
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += route.endings[i].read();
     });
@@ -77,28 +77,28 @@ void add_durations(MetricFamilies& out, const Server& server) {
     }
   };
   out.histograms("classgate_wait_seconds", "Time from arrival to a worker, of admitted requests.");
-  add(&Traffic::waits);
+  add(&LoopMetrics::waits);
   out.histograms("classgate_upstream_seconds", "Time for which a request kept its worker.");
-  add(&Traffic::upstream_times);
+  add(&LoopMetrics::upstream_times);
 }
 
 // Where there are plans; plan "-": who is in none.
 void add_plans(MetricFamilies& out, const Server& server) {
-  std::map<std::string, std::vector<const PlanTraffic*>> plans;
+  std::map<std::string, std::vector<const PlanMetrics*>> plans;
   for (const auto& station : server.stations())
     station->numbers().for_each_plan(
-        [&](const PlanTraffic& plan) { plans[plan.name].push_back(&plan); });
+        [&](const PlanMetrics& plan) { plans[plan.name].push_back(&plan); });
   if (plans.size() < 2) return;
-  const auto sum = [](const std::vector<const PlanTraffic*>& parts, auto counter_of) {
+  const auto sum = [](const std::vector<const PlanMetrics*>& parts, auto counter_of) {
     std::uint64_t total = 0;
-    for (const PlanTraffic* part : parts) total += counter_of(*part).read();
+    for (const PlanMetrics* part : parts) total += counter_of(*part).read();
     return total;
   };
   out.counter("classgate_plan_requests_total",
               "Requests that have ended, by the plan of their client and what came of them.");
   for (const auto& [name, parts] : plans)
     for (std::size_t i = 0; i < ending_words.size(); ++i)
-      out.value(sum(parts, [i](const PlanTraffic& plan) -> auto& { return plan.endings[i]; }),
+      out.value(sum(parts, [i](const PlanMetrics& plan) -> auto& { return plan.endings[i]; }),
                 {{"plan", name}, {"outcome", std::string(ending_words[i])}});
   out.counter("classgate_plan_rejections_total",
               "Requests that were refused, by the plan of their client and reason; what never was "
@@ -107,20 +107,20 @@ void add_plans(MetricFamilies& out, const Server& server) {
     for (const conf::ReasonText& text : conf::reason_texts) {
       const std::size_t index = conf::index_of(text.reason);
       const std::uint64_t count =
-          sum(parts, [index](const PlanTraffic& plan) -> auto& { return plan.refusals[index]; });
+          sum(parts, [index](const PlanMetrics& plan) -> auto& { return plan.refusals[index]; });
       if (count > 0) out.value(count, {{"plan", name}, {"reason", std::string(text.word)}});
     }
   out.counter("classgate_plan_cost_total",
               "Tokens that requests cost which went in, by the plan of their client.");
   for (const auto& [name, parts] : plans)
-    out.value(sum(parts, [](const PlanTraffic& plan) -> auto& { return plan.cost; }),
+    out.value(sum(parts, [](const PlanMetrics& plan) -> auto& { return plan.cost; }),
               {{"plan", name}});
   out.histograms(
       "classgate_plan_seconds",
       "Time from arrival to the end, of requests that went in, by the plan of their client.");
   for (const auto& [name, parts] : plans) {
     std::vector<const DurationHistogram*> times;
-    for (const PlanTraffic* part : parts) times.push_back(&part->times);
+    for (const PlanMetrics* part : parts) times.push_back(&part->times);
     out.histogram(times, {{"plan", name}});
   }
 }
@@ -231,7 +231,7 @@ void add_admission(MetricFamilies& out, const HealthReport& report) {
 }
 
 void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& report) {
-  const auto sum = [&](Counter Traffic::* counter) {
+  const auto sum = [&](Counter LoopMetrics::* counter) {
     std::uint64_t total = 0;
     for (const auto& station : server.stations()) total += (station->numbers().*counter).read();
     return total;
@@ -240,7 +240,7 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
   out.gauge("classgate_connections_limit", "Client connections at most.")
       .value(report.limits.connections);
   out.counter("classgate_connections_accepted_total", "Client connections accepted.")
-      .value(sum(&Traffic::accepted));
+      .value(sum(&LoopMetrics::accepted));
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
       .value(report.connections_refused);
@@ -251,7 +251,7 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
   out.counter("classgate_proxy_headers_refused_total",
               "Connections of trusted proxies closed for want of a PROXY header "
               "(client.proxy_protocol).")
-      .value(sum(&Traffic::introductions_refused));
+      .value(sum(&LoopMetrics::introductions_refused));
   out.counter("classgate_invariants_broken_total",
               "Faults of classgate itself, each with its place in the log: the one connection or "
               "request concerned was cut.")
@@ -260,18 +260,18 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
               "As classgate_invariants_broken_total, of other exceptions (out of memory).")
       .value(server.shared().exceptions_contained.load(std::memory_order_relaxed));
   out.counter("classgate_retries_total", "Second attempts to get a request to the upstream.")
-      .value(sum(&Traffic::retries));
+      .value(sum(&LoopMetrics::retries));
   out.counter("classgate_retries_denied_total",
               "Second attempts that the budget did not allow (upstream.retry_budget).")
-      .value(sum(&Traffic::retries_denied));
+      .value(sum(&LoopMetrics::retries_denied));
   out.counter("classgate_tls_handshakes_total", "TLS handshakes with clients.")
-      .value(sum(&Traffic::handshakes_full), {{"result", "full"}})
-      .value(sum(&Traffic::handshakes_resumed), {{"result", "resumed"}})
-      .value(sum(&Traffic::handshakes_failed), {{"result", "failed"}});
+      .value(sum(&LoopMetrics::handshakes_full), {{"result", "full"}})
+      .value(sum(&LoopMetrics::handshakes_resumed), {{"result", "resumed"}})
+      .value(sum(&LoopMetrics::handshakes_failed), {{"result", "failed"}});
   out.counter("classgate_received_bytes_total", "Request bodies, from clients.")
-      .value(sum(&Traffic::received_bytes));
+      .value(sum(&LoopMetrics::received_bytes));
   out.counter("classgate_sent_bytes_total", "Response bodies, to clients.")
-      .value(sum(&Traffic::sent_bytes));
+      .value(sum(&LoopMetrics::sent_bytes));
   out.counter("classgate_answered_here_total",
               "Requests that the gateway answered itself, and that are in no other count of "
               "requests: /queue/health, preflights of browsers ([cors]), Max-Forwards: 0.");
@@ -300,14 +300,14 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
   out.counter("classgate_token_checks_total",
               "Signed tokens of requests, by what came of them: remembered (it was verified "
               "before), verified, or why it is not believed; too_many: jwt.checks_max.");
-  add_results(&Traffic::token_checks, token_result_words);
+  add_results(&LoopMetrics::token_checks, token_result_words);
   out.counter("classgate_token_signatures_checked_total",
               "Signatures of tokens that were checked (jwt.checks_max).")
-      .value(sum(&Traffic::token_signatures));
+      .value(sum(&LoopMetrics::token_signatures));
   out.counter("classgate_key_checks_total",
               "Keys of requests, by whether clients.clients_file or a plan knows them; not_valid: "
               "not now.");
-  add_results(&Traffic::key_checks, key_result_words);
+  add_results(&LoopMetrics::key_checks, key_result_words);
   out.gauge("classgate_client_memory_bytes",
             "Memory held for clients: connections, TLS, heads, bodies, answers.")
       .value(report.client_memory_bytes);
@@ -317,11 +317,11 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
   out.counter("classgate_client_memory_pressure_total",
               "Clients that met the limit of memory, by what was done: those that held most gave "
               "way, newcomers were turned away, what would have grown was refused.")
-      .value(sum(&Traffic::memory_given_way), {{"action", "given_way"}})
-      .value(sum(&Traffic::memory_refused_newcomers), {{"action", "refused_newcomer"}})
-      .value(sum(&Traffic::memory_refused_growth), {{"action", "refused_growth"}});
+      .value(sum(&LoopMetrics::memory_given_way), {{"action", "given_way"}})
+      .value(sum(&LoopMetrics::memory_refused_newcomers), {{"action", "refused_newcomer"}})
+      .value(sum(&LoopMetrics::memory_refused_growth), {{"action", "refused_growth"}});
   out.gauge("classgate_buffer_bytes", "Request bodies held in memory.")
-      .value(sum(&Traffic::held_bytes));
+      .value(sum(&LoopMetrics::held_bytes));
 }
 
 void add_upstream(MetricFamilies& out, const proxy::Servers& servers) {

@@ -17,7 +17,7 @@ conf::Settings small_memory(std::uint16_t upstream_port) {
   return settings;
 }
 
-std::uint64_t sum(Gateway& gateway, Counter Traffic::* counter) {
+std::uint64_t sum(Gateway& gateway, Counter LoopMetrics::* counter) {
   std::uint64_t total = 0;
   for (const auto& station : gateway.server().stations())
     total += (station->numbers().*counter).read();
@@ -47,8 +47,8 @@ Message press(Gateway& gateway, std::size_t count, const std::string& first) {
       REQUIRE(good.ask(get("/good")).status() == 200);
       CHECK(memory.used() <= limit);
     }
-    CHECK(await([&] { return sum(gateway, &Traffic::memory_given_way) > 0; }));
-    CHECK(sum(gateway, &Traffic::memory_given_way) < count);
+    CHECK(await([&] { return sum(gateway, &LoopMetrics::memory_given_way) > 0; }));
+    CHECK(sum(gateway, &LoopMetrics::memory_given_way) < count);
     for (const auto& client : crowd)
       if (client->socket.wait_readable(0ms)) last = client->read_answer();
   }
@@ -97,7 +97,7 @@ TEST_CASE("answers that nobody reads beyond client.memory: small requests are se
       CHECK(good.ask(get("/good")).body == "small");
       CHECK(memory.used() <= limit);
     }
-    CHECK(await([&] { return sum(gateway, &Traffic::memory_given_way) > 0; }));
+    CHECK(await([&] { return sum(gateway, &LoopMetrics::memory_given_way) > 0; }));
     CHECK(good.ask(get("/good")).body == "small");
   }
   CHECK(is_given_back(gateway));
@@ -127,7 +127,7 @@ TEST_CASE(
   CHECK(refusal.status() == 503);
   CHECK(refusal.reason() == "memory_pressure");
   CHECK(late.is_closed());
-  CHECK(sum(gateway, &Traffic::memory_refused_newcomers) == 1);
+  CHECK(sum(gateway, &LoopMetrics::memory_refused_newcomers) == 1);
   // Whoever is here and brings much can't keep it.
   early.send(begins + pattern(59'000));
   CHECK(early.read_answer().reason() == "memory_pressure");
@@ -145,7 +145,7 @@ TEST_CASE("an idle client keeps its connection while others have to give way") {
     crowd.push_back(std::make_unique<Client>(gateway));
     crowd.back()->send("GET /x HTTP/1.1\r\nHost: a\r\nX: " + std::string(30'000, 'y'));
   }
-  CHECK(await([&] { return sum(gateway, &Traffic::memory_given_way) > 0; }));
+  CHECK(await([&] { return sum(gateway, &LoopMetrics::memory_given_way) > 0; }));
   CHECK(idle.ask(get("/2")).body == "GET /2");
 }
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "conf/format.h"
-#include "gateway/traffic.h"
+#include "gateway/loop_metrics.h"
 
 namespace classgate::gateway {
 namespace {
@@ -31,7 +31,7 @@ std::map<std::string, std::uint64_t> told(RefusalRollup& rollup) {
 
 TEST_CASE("refusals of one client, reason and route are one line, of the first one's path") {
   RefusalRollup rollup;
-  RouteTraffic a, b;
+  RouteMetrics a, b;
   for (int i = 0; i < 3; ++i)
     CHECK(rollup.add({"c1", "a1", Reason::client_rate, &a, i == 0 ? "/a/1" : "/a/2", 429},
                      first_refusal + milliseconds(i)));
@@ -62,7 +62,7 @@ TEST_CASE("a line knows when the first and the last of its refusals were") {
 
 TEST_CASE("whatever the number of clients, the table is bounded and the counts are whole") {
   RefusalRollup rollup;
-  RouteTraffic route;
+  RouteMetrics route;
   constexpr std::uint64_t clients = 10'000;
   for (std::uint64_t i = 0; i < clients; ++i)
     CHECK(rollup.add({std::to_string(i), "a",

@@ -122,7 +122,7 @@ TEST_CASE("routes, statuses and limits of requests are the new ones for the next
   const auto counted = [&] {
     std::vector<std::string> routes;
     for (const auto& station : gateway.server().stations())
-      station->numbers().for_each_route([&](const RouteTraffic& route) {
+      station->numbers().for_each_route([&](const RouteMetrics& route) {
         for (const Counter& ending : route.endings)
           for (std::uint64_t i = 0; i < ending.read(); ++i)
             routes.push_back(route.name + " " + std::to_string(route.priority));

@@ -373,14 +373,14 @@ TEST_CASE("without a retry budget an idempotent request that may have run is not
     CHECK(client.ask(get("/x")).reason() == "upstream_broken");
     CHECK(upstream.request_count() - before == (budget > 0 ? 2 : 1));
     // Counted when the answer is out.
-    const auto sum = [&](Counter Traffic::* counter) {
+    const auto sum = [&](Counter LoopMetrics::* counter) {
       std::uint64_t total = 0;
       for (const auto& station : gateway.server().stations())
         total += (station->numbers().*counter).read();
       return total;
     };
-    CHECK(await([&] { return sum(&Traffic::retries) == (budget > 0 ? 1 : 0); }));
-    CHECK(await([&] { return sum(&Traffic::retries_denied) == (budget > 0 ? 0 : 1); }));
+    CHECK(await([&] { return sum(&LoopMetrics::retries) == (budget > 0 ? 1 : 0); }));
+    CHECK(await([&] { return sum(&LoopMetrics::retries_denied) == (budget > 0 ? 0 : 1); }));
   }
 }
 

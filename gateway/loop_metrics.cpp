@@ -1,4 +1,4 @@
-#include "gateway/traffic.h"
+#include "gateway/loop_metrics.h"
 
 #include <algorithm>
 
@@ -27,12 +27,12 @@ void DurationHistogram::record(admission::Duration duration) {
   sum_ns_.add(static_cast<std::uint64_t>(std::max<admission::Duration::rep>(duration.count(), 0)));
 }
 
-RouteTraffic& Traffic::route(const std::string& name, int priority) {
+RouteMetrics& LoopMetrics::route(const std::string& name, int priority) {
   const std::lock_guard lock(mutex_);
   const auto found = by_name_.find({name, priority});
   if (found != by_name_.end()) return *found->second;
   if (routes_.size() >= routes_max) return routes_.back();
-  RouteTraffic& route = routes_.emplace_back();
+  RouteMetrics& route = routes_.emplace_back();
   route.name = routes_.size() == routes_max ? "(others)" : name;
   route.priority = priority;
   try {
@@ -44,12 +44,12 @@ RouteTraffic& Traffic::route(const std::string& name, int priority) {
   return route;
 }
 
-PlanTraffic& Traffic::plan(const std::string& name) {
+PlanMetrics& LoopMetrics::plan(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(plans_, name, &PlanTraffic::name);
+  const auto found = std::ranges::find(plans_, name, &PlanMetrics::name);
   if (found != plans_.end()) return *found;
   if (plans_.size() >= plans_max) return plans_.back();
-  PlanTraffic& plan = plans_.emplace_back();
+  PlanMetrics& plan = plans_.emplace_back();
   try {
     plan.name = plans_.size() == plans_max ? "(others)" : name;
   } catch (...) {
@@ -59,7 +59,7 @@ PlanTraffic& Traffic::plan(const std::string& name) {
   return plan;
 }
 
-void Traffic::count(const ExchangeRecord& record, RouteTraffic& route, PlanTraffic& plan) {
+void LoopMetrics::count(const ExchangeRecord& record, RouteMetrics& route, PlanMetrics& plan) {
   const auto ending = static_cast<std::size_t>(record.ending);
   route.endings[ending].add();
   plan.endings[ending].add();
@@ -77,7 +77,7 @@ void Traffic::count(const ExchangeRecord& record, RouteTraffic& route, PlanTraff
   if (record.retry_was_denied) retries_denied.add();
 }
 
-void Traffic::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {
+void LoopMetrics::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {
   if (fault)
     token_checks[index_of(*fault)].add();
   else if (token != TokenLook::none)
@@ -85,14 +85,14 @@ void Traffic::count(TokenLook token, std::optional<TokenFault> fault, KeyLook ke
   if (key != KeyLook::none) key_checks[static_cast<std::size_t>(key) - 1].add();
 }
 
-void Traffic::for_each_route(const std::function<void(const RouteTraffic&)>& visit) const {
+void LoopMetrics::for_each_route(const std::function<void(const RouteMetrics&)>& visit) const {
   const std::lock_guard lock(mutex_);
-  for (const RouteTraffic& route : routes_) visit(route);
+  for (const RouteMetrics& route : routes_) visit(route);
 }
 
-void Traffic::for_each_plan(const std::function<void(const PlanTraffic&)>& visit) const {
+void LoopMetrics::for_each_plan(const std::function<void(const PlanMetrics&)>& visit) const {
   const std::lock_guard lock(mutex_);
-  for (const PlanTraffic& plan : plans_) visit(plan);
+  for (const PlanMetrics& plan : plans_) visit(plan);
 }
 
 }  // namespace classgate::gateway

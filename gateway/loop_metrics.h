@@ -87,14 +87,14 @@ inline constexpr std::array<std::string_view, 3> answered_here_words{"health", "
                                                                      "last_hop"};
 
 // What came of the requests of one route at one priority.
-struct RouteTraffic {
+struct RouteMetrics {
   std::string name;
   int priority = 0;
   std::array<Counter, ending_words.size()> endings;
 };
 
 // What came of the requests of one plan's clients.
-struct PlanTraffic {
+struct PlanMetrics {
   std::string name;  // "-": everybody's terms
   std::array<Counter, ending_words.size()> endings;
   std::array<Counter, conf::reason_count> refusals;
@@ -105,17 +105,17 @@ struct PlanTraffic {
 struct ExchangeRecord;
 
 // The numbers of one loop. The loop writes; the operators' side reads.
-class Traffic {
+class LoopMetrics {
  public:
   // The same object for the same name and priority, for good: a reload loses no count. On the loop.
-  RouteTraffic& route(const std::string& name, int priority);
+  RouteMetrics& route(const std::string& name, int priority);
   // The same for a plan.
-  PlanTraffic& plan(const std::string& name);
+  PlanMetrics& plan(const std::string& name);
   // An exchange has ended, which belongs in the books.
-  void count(const ExchangeRecord& record, RouteTraffic& route, PlanTraffic& plan);
+  void count(const ExchangeRecord& record, RouteMetrics& route, PlanMetrics& plan);
   void count(AnsweredHere what) { answered_here[static_cast<std::size_t>(what)].add(); }
-  void for_each_route(const std::function<void(const RouteTraffic&)>& visit) const;
-  void for_each_plan(const std::function<void(const PlanTraffic&)>& visit) const;
+  void for_each_route(const std::function<void(const RouteMetrics&)>& visit) const;
+  void for_each_plan(const std::function<void(const PlanMetrics&)>& visit) const;
 
   std::array<DurationHistogram, conf::priority_count> waits;
   std::array<DurationHistogram, conf::priority_count> upstream_times;
@@ -141,10 +141,10 @@ class Traffic {
  private:
   static constexpr std::size_t routes_max = 4096;  // then they share the last one
   mutable std::mutex mutex_;                       // of the list, not of the numbers
-  std::deque<RouteTraffic> routes_;
-  std::map<std::pair<std::string_view, int>, RouteTraffic*> by_name_;  // views of their names
+  std::deque<RouteMetrics> routes_;
+  std::map<std::pair<std::string_view, int>, RouteMetrics*> by_name_;  // views of their names
   static constexpr std::size_t plans_max = 1024;                       // likewise
-  std::deque<PlanTraffic> plans_;
+  std::deque<PlanMetrics> plans_;
 };
 
 }  // namespace classgate::gateway

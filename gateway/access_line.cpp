@@ -23,9 +23,9 @@ void append_milliseconds(std::string& out, admission::Duration value) {
   out += static_cast<char>('0' + rest % 10);
 }
 
-class Line {
+class LineWriter {
  public:
-  Line(std::string& out, bool as_json) : out_(out), as_json_(as_json) {
+  LineWriter(std::string& out, bool as_json) : out_(out), as_json_(as_json) {
     if (as_json_) out_ += '{';
   }
   void word(std::string_view key, std::string_view value) {  // our own: needs no quotes
@@ -86,7 +86,7 @@ class Line {
 
 void append_access_line(std::string& out, bool as_json, std::string_view time,
                         const ExchangeRecord& record) {
-  Line line(out, as_json);
+  LineWriter line(out, as_json);
   line.word("time", time);
   line.word("id", record.request_id);
   line.word("client", record.client);
@@ -124,7 +124,7 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
 void append_rolled_up_line(std::string& out, bool as_json, std::string_view since,
                            std::string_view time, const RefusalRollup::Line& rolled_up) {
   const RefusalRollup::Refusal& first = rolled_up.refusal;
-  Line line(out, as_json);
+  LineWriter line(out, as_json);
   line.word("time", time);
   line.number("rolled_up", rolled_up.count);
   line.word("since", since);

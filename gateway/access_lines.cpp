@@ -21,15 +21,15 @@ void AccessLines::add(const ExchangeRecord& record, proxy::net::Time now) {
 
 AccessLines::Wanted AccessLines::within_bounds(AccessQuota::Kind kind, proxy::net::Time now,
                                                std::uint32_t loops) {
-  const auto verdict =
+  const auto decision =
       quota_.judge(kind, now,
                    {.sample = log_.sample(),
                     .lines_max = AccessQuota::share_of(log_.lines_max(), loops),
                     .refusals_max = AccessQuota::share_of(log_.refusals_max(), loops)});
-  switch (verdict) {
-    case AccessQuota::Verdict::write: return Wanted::line;
-    case AccessQuota::Verdict::roll_up: return Wanted::roll_up;
-    case AccessQuota::Verdict::over_rate: log_.count_dropped_line(); return Wanted::no;
+  switch (decision) {
+    case AccessQuota::LineDecision::write: return Wanted::line;
+    case AccessQuota::LineDecision::roll_up: return Wanted::roll_up;
+    case AccessQuota::LineDecision::over_rate: log_.count_dropped_line(); return Wanted::no;
     default: return Wanted::no;
   }
 }

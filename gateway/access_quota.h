@@ -10,7 +10,7 @@ namespace classgate::gateway {
 class AccessQuota {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  enum class Verdict : std::uint8_t {
+  enum class LineDecision : std::uint8_t {
     write,
     not_sampled,  // as log.sample wants it, or told by a number elsewhere
     over_rate,    // a line that is missing: to be counted
@@ -35,7 +35,7 @@ class AccessQuota {
 
   explicit AccessQuota(std::uint32_t seed) : random_(seed) {}
 
-  Verdict judge(Kind kind, Time now, const Limits& limits);
+  LineDecision judge(Kind kind, Time now, const Limits& limits);
 
  private:
   bool is_sampled(double share);

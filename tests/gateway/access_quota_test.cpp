@@ -7,7 +7,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using Limits = AccessQuota::Limits;
-using LineVerdict = AccessQuota::Verdict;
+using LineDecision = AccessQuota::LineDecision;
 using LineKind = AccessQuota::Kind;
 
 constexpr std::uint32_t plenty = 1'000'000;
@@ -17,7 +17,7 @@ int written(AccessQuota& quota, int exchanges, AccessQuota::Time now, const Limi
             LineKind kind = LineKind::routine) {
   int count = 0;
   for (int i = 0; i < exchanges; ++i)
-    if (quota.judge(kind, now, limits) == LineVerdict::write) ++count;
+    if (quota.judge(kind, now, limits) == LineDecision::write) ++count;
   return count;
 }
 
@@ -25,7 +25,7 @@ TEST_CASE("a sample of 1 writes everything, of 0 nothing that is routine") {
   AccessQuota quota(1);
   CHECK(written(quota, 1000, first_hour, {1, plenty}) == 1000);
   CHECK(written(quota, 1000, first_hour, {0, plenty}) == 0);
-  CHECK(quota.judge(LineKind::routine, first_hour, {0, plenty}) == LineVerdict::not_sampled);
+  CHECK(quota.judge(LineKind::routine, first_hour, {0, plenty}) == LineDecision::not_sampled);
 }
 
 TEST_CASE("refusals and failures are written whatever the sample") {
@@ -41,7 +41,7 @@ TEST_CASE("a sample is the share that is written, also of traffic with a rhythm"
     constexpr int exchanges = 100'000;
     for (int i = 0; i < exchanges; ++i) {
       const bool is_written =
-          quota.judge(LineKind::routine, first_hour, {share, plenty}) == LineVerdict::write;
+          quota.judge(LineKind::routine, first_hour, {share, plenty}) == LineDecision::write;
       if (is_written && i % 2 == 0) ++of_even;
     }
     CAPTURE(share);
@@ -53,7 +53,7 @@ TEST_CASE("what the gateway answers itself, for nothing, takes no room from what
   AccessQuota quota(1);
   const Limits limits{1, 10, 4};
   CHECK(written(quota, 1000, first_hour, limits, LineKind::answered_here) == 4);
-  CHECK(quota.judge(LineKind::answered_here, first_hour, limits) == LineVerdict::not_sampled);
+  CHECK(quota.judge(LineKind::answered_here, first_hour, limits) == LineDecision::not_sampled);
   CHECK(written(quota, 1000, first_hour, limits, LineKind::refusal) == 4);
   CHECK(written(quota, 1000, first_hour, limits, LineKind::other) == 2);
   CHECK(written(quota, 9, first_hour + milliseconds(1000), limits, LineKind::answered_here) == 4);
@@ -64,9 +64,9 @@ TEST_CASE("in each second so many lines are written, and what is over is told ap
   const Limits limits{1, 10};
   CHECK(written(quota, 25, first_hour, limits) == 10);
   CHECK(quota.judge(LineKind::routine, first_hour + milliseconds(999), limits) ==
-        LineVerdict::over_rate);
+        LineDecision::over_rate);
   CHECK(quota.judge(LineKind::other, first_hour + milliseconds(999), limits) ==
-        LineVerdict::over_rate);
+        LineDecision::over_rate);
   CHECK(written(quota, 25, first_hour + milliseconds(1000), limits) == 10);
 }
 
@@ -80,11 +80,11 @@ TEST_CASE("refusals beyond their rate, or that of all lines, are rolled up and l
   AccessQuota quota(1);
   const Limits limits{1, 10, 4};
   CHECK(written(quota, 25, first_hour, limits, LineKind::refusal) == 4);
-  CHECK(quota.judge(LineKind::refusal, first_hour, limits) == LineVerdict::roll_up);
+  CHECK(quota.judge(LineKind::refusal, first_hour, limits) == LineDecision::roll_up);
   CHECK(written(quota, 25, first_hour, limits, LineKind::other) == 6);
   CHECK(written(quota, 25, first_hour + milliseconds(1000), limits) == 10);
   CHECK(quota.judge(LineKind::refusal, first_hour + milliseconds(1000), limits) ==
-        LineVerdict::roll_up);
+        LineDecision::roll_up);
 }
 
 TEST_CASE("loops share the rate, rounded up") {

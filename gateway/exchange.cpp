@@ -130,7 +130,7 @@ void Exchange::enter(const proxy::wire::Head& head) {
   auto answer = station_.shared().gate.enter(arrival_, station_.loop().now());
   // Who is refused needs no head for the upstream.
   if (!std::holds_alternative<admission::Rejection>(answer)) write_upstream_head(head);
-  take_answer(std::move(answer));
+  on_gate_answer(std::move(answer));
 }
 
 // The body is still to come: only what the head decides, so that a refused one is never uploaded.
@@ -149,12 +149,12 @@ void Exchange::ask_for_worker() {
   const admission::Time now = station_.loop().now();
   record_.uploading = now - arrival_.at;
   admission::Gate& gate = station_.shared().gate;
-  if (!request_.may_be_repeat) return take_answer(gate.arrive(arrival_, now));
+  if (!request_.may_be_repeat) return on_gate_answer(gate.arrive(arrival_, now));
   arrival_.cost_found = 0;  // nothing has been charged for its head
-  take_answer(gate.enter(arrival_, now));
+  on_gate_answer(gate.enter(arrival_, now));
 }
 
-void Exchange::take_answer(admission::Gate::Answer answer) {
+void Exchange::on_gate_answer(admission::Gate::Answer answer) {
   if (auto* permit = std::get_if<admission::Permit>(&answer)) {
     go_in(std::move(*permit));
   } else if (auto* place = std::get_if<admission::Place>(&answer)) {

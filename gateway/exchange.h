@@ -116,7 +116,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
   void ask_for_worker();
-  void take_answer(admission::Gate::Answer answer);
+  void on_gate_answer(admission::Gate::Answer answer);
   void wait(admission::Place place);
   void go_in(admission::Permit permit);
   void forward();
@@ -236,7 +236,7 @@ class Exchange final : private proxy::Forwarding::Client {
     QuotaCharge charge{};
     std::optional<QuotaState> warning{};  // is told with the answer
   };
-  struct Answer {
+  struct AnswerState {
     AnswerTerms terms{};
     bool head_has_passed = false;
     bool is_tunnel = false;
@@ -276,7 +276,7 @@ class Exchange final : private proxy::Forwarding::Client {
   Hold hold_;
   Quota quota_;  // of the client's plan, if it has one
   admission::Permit permit_;
-  Answer answer_;
+  AnswerState answer_;
   ExchangeRecord record_;
 
   Timers timers_;

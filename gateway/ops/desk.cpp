@@ -6,7 +6,7 @@
 
 namespace classgate::gateway {
 
-void Desk::answer(const Request& request, const Answer& answer) const {
+void Desk::answer(const Request& request, const Responder& answer) const {
   const auto entry = std::ranges::find_if(entries_, [&](const Entry& each) {
     return each.path == request.path && (each.who == Who::anybody || request.is_local);
   });

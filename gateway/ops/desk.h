@@ -16,8 +16,8 @@ class Desk {
  public:
   using Request = OperatorServer::Request;
   using Reply = OperatorServer::Reply;
-  using Answer = OperatorServer::Answer;
-  using Handler = std::function<void(const Request&, const Answer&)>;
+  using Responder = OperatorServer::Responder;
+  using Handler = std::function<void(const Request&, const Responder&)>;
   // local: by the control socket, which is root's and the group's.
   enum class Who : std::uint8_t { anybody, local };
 
@@ -30,7 +30,7 @@ class Desk {
     entries_.push_back({"POST", path, Who::local, std::move(handler)});
   }
   // 404 and 405 say what there is, for the one who asks.
-  void answer(const Request& request, const Answer& answer) const;
+  void answer(const Request& request, const Responder& answer) const;
 
  private:
   struct Entry {

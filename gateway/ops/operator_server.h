@@ -41,9 +41,9 @@ class OperatorServer {
     std::string body;
     std::string_view allow = {};  // methods, with a 405
   };
-  using Answer = std::function<void(const Reply&)>;
-  // Answers, now or later, exactly once; an answer for a connection that has gone is dropped.
-  using Handler = std::function<void(const Request&, Answer)>;
+  using Responder = std::function<void(const Reply&)>;
+  // Calls it, now or later, exactly once; a reply for a connection that has gone is dropped.
+  using Handler = std::function<void(const Request&, Responder)>;
 
   OperatorServer(proxy::net::Loop& loop, Handler handler);
   ~OperatorServer();

@@ -54,24 +54,27 @@ std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
 void Questions::take_their_places(Desk& desk) {
   using enum Desk::Who;
   const auto page = [&](std::string_view path, Desk::Who who, auto make) {
-    desk.add_page(path, who, [make](const Desk::Request& request, const Desk::Answer& answer) {
+    desk.add_page(path, who, [make](const Desk::Request& request, const Desk::Responder& answer) {
       answer(make(request));
     });
   };
-  desk.add_page("/status", local, [this](const Desk::Request& request, const Desk::Answer& answer) {
-    tell_status(request, answer);
+  desk.add_page("/status", local,
+                [this](const Desk::Request& request, const Desk::Responder& answer) {
+                  tell_status(request, answer);
+                });
+  desk.add_page("/queue", local, [this](const Desk::Request&, const Desk::Responder& answer) {
+    tell_waiters(answer);
   });
-  desk.add_page("/queue", local,
-                [this](const Desk::Request&, const Desk::Answer& answer) { tell_waiters(answer); });
-  desk.add_page("/why", local, [this](const Desk::Request& request, const Desk::Answer& answer) {
+  desk.add_page("/why", local, [this](const Desk::Request& request, const Desk::Responder& answer) {
     tell_why(request, answer);
   });
   page("/metrics", anybody, [this](const Desk::Request& request) { return metrics(request); });
-  desk.add_page("/livez", anybody,
-                [this](const Desk::Request&, const Desk::Answer& answer) { tell_turns(answer); });
+  desk.add_page("/livez", anybody, [this](const Desk::Request&, const Desk::Responder& answer) {
+    tell_turns(answer);
+  });
   page("/readyz", anybody, [this](const Desk::Request&) { return readiness(); });
   page(health_path, anybody, [this](const Desk::Request&) { return health(); });
-  desk.add_order("/explain", [this](const Desk::Request& request, const Desk::Answer& answer) {
+  desk.add_order("/explain", [this](const Desk::Request& request, const Desk::Responder& answer) {
     answer(explain(request));
   });
 }
@@ -88,14 +91,14 @@ Reply Questions::health() const {
   return {.status = page.status, .content_type = json_type, .body = std::move(page.json)};
 }
 
-void Questions::tell_turns(const Desk::Answer& answer) const {
+void Questions::tell_turns(const Desk::Responder& answer) const {
   of_.roll.ask_turns(loop_answer_time, [answer](bool every_loop) {
     if (every_loop) return answer({.body = "every event loop turns\n"});
     answer({.status = 503, .body = "an event loop does not turn\n"});
   });
 }
 
-void Questions::tell_waiters(const Desk::Answer& answer) const {
+void Questions::tell_waiters(const Desk::Responder& answer) const {
   of_.roll.ask_waiters(loop_answer_time, [answer](const std::vector<WaitingRequest>& waiters) {
     answer({.content_type = json_type, .body = waiters_json(waiters)});
   });
@@ -124,7 +127,7 @@ Reply Questions::readiness() const {
 }
 
 // As /queue/health; with ?clients=N also the clients that have most.
-void Questions::tell_status(const Desk::Request& request, const Desk::Answer& answer) const {
+void Questions::tell_status(const Desk::Request& request, const Desk::Responder& answer) const {
   constexpr std::string_view question = "clients=";
   if (!request.query.starts_with(question)) return answer(health());
   std::size_t most = 0;
@@ -147,7 +150,7 @@ void Questions::tell_status(const Desk::Request& request, const Desk::Answer& an
 }
 
 // id=ID, as it stands in the log.
-void Questions::tell_why(const Desk::Request& request, const Desk::Answer& answer) const {
+void Questions::tell_why(const Desk::Request& request, const Desk::Responder& answer) const {
   constexpr std::string_view question = "id=";
   if (!request.query.starts_with(question) || request.query.size() == question.size() ||
       request.query.size() > question.size() + Decision::id_max)

@@ -29,10 +29,10 @@ class Questions {
   OperatorServer::Reply metrics(const Desk::Request& request) const;
   OperatorServer::Reply health() const;
   OperatorServer::Reply readiness() const;
-  void tell_turns(const Desk::Answer& answer) const;
-  void tell_why(const Desk::Request& request, const Desk::Answer& answer) const;
-  void tell_waiters(const Desk::Answer& answer) const;
-  void tell_status(const Desk::Request& request, const Desk::Answer& answer) const;
+  void tell_turns(const Desk::Responder& answer) const;
+  void tell_why(const Desk::Request& request, const Desk::Responder& answer) const;
+  void tell_waiters(const Desk::Responder& answer) const;
+  void tell_status(const Desk::Request& request, const Desk::Responder& answer) const;
   OperatorServer::Reply explain(const Desk::Request& request) const;
 
   Of of_;

@@ -71,7 +71,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       signal_watch_(loop_, signals_.get(), [this] { on_signal(); }),
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(loop_, [this](const OperatorServer::Request& request,
-                               const OperatorServer::Answer& to) { desk_.answer(request, to); }),
+                               const OperatorServer::Responder& to) { desk_.answer(request, to); }),
       roll_(loop_, server),
       questions_({server, log, operators_, roll_, [this] { return draining_; }}),
       names_(loop_, server),
@@ -128,26 +128,26 @@ int Supervisor::run() {
 
 // What operators may have done, by the control socket.
 void Supervisor::take_orders() {
-  const auto tell_by = [](const Desk::Answer& answer) -> ConfChanges::TellChange {
+  const auto tell_by = [](const Desk::Responder& answer) -> ConfChanges::TellChange {
     return [answer](const ConfChanges::Change& change) {
       answer({.status = change.ok ? 200 : 409, .body = text_of(change.lines)});
     };
   };
-  desk_.add_order("/reload", [=, this](const Desk::Request&, const Desk::Answer& answer) {
+  desk_.add_order("/reload", [=, this](const Desk::Request&, const Desk::Responder& answer) {
     changes_.reload(tell_by(answer));
   });
-  desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Answer& answer) {
+  desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Responder& answer) {
     const std::size_t equals = request.body.find('=');
     if (equals == std::string::npos)
       return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
     changes_.set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));
   });
-  desk_.add_order("/upgrade", [this](const Desk::Request&, const Desk::Answer& answer) {
+  desk_.add_order("/upgrade", [this](const Desk::Request&, const Desk::Responder& answer) {
     upgrade([answer](bool ok, const std::string& text) {
       answer({.status = ok ? 200 : 409, .body = text + "\n"});
     });
   });
-  desk_.add_order("/drain", [this](const Desk::Request&, const Desk::Answer& answer) {
+  desk_.add_order("/drain", [this](const Desk::Request&, const Desk::Responder& answer) {
     if (draining_) return answer({.status = 409, .body = "draining already\n"});
     answer({.body = "draining\n"});
     drain("classgate drain");

@@ -11,7 +11,7 @@ class Asking {
  public:
   Asking() {
     const auto says = [](std::string_view what) {
-      return [what](const Desk::Request& request, const Desk::Answer& answer) {
+      return [what](const Desk::Request& request, const Desk::Responder& answer) {
         answer({.body = std::string(what) + request.body});
       };
     };

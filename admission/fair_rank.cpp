@@ -7,64 +7,64 @@
 namespace classgate::admission {
 
 void FairRank::make_ready(std::size_t waiting) {
-  if (first_closed_ == none && lines_.size() == lines_.capacity()) {
-    const std::size_t more = std::max<std::size_t>(64, 2 * lines_.size());
-    lines_.reserve(more);
+  if (first_closed_ == none && flows_.size() == flows_.capacity()) {
+    const std::size_t more = std::max<std::size_t>(64, 2 * flows_.size());
+    flows_.reserve(more);
     places_.reserve(more);
     turns_.reserve(more);
   }
-  // It has an entry for every size that a line may have then.
+  // It has an entry for every size that a flow may have then.
   if (by_size_.capacity() < waiting + 2) by_size_.reserve(2 * (waiting + 2));
 }
 
 std::uint32_t FairRank::open(ClientNumber client, const Terms& terms, std::int64_t paid) {
-  std::uint32_t line = first_closed_;
-  if (line == none) {
-    line = static_cast<std::uint32_t>(lines_.size());
-    lines_.emplace_back();
+  std::uint32_t flow = first_closed_;
+  if (flow == none) {
+    flow = static_cast<std::uint32_t>(flows_.size());
+    flows_.emplace_back();
     places_.push_back(none);
   } else {
-    first_closed_ = lines_[line].next;
+    first_closed_ = flows_[flow].next;
   }
-  lines_[line] = {.client = client,
+  flows_[flow] = {.client = client,
                   .weight = terms.weight,
                   .priority = terms.priority,
                   .start = std::max(now_, paid)};
   ++open_;
   ++open_by_priority_[index(terms.priority)];
-  take_turn(line);
-  return line;
+  take_turn(flow);
+  return flow;
 }
 
-std::int64_t FairRank::close(std::uint32_t line) {
-  CLASSGATE_SHARED_INVARIANT(lines_[line].size == 0);
-  if (places_[line] != none) lose_turn(line);
-  lines_[line].next = first_closed_;
-  first_closed_ = line;
-  --open_by_priority_[index(lines_[line].priority)];
+std::int64_t FairRank::close(std::uint32_t flow) {
+  CLASSGATE_SHARED_INVARIANT(flows_[flow].size == 0);
+  if (places_[flow] != none) lose_turn(flow);
+  flows_[flow].next = first_closed_;
+  first_closed_ = flow;
+  --open_by_priority_[index(flows_[flow].priority)];
   if (--open_ == 0) now_ = std::max(now_, all_paid_);
-  return lines_[line].start;
+  return flows_[flow].start;
 }
 
 // ---- Turns -------------------------------------------------------------------------------------
 
-void FairRank::serve(std::uint32_t line, std::uint64_t cost) {
-  now_ = std::max(now_, lines_[line].start);
-  // Its last waiter goes in: the line will be closed next, so its turn need not be moved now.
-  if (lines_[line].size == 1) return pay(lines_[line], static_cast<std::int64_t>(cost));
-  charge(line, static_cast<std::int64_t>(cost));
+void FairRank::serve(std::uint32_t flow, std::uint64_t cost) {
+  now_ = std::max(now_, flows_[flow].start);
+  // Its last waiter goes in: the flow will be closed next, so its turn need not be moved now.
+  if (flows_[flow].size == 1) return pay(flows_[flow], static_cast<std::int64_t>(cost));
+  charge(flow, static_cast<std::int64_t>(cost));
 }
 
-void FairRank::pay(Line& line, std::int64_t cost) {
-  line.start = std::max(now_, line.start + price(cost, line.weight));
-  all_paid_ = std::max(all_paid_, line.start);
+void FairRank::pay(Flow& flow, std::int64_t cost) {
+  flow.start = std::max(now_, flow.start + price(cost, flow.weight));
+  all_paid_ = std::max(all_paid_, flow.start);
 }
 
-void FairRank::charge(std::uint32_t line, std::int64_t cost) {
-  Line& served = lines_[line];
+void FairRank::charge(std::uint32_t flow, std::int64_t cost) {
+  Flow& served = flows_[flow];
   pay(served, cost);
-  if (const std::uint32_t place = places_[line]; place != none)
-    put(place, {order_of(served), turn_count_++, line});
+  if (const std::uint32_t place = places_[flow]; place != none)
+    put(place, {order_of(served), turn_count_++, flow});
 }
 
 std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::int64_t cost) {
@@ -74,24 +74,24 @@ std::int64_t FairRank::paid_after(std::int64_t paid, std::uint32_t weight, std::
   return paid;
 }
 
-void FairRank::park(std::uint32_t line) {
-  if (places_[line] != none) lose_turn(line);
+void FairRank::park(std::uint32_t flow) {
+  if (places_[flow] != none) lose_turn(flow);
 }
 
-void FairRank::unpark(std::uint32_t line) {
-  if (places_[line] != none) return;
-  lines_[line].start = std::max(now_, lines_[line].start);
-  take_turn(line);
+void FairRank::unpark(std::uint32_t flow) {
+  if (places_[flow] != none) return;
+  flows_[flow].start = std::max(now_, flows_[flow].start);
+  take_turn(flow);
 }
 
-void FairRank::take_turn(std::uint32_t line) {
+void FairRank::take_turn(std::uint32_t flow) {
   turns_.emplace_back();
-  rise(turns_.size() - 1, {order_of(lines_[line]), turn_count_++, line});
+  rise(turns_.size() - 1, {order_of(flows_[flow]), turn_count_++, flow});
 }
 
-void FairRank::lose_turn(std::uint32_t line) {
-  const std::size_t place = places_[line];
-  places_[line] = none;
+void FairRank::lose_turn(std::uint32_t flow) {
+  const std::size_t place = places_[flow];
+  places_[flow] = none;
   const Turn last = turns_.back();
   turns_.pop_back();
   if (place < turns_.size()) put(place, last);
@@ -125,39 +125,39 @@ void FairRank::rise(std::size_t gap, const Turn& turn) {
 
 void FairRank::set(std::size_t place, const Turn& turn) {
   turns_[place] = turn;
-  places_[turn.line] = static_cast<std::uint32_t>(place);
+  places_[turn.flow] = static_cast<std::uint32_t>(place);
 }
 
 // ---- Sizes -------------------------------------------------------------------------------------
 
-// Lines of the same size stand in one list; a size changes by one, so the largest is never far.
-void FairRank::grow(std::uint32_t line) {
-  if (lines_[line].size > 0) unlink(line);
-  ++lines_[line].size;
-  ++waiting_by_priority_[index(lines_[line].priority)];
-  link(line);
+// Flows of the same size stand in one list; a size changes by one, so the largest is never far.
+void FairRank::grow(std::uint32_t flow) {
+  if (flows_[flow].size > 0) unlink(flow);
+  ++flows_[flow].size;
+  ++waiting_by_priority_[index(flows_[flow].priority)];
+  link(flow);
 }
 
-void FairRank::shrink(std::uint32_t line) {
-  unlink(line);
-  --waiting_by_priority_[index(lines_[line].priority)];
-  if (--lines_[line].size > 0) link(line);
+void FairRank::shrink(std::uint32_t flow) {
+  unlink(flow);
+  --waiting_by_priority_[index(flows_[flow].priority)];
+  if (--flows_[flow].size > 0) link(flow);
 }
 
-void FairRank::link(std::uint32_t line) {
-  Line& linked = lines_[line];
+void FairRank::link(std::uint32_t flow) {
+  Flow& linked = flows_[flow];
   if (linked.size >= by_size_.size()) by_size_.resize(linked.size + 1, none);
   linked.previous = none;
   linked.next = by_size_[linked.size];
-  if (linked.next != none) lines_[linked.next].previous = line;
-  by_size_[linked.size] = line;
+  if (linked.next != none) flows_[linked.next].previous = flow;
+  by_size_[linked.size] = flow;
   largest_size_ = std::max(largest_size_, linked.size);
 }
 
-void FairRank::unlink(std::uint32_t line) {
-  const Line& linked = lines_[line];
-  (linked.previous == none ? by_size_[linked.size] : lines_[linked.previous].next) = linked.next;
-  if (linked.next != none) lines_[linked.next].previous = linked.previous;
+void FairRank::unlink(std::uint32_t flow) {
+  const Flow& linked = flows_[flow];
+  (linked.previous == none ? by_size_[linked.size] : flows_[linked.previous].next) = linked.next;
+  if (linked.next != none) flows_[linked.next].previous = linked.previous;
   if (linked.size == largest_size_ && by_size_[linked.size] == none) --largest_size_;
 }
 

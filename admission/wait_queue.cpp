@@ -11,8 +11,8 @@ inline std::int64_t& WaitQueue::standing(ClientNumber client, int priority) {
   return standings_[client][index(priority)];
 }
 
-// The line a client has in a priority.
-std::uint32_t WaitQueue::line_of(ClientNumber client, int priority) const {
+// The flow a client has in a priority.
+std::uint32_t WaitQueue::flow_of(ClientNumber client, int priority) const {
   if (client == no_client) return plain;
   if (client >= standings_.size()) return none;
   const std::int64_t standing = standings_[client][index(priority)];
@@ -20,7 +20,7 @@ std::uint32_t WaitQueue::line_of(ClientNumber client, int priority) const {
 }
 
 // The same, opened if need be.
-inline std::uint32_t WaitQueue::line_for(const Waiter& waiter) {
+inline std::uint32_t WaitQueue::flow_for(const Waiter& waiter) {
   if (waiter.client == no_client) return plain;
   std::int64_t& standing = this->standing(waiter.client, waiter.priority);
   if (standing < 0) return static_cast<std::uint32_t>(~standing);
@@ -54,16 +54,16 @@ Ticket WaitQueue::join(const Waiter& waiter) {
   Room& to = room(waiter.priority);
   Slot& slot = slots_[index];
   slot.waiter = waiter;
-  slot.line = line_for(waiter);
-  FairRank::Line& joined = line(to, slot.line);
+  slot.flow = flow_for(waiter);
+  FairRank::Flow& joined = flow(to, slot.flow);
   slot.previous = joined.last;
   slot.next = none;
   (joined.last == none ? joined.first : slots_[joined.last].next) = index;
   joined.last = index;
-  if (slot.line == plain)
+  if (slot.flow == plain)
     ++joined.size;
   else
-    to.rank.grow(slot.line);
+    to.rank.grow(slot.flow);
   slot.older = to.newest;
   slot.newer = none;
   (to.newest == none ? to.oldest : slots_[to.newest].newer) = index;
@@ -79,8 +79,8 @@ Ticket WaitQueue::join(const Waiter& waiter) {
 Ticket WaitQueue::take_out(std::uint32_t index) {
   Slot& slot = slots_[index];
   Room& from = room(slot.waiter.priority);
-  FairRank::Line& left = line(from, slot.line);
-  // The slot that becomes the first of the line is not written to: it has left the caches long ago,
+  FairRank::Flow& left = flow(from, slot.flow);
+  // The slot that becomes the first of the flow is not written to: it has left the caches long ago,
   // and the write would stall what follows. Therefore nobody reads the back links of a first slot.
   const bool is_first = left.first == index;
   const bool is_oldest = from.oldest == index;
@@ -89,12 +89,12 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
     left.last = is_first ? none : slot.previous;
   else if (!is_first)
     slots_[slot.next].previous = slot.previous;
-  if (slot.line == plain) {
+  if (slot.flow == plain) {
     --left.size;
   } else {
-    from.rank.shrink(slot.line);
+    from.rank.shrink(slot.flow);
     if (left.size == 0)
-      standing(slot.waiter.client, slot.waiter.priority) = from.rank.close(slot.line);
+      standing(slot.waiter.client, slot.waiter.priority) = from.rank.close(slot.flow);
   }
   (is_oldest ? from.oldest : slots_[slot.older].newer) = slot.newer;
   if (slot.newer == none)
@@ -108,7 +108,7 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
   note_front(slot.waiter.priority);
 
   const Ticket ticket{index, slot.generation};
-  slot.line = none;
+  slot.flow = none;
   ++slot.generation;
   slot.next = first_free_;
   first_free_ = index;
@@ -118,7 +118,7 @@ Ticket WaitQueue::take_out(std::uint32_t index) {
 std::optional<Waiter> WaitQueue::leave(Ticket ticket) {
   if (ticket.slot >= slots_.size()) return std::nullopt;
   const Slot& slot = slots_[ticket.slot];
-  if (slot.line == none || slot.generation != ticket.generation) return std::nullopt;
+  if (slot.flow == none || slot.generation != ticket.generation) return std::nullopt;
   const Waiter waiter = slot.waiter;
   take_out(ticket.slot);
   return waiter;
@@ -135,8 +135,8 @@ Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
   const std::uint32_t index = first_of(priority, order);
   CLASSGATE_SHARED_INVARIANT(index != none);
   const Slot& slot = slots_[index];
-  if (turn == Turn::used && slot.line != plain)
-    room(priority).rank.serve(slot.line, slot.waiter.cost);
+  if (turn == Turn::used && slot.flow != plain)
+    room(priority).rank.serve(slot.flow, slot.waiter.cost);
   const Ticket taken = take_out(index);
   // The next waiter joined long ago and has left the caches: it is fetched now, for its turn.
   if (const std::uint32_t next = first_of(priority, order); next != none) prefetch(slots_[next]);
@@ -165,7 +165,7 @@ std::optional<WaitQueue::Entry> WaitQueue::pop_oldest_of(int priority) {
 void WaitQueue::park(ClientNumber client) {
   if (client == no_client) return;
   for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    if (const std::uint32_t parked = line_of(client, priority); parked != none) {
+    if (const std::uint32_t parked = flow_of(client, priority); parked != none) {
       room(priority).rank.park(parked);
       note_front(priority);
     }
@@ -174,7 +174,7 @@ void WaitQueue::park(ClientNumber client) {
 void WaitQueue::unpark(ClientNumber client) {
   if (client == no_client) return;
   for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
-    if (const std::uint32_t parked = line_of(client, priority); parked != none) {
+    if (const std::uint32_t parked = flow_of(client, priority); parked != none) {
       room(priority).rank.unpark(parked);
       note_front(priority);
     }
@@ -187,7 +187,7 @@ void WaitQueue::unpark_all() {
 void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost) {
   if (client == no_client) return;
   FairRank& rank = room(priority).rank;
-  if (const std::uint32_t charged = line_of(client, priority); charged != none)
+  if (const std::uint32_t charged = flow_of(client, priority); charged != none)
     return rank.charge(charged, cost);
   std::int64_t& paid = standing(client, priority);
   paid = rank.paid_after(paid, weight, cost);
@@ -210,13 +210,13 @@ std::uint32_t WaitQueue::largest_of(int priority) const {
 
 const Waiter* WaitQueue::newest_of_largest(int priority) const {
   const std::uint32_t largest = largest_of(priority);
-  return largest == none ? nullptr : &slots_[line(room(priority), largest).last].waiter;
+  return largest == none ? nullptr : &slots_[flow(room(priority), largest).last].waiter;
 }
 
 std::optional<WaitQueue::Entry> WaitQueue::pop_newest_of_largest(int priority) {
   const std::uint32_t largest = largest_of(priority);
   if (largest == none) return std::nullopt;
-  const std::uint32_t newest = line(room(priority), largest).last;
+  const std::uint32_t newest = flow(room(priority), largest).last;
   const Waiter waiter = slots_[newest].waiter;
   return Entry{take_out(newest), waiter};
 }
@@ -228,8 +228,8 @@ std::optional<WaitQueue::Entry> WaitQueue::pop_newest_worse_than(int priority) {
 }
 
 std::size_t WaitQueue::size_of(int priority, ClientNumber client) const {
-  const std::uint32_t found = line_of(client, priority);
-  return found == none ? 0 : line(room(priority), found).size;
+  const std::uint32_t found = flow_of(client, priority);
+  return found == none ? 0 : flow(room(priority), found).size;
 }
 
 std::size_t WaitQueue::ahead_of(int priority, ClientNumber client, int plan_priority) const {
@@ -245,7 +245,7 @@ std::size_t WaitQueue::ahead_of(int priority, ClientNumber client, int plan_prio
 
 std::size_t WaitQueue::largest_size_of(int priority) const {
   const std::uint32_t largest = largest_of(priority);
-  return largest == none ? 0 : line(room(priority), largest).size;
+  return largest == none ? 0 : flow(room(priority), largest).size;
 }
 
 std::size_t WaitQueue::size_worse_than(int priority) const {

@@ -43,10 +43,10 @@ struct Waiter {
 
 // The bounded waiting room: priority first; inside a priority those whose plan has a better one;
 // and inside that the clients take turns (FairRank), and each client's own requests are FIFO. Who
-// has no identity stands in one plain FIFO line before all others: they are mixed only for as long
+// has no identity stands in one plain FIFO flow before all others: they are mixed only for as long
 // as it takes after a reload that names clients.
 //
-// The waiters stand in one slab, linked by index into the line of their client and priority, and
+// The waiters stand in one slab, linked by index into the flow of their client and priority, and
 // freed slots are used again: joining, leaving from the middle and giving way cost O(1), a turn
 // O(log n) in the clients that wait (leaving too, for the last one of its client). Memory grows
 // with the largest number that ever waited, and by 40 bytes for each client that ever did. Not
@@ -105,7 +105,7 @@ class WaitQueue {
   std::size_t size() const { return size_; }
   std::uint64_t bytes() const { return bytes_; }
   std::size_t size_of(int priority) const { return room(priority).size; }
-  // Waiting in one client's line of a priority.
+  // Waiting in one client's flow of a priority.
   std::size_t size_of(int priority, ClientNumber client) const;
   // Who may go before one more request of this client, whose plan has such a priority: as many of
   // each other client as are its own then, and all whose plan has a better one.
@@ -118,41 +118,41 @@ class WaitQueue {
 
  private:
   static constexpr std::uint32_t none = FairRank::none;
-  static constexpr std::uint32_t plain = none - 1;  // the line that is none of the rank's
+  static constexpr std::uint32_t plain = none - 1;  // the flow that is none of the rank's
   struct alignas(32) Slot {                         // in two cache lines, never three
     Waiter waiter;
     std::uint32_t generation = 0;
-    std::uint32_t line = none;      // none: nobody waits here
-    std::uint32_t previous = none;  // means nothing in the first of a line
+    std::uint32_t flow = none;      // none: nobody waits here
+    std::uint32_t previous = none;  // means nothing in the first of a flow
     std::uint32_t next = none;      // also links the free slots
     std::uint32_t older = none;     // in its priority, whoever's; means nothing in the oldest
     std::uint32_t newer = none;
   };
   // All that wait in one priority.
   struct Room {
-    FairRank::Line plain;  // of those without identity
+    FairRank::Flow plain;  // of those without identity
     FairRank rank;
     std::uint32_t oldest = none;
     std::uint32_t newest = none;
     std::size_t size = 0;
     std::uint64_t bytes = 0;
   };
-  // How a client stands in each priority: below zero, it has a line there (its number, inverted);
+  // How a client stands in each priority: below zero, it has a flow there (its number, inverted);
   // else where its last service is paid.
   using Standing = std::array<std::int64_t, conf::priority_count>;
 
   static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
   Room& room(int priority) { return rooms_[index(priority)]; }
   const Room& room(int priority) const { return rooms_[index(priority)]; }
-  static const FairRank::Line& line(const Room& room, std::uint32_t line) {
-    return line == plain ? room.plain : room.rank[line];
+  static const FairRank::Flow& flow(const Room& room, std::uint32_t flow) {
+    return flow == plain ? room.plain : room.rank[flow];
   }
-  static FairRank::Line& line(Room& room, std::uint32_t line) {
-    return line == plain ? room.plain : room.rank[line];
+  static FairRank::Flow& flow(Room& room, std::uint32_t flow) {
+    return flow == plain ? room.plain : room.rank[flow];
   }
   std::int64_t& standing(ClientNumber client, int priority);
-  std::uint32_t line_of(ClientNumber client, int priority) const;
-  std::uint32_t line_for(const Waiter& waiter);
+  std::uint32_t flow_of(ClientNumber client, int priority) const;
+  std::uint32_t flow_for(const Waiter& waiter);
   std::uint32_t whose_turn_in(const Room& room) const {
     return room.plain.first != none ? plain : room.rank.first();
   }
@@ -164,7 +164,7 @@ class WaitQueue {
     const Room& from = room(priority);
     const std::uint32_t whose = whose_turn_in(from);
     if (whose == none) return none;
-    const FairRank::Line& in = line(from, whose);
+    const FairRank::Flow& in = flow(from, whose);
     return order == Order::oldest_first ? in.first : in.last;
   }
   static void prefetch(const Slot& slot) {

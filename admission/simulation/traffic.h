@@ -39,6 +39,7 @@ struct Ending {
   Kind kind = Kind::served;
   conf::Reason reason{};  // of a failure or a rejection
   Duration retry_after{};
+  int status = 0;  // of an answer that really came
 };
 
 // Who asks, in the order of time. Both the simulation and the load generator are driven by it.

@@ -14,6 +14,10 @@ namespace {
 using simulation::Ending;
 using simulation::Wish;
 
+// Who was not served asks again after so long: errors come back at once.
+constexpr std::chrono::milliseconds pause_after_error(10);
+constexpr double served_share_least = 0.95;  // when it is calm
+
 // What takes longer than a phase and this is known to be long: nobody waits for it.
 constexpr std::chrono::seconds stragglers_max(2);
 
@@ -42,17 +46,17 @@ class Constant final : public simulation::Traffic {
     return true;
   }
   bool after(const Wish& wish, const Ending& ending, Time now, Wish& follow) override {
-    // One that was not waited for any longer has not failed.
-    const bool is_long = ending.reason == conf::Reason::upstream_timeout;
-    if (ending.kind != Ending::Kind::served && !is_long) ++failed_;
-    samples_.push_back({wish.at.time_since_epoch(), now.time_since_epoch(), before_[wish.client]});
+    const bool is_served = ending.status / 100 == 2;
+    // One that was not waited for any longer has not failed. Errors are no work.
+    if (is_served || ending.reason == conf::Reason::upstream_timeout)
+      samples_.push_back(
+          {wish.at.time_since_epoch(), now.time_since_epoch(), before_[wish.client]});
     if (now.time_since_epoch() >= lasts_) return false;
-    follow = make(now);
+    follow = make(is_served ? now : now + pause_after_error);
     return true;
   }
 
   const std::vector<Sample>& samples() const { return samples_; }
-  std::uint64_t failed() const { return failed_; }
   Duration lasts() const { return lasts_; }
 
  private:
@@ -72,7 +76,6 @@ class Constant final : public simulation::Traffic {
   const conf::Law* service_;
   simulation::Random random_;
   std::uint32_t begun_ = 0;
-  std::uint64_t failed_ = 0;
   std::vector<Sample> samples_;  // in the order of their ends
   std::vector<std::size_t> before_;
 };
@@ -81,7 +84,7 @@ struct Phase {
   std::uint32_t at_once = 0;
   Duration lasts{};
   std::vector<Constant::Sample> samples;
-  std::uint64_t failed = 0;
+  Answers answers;
 
   // The first quarter is for the service to settle in.
   Duration from() const { return lasts / 4; }
@@ -115,7 +118,7 @@ Phase measure(const LoadOptions& options, const OpenLoop::Group& group, const co
     progress(measure::in_seconds(now) / measure::in_seconds(lasts));
     return true;
   });
-  return {at_once, lasts, traffic.samples(), traffic.failed()};
+  return {at_once, lasts, traffic.samples(), loop.answers()};
 }
 
 double mean_of(const std::vector<double>& values) {
@@ -205,10 +208,11 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
     Phase phase = measure(options, group, service, seed, at_once, lasts, one, [&](double share) {
       progress(begin + (end - begin) * std::min(share, 1.0), fmt::format("{} at once", at_once));
     });
-    knee.failed += phase.failed;
+    knee.answers.add(phase.answers);
     const std::vector<double> latencies = phase.latencies();
     knee.steps.push_back({at_once, phase.per_second(),
-                          Duration(static_cast<Duration::rep>(at_share(latencies, 0.5) * 1e9))});
+                          Duration(static_cast<Duration::rep>(at_share(latencies, 0.5) * 1e9)),
+                          phase.answers});
     return phase;
   };
   // A tenth of the time for the steps, the rest for the two that count.
@@ -221,6 +225,10 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
   std::uint32_t at_once = 1;
   for (;; at_once *= 2) {
     const Phase phase = run(at_once, lasts, 0, 0.2);
+    if (at_once == 1 && phase.answers.served_share() < served_share_least) {
+      knee.why_unknown = phase.answers.why_not_served();
+      return knee;
+    }
     const double rate = phase.per_second();
     most = std::max(most, rate);
     // Few answers tell little: then it is not yet said to be full.
@@ -248,10 +256,12 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
   const Duration rest = options.time_max - step * static_cast<int>(knee.steps.size());
   const Duration each = std::max<Duration>(rest / (2 * turns), step);
   std::vector<Phase> full;
+  Answers calm_answers;
   std::vector<double> baseline, all_full, capacities, rates_calm, rates_full;
   for (int turn = 0; turn < turns; ++turn) {
     const double begin = 0.2 + 0.8 * turn / turns;
     const Phase calm = run(calm_at, each, begin, begin + 0.4 / turns);
+    calm_answers.add(calm.answers);
     full.push_back(run(full_at, each, begin + 0.4 / turns, begin + 0.8 / turns));
     const std::vector<double> calm_times = calm.latencies();
     const std::vector<double> full_times = full.back().latencies();
@@ -263,6 +273,10 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
                                  : full_at * calm_mean / std::max(mean_of(full_times), 1e-9));
     rates_calm.push_back(calm.per_second());
     rates_full.push_back(full.back().per_second());
+  }
+  if (calm_answers.served_share() < served_share_least) {
+    knee.why_unknown = "with few in it, too, not all were served: " + calm_answers.why_not_served();
+    return knee;
   }
   std::ranges::sort(baseline);
   const double mean = mean_of(baseline);

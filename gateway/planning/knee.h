@@ -14,6 +14,7 @@ struct Knee {
     std::uint32_t at_once;
     double per_second;
     Duration median;
+    Answers answers;
   };
   std::vector<Step> steps;     // how it was looked for
   double capacity = 0;         // requests that it computes at once
@@ -22,7 +23,8 @@ struct Knee {
   Duration service_p95{};
   std::string method;            // how the capacity was told from the measurements
   double loss_when_crowded = 0;  // share of per_second_most that is lost with twice as many in it
-  std::uint64_t failed = 0;
+  Answers answers;               // of all steps
+  std::string why_unknown;       // not empty: what stands above cannot be believed
 };
 
 // Finds the capacity of a service by keeping more and more requests in it. Three phases:

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
-#include <cstring>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "admission/measure/units.h"
@@ -102,16 +100,6 @@ std::string row(const std::string& name, const Group& of, double seconds) {
       measure::in_ms(latency.percentile(0.99)), measure::in_ms(latency.most()));
 }
 
-// By class of status, and why there was none.
-std::string answers_line(const OpenLoop& loop) {
-  std::string line = "answers: ";
-  for (std::size_t i = 2; i < loop.answers().size(); ++i)
-    line += fmt::format("{}{}xx {}", i > 2 ? ", " : "", i, loop.answers()[i]);
-  for (const auto& [error, count] : loop.faults())
-    line += fmt::format("; {}: {}", error != 0 ? std::strerror(error) : "connection closed", count);
-  return line + "\n";
-}
-
 std::string report(const Result& result, const OpenLoop& loop, const std::string& to) {
   const Tally& tally = loop.tally();
   const double seconds = result.seconds();
@@ -130,30 +118,49 @@ std::string report(const Result& result, const OpenLoop& loop, const std::string
   for (std::uint32_t i = 0; i < tally.by_group().size(); ++i)
     text += row(fmt::format("{} {}", result.traffic->group_kind(), result.traffic->group_name(i)),
                 tally.by_group()[i], seconds);
-  return text + "\n" + answers_line(loop);
+  return text + "\nanswers: " + loop.answers().by_class() + "\n";
 }
 
-ordered_json knee_json(const Knee& knee) {
-  ordered_json json{{"capacity", knee.capacity},
-                    {"per_second_most", knee.per_second_most},
-                    {"service_mean_ms", measure::in_ms(knee.service_mean)},
-                    {"service_p95_ms", measure::in_ms(knee.service_p95)},
-                    {"loss_when_crowded", knee.loss_when_crowded},
-                    {"method", knee.method},
-                    {"failed", knee.failed}};
-  for (const Knee::Step& step : knee.steps)
-    json["steps"].push_back({{"at_once", step.at_once},
-                             {"per_second", step.per_second},
-                             {"median_ms", measure::in_ms(step.median)}});
+ordered_json answers_json(const Answers& answers) {
+  ordered_json json;
+  for (int hundreds = 2; hundreds <= 5; ++hundreds)
+    json[fmt::format("{}xx", hundreds)] = answers.of_class(hundreds);
+  json["unanswered"] = answers.all_faults();
   return json;
 }
 
-std::string knee_text(const Knee& knee, const std::string& to) {
-  std::string text =
-      fmt::format("{}\n\n{:>10}{:>12}{:>14}\n", to, "at once", "a second", "median ms");
+ordered_json knee_json(const Knee& knee) {
+  ordered_json json{{"known", knee.why_unknown.empty()}};
+  if (knee.why_unknown.empty()) {
+    json["capacity"] = knee.capacity;
+    json["per_second_most"] = knee.per_second_most;
+    json["service_mean_ms"] = measure::in_ms(knee.service_mean);
+    json["service_p95_ms"] = measure::in_ms(knee.service_p95);
+    json["loss_when_crowded"] = knee.loss_when_crowded;
+    json["method"] = knee.method;
+  } else {
+    json["why_unknown"] = knee.why_unknown;
+  }
+  json["answers"] = answers_json(knee.answers);
   for (const Knee::Step& step : knee.steps)
-    text += fmt::format("{:>10}{:>12.1f}{:>14.1f}\n", step.at_once, step.per_second,
-                        measure::in_ms(step.median));
+    json["steps"].push_back({{"at_once", step.at_once},
+                             {"per_second", step.per_second},
+                             {"median_ms", measure::in_ms(step.median)},
+                             {"answers", answers_json(step.answers)}});
+  return json;
+}
+
+std::string steps_text(const Knee& knee, const std::string& to) {
+  std::string text = fmt::format("{}\n\n{:>10}{:>12}{:>14}  {}\n", to, "at once", "served/s",
+                                 "median ms", "answers");
+  for (const Knee::Step& step : knee.steps)
+    text += fmt::format("{:>10}{:>12.1f}{:>14.1f}  {}\n", step.at_once, step.per_second,
+                        measure::in_ms(step.median), step.answers.by_class());
+  return text;
+}
+
+std::string knee_text(const Knee& knee, const std::string& to) {
+  std::string text = steps_text(knee, to);
   const auto workers = static_cast<int>(std::max(1.0, std::round(knee.capacity)));
   const double rate = knee.per_second_most * 0.95;
   // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
@@ -163,7 +170,6 @@ std::string knee_text(const Knee& knee, const std::string& to) {
       "average, {:.1f} at p95.\nTold by: {}\n",
       knee.capacity, knee.per_second_most, measure::in_ms(knee.service_mean),
       measure::in_ms(knee.service_p95), knee.method);
-  if (knee.failed > 0) text += fmt::format("{} requests failed meanwhile.\n", knee.failed);
   if (knee.loss_when_crowded > 0.2)
     text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
                         knee.loss_when_crowded * 100);
@@ -192,9 +198,10 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
       find_knee(load, group, service, options.seed.value_or(1),
                 [&](double share, const std::string& remark) { progress.show(share, remark); });
   progress.clear();
-  if (knee.per_second_most <= 0) {
-    conf::print(stderr, fmt::format("classgate: {} answered nothing\n", options.to));
-    return 1;
+  if (!knee.why_unknown.empty()) {
+    write(options, steps_text(knee, options.to), knee_json(knee));
+    return complain(
+        fmt::format("{}: what it can do can't be told: {}", options.to, knee.why_unknown));
   }
   return write(options, knee_text(knee, options.to), knee_json(knee));
 }
@@ -225,17 +232,6 @@ void hear_interrupts() {
 }
 
 constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
-
-bool has_answers(const OpenLoop& loop) {
-  return std::ranges::any_of(loop.answers(), [](std::uint64_t count) { return count > 0; });
-}
-
-std::string why_nothing(const OpenLoop& loop) {
-  if (loop.faults().empty()) return "no answer came in time";
-  const auto most = std::ranges::max_element(loop.faults(), {},
-                                             &std::map<int, std::uint64_t>::value_type::second);
-  return most->first != 0 ? std::strerror(most->first) : "each connection was closed unanswered";
-}
 
 }  // namespace
 
@@ -281,8 +277,7 @@ int load(const conf::CommandLine& command,
                 .events = 0};
   ordered_json json = to_json(*scenario, result);
   json["connections"] = loop.connections();
-  for (std::size_t i = 2; i < loop.answers().size(); ++i)
-    json["answers"][fmt::format("{}xx", i)] = loop.answers()[i];
+  json["answers"] = answers_json(loop.answers());
   if (is_interrupted != 0) json["cut"] = true;
   json["sent_late_ms_most"] = measure::in_ms(loop.latest_start());
   const auto written = lines ? lines->close() : std::expected<void, std::string>();
@@ -296,8 +291,8 @@ int load(const conf::CommandLine& command,
   const int status = write(options, text, json);
   if (!written) return complain(written.error());
   if (is_interrupted != 0) return status_interrupted;
-  if (!has_answers(loop) && loop.tally().all().arrived > 0)
-    return complain(fmt::format("{}: nothing was answered: {}", options.to, why_nothing(loop)));
+  if (loop.answers().all() == 0 && loop.tally().all().arrived > 0)
+    return complain(fmt::format("{}: {}", options.to, loop.answers().why_not_served()));
   return status;
 }
 

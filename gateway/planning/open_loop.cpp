@@ -34,6 +34,7 @@ bool is_same(std::string_view a, std::string_view lower) {
 // What a gateway, or a service, says with a status and its fields.
 Ending ending_of(const proxy::wire::Head& head) {
   Ending ending;
+  ending.status = head.status;
   std::optional<conf::Reason> reason;
   for (const proxy::wire::Field& field : head.fields) {
     if (is_same(field.name, "x-classgate-reason")) reason = conf::reason_from_word(field.value);
@@ -122,6 +123,7 @@ void OpenLoop::happen_due() {
       } else {  // its client's patience has an end, or ours
         const bool is_impatient = call.wish.patience <= options_.answer_max;
         if (call.connection != none) drop(call.connection);
+        if (!is_impatient) ++answers_.faults[Answers::too_late];
         end(event.slot, is_impatient
                             ? Ending{Ending::Kind::abandoned, {}, {}}
                             : Ending{Ending::Kind::failed, conf::Reason::upstream_timeout, {}});
@@ -276,7 +278,7 @@ bool OpenLoop::take_answer(std::uint32_t index) {
   while (!connection.head_is_here) {
     switch (connection.parser.parse_head(connection.in)) {
       case Parser::Progress::need_more: return false;
-      case Parser::Progress::fault: broke(index); return true;
+      case Parser::Progress::fault: broke(index, Answers::not_http); return true;
       case Parser::Progress::done: break;
     }
     const bool is_interim = connection.parser.head().status < 200;
@@ -299,7 +301,7 @@ bool OpenLoop::take_answer(std::uint32_t index) {
       const auto progress = connection.parser.parse_chunked(connection.in);
       connection.in.clear();
       if (progress == Parser::Progress::need_more) return false;
-      progress == Parser::Progress::done ? answered(index) : broke(index);
+      progress == Parser::Progress::done ? answered(index) : broke(index, Answers::not_http);
       return true;
     }
   }
@@ -309,7 +311,6 @@ bool OpenLoop::take_answer(std::uint32_t index) {
 void OpenLoop::take_head(Connection& connection) {
   const proxy::wire::Head& head = connection.parser.head();
   connection.head_is_here = true;
-  connection.status = head.status;
   connection.ending = ending_of(head);
   connection.framing = proxy::wire::response_framing(head, false);
   connection.body_left = head.content_length;
@@ -320,7 +321,7 @@ void OpenLoop::answered(std::uint32_t index) {
   Connection& connection = *connections_[index];
   const std::uint32_t slot = connection.call;
   const Wish& wish = calls_[slot].wish;
-  ++answers_[std::min<std::size_t>(static_cast<std::size_t>(connection.status) / 100, 5)];
+  ++answers_.statuses[connection.ending.status];
   // We may be late to notice that its client would have gone before.
   const bool has_left = now() - wish.at > wish.patience;
   const Ending ending = has_left ? Ending{Ending::Kind::abandoned, {}, {}} : connection.ending;
@@ -344,9 +345,9 @@ void OpenLoop::answered(std::uint32_t index) {
 
 // A kept connection that was closed before it took the request says nothing about the service:
 // that request goes out once more.
-void OpenLoop::broke(std::uint32_t index, int error) {
+void OpenLoop::broke(std::uint32_t index, int fault) {
   Connection& connection = *connections_[index];
-  if (connection.connect_error != 0) error = connection.connect_error;
+  if (connection.connect_error != 0) fault = connection.connect_error;
   const std::uint32_t slot = connection.call;
   const bool was_kept = connection.has_served && connection.in.empty() && !connection.head_is_here;
   std::erase(idle_, index);
@@ -357,7 +358,7 @@ void OpenLoop::broke(std::uint32_t index, int error) {
     if (!send(slot)) backlog_.push_back(slot);
     return;
   }
-  ++faults_[error];
+  ++answers_.faults[fault];
   end(slot, {Ending::Kind::failed, conf::Reason::upstream_unreachable, {}});
 }
 

@@ -1,16 +1,15 @@
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "admission/simulation/event_heap.h"
 #include "admission/simulation/tally.h"
+#include "gateway/planning/answers.h"
 #include "gateway/planning/scenario.h"
 #include "proxy/net/handles.h"
 #include "proxy/net/socket_address.h"
@@ -52,10 +51,7 @@ class OpenLoop {
   const simulation::Tally& tally() const { return tally_; }
   Duration latest_start() const { return latest_start_; }  // how late a request was sent, at most
   std::uint64_t connections() const { return opened_; }
-  // Answers by the first digit of their status.
-  const std::array<std::uint64_t, 6>& answers() const { return answers_; }
-  // Connections that broke before the answer was whole, by errno (0: the other side closed it).
-  const std::map<int, std::uint64_t>& faults() const { return faults_; }
+  const Answers& answers() const { return answers_; }
   std::uint64_t in_flight() const { return active_; }
 
  private:
@@ -72,7 +68,6 @@ class OpenLoop {
     bool has_served = false;  // it may have been closed by the other side since
     bool is_connecting = false;
     int connect_error = 0;
-    int status = 0;
     simulation::Ending ending;
     proxy::wire::Framing framing = proxy::wire::Framing::none;
     bool closes = false;
@@ -99,7 +94,7 @@ class OpenLoop {
   bool take_answer(std::uint32_t connection);
   void take_head(Connection& connection);
   void answered(std::uint32_t connection);
-  void broke(std::uint32_t connection, int error = 0);
+  void broke(std::uint32_t connection, int fault = Answers::closed);
   void drop(std::uint32_t connection);
   void end(std::uint32_t slot, const simulation::Ending& ending);
   void watch(std::uint32_t connection, std::uint32_t events, int operation);
@@ -124,8 +119,7 @@ class OpenLoop {
   std::uint64_t active_ = 0;
   std::uint64_t returning_ = 0;  // clients that will come again
   std::uint64_t opened_ = 0;
-  std::array<std::uint64_t, 6> answers_{};
-  std::map<int, std::uint64_t> faults_;
+  Answers answers_;
   Duration latest_start_{};
   Now::time_point began_{};
   proxy::net::Fd epoll_;

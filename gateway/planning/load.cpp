@@ -289,6 +289,10 @@ int load(const conf::CommandLine& command,
                loop.in_flight()) +
            text;
   const int status = write(options, text, json);
+  tell_remarks(result.traffic->remarks());
+  if (const std::string complaint = result.traffic->complaint();
+      !complaint.empty() && is_interrupted == 0)
+    return complain(complaint);
   if (!written) return complain(written.error());
   if (is_interrupted != 0) return status_interrupted;
   if (loop.answers().all() == 0 && loop.tally().all().arrived > 0)

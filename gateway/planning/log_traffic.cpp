@@ -162,17 +162,25 @@ std::expected<void, std::string> LogTraffic::look_ahead() {
   if (!file) return std::unexpected(file.error());
   const std::unique_ptr<LineReader> reader = options_.format->make();
   std::uint64_t untold = 0;
+  LineOrder line_order(options_.format->is_ours);
+  Duration behind_most{};
   std::string_view line;
   while (file->number() < looked_ahead && file->unpacked() < bytes_looked_ahead &&
          file->next(line)) {
-    const auto entry = reader->read(prefix_.strip(line));
-    if (!entry || !is_near(*entry) || !is_traffic(*entry)) continue;
+    line = prefix_.strip(line);
+    const auto entry = reader->read(line);
+    if (!entry || !is_near(*entry)) continue;
+    const Duration behind = line_order.add(line, file->number(), entry->time_ns);
+    if (behind > LineOrder::mended_max) continue;
+    behind_most = std::max(behind_most, behind);
+    if (!is_traffic(*entry)) continue;
     const std::int64_t arrived_ns = arrival_of(*entry);
     first_ns_ = first_ns_ < 0 ? arrived_ns : std::min(first_ns_, arrived_ns);
     if (entry->took == AccessEntry::Took::untold) ++untold;
     if (tells_service_time(*entry)) services_.add(routes_.find(entry->path).name, entry->upstream);
   }
   services_.settle();
+  window_ = window_least + behind_most;
   if (!file->error().empty() && services_.is_empty())
     return std::unexpected(file->name() + ": " + file->error());
   if (file->number() == 0)
@@ -236,9 +244,19 @@ bool LogTraffic::read_one() {
     note_bad(line, entry.error());
   else if (!is_near(*entry))
     note_bad(line, "is of another year than the first line");
-  else
+  else if (is_in_order(*entry, line))
     add(*entry);
   return complaint().empty();
+}
+
+bool LogTraffic::is_in_order(const AccessEntry& entry, std::string_view line) {
+  const Duration behind = line_order_.add(line, file_.number(), entry.time_ns);
+  if (behind <= LineOrder::mended_max) {
+    window_ = std::max(window_, window_least + behind);
+    return true;
+  }
+  ++out_of_order_;
+  return false;
 }
 
 void LogTraffic::add(const AccessEntry& entry) {
@@ -456,6 +474,10 @@ std::vector<std::string> LogTraffic::remarks() const {
   if (const std::string why = damage(); !why.empty())
     remarks.push_back(why + "; what follows is missing");
   if (bad_ > 0) remarks.push_back(fmt::format("{} malformed lines were left out", bad_));
+  if (!line_order_.is_good())
+    remarks.push_back(fmt::format("{}: {}", file_.name(), line_order_.why()));
+  if (out_of_order_ > 0)
+    remarks.push_back(fmt::format("{} lines that are out of order were left out", out_of_order_));
   if (skipped_ > 0)
     remarks.push_back(fmt::format(
         "{} lines were left out: operators' requests, and those refused for what they were",
@@ -482,9 +504,11 @@ std::vector<std::string> LogTraffic::remarks() const {
                     "become of them can't be told",
                     without_path_));
   if (late_ > 0)
-    remarks.push_back(fmt::format(
-        "{} requests took longer than the log is looked ahead: they arrive later than they did",
-        late_));
+    remarks.push_back(
+        fmt::format("{} requests took longer than the log is looked ahead, or stand later in it "
+                    "than that: they "
+                    "arrive later than they did",
+                    late_));
   return remarks;
 }
 
@@ -492,6 +516,9 @@ std::string LogTraffic::complaint() const {
   if (options_.keeps_bad_lines) return {};
   if (const std::string why = damage(); !why.empty())
     return why + " (--keep-going takes what comes before)";
+  if (!line_order_.is_good())
+    return fmt::format("{}: {} (--keep-going leaves out what is more than {} out of order)",
+                       file_.name(), line_order_.why(), "10 min");
   const auto bad = static_cast<double>(bad_);
   const bool is_judged = lines_ >= lines_before_judging || is_at_end_;
   if (is_judged && bad > bad_share_max * static_cast<double>(lines_))
@@ -511,6 +538,8 @@ std::string LogTraffic::complaint() const {
   if (!is_at_end_) return {};
   if (const std::string why = what_is_thinned(); !why.empty())
     return why + " (--keep-going takes what there is)";
+  if (const std::string why = line_order_.why_doubled(); !why.empty())
+    return fmt::format("{}: {} (--keep-going takes them as they are)", file_.name(), why);
   return what_the_conf_needs();
 }
 

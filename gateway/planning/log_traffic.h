@@ -9,6 +9,7 @@
 #include "admission/simulation/event_heap.h"
 #include "gateway/planning/access_entry.h"
 #include "gateway/planning/line_file.h"
+#include "gateway/planning/line_order.h"
 #include "gateway/planning/log_format.h"
 #include "gateway/planning/log_prefix.h"
 #include "gateway/planning/named_traffic.h"
@@ -83,7 +84,8 @@ class ThinnedLog {
 struct LogOptions {
   std::shared_ptr<const LogFile> file;
   const LogFormat* format = nullptr;
-  // Goes on whatever share of them is malformed, and with what could be read of a damaged file.
+  // Goes on whatever share of them is malformed, with what could be read of a damaged file, and
+  // without the lines that are out of order.
   bool keeps_bad_lines = false;
   enum class Service : std::uint8_t { recorded, fitted, model };
   Service service = Service::recorded;
@@ -91,8 +93,9 @@ struct LogOptions {
   std::uint64_t seed = 1;
 };
 
-// An access log as traffic. Its lines stand in the order in which requests ended: they are put into
-// the order in which they arrived, within a window as long as a request may take. Streamed: memory
+// An access log as traffic. Its lines stand in the order in which requests ended (LineOrder): they
+// are put into the order in which they arrived, within a window as long as a request may take.
+// Streamed: memory
 // grows with that window and with the number of clients.
 class LogTraffic final : public NamedTraffic {
  public:
@@ -114,6 +117,7 @@ class LogTraffic final : public NamedTraffic {
         routes_(settings.routes),
         plans_(settings),
         thinned_(settings.log),
+        line_order_(options_.format->is_ours),
         reader_(options_.format->make()),
         services_drawn_(options_.seed, 1),
         failures_drawn_(options_.seed, 2),
@@ -126,6 +130,7 @@ class LogTraffic final : public NamedTraffic {
   std::string what_is_thinned() const;
   void set_client(simulation::Wish& wish, const AccessEntry& entry);
   bool read_one();
+  bool is_in_order(const AccessEntry& entry, std::string_view line);
   void add(const AccessEntry& entry);
   Time arrival_in(const AccessEntry& entry);
   void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
@@ -141,6 +146,7 @@ class LogTraffic final : public NamedTraffic {
   admission::RouteTable routes_;
   ClientPlans plans_;
   ThinnedLog thinned_;
+  LineOrder line_order_;
   std::unique_ptr<LineReader> reader_;
   LogPrefix prefix_;
   ServiceTimes services_;
@@ -161,7 +167,8 @@ class LogTraffic final : public NamedTraffic {
   std::int64_t first_ns_ = -1;  // the arrival that counts as the beginning
   std::int64_t first_line_ns_ = -1;
   std::int64_t latest_ns_ = 0;  // end of the latest line
-  Duration window_ = std::chrono::seconds(60);
+  static constexpr Duration window_least = std::chrono::seconds(60);
+  Duration window_ = window_least;
   Time handed_out_{};
   bool is_at_end_ = false;
 
@@ -194,6 +201,7 @@ class LogTraffic final : public NamedTraffic {
   std::uint64_t requests_ = 0;      // that could be made again
   std::uint64_t without_path_ = 0;  // of those in such lines, more: of which route is not known
   std::uint64_t bad_ = 0;
+  std::uint64_t out_of_order_ = 0;  // lines that were left out for it
   std::vector<std::string> first_bad_;
 };
 

@@ -252,6 +252,18 @@ class Simulate(PlanningTest):
                 self.assertIn("1000 more refusals stood in lines that do not tell their path",
                               done.stderr if words else done.stdout)
 
+    def test_a_log_that_is_out_of_order_has_no_answer(self):
+        def lines(minutes):
+            return "".join(LINE.format(minutes=minutes, seconds=i, ms=0) for i in range(60))
+        newest_first = self.file("newest-first.log", lines(45) + lines(0))
+        twice = self.file("twice.log", 2 * lines(0))
+        for words in ((), ("--plan", "wait p95 <= 100ms"), ("--sweep", "workers=1,2")):
+            done = self.classgate("simulate", "--log", newest_first, *words, status=1)
+            self.assertIn("line 61 (2026-11-24T09:00:00Z) lies 45 min 59 s before line 60", done.stderr)
+            self.assertNotIn("workers", done.stdout)
+            self.assertIn("line 61 is line 1 again",
+                          self.classgate("simulate", "--log", twice, *words, status=1).stderr)
+
     def test_a_sweep_runs_every_combination(self):
         found = self.json("simulate", "--workload", self.file("w.toml", SMALL), "--rate", "0",
                           "--sweep", "workers=4..12:4", "--sweep", "queue-size=10,20")

@@ -2,303 +2,463 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "admission/measure/units.h"
-#include "admission/simulation/draw.h"
 #include "conf/format.h"
+#include "gateway/planning/knee_statistics.h"
 
 namespace classgate::planning {
 namespace {
 
-using simulation::Ending;
-using simulation::Wish;
+using namespace std::chrono_literals;
 
-// Who was not served asks again after so long: errors come back at once.
-constexpr std::chrono::milliseconds pause_after_error(10);
-constexpr double served_share_least = 0.95;  // when it is calm
+constexpr double grows = 1.3;          // more in it bring so much more, until it is full
+constexpr double even = 0.5;           // deviation as a share of the mean
+constexpr double error_max = 0.055;    // of a capacity that is told
+constexpr double error_least = 0.02;   // a busy machine adds that
+constexpr double served_least = 0.95;  // share of answers when it is calm
+constexpr double as_much = 0.96;       // of the most: no less
+constexpr double limited = 0.05;       // share of 429 that says that somebody counts requests
+constexpr double busy_max = 0.9;
+constexpr std::size_t turns_max = 5;
+constexpr std::size_t turns_least = 2;
+constexpr int brackets_max = 5;
 
-// What takes longer than a phase and this is known to be long: nobody waits for it.
-constexpr std::chrono::seconds stragglers_max(2);
-
-// So many requests in the service at every moment. Remembers of each when it began and ended, and
-// how many had ended before it began.
-class Constant final : public simulation::Traffic {
- public:
-  struct Sample {
-    Duration began;
-    Duration ended;
-    std::size_t answered_before;
-  };
-
-  // They begin over the time that one takes, so that they do not all end at once ever after.
-  Constant(std::uint32_t at_once, Duration lasts, Duration begin_over, const conf::Law* service,
-           std::uint64_t seed)
-      : at_once_(at_once),
-        lasts_(lasts),
-        begin_over_(begin_over),
-        service_(service),
-        random_(seed, at_once) {}
-
-  bool next(Wish& wish) override {
-    if (begun_ == at_once_) return false;
-    wish = make(Time{} + begin_over_ * begun_++ / at_once_);
-    return true;
-  }
-  bool after(const Wish& wish, const Ending& ending, Time now, Wish& follow) override {
-    const bool is_served = ending.status / 100 == 2;
-    // One that was not waited for any longer has not failed. Errors are no work.
-    if (is_served || ending.reason == conf::Reason::upstream_timeout)
-      samples_.push_back(
-          {wish.at.time_since_epoch(), now.time_since_epoch(), before_[wish.client]});
-    if (now.time_since_epoch() >= lasts_) return false;
-    follow = make(is_served ? now : now + pause_after_error);
-    return true;
-  }
-
-  const std::vector<Sample>& samples() const { return samples_; }
-  Duration lasts() const { return lasts_; }
-
- private:
-  Wish make(Time at) {
-    Wish wish;
-    wish.at = at;
-    wish.priority = 3;
-    if (service_ != nullptr) wish.service = simulation::draw(*service_, random_);
-    wish.client = static_cast<std::uint32_t>(before_.size());
-    before_.push_back(samples_.size());
-    return wish;
-  }
-
-  std::uint32_t at_once_;
-  Duration lasts_;
-  Duration begin_over_;
-  const conf::Law* service_;
-  simulation::Random random_;
-  std::uint32_t begun_ = 0;
-  std::vector<Sample> samples_;  // in the order of their ends
-  std::vector<std::size_t> before_;
-};
-
-struct Phase {
-  std::uint32_t at_once = 0;
-  Duration lasts{};
-  std::vector<Constant::Sample> samples;
-  Answers answers;
-
-  // The first quarter is for the service to settle in.
-  Duration from() const { return lasts / 4; }
-  double per_second() const {
-    const auto count = std::ranges::count_if(
-        samples, [&](const auto& s) { return s.ended >= from() && s.ended < lasts; });
-    return static_cast<double>(count) / measure::in_seconds(lasts - from());
-  }
-  // What requests took that began in the measured time. Not those that ended in it: the long ones
-  // would be too few.
-  std::vector<double> latencies() const {
-    std::vector<double> found;
-    for (const auto& s : samples)
-      if (s.began >= from() && s.began < lasts)
-        found.push_back(measure::in_seconds(s.ended - s.began));
-    std::ranges::sort(found);
-    return found;
-  }
-};
-
-Phase measure(const LoadOptions& options, const OpenLoop::Group& group, const conf::Law* service,
-              std::uint64_t seed, std::uint32_t at_once, Duration lasts, Duration begin_over,
-              const std::function<void(double)>& progress) {
-  Constant traffic(at_once, lasts, std::min(begin_over, lasts / 5), service, seed);
-  LoadOptions own = options;
-  own.connections_max = std::max(own.connections_max, at_once);
-  own.time_max = lasts + std::chrono::seconds(1);
-  own.answer_max = lasts + stragglers_max;
-  OpenLoop loop(own, {group}, traffic);
-  loop.run([&](Duration now) {
-    progress(measure::in_seconds(now) / measure::in_seconds(lasts));
-    return true;
-  });
-  return {at_once, lasts, traffic.samples(), loop.answers()};
+Duration of_seconds(double seconds) {
+  return Duration(static_cast<Duration::rep>(std::min(seconds, 1e6) * 1e9));
 }
 
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) /
-         static_cast<double>(std::max<std::size_t>(values.size(), 1));
+std::uint32_t rounded(double number) {
+  return static_cast<std::uint32_t>(std::lround(std::clamp(number, 1.0, 1e6)));
 }
 
-double deviation_of(const std::vector<double>& values, double mean) {
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return std::sqrt(sum / static_cast<double>(std::max<std::size_t>(values.size(), 1)));
+// The only whole number between two, if there is one.
+std::optional<double> only_whole(double least, double most) {
+  const double whole = std::ceil(least);
+  if (whole < 1 || whole > most || whole + 1 <= most) return std::nullopt;
+  return whole;
 }
 
-double at_share(const std::vector<double>& sorted, double share) {
-  if (sorted.empty()) return 0;
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-}
-
-// The greatest difference of two distributions.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double most = 0;
-  std::size_t i = 0, j = 0;
-  while (i < a.size() && j < b.size()) {
-    const double at = std::min(a[i], b[j]);
-    while (i < a.size() && a[i] <= at) ++i;
-    while (j < b.size() && b[j] <= at) ++j;
-    most = std::max(most, std::abs(static_cast<double>(i) / static_cast<double>(a.size()) -
-                                   static_cast<double>(j) / static_cast<double>(b.size())));
-  }
-  return most;
-}
-
-// What requests took from the moment at which they began if the service computes `capacity` at
-// once.
-std::vector<double> times_in_service(const Phase& full, std::uint32_t capacity) {
-  std::vector<double> times;
-  for (const auto& sample : full.samples) {
-    if (sample.began < full.from() || sample.began >= full.lasts) continue;
-    const std::size_t last_before = sample.answered_before + (full.at_once - capacity);
-    if (last_before == 0 || last_before > full.samples.size()) continue;
-    const Duration begins = std::max(full.samples[last_before - 1].ended, sample.began);
-    times.push_back(measure::in_seconds(sample.ended - begins));
-  }
-  std::ranges::sort(times);
-  return times;
-}
-
-struct Match {
-  double capacity = 0;
-  double distance = 1;
-};
-
-Match match(const std::vector<Phase>& full, const std::vector<double>& baseline) {
-  Match best;
-  for (std::uint32_t capacity = 1; capacity < full.front().at_once; ++capacity) {
-    std::vector<double> times;
-    for (const Phase& phase : full) {
-      const auto more = times_in_service(phase, capacity);
-      times.insert(times.end(), more.begin(), more.end());
-    }
-    std::ranges::sort(times);
-    const double found = distance(times, baseline);
-    if (found < best.distance) best = {static_cast<double>(capacity), found};
-  }
-  return best;
-}
-
-double median_of(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
+std::string seconds_text(double seconds) {
+  return seconds < 120 ? fmt::format("{:.0f}s", std::ceil(seconds / 10) * 10)
+                       : fmt::format("{:.0f}m", std::ceil(seconds / 60));
 }
 
 }  // namespace
 
-Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const conf::Law* service,
-               std::uint64_t seed,
-               const std::function<void(double, const std::string&)>& progress) {
-  constexpr std::uint32_t at_once_max = 4096;
-  constexpr double grows = 1.3;  // twice as many bring so much more, until it is full
-  constexpr double answers_that_tell = 60;
-  constexpr double error_max = 0.012;
-  constexpr double even = 0.5;  // deviation as a share of the mean
-  constexpr double distance_max = 0.1;
-  Knee knee;
-  const auto run = [&](std::uint32_t at_once, Duration lasts, double begin, double end) {
-    const Duration one = knee.steps.empty() ? Duration::zero() : knee.steps.front().median;
-    Phase phase = measure(options, group, service, seed, at_once, lasts, one, [&](double share) {
-      progress(begin + (end - begin) * std::min(share, 1.0), fmt::format("{} at once", at_once));
-    });
-    knee.answers.add(phase.answers);
-    const std::vector<double> latencies = phase.latencies();
-    knee.steps.push_back({at_once, phase.per_second(),
-                          Duration(static_cast<Duration::rep>(at_share(latencies, 0.5) * 1e9)),
-                          phase.answers});
-    return phase;
+bool KneeStep::is_over(const Course& course) const {
+  constexpr std::uint64_t failures_that_tell = 50;
+  if (course.elapsed >= limit) return true;
+  if (course.elapsed < least) return false;
+  if (course.served == 0 && course.failed >= failures_that_tell) return true;
+  // What is measured must be longer than the way in.
+  if (course.elapsed < course.latency * 5 / 2) return false;
+  return course.served >= answers || (course.elapsed >= most && course.served >= answers_least);
+}
+
+KneeSearch::KneeSearch(Duration time, std::uint32_t at_once_max)
+    : time_(time), at_once_max_(std::max(at_once_max, 1U)) {
+  constexpr std::uint64_t answers = 40;
+  step_ = step(1, answers);
+}
+
+KneeStep KneeSearch::step(std::uint32_t at_once, std::uint64_t answers) const {
+  KneeStep step;
+  step.at_once = at_once;
+  step.least = std::clamp<Duration>(time_ / 200, 50ms, 500ms);
+  step.most = time_ / 12;
+  step.limit = std::max<Duration>(std::min(time_ / 3, left_at_all() / 2), step.least);
+  step.answers = answers;
+  step.answers_least = at_once == 1 ? 3 : 2ULL * at_once;
+  step.begin_over = std::min(of_seconds(first_median_), step.limit / 4);
+  const Duration patience_max = std::max<Duration>(std::min(time_ / 3, left_at_all() / 2), 1s);
+  step.patience = std::clamp<Duration>(of_seconds(4 * latency_), 1s, patience_max);
+  if (phase_ == Phase::first) step.patience = patience_max;
+  return step;
+}
+
+std::optional<KneeStep> KneeSearch::next() {
+  if (is_draining_) {
+    KneeStep probe;
+    probe.least = Duration(1);
+    probe.limit = Duration(1);
+    probe.patience = std::max<Duration>(std::min(of_seconds(4 * first_median_), left_at_all()), 1s);
+    probe.is_probe = true;
+    return probe;
+  }
+  if (phase_ == Phase::done) return std::nullopt;
+  return step_;
+}
+
+double KneeSearch::progress() const {
+  return std::min(measure::in_seconds(spent_) / std::max(measure::in_seconds(time_), 1e-9), 1.0);
+}
+
+double KneeSearch::error_of(std::uint64_t a, std::uint64_t b) const {
+  const auto n = [](std::uint64_t count) {
+    return static_cast<double>(std::max<std::uint64_t>(count, 1));
   };
-  // A tenth of the time for the steps, the rest for the two that count.
-  const Duration step = std::clamp<Duration>(options.time_max / 50, std::chrono::milliseconds(300),
-                                             std::chrono::seconds(2));
-  double before = 0;
+  // Few answers tell little of how they are spread, too; one or two nothing.
+  const std::uint64_t least = std::min(a, b);
+  const double spread = (least < 3 ? std::max(spread_, 1.0) : spread_) * (1 + 4 / n(least));
+  return spread * std::sqrt(1 / n(a) + 1 / n(b));
+}
+
+KneeSearch::Rated KneeSearch::rate(const KneeMeasure& measure, std::uint32_t at_once) const {
+  const std::vector<double> times = latencies_of(measure);
+  Rated rated;
+  rated.at_once = at_once;
+  rated.count = times.size();
+  // Who was not waited for any longer has not failed.
+  Answers answers = measure.answers;
+  if (answers.served() > 0) answers.faults.erase(Answers::too_late);
+  rated.served_share = answers.served_share();
+  rated.median = at_share(times, 0.5);
+  const double mean = mean_of(times);
+  rated.spread = mean > 0 ? deviation_of(times, mean) / mean : 0;
+  rated.mean = rated.spread < even ? trimmed_mean(times) : mean;
+  // Who is refused asks again a little later, and is not in it meanwhile.
+  double in_it = at_once;
+  if (rated.served_share < 0.99 && measure.lasted > Duration::zero()) {
+    const Duration from = settled_from(measure);
+    Duration sum{};
+    for (const KneeMeasure::Sample& sample : measure.samples)
+      sum += std::max(std::min(sample.ended, measure.lasted) - std::max(sample.began, from),
+                      Duration::zero());
+    in_it = measure::in_seconds(sum) / measure::in_seconds(measure.lasted - from);
+  }
+  rated.rate = rated.mean > 0 ? in_it / rated.mean : 0;
+  return rated;
+}
+
+void KneeSearch::end_with(std::string why) {
+  phase_ = Phase::done;
+  if (knee_.why_unknown.empty()) knee_.why_unknown = std::move(why);
+}
+
+// A limit that counts requests, its own or of what is in front of it, hides what it can do.
+bool KneeSearch::is_refused_by_a_limit(const KneeMeasure& measure) {
+  constexpr int too_many_requests = 429;
+  const auto refused = measure.answers.statuses.find(too_many_requests);
+  if (refused == measure.answers.statuses.end()) return false;
+  const auto all = static_cast<double>(measure.answers.all());
+  if (static_cast<double>(refused->second) < limited * all) return false;
+  end_with(
+      fmt::format("{} ({} were served a second then)", measure.answers.why_not_served(),
+                  fmt::format("{:.1f}", static_cast<double>(measure.answers.served()) /
+                                            std::max(measure::in_seconds(measure.lasted), 1e-9))));
+  return true;
+}
+
+void KneeSearch::add(KneeMeasure measure) {
+  spent_ += measure.took;
+  knee_.answers.add(measure.answers);
+  if (is_draining_) {
+    drained_ += measure.took;
+    const bool is_quick =
+        !measure.samples.empty() &&
+        measure::in_seconds(measure.samples.back().latency()) < 2 * first_median_ + 0.01;
+    if (is_quick) {
+      is_draining_ = false;
+    } else if (drained_ > time_ / 2 || left_at_all() <= Duration::zero()) {
+      is_draining_ = false;
+      end_with(fmt::format("with {} at once it fell behind, and did not recover in {}",
+                           knee_.steps.empty() ? 0 : knee_.steps.back().at_once,
+                           seconds_text(measure::in_seconds(drained_))));
+    }
+    return;
+  }
+  const std::uint32_t at_once = step_.at_once;
+  const Rated rated = rate(measure, at_once);
+  knee_.steps.push_back({at_once, rated.rate, of_seconds(rated.median), measure.answers});
+  latency_ = rated.median;
+  if (phase_ == Phase::first && rated.served_share < served_least)
+    return end_with(measure.answers.why_not_served());
+  if (phase_ != Phase::first && measure.unanswered > std::max(1U, at_once / 10)) {
+    is_draining_ = true;
+    drained_ = {};
+  }
+  if (is_refused_by_a_limit(measure)) return;
+  if (measure.busy > busy_max)
+    return end_with(fmt::format(
+        "with {} at once this program had no time left to ask more: what is measured is this "
+        "machine, not the service",
+        at_once));
+  switch (phase_) {
+    case Phase::first: after_first(rated); break;
+    case Phase::widen: after_widening(rated); break;
+    case Phase::turns: after_turn(measure, rated); break;
+    case Phase::less: after_less(rated); break;
+    case Phase::more: after_more(rated); break;
+    case Phase::narrow_down: after_narrowing(rated, false); break;
+    case Phase::narrow_up: after_narrowing(rated, true); break;
+    case Phase::done: break;
+  }
+  if (phase_ != Phase::done && left() <= Duration::zero() && phase_ <= Phase::turns)
+    phase_ == Phase::turns && !full_rated_.empty() ? judge_turns() : end_for_time();
+}
+
+void KneeSearch::end_for_time() {
+  const double seconds = measure::in_seconds(time_);
+  end_with(fmt::format("one request takes {:.3g} s: {:g} s are too short; --time {} may do",
+                       first_median_, seconds, seconds_text(4 * seconds)));
+}
+
+void KneeSearch::after_first(const Rated& rated) {
+  first_median_ = rated.median;
+  spread_ = rated.spread;
+  widened_.push_back(rated);
+  phase_ = Phase::widen;
+  if (at_once_max_ < 2) return end_with("it may be asked with one request at once only");
+  step_ = step(2, 46);
+}
+
+void KneeSearch::after_widening(const Rated& rated) {
+  const Rated& before = widened_.back();
+  const double growth = rated.rate / std::max(before.rate, 1e-9);
+  const double error = growth * error_of(before.count, rated.count);
+  const bool tells = growth < grows ? growth + 1.5 * error < 1.6 : growth > 1.6 || error < 0.2;
+  if (!tells && !is_repeated_) {  // for longer, not with more
+    is_repeated_ = true;
+    KneeStep longer = step(rated.at_once, step_.answers * 4);
+    longer.most *= 2;
+    step_ = longer;
+    return;
+  }
+  is_repeated_ = false;
+  widen_or_stop(rated);
+}
+
+void KneeSearch::widen_or_stop(const Rated& rated) {
+  const Rated before = widened_.back();
+  const double growth = rated.rate / std::max(before.rate, 1e-9);
+  widened_.push_back(rated);
+  const bool had_growth = without_growth_ == 0;
+  without_growth_ = growth < grows ? without_growth_ + 1 : 0;
+  const bool is_slow = of_seconds(first_median_) > time_ / 40;
+  // What answers in groups does no more for two than for one, and then more all the same.
+  const bool is_full = without_growth_ > 0 && (rated.at_once > 4 || without_growth_ > 1 ||
+                                               is_slow || (rated.at_once > 2 && had_growth));
+  const double alike = static_cast<double>(rated.at_once) / before.at_once;
+  const bool falls_behind =
+      rated.at_once > 4 && growth * (1 + 1.5 * error_of(before.count, rated.count)) < 0.87 * alike;
+  if (is_full || falls_behind || rated.served_share < served_least) return bracket();
+  const double grows_surely = growth * (1 - 1.5 * error_of(before.count, rated.count));
+  const std::uint32_t wider = rated.at_once * (is_slow && grows_surely > 1.6 ? 4 : 2);
+  const std::uint32_t at_once = std::min(wider, at_once_max_);
+  // If it is full already, they all wait for each other.
+  const double takes = 2.5 * rated.mean * at_once / rated.at_once;
+  if (of_seconds(takes) > left() + time_ / 4) return end_for_time();
+  if (at_once <= rated.at_once + rated.at_once / 4)
+    return end_with(fmt::format(
+        "with {} at once, which is as many as it may be asked with (--connections), it is not full",
+        rated.at_once));
+  step_ = step(at_once, 40 + 3ULL * at_once);
+}
+
+// A first guess by Little's law, from a step that was far from full.
+void KneeSearch::bracket() {
   double most = 0;
-  Duration lasts = step;
-  int without_growth = 0;
-  std::uint32_t at_once = 1;
-  for (;; at_once *= 2) {
-    const Phase phase = run(at_once, lasts, 0, 0.2);
-    if (at_once == 1 && phase.answers.served_share() < served_share_least) {
-      knee.why_unknown = phase.answers.why_not_served();
-      return knee;
+  for (const Rated& rated : widened_) most = std::max(most, rated.rate);
+  const Rated* easy = &widened_.front();
+  for (const Rated& rated : widened_)
+    if (rated.at_once < 0.7 * most * rated.mean && rated.served_share >= served_least)
+      easy = &rated;
+  if (easy->count > 20) spread_ = easy->spread;
+  set_bracket(most * easy->mean);
+}
+
+void KneeSearch::set_bracket(double guess) {
+  if (++brackets_ > brackets_max)
+    return end_with("it does now more and now less: no two measurements agree");
+  phase_ = Phase::turns;
+  calm_.clear();
+  full_.clear();
+  calm_rated_.clear();
+  full_rated_.clear();
+  calm_at_ = rounded(guess * 0.6);
+  // Never with more than twice of what it can do.
+  full_at_ = std::clamp(rounded(guess * 1.5), calm_at_ + 1, std::max(rounded(guess * 2), 2U));
+  if (full_at_ > at_once_max_)
+    return end_with(fmt::format("it may do about {:.0f} at once: --connections {} would tell",
+                                guess, full_at_));
+  lost_ = 0;
+  // Each is long against what one request takes, or the way in would be most of it.
+  const double seconds = measure::in_seconds(left() - time_ / 8);
+  const double turn_least = 2 * std::max(20 * first_median_, measure::in_seconds(time_) / 100);
+  turns_ = static_cast<std::size_t>(std::clamp(seconds / turn_least, 1.0, 1.0 * turns_max));
+  step_ = turn(calm_at_);
+}
+
+KneeStep KneeSearch::turn(std::uint32_t at_once) const {
+  KneeStep next = step(at_once, (spread_ < even ? 60 : 3'000) + 6ULL * at_once);
+  next.least = std::max<Duration>(next.least, time_ / 100);
+  // What is left, for what is left of the turns; a part is kept for the looks at less and more.
+  const auto steps = static_cast<int>(2 * turns_ - calm_.size() - full_.size());
+  next.most = std::max<Duration>((left() - time_ / 8) / std::max(steps, 1), next.least);
+  next.limit = std::max(next.limit, std::min(next.most, left_at_all() / 2));
+  return next;
+}
+
+void KneeSearch::after_turn(const KneeMeasure& measure, const Rated& rated) {
+  const bool is_calm = calm_.size() == full_.size();
+  (is_calm ? calm_ : full_).push_back(measure);
+  (is_calm ? calm_rated_ : full_rated_).push_back(rated);
+  if (is_calm && rated.count > 20) spread_ = std::max(spread_ * 0.5, rated.spread);
+  lost_ += measure.unanswered;
+  step_ = turn(is_calm ? full_at_ : calm_at_);
+  if (is_calm) return;
+  const double capacity = rated.rate * calm_rated_.back().mean;
+  if (full_.size() == 1 && (capacity > 0.93 * full_at_ || capacity < calm_at_)) {
+    if (calm_rated_.back().served_share < served_least && capacity >= calm_at_)
+      return end_with("with few in it, too, not all were served: " +
+                      calm_.back().answers.why_not_served());
+    // Far off: the guess was made of few answers.
+    return set_bracket(capacity > 0.93 * full_at_ ? std::max(capacity, full_at_ * 1.0) : capacity);
+  }
+  const bool is_last =
+      full_.size() >= turns_ || left() < time_ / 8 || left() - time_ / 8 < measure.took;
+  if (is_last) judge_turns();
+}
+
+void KneeSearch::judge_turns() {
+  std::vector<double> capacities, rates, all_calm, means;
+  std::uint64_t calm_count = 0, full_count = 0;
+  for (std::size_t i = 0; i < full_rated_.size(); ++i) {
+    capacities.push_back(full_rated_[i].rate * calm_rated_[i].mean);
+    rates.push_back(full_rated_[i].rate);
+    means.push_back(calm_rated_[i].mean);
+    calm_count += calm_rated_[i].count;
+    full_count += full_rated_[i].count;
+    const std::vector<double> times = latencies_of(calm_[i]);
+    all_calm.insert(all_calm.end(), times.begin(), times.end());
+    if (calm_rated_[i].served_share < served_least)
+      return end_with("with few in it, too, not all were served: " +
+                      calm_[i].answers.why_not_served());
+  }
+  std::ranges::sort(all_calm);
+  const double mean = mean_of(all_calm);
+  spread_ = mean > 0 ? deviation_of(all_calm, mean) / mean : 0;
+  const bool is_even = spread_ < even;
+  mean_calm_ = is_even ? median_of(means) : mean;
+  rate_full_ = is_even ? median_of(rates) : mean_of(rates);
+  knee_.per_second_most = rate_full_;
+  knee_.service_mean = of_seconds(mean_calm_);
+  knee_.service_p95 = of_seconds(at_share(all_calm, 0.95));
+  const double capacity = is_even ? median_of(capacities) : rate_full_ * mean_calm_;
+  // How far the turns are apart, and how far chance alone would have brought them.
+  double apart = 0;
+  if (capacities.size() >= turns_least) {
+    std::vector<double> off;
+    for (const double one : capacities) off.push_back(std::abs(one / capacity - 1));
+    apart = 1.5 * median_of(off);
+  }
+  const double trimming = is_even ? 0.5 : 1;
+  const double error =
+      std::max(2 * trimming * error_of(calm_count, full_count), apart) + error_least;
+  knee_.capacity = capacity;
+  knee_.capacity_least = std::max(capacity * (1 - error), 1.0);
+  knee_.capacity_most = capacity * (1 + error);
+  knee_.method = fmt::format("Little's law (error {:.1f} %)", error * 100);
+  bool is_known = error <= error_max;
+  if (const auto whole = only_whole(knee_.capacity_least, knee_.capacity_most);
+      whole && !is_known) {
+    knee_.capacity = *whole;
+    is_known = true;
+  }
+  if (!is_even && (!is_known || spread_ > 1.4)) {
+    const double wide = std::max(1.5 * error, 0.3);
+    const auto found = in_turn(full_, full_at_, all_calm, rounded(capacity * (1 - wide)),
+                               rounded(capacity * (1 + wide)));
+    if (found && found->least >= (1 - error_max) * found->best - 0.01 &&
+        found->most <= (1 + error_max) * found->best + 0.01) {
+      is_known = true;
+      // Those that nobody waited for any longer had their places meanwhile.
+      const double lost = static_cast<double>(lost_) / static_cast<double>(2 * full_.size());
+      knee_.capacity = found->best + lost / 2;
+      knee_.capacity_least = found->least;
+      knee_.capacity_most = found->most + lost;
+      is_known = lost <= 2 * error_max * knee_.capacity;
+      knee_.method = "times since their turn are those when it is calm";
+    } else if (spread_ > 1.4) {
+      is_known = false;
     }
-    const double rate = phase.per_second();
-    most = std::max(most, rate);
-    // Few answers tell little: then it is not yet said to be full.
-    const bool tells = rate * measure::in_seconds(lasts) >= answers_that_tell;
-    // Twice in a row: once may be a hiccup.
-    if (tells && before > 0 && rate < before * grows && ++without_growth == 2) break;
-    if (rate >= before * grows) without_growth = 0;
-    if (at_once * 2 > std::min(at_once_max, options.connections_max)) break;
-    if (tells) before = std::max(before, rate);
-    const double enough = answers_that_tell * 1.5 / std::max(rate, 1e-3);
-    lasts = std::clamp(Duration(static_cast<Duration::rep>(std::min(enough, 1e3) * 1e9)), step,
-                       std::max<Duration>(step, options.time_max / 15));
   }
-  // A first guess by Little's law, from a step that was far from full.
-  const std::size_t last = knee.steps.size() - 1;
-  const Knee::Step& easy = knee.steps[last >= 3 ? last - 3 : 0];
-  const double one_takes = easy.at_once / std::max(easy.per_second, 1e-3);
-  const double guess = std::clamp(most * one_takes, 1.0, static_cast<double>(at_once));
-  const auto calm_at = static_cast<std::uint32_t>(std::max(guess * 0.6, 1.0));
-  const auto full_at =
-      std::max({at_once, static_cast<std::uint32_t>(guess * 1.5), std::uint32_t{2}});
-  // The two take turns, so that a machine that is busy for a while spoils a turn and not the
-  // answer.
-  constexpr int turns = 5;
-  const Duration rest = options.time_max - step * static_cast<int>(knee.steps.size());
-  const Duration each = std::max<Duration>(rest / (2 * turns), step);
-  std::vector<Phase> full;
-  Answers calm_answers;
-  std::vector<double> baseline, all_full, capacities, rates_calm, rates_full;
-  for (int turn = 0; turn < turns; ++turn) {
-    const double begin = 0.2 + 0.8 * turn / turns;
-    const Phase calm = run(calm_at, each, begin, begin + 0.4 / turns);
-    calm_answers.add(calm.answers);
-    full.push_back(run(full_at, each, begin + 0.4 / turns, begin + 0.8 / turns));
-    const std::vector<double> calm_times = calm.latencies();
-    const std::vector<double> full_times = full.back().latencies();
-    baseline.insert(baseline.end(), calm_times.begin(), calm_times.end());
-    // Of even times the medians tell the same, and are not spoilt by a hiccup of the machine.
-    const double calm_mean = mean_of(calm_times);
-    const bool is_even = deviation_of(calm_times, calm_mean) < even * calm_mean;
-    capacities.push_back(is_even ? full_at * at_share(calm_times, 0.5) / at_share(full_times, 0.5)
-                                 : full_at * calm_mean / std::max(mean_of(full_times), 1e-9));
-    rates_calm.push_back(calm.per_second());
-    rates_full.push_back(full.back().per_second());
+  if (!is_known) {
+    const double longer =
+        measure::in_seconds(time_) * std::clamp(std::pow(error / 0.05, 2), 2.0, 10.0);
+    return end_with(
+        fmt::format("it computes {:.1f} to {:.1f} at once: what requests take is too uneven, or "
+                    "too long, for {:g} s "
+                    "to tell; --time {} may do, or quicker requests",
+                    knee_.capacity_least, knee_.capacity_most, measure::in_seconds(time_),
+                    seconds_text(longer)));
   }
-  if (calm_answers.served_share() < served_share_least) {
-    knee.why_unknown = "with few in it, too, not all were served: " + calm_answers.why_not_served();
-    return knee;
+  verify();
+}
+
+// A look at a little less and a little more, where that is told apart from chance.
+void KneeSearch::verify() {
+  const auto less = static_cast<std::uint32_t>(knee_.capacity * 0.85);
+  phase_ = Phase::less;
+  if (less < 1 || less <= calm_at_ || left() <= Duration::zero()) return look_at_more();
+  step_ = step(less, spread_ < even ? 60 + 6ULL * less : 2'000);
+}
+
+void KneeSearch::after_less(const Rated& rated) {
+  const double error = 2 * error_of(rated.count, rated.count);
+  const bool does_as_much = rated.rate - error * rated.rate > 0.93 * rate_full_;
+  if (!does_as_much) return look_at_more();
+  phase_ = Phase::narrow_down;
+  narrow_least_ = calm_at_;
+  narrow_most_ = rated.at_once;
+  after_narrowing(rated, false);
+}
+
+void KneeSearch::look_at_more() {
+  const std::uint32_t more = std::max(rounded(knee_.capacity * 1.2), rounded(knee_.capacity) + 1);
+  phase_ = Phase::more;
+  if (more >= full_at_ || left() <= -time_ / 4) return finish();
+  step_ = step(more, spread_ < even ? 60 + 6ULL * more : 2'000);
+}
+
+void KneeSearch::after_more(const Rated& rated) {
+  const double error = 2 * error_of(rated.count, rated.count);
+  if (rated.rate < (1.05 + error) * rate_full_) return finish();
+  phase_ = Phase::narrow_up;
+  narrow_least_ = calm_at_;
+  narrow_most_ = full_at_;
+  after_narrowing(rated, true);
+}
+
+// Down: the least with which it does as much as it ever does. Up: the most with which nothing waits
+// for others.
+void KneeSearch::after_narrowing(const Rated& rated, bool is_up) {
+  const double alone = rated.at_once / std::max(mean_calm_, 1e-9);
+  const bool is_below = is_up ? rated.rate >= as_much * alone : rated.rate < as_much * rate_full_;
+  (is_below ? narrow_least_ : narrow_most_) = rated.at_once;
+  if (is_up) knee_.per_second_most = std::max(knee_.per_second_most, rated.rate);
+  const std::uint32_t apart = narrow_most_ - narrow_least_;
+  if (apart <= std::max(1U, narrow_most_ / 25) || left() <= -time_ / 3) {
+    knee_.capacity = is_up ? narrow_least_ : narrow_most_;
+    knee_.capacity_least = is_up ? narrow_least_ : narrow_least_ + 1;
+    knee_.capacity_most = narrow_most_;
+    knee_.method = is_up ? "the most that do not slow each other down"
+                         : "the least with which it does as much as it ever does";
+    return finish();
   }
-  std::ranges::sort(baseline);
-  const double mean = mean_of(baseline);
-  const double n = static_cast<double>(baseline.size());
-  const double error = deviation_of(baseline, mean) / mean * std::sqrt(2 / std::max(n, 1.0));
-  const double rate_full = median_of(rates_full);
-  knee.per_second_most = std::max({rate_full, median_of(rates_calm), 0.0});
-  // With twice as many in it: told only when the steps before it agree that it did more.
-  knee.loss_when_crowded = std::max(0.0, 1 - rate_full / std::max(most, 1e-9));
-  knee.service_mean = Duration(static_cast<Duration::rep>(mean * 1e9));
-  knee.service_p95 = Duration(static_cast<Duration::rep>(at_share(baseline, 0.95) * 1e9));
-  knee.capacity = median_of(capacities);
-  knee.method = fmt::format("Little's law (error {:.1f} %)", error * 100);
-  if (error > error_max && deviation_of(baseline, mean) >= even * mean) {
-    const Match found = match(full, baseline);
-    // What two samples of the same law would differ by, and what a busy machine adds.
-    if (found.distance < 1.63 * std::sqrt(2 / std::max(n, 1.0)) + distance_max) {
-      knee.capacity = found.capacity;
-      knee.method =
-          fmt::format("times in service match those when calm (distance {:.3f})", found.distance);
-    }
-  }
+  step_ = step(narrow_least_ + apart / 2, spread_ < even ? 60 + 6ULL * narrow_most_ : 2'000);
+}
+
+void KneeSearch::finish() {
+  phase_ = Phase::done;
+  knee_.loss_when_crowded = std::max(0.0, 1 - rate_full_ / std::max(knee_.per_second_most, 1e-9));
+}
+
+Knee KneeSearch::knee() const {
+  Knee knee = knee_;
+  if (phase_ != Phase::done && knee.why_unknown.empty())
+    knee.why_unknown = "it was ended before it could tell";
   return knee;
 }
 

@@ -12,7 +12,7 @@
 #include "conf/printable.h"
 #include "conf/units.h"
 #include "gateway/planning/conf_source.h"
-#include "gateway/planning/knee.h"
+#include "gateway/planning/knee_finder.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/request_lines.h"
@@ -131,6 +131,10 @@ ordered_json answers_json(const Answers& answers) {
 
 ordered_json knee_json(const Knee& knee) {
   ordered_json json{{"known", knee.why_unknown.empty()}};
+  if (knee.capacity > 0) {
+    json["capacity_least"] = knee.capacity_least;
+    json["capacity_most"] = knee.capacity_most;
+  }
   if (knee.why_unknown.empty()) {
     json["capacity"] = knee.capacity;
     json["per_second_most"] = knee.per_second_most;
@@ -167,9 +171,9 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   const auto queue = static_cast<int>(std::max(1.0, std::round(knee.per_second_most * 5)));
   text += fmt::format(
       "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {:.1f} ms on "
-      "average, {:.1f} at p95.\nTold by: {}\n",
+      "average, {:.1f} at p95.\nTold by: {}; {:.1f} to {:.1f} with 95 % confidence\n",
       knee.capacity, knee.per_second_most, measure::in_ms(knee.service_mean),
-      measure::in_ms(knee.service_p95), knee.method);
+      measure::in_ms(knee.service_p95), knee.method, knee.capacity_least, knee.capacity_most);
   if (knee.loss_when_crowded > 0.2)
     text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
                         knee.loss_when_crowded * 100);
@@ -185,8 +189,21 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   return text;
 }
 
+// Ctrl-C ends the traffic, not the report; the second one ends all.
+volatile std::sig_atomic_t is_interrupted = 0;
+void on_interrupt(int /*signal*/) { is_interrupted = 1; }
+void hear_interrupts() {
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
+
 int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
                   const Scenario* scenario) {
+  hear_interrupts();
   Progress progress("looking for the knee");
   OpenLoop::Group group{"/v1/classify", "POST", body_of(0)};
   const conf::Law* service = nullptr;
@@ -194,14 +211,17 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
     if (const auto groups = groups_of(*scenario); !groups.empty()) group = groups.front();
     if (!load.service_time_header.empty()) service = &scenario->upstream().service;
   }
-  const Knee knee =
-      find_knee(load, group, service, options.seed.value_or(1),
-                [&](double share, const std::string& remark) { progress.show(share, remark); });
+  const Knee knee = find_knee(load, group, service, options.seed.value_or(1),
+                              [&](double share, const std::string& remark) {
+                                progress.show(share, remark);
+                                return is_interrupted == 0;
+                              });
   progress.clear();
   if (!knee.why_unknown.empty()) {
     write(options, steps_text(knee, options.to), knee_json(knee));
-    return complain(
-        fmt::format("{}: what it can do can't be told: {}", options.to, knee.why_unknown));
+    const int status =
+        complain(fmt::format("{}: what it can do can't be told: {}", options.to, knee.why_unknown));
+    return is_interrupted != 0 ? status_interrupted : status;
   }
   return write(options, knee_text(knee, options.to), knee_json(knee));
 }
@@ -220,18 +240,6 @@ std::expected<void, std::string> make_room_for(std::uint32_t connections) {
       "give --connections {} or fewer",
       connections, needed, hard, hard > others ? hard - others : 1));
 }
-
-// Ctrl-C ends the traffic, not the report; the second one ends all.
-volatile std::sig_atomic_t is_interrupted = 0;
-void on_interrupt(int /*signal*/) { is_interrupted = 1; }
-void hear_interrupts() {
-  struct sigaction action{};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  ::sigaction(SIGINT, &action, nullptr);
-}
-
-constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
 
 }  // namespace
 

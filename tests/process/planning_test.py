@@ -437,6 +437,28 @@ class Load(PlanningTest):
         self.assertFalse(knee["known"])
         self.assertNotIn("capacity", knee)
 
+    # With few answers in each step it went on to 1,024 at once, and proposed workers = 1023, rate = 9.
+    def test_a_slow_service_is_not_asked_with_more_and_more(self):
+        service = self.service("--concurrency", "8", "--service-time", "200ms")
+        done = subprocess.run([CLASSGATE, "load", "--find-knee", "--to", f"http://{service.address}", "--time", "6s",
+                               "--json"], capture_output=True, text=True, timeout=100, env=clean_environment())
+        knee = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 0 if knee["known"] else 1, done.stderr)
+        self.assertLessEqual(max(step["at_once"] for step in knee["steps"]), 32)
+        if knee["known"]:
+            self.assertAlmostEqual(knee["capacity"], 8, delta=1)
+        self.assertEqual(service.stats()["finished_for_nobody"], 0)
+
+    def test_an_interrupted_search_tells_what_it_knows_and_no_conf(self):
+        service = self.service("--concurrency", "2", "--service-time", "50ms")
+        search = self.start(Program([CLASSGATE, "load", "--find-knee", "--to", f"http://{service.address}"]))
+        wait_until(lambda: service.stats()["finished"] > 60, "a step or more is done")
+        search.signal(2)
+        self.assertEqual(search.wait(), 130)
+        self.assertRegex(search.out(), r"(?m)^ +1 +\d+\.\d +\d+\.\d  2xx [1-9]")
+        self.assertIn("it was ended before it could tell", search.err())
+        self.assertNotIn("workers", search.out())
+
     def test_the_knee_of_a_service_is_found_with_a_conf_for_it(self):
         service = self.service("--concurrency", "6", "--service-time", "30ms")
         text = self.classgate("load", "--find-knee", "--to", f"http://{service.address}", "--time",

@@ -109,18 +109,46 @@ constexpr std::array upstream_names{Timed{"upstream_ms", 1ms}, Timed{"service_ms
                                     Timed{"upstream_response_time", 1s}};
 constexpr Timed caddy_total{"duration", 1s};
 
-// "2026-11-24T09:30:07Z", "24/Nov/2026:09:30:07 +0000", or seconds or milliseconds since 1970.
-std::optional<std::int64_t> any_time_of(std::string_view text) {
-  constexpr std::size_t milliseconds_digits = 13;
-  if (text.size() >= milliseconds_digits && text.find_first_not_of("0123456789") == text.npos) {
-    const auto ms = epoch_of(text.substr(0, text.size() - 3));
-    const auto rest = number_of(text.substr(text.size() - 3), 999);
-    if (text.size() != milliseconds_digits || !ms || !rest) return std::nullopt;
-    return *ms + static_cast<std::int64_t>(*rest) * 1'000'000;
-  }
-  if (const auto time = epoch_of(text)) return time;
-  if (const auto time = iso_time_of(text)) return time;
-  return clf_time_of(text);
+struct ReadTime {
+  std::int64_t ns = 0;
+  bool is_to_the_second = false;
+};
+
+// Seconds since 1970, or thousandths, millionths or billionths of one: these have had so many
+// digits since 2001, and will until 2286.
+std::optional<ReadTime> epoch_time_of(std::string_view text) {
+  constexpr std::size_t of_seconds = 10;
+  auto plain = plain_number(text);
+  if (!plain) return std::nullopt;
+  const std::size_t point = std::min(plain->find('.'), plain->size());
+  const bool has_fraction = point < plain->size();
+  for (const std::size_t more : {3U, 6U, 9U})
+    if (point == of_seconds + more) {
+      if (has_fraction) plain->erase(point, 1);
+      plain->insert(of_seconds, ".");
+      const auto ns = epoch_of(*plain);
+      if (!ns) return std::nullopt;
+      return ReadTime{*ns, false};
+    }
+  const auto ns = epoch_of(*plain);
+  if (!ns) return std::nullopt;
+  return ReadTime{*ns, !has_fraction};
+}
+
+// "2026-11-24T09:30:07Z", "24/Nov/2026:09:30:07 +0000", or since 1970.
+std::optional<ReadTime> any_time_of(std::string_view text) {
+  if (const auto time = epoch_time_of(text)) return time;
+  const bool has_fraction = text.find_first_of(".,") != std::string_view::npos;
+  if (const auto ns = iso_time_of(text)) return ReadTime{*ns, !has_fraction};
+  if (const auto ns = clf_time_of(text)) return ReadTime{*ns, !has_fraction};
+  return std::nullopt;
+}
+
+// "0.033", "0,033", "3.3e-2", or of several servers "0.010, 0.023".
+std::optional<Duration> any_duration_of(std::string_view text, Duration unit) {
+  if (const auto plain = plain_number(text)) return duration_of(*plain, unit);
+  if (unit == Duration(1s)) return sum_of_seconds(text);
+  return std::nullopt;
 }
 
 class JsonReader final : public LineReader {
@@ -186,7 +214,7 @@ class JsonReader final : public LineReader {
     const auto read = [](const std::optional<std::pair<std::string_view, Timed>>& text)
         -> std::expected<std::optional<Duration>, std::string> {
       if (!text || text->first.empty() || text->first == "-") return std::nullopt;
-      const auto took = duration_of(text->first, text->second.unit);
+      const auto took = any_duration_of(text->first, text->second.unit);
       if (!took) return is_not(text->second.name, text->first);
       return took;
     };
@@ -202,15 +230,15 @@ class JsonReader final : public LineReader {
     if (const std::string* const began = first_of(began_names)) {
       const auto time = any_time_of(*began);
       if (!time) return is_not("the time", *began);
-      entry.time_ns = *time + entry.total.count();
+      entry.time_ns = time->ns + entry.total.count();
       return {};
     }
     const std::string* const ended = first_of(ended_names);
     if (ended == nullptr) return missing("time", ended);
     const auto time = any_time_of(*ended);
     if (!time) return is_not("the time", *ended);
-    entry.time_ns = *time;
-    entry.is_to_the_second = !ended->contains('.') && ended->size() != 13;
+    entry.time_ns = time->ns;
+    entry.is_to_the_second = time->is_to_the_second;
     return {};
   }
 

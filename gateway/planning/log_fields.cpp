@@ -141,6 +141,52 @@ std::optional<Duration> duration_of(std::string_view text, Duration unit) {
                   part / (second_ns / unit.count()));
 }
 
+std::optional<Duration> sum_of_seconds(std::string_view text) {
+  Duration sum{};
+  bool has_one = false;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(",: "), text.size());
+    const std::string_view part = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (part.empty() || part == "-") continue;
+    const auto took = duration_of(part, std::chrono::seconds(1));
+    if (!took || (sum += *took) > AccessEntry::duration_max) return std::nullopt;
+    has_one = true;
+  }
+  return has_one ? std::optional(sum) : std::nullopt;
+}
+
+std::optional<std::string> plain_number(std::string_view text) {
+  constexpr int exponent_max = 30;
+  const std::size_t e = std::min(text.find_first_of("eE"), text.size());
+  std::string_view exponent_text = text.substr(std::min(e + 1, text.size()));
+  const bool is_down = exponent_text.starts_with('-');
+  if (is_down || exponent_text.starts_with('+')) exponent_text.remove_prefix(1);
+  std::uint64_t exponent = 0;
+  if (e < text.size()) {
+    const auto number = number_of(exponent_text, exponent_max);
+    if (!number) return std::nullopt;
+    exponent = *number;
+  }
+  const std::string_view mantissa = text.substr(0, e);
+  const std::size_t point = std::min(mantissa.find_first_of(".,"), mantissa.size());
+  std::string digits(mantissa.substr(0, point));
+  if (point < mantissa.size()) digits += mantissa.substr(point + 1);
+  if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  auto at = static_cast<std::ptrdiff_t>(point) + (is_down ? -static_cast<std::ptrdiff_t>(exponent)
+                                                          : static_cast<std::ptrdiff_t>(exponent));
+  if (at <= 0) {
+    digits.insert(0, static_cast<std::size_t>(1 - at), '0');
+    at = 1;
+  }
+  if (at > static_cast<std::ptrdiff_t>(digits.size()))
+    digits.append(static_cast<std::size_t>(at) - digits.size(), '0');
+  const std::string behind = digits.substr(static_cast<std::size_t>(at));
+  digits.resize(static_cast<std::size_t>(at));
+  return behind.empty() ? digits : digits + "." + behind;
+}
+
 std::optional<int> status_of(std::string_view text) {
   const auto status = number_of(text, 999);
   if (!status) return std::nullopt;

@@ -33,6 +33,12 @@ class Cursor {
 std::optional<std::uint64_t> number_of(std::string_view text, std::uint64_t most);
 // "0.123" in units of `unit`; what nobody wrote ("-") is none.
 std::optional<Duration> duration_of(std::string_view text, Duration unit);
+// "0.010, 0.020 : 0.001" seconds, as nginx has them of each server that was asked; together they
+// had the request for the sum. None: there is none, or it is nothing of the kind.
+std::optional<Duration> sum_of_seconds(std::string_view text);
+// A number as any program may write it ("1,5", "4.2e-05") as digits with a point at most; none: it
+// is no such number.
+std::optional<std::string> plain_number(std::string_view text);
 // "200"
 std::optional<int> status_of(std::string_view text);
 

@@ -16,12 +16,19 @@ namespace classgate::planning {
 // copied first. Threads may share it.
 class LogFile {
  public:
-  static constexpr std::uint64_t copied_max = 64ULL << 30;
+  // Of what is copied; more is an error that says so.
+  struct Bounds {
+    std::uint64_t bytes_max = 64ULL << 30;
+    std::uint64_t left_free = 1ULL << 30;  // bytes, for others who need that file system
+  };
 
   // "-" is standard input. What is no file (a pipe, a FIFO, a socket) is copied into one without a
-  // name, in $TMPDIR or /var/tmp; `most` bytes of it, or an error that says so.
-  static std::expected<std::shared_ptr<const LogFile>, std::string> open(
-      const std::string& path, std::uint64_t most = copied_max);
+  // name, in $TMPDIR or /var/tmp.
+  static std::expected<std::shared_ptr<const LogFile>, std::string> open(const std::string& path,
+                                                                         const Bounds& bounds);
+  static std::expected<std::shared_ptr<const LogFile>, std::string> open(const std::string& path) {
+    return open(path, Bounds());
+  }
 
   // As many as there are, up to the size of `into`: none at the end.
   std::expected<std::size_t, std::string> read_at(std::uint64_t at, std::span<char> into) const;
@@ -30,7 +37,7 @@ class LogFile {
 
  private:
   LogFile(std::string name, proxy::net::Fd fd) : name_(std::move(name)), fd_(std::move(fd)) {}
-  std::expected<void, std::string> copy(std::uint64_t most);
+  std::expected<void, std::string> copy(const Bounds& bounds);
 
   std::string name_;
   proxy::net::Fd fd_;

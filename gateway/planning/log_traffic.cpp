@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "admission/measure/units.h"
 #include "admission/simulation/tally.h"
 #include "conf/format.h"
 #include "conf/known_clients.h"
@@ -442,6 +443,25 @@ std::string LogTraffic::what_is_missing() const {
                          : fmt::format("read as a log of {}:{}", options_.format->name, missing);
 }
 
+// Seconds and milliseconds are taken for each other easily: a simulation of that is a thousand
+// times off, and looks like any other.
+std::string LogTraffic::what_is_doubtful() const {
+  constexpr Duration long_time = std::chrono::seconds(10);
+  constexpr Duration short_time = std::chrono::microseconds(50);
+  const Duration median = services_.median();
+  if (options_.format->is_ours || services_.is_empty() ||
+      (median <= long_time && median >= short_time))
+    return {};
+  const bool is_long = median > long_time;
+  return fmt::format(
+      "{}: the service took {} in the median of the first lines: is the unit right? The log may "
+      "tell {} where {} are read (classgate(8) says which name is read in which unit)",
+      file_.name(),
+      is_long ? fmt::format("{:g} s", measure::in_seconds(median))
+              : fmt::format("{:g} ms", measure::in_ms(median)),
+      is_long ? "milliseconds" : "seconds", is_long ? "seconds" : "milliseconds");
+}
+
 std::string LogTraffic::what_is_thinned() const {
   const std::string why = options_.format->is_ours ? thinned_.why() : std::string();
   return why.empty()
@@ -471,6 +491,7 @@ std::string LogTraffic::what_the_conf_needs() const {
 std::vector<std::string> LogTraffic::remarks() const {
   std::vector<std::string> remarks = first_bad_;
   if (const std::string missing = what_is_missing(); !missing.empty()) remarks.push_back(missing);
+  if (const std::string why = what_is_doubtful(); !why.empty()) remarks.push_back(why);
   if (const std::string why = damage(); !why.empty())
     remarks.push_back(why + "; what follows is missing");
   if (bad_ > 0) remarks.push_back(fmt::format("{} malformed lines were left out", bad_));

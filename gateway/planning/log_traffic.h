@@ -27,6 +27,7 @@ class ServiceTimes {
   // The lognormal law with the recorded median and 95th percentile.
   conf::Law fitted(const std::string& route) const;
   bool is_empty() const { return all_.empty(); }
+  Duration median() const { return all_.empty() ? Duration::zero() : all_[all_.size() / 2]; }
 
  private:
   const std::vector<Duration>& of(const std::string& route) const;
@@ -126,6 +127,7 @@ class LogTraffic final : public NamedTraffic {
   std::expected<void, std::string> look_ahead();
   bool is_near(const AccessEntry& entry);
   std::string what_is_missing() const;
+  std::string what_is_doubtful() const;
   std::string what_the_conf_needs() const;
   std::string what_is_thinned() const;
   void set_client(simulation::Wish& wish, const AccessEntry& entry);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "conf/format.h"
+#include "conf/network.h"
 #include "gateway/planning/foreign_readers.h"
 #include "gateway/planning/log_fields.h"
 
@@ -33,22 +34,6 @@ std::string_view unescaped(std::string_view text, std::string& into) {
   return into;
 }
 
-// "0.010, 0.020 : 0.001": each server that was asked; together they had the request for the sum.
-std::optional<Duration> sum_of(std::string_view text) {
-  Duration sum{};
-  bool has_one = false;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find_first_of(",: "), text.size());
-    const std::string_view part = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (part.empty() || part == "-") continue;
-    const auto took = duration_of(part, 1s);
-    if (!took || (sum += *took) > AccessEntry::duration_max) return std::nullopt;
-    has_one = true;
-  }
-  return has_one ? std::optional(sum) : std::nullopt;
-}
-
 class NginxReader final : public LineReader {
  public:
   std::expected<AccessEntry, std::string> read(std::string_view line) override {
@@ -57,7 +42,10 @@ class NginxReader final : public LineReader {
     entry.is_by_address = true;
     Cursor at(line);
     entry.client = at.word();
-    at.word();  // "-"
+    // vhost_combined has its server before it; else this is "-", or what identd says.
+    const std::string_view second = at.word();
+    if (!conf::IpAddress::parse(entry.client) && conf::IpAddress::parse(second))
+      entry.client = second;
     // A user's name may have spaces.
     const std::size_t bracket = at.rest().find('[');
     if (bracket == std::string_view::npos) return std::unexpected(no_line);
@@ -136,7 +124,8 @@ class NginxReader final : public LineReader {
       if (!(extra.total = duration_of(value, 1s))) return is_not(name, value);
     } else if (name == "upstream_response_time" || name == "urt") {
       extra.tells_upstream = true;
-      if (!(extra.upstream = sum_of(value)) && value.find_first_not_of("-,: ") != value.npos)
+      if (!(extra.upstream = sum_of_seconds(value)) &&
+          value.find_first_not_of("-,: ") != value.npos)
         return is_not(name, value);
     } else if (name == "content_length") {
       extra.tells_bytes = true;

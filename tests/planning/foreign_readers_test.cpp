@@ -82,6 +82,22 @@ TEST_CASE("nginx: who answered, and why, is told by the status and the time upst
   }
 }
 
+// The name of the server was taken for the client: all were one.
+TEST_CASE("vhost_combined has its server before the client") {
+  const auto reader = nginx_reader();
+  for (const std::string server : {"example.com:443 ", "example.com "}) {
+    const std::string line = server + combined;
+    const auto entry = reader->read(line);
+    REQUIRE(entry);
+    CHECK(entry->client == "192.0.2.7");
+    CHECK(entry->path == "/v1/classify");
+  }
+  const std::string by_name = "host.example - - " + combined.substr(combined.find('['));
+  CHECK(reader->read(by_name)->client == "host.example");
+  const std::string with_ident = "192.0.2.7 192.0.2.8 - " + combined.substr(combined.find('['));
+  CHECK(reader->read(with_ident)->client == "192.0.2.7");
+}
+
 TEST_CASE("a line of nginx that cannot be says why") {
   const auto reader = nginx_reader();
   const auto why = [&](std::string line, std::string_view part, std::string_view by) {
@@ -230,6 +246,37 @@ TEST_CASE("JSON lines are read by the names of their fields, in the units of the
     CHECK(entry->upstream == 21ms);
     CHECK(entry->took == Took::upstream);
     CHECK(entry->bytes_in == 52);
+  }
+}
+
+TEST_CASE("numbers of JSON are read as any program writes them") {
+  const auto reader = json_reader();
+  const auto read = [&](const std::string& time, const std::string& took) {
+    const std::string line = "{\"ts\":" + time + ",\"path\":\"/a\",\"status\":200," + took + "}";
+    CAPTURE(line);
+    const auto entry = reader->read(line);
+    REQUIRE(entry);
+    CHECK(entry->time_ns == then_ns + 123'000'000);
+    CHECK_FALSE(entry->is_to_the_second);
+    return entry->upstream;
+  };
+  CHECK(read("1795512607123", "\"upstream_ms\":21") == 21ms);
+  CHECK(read("1795512607123.0", "\"upstream_ms\":\"21,5\"") == 21'500us);
+  CHECK(read("1795512607123000", "\"upstream_ms\":2.15E+1") == 21'500us);
+  CHECK(read("1795512607123000000", "\"upstream_response_time\":2.15e-2") == 21'500us);
+  CHECK(read("1.795512607123e9", "\"upstream_response_time\":\"0,0215\"") == 21'500us);
+  CHECK(read("1.795512607123E12", "\"upstream_response_time\":\"0.010, 0.0115\"") == 21'500us);
+  CHECK(read("\"1795512607,123\"", "\"upstream_response_time\":5e-7") == 500ns);
+  CHECK(read("\"2026-11-24T09:30:07,123Z\"", "\"upstream_ms\":0.5") == 500us);
+  const auto whole = reader->read(R"({"ts":1795512607,"path":"/","status":200,"upstream_ms":1})");
+  REQUIRE(whole);
+  CHECK(whole->is_to_the_second);
+  for (const std::string bad :
+       {"1e99", "\"1e\"", "\"--1\"", "\"1.2.3\"", "\"e5\"", "-3", "\",\""}) {
+    const std::string line =
+        R"({"ts":1795512607,"path":"/","status":200,"upstream_ms":)" + bad + "}";
+    CAPTURE(line);
+    CHECK_FALSE(reader->read(line));
   }
 }
 

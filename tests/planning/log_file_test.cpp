@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <thread>
 
 #include "conf/format.h"
@@ -30,6 +31,7 @@ class Piped {
  public:
   explicit Piped(std::string text) {
     std::array<int, 2> ends{};
+    ::signal(SIGPIPE, SIG_IGN);
     REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
     read_ = proxy::net::Fd(ends[0]);
     writer_ = std::jthread([fd = proxy::net::Fd(ends[1]), text = std::move(text)] {
@@ -41,7 +43,9 @@ class Piped {
     });
   }
   std::string path() const { return fmt::format("/proc/self/fd/{}", read_.get()); }
-  void hang_up() { read_.reset(); }
+  ~Piped() {
+    read_.reset();  // or what is not read is never written
+  }
 
  private:
   proxy::net::Fd read_;
@@ -61,10 +65,29 @@ TEST_CASE("a log that comes through a pipe has all its lines, for each who reads
 }
 
 TEST_CASE("of what comes through a pipe so much is copied and not more, and this is told") {
-  const auto refused = LogFile::open(Piped(std::string(1001, 'x')).path(), 1000);
+  const auto refused = LogFile::open(Piped(std::string(1001, 'x')).path(), {.bytes_max = 1000});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().contains("more than the 1000 bytes that are copied"));
-  CHECK(LogFile::open(Piped(std::string(1000, 'x')).path(), 1000));
+  CHECK(LogFile::open(Piped(std::string(1000, 'x')).path(), {.bytes_max = 1000}));
+}
+
+// It filled the file system, for all who needed it.
+TEST_CASE("a copy leaves room for others, or is refused with the way out") {
+  const std::string text(20 << 20, '\n');
+  const auto refused = LogFile::open(Piped(text).path(), {.left_free = 1ULL << 60});
+  REQUIRE_FALSE(refused);
+  CHECK(
+      refused.error().contains("MiB of it had been copied less than 1099511627776 MiB were free"));
+  CHECK(refused.error().contains("TMPDIR names another directory"));
+  CHECK(LogFile::open(Piped(text).path(), {.left_free = 1}));
+}
+
+TEST_CASE("what never ends a line is no log, and is not copied to its end") {
+  const auto refused = LogFile::open(Piped(std::string(5 << 20, '\0')).path());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().ends_with("no line ends in its first 4 MiB: this is no log"));
+  const std::string packed = "\x1f\x8b" + std::string(5 << 20, '\0');
+  CHECK(LogFile::open(Piped(packed).path()));
 }
 
 TEST_CASE("a copy that there is no room for says where, and what to do") {
@@ -98,6 +121,8 @@ TEST_CASE("a log that is rotated away while it is read is still read to its end"
 TEST_CASE("what is no log is refused by its name") {
   CHECK(LogFile::open("/nowhere/access.log").error() ==
         "/nowhere/access.log: No such file or directory");
+  CHECK(LogFile::open("/dev/zero").error() ==
+        "/dev/zero: is a device: name a file, or let a pipe bring the log");
   CHECK(LogFile::open("/proc").error() == "/proc: is a directory: name the log that is in it");
 }
 

@@ -338,6 +338,27 @@ TEST_CASE("a second with as many lines as there may be is one of which lines wer
   }
 }
 
+// ---- Units -------------------------------------------------------------------------------------
+
+TEST_CASE("a service that takes very long or no time at all is asked about its unit") {
+  const auto remarks_of = [](std::string_view name, std::string_view took) {
+    testing::WrittenFile log;
+    for (int i = 0; i < 9; ++i)
+      log.add(fmt::format("{{\"ts\":{}.5,\"path\":\"/a\",\"status\":200,\"{}\":{}}}\n",
+                          1795512607 + 100 * i, name, took));
+    const auto traffic = open({.file = log.log(), .format = *format_of("json", nullptr)});
+    all_of(*traffic);
+    std::string all;
+    for (const std::string& remark : traffic->remarks()) all += remark + "\n";
+    return all;
+  };
+  CHECK(remarks_of("upstream_response_time", "45")
+            .contains("the service took 45 s in the median of the first lines: is the unit right? "
+                      "The log may tell milliseconds where seconds are read"));
+  CHECK(remarks_of("upstream_ms", "0.045").contains("The log may tell seconds where milliseconds"));
+  CHECK_FALSE(remarks_of("upstream_ms", "45").contains("unit"));
+}
+
 // ---- Lines in the wrong order ------------------------------------------------------------------
 
 // `cat access.log*` names the newest first: all of the older log came at one moment, with exit

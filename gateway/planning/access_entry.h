@@ -31,6 +31,7 @@ struct AccessEntry {
   std::string_view name = "-";  // of a client that the conf knows
   std::string_view plan;        // of the client; "-": everybody's; empty: not told
   std::uint32_t cost = 0;       // 0: not told
+  std::string_view method;      // empty: not told
   std::string_view path;        // in normal form, without the query
   std::string_view verdict;
   std::string_view reason = "-";

@@ -221,6 +221,9 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
         entry.priority = static_cast<int>(number);
       }
       return true;
+    case 'm':
+      if (key == "method") entry.method = value;
+      return true;
     case 'n':
       if (key == "name") entry.name = value;
       return true;

@@ -43,6 +43,7 @@ class EnvoyReader final : public LineReader {
     entry.upstream = std::min(upstream.value_or(*total), *total);
     judge(entry, *status, upstream ? Answerer::service : Answerer::proxy);
     judge_flags(entry, flags);
+    entry.method = method_of(*request);
     take_path(entry, target_of(*request), path_);
     return entry;
   }

@@ -78,6 +78,7 @@ class HaproxyReader final : public LineReader {
     const bool had_server = !server.ends_with("/<NOSRV>") && timers->connect;
     judge(entry, *status, had_server && timers->response ? Answerer::service : Answerer::proxy);
     judge_ending(entry, ending, had_server);
+    entry.method = method_of(*request);
     take_path(entry, target_of(*request), path_);
     return entry;
   }

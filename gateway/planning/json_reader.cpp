@@ -98,6 +98,7 @@ constexpr std::array client_names{
     "client",  "client_ip",       "remote_addr",       "remote_ip",
     "address", "x_forwarded_for", "request.client_ip", "request.remote_ip"};
 constexpr std::array path_names{"path", "uri", "request_uri", "url", "request.uri"};
+constexpr std::array method_names{"method", "request_method", "request.method"};
 constexpr std::array status_names{"status", "status_code", "response_code"};
 constexpr std::array bytes_names{"bytes_in", "content_length", "bytes_received", "bytes_read"};
 // Whose unit is in their name, or well known.
@@ -181,6 +182,7 @@ class JsonReader final : public LineReader {
     if (answerer_ == Answerer::service && *status == 504) entry.reason = "upstream_timeout";
     if (answerer_ == Answerer::service && *status == 502) entry.reason = "upstream_broken";
     if (*status == 0) was_left(entry);
+    if (const std::string* const method = first_of(method_names)) entry.method = *method;
     take_path(entry, *target, path_);
     return entry;
   }

@@ -13,6 +13,7 @@
 #include "conf/units.h"
 #include "gateway/planning/conf_source.h"
 #include "gateway/planning/knee_finder.h"
+#include "gateway/planning/log_traffic.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/request_lines.h"
@@ -80,13 +81,52 @@ std::string batch_of(std::uint64_t bytes, std::uint32_t items) {
   return body.append(end);
 }
 
+// As a client has to write it.
+std::string target_of_path(std::string_view path) {
+  std::string target;
+  for (const char c : path)
+    if (c > ' ' && c < '\x7f' && c != '?' && c != '#')
+      target += c;
+    else
+      target += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  return target;
+}
+
+// Exactly so long, and JSON where that is possible.
+std::string sized_body(std::uint64_t bytes) {
+  constexpr std::string_view begin = "{\"text\": \"";
+  constexpr std::string_view end = "\"}";
+  constexpr std::uint64_t most = 64ULL << 20;
+  const std::size_t size = static_cast<std::size_t>(std::min(bytes, most));
+  if (size < begin.size() + end.size()) return std::string(size, '0');
+  std::string body(begin);
+  while (body.size() + end.size() < size) body += words[body.size() % words.size()];
+  return body.append(end);
+}
+
+// What the log has of it: no log of ours or another's tells the body, nor is sure to tell the
+// query.
+Question question_of(const LogTraffic& log, const simulation::Wish& wish) {
+  const LogTraffic::Asked asked = log.asked_by(wish);
+  Question question;
+  question.path = asked.path.empty() ? log.group_name(wish.group) : target_of_path(asked.path);
+  question.body = sized_body(wish.bytes);
+  question.method = !asked.method.empty() ? asked.method : question.body.empty() ? "GET" : "POST";
+  return question;
+}
+
 std::vector<OpenLoop::Group> groups_of(const Scenario& scenario) {
   std::vector<OpenLoop::Group> groups;
   if (scenario.workload() == nullptr) return groups;
-  for (const conf::WorkloadClass& of : scenario.workload()->classes)
-    groups.push_back(
-        {of.path, of.path.starts_with("/v1/") ? "POST" : "GET",
-         of.path.ends_with("/batch") ? batch_of(of.body.count, of.items) : body_of(of.body.count)});
+  for (const conf::WorkloadClass& of : scenario.workload()->classes) {
+    const bool has_body = of.body.count > 0 || of.path.starts_with("/v1/");
+    if (!has_body)
+      groups.push_back({of.path, "GET", ""});
+    else
+      groups.push_back({of.path, "POST",
+                        of.path.ends_with("/batch") ? batch_of(of.body.count, of.items)
+                                                    : body_of(of.body.count)});
+  }
   return groups;
 }
 
@@ -199,6 +239,10 @@ void hear_interrupts() {
   ::sigaction(SIGINT, &action, nullptr);
 }
 
+// When nothing has been answered after so long, and so many were tried, nobody is there.
+constexpr Duration time_in_vain = std::chrono::seconds(3);
+constexpr std::uint64_t faults_in_vain = 20;
+
 constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
 
 int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
@@ -259,6 +303,11 @@ int load(const conf::CommandLine& command,
   if (options.find_knee) return find_and_tell(options, *target, &*scenario);
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return complain(traffic.error());
+  LoadOptions asked = *target;
+  if (auto* const log = dynamic_cast<LogTraffic*>(traffic->get())) {
+    log->keep_questions();
+    asked.question_of = [log](const simulation::Wish& wish) { return question_of(*log, wish); };
+  }
   std::optional<RequestLines> lines;
   if (!options.requests.empty()) {
     auto opened = request_lines(options.requests);
@@ -270,11 +319,14 @@ int load(const conf::CommandLine& command,
   if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
   hear_interrupts();
   Progress progress("loading");
-  OpenLoop loop(*target, std::move(groups), **traffic);
+  bool is_in_vain = false;
+  OpenLoop loop(asked, std::move(groups), **traffic);
   loop.run([&](Duration now) {
     progress.show(
         std::max((*traffic)->progress(), measure::in_ms(now) / measure::in_ms(target->time_max)));
-    return is_interrupted == 0;
+    is_in_vain = now >= time_in_vain && loop.answers().all() == 0 &&
+                 loop.answers().all_faults() >= faults_in_vain;
+    return is_interrupted == 0 && !is_in_vain;
   });
   progress.clear();
   Result result{.settings = conf->settings,

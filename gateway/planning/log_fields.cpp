@@ -256,6 +256,10 @@ std::string_view target_of(std::string_view request) {
   return request.substr(method_end + 1, version - method_end - 1);
 }
 
+std::string_view method_of(std::string_view request) {
+  return target_of(request).empty() ? std::string_view() : request.substr(0, request.find(' '));
+}
+
 namespace {
 
 // Empty: it has none.

@@ -53,6 +53,7 @@ std::optional<std::int64_t> clf_time_of(std::string_view text);
 void take_path(AccessEntry& entry, std::string_view target, std::string& into);
 // The target in "POST /v1/classify HTTP/1.1"; empty: that is no request.
 std::string_view target_of(std::string_view request);
+std::string_view method_of(std::string_view request);  // "POST" in it
 
 // Who made the answer of which a log tells.
 enum class Answerer : std::uint8_t { service, proxy, untold };

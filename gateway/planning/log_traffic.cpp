@@ -283,6 +283,7 @@ void LogTraffic::add(const AccessEntry& entry) {
   wish.group = group_of(route);
   wish.route = route.id;
   wish.cost = route.cost_varies && entry.cost > 0 ? entry.cost : route.cost;
+  if (keeps_questions_) wish.number = question_of(entry);
   set_client(wish, entry);
   wish.priority = static_cast<std::uint8_t>(route.priority);
   wish.rate_limited = route.rate_limited;
@@ -383,6 +384,28 @@ std::uint32_t LogTraffic::client_of(std::string_view name) {
   plan_of_client_.emplace_back();
   clients_.emplace(name, id);
   return id;
+}
+
+std::uint32_t LogTraffic::question_of(const AccessEntry& entry) {
+  const auto is_of_methods = [](char c) { return (c >= 'A' && c <= 'Z') || c == '-' || c == '_'; };
+  constexpr std::size_t method_max = 20;
+  const bool is_told =
+      entry.method.size() <= method_max && std::ranges::all_of(entry.method, is_of_methods);
+  std::string question(is_told ? entry.method : std::string_view());
+  question += ' ';
+  question += entry.path;
+  if (const auto known = questions_.find(question); known != questions_.end()) return known->second;
+  if (questions_.size() >= questions_max) return Wish::unnumbered;
+  const auto number = static_cast<std::uint32_t>(questions_.size());
+  question_of_number_.push_back(&questions_.emplace(std::move(question), number).first->first);
+  return number;
+}
+
+LogTraffic::Asked LogTraffic::asked_by(const Wish& wish) const {
+  if (wish.number >= question_of_number_.size()) return {};
+  const std::string_view question = *question_of_number_[wish.number];
+  const std::size_t space = question.find(' ');
+  return {question.substr(0, space), question.substr(space + 1)};
 }
 
 void LogTraffic::set_client(Wish& wish, const AccessEntry& entry) {

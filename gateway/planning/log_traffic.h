@@ -111,7 +111,17 @@ class LogTraffic final : public NamedTraffic {
   std::vector<std::string> remarks() const override;
   std::string complaint() const override;
 
+  // From now on it remembers what was asked: for those who ask it for real.
+  void keep_questions() { keeps_questions_ = true; }
+  struct Asked {
+    std::string_view method;  // empty: not told
+    std::string_view path;    // without the query, which no log is sure to have
+  };
+  // Empty: there were too many to remember.
+  Asked asked_by(const simulation::Wish& wish) const;
+
  private:
+  static constexpr std::size_t questions_max = 100'000;
   LogTraffic(LogOptions options, LineFile file, const conf::Settings& settings)
       : options_(std::move(options)),
         file_(std::move(file)),
@@ -140,6 +150,7 @@ class LogTraffic final : public NamedTraffic {
   void put_in_order(std::uint32_t slot, Time at);
   std::uint32_t group_of(const admission::Route& route);
   std::uint32_t client_of(std::string_view name);
+  std::uint32_t question_of(const AccessEntry& entry);
   std::string damage() const;
   void note_bad(std::string_view line, const std::string& why);
 
@@ -182,7 +193,11 @@ class LogTraffic final : public NamedTraffic {
       return std::hash<std::string_view>{}(text);
     }
   };
-  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> clients_;
+  using Numbers = std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>>;
+  Numbers clients_;
+  bool keeps_questions_ = false;
+  Numbers questions_;  // "POST /v1": the number of a wish is that of its question
+  std::vector<const std::string*> question_of_number_;
   std::vector<std::string> client_names_;
   std::vector<admission::PlanId> plan_of_client_;  // of the latest line that told it
 

@@ -83,6 +83,7 @@ class NginxReader final : public LineReader {
     // nginx itself says these of a service that it has asked, too.
     if (extra.upstream && *status == 502) entry.reason = "upstream_broken";
     if (extra.upstream && *status == 504) entry.reason = "upstream_timeout";
+    entry.method = method_of(*request);
     take_path(entry, unescaped(target_of(*request), unescaped_), path_);
     if (*status == 444 || (*status >= 494 && *status <= 497)) is_no_work(entry);
     return entry;

@@ -213,11 +213,14 @@ void OpenLoop::start(std::uint32_t index, std::uint32_t slot) {
   connection.head_is_here = false;
   connection.parser.begin(Parser::Kind::response, head_limits);
   write_request(connection.out, call.wish);
+  connection.asked_head = connection.out.starts_with("HEAD ");
   if (!connection.is_connecting) flush(index);
 }
 
 void OpenLoop::write_request(std::string& out, const Wish& wish) const {
-  const Group& group = groups_[std::min<std::size_t>(wish.group, groups_.size() - 1)];
+  const Question own = options_.question_of ? options_.question_of(wish) : Question();
+  const Question& group =
+      options_.question_of ? own : groups_[std::min<std::size_t>(wish.group, groups_.size() - 1)];
   auto to = std::back_inserter(out);
   fmt::format_to(to, "{} {} HTTP/1.1\r\nHost: {}\r\n", group.method, group.path, options_.host);
   if (options_.tells_clients)
@@ -226,11 +229,13 @@ void OpenLoop::write_request(std::string& out, const Wish& wish) const {
   if (wish.attempt > 0) fmt::format_to(to, "X-Retry-Count: {}\r\n", wish.attempt);
   if (!options_.service_time_header.empty())
     fmt::format_to(to, "{}: {}us\r\n", options_.service_time_header, wish.service.count() / 1000);
-  if (group.method == "POST")
-    fmt::format_to(to, "Content-Type: application/json\r\nContent-Length: {}\r\n",
-                   group.body.size());
+  // A length of zero says that there is no body, where one might be expected.
+  const bool may_have_body = group.method != "GET" && group.method != "HEAD";
+  if (!group.body.empty()) out += "Content-Type: application/json\r\n";
+  if (may_have_body || !group.body.empty())
+    fmt::format_to(to, "Content-Length: {}\r\n", group.body.size());
   out += "\r\n";
-  if (group.method == "POST") out += group.body;
+  out += group.body;
 }
 
 void OpenLoop::on_ready(std::uint32_t index, std::uint32_t events) {
@@ -312,7 +317,7 @@ void OpenLoop::take_head(Connection& connection) {
   const proxy::wire::Head& head = connection.parser.head();
   connection.head_is_here = true;
   connection.ending = ending_of(head);
-  connection.framing = proxy::wire::response_framing(head, false);
+  connection.framing = proxy::wire::response_framing(head, connection.asked_head);
   connection.body_left = head.content_length;
   connection.closes = head.wants_close;
 }

@@ -17,6 +17,13 @@
 
 namespace classgate::planning {
 
+// What a request says: its path, method and whatever else is the same for all of its group.
+struct Question {
+  std::string path = "/";
+  std::string method = "POST";
+  std::string body;
+};
+
 struct LoadOptions {
   proxy::net::SocketAddress to;
   std::string host;  // for the Host field
@@ -25,6 +32,8 @@ struct LoadOptions {
   Duration answer_max = std::chrono::seconds(60);  // then a request counts as failed
   std::string service_time_header;                 // empty: none
   bool tells_clients = false;                      // X-Forwarded-For says which client it is
+  // What each says; none: what its group does.
+  std::function<Question(const simulation::Wish&)> question_of = {};
 };
 
 // Makes traffic for real. Open loop: each request has the time at which it is due, and its latency
@@ -34,12 +43,7 @@ struct LoadOptions {
 class OpenLoop {
  public:
   using Now = std::chrono::steady_clock;
-  // What a request says: its path, method and whatever else is the same for all of its group.
-  struct Group {
-    std::string path = "/";
-    std::string method = "POST";
-    std::string body;
-  };
+  using Group = Question;
 
   OpenLoop(const LoadOptions& options, std::vector<Group> groups, simulation::Traffic& traffic);
   ~OpenLoop();
@@ -65,6 +69,7 @@ class OpenLoop {
     std::uint32_t call = none;
     std::uint64_t body_left = 0;
     bool head_is_here = false;
+    bool asked_head = false;  // HEAD: the answer has no body
     bool has_served = false;  // it may have been closed by the other side since
     bool is_connecting = false;
     int connect_error = 0;

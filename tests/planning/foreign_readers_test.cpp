@@ -33,6 +33,7 @@ TEST_CASE("combined tells when to the second, and not what the service took") {
   CHECK(entry->time_ns == then_ns);
   CHECK(entry->is_to_the_second);
   CHECK(entry->client == "192.0.2.7");
+  CHECK(entry->method == "POST");
   CHECK(entry->path == "/v1/classify");
   CHECK(entry->verdict == "admitted");
   CHECK(entry->status == 200);

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from kit import (CLASSGATE, ROOT, ProcessTest, Program, ScriptedService, clean_environment, free_port, get_json,
@@ -119,6 +120,29 @@ class Says(ScriptedService):
                 self.send_response(answer)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(Handler)
+
+
+class Keeps(ScriptedService):
+    """A service that remembers what it was asked: method, path, bytes."""
+
+    def __init__(self):
+        self.asked = asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                asked.append((self.command, self.path, len(body)))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            do_GET = do_PUT = do_POST
 
             def log_message(self, *_):
                 pass
@@ -374,6 +398,34 @@ class Load(PlanningTest):
         self.assertRegex(done.stdout, r"answers: 2xx 0, 3xx 0, 4xx 0, 5xx 0; Connection refused: \d")
         done = self.classgate("load", "--workload", workload, "--to", f"unix:{self.folder}/none", status=1)
         self.assertRegex(done.stderr, r"nothing answered: \d+ times \"No such file or directory\"")
+
+    def test_when_nobody_ever_answers_it_ends_before_its_time(self):
+        workload = self.file("w.toml", STALL.replace("6s", "600s"))
+        began = time.monotonic()
+        done = self.classgate("load", "--workload", workload, "--to", f"http://127.0.0.1:{free_port()}", status=1)
+        self.assertLess(time.monotonic() - began, 40)
+        self.assertRegex(done.stderr, r"nothing answered: [\d,]+ connections refused")
+
+    # Everything was POST /v1/classify with 40 bytes.
+    def test_a_log_is_asked_as_it_was(self):
+        log = self.folder / "access.log"
+        log.write_text("".join(
+            LINE.format(minutes=0, seconds=0, ms=i * 10).replace('path="/a"', f'path="{path}"')
+            .replace("bytes_in=0", f"bytes_in={size}")
+            for i, (path, size) in enumerate((("/v2/models/x/infer", 5000), ("/embed", 7), ("/a b", 0))))
+                       .replace("method=GET", "method=POST", 1).replace("method=GET", "method=PUT", 1))
+        service = Keeps()
+        self.addCleanup(service.close)
+        self.classgate("load", "--log", str(log), "--to", f"http://{service.address}")
+        self.assertEqual(service.asked, [("POST", "/v2/models/x/infer", 5000), ("PUT", "/embed", 7),
+                                         ("GET", "/a%20b", 0)])
+
+    def test_a_class_with_a_body_is_no_get(self):
+        service = Keeps()
+        self.addCleanup(service.close)
+        workload = self.file("w.toml", ONE.replace('name = "one"', 'name = "one"\npath = "/v2/infer"\nbody = "2KiB"'))
+        self.classgate("load", "--workload", workload, "--to", f"http://{service.address}")
+        self.assertEqual(set(service.asked), {("POST", "/v2/infer", 2048)})
 
     def test_errors_of_the_service_are_shown_and_not_served(self):
         workload = self.file("w.toml", ONE.replace('name = "one"', 'name = "one"\npath = "/nothing/here"'))

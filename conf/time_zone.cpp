@@ -218,7 +218,7 @@ std::expected<TimeZone, std::string> TimeZone::read(std::string_view file) {
   TimeZone zone;
   std::vector<std::int64_t> times(counts->times);
   for (std::int64_t& time : times) time = bytes.number(8);
-  const std::string_view kinds = bytes.take(counts->times);
+  const std::string_view kind_of_each = bytes.take(counts->times);
   std::vector<seconds> offsets(counts->types);
   for (seconds& offset : offsets) {
     offset = seconds(bytes.number(4));
@@ -230,7 +230,7 @@ std::expected<TimeZone, std::string> TimeZone::read(std::string_view file) {
   if (std::ranges::any_of(offsets, [&](seconds s) { return s > most || s < -most; })) return bad();
   zone.first_offset_ = offsets[0];
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const auto kind = static_cast<unsigned char>(kinds[i]);
+    const auto kind = static_cast<unsigned char>(kind_of_each[i]);
     if (kind >= offsets.size() || (i > 0 && times[i] <= times[i - 1])) return bad();
     // Before the year 1, or as far behind: marks, no changes.
     constexpr std::int64_t farthest = 62'135'596'800;

@@ -10,7 +10,7 @@
 namespace classgate::gateway {
 namespace {
 
-using Kind = conf::IdentitySource::Kind;
+using SourceKind = conf::IdentitySource::Kind;
 
 std::string_view value_of(const proxy::wire::Head& head, std::string_view name) {
   for (const proxy::wire::Field& field : head.fields)
@@ -121,30 +121,30 @@ bool Credentials::is_ambiguous(const conf::IdentitySource& source) const {
   int count = 0;
   const auto note = [&count](std::string_view) { ++count; };
   switch (source.kind) {
-    case Kind::header: return is_field_ambiguous(head_, source.name);
-    case Kind::bearer:
-    case Kind::basic: return is_field_ambiguous(head_, "authorization");
-    case Kind::cookie: each_cookie(head_, source.name, note); break;
-    case Kind::query: each_parameter(head_, source.name, note); break;
-    case Kind::jwt:
-    case Kind::tls:
-    case Kind::tls_san:
-    case Kind::address: break;
+    case SourceKind::header: return is_field_ambiguous(head_, source.name);
+    case SourceKind::bearer:
+    case SourceKind::basic: return is_field_ambiguous(head_, "authorization");
+    case SourceKind::cookie: each_cookie(head_, source.name, note); break;
+    case SourceKind::query: each_parameter(head_, source.name, note); break;
+    case SourceKind::jwt:
+    case SourceKind::tls:
+    case SourceKind::tls_san:
+    case SourceKind::address: break;
   }
   return count > 1;
 }
 
 bool Credentials::is_withheld(const conf::IdentitySource& source) const {
   switch (source.kind) {
-    case Kind::header: return proxy::wire::is_nominated(source.name, head_);
-    case Kind::bearer:
-    case Kind::basic: return proxy::wire::is_nominated("authorization", head_);
-    case Kind::cookie: return proxy::wire::is_nominated("cookie", head_);
-    case Kind::query:
-    case Kind::jwt:
-    case Kind::tls:
-    case Kind::tls_san:
-    case Kind::address: break;
+    case SourceKind::header: return proxy::wire::is_nominated(source.name, head_);
+    case SourceKind::bearer:
+    case SourceKind::basic: return proxy::wire::is_nominated("authorization", head_);
+    case SourceKind::cookie: return proxy::wire::is_nominated("cookie", head_);
+    case SourceKind::query:
+    case SourceKind::jwt:
+    case SourceKind::tls:
+    case SourceKind::tls_san:
+    case SourceKind::address: break;
   }
   return false;
 }
@@ -153,15 +153,15 @@ std::string_view Credentials::value(const conf::IdentitySource& source) {
   std::string_view found;
   const auto take = [&found](std::string_view value) { found = value; };
   switch (source.kind) {
-    case Kind::header: return value_of(head_, source.name);
-    case Kind::bearer: return credentials_of(head_, "bearer");  // RFC 6750 section 2.1
-    case Kind::basic: return basic_user(credentials_of(head_, "basic"));
-    case Kind::cookie: each_cookie(head_, source.name, take); return found;
-    case Kind::query: each_parameter(head_, source.name, take); return decoded(found);
-    case Kind::jwt:
-    case Kind::tls:
-    case Kind::tls_san:
-    case Kind::address: break;
+    case SourceKind::header: return value_of(head_, source.name);
+    case SourceKind::bearer: return credentials_of(head_, "bearer");  // RFC 6750 section 2.1
+    case SourceKind::basic: return basic_user(credentials_of(head_, "basic"));
+    case SourceKind::cookie: each_cookie(head_, source.name, take); return found;
+    case SourceKind::query: each_parameter(head_, source.name, take); return decoded(found);
+    case SourceKind::jwt:
+    case SourceKind::tls:
+    case SourceKind::tls_san:
+    case SourceKind::address: break;
   }
   return {};
 }
@@ -206,21 +206,21 @@ std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
   const auto add = [&](const conf::IdentitySource& place, std::string_view error) {
     std::string challenge;
     switch (place.kind) {
-      case Kind::bearer: challenge = "Bearer realm=\"classgate\""; break;
-      case Kind::basic: challenge = "Basic realm=\"classgate\", charset=\"UTF-8\""; break;
-      case Kind::header:
+      case SourceKind::bearer: challenge = "Bearer realm=\"classgate\""; break;
+      case SourceKind::basic: challenge = "Basic realm=\"classgate\", charset=\"UTF-8\""; break;
+      case SourceKind::header:
         challenge = fmt::format("ApiKey realm=\"classgate\", header=\"{}\"", place.name);
         break;
-      case Kind::cookie:
+      case SourceKind::cookie:
         challenge = fmt::format("ApiKey realm=\"classgate\", cookie=\"{}\"", place.name);
         break;
-      case Kind::query:
+      case SourceKind::query:
         challenge = fmt::format("ApiKey realm=\"classgate\", query=\"{}\"", place.name);
         break;
-      case Kind::jwt:
-      case Kind::tls:
-      case Kind::tls_san:
-      case Kind::address: return;
+      case SourceKind::jwt:
+      case SourceKind::tls:
+      case SourceKind::tls_san:
+      case SourceKind::address: return;
     }
     const auto same = std::ranges::find_if(
         challenges, [&](const std::string& known) { return known.starts_with(challenge); });
@@ -230,7 +230,7 @@ std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
       *same += error;
   };
   for (const conf::IdentitySource& source : sources) {
-    const bool is_token = source.kind == Kind::jwt;
+    const bool is_token = source.kind == SourceKind::jwt;
     add(is_token ? token_place : source, is_token && has_bad_token ? why : "");
   }
   if (challenges.empty()) return "Bearer realm=\"classgate\"";

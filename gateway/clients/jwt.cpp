@@ -13,8 +13,6 @@
 namespace classgate::gateway {
 namespace {
 
-using nlohmann::json;
-
 constexpr std::size_t depth_max = 8;
 constexpr std::size_t members_max = 256;    // of all objects together
 constexpr std::size_t elements_max = 1024;  // of all arrays together
@@ -24,7 +22,7 @@ constexpr double time_max = 253'402'300'799;  // the end of the year 9999
 // Of an object in JSON the members that have one of the names; what else there is must be JSON, and
 // bounded. No name may be there twice, in any object: another reader might take the other one (RFC
 // 7519 section 4).
-class Members final : public nlohmann::json_sax<json> {
+class Members final : public nlohmann::json_sax<nlohmann::json> {
  public:
   struct Value {
     enum class Kind : std::uint8_t { none, number, text, texts, other };
@@ -37,7 +35,8 @@ class Members final : public nlohmann::json_sax<json> {
 
   bool read(std::string_view text) {
     // To the parser a NUL is the end, whatever follows it.
-    return !text.contains('\0') && json::sax_parse(text.begin(), text.end(), this) && is_object_;
+    return !text.contains('\0') && nlohmann::json::sax_parse(text.begin(), text.end(), this) &&
+           is_object_;
   }
   const Value& operator[](std::size_t number) const { return values_[number]; }
 
@@ -88,7 +87,7 @@ class Members final : public nlohmann::json_sax<json> {
     return true;
   }
   bool parse_error(std::size_t /*at*/, const std::string& /*token*/,
-                   const json::exception& /*error*/) override {
+                   const nlohmann::json::exception& /*error*/) override {
     return false;
   }
 

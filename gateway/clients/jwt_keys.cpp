@@ -39,8 +39,6 @@ using PkeyHandle = std::unique_ptr<EVP_PKEY, Release<EVP_PKEY_free>>;
 
 namespace {
 
-using nlohmann::json;
-
 constexpr std::size_t keys_max = 100;
 constexpr std::size_t kid_bytes_max = 256;
 constexpr std::size_t hmac_bytes_min = 32;  // RFC 7518 section 3.2
@@ -108,7 +106,7 @@ Outline outline_of(std::string_view text) {
       const std::size_t begin = i++;
       while (text[i] != '"') i += text[i] == '\\' ? 2 : 1;
       if (!std::exchange(is_name, false)) continue;
-      const auto name = json::parse(text.substr(begin, i + 1 - begin)).get<std::string>();
+      const auto name = nlohmann::json::parse(text.substr(begin, i + 1 - begin)).get<std::string>();
       if (open.size() == 1) top = name;
       if (!names.emplace(open.back(), name).second && !outline.twin) outline.twin = {name, begin};
     } else if (c == '{' || c == '[') {
@@ -289,11 +287,11 @@ class JwtKeys::Reader {
   // ---- JSON ----
 
   void read_json() {
-    json all;
+    nlohmann::json all;
     try {
-      all = json::parse(text_);
-    } catch (const json::exception& failure) {
-      const auto* const wrong = dynamic_cast<const json::parse_error*>(&failure);
+      all = nlohmann::json::parse(text_);
+    } catch (const nlohmann::json::exception& failure) {
+      const auto* const wrong = dynamic_cast<const nlohmann::json::parse_error*>(&failure);
       const std::size_t byte = wrong == nullptr ? 1 : std::max<std::size_t>(wrong->byte, 1);
       return mistake(std::min(byte - 1, text_.size()), "is no JSON from here on");
     }
@@ -309,20 +307,20 @@ class JwtKeys::Reader {
     if (!is_set)
       return mistake(0, "is neither a JSON Web Key Set, {\"keys\": [...]}, nor one JSON Web Key");
     std::size_t number = 0;
-    for (const json& key : all["keys"]) {
+    for (const nlohmann::json& key : all["keys"]) {
       if (!key.is_object()) return mistake(0, "\"keys\" has something that is no key");
       read_jwk(key, number < places.size() ? places[number] : 0);
       ++number;
     }
   }
 
-  static std::optional<std::string> text_in(const json& key, const char* name) {
+  static std::optional<std::string> text_in(const nlohmann::json& key, const char* name) {
     const auto found = key.find(name);
     if (found == key.end() || !found->is_string()) return std::nullopt;
     return found->get<std::string>();
   }
   // Null: it is not there, or not to be read, and this has been told.
-  std::optional<std::string> bytes_in(const json& key, const char* name, std::size_t at) {
+  std::optional<std::string> bytes_in(const nlohmann::json& key, const char* name, std::size_t at) {
     std::string bytes;
     const auto text = text_in(key, name);
     if (text && read_base64url(*text, bytes)) return bytes;
@@ -335,12 +333,12 @@ class JwtKeys::Reader {
   }
 
   // Some write so what a key has not.
-  static bool is_nothing(const json& value) {
-    return value.is_null() || value == json::array() || value == "";
+  static bool is_nothing(const nlohmann::json& value) {
+    return value.is_null() || value == nlohmann::json::array() || value == "";
   }
 
   // True: and this has been told.
-  bool is_private(const json& key, std::size_t at) {
+  bool is_private(const nlohmann::json& key, std::size_t at) {
     if (text_in(key, "kty") == "oct") return false;
     for (const char* const name : private_members)
       if (const auto found = key.find(name); found != key.end() && !is_nothing(*found)) {
@@ -354,7 +352,7 @@ class JwtKeys::Reader {
 
   // What a program does not know of is none of its keys (RFC 7517 section 5); but a private key
   // belongs on no machine that only checks, whatever it is for.
-  void read_jwk(json key, std::size_t at) {
+  void read_jwk(nlohmann::json key, std::size_t at) {
     for (auto member = key.begin(); member != key.end();)
       if (is_nothing(*member))
         member = key.erase(member);
@@ -372,7 +370,7 @@ class JwtKeys::Reader {
     if (key.contains("use") && text_in(key, "use") != "sig") return;
     const auto uses = key.find("key_ops");
     if (uses != key.end() &&
-        !(uses->is_array() && std::ranges::find(*uses, json("verify")) != uses->end()))
+        !(uses->is_array() && std::ranges::find(*uses, nlohmann::json("verify")) != uses->end()))
       return;
     if (!is_named(algorithm)) return;
     Names names{.kid = text_in(key, "kid").value_or(""), .has_kid = key.contains("kid"), .at = at};

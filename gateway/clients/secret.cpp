@@ -20,9 +20,9 @@ namespace classgate::gateway {
 namespace {
 
 constexpr std::size_t characters_min = 32;
-constexpr std::string_view space = " \t\r\n";
+constexpr std::string_view blanks = " \t\r\n";
 
-std::string text_of(int error) { return std::generic_category().message(error); }
+std::string error_text(int error) { return std::generic_category().message(error); }
 
 std::string fresh_text() {
   conf::Sha256 random{};
@@ -89,9 +89,9 @@ std::expected<HashKey, Unusable> read_key(const std::string& path) {
   if (!text)
     return std::unexpected(
         Unusable{is_missing ? Unusable::Kind::missing : Unusable::Kind::unreadable, text.error()});
-  const std::size_t begin = std::min(text->find_first_not_of(space), text->size());
+  const std::size_t begin = std::min(text->find_first_not_of(blanks), text->size());
   const std::string_view secret =
-      std::string_view(*text).substr(begin, text->find_last_not_of(space) + 1 - begin);
+      std::string_view(*text).substr(begin, text->find_last_not_of(blanks) + 1 - begin);
   if (secret.size() >= characters_min) return key_in(secret);
   return std::unexpected(
       Unusable{Unusable::Kind::bad,
@@ -125,7 +125,7 @@ std::string why_not_makeable(const std::string& path) {
     return S_ISLNK(found.st_mode) ? "is a link to a file that is not there" : "";
   const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
   if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
-  return "cannot be made: " + text_of(errno);
+  return "cannot be made: " + error_text(errno);
 }
 
 }  // namespace
@@ -147,7 +147,7 @@ std::expected<Secret, std::string> take_secret(const conf::ClientsSettings& clie
   if (is_missing) {
     if (const std::string why = why_not_makeable(path); !why.empty()) return without(why);
     if (const auto made = make_file(path); !made)
-      return without("cannot be made: " + text_of(made.error()));
+      return without("cannot be made: " + error_text(made.error()));
     key = read_key(path);
   }
   if (!key && key.error().kind != Unusable::Kind::bad) return without(key.error().why);

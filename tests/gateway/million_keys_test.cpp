@@ -26,8 +26,8 @@ constexpr int million = 1'000'000;
 constexpr int fewer = 100'000;  // where the number proves nothing more
 constexpr int run_milliseconds = 60'000;
 constexpr std::uint32_t unknown_max = 1'000;
-constexpr double rate = 5;  // of one client, a second
-constexpr double burst = 20;
+constexpr double client_rate = 5;  // of one client, a second
+constexpr double client_burst = 20;
 
 conf::Settings settings_for(UnknownClients unknown) {
   conf::Settings settings;
@@ -35,8 +35,8 @@ conf::Settings settings_for(UnknownClients unknown) {
   settings.admission.workers = 1'000;  // for all that the rates let in
   fairness.is_on = true;
   fairness.identity = {{conf::IdentitySource::Kind::header, "X-Api-Key"}};
-  fairness.everybody.rate = rate;
-  fairness.everybody.burst = burst;
+  fairness.everybody.rate = client_rate;
+  fairness.everybody.burst = client_burst;
   fairness.unknown_max = settings.clients.unknown_max = unknown_max;
   settings.clients.unknown = unknown;
   std::string file;
@@ -116,7 +116,8 @@ class Attack {
 };
 
 // What one client may have in this time, and not one request more.
-constexpr auto share = static_cast<std::uint64_t>(burst + rate * run_milliseconds / 1000);
+constexpr auto share =
+    static_cast<std::uint64_t>(client_burst + client_rate * run_milliseconds / 1000);
 
 TEST_CASE(
     "a million invented keys from one address get one client's share, known clients all theirs") {

@@ -11,8 +11,8 @@ namespace {
 
 using conf::QuotaSettings;
 
-QuotaState state_of(QuotaPeriod kind, const QuotaSettings& quota, const Usage& used,
-                    const conf::CalendarPeriod& period) {
+QuotaState quota_state_of(QuotaPeriod kind, const QuotaSettings& quota, const Usage& used,
+                          const conf::CalendarPeriod& period) {
   const bool is_day = kind == QuotaPeriod::day;
   return {.kind = kind,
           .limit = is_day ? quota.day : quota.month,
@@ -115,7 +115,7 @@ QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry
   std::array<QuotaState, quota_periods.size()> states;
   for (const QuotaPeriod kind : quota_periods) {
     const conf::CalendarPeriod& period = calendar.periods[index_of(kind)];
-    states[index_of(kind)] = state_of(kind, quota, used_in(entry, kind, calendar), period);
+    states[index_of(kind)] = quota_state_of(kind, quota, used_in(entry, kind, calendar), period);
     answer.charge.periods[index_of(kind)] = period.number;
   }
   answer.refused = beyond(states, quota.unit, cost);
@@ -123,7 +123,8 @@ QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry
   for (const QuotaPeriod kind : quota_periods) {
     Tally& tally = entry.tallies[index_of(kind)];
     tally.own += answer.charge.usage;
-    const QuotaState state = state_of(kind, quota, tally.used(), calendar.periods[index_of(kind)]);
+    const QuotaState state =
+        quota_state_of(kind, quota, tally.used(), calendar.periods[index_of(kind)]);
     if (state.soft > 0 && state.used >= state.soft) answer.warning = state;
   }
   return answer;
@@ -178,7 +179,8 @@ std::vector<QuotaState> QuotaTable::look(std::uint64_t client, const PlanQuota& 
     for (const QuotaPeriod kind : quota_periods) {
       const Usage used =
           found == part.entries.end() ? Usage() : used_in(found->second, kind, calendar);
-      const QuotaState state = state_of(kind, plan.quota, used, calendar.periods[index_of(kind)]);
+      const QuotaState state =
+          quota_state_of(kind, plan.quota, used, calendar.periods[index_of(kind)]);
       if (state.limit > 0 || state.soft > 0) states.push_back(state);
     }
     return states;
@@ -262,7 +264,8 @@ std::vector<std::array<QuotaTable::PlanUsage, 2>> QuotaTable::by_plan(
         PlanUsage& sum = sums[place->second][index_of(kind)];
         ++sum.clients;
         sum.usage += used;
-        const QuotaState state = state_of(kind, quota, used, calendar.periods[index_of(kind)]);
+        const QuotaState state =
+            quota_state_of(kind, quota, used, calendar.periods[index_of(kind)]);
         if (is_beyond(state, quota.unit, 1)) ++sum.used_up;
       }
     }

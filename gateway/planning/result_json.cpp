@@ -16,7 +16,7 @@ using simulation::Counts;
 using simulation::Duration;
 using simulation::Group;
 
-double rounded(double value) { return std::round(value * 1000) / 1000; }
+double in_thousandths(double value) { return std::round(value * 1000) / 1000; }
 
 ordered_json reasons(const simulation::ReasonCounts& counts) {
   ordered_json json = ordered_json::object();
@@ -39,7 +39,7 @@ void add_counts(ordered_json& json, const Result& result, const Counts& counts) 
   json["arrived"] = counts.arrived;
   json["retries"] = counts.retries;
   json["served"] = counts.served;
-  json["goodput"] = rounded(result.goodput(counts));
+  json["goodput"] = in_thousandths(result.goodput(counts));
   json["rejected"] = reasons(counts.rejected);
   json["failed"] = reasons(counts.failed);
   json["abandoned"] = counts.abandoned;
@@ -76,7 +76,7 @@ ordered_json timeline(const Timeline& of) {
     json["arrived"][key] = column([i](const auto& at) { return at.arrived[i]; });
     json["served"][key] = column([i](const auto& at) { return at.served[i]; });
     json["waiting"][key] =
-        column([i, step](const auto& at) { return rounded(at.waiting_seconds[i] / step); });
+        column([i, step](const auto& at) { return in_thousandths(at.waiting_seconds[i] / step); });
   }
   json["rejected"] = ordered_json::object();
   for (const conf::ReasonText& text : conf::reason_texts) {
@@ -90,12 +90,12 @@ ordered_json timeline(const Timeline& of) {
   json["wait_mean_ms"] = column([](const auto& at) {
     return at.waits.count() == 0
                ? 0
-               : rounded(at.wait_seconds / static_cast<double>(at.waits.count()) * 1000);
+               : in_thousandths(at.wait_seconds / static_cast<double>(at.waits.count()) * 1000);
   });
   json["wait_p95_ms"] =
       column([](const auto& at) { return measure::in_rounded_ms(at.waits.percentile(0.95)); });
   json["active_workers"] =
-      column([step](const auto& at) { return rounded(at.active_seconds / step); });
+      column([step](const auto& at) { return in_thousandths(at.active_seconds / step); });
   return json;
 }
 
@@ -107,10 +107,10 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
   json["upstream"] = scenario.describe_upstream();
   json["conf"] = result.conf;
   json["limits"] = limits_of(result.settings.admission);
-  json["seconds"] = rounded(result.seconds());
+  json["seconds"] = in_thousandths(result.seconds());
   json["remarks"] = result.traffic->remarks();
   json["all"] = group(result, result.tally.all());
-  json["workers"] = {{"busy_share", rounded(result.worker_share())},
+  json["workers"] = {{"busy_share", in_thousandths(result.worker_share())},
                      {"most", result.tally.active_most()}};
   json["queue"] = {{"most", result.tally.waiting_most()}};
   json["by_priority"] = ordered_json::array();
@@ -129,10 +129,11 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
     const simulation::ClientCounts& counts = result.tally.by_client()[client];
     ordered_json entry{{"client", result.traffic->client_name(client)}};
     add_counts(entry, result, counts);
-    entry["wait_ms"] = {{"mean", counts.waits == 0 ? 0
-                                                   : rounded(measure::in_ms(counts.wait_sum) /
-                                                             static_cast<double>(counts.waits))},
-                        {"max", measure::in_rounded_ms(counts.wait_most)}};
+    entry["wait_ms"] = {
+        {"mean", counts.waits == 0 ? 0
+                                   : in_thousandths(measure::in_ms(counts.wait_sum) /
+                                                    static_cast<double>(counts.waits))},
+        {"max", measure::in_rounded_ms(counts.wait_most)}};
     json["by_client"].push_back(std::move(entry));
   }
   json["timeline"] = timeline(result.tally.timeline());

@@ -316,9 +316,9 @@ TEST_CASE("without a quota or another conf in the shadow, null is told of them")
   HealthReport report = report_by_hand();
   report.quotas.reset();
   report.admission.shadow = {};
-  const auto json = health_json(report, Asker::operator_of_it);
-  CHECK(json.at("quotas").is_null());
-  CHECK(json.at("shadow").is_null());
+  const auto page = health_json(report, Asker::operator_of_it);
+  CHECK(page.at("quotas").is_null());
+  CHECK(page.at("shadow").is_null());
 }
 
 struct Nobody final : admission::Waiters {

@@ -19,6 +19,11 @@ def storm(gateway, requests, connections, abort=0.0, seconds=120):
     return json.loads(done.stdout)
 
 
+# In what strace wrote: a call that waits, with what came of it.
+CAME_BACK = re.compile(r"^\d+ +(?:<\.\.\. )?(?:epoll_p?wait2?|p?poll|p?select6?|(?:clock_)?nanosleep|restart_syscall|"
+                       r"futex(?: resumed|\(\w+, FUTEX_WAIT)).*\) += ", re.MULTILINE)
+
+
 def calls_of(summary):
     """strace -c: {system call: count}"""
     rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ )?(\w+)$", summary, re.MULTILINE)
@@ -54,16 +59,18 @@ class Footprint(ProcessTest):
         upstream = self.service()
         gateway = self.gateway(upstream.address)
         self.assertEqual(gateway.request().status, 200)
-        tasks = pathlib.Path(f"/proc/{gateway.process.pid}/task")
 
-        def switches():
-            return sum(int(re.search(r"\nvoluntary_ctxt_switches:\t(\d+)", text).group(1))
-                       for text in ((task / "status").read_text() for task in tasks.iterdir()))
-
-        def woke_up(seconds):
-            before = switches()
+        # What it waited in and came back from. (Its voluntary switches tell more: the kernel makes a
+        # thread sleep when it moves a page that the thread wants.)
+        def woke_up(seconds, meanwhile=lambda: None):
+            calls = tempfile.NamedTemporaryFile("r")
+            tracer = self.start(Program(["strace", "-f", "-o", calls.name, "-p", str(gateway.process.pid)]))
+            tracer.wait_for_text(r"attached", tracer.err)
+            meanwhile()
             PAUSE.wait(seconds)  # the span that is measured
-            return switches() - before
+            tracer.signal(signal.SIGINT)
+            tracer.wait()
+            return len(CAME_BACK.findall(pathlib.Path(calls.name).read_text()))
 
         # What the start and the request began is over: a second of rest, which who wakes more often never has.
         wait_until(lambda: woke_up(1) <= 1, "a second with one wake-up at most")
@@ -71,6 +78,7 @@ class Footprint(ProcessTest):
         wakeups = woke_up(seconds)
         print(f"\n{wakeups} wake-ups in {seconds} s")
         self.assertLessEqual(wakeups, seconds)
+        self.assertGreaterEqual(woke_up(0, gateway.request), 2)  # else the count itself is broken
 
     def test_it_starts_in_less_than_12_mib(self):
         upstream = self.service()

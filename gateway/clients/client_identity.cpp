@@ -142,7 +142,8 @@ void ClientIdentities::add_known(const conf::KnownClients& known, const admissio
   for (const conf::KnownClient& client : known.clients) {
     holders_.push_back({.client = &client,
                         .id = id_of_name(client.name),
-                        .plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan)});
+                        .plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan),
+                        .is_always_valid = client.is_always_valid()});
     for (const std::string& claim : jwt_.claims)
       add_named({.kind = Kind::jwt, .name = claim}, client.name, holders_.back());
   }
@@ -162,9 +163,10 @@ void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission
         numbers.emplace(client.key, static_cast<std::uint32_t>(holders_.size()));
     if (is_new) {
       keys_.push_back({client.key, known->second});
-      holders_.push_back({});
+      holders_.push_back({.places = static_cast<std::uint32_t>(plan_places_.size())});
+      plan_places_.emplace_back();
     }
-    holders_[known->second].places.push_back({client.source, plan});
+    plan_places_[holders_[known->second].places].push_back({client.source, plan});
   }
 }
 
@@ -268,14 +270,16 @@ std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const Ident
   const auto found = named_.find(id);
   if (found == named_.end()) return Identity{.id = id, .source = &source, .is_known = true};
   const KeyHolder& holder = found->second;
-  if (holder.client != nullptr && !holder.client->is_always_valid() &&
-      !holder.client->is_valid(current_second()))
-    return by_address(facts, sources);
+  if (holder.client != nullptr && !are_valid_now(holder)) return by_address(facts, sources);
   return Identity{.id = holder.id,
                   .plan = holder.plan,
                   .source = &source,
                   .client = holder.client,
                   .is_known = true};
+}
+
+bool ClientIdentities::are_valid_now(const KeyHolder& holder) {
+  return holder.is_always_valid || holder.client->is_valid(current_second());
 }
 
 ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source,
@@ -285,14 +289,14 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
   if (const auto number = ring_->find(key)) {
     const KeyHolder& holder = holders_[*number];
     if (holder.client == nullptr) {
-      for (const KeyHolder::Place& place : holder.places)
+      for (const PlanPlace& place : plan_places_[holder.places])
         if (is_same_place(place.source, source))
           return {.id = hash(source, key),
                   .plan = place.plan,
                   .source = &source,
                   .is_known = true,
                   .key_look = KeyLook::known};
-    } else if (holder.client->is_always_valid() || holder.client->is_valid(current_second())) {
+    } else if (are_valid_now(holder)) {
       return {.id = holder.id,
               .plan = holder.plan,
               .source = &source,

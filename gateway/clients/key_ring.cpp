@@ -25,31 +25,35 @@ KeyRing::KeyRing(std::vector<conf::KnownClients::Key> keys, const HashKey& hash_
     std::size_t place = beginning_of(keys_[number].hash) & (places - 1);
     while (by_sha_[place] != none) place = (place + 1) & (places - 1);
     by_sha_[place] = number;
+    seen_[number].client = keys_[number].client;
   }
-  by_sip_ = std::vector<std::atomic<std::uint32_t>>(places);
+  by_sip_ = std::vector<std::atomic<std::uint64_t>>(places);
 }
 
 std::optional<std::uint32_t> KeyRing::find(std::string_view key) const {
   if (keys_.empty()) return std::nullopt;
   const auto [low, high] = SipHash::of_128(hash_key_, key);
-  std::atomic<std::uint32_t>* free = nullptr;
+  constexpr std::uint64_t upper_half = 0xffffffff00000000;
+  std::atomic<std::uint64_t>* free = nullptr;
   for (std::size_t i = 0; i < places_looked_at && free == nullptr; ++i) {
-    std::atomic<std::uint32_t>& place = by_sip_[(low + i) & (by_sip_.size() - 1)];
-    const std::uint32_t entry = place.load(std::memory_order_acquire);
-    if (entry == 0)
+    std::atomic<std::uint64_t>& place = by_sip_[(low + i) & (by_sip_.size() - 1)];
+    const std::uint64_t entry = place.load(std::memory_order_acquire);
+    if (entry == 0) {
       free = &place;
-    else if (seen_[entry - 1].is(low, high))
-      return keys_[entry - 1].client;
+    } else if (((entry ^ low) & upper_half) == 0) {
+      const Seen& seen = seen_[static_cast<std::uint32_t>(entry) - 1];
+      if (seen.is(low, high)) return seen.client;
+    }
   }
   const std::uint32_t number = place_of(key);
   if (number == none) return std::nullopt;
   seen_[number].low.store(low, std::memory_order_relaxed);
   seen_[number].high.store(high, std::memory_order_relaxed);
   // Another loop may have been here first: then it is looked up once more.
-  std::uint32_t nobody = 0;
+  std::uint64_t nobody = 0;
   if (free != nullptr)
-    free->compare_exchange_strong(nobody, number + 1, std::memory_order_release,
-                                  std::memory_order_relaxed);
+    free->compare_exchange_strong(nobody, (low & upper_half) | (number + 1),
+                                  std::memory_order_release, std::memory_order_relaxed);
   return keys_[number].client;
 }
 

@@ -30,9 +30,10 @@ class KeyRing {
  private:
   static constexpr std::uint32_t none = 0xffffffff;
   static constexpr std::size_t places_looked_at = 32;  // half of them are free, or more
-  struct Seen {                                        // both zero: not yet
-    std::atomic<std::uint64_t> low{0};
+  struct alignas(32) Seen {                            // in one cache line
+    std::atomic<std::uint64_t> low{0};                 // both zero: not yet
     std::atomic<std::uint64_t> high{0};
+    std::uint32_t client = 0;  // the number that was given with the key
     bool is(std::uint64_t one, std::uint64_t other) const {
       return low.load(std::memory_order_relaxed) == one &&
              high.load(std::memory_order_relaxed) == other;
@@ -44,8 +45,9 @@ class KeyRing {
   HashKey hash_key_;
   std::vector<std::uint32_t> by_sha_;  // places in keys_: open addressing, half full at most
   mutable std::vector<Seen> seen_;     // beside keys_
-  // A place in keys_, and one, by the SipHash; 0: none. Open addressing; nobody leaves.
-  mutable std::vector<std::atomic<std::uint32_t>> by_sip_;
+  // By the SipHash: a part of it, above a place in keys_ and one; 0: none. So whose part is another
+  // is not looked at. Open addressing; nobody leaves.
+  mutable std::vector<std::atomic<std::uint64_t>> by_sip_;
 };
 
 }  // namespace classgate::gateway

@@ -5,7 +5,6 @@
 #include "admission/measure/units.h"
 #include "admission/simulation/tally.h"
 #include "conf/format.h"
-#include "conf/known_clients.h"
 #include "conf/printable.h"
 #include "gateway/planning/log_fields.h"
 
@@ -61,91 +60,6 @@ std::int64_t arrival_of(const AccessEntry& entry) {
 }
 
 }  // namespace
-
-void ServiceTimes::add(const std::string& route, Duration took) {
-  by_route_[route].push_back(took);
-  all_.push_back(took);
-}
-
-void ServiceTimes::settle() {
-  std::ranges::sort(all_);
-  for (auto& [route, times] : by_route_) std::ranges::sort(times);
-}
-
-// One that nobody has been served on takes what all take.
-const std::vector<Duration>& ServiceTimes::of(const std::string& route) const {
-  const auto found = by_route_.find(route);
-  return found == by_route_.end() ? all_ : found->second;
-}
-
-Duration ServiceTimes::draw(const std::string& route, simulation::Random& random) const {
-  const std::vector<Duration>& times = of(route);
-  return times.empty() ? Duration::zero() : times[random.below(times.size())];
-}
-
-conf::Law ServiceTimes::fitted(const std::string& route) const {
-  const std::vector<Duration>& times = of(route);
-  if (times.empty()) return {};
-  const auto at = [&](double share) {
-    return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
-  };
-  const Duration median = std::max(at(0.5), Duration(1000));
-  return {conf::Law::Kind::lognormal, median, std::max(at(0.95), median), 0};
-}
-
-void ThinnedLog::add(std::int64_t time_ns) {
-  const std::int64_t second = time_ns / 1'000'000'000;
-  if (second != second_) lines_ = 0;
-  second_ = second;
-  // Threads have equal parts of it, and seconds of their own: what is nearly full was full for
-  // some.
-  if (++lines_ == std::max<std::uint64_t>(lines_max_ - lines_max_ / 20, 1)) ++full_seconds_;
-}
-
-std::string ThinnedLog::why() const {
-  if (sample_ < 1)
-    return fmt::format(
-        "the conf has log.sample = {}: of the accepted requests only so many have a line, of the "
-        "refused ones all (if this log was written with another: CLASSGATE_LOG_SAMPLE=1)",
-        sample_);
-  if (full_seconds_ > 0)
-    return fmt::format(
-        "in {} of its seconds it has as many lines as log.access_lines_max = {} lets it have: "
-        "those "
-        "of further accepted requests were dropped",
-        full_seconds_, lines_max_);
-  return {};
-}
-
-ClientPlans::ClientPlans(const conf::Settings& settings) {
-  const conf::FairnessSettings& fairness = settings.admission.fairness;
-  const admission::Ids ids(settings);
-  const auto limits = [](const conf::PlanSettings& plan) {
-    return plan.rate > 0 || plan.workers > 0 || plan.queue_size > 0;
-  };
-  const auto is_address = [](const conf::IdentitySource& source) {
-    return source.kind == conf::IdentitySource::Kind::address;
-  };
-  for (const conf::PlanSettings& plan : fairness.plans)
-    by_name_.emplace(plan.name, ids.plan(plan.name));
-  need_ids_ = !std::ranges::all_of(fairness.identity, is_address) &&
-              (limits(fairness.everybody) || std::ranges::any_of(fairness.plans, limits));
-  if (settings.clients.known == nullptr) return;
-  for (const conf::KnownClient& client : settings.clients.known->clients)
-    of_known_.emplace(client.name,
-                      client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan));
-}
-
-ClientPlans::Found ClientPlans::of(const AccessEntry& entry) const {
-  if (entry.name != "-")
-    if (const auto known = of_known_.find(entry.name); known != of_known_.end())
-      return {.plan = known->second};
-  if (entry.plan.empty()) return {.is_told = false};
-  if (entry.plan == "-") return {};
-  const auto plan = by_name_.find(entry.plan);
-  if (plan == by_name_.end()) return {.is_in_conf = false};
-  return {.plan = plan->second};
-}
 
 std::expected<std::unique_ptr<LogTraffic>, std::string> LogTraffic::open(
     const LogOptions& options, const conf::Settings& settings) {

@@ -8,79 +8,16 @@
 #include "admission/simulation/draw.h"
 #include "admission/simulation/event_heap.h"
 #include "gateway/planning/access_entry.h"
+#include "gateway/planning/client_plans.h"
 #include "gateway/planning/line_file.h"
 #include "gateway/planning/line_order.h"
 #include "gateway/planning/log_format.h"
 #include "gateway/planning/log_prefix.h"
 #include "gateway/planning/named_traffic.h"
+#include "gateway/planning/service_times.h"
+#include "gateway/planning/thinned_log.h"
 
 namespace classgate::planning {
-
-// What the service took for the requests of each route, as far as a log tells: for those that it
-// never saw.
-class ServiceTimes {
- public:
-  void add(const std::string& route, Duration took);
-  void settle();  // sorts; before drawing
-  // As often as it was recorded.
-  Duration draw(const std::string& route, simulation::Random& random) const;
-  // The lognormal law with the recorded median and 95th percentile.
-  conf::Law fitted(const std::string& route) const;
-  bool is_empty() const { return all_.empty(); }
-  Duration median() const { return all_.empty() ? Duration::zero() : all_[all_.size() / 2]; }
-
- private:
-  const std::vector<Duration>& of(const std::string& route) const;
-  std::unordered_map<std::string, std::vector<Duration>> by_route_;
-  std::vector<Duration> all_;
-};
-
-// Which plan of the conf a request of a log is on, by the names that both know; and what a log must
-// tell so that this conf's limits for each client can be tried.
-class ClientPlans {
- public:
-  explicit ClientPlans(const conf::Settings& settings);
-
-  struct Found {
-    admission::PlanId plan{};
-    bool is_told = true;     // by the log
-    bool is_in_conf = true;  // or it is one of another conf
-  };
-  // A client of the conf's file has the plan that it has there.
-  Found of(const AccessEntry& entry) const;
-  bool are_any() const { return !by_name_.empty(); }
-  // It limits each client, and tells clients apart by what is no address.
-  bool need_ids() const { return need_ids_; }
-
- private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-  using Plans = std::unordered_map<std::string, admission::PlanId, Hash, std::equal_to<>>;
-  Plans by_name_;
-  Plans of_known_;  // by the client's name
-  bool need_ids_ = false;
-};
-
-// Whether a log of our own lacks lines of accepted requests, as far as the conf and it tell.
-class ThinnedLog {
- public:
-  explicit ThinnedLog(const conf::LogSettings& settings)
-      : sample_(settings.sample), lines_max_(settings.access_lines_max) {}
-  void add(std::int64_t time_ns);  // of a line
-  // Why; empty: it does not seem to.
-  std::string why() const;
-
- private:
-  double sample_;
-  std::uint64_t lines_max_;
-  std::int64_t second_ = 0;  // that of the latest lines, and how many these are
-  std::uint64_t lines_ = 0;
-  std::uint64_t full_seconds_ = 0;
-};
 
 struct LogOptions {
   std::shared_ptr<const LogFile> file;
@@ -96,8 +33,7 @@ struct LogOptions {
 
 // An access log as traffic. Its lines stand in the order in which requests ended (LineOrder): they
 // are put into the order in which they arrived, within a window as long as a request may take.
-// Streamed: memory
-// grows with that window and with the number of clients.
+// Streamed: memory grows with that window and with the number of clients.
 class LogTraffic final : public NamedTraffic {
  public:
   static std::expected<std::unique_ptr<LogTraffic>, std::string> open(

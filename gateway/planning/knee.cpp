@@ -1,3 +1,6 @@
+// The phases of the search, one after the other. Long, because each decides by itself what is asked
+// next, and why it would end.
+
 #include "gateway/planning/knee.h"
 
 #include <algorithm>
@@ -143,10 +146,9 @@ bool KneeSearch::is_refused_by_a_limit(const KneeMeasure& measure) {
   if (refused == measure.answers.statuses.end()) return false;
   const auto all = static_cast<double>(measure.answers.all());
   if (static_cast<double>(refused->second) < limited * all) return false;
-  end_with(
-      fmt::format("{} ({} were served a second then)", measure.answers.why_not_served(),
-                  fmt::format("{:.1f}", static_cast<double>(measure.answers.served()) /
-                                            std::max(measure::in_seconds(measure.lasted), 1e-9))));
+  const double seconds = std::max(measure::in_seconds(measure.lasted), 1e-9);
+  end_with(fmt::format("{} ({:.1f} were served a second then)", measure.answers.why_not_served(),
+                       static_cast<double>(measure.answers.served()) / seconds));
   return true;
 }
 
@@ -195,7 +197,7 @@ void KneeSearch::add(KneeMeasure measure) {
     case Phase::done: break;
   }
   if (phase_ != Phase::done && left() <= Duration::zero() && phase_ <= Phase::turns)
-    phase_ == Phase::turns && !full_rated_.empty() ? judge_turns() : end_for_time();
+    phase_ == Phase::turns && !full_.rated.empty() ? judge_turns() : end_for_time();
 }
 
 void KneeSearch::end_for_time() {
@@ -272,69 +274,69 @@ void KneeSearch::set_bracket(double guess) {
   if (++brackets_ > brackets_max)
     return end_with("it does now more and now less: no two measurements agree");
   phase_ = Phase::turns;
-  calm_.clear();
-  full_.clear();
-  calm_rated_.clear();
-  full_rated_.clear();
-  calm_at_ = rounded(guess * 0.6);
+  calm_ = {.at_once = rounded(guess * 0.6), .measures = {}, .rated = {}};
   // Never with more than twice of what it can do.
-  full_at_ = std::clamp(rounded(guess * 1.5), calm_at_ + 1, std::max(rounded(guess * 2), 2U));
-  if (full_at_ > at_once_max_)
+  const std::uint32_t more =
+      std::clamp(rounded(guess * 1.5), calm_.at_once + 1, std::max(rounded(guess * 2), 2U));
+  full_ = {.at_once = more, .measures = {}, .rated = {}};
+  if (full_.at_once > at_once_max_)
     return end_with(fmt::format("it may do about {:.0f} at once: --connections {} would tell",
-                                guess, full_at_));
+                                guess, full_.at_once));
   lost_ = 0;
   // Each is long against what one request takes, or the way in would be most of it.
   const double seconds = measure::in_seconds(left() - time_ / 8);
   const double turn_least = 2 * std::max(20 * first_median_, measure::in_seconds(time_) / 100);
   turns_ = static_cast<std::size_t>(std::clamp(seconds / turn_least, 1.0, 1.0 * turns_max));
-  step_ = turn(calm_at_);
+  step_ = turn(calm_.at_once);
 }
 
 KneeStep KneeSearch::turn(std::uint32_t at_once) const {
   KneeStep next = step(at_once, (spread_ < even ? 60 : 3'000) + 6ULL * at_once);
   next.least = std::max<Duration>(next.least, time_ / 100);
   // What is left, for what is left of the turns; a part is kept for the looks at less and more.
-  const auto steps = static_cast<int>(2 * turns_ - calm_.size() - full_.size());
+  const auto steps = static_cast<int>(2 * turns_ - calm_.rated.size() - full_.rated.size());
   next.most = std::max<Duration>((left() - time_ / 8) / std::max(steps, 1), next.least);
   next.limit = std::max(next.limit, std::min(next.most, left_at_all() / 2));
   return next;
 }
 
 void KneeSearch::after_turn(const KneeMeasure& measure, const Rated& rated) {
-  const bool is_calm = calm_.size() == full_.size();
-  (is_calm ? calm_ : full_).push_back(measure);
-  (is_calm ? calm_rated_ : full_rated_).push_back(rated);
+  const bool is_calm = calm_.rated.size() == full_.rated.size();
+  Turns& turns = is_calm ? calm_ : full_;
+  turns.measures.push_back(measure);
+  turns.rated.push_back(rated);
   if (is_calm && rated.count > 20) spread_ = std::max(spread_ * 0.5, rated.spread);
   lost_ += measure.unanswered;
-  step_ = turn(is_calm ? full_at_ : calm_at_);
+  step_ = turn(is_calm ? full_.at_once : calm_.at_once);
   if (is_calm) return;
-  const double capacity = rated.rate * calm_rated_.back().mean;
-  if (full_.size() == 1 && (capacity > 0.93 * full_at_ || capacity < calm_at_)) {
-    if (calm_rated_.back().served_share < served_least && capacity >= calm_at_)
+  const double capacity = rated.rate * calm_.rated.back().mean;
+  if (full_.rated.size() == 1 && (capacity > 0.93 * full_.at_once || capacity < calm_.at_once)) {
+    if (calm_.rated.back().served_share < served_least && capacity >= calm_.at_once)
       return end_with("with few in it, too, not all were served: " +
-                      calm_.back().answers.why_not_served());
+                      calm_.measures.back().answers.why_not_served());
     // Far off: the guess was made of few answers.
-    return set_bracket(capacity > 0.93 * full_at_ ? std::max(capacity, full_at_ * 1.0) : capacity);
+    return set_bracket(capacity > 0.93 * full_.at_once ? std::max(capacity, full_.at_once * 1.0)
+                                                       : capacity);
   }
   const bool is_last =
-      full_.size() >= turns_ || left() < time_ / 8 || left() - time_ / 8 < measure.took;
+      full_.rated.size() >= turns_ || left() < time_ / 8 || left() - time_ / 8 < measure.took;
   if (is_last) judge_turns();
 }
 
 void KneeSearch::judge_turns() {
   std::vector<double> capacities, rates, all_calm, means;
   std::uint64_t calm_count = 0, full_count = 0;
-  for (std::size_t i = 0; i < full_rated_.size(); ++i) {
-    capacities.push_back(full_rated_[i].rate * calm_rated_[i].mean);
-    rates.push_back(full_rated_[i].rate);
-    means.push_back(calm_rated_[i].mean);
-    calm_count += calm_rated_[i].count;
-    full_count += full_rated_[i].count;
-    const std::vector<double> times = latencies_of(calm_[i]);
+  for (std::size_t i = 0; i < full_.rated.size(); ++i) {
+    capacities.push_back(full_.rated[i].rate * calm_.rated[i].mean);
+    rates.push_back(full_.rated[i].rate);
+    means.push_back(calm_.rated[i].mean);
+    calm_count += calm_.rated[i].count;
+    full_count += full_.rated[i].count;
+    const std::vector<double> times = latencies_of(calm_.measures[i]);
     all_calm.insert(all_calm.end(), times.begin(), times.end());
-    if (calm_rated_[i].served_share < served_least)
+    if (calm_.rated[i].served_share < served_least)
       return end_with("with few in it, too, not all were served: " +
-                      calm_[i].answers.why_not_served());
+                      calm_.measures[i].answers.why_not_served());
   }
   std::ranges::sort(all_calm);
   const double mean = mean_of(all_calm);
@@ -368,13 +370,13 @@ void KneeSearch::judge_turns() {
   }
   if (!is_even && (!is_known || spread_ > 1.4)) {
     const double wide = std::max(1.5 * error, 0.3);
-    const auto found = in_turn(full_, full_at_, all_calm, rounded(capacity * (1 - wide)),
-                               rounded(capacity * (1 + wide)));
+    const auto found = in_turn(full_.measures, full_.at_once, all_calm,
+                               rounded(capacity * (1 - wide)), rounded(capacity * (1 + wide)));
     if (found && found->least >= (1 - error_max) * found->best - 0.01 &&
         found->most <= (1 + error_max) * found->best + 0.01) {
       is_known = true;
       // Those that nobody waited for any longer had their places meanwhile.
-      const double lost = static_cast<double>(lost_) / static_cast<double>(2 * full_.size());
+      const double lost = static_cast<double>(lost_) / static_cast<double>(2 * full_.rated.size());
       knee_.capacity = found->best + lost / 2;
       knee_.capacity_least = found->least;
       knee_.capacity_most = found->most + lost;
@@ -401,7 +403,7 @@ void KneeSearch::judge_turns() {
 void KneeSearch::verify() {
   const auto less = static_cast<std::uint32_t>(knee_.capacity * 0.85);
   phase_ = Phase::less;
-  if (less < 1 || less <= calm_at_ || left() <= Duration::zero()) return look_at_more();
+  if (less < 1 || less <= calm_.at_once || left() <= Duration::zero()) return look_at_more();
   step_ = step(less, spread_ < even ? 60 + 6ULL * less : 2'000);
 }
 
@@ -410,7 +412,7 @@ void KneeSearch::after_less(const Rated& rated) {
   const bool does_as_much = rated.rate - error * rated.rate > 0.93 * rate_full_;
   if (!does_as_much) return look_at_more();
   phase_ = Phase::narrow_down;
-  narrow_least_ = calm_at_;
+  narrow_least_ = calm_.at_once;
   narrow_most_ = rated.at_once;
   after_narrowing(rated, false);
 }
@@ -418,7 +420,7 @@ void KneeSearch::after_less(const Rated& rated) {
 void KneeSearch::look_at_more() {
   const std::uint32_t more = std::max(rounded(knee_.capacity * 1.2), rounded(knee_.capacity) + 1);
   phase_ = Phase::more;
-  if (more >= full_at_ || left() <= -time_ / 4) return finish();
+  if (more >= full_.at_once || left() <= -time_ / 4) return finish();
   step_ = step(more, spread_ < even ? 60 + 6ULL * more : 2'000);
 }
 
@@ -426,8 +428,8 @@ void KneeSearch::after_more(const Rated& rated) {
   const double error = 2 * error_of(rated.count, rated.count);
   if (rated.rate < (1.05 + error) * rate_full_) return finish();
   phase_ = Phase::narrow_up;
-  narrow_least_ = calm_at_;
-  narrow_most_ = full_at_;
+  narrow_least_ = calm_.at_once;
+  narrow_most_ = full_.at_once;
   after_narrowing(rated, true);
 }
 

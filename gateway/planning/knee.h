@@ -150,14 +150,15 @@ class KneeSearch {
   bool is_repeated_ = false;
   double spread_ = 0;  // of a service that is not crowded
 
-  std::uint32_t calm_at_ = 0;
-  std::uint32_t full_at_ = 0;
+  struct Turns {  // those with as many in it
+    std::uint32_t at_once = 0;
+    std::vector<KneeMeasure> measures;
+    std::vector<Rated> rated;
+  };
+  Turns calm_;
+  Turns full_;
   int brackets_ = 0;
-  std::size_t turns_ = 0;
-  std::vector<KneeMeasure> calm_;
-  std::vector<KneeMeasure> full_;
-  std::vector<Rated> calm_rated_;
-  std::vector<Rated> full_rated_;
+  std::size_t turns_ = 0;   // of each, at most
   std::uint64_t lost_ = 0;  // that still may be in it after those, and take a place
   double rate_full_ = 0;
   double mean_calm_ = 0;

@@ -56,13 +56,15 @@ std::vector<double> latencies_of(const KneeMeasure& measure) {
 
 namespace {
 
-std::vector<double> times_since_turn(const std::vector<KneeMeasure>& full, std::uint32_t full_at,
+// `settled`: settled_from() each of them.
+std::vector<double> times_since_turn(const std::vector<KneeMeasure>& full,
+                                     const std::vector<Duration>& settled, std::uint32_t full_at,
                                      std::uint32_t capacity) {
   std::vector<double> times;
-  for (const KneeMeasure& measure : full) {
-    const Duration from = settled_from(measure);
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    const KneeMeasure& measure = full[i];
     for (const KneeMeasure::Sample& sample : measure.samples) {
-      if (sample.began < from || sample.began >= measure.lasted) continue;
+      if (sample.began < settled[i] || sample.began >= measure.lasted) continue;
       const std::size_t last_before = sample.answered_before + (full_at - capacity);
       if (last_before == 0 || last_before > measure.samples.size()) continue;
       const Duration turn = std::max(measure.samples[last_before - 1].ended, sample.began);
@@ -98,11 +100,13 @@ std::optional<InTurn> in_turn(const std::vector<KneeMeasure>& full, std::uint32_
   constexpr double believed = 3.2;  // deviations
   constexpr std::size_t answers_that_tell = 40;
   if (calm.size() < answers_that_tell) return std::nullopt;
+  std::vector<Duration> settled;
+  for (const KneeMeasure& measure : full) settled.push_back(settled_from(measure));
   std::optional<InTurn> found;
   double best = believed;
   for (std::uint32_t capacity = std::max(least, 1U); capacity <= std::min(most, full_at - 1);
        ++capacity) {
-    const std::vector<double> times = times_since_turn(full, full_at, capacity);
+    const std::vector<double> times = times_since_turn(full, settled, full_at, capacity);
     if (times.size() < answers_that_tell) continue;
     const double differs = difference(times, calm);
     if (differs >= believed) continue;

@@ -4,20 +4,14 @@
 #include <functional>
 
 #include "conf/format.h"
+#include "conf/time_zone.h"
 
 namespace classgate::planning {
 namespace {
 
-// "2026-11-24T09:30:00Z"
 std::string when(std::int64_t time_ns) {
-  const auto second = std::chrono::floor<std::chrono::seconds>(
-      std::chrono::sys_time<std::chrono::nanoseconds>(std::chrono::nanoseconds(time_ns)));
-  const auto day = std::chrono::floor<std::chrono::days>(second);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss time(second - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     time.hours().count(), time.minutes().count(), time.seconds().count());
+  return conf::TimeZone().text_of(std::chrono::floor<std::chrono::seconds>(
+      std::chrono::sys_time<std::chrono::nanoseconds>(std::chrono::nanoseconds(time_ns))));
 }
 
 // "23 h 59 min", "12 min 5 s", "3.2 s"

@@ -107,7 +107,7 @@ std::string sized_body(std::uint64_t bytes) {
 // What the log has of it: no log of ours or another's tells the body, nor is sure to tell the
 // query.
 Question question_of(const LogTraffic& log, const simulation::Wish& wish) {
-  const LogTraffic::Asked asked = log.asked_by(wish);
+  const LogQuestions::Asked asked = log.asked_by(wish);
   Question question;
   question.path = asked.path.empty() ? log.group_name(wish.group) : target_of_path(asked.path);
   question.body = sized_body(wish.bytes);

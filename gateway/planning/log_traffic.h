@@ -6,16 +6,17 @@
 
 #include "admission/route_table.h"
 #include "admission/simulation/draw.h"
-#include "admission/simulation/event_heap.h"
 #include "gateway/planning/access_entry.h"
 #include "gateway/planning/client_plans.h"
 #include "gateway/planning/line_file.h"
 #include "gateway/planning/line_order.h"
 #include "gateway/planning/log_format.h"
 #include "gateway/planning/log_prefix.h"
+#include "gateway/planning/log_questions.h"
 #include "gateway/planning/named_traffic.h"
 #include "gateway/planning/service_times.h"
 #include "gateway/planning/thinned_log.h"
+#include "gateway/planning/wish_order.h"
 
 namespace classgate::planning {
 
@@ -49,15 +50,12 @@ class LogTraffic final : public NamedTraffic {
 
   // From now on it remembers what was asked: for those who ask it for real.
   void keep_questions() { keeps_questions_ = true; }
-  struct Asked {
-    std::string_view method;  // empty: not told
-    std::string_view path;    // without the query, which no log is sure to have
-  };
   // Empty: there were too many to remember.
-  Asked asked_by(const simulation::Wish& wish) const;
+  LogQuestions::Asked asked_by(const simulation::Wish& wish) const {
+    return questions_.asked_by(wish.number);
+  }
 
  private:
-  static constexpr std::size_t questions_max = 100'000;
   LogTraffic(LogOptions options, LineFile file, const conf::Settings& settings)
       : options_(std::move(options)),
         file_(std::move(file)),
@@ -66,9 +64,7 @@ class LogTraffic final : public NamedTraffic {
         thinned_(settings.log),
         line_order_(options_.format->is_ours),
         reader_(options_.format->make()),
-        services_drawn_(options_.seed, 1),
-        failures_drawn_(options_.seed, 2),
-        seconds_drawn_(options_.seed, 3) {}
+        chance_{{options_.seed, 1}, {options_.seed, 2}, {options_.seed, 3}} {}
 
   std::expected<void, std::string> look_ahead();
   bool is_near(const AccessEntry& entry);
@@ -83,10 +79,8 @@ class LogTraffic final : public NamedTraffic {
   Time arrival_in(const AccessEntry& entry);
   void set_service(simulation::Wish& wish, const AccessEntry& entry, const std::string& route);
   void draw_service(simulation::Wish& wish, const std::string& route);
-  void put_in_order(std::uint32_t slot, Time at);
   std::uint32_t group_of(const admission::Route& route);
   std::uint32_t client_of(std::string_view name);
-  std::uint32_t question_of(const AccessEntry& entry);
   std::string damage() const;
   void note_bad(std::string_view line, const std::string& why);
 
@@ -99,20 +93,14 @@ class LogTraffic final : public NamedTraffic {
   std::unique_ptr<LineReader> reader_;
   LogPrefix prefix_;
   ServiceTimes services_;
-  simulation::Random services_drawn_;
-  simulation::Random failures_drawn_;
-  simulation::Random seconds_drawn_;
+  struct Chance {  // each of its own, so that one does not move the others
+    simulation::Random services;
+    simulation::Random failures;
+    simulation::Random seconds;
+  } chance_;
 
   // Wishes that may still be overtaken by lines to come.
-  simulation::EventHeap order_;
-  std::vector<simulation::Wish> wishes_;
-  struct Again {  // after this wish as many more, each so much later
-    std::uint64_t left = 0;
-    Duration step{};
-  };
-  std::vector<Again> again_;  // of each wish
-  std::vector<std::uint32_t> free_;
-  std::uint64_t sequence_ = 0;
+  WishOrder order_;
   std::int64_t first_ns_ = -1;  // the arrival that counts as the beginning
   std::int64_t first_line_ns_ = -1;
   std::int64_t latest_ns_ = 0;  // end of the latest line
@@ -132,30 +120,31 @@ class LogTraffic final : public NamedTraffic {
   using Numbers = std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>>;
   Numbers clients_;
   bool keeps_questions_ = false;
-  Numbers questions_;  // "POST /v1": the number of a wish is that of its question
-  std::vector<const std::string*> question_of_number_;
+  LogQuestions questions_;
   std::vector<std::string> client_names_;
   std::vector<admission::PlanId> plan_of_client_;  // of the latest line that told it
 
-  std::uint64_t lines_ = 0;
-  std::uint64_t skipped_ = 0;  // operators' requests, and those refused for what they were
-  std::uint64_t late_ = 0;
-  std::uint64_t untold_ = 0;          // of the requests, those whose service time is not told,
-  std::uint64_t totals_ = 0;          // or only with what their clients took
-  std::uint64_t to_the_second_ = 0;   // those whose time is told in whole seconds
-  std::uint64_t without_bytes_ = 0;   // those whose size is not told
-  std::uint64_t without_id_ = 0;      // whose client is told by its address, where that won't do
-  std::uint64_t without_plan_ = 0;    // whose plan is not told, where there are any
-  std::uint64_t of_other_plans_ = 0;  // whose plan the conf does not have
-  std::string other_plan_;            // the first of these
-  std::uint64_t refused_by_service_ = 0;  // 429 and 503 that the service said itself
-  std::uint64_t rolled_up_ = 0;           // refusals that stood in lines for many
-  std::uint64_t rolled_up_lines_ = 0;
-  std::uint64_t requests_ = 0;      // that could be made again
-  std::uint64_t without_path_ = 0;  // of those in such lines, more: of which route is not known
-  std::uint64_t bad_ = 0;
-  std::uint64_t out_of_order_ = 0;  // lines that were left out for it
-  std::vector<std::string> first_bad_;
+  struct Counts {
+    std::uint64_t lines = 0;
+    std::uint64_t skipped = 0;  // operators' requests, and those refused for what they were
+    std::uint64_t late = 0;
+    std::uint64_t untold = 0;          // of the requests, those whose service time is not told,
+    std::uint64_t totals = 0;          // or only with what their clients took
+    std::uint64_t to_the_second = 0;   // those whose time is told in whole seconds
+    std::uint64_t without_bytes = 0;   // those whose size is not told
+    std::uint64_t without_id = 0;      // whose client is told by its address, where that won't do
+    std::uint64_t without_plan = 0;    // whose plan is not told, where there are any
+    std::uint64_t of_other_plans = 0;  // whose plan the conf does not have
+    std::string other_plan;            // the first of these
+    std::uint64_t refused_by_service = 0;  // 429 and 503 that the service said itself
+    std::uint64_t rolled_up = 0;           // refusals that stood in lines for many
+    std::uint64_t rolled_up_lines = 0;
+    std::uint64_t requests = 0;      // that could be made again
+    std::uint64_t without_path = 0;  // of those in such lines, more: of which route is not known
+    std::uint64_t bad = 0;
+    std::uint64_t out_of_order = 0;  // lines that were left out for it
+    std::vector<std::string> first_bad;
+  } counts_;
 };
 
 }  // namespace classgate::planning

@@ -14,7 +14,7 @@ import time
 import unittest
 
 from changeable import BASE, ChangeTest
-from kit import CLASSGATE, Program, ScriptedService, clean_environment, scrape, wait_until
+from kit import CLASSGATE, Program, Script, ScriptedService, clean_environment, scrape, wait_until
 from traffic import Traffic
 
 
@@ -26,19 +26,12 @@ class Held(ScriptedService):
         self.release = threading.Event()
         held = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Script):
             def do_GET(self):
                 if self.path == "/slow":
                     held.began.append(time.monotonic())
                     held.release.wait(60)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
+                self.say(200)
 
         super().__init__(Handler)
 

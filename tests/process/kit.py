@@ -259,6 +259,22 @@ def serve_each(listener, serve):
     threading.Thread(target=accept, daemon=True).start()
 
 
+class Script(http.server.BaseHTTPRequestHandler):
+    """What the handlers of a ScriptedService begin with: HTTP/1.1, and no log."""
+    protocol_version = "HTTP/1.1"
+
+    def say(self, status, fields=()):
+        """An answer without a body."""
+        self.send_response(status)
+        for name, value in dict(fields).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 class ScriptedService:
     """A service in this process: `handler` answers, on a thread for each connection, until close()."""
 

@@ -2,7 +2,6 @@
 """classgate simulate and load, observed from outside."""
 import csv
 import gzip
-import http.server
 import json
 import lzma
 import pathlib
@@ -15,7 +14,7 @@ import threading
 import time
 import unittest
 
-from kit import (CLASSGATE, ROOT, ProcessTest, Program, ScriptedService, clean_environment, free_port, get_json,
+from kit import (CLASSGATE, ROOT, ProcessTest, Program, Script, ScriptedService, clean_environment, free_port, get_json,
                  wait_until)
 
 EXAMPLES = ROOT / "packaging/examples/workloads"
@@ -84,23 +83,13 @@ class RefusesOnce(ScriptedService):
     def __init__(self):
         self.retry_counts = retry_counts = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Script):
             def do_POST(self):
                 self.rfile.read(int(self.headers["Content-Length"]))
                 retry_counts.append(self.headers["X-Retry-Count"])
                 if len(retry_counts) == 1:
-                    self.send_response(503)
-                    self.send_header("X-Classgate-Reason", "shed")
-                    self.send_header("Retry-After", "1")
-                else:
-                    self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
+                    return self.say(503, {"X-Classgate-Reason": "shed", "Retry-After": "1"})
+                return self.say(200)
 
         super().__init__(Handler)
 
@@ -109,20 +98,13 @@ class Says(ScriptedService):
     """A service with one answer to everything: `status`, or bytes that are no HTTP."""
 
     def __init__(self, answer):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Script):
             def do_POST(self):
                 self.rfile.read(int(self.headers["Content-Length"]))
                 if isinstance(answer, bytes):
                     self.close_connection = True
                     return self.wfile.write(answer)
-                self.send_response(answer)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
+                return self.say(answer)
 
         super().__init__(Handler)
 
@@ -133,19 +115,12 @@ class Keeps(ScriptedService):
     def __init__(self):
         self.asked = asked = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Script):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 asked.append((self.command, self.path, len(body)))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.say(200)
             do_GET = do_PUT = do_POST
-
-            def log_message(self, *_):
-                pass
 
         super().__init__(Handler)
 

@@ -135,14 +135,16 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
     plan.clients.clear();  // keys, which nobody needs any more
   }
   std::ranges::sort(blocks_, {}, [](const Block& block) { return block.first.bytes; });
-  ring_.emplace(std::exchange(keys_, {}), make_hash_key());
+  ring_.emplace(std::exchange(keys_, {}), std::exchange(holders_, {}), make_hash_key());
 }
 
 void ClientIdentities::add_known(const conf::KnownClients& known, const admission::Ids& ids) {
+  holders_.reserve(known.clients.size());
   for (const conf::KnownClient& client : known.clients) {
-    holders_.push_back({.client = &client,
-                        .id = id_of_name(client.name),
-                        .plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan),
+    const auto plan = client.plan.empty() ? admission::PlanId{} : ids.plan(client.plan);
+    holders_.push_back({.id = id_of_name(client.name),
+                        .number = static_cast<std::uint32_t>(holders_.size()),
+                        .plan = slot_of(plan),
                         .is_always_valid = client.is_always_valid()});
     for (const std::string& claim : jwt_.claims)
       add_named({.kind = Kind::jwt, .name = claim}, client.name, holders_.back());
@@ -150,12 +152,22 @@ void ClientIdentities::add_known(const conf::KnownClients& known, const admissio
   keys_ = known.keys;
 }
 
+std::uint16_t ClientIdentities::slot_of(admission::PlanId plan) {
+  if (plan.slot >= plans_.size()) plans_.resize(plan.slot + std::size_t{1});
+  plans_[plan.slot] = plan;
+  return static_cast<std::uint16_t>(plan.slot);  // one conf has no more than a hundred
+}
+
 void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission::PlanId plan,
                                        NumbersByKey& numbers) {
   if (client.source.kind == Kind::address) {
     blocks_.push_back({client.network.first(), client.network.last(), plan});
   } else if (client.source.kind == Kind::jwt) {
-    add_named(client.source, client.name, {.id = hash(client.source, client.name), .plan = plan});
+    add_named(client.source, client.name,
+              {.id = hash(client.source, client.name),
+               .number = KeyHolder::nobody,
+               .plan = slot_of(plan),
+               .is_of_plans = true});
   } else if (client.source.kind == Kind::tls || client.source.kind == Kind::tls_san) {
     certificates_[hash(client.source, client.name)] = plan;
   } else {
@@ -163,10 +175,11 @@ void ClientIdentities::add_plan_client(const conf::PlanClient& client, admission
         numbers.emplace(client.key, static_cast<std::uint32_t>(holders_.size()));
     if (is_new) {
       keys_.push_back({client.key, known->second});
-      holders_.push_back({.places = static_cast<std::uint32_t>(plan_places_.size())});
+      holders_.push_back(
+          {.number = static_cast<std::uint32_t>(plan_places_.size()), .is_of_plans = true});
       plan_places_.emplace_back();
     }
-    plan_places_[holders_[known->second].places].push_back({client.source, plan});
+    plan_places_[holders_[known->second].number].push_back({client.source, plan});
   }
 }
 
@@ -259,7 +272,7 @@ std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const Ident
                                                                      const Facts& facts,
                                                                      const Sources& sources) const {
   if (token.fault) {
-    if (!token.has_three_parts || ring_->find(token.text)) return std::nullopt;
+    if (!token.has_three_parts || ring_->find(token.text) != nullptr) return std::nullopt;
     Identity unknown = by_address(facts, sources);
     unknown.token_fault = token.fault;
     return unknown;
@@ -270,37 +283,36 @@ std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const Ident
   const auto found = named_.find(id);
   if (found == named_.end()) return Identity{.id = id, .source = &source, .is_known = true};
   const KeyHolder& holder = found->second;
-  if (holder.client != nullptr && !are_valid_now(holder)) return by_address(facts, sources);
+  if (!holder.is_of_plans && !are_valid_now(holder)) return by_address(facts, sources);
   return Identity{.id = holder.id,
-                  .plan = holder.plan,
+                  .plan = plans_[holder.plan],
                   .source = &source,
-                  .client = holder.client,
+                  .client = client_of(holder),
                   .is_known = true};
 }
 
-bool ClientIdentities::are_valid_now(const KeyHolder& holder) {
-  return holder.is_always_valid || holder.client->is_valid(current_second());
+bool ClientIdentities::are_valid_now(const KeyHolder& holder) const {
+  return holder.is_always_valid || known_->clients[holder.number].is_valid(current_second());
 }
 
 ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source,
                                                     std::string_view key, const Facts& facts,
                                                     const Sources& sources) const {
   KeyLook look = KeyLook::unknown;
-  if (const auto number = ring_->find(key)) {
-    const KeyHolder& holder = holders_[*number];
-    if (holder.client == nullptr) {
-      for (const PlanPlace& place : plan_places_[holder.places])
+  if (const KeyHolder* const holder = ring_->find(key)) {
+    if (holder->is_of_plans) {
+      for (const PlanPlace& place : plan_places_[holder->number])
         if (is_same_place(place.source, source))
           return {.id = hash(source, key),
                   .plan = place.plan,
                   .source = &source,
                   .is_known = true,
                   .key_look = KeyLook::known};
-    } else if (are_valid_now(holder)) {
-      return {.id = holder.id,
-              .plan = holder.plan,
+    } else if (are_valid_now(*holder)) {
+      return {.id = holder->id,
+              .plan = plans_[holder->plan],
               .source = &source,
-              .client = holder.client,
+              .client = client_of(*holder),
               .is_known = true,
               .key_look = KeyLook::known};
     } else {

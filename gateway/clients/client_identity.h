@@ -104,22 +104,17 @@ class ClientIdentities {
           return one.identity;
     return settings_.identity;
   }
-  // Whose key it is: of the file, or of a plan. Of very many clients each request is another's, and
-  // each cache line that it looks at for that a miss: this is half of one.
-  struct alignas(32) KeyHolder {
-    const conf::KnownClient* client = nullptr;  // null: of plans
-    std::uint64_t id = 0;                       // of the file's
-    admission::PlanId plan{};
-    std::uint32_t places = 0;      // of plans: in plan_places_
-    bool is_always_valid = false;  // the file's
-  };
-  static_assert(sizeof(KeyHolder) == 32);
   struct PlanPlace {  // where a key must stand to be a plan's
     conf::IdentitySource source;
     admission::PlanId plan;
   };
+  // Null: of plans.
+  const conf::KnownClient* client_of(const KeyHolder& holder) const {
+    return holder.is_of_plans ? nullptr : &known_->clients[holder.number];
+  }
+  std::uint16_t slot_of(admission::PlanId plan);
   // The keys of one of the file.
-  static bool are_valid_now(const KeyHolder& holder);
+  bool are_valid_now(const KeyHolder& holder) const;
   struct Block {
     conf::IpAddress first, last;
     admission::PlanId plan;
@@ -153,11 +148,12 @@ class ClientIdentities {
   std::shared_ptr<const conf::KnownClients> known_;
   admission::ById<admission::RouteId, Sources> route_sources_;  // of those that have their own
   HashKey key_;
-  HashKey address_key_;      // of all whose name is their address
-  std::uint64_t shared_id_;  // all who are not known
-  std::vector<KeyHolder> holders_;
+  HashKey address_key_;                   // of all whose name is their address
+  std::uint64_t shared_id_;               // all who are not known
+  std::vector<admission::PlanId> plans_;  // by their slots, of clients that are known
   std::vector<std::vector<PlanPlace>> plan_places_;
-  std::vector<conf::KnownClients::Key> keys_;  // until the ring has them
+  std::vector<KeyHolder> holders_;             // until the ring has them, and
+  std::vector<conf::KnownClients::Key> keys_;  // these
   std::optional<KeyRing> ring_;
   std::unordered_map<std::uint64_t, admission::PlanId> certificates_;
   conf::JwtSettings jwt_;

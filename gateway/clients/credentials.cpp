@@ -12,25 +12,36 @@ namespace {
 
 using SourceKind = conf::IdentitySource::Kind;
 
-std::string_view value_of(const proxy::wire::Head& head, std::string_view name) {
-  for (const proxy::wire::Field& field : head.fields)
-    if (proxy::wire::equal_names(field.name, name)) return field.value;
-  return {};
+// Some servers take '_' for '-' in a field's name (CGI has only '_').
+enum class Likeness : std::uint8_t { other, nearly, same };
+
+// Of names that are equally long.
+Likeness likeness(std::string_view name, std::string_view wanted) {
+  Likeness found = Likeness::same;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == wanted[i]) continue;
+    const char a = conf::lower_case(name[i]), b = conf::lower_case(wanted[i]);
+    if (a == b) continue;
+    if ((a != '_' && a != '-') || (b != '_' && b != '-')) return Likeness::other;
+    found = Likeness::nearly;
+  }
+  return found;
 }
 
-// Some servers take '_' for '-' in a field's name (CGI has only '_').
-bool is_nearly(std::string_view name, std::string_view wanted) {
-  return std::ranges::equal(name, wanted, [](char a, char b) {
-    const auto plain = [](char c) { return c == '_' ? '-' : conf::lower_case(c); };
-    return plain(a) == plain(b);
-  });
+std::string_view value_of(const proxy::wire::Head& head, std::string_view name) {
+  for (const proxy::wire::Field& field : head.fields)
+    if (field.name.size() == name.size() && likeness(field.name, name) == Likeness::same)
+      return field.value;
+  return {};
 }
 
 bool is_field_ambiguous(const proxy::wire::Head& head, std::string_view name) {
   int count = 0;
-  for (const proxy::wire::Field& field : head.fields)
-    if (field.name.size() == name.size() && is_nearly(field.name, name))
-      count += proxy::wire::equal_names(field.name, name) ? 1 : 2;
+  for (const proxy::wire::Field& field : head.fields) {
+    if (field.name.size() != name.size()) continue;
+    const Likeness found = likeness(field.name, name);
+    if (found != Likeness::other) count += found == Likeness::same ? 1 : 2;
+  }
   return count > 1;
 }
 

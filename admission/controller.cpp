@@ -9,8 +9,10 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const ClientNumber client = recognise(arrival, now);
   if (line_.is_beyond_share(arrival, client)) Line::take_favour(arrival);
   const Line::Asker asker = line_.asker_of(client);
+  const Limits::Comings comings =
+      retry_after_.comings_of(arrival, asker.weight, intake_.limits(), intake_.limits().all(), now);
   const Intake::Findings findings =
-      excused(intake_.examine(arrival, client, now), arrival, asker, now);
+      excused(intake_.examine(arrival, client, comings, now), arrival, asker, now);
   const bool goes_in = line_.may_go_in(arrival, asker, now);
   if (const auto reason = intake_.refusal(findings, goes_in))
     return reject(refused_by_intake(*reason, findings.wait), arrival, asker, now);
@@ -20,7 +22,8 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   if (findings.wait.time > Duration::zero()) line_.observe(arrival.observed, findings.wait.reason);
   if (judgement.would_miss_deadline)
     line_.observe(arrival.observed, conf::Reason::would_miss_deadline);
-  intake_.let_pass(arrival, client, findings);
+  intake_.let_pass(arrival, client, findings, comings);
+  retry_after_.note_came(arrival, asker.weight, intake_.limits(), now);
   return std::nullopt;
 }
 
@@ -34,6 +37,15 @@ Rejection Controller::reject(const Rejection& rejection, const Arrival& arrival,
   if (waits_for_tokens(told.reason))
     retry_after_.tell(told, arrival, intake_.limits(), buckets, now);
   return told;
+}
+
+Limits::Buckets Controller::allowances(const Arrival& arrival, Time now) const {
+  const auto client = intake_.look_for(arrival, now, intake_.clients().parts(), false);
+  const Limits& limits = intake_.limits();
+  return intake_.allowances(
+      arrival, client,
+      retry_after_.comings_of(arrival, client ? client->weight : 1, limits, limits.all(), now),
+      now);
 }
 
 ClientNumber Controller::meet(const Arrival& arrival, Time now) {

@@ -128,9 +128,7 @@ class Controller {
     return retry_after_.time_for_worker(drain_time(), {.client = client}, line_.queue_state(), now);
   }
   // The token buckets that apply to a request. Changes nothing.
-  Limits::Buckets allowances(const Arrival& arrival, Time now) const {
-    return intake_.allowances(arrival, now);
-  }
+  Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
  private:
   ClientNumber recognise(const Arrival& arrival, Time now) {

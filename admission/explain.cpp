@@ -21,7 +21,6 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
       line_.is_beyond_share(arrival, said.client->number))
     Line::take_favour(arrival);
   said.priority = arrival.priority;
-  said.buckets = limits.look(arrival, said.client, all, now);
   Line::Asker asker;
   if (said.client)
     asker = {.number = said.client->number,
@@ -29,6 +28,9 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
              .has_all_its_places = said.client->has_all_its_places(),
              .plan_priority = said.client->plan_priority,
              .weight = said.client->weight};
+  said.buckets =
+      limits.look(arrival, said.client,
+                  retry_after_.comings_of(arrival, asker.weight, limits, all, now), all, now);
   const Intake::Findings findings =
       excused(intake_.foresee(arrival, said.client, said.buckets, now), arrival, asker, now);
   said.is_retry = findings.is_retry;

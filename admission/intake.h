@@ -63,13 +63,14 @@ class Intake {
     Limits::Wait wait{};            // for tokens
   };
   // Notes that it has asked.
-  Findings examine(const Arrival& arrival, ClientNumber client, Time now) {
+  Findings examine(const Arrival& arrival, ClientNumber client, const Limits::Comings& comings,
+                   Time now) {
     Findings findings;
     if (client != no_client) {
       findings.is_retry = is_retry(arrival, now);
       if (arrival.attempt != 0) attempts_.note(arrival.attempt, now);
     }
-    findings.wait = limits_.wait_for(arrival, client, now);
+    findings.wait = limits_.wait_for(arrival, client, comings, now);
     findings.retries_too_much = findings.is_retry && !clients_.may_retry(client, now);
     return findings;
   }
@@ -86,8 +87,9 @@ class Intake {
   }
   // It passes, whatever else there was to say about it: takes its tokens, where they are there, and
   // counts it for its client.
-  void let_pass(const Arrival& arrival, ClientNumber client, const Findings& findings) {
-    if (findings.wait.time <= Duration::zero()) limits_.take(arrival, client);
+  void let_pass(const Arrival& arrival, ClientNumber client, const Findings& findings,
+                const Limits::Comings& comings) {
+    if (findings.wait.time <= Duration::zero()) limits_.take(arrival, client, comings);
     if (client != no_client)
       findings.is_retry ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   }
@@ -110,9 +112,9 @@ class Intake {
   // The bucket for all as it would be after follow_rate(); none: it stays as it is.
   std::optional<TokenBucket> foresee_rate(bool is_line_empty, Time now) const;
 
-  Limits::Buckets allowances(const Arrival& arrival, Time now) const {
-    return limits_.look(arrival, look_for(arrival, now, clients_.parts(), false), limits_.all(),
-                        now);
+  Limits::Buckets allowances(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
+                             const Limits::Comings& comings, Time now) const {
+    return limits_.look(arrival, client, comings, limits_.all(), now);
   }
 
  private:

@@ -43,22 +43,45 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
   return longest;
 }
 
-Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time now) {
+// Of the due: 15 %, as of the places in the queue, and not fewer than a few. Who comes before its
+// time, and has had its part, gets none.
+Limits::Kept Limits::kept(const Shared& shared, const Arrival& arrival, bool is_greedy,
+                          Coming coming, Time now) const {
+  if (is_due(coming)) return {};
+  const double burst = shared.bucket.burst();
+  Kept kept{.for_content = is_greedy ? reserve_ * burst : 0};
+  if (!shared.expects_others(arrival.client, now)) return kept;
+  kept.for_due = coming == Coming::early && is_greedy
+                     ? std::numeric_limits<double>::infinity()
+                     : std::min(std::max(0.15 * burst, 2.0), std::max(burst - arrival.cost, 0.0));
+  return kept;
+}
+
+// Who is told to come for tokens is due then, and need not leave those.
+Duration Limits::wait_for(TokenBucket& bucket, double cost, const Kept& kept, Time now) {
+  const Duration wait = bucket.wait_for(cost + kept.for_content, now);
+  if (bucket.rate() <= 0 || kept.for_due <= kept.for_content) return wait;
+  const bool is_there = kept.for_due < bucket.burst() &&
+                        bucket.wait_for(cost + kept.for_due, now) == Duration::zero();
+  return is_there ? wait
+                  : std::max(wait, TokenBucket::time_to(cost, 0, bucket.rate(), bucket.burst()));
+}
+
+Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings,
+                              Time now) {
   Shared* const route = routes_.find(arrival.route);
-  const double share = client != no_client && asks_shared(arrival) &&
-                               clients_.asks_greedily(client, arrival.cost, now)
-                           ? reserve_
-                           : 0;
-  const Duration of_route =
-      route ? route->bucket.wait_for(arrival.cost + kept(share, route->bucket), now)
-            : Duration::zero();
+  const bool is_greedy = client != no_client && asks_shared(arrival) &&
+                         clients_.asks_greedily(client, arrival.cost, now);
+  const auto wait_in = [&](Shared& shared, Coming coming) {
+    return wait_for(shared.bucket, arrival.cost, kept(shared, arrival, is_greedy, coming, now),
+                    now);
+  };
+  const Duration of_route = route ? wait_in(*route, comings.to_route) : Duration::zero();
   const bool asks_all = arrival.rate_limited;
   const Duration of_client = asks_all && client != no_client
                                  ? clients_.wait_for(client, arrival.cost, now)
                                  : Duration::zero();
-  const Duration of_all = asks_all
-                              ? all_.bucket.wait_for(arrival.cost + kept(share, all_.bucket), now)
-                              : Duration::zero();
+  const Duration of_all = asks_all ? wait_in(all_, comings.to_all) : Duration::zero();
   const Wait wait = longest(of_route, of_client, of_all);
   // A part of the whole is more than a small route has: who asks for all of that pays for asking.
   if (of_route > Duration::zero() && wait.reason == conf::Reason::route_rate && client != no_client)
@@ -67,22 +90,24 @@ Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, Time 
 }
 
 Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
-                             TokenBucket all, Time now) const {
+                             const Comings& comings, TokenBucket all, Time now) const {
   Buckets found;
-  const double share = client && client->is_greedy(arrival.cost) ? reserve_ : 0;
-  const auto look_into = [&](TokenBucket bucket) -> std::optional<Bucket> {
-    const double others = kept(share, bucket);
-    const Duration wait = bucket.wait_for(arrival.cost + others, now);
+  const bool is_greedy = client && client->is_greedy(arrival.cost);
+  const auto look_into = [&](const Shared& shared, TokenBucket bucket,
+                             Coming coming) -> std::optional<Bucket> {
+    const Kept others = kept(shared, arrival, is_greedy, coming, now);
+    const Duration wait = wait_for(bucket, arrival.cost, others, now);
     if (bucket.rate() <= 0) return std::nullopt;
-    return Bucket{bucket.tokens() - others, bucket.rate(), bucket.burst(), wait};
+    const double left = std::min(std::max(others.for_content, others.for_due), bucket.burst());
+    return Bucket{bucket.tokens() - left, bucket.rate(), bucket.burst(), wait};
   };
   if (const Shared* const route = routes_.find(arrival.route))
-    found.route = look_into(route->bucket);
+    found.route = look_into(*route, route->bucket, comings.to_route);
   if (arrival.rate_limited) {
     if (client && (client->rate > 0 || client->tokens < 0))
       found.client = {client->tokens, client->rate > 0 ? client->rate : client->debt_rate,
                       client->burst, client->wait_for(arrival.cost)};
-    found.all = look_into(all);
+    found.all = look_into(all_, all, comings.to_all);
   }
   const auto wait_of = [](const std::optional<Bucket>& bucket) {
     return bucket ? bucket->wait : Duration::zero();
@@ -91,26 +116,27 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
   return found;
 }
 
-void Limits::take(const Arrival& arrival, ClientNumber client) {
-  settle(arrival, client, arrival.cost);
+void Limits::take(const Arrival& arrival, ClientNumber client, const Comings& comings) {
+  settle(arrival, client, arrival.cost, comings);
 }
 
-void Limits::settle(const Arrival& arrival, ClientNumber client, double more) {
+void Limits::settle(const Arrival& arrival, ClientNumber client, double more,
+                    const Comings& comings) {
   double owed = 0;
-  const auto take_from = [more, &owed](Shared& shared) {
+  const auto take_from = [more, &owed](Shared& shared, Coming coming) {
     const TokenBucket& bucket = shared.bucket;
     const double taken =
         bucket.rate() > 0 ? std::min(more, std::max(bucket.tokens() + bucket.burst(), 0.0)) : more;
     owed = std::max(owed, more - taken);
     shared.bucket.take(taken);
-    shared.taken += taken;
+    if (coming != Coming::early) shared.taken += taken;
   };
   Shared* const route = routes_.find(arrival.route);
-  if (route) take_from(*route);
+  if (route) take_from(*route, comings.to_route);
   if (client != no_client && (arrival.rate_limited || route)) clients_.charge_part(client, more);
   if (arrival.rate_limited) {
     if (client != no_client) clients_.take(client, more);
-    take_from(all_);
+    take_from(all_, comings.to_all);
   }
   if (owed > 0 && client != no_client) clients_.owe(client, owed);
 }
@@ -124,6 +150,7 @@ Duration Limits::return_time(const Rejection& rejection, const Arrival& arrival,
   const Duration told = shared->returns.next(rejection.retry_after, arrival.cost,
                                              shared->capacity(rejection.rate), asker, now);
   shared->taken = shared->used = 0;
+  if (asker.note_told(told, now)) shared->note_told(arrival.client, now + told);
   return told;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <optional>
 
 #include "admission/client_table.h"
@@ -39,6 +40,12 @@ class Limits {
     }
   };
 
+  // How one comes to each of the shared ones (RetryAfter).
+  struct Comings {
+    Coming to_all = Coming::anew;
+    Coming to_route = Coming::anew;
+  };
+
   Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTable& clients);
   void reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now);
 
@@ -65,12 +72,27 @@ class Limits {
   // that asks for more than its part of the shared buckets, while others ask too, may not use the
   // last of them: it has to leave the share fairness.reserve of each. Notes that the client has
   // asked.
-  Wait wait_for(const Arrival& arrival, ClientNumber client, Time now);
+  //   While clients are expected that were told to come for a bucket's tokens, some of its last
+  //   ones
+  // are kept for them (kept_for_the_due): else they would be refused again as often as those who
+  // come as they like, and one that storms would have all that they leave.
+  Wait wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now);
   // The same with the buckets themselves, but changes nothing. `all` stands for the bucket for all
   // requests.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
-               TokenBucket all, Time now) const;
+               const Comings& comings, TokenBucket all, Time now) const;
   const TokenBucket& all() const { return all_.bucket; }
+  // Null: the route has none.
+  const TokenBucket* bucket_of(RouteId route) const {
+    const Shared* const own = routes_.find(route);
+    return own == nullptr ? nullptr : &own->bucket;
+  }
+  // Somebody who was told to may still come back for tokens that this request wants too.
+  bool expects_returns(const Arrival& arrival, Time now) const {
+    if (arrival.rate_limited && all_.expects_returns(now)) return true;
+    const Shared* const route = routes_.find(arrival.route);
+    return route != nullptr && route->expects_returns(now);
+  }
   // What a client is told that is refused because a bucket is too empty: to come back when the
   // bucket has the tokens for it or, if others have been refused because of the same bucket and
   // told to come back, after them.
@@ -81,19 +103,42 @@ class Limits {
                                 const Returns::Asker& asker, Time now) const;
   // Takes the cost of the request from all buckets that apply. Only after wait_for() said zero for
   // the same arrival and time.
-  void take(const Arrival& arrival, ClientNumber client);
+  void take(const Arrival& arrival, ClientNumber client, const Comings& comings);
   // The cost has turned out to be higher than what was taken, by `more`, or lower if that is
   // negative. A shared bucket goes below zero by its burst at most. What is left of the cost then
   // is a debt of this client alone (ClientTable::owe), so that the others do not wait until it is
   // paid.
-  void settle(const Arrival& arrival, ClientNumber client, double more);
+  void settle(const Arrival& arrival, ClientNumber client, double more) {
+    settle(arrival, client, more, {});
+  }
 
  private:
   // A shared bucket, and when those who were refused because of it were told to come back.
   struct Shared {
     TokenBucket bucket{0, 0};
     Returns returns{};
-    double taken = 0;  // tokens, since its rate changed or somebody was last told to come back
+    // Tokens, since its rate changed or somebody was last told to come back. Not by those who come
+    // before their time: what these have others could have, when they come as they are told.
+    double taken = 0;
+    // The latest time that somebody was told to come for its tokens, and the latest of another.
+    static constexpr Time never = Time::min() + std::chrono::hours(1);
+    Time last_turn = never, last_turn_of_others = never;
+    std::uint64_t last = 0;
+    void note_told(std::uint64_t client, Time turn) {
+      if (client != last && turn < last_turn) {
+        last_turn_of_others = std::max(last_turn_of_others, turn);
+        return;
+      }
+      if (client != last) last_turn_of_others = last_turn;
+      last = client;
+      last_turn = std::max(last_turn, turn);
+    }
+    // Somebody may still come as it was told.
+    bool expects_returns(Time now) const { return now <= last_turn + ToldTimes::late_most; }
+    // But for this client.
+    bool expects_others(std::uint64_t client, Time now) const {
+      return now <= (client == last ? last_turn_of_others : last_turn) + ToldTimes::late_most;
+    }
     // What was taken before its rate changed, as the seconds in which it had gained that.
     double used = 0;
     Returns::Capacity capacity(double rate) const {
@@ -105,8 +150,15 @@ class Limits {
       bucket.reconfigure(rate, burst, now);
     }
   };
-  // The tokens that a client must leave in this bucket, when it has to leave this share.
-  static double kept(double share, const TokenBucket& bucket) { return share * bucket.burst(); }
+  // The tokens that one must leave in a bucket: the larger number.
+  struct Kept {
+    double for_content = 0;  // for those who ask for no more than their part
+    double for_due = 0;      // for those who come when they were told to
+  };
+  Kept kept(const Shared& shared, const Arrival& arrival, bool is_greedy, Coming coming,
+            Time now) const;
+  static Duration wait_for(TokenBucket& bucket, double cost, const Kept& kept, Time now);
+  void settle(const Arrival& arrival, ClientNumber client, double more, const Comings& comings);
   static Wait longest(Duration route, Duration client, Duration all);
   // The shared bucket that this reason is about; null when it is about a client's own.
   template <typename Self>

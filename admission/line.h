@@ -187,8 +187,8 @@ class Line {
            retry_after_.is_ahead_of_its_turn(comer_of(arrival, asker), queue_state(), now);
   }
   RetryAfter::Comer comer_of(const Arrival& arrival, const Asker& asker) const {
-    return {arrival.client, static_cast<double>(asker.weight), workers_for(arrival.workers),
-            arrival.at};
+    return {arrival.client, static_cast<double>(asker.weight),
+            static_cast<double>(workers_for(arrival.workers)), arrival.at};
   }
   // The last 15 % of the places are kept for those who were refused, and come when they were told
   // to: else they would be refused again as often as those who come as they like. Only while

@@ -58,6 +58,11 @@ class ToldTimes {
   std::uint32_t next_ = 0;
 };
 
+// How one comes who may have been told when to: as its turn is, at another time that it was told,
+// as a newcomer, or before.
+enum class Coming : std::uint8_t { in_turn, as_told, anew, early };
+inline bool is_due(Coming coming) { return coming <= Coming::as_told; }
+
 // What one client that was refused has been told of one line (Returns): when its turn is, and how
 // much else of its own stands behind that.
 struct Promise {
@@ -66,7 +71,7 @@ struct Promise {
   Time turn = had;
   double behind = 0;         // cost of what it has asked for since, and of what is not due yet
   Time noted = Time::min();  // `behind` as of then; min(): nothing has been told
-  double ahead = 0;          // workers that it has had but for its turn, and are not yet its part
+  double ahead = 0;          // what it has had but for its turn, and is not yet its part
   Time ahead_noted{};        // `ahead` as of then
   ToldTimes told{};          // all that it was told, the turn among them
 

@@ -23,57 +23,86 @@ Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, cons
   const Duration told = workers_returns_.next(earliest, 1, capacity_of(queue, now), returner, now);
   waited_ = {};
   wait_began_ = now;
-  // Without a spread all are told the earliest, and nobody is known by it.
-  if (returner.promise != nullptr && returner.promise->noted != Time::min()) {
-    returner.promise->told.add(now + told, now);
-    last_turn_ = std::max(last_turn_, now + told);
-  }
+  if (returner.note_told(told, now)) last_turn_ = std::max(last_turn_, now + told);
   return told;
 }
 
-const Promise* RetryAfter::promise_of(std::uint64_t client) const {
+const Promise* RetryAfter::promise_of(std::uint64_t client, std::uint64_t line) const {
   if (client == 0 || !tells_clients_apart_) return nullptr;
-  const Promise* const promise = promises_.find(client, line_for_workers);
+  const Promise* const promise = promises_.find(client, line);
   return promise == nullptr || promise->noted == Time::min() ? nullptr : promise;
 }
 
 bool RetryAfter::is_due(const Comer& comer, const Queue& queue, Time now) const {
-  const Promise* const promise = promise_of(comer.client);
-  return promise != nullptr && coming_of(*promise, comer, queue, now) <= Coming::as_told;
+  const Promise* const promise = promise_of(comer.client, line_for_workers);
+  return promise != nullptr &&
+         admission::is_due(coming_of(*promise, comer, capacity_of(queue, now).pace, now));
 }
 
 // The head may have come in time, and a body that is long later.
-RetryAfter::Coming RetryAfter::coming_of(const Promise& promise, const Comer& comer,
-                                         const Queue& queue, Time now) const {
+Coming RetryAfter::coming_of(const Promise& promise, const Comer& comer, double pace,
+                             Time now) const {
   if (promise.is_at_its_turn(comer.at) || promise.is_at_its_turn(now)) return Coming::in_turn;
   if ((promise.told.has(comer.at) || promise.told.has(now)) &&
-      ahead_of(promise, comer.weight, queue, now) <= ahead_as_told * comer.workers)
+      ahead_of(promise, comer.weight, pace, now) <= ahead_as_told * comer.wants)
     return Coming::as_told;
   if (promise.turn > now) return Coming::early;
   // Of what it asked for besides, that is not due yet.
   const double since = measure::in_seconds(now - std::max(promise.noted, promise.turn));
-  return promise.behind > std::max(since, 0.0) * own_pace(1, queue, now) ? Coming::early
-                                                                         : Coming::anew;
+  return promise.behind > std::max(since, 0.0) * own_pace(1, pace) ? Coming::early : Coming::anew;
 }
 
 bool RetryAfter::is_ahead_of_its_turn(const Comer& comer, const Queue& queue, Time now) const {
-  const Promise* const promise = promise_of(comer.client);
-  if (promise == nullptr || coming_of(*promise, comer, queue, now) != Coming::early) return false;
-  if (in_turn_.at(window_of(queue), now) < almost_all * capacity_of(queue, now).pace) return false;
-  return ahead_of(*promise, comer.weight, queue, now) > ahead_when_early * comer.workers;
+  const Promise* const promise = promise_of(comer.client, line_for_workers);
+  if (promise == nullptr) return false;
+  const double pace = capacity_of(queue, now).pace;
+  if (coming_of(*promise, comer, pace, now) != Coming::early) return false;
+  if (in_turn_.at(window_of(queue), now) < almost_all * pace) return false;
+  return ahead_of(*promise, comer.weight, pace, now) > ahead_when_early * comer.wants;
 }
 
 bool RetryAfter::note_came(const Comer& comer, const Queue& queue, Time now) {
-  if (promise_of(comer.client) == nullptr) return false;
+  if (promise_of(comer.client, line_for_workers) == nullptr) return false;
   Promise& promise = *promises_.find(comer.client, line_for_workers);
-  const Coming coming = coming_of(promise, comer, queue, now);
+  const double pace = capacity_of(queue, now).pace;
+  const Coming coming = coming_of(promise, comer, pace, now);
+  note_came(promise, comer, coming, pace, now);
+  return coming == Coming::early;
+}
+
+void RetryAfter::note_came(Promise& promise, const Comer& comer, Coming coming, double pace,
+                           Time now) {
   if (!promise.told.take(comer.at)) promise.told.take(now);
   if (coming == Coming::in_turn) promise.turn = Promise::had;
   if (coming == Coming::as_told || coming == Coming::early) {
-    promise.ahead = ahead_of(promise, comer.weight, queue, now) + comer.workers;
+    promise.ahead = ahead_of(promise, comer.weight, pace, now) + comer.wants;
     promise.ahead_noted = now;
   }
-  return coming == Coming::early;
+}
+
+Limits::Comings RetryAfter::comings_to_tokens(const Arrival& arrival, double weight,
+                                              const Limits& limits, const TokenBucket& all,
+                                              Time now) const {
+  const Comer comer{arrival.client, weight, static_cast<double>(arrival.cost), arrival.at};
+  Limits::Comings comings;
+  if (arrival.rate_limited) comings.to_all = coming_in(line_for_all, comer, all.rate(), now);
+  if (const TokenBucket* const route = limits.bucket_of(arrival.route))
+    comings.to_route =
+        coming_in(line_of(conf::Reason::route_rate, arrival.route), comer, route->rate(), now);
+  return comings;
+}
+
+void RetryAfter::note_came_to_tokens(const Arrival& arrival, double weight, const Limits& limits,
+                                     Time now) {
+  const Comer comer{arrival.client, weight, static_cast<double>(arrival.cost), arrival.at};
+  const auto note = [&](std::uint64_t line, double pace) {
+    if (promise_of(comer.client, line) == nullptr) return;
+    Promise& promise = *promises_.find(comer.client, line);
+    note_came(promise, comer, coming_of(promise, comer, pace, now), pace, now);
+  };
+  if (arrival.rate_limited) note(line_for_all, limits.all().rate());
+  if (const TokenBucket* const route = limits.bucket_of(arrival.route))
+    note(line_of(conf::Reason::route_rate, arrival.route), route->rate());
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

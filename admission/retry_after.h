@@ -57,12 +57,12 @@ class RetryAfter {
     std::uint64_t client = 0;
     double cost = 1;
   };
-  // One that comes to where workers are had.
+  // One that comes to where workers, or tokens, are had.
   struct Comer {
     std::uint64_t client = 0;
     double weight = 1;
-    std::uint32_t workers = 1;
-    Time at{};  // its head was there then; now the whole request is
+    double wants = 1;  // so many
+    Time at{};         // its head was there then; now the whole request is
   };
   // Whose time it is: told to come back for a worker, and here not much later than that. A client
   // that was told several times in vain, and chooses among them, has no more than its part so.
@@ -71,6 +71,17 @@ class RetryAfter {
   // advance: as many times `weight` as clients ask lately, of all that the workers can do. Only
   // while those who do wait, and newcomers, use almost all of that.
   bool is_ahead_of_its_turn(const Comer& comer, const Queue& queue, Time now) const;
+  // How one comes to the shared buckets that apply to it; `all`: its bucket for all as it is now.
+  Limits::Comings comings_of(const Arrival& arrival, double weight, const Limits& limits,
+                             const TokenBucket& all, Time now) const {
+    if (!tells_clients_apart_ || !limits.expects_returns(arrival, now)) return {};
+    return comings_to_tokens(arrival, weight, limits, all, now);
+  }
+  // It has got its tokens.
+  void note_came(const Arrival& arrival, double weight, const Limits& limits, Time now) {
+    if (tells_clients_apart_ && limits.expects_returns(arrival, now))
+      note_came_to_tokens(arrival, weight, limits, now);
+  }
   // It has found workers, or a place to wait for them. Whether it is early. What does not come at
   // its client's turn counts against the client's part.
   bool note_came(const Comer& comer, const Queue& queue, Time now);
@@ -112,18 +123,25 @@ class RetryAfter {
     return std::max(5.0, 3 * measure::in_seconds(queue.usual_turn));
   }
   // Null of a client that nobody knows, or that was told nothing.
-  const Promise* promise_of(std::uint64_t client) const;
-  // How it comes: as its turn is, at another time that it was told, as a newcomer, or before.
-  enum class Coming : std::uint8_t { in_turn, as_told, anew, early };
-  Coming coming_of(const Promise& promise, const Comer& comer, const Queue& queue, Time now) const;
-  // Workers a second, for a turn each, that are a client's part of them; 0: nobody knows.
-  double own_pace(double weight, const Queue& queue, Time now) const {
-    return capacity_of(queue, now).pace * weight / clients_.parts().asking();
+  const Promise* promise_of(std::uint64_t client, std::uint64_t line) const;
+  // `pace`: of the line, in what it is about a second; 0: nobody knows.
+  Coming coming_of(const Promise& promise, const Comer& comer, double pace, Time now) const;
+  void note_came(Promise& promise, const Comer& comer, Coming coming, double pace, Time now);
+  Coming coming_in(std::uint64_t line, const Comer& comer, double pace, Time now) const {
+    const Promise* const promise = promise_of(comer.client, line);
+    return promise == nullptr ? Coming::anew : coming_of(*promise, comer, pace, now);
+  }
+  Limits::Comings comings_to_tokens(const Arrival& arrival, double weight, const Limits& limits,
+                                    const TokenBucket& all, Time now) const;
+  void note_came_to_tokens(const Arrival& arrival, double weight, const Limits& limits, Time now);
+  // What is a client's part of it.
+  double own_pace(double weight, double pace) const {
+    return pace * weight / clients_.parts().asking();
   }
   // Of `ahead`, what is left now.
-  double ahead_of(const Promise& promise, double weight, const Queue& queue, Time now) const {
+  double ahead_of(const Promise& promise, double weight, double pace, Time now) const {
     const double since = std::max(measure::in_seconds(now - promise.ahead_noted), 0.0);
-    return std::max(promise.ahead - since * own_pace(weight, queue, now), 0.0);
+    return std::max(promise.ahead - since * own_pace(weight, pace), 0.0);
   }
   static constexpr double almost_all = 0.9;
   // For so many requests a client may be ahead of its part, as a leaky bucket has it, when one more

@@ -40,6 +40,13 @@ class Returns {
     Promise* promise = nullptr;  // what it was told before; null: it is not known who asks
     double clients = 1;          // that asked lately, itself included
     bool is_content = false;     // others ask too, and it asks for less than its equal part
+    // Whether it will be known when it comes as it was told. Without a spread all are told the
+    // earliest, and nobody is known by it.
+    bool note_told(Duration time, Time now) const {
+      if (promise == nullptr || promise->noted == Time::min()) return false;
+      promise->told.add(now + time, now);
+      return true;
+    }
   };
   // What a request that is refused now is told. `earliest` is when it could go in if nobody else
   // came.

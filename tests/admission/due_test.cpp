@@ -333,7 +333,7 @@ TEST_CASE("each of a client's users has a place when it was told to come, up to 
 TEST_CASE("a client that comes at all of many times that it was told has no more than its part") {
   conf::AdmissionSettings settings = settings_with_clients(10, 20);
   settings.retry_after_spread = 2s;  // so that they are soon
-  for (const std::uint32_t workers : {1U, 4U}) {
+  for (const double workers : {1.0, 4.0}) {
     CAPTURE(workers);
     ClientTable clients;
     clients.use(settings.fairness, Ids(settings), start);
@@ -346,9 +346,8 @@ TEST_CASE("a client that comes at all of many times that it was told has no more
         const auto number = clients.find_or_add(client, {}, now).number;
         clients.asks_greedily(number, 1, now);
       }
-      if (retry_after.is_due({.client = 1, .workers = workers, .at = now}, queue, now)) {
-        CHECK_FALSE(
-            retry_after.note_came({.client = 1, .workers = workers, .at = now}, queue, now));
+      if (retry_after.is_due({.client = 1, .wants = workers, .at = now}, queue, now)) {
+        CHECK_FALSE(retry_after.note_came({.client = 1, .wants = workers, .at = now}, queue, now));
         ++came;
       }
       std::erase_if(told, [&](Time time) { return time <= now; });

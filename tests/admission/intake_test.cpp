@@ -66,9 +66,9 @@ TEST_CASE("a head takes its tokens when it is let pass and not when it is examin
   Intake intake(one_token(), Ids());
   const Arrival arrival = request(3);
   for (int i = 0; i < 3; ++i)
-    CHECK_FALSE(intake.refusal(intake.examine(arrival, no_client, start), true));
-  intake.let_pass(arrival, no_client, intake.examine(arrival, no_client, start));
-  const Intake::Findings findings = intake.examine(arrival, no_client, start);
+    CHECK_FALSE(intake.refusal(intake.examine(arrival, no_client, {}, start), true));
+  intake.let_pass(arrival, no_client, intake.examine(arrival, no_client, {}, start), {});
+  const Intake::Findings findings = intake.examine(arrival, no_client, {}, start);
   CHECK(intake.refusal(findings, true) == conf::Reason::rate_limited);
   CHECK(findings.wait.time == 1s);
 }
@@ -79,11 +79,11 @@ TEST_CASE("what is observed only passes without tokens and takes none") {
   Intake intake(settings, Ids());
   const Arrival arrival = request(3);
   for (int i = 0; i < 3; ++i) {
-    const Intake::Findings findings = intake.examine(arrival, no_client, start);
+    const Intake::Findings findings = intake.examine(arrival, no_client, {}, start);
     CHECK_FALSE(intake.refusal(findings, false));
-    intake.let_pass(arrival, no_client, findings);
+    intake.let_pass(arrival, no_client, findings, {});
   }
-  CHECK(intake.examine(arrival, no_client, start).wait.time == 1s);  // no debt
+  CHECK(intake.examine(arrival, no_client, {}, start).wait.time == 1s);  // no debt
 }
 
 TEST_CASE("a retry too many is refused where it would wait and passes where it would not") {
@@ -98,15 +98,15 @@ TEST_CASE("a retry too many is refused where it would wait and passes where it w
   const ClientNumber client = intake.recognise(retry, start).number;
   CHECK(intake.is_recognised(retry));
   for (int i = 0; i < 3; ++i) {  // what is given to each
-    const Intake::Findings findings = intake.examine(retry, client, start);
+    const Intake::Findings findings = intake.examine(retry, client, {}, start);
     REQUIRE_FALSE(intake.refusal(findings, false));
-    intake.let_pass(retry, client, findings);
+    intake.let_pass(retry, client, findings, {});
   }
-  const Intake::Findings findings = intake.examine(retry, client, start);
+  const Intake::Findings findings = intake.examine(retry, client, {}, start);
   CHECK(intake.refusal(findings, false) == conf::Reason::retry_budget);
   CHECK_FALSE(intake.refusal(findings, true));
   retry.is_retry = false;
-  CHECK_FALSE(intake.refusal(intake.examine(retry, client, start), false));
+  CHECK_FALSE(intake.refusal(intake.examine(retry, client, {}, start), false));
 }
 
 }  // namespace

@@ -204,10 +204,12 @@ std::expected<PlanClient, std::string> plan_network(const std::string& text,
   const IdentitySource client = widest.value_or(IdentitySource());
   const bool is_v4 = network->address.is_v4();
   const int most = is_v4 ? v4_prefix_bits + client.v4_prefix : client.v6_prefix;
-  if (network->address.is_unix()) return PlanClient{.source = {}, .network = *network};
+  if (network->is_unix()) return PlanClient{.source = {}, .network = *network};
   if (network->prefix == 128) {
-    network->prefix = std::min(network->prefix, most);
-    network->address = network->first();
+    const IpAddress alone = network->address.as_client(most);
+    if (alone == alone.masked(most)) network->prefix = std::min(network->prefix, most);
+    network->address = alone;
+    if (network->prefix == 128) return PlanClient{.source = {}, .network = *network};
   }
   if (network->prefix > most)
     return std::unexpected(fmt::format("can't be told from its neighbours: here a client is a /{}",

@@ -63,16 +63,26 @@ IpAddress IpAddress::masked(int bits) const {
   return masked;
 }
 
-IpAddress Network::last() const {
+IpAddress IpAddress::as_client(int bits) const {
+  const IpAddress client = masked(bits);
+  return client.is_unix() ? *this : client;
+}
+
+IpAddress::Family IpAddress::family() const {
+  return is_v4() ? Family::v4 : is_unix() ? Family::unix_socket : Family::v6;
+}
+
+IpAddress::Order Network::last() const {
   IpAddress last = address;
   int bits = prefix;
   for (std::size_t i = 0; i < last.bytes.size(); ++i, bits -= 8)
     if (bits < 8)
       last.bytes[i] |= bits <= 0 ? std::uint8_t{0xff} : static_cast<std::uint8_t>(0xff >> bits);
-  return last;
+  return {family(), last.bytes};
 }
 
 bool Network::contains(const IpAddress& other) const {
+  if (family() != other.family()) return false;
   const auto whole = static_cast<std::size_t>(prefix) / 8;
   if (!std::equal(address.bytes.begin(), address.bytes.begin() + static_cast<std::ptrdiff_t>(whole),
                   other.bytes.begin()))

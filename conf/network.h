@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace classgate::conf {
 
@@ -25,21 +26,36 @@ struct IpAddress {
   std::string text() const;
   // With nothing behind its first bits, of the IPv6 form.
   IpAddress masked(int bits) const;
+  // The same, as one client: with the first bits all zero there is only the machine itself ("::1",
+  // RFC 4291 section 2.5.3), which stays what it is.
+  IpAddress as_client(int bits) const;
+  // IPv6, IPv4 and Unix sockets apart: as numbers, ::/64 would have all of IPv4 in it.
+  enum class Family : std::uint8_t { unix_socket, v4, v6 };
+  using Order = std::pair<Family, std::array<std::uint8_t, 16>>;
+  Family family() const;
+  Order order() const { return {family(), bytes}; }
   bool operator==(const IpAddress&) const = default;
 };
 inline constexpr int v4_prefix_bits = 96;  // of the IPv6 form of IPv4
 
 // "10.0.0.0/8", "2001:db8::/32" or one address (RFC 4632, RFC 4291 section 2.3); "!" before it
-// takes it out of a larger one.
+// takes it out of a larger one. Of one family: in "::/0" there is no IPv4 address.
 struct Network {
   IpAddress address;
   int prefix = 128;  // bits, of the IPv6 form
   bool is_excluded = false;
   std::string text;  // as written
   bool contains(const IpAddress& other) const;
-  IpAddress first() const { return address.masked(prefix); }
-  IpAddress last() const;
+  bool is_unix() const { return address.is_unix() && prefix == 128; }
+  // All of it lies between these, and nothing else does.
+  IpAddress::Order first() const { return {family(), address.masked(prefix).bytes}; }
+  IpAddress::Order last() const;
   bool operator==(const Network&) const = default;
+
+ private:
+  IpAddress::Family family() const {
+    return address.is_unix() && prefix < 128 ? IpAddress::Family::v6 : address.family();
+  }
 };
 
 std::expected<Network, std::string> parse_network(std::string_view text);

@@ -150,13 +150,13 @@ class Registry {
   }
   // Those that there are lie apart: one that meets the next before or behind it meets one.
   std::string add_network(const Network& network, const Entry& entry) {
-    const auto behind = networks_.lower_bound(network.first().bytes);
-    if (behind != networks_.end() && behind->first <= network.last().bytes)
+    const auto behind = networks_.lower_bound(network.first());
+    if (behind != networks_.end() && behind->first <= network.last())
       return meets(network, behind->second);
     if (behind != networks_.begin())
-      if (const auto before = std::prev(behind); before->second.first.contains(network.address))
+      if (const auto before = std::prev(behind); network.first() <= before->second.first.last())
         return meets(network, before->second);
-    networks_.emplace(network.first().bytes, std::pair(network, entry));
+    networks_.emplace(network.first(), std::pair(network, entry));
     return {};
   }
   static std::string meets(const Network& network, const std::pair<Network, Entry>& other) {
@@ -165,7 +165,7 @@ class Registry {
   }
 
   std::map<std::string, Entry> names_;
-  std::map<std::array<std::uint8_t, 16>, std::pair<Network, Entry>> networks_;  // by the first
+  std::map<IpAddress::Order, std::pair<Network, Entry>> networks_;  // by the first
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "gateway/client_counts.h"
 
-#include <algorithm>
 #include <string_view>
 
 #include "conf/invariant.h"
@@ -8,9 +7,8 @@
 namespace classgate::gateway {
 namespace {
 
-conf::IpAddress client_of(conf::IpAddress address) {
-  if (!address.is_v4()) std::fill(address.bytes.begin() + 8, address.bytes.end(), std::uint8_t{0});
-  return address;
+conf::IpAddress client_of(const conf::IpAddress& address) {
+  return address.is_v4() ? address : address.as_client(64);
 }
 
 }  // namespace

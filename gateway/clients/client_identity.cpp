@@ -134,7 +134,7 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
         add_plan_client(*client, ids.plan(plan.name), numbers);
     plan.clients.clear();  // keys, which nobody needs any more
   }
-  std::ranges::sort(blocks_, {}, [](const Block& block) { return block.first.bytes; });
+  std::ranges::sort(blocks_, {}, &Block::first);
   ring_.emplace(std::exchange(keys_, {}), std::exchange(holders_, {}), make_hash_key());
 }
 
@@ -319,7 +319,8 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
       look = KeyLook::not_valid;
     }
   }
-  Identity unknown = unknown_ == conf::UnknownClients::own
+  // Whose network is a plan's is known by that, whatever else he says that nobody knows.
+  Identity unknown = unknown_ == conf::UnknownClients::own && block_of(facts.address) == nullptr
                          ? Identity{.id = hash(source, key), .source = &source}
                          : by_address(facts, sources);
   unknown.key_look = look;
@@ -349,11 +350,11 @@ ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
 
 const ClientIdentities::Block* ClientIdentities::block_of(const conf::IpAddress& address) const {
   if (blocks_.empty()) return nullptr;
-  const auto behind = std::ranges::upper_bound(
-      blocks_, address.bytes, {}, [](const Block& block) { return block.first.bytes; });
+  const conf::IpAddress::Order order = address.order();
+  const auto behind = std::ranges::upper_bound(blocks_, order, {}, &Block::first);
   if (behind == blocks_.begin()) return nullptr;
   const Block& block = *std::prev(behind);
-  return address.bytes <= block.last.bytes ? &block : nullptr;
+  return order <= block.last ? &block : nullptr;
 }
 
 ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
@@ -413,8 +414,8 @@ std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_v
 
 std::uint64_t ClientIdentities::id_of(const conf::IpAddress& address,
                                       const IdentitySource& source) const {
-  const conf::IpAddress known =
-      address.masked(address.is_v4() ? conf::v4_prefix_bits + source.v4_prefix : source.v6_prefix);
+  const conf::IpAddress known = address.as_client(
+      address.is_v4() ? conf::v4_prefix_bits + source.v4_prefix : source.v6_prefix);
   return hash_in(address_key_,
                  {reinterpret_cast<const char*>(known.bytes.data()), known.bytes.size()});
 }

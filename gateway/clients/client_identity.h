@@ -116,7 +116,7 @@ class ClientIdentities {
   // The keys of one of the file.
   bool are_valid_now(const KeyHolder& holder) const;
   struct Block {
-    conf::IpAddress first, last;
+    conf::IpAddress::Order first, last;
     admission::PlanId plan;
   };
   static const conf::IdentitySource& address_in(const Sources& sources);

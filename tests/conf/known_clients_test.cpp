@@ -259,6 +259,11 @@ TEST_CASE("a client of a plan matches once") {
   CHECK(wrong("\"address:10.1.2.3\", \"address:10.0.0.0/8\"").size() == 1);
   // Two addresses of one household are one client.
   CHECK(wrong("\"address:2001:db8::1\", \"address:2001:db8::2\"").size() == 1);
+  CHECK(
+      wrong("\"address:127.0.0.1\", \"address:::1\", \"address:10.0.0.0/8\", \"address:unix:\"") ==
+      Lines{});
+  CHECK(wrong("\"address:::1\", \"address:::/64\"").size() == 1);
+  CHECK(wrong("\"address:::/0\", \"address:0.0.0.0/0\", \"address:unix:\"") == Lines{});
   CHECK(wrong("\"address:2001:db8::/96\"") ==
         Lines{"conf:5:1: plan a: client number 1 can't be told from its neighbours: here a client "
               "is a /64"});

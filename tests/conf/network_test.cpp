@@ -70,5 +70,25 @@ TEST_CASE(
   CHECK_FALSE(parse_network("0.0.0.0/0")->contains(IpAddress()));
 }
 
+TEST_CASE("a network has addresses of its own family only, whatever they are as numbers") {
+  for (const auto* network : {"::/0", "::/64", "::/80"}) {
+    CAPTURE(network);
+    CHECK(is_in(network, "::1"));
+    for (const auto* other : {"8.8.8.8", "127.0.0.1", "unix:"}) CHECK_FALSE(is_in(network, other));
+    CHECK(parse_network(network)->first() <= IpAddress::parse("::1")->order());
+    CHECK(parse_network(network)->last() >= IpAddress::parse("::1")->order());
+    CHECK(parse_network(network)->first() > IpAddress::parse("8.8.8.8")->order());
+  }
+  CHECK_FALSE(is_in("0.0.0.0/0", "::1"));
+  CHECK_FALSE(is_in("unix:", "::1"));
+}
+
+TEST_CASE("an IPv6 client is its block, and the machine itself is nobody else") {
+  const auto client = [](const char* text) { return IpAddress::parse(text)->as_client(64).text(); };
+  CHECK(client("2001:db8::1") == "2001:db8::");
+  CHECK(client("::1") == "::1");
+  CHECK(client("unix:") == "unix:");
+}
+
 }  // namespace
 }  // namespace classgate::conf

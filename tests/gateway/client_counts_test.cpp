@@ -21,6 +21,8 @@ TEST_CASE("each address has as many connections as it may, in IPv6 its /64") {
     CHECK(counts.enter(ip("2001:db8:0:1::2"), 1));
     counts.leave(ip("2001:db8::7"));
     CHECK(counts.enter(ip("2001:db8::2"), 1));
+    CHECK(counts.enter(ip("::1"), 1));
+    CHECK(counts.enter(ip("unix:"), 1));
   }
 }
 

@@ -129,6 +129,41 @@ TEST_CASE("a plan has the clients it names, by key, token, subject or address") 
   CHECK(who.plan_of({.fields = {{"x-api-key", "beta"}}}).empty());
 }
 
+TEST_CASE("nobody leaves the plan of his network with a key that nobody knows") {
+  for (const auto unknown : {conf::UnknownClients::own, conf::UnknownClients::address}) {
+    Identities who({{Kind::header, "X-Api-Key"}, {Kind::address, ""}});
+    conf::PlanSettings office;
+    office.name = "office";
+    office.clients = {"address:10.0.0.0/8"};
+    who.settings.admission.fairness.plans = {office};
+    who.settings.clients.unknown = unknown;
+    const Request keyless{.address = "10.1.2.3"};
+    const Request invented{.fields = {{"x-api-key", "invented"}}, .address = "10.1.2.3"};
+    CHECK(who.plan_of(invented) == "office");
+    CHECK(who.of(invented) == who.of(keyless));
+  }
+}
+
+TEST_CASE("a plan of the machine itself is no plan of strangers") {
+  Identities who({{Kind::address, ""}});
+  conf::PlanSettings local;
+  local.name = "local";
+  for (const std::vector<std::string>& clients :
+       {std::vector<std::string>{"address:::1"}, {"address:::/64"}, {"address:::/0"}}) {
+    local.clients = clients;
+    who.settings.admission.fairness.plans = {local};
+    CHECK(who.plan_of({.address = "::1"}) == "local");
+    for (const char* other : {"8.8.8.8", "127.0.0.1", "unix:"})
+      CHECK(who.plan_of({.address = other}).empty());
+  }
+  CHECK(who.plan_of({.address = "2001:db8::1"}) == "local");
+  local.clients = {"address:unix:"};
+  who.settings.admission.fairness.plans = {local};
+  CHECK(who.plan_of({.address = "unix:"}) == "local");
+  CHECK(who.plan_of({.address = "::1"}).empty());
+  CHECK(who.of({.address = "unix:"}) != who.of({.address = "::1"}));
+}
+
 TEST_CASE("who sends an address or a subject as its key has not the plan of that") {
   Identities who({{Kind::header, "X-Api-Key"}, {Kind::header, "X-Team"}, {Kind::tls, ""}});
   conf::PlanSettings gold;

@@ -34,6 +34,10 @@ TEST_CASE("the longest prefix that holds an address decides whether it is truste
   CHECK_FALSE(some.include(ip("2001:db8::2")));
   CHECK_FALSE(some.include(ip("192.0.2.1")));
   CHECK_FALSE(TrustedProxies({}).include(ip("127.0.0.1")));
+  const TrustedProxies all_v6(networks({"::/0"}));
+  CHECK(all_v6.include(ip("2001:db8::1")));
+  CHECK_FALSE(all_v6.include(ip("10.0.0.1")));
+  CHECK_FALSE(all_v6.include(ip("unix:")));
 }
 
 TEST_CASE("the client is the last address that is not one of the proxies'") {

@@ -30,6 +30,12 @@ bool is_beyond(const QuotaState& state, conf::QuotaUnit unit, std::int64_t cost)
   return state.limit > 0 && state.used + size_of(unit, cost) > state.limit;
 }
 
+// Of two that warn, the one at which the client stops first.
+bool stops_before(const QuotaState& one, const QuotaState& other) {
+  if ((one.limit > 0) != (other.limit > 0)) return one.limit > 0;
+  return one.left() < other.left();
+}
+
 }  // namespace
 
 std::int64_t QuotaState::left() const {
@@ -125,7 +131,9 @@ QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry
     tally.own += answer.charge.usage;
     const QuotaState state =
         quota_state_of(kind, quota, tally.used(), calendar.periods[index_of(kind)]);
-    if (state.soft > 0 && state.used >= state.soft) answer.warning = state;
+    if (state.soft > 0 && state.used >= state.soft &&
+        (!answer.warning || stops_before(state, *answer.warning)))
+      answer.warning = state;
   }
   return answer;
 }

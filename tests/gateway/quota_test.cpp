@@ -91,6 +91,17 @@ TEST_CASE("a soft quota warns from its number on and refuses nobody") {
   for (int i = 0; i < 100; ++i) CHECK(!table.take(1, plan, 1, noon).refused);
 }
 
+TEST_CASE("of two quotas that warn, the one that ends first is told") {
+  const auto warned = [](const conf::QuotaSettings& quota) {
+    QuotaTable table(utc(), 100);
+    return table.take(1, plan_of(quota), 1, noon).warning.value().kind;
+  };
+  CHECK(warned({.day = 3, .month = 1000, .day_soft = 1, .month_soft = 1}) == QuotaPeriod::day);
+  CHECK(warned({.day = 1000, .month = 3, .day_soft = 1, .month_soft = 1}) == QuotaPeriod::month);
+  CHECK(warned({.month = 1000, .day_soft = 1, .month_soft = 1}) == QuotaPeriod::month);
+  CHECK(warned({.day = 1000, .day_soft = 1, .month_soft = 1}) == QuotaPeriod::day);
+}
+
 TEST_CASE("clients beyond the bound share one client's quota, by plan") {
   QuotaTable table(utc(), 2);
   const PlanQuota free = plan_of({.day = 3}), gold = plan_of({.day = 5}, "gold");

@@ -5,10 +5,8 @@
 namespace classgate::admission {
 namespace {
 
-// Never told too low.
 Quantiles quantiles_of(const measure::Recent::Histogram& values) {
-  return {values.upper_percentile(0.50), values.upper_percentile(0.95),
-          values.upper_percentile(0.99)};
+  return {values.percentile(0.50), values.percentile(0.95), values.percentile(0.99)};
 }
 
 Duration mean(Duration sum, std::uint64_t count) {

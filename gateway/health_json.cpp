@@ -48,9 +48,10 @@ ordered_json priorities(const admission::Snapshot& snapshot) {
 }
 
 ordered_json percentiles(const admission::Quantiles& quantiles) {
-  return {{"p50", measure::in_rounded_ms(quantiles.p50)},
-          {"p95", measure::in_rounded_ms(quantiles.p95)},
-          {"p99", measure::in_rounded_ms(quantiles.p99)}};
+  const auto told = [](admission::Duration of) {
+    return measure::in_rounded_ms(measure::to_three_digits(of));
+  };
+  return {{"p50", told(quantiles.p50)}, {"p95", told(quantiles.p95)}, {"p99", told(quantiles.p99)}};
 }
 
 ordered_json limits_json(const HealthReport& report) {

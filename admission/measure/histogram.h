@@ -11,8 +11,9 @@
 namespace classgate::measure {
 
 // Durations in buckets that grow with them, from 1 us up to hours, in the manner of HdrHistogram:
-// there are 2^fine_bits buckets to each power of two, so that what comes back is off by a share of
-// 2^-fine_bits at most. Fixed memory, O(1) to record. Not thread-safe.
+// there are 2^fine_bits buckets to each power of two, so that what comes back, the middle of one,
+// is off by half of a share of 2^-fine_bits, or of a microsecond, at most. Fixed memory, O(1) to
+// record. Not thread-safe. (Spread has more digits, and takes memory for what occurs.)
 template <unsigned fine_bits, typename Count>
 class Histogram {
  public:
@@ -28,13 +29,9 @@ class Histogram {
   void clear() { *this = Histogram{}; }
 
   std::uint64_t count() const { return count_; }
-  // The value below which the given share (0..1) of the recorded ones lies, 0 when there is none:
-  // the middle of its bucket, which is wrong by the least, or the end, which is not too low.
+  // The least that the given share (0..1) of the recorded ones does not exceed; 0: there is none.
   Duration percentile(double share) const {
     return count_ == 0 ? Duration::zero() : middle_of(bucket_at(share));
-  }
-  Duration upper_percentile(double share) const {
-    return count_ == 0 ? Duration::zero() : end_of(bucket_at(share));
   }
 
  private:
@@ -47,11 +44,6 @@ class Histogram {
     const auto exponent = static_cast<std::size_t>(std::bit_width(us)) - fine_bits - 1;
     const auto step = static_cast<std::size_t>(us >> exponent) - fine;
     return std::min(fine + exponent * fine + step, bucket_count - 1);
-  }
-  static Duration end_of(std::size_t bucket) {
-    if (bucket < fine) return std::chrono::microseconds(bucket);
-    const std::uint64_t next = (bucket - fine) % fine + fine + 1;
-    return std::chrono::microseconds((next << ((bucket - fine) / fine)) - 1);
   }
   static Duration middle_of(std::size_t bucket) {
     if (bucket < fine) return std::chrono::microseconds(bucket);

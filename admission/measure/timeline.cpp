@@ -12,11 +12,10 @@ void Timeline::Step::add(const Step& other) {
   add_all(arrived, other.arrived);
   add_all(served, other.served);
   add_all(rejected, other.rejected);
-  waits.merge(other.waits);
+  waits.add(other.waits);
   add_all(waiting_seconds, other.waiting_seconds);
   failed += other.failed;
   abandoned += other.abandoned;
-  wait_seconds += other.wait_seconds;
   active_seconds += other.active_seconds;
 }
 
@@ -28,7 +27,7 @@ std::size_t Timeline::index_of(Time now) {
       if (i % 2 == 1)
         steps_[i / 2].add(steps_[i]);
       else if (i > 0)
-        steps_[i / 2] = steps_[i];
+        steps_[i / 2] = std::move(steps_[i]);
     steps_.resize((steps_.size() + 1) / 2);
     index /= 2;
   }
@@ -38,11 +37,7 @@ std::size_t Timeline::index_of(Time now) {
 
 Timeline::Step& Timeline::at(Time now) { return steps_[index_of(now)]; }
 
-void Timeline::record_wait(Duration waited, Time now) {
-  Step& step = at(now);
-  step.waits.record(waited);
-  step.wait_seconds += in_seconds(waited);
-}
+void Timeline::record_wait(Duration waited, Time now) { at(now).waits.record(waited); }
 
 // Gives each step since the level's last change what it had of it.
 template <typename Field>
@@ -74,6 +69,12 @@ void Timeline::settle(Time now) {
   for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority)
     waiting_changed(priority, 0, now);
   active_changed(0, now);
+  end_ = now.time_since_epoch();
+}
+
+Duration Timeline::covered(std::size_t index) const {
+  const Duration begin = length_ * static_cast<Duration::rep>(index);
+  return std::clamp<Duration>(end_ - begin, Duration(1), length_);
 }
 
 }  // namespace classgate::measure

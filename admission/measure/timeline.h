@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "admission/measure/histogram.h"
+#include "admission/measure/spread.h"
 #include "conf/reason.h"
 #include "conf/settings.h"
 
@@ -23,8 +23,7 @@ class Timeline {
     std::array<std::uint64_t, conf::reason_count> rejected{};
     std::uint64_t failed = 0;
     std::uint64_t abandoned = 0;
-    double wait_seconds = 0;  // sum
-    Histogram<2, std::uint32_t> waits;
+    Spread waits;
     std::array<double, conf::priority_count> waiting_seconds{};  // of all waiters together
     double active_seconds = 0;                                   // of all workers together
 
@@ -35,10 +34,13 @@ class Timeline {
   void record_wait(Duration waited, Time now);
   void waiting_changed(int priority, int by, Time now);
   void active_changed(int by, Time now);
-  // Counts what waits and works up to `now`: before reading.
+  // Counts what waits and works up to `now`, which is the end: before reading.
   void settle(Time now);
 
   Duration step_length() const { return length_; }
+  // Of a step, what lies before the end: the last one is hardly ever whole.
+  Duration covered(std::size_t index) const;
+  Duration end() const { return end_; }
   const std::vector<Step>& steps() const { return steps_; }
 
  private:
@@ -52,6 +54,7 @@ class Timeline {
   std::size_t index_of(Time now);
 
   Duration length_ = std::chrono::seconds(1);
+  Duration end_{};
   std::vector<Step> steps_;
   std::array<Level, conf::priority_count> waiting_;
   Level active_;

@@ -20,4 +20,15 @@ inline double in_rounded_ms(Duration duration) {
   return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
 }
 
+// As many digits as a measured quantile is worth, which is right within 1 %.
+inline Duration to_three_digits(Duration duration) {
+  const Duration::rep value = duration.count();
+  Duration::rep unit = 1;
+  while (value / unit >= 1000 || value / unit <= -1000) unit *= 10;
+  const Duration::rep rest = value % unit;
+  const Duration::rep up = 2 * rest >= unit && unit > 1 ? 1 : 0;
+  const Duration::rep down = 2 * rest <= -unit && unit > 1 ? 1 : 0;
+  return Duration((value / unit + up - down) * unit);
+}
+
 }  // namespace classgate::measure

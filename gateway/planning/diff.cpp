@@ -6,11 +6,11 @@
 #include <numeric>
 #include <utility>
 
-#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/result_json.h"
+#include "gateway/planning/told.h"
 
 namespace classgate::planning {
 namespace {
@@ -69,9 +69,7 @@ class Fates final : public NamedTraffic {
 
 std::string row(const std::string& name, const Group& old, const Group& now) {
   const auto pair = [](auto a, auto b) { return fmt::format("{:>9} {:>9}", a, b); };
-  const auto wait = [](const Group& of) {
-    return fmt::format("{:.1f}", measure::in_ms(of.wait.percentile(0.95)));
-  };
+  const auto wait = [](const Group& of) { return told_ms(of.wait.told(0.95)); };
   return fmt::format("{:<20}{}{}{}{}\n", name.substr(0, 19), pair(old.served, now.served),
                      pair(old.all_rejected(), now.all_rejected()),
                      pair(old.all_failed(), now.all_failed()), pair(wait(old), wait(now)));

@@ -18,6 +18,7 @@
 #include "gateway/planning/progress.h"
 #include "gateway/planning/request_lines.h"
 #include "gateway/planning/result_json.h"
+#include "gateway/planning/told.h"
 
 namespace classgate::planning {
 namespace {
@@ -133,21 +134,20 @@ std::vector<OpenLoop::Group> groups_of(const Scenario& scenario) {
 std::string row(const std::string& name, const Group& of, double seconds) {
   const auto& latency = of.latency;
   return fmt::format(
-      "{:<22}{:>9}{:>9}{:>9.1f}{:>9}{:>8}{:>8}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}{:>9.1f}\n",
-      name.substr(0, 21), of.arrived, of.served, static_cast<double>(of.served) / seconds,
-      of.all_rejected(), of.all_failed(), of.abandoned, measure::in_ms(latency.mean()),
-      measure::in_ms(latency.percentile(0.5)), measure::in_ms(latency.percentile(0.95)),
-      measure::in_ms(latency.percentile(0.99)), measure::in_ms(latency.most()));
+      "{:<22}{:>9}{:>9}{:>9.1f}{:>9}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}\n", name.substr(0, 21),
+      of.arrived, of.served, static_cast<double>(of.served) / seconds, of.all_rejected(),
+      of.all_failed(), of.abandoned, told_ms(latency.mean()), told_ms(latency.told(0.5)),
+      told_ms(latency.told(0.95)), told_ms(latency.told(0.99)), told_ms(latency.most()));
 }
 
 std::string report(const Result& result, const OpenLoop& loop, const std::string& to) {
   const Tally& tally = loop.tally();
   const double seconds = result.seconds();
   std::string text = fmt::format(
-      "{:.1f} s against {}: {} requests ({:.1f} a second), {} connections, sent {:.1f} ms late at "
+      "{:.1f} s against {}: {} requests ({:.1f} a second), {} connections, sent {} ms late at "
       "most\nanswers count from the moment a request was due, not from when it could be sent\n\n",
       seconds, to, tally.all().arrived, static_cast<double>(tally.all().arrived) / seconds,
-      loop.connections(), measure::in_ms(loop.latest_start()));
+      loop.connections(), told_ms(loop.latest_start()));
   text += fmt::format("{:<22}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
                       "answer in ms", "sent", "served", "a second", "rejected", "failed", "left",
                       "mean", "p50", "p95", "p99", "max");
@@ -178,8 +178,8 @@ ordered_json knee_json(const Knee& knee) {
   if (knee.why_unknown.empty()) {
     json["capacity"] = knee.capacity;
     json["per_second_most"] = knee.per_second_most;
-    json["service_mean_ms"] = measure::in_ms(knee.service_mean);
-    json["service_p95_ms"] = measure::in_ms(knee.service_p95);
+    json["service_mean_ms"] = measure::in_rounded_ms(measure::to_three_digits(knee.service_mean));
+    json["service_p95_ms"] = measure::in_rounded_ms(measure::to_three_digits(knee.service_p95));
     json["loss_when_crowded"] = knee.loss_when_crowded;
     json["method"] = knee.method;
   } else {
@@ -187,10 +187,11 @@ ordered_json knee_json(const Knee& knee) {
   }
   json["answers"] = answers_json(knee.answers);
   for (const Knee::Step& step : knee.steps)
-    json["steps"].push_back({{"at_once", step.at_once},
-                             {"per_second", step.per_second},
-                             {"median_ms", measure::in_ms(step.median)},
-                             {"answers", answers_json(step.answers)}});
+    json["steps"].push_back(
+        {{"at_once", step.at_once},
+         {"per_second", step.per_second},
+         {"median_ms", measure::in_rounded_ms(measure::to_three_digits(step.median))},
+         {"answers", answers_json(step.answers)}});
   return json;
 }
 
@@ -198,8 +199,8 @@ std::string steps_text(const Knee& knee, const std::string& to) {
   std::string text = fmt::format("{}\n\n{:>10}{:>12}{:>14}  {}\n", to, "at once", "served/s",
                                  "median ms", "answers");
   for (const Knee::Step& step : knee.steps)
-    text += fmt::format("{:>10}{:>12.1f}{:>14.1f}  {}\n", step.at_once, step.per_second,
-                        measure::in_ms(step.median), step.answers.by_class());
+    text += fmt::format("{:>10}{:>12.1f}{:>14}  {}\n", step.at_once, step.per_second,
+                        told_ms(step.median), step.answers.by_class());
   return text;
 }
 
@@ -210,10 +211,10 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
   const auto queue = static_cast<int>(std::max(1.0, std::round(knee.per_second_most * 5)));
   text += fmt::format(
-      "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {:.1f} ms on "
-      "average, {:.1f} at p95.\nTold by: {}; {:.1f} to {:.1f} with 95 % confidence\n",
-      knee.capacity, knee.per_second_most, measure::in_ms(knee.service_mean),
-      measure::in_ms(knee.service_p95), knee.method, knee.capacity_least, knee.capacity_most);
+      "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {} ms on "
+      "average, {} at p95.\nTold by: {}; {:.1f} to {:.1f} with 95 % confidence\n",
+      knee.capacity, knee.per_second_most, told_ms(knee.service_mean), told_ms(knee.service_p95),
+      knee.method, knee.capacity_least, knee.capacity_most);
   if (knee.loss_when_crowded > 0.2)
     text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
                         knee.loss_when_crowded * 100);
@@ -339,7 +340,7 @@ int load(const conf::CommandLine& command,
   json["connections"] = loop.connections();
   json["answers"] = answers_json(loop.answers());
   if (is_interrupted != 0) json["cut"] = true;
-  json["sent_late_ms_most"] = measure::in_ms(loop.latest_start());
+  json["sent_late_ms_most"] = measure::in_rounded_ms(loop.latest_start());
   const auto written = lines ? lines->close() : std::expected<void, std::string>();
   std::string text = report(result, loop, options.to);
   if (is_interrupted != 0)

@@ -29,9 +29,9 @@ ordered_json reasons(const simulation::ReasonCounts& counts) {
 ordered_json spread(const Spread& of) {
   return {{"count", of.count()},
           {"mean", measure::in_rounded_ms(of.mean())},
-          {"p50", measure::in_rounded_ms(of.percentile(0.5))},
-          {"p95", measure::in_rounded_ms(of.percentile(0.95))},
-          {"p99", measure::in_rounded_ms(of.percentile(0.99))},
+          {"p50", measure::in_rounded_ms(of.told(0.5))},
+          {"p95", measure::in_rounded_ms(of.told(0.95))},
+          {"p99", measure::in_rounded_ms(of.told(0.99))},
           {"max", measure::in_rounded_ms(of.most())}};
 }
 
@@ -64,19 +64,25 @@ ordered_json limits_of(const conf::AdmissionSettings& admission) {
 // Columns of equal length: smaller than a list of objects, and what a plot wants.
 ordered_json timeline(const Timeline& of) {
   ordered_json json;
-  const double step = measure::in_seconds(of.step_length());
-  json["step_seconds"] = step;
+  json["step_seconds"] = measure::in_seconds(of.step_length());
+  json["seconds"] = in_thousandths(measure::in_seconds(of.end()));
   const auto column = [&](auto value) {
     ordered_json values = ordered_json::array();
     for (const Timeline::Step& at : of.steps()) values.push_back(value(at));
+    return values;
+  };
+  // What there was on average, while it was measured.
+  const auto level_column = [&](auto seconds) {
+    ordered_json values = ordered_json::array();
+    for (std::size_t i = 0; i < of.steps().size(); ++i)
+      values.push_back(in_thousandths(seconds(of.steps()[i]) / measure::in_seconds(of.covered(i))));
     return values;
   };
   for (std::size_t i = 0; i < conf::priority_count; ++i) {
     const std::string key = std::to_string(i + 1);
     json["arrived"][key] = column([i](const auto& at) { return at.arrived[i]; });
     json["served"][key] = column([i](const auto& at) { return at.served[i]; });
-    json["waiting"][key] =
-        column([i, step](const auto& at) { return in_thousandths(at.waiting_seconds[i] / step); });
+    json["waiting"][key] = level_column([i](const auto& at) { return at.waiting_seconds[i]; });
   }
   json["rejected"] = ordered_json::object();
   for (const conf::ReasonText& text : conf::reason_texts) {
@@ -87,15 +93,11 @@ ordered_json timeline(const Timeline& of) {
   }
   json["failed"] = column([](const auto& at) { return at.failed; });
   json["abandoned"] = column([](const auto& at) { return at.abandoned; });
-  json["wait_mean_ms"] = column([](const auto& at) {
-    return at.waits.count() == 0
-               ? 0
-               : in_thousandths(at.wait_seconds / static_cast<double>(at.waits.count()) * 1000);
-  });
+  json["wait_mean_ms"] =
+      column([](const auto& at) { return measure::in_rounded_ms(at.waits.mean()); });
   json["wait_p95_ms"] =
-      column([](const auto& at) { return measure::in_rounded_ms(at.waits.percentile(0.95)); });
-  json["active_workers"] =
-      column([step](const auto& at) { return in_thousandths(at.active_seconds / step); });
+      column([](const auto& at) { return measure::in_rounded_ms(at.waits.told(0.95)); });
+  json["active_workers"] = level_column([](const auto& at) { return at.active_seconds; });
   return json;
 }
 

@@ -1,8 +1,8 @@
 #include "gateway/planning/result_text.h"
 
-#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/busiest.h"
+#include "gateway/planning/told.h"
 
 namespace classgate::planning {
 namespace {
@@ -14,20 +14,20 @@ using simulation::Group;
 constexpr std::size_t shown_clients = 5;
 
 std::string row(const Result& result, const std::string& name, const Group& of) {
-  return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10.1f}{:>10.1f}{:>11.1f}\n",
+  return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10}{:>10}{:>11}\n",
                      name.substr(0, 21), of.arrived, of.served, result.goodput(of),
-                     of.all_rejected(), of.all_failed(), of.abandoned,
-                     measure::in_ms(of.wait.mean()), measure::in_ms(of.wait.percentile(0.95)),
-                     measure::in_ms(of.latency.percentile(0.95)));
+                     of.all_rejected(), of.all_failed(), of.abandoned, told_ms(of.wait.mean()),
+                     told_ms(of.wait.told(0.95)), told_ms(of.latency.told(0.95)));
 }
 
 std::string client_row(const Result& result, std::uint32_t client) {
   const simulation::ClientCounts& of = result.tally.by_client()[client];
-  const double mean =
-      of.waits == 0 ? 0 : measure::in_ms(of.wait_sum) / static_cast<double>(of.waits);
-  return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10.1f}\n",
+  const Duration mean =
+      of.waits == 0 ? Duration() : of.wait_sum / static_cast<Duration::rep>(of.waits);
+  return fmt::format("{:<22}{:>10}{:>10}{:>9.1f}{:>10}{:>8}{:>8}{:>10}\n",
                      result.traffic->client_name(client).substr(0, 21), of.arrived, of.served,
-                     result.goodput(of), of.all_rejected(), of.all_failed(), of.abandoned, mean);
+                     result.goodput(of), of.all_rejected(), of.all_failed(), of.abandoned,
+                     told_ms(mean));
 }
 
 std::string reasons(std::string_view what, const simulation::ReasonCounts& counts,

@@ -7,12 +7,12 @@
 #include <optional>
 #include <thread>
 
-#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/processors.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/result_json.h"
+#include "gateway/planning/told.h"
 
 namespace classgate::planning {
 namespace {
@@ -47,11 +47,11 @@ Point describe(const Scenario& scenario, const std::vector<Setting>& settings,
   };
   Point point;
   for (const Setting& setting : settings) point.row += fmt::format("{:>14}", setting.value);
-  point.row += fmt::format(
-      "{:>11.1f}{:>11.2f}{:>10.2f}{:>8.2f}{:>11.1f}{:>11.1f}{:>12.1f}{:>9.1f}\n",
-      result.goodput(all), share(all.all_rejected()), share(all.all_failed()), share(all.abandoned),
-      measure::in_ms(all.wait.mean()), measure::in_ms(all.wait.percentile(0.95)),
-      measure::in_ms(all.latency.percentile(0.95)), 100 * result.worker_share());
+  point.row +=
+      fmt::format("{:>11.1f}{:>11.2f}{:>10.2f}{:>8.2f}{:>11}{:>11}{:>12}{:>9.1f}\n",
+                  result.goodput(all), share(all.all_rejected()), share(all.all_failed()),
+                  share(all.abandoned), told_ms(all.wait.mean()), told_ms(all.wait.told(0.95)),
+                  told_ms(all.latency.told(0.95)), 100 * result.worker_share());
   point.json = to_json(scenario, result);
   point.json.erase("timeline");
   point.json.erase("by_client");

@@ -23,8 +23,6 @@ constexpr std::array measured_words{Word{"wait", What::wait},        Word{"answe
                                     Word{"rejected", What::refused}, Word{"failed", What::failed},
                                     Word{"left", What::left}};
 
-bool is_time(What what) { return what == What::wait || what == What::answer; }
-
 const simulation::Group* group_of(const Target& target, const Result& result) {
   if (target.priority > 0)
     return &result.tally.by_priority()[static_cast<std::size_t>(target.priority - 1)];
@@ -51,12 +49,12 @@ double Target::measure(const Result& result) const {
   const measure::Spread& spread = what == What::wait ? of->wait : of->latency;
   const Duration found = share <= 0   ? spread.mean()
                          : share >= 1 ? spread.most()
-                                      : spread.percentile(share);
-  return measure::in_ms(found);
+                                      : spread.told(share);
+  return measure::in_rounded_ms(found);
 }
 
 std::string Target::print(double value) const {
-  return is_time(what) ? fmt::format("{:.1f} ms", value) : fmt::format("{:.2f} %", value * 100);
+  return is_a_time() ? fmt::format("{:g} ms", value) : fmt::format("{:.2f} %", value * 100);
 }
 
 std::expected<Target, std::string> parse_target(const std::string& text) {
@@ -85,7 +83,7 @@ std::expected<Target, std::string> parse_target(const std::string& text) {
   if (known == measured_words.end()) return wrong("\"" + word + "\" is nothing that is measured");
   target.what = known->what;
   std::string next = take();
-  if (is_time(target.what) && next != "<=") {
+  if (target.is_a_time() && next != "<=") {
     if (next == "mean")
       target.share = 0;
     else if (next == "max")
@@ -100,7 +98,7 @@ std::expected<Target, std::string> parse_target(const std::string& text) {
   std::string value = take();
   if (at < parts.size() && (parts[at] == "%" || parts[at] == "ms" || parts[at] == "s"))
     value += take();
-  if (is_time(target.what)) {
+  if (target.is_a_time()) {
     const auto law = conf::parse_law(value);
     if (!law || law->kind != conf::Law::Kind::fixed) return wrong("has no time");
     target.most = measure::in_ms(law->first);

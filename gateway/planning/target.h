@@ -20,7 +20,8 @@ struct Target {
 
   double measure(const Result& result) const;
   bool is_met(const Result& result) const { return measure(result) <= most; }
-  // "140.2 ms" or "3.10 %"
+  bool is_a_time() const { return what == What::wait || what == What::answer; }
+  // "140 ms" or "3.10 %"
   std::string print(double value) const;
 };
 

@@ -1,6 +1,5 @@
 #include "admission/measure/timeline.h"
 
-#include "admission/measure/spread.h"
 #include "tests/admission/kit.h"
 
 namespace classgate::measure {
@@ -34,15 +33,36 @@ TEST_CASE("what waits and works is counted in each step for as long as it did") 
   CHECK(steps[2].waiting_seconds[3] == doctest::Approx(3));
 }
 
-TEST_CASE("percentiles are within two in a hundred") {
-  Spread spread;
-  for (int i = 1; i <= 10'000; ++i) spread.record(std::chrono::microseconds(i * 37));
-  for (const double share : {0.5, 0.95, 0.99}) {
-    const double us = std::chrono::duration<double, std::micro>(spread.percentile(share)).count();
-    CHECK(us == doctest::Approx(share * 370'000).epsilon(0.02));
-  }
-  CHECK(spread.mean() == std::chrono::nanoseconds(185'018'500));
-  CHECK(spread.most() == 370ms);
+TEST_CASE("two steps become one with all that each has measured, exactly") {
+  Timeline timeline;
+  timeline.record_wait(3ms, Time{} + 500ms);
+  timeline.record_wait(9ms, Time{} + 1500ms);
+  timeline.at(Time{} + 480s);
+  const Spread& waits = timeline.steps()[0].waits;
+  CHECK(timeline.step_length() == Duration(2s));
+  CHECK(waits.count() == 2);
+  CHECK(waits.least() == 3ms);
+  CHECK(waits.mean() == 6ms);
+  CHECK(waits.most() == 9ms);
+}
+
+// Waits that hardly differ were told as a p95 below their mean, in two steps of three.
+TEST_CASE("in no step is the p95 of even waits below their mean") {
+  Timeline timeline;
+  for (int i = 0; i < 30'000; ++i)
+    timeline.record_wait(220ms + std::chrono::microseconds(i * 7919 % 900), Time{} + i * 10ms);
+  CHECK(timeline.steps().size() == 300);
+  for (const Timeline::Step& step : timeline.steps())
+    REQUIRE(step.waits.percentile(0.95) >= step.waits.mean());
+}
+
+TEST_CASE("the last step reaches as far as something was measured") {
+  Timeline timeline;
+  timeline.active_changed(1, Time{});
+  timeline.settle(Time{} + 2250ms);
+  CHECK(timeline.covered(0) == Duration(1s));
+  CHECK(timeline.covered(2) == Duration(250ms));
+  CHECK(timeline.end() == Duration(2250ms));
 }
 
 }  // namespace

@@ -482,7 +482,7 @@ class Load(PlanningTest):
         wait_until(lambda: service.stats()["finished"] > 60, "a step or more is done")
         search.signal(2)
         self.assertEqual(search.wait(), 130)
-        self.assertRegex(search.out(), r"(?m)^ +1 +\d+\.\d +\d+\.\d  2xx [1-9]")
+        self.assertRegex(search.out(), r"(?m)^ +1 +\d+\.\d +\d[\d.]*  2xx [1-9]")
         self.assertIn("it was ended before it could tell", search.err())
         self.assertNotIn("workers", search.out())
 

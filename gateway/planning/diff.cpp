@@ -53,6 +53,9 @@ class Fates final : public NamedTraffic {
   }
   double progress() const override { return traffic_->progress(); }
   std::vector<std::string> remarks() const override { return traffic_->remarks(); }
+  std::optional<std::chrono::system_clock::time_point> began() const override {
+    return traffic_->began();
+  }
   std::string complaint() const override { return traffic_->complaint(); }
 
   std::vector<std::uint8_t> fates;

@@ -169,8 +169,24 @@ ordered_json answers_json(const Answers& answers) {
   return json;
 }
 
-ordered_json knee_json(const Knee& knee) {
-  ordered_json json{{"known", knee.why_unknown.empty()}};
+std::string conf_text(const Knee& knee) {
+  const auto workers = static_cast<int>(std::max(1.0, std::round(knee.capacity)));
+  const double rate = knee.per_second_most * 0.95;
+  // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
+  const auto queue = static_cast<int>(std::max(1.0, std::round(knee.per_second_most * 5)));
+  return fmt::format(
+      "# A conf for it\n[admission]\nworkers = {}        # what it computes at once: more would "
+      "wait "
+      "inside it\nqueue_size = {}     # five seconds of its work: who is behind that has gone "
+      "before "
+      "his turn\nrate = {:.0f}          # 95 % of what it does at most\nburst = {:.0f}         # "
+      "two "
+      "seconds of that\n",
+      workers, queue, std::max(rate, 1.0), std::max(rate * 2, 1.0));
+}
+
+ordered_json knee_json(const Knee& knee, const std::string& to) {
+  ordered_json json{{"known", knee.why_unknown.empty()}, {"input", to}};
   if (knee.capacity > 0) {
     json["capacity_least"] = knee.capacity_least;
     json["capacity_most"] = knee.capacity_most;
@@ -182,6 +198,7 @@ ordered_json knee_json(const Knee& knee) {
     json["service_p95_ms"] = measure::in_rounded_ms(measure::to_three_digits(knee.service_p95));
     json["loss_when_crowded"] = knee.loss_when_crowded;
     json["method"] = knee.method;
+    json["conf"] = conf_text(knee);
   } else {
     json["why_unknown"] = knee.why_unknown;
   }
@@ -206,10 +223,6 @@ std::string steps_text(const Knee& knee, const std::string& to) {
 
 std::string knee_text(const Knee& knee, const std::string& to) {
   std::string text = steps_text(knee, to);
-  const auto workers = static_cast<int>(std::max(1.0, std::round(knee.capacity)));
-  const double rate = knee.per_second_most * 0.95;
-  // Who waits for longer than a few seconds has gone: the queue holds what is served in that time.
-  const auto queue = static_cast<int>(std::max(1.0, std::round(knee.per_second_most * 5)));
   text += fmt::format(
       "\nIt computes {:.1f} requests at once, and {:.1f} a second at most; one takes {} ms on "
       "average, {} at p95.\nTold by: {}; {:.1f} to {:.1f} with 95 % confidence\n",
@@ -218,16 +231,7 @@ std::string knee_text(const Knee& knee, const std::string& to) {
   if (knee.loss_when_crowded > 0.2)
     text += fmt::format("Crowded, it does {:.0f} % less: keep to the workers below.\n",
                         knee.loss_when_crowded * 100);
-  text += fmt::format(
-      "\n# A conf for it\n[admission]\nworkers = {}        # what it computes at once: more would "
-      "wait "
-      "inside it\nqueue_size = {}     # five seconds of its work: who is behind that has gone "
-      "before "
-      "his turn\nrate = {:.0f}          # 95 % of what it does at most\nburst = {:.0f}         # "
-      "two "
-      "seconds of that\n",
-      workers, queue, std::max(rate, 1.0), std::max(rate * 2, 1.0));
-  return text;
+  return text + "\n" + conf_text(knee);
 }
 
 // Ctrl-C ends the traffic, not the report; the second one ends all.
@@ -263,12 +267,12 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
                               });
   progress.clear();
   if (!knee.why_unknown.empty()) {
-    write(options, steps_text(knee, options.to), knee_json(knee));
+    write(options, steps_text(knee, options.to), knee_json(knee, options.to));
     const int status =
         complain(fmt::format("{}: what it can do can't be told: {}", options.to, knee.why_unknown));
     return is_interrupted != 0 ? status_interrupted : status;
   }
-  return write(options, knee_text(knee, options.to), knee_json(knee));
+  return write(options, knee_text(knee, options.to), knee_json(knee, options.to));
 }
 
 // Each connection is a descriptor: without them requests would fail, and the service be blamed.
@@ -321,6 +325,7 @@ int load(const conf::CommandLine& command,
   hear_interrupts();
   Progress progress("loading");
   bool is_in_vain = false;
+  const auto began = std::chrono::system_clock::now();
   OpenLoop loop(asked, std::move(groups), **traffic);
   loop.run([&](Duration now) {
     progress.show(
@@ -337,6 +342,7 @@ int load(const conf::CommandLine& command,
                 .end = Time{},
                 .events = 0};
   ordered_json json = to_json(*scenario, result);
+  json["began"] = time_text(began);  // whenever its traffic was recorded
   json["connections"] = loop.connections();
   json["answers"] = answers_json(loop.answers());
   if (is_interrupted != 0) json["cut"] = true;

@@ -297,6 +297,12 @@ std::string LogTraffic::client_name(std::uint32_t client) const {
   return client < client_names_.size() ? client_names_[client] : "all others";
 }
 
+std::optional<std::chrono::system_clock::time_point> LogTraffic::began() const {
+  using std::chrono::system_clock;
+  return system_clock::time_point(std::chrono::duration_cast<system_clock::duration>(
+      Duration(std::max(first_ns_, INT64_C(0)))));
+}
+
 double LogTraffic::progress() const { return file_.progress(); }
 
 void LogTraffic::note_bad(std::string_view line, const std::string& why) {

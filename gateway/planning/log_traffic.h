@@ -46,6 +46,7 @@ class LogTraffic final : public NamedTraffic {
   std::string client_name(std::uint32_t client) const override;
   double progress() const override;
   std::vector<std::string> remarks() const override;
+  std::optional<std::chrono::system_clock::time_point> began() const override;
   std::string complaint() const override;
 
   // From now on it remembers what was asked: for those who ask it for real.

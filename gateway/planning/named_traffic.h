@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,8 @@ class NamedTraffic : public simulation::Traffic {
   virtual double progress() const = 0;
   // What the reader of a report must know of it, such as lines that were left out.
   virtual std::vector<std::string> remarks() const { return {}; }
+  // When it began, in a log that tells; by the clock of who wrote it.
+  virtual std::optional<std::chrono::system_clock::time_point> began() const { return {}; }
   // Not empty: this traffic cannot be believed.
   virtual std::string complaint() const { return {}; }
 };

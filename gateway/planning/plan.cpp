@@ -150,7 +150,11 @@ int Planner::give_up(const Limits& best) {
     text += "More workers do not help when it is the service that is slow, or slows down.\n";
   else
     text += "What is left: a faster service, fewer requests, or weaker targets.\n";
-  nlohmann::ordered_json json{{"met", false}, {"why", text}, {"remarks", remarks_}};
+  nlohmann::ordered_json json{{"met", false},
+                              {"input", scenario_.describe()},
+                              {"upstream", scenario_.describe_upstream()},
+                              {"why", text},
+                              {"remarks", remarks_}};
   tell_remarks(remarks_);
   const int status = write(command_.planning, text, json);
   return status == 0 ? 2 : status;
@@ -253,10 +257,15 @@ int Planner::plan() {
     text += fmt::format("# {}: {}\n", targets_[i].text, targets_[i].print(last.measured[i]));
   text += "#\n";
   for (const std::string& reason : reasons_) text += "# " + reason + "\n";
-  text += fmt::format("\n[admission]\nworkers = {}\nqueue_size = {}\nrate = {}\nburst = {}\n",
-                      limits.workers, limits.queue, conf::print_number(limits.rate),
-                      conf::print_number(std::max(1.0, limits.rate * 2)));
+  const std::string conf =
+      fmt::format("[admission]\nworkers = {}\nqueue_size = {}\nrate = {}\nburst = {}\n",
+                  limits.workers, limits.queue, conf::print_number(limits.rate),
+                  conf::print_number(std::max(1.0, limits.rate * 2)));
+  text += "\n" + conf;
   nlohmann::ordered_json json{{"met", true},
+                              {"input", scenario_.describe()},
+                              {"upstream", scenario_.describe_upstream()},
+                              {"conf", conf},
                               {"servers", limits.servers},
                               {"gateways", gateways},
                               {"workers", limits.workers},
@@ -267,7 +276,10 @@ int Planner::plan() {
                               {"reasons", reasons_},
                               {"remarks", remarks_}};
   for (std::size_t i = 0; i < targets_.size(); ++i)
-    json["targets"].push_back({{"target", targets_[i].text}, {"measured", last.measured[i]}});
+    json["targets"].push_back({{"target", targets_[i].text},
+                               {"measured", last.measured[i]},
+                               {"most", targets_[i].most},
+                               {"unit", targets_[i].is_a_time() ? "ms" : "share"}});
   tell_remarks(remarks_);
   return write(command_.planning, text, json);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "admission/measure/units.h"
+#include "conf/format.h"
 #include "gateway/planning/busiest.h"
 
 namespace classgate::planning {
@@ -103,6 +104,17 @@ ordered_json timeline(const Timeline& of) {
 
 }  // namespace
 
+std::string time_text(std::chrono::system_clock::time_point at) {
+  using namespace std::chrono;
+  const auto day = floor<days>(at);
+  const year_month_day date(day);
+  const hh_mm_ss time(floor<milliseconds>(at - day));
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     time.hours().count(), time.minutes().count(), time.seconds().count(),
+                     time.subseconds().count());
+}
+
 ordered_json to_json(const Scenario& scenario, const Result& result) {
   ordered_json json;
   json["input"] = scenario.describe();
@@ -110,6 +122,7 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
   json["conf"] = result.conf;
   json["limits"] = limits_of(result.settings.admission);
   json["seconds"] = in_thousandths(result.seconds());
+  if (const auto began = result.traffic->began()) json["began"] = time_text(*began);
   json["remarks"] = result.traffic->remarks();
   json["all"] = group(result, result.tally.all());
   json["workers"] = {{"busy_share", in_thousandths(result.worker_share())},

@@ -8,6 +8,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "gateway/planning/page.h"
+#include "gateway/planning/result_json.h"
 
 namespace classgate::planning {
 namespace {
@@ -31,6 +32,7 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
 // "</script>" in a path that a client chose must not end the script.
 std::string page_of(const nlohmann::ordered_json& json) {
   constexpr std::string_view place = "/*DATA*/null";
+  constexpr std::string_view date_place = "/*MADE*/null";
   std::string data;
   for (const char c : json_text(json, -1))
     if (c == '<')
@@ -38,7 +40,9 @@ std::string page_of(const nlohmann::ordered_json& json) {
     else
       data += c;
   std::string page(page_template);
-  return page.replace(page.find(place), place.size(), data);
+  page.replace(page.find(place), place.size(), data);
+  return page.replace(page.rfind(date_place), date_place.size(),
+                      '"' + time_text(std::chrono::system_clock::now()) + '"');
 }
 
 }  // namespace

@@ -2,9 +2,12 @@
 import json
 import os
 import select
+import shutil
 import subprocess
+import sys
 import tempfile
 import time
+import unittest
 
 WAIT = 60  # seconds: for any one answer
 
@@ -13,6 +16,10 @@ class Browser:
     """One page. What goes wrong on it is in `complaints`, what it asks of a network in `requests`."""
 
     def __init__(self):
+        if shutil.which("chromium") is None:
+            why = "chromium is not installed: nobody has looked at the page"
+            print(why, file=sys.stderr)  # unittest says how many were skipped, and not why
+            raise unittest.SkipTest(why)
         self.folder = tempfile.TemporaryDirectory(prefix="classgate-test-", ignore_cleanup_errors=True)
         to_browser, self.to_browser = os.pipe()
         self.from_browser, from_browser = os.pipe()
@@ -67,6 +74,13 @@ class Browser:
         self.call("Page.navigate", url=url)
         if not self.loaded:
             self._await(lambda heard: heard.get("method") == "Page.loadEventFired", "the page to load")
+
+    def press(self, key):
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+    def point(self, x, y):
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def ask(self, script):
         """What an expression is worth on the page; of a promise, what it comes to."""

@@ -22,7 +22,7 @@ double processor_seconds() {
 
 }  // namespace
 
-Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const conf::Law* service,
+Knee find_knee(const LoadOptions& options, const Question& question, const conf::Law* service,
                std::uint64_t seed, const std::function<bool(double, const std::string&)>& on_turn) {
   KneeSearch search(options.time_max, options.connections_max);
   bool goes_on = true;
@@ -31,7 +31,7 @@ Knee find_knee(const LoadOptions& options, const OpenLoop::Group& group, const c
     LoadOptions own = options;
     own.connections_max = std::max(own.connections_max, step->at_once);
     own.time_max = own.answer_max = Duration::max() / 2;  // the step knows when it is over
-    OpenLoop loop(own, {group}, traffic);
+    OpenLoop loop(own, {question}, traffic);
     const double used = processor_seconds();
     Duration now{};
     loop.run([&](Duration elapsed) {

@@ -16,6 +16,7 @@
 #include "gateway/planning/log_traffic.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
+#include "gateway/planning/question.h"
 #include "gateway/planning/request_lines.h"
 #include "gateway/planning/result_json.h"
 #include "gateway/planning/told.h"
@@ -58,77 +59,6 @@ std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions&
   load.service_time_header = options.service_time_header;
   load.tells_clients = options.forwarded_for;
   return load;
-}
-
-constexpr std::string_view words = "good coffee and friendly staff ";
-
-// A body of the wished size, or longer, that a classify service takes.
-std::string body_of(std::uint64_t bytes) {
-  std::string body = "{\"text\": \"";
-  const std::string_view end = "\"}";
-  while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
-    body += words[body.size() % words.size()];
-  return body.append(end);
-}
-
-// The first of its items takes what is missing to the wished size.
-std::string batch_of(std::uint64_t bytes, std::uint32_t items) {
-  std::string rest;
-  for (std::uint32_t i = 1; i < items; ++i) rest += ", \"good coffee\"";
-  std::string body = "{\"items\": [\"";
-  const std::string end = "\"" + rest + "]}";
-  while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
-    body += words[body.size() % words.size()];
-  return body.append(end);
-}
-
-// As a client has to write it.
-std::string target_of_path(std::string_view path) {
-  std::string target;
-  for (const char c : path)
-    if (c > ' ' && c < '\x7f' && c != '?' && c != '#')
-      target += c;
-    else
-      target += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  return target;
-}
-
-// Exactly so long, and JSON where that is possible.
-std::string sized_body(std::uint64_t bytes) {
-  constexpr std::string_view begin = "{\"text\": \"";
-  constexpr std::string_view end = "\"}";
-  constexpr std::uint64_t most = 64ULL << 20;
-  const std::size_t size = static_cast<std::size_t>(std::min(bytes, most));
-  if (size < begin.size() + end.size()) return std::string(size, '0');
-  std::string body(begin);
-  while (body.size() + end.size() < size) body += words[body.size() % words.size()];
-  return body.append(end);
-}
-
-// What the log has of it: no log of ours or another's tells the body, nor is sure to tell the
-// query.
-Question question_of(const LogTraffic& log, const simulation::Wish& wish) {
-  const LogQuestions::Asked asked = log.asked_by(wish);
-  Question question;
-  question.path = asked.path.empty() ? log.group_name(wish.group) : target_of_path(asked.path);
-  question.body = sized_body(wish.bytes);
-  question.method = !asked.method.empty() ? asked.method : question.body.empty() ? "GET" : "POST";
-  return question;
-}
-
-std::vector<OpenLoop::Group> groups_of(const Scenario& scenario) {
-  std::vector<OpenLoop::Group> groups;
-  if (scenario.workload() == nullptr) return groups;
-  for (const conf::WorkloadClass& of : scenario.workload()->classes) {
-    const bool has_body = of.body.count > 0 || of.path.starts_with("/v1/");
-    if (!has_body)
-      groups.push_back({of.path, "GET", ""});
-    else
-      groups.push_back({of.path, "POST",
-                        of.path.ends_with("/batch") ? batch_of(of.body.count, of.items)
-                                                    : body_of(of.body.count)});
-  }
-  return groups;
 }
 
 std::string row(const std::string& name, const Group& of, double seconds) {
@@ -254,13 +184,12 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
                   const Scenario* scenario) {
   hear_interrupts();
   Progress progress("looking for the knee");
-  OpenLoop::Group group{"/v1/classify", "POST", body_of(0)};
   const conf::Law* service = nullptr;
-  if (scenario != nullptr) {
-    if (const auto groups = groups_of(*scenario); !groups.empty()) group = groups.front();
-    if (!load.service_time_header.empty()) service = &scenario->upstream().service;
-  }
-  const Knee knee = find_knee(load, group, service, options.seed.value_or(1),
+  if (scenario != nullptr && !load.service_time_header.empty())
+    service = &scenario->upstream().service;
+  const Question question =
+      questions_of(scenario != nullptr ? scenario->workload() : nullptr).front();
+  const Knee knee = find_knee(load, question, service, options.seed.value_or(1),
                               [&](double share, const std::string& remark) {
                                 progress.show(share, remark);
                                 return is_interrupted == 0;
@@ -320,8 +249,7 @@ int load(const conf::CommandLine& command,
     lines = std::move(*opened);
     *traffic = lines->wrap(std::move(*traffic));
   }
-  std::vector<OpenLoop::Group> groups = groups_of(*scenario);
-  if (groups.empty()) groups.push_back({"/v1/classify", "POST", body_of(0)});
+  std::vector<Question> groups = questions_of(scenario->workload());
   hear_interrupts();
   Progress progress("loading");
   bool is_in_vain = false;

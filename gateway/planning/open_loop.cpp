@@ -63,7 +63,7 @@ Ending ending_of(const proxy::wire::Head& head) {
 
 }  // namespace
 
-OpenLoop::OpenLoop(const LoadOptions& options, std::vector<Group> groups,
+OpenLoop::OpenLoop(const LoadOptions& options, std::vector<Question> groups,
                    simulation::Traffic& traffic)
     : options_(options),
       groups_(std::move(groups)),

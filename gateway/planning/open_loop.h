@@ -10,19 +10,13 @@
 #include "admission/simulation/event_heap.h"
 #include "admission/simulation/tally.h"
 #include "gateway/planning/answers.h"
+#include "gateway/planning/question.h"
 #include "gateway/planning/scenario.h"
 #include "proxy/net/handles.h"
 #include "proxy/net/socket_address.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::planning {
-
-// What a request says: its path, method and whatever else is the same for all of its group.
-struct Question {
-  std::string path = "/";
-  std::string method = "POST";
-  std::string body;
-};
 
 struct LoadOptions {
   proxy::net::SocketAddress to;
@@ -43,9 +37,8 @@ struct LoadOptions {
 class OpenLoop {
  public:
   using Now = std::chrono::steady_clock;
-  using Group = Question;
 
-  OpenLoop(const LoadOptions& options, std::vector<Group> groups, simulation::Traffic& traffic);
+  OpenLoop(const LoadOptions& options, std::vector<Question> groups, simulation::Traffic& traffic);
   ~OpenLoop();
 
   // Until the traffic ends and everything is answered, or until `on_turn`, which hears how far it
@@ -107,7 +100,7 @@ class OpenLoop {
   std::uint32_t take_slot(const simulation::Wish& wish);
 
   LoadOptions options_;
-  std::vector<Group> groups_;
+  std::vector<Question> groups_;
   simulation::Traffic& traffic_;
   simulation::Tally tally_;
   simulation::EventHeap heap_;

@@ -83,13 +83,13 @@ struct CommandOption {
   const char* name;
   const char* value;     // what its value is called
   const char* implicit;  // its value when none is given; nullptr: one must be
-  const char* command;
+  const char* command;   // or commands
   const char* help;
 };
 constexpr std::array command_options{
     CommandOption{"clients", "clients", "[=NUMBER]", "10", "status",
                   "with the clients that have most"},
-    CommandOption{"H,header", "header", "\"NAME: VALUE\"", nullptr, "explain",
+    CommandOption{"H,header", "header", "\"NAME: VALUE\"", nullptr, "explain load",
                   "a field of the request; several: one each"},
     CommandOption{"client", "client", "ADDRESS", nullptr, "explain",
                   "where its connection comes from (127.0.0.1)"},
@@ -99,7 +99,8 @@ constexpr std::array command_options{
                   "its alternative name, for identity = \"tls:san\""},
     CommandOption{"listener", "listener", "ADDRESS", nullptr, "explain",
                   "where it connects, as listen has it"},
-    CommandOption{"body", "body", "BYTES", nullptr, "explain", "how long its body is"},
+    CommandOption{"body", "body", "BYTES|FILE", nullptr, "explain load",
+                  "how long its body is; of load: the file that is its body"},
 };
 constexpr std::uint32_t clients_shown_max = 1'000;
 
@@ -141,9 +142,14 @@ constexpr std::array tool_options{
     ToolOption{"plan", "TARGET", "simulate",
                "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"refused <= 1%\""},
     ToolOption{"diff", "OLD", "simulate", "what changes from the conf OLD to NEW (or --conf)"},
-    ToolOption{"to", "ADDRESS", "load", "where it goes, such as http://127.0.0.1:9000"},
+    ToolOption{"to", "ADDRESS", "load",
+               "where it goes, such as http://127.0.0.1:9000, or with a path"},
     ToolOption{"find-knee", nullptr, "load",
                "how many requests the service computes at once, and a conf for it"},
+    ToolOption{"request", "FILE", "load",
+               "what is asked: request line, fields, an empty line, the body"},
+    ToolOption{"method", "METHOD", "load", "of the requests; POST with a body"},
+    ToolOption{"body-bytes", "SIZE", "load", "a body of this size, such as 4000 or 64KiB"},
     ToolOption{"time", "DURATION", "load", "how long at most, such as 30s (60s)"},
     ToolOption{"connections", "NUMBER", "load", "at once at most (2000)"},
     ToolOption{"anywhere", nullptr, "load", "not only to this machine"},
@@ -281,6 +287,12 @@ std::expected<std::string, std::string> one_of(const cxxopts::ParseResult& given
   return values.empty() ? std::string() : values.front();
 }
 
+// "explain load" as people say it.
+std::string listed(std::string text) {
+  const std::size_t space = text.find(' ');
+  return space == std::string::npos ? text : text.replace(space, 1, " or ");
+}
+
 std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
                                               std::string_view tool) {
   for (const ToolOption& option : tool_options) {
@@ -288,11 +300,62 @@ std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
                                               &KeyFlag::flag) != key_flags.end();
     const bool is_its = !tool.empty() && std::string_view(option.tools).contains(tool);
     if (given.count(option.name) > 0 && !is_its && !is_key_too)
-      return fmt::format("--{} belongs to classgate {}", option.name, option.tools);
+      return fmt::format("--{} belongs to classgate {}", option.name, listed(option.tools));
   }
   for (const CommandOption& option : command_options)
-    if (given.count(option.name) > 0 && tool != option.command)
-      return fmt::format("--{} belongs to classgate {}", option.name, option.command);
+    if (given.count(option.name) > 0 &&
+        (tool.empty() || !std::string_view(option.command).contains(tool)))
+      return fmt::format("--{} belongs to classgate {}", option.name, listed(option.command));
+  return std::nullopt;
+}
+
+// "http://127.0.0.1:9000/embed" is an address and a path. That of a Unix socket has none.
+void split_path(PlanningOptions& planning) {
+  if (planning.to.starts_with("unix:")) return;
+  const std::size_t slashes = planning.to.find("//");
+  const std::size_t path = planning.to.find('/', slashes == std::string::npos ? 0 : slashes + 2);
+  if (path == std::string::npos) return;
+  planning.path = planning.to.substr(path);
+  planning.to.resize(path);
+  if (planning.path == "/") planning.path.clear();
+}
+
+// What the requests of `load` say.
+std::optional<std::string> read_question(const cxxopts::ParseResult& given,
+                                         PlanningOptions& planning) {
+  std::optional<std::string> wrong;
+  const auto one = [&](const char* name) -> std::string {
+    const auto value = one_of(given, name);
+    if (!value) wrong = value.error();
+    return value.value_or("");
+  };
+  planning.request = one("request");
+  planning.method = one("method");
+  planning.body = one("body");
+  planning.fields = all_of(given, "header");
+  const std::string size = one("body-bytes");
+  if (wrong) return wrong;
+  for (const auto& [name, told] : {std::pair("method", "the method"), std::pair("body", "the body"),
+                                   std::pair("body-bytes", "the body")})
+    if (!planning.request.empty() && given.count(name) > 0)
+      return fmt::format("the file of --request tells {}: not with --{}", told, name);
+  if (!planning.body.empty() && !size.empty())
+    return std::string("--body and --body-bytes both say what the body is: give one of them");
+  if (!planning.path.empty()) {
+    if (!planning.request.empty())
+      return std::string("the file of --request tells the path: --to names the address alone");
+    if (!planning.log.empty() || !planning.workload.empty())
+      return fmt::format("--{} tells the path of each request: --to names the address alone",
+                         planning.log.empty() ? "workload" : "log");
+  }
+  if (size.empty()) return std::nullopt;
+  constexpr Bytes most{64ULL << 20};
+  const bool is_plain = size.find_first_not_of("0123456789") == std::string::npos;
+  const auto bytes = parse_bytes(is_plain ? size + "B" : size);
+  if (!bytes || bytes->count > most.count)
+    return fmt::format("--body-bytes: {} is no size such as 4000 or 64KiB, {} at most", quote(size),
+                       print_bytes(most));
+  planning.body_bytes = bytes->count;
   return std::nullopt;
 }
 
@@ -323,6 +386,7 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
       !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
     return std::string("--requests tells of one run: not with --diff, --sweep or --plan");
   planning.to = one("to");
+  split_path(planning);
   planning.service_time_header = one("service-time-header");
   planning.find_knee = given.count("find-knee") > 0;
   planning.anywhere = given.count("anywhere") > 0;
@@ -340,6 +404,7 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
         planning.connections_max > 50'000)
       return fmt::format("--connections: \"{}\" is not 1 to 50000", count);
   }
+  if (!wrong) wrong = read_question(given, planning);
   planning.keeps_going = given.count("keep-going") > 0;
   if (const std::string seed = one("seed"); !seed.empty()) {
     std::uint64_t number = 0;
@@ -446,7 +511,7 @@ std::string commands_text() {
     text += fmt::format(
         "  {:<36} {}: {}\n",
         fmt::format("--{}{}{}", option.name, option.value[0] == '[' ? "" : " ", option.value),
-        option.command, option.help);
+        listed(option.command), option.help);
   text += "\nTools, for which none has to run:\n";
   for (const Tool& tool : tools) text += fmt::format("  {:<36} {}\n", tool.usage, tool.help);
   for (const ToolOption& option : tool_options)

@@ -8,6 +8,7 @@
 #include "conf/document.h"
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "conf/secret_fields.h"
 #include "conf/table.h"
 #include "conf/text_file.h"
 #include "conf/units.h"
@@ -142,6 +143,47 @@ Read read_path(WorkloadClass& into, const RawValue& raw) {
   return {};
 }
 
+Read read_method(WorkloadClass& into, const RawValue& raw) {
+  const auto text = text_in(raw);
+  if (!text) return std::unexpected(text.error());
+  if (!is_field_name(*text) || *text == "CONNECT" ||
+      std::ranges::any_of(*text, [](char c) { return c >= 'a' && c <= 'z'; }))
+    return std::unexpected(std::string("is a method in capitals, such as \"POST\""));
+  into.method = *text;
+  return {};
+}
+
+// Not repeated in a message: they open something.
+Read read_keys(WorkloadClass& into, const RawValue& raw) {
+  if (const auto* one = std::get_if<std::string>(&raw.value))
+    into.keys = {*one};
+  else if (const auto* many = std::get_if<std::vector<std::string>>(&raw.value))
+    into.keys = *many;
+  else
+    return std::unexpected(std::string("expected text in quotes, or a list of these"));
+  if (into.keys.empty()) return std::unexpected(std::string("has no key in its list"));
+  const auto is_unfit = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; };
+  for (std::size_t i = 0; i < into.keys.size(); ++i) {
+    const std::string& key = into.keys[i];
+    if (key.empty() || key.starts_with(' ') || key.ends_with(' ') ||
+        std::ranges::any_of(key, is_unfit))
+      return std::unexpected(
+          fmt::format("key {} of {} is no value of a field: not empty, no control characters, no "
+                      "spaces around it",
+                      i + 1, into.keys.size()));
+  }
+  return {};
+}
+
+Read read_key_header(Workload& into, const RawValue& raw) {
+  const auto text = text_in(raw);
+  if (!text) return std::unexpected(text.error());
+  if (!is_field_name(*text))
+    return std::unexpected(std::string("is the name of a field, such as \"X-Api-Key\""));
+  into.key_header = *text;
+  return {};
+}
+
 Read read_arrivals(WorkloadClass& into, const RawValue& raw) {
   const auto text = text_in(raw);
   if (!text || (*text != "poisson" && *text != "regular"))
@@ -168,6 +210,7 @@ const std::vector<Field<Workload>>& workload_fields() {
   static const std::vector<Field<Workload>> fields{
       {"duration", duration(FIELD(Workload, duration))},
       {"seed", count(0, 1ULL << 62, FIELD(Workload, seed))},
+      {"key_header", read_key_header},
       {"upstream.service", law(FIELD(Workload, upstream.service))},
       {"upstream.capacity", count(0, 1'000'000, FIELD(Workload, upstream.capacity))},
       {"upstream.servers", count(1, 10'000, FIELD(Workload, upstream.servers))},
@@ -191,6 +234,8 @@ const std::vector<Field<WorkloadClass>>& class_fields() {
          return {};
        }},
       {"path", read_path},
+      {"method", read_method},
+      {"key", read_keys},
       {"clients", count(1, 100'000, FIELD(Class, clients))},
       {"rate", read_rate},
       {"rates", read_rates},
@@ -267,6 +312,11 @@ class WorkloadReader {
       mistake(table.place, "[[class]]: burst_every, burst_length and burst_rate belong together");
     else if (has("burst_rate") && one.burst_every <= one.burst_length)
       mistake(table.place, "[[class]]: burst_length is not shorter than burst_every");
+    if (has("key") && workload_.key_header.empty())
+      mistake(
+          table.place,
+          "[[class]] has a key, and the workload no key_header: say in which field clients send "
+          "it, above the first table, such as key_header = \"X-Api-Key\"");
     if (one.to && *one.to <= one.from) mistake(table.place, "[[class]] ends before it begins");
     if (one.name.empty()) one.name = fmt::format("class {}", workload_.classes.size() + 1);
     for (const WorkloadClass& other : workload_.classes)

@@ -44,7 +44,9 @@ struct RateStep {
 struct WorkloadClass {
   std::string name = {};
   std::string path = "/v1/classify";
-  std::uint32_t clients = 1;  // addresses that they have, taken in turn
+  std::string method = {};             // empty: POST with a body, GET without
+  std::vector<std::string> keys = {};  // of its clients, in turn: Workload::key_header
+  std::uint32_t clients = 1;           // addresses that they have, taken in turn
   std::vector<RateStep> rates = {};
   bool is_regular = false;     // evenly spaced; else Poisson
   Nanoseconds burst_every{};   // zero: no bursts
@@ -79,6 +81,7 @@ struct Workload {
   std::string name;  // of the file
   Nanoseconds duration{std::chrono::minutes(10)};
   std::uint64_t seed = 1;
+  std::string key_header;  // in which clients say their keys, where they have any
   UpstreamModel upstream;
   std::vector<WorkloadClass> classes;
 };

@@ -180,15 +180,26 @@ constexpr std::uint64_t faults_in_vain = 20;
 
 constexpr int status_interrupted = 130;  // as shells have it: 128 and the signal
 
+std::string why_doubled(const Question& question) {
+  if (question.keys.empty() || !question.has(question.key_field)) return {};
+  return fmt::format(
+      "{} is the key_header of the workload, and stands in -H or --request too: leave it out in "
+      "one "
+      "of them",
+      question.key_field);
+}
+
 int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
-                  const Scenario* scenario) {
-  hear_interrupts();
-  Progress progress("looking for the knee");
+                  const GivenQuestion& given, const Scenario* scenario) {
   const conf::Law* service = nullptr;
   if (scenario != nullptr && !load.service_time_header.empty())
     service = &scenario->upstream().service;
   const Question question =
-      questions_of(scenario != nullptr ? scenario->workload() : nullptr).front();
+      given.over(questions_of(scenario != nullptr ? scenario->workload() : nullptr).front());
+  if (const std::string why = why_doubled(question); !why.empty()) return complain(why);
+  const std::string asked = fmt::format("{}: {}", options.to, describe(question));
+  hear_interrupts();
+  Progress progress("looking for the knee");
   const Knee knee = find_knee(load, question, service, options.seed.value_or(1),
                               [&](double share, const std::string& remark) {
                                 progress.show(share, remark);
@@ -196,12 +207,12 @@ int find_and_tell(const conf::PlanningOptions& options, const LoadOptions& load,
                               });
   progress.clear();
   if (!knee.why_unknown.empty()) {
-    write(options, steps_text(knee, options.to), knee_json(knee, options.to));
+    write(options, steps_text(knee, asked), knee_json(knee, options.to));
     const int status =
         complain(fmt::format("{}: what it can do can't be told: {}", options.to, knee.why_unknown));
     return is_interrupted != 0 ? status_interrupted : status;
   }
-  return write(options, knee_text(knee, options.to), knee_json(knee, options.to));
+  return write(options, knee_text(knee, asked), knee_json(knee, options.to));
 }
 
 // Each connection is a descriptor: without them requests would fail, and the service be blamed.
@@ -226,21 +237,25 @@ int load(const conf::CommandLine& command,
   const conf::PlanningOptions& options = command.planning;
   const auto target = read_target(options);
   if (!target) return complain(target.error());
+  const auto given = GivenQuestion::read(options);
+  if (!given) return complain(given.error());
   if (const auto room = make_room_for(options.connections_max); !room)
     return complain(room.error());
   if (options.find_knee && options.log.empty() && options.workload.empty())
-    return find_and_tell(options, *target, nullptr);
+    return find_and_tell(options, *target, *given, nullptr);
   const auto conf = read_conf(command, environment);
   if (!conf) return complain(conf.error());
   const auto scenario = Scenario::open(options);
   if (!scenario) return complain(scenario.error());
-  if (options.find_knee) return find_and_tell(options, *target, &*scenario);
+  if (options.find_knee) return find_and_tell(options, *target, *given, &*scenario);
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return complain(traffic.error());
   LoadOptions asked = *target;
   if (auto* const log = dynamic_cast<LogTraffic*>(traffic->get())) {
     log->keep_questions();
-    asked.question_of = [log](const simulation::Wish& wish) { return question_of(*log, wish); };
+    asked.question_of = [log, &given](const simulation::Wish& wish) {
+      return given->over_logged(question_of(*log, wish));
+    };
   }
   std::optional<RequestLines> lines;
   if (!options.requests.empty()) {
@@ -250,6 +265,10 @@ int load(const conf::CommandLine& command,
     *traffic = lines->wrap(std::move(*traffic));
   }
   std::vector<Question> groups = questions_of(scenario->workload());
+  for (Question& group : groups) {
+    group = given->over(std::move(group));
+    if (const std::string why = why_doubled(group); !why.empty()) return complain(why);
+  }
   hear_interrupts();
   Progress progress("loading");
   bool is_in_vain = false;

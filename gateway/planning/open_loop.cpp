@@ -222,7 +222,12 @@ void OpenLoop::write_request(std::string& out, const Wish& wish) const {
   const Question& group =
       options_.question_of ? own : groups_[std::min<std::size_t>(wish.group, groups_.size() - 1)];
   auto to = std::back_inserter(out);
-  fmt::format_to(to, "{} {} HTTP/1.1\r\nHost: {}\r\n", group.method, group.path, options_.host);
+  fmt::format_to(to, "{} {} HTTP/1.1\r\n", group.method, group.path);
+  if (!group.has("Host")) fmt::format_to(to, "Host: {}\r\n", options_.host);
+  for (const RequestField& field : group.fields)
+    fmt::format_to(to, "{}: {}\r\n", field.name, field.value);
+  if (!group.keys.empty())
+    fmt::format_to(to, "{}: {}\r\n", group.key_field, group.key_of(wish.client));
   if (options_.tells_clients)
     fmt::format_to(to, "X-Forwarded-For: 10.{}.{}.{}\r\n", wish.client >> 16 & 255,
                    wish.client >> 8 & 255, wish.client & 255);
@@ -231,7 +236,8 @@ void OpenLoop::write_request(std::string& out, const Wish& wish) const {
     fmt::format_to(to, "{}: {}us\r\n", options_.service_time_header, wish.service.count() / 1000);
   // A length of zero says that there is no body, where one might be expected.
   const bool may_have_body = group.method != "GET" && group.method != "HEAD";
-  if (!group.body.empty()) out += "Content-Type: application/json\r\n";
+  if (!group.body.empty() && !group.is_whole && !group.has("Content-Type"))
+    out += "Content-Type: application/json\r\n";
   if (may_have_body || !group.body.empty())
     fmt::format_to(to, "Content-Length: {}\r\n", group.body.size());
   out += "\r\n";

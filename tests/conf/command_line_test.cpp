@@ -134,7 +134,38 @@ TEST_CASE("what is no option is told in one line, with the option that was meant
            {{"explain", "GET", "/", "-H", "x"},
             "-H: \"x\" is no field",
             "such as \"X-Api-Key: alpha\""},
-           {{"status", "-H", "a: b"}, "--header belongs to", "classgate explain"},
+           {{"status", "-H", "a: b"}, "--header belongs to", "classgate explain or load"},
+           {{"simulate", "--workload", "x", "--body", "y"},
+            "--body belongs to",
+            "classgate explain or load"},
+           {{"simulate", "--workload", "x", "--request", "y"},
+            "--request belongs to",
+            "classgate load"},
+           {{"load", "--to", "a:1", "--request", "r", "--method", "GET"},
+            "the file of --request tells the method",
+            ": not with --method"},
+           {{"load", "--to", "a:1", "--request", "r", "--body", "b"},
+            "the file of --request tells the body",
+            ": not with --body"},
+           {{"load", "--to", "a:1", "--request", "r", "--body-bytes", "4"},
+            "the file of --request tells the body",
+            ": not with --body-bytes"},
+           {{"load", "--to", "a:1", "--body", "b", "--body-bytes", "4"},
+            "--body and --body-bytes",
+            "both say what the body is: give one of them"},
+           {{"load", "--to", "a:1", "--body-bytes", "1GiB"},
+            "--body-bytes: \"1GiB\" is no size",
+            "64MiB at most"},
+           {{"load", "--to", "http://a:1/x", "--request", "r"},
+            "the file of --request tells the path",
+            "--to names the address alone"},
+           {{"load", "--to", "http://a:1/x", "--workload", "w"},
+            "--workload tells the path",
+            "--to names the address alone"},
+           {{"load", "--to", "http://a:1/x", "--log", "l"},
+            "--log tells the path",
+            "--to names the address alone"},
+           {{"load", "--to", "a:1", "--body", "b", "--body", "c"}, "body", "given twice"},
            {{"--client", "::1"}, "--client belongs to", "classgate explain"},
            {{"simulate", "--clients"}, "--clients belongs to", "classgate status"},
            {{"status", "3"}, "usage", "classgate status [--watch] [--json] [--quiet]"},
@@ -188,6 +219,20 @@ TEST_CASE("a request to explain may have any bytes, commas too") {
         std::vector<std::string>{"X-Forwarded-For: 192.0.2.1, 192.0.2.2", "Accept: a, b"});
   CHECK(command.explain.client == "192.0.2.3");
   CHECK(command.explain.body_bytes == 10);
+}
+
+TEST_CASE("a load is told what it asks") {
+  const CommandLine command =
+      parse_good({"load", "--to", "http://127.0.0.1:9000/v1/x?a=/b", "-H", "X-Api-Key: a, b",
+                  "--header=Accept: c", "--method", "PUT", "--body-bytes", "4KiB"});
+  CHECK(command.planning.to == "http://127.0.0.1:9000");
+  CHECK(command.planning.path == "/v1/x?a=/b");
+  CHECK(command.planning.fields == std::vector<std::string>{"X-Api-Key: a, b", "Accept: c"});
+  CHECK(command.planning.method == "PUT");
+  CHECK(command.planning.body_bytes == 4096);
+  CHECK(parse_good({"load", "--to", "a:1/embed"}).planning.path == "/embed");
+  CHECK(parse_good({"load", "--to", "a:1/", "--body", "f"}).planning.path.empty());
+  CHECK(parse_good({"load", "--to", "unix:/run/x"}).planning.to == "unix:/run/x");
 }
 
 TEST_CASE("behind -- an id may begin with a dash") {

@@ -71,6 +71,50 @@ patience = "uniform 5s 2s"
   }
 }
 
+TEST_CASE("a class has a method and keys, which no message repeats") {
+  const auto workload = parse_workload(R"(key_header = "X-Api-Key"
+[[class]]
+rate = 1
+method = "PUT"
+key = "alpha"
+[[class]]
+rate = 1
+key = ["a", "Bearer b"]
+)",
+                                       "w.toml");
+  REQUIRE(workload);
+  CHECK(workload->key_header == "X-Api-Key");
+  CHECK(workload->classes[0].method == "PUT");
+  CHECK(workload->classes[0].keys == std::vector<std::string>{"alpha"});
+  CHECK(workload->classes[1].keys == std::vector<std::string>{"a", "Bearer b"});
+  struct Row {
+    const char* line;
+    std::string mistake;
+  };
+  for (const Row& row : {
+           Row{"key = \"sec\\nret\"", "w.toml:3:1: key: key 1 of 1 is no value of a field"},
+           Row{"key = \" secret\"", "w.toml:3:1: key: key 1 of 1 is no value of a field"},
+           Row{"key = [\"a\", \"\"]", "w.toml:3:1: key: key 2 of 2 is no value of a field"},
+           Row{"key = []", "w.toml:3:1: key: has no key in its list"},
+           Row{"key = 5", "w.toml:3:1: key: expected text in quotes, or a list of these"},
+           Row{"key = \"secret\"",
+               "w.toml:1:1: [[class]] has a key, and the workload no key_header"},
+           Row{"method = \"post\"", "w.toml:3:1: method: is a method in capitals"},
+           Row{"method = \"P T\"", "w.toml:3:1: method: is a method in capitals"},
+           Row{"method = \"CONNECT\"", "w.toml:3:1: method: is a method in capitals"},
+       }) {
+    const auto wrong = parse_workload(std::string("[[class]]\nrate = 1\n") + row.line, "w.toml");
+    REQUIRE_FALSE(wrong);
+    std::string told;
+    for (const Mistake& mistake : wrong.error()) told += mistake.place + ": " + mistake.text + "\n";
+    CHECK_MESSAGE(told.contains(row.mistake), told);
+    CHECK_MESSAGE(!told.contains("secret"), told);
+  }
+  const auto header = parse_workload("key_header = \"X Key\"\n[[class]]\nrate = 1\n", "w.toml");
+  REQUIRE_FALSE(header);
+  CHECK(header.error()[0].text.contains("is the name of a field"));
+}
+
 TEST_CASE("times of a workload are a year at most, and bodies 1 GiB, so that nothing overflows") {
   const auto workload = parse_workload(R"(duration = "8785h"
 [upstream]

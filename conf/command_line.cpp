@@ -140,7 +140,9 @@ constexpr std::array tool_options{
     ToolOption{"requests", "FILE", "simulate load", "a line for each request: what became of it"},
     ToolOption{"sweep", "KEY=A..B:STEP", "simulate", "under each of these values; several: a grid"},
     ToolOption{"plan", "TARGET", "simulate",
-               "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"refused <= 1%\""},
+               "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"served >= 99%\""},
+    ToolOption{"try-on", "FILE", "simulate",
+               "another log, on which the plan is tried; else the second half of this one"},
     ToolOption{"diff", "OLD", "simulate", "what changes from the conf OLD to NEW (or --conf)"},
     ToolOption{"to", "ADDRESS", "load",
                "where it goes, such as http://127.0.0.1:9000, or with a path"},
@@ -380,6 +382,9 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   planning.diff = one("diff");
   planning.sweep = all("sweep");
   planning.plan = all("plan");
+  planning.try_on = one("try-on");
+  if (!planning.try_on.empty() && planning.plan.empty())
+    return std::string("--try-on tries a plan: it belongs to --plan");
   if (!planning.diff.empty() + !planning.sweep.empty() + !planning.plan.empty() > 1)
     return std::string("--diff, --sweep and --plan are three questions: ask one at a time");
   if (!planning.requests.empty() &&

@@ -23,6 +23,7 @@ struct PlanningOptions {
   bool keeps_going = false;  // whatever share of the lines is malformed
   std::vector<std::string> sweep = {};
   std::vector<std::string> plan = {};
+  std::string try_on = {};              // another log, for the plan
   std::string diff = {};                // the old conf
   // load
   std::string to = {};       // "http://127.0.0.1:8080"

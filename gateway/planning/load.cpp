@@ -251,7 +251,7 @@ int load(const conf::CommandLine& command,
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return complain(traffic.error());
   LoadOptions asked = *target;
-  if (auto* const log = dynamic_cast<LogTraffic*>(traffic->get())) {
+  if (auto* const log = dynamic_cast<LogTraffic*>(&(*traffic)->source())) {
     log->keep_questions();
     asked.question_of = [log, &given](const simulation::Wish& wish) {
       return given->over_logged(question_of(*log, wish));

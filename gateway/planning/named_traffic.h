@@ -27,6 +27,8 @@ class NamedTraffic : public simulation::Traffic {
   virtual std::optional<std::chrono::system_clock::time_point> began() const { return {}; }
   // Not empty: this traffic cannot be believed.
   virtual std::string complaint() const { return {}; }
+  // Where it comes from, beneath what was made of it.
+  virtual NamedTraffic& source() { return *this; }
 };
 
 }  // namespace classgate::planning

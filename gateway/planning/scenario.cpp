@@ -5,6 +5,7 @@
 #include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/planning/log_traffic.h"
+#include "gateway/planning/part_traffic.h"
 #include "gateway/planning/workload_traffic.h"
 
 namespace classgate::planning {
@@ -84,13 +85,28 @@ std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
   const Service service = upstream_text_ == "fitted"      ? Service::fitted
                           : is_of_the_log(upstream_text_) ? Service::recorded
                                                           : Service::model;
-  return LogTraffic::open({.file = log_,
-                           .format = format_,
-                           .keeps_bad_lines = keeps_going_,
-                           .service = service,
-                           .model = upstream_,
-                           .seed = seed_},
-                          settings);
+  auto log = LogTraffic::open({.file = log_,
+                               .format = format_,
+                               .keeps_bad_lines = keeps_going_,
+                               .service = service,
+                               .model = upstream_,
+                               .seed = seed_},
+                              settings);
+  if (!log) return std::unexpected(log.error());
+  std::unique_ptr<NamedTraffic> traffic = std::move(*log);
+  if (from_ > Duration::zero() || to_ < Duration::max())
+    traffic = std::make_unique<PartTraffic>(std::move(traffic), from_, to_);
+  return traffic;
+}
+
+void Scenario::take_part(Duration from, Duration to) {
+  from_ = from;
+  to_ = to;
+}
+
+void Scenario::set_seed(std::uint64_t seed) {
+  seed_ = seed;
+  if (workload_) workload_->seed = seed;
 }
 
 void Scenario::set_servers(std::uint32_t servers) {

@@ -26,6 +26,11 @@ class Scenario {
   const conf::UpstreamModel& upstream() const { return upstream_; }
   void set_servers(std::uint32_t servers);
   void set_capacity(std::uint32_t capacity);
+  // Of a log only what arrives in [from, to).
+  void take_part(Duration from, Duration to);
+  // Of a workload another course of chance.
+  void set_seed(std::uint64_t seed);
+  std::uint64_t seed() const { return seed_; }
   const conf::Workload* workload() const { return workload_ ? &*workload_ : nullptr; }
   std::string describe() const;
   std::string describe_upstream() const;
@@ -36,6 +41,8 @@ class Scenario {
   const LogFormat* format_ = nullptr;  // of log_
   bool keeps_going_ = false;
   std::uint64_t seed_ = 1;
+  Duration from_{};
+  Duration to_ = Duration::max();
   std::string upstream_text_;  // as given; empty: the workload's, or as recorded
   conf::UpstreamModel upstream_;
 };

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <sstream>
+#include <cmath>
+#include <limits>
 
 #include "admission/measure/units.h"
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "conf/workload.h"
 
 namespace classgate::planning {
@@ -18,35 +20,180 @@ struct Word {
   const char* word;
   What what;
 };
-constexpr std::array measured_words{Word{"wait", What::wait},        Word{"answer", What::answer},
-                                    Word{"latency", What::answer},   Word{"refused", What::refused},
-                                    Word{"rejected", What::refused}, Word{"failed", What::failed},
-                                    Word{"left", What::left}};
+constexpr std::array measured_words{Word{"wait", What::wait},       Word{"answer", What::answer},
+                                    Word{"latency", What::answer},  Word{"served", What::served},
+                                    Word{"refused", What::refused}, Word{"rejected", What::refused},
+                                    Word{"failed", What::failed},   Word{"left", What::left}};
 
 const simulation::Group* group_of(const Target& target, const Result& result) {
   if (target.priority > 0)
     return &result.tally.by_priority()[static_cast<std::size_t>(target.priority - 1)];
-  if (target.group.empty()) return &result.tally.all();
+  if (target.is_of_all()) return &result.tally.all();
   for (std::uint32_t i = 0; i < result.tally.by_group().size(); ++i)
     if (result.traffic->group_name(i) == target.group) return &result.tally.by_group()[i];
   return nullptr;
 }
 
+// Those on which the service breaks off under every limit.
+std::uint64_t broken_of(const simulation::Group& of) {
+  return of.failed[conf::index_of(conf::Reason::upstream_broken)] +
+         of.failed[conf::index_of(conf::Reason::upstream_unreachable)];
+}
+
+bool goes_on(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }  // in UTF-8
+
+class TargetReader {
+ public:
+  explicit TargetReader(const std::string& text) : text_(text) { split(); }
+  std::expected<Target, std::string> read();
+
+ private:
+  struct Part {
+    std::string text;
+    std::size_t column;
+  };
+  void split();
+  const Part& next() { return parts_[std::min(at_++, parts_.size() - 1)]; }
+  const Part& peek() const { return parts_[std::min(at_, parts_.size() - 1)]; }
+  bool is_at_end() const { return at_ + 1 >= parts_.size(); }
+  std::unexpected<std::string> wrong(const Part& at, const std::string& why) const {
+    return std::unexpected(fmt::format(
+        "--plan \"{}\", column {}: {}; write such as \"wait p95 <= 100ms for priority 3\", "
+        "\"answer mean <= 2s\", \"refused <= 1%\" (or failed, left) or \"served >= 90%\", with "
+        "\"for "
+        "priority N\", \"for class NAME\" or \"for route PATH\"",
+        text_, at.column, why));
+  }
+  std::expected<void, std::string> read_most(Target& target);
+  std::expected<void, std::string> read_whose(Target& target);
+
+  const std::string& text_;
+  std::vector<Part> parts_;  // the last one is the end
+  std::size_t at_ = 0;
+};
+
+void TargetReader::split() {
+  std::size_t column = 1;
+  bool is_in_part = false;
+  for (std::size_t i = 0; i < text_.size();) {
+    const std::string_view rest = std::string_view(text_).substr(i);
+    std::string_view sign;
+    for (const std::string_view known : {"<=", ">=", "\u2264", "\u2265"})
+      if (rest.starts_with(known)) sign = known;
+    if (!sign.empty()) {
+      const bool is_least = sign == ">=" || sign == "\u2265";
+      parts_.push_back({is_least ? ">=" : "<=", column});
+      is_in_part = false;
+      i += sign.size();
+      column += sign.size() == 2 ? 2 : 1;
+      continue;
+    }
+    const char c = text_[i++];
+    if (c == ' ' || c == '\t') {
+      is_in_part = false;
+    } else {
+      if (!is_in_part) parts_.push_back({"", column});
+      parts_.back().text += c;
+      is_in_part = true;
+    }
+    if (i == text_.size() || !goes_on(text_[i])) ++column;
+  }
+  parts_.push_back({"", column});
+}
+
+std::expected<Target, std::string> TargetReader::read() {
+  Target target;
+  target.text = conf::printable(text_);  // a plan has it in a comment
+  const Part& word = next();
+  const auto known = std::ranges::find(measured_words, word.text, &Word::word);
+  if (known == measured_words.end())
+    return wrong(word, "\"" + word.text + "\" is nothing that is measured");
+  target.what = known->what;
+  if (target.is_of_times() && peek().text != "<=") {
+    const Part& which = next();
+    if (which.text == "mean")
+      target.share = 0;
+    else if (which.text == "max")
+      target.share = 1;
+    else if (which.text == "p50" || which.text == "p95" || which.text == "p99")
+      target.share = std::stoi(which.text.substr(1)) / 100.0;
+    else
+      return wrong(which, "\"" + which.text + "\" is not mean, p50, p95, p99 or max");
+  }
+  const std::string sign = target.what == What::served ? ">=" : "<=";
+  if (const Part& given = next(); given.text != sign)
+    return wrong(given, fmt::format("has no {}{}", sign,
+                                    given.text.empty() ? "" : ", but \"" + given.text + "\""));
+  if (auto read = read_most(target); !read) return std::unexpected(read.error());
+  if (is_at_end()) return target;
+  if (auto read = read_whose(target); !read) return std::unexpected(read.error());
+  return target;
+}
+
+std::expected<void, std::string> TargetReader::read_most(Target& target) {
+  const Part& part = next();
+  std::string value = part.text;
+  if (peek().text == "%" || peek().text == "ms" || peek().text == "s") value += next().text;
+  if (target.is_of_times()) {
+    const auto law = conf::parse_law(value);
+    if (!law || law->kind != conf::Law::Kind::fixed)
+      return wrong(part, "has no time: \"" + value + "\"");
+    target.most = measure::in_ms(law->first);
+    return {};
+  }
+  double percent = -1;
+  const std::size_t size = value.ends_with('%') ? value.size() - 1 : 0;
+  const auto [stop, error] = std::from_chars(value.data(), value.data() + size, percent);
+  if (size == 0 || error != std::errc{} || stop != value.data() + size ||
+      !(percent >= 0 && percent <= 100))
+    return wrong(part, "has no share in %, 0 to 100: \"" + value + "\"");
+  target.most = (target.what == What::served ? 100 - percent : percent) / 100;
+  return {};
+}
+
+std::expected<void, std::string> TargetReader::read_whose(Target& target) {
+  if (const Part& word = next(); word.text != "for")
+    return wrong(word, "goes on with \"" + word.text + "\" instead of \"for\"");
+  const Part& kind = next();
+  const Part& whose = next();
+  if (kind.text == "priority") {
+    if (whose.text.size() != 1 || whose.text[0] < '1' || whose.text[0] > '5')
+      return wrong(whose, "has no priority 1 to 5");
+    target.priority = whose.text[0] - '0';
+  } else if (kind.text == "class" || kind.text == "route") {
+    target.group_kind = kind.text;
+    target.group = whose.text;
+    while (!is_at_end()) target.group += " " + next().text;
+    if (target.group.empty()) return wrong(whose, "names no " + kind.text);
+  } else {
+    return wrong(kind, "is for neither priority, class nor route");
+  }
+  if (!is_at_end()) return wrong(peek(), "goes on after its end");
+  return {};
+}
+
 }  // namespace
 
 double Target::measure(const Result& result) const {
+  constexpr double nothing = std::numeric_limits<double>::infinity();
   const simulation::Group* of = group_of(*this, result);
-  if (of == nullptr || of->arrived == 0) return 0;
+  if (of == nullptr || of->arrived == 0) return nothing;
   const auto of_all = [&](std::uint64_t count) {
     return static_cast<double>(count) / static_cast<double>(of->arrived);
   };
   switch (what) {
+    case What::served: {
+      const std::uint64_t broken = broken_of(*of);
+      if (of->arrived == broken) return nothing;
+      return 1 - static_cast<double>(of->served) / static_cast<double>(of->arrived - broken);
+    }
     case What::refused: return of_all(of->all_rejected());
     case What::failed: return of_all(of->all_failed());
     case What::left: return of_all(of->abandoned);
     default: break;
   }
   const measure::Spread& spread = what == What::wait ? of->wait : of->latency;
+  if (spread.count() == 0) return nothing;
   const Duration found = share <= 0   ? spread.mean()
                          : share >= 1 ? spread.most()
                                       : spread.told(share);
@@ -54,80 +201,13 @@ double Target::measure(const Result& result) const {
 }
 
 std::string Target::print(double value) const {
-  return is_a_time() ? fmt::format("{:g} ms", value) : fmt::format("{:.2f} %", value * 100);
+  if (!std::isfinite(value)) return is_of_times() ? "unknown, as none got so far" : "unknown";
+  if (is_of_times()) return fmt::format("{:g} ms", value);
+  return fmt::format("{:.2f} %", (what == What::served ? 1 - value : value) * 100);
 }
 
 std::expected<Target, std::string> parse_target(const std::string& text) {
-  const auto wrong = [&](const std::string& why) {
-    return std::unexpected(fmt::format(
-        "--plan \"{}\": {}; write such as \"wait p95 <= 100ms for priority 3\", \"answer mean <= "
-        "2s\", \"refused <= 1%\" (or failed, left) with \"for priority N\", \"for class NAME\" or "
-        "\"for route PATH\"",
-        text, why));
-  };
-  std::string spaced = text;
-  for (const std::string_view sign : {"≤", "<="})
-    if (const std::size_t at = spaced.find(sign); at != std::string::npos) {
-      spaced.replace(at, sign.size(), " <= ");
-      break;
-    }
-  std::istringstream in(spaced);
-  std::vector<std::string> parts;
-  for (std::string part; in >> part;) parts.push_back(part);
-  Target target;
-  target.text = text;
-  std::size_t at = 0;
-  const auto take = [&] { return at < parts.size() ? parts[at++] : std::string(); };
-  const std::string word = take();
-  const auto known = std::ranges::find(measured_words, word, &Word::word);
-  if (known == measured_words.end()) return wrong("\"" + word + "\" is nothing that is measured");
-  target.what = known->what;
-  std::string next = take();
-  if (target.is_a_time() && next != "<=") {
-    if (next == "mean")
-      target.share = 0;
-    else if (next == "max")
-      target.share = 1;
-    else if (next == "p50" || next == "p95" || next == "p99")
-      target.share = std::stoi(next.substr(1)) / 100.0;
-    else
-      return wrong("\"" + next + "\" is not mean, p50, p95, p99 or max");
-    next = take();
-  }
-  if (next != "<=") return wrong("has no <=");
-  std::string value = take();
-  if (at < parts.size() && (parts[at] == "%" || parts[at] == "ms" || parts[at] == "s"))
-    value += take();
-  if (target.is_a_time()) {
-    const auto law = conf::parse_law(value);
-    if (!law || law->kind != conf::Law::Kind::fixed) return wrong("has no time");
-    target.most = measure::in_ms(law->first);
-  } else {
-    if (!value.ends_with('%')) return wrong("has no share in %");
-    double share = -1;
-    const char* const end = value.data() + value.size() - 1;
-    const auto [stop, error] = std::from_chars(value.data(), end, share);
-    if (error != std::errc{} || stop != end || !(share >= 0 && share <= 100))
-      return wrong("has no share in %, 0 to 100");
-    target.most = share / 100;
-  }
-  if (at == parts.size()) return target;
-  if (take() != "for") return wrong("goes on with something else than \"for\"");
-  const std::string kind = take();
-  if (kind == "priority") {
-    const std::string number = take();
-    if (number.size() != 1 || number[0] < '1' || number[0] > '5')
-      return wrong("has no priority 1 to 5");
-    target.priority = number[0] - '0';
-  } else if (kind == "class" || kind == "route") {
-    target.group = take();
-    while (at < parts.size()) target.group += " " + take();
-    if (target.group.empty()) return wrong("names none");
-  } else {
-    return wrong("is for neither priority, class nor route");
-  }
-  return at == parts.size() ? std::expected<Target, std::string>(target)
-                            : wrong("goes on after its end");
+  return TargetReader(text).read();
 }
 
 }  // namespace classgate::planning

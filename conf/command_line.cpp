@@ -141,6 +141,9 @@ constexpr std::array tool_options{
     ToolOption{"sweep", "KEY=A..B:STEP", "simulate", "under each of these values; several: a grid"},
     ToolOption{"plan", "TARGET", "simulate",
                "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"served >= 99%\""},
+    ToolOption{"scale", "[NAME=]TIMES", "simulate load",
+               "so many times the traffic, or that of one class or route"},
+    ToolOption{"workload-out", "FILE", "simulate", "the log as a workload, to be edited"},
     ToolOption{"try-on", "FILE", "simulate",
                "another log, on which the plan is tried; else the second half of this one"},
     ToolOption{"diff", "OLD", "simulate", "what changes from the conf OLD to NEW (or --conf)"},
@@ -382,6 +385,8 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   planning.diff = one("diff");
   planning.sweep = all("sweep");
   planning.plan = all("plan");
+  planning.scale = all("scale");
+  planning.workload_out = one("workload-out");
   planning.try_on = one("try-on");
   if (!planning.try_on.empty() && planning.plan.empty())
     return std::string("--try-on tries a plan: it belongs to --plan");
@@ -390,6 +395,9 @@ std::optional<std::string> read_planning(const cxxopts::ParseResult& given,
   if (!planning.requests.empty() &&
       !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
     return std::string("--requests tells of one run: not with --diff, --sweep or --plan");
+  if (!planning.workload_out.empty() &&
+      !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
+    return std::string("--workload-out belongs to one run: not with --diff, --sweep or --plan");
   planning.to = one("to");
   split_path(planning);
   planning.service_time_header = one("service-time-header");

@@ -23,6 +23,8 @@ struct PlanningOptions {
   bool keeps_going = false;  // whatever share of the lines is malformed
   std::vector<std::string> sweep = {};
   std::vector<std::string> plan = {};
+  std::vector<std::string> scale = {};  // "3", "classify=3"
+  std::string workload_out = {};        // a file that is made of the log
   std::string try_on = {};              // another log, for the plan
   std::string diff = {};                // the old conf
   // load

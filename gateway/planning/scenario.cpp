@@ -74,6 +74,12 @@ std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions&
     scenario.workload_->seed = scenario.seed_;
     scenario.workload_->upstream = scenario.upstream_;
   }
+  auto scale = parse_scale(options.scale);
+  if (!scale) return std::unexpected(scale.error());
+  scenario.scale_ = std::move(*scale);
+  if (scenario.workload_)
+    if (const std::string why = apply(scenario.scale_, *scenario.workload_); !why.empty())
+      return std::unexpected(why);
   return scenario;
 }
 
@@ -94,6 +100,7 @@ std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
                               settings);
   if (!log) return std::unexpected(log.error());
   std::unique_ptr<NamedTraffic> traffic = std::move(*log);
+  if (scale_.is_any()) traffic = scaled(std::move(traffic), scale_, seed_);
   if (from_ > Duration::zero() || to_ < Duration::max())
     traffic = std::make_unique<PartTraffic>(std::move(traffic), from_, to_);
   return traffic;

@@ -11,6 +11,7 @@
 #include "conf/command_line.h"
 #include "gateway/planning/log_format.h"
 #include "gateway/planning/named_traffic.h"
+#include "gateway/planning/scale.h"
 
 namespace classgate::planning {
 
@@ -41,6 +42,7 @@ class Scenario {
   const LogFormat* format_ = nullptr;  // of log_
   bool keeps_going_ = false;
   std::uint64_t seed_ = 1;
+  Scale scale_;  // of log_: a workload is scaled itself
   Duration from_{};
   Duration to_ = Duration::max();
   std::string upstream_text_;  // as given; empty: the workload's, or as recorded

@@ -14,6 +14,7 @@
 #include "gateway/planning/result_json.h"
 #include "gateway/planning/result_text.h"
 #include "gateway/planning/sweep.h"
+#include "gateway/planning/workload_out.h"
 
 namespace classgate::planning {
 namespace {
@@ -50,6 +51,10 @@ int simulate(const conf::CommandLine& command,
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);
   if (!command.planning.sweep.empty()) return sweep(command, environment, *scenario);
   if (!command.planning.plan.empty()) return plan(command, environment, *scenario);
+  if (!command.planning.workload_out.empty()) {
+    const auto made = write_workload(*scenario, conf->settings, command.planning.workload_out);
+    if (!made) return complain(made.error());
+  }
   std::optional<RequestLines> lines;
   if (!command.planning.requests.empty()) {
     auto opened = request_lines(command.planning.requests);

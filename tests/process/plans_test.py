@@ -161,5 +161,74 @@ class Plans(PlanTest):
                                     self.file("r.conf", '[[route]]\npath = "/v1/x"\npriority = 3\n')).stdout)
 
 
+class Scaled(PlanTest):
+    def test_three_times_a_log_is_three_times_the_requests_of_three_times_the_clients(self):
+        log = self.file("a.log", log_of((20, 30)))
+        once, thrice = self.json("--log", log), self.json("--log", log, "--scale", "3", "--rate", "0")
+        self.assertEqual(once["all"]["arrived"], 600)
+        self.assertEqual(thrice["all"]["arrived"], 1800)
+        self.assertEqual((once["clients"], thrice["clients"]), (5, 15))
+        self.assertIn("all 3 times", thrice["remarks"][0])
+        less = self.json("--log", log, "--scale", "0.5")["all"]["arrived"]
+        self.assertTrue(240 < less < 360, less)
+        self.assertEqual(self.json("--log", log, "--scale", "1")["all"], once["all"])
+
+    def test_a_class_or_route_is_scaled_alone(self):
+        conf = ("--conf", self.file("r.conf", '[[route]]\npath = "/v1/x"\npriority = 3\n'), "--rate", "0")
+        log = self.file("a.log", log_of((10, 30)) + log_of((10, 30), path="/v1/x").replace("09:00:0", "09:00:1"))
+        def arrived(kind, *words):
+            return {one[kind]: one["arrived"] for one in self.json(*words)[f"by_{kind}"]}
+        self.assertEqual(arrived("route", "--log", log, *conf, "--scale", "/v1/x=4"), {"/v1/classify": 300, "/v1/x": 1200})
+        self.assertEqual(arrived("route", "--log", log, *conf, "--scale", "2", "--scale", "/v1/x=0"), {"/v1/classify": 600})
+        workload = self.file("w.toml", CALM + '[[class]]\nname = "users"\nusers = 10\nthink = "1s"\n')
+        once = arrived("class", "--workload", workload, "--rate", "0")
+        more = arrived("class", "--workload", workload, "--rate", "0", "--scale", "users=3")
+        self.assertEqual(once["people"], more["people"])
+        self.assertAlmostEqual(more["users"] / once["users"], 3, delta=0.4)
+
+    def test_a_scale_that_means_nothing_is_told(self):
+        log, workload = self.file("a.log", log_of((10, 30))), self.file("w.toml", CALM)
+        for words, told in ((("--log", log, "--scale", "/v1/clasify=2"), "(did you mean /v1/classify?)"),
+                            (("--workload", workload, "--scale", "poeple=2"), "(did you mean people?)"),
+                            (("--workload", workload, "--scale", "people=x"), '--scale "people=x", column 8: is no number'),
+                            (("--workload", workload, "--scale", "0"), "column 1: is no number"),
+                            (("--workload", workload, "--scale", "-1"), "column 1: is no number"),
+                            (("--workload", workload, "--scale", "nan"), "column 1: is no number"),
+                            (("--workload", workload, "--scale", "1001"), "column 1: is no number"),
+                            (("--workload", workload, "--scale", "2", "--scale", "3"), "given twice for all"),
+                            (("--workload", self.file("fast.toml", CALM.replace("70", "5e5")), "--scale", "3"),
+                             "would have more than 100000 users or 1000000 requests a second")):
+            with self.subTest(words):
+                self.assertIn(told, self.simulate(*words, status=1).stderr)
+
+
+class WorkloadOut(PlanTest):
+    def test_a_log_becomes_a_workload_that_is_read_back_as_the_same_traffic(self):
+        log = self.file("a.log", log_of((30, 20), (30, 60)) + log_of((60, 5), path="/v1/x y"))
+        conf = ("--conf", self.file("r.conf", '[admission]\nrate = 0\n[[route]]\npath = "/v1/*"\npriority = 2\n'))
+        out = str(self.folder / "out.toml")
+        asked = self.json("--log", log, *conf, "--keep-going", "--workload-out", out)
+        made = self.json("--workload", out, *conf)
+        self.assertAlmostEqual(made["all"]["arrived"], asked["all"]["arrived"], delta=0.1 * asked["all"]["arrived"])
+        self.assertAlmostEqual(made["all"]["latency_ms"]["p50"], asked["all"]["latency_ms"]["p50"], delta=5)
+        self.assertEqual(made["clients"], 10)  # each class has its own
+        self.assertEqual([one["class"] for one in made["by_class"]], [one["route"] for one in asked["by_route"]])
+        text = pathlib.Path(out).read_text()
+        self.assertIn('body = "100B"', text)
+        self.assertIn('method = "POST"', text)
+        self.assertRegex(text, r'"0s 2\d(\.\d+)?"')
+
+    def test_where_there_is_nothing_to_write_it_is_told(self):
+        workload = self.file("w.toml", CALM)
+        log = self.file("a.log", log_of((10, 30)))
+        out = str(self.folder / "out.toml")
+        for words, told in ((("--workload", workload, "--workload-out", out), "--workload-out makes a workload of a log"),
+                            (("--log", log, "--workload-out", "/nowhere/x"), "/nowhere/x: No such file"),
+                            (("--log", log, "--plan", "refused <= 1%", "--workload-out", out), "not with --diff")):
+            with self.subTest(words):
+                self.assertIn(told, self.simulate(*words, status=1).stderr)
+        self.assertFalse(pathlib.Path(out).exists())
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -92,9 +92,9 @@ key = ["a", "Bearer b"]
     std::string mistake;
   };
   for (const Row& row : {
-           Row{"key = \"sec\\nret\"", "w.toml:3:1: key: key 1 of 1 is no value of a field"},
-           Row{"key = \" secret\"", "w.toml:3:1: key: key 1 of 1 is no value of a field"},
-           Row{"key = [\"a\", \"\"]", "w.toml:3:1: key: key 2 of 2 is no value of a field"},
+           Row{"key = \"sec\\nret\"", "w.toml:3:1: key 1 of 1 is no value of a field"},
+           Row{"key = \" secret\"", "w.toml:3:1: key 1 of 1 is no value of a field"},
+           Row{"key = [\"a\", \"\"]", "w.toml:3:1: key 2 of 2 is no value of a field"},
            Row{"key = []", "w.toml:3:1: key: has no key in its list"},
            Row{"key = 5", "w.toml:3:1: key: expected text in quotes, or a list of these"},
            Row{"key = \"secret\"",

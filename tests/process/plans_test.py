@@ -121,7 +121,7 @@ class Plans(PlanTest):
         even = self.file("even.log", log_of((60, 40)))
         text = self.simulate("--log", even, "--plan", "wait p95 <= 50ms").stdout
         self.assertRegex(text, r'# tried on the second half \(1,\d+ requests\), which it was not made with: '
-                               r'"wait p95 <= 50ms": \d+\.\d ms; "served >= 99%": \d+\.\d+ %\n')
+                               r'"wait p95 <= 50ms": [\d.]+ ms; "served >= 99%": \d+\.\d+ %\n')
         self.assertNotIn("anew", text)
         self.assertTrue(self.json("--log", even, "--plan", "wait p95 <= 50ms")["held"])
 

@@ -44,16 +44,23 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
 }
 
 // Of the due: 15 %, as of the places in the queue, and not fewer than a few. Who comes before its
-// time, and has had its part, gets none.
+// time, and has had its part, gets what the others leave: while the bucket is fuller than three
+// quarters, and than those that come anew would leave it. Of one that is too small for that it gets
+// none.
 Limits::Kept Limits::kept(const Shared& shared, const Arrival& arrival, bool is_greedy,
                           Coming coming, Time now) const {
   if (is_due(coming)) return {};
   const double burst = shared.bucket.burst();
   Kept kept{.for_content = is_greedy ? reserve_ * burst : 0};
   if (!shared.expects_others(arrival.client, now)) return kept;
-  kept.for_due = coming == Coming::early && is_greedy
-                     ? std::numeric_limits<double>::infinity()
-                     : std::min(std::max(0.15 * burst, 2.0), std::max(burst - arrival.cost, 0.0));
+  constexpr double few = 2;
+  const double of_due = std::max(0.15 * burst, few);
+  const double most = burst - arrival.cost;
+  if (coming != Coming::early || !is_greedy)
+    kept.for_due = std::min(of_due, std::max(most, 0.0));
+  else
+    kept.for_due = most < of_due + few ? std::numeric_limits<double>::infinity()
+                                       : std::min(std::max(0.75 * burst, of_due + few), most);
   return kept;
 }
 

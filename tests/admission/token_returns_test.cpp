@@ -129,9 +129,18 @@ TEST_CASE("who storms a bucket has its part of it, and lengthens nobody's time")
     CHECK(alone.first_retries >= 0.95);
     CHECK(beside.first_retries >= 0.95);
     CHECK(beside.told <= 1.1 * alone.told);
-    const double part = bucket.rate / static_cast<double>(users + 1);
-    CHECK(beside.storm <= 1.3 * part);
     CHECK(beside.users >= 0.95 * alone.users);
+  }
+  CHECK(watch({100, 200}, 200, true).storm <= 1.3 * 100 / 201);  // they leave nothing
+}
+
+TEST_CASE("what users leave of a bucket goes to who asks for it, told to come later or not") {
+  for (const Bucket& bucket : {Bucket{10, 5}, Bucket{100, 200}}) {
+    CAPTURE(bucket.rate);
+    const auto users = static_cast<std::uint64_t>(bucket.rate / 2);
+    const Served beside = watch(bucket, users, true);
+    CHECK(beside.users >= 0.95 * watch(bucket, users, false).users);
+    CHECK(beside.users + beside.storm >= 0.97 * bucket.rate);
   }
 }
 

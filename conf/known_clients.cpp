@@ -177,8 +177,10 @@ class FileReader {
       read_word(word, client, number);
     const std::size_t keys = known_.keys.size() - keys_before;
     if (found_ == found_before && keys == 0 && !by_name_too_)
-      mistake(name, fmt::format("{} has no key: classgate key new {} makes one and says the line",
-                                name, name));
+      // Its one word may be a key that was put here as it is: it is not told.
+      mistake(
+          name,
+          "the client of this line has no key: classgate key new NAME makes one and says the line");
     if (keys > keys_of_client_max)
       mistake(name, fmt::format("{} has {} keys; there may be {}", name, keys, keys_of_client_max));
     if (client.not_before >= client.not_after)

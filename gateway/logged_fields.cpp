@@ -90,7 +90,9 @@ void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted
     const auto found = std::ranges::find_if(head.fields, [&](const proxy::wire::Field& field) {
       return equal_names(field.name, name.field);
     });
-    if (found != head.fields.end()) named_[count_++] = {keep(name.key), keep(value_of(*found))};
+    if (found == head.fields.end()) continue;
+    const Part key = keep(name.key);
+    named_[count_++] = {key, keep_without_secrets(value_of(*found), wanted)};
   }
 }
 
@@ -104,6 +106,17 @@ void NotedFields::clear() {
 std::span<const LoggedField> NotedFields::named() {
   for (std::size_t i = 0; i < count_; ++i) views_[i] = {view(named_[i][0]), view(named_[i][1])};
   return {views_.data(), count_};
+}
+
+// A value may be an address with a query of its own (Referer).
+NotedFields::Part NotedFields::keep_without_secrets(std::string_view value,
+                                                    const LoggedFields& wanted) {
+  const std::size_t question = value.find('?');
+  if (question == std::string_view::npos) return keep(value);
+  const Part before = keep(value.substr(0, question + 1));
+  const Part after = keep(wanted.masked(value.substr(question + 1), room_));
+  const auto most = static_cast<std::uint32_t>(wanted.value_bytes_max());
+  return {before.begin, std::min(before.size + after.size, most)};
 }
 
 NotedFields::Part NotedFields::keep(std::string_view text) {

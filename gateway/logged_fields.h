@@ -45,12 +45,13 @@ class LoggedFields {
 
 // What a request says of itself that only the access log tells: copied from its head, which is gone
 // when its line is written. Values are cut at log.header_bytes; of several fields of one name the
-// first counts. Its memory is kept for the next request. One thread.
+// first counts. What tells clients apart is masked in a value that has a query, too (Referer). Its
+// memory is kept for the next request. One thread.
 class NotedFields {
  public:
   void note(const proxy::wire::Head& head, const LoggedFields& wanted);
   void clear();
-  std::size_t held_bytes() const { return text_.capacity(); }
+  std::size_t held_bytes() const { return text_.capacity() + room_.capacity(); }
 
   // Valid until the next note() or clear(). Empty: it has none.
   std::string_view traceparent() const { return view(traceparent_); }
@@ -63,9 +64,11 @@ class NotedFields {
     std::uint32_t size = 0;
   };
   Part keep(std::string_view text);
+  Part keep_without_secrets(std::string_view value, const LoggedFields& wanted);
   std::string_view view(Part part) const { return {text_.data() + part.begin, part.size}; }
 
   std::string text_;
+  std::string room_;
   Part traceparent_;
   Part user_agent_;
   std::size_t count_ = 0;

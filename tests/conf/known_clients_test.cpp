@@ -95,7 +95,9 @@ TEST_CASE("each mistake has its line and column, and says what to do") {
     const Lines lines = mistakes_of_text(text);
     return lines.size() == 1 ? lines.front() : fmt::format("{} mistakes", lines.size());
   };
-  CHECK(only("acme") == "1:1: acme has no key: classgate key new acme makes one and says the line");
+  CHECK(only("sk-live-4eC39HqLyj") ==
+        "1:1: the client of this line has no key: classgate key new NAME makes one and says the "
+        "line");
   CHECK(only("\n  plan=gold " + good) ==
         "2:3: the line begins with the client's name; what has a '=' follows it");
   CHECK(only("a\"b " + good).starts_with("1:1: is no name of a client: letters,"));

@@ -132,6 +132,24 @@ TEST_CASE("a query is told without the keys by which clients name themselves") {
         R"("x[api-key]=1&api-keys[]=2&%5=3&?=4")");
 }
 
+TEST_CASE("nor does a field tell them that has an address with a query") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const LogFolder folder;
+  conf::Settings settings = logged_settings(folder, upstream.port());
+  settings.log.headers = {"Referer", "X-Note"};
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::query, "key"}};
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client
+            .ask(get("/page",
+                     "Referer: https://app.example/page?a=1&key=sesame\r\nX-Note: what?\r\n"))
+            .status() == 200);
+  const std::string line = line_with(folder, "path=\"/page\"");
+  CHECK(in_line(line, "header.referer") == R"("https://app.example/page?a=1&key=***")");
+  CHECK(in_line(line, "header.x-note") == R"("what?")");
+}
+
 TEST_CASE("a line tells the time of each attempt") {
   std::atomic<int> asked{0};
   FakeUpstream upstream([&asked](Peer& peer) {

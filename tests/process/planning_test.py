@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""classgate simulate and load, observed from outside."""
+"""classgate simulate and load, observed from outside.
+Longer than most: both are asked about the logs, workloads and services that stand first."""
 import csv
 import gzip
 import json

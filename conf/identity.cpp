@@ -148,7 +148,7 @@ void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySour
 std::vector<IdentitySource> identity_sources(const Settings& settings) {
   std::vector<IdentitySource> sources = settings.admission.fairness.identity;
   for (const ListenerSettings& listener : settings.listeners)
-    add_sources(sources, listener.identity);
+    if (listener.identity) add_sources(sources, *listener.identity);
   for (const RouteSettings& route : settings.routes)
     if (route.identity) add_sources(sources, *route.identity);
   return sources;

@@ -42,6 +42,14 @@ std::string print_route_extras(const RouteSettings& route) {
   return out;
 }
 
+std::string print_own(const ListenerSettings& listener) {
+  std::string out;
+  if (listener.identity) out += fmt::format("identity = {}\n", print_identity(*listener.identity));
+  if (listener.refusal_body)
+    out += fmt::format("refusal_body = {}\n", quote(word_of(*listener.refusal_body)));
+  return out;
+}
+
 std::string print_route(const RouteSettings& route) {
   return fmt::format("path = {}\npriority = {}\nrate_limited = {}\n", quote(name_of(route)),
                      route.priority, route.rate_limited) +
@@ -70,9 +78,9 @@ std::string print(const Loaded& loaded) {
         fmt::format("\n[[certificate]] # {}\ncertificate = {}\nkey = {}\n",
                     printable(pairs[i].origin), quote(pairs[i].certificate), quote(pairs[i].key));
   for (const ListenerSettings& listener : loaded.settings.listeners)
-    out += fmt::format("\n[[listener]] # {}\naddress = {}\nidentity = {}\n",
-                       printable(listener.origin), quote(listener.address),
-                       print_identity(listener.identity));
+    out += fmt::format("\n[[listener]] # {}\naddress = {}\n", printable(listener.origin),
+                       quote(listener.address)) +
+           print_own(listener);
   out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
     out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
@@ -127,11 +135,11 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
   const auto listeners_of = [](const Loaded& of) {
     std::map<std::string, std::string> listeners;
     for (const ListenerSettings& listener : of.settings.listeners)
-      listeners[listener.address] = print_identity(listener.identity);
+      listeners[listener.address] = print_own(listener);
     return listeners;
   };
   if (listeners_of(before) != listeners_of(after))
-    lines.push_back("the identities of listeners have changed");
+    lines.push_back("the [[listener]] tables have changed");
   const auto pairs_of = [](const Loaded& of) {
     std::vector<std::pair<std::string, std::string>> pairs;
     for (const CertificateSettings& pair : of.settings.tls.certificates)

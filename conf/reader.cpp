@@ -18,6 +18,7 @@
 #include "conf/table.h"
 #include "conf/together.h"
 #include "conf/units.h"
+#include "conf/words.h"
 
 namespace classgate::conf {
 namespace {
@@ -215,21 +216,20 @@ class Reader {
                          [](const std::string& text) -> std::expected<std::string, std::string> {
                            return text;
                          })),
-        field("identity", &ListenerSettings::identity, parse_identity_list)};
+        field("identity", &ListenerSettings::identity, parse_identity_list),
+        field("refusal_body", &ListenerSettings::refusal_body, parse_word<RefusalBody>)};
     std::vector<std::pair<Place, std::string>> wrong;
     ListenerSettings listener;
     listener.origin = place_text(entry.place);
-    bool has_identity = false;
-    for (const Entry& one : entry.entries) {
+    for (const Entry& one : entry.entries)
       if (std::string why = read_entry(fields, listener, one, "listener ", " in [[listener]]");
           !why.empty())
         wrong.push_back({one.place, std::move(why)});
-      has_identity = has_identity || one.key == "identity";
-    }
     auto& all = reading_.loaded.settings.listeners;
     const auto twin = std::ranges::find(all, listener.address, &ListenerSettings::address);
-    if (wrong.empty() && (listener.address.empty() || !has_identity))
-      wrong.push_back({entry.place, "[[listener]] needs both address and identity"});
+    if (wrong.empty() &&
+        (listener.address.empty() || (!listener.identity && !listener.refusal_body)))
+      wrong.push_back({entry.place, "[[listener]] needs address and identity or refusal_body"});
     if (wrong.empty() && twin != all.end())
       wrong.push_back({entry.place, fmt::format("listener {} stands already at {}",
                                                 quote(listener.address), twin->origin)});

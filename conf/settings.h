@@ -471,10 +471,12 @@ struct OpsSettings {
 
 // [[listener]]: what is other for one address of `listen`.
 struct ListenerSettings {
-  std::string address;                   // as `listen` has it
-  std::uint16_t port = 0;                // of it
-  std::vector<IdentitySource> identity;  // in place of fairness.identity
-  std::string origin;                    // where the conf says it
+  std::string address;     // as `listen` has it
+  std::uint16_t port = 0;  // of it
+  // None: as for all.
+  std::optional<std::vector<IdentitySource>> identity = std::nullopt;  // fairness.identity
+  std::optional<RefusalBody> refusal_body = std::nullopt;              // client.refusal_body
+  std::string origin;                                                  // where the conf says it
   bool operator==(const ListenerSettings&) const = default;
 };
 

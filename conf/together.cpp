@@ -185,8 +185,9 @@ class Together {
     std::vector<IdentitySource> sources = fairness.identity;
     fairness.is_on = !fairness.identity.empty();
     for (const ListenerSettings& listener : settings_.listeners) {
-      fairness.is_on = fairness.is_on || !listener.identity.empty();
-      add_sources(sources, listener.identity);
+      if (!listener.identity) continue;
+      fairness.is_on = fairness.is_on || !listener.identity->empty();
+      add_sources(sources, *listener.identity);
     }
     for (const auto& [route, origin] : reading_.routes.all()) {
       fairness.is_on = fairness.is_on || (route.identity && !route.identity->empty());

@@ -58,7 +58,7 @@ void ClientConnection::introduce(const conf::IpAddress& client) {
   if (!station_.count_client(*this)) {
     if (acceptor_) return close();
     station_.append_refusal_of_connection(station_.gather().begin_text(),
-                                          conf::Reason::client_connections);
+                                          conf::Reason::client_connections, facts_.listener.get());
     station_.gather().end_text();
     flush();
     return say_goodbye();

@@ -68,16 +68,16 @@ void ConnectionTable::accept(proxy::net::Fd fd, const proxy::net::SocketAddress&
   bool is_counted = false;
   // Before anybody gives way to it.
   if (!take_client(ip, is_counted))
-    return turn_away(std::move(fd), is_tls, conf::Reason::client_connections);
+    return turn_away(std::move(fd), is_tls, conf::Reason::client_connections, listener.get());
   station_.memory().look();  // this loop may have slept since
   if (station_.memory().grade() >= MemoryBudget::Grade::scarce) [[unlikely]] {
     if (is_counted) station_.shared().client_counts.leave(ip);
     station_.metrics().memory_refused_newcomers.add();
-    return turn_away(std::move(fd), is_tls, conf::Reason::memory_pressure);
+    return turn_away(std::move(fd), is_tls, conf::Reason::memory_pressure, listener.get());
   }
   if (!take_room() && !(make_room() && take_room())) {
     if (is_counted) station_.shared().client_counts.leave(ip);
-    return turn_away(std::move(fd), is_tls, conf::Reason::too_many_connections);
+    return turn_away(std::move(fd), is_tls, conf::Reason::too_many_connections, listener.get());
   }
   station_.metrics().accepted.add();
   const bool awaits_introduction =
@@ -131,12 +131,13 @@ bool ConnectionTable::make_room() {
 }
 
 // Told so at once, and gone: takes no more than the one descriptor it came with.
-void ConnectionTable::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason) {
+void ConnectionTable::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason,
+                                const ClientIdentities::Listener* listener) {
   if (reason == conf::Reason::too_many_connections)
     station_.shared().connections_refused.fetch_add(1, std::memory_order_relaxed);
   if (is_tls) return;  // a handshake is what there is no room for
   std::string answer;
-  station_.append_refusal_of_connection(answer, reason);
+  station_.append_refusal_of_connection(answer, reason, listener);
   // A request that has come already is read, because closing over it would reset the connection.
   [[maybe_unused]] const auto read = ::classgate_recv(
       fd.get(), station_.loop().read_scratch().data(), proxy::net::Loop::scratch_size, 0);

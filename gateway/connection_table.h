@@ -44,7 +44,8 @@ class ConnectionTable {
               const std::shared_ptr<const ClientIdentities::Listener>& listener);
   bool take_room();
   bool make_room();
-  void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason);
+  void turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason reason,
+                 const ClientIdentities::Listener* listener);
   bool take_client(const conf::IpAddress& address, bool& is_counted);
 
   Station& station_;

@@ -45,8 +45,8 @@ void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
 }
 
 const Refusals& Exchange::refusals_here() const {
-  const Policy& policy = station_.policy();
-  return route_ != nullptr ? policy.rules->refusals_of(arrival_.route) : policy.rules->refusals;
+  return station_.policy().rules->refusals_of(route_ != nullptr ? &arrival_.route : nullptr,
+                                              client_->client().listener.get());
 }
 
 std::string_view Exchange::allowed_methods(Reason reason) const {
@@ -147,6 +147,8 @@ void Exchange::finish() {
 WaitingRequest Exchange::describe_wait() const {
   return {.id = texts_.request_id,
           .client = client_name(),
+          .client_id = arrival_.client,
+          .name = texts_.name,
           .method = texts_.method,
           .path = std::string(target_.path()),
           .priority = arrival_.priority,

@@ -47,9 +47,7 @@ struct Rules {
         generation(own_generation),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
-        refusals(all.statuses, all.client.refusal_body,
-                 challenge_of(conf::identity_sources(all), all.jwt.from),
-                 challenge_of(conf::identity_sources(all), all.jwt.from, true)),
+        refusals(make_refusals(all.statuses, all.client.refusal_body, all)),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
         logged_fields(all.log, conf::identity_sources(all)),
@@ -58,10 +56,12 @@ struct Rules {
         connections_per_address(part_of(limit, all.client)),
         claims_(all.client.strip),
         never_trailers_(names_decided_by(all)) {
-    for (const conf::RouteSettings& route : settings.routes) {
-      const auto own = own_refusals_of(route, settings);
-      *route_terms_.find_or_add(ids.route(conf::name_of(route))) = {&route, own};
-    }
+    for (const conf::ListenerSettings& listener : settings.listeners)
+      if (listener.refusal_body)
+        bodies_.push_back(
+            {&listener, make_refusals(settings.statuses, *listener.refusal_body, settings)});
+    for (const conf::RouteSettings& route : settings.routes)
+      *route_terms_.find_or_add(ids.route(conf::name_of(route))) = terms_of(route);
     for (const conf::PlanSettings& plan : settings.admission.fairness.plans) {
       if (!plan.quota.is_any()) continue;
       quotas_.emplace_back(plan.name, plan.quota);
@@ -89,9 +89,14 @@ struct Rules {
     const RouteTerms* const terms = route_terms_.find(route);
     return terms ? terms->settings : nullptr;
   }
-  // Those of one route; of the catch-all, or a former one, the general ones.
-  const Refusals& refusals_of(admission::RouteId route) const {
-    const RouteTerms* const terms = route_terms_.find(route);
+  // The route's, else the listener's, else everybody's; a route that has only statuses of its own
+  // has the listener's body. Null: no route yet, or no listener that has something of its own.
+  const Refusals& refusals_of(const admission::RouteId* route,
+                              const ClientIdentities::Listener* listener) const {
+    const RouteTerms* const terms = route != nullptr ? route_terms_.find(*route) : nullptr;
+    for (std::size_t i = 0; i < bodies_.size() && listener != nullptr; ++i)
+      if (listener->is(*bodies_[i].listener))
+        return terms && !terms->by_body.empty() ? *terms->by_body[i] : bodies_[i].refusals;
     return terms && terms->refusals ? *terms->refusals : refusals;
   }
   // Null: its clients have as much as they want.
@@ -123,17 +128,32 @@ struct Rules {
   }
   struct RouteTerms {
     const conf::RouteSettings* settings = nullptr;
-    std::shared_ptr<const Refusals> refusals{};  // null: it has none of its own
+    std::shared_ptr<const Refusals> refusals{};              // null: it has none of its own
+    std::vector<std::shared_ptr<const Refusals>> by_body{};  // likewise, by bodies_
   };
-  static std::shared_ptr<const Refusals> own_refusals_of(const conf::RouteSettings& route,
-                                                         const conf::Settings& all) {
-    if (!route.refusal_body && route.statuses.empty()) return nullptr;
-    conf::StatusTable statuses = all.statuses;
+  // Of a listener with a body of its own.
+  struct ListenerBody {
+    const conf::ListenerSettings* listener;
+    Refusals refusals;
+  };
+  static Refusals make_refusals(const conf::StatusTable& statuses, conf::RefusalBody body,
+                                const conf::Settings& all) {
+    return Refusals(statuses, body, challenge_of(conf::identity_sources(all), all.jwt.from),
+                    challenge_of(conf::identity_sources(all), all.jwt.from, true));
+  }
+  RouteTerms terms_of(const conf::RouteSettings& route) const {
+    RouteTerms terms{.settings = &route};
+    if (!route.refusal_body && route.statuses.empty()) return terms;
+    conf::StatusTable statuses = settings.statuses;
     for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
-    return std::make_shared<const Refusals>(
-        statuses, route.refusal_body.value_or(all.client.refusal_body),
-        challenge_of(conf::identity_sources(all), all.jwt.from),
-        challenge_of(conf::identity_sources(all), all.jwt.from, true));
+    const auto with = [&](conf::RefusalBody usual) {
+      return std::make_shared<const Refusals>(
+          make_refusals(statuses, route.refusal_body.value_or(usual), settings));
+    };
+    terms.refusals = with(settings.client.refusal_body);
+    for (const ListenerBody& body : bodies_)
+      terms.by_body.push_back(with(*body.listener->refusal_body));
+    return terms;
   }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
     if (client.connections_per_address == 0) return 0;
@@ -144,6 +164,7 @@ struct Rules {
 
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
+  std::vector<ListenerBody> bodies_;
   admission::ById<admission::RouteId, RouteTerms> route_terms_;
   std::vector<PlanQuota> quotas_;
   admission::ById<admission::PlanId, std::size_t> quota_places_;  // in these

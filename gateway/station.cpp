@@ -131,13 +131,15 @@ bool Station::holds() {
   return are_full || time_to_hold(settings().upstream, *policy_->servers, loop_.now()).count() > 0;
 }
 
-void Station::append_refusal_of_connection(std::string& out, conf::Reason reason) {
-  policy_->rules->refusals.append(out, {.rejection = {reason, std::chrono::seconds(1)},
-                                        .request_id = {},
-                                        .date = date_text(),
-                                        .allow = {},
-                                        .own_fields = {},
-                                        .close = true});
+void Station::append_refusal_of_connection(std::string& out, conf::Reason reason,
+                                           const ClientIdentities::Listener* listener) {
+  const Refusals& refusals = policy_->rules->refusals_of(nullptr, listener);
+  refusals.append(out, {.rejection = {reason, std::chrono::seconds(1)},
+                        .request_id = {},
+                        .date = date_text(),
+                        .allow = {},
+                        .own_fields = {},
+                        .close = true});
 }
 
 bool Station::is_too_slow_for_waiters(std::uint64_t bytes_in_window) {

@@ -103,7 +103,8 @@ class Station final : private admission::Waiters {
   static constexpr std::chrono::seconds stream_window{1};
   bool is_too_slow_for_waiters(std::uint64_t bytes_in_window);
   // What a connection hears that may not stay.
-  void append_refusal_of_connection(std::string& out, conf::Reason reason);
+  void append_refusal_of_connection(std::string& out, conf::Reason reason,
+                                    const ClientIdentities::Listener* listener);
 
   RequestIds& request_ids() { return request_ids_; }
   TokenCache& tokens() { return tokens_; }

@@ -357,6 +357,20 @@ const ClientIdentities::Block* ClientIdentities::block_of(const conf::IpAddress&
   return order <= block.last ? &block : nullptr;
 }
 
+std::string_view ClientIdentities::name_of(std::uint64_t id) const {
+  if (!known_) return {};
+  std::call_once(names_are_made_, [this] {
+    names_.reserve(known_->clients.size());
+    for (const conf::KnownClient& client : known_->clients)
+      names_.emplace_back(id_of_name(client.name), static_cast<std::uint32_t>(names_.size()));
+    std::ranges::sort(names_);
+  });
+  const auto found =
+      std::ranges::lower_bound(names_, id, {}, [](const auto& one) { return one.first; });
+  return found != names_.end() && found->first == id ? known_->clients[found->second].name
+                                                     : std::string_view();
+}
+
 ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
                                                        std::uint64_t client,
                                                        std::string_view path) const {

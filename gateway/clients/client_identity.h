@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "admission/ids.h"
@@ -56,6 +58,9 @@ class ClientIdentities {
   struct Listener {
     std::string address;     // as the conf has it; empty: the socket was given to us
     std::uint16_t port = 0;  // then: of the conf's with this port
+    bool is(const conf::ListenerSettings& one) const {
+      return address.empty() ? port == one.port : address == one.address;
+    }
   };
   struct Facts {
     const proxy::wire::Head& head;
@@ -80,6 +85,10 @@ class ClientIdentities {
   // Of one of clients.clients_file.
   std::uint64_t id_of_name(std::string_view name) const { return hash("name", {}, name); }
 
+  // Whose of clients.clients_file an id is, by its name; empty: nobody's. The first time
+  // O(clients).
+  std::string_view name_of(std::uint64_t id) const;
+
   // What a request says of itself being a retry: X-Retry-Count, X-Stainless-Retry-Count (OpenAI,
   // Anthropic) or grpc-previous-rpc-attempts (gRFC A6) above 0, x-envoy-attempt-count or attempt=
   // in amz-sdk-request, which count the first one too, above 1; and a number that stands for its
@@ -97,11 +106,8 @@ class ClientIdentities {
   // The route's, else the listener's, else everybody's.
   const Sources& sources_of(admission::RouteId route, const Listener* listener) const {
     if (const Sources* const own = route_sources_.find(route)) return *own;
-    if (listener != nullptr)
-      for (const conf::ListenerSettings& one : listeners_)
-        if (listener->address.empty() ? listener->port == one.port
-                                      : listener->address == one.address)
-          return one.identity;
+    for (const conf::ListenerSettings& one : listeners_)
+      if (one.identity && listener != nullptr && listener->is(one)) return *one.identity;
     return settings_.identity;
   }
   struct PlanPlace {  // where a key must stand to be a plan's
@@ -161,6 +167,9 @@ class ClientIdentities {
   std::uint64_t token_terms_ = 0;                       // a hash of what tokens are verified by
   std::unordered_map<std::uint64_t, KeyHolder> named_;  // by tokens, by the hash of the name
   std::vector<Block> blocks_;                           // in order; they lie apart
+  // In the order of the ids, with their places in known_.
+  mutable std::vector<std::pair<std::uint64_t, std::uint32_t>> names_;
+  mutable std::once_flag names_are_made_;
   bool wants_tls_subject_ = false;
   bool wants_tls_san_ = false;
 };

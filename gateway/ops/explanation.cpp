@@ -212,26 +212,27 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                      {"path", nullptr},
                      {"address", address.text()},
                      {"sender_is_trusted", is_trusted}};
+  const Refusals& general = policy.rules->refusals_of(nullptr, request.listener);
   Target target;
   if (const auto reason = read_request(head, settings.client, target))
-    return refused(policy.rules->refusals, *reason);
+    return refused(general, *reason);
   json["request"]["path"] = target.path();
   if (proxy::wire::has_been_through(head, shared.via_name))
-    return refused(policy.rules->refusals, Reason::loop_detected);
+    return refused(general, Reason::loop_detected);
   if (policy.rules->cors.is_on() && Cors::is_preflight(head)) {
     if (head.content_length > settings.client.body_bytes.count)
-      return refused(policy.rules->refusals, Reason::body_too_large);
+      return refused(general, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
   if (settings.ops.health_on_main && target.path() == health_path) {
     if (head.method != "GET" && head.method != "HEAD")
-      return refused(policy.rules->refusals, Reason::method_refused);
+      return refused(general, Reason::method_refused);
     if (head.content_length > settings.client.body_bytes.count)
-      return refused(policy.rules->refusals, Reason::body_too_large);
+      return refused(general, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
   const admission::Route& route = policy.rules->routes.find(target.path());
-  const Refusals& refusals = policy.rules->refusals_of(route.id);
+  const Refusals& refusals = policy.rules->refusals_of(&route.id, request.listener);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);
@@ -289,7 +290,8 @@ std::expected<std::string, std::string> explain(const Supposition& request, cons
     return std::unexpected("the head of the request is not complete");
   ordered_json json;
   if (progress == Parser::Progress::fault) {
-    json["verdict"] = refused(policy.rules->refusals, reason_of(parser.fault()));
+    json["verdict"] =
+        refused(policy.rules->refusals_of(nullptr, request.listener), reason_of(parser.fault()));
   } else {
     if (parser.head_size() != request.head.size())
       return std::unexpected("something follows the head of the request");

@@ -196,7 +196,7 @@ class Listeners(IdentityTest):
         self.assertIn(f'address = "{second}"\nidentity = ["bearer"]', done.stdout)
         for before, after, complaint in ((f'address = "{second}"', 'address = "127.0.0.1:99999"', "is none of listen"),
                                          ('["bearer"]', '["beer"]', '"beer" is none of'),
-                                         ('identity = ["bearer"]', "", "needs both address and identity"),
+                                         ('identity = ["bearer"]', "", "needs address and identity or refusal_body"),
                                          ('identity = ["bearer"]', "identities = []", "did you mean identity?"),
                                          ("[clients]", f'[[listener]]\naddress = "{second}"\nidentity = []\n[clients]',
                                           "stands already at")):
@@ -204,6 +204,61 @@ class Listeners(IdentityTest):
             self.assertEqual(done.returncode, 1, complaint)
             self.assertIn(complaint, done.stderr)
             self.assertRegex(done.stderr, r"one\.conf:\d+:\d+: ")
+
+
+class Names(IdentityTest):
+    def test_a_known_client_has_its_name_wherever_it_is_shown_to_an_operator(self):
+        clients = self.folder / "clients"
+        clients.write_text(f"acme key=sha256:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
+        clients.chmod(0o600)
+        service = self.service("--service-time", "3s")
+        gateway = self.gateway(service.address, conf=CONF + f'[clients]\nclients_file = "{clients}"\n',
+                               admission_workers=1)
+        known = self.id_of(gateway)
+        connections = [gateway.connect() for _ in range(3)]
+        for connection, headers in zip(connections, ({"X-Api-Key": KEY}, {"X-Api-Key": KEY}, {})):
+            connection.request("POST", "/v1/classify", '{"text": "bread"}', headers)
+        gateway.wait_for_health(lambda h: h["active_workers"] + h["queue_size"] == 3, "three requests")
+        waiting = {(waiter["name"], waiter["client_id"] == known)
+                   for waiter in json.loads(gateway.command("queue", "--json")[1])}
+        self.assertIn(("acme", True), waiting)
+        self.assertIn(f"{known} acme ", gateway.command("queue")[1])
+        listed = json.loads(gateway.command("status", "--clients", "--json")[1])["top_clients"]
+        self.assertEqual({client["name"] for client in listed if client["id"] == known}, {"acme"})
+        self.assertIn(None, {client["name"] for client in listed})
+        self.assertRegex(gateway.command("status", "--clients")[1], rf"(?m)^{known} .* acme ")
+        self.assertIn(f" {known} (acme) by ", gateway.command("explain", "GET", "/x", "-H", "X-Api-Key: " + KEY)[1])
+        for connection in connections:
+            connection.close()
+
+
+class ListenerBodies(IdentityTest):
+    def test_each_address_writes_refusals_in_its_own_way_and_a_route_goes_before(self):
+        ports = [free_port() for _ in range(2)]
+        first, second = (f"127.0.0.1:{port}" for port in ports)
+        conf = (f'listen = ["{first}", "{second}"]\n' + CONF +
+                f'[[listener]]\naddress = "{second}"\nrefusal_body = "openai"\n'
+                '[[route]]\npath = "/plain"\npriority = 5\nrefusal_body = "text"\n'
+                '[[route]]\npath = "/other"\npriority = 5\nstatuses = {rate_limited = 503}\n'
+                '[clients]\nunknown = "own"\nsecret = "off"\n')
+        gateway = self.gateway(self.upstream.address, conf=conf, environment={"CLASSGATE_LISTEN": f"{first},{second}"},
+                               admission_rate=0.001, admission_burst=1)
+
+        def told(port, path):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            self.addCleanup(connection.close)
+            answer = ask(connection, "GET", path)
+            return answer.status, answer.getheader("Content-Type")
+        self.assertEqual(told(ports[0], "/x")[0], 200)  # the only token
+        problem, openai, text = "application/problem+json", "application/json", "text/plain; charset=utf-8"
+        self.assertEqual([told(port, path) for path in ("/x", "/plain", "/other", "//[") for port in ports],
+                         [(429, problem), (429, openai), (429, text), (429, text), (503, problem), (503, openai),
+                          (400, problem), (400, openai)])
+        for place, form in ((None, problem), (second, openai)):
+            words = ("--listener", place) if place else ()
+            self.assertEqual(gateway.command("explain", "GET", "/x", "--json", *words)[0], 0, form)
+        self.assertIn(f'address = "{second}"\nrefusal_body = "openai"\n',
+                      self.classgate("--print-config", conf=conf).stdout)
 
 
 class Secrets(IdentityTest):

@@ -25,8 +25,10 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
   for (const admission::ClientState& client : clients) {
     const auto known = addresses.find(client.id);
     const bool has_bucket = client.now.rate > 0;
+    const std::string_view name = policy.rules->clients.name_of(client.id);
     list.push_back(
         {{"id", pseudonym_of(client.id)},
+         {"name", name.empty() ? ordered_json(nullptr) : ordered_json(name)},
          {"address",
           known == addresses.end() ? ordered_json(nullptr) : ordered_json(known->second)},
          {"plan", plan_name(client.now.plan, policy.rules->ids)},

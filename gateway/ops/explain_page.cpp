@@ -70,8 +70,10 @@ std::string token_text(const std::string& word) {
 
 std::string client_text(const ordered_json& client) {
   const std::string state = client.at("state");
-  std::string text = fmt::format("{} by {}", client.at("id").get<std::string>(),
-                                 client.at("source").get<std::string>());
+  std::string text = client.at("id").get<std::string>();
+  if (!client.at("name").is_null())
+    text += fmt::format(" ({})", client.at("name").get<std::string>());
+  text += " by " + client.at("source").get<std::string>();
   if (!client.at("plan").is_null()) text += ", plan " + client.at("plan").get<std::string>();
   if (state == "new") text += ", not seen lately";
   if (state == "shared") text += ", no room to remember it: one of those that share an entry";

@@ -7,6 +7,7 @@
 #include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
+#include "gateway/clients/pseudonym.h"
 #include "gateway/health.h"
 #include "gateway/health_json.h"
 #include "gateway/json_text.h"
@@ -37,15 +38,19 @@ std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
   ordered_json list = ordered_json::array();
   const auto now = std::chrono::steady_clock::now();
   for (const WaitingRequest& waiter : waiters)
-    list.push_back({{"id", waiter.id},
-                    {"priority", waiter.priority},
-                    {"client", waiter.client},
-                    {"method", waiter.method},
-                    {"path", waiter.path},
-                    {"age_ms", measure::in_ms(now - waiter.joined)},
-                    {"deadline_ms", measure::in_ms(waiter.deadline)},
-                    {"cost", waiter.cost},
-                    {"bytes", waiter.bytes}});
+    list.push_back(
+        {{"id", waiter.id},
+         {"priority", waiter.priority},
+         {"client", waiter.client},
+         {"client_id", waiter.client_id == 0 ? ordered_json(nullptr)
+                                             : ordered_json(pseudonym_of(waiter.client_id))},
+         {"name", waiter.name.empty() ? ordered_json(nullptr) : ordered_json(waiter.name)},
+         {"method", waiter.method},
+         {"path", waiter.path},
+         {"age_ms", measure::in_ms(now - waiter.joined)},
+         {"deadline_ms", measure::in_ms(waiter.deadline)},
+         {"cost", waiter.cost},
+         {"bytes", waiter.bytes}});
   return json_text(list);
 }
 

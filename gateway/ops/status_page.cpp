@@ -62,23 +62,26 @@ std::string fit(const std::string& text, std::size_t width) {
   return text.size() <= width ? text : text.substr(0, width > 3 ? width - 3 : 0) + "...";
 }
 
+std::string text_or_dash(const ordered_json& json) {
+  return json.is_null() ? std::string("-") : printable_text(json);
+}
+
 std::string clients_table(const ordered_json& clients, std::size_t width) {
   if (clients.empty()) return "\nclients      none has anything\n";
-  std::string out = fmt::format("\n{:<12} {:>7} {:>7} {:>17}  {:<12} {}\n", "clients", "workers",
-                                "waiting", "tokens", "plan", "address");
-  const auto text_or_dash = [](const ordered_json& json) {
-    return json.is_null() ? std::string("-") : printable_text(json);
-  };
+  std::string out = fmt::format("\n{:<12} {:>7} {:>7} {:>17}  {:<12} {:<20} {}\n", "clients",
+                                "workers", "waiting", "tokens", "plan", "name", "address");
   for (const ordered_json& client : clients) {
     const ordered_json& tokens = client.at("tokens");
-    out += fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {}", printable_text(client.at("id")),
+    out += fit(fmt::format("{:<12} {:>7} {:>7} {:>17}  {:<12} {:<20} {}",
+                           printable_text(client.at("id")),
                            client.at("active_workers").get<std::uint64_t>(),
                            client.at("waiting").get<std::uint64_t>(),
                            tokens.is_null()
                                ? std::string("-")
                                : fmt::format("{:.1f} of {}", tokens.get<double>(),
                                              conf::print_number(client.at("burst").get<double>())),
-                           text_or_dash(client.at("plan")), text_or_dash(client.at("address"))),
+                           text_or_dash(client.at("plan")), text_or_dash(client.at("name")),
+                           text_or_dash(client.at("address"))),
                width) +
            "\n";
   }
@@ -175,16 +178,18 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
 std::string queue_page(std::string_view queue_json, std::size_t width) {
   const ordered_json list = ordered_json::parse(queue_json);
   if (list.empty()) return "nobody waits\n";
-  std::string out =
-      fmt::format("{:>4} {:>9} {:>11} {:>4} {:>9}  {:<39} {:<7} {:<32} {}\n", "prio", "age ms",
-                  "deadline ms", "cost", "bytes", "client", "method", "id", "path");
+  std::string out = fmt::format(
+      "{:>4} {:>9} {:>11} {:>4} {:>9}  {:<10} {:<20} {:<39} {:<7} {:<32} {}\n", "prio", "age ms",
+      "deadline ms", "cost", "bytes", "client", "name", "address", "method", "id", "path");
   for (const ordered_json& waiter : list)
-    out += fit(fmt::format("{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<39} {:<7} {:<32} {}",
-                           waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
-                           waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
-                           waiter.at("bytes").get<std::uint64_t>(),
-                           printable_text(waiter.at("client")), printable_text(waiter.at("method")),
-                           printable_text(waiter.at("id")), printable_text(waiter.at("path"))),
+    out += fit(fmt::format(
+                   "{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<10} {:<20} {:<39} {:<7} {:<32} {}",
+                   waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
+                   waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
+                   waiter.at("bytes").get<std::uint64_t>(), text_or_dash(waiter.at("client_id")),
+                   text_or_dash(waiter.at("name")), printable_text(waiter.at("client")),
+                   printable_text(waiter.at("method")), printable_text(waiter.at("id")),
+                   printable_text(waiter.at("path"))),
                width) +
            "\n";
   return out;

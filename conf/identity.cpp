@@ -116,6 +116,10 @@ std::expected<std::vector<IdentitySource>, std::string> parse_identity(
              (known.kind == SourceKind::address && source->kind == SourceKind::address);
     });
     if (stands_twice) return std::unexpected(fmt::format("\"{}\" stands here twice", word));
+    // Every request has an address.
+    if (!identity.empty() && identity.back().kind == SourceKind::address)
+      return std::unexpected(
+          fmt::format("\"{}\" would never be asked for behind \"address\": write that last", word));
     identity.push_back(std::move(*source));
   }
   return identity;
@@ -217,8 +221,36 @@ std::expected<PlanClient, std::string> plan_network(const std::string& text,
   return PlanClient{.source = {}, .network = *network};
 }
 
+// Why no request can have this value of this source; empty: one can.
+std::string_view why_never(const IdentitySource& source, std::string_view value) {
+  constexpr std::string_view blanks = " \t";
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 127; };
+  constexpr std::size_t claim_bytes_max = 256;  // gateway/clients/jwt.cpp
+  switch (source.kind) {
+    case SourceKind::basic:
+      if (value.contains(':')) return "a user's name ends at the first colon";
+      break;
+    case SourceKind::cookie:
+      if (value.contains(';')) return "a cookie ends at its semicolon";
+      [[fallthrough]];
+    case SourceKind::header:
+    case SourceKind::bearer:
+      if (std::ranges::any_of(value, is_control)) return "no field has such a character";
+      if (blanks.contains(value.front()) || blanks.contains(value.back()))
+        return "no value of a field begins or ends with a blank";
+      break;
+    case SourceKind::jwt:
+      if (value.size() > claim_bytes_max) return "a token's claims have 256 bytes at most";
+      break;
+    default: break;
+  }
+  return {};
+}
+
 std::expected<PlanClient, std::string> plan_client(const IdentitySource& source, std::string name) {
   if (name.empty()) return std::unexpected(std::string("names nobody: nothing follows the colon"));
+  if (const std::string_view why = why_never(source, name); !why.empty())
+    return std::unexpected(fmt::format("can never be there: {}", why));
   if (!carries_key(source.kind)) return PlanClient{.source = source, .name = std::move(name)};
   if (!begins_alike(name, key_hash_prefix))
     return PlanClient{.source = source, .key = sha256(name)};

@@ -131,13 +131,12 @@ class Registry {
     std::string text() const { return fmt::format("plan {}, client number {}", plan, number); }
   };
   // What is wrong with one more; empty: nothing.
-  std::string add(const PlanClient& client, const Entry& entry,
-                  const PlanList::PlaceOfKey& place_of_key) {
+  std::string add(const PlanClient& client, const Entry& entry, const PlanList::PlaceOf& place_of) {
     if (client.source.kind == IdentitySource::Kind::address)
       return add_network(client.network, entry);
     const bool is_key = carries_key(client.source.kind);
-    if (const auto elsewhere = is_key ? place_of_key(client.key) : std::nullopt)
-      return fmt::format("has a key that stands already at {}", *elsewhere);
+    if (const auto elsewhere = place_of(client))
+      return fmt::format("has a {} that stands already at {}", is_key ? "key" : "name", *elsewhere);
     const std::string name =
         word_of(client.source) + ':' + (is_key ? hex_of(client.key) : client.name);
     const auto [known, is_new] = names_.emplace(name, entry);
@@ -172,7 +171,7 @@ class Registry {
 
 std::vector<std::pair<std::string, std::string>> PlanList::finish(
     FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
-    const PlaceOfKey& place_of_key) const {
+    const PlaceOf& place_of) const {
   std::vector<std::pair<std::string, std::string>> wrong;
   Registry registry;
   fairness.plans.clear();
@@ -190,7 +189,7 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i) {
       const auto client = read_plan_client(plan.clients[i], sources);
       const std::string why =
-          client ? registry.add(*client, {plan.name, plan.clients_origin, i + 1}, place_of_key)
+          client ? registry.add(*client, {plan.name, plan.clients_origin, i + 1}, place_of)
                  : client.error();
       if (!why.empty())
         wrong.push_back({plan.clients_origin,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "conf/document.h"
+#include "conf/identity.h"
 #include "conf/settings.h"
 #include "conf/sha256.h"
 
@@ -23,11 +24,11 @@ class PlanList {
   std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);
   // With everybody's terms where they have none of their own; says what does not go together.
-  // `sources` are all that tell clients apart. A key stands once: `place_of_key` says where else.
-  using PlaceOfKey = std::function<std::optional<std::string>(const Sha256&)>;
+  // `sources` are all that tell clients apart. A client stands once: `place_of` says where else.
+  using PlaceOf = std::function<std::optional<std::string>(const PlanClient&)>;
   std::vector<std::pair<std::string, std::string>> finish(
       FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
-      const PlaceOfKey& place_of_key) const;
+      const PlaceOf& place_of) const;
   std::string print(const FairnessSettings& fairness,
                     const std::vector<IdentitySource>& sources) const;
   bool has(std::string_view name) const;

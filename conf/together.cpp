@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <unordered_set>
 
 #include "conf/format.h"
 #include "conf/identity.h"
@@ -202,12 +204,21 @@ class Together {
     std::vector<KnownClients::Key> keys;
     if (clients.known && !reading_.plans.names().empty()) keys = clients.known->keys;
     std::ranges::sort(keys, {}, &KnownClients::Key::hash);
-    const auto place_of_key = [&](const Sha256& key) -> std::optional<std::string> {
-      const auto found = std::ranges::lower_bound(keys, key, {}, &KnownClients::Key::hash);
-      if (found == keys.end() || found->hash != key) return std::nullopt;
-      return fmt::format("{}:{}", clients.clients_file, found->line);
+    std::unordered_set<std::string_view> names;  // made when a plan has one
+    const auto place_of = [&](const PlanClient& client) -> std::optional<std::string> {
+      if (!clients.known) return std::nullopt;
+      if (client.source.kind == IdentitySource::Kind::jwt) {
+        if (names.empty())
+          for (const KnownClient& known : clients.known->clients) names.insert(known.name);
+        if (names.contains(client.name)) return clients.clients_file;
+      } else if (carries_key(client.source.kind)) {
+        const auto found = std::ranges::lower_bound(keys, client.key, {}, &KnownClients::Key::hash);
+        if (found != keys.end() && found->hash == client.key)
+          return fmt::format("{}:{}", clients.clients_file, found->line);
+      }
+      return std::nullopt;
     };
-    for (auto& [place, text] : reading_.plans.finish(fairness, sources, place_of_key))
+    for (auto& [place, text] : reading_.plans.finish(fairness, sources, place_of))
       if (reading_.are_known(identities)) reading_.mistake(place, std::move(text));
     put_known_together(sources);
     check_quotas();

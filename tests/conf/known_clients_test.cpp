@@ -1,5 +1,6 @@
 #include "conf/known_clients.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -239,8 +240,18 @@ TEST_CASE("what the file and the conf say must go together") {
   const WithClients good("acme " + key("a") + '\n');
   CHECK(good.mistakes(with_file).front().contains("clients_file: nothing in fairness.identity"));
   CHECK(good.mistakes("[fairness]\nidentity = [\"tls\", \"address\"]\n" + with_file).size() == 1);
+  CHECK(
+      good.mistakes("[fairness]\nidentity = [\"address\", \"bearer\"]\n" + with_file).front() ==
+      "conf:2:1: fairness.identity: \"bearer\" would never be asked for behind \"address\": write "
+      "that last");
   CHECK(good.mistakes(keyed + with_file + gold + "clients = [\"header:X-Api-Key:b\", \"a\"]") ==
         Lines{"conf:7:1: plan gold: client number 2 has a key that stands already at clients:1"});
+  // By its name a token would be both.
+  const Lines twice = good.mistakes("[fairness]\nidentity = [\"jwt:sub\", \"bearer\"]\n" +
+                                    with_file + gold + "clients = [\"jwt:sub:acme\"]");
+  CHECK(std::ranges::any_of(twice, [](const std::string& line) {
+    return line.ends_with("plan gold: client number 1 has a name that stands already at clients");
+  }));
   CHECK(
       WithClients("").mistakes(keyed + std::string("[clients]\nclients_file = \"/nowhere/x\"\n")) ==
       Lines{
@@ -274,6 +285,13 @@ TEST_CASE("a client of a plan matches once") {
   CHECK(wrong("\"bearer:x\", \"header:X-K:x\"") == Lines{});  // two ways to say it
   CHECK(wrong("\"bearer:x\", \"bearer:sha256:" + hex_of(sha256("x")) + "\"").size() == 1);
   CHECK(wrong("\"address:10.0.0.1/8\"").size() == 1);
+  // What no request can say.
+  CHECK(wrong("\"bearer: k\"") ==
+        Lines{"conf:5:1: plan a: client number 1 can never be there: no value of a field begins or "
+              "ends with a blank"});
+  CHECK(wrong("\"header:X-K:a\\nb\"").size() == 1);
+  CHECK(wrong("\"basic:us:er\"", "\"basic\"").size() == 1);
+  CHECK(wrong("\"cookie:s:a;b\"", "\"cookie:s\"").size() == 1);
   CHECK(wrong("\"address:!10.0.0.0/8\"").size() == 1);
 }
 

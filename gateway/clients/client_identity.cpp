@@ -29,7 +29,8 @@ bool counts_beyond(std::string_view text, std::uint64_t limit) {
 std::string_view attempt_in(std::string_view parameters) {
   constexpr std::string_view start = "attempt=";
   const std::size_t at = parameters.find(start);
-  if (at == std::string_view::npos || (at > 0 && parameters[at - 1] != ' ')) return {};
+  constexpr std::string_view before = " ;";
+  if (at == std::string_view::npos || (at > 0 && !before.contains(parameters[at - 1]))) return {};
   parameters.remove_prefix(at + start.size());
   return parameters.substr(0, parameters.find(';'));
 }

@@ -231,6 +231,11 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
       return refused(general, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
+  if (proxy::wire::max_forwards(head) == 0) {  // TRACE and OPTIONS get no further
+    if (head.content_length > settings.client.body_bytes.count)
+      return refused(general, Reason::body_too_large);
+    return {{"answer", "operator"}};
+  }
   const admission::Route& route = policy.rules->routes.find(target.path());
   const Refusals& refusals = policy.rules->refusals_of(&route.id, request.listener);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};

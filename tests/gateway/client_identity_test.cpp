@@ -222,7 +222,7 @@ TEST_CASE("a request may say that it is a retry") {
   CHECK(who.attempt({.fields = {{"x-retry-count", std::string(40, '9')}}}).is_retry);
   CHECK(who.attempt({.fields = {{"X-Stainless-Retry-Count", "1"}}}).is_retry);
   CHECK_FALSE(who.attempt({.fields = {{"X-Stainless-Retry-Count", "0"}}}).is_retry);
-  for (const char* yes : {"attempt=2; max=3", "attempt=2", "ttl=1; attempt=3; max=3"})
+  for (const char* yes : {"attempt=2; max=3", "attempt=2", "ttl=1; attempt=3; max=3", "max=3;attempt=2"})
     CHECK(who.attempt({.fields = {{"amz-sdk-request", yes}}}).is_retry);
   for (const char* no : {"attempt=1; max=3", "max=3", "attempt=", "noattempt=2", ""})
     CHECK_FALSE(who.attempt({.fields = {{"amz-sdk-request", no}}}).is_retry);

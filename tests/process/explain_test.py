@@ -130,6 +130,10 @@ class Explain(ExplainTest):
                          "header:X-Api-Key")
         self.assertEqual(self.explain(gateway, "GET", b"/\xff\x9b31m")["verdict"]["reason"], "malformed")
         self.assertEqual(self.explain(gateway, "GET", "/queue/health")["verdict"], {"answer": "operator"})
+        for method in ("TRACE", "OPTIONS"):
+            self.assertEqual(self.explain(gateway, method, "/x", "-H", "Max-Forwards: 0")["verdict"],
+                             {"answer": "operator"})
+            self.assertEqual(self.explain(gateway, method, "/x", "-H", "Max-Forwards: 1")["verdict"]["answer"], "admitted")
 
     def test_without_a_gateway_it_says_at_which_socket_there_is_none(self):
         done = subprocess.run([CLASSGATE, "--socket", "/nowhere/control.sock", "explain", "GET", "/"],

@@ -13,6 +13,7 @@ Limits::Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTa
 void Limits::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
   all_.reconfigure(settings.rate, settings.burst, now);
   all_.returns.set_spread(settings.retry_after_spread);
+  if (!settings.fairness.is_on) all_.expect_nobody();
   reserve_ = settings.fairness.reserve;
   ById<RouteId, Shared> routes;
   for (const conf::RouteRate& route : settings.route_rates) {
@@ -23,6 +24,7 @@ void Limits::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids
     shared = known ? *known : Shared{TokenBucket(route.rate, route.burst)};
     shared.reconfigure(route.rate, route.burst, now);
     shared.returns.set_spread(settings.retry_after_spread);
+    if (!settings.fairness.is_on) shared.expect_nobody();
   }
   routes_ = std::move(routes);
 }
@@ -43,24 +45,28 @@ Limits::Wait Limits::longest(Duration route, Duration client, Duration all) {
   return longest;
 }
 
-// Of the due: 15 %, as of the places in the queue, and not fewer than a few. Who comes before its
-// time, and has had its part, gets what the others leave: while the bucket is fuller than three
-// quarters, and than those that come anew would leave it. Of one that is too small for that it gets
-// none.
+// For the due 15 %, as of the places in the queue, and of small buckets up to two tokens. Who asks
+// for less than its part goes before those who ask for more: it leaves a request less than they.
+// Who comes before its time, and has had its part, gets what the others leave: while the bucket is
+// fuller than four fifths, and than those that come anew would leave it; of one that is too
+// small for that nothing.
 Limits::Kept Limits::kept(const Shared& shared, const Arrival& arrival, bool is_greedy,
                           Coming coming, Time now) const {
   if (is_due(coming)) return {};
   const double burst = shared.bucket.burst();
   Kept kept{.for_content = is_greedy ? reserve_ * burst : 0};
   if (!shared.expects_others(arrival.client, now)) return kept;
-  constexpr double few = 2;
-  const double of_due = std::max(0.15 * burst, few);
+  const double of_due = std::max(0.15 * burst, std::min(burst / 4, 2.0));
   const double most = burst - arrival.cost;
-  if (coming != Coming::early || !is_greedy)
+  if (!is_greedy)
+    kept.for_due = std::clamp(std::max(reserve_ * burst, of_due) - arrival.cost, 0.0, of_due);
+  else if (coming != Coming::early)
     kept.for_due = std::min(of_due, std::max(most, 0.0));
   else
-    kept.for_due = most < of_due + few ? std::numeric_limits<double>::infinity()
-                                       : std::min(std::max(0.75 * burst, of_due + few), most);
+    kept.for_due = most < of_due + 1 ? std::numeric_limits<double>::infinity()
+                                     : std::min(std::max(0.8 * burst, of_due + 1), most);
+  // Who cannot be told apart is never due.
+  if (arrival.client == 0) kept = {.for_content = std::max(kept.for_content, kept.for_due)};
   return kept;
 }
 

@@ -74,7 +74,7 @@ class Limits {
   // asked.
   //   While clients are expected that were told to come for a bucket's tokens, some of its last
   //   ones
-  // are kept for them (kept_for_the_due): else they would be refused again as often as those who
+  // are kept for them (kept()): else they would be refused again as often as those who
   // come as they like, and one that storms would have all that they leave.
   Wait wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now);
   // The same with the buckets themselves, but changes nothing. `all` stands for the bucket for all
@@ -133,6 +133,7 @@ class Limits {
       last = client;
       last_turn = std::max(last_turn, turn);
     }
+    void expect_nobody() { last_turn = last_turn_of_others = never; }
     // Somebody may still come as it was told.
     bool expects_returns(Time now) const { return now <= last_turn + ToldTimes::late_most; }
     // But for this client.

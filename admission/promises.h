@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "admission/time.h"
@@ -74,6 +75,8 @@ struct Promise {
   double ahead = 0;          // what it has had but for its turn, and is not yet its part
   Time ahead_noted{};        // `ahead` as of then
   ToldTimes told{};          // all that it was told, the turn among them
+  // What it was last refused is the most that it can have at a time that it was told.
+  double wanted = std::numeric_limits<double>::infinity();
 
   bool is_at_its_turn(Time now) const {
     return turn != had && turn <= now + ToldTimes::early_most && now - turn <= ToldTimes::late_most;

@@ -15,6 +15,7 @@ void RetryAfter::tell(Rejection& rejection, const Arrival& arrival, Limits& limi
                                         {arrival.client, static_cast<double>(arrival.cost)}, now);
   rejection.set_bucket(buckets.of(rejection.reason));
   rejection.retry_after = limits.return_time(rejection, arrival, asker, now);
+  if (asker.promise != nullptr) asker.promise->wanted = static_cast<double>(arrival.cost);
 }
 
 Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, const Queue& queue,
@@ -42,8 +43,10 @@ bool RetryAfter::is_due(const Comer& comer, const Queue& queue, Time now) const 
 // The head may have come in time, and a body that is long later.
 Coming RetryAfter::coming_of(const Promise& promise, const Comer& comer, double pace,
                              Time now) const {
-  if (promise.is_at_its_turn(comer.at) || promise.is_at_its_turn(now)) return Coming::in_turn;
-  if ((promise.told.has(comer.at) || promise.told.has(now)) &&
+  const bool wants_more = comer.wants > promise.wanted;
+  if (!wants_more && (promise.is_at_its_turn(comer.at) || promise.is_at_its_turn(now)))
+    return Coming::in_turn;
+  if (!wants_more && (promise.told.has(comer.at) || promise.told.has(now)) &&
       ahead_of(promise, comer.weight, pace, now) <= ahead_as_told * comer.wants)
     return Coming::as_told;
   if (promise.turn > now) return Coming::early;

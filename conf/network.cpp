@@ -64,8 +64,8 @@ IpAddress IpAddress::masked(int bits) const {
 }
 
 IpAddress IpAddress::as_client(int bits) const {
-  const IpAddress client = masked(bits);
-  return client.is_unix() ? *this : client;
+  constexpr int block = 64;
+  return !is_v4() && masked(block).is_unix() ? *this : masked(bits);
 }
 
 IpAddress::Family IpAddress::family() const {

@@ -26,8 +26,8 @@ struct IpAddress {
   std::string text() const;
   // With nothing behind its first bits, of the IPv6 form.
   IpAddress masked(int bits) const;
-  // The same, as one client: with the first bits all zero there is only the machine itself ("::1",
-  // RFC 4291 section 2.5.3), which stays what it is.
+  // The same, as one client: in ::/64 there is only the machine itself ("::1", RFC 4291 section
+  // 2.5.3), which stays what it is.
   IpAddress as_client(int bits) const;
   // IPv6, IPv4 and Unix sockets apart: as numbers, ::/64 would have all of IPv4 in it.
   enum class Family : std::uint8_t { unix_socket, v4, v6 };

@@ -152,6 +152,52 @@ TEST_CASE("of a bucket of one token nothing is kept, and who storms has its part
   CHECK(beside.told <= 1.1 * alone.told);
 }
 
+Arrival asked_by(std::uint64_t client, Time now, std::uint32_t cost = 1) {
+  Arrival arrival = request(3, now);
+  arrival.client = client;
+  arrival.cost = cost;
+  return arrival;
+}
+
+// An empty bucket, 10 a second and 20 at most, of which two clients were told to come for tokens.
+struct Emptied : Controller {
+  Emptied() : Controller(settings_of({10, 20})) {
+    for (std::uint64_t client = 1; client <= 20; ++client) let_in(client, start);
+    told = retry_after(enter(*this, asked_by(100, start), start));
+    REQUIRE(said(enter(*this, asked_by(101, start), start)) == "rate_limited");
+  }
+  void let_in(std::uint64_t client, Time now) {
+    const Verdict verdict = enter(*this, asked_by(client, now), now);
+    finish(Outcome::processed(), std::get<Admitted>(verdict).seat, now);
+  }
+  Duration told{};
+};
+
+TEST_CASE("a time that was told is for what was asked, and not for more") {
+  Emptied controller;
+  const Time now = start + std::max<Duration>(controller.told, 1s) + 1ms;
+  std::uint64_t newcomer = 1'000;  // as many as may come before those who are expected
+  while (controller.explain(asked_by(newcomer, now), now).kind == Explanation::Kind::admitted)
+    controller.let_in(newcomer++, now);
+  CHECK(newcomer > 1'000);
+  CHECK(controller.explain(asked_by(100, now, 1), now).kind == Explanation::Kind::admitted);
+  CHECK(controller.explain(asked_by(100, now, 3), now).kind == Explanation::Kind::refused);
+}
+
+TEST_CASE("where clients are not told apart any more, nothing is kept for anybody") {
+  Emptied controller;
+  auto settings = settings_of({10, 20});
+  settings.fairness.is_on = false;
+  controller.reconfigure(settings, start);
+  const Time now = start + 3s;  // full again, and both may still come
+  int served = 0;
+  while (controller.explain(asked_by(0, now), now).kind == Explanation::Kind::admitted) {
+    controller.let_in(0, now);
+    ++served;
+  }
+  CHECK(served == 20);
+}
+
 TEST_CASE("who storms alone has the whole bucket as soon as nobody else is expected") {
   const Bucket bucket{10, 5};
   CHECK(watch(bucket, 0, true).storm > 9.9);

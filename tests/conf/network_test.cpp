@@ -88,6 +88,9 @@ TEST_CASE("an IPv6 client is its block, and the machine itself is nobody else") 
   CHECK(client("2001:db8::1") == "2001:db8::");
   CHECK(client("::1") == "::1");
   CHECK(client("unix:") == "unix:");
+  CHECK(IpAddress::parse("192.0.2.7")->as_client(v4_prefix_bits + 24).text() == "192.0.2.0");
+  CHECK(IpAddress::parse("2001:db8::1")->as_client(2) ==
+        IpAddress::parse("2001:db8:1::1")->as_client(2));
 }
 
 }  // namespace

@@ -109,13 +109,14 @@ TEST_CASE("whatever keys somebody invents, it is its address, or one with all ot
 }
 
 TEST_CASE("the route tells who a client is, else the listener, else everybody's identity") {
+  using Sources = std::vector<conf::IdentitySource>;
   conf::Settings settings;
   settings.admission.fairness.is_on = true;
   settings.admission.fairness.identity = {{Kind::header, "X-Api-Key"}};
   settings.clients.unknown = UnknownClients::own;
   settings.listeners = {
-      {.address = "127.0.0.1:1", .port = 1, .identity = {{Kind::bearer}}, .origin = {}},
-      {.address = "unix:/x", .port = 0, .identity = {}, .origin = {}}};
+      {.address = "127.0.0.1:1", .port = 1, .identity = {{{Kind::bearer}}}, .origin = {}},
+      {.address = "unix:/x", .identity = Sources(), .origin = {}}};
   settings.routes.push_back({.path = "/own", .identity = {{{Kind::cookie, "c"}}}});
   const admission::Ids ids(settings);
   const ClientIdentities clients(settings, ids, HashKey{1, 2});

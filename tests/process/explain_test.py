@@ -153,8 +153,8 @@ class TopClients(ExplainTest):
                          [(ids["alpha"], "gold", 1, 0), (ids["b"], None, 0, 2), (ids["c"], None, 0, 1)])
         self.assertEqual(len(json.loads(gateway.command("status", "--clients=2", "--json")[1])["top_clients"]), 2)
         page = gateway.command("status", "--clients", "1")[1]
-        self.assertRegex(page, rf"clients +workers +waiting +tokens +plan +address\n{ids['alpha']} +1 +0 +"
-                               r"99\.0 of 100  gold +-\n")
+        self.assertRegex(page, rf"clients +workers +waiting +tokens +plan +name +address\n{ids['alpha']} +1 +0 +"
+                               r"99\.0 of 100  gold +- +-\n")
         self.assertNotIn(ids["b"], page)
         self.assertNotIn("top_clients", gateway.command("status", "--json")[1])
         self.assertNotIn("top_clients", gateway.health())

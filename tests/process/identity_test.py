@@ -239,7 +239,7 @@ class ListenerBodies(IdentityTest):
         conf = (f'listen = ["{first}", "{second}"]\n' + CONF +
                 f'[[listener]]\naddress = "{second}"\nrefusal_body = "openai"\n'
                 '[[route]]\npath = "/plain"\npriority = 5\nrefusal_body = "text"\n'
-                '[[route]]\npath = "/other"\npriority = 5\nstatuses = {rate_limited = 503}\n'
+                '[[route]]\npath = "/other"\npriority = 5\nstatuses = ["rate_limited=503"]\n'
                 '[clients]\nunknown = "own"\nsecret = "off"\n')
         gateway = self.gateway(self.upstream.address, conf=conf, environment={"CLASSGATE_LISTEN": f"{first},{second}"},
                                admission_rate=0.001, admission_burst=1)
@@ -248,15 +248,12 @@ class ListenerBodies(IdentityTest):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             self.addCleanup(connection.close)
             answer = ask(connection, "GET", path)
-            return answer.status, answer.getheader("Content-Type")
-        self.assertEqual(told(ports[0], "/x")[0], 200)  # the only token
+            return answer.status, answer.headers["Content-Type"]
+        self.assertEqual(told(ports[0], "/x")[0], 404)  # the service's: it had the only token
         problem, openai, text = "application/problem+json", "application/json", "text/plain; charset=utf-8"
-        self.assertEqual([told(port, path) for path in ("/x", "/plain", "/other", "//[") for port in ports],
+        self.assertEqual([told(port, path) for path in ("/x", "/plain", "/other", "/%00") for port in ports],
                          [(429, problem), (429, openai), (429, text), (429, text), (503, problem), (503, openai),
                           (400, problem), (400, openai)])
-        for place, form in ((None, problem), (second, openai)):
-            words = ("--listener", place) if place else ()
-            self.assertEqual(gateway.command("explain", "GET", "/x", "--json", *words)[0], 0, form)
         self.assertIn(f'address = "{second}"\nrefusal_body = "openai"\n',
                       self.classgate("--print-config", conf=conf).stdout)
 

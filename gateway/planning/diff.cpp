@@ -29,12 +29,12 @@ std::string word_of(std::uint8_t fate) {
 
 // What became of each request when it was first tried, one byte each, in the order of arrival. What
 // is tried again, or asked by users when they have heard, is not the same request under both.
-class Fates final : public NamedTraffic {
+class Fates final : public DerivedTraffic {
  public:
-  explicit Fates(std::unique_ptr<NamedTraffic> traffic) : traffic_(std::move(traffic)) {}
+  explicit Fates(std::unique_ptr<NamedTraffic> traffic) : DerivedTraffic(std::move(traffic)) {}
 
   bool next(simulation::Wish& wish) override {
-    if (!traffic_->next(wish)) return false;
+    if (!below().next(wish)) return false;
     wish.number = static_cast<std::uint32_t>(fates.size());
     fates.push_back(0);
     return true;
@@ -42,21 +42,10 @@ class Fates final : public NamedTraffic {
   bool after(const simulation::Wish& wish, const simulation::Ending& ending, Time now,
              simulation::Wish& follow) override {
     if (wish.number != simulation::Wish::unnumbered) fates[wish.number] = fate_of(ending);
-    if (!traffic_->after(wish, ending, now, follow)) return false;
+    if (!below().after(wish, ending, now, follow)) return false;
     follow.number = simulation::Wish::unnumbered;
     return true;
   }
-  std::string group_kind() const override { return traffic_->group_kind(); }
-  std::string group_name(std::uint32_t group) const override { return traffic_->group_name(group); }
-  std::string client_name(std::uint32_t client) const override {
-    return traffic_->client_name(client);
-  }
-  double progress() const override { return traffic_->progress(); }
-  std::vector<std::string> remarks() const override { return traffic_->remarks(); }
-  std::optional<std::chrono::system_clock::time_point> began() const override {
-    return traffic_->began();
-  }
-  std::string complaint() const override { return traffic_->complaint(); }
 
   std::vector<std::uint8_t> fates;
 
@@ -67,7 +56,6 @@ class Fates final : public NamedTraffic {
     if (ending.kind == Kind::abandoned) return 2;
     return static_cast<std::uint8_t>(3 + conf::index_of(ending.reason));
   }
-  std::unique_ptr<NamedTraffic> traffic_;
 };
 
 std::string row(const std::string& name, const Group& old, const Group& now) {

@@ -31,15 +31,15 @@ std::string_view reason_of(const Ending& ending) {
 // A name must not end its column.
 std::string cell(const std::string& text) { return conf::printable(text); }
 
-class WrittenTraffic final : public NamedTraffic {
+class WrittenTraffic final : public DerivedTraffic {
  public:
   WrittenTraffic(std::shared_ptr<std::ofstream> file, std::unique_ptr<NamedTraffic> traffic)
-      : file_(std::move(file)), traffic_(std::move(traffic)) {
+      : DerivedTraffic(std::move(traffic)), file_(std::move(file)) {
     *file_ << "due_s\t" << group_kind()
            << "\tclient\tattempt\tended\treason\tanswer_ms\tretry_after_s\n";
   }
 
-  bool next(simulation::Wish& wish) override { return traffic_->next(wish); }
+  bool next(simulation::Wish& wish) override { return below().next(wish); }
   bool after(const simulation::Wish& wish, const Ending& ending, Time now,
              simulation::Wish& follow) override {
     *file_ << fmt::format("{:.6f}\t{}\t{}\t{}\t{}\t{}\t{:.3f}\t{:.0f}\n",
@@ -47,23 +47,11 @@ class WrittenTraffic final : public NamedTraffic {
                           cell(group_name(wish.group)), cell(client_name(wish.client)),
                           wish.attempt, word_of(ending.kind), reason_of(ending),
                           measure::in_ms(now - wish.at), measure::in_seconds(ending.retry_after));
-    return traffic_->after(wish, ending, now, follow);
+    return below().after(wish, ending, now, follow);
   }
-  std::string group_kind() const override { return traffic_->group_kind(); }
-  std::string group_name(std::uint32_t group) const override { return traffic_->group_name(group); }
-  std::string client_name(std::uint32_t client) const override {
-    return traffic_->client_name(client);
-  }
-  double progress() const override { return traffic_->progress(); }
-  std::vector<std::string> remarks() const override { return traffic_->remarks(); }
-  std::optional<std::chrono::system_clock::time_point> began() const override {
-    return traffic_->began();
-  }
-  std::string complaint() const override { return traffic_->complaint(); }
 
  private:
   std::shared_ptr<std::ofstream> file_;
-  std::unique_ptr<NamedTraffic> traffic_;
 };
 
 }  // namespace

@@ -39,10 +39,10 @@ std::string why_unknown(const std::string& name, const std::string& kind,
                   kind, meant.empty() ? "" : fmt::format(" (did you mean {}?)", meant), there));
 }
 
-class ScaledTraffic final : public NamedTraffic {
+class ScaledTraffic final : public DerivedTraffic {
  public:
   ScaledTraffic(std::unique_ptr<NamedTraffic> traffic, const Scale& scale, std::uint64_t seed)
-      : traffic_(std::move(traffic)), scale_(scale), seed_(seed), chance_(seed, 4) {
+      : DerivedTraffic(std::move(traffic)), scale_(scale), seed_(seed), chance_(seed, 4) {
     double most = scale_.all;
     for (const auto& [name, factor] : scale_.of) most = std::max(most, factor);
     copies_max_ = static_cast<std::uint32_t>(std::max(1.0, std::ceil(most)));
@@ -55,17 +55,13 @@ class ScaledTraffic final : public NamedTraffic {
     wish = order_.take_first([](simulation::Wish&) {});
     return true;
   }
-  std::string group_kind() const override { return traffic_->group_kind(); }
-  std::string group_name(std::uint32_t group) const override { return traffic_->group_name(group); }
   std::string client_name(std::uint32_t client) const override {
-    const std::string name = traffic_->client_name(client / copies_max_);
+    const std::string name = below().client_name(client / copies_max_);
     const std::uint32_t copy = client % copies_max_;
     return copy == 0 ? name : fmt::format("{} (copy {})", name, copy);
   }
-  double progress() const override { return traffic_->progress(); }
-  NamedTraffic& source() override { return traffic_->source(); }
   std::vector<std::string> remarks() const override {
-    std::vector<std::string> remarks = traffic_->remarks();
+    std::vector<std::string> remarks = below().remarks();
     std::string text = "scaled: ";
     for (const auto& [name, factor] : scale_.of)
       text += fmt::format("{} {} times, ", name, conf::print_number(factor));
@@ -75,7 +71,7 @@ class ScaledTraffic final : public NamedTraffic {
     return remarks;
   }
   std::string complaint() const override {
-    if (const std::string why = traffic_->complaint(); !why.empty() || !is_at_end_) return why;
+    if (const std::string why = below().complaint(); !why.empty() || !is_at_end_) return why;
     std::vector<std::string> known;
     for (std::uint32_t i = 0; i < factors_.size(); ++i) known.push_back(group_name(i));
     for (std::size_t i = 0; i < scale_.of.size(); ++i)
@@ -86,7 +82,7 @@ class ScaledTraffic final : public NamedTraffic {
  private:
   void read_one() {
     simulation::Wish wish;
-    if (!traffic_->next(wish)) {
+    if (!below().next(wish)) {
       is_at_end_ = true;
       return;
     }
@@ -121,7 +117,6 @@ class ScaledTraffic final : public NamedTraffic {
     return factors_[group];
   }
 
-  std::unique_ptr<NamedTraffic> traffic_;
   Scale scale_;
   std::uint64_t seed_;
   simulation::Random chance_;

@@ -317,3 +317,17 @@ class ProcessTest(unittest.TestCase):
 
     def assert_balanced(self, health):
         self.assertEqual(balance(health), 0, health)
+
+
+class FolderTest(ProcessTest):
+    """With a folder of its own, for files of its making."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def file(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)

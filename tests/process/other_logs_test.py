@@ -6,10 +6,9 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 import unittest
 
-from kit import CLASSGATE, ROOT, ProcessTest, Program, clean_environment, free_port, wait_until
+from kit import CLASSGATE, ROOT, FolderTest, Program, clean_environment, free_port, wait_until
 
 WORKLOAD = """duration = "3s"
 [[class]]
@@ -64,17 +63,12 @@ def documented_log_format():
     return lines.replace("\\(aq", "'").replace("\\-", "-").replace("\\(dq", '"')
 
 
-class OtherLogs(ProcessTest):
+class OtherLogs(FolderTest):
     @classmethod
     def setUpClass(cls):
         for program in ("/usr/sbin/nginx", "/usr/sbin/haproxy"):
             if shutil.which(program) is None:
                 raise unittest.SkipTest(f"{program} is not installed")
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
 
     def classgate(self, *words, status=0):
         done = subprocess.run([CLASSGATE, *map(str, words)], capture_output=True, text=True, timeout=100,

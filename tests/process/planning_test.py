@@ -5,17 +5,15 @@ import csv
 import gzip
 import json
 import lzma
-import pathlib
 import re
 import resource
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 
-from kit import (CLASSGATE, ROOT, ProcessTest, Program, Script, ScriptedService, clean_environment, free_port, get_json,
+from kit import (CLASSGATE, ROOT, FolderTest, Program, Script, ScriptedService, clean_environment, free_port, get_json,
                  wait_until)
 
 EXAMPLES = ROOT / "packaging/examples/workloads"
@@ -126,17 +124,7 @@ class Keeps(ScriptedService):
         super().__init__(Handler)
 
 
-class PlanningTest(ProcessTest):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def file(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
+class PlanningTest(FolderTest):
     def classgate(self, *words, status=0):
         done = subprocess.run([CLASSGATE, *words], capture_output=True, text=True, timeout=100,
                               env=clean_environment())

@@ -3,10 +3,9 @@
 import json
 import pathlib
 import subprocess
-import tempfile
 import unittest
 
-from kit import CLASSGATE, ProcessTest, clean_environment
+from kit import CLASSGATE, FolderTest, clean_environment
 
 LINE = ('time=2026-11-24T09:{minutes:02}:{seconds:02}.{ms:03}Z id=x client=192.0.2.{client} method=POST path="{path}" '
         'route="/" priority=3 verdict=admitted reason=- cost=1 deadline_ms=30000.000 upload_ms=0.000 wait_ms=0.000 '
@@ -40,17 +39,7 @@ def log_of(*seconds_and_rates, path="/v1/classify"):
     return "".join(lines)
 
 
-class PlanTest(ProcessTest):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def file(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
+class PlanTest(FolderTest):
     def simulate(self, *words, status=0):
         done = subprocess.run([CLASSGATE, "simulate", *words], capture_output=True, text=True, timeout=100,
                               env=clean_environment())
@@ -165,6 +154,7 @@ class Scaled(PlanTest):
     def test_three_times_a_log_is_three_times_the_requests_of_three_times_the_clients(self):
         log = self.file("a.log", log_of((20, 30)))
         once, thrice = self.json("--log", log), self.json("--log", log, "--scale", "3", "--rate", "0")
+        self.assertEqual(thrice["began"], once["began"])
         self.assertEqual(once["all"]["arrived"], 600)
         self.assertEqual(thrice["all"]["arrived"], 1800)
         self.assertEqual((once["clients"], thrice["clients"]), (5, 15))

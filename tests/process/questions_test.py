@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """What classgate load asks: byte for byte what its user says."""
 import json
-import pathlib
 import re
 import socket
 import subprocess
-import tempfile
 import threading
 import unittest
 
-from kit import CLASSGATE, ProcessTest, clean_environment, serve_each
+from kit import CLASSGATE, FolderTest, clean_environment, serve_each
 
 CLASS = """[[class]]
 name = "{name}"
@@ -55,18 +53,11 @@ class Recorder:
         self.listener.close()
 
 
-class Questions(ProcessTest):
+class Questions(FolderTest):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="classgate-test-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+        super().setUp()
         self.service = Recorder()
         self.addCleanup(self.service.close)
-
-    def file(self, name, content):
-        path = self.folder / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return str(path)
 
     def workload(self, *classes, top=""):
         """Of each class one request, or as many as it says."""

@@ -23,7 +23,7 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   if (judgement.would_miss_deadline)
     line_.observe(arrival.observed, conf::Reason::would_miss_deadline);
   intake_.let_pass(arrival, client, findings, comings);
-  retry_after_.note_came(arrival, asker.weight, intake_.limits(), now);
+  retry_after_.note_came(arrival, asker.weight, intake_.limits(), comings, now);
   return std::nullopt;
 }
 

@@ -72,10 +72,9 @@ class Limits {
   // that asks for more than its part of the shared buckets, while others ask too, may not use the
   // last of them: it has to leave the share fairness.reserve of each. Notes that the client has
   // asked.
-  //   While clients are expected that were told to come for a bucket's tokens, some of its last
-  //   ones
-  // are kept for them (kept()): else they would be refused again as often as those who
-  // come as they like, and one that storms would have all that they leave.
+  // While clients are expected that were told to come for a bucket's tokens, some of its last ones
+  // are kept for them: else they would be refused again as often as those who come as they like,
+  // and one that storms would have all that they leave.
   Wait wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now);
   // The same with the buckets themselves, but changes nothing. `all` stands for the bucket for all
   // requests.

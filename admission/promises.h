@@ -75,8 +75,8 @@ struct Promise {
   double ahead = 0;          // what it has had but for its turn, and is not yet its part
   Time ahead_noted{};        // `ahead` as of then
   ToldTimes told{};          // all that it was told, the turn among them
-  // What it was last refused is the most that it can have at a time that it was told.
-  double wanted = std::numeric_limits<double>::infinity();
+  // What it was last refused: the most that it can have at a time that it was told.
+  std::uint32_t wanted = std::numeric_limits<std::uint32_t>::max();
 
   bool is_at_its_turn(Time now) const {
     return turn != had && turn <= now + ToldTimes::early_most && now - turn <= ToldTimes::late_most;

@@ -15,7 +15,7 @@ void RetryAfter::tell(Rejection& rejection, const Arrival& arrival, Limits& limi
                                         {arrival.client, static_cast<double>(arrival.cost)}, now);
   rejection.set_bucket(buckets.of(rejection.reason));
   rejection.retry_after = limits.return_time(rejection, arrival, asker, now);
-  if (asker.promise != nullptr) asker.promise->wanted = static_cast<double>(arrival.cost);
+  if (asker.promise != nullptr) asker.promise->wanted = arrival.cost;
 }
 
 Duration RetryAfter::time_for_worker(Duration earliest, const Asker& asker, const Queue& queue,
@@ -96,16 +96,15 @@ Limits::Comings RetryAfter::comings_to_tokens(const Arrival& arrival, double wei
 }
 
 void RetryAfter::note_came_to_tokens(const Arrival& arrival, double weight, const Limits& limits,
-                                     Time now) {
+                                     const Limits::Comings& comings, Time now) {
   const Comer comer{arrival.client, weight, static_cast<double>(arrival.cost), arrival.at};
-  const auto note = [&](std::uint64_t line, double pace) {
-    if (promise_of(comer.client, line) == nullptr) return;
-    Promise& promise = *promises_.find(comer.client, line);
-    note_came(promise, comer, coming_of(promise, comer, pace, now), pace, now);
+  const auto note = [&](std::uint64_t line, Coming coming, double pace) {
+    if (promise_of(comer.client, line) != nullptr)
+      note_came(*promises_.find(comer.client, line), comer, coming, pace, now);
   };
-  if (arrival.rate_limited) note(line_for_all, limits.all().rate());
+  if (arrival.rate_limited) note(line_for_all, comings.to_all, limits.all().rate());
   if (const TokenBucket* const route = limits.bucket_of(arrival.route))
-    note(line_of(conf::Reason::route_rate, arrival.route), route->rate());
+    note(line_of(conf::Reason::route_rate, arrival.route), comings.to_route, route->rate());
 }
 
 Returns::Asker RetryAfter::asker_in(std::uint64_t line, const Asker& asker, Time now) {

@@ -77,10 +77,11 @@ class RetryAfter {
     if (!tells_clients_apart_ || !limits.expects_returns(arrival, now)) return {};
     return comings_to_tokens(arrival, weight, limits, all, now);
   }
-  // It has got its tokens.
-  void note_came(const Arrival& arrival, double weight, const Limits& limits, Time now) {
+  // It has got its tokens, as comings_of() had it.
+  void note_came(const Arrival& arrival, double weight, const Limits& limits,
+                 const Limits::Comings& comings, Time now) {
     if (tells_clients_apart_ && limits.expects_returns(arrival, now))
-      note_came_to_tokens(arrival, weight, limits, now);
+      note_came_to_tokens(arrival, weight, limits, comings, now);
   }
   // It has found workers, or a place to wait for them. Whether it is early. What does not come at
   // its client's turn counts against the client's part.
@@ -133,7 +134,8 @@ class RetryAfter {
   }
   Limits::Comings comings_to_tokens(const Arrival& arrival, double weight, const Limits& limits,
                                     const TokenBucket& all, Time now) const;
-  void note_came_to_tokens(const Arrival& arrival, double weight, const Limits& limits, Time now);
+  void note_came_to_tokens(const Arrival& arrival, double weight, const Limits& limits,
+                           const Limits::Comings& comings, Time now);
   // What is a client's part of it.
   double own_pace(double weight, double pace) const {
     return pace * weight / clients_.parts().asking();

@@ -5,19 +5,19 @@
 
 namespace classgate::gateway {
 
-void Decision::note(const ExchangeRecord& record, admission::Time now) {
-  static_cast<ExchangeFacts&>(*this) = record;
-  id = record.request_id;
-  client = record.client;
-  address = record.address;
-  method = record.method;
-  path = record.path;
-  route = record.route;
-  plan = record.plan;
-  name = record.name;
-  upstream = record.upstream;
-  ended = now;
-}
+Decision::Decision(const ExchangeRecord& record, admission::Time now, const InForce& in_force)
+    : ExchangeFacts(record),
+      id(record.request_id),
+      client(record.client),
+      address(record.address),
+      method(record.method),
+      path(record.path),
+      route(record.route),
+      plan(record.plan),
+      name(record.name),
+      upstream(record.upstream),
+      ended(now),
+      limits(in_force) {}
 
 void DecisionRing::resize(std::size_t most) {
   if (most == most_) return;
@@ -26,23 +26,28 @@ void DecisionRing::resize(std::size_t most) {
   other.blocks_.reserve((most + block_size - 1) / block_size);
   const std::size_t kept = std::min(size_, most);
   for (std::size_t age = kept; age-- > 0;)
-    if (Decision* const place = other.next()) *place = at((newest_ + size_ - age) % size_);
+    if (void* const place = other.next()) new (place) Decision(at((newest_ + size_ - age) % size_));
   *this = std::move(other);
 }
 
-Decision* DecisionRing::next() {
+void DecisionRing::keep(const ExchangeRecord& record, admission::Time now,
+                        const Decision::InForce& in_force) {
+  if (void* const place = next()) new (place) Decision(record, now, in_force);
+}
+
+void* DecisionRing::next() {
   if (size_ < most_) {
     if (size_ == blocks_.size() * block_size)
       if (std::unique_ptr<Block> block(new (std::nothrow) Block); block)
         blocks_.push_back(std::move(block));  // there is room
     if (size_ < blocks_.size() * block_size) {
       newest_ = size_++;
-      return &(*blocks_[newest_ / block_size])[newest_ % block_size];
+      return blocks_[newest_ / block_size]->room(newest_ % block_size);
     }
   }
   if (size_ == 0) return nullptr;
-  newest_ = (newest_ + 1) % size_;
-  return &(*blocks_[newest_ / block_size])[newest_ % block_size];
+  if (++newest_ == size_) newest_ = 0;
+  return blocks_[newest_ / block_size]->room(newest_ % block_size);
 }
 
 Decisions DecisionRing::find(std::string_view id, std::size_t most) const {

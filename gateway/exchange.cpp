@@ -57,7 +57,7 @@ void Exchange::reset() {
   hold_ = {};
   quota_ = {};
   answer_ = {};
-  record_ = {};
+  facts_ = {};
   forget(target_.text);
   target_.path_size = 0;
   target_.host = {};
@@ -147,7 +147,7 @@ void Exchange::ask_for_worker() {
   if (request_.body_tells_cost) weigh_body();
   if (request_.body_tells_cost && !count_for_quota()) return;
   const admission::Time now = station_.loop().now();
-  record_.uploading = now - arrival_.at;
+  facts_.uploading = now - arrival_.at;
   admission::Gate& gate = station_.shared().gate;
   if (!request_.may_be_repeat) return on_gate_answer(gate.arrive(arrival_, now));
   arrival_.cost_found = 0;  // nothing has been charged for its head
@@ -158,7 +158,7 @@ void Exchange::on_gate_answer(admission::Gate::Answer answer) {
   if (auto* permit = std::get_if<admission::Permit>(&answer)) {
     go_in(std::move(*permit));
   } else if (auto* place = std::get_if<admission::Place>(&answer)) {
-    record_.verdict = Verdict::queued;
+    facts_.verdict = Verdict::queued;
     wait(std::move(*place));
   } else {
     refuse_uncounted(std::get<admission::Rejection>(answer));
@@ -167,7 +167,7 @@ void Exchange::on_gate_answer(admission::Gate::Answer answer) {
 
 void Exchange::wait(admission::Place place) {
   visit_.join(station_.loop().now());
-  record_.place = place.number();
+  facts_.place = place.number();
   place_ = std::move(place);
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
@@ -193,13 +193,13 @@ void Exchange::on_shed(const admission::Rejection& rejection) {
 
 void Exchange::go_in(admission::Permit permit) {
   visit_.go_in();
-  record_.verdict = Verdict::admitted;
+  facts_.verdict = Verdict::admitted;
   timers_.queue.cancel();
   if (timers_.exact) timers_.exact->stop();
   if (!timers_.request.is_set()) watch(station_.timeouts().request, timers_.request);
-  record_.waiting = permit.waited();
+  facts_.waiting = permit.waited();
   arrival_.observed = permit.observed();
-  station_.metrics().waits[priority_index()].record(record_.waiting);
+  station_.metrics().waits[priority_index()].record(facts_.waiting);
   permit_ = std::move(permit);
   // A body that came with its head is still being handed over by the connection: it goes with it.
   if (!request_.body_was_here || request_.is_whole) forward();
@@ -209,8 +209,8 @@ void Exchange::go_in(admission::Permit permit) {
 
 void Exchange::on_body(std::string_view part) {
   if (visit_.is(State::ended)) return;
-  record_.bytes_in += part.size();
-  if (record_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
+  facts_.bytes_in += part.size();
+  if (facts_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
   if (request_.answered_here) return;
   if (items_) items_->read(part);
   if (visit_.is(State::forwarding) && forwarding_.is_active()) {
@@ -256,7 +256,7 @@ void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
     forwarding_.cancel();
     give_worker_back(Outcome::failed(reason));
     if (answer_.head_has_passed) {
-      record_.reason = reason;
+      facts_.reason = reason;
       client_->cut();
       return end();
     }
@@ -265,7 +265,7 @@ void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
   if (visit_.is(State::waiting)) {
     // Leaving counts as abandoned; what the client is told is the fault.
     place_ = {};
-    record_.ending = Ending::abandoned;
+    facts_.ending = Ending::abandoned;
     return refuse_uncounted(reason, retry_after);
   }
   refuse(reason, retry_after);
@@ -306,7 +306,7 @@ void Exchange::stop_holding() {
   station_.let_go(*this);
   const admission::Duration held = station_.loop().now() - hold_.since;
   hold_.before += held;
-  record_.waiting += held;
+  facts_.waiting += held;
 }
 
 void Exchange::on_hold_over() {
@@ -345,7 +345,7 @@ void Exchange::forward() {
 
 // What the service did, as far as that tells how long its work takes.
 admission::Duration Exchange::work_of(const Outcome& outcome) const {
-  const bool was_error = answer_.head_has_passed && record_.status >= 400;
+  const bool was_error = answer_.head_has_passed && facts_.status >= 400;
   const bool was_left = outcome.kind == Outcome::Kind::abandoned && !visit_.is(State::orphaned);
   const bool did_not_answer =
       outcome.kind == Outcome::Kind::failed && outcome.reason != Reason::upstream_timeout;
@@ -366,9 +366,9 @@ void Exchange::give_worker_back(Outcome outcome) {
   stop_streaming();
   outcome.idle = hold_.before;
   if (request_.body_tells_cost && !request_.is_whole) settle_cost();
-  record_.at_upstream = time_at_service();
-  station_.metrics().upstream_times[priority_index()].record(record_.at_upstream);
-  record_.ending = ending_of(outcome);
+  facts_.at_upstream = time_at_service();
+  station_.metrics().upstream_times[priority_index()].record(facts_.at_upstream);
+  facts_.ending = ending_of(outcome);
   note_use_of_quota(outcome);
   permit_.finish(outcome, station_.loop().now());
 }

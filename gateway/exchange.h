@@ -170,8 +170,8 @@ class Exchange final : private proxy::Forwarding::Client {
   void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
-  void describe();
-  void log();
+  void describe(ExchangeRecord& record) const;
+  void log(ExchangeRecord& record);
 
   struct OwnFields {
     std::string timing;
@@ -277,7 +277,7 @@ class Exchange final : private proxy::Forwarding::Client {
   Quota quota_;  // of the client's plan, if it has one
   admission::Permit permit_;
   AnswerState answer_;
-  ExchangeRecord record_;
+  ExchangeFacts facts_;
 
   Timers timers_;
   proxy::Forwarding forwarding_;

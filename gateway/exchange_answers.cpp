@@ -58,11 +58,11 @@ std::string_view Exchange::allowed_methods(Reason reason) const {
 void Exchange::write_refusal(const admission::Rejection& rejection) {
   const Reason reason = rejection.reason;
   const Refusals& refusals = refusals_here();
-  record_.status = refusals.status(reason);
-  record_.reason = reason;
-  record_.rejection = rejection;
+  facts_.status = refusals.status(reason);
+  facts_.reason = reason;
+  facts_.rejection = rejection;
   CLASSGATE_INVARIANT(client_ != nullptr);
-  if (record_.verdict != Verdict::admitted) record_.verdict = Verdict::rejected;
+  if (facts_.verdict != Verdict::admitted) facts_.verdict = Verdict::rejected;
   texts_.own_fields.clear();
   Cors::tell(request_.cors, texts_.origin, [&](std::string_view name, std::string_view value) {
     for (const std::string_view part : {name, std::string_view(": "), value, proxy::wire::crlf})
@@ -128,8 +128,8 @@ void Exchange::answer_with(int status, std::span<const OwnAnswer::Field> fields,
   auto end = std::ranges::copy(fields, all.begin()).out;
   Cors::tell(request_.cors, texts_.origin,
              [&](std::string_view name, std::string_view value) { *end++ = {name, value}; });
-  record_.status = status;
-  record_.verdict = Verdict::answered_here;
+  facts_.status = status;
+  facts_.verdict = Verdict::answered_here;
   client_->send_own({.status = status,
                      .fields = {all.begin(), end},
                      .body = body,
@@ -161,75 +161,72 @@ WaitingRequest Exchange::describe_wait() const {
 // Once for each exchange, when the client has all it will get.
 void Exchange::record() {
   CLASSGATE_INVARIANT(client_ != nullptr);
-  record_.total = station_.loop().now() - arrival_.at;
-  record_.is_own_answer = !answer_.head_has_passed;
-  record_.retries = forwarding_.retries();
-  record_.retry_was_denied = forwarding_.retry_was_denied();
-  if (route_ != nullptr) record_.cost = arrival_.cost;
+  facts_.total = station_.loop().now() - arrival_.at;
+  facts_.is_own_answer = !answer_.head_has_passed;
+  facts_.retries = forwarding_.retries();
+  facts_.retry_was_denied = forwarding_.retry_was_denied();
+  if (route_ != nullptr) facts_.cost = arrival_.cost;
   if (request_.answered_here)
     station_.metrics().count(*request_.answered_here);
   else
-    station_.metrics().count(record_, route_ != nullptr ? *route_ : station_.unrouted(),
+    station_.metrics().count(facts_, route_ != nullptr ? *route_ : station_.unrouted(),
                              station_.metrics_of(arrival_.plan));
-  const auto wanted = station_.wanted_line(record_);
-  const bool is_told_later =
-      record_.kind() != AccessQuota::Kind::routine && !request_.answered_here;
-  Decision* const kept = is_told_later ? station_.next_decision() : nullptr;
-  const bool is_rolled_up = wanted == AccessLines::Wanted::roll_up;
-  if (wanted == AccessLines::Wanted::no && kept == nullptr) return;
+  const auto wanted = station_.wanted_line(facts_);
+  const bool is_kept = facts_.kind() != AccessQuota::Kind::routine && !request_.answered_here &&
+                       station_.keeps_decisions();
+  if (wanted == AccessLines::Wanted::no && !is_kept) return;
+  ExchangeRecord record{facts_};
   const Pseudonym client(arrival_.client);
-  record_.client = client.view();
-  describe();
-  if (kept != nullptr) station_.keep(*kept, record_);
-  if (wanted == AccessLines::Wanted::line) log();
-  if (is_rolled_up)
-    station_.roll_up({.client = record_.client,
-                      .address = record_.address,
-                      .reason = *record_.reason,
+  record.client = client.view();
+  describe(record);
+  if (is_kept) station_.keep(record);
+  if (wanted == AccessLines::Wanted::line) log(record);
+  if (wanted == AccessLines::Wanted::roll_up)
+    station_.roll_up({.client = record.client,
+                      .address = record.address,
+                      .reason = *record.reason,
                       .route = route_,
-                      .path = record_.path,
-                      .status = record_.status,
-                      .name = record_.name});
-  record_.client = "-";
+                      .path = record.path,
+                      .status = record.status,
+                      .name = record.name});
 }
 
-// The texts of the record, and what only who tells of it wants to know.
-void Exchange::describe() {
-  record_.request_id = texts_.request_id;
-  record_.address = client_name();
-  if (!texts_.method.empty()) record_.method = texts_.method;
-  if (target_.path_size != 0) record_.path = target_.path();
+// What who keeps it wants to know, too.
+void Exchange::describe(ExchangeRecord& record) const {
+  record.request_id = texts_.request_id;
+  record.address = client_name();
+  if (!texts_.method.empty()) record.method = texts_.method;
+  if (target_.path_size != 0) record.path = target_.path();
   if (route_ != nullptr) {
-    record_.route = route_->name;
-    record_.priority = route_->priority;
+    record.route = route_->name;
+    record.priority = route_->priority;
   }
-  record_.observed = arrival_.observed;
-  record_.deadline = request_.deadline
-                         ? request_.deadline->time
-                         : admission::Duration(station_.settings().admission.request_timeout);
-  record_.upstream = forwarding_.server_name();
+  record.observed = arrival_.observed;
+  record.deadline = request_.deadline
+                        ? request_.deadline->time
+                        : admission::Duration(station_.settings().admission.request_timeout);
+  record.upstream = forwarding_.server_name();
   if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
-    record_.plan = plan;
-  if (!texts_.name.empty()) record_.name = texts_.name;
+    record.plan = plan;
+  if (!texts_.name.empty()) record.name = texts_.name;
 }
 
-// The rest of the record, which only the log tells.
-void Exchange::log() {
+// And what only the log tells.
+void Exchange::log(ExchangeRecord& record) {
   // Names that nobody knows are why it is down.
-  const std::string unknown = record_.reason == Reason::upstream_down
+  const std::string unknown = record.reason == Reason::upstream_down
                                   ? station_.policy().servers->why_no_addresses()
                                   : std::string();
-  if (!unknown.empty()) record_.upstream = unknown;
-  if (const auto* const tls = client_->client().tls) record_.tls = tls->version();
-  record_.attempts = forwarding_.attempts();
-  record_.attempts_end = station_.loop().now();
-  record_.traceparent = texts_.noted.traceparent();
-  record_.user_agent = texts_.noted.user_agent();
-  record_.headers = texts_.noted.named();
+  if (!unknown.empty()) record.upstream = unknown;
+  if (const auto* const tls = client_->client().tls) record.tls = tls->version();
+  record.attempts = forwarding_.attempts();
+  record.attempts_end = station_.loop().now();
+  record.traceparent = texts_.noted.traceparent();
+  record.user_agent = texts_.noted.user_agent();
+  record.headers = texts_.noted.named();
   if (station_.settings().log.query)
-    record_.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
-  station_.add_line(record_);
-  record_.upstream = "-";  // it may have been `unknown`
+    record.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
+  station_.add_line(record);
 }
 
 }  // namespace classgate::gateway

@@ -77,7 +77,7 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
   const bool computes_on = step.kind == admission::Visit::Step::Kind::orphan;
   ClientStream& client = *client_;
   if (!request_.is_whole) request_.is_given_up = true;
-  record_.reason = Reason::upstream_timeout;
+  facts_.reason = Reason::upstream_timeout;
   if (computes_on) {
     const bool is_cut = answer_.head_has_passed;
     if (is_cut)
@@ -98,7 +98,7 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
 // Who asks this again must not cost the service the same work again; of a body that did not stay
 // here nobody can tell.
 void Exchange::note_timeout() {
-  const bool is_all_here = request_.is_whole && body_.size() == record_.bytes_in;
+  const bool is_all_here = request_.is_whole && body_.size() == facts_.bytes_in;
   if (request_.head_of_repeat == 0 || !is_all_here) return;
   station_.shared().recent_timeouts.add(
       request_.head_of_repeat, body_,
@@ -132,7 +132,7 @@ void Exchange::end_stream(Reason reason) {
     give_worker_back(visit_.orphan_outcome());
     return end();
   }
-  record_.reason = reason;
+  facts_.reason = reason;
   give_worker_back(Outcome::failed(reason));
   client_->cut();
   end();
@@ -151,7 +151,7 @@ bool Exchange::upstream_computes_on() const {
 void Exchange::on_client_gone() {
   const admission::Visit::Step step = visit_.client_left(at_service());
   if (step.kind == admission::Visit::Step::Kind::none) return;
-  if (!answer_.is_tunnel) record_.verdict = Verdict::abandoned;
+  if (!answer_.is_tunnel) facts_.verdict = Verdict::abandoned;
   switch (step.kind) {
     case admission::Visit::Step::Kind::orphan: return orphan(step.outcome);
     case admission::Visit::Step::Kind::give_back:
@@ -163,13 +163,13 @@ void Exchange::on_client_gone() {
       break;
     default: place_ = {};
   }
-  record_.ending = Ending::abandoned;
+  facts_.ending = Ending::abandoned;
   end();
 }
 
 void Exchange::orphan(Outcome outcome) {
-  record_.at_upstream = time_at_service();
-  record_.ending = ending_of(outcome);
+  facts_.at_upstream = time_at_service();
+  facts_.ending = ending_of(outcome);
   record();
   visit_.orphan(outcome, station_.loop().now());
   client_ = nullptr;
@@ -190,7 +190,7 @@ void Exchange::on_client_drained() {
 // ---- The end -----------------------------------------------------------------------------------
 
 void Exchange::end() {
-  if (visit_.is(State::waiting)) record_.waiting = station_.loop().now() - visit_.joined();
+  if (visit_.is(State::waiting)) facts_.waiting = station_.loop().now() - visit_.joined();
   stop_holding();
   if (!visit_.is(State::orphaned)) record();
   visit_.end();
@@ -204,7 +204,7 @@ void Exchange::end() {
 void Exchange::on_fault() {
   station_.gather().clear();
   if (visit_.is(State::ended)) return;
-  const bool is_in_books = record_.reason.has_value();  // as refused
+  const bool is_in_books = facts_.reason.has_value();  // as refused
   if (visit_.is(State::collecting) && !request_.answered_here && !is_in_books)
     station_.shared().gate.abandon();
   ClientStream* const client = client_;
@@ -225,7 +225,7 @@ void Exchange::on_gateway_ending() {
       if (visit_.is_held())  // no server has it
         return on_body_fault(Reason::draining, time_to_come_back());
       ClientStream& client = *client_;
-      record_.reason = Reason::draining;
+      facts_.reason = Reason::draining;
       forwarding_.cancel();
       give_worker_back(Outcome::failed(Reason::draining));
       record();

@@ -46,7 +46,7 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
     give_worker_back(visit_.orphan_outcome());
     return end();
   }
-  record_.status = head.status;
+  facts_.status = head.status;
   answer_.head_has_passed = answer_.is_tunnel = true;
   timers_.request.cancel();
   visit_.lasts_until(admission::Time::max());
@@ -54,7 +54,7 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
 }
 
 void Exchange::on_tunnel_bytes(std::string_view bytes) {
-  record_.bytes_in += bytes.size();
+  facts_.bytes_in += bytes.size();
   forwarding_.send_raw(bytes);
 }
 
@@ -72,7 +72,7 @@ Exchange::OwnFields Exchange::own_fields() const {
   // How long it waited, and how long the upstream took for the head of its answer.
   if (wanted.server_timing)
     own.timing = fmt::format("queue;dur={:.3f}, upstream;dur={:.3f}",
-                             measure::in_ms(record_.waiting), measure::in_ms(time_at_service()));
+                             measure::in_ms(facts_.waiting), measure::in_ms(time_at_service()));
   if (wanted.rate_limit_fields == conf::RateLimitFields::all) {
     const auto all = station_.shared().gate.allowances(arrival_, station_.loop().now());
     own.policy = rate_limit_policy(all);
@@ -116,7 +116,7 @@ void Exchange::stop_streaming() {
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   if (is_stream(head, framing, answer_.terms.streams) && !begin_stream()) return;
   if (client_ == nullptr) return;
-  record_.status = head.status;
+  facts_.status = head.status;
   answer_.head_has_passed = true;
   if (framing == Framing::until_close || framing == Framing::chunked)
     answer_.streams_since = station_.loop().now();
@@ -148,7 +148,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
 
 void Exchange::on_answer_body(std::string_view part) {
   if (client_ == nullptr) return;
-  record_.bytes_out += part.size();
+  facts_.bytes_out += part.size();
   client_->send_body(part);
 }
 
@@ -210,7 +210,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   const Reason reason = reason_of(failure);
   const bool was_nowhere =
       reason == Reason::upstream_unreachable || reason == Reason::upstream_down;
-  const bool is_all_here = body_.size() == record_.bytes_in && !answer_.head_has_passed;
+  const bool is_all_here = body_.size() == facts_.bytes_in && !answer_.head_has_passed;
   if (was_nowhere && is_all_here && hold_if_useful()) return;
   // Somebody else has taken the place that was seen: there will be another one.
   const bool lost_its_place = reason == Reason::upstream_down && is_all_here &&
@@ -226,7 +226,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
                answer_.head_has_passed ? "a cut connection" : conf::word_of(reason));
   give_worker_back(Outcome::failed(reason));
   if (!answer_.head_has_passed) return refuse_uncounted(reason);
-  record_.reason = reason;
+  facts_.reason = reason;
   client_->flush();
   client_->cut();
   end();

@@ -225,7 +225,7 @@ void Exchange::weigh_body() {
   if (route == nullptr) return;
   const bool wants_items = route->cost.kind == conf::CostSettings::Kind::items;
   if (wants_items != items_.has_value()) return;
-  gateway::weigh_body(record_.bytes_in, items_ ? items_->items() : 0, *route, arrival_);
+  gateway::weigh_body(facts_.bytes_in, items_ ? items_->items() : 0, *route, arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.

@@ -37,7 +37,8 @@ constexpr std::string_view answered_by(int status, bool is_own_answer) {
   return is_own_answer ? "gateway" : "service";
 }
 
-// What became of one exchange, but for texts: also kept for `classgate why`.
+// What became of one exchange, but for texts: written as things happen, and also kept for
+// `classgate why`. Plain: reset by assignment.
 struct ExchangeFacts {
   int priority = 0;  // 0: refused before it had one
   Verdict verdict = Verdict::none;
@@ -55,22 +56,32 @@ struct ExchangeFacts {
   admission::Rejection rejection{};
   int status = 0;  // 0: nobody was there to answer
   bool is_own_answer = true;
+  bool retry_was_denied = false;
   unsigned retries = 0;
+  std::uint64_t bytes_in = 0;   // of the body
+  std::uint64_t bytes_out = 0;  // of the body
+
+  // Who said the status.
+  std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }
+  // Routine: nothing that an operator would look for.
+  AccessQuota::Kind kind() const {
+    using enum AccessQuota::Kind;
+    if (verdict == Verdict::rejected) return refusal;
+    if (verdict == Verdict::answered_here) return answered_here;
+    return verdict == Verdict::admitted && !reason && status < 500 ? routine : other;
+  }
 };
 
-// The whole of it, made once, at its end; the log, the counters and whoever else wants to know are
-// told this, so that they can't tell different stories. The texts, and what only the log tells, are
-// there as long as a line is written. Plain: reset by assignment.
+// The whole of it, made once, at its end, if anybody wants to know: the log, and who keeps it, are
+// told this, so that they can't tell different stories. What only the log tells is there when a
+// line is written.
 struct ExchangeRecord : ExchangeFacts {
   std::string_view request_id = "-";
   std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know
   std::string_view method = "-";
   std::string_view path = "-";
   std::string_view route = "-";
-  std::uint64_t bytes_in = 0;   // of the body
-  std::uint64_t bytes_out = 0;  // of the body
   std::string_view upstream = "-";
-  bool retry_was_denied = false;
   std::string_view tls = "-";  // clients connect without it
   // Of the work at the upstream, when each attempt began; each ends with the next, the last one
   // with the work.
@@ -83,16 +94,6 @@ struct ExchangeRecord : ExchangeFacts {
   std::string_view name = "-";                           // of a client of clients.clients_file
   std::optional<std::string_view> query = std::nullopt;  // none: not wanted (log.query)
   std::span<const LoggedField> headers{};                // log.headers
-
-  // Who said the status.
-  std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }
-  // Routine: nothing that an operator would look for.
-  AccessQuota::Kind kind() const {
-    using enum AccessQuota::Kind;
-    if (verdict == Verdict::rejected) return refusal;
-    if (verdict == Verdict::answered_here) return answered_here;
-    return verdict == Verdict::admitted && !reason && status < 500 ? routine : other;
-  }
 };
 
 }  // namespace classgate::gateway

@@ -59,22 +59,22 @@ PlanMetrics& LoopMetrics::plan(const std::string& name) {
   return plan;
 }
 
-void LoopMetrics::count(const ExchangeRecord& record, RouteMetrics& route, PlanMetrics& plan) {
-  const auto ending = static_cast<std::size_t>(record.ending);
+void LoopMetrics::count(const ExchangeFacts& facts, RouteMetrics& route, PlanMetrics& plan) {
+  const auto ending = static_cast<std::size_t>(facts.ending);
   route.endings[ending].add();
   plan.endings[ending].add();
-  if (record.verdict == Verdict::admitted) {
-    plan.cost.add(record.cost);
-    plan.times.record(record.total);
-  } else if (record.verdict == Verdict::rejected && record.reason) {
-    plan.refusals[conf::index_of(*record.reason)].add();
+  if (facts.verdict == Verdict::admitted) {
+    plan.cost.add(facts.cost);
+    plan.times.record(facts.total);
+  } else if (facts.verdict == Verdict::rejected && facts.reason) {
+    plan.refusals[conf::index_of(*facts.reason)].add();
   }
-  if (record.is_own_answer && record.status >= 200)
-    own_answers[static_cast<std::size_t>(record.status / 100 - 2)].add();
-  received_bytes.add(record.bytes_in);
-  sent_bytes.add(record.bytes_out);
-  if (record.retries > 0) retries.add(record.retries);
-  if (record.retry_was_denied) retries_denied.add();
+  if (facts.is_own_answer && facts.status >= 200)
+    own_answers[static_cast<std::size_t>(facts.status / 100 - 2)].add();
+  received_bytes.add(facts.bytes_in);
+  sent_bytes.add(facts.bytes_out);
+  if (facts.retries > 0) retries.add(facts.retries);
+  if (facts.retry_was_denied) retries_denied.add();
 }
 
 void LoopMetrics::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {

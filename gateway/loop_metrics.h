@@ -102,7 +102,7 @@ struct PlanMetrics {
   DurationHistogram times;  // from the end of their header to the end, likewise
 };
 
-struct ExchangeRecord;
+struct ExchangeFacts;
 
 // The numbers of one loop. The loop writes; the operators' side reads.
 class LoopMetrics {
@@ -112,7 +112,7 @@ class LoopMetrics {
   // The same for a plan.
   PlanMetrics& plan(const std::string& name);
   // An exchange has ended, which belongs in the books.
-  void count(const ExchangeRecord& record, RouteMetrics& route, PlanMetrics& plan);
+  void count(const ExchangeFacts& facts, RouteMetrics& route, PlanMetrics& plan);
   void count(AnsweredHere what) { answered_here[static_cast<std::size_t>(what)].add(); }
   void for_each_route(const std::function<void(const RouteMetrics&)>& visit) const;
   void for_each_plan(const std::function<void(const PlanMetrics&)>& visit) const;

@@ -226,15 +226,15 @@ void Station::take(const Census& census) {
   census.answer(std::move(waiters));
 }
 
-void Station::keep(Decision& into, const ExchangeRecord& record) {
+void Station::keep(const ExchangeRecord& record) {
   const conf::AdmissionSettings& limits = rules_->settings.admission;
-  into.note(record, loop_.now());
-  into.limits = {.generation = rules_->generation,
-                 .rate = limits.rate,
-                 .burst = limits.burst,
-                 .workers = limits.workers,
-                 .queue_size = limits.queue_size,
-                 .queue_timeout = limits.queue_timeout};
+  decisions_.keep(record, loop_.now(),
+                  {.generation = rules_->generation,
+                   .rate = limits.rate,
+                   .burst = limits.burst,
+                   .workers = limits.workers,
+                   .queue_size = limits.queue_size,
+                   .queue_timeout = limits.queue_timeout});
 }
 
 // ---- Turns -------------------------------------------------------------------------------------

@@ -110,13 +110,13 @@ class Station final : private admission::Waiters {
   TokenCache& tokens() { return tokens_; }
   // An exchange has ended. How the access log is to tell: asked once for each; then either of the
   // others.
-  AccessLines::Wanted wanted_line(const ExchangeRecord& record) {
-    return access_lines_.wanted(record.kind(), loop_.now(), settings().threads);
+  AccessLines::Wanted wanted_line(const ExchangeFacts& facts) {
+    return access_lines_.wanted(facts.kind(), loop_.now(), settings().threads);
   }
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
-  // For one that was refused, failed or left; null: none is kept. Then to be filled.
-  Decision* next_decision() { return decisions_.next(); }
-  void keep(Decision& into, const ExchangeRecord& record);
+  // Of one that was refused, failed or left, where they are kept.
+  bool keeps_decisions() const { return decisions_.most() > 0; }
+  void keep(const ExchangeRecord& record);
   void roll_up(const RefusalRollup::Refusal& refusal) {
     if (access_lines_.roll_up(refusal, loop_.now()))
       roll_up_timer_.start(AccessLines::rolled_up_time);

@@ -62,7 +62,7 @@ void RollCall::ask_decisions(std::chrono::milliseconds within, const std::string
     std::ranges::sort(told, std::greater{}, &Decision::ended);
     if (told.size() > most) {
       more += told.size() - most;
-      told.resize(most);
+      told.erase(told.begin() + static_cast<std::ptrdiff_t>(most), told.end());
     }
     tell(ended.decisions);
   });

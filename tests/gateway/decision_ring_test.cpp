@@ -15,19 +15,18 @@ namespace classgate::gateway::test {
 namespace {
 
 void put(DecisionRing& ring, const std::string& id, int status = 503) {
-  Decision* const place = ring.next();
-  REQUIRE(place != nullptr);
   ExchangeRecord record;
   record.request_id = id;
   record.status = status;
-  place->note(record, admission::Time());
+  ring.keep(record, admission::Time(), {});
 }
 
 std::string number(std::size_t i) { return "id-" + std::to_string(i); }
 
 TEST_CASE("a ring keeps the newest, and no more than its size") {
   DecisionRing ring;
-  CHECK(ring.next() == nullptr);  // none is wanted
+  put(ring, "none is wanted");
+  CHECK(ring.size() == 0);
   ring.resize(100);
   for (std::size_t i = 0; i < 250; ++i) put(ring, number(i));
   CHECK(ring.size() == 100);
@@ -71,16 +70,16 @@ TEST_CASE("a ring of another size keeps what fits of the newest") {
   CHECK(ring.find(number(130), 100).told.size() == 1);
   ring.resize(0);
   CHECK(ring.size() == 0);
-  CHECK(ring.next() == nullptr);
+  put(ring, "none is wanted any more");
+  CHECK(ring.size() == 0);
 }
 
 TEST_CASE("texts are cut at their room") {
-  Decision decision;
   ExchangeRecord record;
   const std::string path(1000, 'p'), id(500, 'i');
   record.path = path;
   record.request_id = id;
-  decision.note(record, {});
+  const Decision decision(record, {}, {});
   CHECK(decision.path.view() == std::string(96, 'p'));
   CHECK(decision.id.view() == std::string(Decision::id_max, 'i'));
 }

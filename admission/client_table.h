@@ -12,6 +12,7 @@
 #include "admission/ids.h"
 #include "admission/time.h"
 #include "admission/token_bucket.h"
+#include "admission/verdict.h"
 #include "conf/invariant.h"
 #include "conf/settings.h"
 
@@ -125,6 +126,14 @@ class ClientTable {
     return look_at(client, clients_[client], now, parts, asks);
   }
   Look look(ClientNumber client, Time now) const { return look(client, now, parts_, false); }
+  // Its own bucket, as of the last time that it asked.
+  Rejection::LookedAt look_of(ClientNumber client) const {
+    const conf::PlanSettings& plan = plan_of(client);
+    const double tokens = clients_[client].tokens;
+    if (plan.rate <= 0 && tokens >= 0) return {};
+    return {static_cast<float>(tokens), static_cast<float>(pays_at(plan, parts_)),
+            static_cast<float>(plan.burst)};
+  }
   // Numbers of clients are below this.
   ClientNumber end() const { return static_cast<ClientNumber>(clients_.size()); }
 

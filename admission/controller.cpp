@@ -4,7 +4,7 @@ namespace classgate::admission {
 
 std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   if (intake_.is_draining())
-    return reject({conf::Reason::draining, drain_time()}, arrival, {}, now);
+    return reject({conf::Reason::draining, drain_time()}, arrival, {}, {}, now);
   intake_.follow_rate(line_.waiting() == 0, now);
   const ClientNumber client = recognise(arrival, now);
   if (line_.is_beyond_share(arrival, client)) Line::take_favour(arrival);
@@ -15,10 +15,10 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
       excused(intake_.examine(arrival, client, comings, now), arrival, asker, now);
   const bool goes_in = line_.may_go_in(arrival, asker, now);
   if (const auto reason = intake_.refusal(findings, goes_in))
-    return reject(refused_by_intake(*reason, findings.wait), arrival, asker, now);
+    return reject(refused_by_intake(*reason, findings.wait), arrival, asker, comings, now);
   const Line::Judgement judgement = line_.judge(arrival, asker, goes_in, now);
   if (judgement.is_a_try) line_.note_try(arrival.route, now);
-  if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, now);
+  if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, comings, now);
   if (findings.wait.time > Duration::zero()) line_.observe(arrival.observed, findings.wait.reason);
   if (judgement.would_miss_deadline)
     line_.observe(arrival.observed, conf::Reason::would_miss_deadline);
@@ -28,15 +28,19 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
 }
 
 // What it ran against is told by whoever knows.
-Rejection Controller::reject(const Rejection& rejection, const Arrival& arrival,
-                             const Line::Asker& asker, Time now) {
-  Rejection told = line_.reject(rejection, arrival, asker, now);
-  const Limits::Buckets buckets = allowances(arrival, now);
-  told.looked_at = {Rejection::look_of(buckets.all), Rejection::look_of(buckets.route),
-                    Rejection::look_of(buckets.client)};
-  if (waits_for_tokens(told.reason))
-    retry_after_.tell(told, arrival, intake_.limits(), buckets, now);
-  return told;
+Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const Line::Asker& asker,
+                             const Limits::Comings& comings, Time now) {
+  line_.reject(rejection, arrival, asker, now);
+  if (waits_for_tokens(rejection.reason)) {
+    const Limits::Buckets buckets =
+        intake_.allowances(arrival, intake_.look(asker.number, now), comings, now);
+    rejection.looked_at = {Rejection::look_of(buckets.all), Rejection::look_of(buckets.route),
+                           Rejection::look_of(buckets.client)};
+    retry_after_.tell(rejection, arrival, intake_.limits(), buckets, now);
+  } else {
+    intake_.limits().write_to(rejection, arrival, asker.number);
+  }
+  return rejection;
 }
 
 Limits::Buckets Controller::allowances(const Arrival& arrival, Time now) const {
@@ -55,7 +59,9 @@ ClientNumber Controller::meet(const Arrival& arrival, Time now) {
 }
 
 Verdict Controller::reject_late(const Arrival& arrival, Time now) {
-  return line_.reject({conf::Reason::deadline}, arrival, {}, now);
+  Rejection rejection{conf::Reason::deadline};
+  line_.reject(rejection, arrival, {}, now);
+  return rejection;
 }
 
 Verdict Controller::arrive_without_favour(Arrival arrival, Time now) {

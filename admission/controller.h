@@ -138,8 +138,8 @@ class Controller {
   ClientNumber meet(const Arrival& arrival, Time now);
   Verdict reject_late(const Arrival& arrival, Time now);
   Verdict arrive_without_favour(Arrival arrival, Time now);
-  Rejection reject(const Rejection& rejection, const Arrival& arrival, const Line::Asker& asker,
-                   Time now);
+  Rejection reject(Rejection rejection, const Arrival& arrival, const Line::Asker& asker,
+                   const Limits::Comings& comings, Time now);
   // A retry at the time that it was told for it is none too many.
   Intake::Findings excused(Intake::Findings findings, const Arrival& arrival,
                            const Line::Asker& asker, Time now) const {

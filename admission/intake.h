@@ -112,6 +112,10 @@ class Intake {
   // The bucket for all as it would be after follow_rate(); none: it stays as it is.
   std::optional<TokenBucket> foresee_rate(bool is_line_empty, Time now) const;
 
+  std::optional<ClientTable::Look> look(ClientNumber client, Time now) const {
+    if (client == no_client) return std::nullopt;
+    return clients_.look(client, now);
+  }
   Limits::Buckets allowances(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                              const Limits::Comings& comings, Time now) const {
     return limits_.look(arrival, client, comings, limits_.all(), now);

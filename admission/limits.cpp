@@ -129,6 +129,19 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
   return found;
 }
 
+void Limits::write_to(Rejection& rejection, const Arrival& arrival, ClientNumber client) const {
+  const auto look_of = [](const TokenBucket& bucket) -> Rejection::LookedAt {
+    if (bucket.rate() <= 0) return {};
+    return {static_cast<float>(bucket.tokens()), static_cast<float>(bucket.rate()),
+            static_cast<float>(bucket.burst())};
+  };
+  auto& [all, of_route, of_client] = rejection.looked_at;
+  if (const Shared* const route = routes_.find(arrival.route)) of_route = look_of(route->bucket);
+  if (!arrival.rate_limited) return;
+  all = look_of(all_.bucket);
+  if (client != no_client) of_client = clients_.look_of(client);
+}
+
 void Limits::take(const Arrival& arrival, ClientNumber client, const Comings& comings) {
   settle(arrival, client, arrival.cost, comings);
 }

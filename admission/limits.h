@@ -80,6 +80,8 @@ class Limits {
   // requests.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                const Comings& comings, TokenBucket all, Time now) const;
+  // The buckets that were looked at, as they were then; for one that does not wait for tokens.
+  void write_to(Rejection& rejection, const Arrival& arrival, ClientNumber client) const;
   const TokenBucket& all() const { return all_.bucket; }
   // Null: the route has none.
   const TokenBucket* bucket_of(RouteId route) const {

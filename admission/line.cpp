@@ -73,8 +73,11 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
     return Admitted{seat};
   }
   const Room room = room_for(arrival, asker, now);
-  if (const auto full = no_place_in(room, arrival, asker))
-    return reject({*full, drain_time()}, arrival, asker, now);
+  if (const auto full = no_place_in(room, arrival, asker)) {
+    Rejection rejection{*full, drain_time()};
+    reject(rejection, arrival, asker, now);
+    return rejection;
+  }
   const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
   const Time waits_until = terms.waits_until(arrival.at, now, arrival.deadline);
   Waiter waiter{.priority = arrival.priority,
@@ -121,11 +124,10 @@ bool Line::has_its_share(const Arrival& arrival, ClientNumber client) const {
   return clients_.favoured(client) >= std::clamp(share, 1U, ClientTable::favoured_max);
 }
 
-Rejection Line::reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now) {
+void Line::reject(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) {
   refuse(rejection.reason, now);
   describe(rejection, arrival, asker, now);
   if (waits_for_workers(rejection)) retry_after_.tell(rejection, arrival, queue_state(), now);
-  return rejection;
 }
 
 // ---- Who leaves, and workers that come back -----------------------------------------------------

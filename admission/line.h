@@ -110,7 +110,7 @@ class Line {
   void note_try(RouteId route, Time now) { deadlines_.note_try(route, now); }
   // Refused, and from then on to be told: what it ran against, and a time of its own. When tokens
   // are there is not known here.
-  Rejection reject(Rejection rejection, const Arrival& arrival, const Asker& asker, Time now);
+  void reject(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now);
   void refuse(conf::Reason reason, Time now) {
     books_.enter();
     books_.reject(reason, now);

@@ -25,7 +25,11 @@ struct FieldLine {
 };
 // Null, or what is wrong, for an operator. White space before the colon is removed from an answer's
 // line, and wrong in a request's (RFC 9112 section 5.1).
-const char* read_field_line(std::string_view line, Side side, FieldLine& into);
+// The bytes behind the line, up to `end`, may be looked at with it; they change nothing.
+const char* read_field_line(std::string_view line, Side side, FieldLine& into, const char* end);
+inline const char* read_field_line(std::string_view line, Side side, FieldLine& into) {
+  return read_field_line(line, side, into, line.data() + line.size());
+}
 
 // Of the head of a request that nobody can read, or of which not all has come: the value of the one
 // line that has this name, as far as its lines are whole; empty: there is none, or more. Good for

@@ -186,7 +186,7 @@ Parser::Progress Parser::take_status_line(std::string_view text, std::string_vie
 Parser::Progress Parser::take_field(std::string_view text, std::string_view line) {
   FieldLine field;
   const Side side = kind_ == Kind::request ? Side::request : Side::answer;
-  if (const char* const wrong = read_field_line(line, side, field))
+  if (const char* const wrong = read_field_line(line, side, field, text.data() + text.size()))
     return fail(Fault::malformed, wrong, line);
   if (field_spans_.size() >= limits_->header_count)
     return fail(Fault::header_too_large, "it has too many fields");

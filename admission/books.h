@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <numeric>
 
@@ -79,6 +81,10 @@ class Books {
   // How long a worker is kept lately, whatever for: how soon the next one comes free. Zero:
   // nobody knows yet.
   Duration usual_turn() const { return usual_turn_; }
+  // It is known from the process before.
+  void resume(Duration usual_turn) {
+    usual_turn_ = std::clamp<Duration>(usual_turn, Duration::zero(), std::chrono::days(30));
+  }
   void write_to(Snapshot& snapshot, Time now) const;
 
  private:

@@ -210,6 +210,22 @@ class ClientTable {
     return plans_[clients_[client].plan];
   }
 
+  // What a client has used of what a newcomer gets, for a process that takes over (memo.cpp).
+  struct Account {
+    std::uint64_t id = 0;
+    std::uint32_t plan = 0;  // its slot
+    double tokens = 0;
+    float retries = 0;
+    float credit = 0;
+    bool is_known = false;  // where the table has parts: in which
+    double owes = 0;        // seconds until it has all that a newcomer gets; 0: it has
+  };
+  // Of the client at this place, of those that are occupied.
+  Account account_at(std::size_t place, Time now) const;
+  std::size_t occupied() const { return known_.numbers.size() + unknown_.numbers.size(); }
+  // It goes on from this account, as far as its plan here allows.
+  void resume(const Account& account, PlanId plan, Time at);
+
   Counts counts() const;
   std::uint64_t id_of(ClientNumber client) const { return clients_[client].id; }
   template <typename Visit>

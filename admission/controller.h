@@ -13,6 +13,8 @@
 namespace classgate::admission {
 
 struct Explanation;
+struct PolicyMemo;
+class Debtors;
 class TopClients;
 
 // Decides who goes in. Single-threaded, deterministic, pure: the same calls with the same times
@@ -119,6 +121,12 @@ class Controller {
   Explanation explain(Arrival arrival, Time now) const;
   // Shows the clients with these numbers, and returns the number after the last there is.
   ClientNumber show_clients(ClientNumber first, ClientNumber count, Time now, TopClients& to) const;
+  // What has been learnt so far, but for the clients (memo.cpp). These are shown in parts, from
+  // this place on; returns how many there are.
+  PolicyMemo learnt(Time now) const;
+  std::size_t show_debtors(std::size_t first, std::size_t count, Time now, Debtors& to) const;
+  // Goes on from what another one had learnt by then. Before anybody comes.
+  void take_up(const PolicyMemo& memo, Time at);
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
   Duration drain_time() const { return line_.drain_time(); }

@@ -47,6 +47,10 @@ class DeadlineRule {
   Duration most_work(RouteId route) const { return times_.most(route); }
   void note_work(RouteId route, Duration took, Time now) { times_.record(route, took, now); }
   void note_try(RouteId route, Time now) { times_.note_try(route, now); }
+  ProcessTime::Learnt learnt_work(RouteId route) const { return times_.learnt(route); }
+  void resume_work(RouteId route, const ProcessTime::Learnt& learnt, Time at) {
+    times_.resume(route, learnt, at);
+  }
 
  private:
   Lateness lateness_by_estimate(const Waiter& waiter, Time now) const;

@@ -16,6 +16,7 @@
 namespace classgate::admission {
 
 class Gate;
+struct Memo;
 
 // The right to occupy one worker. Destroying it gives the worker back, whatever path led there;
 // finish() says how it went. Move-only; the Gate must outlive it. May be destroyed on any thread.
@@ -145,6 +146,11 @@ class Gate {
   // client is shown as it was at some instant, not all of them at the same one.
   std::vector<ClientState> top_clients(std::size_t most, Time now) const;
   bool has_waiters() const;
+  // What a process that takes over from this one should know (memo.h). The lock is not held for the
+  // whole table of clients.
+  Memo learnt(Time now) const;
+  // Goes on from what another one had learnt. Before any request arrives.
+  void take_up(const Memo& memo);
 
  private:
   friend class Permit;

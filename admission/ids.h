@@ -105,6 +105,7 @@ class IdsByName {
       if (known == id) return name;
     return {};
   }
+  const std::map<std::string, IdOf, std::less<>>& all() const { return by_name_; }
   // Which generation each slot is in.
   const std::vector<std::uint32_t>& generations() const { return generations_; }
 
@@ -133,6 +134,10 @@ class Ids {
   PlanId plan(std::string_view name) const { return plans_.of(name); }
   // Empty: everybody's, or it has gone.
   std::string_view name_of(PlanId plan) const { return plans_.name_of(plan); }
+
+  // All that have one, by name.
+  const auto& routes() const { return routes_.all(); }
+  const auto& plans() const { return plans_.all(); }
 
   std::size_t route_slots() const { return routes_.generations().size(); }
   const std::vector<std::uint32_t>& plan_generations() const { return plans_.generations(); }

@@ -33,6 +33,7 @@ class Intake {
   const Limits& limits() const { return limits_; }
 
   // --- Who asks. ---
+  bool knows_clients() const { return settings_.fairness.is_on; }
   bool wants_client(const Arrival& arrival) const {
     return arrival.client != 0 && settings_.fairness.is_on;
   }
@@ -108,6 +109,8 @@ class Intake {
     if (outcome.kind == Outcome::Kind::processed) rate_follower_.note_finish();
     tick_rate(is_line_empty, now);
   }
+  bool is_rate_auto() const { return settings_.rate_is_auto; }
+  void resume_rate(double rate, Time at);  // it goes on from there
   double rate() const { return settings_.rate_is_auto ? rate_follower_.rate() : settings_.rate; }
   // The bucket for all as it would be after follow_rate(); none: it stays as it is.
   std::optional<TokenBucket> foresee_rate(bool is_line_empty, Time now) const;

@@ -83,6 +83,11 @@ class Limits {
   // The buckets that were looked at, as they were then; for one that does not wait for tokens.
   void write_to(Rejection& rejection, const Arrival& arrival, ClientNumber client) const;
   const TokenBucket& all() const { return all_.bucket; }
+  // As many tokens as there were at this time, in the process before.
+  void resume(double tokens, Time at) { all_.bucket.resume(tokens, at); }
+  void resume(RouteId route, double tokens, Time at) {
+    if (Shared* const own = routes_.find(route)) own->bucket.resume(tokens, at);
+  }
   // Null: the route has none.
   const TokenBucket* bucket_of(RouteId route) const {
     const Shared* const own = routes_.find(route);

@@ -21,6 +21,7 @@
 namespace classgate::admission {
 
 struct Explanation;
+struct PolicyMemo;
 
 // The line before one service: its workers, those who wait for them, and the books of both. It
 // knows nothing of tokens, retries or a drain (Intake): what comes here may wait. Inside a
@@ -141,6 +142,13 @@ class Line {
   // What is known of its place.
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   void write_to(Snapshot& snapshot, Time now) const;
+  // For a process that takes over, and from the one before (memo.cpp).
+  void write_to(PolicyMemo& memo) const;
+  void take_up(const PolicyMemo& memo);
+  ProcessTime::Learnt learnt_work(RouteId route) const { return deadlines_.learnt_work(route); }
+  void resume_work(RouteId route, const ProcessTime::Learnt& learnt, Time at) {
+    deadlines_.resume_work(route, learnt, at);
+  }
   void write_to(Explanation& said, const Arrival& arrival, const Asker& asker, bool goes_in,
                 Time now) const;
 

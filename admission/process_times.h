@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 
 #include "admission/ids.h"
@@ -28,7 +30,22 @@ class ProcessTime {
   // It was.
   void note_try(Time now) { news_ = now; }
 
+  // All that is known, for a process that takes over.
+  struct Learnt {
+    Duration mean{};
+    Duration deviation{};
+    std::uint32_t seen = 0;  // 0: nothing
+  };
+  Learnt learnt() const { return {mean_, deviation_, seen_}; }
+  void resume(const Learnt& learnt, Time at) {
+    mean_ = std::clamp(learnt.mean, Duration::zero(), longest);
+    deviation_ = std::clamp(learnt.deviation, Duration::zero(), longest);
+    seen_ = std::min(learnt.seen, most_seen);
+    news_ = at;
+  }
+
  private:
+  static constexpr Duration longest = std::chrono::days(30);
   static constexpr std::uint32_t most_seen = 32;
   Duration mean_{};
   Duration deviation_{};
@@ -57,6 +74,13 @@ class ProcessTimes {
   }
   void note_try(RouteId route, Time now) {
     if (ProcessTime* const time = times_.find(route)) time->note_try(now);
+  }
+  ProcessTime::Learnt learnt(RouteId route) const {
+    const ProcessTime* const time = times_.find(route);
+    return time ? time->learnt() : ProcessTime::Learnt{};
+  }
+  void resume(RouteId route, const ProcessTime::Learnt& learnt, Time at) {
+    if (ProcessTime* const time = times_.find_or_add(route)) time->resume(learnt, at);
   }
 
  private:

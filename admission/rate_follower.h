@@ -26,6 +26,11 @@ class RateFollower {
     bounds_ = bounds;
     rate_ = std::clamp(rate_, bounds_.floor, bounds_.ceiling);
   }
+  // It goes on from this rate.
+  void resume(double rate, Time at) {
+    rate_ = std::clamp(rate, bounds_.floor, bounds_.ceiling);
+    began_ = at;
+  }
   void note_finish() { ++finished_; }
   void note_empty() { was_empty_ = true; }
   // True when a second is over and the rate another.

@@ -7,6 +7,8 @@
 
 namespace classgate::admission {
 
+struct ShadowMemo;
+
 // A second policy in the shadow of the one in force: it sees every arrival, decides, and nobody
 // obeys. What becomes of a request there is held against the verdict on it here, live.
 //
@@ -32,6 +34,12 @@ class Shadow {
   // As Controller::settle().
   void settle(const Arrival& arrival, Time now) { controller_.settle(arrival, now); }
   ShadowCounts counts() const;
+  // As Controller has them, with the counts.
+  ShadowMemo learnt(Time now) const;
+  std::size_t show_debtors(std::size_t first, std::size_t count, Time now, Debtors& to) const {
+    return controller_.show_debtors(first, count, now, to);
+  }
+  void take_up(const ShadowMemo& memo, Time at);
 
  private:
   struct End {

@@ -38,6 +38,11 @@ class TokenBucket {
   double burst() const { return burst_; }
   // As of the latest time it was told.
   double tokens() const { return tokens_; }
+  double tokens_at(Time now) const {
+    TokenBucket later = *this;
+    later.refill(now);
+    return later.tokens_;
+  }
 
   // New limits; the tokens that are there stay, as far as the new burst holds them.
   void reconfigure(double rate, double burst, Time now) {
@@ -45,6 +50,12 @@ class TokenBucket {
     rate_ = rate;
     burst_ = burst;
     tokens_ = std::min(tokens_, burst_);
+  }
+
+  // It goes on from so many tokens at this time, as far as its burst holds them.
+  void resume(double tokens, Time at) {
+    tokens_ = std::clamp(tokens, -burst_, burst_);
+    last_ = at;
   }
 
  private:

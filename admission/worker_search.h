@@ -43,6 +43,9 @@ class WorkerSearch {
 
   std::uint32_t limit() const { return limit_; }
   void reconfigure(Bounds bounds);
+  // The best number so far, from which a trial may be a step away; and to go on from another's.
+  std::uint32_t base() const { return base_limit_; }
+  void resume(std::uint32_t base) { *this = WorkerSearch(bounds_, base); }
 
   struct End {
     bool has_succeeded = false;

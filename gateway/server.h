@@ -36,6 +36,8 @@ class Server {
                                                                   Inherited inherited = {});
   ~Server();
 
+  // Goes on from what the process before had learnt. Before start().
+  void take_up(const admission::Memo& memo) { shared_->gate.take_up(memo); }
   // `on_drained` is called on some loop's thread when the last connection has gone after drain().
   void start(std::function<void()> on_drained);
 

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ namespace classgate::gateway {
 namespace {
 
 constexpr int first_passed_fd = 3;  // SD_LISTEN_FDS_START
+constexpr int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 
 std::string text_of(int error) { return std::generic_category().message(error); }
 
@@ -50,6 +53,26 @@ struct News {
 
 void tell(int pipe, const News& news) {
   [[maybe_unused]] const auto sent = ::write(pipe, &news, sizeof news);
+}
+
+// Room for one descriptor beside the bytes of a message.
+struct DescriptorRoom {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> bytes{};
+  void add_to(msghdr& message) {
+    message.msg_control = bytes.data();
+    message.msg_controllen = bytes.size();
+  }
+};
+
+// The one that came with a message, or -1.
+int descriptor_in(msghdr& message) {
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+      header->cmsg_len != CMSG_LEN(sizeof(int)))
+    return -1;
+  int passed = -1;
+  std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
+  return passed;
 }
 
 bool is_ours_alone(std::string_view entry) {
@@ -112,11 +135,25 @@ bool HandoverChannel::read_let_go() {
   return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == 'L';
 }
 
-void HandoverChannel::say_keeps(std::uint32_t workers) {
-  const std::string text = std::to_string(workers) + "\n";
+void HandoverChannel::say_keeps(std::uint32_t workers, const proxy::net::Fd& learnt) {
+  std::string text = std::to_string(workers) + "\n";
+  iovec bytes{text.data(), text.size()};
+  DescriptorRoom room;
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  if (learnt) {
+    room.add_to(message);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    const int passed = learnt.get();
+    std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  }
   // Full after some thousand numbers that nobody read: the next one tells as much.
-  [[maybe_unused]] const auto sent =
-      ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const ssize_t sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0 && learnt) say_keeps(workers);  // more depends on the number
 }
 
 bool HandoverChannel::read_ready() {
@@ -134,12 +171,19 @@ std::optional<std::uint32_t> HandoverChannel::read_keeps() {
   std::array<char, 256> bytes{};
   std::optional<std::uint32_t> last;
   for (;;) {
-    const ssize_t size = ::recv(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    iovec part{bytes.data(), bytes.size()};
+    DescriptorRoom room;
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    room.add_to(message);
+    const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return last;
     if (size <= 0) {
       ended_ = true;
       return 0;
     }
+    if (const int passed = descriptor_in(message); passed >= 0) learnt_.reset(passed);
     partial_.append(bytes.data(), static_cast<std::size_t>(size));
     for (std::size_t end; (end = partial_.find('\n')) != std::string::npos;) {
       std::uint32_t workers = 0;
@@ -148,6 +192,40 @@ std::optional<std::uint32_t> HandoverChannel::read_keeps() {
       partial_.erase(0, end + 1);
     }
   }
+}
+
+std::expected<proxy::net::Fd, std::string> sealed_text(std::string_view text) {
+  proxy::net::Fd fd(::memfd_create("classgate-learnt", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return std::unexpected("memfd_create: " + text_of(errno));
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd.get(), text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return std::unexpected("write: " + text_of(errno));
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0)
+    return std::unexpected("F_ADD_SEALS: " + text_of(errno));
+  return fd;
+}
+
+std::expected<std::string, std::string> read_sealed_text(const proxy::net::Fd& fd,
+                                                         std::size_t bytes_max) {
+  // Only of such memory is it known that reading does not wait, and that the size stays.
+  const int sealed = ::fcntl(fd.get(), F_GET_SEALS);
+  struct stat status{};
+  if (sealed < 0 || (sealed & seals) != seals || ::fstat(fd.get(), &status) != 0)
+    return std::unexpected("it is no sealed memory");
+  if (static_cast<std::uint64_t>(status.st_size) > bytes_max)
+    return std::unexpected(fmt::format("it is larger than {} bytes", bytes_max));
+  std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t size =
+        ::pread(fd.get(), text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return std::unexpected("read: " + text_of(errno));
+    done += static_cast<std::size_t>(size);
+  }
+  return text;
 }
 
 std::expected<Successor, std::string> start_successor(const std::string& program,

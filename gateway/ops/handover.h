@@ -20,6 +20,7 @@ namespace classgate::gateway {
 //
 //   old: fork, exec                 -> new: opens everything, says "ready"
 //   old: stops accepting, "keeps N" -> new: accepts, with the other workers
+//        and what it has learnt
 //   old: "keeps N" as it has fewer  -> new: has more
 //   old: ends                       -> new: has all of them
 // The sockets go by the protocol of socket activation (sd_listen_fds(3)), each under a name.
@@ -55,8 +56,10 @@ class HandoverChannel {
   const proxy::net::Fd& fd() const { return fd_; }
   // New to old: everything is open.
   void say_ready();
-  // Old to new: so many workers are still ours.
-  void say_keeps(std::uint32_t workers);
+  // Old to new: so many workers are still ours; with it, if it is there, a descriptor from which
+  // the new one reads what this one has learnt (ops/memo_text.h). One that does not ask for
+  // descriptors never sees it (unix(7), SCM_RIGHTS).
+  void say_keeps(std::uint32_t workers, const proxy::net::Fd& learnt = {});
   // Whether the new one has said so.
   bool read_ready();
   // New to old: the sockets are not needed any more.
@@ -68,12 +71,21 @@ class HandoverChannel {
   // What has come by now: the last "keeps", 0 when the other one has gone; nothing when nothing.
   std::optional<std::uint32_t> read_keeps();
   bool has_ended() const { return ended_; }
+  // The last that came with a "keeps"; none: nothing came.
+  proxy::net::Fd take_learnt() { return std::move(learnt_); }
 
  private:
   proxy::net::Fd fd_;
+  proxy::net::Fd learnt_;
   std::string partial_;
   bool ended_ = false;
 };
+
+// Memory that nobody changes any more, of a text (memfd_create(2)), and the text of such a one, up
+// to so many bytes. The error is one line.
+std::expected<proxy::net::Fd, std::string> sealed_text(std::string_view text);
+std::expected<std::string, std::string> read_sealed_text(const proxy::net::Fd& fd,
+                                                         std::size_t bytes_max);
 
 // Starts `program` with these arguments, this environment and these sockets, as the one that goes
 // by this name in Via. Returns its pid and our end of the channel.

@@ -10,6 +10,7 @@
 
 #include "conf/format.h"
 #include "gateway/ops/conf_changes.h"
+#include "gateway/ops/memo_text.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -115,6 +116,20 @@ void HandOver::hand_over() {
   });
 }
 
+// None when it cannot be passed on: the other one begins without it.
+proxy::net::Fd HandOver::what_is_learnt() {
+  proxy::net::Fd passed;
+  loop_.guard([&] {
+    const auto text = memo_of(server_);
+    auto memory = text ? sealed_text(*text) : std::unexpected(text.error());
+    if (memory)
+      passed = std::move(*memory);
+    else
+      spdlog::warn("upgrade: what this process has learnt is not passed on: {}", memory.error());
+  });
+  return passed;
+}
+
 // It ends in order, or listens elsewhere: what nobody accepts on is to be closed.
 void HandOver::let_go_of_sockets() {
   lent_sockets_.clear();
@@ -154,8 +169,9 @@ void HandOver::share_workers() {
     kept_workers_ = std::max(needed, server_.snapshot().active_workers);
   }
   const std::uint32_t keeps = std::max(kept_workers_, server_.snapshot().active_workers);
+  const bool is_first = !told_workers_;
   if (std::exchange(told_workers_, keeps) != keeps && successor_)
-    successor_->channel.say_keeps(keeps);
+    successor_->channel.say_keeps(keeps, is_first ? what_is_learnt() : proxy::net::Fd());
   if (is_drained_ && server_.snapshot().active_workers == 0) return owner_.on_last_worker_back();
   share_timer_.start(share_interval);
 }
@@ -173,8 +189,21 @@ void TakeOver::begin() {
   // Until the old process says how many workers it keeps, it has all of them: what comes waits.
   server_.set_kept_elsewhere(
       predecessor_->wait_keeps(predecessor_wait_ms).value_or(Ceilings::none));
+  loop_.guard([this] { take_up_learnt(); });
   watch_ = std::make_unique<proxy::net::Watch>(loop_, predecessor_->fd().get(),
                                                [this] { take_more_workers(); });
+}
+
+// What does not come, or is not understood, is learnt anew.
+void TakeOver::take_up_learnt() {
+  const proxy::net::Fd passed = predecessor_->take_learnt();
+  if (!passed) return;
+  const auto text = read_sealed_text(passed, memo_bytes_max);
+  const auto taken = text ? take_up_memo(server_, *text) : std::unexpected(text.error());
+  if (taken)
+    spdlog::info("upgrade: goes on from what the process before has learnt: {}", *taken);
+  else
+    spdlog::warn("upgrade: what the process before has learnt is not taken: {}", taken.error());
 }
 
 void TakeOver::take_more_workers() {

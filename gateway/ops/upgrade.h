@@ -16,6 +16,13 @@
 #include "proxy/net/watch.h"
 
 // An upgrade, as either process sees it (ops/handover.h has the protocol). On the main thread.
+//
+// What the old process has learnt goes with its first "keeps", when none of its loops accepts any
+// more. From then on each has its own: so tokens that the old one takes from a rate's bucket are
+// there in the new one's as well. That is no more than its kept connections ask for, once each
+// (then they are closed), and no more than what was in the bucket and what that gains until it
+// ends. What the old one learns meanwhile goes with it; and when it takes back, it knows nothing of
+// what the new one has learnt.
 
 namespace classgate::gateway {
 
@@ -57,6 +64,7 @@ class HandOver {
   void on_timeout();
   void hand_over();
   void share_workers();  // while we drain
+  proxy::net::Fd what_is_learnt();
   void let_go_of_sockets();
   void take_back();
 
@@ -93,6 +101,7 @@ class TakeOver {
   void say_listens_elsewhere();
 
  private:
+  void take_up_learnt();
   void take_more_workers();
 
   proxy::net::Loop& loop_;

@@ -186,7 +186,13 @@ void warn_of_secrets(const conf::Settings& settings) {
   if (!gateway::Quotas::are_wanted_by(settings)) return;
   const auto key = gateway::kept_key(settings.clients);
   const auto ids = key ? std::optional(gateway::Quotas::fingerprint_of(*key)) : std::nullopt;
-  if (gateway::QuotaStore::has_counts_by_others(settings.clients.quota_file, ids))
+  const auto are_others =
+      gateway::QuotaStore::has_counts_by_others(settings.clients.quota_file, ids);
+  if (!are_others)
+    conf::print(stderr, fmt::format("classgate: warning: {}; so nobody can tell whether it was "
+                                    "counted with the key that clients.secret holds\n",
+                                    are_others.error()));
+  else if (*are_others)
     conf::print(stderr,
                 fmt::format("classgate: warning: clients.secret: {}: {}, and {} was counted with "
                             "another: clients would have other ids, and their quotas would begin "

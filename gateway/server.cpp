@@ -161,7 +161,13 @@ void Server::take_inherited(Inherited inherited) {
     sockets_.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(socket)));
 }
 
-Server::~Server() { stop(); }
+// What the exchanges give back is counted too: they go before the quotas are written.
+Server::~Server() {
+  stop();
+  memory_keeper_.reset();
+  stations_.clear();
+  if (policy_ && policy_->quotas) policy_->quotas->finish();
+}
 
 void Server::start(std::function<void()> on_drained) {
   on_drained_ = std::move(on_drained);

@@ -277,25 +277,47 @@ std::string QuotaStore::why_not(const std::string& path) {
                          fmt::format("cannot be opened for writing: {}: give the user of classgate "
                                      "the right to write it and its folder, or name another place",
                                      words_for(errno)));
-  QuotaStore store(path);
-  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
-                        nullptr) != SQLITE_OK)
-    return store.trouble();
-  ::sqlite3_busy_timeout(store.db_, patience_ms);
-  return store.check_content();
+  const auto store = open_to_read(path);
+  if (!store) return store.error();
+  return *store ? (*store)->check_content() : std::string();
+}
+
+std::expected<std::unique_ptr<QuotaStore>, std::string> QuotaStore::open_to_read(
+    const std::string& path) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0 && errno == ENOENT) return nullptr;
+  std::unique_ptr<QuotaStore> store(new QuotaStore(path));
+  constexpr int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
+  if (::sqlite3_open_v2(path.c_str(), &store->db_, flags, nullptr) != SQLITE_OK)
+    return std::unexpected(store->trouble());
+  ::sqlite3_busy_timeout(store->db_, patience_ms);
+  return store;
+}
+
+std::expected<bool, std::string> QuotaStore::has_table(const char* name) {
+  Statement ask(
+      db_,
+      fmt::format("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '{}'", name)
+          .c_str());
+  if (!ask.step()) return std::unexpected(trouble());
+  return ask.number(0) > 0;
 }
 
 // There are counts, made with keys that are known, and none of these is this one.
-bool QuotaStore::has_others(std::optional<std::int64_t> ids) {
+std::expected<bool, std::string> QuotaStore::has_others(std::optional<std::int64_t> ids) {
+  // An empty file has no tables; one of a version before this does not say whose ids it has.
+  for (const char* const name : {"usage", "made_with"})
+    if (const auto has = has_table(name); !has || !*has) return has;
   Statement ask(db_,
                 "SELECT count(*), sum(ids = ?1) FROM made_with WHERE EXISTS (SELECT 1 FROM usage)");
-  if (!ask.bind(ids.value_or(0)) || !ask.step()) return false;
+  if (!ask.bind(ids.value_or(0)) || !ask.step()) return std::unexpected(trouble());
   return ask.number(0) > 0 && (!ids || ask.number(1) == 0);
 }
 
 std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
   ids_ = ids;
-  const bool has_been_others = has_others(ids);
+  const auto has_been_others = has_others(ids);
+  if (!has_been_others) return has_been_others;
   // A table more, not another layout: versions before this one can read the file.
   if (!run("CREATE TABLE IF NOT EXISTS made_with (ids INTEGER PRIMARY KEY)"))
     return std::unexpected(trouble());
@@ -313,31 +335,25 @@ std::expected<bool, std::string> QuotaStore::take_ids(std::int64_t ids) {
   return has_been_others;
 }
 
-bool QuotaStore::has_counts_by_others(const std::string& path, std::optional<std::int64_t> ids) {
-  struct stat found{};
-  if (::stat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return false;
-  QuotaStore store(path);
-  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
-                        nullptr) != SQLITE_OK)
-    return false;
-  ::sqlite3_busy_timeout(store.db_, patience_ms);
-  return store.has_others(ids);
+std::expected<bool, std::string> QuotaStore::has_counts_by_others(const std::string& path,
+                                                                  std::optional<std::int64_t> ids) {
+  const auto store = open_to_read(path);
+  if (!store) return std::unexpected(store.error());
+  return *store ? (*store)->has_others(ids) : false;
 }
 
 std::string QuotaStore::warning_of_counts_to_come(const std::string& path,
                                                   std::array<std::int64_t, 2> periods) {
-  struct stat found{};
-  if (::stat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
-  QuotaStore store(path);
-  if (::sqlite3_open_v2(path.c_str(), &store.db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
-                        nullptr) != SQLITE_OK)
-    return {};
-  ::sqlite3_busy_timeout(store.db_, patience_ms);
+  const auto store = open_to_read(path);
+  if (!store) return store.error();
+  if (!*store) return {};
+  if (const auto has = (*store)->has_table("usage"); !has || !*has)
+    return has ? std::string() : has.error();
   // Midnight may pass while this is asked.
   const std::string which = fmt::format("(kind = 0 AND period > {}) OR (kind = 1 AND period > {})",
                                         periods[0] + 1, periods[1] + 1);
-  Statement ask(store.db_, fmt::format("SELECT 1 FROM usage WHERE {}", which).c_str());
-  if (!ask.step()) return {};
+  Statement ask((*store)->db_, fmt::format("SELECT 1 FROM usage WHERE {}", which).c_str());
+  if (!ask.step()) return ask.is_good() ? std::string() : (*store)->trouble();
   return quota_mistake(
       path, fmt::format("holds counts of days or months that are still to come, and count then: "
                         "was the clock wrong, or is it now? To forget them: sqlite3 {} \"DELETE "

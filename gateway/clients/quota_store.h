@@ -29,11 +29,12 @@ class QuotaStore {
   // with those of up to 100 keys before. True: there are counts, and none by this one; it is told
   // once. The error is no reason to go without the store.
   std::expected<bool, std::string> take_ids(std::int64_t ids);
-  // Whether take_ids() would say so; also where no file is there, or cannot be read: false. `ids`
-  // is empty: of any key.
-  static bool has_counts_by_others(const std::string& path, std::optional<std::int64_t> ids);
+  // Whether take_ids() would say so, and no where no file is there. `ids` is empty: of any key. The
+  // error: it cannot be read.
+  static std::expected<bool, std::string> has_counts_by_others(const std::string& path,
+                                                               std::optional<std::int64_t> ids);
   // A line for an operator where it has counts of periods after those of now, which only a clock
-  // that was wrong has written; empty: it has none, or cannot be read.
+  // that was wrong has written, or where it cannot be read; empty: it has none.
   static std::string warning_of_counts_to_come(const std::string& path,
                                                std::array<std::int64_t, 2> periods);
   ~QuotaStore();
@@ -49,10 +50,14 @@ class QuotaStore {
  private:
   explicit QuotaStore(std::string path) : path_(std::move(path)) {}
   class Statement;
+  // To look only; null: no file is there.
+  static std::expected<std::unique_ptr<QuotaStore>, std::string> open_to_read(
+      const std::string& path);
   std::string trouble() const;
   bool run(const char* sql);
   bool prepare();
-  bool has_others(std::optional<std::int64_t> ids);
+  std::expected<bool, std::string> has_table(const char* name);
+  std::expected<bool, std::string> has_others(std::optional<std::int64_t> ids);
   std::string check_content();
   std::string why_no_counting();
   bool write(const std::vector<QuotaRow>& rows);

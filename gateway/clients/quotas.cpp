@@ -51,7 +51,7 @@ Quotas::Quotas(const conf::ClientsSettings& clients, std::shared_ptr<const conf:
       table_(std::move(zone), clients.quota_clients_max),
       store_(std::move(store)) {}
 
-Quotas::~Quotas() {
+void Quotas::finish() {
   {
     const std::lock_guard lock(mutex_);
     is_ending_ = true;

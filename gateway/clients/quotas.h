@@ -43,7 +43,11 @@ class Quotas {
       const conf::ClientsSettings& clients, const HashKey& key);
   // Which key it is, and not what it is (QuotaStore::take_ids).
   static std::int64_t fingerprint_of(const HashKey& key);
-  ~Quotas();  // with all that was counted in the file
+  ~Quotas() { finish(); }
+  // Ends the thread, with all that was counted in the file. The Server's end calls it: who else
+  // holds this by then (a reload whose thread hangs) may outlive main, and the process ends by
+  // _exit(2). Nothing is written any more after it.
+  void finish();
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "gateway/clients/quota_store.h"
+#include "tests/gateway/log_folder.h"
 #include "tests/gateway/quota_kit.h"
 
 namespace classgate::gateway::test {
@@ -46,6 +47,20 @@ class Process {
   QuotaTable table;
   std::unique_ptr<QuotaStore> store;
 };
+
+// Of this day, by all clients.
+std::int64_t requests_in(const std::string& file) {
+  sqlite3* db = nullptr;
+  REQUIRE(::sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  sqlite3_stmt* sum = nullptr;
+  REQUIRE(::sqlite3_prepare_v2(db, "SELECT sum(requests) FROM usage WHERE kind = 0", -1, &sum,
+                               nullptr) == SQLITE_OK);
+  REQUIRE(::sqlite3_step(sum) == SQLITE_ROW);
+  const std::int64_t requests = ::sqlite3_column_int64(sum, 0);
+  ::sqlite3_finalize(sum);
+  ::sqlite3_close(db);
+  return requests;
+}
 
 TEST_CASE(
     "what was counted is there after a restart, and of a killed process all but its last second") {
@@ -424,10 +439,10 @@ TEST_CASE("counts by the ids of another key are told once, and by a check, where
     process.ask(3, plan_of({.day = 10}));
     process.tell();
   }
-  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 2));
-  CHECK(QuotaStore::has_counts_by_others(folder.file(), 3));
-  CHECK(QuotaStore::has_counts_by_others(folder.file(), std::nullopt));
-  CHECK(!QuotaStore::has_counts_by_others(folder.path() + "/nowhere", 3));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2) == false);
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 3) == true);
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), std::nullopt) == true);
+  CHECK(QuotaStore::has_counts_by_others(folder.path() + "/nowhere", 3) == false);
   CHECK(QuotaStore::why_not(folder.file()).empty());
   Process process(folder.file());
   CHECK(process.store->take_ids(3) == true);
@@ -437,8 +452,46 @@ TEST_CASE("counts by the ids of another key are told once, and by a check, where
   // Made again, it is still theirs.
   ::unlink(folder.file().c_str());
   process.tell();
-  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 3));
-  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 3) == false);
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2) == true);
+}
+
+// A reload was read while the process was told to end, on a thread that had not gone when main
+// returned: the process ended by _exit(2), and the counts of the last moments were in no file.
+TEST_CASE("when a server has gone all it counted is in the file, though a reload still reads") {
+  const QuotaFolder folder;
+  const LogFolder secret;
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  auto settings = settings_for(upstream.port());
+  settings.clients.secret = secret.at("secret");
+  settings.clients.quota_file = folder.file();
+  conf::PlanSettings free{.name = "free", .clients = {"address:127.0.0.1"}};
+  free.quota.day = 10;
+  settings.admission.fairness.plans = {free};
+  settings.admission.fairness.is_on = true;
+  Server::InForce held;
+  {
+    Gateway gateway(settings);
+    held = gateway.server().in_force();
+    Client client(gateway);
+    for (int i = 0; i < 3; ++i) CHECK(client.ask(post("/v1/classify", "x")).status() == 200);
+  }
+  CHECK(requests_in(folder.file()) == 3);
+}
+
+TEST_CASE("what cannot be read is told by a look at it, and is no file without such counts") {
+  const QuotaFolder folder;
+  std::ofstream(folder.file()) << std::string(5000, 'x');
+  const auto others = QuotaStore::has_counts_by_others(folder.file(), 1);
+  REQUIRE(!others);
+  CHECK_MESSAGE(others.error().starts_with("clients.quota_file: " + folder.file() + ": "),
+                others.error());
+  CHECK(QuotaStore::warning_of_counts_to_come(folder.file(), QuotaTable(utc(), 1).periods_at(noon))
+            .contains("is not a database"));
+  std::ofstream(folder.file(), std::ios::trunc).flush();  // as one that is made before its tables
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 1) == false);
+  CHECK(QuotaStore::warning_of_counts_to_come(folder.file(), QuotaTable(utc(), 1).periods_at(noon))
+            .empty());
 }
 
 TEST_CASE("a file from before it said whose ids it counts by says so from now on") {
@@ -448,9 +501,9 @@ TEST_CASE("a file from before it said whose ids it counts by says so from now on
     process.ask(3, plan_of({.day = 10}));
     process.tell();
   }
-  CHECK(!QuotaStore::has_counts_by_others(folder.file(), 1));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 1) == false);
   CHECK(Process(folder.file()).store->take_ids(1) == false);
-  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2));
+  CHECK(QuotaStore::has_counts_by_others(folder.file(), 2) == true);
 }
 
 }  // namespace

@@ -106,12 +106,13 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   return count_for_quota();
 }
 
-// Counted before it may wait, so that those that wait together stay within it; what the service
-// never gets is given back. False: it is more than is left, and has been refused.
+// On a route without limits (rate_limited = false) none is. Counted before it may wait, so that
+// those that wait together stay within it; what the service never gets is given back. False: it is
+// more than is left, and has been refused.
 bool Exchange::count_for_quota() {
   const PlanQuota* const plan = station_.rules().quota_of(arrival_.plan);
   const auto& quotas = station_.policy().quotas;
-  if (plan == nullptr || arrival_.client == 0 || !quotas) return true;
+  if (plan == nullptr || arrival_.client == 0 || !quotas || !arrival_.rate_limited) return true;
   quota_ = {};  // it may have turned out to cost something else
   const auto answer = quotas->table().take(arrival_.client, *plan, arrival_.cost, Quotas::now());
   if (answer.refused) {

@@ -139,7 +139,8 @@ ordered_json verdict_json(const admission::Explanation& said, const Refusals& re
 std::vector<QuotaState> quotas_of(const admission::Arrival& arrival, const Rules& rules,
                                   const Quotas* quotas) {
   const PlanQuota* const plan = rules.quota_of(arrival.plan);
-  if (plan == nullptr || quotas == nullptr || arrival.client == 0) return {};
+  if (plan == nullptr || quotas == nullptr || arrival.client == 0 || !arrival.rate_limited)
+    return {};
   return quotas->table().look(arrival.client, *plan, Quotas::now());
 }
 

@@ -107,6 +107,19 @@ class WhatAClientSees(QuotaTest):
         self.assertTrue(set(self.statuses(nowhere, 6)) <= {502, 503})
         self.assertEqual(nowhere.health()["quotas"]["plans"]["free"]["day"]["used"], 0)
 
+    def test_routes_without_limits_count_in_no_quota_and_are_never_refused_for_one(self):
+        gateway = self.start_gateway("quota_day = 2\nquota_month = 9")
+
+        def probe():
+            return self.ask(gateway, method="GET", path="/health", body=None).status
+        self.assertEqual([probe() for _ in range(5)], [200] * 5)
+        self.assertEqual(gateway.health()["quotas"]["plans"]["free"]["day"]["used"], 0)
+        self.assertEqual(self.statuses(gateway, 3), [200, 200, 429])
+        self.assertEqual(probe(), 200)
+        words = ("explain", "GET", "/health", "-H", "X-Api-Key: " + KEY, "--json")
+        said = json.loads(gateway.command(*words)[1])
+        self.assertEqual((said["quotas"], said["verdict"]["answer"]), ([], "admitted"))
+
     def test_cost_counts_where_the_plan_says_so(self):
         conf = self.conf('quota_day = 10\nquota_unit = "cost"') + """
 [[route]]

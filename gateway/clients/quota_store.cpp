@@ -416,8 +416,8 @@ bool QuotaStore::delete_former(std::array<std::int64_t, 2> periods) {
   return true;
 }
 
-std::expected<std::vector<QuotaRow>, std::string> QuotaStore::add(
-    const std::vector<QuotaRow>& rows, std::array<std::int64_t, 2> periods) {
+std::expected<QuotaSums, std::string> QuotaStore::add(const std::vector<QuotaRow>& rows,
+                                                      std::array<std::int64_t, 2> periods) {
   // Deleted, or another put in its place: what is written would be lost with the process.
   if (has_lost_its_path(db_)) {
     // The log of the former file is not to be taken for that of the one that is there now. Emptied
@@ -445,12 +445,12 @@ std::expected<std::vector<QuotaRow>, std::string> QuotaStore::add(
                                                   "could not be read: counting begins anew"));
   }
   const std::int64_t seen = seen_;
-  std::vector<QuotaRow> sums;
+  QuotaSums sums{.rows = {}, .periods = periods, .are_all = periods != periods_};
   if (periods != periods_) has_former_ = true;
   const bool writes = !rows.empty();
   const bool is_good = run(writes ? "BEGIN IMMEDIATE" : "BEGIN") && write(rows) &&
-                       (!writes || !has_former_ || delete_former(periods)) && read(periods, sums) &&
-                       run("COMMIT");
+                       (!writes || !has_former_ || delete_former(periods)) &&
+                       read(periods, sums.rows) && run("COMMIT");
   if (is_good) {
     periods_ = periods;
     if (writes) has_former_ = false;

@@ -44,8 +44,8 @@ class QuotaStore {
   // Adds these, all or none, and returns the sums of the periods of now that have changed, by
   // whomever, since the last time; all of them where these are other periods than then. What
   // belongs to periods that have long gone is deleted.
-  std::expected<std::vector<QuotaRow>, std::string> add(const std::vector<QuotaRow>& rows,
-                                                        std::array<std::int64_t, 2> periods);
+  std::expected<QuotaSums, std::string> add(const std::vector<QuotaRow>& rows,
+                                            std::array<std::int64_t, 2> periods);
 
  private:
   explicit QuotaStore(std::string path) : path_(std::move(path)) {}

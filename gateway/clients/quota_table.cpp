@@ -52,7 +52,7 @@ void QuotaTable::use(std::shared_ptr<const conf::TimeZone> zone, std::size_t cli
   for (Part& part : parts_) {
     const std::lock_guard lock(part.mutex);
     part.zone = zone;
-    part.calendar = {};
+    part.calendar.has_new_zone = true;
   }
 }
 
@@ -66,22 +66,45 @@ std::uint64_t PlanQuota::key_of(std::string_view plan_name) {
 
 const QuotaTable::Calendar& QuotaTable::calendar_at(const Part& part,
                                                     std::chrono::sys_seconds now) {
-  auto& [day, month] = part.calendar.periods;
-  if (!day.contains(now)) day = part.zone->day_of(now);
-  if (!month.contains(now)) month = part.zone->month_of(now);
-  return part.calendar;
+  Calendar& calendar = part.calendar;
+  const auto holds = [now](const conf::CalendarPeriod& period) { return period.contains(now); };
+  if (!calendar.has_new_zone && std::ranges::all_of(calendar.periods, holds)) return calendar;
+  const auto wanted = periods_of(part, now);
+  for (const QuotaPeriod kind : quota_periods) {
+    const conf::CalendarPeriod& next = wanted[index_of(kind)];
+    const conf::CalendarPeriod& current = calendar.periods[index_of(kind)];
+    const bool waits_for_sums = calendar.has_new_zone && current.contains(now);
+    if (next.number == current.number ||
+        (next.number > calendar.newest[index_of(kind)] && !waits_for_sums))
+      begin(calendar, kind, next);
+  }
+  return calendar;
+}
+
+std::array<conf::CalendarPeriod, 2> QuotaTable::periods_of(const Part& part,
+                                                           std::chrono::sys_seconds now) {
+  return {part.zone->day_of(now), part.zone->month_of(now)};
+}
+
+void QuotaTable::begin(Calendar& calendar, QuotaPeriod kind, const conf::CalendarPeriod& period) {
+  calendar.periods[index_of(kind)] = period;
+  std::int64_t& newest = calendar.newest[index_of(kind)];
+  newest = std::max(newest, period.number);
 }
 
 // To the counters of the periods of now. What was counted in those before is still to be told.
 void QuotaTable::turn(Part& part, std::uint64_t client, Entry& entry, const Calendar& calendar) {
-  for (const QuotaPeriod kind : quota_periods) {
-    Tally& tally = entry.tallies[index_of(kind)];
-    const std::int64_t period = calendar.periods[index_of(kind)].number;
-    if (tally.period == period) continue;
-    if (const Usage rest = tally.own - tally.collected; rest != Usage())
-      part.left_over.push_back({client, entry.plan, kind, tally.period, rest});
-    tally = {.period = period, .others = {}, .own = {}, .collected = {}};
-  }
+  for (const QuotaPeriod kind : quota_periods)
+    turn(part, client, entry, kind, calendar.periods[index_of(kind)].number);
+}
+
+void QuotaTable::turn(Part& part, std::uint64_t client, Entry& entry, QuotaPeriod kind,
+                      std::int64_t period) {
+  Tally& tally = entry.tallies[index_of(kind)];
+  if (tally.period == period) return;
+  if (const Usage rest = tally.own - tally.collected; rest != Usage())
+    part.left_over.push_back({client, entry.plan, kind, tally.period, rest});
+  tally = {.period = period, .others = {}, .own = {}, .collected = {}, .carried = {}};
 }
 
 Usage QuotaTable::used_in(const Entry& entry, QuotaPeriod kind, const Calendar& calendar) {
@@ -221,21 +244,67 @@ std::vector<QuotaRow> QuotaTable::collect() {
 std::array<std::int64_t, 2> QuotaTable::periods_at(std::chrono::sys_seconds now) const {
   const Part& part = parts_.front();
   const std::lock_guard lock(part.mutex);
-  const Calendar& calendar = calendar_at(part, now);
-  return {calendar.periods[0].number, calendar.periods[1].number};
+  const auto periods = periods_of(part, now);
+  return {periods[0].number, periods[1].number};
 }
 
-void QuotaTable::apply(const std::vector<QuotaRow>& sums) {
-  for (const QuotaRow& sum : sums) {
-    Part& part = part_of(sum.client);
+void QuotaTable::apply(const QuotaSums& sums, std::chrono::sys_seconds now) {
+  std::array<std::vector<const QuotaRow*>, part_count> by_part;
+  for (const QuotaRow& sum : sums.rows) by_part[place_of(sum.client)].push_back(&sum);
+  for (std::size_t i = 0; i < part_count; ++i) {
+    Part& part = parts_[i];
     const std::lock_guard lock(part.mutex);
-    Entry* const entry = find_or_add(part, sum.client, false);
-    if (entry == nullptr) continue;  // he shares those of his plan from now on
-    if (entry->plan == 0) entry->plan = sum.plan;
-    Tally& tally = entry->tallies[index_of(sum.kind)];
-    if (tally.period == 0) tally.period = sum.period;  // nobody has come yet
-    if (tally.period == sum.period) tally.others = sum.usage - tally.collected;
+    const Kinds are_carried = sums.are_all ? begin_with_sums(part, sums, now) : Kinds{};
+    for (const QuotaRow* const sum : by_part[i]) apply_to(part, *sum);
+    carry_along(part, are_carried);
   }
+}
+
+// Nobody may count between this and their sums. Those where `carried` is now all that was had of
+// the period before.
+QuotaTable::Kinds QuotaTable::begin_with_sums(Part& part, const QuotaSums& sums,
+                                              std::chrono::sys_seconds now) {
+  Calendar& calendar = part.calendar;
+  const bool carries = std::exchange(calendar.has_new_zone, false);
+  const auto wanted = periods_of(part, now);
+  Kinds are_carried{};
+  for (const QuotaPeriod kind : quota_periods) {
+    const std::size_t i = index_of(kind);
+    if (wanted[i].number != sums.periods[i]) continue;
+    if (wanted[i].number != calendar.periods[i].number) {
+      are_carried[i] = carries;
+      for (auto& [client, entry] : part.entries) {
+        const Usage had = used_in(entry, kind, calendar);
+        turn(part, client, entry, kind, wanted[i].number);
+        if (carries) entry.tallies[i].carried = had;
+      }
+    }
+    begin(calendar, kind, wanted[i]);
+  }
+  return are_carried;
+}
+
+// As far as it is more than what was had of this one.
+void QuotaTable::carry_along(Part& part, const Kinds& kinds) {
+  for (const QuotaPeriod kind : quota_periods) {
+    if (!kinds[index_of(kind)]) continue;
+    for (auto& [client, entry] : part.entries) {
+      Tally& tally = entry.tallies[index_of(kind)];
+      const Usage had = std::exchange(tally.carried, {});
+      const Usage more = had - tally.used();
+      tally.carried = {std::max<std::int64_t>(more.requests, 0),
+                       std::max<std::int64_t>(more.cost, 0)};
+    }
+  }
+}
+
+void QuotaTable::apply_to(Part& part, const QuotaRow& sum) {
+  Entry* const entry = find_or_add(part, sum.client, false);
+  if (entry == nullptr) return;  // he shares those of his plan from now on
+  if (entry->plan == 0) entry->plan = sum.plan;
+  Tally& tally = entry->tallies[index_of(sum.kind)];
+  if (tally.period == 0) tally.period = sum.period;  // nobody has come yet
+  if (tally.period == sum.period) tally.others = sum.usage - tally.collected;
 }
 
 void QuotaTable::forget_former(std::chrono::sys_seconds now) {

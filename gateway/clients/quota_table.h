@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -52,6 +53,13 @@ struct QuotaRow {
   bool operator==(const QuotaRow&) const = default;
 };
 
+// Of all processes, with all in them that was collected here.
+struct QuotaSums {
+  std::vector<QuotaRow> rows;
+  std::array<std::int64_t, 2> periods{};
+  bool are_all = false;  // else those that have changed since the last time
+};
+
 // What a plan gives to each of its clients.
 struct PlanQuota {
   // Stands for the name, in every process.
@@ -82,8 +90,16 @@ struct QuotaState {
 // taken by collect(), several times a second; apply() brings the new sums back. Until then one
 // process does not know what others count: by that much a quota may be passed.
 //
-// Each period has counters of its own, so a clock that goes back over midnight goes back to those
-// of yesterday; once they are read again, which is with the next sum.
+// Each day and month of the calendar has counters of its own, whatever the time zone was when they
+// were counted. A period that is later than all before it begins at once; one that was, or is
+// earlier, as after a clock that goes back over midnight, begins with its sums (apply()). Until
+// then, a quarter of a second while the file can be read, the one before it goes on: so a client
+// never has the quota of a day twice.
+//
+// Another time zone may make another day or month of this moment. It begins with its sums too, and
+// what a client had of the one before, as far as it is more than it had of this, is carried along
+// until the new one is over: so a change there, and one back, gives nobody more than the limit. It
+// is carried in memory only: the file, and a process that begins, know the days and months alone.
 //
 // `clients_max` are counted each for itself, until the month is over. Who comes beyond shares the
 // counters of all such clients of his plan, with one client's quota: nobody gets more than is his.
@@ -124,8 +140,9 @@ class QuotaTable {
   // What was counted here since the last time, for periods of now or before.
   std::vector<QuotaRow> collect();
   std::array<std::int64_t, 2> periods_at(std::chrono::sys_seconds now) const;
-  // Sums of all processes, with all that was ever collected here in them.
-  void apply(const std::vector<QuotaRow>& sums);
+  // Begins the periods that sums are of, where they are all that there are. `now`: of them. On the
+  // thread that calls use().
+  void apply(const QuotaSums& sums, std::chrono::sys_seconds now);
   // Forgets who has had nothing in the periods of now.
   void forget_former(std::chrono::sys_seconds now);
 
@@ -146,17 +163,23 @@ class QuotaTable {
     std::int64_t period = 0;
     Usage others, own;
     Usage collected;  // of own
+    Usage carried;    // from the period that another time zone had in its place
     Usage used() const {
       Usage sum = others;
-      return sum += own;
+      sum += own;
+      return sum += carried;
     }
   };
   struct Entry {
     std::uint64_t plan = 0;  // its key
     std::array<Tally, 2> tallies{};
   };
+  // The periods that are counted in.
   struct Calendar {
     std::array<conf::CalendarPeriod, 2> periods{};
+    static constexpr std::int64_t none = std::numeric_limits<std::int64_t>::min();
+    std::array<std::int64_t, 2> newest{none, none};  // number of a period that has begun
+    bool has_new_zone = false;  // and may still have a period of the one before
   };
   struct alignas(64) Part {
     mutable std::mutex mutex;
@@ -166,12 +189,20 @@ class QuotaTable {
     std::vector<QuotaRow> left_over;  // of periods that have gone, not collected yet
   };
   static constexpr std::size_t part_count = 32;
-  Part& part_of(std::uint64_t client) { return parts_[(client ^ client >> 32) % part_count]; }
-  const Part& part_of(std::uint64_t client) const {
-    return parts_[(client ^ client >> 32) % part_count];
-  }
+  static std::size_t place_of(std::uint64_t client) { return (client ^ client >> 32) % part_count; }
+  Part& part_of(std::uint64_t client) { return parts_[place_of(client)]; }
+  const Part& part_of(std::uint64_t client) const { return parts_[place_of(client)]; }
   static const Calendar& calendar_at(const Part& part, std::chrono::sys_seconds now);
+  static std::array<conf::CalendarPeriod, 2> periods_of(const Part& part,
+                                                        std::chrono::sys_seconds now);
+  static void begin(Calendar& calendar, QuotaPeriod kind, const conf::CalendarPeriod& period);
+  using Kinds = std::array<bool, quota_periods.size()>;
+  static Kinds begin_with_sums(Part& part, const QuotaSums& sums, std::chrono::sys_seconds now);
+  void apply_to(Part& part, const QuotaRow& sum);
+  static void carry_along(Part& part, const Kinds& kinds);
   static void turn(Part& part, std::uint64_t client, Entry& entry, const Calendar& calendar);
+  static void turn(Part& part, std::uint64_t client, Entry& entry, QuotaPeriod kind,
+                   std::int64_t period);
   static Usage used_in(const Entry& entry, QuotaPeriod kind, const Calendar& calendar);
   Entry* find_or_add(Part& part, std::uint64_t client, bool must);
   Answer take_from(Part& part, std::uint64_t client, Entry& entry, const PlanQuota& plan,

@@ -36,10 +36,11 @@ std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
         clients.quota_file);
   std::shared_ptr<Quotas> quotas(new Quotas(clients, std::move(*zone), std::move(*store)));
   // Before the first request: what is there already.
-  quotas->periods_ = quotas->table_.periods_at(now());
+  const auto begin = now();
+  quotas->periods_ = quotas->table_.periods_at(begin);
   auto sums = quotas->store_->add({}, quotas->periods_);
   if (!sums) return std::unexpected(std::move(sums.error()));
-  quotas->table_.apply(*sums);
+  quotas->table_.apply(*sums, begin);
   quotas->written_at_ = now().time_since_epoch().count();
   quotas->thread_ = std::thread([self = quotas.get()] { self->run(); });
   return quotas;
@@ -61,7 +62,11 @@ void Quotas::finish() {
 }
 
 void Quotas::use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone) {
-  table_.use(std::move(zone), clients.quota_clients_max);
+  {
+    const std::lock_guard lock(mutex_);
+    wanted_ = {std::move(zone), clients.quota_clients_max};
+  }
+  wake_.notify_all();
 }
 
 std::int64_t Quotas::behind(std::chrono::sys_seconds now) const {
@@ -76,12 +81,15 @@ void Quotas::run() {
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   ::pthread_setname_np(::pthread_self(), "quotas");
   for (bool is_ending = false; !is_ending;) {
+    std::optional<Wanted> wanted;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, interval, [this] { return is_ending_; });
+      wake_.wait_for(lock, interval, [this] { return is_ending_ || wanted_; });
       is_ending = is_ending_;
+      wanted = std::exchange(wanted_, std::nullopt);
     }
     try {
+      if (wanted) table_.use(std::move(wanted->zone), wanted->clients_max);
       const bool was_written = write();
       if (is_ending && !was_written)
         spdlog::error(
@@ -120,7 +128,7 @@ bool Quotas::write() {
     return false;
   }
   unwritten_.clear();
-  table_.apply(*sums);
+  table_.apply(*sums, time);
   written_at_.store(time.time_since_epoch().count(), std::memory_order_relaxed);
   if (std::exchange(is_failing_, false))
     spdlog::info("clients.quota_file: written again, with all that was counted meanwhile");

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -51,7 +52,8 @@ class Quotas {
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;
 
-  // Another time zone, or bound; the file stays. Waits for nothing.
+  // Another time zone, or bound, as soon as the thread has read what it needs for it; the file
+  // stays. Waits for nothing.
   void use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone);
 
   const std::string& path() const { return path_; }
@@ -81,7 +83,12 @@ class Quotas {
   bool is_failing_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool is_ending_ = false;  // guarded by mutex_
+  struct Wanted {
+    std::shared_ptr<const conf::TimeZone> zone;
+    std::size_t clients_max = 0;
+  };
+  bool is_ending_ = false;        // guarded by mutex_
+  std::optional<Wanted> wanted_;  // likewise: by use(), and not in force yet
   std::thread thread_;
 };
 

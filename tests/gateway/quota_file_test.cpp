@@ -23,19 +23,19 @@ using std::chrono::sys_seconds;
 // A process: counters and its hand on the file, written when the test says so.
 class Process {
  public:
-  explicit Process(const std::string& file, std::size_t clients_max = 1000)
+  explicit Process(const std::string& file, std::size_t clients_max = 1000, sys_seconds now = noon)
       : table(utc(), clients_max) {
     auto opened = QuotaStore::open(file);
     REQUIRE_MESSAGE(opened, opened.error());
     store = std::move(*opened);
-    tell();
+    tell(now);
   }
   void tell(sys_seconds now = noon) {
     const auto periods = table.periods_at(now);
     table.forget_former(now);  // as Quotas does when a period begins
     const auto sums = store->add(table.collect(), periods);
     REQUIRE_MESSAGE(sums, sums.error());
-    table.apply(*sums);
+    table.apply(*sums, now);
   }
   // How many of so many were let in.
   int ask(int count, const PlanQuota& plan, std::uint64_t client = 7, sys_seconds now = noon) {
@@ -130,11 +130,45 @@ TEST_CASE("a clock that goes back over midnight gives nobody a second day") {
   process.tell(midnight - 1s);
   CHECK(process.ask(10, plan, 7, midnight + 1s) == 10);
   process.tell(midnight + 1s);
-  process.tell(midnight - 1s);  // the sums of yesterday come with the next second
+  CHECK(process.ask(10, plan, 7, midnight - 1s) == 0);  // before the sums of yesterday are there
+  process.tell(midnight - 1s);
   CHECK(process.ask(10, plan, 7, midnight - 1s) == 0);
+  CHECK(process.ask(10, plan, 7, midnight + 1s) == 0);
   process.tell(midnight + 1s);
   CHECK(process.ask(10, plan, 7, midnight + 1s) == 0);
   CHECK(Process(folder.file()).ask(10, plan, 7, midnight + 1s) == 10);  // before it is told
+}
+
+TEST_CASE("another time zone, and the one before again, give nobody a quota anew") {
+  const auto zone = conf::TimeZone::load("Etc/GMT-14");  // 14 hours before UTC
+  REQUIRE_MESSAGE(zone, zone.error());
+  const sys_seconds now = sys_days(2026y / 11 / 30) + 12h;  // there it is the first of December
+  for (const conf::QuotaSettings& quota :
+       {conf::QuotaSettings{.day = 10}, conf::QuotaSettings{.month = 10}}) {
+    const QuotaFolder folder;
+    const PlanQuota plan = plan_of(quota);
+    Process process(folder.file());
+    process.tell(now);
+    CHECK(process.ask(20, plan, 7, now) == 10);
+    CHECK(process.ask(4, plan, 8, now) == 4);
+    process.table.use(*zone, 1000);
+    CHECK(process.ask(1, plan, 7, now) == 0);
+    CHECK(process.ask(1, plan, 8, now) == 1);  // still of the day before
+    process.tell(now);
+    CHECK(process.ask(20, plan, 7, now) == 0);
+    CHECK(process.ask(2, plan, 8, now) == 2);
+    CHECK(process.table.look(8, plan, now).at(0).end > now + 13h);
+    process.table.use(utc(), 1000);
+    process.tell(now);
+    CHECK(process.ask(20, plan, 7, now) == 0);
+    CHECK(process.ask(20, plan, 8, now) == 3);
+    CHECK(process.ask(20, plan, 9, now) == 10);
+    process.tell(now);
+    // What was counted of each date is in the file, and nothing else.
+    CHECK(Process(folder.file(), 1000, now).table.look(8, plan, now).at(0).used == 8);
+    process.tell(now + 48h);
+    CHECK(process.ask(20, plan, 7, now + 48h) == 10);
+  }
 }
 
 TEST_CASE("a clock that was years ahead for a while leaves the counters of today") {
@@ -206,7 +240,7 @@ TEST_CASE("periods that have long gone are deleted") {
     REQUIRE(store);
     const auto sums = (*store)->add({}, {QuotaTable(utc(), 1).periods_at(noon + day * 24h)[0], -1});
     REQUIRE(sums);
-    rows += sums->size();
+    rows += sums->rows.size();
   }
   CHECK(rows <= 4);
   CHECK(rows >= 2);

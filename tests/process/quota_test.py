@@ -217,6 +217,20 @@ class WhatAnOperatorSees(QuotaTest):
             self.assertEqual(code, 0, out + err)
             self.assertEqual(self.statuses(gateway, 2), statuses)
 
+    def test_another_time_zone_and_back_gives_nobody_a_quota_anew(self):
+        def zone(name):
+            return f'time_zone = "{name}"'
+        gateway = self.start_gateway("quota_day = 3", clients=zone("Etc/GMT-14"))
+        self.assertEqual(self.statuses(gateway, 4), [200] * 3 + [429])
+        for name in ("Etc/GMT+12", "Etc/GMT-14", "Etc/GMT+12"):  # their dates are never the same
+            pathlib.Path(gateway.conf.name).write_text(self.conf("quota_day = 3", zone(name)))
+            before = self.ask(gateway).json()["renews_at"]
+            code, out, err = gateway.command("reload")
+            self.assertEqual(code, 0, out + err)
+            self.assertEqual(self.statuses(gateway, 3), [429] * 3)
+            wait_until(lambda: self.ask(gateway).json()["renews_at"] != before, "the day of the other time zone")
+            self.assertEqual(self.statuses(gateway, 3), [429] * 3)
+
     def test_mistakes_have_their_place_and_what_to_write(self):
         conf = self.folder / "bad.conf"
 

@@ -65,6 +65,12 @@ struct Decisions {
   std::uint64_t more = 0;
 };
 
+// Of so many for all loops, those of one: together they are no more, and where there are more loops
+// than that, some keep none.
+constexpr std::size_t part_of(std::size_t all, std::size_t loops, std::size_t loop) {
+  return all / loops + (loop < all % loops ? 1 : 0);
+}
+
 // The last decisions of one loop (its part of ops.why_max), for `classgate why`. It grows by
 // blocks, up to its size, and then the oldest gives its place; without memory for a block it stays
 // as it is. On the loop.

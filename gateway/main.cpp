@@ -201,6 +201,15 @@ void warn_of_secrets(const conf::Settings& settings) {
                             settings.clients.quota_file));
 }
 
+// Good, and of little use.
+void warn_of_loops_that_keep_nothing(const conf::Settings& settings) {
+  if (settings.ops.why_max == 0 || settings.ops.why_max >= settings.threads) return;
+  conf::print(stderr, fmt::format("classgate: warning: ops.why_max: {} are fewer than threads, {}, "
+                                  "which share them: `classgate why` finds nothing of those that "
+                                  "keep none. Write a multiple of threads, or 0\n",
+                                  settings.ops.why_max, settings.threads));
+}
+
 // Good, and unsafe.
 void warn_of_names_that_anybody_has(const conf::Settings& settings) {
   const auto sources = conf::identity_sources(settings);
@@ -259,6 +268,7 @@ int start(int argc, char** argv) {
     if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
     warn_of_secrets(loaded->settings);
+    warn_of_loops_that_keep_nothing(loaded->settings);
     warn_of_strangers(loaded->settings);
     warn_of_names_that_anybody_has(loaded->settings);
     conf::print(stderr,

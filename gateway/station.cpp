@@ -96,8 +96,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   if (!has_same_rules) metrics = metrics_.under(rules);
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
   if (!has_same_rules) timeouts_.change(rules.settings);
-  decisions_.resize((rules.settings.ops.why_max + rules.settings.threads - 1) /
-                    rules.settings.threads);
+  decisions_.resize(part_of(rules.settings.ops.why_max, rules.settings.threads, number_));
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
   rules_ = &rules;
   strangers_health_.forget();

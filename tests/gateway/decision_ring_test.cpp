@@ -163,6 +163,16 @@ TEST_CASE("why: who found the line full is told its place and the estimate") {
   CHECK(json["access_log"].is_null());
 }
 
+TEST_CASE("however many loops there are, together they keep no more decisions than ops.why_max") {
+  for (const std::size_t all : {0U, 1U, 4U, 8U, 70U, 10'000U})
+    for (const std::size_t loops : {1U, 3U, 8U, 64U}) {
+      std::size_t kept = 0;
+      for (std::size_t loop = 0; loop < loops; ++loop) kept += part_of(all, loops, loop);
+      CHECK(kept == all);
+      CHECK(part_of(all, loops, 0) <= part_of(all, loops, loops - 1) + 1);
+    }
+}
+
 TEST_CASE("why: failures are kept, and with ops.why_max = 0 nothing is") {
   const DeadPort nobody;
   for (const std::uint32_t most : {10U, 0U}) {

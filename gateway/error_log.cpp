@@ -10,6 +10,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "gateway/log_sink.h"
+#include "gateway/milestones.h"
 #include "gateway/quoted.h"
 
 namespace classgate::gateway {
@@ -77,7 +78,7 @@ std::unique_ptr<spdlog::formatter> formatter_of(const conf::LogSettings& setting
 // (With a name of its own outside, because ErrorLog::Parts holds one.)
 // Lets so many lines a second through; the first line of a later second tells what was left out.
 // Half of them are for warnings and worse, half of that half is for errors: what is told of
-// everything that goes well does not drown what went wrong.
+// everything that goes well does not drown what went wrong. Milestones have a number of their own.
 // Used by the writer's thread but for what says otherwise.
 class BoundedSink final : public spdlog::sinks::sink {
  public:
@@ -94,7 +95,11 @@ class BoundedSink final : public spdlog::sinks::sink {
     if (second != second_) {
       say_what_was_left_out(message);
       second_ = second;
-      lines_ = 0;
+      lines_ = milestones_ = 0;
+    }
+    if (message.source.filename == milestone_mark && milestones_ < milestones_max) {
+      ++milestones_;
+      return target_->log(message);
     }
     if (lines_ < lines_max_for(message.level)) {
       ++lines_;
@@ -130,6 +135,7 @@ class BoundedSink final : public spdlog::sinks::sink {
   std::atomic<std::uint64_t> left_out_ever_{0};
   std::chrono::sys_seconds second_{};
   std::uint32_t lines_ = 0;
+  std::uint32_t milestones_ = 0;
   std::uint64_t left_out_ = 0;
 };
 

@@ -11,9 +11,10 @@
 namespace classgate::gateway {
 
 // The gateway's own messages: spdlog's default logger while this lives. Written by a thread of its
-// own and bounded twice: log.lines_max lines a second reach the file (the next second says how many
-// more there were), and a writer that hangs loses the oldest, never the loops' time. When the file
-// can't be written, standard error is told. All of this is for the main thread.
+// own and bounded twice: log.lines_max lines a second reach the file, and some milestones beside
+// them (gateway/milestones.h; the next second says how many more there were), and a writer that
+// hangs loses the oldest, never the loops' time. When the file can't be written, standard error is
+// told. All of this is for the main thread.
 class ErrorLog {
  public:
   // The error is one line for an operator: which file, what is wrong.

@@ -2,7 +2,6 @@
 // that of the process in ops/supervisor.cpp.
 
 #include <signal.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +28,7 @@
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
 #include "gateway/memory_budget.h"
+#include "gateway/milestones.h"
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/supervisor.h"
@@ -122,22 +122,24 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
   if (!settings.core_dumps) proxy::net::forbid_core_dumps();
   auto inheritance = gateway::take_inheritance();
   if (!inheritance) {
-    spdlog::error("{}", inheritance.error());
+    gateway::log_milestone(spdlog::level::err, "{}", inheritance.error());
     return 1;
   }
   if (const auto secret = gateway::check_secret(settings.clients); !secret) {
-    spdlog::error("{}", secret.error());
+    gateway::log_milestone(spdlog::level::err, "{}", secret.error());
     return exit_bad_conf;
   }
   if (const std::string wrong = check_quotas(settings); !wrong.empty()) {
-    spdlog::error("{}", wrong);
+    gateway::log_milestone(spdlog::level::err, "{}", wrong);
     return exit_bad_conf;
   }
-  for (const std::string& warning : warnings_of_quotas(settings)) spdlog::warn("{}", warning);
+  for (const std::string& warning : warnings_of_quotas(settings))
+    gateway::log_milestone(spdlog::level::warn, "{}", warning);
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     std::istringstream lines(server.error());
-    for (std::string line; std::getline(lines, line);) spdlog::error("{}", line);
+    for (std::string line; std::getline(lines, line);)
+      gateway::log_milestone(spdlog::level::err, "{}", line);
     return 1;
   }
   gateway::Supervisor supervisor(std::move(start), *log, **server, std::move(*inheritance));

@@ -1,6 +1,5 @@
 #include "gateway/ops/conf_changes.h"
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "conf/keys.h"
 #include "gateway/clients/quotas.h"
 #include "gateway/clients/secret.h"
+#include "gateway/milestones.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -89,11 +89,12 @@ std::optional<std::string> ConfChanges::why_none() const {
 // One that is asked for while another is under way follows it.
 void ConfChanges::reload_by_signal() {
   if (!is_under_way()) {
-    if (const auto why = why_none()) return spdlog::error("HUP: reload refused: {}", *why);
+    if (const auto why = why_none())
+      return log_milestone(spdlog::level::err, "HUP: reload refused: {}", *why);
     return reload([](const Change&) {});  // the log tells
   }
   reloads_again_ = true;
-  spdlog::info("HUP: a change of the conf is under way; a reload follows it");
+  log_milestone(spdlog::level::info, "HUP: a change of the conf is under way; a reload follows it");
 }
 
 void ConfChanges::reload(TellChange tell) {
@@ -127,8 +128,9 @@ ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history
   sources_.run_time.clear();
   loop_.guard([&] {
     std::ranges::move(forgotten, std::back_inserter(change.lines));
-    spdlog::info("reloaded: {}", server_.description());
-    for (const std::string& line : change.lines) spdlog::warn("reload: {}", line);
+    log_milestone(spdlog::level::info, "reloaded: {}", server_.description());
+    for (const std::string& line : change.lines)
+      log_milestone(spdlog::level::warn, "reload: {}", line);
   });
   note_differences(std::move(loaded), change);
   return change;
@@ -164,9 +166,9 @@ void ConfChanges::note_differences(conf::Loaded loaded, Change& change) {
 
 void ConfChanges::tell_differences(Lines changes, Change& change) {
   for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
-    spdlog::info("changed: {}", changes[i]);
+    log_milestone(spdlog::level::info, "changed: {}", changes[i]);
   if (changes.size() > mistakes_logged_max)
-    spdlog::info("changed: {} more", changes.size() - mistakes_logged_max);
+    log_milestone(spdlog::level::info, "changed: {} more", changes.size() - mistakes_logged_max);
   if (changes.empty() && change.lines.empty()) changes.push_back("the conf says nothing else");
   std::ranges::move(changes, std::back_inserter(change.lines));
 }
@@ -199,8 +201,8 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
     loop_.guard([&] {
       change.lines.insert(change.lines.begin(),
                           fmt::format("{} = {} until the next reload", name, value));
-      spdlog::info("set at run time: {} = {} (it was {})", name, value,
-                   conf::value_in(before, name));
+      log_milestone(spdlog::level::info, "set at run time: {} = {} (it was {})", name, value,
+                    conf::value_in(before, name));
     });
     return change;
   };
@@ -338,7 +340,8 @@ void ConfChanges::give_up(const std::string& why) {
   timer_.stop();
   then_ = nullptr;
   reloads_again_ = false;
-  spdlog::warn("the change of the conf that was under way is given up: {}", why);
+  log_milestone(spdlog::level::warn, "the change of the conf that was under way is given up: {}",
+                why);
   Change change;
   loop_.guard([&] { change.lines.push_back(fmt::format("given up: {}", why)); });
   conclude(change);
@@ -380,8 +383,9 @@ ConfChanges::Change ConfChanges::refuse(Lines lines) {
   history.last_error.clear();
   for (const std::string& line : lines) history.last_error += line + "\n";
   for (std::size_t i = 0; i < lines.size() && i < mistakes_logged_max; ++i)
-    spdlog::error("{}", lines[i]);
-  spdlog::error("reload refused, {} mistake{}: the settings from before stay in force",
+    log_milestone(spdlog::level::err, "{}", lines[i]);
+  log_milestone(spdlog::level::err,
+                "reload refused, {} mistake{}: the settings from before stay in force",
                 lines.size(), lines.size() == 1 ? "" : "s");
   server_.note(std::move(history));
   return {false, std::move(lines)};

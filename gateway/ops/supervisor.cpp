@@ -1,7 +1,6 @@
 #include "gateway/ops/supervisor.h"
 
 #include <signal.h>
-#include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/printable.h"
+#include "gateway/milestones.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -95,7 +95,8 @@ int Supervisor::run() {
   if (auto sockets = open_operator_sockets(server_.settings().ops, {}, inheritance_.operators)) {
     operator_sockets_ = std::move(*sockets);
   } else {
-    spdlog::error("{} (ops.listen); serving without it, tried again at a reload", sockets.error());
+    log_milestone(spdlog::level::err,
+                  "{} (ops.listen); serving without it, tried again at a reload", sockets.error());
   }
   open_control(server_.settings().ops);
   inheritance_.operators.clear();  // what nobody wanted is closed
@@ -111,7 +112,8 @@ int Supervisor::run() {
   std::string places;
   for (const auto& socket : operator_sockets_)
     places += (places.empty() ? "; operators at " : ", ") + socket->text();
-  spdlog::info("classgate {} {}{}", CLASSGATE_VERSION, server_.description(), places);
+  log_milestone(spdlog::level::info, "classgate {} {}{}", CLASSGATE_VERSION, server_.description(),
+                places);
   server_.start([this] { mailbox_.send({}); });
   notify_ready(server_.description());
   keep_sockets();
@@ -168,7 +170,7 @@ void Supervisor::on_signal(int number) {
     case SIGUSR1:
       server_.reopen_access_log();
       log_.reopen();
-      spdlog::info("USR1: the logs are opened anew");
+      log_milestone(spdlog::level::info, "USR1: the logs are opened anew");
       return;
     case SIGUSR2:
       upgrade([](bool, const std::string&) {});  // the log tells
@@ -177,12 +179,14 @@ void Supervisor::on_signal(int number) {
   }
   if (!draining_) return drain(sigabbrev_np(number));
   if (handover_.has_happened() && !std::exchange(was_told_to_end_, true)) {
-    spdlog::info("{}: this process has handed over and is draining already", sigabbrev_np(number));
+    log_milestone(spdlog::level::info, "{}: this process has handed over and is draining already",
+                  sigabbrev_np(number));
     return;
   }
   const admission::Snapshot left = server_.snapshot();
-  spdlog::warn("{}: ended at once: {} in flight, {} waiting were cut off", sigabbrev_np(number),
-               left.active_workers - left.workers_without_client, left.waiting);
+  log_milestone(spdlog::level::warn, "{}: ended at once: {} in flight, {} waiting were cut off",
+                sigabbrev_np(number), left.active_workers - left.workers_without_client,
+                left.waiting);
   end(1);
 }
 
@@ -196,8 +200,9 @@ void Supervisor::drain(const std::string& why) {
   const admission::Snapshot now = server_.snapshot();
   // Sockets that were given to us are listened on by whoever gave them: the next one will accept.
   const bool has_successor = server_.sockets_are_given();
-  spdlog::info("{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
-               timeout.count(), now.active_workers, now.waiting, server_.connections());
+  log_milestone(spdlog::level::info,
+                "{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
+                timeout.count(), now.active_workers, now.waiting, server_.connections());
   timers_.status.stop();
   names_.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
@@ -219,14 +224,15 @@ void Supervisor::on_drained() {
   handover_.note_drained();
   if (handover_.has_happened() && server_.snapshot().active_workers > 0) return;  // it looks again
   const admission::Snapshot all = server_.snapshot();
-  spdlog::info("drained: {} requests in all, {} processed", all.total, all.processed);
+  log_milestone(spdlog::level::info, "drained: {} requests in all, {} processed", all.total,
+                all.processed);
   end(0);
 }
 
 void Supervisor::on_drain_timeout() {
   const admission::Snapshot left = server_.snapshot();
-  spdlog::warn("drain_timeout is over: {} in flight, {} waiting were cut off",
-               left.active_workers - left.workers_without_client, left.waiting);
+  log_milestone(spdlog::level::warn, "drain_timeout is over: {} in flight, {} waiting were cut off",
+                left.active_workers - left.workers_without_client, left.waiting);
   end(0);
 }
 
@@ -306,7 +312,8 @@ void Supervisor::open_control(const conf::OpsSettings& settings) {
     operator_sockets_.push_back(
         std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
   } else {
-    spdlog::warn("{}; `classgate status` and the like cannot reach this process", socket.error());
+    log_milestone(spdlog::level::warn,
+                  "{}; `classgate status` and the like cannot reach this process", socket.error());
     return;
   }
   control_path_ = settings.control;
@@ -316,7 +323,7 @@ void Supervisor::open_control(const conf::OpsSettings& settings) {
 
 void Supervisor::upgrade(const HandOver::Tell& tell) {
   const auto refuse = [&](const std::string& why) {
-    spdlog::error("upgrade refused: {}", why);
+    log_milestone(spdlog::level::err, "upgrade refused: {}", why);
     tell(false, why);
   };
   if (draining_) return refuse("this process drains");
@@ -336,8 +343,9 @@ OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   operators_.stop_listening();
   timers_.drain.start(server_.settings().drain_timeout);
   loop_.guard([&] {
-    spdlog::info("upgrade: process {} takes over; draining, at most {} ms: {} connections",
-                 successor, server_.settings().drain_timeout.count(), server_.connections());
+    log_milestone(spdlog::level::info,
+                  "upgrade: process {} takes over; draining, at most {} ms: {} connections",
+                  successor, server_.settings().drain_timeout.count(), server_.connections());
     if (watchdog_interval_ > 0ms) notify_alive();  // for both
     notify_main_process(successor);
   });
@@ -412,7 +420,8 @@ void Supervisor::rotate_ticket_keys() {
 // Expired or not valid yet: clients will complain, but serving nobody would help none of them.
 void Supervisor::warn_of_certificates() const {
   if (const auto& acceptor = server_.policy().tls.clients)
-    for (const std::string& warning : acceptor->warnings()) spdlog::error("{}", warning);
+    for (const std::string& warning : acceptor->warnings())
+      log_milestone(spdlog::level::err, "{}", warning);
 }
 
 void Supervisor::feed_watchdog() {
@@ -425,7 +434,7 @@ void Supervisor::note_turns(bool every_loop) {
   if (every_loop)
     notify_alive();
   else
-    spdlog::error("an event loop does not turn: the watchdog is not fed");
+    log_milestone(spdlog::level::err, "an event loop does not turn: the watchdog is not fed");
 }
 
 }  // namespace classgate::gateway

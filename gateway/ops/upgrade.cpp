@@ -1,7 +1,6 @@
 #include "gateway/ops/upgrade.h"
 
 #include <signal.h>
-#include <spdlog/spdlog.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "gateway/milestones.h"
 #include "gateway/ops/conf_changes.h"
 #include "gateway/ops/memo_text.h"
 #include "gateway/service_manager.h"
@@ -40,10 +40,10 @@ void HandOver::begin(const std::string& program, const std::vector<std::string>&
   auto successor =
       start_successor(program, arguments, std::move(sockets), server_.shared().via_name);
   if (!successor) {
-    spdlog::error("upgrade refused: {}", successor.error());
+    log_milestone(spdlog::level::err, "upgrade refused: {}", successor.error());
     return tell(false, successor.error());
   }
-  spdlog::info("upgrade: started {} as process {}", program, successor->pid);
+  log_milestone(spdlog::level::info, "upgrade: started {} as process {}", program, successor->pid);
   tell_ = std::move(tell);
   successor_.emplace(std::move(*successor));
   timer_.start(server_.settings().ops.upgrade_timeout);  // first: it ends what is begun, whatever
@@ -69,7 +69,7 @@ void HandOver::on_successor_ended() {
   loop_.retire(std::move(process_watch_));
   if (has_happened_) {
     if (successor_->channel.read_let_go()) let_go_of_sockets();
-    spdlog::error("process {}, which took over, has ended", successor_->pid);
+    log_milestone(spdlog::level::err, "process {}, which took over, has ended", successor_->pid);
     if (!lent_sockets_.empty()) take_back();
     return;
   }
@@ -88,7 +88,7 @@ void HandOver::fail(const std::string& why) {
   loop_.retire(std::move(channel_watch_));
   loop_.retire(std::move(process_watch_));
   successor_.reset();
-  spdlog::error("upgrade failed: {}; this process serves on", why);
+  log_milestone(spdlog::level::err, "upgrade failed: {}; this process serves on", why);
   if (tell_) std::exchange(tell_, nullptr)(false, why);
 }
 
@@ -102,7 +102,7 @@ void HandOver::hand_over() {
   loop_.guard([this] {
     std::string text = fmt::format("process {} took over from {}", successor_->pid, ::getpid());
     for (const std::string& line : lines_of_forgotten(server_.policy().history)) {
-      spdlog::warn("upgrade: {}", line);
+      log_milestone(spdlog::level::warn, "upgrade: {}", line);
       text += "\n" + line;
     }
     if (tell_) std::exchange(tell_, nullptr)(true, text);
@@ -139,7 +139,8 @@ void HandOver::let_go_of_sockets() {
 // The one that took over has died. Nothing is lost yet: what connected meanwhile waits in the
 // backlog of the sockets, which are still open here.
 void HandOver::take_back() {
-  spdlog::error("upgrade: taken back: process {} accepts again, with the settings it had",
+  log_milestone(spdlog::level::err,
+                "upgrade: taken back: process {} accepts again, with the settings it had",
                 ::getpid());
   loop_.retire(std::move(channel_watch_));
   successor_.reset();
@@ -211,7 +212,7 @@ void TakeOver::take_more_workers() {
   if (!kept) return;
   server_.set_kept_elsewhere(*kept);
   if (!predecessor_->has_ended()) return;
-  spdlog::info("upgrade: the process before has ended");
+  log_milestone(spdlog::level::info, "upgrade: the process before has ended");
   loop_.retire(std::move(watch_));
   predecessor_.reset();
 }
@@ -222,7 +223,8 @@ void TakeOver::say_let_go() {
 
 void TakeOver::say_listens_elsewhere() {
   if (!predecessor_) return;
-  spdlog::warn(
+  log_milestone(
+      spdlog::level::warn,
       "what is listened on has changed: if this process died now, the one before would not accept "
       "again");
   say_let_go();

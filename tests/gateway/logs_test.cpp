@@ -17,6 +17,7 @@
 #include "gateway/access_log.h"
 #include "gateway/error_log.h"
 #include "gateway/log_target.h"
+#include "gateway/milestones.h"
 #include "tests/gateway/kit.h"
 #include "tests/gateway/log_folder.h"
 
@@ -334,6 +335,33 @@ TEST_CASE("the error log counts what it leaves out and what it loses") {
   }));
   CHECK(errors.log().dropped_lines() > 0);
   CHECK(written().size() < 50);
+}
+
+TEST_CASE(
+    "what an operator must see of the process is written beside log.lines_max, and is bounded") {
+  const LogFolder folder;
+  conf::LogSettings settings = to("off", folder.at("a"));
+  settings.lines_max = 1;
+  constexpr int said = 200;
+  int lines = 0, milestones = 0, seconds = 0;
+  {
+    TestErrorLog errors(settings);
+    const auto begin = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    for (int i = 0; i < said; ++i) spdlog::info("said {}", i);
+    log_milestone(spdlog::level::info, "listening on {}", "a");
+    log_milestone(spdlog::level::err, "ended {}", "b");
+    for (int i = 0; i < said; ++i) log_milestone(spdlog::level::info, "reloaded {}", i);
+    const auto end = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    seconds = static_cast<int>((end - begin).count()) + 1;
+  }
+  const std::string text = text_of(folder.at("a"));
+  CHECK(text.contains("info listening on a\n"));
+  CHECK(text.contains("error ended b\n"));
+  lines = static_cast<int>(count_of(text, "info said"));
+  milestones = static_cast<int>(count_of(text, "info reloaded"));
+  CHECK(lines <= seconds);
+  CHECK(milestones >= static_cast<int>(milestones_max) - 2);
+  CHECK(milestones <= (static_cast<int>(milestones_max) + 1) * seconds);
 }
 
 TEST_CASE("what goes well leaves the error log lines for warnings, and both for errors") {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -162,6 +163,15 @@ class Lines(LogsTest):
         wait_until(lambda: "/health" in gateway.out(), "the line of the one that asked")
         self.assertEqual(gateway.out().count("\n"), 1)
         self.assertEqual(gateway.err(), before)
+
+    def test_what_an_operator_must_see_is_written_whatever_log_lines_max_says(self):
+        gateway = self.gateway(self.service().address, log_lines_max=1, clients_secret=self.folder / "secret")
+        gateway.do("reload")
+        gateway.do("set", "admission.workers", "7")
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+        for line in ("listening on", "reloaded: ", "set at run time: admission.workers = 7", "TERM: draining", "drained: "):
+            self.assertIn(line, gateway.err())
 
     def test_more_lines_than_log_access_lines_max_in_a_second_are_counted(self):
         service = self.service()

@@ -1,5 +1,6 @@
 #include "conf/loaded.h"
 
+#include <algorithm>
 #include <map>
 
 #include "conf/cost.h"
@@ -14,6 +15,24 @@
 #include "conf/words.h"
 
 namespace classgate::conf {
+
+std::string with_place(const Loaded& loaded, const std::string& line) {
+  const auto names = [&line](const std::string& key) {
+    const bool begins = line.starts_with(key) && line.size() > key.size() &&
+                        (line[key.size()] == ':' || line[key.size()] == ' ');
+    return begins || line.contains('(' + key + ')') || line.contains("(see " + key + ')');
+  };
+  const auto find = [&loaded](const auto& is_meant) {
+    return std::ranges::find_if(loaded.values,
+                                [&](const ValueInForce& value) { return is_meant(value.key); });
+  };
+  auto named = find(names);
+  if (named == loaded.values.end() && line.contains("(see \"listen\" in the conf)"))
+    named = find([](const std::string& key) { return key == "listen"; });
+  if (named == loaded.values.end() || named->origin == "default") return line;
+  return fmt::format("{}: {}", named->origin, line);
+}
+
 namespace {
 
 // What a route says only when it is not as usual.

@@ -30,6 +30,11 @@ struct Loaded {
   std::shared_ptr<const Texts> texts;                         // what the files said
 };
 
+// What is wrong with what a key names (a file, an address), with the place of that key in front, as
+// mistakes of a conf have it. The line begins with the key, or names it in parentheses, as messages
+// do; without one, or where the key has its default, it stays as it is.
+std::string with_place(const Loaded& loaded, const std::string& line);
+
 // Of a key, or of what a plan says ("plan.gold.rate"), as print() has it.
 std::string value_in(const Settings& settings, std::string_view key);
 

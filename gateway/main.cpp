@@ -111,13 +111,15 @@ std::vector<std::string> warnings_of_quotas(const conf::Settings& settings) {
   return warnings;
 }
 
-int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
+int run(const conf::Loaded& loaded, gateway::Supervisor::Start start) {
+  const conf::Settings& settings = loaded.settings;
+  const auto placed = [&loaded](const std::string& line) { return conf::with_place(loaded, line); };
   gateway::fill_standard_descriptors();
   gateway::tune_allocator();
   gateway::raise_descriptor_limit();
   gateway::Supervisor::block_signals();
   auto log = gateway::ErrorLog::open(settings.log);
-  if (!log) return complain(log.error());
+  if (!log) return complain(placed(log.error()));
   // Before keys are read.
   if (!settings.core_dumps) proxy::net::forbid_core_dumps();
   auto inheritance = gateway::take_inheritance();
@@ -126,20 +128,20 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
     return 1;
   }
   if (const auto secret = gateway::check_secret(settings.clients); !secret) {
-    gateway::log_milestone(spdlog::level::err, "{}", secret.error());
+    gateway::log_milestone(spdlog::level::err, "{}", placed(secret.error()));
     return exit_bad_conf;
   }
   if (const std::string wrong = check_quotas(settings); !wrong.empty()) {
-    gateway::log_milestone(spdlog::level::err, "{}", wrong);
+    gateway::log_milestone(spdlog::level::err, "{}", placed(wrong));
     return exit_bad_conf;
   }
   for (const std::string& warning : warnings_of_quotas(settings))
-    gateway::log_milestone(spdlog::level::warn, "{}", warning);
+    gateway::log_milestone(spdlog::level::warn, "{}", placed(warning));
   auto server = gateway::Server::open(settings, std::move(inheritance->clients));
   if (!server) {
     std::istringstream lines(server.error());
     for (std::string line; std::getline(lines, line);)
-      gateway::log_milestone(spdlog::level::err, "{}", line);
+      gateway::log_milestone(spdlog::level::err, "{}", placed(line));
     return 1;
   }
   gateway::Supervisor supervisor(std::move(start), *log, **server, std::move(*inheritance));
@@ -154,7 +156,8 @@ int run(const conf::Settings& settings, gateway::Supervisor::Start start) {
 }
 
 // What a check can know of certificates and keys beyond the conf: each mistake is one line.
-int check_secrets(const conf::Settings& settings) {
+int check_secrets(const conf::Loaded& loaded) {
+  const conf::Settings& settings = loaded.settings;
   const auto tls = gateway::open_tls(settings);
   std::string lines = tls ? std::string() : tls.error();
   if (tls && tls->clients)
@@ -167,7 +170,9 @@ int check_secrets(const conf::Settings& settings) {
   if (const std::string wrong = check_quotas(settings); !wrong.empty())
     lines += (lines.empty() ? "" : "\n") + wrong;
   if (lines.empty()) return 0;
-  conf::print(stderr, lines + "\n");
+  std::istringstream each(lines);
+  for (std::string line; std::getline(each, line);)
+    conf::print(stderr, conf::with_place(loaded, line) + "\n");
   return 1;
 }
 
@@ -180,36 +185,41 @@ void warn_of_names(const conf::Settings& settings) {
 }
 
 // Good, and unsafe.
-void warn_of_secrets(const conf::Settings& settings) {
+void warn_of_secrets(const conf::Loaded& loaded) {
+  const conf::Settings& settings = loaded.settings;
+  const auto warn = [&](const std::string& warning) {
+    conf::print(stderr, fmt::format("classgate: warning: {}\n", conf::with_place(loaded, warning)));
+  };
   if (const auto secret = gateway::check_secret(settings.clients); secret && !secret->empty())
-    conf::print(stderr, fmt::format("classgate: warning: {}\n", *secret));
-  for (const std::string& warning : warnings_of_quotas(settings))
-    conf::print(stderr, fmt::format("classgate: warning: {}\n", warning));
+    warn(*secret);
+  for (const std::string& warning : warnings_of_quotas(settings)) warn(warning);
   if (!gateway::Quotas::are_wanted_by(settings)) return;
   const auto key = gateway::kept_key(settings.clients);
   const auto ids = key ? std::optional(gateway::Quotas::fingerprint_of(*key)) : std::nullopt;
   const auto are_others =
       gateway::QuotaStore::has_counts_by_others(settings.clients.quota_file, ids);
   if (!are_others)
-    conf::print(stderr, fmt::format("classgate: warning: {}; so nobody can tell whether it was "
-                                    "counted with the key that clients.secret holds\n",
-                                    are_others.error()));
+    warn(
+        fmt::format("{}; so nobody can tell whether it was counted with the key that "
+                    "clients.secret holds",
+                    are_others.error()));
   else if (*are_others)
-    conf::print(stderr,
-                fmt::format("classgate: warning: clients.secret: {}: {}, and {} was counted with "
-                            "another: clients would have other ids, and their quotas would begin "
-                            "anew. Bring it back from a copy\n",
-                            settings.clients.secret, key ? "is another one" : "is not there",
-                            settings.clients.quota_file));
+    warn(
+        fmt::format("clients.secret: {}: {}, and {} was counted with another: clients would have "
+                    "other ids, and their quotas would begin anew. Bring it back from a copy",
+                    settings.clients.secret, key ? "is another one" : "is not there",
+                    settings.clients.quota_file));
 }
 
 // Good, and of little use.
-void warn_of_loops_that_keep_nothing(const conf::Settings& settings) {
-  if (settings.ops.why_max == 0 || settings.ops.why_max >= settings.threads) return;
-  conf::print(stderr, fmt::format("classgate: warning: ops.why_max: {} are fewer than threads, {}, "
-                                  "which share them: `classgate why` finds nothing of those that "
-                                  "keep none. Write a multiple of threads, or 0\n",
-                                  settings.ops.why_max, settings.threads));
+void warn_of_loops_that_keep_nothing(const conf::Loaded& loaded) {
+  const conf::OpsSettings& ops = loaded.settings.ops;
+  if (ops.why_max == 0 || ops.why_max >= loaded.settings.threads) return;
+  const std::string warning = fmt::format(
+      "ops.why_max: {} are fewer than threads, {}, which share them: `classgate why` finds nothing "
+      "of those that keep none. Write a multiple of threads, or 0",
+      ops.why_max, loaded.settings.threads);
+  conf::print(stderr, fmt::format("classgate: warning: {}\n", conf::with_place(loaded, warning)));
 }
 
 // Good, and unsafe.
@@ -267,10 +277,10 @@ int start(int argc, char** argv) {
     return command->mode == Mode::run ? exit_bad_conf : status;
   }
   if (command->mode == Mode::check) {
-    if (const int wrong = check_secrets(loaded->settings); wrong != 0) return wrong;
+    if (const int wrong = check_secrets(*loaded); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
-    warn_of_secrets(loaded->settings);
-    warn_of_loops_that_keep_nothing(loaded->settings);
+    warn_of_secrets(*loaded);
+    warn_of_loops_that_keep_nothing(*loaded);
     warn_of_strangers(loaded->settings);
     warn_of_names_that_anybody_has(loaded->settings);
     conf::print(stderr,
@@ -281,11 +291,10 @@ int start(int argc, char** argv) {
     conf::print(stdout, conf::print(*loaded));
     return 0;
   }
-  const int status =
-      run(loaded->settings, {.sources = sources,
-                             .loaded = *loaded,
-                             .program = own_program(),
-                             .arguments = std::vector<std::string>(argv, argv + argc)});
+  const int status = run(*loaded, {.sources = sources,
+                                   .loaded = *loaded,
+                                   .program = own_program(),
+                                   .arguments = std::vector<std::string>(argv, argv + argc)});
   // A reload that was given up may still be reading: no destructor may take away what it uses.
   if (gateway::errands_out > 0) ::_exit(status);
   return status;

@@ -244,22 +244,26 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   if (Lines lost = reads_files ? lost_by(*loaded, before) : Lines(); !lost.empty())
     return std::unexpected(std::move(lost));
   const conf::Settings& settings = loaded->settings;
+  const auto placed = [&loaded](const std::string& line) {
+    return conf::with_place(*loaded, line);
+  };
   // Only the next start takes it, and would fail.
   auto secret = reads_files ? check_secret(settings.clients, &server.hash_key) : std::string();
-  if (!secret) return std::unexpected(Lines{std::move(secret.error())});
+  if (!secret) return std::unexpected(Lines{placed(secret.error())});
   std::vector<proxy::net::ListeningSocket> none_inherited;
   auto sockets = open_operator_sockets(settings.ops, operators, none_inherited);
-  if (!sockets) return std::unexpected(Lines{sockets.error() + " (ops.listen)"});
+  if (!sockets) return std::unexpected(Lines{placed(sockets.error() + " (ops.listen)")});
   auto prepared = Server::prepare(
       settings, server, reads_files ? Server::Files::read_again : Server::Files::as_they_were);
   if (!prepared) {
     Lines lines;
     std::istringstream errors(prepared.error());
-    for (std::string line; std::getline(errors, line);) lines.push_back(line);
+    for (std::string line; std::getline(errors, line);) lines.push_back(placed(line));
     return std::unexpected(std::move(lines));
   }
   auto log = ErrorLog::open_target(settings.log);
-  if (!log) return std::unexpected(Lines{log.error()});
+  if (!log) return std::unexpected(Lines{placed(log.error())});
+  if (!secret->empty()) *secret = placed(*secret);
   Prepared all{std::move(*loaded), std::move(*prepared), std::move(*sockets),
                std::move(*log),    FreshPath(),          {}};
   // Last: while the rest hangs, no path is taken that a later change may want.
@@ -277,7 +281,7 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   const bool has_quotas = reads_files && Quotas::are_wanted_by(taken);
   if (const auto why = has_quotas ? QuotaStore::why_not(taken.clients.quota_file) : "";
       !why.empty())
-    all.warnings.push_back(why +
+    all.warnings.push_back(conf::with_place(all.loaded, why) +
                            "; until then what is counted may be in memory only, and the next "
                            "start would fail");
   return all;

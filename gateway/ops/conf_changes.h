@@ -52,6 +52,7 @@ class ConfChanges {
   void reload(TellChange tell);
   void reload_by_signal();
   void set(const std::string& key, const std::string& value, TellChange tell);
+  const conf::Loaded& loaded() const { return loaded_; }  // in force
   bool is_under_way() const { return errand_.is_under_way(); }
   // That which is under way, if any.
   void give_up(const std::string& why);

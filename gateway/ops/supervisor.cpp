@@ -95,8 +95,8 @@ int Supervisor::run() {
   if (auto sockets = open_operator_sockets(server_.settings().ops, {}, inheritance_.operators)) {
     operator_sockets_ = std::move(*sockets);
   } else {
-    log_milestone(spdlog::level::err,
-                  "{} (ops.listen); serving without it, tried again at a reload", sockets.error());
+    log_milestone(spdlog::level::err, "{}; serving without it, tried again at a reload",
+                  conf::with_place(changes_.loaded(), sockets.error() + " (ops.listen)"));
   }
   open_control(server_.settings().ops);
   inheritance_.operators.clear();  // what nobody wanted is closed
@@ -313,7 +313,8 @@ void Supervisor::open_control(const conf::OpsSettings& settings) {
         std::make_shared<const proxy::net::ListeningSocket>(std::move(*socket)));
   } else {
     log_milestone(spdlog::level::warn,
-                  "{}; `classgate status` and the like cannot reach this process", socket.error());
+                  "{}; `classgate status` and the like cannot reach this process",
+                  conf::with_place(changes_.loaded(), socket.error()));
     return;
   }
   control_path_ = settings.control;

@@ -89,6 +89,34 @@ class Check(CommandLineTest):
             'command line --workers: admission.workers: "x" is not a whole number',
             "classgate: 4 mistakes in the configuration"])
 
+    def test_what_a_key_names_and_cannot_be_used_is_told_with_the_place_of_the_key(self):
+        (self.folder / "short").write_text("not long enough")
+        plan = '[fairness]\nidentity = ["address"]\n[[plan]]\nname = "a"\nquota_day = 1\n'
+        at_check_too = [("clients", "secret", self.folder), ("clients", "secret", self.folder / "short"),
+                        ("clients", "quota_file", self.folder), ("clients", "quota_file", "/nowhere/quotas.db"),
+                        ("clients", "quota_file", self.folder / "short"), ("clients", "clients_file", self.folder),
+                        ("log", "error", None), ("log", "access", None), ("ops", "control", None)]
+        for table, key, path in at_check_too:
+            is_at_check = path is not None
+            path = path or "/nowhere/x"
+            before = 'listen = ["127.0.0.1:0"]\n'
+            before += "" if key == "secret" else f'[clients]\nsecret = "{self.folder}/secret"\n'
+            if table == "clients" and key != "secret":
+                text = before + f'{key} = "{path}"\n'
+            else:
+                text = before + f'[{table}]\n{key} = "{path}"\n'
+            line = len(text.splitlines())
+            conf = self.conf(text + (plan if key == "quota_file" else '[fairness]\nidentity = ["bearer"]\n'))
+            for mode in (["--check"],) if is_at_check else ([],):
+                with self.subTest(key=key, path=path, mode=mode):
+                    if key == "control":
+                        gateway = self.gateway("127.0.0.1:9", conf=text, environment={"CLASSGATE_OPS_CONTROL": str(path)})
+                        gateway.wait_for_text("environment CLASSGATE_OPS_CONTROL: cannot listen on", gateway.err)
+                        continue
+                    result = run(*mode, "-c", conf)
+                    self.assertNotEqual(result.status, 0)
+                    self.assertRegex(result.err, rf"(?m)(^|error |classgate: ){conf}:{line}:1: .*{path}")
+
     def test_check_opens_no_port(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -284,7 +284,7 @@ class WhatAnOperatorSees(QuotaTest):
             code, out, err = gateway.command("reload")
             self.assertEqual(code, 0, err)  # what is open counts on, and the rest of the conf is good
             self.assertRegex(out, rf"clients\.quota_file: {path}: .*{words}.*the next start would fail")
-            gateway.wait_for_text(rf"reload: clients\.quota_file: {path}: .*{words}", gateway.err)
+            gateway.wait_for_text(rf"reload: \S+:4:1: clients\.quota_file: {path}: .*{words}", gateway.err)
         with contextlib.closing(sqlite3.connect(path)) as file:
             file.execute("CREATE TABLE kept AS SELECT * FROM usage")
             file.execute("DROP TABLE usage")
@@ -314,7 +314,7 @@ class WhatAnOperatorSees(QuotaTest):
         with contextlib.closing(sqlite3.connect(self.folder / "quotas.db")) as file:
             file.execute("UPDATE usage SET period = period + 100")
             file.commit()
-        self.assertRegex(self.checked(conf), r"warning: clients\.quota_file: \S+: holds counts .* still to come.*DELETE")
+        self.assertRegex(self.checked(conf), r"warning: \S+:4:1: clients\.quota_file: \S+: holds counts .* still to come.*DELETE")
         again = self.start_gateway("quota_day = 10")
         again.wait_for_text("holds counts of days or months that are still to come", again.err)
 
@@ -348,7 +348,7 @@ class WhatLasts(QuotaTest):
             conf = self.folder / "quota.conf"
             conf.write_text(self.conf("quota_day = 10"))
             return self.checked(conf)
-        self.assertRegex(checked(), r"warning: clients\.secret: \S+: is not there, and \S+quotas\.db was counted with another")
+        self.assertRegex(checked(), r"warning: \S+:3:1: clients\.secret: \S+: is not there, and \S+quotas\.db was counted with another")
         secret.write_text(kept)
         secret.chmod(0o600)
         self.assertNotIn("warning", checked())

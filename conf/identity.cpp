@@ -258,6 +258,8 @@ std::expected<PlanClient, std::string> plan_client(const IdentitySource& source,
   if (!hash || !name.starts_with(key_hash_prefix))
     return std::unexpected(
         std::string("expected sha256: and 64 hexadecimal digits, the hash of a key"));
+  if (*hash == sha256(""))
+    return std::unexpected(std::string("can never be there: its hash is that of nothing"));
   return PlanClient{.source = source, .key = *hash};
 }
 

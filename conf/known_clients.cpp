@@ -226,6 +226,10 @@ class FileReader {
       return mistake(word,
                      "key: expected sha256: and 64 hexadecimal digits, the hash of a key, "
                      "never a key itself (printf %s KEY | sha256sum)");
+    if (*hash == sha256(""))
+      return mistake(word,
+                     "key: is the hash of nothing, which is no key: printf %s KEY | sha256sum, "
+                     "with the key in place of KEY");
     if (const auto twin = twin_of(*hash))
       return mistake(word, fmt::format("this key stands already in line {}", *twin));
     known_.keys.push_back({*hash, number, line_});

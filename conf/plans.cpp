@@ -131,12 +131,10 @@ class Registry {
     std::string text() const { return fmt::format("plan {}, client number {}", plan, number); }
   };
   // What is wrong with one more; empty: nothing.
-  std::string add(const PlanClient& client, const Entry& entry, const PlanList::PlaceOf& place_of) {
+  std::string add(const PlanClient& client, const Entry& entry) {
     if (client.source.kind == IdentitySource::Kind::address)
       return add_network(client.network, entry);
     const bool is_key = carries_key(client.source.kind);
-    if (const auto elsewhere = place_of(client))
-      return fmt::format("has a {} that stands already at {}", is_key ? "key" : "name", *elsewhere);
     const std::string name =
         word_of(client.source) + ':' + (is_key ? hex_of(client.key) : client.name);
     const auto [known, is_new] = names_.emplace(name, entry);
@@ -171,7 +169,7 @@ class Registry {
 
 std::vector<std::pair<std::string, std::string>> PlanList::finish(
     FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
-    const PlaceOf& place_of) const {
+    const WrongWith& wrong_with) const {
   std::vector<std::pair<std::string, std::string>> wrong;
   Registry registry;
   fairness.plans.clear();
@@ -188,9 +186,8 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     settings.clients = plan.clients;
     for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i) {
       const auto client = read_plan_client(plan.clients[i], sources);
-      const std::string why =
-          client ? registry.add(*client, {plan.name, plan.clients_origin, i + 1}, place_of)
-                 : client.error();
+      std::string why = client ? wrong_with(*client) : client.error();
+      if (why.empty()) why = registry.add(*client, {plan.name, plan.clients_origin, i + 1});
       if (!why.empty())
         wrong.push_back({plan.clients_origin,
                          fmt::format("plan {}: client number {} {}", plan.name, i + 1, why)});

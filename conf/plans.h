@@ -24,11 +24,12 @@ class PlanList {
   std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);
   // With everybody's terms where they have none of their own; says what does not go together.
-  // `sources` are all that tell clients apart. A client stands once: `place_of` says where else.
-  using PlaceOf = std::function<std::optional<std::string>(const PlanClient&)>;
+  // `sources` are all that tell clients apart. `wrong_with` says what is wrong with a client by
+  // what the rest of the conf says; empty: nothing.
+  using WrongWith = std::function<std::string(const PlanClient&)>;
   std::vector<std::pair<std::string, std::string>> finish(
       FairnessSettings& fairness, const std::vector<IdentitySource>& sources,
-      const PlaceOf& place_of) const;
+      const WrongWith& wrong_with) const;
   std::string print(const FairnessSettings& fairness,
                     const std::vector<IdentitySource>& sources) const;
   bool has(std::string_view name) const;

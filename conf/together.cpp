@@ -205,20 +205,25 @@ class Together {
     if (clients.known && !reading_.plans.names().empty()) keys = clients.known->keys;
     std::ranges::sort(keys, {}, &KnownClients::Key::hash);
     std::unordered_set<std::string_view> names;  // made when a plan has one
-    const auto place_of = [&](const PlanClient& client) -> std::optional<std::string> {
-      if (!clients.known) return std::nullopt;
-      if (client.source.kind == IdentitySource::Kind::jwt) {
+    const std::string no_certificate = why_no_certificate();
+    const auto wrong_with = [&](const PlanClient& client) -> std::string {
+      using enum IdentitySource::Kind;
+      if (client.source.kind == tls || client.source.kind == tls_san) return no_certificate;
+      if (!clients.known) return {};
+      if (client.source.kind == jwt) {
         if (names.empty())
           for (const KnownClient& known : clients.known->clients) names.insert(known.name);
-        if (names.contains(client.name)) return clients.clients_file;
+        if (names.contains(client.name))
+          return fmt::format("has a name that stands already at {}", clients.clients_file);
       } else if (carries_key(client.source.kind)) {
         const auto found = std::ranges::lower_bound(keys, client.key, {}, &KnownClients::Key::hash);
         if (found != keys.end() && found->hash == client.key)
-          return fmt::format("{}:{}", clients.clients_file, found->line);
+          return fmt::format("has a key that stands already at {}:{}", clients.clients_file,
+                             found->line);
       }
-      return std::nullopt;
+      return {};
     };
-    for (auto& [place, text] : reading_.plans.finish(fairness, sources, place_of))
+    for (auto& [place, text] : reading_.plans.finish(fairness, sources, wrong_with))
       if (reading_.are_known(identities)) reading_.mistake(place, std::move(text));
     put_known_together(sources);
     check_quotas();
@@ -228,6 +233,18 @@ class Together {
       if (const auto given = reading_.origins.find(key); given != reading_.origins.end())
         if (find_key(key)->print(settings_) != "0")
           reading_.blame(key, "needs fairness.identity, to tell clients", identities);
+  }
+
+  // Why no client has a certificate that was verified; empty: one may, or nobody knows.
+  std::string why_no_certificate() const {
+    if (!reading_.are_known({"tls.client_certificate", "listen"})) return {};
+    if (settings_.tls.client_certificate == ClientCertificate::off)
+      return "can never be there: nobody is asked for a certificate: tls.client_certificate is "
+             "\"off\", and may be \"optional\" or \"required\"";
+    if (std::ranges::none_of(settings_.listen, &Address::is_tls))
+      return "can never be there: no address of listen has TLS (\"https://...\"), so nobody is "
+             "asked for a certificate";
+    return {};
   }
 
   // What [jwt] must have, where an identity wants a claim.

@@ -263,7 +263,7 @@ TEST_CASE("a client of a plan matches once") {
     return mistakes_in("[fairness]\nidentity = [\"header:X-K\", \"bearer\", " + identity +
                        "]\n[[plan]]\nname = \"a\"\nclients = [" + clients + "]");
   };
-  CHECK(wrong("\"address:10.0.0.0/8\", \"address:11.0.0.0/8\", \"bearer:x\", \"tls:CN=x\", "
+  CHECK(wrong("\"address:10.0.0.0/8\", \"address:11.0.0.0/8\", \"bearer:x\", "
               "\"address:2001:db8::/64\", \"address:2001:db8:0:1::7\", \"header:X-K:y\", "
               "\"address:unix:\"") == Lines{});
   CHECK(wrong("\"address:10.0.0.0/8\", \"address:10.1.2.3\"") ==
@@ -293,6 +293,43 @@ TEST_CASE("a client of a plan matches once") {
   CHECK(wrong("\"basic:us:er\"", "\"basic\"").size() == 1);
   CHECK(wrong("\"cookie:s:a;b\"", "\"cookie:s\"").size() == 1);
   CHECK(wrong("\"address:!10.0.0.0/8\"").size() == 1);
+}
+
+TEST_CASE("a plan's client by its certificate needs a listener that asks for one") {
+  const auto wrong = [](const std::string& listen, const std::string& asks,
+                        const std::string& client) {
+    return mistakes_in("listen = [\"" + listen + "\"]\n[tls]\ncertificate = \"/tls/a.pem\"\n" +
+                       "key = \"/tls/a.key\"\nclient_ca = \"/tls/ca.pem\"\n" +
+                       "client_certificate = " + asks +
+                       "\n[fairness]\nidentity = [\"tls\", \"tls:san\", \"address\"]\n" +
+                       "[[plan]]\nname = \"a\"\nclients = [\"" + client + "\"]");
+  };
+  const std::string with_tls = "https://127.0.0.1:8443";
+  for (const char* const client : {"tls:CN=x", "tls:san:x.example"}) {
+    CHECK(wrong(with_tls, "\"optional\"", client) == Lines{});
+    CHECK(wrong(with_tls, "\"required\"", client) == Lines{});
+    CHECK(wrong(with_tls, "\"off\"", client) ==
+          Lines{"conf:11:1: plan a: client number 1 can never be there: nobody is asked for a "
+                "certificate: tls.client_certificate is \"off\", and may be \"optional\" or "
+                "\"required\""});
+    CHECK(wrong("127.0.0.1:8443", "\"required\"", client) ==
+          Lines{"conf:11:1: plan a: client number 1 can never be there: no address of listen has "
+                "TLS (\"https://...\"), so nobody is asked for a certificate"});
+    CHECK(wrong(with_tls, "\"of\"", client).size() == 1);  // that it is none of the words
+  }
+  CHECK(wrong(with_tls, "\"off\"", "address:192.0.2.7") == Lines{});
+}
+
+TEST_CASE("the hash of nothing is no key, neither of a known client nor of a plan") {
+  CHECK(mistakes_of_text("acme key=sha256:" + hex_of(sha256(""))) ==
+        Lines{"1:6: key: is the hash of nothing, which is no key: printf %s KEY | sha256sum, with "
+              "the key in place of KEY"});
+  CHECK(mistakes_in(keyed +
+                    std::string("[[plan]]\nname = \"gold\"\nclients = "
+                                "[\"header:X-Api-Key:sha256:") +
+                    hex_of(sha256("")) + "\"]") ==
+        Lines{"conf:5:1: plan gold: client number 1 can never be there: its hash is that of "
+              "nothing"});
 }
 
 TEST_CASE("what is printed shows no key, and reads back as the same") {

@@ -102,6 +102,25 @@ Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, const
   return wait;
 }
 
+double Limits::could_have(const Shared& shared, double tokens, const Kept& of_this,
+                          const Arrival& arrival, const std::optional<ClientTable::Look>& client,
+                          Coming coming, Time now) const {
+  const auto but_for = [tokens](const Kept& kept) {
+    return tokens - std::max(kept.for_content, kept.for_due);
+  };
+  const bool others_are_due = shared.expects_others(arrival.client, now);
+  const bool others_ask = client && client->part_burst > 0 && reserve_ > 0;
+  if (tokens <= 0 || (!others_are_due && !others_ask)) return tokens;
+  const bool is_content = client && client->is_content(arrival.cost);
+  double with_favour = std::max(but_for(of_this), 0.0);
+  if (admission::is_due(coming))
+    with_favour = std::min(with_favour, static_cast<double>(arrival.cost));
+  else if (is_content)
+    with_favour = std::min(with_favour, double{client->credit});
+  const Coming after = admission::is_due(coming) ? Coming::anew : coming;
+  return std::max(with_favour, but_for(kept(shared, arrival, true, after, now)));
+}
+
 Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                              const Comings& comings, TokenBucket all, Time now) const {
   Buckets found;
@@ -111,15 +130,25 @@ Limits::Buckets Limits::look(const Arrival& arrival, const std::optional<ClientT
     const Kept others = kept(shared, arrival, is_greedy, coming, now);
     const Duration wait = wait_for(bucket, arrival.cost, others, now);
     if (bucket.rate() <= 0) return std::nullopt;
-    const double left = std::min(std::max(others.for_content, others.for_due), bucket.burst());
-    return Bucket{bucket.tokens() - left, bucket.rate(), bucket.burst(), wait};
+    return Bucket{
+        .tokens = could_have(shared, bucket.tokens(), others, arrival, client, coming, now),
+        .rate = bucket.rate(),
+        .burst = bucket.burst(),
+        .wait = wait,
+        .there = bucket.tokens(),
+        .kept_for_content = std::min(others.for_content, bucket.burst()),
+        .kept_for_due = std::min(others.for_due, bucket.burst()),
+        .coming = coming};
   };
   if (const Shared* const route = routes_.find(arrival.route))
     found.route = look_into(*route, route->bucket, comings.to_route);
   if (arrival.rate_limited) {
     if (client && (client->rate > 0 || client->tokens < 0))
-      found.client = {client->tokens, client->rate > 0 ? client->rate : client->debt_rate,
-                      client->burst, client->wait_for(arrival.cost)};
+      found.client = {.tokens = client->tokens,
+                      .rate = client->rate > 0 ? client->rate : client->debt_rate,
+                      .burst = client->burst,
+                      .wait = client->wait_for(arrival.cost),
+                      .there = client->tokens};
     found.all = look_into(all_, all, comings.to_all);
   }
   const auto wait_of = [](const std::optional<Bucket>& bucket) {

@@ -24,10 +24,16 @@ class Limits {
   };
   // One bucket that applies to a request, as it is now.
   struct Bucket {
-    double tokens = 0;  // below zero: more was spent than there was
+    double tokens = 0;  // that the client could have at once; below zero: more was spent than was
     double rate = 0;
     double burst = 0;
-    Duration wait{};  // until it has the tokens for the request
+    Duration wait{};   // until it has the tokens for the request, and those that it must leave
+    double there = 0;  // tokens, whoever may have them
+    // What the request must leave of them, at most all: for those who ask for no more than their
+    // part or, the larger number, for those who were told to come.
+    double kept_for_content = 0;
+    double kept_for_due = 0;
+    Coming coming = Coming::anew;
   };
   struct Buckets {
     std::optional<Bucket> all, route, client;
@@ -164,6 +170,12 @@ class Limits {
   };
   Kept kept(const Shared& shared, const Arrival& arrival, bool is_greedy, Coming coming,
             Time now) const;
+  // Of so many tokens those that a client could have at once. As long as it asks for no more than
+  // its part, and for one request when it is due, it may have what is kept from others; of what is
+  // left then it has to leave that.
+  double could_have(const Shared& shared, double tokens, const Kept& of_this,
+                    const Arrival& arrival, const std::optional<ClientTable::Look>& client,
+                    Coming coming, Time now) const;
   static Duration wait_for(TokenBucket& bucket, double cost, const Kept& kept, Time now);
   void settle(const Arrival& arrival, ClientNumber client, double more, const Comings& comings);
   static Wait longest(Duration route, Duration client, Duration all);

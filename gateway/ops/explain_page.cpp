@@ -93,13 +93,32 @@ std::string cost_text(const ordered_json& cost, const ordered_json& workers) {
       cost.at("rest_is_in_body").get<bool>() ? "; more when its body is here and says so" : "");
 }
 
+// Of what it must leave, "3 are kept for ...", or all.
+std::string kept_text(const ordered_json& bucket) {
+  const ordered_json& kept = bucket.at("kept");
+  const double tokens = kept.at("tokens").get<double>();
+  const std::string how_many = tokens >= bucket.at("burst").get<double>()
+                                   ? std::string("all of them")
+                                   : conf::print_number(tokens);
+  if (kept.at("for") == "content")
+    return how_many + " are kept for clients that ask for no more than their part";
+  return how_many + " are kept for clients that come when they were told to" +
+         (kept.at("comes_early").get<bool>() ? ", and this one comes before its time" : "");
+}
+
+// What is kept for those who are due comes free when they have come: no filling tells when.
 std::string bucket_text(const ordered_json& bucket) {
-  const double wait = bucket.at("short_for_ms").get<double>();
-  return fmt::format("{} of {} tokens, {}/s{}",
-                     conf::print_number(bucket.at("tokens").get<double>()),
-                     conf::print_number(bucket.at("burst").get<double>()),
-                     conf::print_number(bucket.at("rate").get<double>()),
-                     wait > 0 ? "; short for " + time_text(bucket.at("short_for_ms")) : "");
+  std::string text =
+      fmt::format("{} of {} tokens, {}/s", conf::print_number(bucket.at("tokens").get<double>()),
+                  conf::print_number(bucket.at("burst").get<double>()),
+                  conf::print_number(bucket.at("rate").get<double>()));
+  const ordered_json& kept = bucket.at("kept");
+  if (!kept.is_null()) text += "; " + kept_text(bucket);
+  if (bucket.at("short_for_ms").get<double>() <= 0) return text;
+  const bool is_for_due = !kept.is_null() && kept.at("for") == "due";
+  if (is_for_due && !bucket.at("told_in_ms").is_null())
+    return text + "; it is told to come in " + time_text(bucket.at("told_in_ms"));
+  return text + "; short for " + time_text(bucket.at("short_for_ms"));
 }
 
 std::string quota_text(const ordered_json& quota) {

@@ -103,19 +103,38 @@ ordered_json deadline_json(const std::optional<proxy::wire::Deadline>& deadline,
   return {{"time_ms", measure::in_rounded_ms(time)}, {"source", source}};
 }
 
-ordered_json buckets_json(const admission::Limits::Buckets& buckets) {
+double rounded(double tokens) { return std::round(tokens * 1000) / 1000; }
+
+// What the request must leave to others: null where that is nothing.
+ordered_json kept_json(const admission::Limits::Bucket& bucket) {
+  const bool is_for_due = bucket.kept_for_due > bucket.kept_for_content;
+  const double tokens = is_for_due ? bucket.kept_for_due : bucket.kept_for_content;
+  if (tokens <= 0) return nullptr;
+  return {{"for", is_for_due ? "due" : "content"},
+          {"tokens", rounded(tokens)},
+          {"comes_early", bucket.coming == admission::Coming::early}};
+}
+
+// `told_in_ms`: when one that is refused because of it is told to come.
+ordered_json buckets_json(const admission::Explanation& said) {
   ordered_json list = ordered_json::array();
-  const auto add = [&](std::string_view of, const auto& bucket) {
+  const auto add = [&](std::string_view of, const auto& bucket, Reason reason) {
     if (!bucket) return;
+    const bool is_refused =
+        said.kind == admission::Explanation::Kind::refused && said.rejection.reason == reason;
     list.push_back({{"of", of},
-                    {"tokens", std::round(bucket->tokens * 1000) / 1000},
+                    {"tokens", rounded(bucket->there)},
                     {"burst", bucket->burst},
                     {"rate", bucket->rate},
-                    {"short_for_ms", measure::in_rounded_ms(bucket->wait)}});
+                    {"short_for_ms", measure::in_rounded_ms(bucket->wait)},
+                    {"kept", kept_json(*bucket)},
+                    {"told_in_ms",
+                     is_refused ? ordered_json(measure::in_rounded_ms(said.rejection.retry_after))
+                                : ordered_json(nullptr)}});
   };
-  add("all", buckets.all);
-  add("route", buckets.route);
-  add("client", buckets.client);
+  add("all", said.buckets.all, Reason::rate_limited);
+  add("route", said.buckets.route, Reason::route_rate);
+  add("client", said.buckets.client, Reason::client_rate);
   return list;
 }
 
@@ -172,7 +191,7 @@ ordered_json quotas_json(const std::vector<QuotaState>& quotas, const PlanQuota*
 }
 
 void add_admission(ordered_json& json, const admission::Explanation& said) {
-  json["buckets"] = buckets_json(said.buckets);
+  json["buckets"] = buckets_json(said);
   json["workers"] = {{"limit", said.workers},
                      {"active", said.active},
                      {"wanted", said.wanted},

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <queue>
 #include <variant>
@@ -182,6 +183,33 @@ TEST_CASE("a time that was told is for what was asked, and not for more") {
   CHECK(newcomer > 1'000);
   CHECK(controller.explain(asked_by(100, now, 1), now).kind == Explanation::Kind::admitted);
   CHECK(controller.explain(asked_by(100, now, 3), now).kind == Explanation::Kind::refused);
+}
+
+// What one client gets of a bucket that asks again and again at one instant.
+int had_at_once(Emptied& controller, std::uint64_t client, Time now) {
+  int had = 0;
+  while (controller.explain(asked_by(client, now), now).kind == Explanation::Kind::admitted) {
+    controller.let_in(client, now);
+    ++had;
+  }
+  return had;
+}
+
+TEST_CASE("what a client is told that it could have is what it gets, however it comes") {
+  const auto compare = [](std::uint64_t client, Duration after) {
+    Emptied controller;
+    const Time now = start + controller.told + after;
+    const auto all = controller.allowances(asked_by(client, now), now).all;
+    REQUIRE(all);
+    CAPTURE(client);
+    CAPTURE(all->there);
+    CHECK(std::floor(std::max(all->tokens, 0.0) + 1e-9) == had_at_once(controller, client, now));
+    return all->there - all->tokens;
+  };
+  double kept = 0;
+  for (const Duration after : {Duration(-50ms), Duration(1ms), Duration(900ms), Duration(1500ms)})
+    for (const std::uint64_t client : {1U, 100U, 101U, 1000U}) kept += compare(client, after);
+  CHECK(kept > 0);
 }
 
 TEST_CASE("where clients are not told apart any more, nothing is kept for anybody") {

@@ -107,6 +107,39 @@ TEST_CASE("what is said of a request is what becomes of it") {
                                        "version_refused"});
 }
 
+TEST_CASE("one that comes early is told what is kept from it, and when it may come") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  conf::Settings settings = settings_for(upstream.port());
+  settings.admission.rate = 0.001;
+  settings.admission.burst = 3;
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::header, "X-Api-Key"}};
+  Gateway gateway(settings);
+  const auto by = [](const char* key) {
+    return get("/x", std::string("X-Api-Key: ") + key + "\r\n");
+  };
+  Client client(gateway);
+  for (const char* const key : {"d", "d", "a"}) CHECK(client.ask(by(key)).status() == 200);
+  for (const char* const key : {"d", "a", "e"})
+    CHECK(client.ask(by(key)).reason() == "rate_limited");
+  const json said = explain(gateway, by("d"));
+  const json& bucket = said.at("buckets").at(0);
+  CHECK(bucket.at("tokens").get<double>() >= 0);
+  CHECK(bucket.at("kept").at("for") == "due");
+  CHECK(bucket.at("kept").at("comes_early") == true);
+  CHECK(bucket.at("told_in_ms").get<double>() / 1000 ==
+        doctest::Approx(said.at("verdict").at("retry_after").get<double>()).epsilon(0.01));
+  const std::string page = explain_page(said.dump());
+  CHECK_MESSAGE(page.contains("of 3 tokens, 0.001/s; 2 are kept for clients that come when they "
+                              "were told to, and this one comes before its time; it is told to "
+                              "come in "),
+                page);
+  CHECK_FALSE(page.contains("short for"));
+  // A newcomer is only short of what is there.
+  CHECK(
+      explain_page(explain(gateway, by("new")).dump()).contains("of 3 tokens, 0.001/s; short for"));
+}
+
 TEST_CASE("asking charges nobody, remembers nobody and is counted nowhere") {
   FakeUpstream upstream(FakeUpstream::echo_target());
   Gateway gateway(settings_with_everything(upstream.port()));

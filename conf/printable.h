@@ -1,10 +1,22 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
 
 namespace classgate::conf {
+
+struct Character {
+  std::size_t size = 0;  // in bytes
+  std::uint32_t code = 0;
+};
+// The first of a text that is not empty, in UTF-8 (RFC 3629). Size 0: its first byte is part of
+// none.
+Character first_character(std::string_view text);
+// It is no control character, and turns or breaks no line.
+bool is_printable(const Character& character);
 
 // Text that somebody else wrote (names of files and servers, fields, paths, values, DNS), made fit
 // for a log, a metric, a page or a terminal: valid UTF-8 (RFC 3629) without control characters

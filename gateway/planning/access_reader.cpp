@@ -77,6 +77,41 @@ unsigned digit_of(char c) {
   return 16;
 }
 
+struct Escape {
+  std::size_t size = 0;  // 0: there is none, or half a surrogate pair
+  std::uint32_t code = 0;
+};
+
+// "\u1234" at the beginning of a text.
+Escape unit_of(std::string_view text) {
+  constexpr std::size_t size = 6;
+  if (text.size() < size || !text.starts_with("\\u")) return {};
+  Escape escape{.size = size};
+  for (const char c : text.substr(2, 4)) {
+    const unsigned digit = digit_of(c);
+    if (digit > 15) return {};
+    escape.code = escape.code << 4 | digit;
+  }
+  return escape;
+}
+
+// Also a surrogate pair (RFC 8259 section 7).
+Escape escape_of(std::string_view text) {
+  const Escape first = unit_of(text);
+  if (first.size == 0 || first.code < 0xd800 || first.code > 0xdfff) return first;
+  const Escape second = unit_of(text.substr(first.size));
+  if (first.code > 0xdbff || second.code < 0xdc00 || second.code > 0xdfff) return {};
+  return {.size = first.size + second.size,
+          .code = 0x10000 + ((first.code & 0x3ff) << 10 | (second.code & 0x3ff))};
+}
+
+void append_utf8(std::string& out, std::uint32_t code) {  // from U+0080
+  const int rest = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+  const std::uint32_t lead = rest == 1 ? 0xc0 : rest == 2 ? 0xe0 : 0xf0;
+  out += static_cast<char>(lead | code >> (6 * rest));
+  for (int i = rest - 1; i >= 0; --i) out += static_cast<char>(0x80 | (code >> (6 * i) & 0x3f));
+}
+
 // The end of a quoted text that begins at `at`: the place of its closing quote.
 std::size_t closing_quote(std::string_view line, std::size_t at) {
   for (std::size_t i = at + 1; i < line.size(); ++i) {
@@ -213,9 +248,9 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
     case 'p':
       if (key == "path") {
         seen_ |= path_seen;
-        entry.path = unquote(value);
+        entry.path = unquote(value, path_);
       } else if (key == "plan") {
-        entry.plan = value;
+        entry.plan = unquote(value, plan_);
       } else if (key == "priority") {
         if (!take_number(value, 5, number)) return false;
         entry.priority = static_cast<int>(number);
@@ -225,7 +260,7 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
       if (key == "method") entry.method = value;
       return true;
     case 'n':
-      if (key == "name") entry.name = value;
+      if (key == "name") entry.name = unquote(value, name_);
       return true;
     case 'v':
       if (key != "verdict") return true;
@@ -288,27 +323,25 @@ bool AccessReader::take_time(std::string_view text, std::int64_t& into) {
   return true;
 }
 
-// Undoes gateway/quoted.h. The path is the only text that is looked at.
-std::string_view AccessReader::unquote(std::string_view text) {
+// Undoes gateway/quoted.h, and what was written before UTF-8 stayed as it is: then each byte of it
+// was \u00XX, which is a byte still.
+std::string_view AccessReader::unquote(std::string_view text, std::string& room) {
   if (text.find('\\') == npos) return text;
-  unquoted_.clear();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\\' || i + 1 >= text.size()) {
-      unquoted_ += text[i];
-    } else if (text[i + 1] == 'u' && i + 5 < text.size()) {
-      // Only bytes were quoted so; anything else is not ours and stays as it is.
-      const unsigned high = digit_of(text[i + 4]), low = digit_of(text[i + 5]);
-      if (text[i + 2] != '0' || text[i + 3] != '0' || high > 15 || low > 15) {
-        unquoted_ += text[i];
-        continue;
-      }
-      unquoted_ += static_cast<char>(high * 16 + low);
-      i += 5;
-    } else {
-      unquoted_ += text[++i];
+  room.clear();
+  while (!text.empty()) {
+    if (const Escape escape = escape_of(text); escape.size > 0) {
+      if (escape.code < 0x100)
+        room += static_cast<char>(escape.code);
+      else
+        append_utf8(room, escape.code);
+      text.remove_prefix(escape.size);
+      continue;
     }
+    const bool is_quoted = text.front() == '\\' && text.size() > 1 && !text.starts_with("\\u");
+    room += text[is_quoted ? 1 : 0];
+    text.remove_prefix(is_quoted ? 2 : 1);
   }
-  return unquoted_;
+  return room;
 }
 
 }  // namespace classgate::planning

@@ -18,11 +18,11 @@ class AccessReader final : public LineReader {
  private:
   bool take(AccessEntry& entry, std::string_view key, std::string_view value);
   bool take_time(std::string_view text, std::int64_t& into);
-  std::string_view unquote(std::string_view text);
+  static std::string_view unquote(std::string_view text, std::string& room);
 
-  std::string unquoted_;
-  std::string_view address_;  // of the line
-  std::string last_date_;     // "2026-11-24T09:30", and its minute: most lines share it
+  std::string path_, plan_, name_;  // of the line, where they are quoted
+  std::string_view address_;        // of the line
+  std::string last_date_;           // "2026-11-24T09:30", and its minute: most lines share it
   std::int64_t last_minute_ns_ = 0;
   unsigned seen_ = 0;  // the fields that every line must have
 };

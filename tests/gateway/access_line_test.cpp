@@ -108,6 +108,25 @@ TEST_CASE("access line: what a client wrote into its fields is told and stays wi
   CHECK(line_of(record, false).contains(" traceparent=\"two words\" "));
 }
 
+// Readers of JSON had "gr\u00c3\u00b6\u00c3\u009fe" for it.
+TEST_CASE("access line: letters of every script are told as they are") {
+  ExchangeRecord record;
+  record.plan =
+      "gr\xc3\xb6\xc3\x9f"
+      "e \xe6\x97\xa5 \xf0\x9f\x98\x80";
+  CHECK(line_of(record, false).contains(fmt::format(" plan=\"{}\" ", record.plan)));
+  CHECK(nlohmann::json::parse(line_of(record, true))["plan"] == record.plan);
+}
+
+TEST_CASE("access line: what is no UTF-8, or would steer a terminal, is escaped") {
+  ExchangeRecord record;
+  record.plan = "\xc3(\xff";  // each byte by itself
+  CHECK(line_of(record, false).contains(R"( plan="\u00c3(\u00ff" )"));
+  CHECK(nlohmann::json::parse(line_of(record, true)).contains("plan"));
+  record.plan = "\xc2\x9b\xe2\x80\xae\xe2\x80\xa8";  // CSI, to the left, line separator
+  CHECK(line_of(record, false).contains(R"( plan="\u00c2\u009b\u202e\u2028" )"));
+}
+
 TEST_CASE("access line: who said the status") {
   ExchangeRecord record;
   CHECK(line_of(record, false).contains(" answered_by=- "));

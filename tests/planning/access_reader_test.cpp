@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <random>
+#include <string>
+#include <string_view>
 
 #include "gateway/access_line.h"
 
@@ -189,12 +192,83 @@ TEST_CASE("an escape that no gateway wrote stays as it is written") {
   AccessReader reader;
   for (const auto& [written, read] :
        {std::pair{"/\\u00e9", "/\xe9"}, std::pair{"/\\u0zzz", "/\\u0zzz"},
-        std::pair{"/\\u12e9", "/\\u12e9"}, std::pair{"/\\u00", "/u00"}}) {
+        std::pair{"/\\u00", "/\\u00"}, std::pair{"/\\ud83dx", "/\\ud83dx"},
+        std::pair{"/\\udc00\\ud83d", "/\\udc00\\ud83d"},
+        // What other tools make of a log that passes through them.
+        std::pair{"/\\u12e9", "/\xe1\x8b\xa9"},
+        std::pair{"/\\ud83d\\ude00", "/\xf0\x9f\x98\x80"}}) {
     std::string line = line_of(false);
     line.replace(line.find("/v1/classify"), 12, written);
     const auto entry = reader.read(line);
     REQUIRE(entry);
     CHECK(entry->path == read);
+  }
+}
+
+// Each plan whose name had a letter beyond ASCII, a quote or a backslash was one of another conf to
+// `simulate --log`.
+TEST_CASE("names come back as they are in the conf, whatever is in them") {
+  constexpr std::array<std::string_view, 16> parts{"\"",
+                                                   "\\",
+                                                   " ",
+                                                   "\\u00e9",
+                                                   "gr\xc3\xb6\xc3\x9f"
+                                                   "e",
+                                                   "\x01",
+                                                   "\n",
+                                                   "\x7f",
+                                                   "\xc2\x85",
+                                                   "\xe2\x80\xae",
+                                                   "\xf0\x9f\x98\x80",
+                                                   "\xc3",
+                                                   "\xb6",
+                                                   "\xed\xa0\x80",
+                                                   "\xf4\x90\x80\x80",
+                                                   "plan=-,}"};
+  std::mt19937_64 random(1);
+  const auto any_name = [&] {
+    std::string name;
+    for (std::size_t left = 1 + random() % 6; left > 0; --left)
+      if (random() % 4 == 0)
+        name += static_cast<char>(random() % 256);
+      else
+        name += parts[random() % parts.size()];
+    return name;
+  };
+  for (int i = 0; i < 20'000; ++i) {
+    const bool as_json = i % 2 == 0;
+    gateway::ExchangeRecord record;
+    const std::string plan = any_name(), path = any_name();
+    record.client = "c_1";
+    record.plan = plan;
+    record.path = path;
+    std::string line;
+    gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z", record);
+    line.pop_back();
+    AccessReader reader;
+    const auto entry = reader.read(line);
+    REQUIRE_MESSAGE(entry, line);
+    REQUIRE_MESSAGE(entry->plan == plan, line);
+    REQUIRE_MESSAGE(entry->path == path, line);
+  }
+}
+
+TEST_CASE("names in logs of older versions, with each byte beyond ASCII by itself, are read") {
+  for (const bool as_json : {false, true}) {
+    gateway::ExchangeRecord record;
+    record.client = "c_1";
+    record.path = "/";
+    record.plan = "PLAN X";
+    std::string line;
+    gateway::append_access_line(line, as_json, "2026-11-24T09:30:07.123Z", record);
+    line.pop_back();
+    line.replace(line.find("PLAN X"), 6, "gr\\u00c3\\u00b6\\u00c3\\u009fe");
+    AccessReader reader;
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->plan ==
+          "gr\xc3\xb6\xc3\x9f"
+          "e");
   }
 }
 

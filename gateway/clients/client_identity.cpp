@@ -284,7 +284,11 @@ std::optional<ClientIdentities::Identity> ClientIdentities::by_token(const Ident
   const auto found = named_.find(id);
   if (found == named_.end()) return Identity{.id = id, .source = &source, .is_known = true};
   const KeyHolder& holder = found->second;
-  if (!holder.is_of_plans && !are_valid_now(holder)) return by_address(facts, sources);
+  if (!holder.is_of_plans && !are_valid_now(holder)) {
+    Identity unknown = by_address(facts, sources);
+    unknown.not_valid = client_of(holder);
+    return unknown;
+  }
   return Identity{.id = holder.id,
                   .plan = plans_[holder.plan],
                   .source = &source,
@@ -300,6 +304,7 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
                                                     std::string_view key, const Facts& facts,
                                                     const Sources& sources) const {
   KeyLook look = KeyLook::unknown;
+  const conf::KnownClient* not_valid = nullptr;
   if (const KeyHolder* const holder = ring_->find(key)) {
     if (holder->is_of_plans) {
       for (const PlanPlace& place : plan_places_[holder->number])
@@ -318,6 +323,7 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
               .key_look = KeyLook::known};
     } else {
       look = KeyLook::not_valid;
+      not_valid = client_of(*holder);
     }
   }
   // Whose network is a plan's is known by that, whatever else he says that nobody knows.
@@ -325,6 +331,7 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
                          ? Identity{.id = hash(source, key), .source = &source}
                          : by_address(facts, sources);
   unknown.key_look = look;
+  unknown.not_valid = not_valid;
   return unknown;
 }
 
@@ -342,7 +349,7 @@ ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
     return {.id = id_of(facts.address, address_in(sources)), .plan = block->plan, .is_known = true};
   switch (unknown_) {
     case conf::UnknownClients::refuse: return {.is_refused = true};
-    case conf::UnknownClients::shared: return {.id = shared_id_};
+    case conf::UnknownClients::shared: return {.id = shared_id_, .is_of_all_unknown = true};
     case conf::UnknownClients::address:
     case conf::UnknownClients::own: break;
   }

@@ -44,8 +44,11 @@ class ClientIdentities {
     const conf::IdentitySource* source = nullptr;
     // Of clients.clients_file, as long as these identities live; null: it is in none.
     const conf::KnownClient* client = nullptr;
+    // Of the file too: who it would be, but that its keys are not valid now.
+    const conf::KnownClient* not_valid = nullptr;
     bool is_known = false;
-    bool is_refused = false;  // unknown, and such are not let in
+    bool is_of_all_unknown = false;  // the one client that these are (clients.unknown)
+    bool is_refused = false;         // unknown, and such are not let in
     // What names it is there twice, or nearly ("X_Api_Key"), or the service does not get it
     // (Connection names it): we would believe one, and the service the other.
     bool is_ambiguous = false;

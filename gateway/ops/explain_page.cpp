@@ -59,13 +59,27 @@ constexpr auto token_texts = std::to_array<TokenText>(
      {"audience", "not believed: its audience (aud) is none of jwt.aud, or it has none"},
      {"signature", "not believed: none of the keys of jwt.keys_file has signed it"},
      {"too_many", "not looked at: more are to be verified than jwt.checks_max"},
-     {"names_nobody",
-      "good, but names nobody: it lacks the claim that identity names, or its "
-      "client is not valid now (clients.clients_file)"}});
+     {"names_nobody", "good, but names nobody: it lacks the claim that identity names"},
+     {"not_valid", "good, but its client is not valid now"}});
 
 std::string token_text(const std::string& word) {
   const auto known = std::ranges::find(token_texts, word, &TokenText::word);
   return known == token_texts.end() ? word : std::string(known->text);
+}
+
+// Of a client of the file: "acme is valid from ... to ...".
+std::string validity_text(const ordered_json& client) {
+  std::string text = client.at("name").get<std::string>() + " is valid";
+  if (const auto& from = client.at("not_before"); !from.is_null())
+    text += " from " + from.get<std::string>();
+  if (const auto& to = client.at("not_after"); !to.is_null())
+    text += " to " + to.get<std::string>();
+  return text + " (clients.clients_file)";
+}
+
+std::string key_text(const std::string& word) {
+  return word == "not_valid" ? "known, but not valid now"
+                             : "nobody's: neither in clients.clients_file nor of a plan";
 }
 
 std::string client_text(const ordered_json& client) {
@@ -73,7 +87,9 @@ std::string client_text(const ordered_json& client) {
   std::string text = client.at("id").get<std::string>();
   if (!client.at("name").is_null())
     text += fmt::format(" ({})", client.at("name").get<std::string>());
-  text += " by " + client.at("source").get<std::string>();
+  const std::string source = client.at("source");
+  text += source == "unknown" ? ", the one that all are who are not known (clients.unknown)"
+                              : " by " + source;
   if (!client.at("plan").is_null()) text += ", plan " + client.at("plan").get<std::string>();
   if (state == "new") text += ", not seen lately";
   if (state == "shared") text += ", no room to remember it: one of those that share an entry";
@@ -208,7 +224,18 @@ std::string explain_page(std::string_view explanation_json) {
     row("route", route_text(said.at("route")));
     row("priority", fmt::format("{}", said.at("priority").get<int>()));
   }
-  if (said.contains("token")) row("token", token_text(said.at("token").get<std::string>()));
+  // Who it would be, behind what is not valid now.
+  const auto told = [&](const std::string& word, const std::string& text) {
+    return word == "not_valid" ? text + ": " + validity_text(said.at("not_valid")) : text;
+  };
+  if (said.contains("token")) {
+    const std::string word = said.at("token");
+    row("token", told(word, token_text(word)));
+  }
+  if (said.contains("key")) {
+    const std::string word = said.at("key");
+    row("key", told(word, key_text(word)));
+  }
   if (said.contains("cost")) {
     const ordered_json& client = said.at("client");
     row("client",

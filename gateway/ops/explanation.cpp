@@ -45,9 +45,29 @@ ordered_json route_json(const admission::Route& route, const conf::Settings& set
   return {{"rule", route.name}, {"match", match}, {"rate_limited", route.rate_limited}};
 }
 
-// As in fairness.identity.
-std::string source_word(const conf::IdentitySource* source) {
-  return source == nullptr ? "address" : conf::word_of(*source);
+// As in fairness.identity; "unknown": it is the one client that all are who are not known.
+std::string source_word(const ClientIdentities::Identity& identity) {
+  if (identity.is_of_all_unknown) return "unknown";
+  return identity.source == nullptr ? "address" : conf::word_of(*identity.source);
+}
+
+// Why a key does not say who is asking; empty: it does, or there is none.
+std::string_view key_word(const ClientIdentities::Identity& identity) {
+  if (identity.key_look == KeyLook::not_valid) return "not_valid";
+  return identity.key_look == KeyLook::unknown && identity.source == nullptr ? "unknown" : "";
+}
+
+// Whose it is that is not valid now, and when it is: each to the second, the last one included.
+ordered_json validity_json(const conf::KnownClient& client) {
+  const conf::TimeZone utc;
+  ordered_json not_before, not_after;
+  if (client.not_before != std::chrono::sys_seconds::min())
+    not_before = utc.text_of(client.not_before);
+  if (client.not_after != std::chrono::sys_seconds::max())
+    not_after = utc.text_of(client.not_after - std::chrono::seconds(1));
+  return {{"name", client.name},
+          {"not_before", std::move(not_before)},
+          {"not_after", std::move(not_after)}};
 }
 
 // Why a token does not say who is asking; empty: it does, or there is none.
@@ -55,7 +75,9 @@ std::string_view token_word(const ClientIdentities::Identity& identity) {
   if (identity.token_fault) return word_of(*identity.token_fault);
   const bool has_told =
       identity.source != nullptr && identity.source->kind == conf::IdentitySource::Kind::jwt;
-  return identity.token_look == TokenLook::none || has_told ? "" : "names_nobody";
+  if (identity.token_look == TokenLook::none || has_told) return "";
+  return identity.not_valid != nullptr && identity.key_look == KeyLook::none ? "not_valid"
+                                                                            : "names_nobody";
 }
 
 ordered_json client_json(const ClientIdentities::Identity& identity,
@@ -66,7 +88,7 @@ ordered_json client_json(const ClientIdentities::Identity& identity,
   return {{"id", pseudonym_of(identity.id)},
           {"name", identity.client == nullptr ? ordered_json(nullptr)
                                               : ordered_json(identity.client->name)},
-          {"source", source_word(identity.source)},
+          {"source", source_word(identity)},
           {"plan", plan_name(now.plan, ids)},
           {"state", now.is_shared() ? "shared"
                     : is_new        ? "new"
@@ -277,6 +299,8 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                           .listener = request.listener},
                          target.path(), arrival);
   if (const auto token = token_word(identity); !token.empty()) json["token"] = token;
+  if (const auto key = key_word(identity); !key.empty()) json["key"] = key;
+  if (identity.not_valid != nullptr) json["not_valid"] = validity_json(*identity.not_valid);
   if (const auto reason = reason_against(identity)) return refused(refusals, *reason);
   const bool body_tells =
       route.cost_varies && estimate_cost(head, settings.routes[route.index], arrival);

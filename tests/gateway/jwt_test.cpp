@@ -437,7 +437,10 @@ TEST_CASE("a refreshed token of the same subject is the same client, and no othe
   CHECK(acme.client->name == "acme");
   CHECK(world.plan_of(acme) == "gold");
   CHECK(world.plan_of(world.who(world.token("planned"), &cache)) == "gold");
-  CHECK(world.who(world.token("old"), &cache).is_refused);
+  const auto old = world.who(world.token("old"), &cache);
+  CHECK(old.is_refused);
+  REQUIRE(old.not_valid != nullptr);
+  CHECK(old.not_valid->name == "old");
   CHECK_FALSE(world.who(world.token("old"), &cache).is_known);
   CHECK(world.who(world.token(""), &cache).is_refused);  // says nothing
 }

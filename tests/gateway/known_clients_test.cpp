@@ -191,6 +191,12 @@ TEST_CASE("a key that does not hold yet, or any more, is an unknown one") {
   CHECK_FALSE(world.who(with_key("l")).is_known);
   CHECK(world.who(with_key("l")).id == world.who({}).id);
   CHECK(world.who(with_key("n")).is_known);
+  // Operators are told whose it is.
+  REQUIRE(world.who(with_key("l")).not_valid != nullptr);
+  CHECK(world.who(with_key("l")).not_valid->name == "late");
+  CHECK(world.who(with_key("l")).client == nullptr);
+  CHECK(world.who(with_key("n")).not_valid == nullptr);
+  CHECK(world.who(with_key("invented")).not_valid == nullptr);
 }
 
 TEST_CASE("a plan's key may stand as its hash, and counts only where the plan says") {

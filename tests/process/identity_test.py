@@ -405,6 +405,34 @@ class KnownClients(IdentityTest):
                              'unknown = "refuse"')
         self.assertEqual((self.ask(gateway, "o").status, self.ask(gateway, "n").status), (401, 200))
 
+    def explained_in_words(self, gateway, key):
+        page = gateway.command("explain", "GET", "/x", "-H", "X-Api-Key: " + key)[1]
+        said = self.explained(gateway, key)
+        self.assertNotIn(key, page + json.dumps(said))
+        return page, said
+
+    # A customer calls whose key has ended: nobody could tell it from an invented one.
+    def test_explain_says_why_a_key_does_not_tell_who_is_asking(self):
+        gateway = self.known(f"old not_after=2001-01-01 {hash_of('key-o')}\n"
+                             f"new not_before=2999-01-01 {hash_of('key-n')}\n", 'unknown = "refuse"')
+        page, said = self.explained_in_words(gateway, "key-o")
+        self.assertIn("key       known, but not valid now: old is valid to 2001-01-01T23:59:59Z "
+                      "(clients.clients_file)\n", page)
+        self.assertEqual(said["key"], "not_valid")
+        self.assertEqual(said["not_valid"], {"name": "old", "not_before": None, "not_after": "2001-01-01T23:59:59Z"})
+        self.assertIn("new is valid from 2999-01-01T00:00:00Z (", self.explained_in_words(gateway, "key-n")[0])
+        page, said = self.explained_in_words(gateway, "invented")
+        self.assertIn("key       nobody's: neither in clients.clients_file nor of a plan\n", page)
+        self.assertNotIn("not_valid", said)
+        refused = [self.ask(gateway, key) for key in ("key-o", "invented")]
+        self.assertEqual(*[(one.status, one.reason, one.headers["WWW-Authenticate"]) for one in refused])
+
+    def test_explain_says_that_a_client_is_all_who_are_not_known(self):
+        gateway = self.known("acme " + hash_of("a") + "\n", 'unknown = "shared"')
+        page, said = self.explained_in_words(gateway, "invented")
+        self.assertIn(", the one that all are who are not known (clients.unknown)", page)
+        self.assertEqual((said["client"]["source"], said["key"]), ("unknown", "unknown"))
+
     def test_the_check_tells_every_mistake_of_the_file_and_warns_of_own(self):
         self.file.write_text("acme plan=nope " + hash_of("a") + "\n")
         conf = KNOWN.format(file=self.file, more="")

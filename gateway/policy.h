@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -47,7 +48,7 @@ struct Rules {
         generation(own_generation),
         ids(std::move(own_ids)),
         routes(all.routes, ids),
-        refusals(make_refusals(all.statuses, all.client.refusal_body, all)),
+        refusals(all.statuses, all.client.refusal_body, challenges_of(all, nullptr, nullptr)),
         trusted_proxies(all.client.trusted_proxies),
         clients(all, ids, hash_key),
         logged_fields(all.log, conf::identity_sources(all)),
@@ -56,12 +57,13 @@ struct Rules {
         connections_per_address(part_of(limit, all.client)),
         claims_(all.client.strip),
         never_trailers_(names_decided_by(all)) {
+    RefusalsByTerms known;  // those that differ in their challenges have the same texts
+    known.emplace(std::pair(settings.statuses, settings.client.refusal_body), refusals);
     for (const conf::ListenerSettings& listener : settings.listeners)
-      if (listener.refusal_body)
-        bodies_.push_back(
-            {&listener, make_refusals(settings.statuses, *listener.refusal_body, settings)});
+      if (listener.refusal_body || listener.identity)
+        listener_terms_.push_back({&listener, make_refusals(known, nullptr, &listener)});
     for (const conf::RouteSettings& route : settings.routes)
-      *route_terms_.find_or_add(ids.route(conf::name_of(route))) = terms_of(route);
+      *route_terms_.find_or_add(ids.route(conf::name_of(route))) = terms_of(route, known);
     for (const conf::PlanSettings& plan : settings.admission.fairness.plans) {
       if (!plan.quota.is_any()) continue;
       quotas_.emplace_back(plan.name, plan.quota);
@@ -89,14 +91,14 @@ struct Rules {
     const RouteTerms* const terms = route_terms_.find(route);
     return terms ? terms->settings : nullptr;
   }
-  // The route's, else the listener's, else everybody's; a route that has only statuses of its own
-  // has the listener's body. Null: no route yet, or no listener that has something of its own.
+  // Statuses, body and challenge: each the route's, else the listener's, else everybody's. Null: no
+  // route yet, or no listener that has something of its own.
   const Refusals& refusals_of(const admission::RouteId* route,
                               const ClientIdentities::Listener* listener) const {
     const RouteTerms* const terms = route != nullptr ? route_terms_.find(*route) : nullptr;
-    for (std::size_t i = 0; i < bodies_.size() && listener != nullptr; ++i)
-      if (listener->is(*bodies_[i].listener))
-        return terms && !terms->by_body.empty() ? *terms->by_body[i] : bodies_[i].refusals;
+    for (std::size_t i = 0; i < listener_terms_.size() && listener != nullptr; ++i)
+      if (const ListenerTerms& own = listener_terms_[i]; listener->is(*own.listener))
+        return terms && terms->refusals ? *terms->by_listener[i] : own.refusals;
     return terms && terms->refusals ? *terms->refusals : refusals;
   }
   // Null: its clients have as much as they want.
@@ -128,31 +130,47 @@ struct Rules {
   }
   struct RouteTerms {
     const conf::RouteSettings* settings = nullptr;
-    std::shared_ptr<const Refusals> refusals{};              // null: it has none of its own
-    std::vector<std::shared_ptr<const Refusals>> by_body{};  // likewise, by bodies_
+    std::shared_ptr<const Refusals> refusals{};                  // null: it has none of its own
+    std::vector<std::shared_ptr<const Refusals>> by_listener{};  // likewise, by listener_terms_
   };
-  // Of a listener with a body of its own.
-  struct ListenerBody {
+  // Of a listener with a body or an identity of its own.
+  struct ListenerTerms {
     const conf::ListenerSettings* listener;
     Refusals refusals;
   };
-  static Refusals make_refusals(const conf::StatusTable& statuses, conf::RefusalBody body,
-                                const conf::Settings& all) {
-    return Refusals(statuses, body, challenge_of(conf::identity_sources(all), all.jwt.from),
-                    challenge_of(conf::identity_sources(all), all.jwt.from, true));
+  using RefusalsByTerms = std::map<std::pair<conf::StatusTable, conf::RefusalBody>, Refusals>;
+  // By what may tell who asks there: what ClientIdentities reads.
+  static Challenges challenges_of(const conf::Settings& all, const conf::RouteSettings* route,
+                                  const conf::ListenerSettings* listener) {
+    const auto& identity = route != nullptr && route->identity ? *route->identity
+                           : listener != nullptr && listener->identity
+                               ? *listener->identity
+                               : all.admission.fairness.identity;
+    return {.usual = challenge_of(identity, all.jwt.from),
+            .of_bad_token = challenge_of(identity, all.jwt.from, true)};
   }
-  RouteTerms terms_of(const conf::RouteSettings& route) const {
-    RouteTerms terms{.settings = &route};
-    if (!route.refusal_body && route.statuses.empty()) return terms;
+  // Null: no route, or no listener, that has something of its own.
+  Refusals make_refusals(RefusalsByTerms& known, const conf::RouteSettings* route,
+                         const conf::ListenerSettings* listener) const {
     conf::StatusTable statuses = settings.statuses;
-    for (const auto& [reason, status] : route.statuses) statuses[conf::index_of(reason)] = status;
-    const auto with = [&](conf::RefusalBody usual) {
-      return std::make_shared<const Refusals>(
-          make_refusals(statuses, route.refusal_body.value_or(usual), settings));
+    conf::RefusalBody body = settings.client.refusal_body;
+    if (listener != nullptr) body = listener->refusal_body.value_or(body);
+    if (route != nullptr) {
+      body = route->refusal_body.value_or(body);
+      for (const auto& [reason, status] : route->statuses)
+        statuses[conf::index_of(reason)] = status;
+    }
+    const auto same = known.try_emplace({statuses, body}, statuses, body).first;
+    return same->second.with(challenges_of(settings, route, listener));
+  }
+  RouteTerms terms_of(const conf::RouteSettings& route, RefusalsByTerms& known) const {
+    RouteTerms terms{.settings = &route};
+    if (!route.refusal_body && route.statuses.empty() && !route.identity) return terms;
+    const auto on = [&](const conf::ListenerSettings* listener) {
+      return std::make_shared<const Refusals>(make_refusals(known, &route, listener));
     };
-    terms.refusals = with(settings.client.refusal_body);
-    for (const ListenerBody& body : bodies_)
-      terms.by_body.push_back(with(*body.listener->refusal_body));
+    terms.refusals = on(nullptr);
+    for (const ListenerTerms& own : listener_terms_) terms.by_listener.push_back(on(own.listener));
     return terms;
   }
   static std::uint32_t part_of(std::uint64_t limit, const conf::ClientSettings& client) {
@@ -164,7 +182,7 @@ struct Rules {
 
   const proxy::wire::FieldNames claims_;
   const proxy::wire::FieldNames never_trailers_;
-  std::vector<ListenerBody> bodies_;
+  std::vector<ListenerTerms> listener_terms_;
   admission::ById<admission::RouteId, RouteTerms> route_terms_;
   std::vector<PlanQuota> quotas_;
   admission::ById<admission::PlanId, std::size_t> quota_places_;  // in these

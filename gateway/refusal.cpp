@@ -203,23 +203,29 @@ void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
 
 }  // namespace
 
-Refusals::Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
-                   const std::string& challenge, const std::string& token_challenge)
-    : statuses_(statuses), form_(form) {
+Refusals::Refusals(std::shared_ptr<const Texts> texts, const Challenges& challenges)
+    : texts_(std::move(texts)),
+      challenge_(fmt::format("WWW-Authenticate: {}\r\n", challenges.usual)),
+      token_challenge_(fmt::format("WWW-Authenticate: {}\r\n", challenges.of_bad_token)) {}
+
+std::shared_ptr<const Refusals::Texts> Refusals::make_texts(const conf::StatusTable& statuses,
+                                                            conf::RefusalBody form) {
+  Texts texts{.statuses = statuses, .form = form};
+  const auto built = [&](const conf::ReasonText& text, std::string_view detail = {}) {
+    return build(text, statuses[conf::index_of(text.reason)], form, detail);
+  };
   for (const conf::ReasonText& text : conf::reason_texts)
-    prebuilt_[conf::index_of(text.reason)] = build(text, challenge);
-  bad_token_ = build(conf::text_of(conf::Reason::unknown_client),
-                     token_challenge.empty() ? challenge : token_challenge);
+    texts.prebuilt[conf::index_of(text.reason)] = built(text);
   // The title is of both (RFC 9457 section 3.1.3: the same for every occurrence).
-  prebuilt_[conf::index_of(conf::Reason::quota)] =
-      build(conf::text_of(conf::Reason::quota), challenge, "The quota of this client is used up");
-  beyond_quota_ = build(conf::text_of(conf::Reason::quota), challenge,
-                        "The request costs more than this client's whole quota");
+  const conf::ReasonText& quota = conf::text_of(conf::Reason::quota);
+  texts.prebuilt[conf::index_of(conf::Reason::quota)] =
+      built(quota, "The quota of this client is used up");
+  texts.beyond_quota = built(quota, "The request costs more than this client's whole quota");
+  return std::make_shared<const Texts>(std::move(texts));
 }
 
-Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_view challenge,
-                                   std::string_view detail) const {
-  const int code = status(text.reason);
+Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, int code, conf::RefusalBody form,
+                                   std::string_view detail) {
   const std::string_view words = detail.empty() ? text.title : detail;
   Prebuilt built;
   std::string_view type = "application/problem+json";
@@ -229,7 +235,7 @@ Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_vie
                   text.word, text.title, code, text.word);
   const std::string said = fmt::format(R"("detail":"{})", words);
   const std::string message = fmt::format(R"(","message":"{})", words);
-  switch (form_) {
+  switch (form) {
     case conf::RefusalBody::problem:
       built.body = {start + said, message, "\""};
       built.pieces = 3;
@@ -250,31 +256,29 @@ Refusals::Prebuilt Refusals::build(const conf::ReasonText& text, std::string_vie
       break;
   }
   for (const std::string& piece : built.body) built.size += piece.size();
-  const bool asks = code == 401 || text.reason == conf::Reason::unknown_client;
+  built.asks = code == 401 || text.reason == conf::Reason::unknown_client;
   built.head = fmt::format(
       "HTTP/1.1 {} {}\r\n"
       "Content-Type: {}\r\n"
       "Cache-Control: no-store\r\n"
       "X-Classgate-Reason: {}\r\n"
-      "{}{}{}"
       "Content-Length: ",
-      code, reason_phrase(code), type, text.word, asks ? "WWW-Authenticate: " : "",
-      asks ? challenge : "", asks ? "\r\n" : "");
+      code, reason_phrase(code), type, text.word);
   return built;
 }
 
 const Refusals::Prebuilt& Refusals::prebuilt_for(const Facts& facts) const {
   const conf::Reason reason = facts.rejection.reason;
-  if (reason == conf::Reason::unknown_client && facts.has_bad_token) return bad_token_;
-  if (reason == conf::Reason::quota && is_beyond_quota(facts.rejection)) return beyond_quota_;
-  return prebuilt_[conf::index_of(reason)];
+  if (reason == conf::Reason::quota && is_beyond_quota(facts.rejection))
+    return texts_->beyond_quota;
+  return texts_->prebuilt[conf::index_of(reason)];
 }
 
 void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
   std::array<char, particulars_max> room;
   Writer particulars(room.data(), room.data() + room.size());
-  if (form_ != conf::RefusalBody::text) describe(rejection, facts.cost, particulars);
+  if (texts_->form != conf::RefusalBody::text) describe(rejection, facts.cost, particulars);
   const std::string_view rest(room.data(), particulars.end());
   std::array<char, advice_max> words;
   Writer advising(words.data(), words.data() + words.size());
@@ -285,6 +289,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   constexpr std::size_t own_words = 300;  // names of the fields 140, numbers 60, ends of lines 20
   const std::size_t most = prebuilt.head.size() + body_size + facts.allow.size() +
                            facts.own_fields.size() + facts.date.size() +
+                           std::max(challenge_.size(), token_challenge_.size()) +
                            2 * facts.request_id.size() + rate_limit_fields_max + own_words;
   proxy::wire::append(out, most, [&](Writer& to) {
     put_head(facts, prebuilt, body_size, to);
@@ -298,7 +303,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
 }
 
 void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
-                        Writer& to) {
+                        Writer& to) const {
   const admission::Rejection& rejection = facts.rejection;
   const auto field = [&to](std::string_view name, std::string_view value) {
     to.text(name);
@@ -307,6 +312,11 @@ void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_
   };
   to.text(prebuilt.head);
   field("", Digits(body_size));
+  if (prebuilt.asks) {
+    const bool is_of_token =
+        rejection.reason == conf::Reason::unknown_client && facts.has_bad_token;
+    to.text(is_of_token ? token_challenge_ : challenge_);
+  }
   // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
   if (rejection.retry_after > admission::Duration::zero()) {
     field("Retry-After: ",

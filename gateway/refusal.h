@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,12 @@
 
 namespace classgate::gateway {
 
+// What WWW-Authenticate says, which a 401 must have (RFC 9110 section 15.5.2).
+struct Challenges {
+  std::string usual = "Bearer realm=\"classgate\"";
+  std::string of_bad_token = usual;  // to who has a token that is not believed
+};
+
 // The gateway's own answers to requests it does not serve, prebuilt for each reason so that
 // refusing costs a few copies; with what is known of the limit that was reached and of the line. By
 // default application/problem+json (RFC 9457), which also has `message`, where clients look for
@@ -18,11 +25,11 @@ namespace classgate::gateway {
 // OpenAI's and Anthropic's libraries read them), Request-Id. Immutable: any thread.
 class Refusals {
  public:
-  // `challenge`: of WWW-Authenticate, which a 401 must have (RFC 9110 section 15.5.2);
-  // `token_challenge`: of the same, for who has a token that is not believed; empty: the same.
   Refusals(const conf::StatusTable& statuses, conf::RefusalBody form,
-           const std::string& challenge = "Bearer realm=\"classgate\"",
-           const std::string& token_challenge = {});
+           const Challenges& challenges = {})
+      : Refusals(make_texts(statuses, form), challenges) {}
+  // The same texts, which are not copied, with other challenges.
+  Refusals with(const Challenges& challenges) const { return {texts_, challenges}; }
 
   struct Facts {
     admission::Rejection rejection;
@@ -38,7 +45,7 @@ class Refusals {
     bool says_rate_limit = false;  // with RateLimit and RateLimit-Policy, where a rate is exceeded
   };
   void append(std::string& out, const Facts& facts) const;
-  int status(conf::Reason reason) const { return statuses_[conf::index_of(reason)]; }
+  int status(conf::Reason reason) const { return texts_->statuses[conf::index_of(reason)]; }
 
  private:
   struct Prebuilt {
@@ -47,19 +54,28 @@ class Refusals {
     std::array<std::string, 4> body;
     std::size_t pieces = 0;
     std::size_t size = 0;  // of these together
+    bool asks = false;     // who it is: with a challenge
   };
+  // What does not hang on who may be known by what: the same for many routes.
+  struct Texts {
+    conf::StatusTable statuses;
+    conf::RefusalBody form;
+    std::array<Prebuilt, conf::reason_count> prebuilt{};
+    Prebuilt beyond_quota{};
+  };
+  Refusals(std::shared_ptr<const Texts> texts, const Challenges& challenges);
+  static std::shared_ptr<const Texts> make_texts(const conf::StatusTable& statuses,
+                                                 conf::RefusalBody form);
   // `detail`: the words for this occurrence, where the title is not.
-  Prebuilt build(const conf::ReasonText& text, std::string_view challenge,
-                 std::string_view detail = {}) const;
+  static Prebuilt build(const conf::ReasonText& text, int code, conf::RefusalBody form,
+                        std::string_view detail = {});
   const Prebuilt& prebuilt_for(const Facts& facts) const;
-  static void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
-                       proxy::wire::Writer& to);
+  void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
+                proxy::wire::Writer& to) const;
 
-  conf::StatusTable statuses_;
-  conf::RefusalBody form_;
-  std::array<Prebuilt, conf::reason_count> prebuilt_;
-  Prebuilt bad_token_;
-  Prebuilt beyond_quota_;
+  std::shared_ptr<const Texts> texts_;
+  std::string challenge_;        // a line, with its end
+  std::string token_challenge_;  // likewise
 };
 
 // The phrase that goes with a status (RFC 9110 section 15); "Refused" for one we don't use.

@@ -228,9 +228,9 @@ std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
       case SourceKind::query:
         challenge = fmt::format("ApiKey realm=\"classgate\", query=\"{}\"", place.name);
         break;
-      case SourceKind::jwt:
       case SourceKind::tls:
-      case SourceKind::tls_san:
+      case SourceKind::tls_san: challenge = "Certificate realm=\"classgate\""; break;
+      case SourceKind::jwt:
       case SourceKind::address: return;
     }
     const auto same = std::ranges::find_if(
@@ -244,7 +244,7 @@ std::string challenge_of(const std::vector<conf::IdentitySource>& sources,
     const bool is_token = source.kind == SourceKind::jwt;
     add(is_token ? token_place : source, is_token && has_bad_token ? why : "");
   }
-  if (challenges.empty()) return "Bearer realm=\"classgate\"";
+  if (challenges.empty()) return "Address realm=\"classgate\"";
   return fmt::format("{}", fmt::join(challenges, ", "));
 }
 

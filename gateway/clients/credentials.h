@@ -39,8 +39,10 @@ class Credentials {
 bool is_nearly_parameter(std::string_view written, std::string_view name);
 
 // What WWW-Authenticate says to who is not known (RFC 9110 section 11.6.1): how to say who one is.
-// For keys in fields, cookies and queries no scheme is registered: "ApiKey" says where.
-// A token stands in `token_place` (jwt.from); `has_bad_token`: one that was not believed.
+// For keys in fields, cookies and queries no scheme is registered: "ApiKey" says where. Nor for
+// certificates of TLS ("Certificate"), nor where nothing that one could send tells ("Address"): a
+// 401 must say something, and who does not know the scheme asks nobody for a password. A token
+// stands in `token_place` (jwt.from); `has_bad_token`: one that was not believed.
 std::string challenge_of(
     const std::vector<conf::IdentitySource>& sources,
     const conf::IdentitySource& token_place = {.kind = conf::IdentitySource::Kind::bearer},

@@ -107,8 +107,11 @@ TEST_CASE("who is refused is told how to say who he is") {
   CHECK(challenge_of({{Kind::bearer}, {Kind::basic}, {Kind::header, "X-Api-Key"}}) ==
         "Bearer realm=\"classgate\", Basic realm=\"classgate\", charset=\"UTF-8\", "
         "ApiKey realm=\"classgate\", header=\"X-Api-Key\"");
-  CHECK(challenge_of({{Kind::address}}) ==
-        "Bearer realm=\"classgate\"");  // a 401 must say something
+  CHECK(challenge_of({{Kind::tls_san}, {Kind::tls}, {Kind::bearer}, {Kind::address}}) ==
+        "Certificate realm=\"classgate\", Bearer realm=\"classgate\"");
+  // A 401 must say something, and nothing that is not read.
+  CHECK(challenge_of({{Kind::address}}) == "Address realm=\"classgate\"");
+  CHECK(challenge_of({}) == "Address realm=\"classgate\"");
 }
 
 }  // namespace

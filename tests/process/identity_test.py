@@ -433,6 +433,29 @@ class KnownClients(IdentityTest):
         self.assertIn(", the one that all are who are not known (clients.unknown)", page)
         self.assertEqual((said["client"]["source"], said["key"]), ("unknown", "unknown"))
 
+    # "Basic" anywhere made browsers ask for a password on routes that read none.
+    def test_a_refusal_asks_for_what_is_read_there_and_for_nothing_else(self):
+        ports = [free_port() for _ in range(2)]
+        first, second = (f"127.0.0.1:{port}" for port in ports)
+        routes = "".join(f'[[route]]\npath = "/{name}"\npriority = 2\nidentity = {identity}\n' for name, identity in (
+            ("basic", '["basic"]'), ("bearer", '["bearer"]'), ("query", '["query:key"]'), ("address", '["address"]')))
+        self.file.write_text("acme " + hash_of("a") + "\n")
+        conf = f'listen = ["{first}", "{second}"]\n' + KNOWN.format(file=self.file, more='unknown = "refuse"') + (
+            f'[[listener]]\naddress = "{second}"\nidentity = ["cookie:sid"]\nrefusal_body = "text"\n') + routes
+        self.gateway(self.upstream.address, conf=conf, environment={"CLASSGATE_LISTEN": f"{first},{second}"})
+
+        def told(port, path):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            self.addCleanup(connection.close)
+            answer = ask(connection, "GET", path)
+            return answer.status, answer.headers["Content-Type"], answer.headers["WWW-Authenticate"]
+        realm, problem, text = 'realm="classgate"', "application/problem+json", "text/plain; charset=utf-8"
+        self.assertEqual(told(ports[0], "/x"), (401, problem, f'ApiKey {realm}, header="X-Api-Key"'))
+        self.assertEqual(told(ports[1], "/x"), (401, text, f'ApiKey {realm}, cookie="sid"'))
+        for path, challenge in (("/bearer", f"Bearer {realm}"), ("/basic", f'Basic {realm}, charset="UTF-8"'),
+                                ("/query", f'ApiKey {realm}, query="key"'), ("/address", f"Address {realm}")):
+            self.assertEqual([told(port, path) for port in ports], [(401, problem, challenge), (401, text, challenge)])
+
     def test_the_check_tells_every_mistake_of_the_file_and_warns_of_own(self):
         self.file.write_text("acme plan=nope " + hash_of("a") + "\n")
         conf = KNOWN.format(file=self.file, more="")

@@ -226,6 +226,7 @@ class Together {
     for (auto& [place, text] : reading_.plans.finish(fairness, sources, wrong_with))
       if (reading_.are_known(identities)) reading_.mistake(place, std::move(text));
     put_known_together(sources);
+    check_unknown(sources);
     check_quotas();
     check_logged_fields(sources);
     if (fairness.is_on) return;
@@ -336,6 +337,33 @@ class Together {
       clients.unknown = UnknownClients::address;
     fairness.unknown_max =
         knows_any || clients.unknown == UnknownClients::refuse ? clients.unknown_max : 0;
+  }
+
+  // "refuse" is meant for strangers: not for everybody, nor for nobody.
+  void check_unknown(const std::vector<IdentitySource>& sources) {
+    if (settings_.clients.unknown != UnknownClients::refuse) return;
+    if (!settings_.admission.fairness.is_on)
+      return reading_.blame("clients.unknown",
+                            "\"refuse\" needs fairness.identity, to tell who is known: without it "
+                            "everybody is let in",
+                            identities);
+    const bool reads_certificates = settings_.tls.client_certificate != ClientCertificate::off &&
+                                    std::ranges::any_of(sources, [](const IdentitySource& source) {
+                                      return source.kind == IdentitySource::Kind::tls ||
+                                             source.kind == IdentitySource::Kind::tls_san;
+                                    });
+    const bool may_know_any =
+        !settings_.clients.clients_file.empty() || !settings_.jwt.claims.empty() ||
+        reads_certificates ||
+        std::ranges::any_of(settings_.admission.fairness.plans,
+                            [](const PlanSettings& plan) { return !plan.clients.empty(); });
+    if (!may_know_any)
+      reading_.blame("clients.unknown",
+                     "\"refuse\" lets nobody in: nothing says who is known; name "
+                     "clients.clients_file, or a [[plan]]'s clients, or let identity have "
+                     "\"jwt:CLAIM\", or \"tls\" with tls.client_certificate",
+                     {"fairness.identity", "listener", "route", "plan", "clients.clients_file",
+                      "tls.client_certificate"});
   }
 
   static bool has_key(const PlanSettings& plan, const std::vector<IdentitySource>& sources) {

@@ -262,6 +262,28 @@ TEST_CASE("what could not be read is told once, and nothing that hangs on it") {
       2);
 }
 
+// Both passed the check: then all traffic got 401, or nobody did.
+TEST_CASE("who refuses unknown clients has said who is known") {
+  const std::string refuse = "[clients]\nunknown = \"refuse\"\n";
+  const auto told = [](const std::string& conf) {
+    const Lines lines = mistakes_in(conf);
+    REQUIRE(lines.size() == 1);
+    return lines.front();
+  };
+  const std::string nobody = "conf:2:1: clients.unknown: \"refuse\" lets nobody in";
+  CHECK(told(refuse + "[fairness]\nidentity = [\"bearer\", \"address\"]").starts_with(nobody));
+  CHECK(told(refuse + "[fairness]\nidentity = [\"tls\"]").starts_with(nobody));
+  CHECK(told(refuse + "[[plan]]\nname = \"empty\"").starts_with(nobody));
+  CHECK(told(refuse + "[fairness]\nidentity = []")
+            .starts_with("conf:2:1: clients.unknown: \"refuse\" needs fairness.identity"));
+  CHECK(mistakes_in(refuse + "[[plan]]\nname = \"us\"\nclients = [\"address:192.0.2.0/24\"]") ==
+        Lines{});
+  // One mistake is told once.
+  CHECK(told(refuse + "[fairness]\nidentity = [\"baerer\"]").contains("\"baerer\""));
+  CHECK(told(refuse + "clients_file = 1").contains("clients_file"));
+  CHECK(told(refuse + "[[plan]]\nname = \"us\"\nclients = 1").contains("clients"));
+}
+
 TEST_CASE("of a plan the unit of its quota is set at run time as well, by its word") {
   const ConfFile file(
       "[fairness]\nidentity = [\"bearer\"]\n[[plan]]\nname = \"gold\"\nquota_day = 9");

@@ -100,6 +100,8 @@ class Exchange final : private proxy::Forwarding::Client {
   // In the order of the journey.
   bool note_head(const proxy::wire::Head& head);
   bool judge(const proxy::wire::Head& head);
+  const admission::Route& find_route();
+  void note_known(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
   void note_origin(const proxy::wire::Head& head);

@@ -66,10 +66,13 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   };
   if (const auto reason = read_request(head, station_.settings().client, target_)) {
     if (*reason == Reason::malformed) request_.is_given_up = true;  // as everything malformed
+    note_known(head);
     return refuse_as(*reason);
   }
-  if (proxy::wire::has_been_through(head, station_.shared().via_name))
+  if (proxy::wire::has_been_through(head, station_.shared().via_name)) {
+    note_known(head);
     return refuse_as(Reason::loop_detected);
+  }
   if (answers_here(head)) {
     const bool is_health = request_.answered_here == AnsweredHere::health;
     const bool is_read = head.method == "GET" || head.method == "HEAD";
@@ -78,9 +81,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     request_.answered_here.reset();
     return refuse_as(is_health && !is_read ? Reason::method_refused : Reason::body_too_large);
   }
-  const admission::Route& route = station_.rules().routes.find(target_.path());
-  route_ = &station_.metrics_of(route);
-  take_route(route, arrival_);
+  const admission::Route& route = find_route();
   answer_.terms = answer_terms_of(route, station_.settings());
   arrival_.bytes = request_.length;
   request_.deadline = deadline_with(head, route, station_.settings());
@@ -89,14 +90,15 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     visit_.wants_answer_by(arrival_.deadline);
   }
   request_.body_limit = body_limit_of(route, station_.settings());
-  if (head.content_length > request_.body_limit) return refuse_as(Reason::body_too_large);
+  const bool is_too_large = head.content_length > request_.body_limit;  // whoever sends it
   if (station_.rules().clients.is_on())
-    if (const auto reason = recognise_client(head)) {
+    if (const auto reason = recognise_client(head); reason && !is_too_large) {
       request_.is_given_up = *reason == Reason::malformed;
       if (*reason != Reason::token_checks) return refuse_as(*reason);
       refuse(*reason, std::chrono::seconds(1));  // jwt.checks_max is for each second
       return false;
     }
+  if (is_too_large) return refuse_as(Reason::body_too_large);
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.settings().upstream.repeat_window.count() > 0) note_repeat(head);
   if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
@@ -104,6 +106,21 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return false;
   }
   return count_for_quota();
+}
+
+const admission::Route& Exchange::find_route() {
+  const admission::Route& route = station_.rules().routes.find(target_.path());
+  route_ = &station_.metrics_of(route);
+  take_route(route, arrival_);
+  return route;
+}
+
+// Of what is refused before anybody asks where it goes and who sends it: its route may say with
+// which status, and the log and `why` tell of it.
+void Exchange::note_known(const proxy::wire::Head& head) {
+  if (target_.path_size == 0) return;
+  find_route();
+  if (station_.rules().clients.is_on()) (void)recognise_client(head);
 }
 
 // On a route without limits (rate_limited = false) none is. Counted before it may wait, so that

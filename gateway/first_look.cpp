@@ -97,8 +97,8 @@ Reason reason_of(Fault fault) {
 std::optional<Reason> read_request(const proxy::wire::Head& head,
                                    const conf::ClientSettings& client, Target& into) {
   if (head.method == "CONNECT") return Reason::method_refused;
-  if (head.expects_other) return Reason::expectation_failed;
   if (!read_target(head, client.strict_paths, into)) return Reason::malformed;
+  if (head.expects_other) return Reason::expectation_failed;
   return std::nullopt;
 }
 

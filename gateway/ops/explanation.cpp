@@ -77,7 +77,7 @@ std::string_view token_word(const ClientIdentities::Identity& identity) {
       identity.source != nullptr && identity.source->kind == conf::IdentitySource::Kind::jwt;
   if (identity.token_look == TokenLook::none || has_told) return "";
   return identity.not_valid != nullptr && identity.key_look == KeyLook::none ? "not_valid"
-                                                                            : "names_nobody";
+                                                                             : "names_nobody";
 }
 
 ordered_json client_json(const ClientIdentities::Identity& identity,
@@ -256,11 +256,14 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                      {"sender_is_trusted", is_trusted}};
   const Refusals& general = policy.rules->refusals_of(nullptr, request.listener);
   Target target;
-  if (const auto reason = read_request(head, settings.client, target))
-    return refused(general, *reason);
+  const auto unreadable = read_request(head, settings.client, target);
+  if (unreadable && target.path_size == 0) return refused(general, *unreadable);
   json["request"]["path"] = target.path();
+  const admission::Route& route = policy.rules->routes.find(target.path());
+  const Refusals& refusals = policy.rules->refusals_of(&route.id, request.listener);
+  if (unreadable) return refused(refusals, *unreadable);
   if (proxy::wire::has_been_through(head, shared.via_name))
-    return refused(general, Reason::loop_detected);
+    return refused(refusals, Reason::loop_detected);
   if (policy.rules->cors.is_on() && Cors::is_preflight(head)) {
     if (head.content_length > settings.client.body_bytes.count)
       return refused(general, Reason::body_too_large);
@@ -278,8 +281,6 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
       return refused(general, Reason::body_too_large);
     return {{"answer", "operator"}};
   }
-  const admission::Route& route = policy.rules->routes.find(target.path());
-  const Refusals& refusals = policy.rules->refusals_of(&route.id, request.listener);
   admission::Arrival arrival{.bytes = head.content_length, .at = now};
   take_route(route, arrival);
   json["route"] = route_json(route, settings);

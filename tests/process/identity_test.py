@@ -433,6 +433,26 @@ class KnownClients(IdentityTest):
         self.assertIn(", the one that all are who are not known (clients.unknown)", page)
         self.assertEqual((said["client"]["source"], said["key"]), ("unknown", "unknown"))
 
+    # Who sent a body that was too large, and what he asked for, was in the log when it came in
+    # chunks, and not when Content-Length told.
+    def test_what_is_refused_by_its_head_is_told_with_its_client_and_route(self):
+        log = self.folder / "access.log"
+        gateway = self.known("acme plan=gold " + hash_of("a") + "\n", 'unknown = "refuse"\n[[route]]\npath = "/small"\n'
+                             'priority = 2\nbody_bytes = "10B"\nstatuses = ["expectation_failed=418"]',
+                             log_access=log, log_format="json")
+        for headers, body, status, reason in (({}, "x" * 50, 413, "body_too_large"),
+                                              ({"Expect": "miracles"}, "x", 418, "expectation_failed")):
+            for key, client in (("a", ("acme", "gold")), ("nobody's", ("-", "-"))):
+                answer = gateway.request("POST", "/small", body, {**headers, "X-Api-Key": key})
+                self.assertEqual((answer.status, answer.reason), (status, reason))
+                identity = answer.headers["X-Request-Id"]
+                line = wait_until(lambda: next((one for one in map(json.loads, log.read_text().splitlines())
+                                                if one["id"] == identity), None), "its line")
+                self.assertEqual((line["path"], line["route"], line["priority"]), ("/small", "/small", 2))
+                self.assertEqual((line["name"], line["plan"]), client)
+                kept = json.loads(gateway.command("why", identity, "--json")[1])["decisions"][0]
+                self.assertEqual((kept["name"], kept["plan"], kept["route"]), (*client, "/small"))
+
     # "Basic" anywhere made browsers ask for a password on routes that read none.
     def test_a_refusal_asks_for_what_is_read_there_and_for_nothing_else(self):
         ports = [free_port() for _ in range(2)]

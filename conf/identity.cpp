@@ -8,6 +8,7 @@
 #include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/known_clients.h"
+#include "conf/nearest.h"
 #include "conf/network.h"
 #include "conf/secret_fields.h"
 #include "conf/units.h"
@@ -191,6 +192,39 @@ bool begins_with_source(std::string_view text) {
   });
 }
 
+// Short words are near less.
+bool is_nearly(std::string_view written, std::string_view word) {
+  std::string low(written);
+  for (char& c : low) c = lower_case(c);
+  return edit_distance(low, word) <= (word.size() < 5 ? 1U : 2U) ||
+         std::ranges::is_permutation(low, word);
+}
+
+// The source that its beginning is nearly, up to a colon; empty: none. What is one is no mistake.
+std::string_view nearly_source_of(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return {};
+  for (const SourceWord& word : source_words) {
+    const std::string_view plain = word.text.substr(0, word.text.find(':'));
+    if (is_nearly(text.substr(0, colon), plain)) return plain;
+  }
+  return {};
+}
+
+// Numbers and dots as of IPv4, or hexadecimal digits and colons as of IPv6, or these and a prefix.
+bool is_like_network(std::string_view text) {
+  const std::string_view address = text.substr(0, text.find('/'));
+  const std::string_view prefix = text.substr(std::min(address.size() + 1, text.size()));
+  constexpr std::string_view digits = "0123456789";
+  const auto only_has = [](std::string_view part, std::string_view chars) {
+    return part.find_first_not_of(chars) == std::string_view::npos;
+  };
+  if (address.empty() || !only_has(prefix, digits)) return false;
+  const auto dots = std::ranges::count(address, '.'), colons = std::ranges::count(address, ':');
+  if (only_has(address, "0123456789.")) return dots >= 3 || (dots > 0 && !prefix.empty());
+  return colons >= 2 && only_has(address, "0123456789abcdefABCDEF:.");
+}
+
 // An address is all that its client may be known by: of IPv6 a /64, or as identity says.
 std::expected<PlanClient, std::string> plan_network(const std::string& text,
                                                     const std::vector<IdentitySource>& sources) {
@@ -263,6 +297,20 @@ std::expected<PlanClient, std::string> plan_client(const IdentitySource& source,
   return PlanClient{.source = source, .key = *hash};
 }
 
+// A key that stands without its source is what it looks like: a mistake, if that is something else.
+std::expected<PlanClient, std::string> plan_key_alone(const IdentitySource& source,
+                                                      const std::string& text) {
+  const std::string else_key =
+      fmt::format("; if it is a key, write its source before it, \"{}:KEY\"", word_of(source));
+  if (const std::string_view meant = nearly_source_of(text); !meant.empty())
+    return std::unexpected(fmt::format("begins nearly as \"{}:\" does{}", meant, else_key));
+  if (is_like_network(text))
+    return std::unexpected(fmt::format(
+        "looks like an address or a network, and is none (such as \"address:10.0.0.0/8\"){}",
+        else_key));
+  return plan_client(source, text);
+}
+
 }  // namespace
 
 std::string PlanClient::text() const {
@@ -292,7 +340,7 @@ std::expected<PlanClient, std::string> read_plan_client(
   if (longest != nullptr) return plan_client(*longest, std::move(name));
   if (named.empty() && is_address) return plan_network(text, sources);
   if (named.size() == 1 && !is_address && !text.empty() && !begins_with_source(text))
-    return plan_client(named.front(), text);
+    return plan_key_alone(named.front(), text);
   return std::unexpected(std::string(
       "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
       "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "

@@ -455,6 +455,41 @@ TEST_CASE("a plan's client that does not say what it is, is told how to") {
   CHECK(mistakes_in(one + plan("s3:cret")) == Lines{});
 }
 
+// Each of these became a key that nobody has, and the clients that were meant had no plan.
+TEST_CASE("a plan's client whose source or address is mistyped is no key") {
+  const auto plan = [](std::string_view client) {
+    return mistakes_in(
+        fmt::format("[fairness]\nidentity = [\"header:X-Api-Key\", \"address\"]\n[[plan]]\n"
+                    "name = \"gold\"\nclients = [\"{}\"]\n",
+                    client));
+  };
+  const auto is_told = [&](std::string_view client, std::string_view what) {
+    CAPTURE(client);
+    const Lines lines = plan(client);
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].starts_with("conf:5:1: plan gold: client number 1 "));
+    CHECK(lines[0].contains(what));
+    CHECK(lines[0].contains(
+        "; if it is a key, write its source before it, \"header:X-Api-Key:KEY\""));
+    CHECK_FALSE(lines[0].contains("s3cret"));
+  };
+  for (const char* client : {"adress:10.0.0.0/8", "addres:s3cret", "ADRESS:s3cret"})
+    is_told(client, "begins nearly as \"address:\" does");
+  for (const char* client : {"heder:X-Api-Key:s3cret", "hedaer:X-Api-Key:s3cret"})
+    is_told(client, "begins nearly as \"header:\" does");
+  is_told("jtw:sub:s3cret", "nearly as \"jwt:\"");
+  is_told("bearar:s3cret", "nearly as \"bearer:\"");
+  for (const char* client :
+       {"10.0.0.0/33", "300.0.0.1", "10.0.0.1.7", "10.0/8", "2001:db8::/129", "2001:db8:::1"})
+    is_told(client, "looks like an address or a network, and is none");
+  // Keys as they are: with colons, dots, slashes, and with whatever behind their source.
+  for (const char* client :
+       {"live:s3cret", "key:s3cret", "test:s3cret", "al:b", "a:b:c-d", "1.2.3", "deadbeef",
+        "dead:beef", "7/8", "1.2.3.4/x5", "header:X-Api-Key:adress:10.0.0.0/8",
+        "header:X-Api-Key:300.0.0.1", "header:X-Api-Key:10.0.0.1"})
+    CHECK_MESSAGE(plan(client) == Lines{}, client);
+}
+
 TEST_CASE("a plan's client of whom nothing is said, or half a hash, is a mistake") {
   const auto plan = [](const std::string& client) {
     return mistakes_in(

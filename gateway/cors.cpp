@@ -17,6 +17,16 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
+// "*" leaves Authorization out (Fetch standard, section 4.9, "non-wildcard request-header name"):
+// whoever allows all of them means that one too.
+std::string listed_fields(const std::vector<std::string>& names) {
+  const auto has = [&](std::string_view wanted) {
+    return std::ranges::any_of(names,
+                               [&](const std::string& name) { return equal_names(name, wanted); });
+  };
+  return listed(names) + (has("*") && !has("authorization") ? ", Authorization" : "");
+}
+
 // Of one that says it twice nobody knows what the browser meant.
 std::string_view only_value(const proxy::wire::Head& head, std::string_view name) {
   std::string_view value;
@@ -36,7 +46,7 @@ Cors::Cors(const conf::CorsSettings& settings)
     : settings_(settings),
       allows_all_(std::ranges::find(settings.origins, "*") != settings.origins.end()),
       methods_(listed(settings.methods)),
-      headers_(listed(settings.headers)),
+      headers_(listed_fields(settings.headers)),
       max_age_(std::to_string(
           std::chrono::duration_cast<std::chrono::seconds>(settings.max_age).count())) {}
 

@@ -214,6 +214,20 @@ TEST_CASE("every origin is one answer for all, and never with credentials") {
   CHECK_FALSE(answer.has("Vary"));
 }
 
+TEST_CASE("all fields are Authorization too, which the wildcard does not mean to a browser") {
+  const auto allowed = [](const std::vector<std::string>& headers) {
+    std::string fields;
+    const Cors cors({.origins = {"*"}, .headers = headers});
+    cors.tell_preflight([&](std::string_view name, std::string_view value) {
+      if (name == "Access-Control-Allow-Headers") fields = value;
+    });
+    return fields;
+  };
+  CHECK(allowed({"*"}) == "*, Authorization");
+  CHECK(allowed({"authorization", "*"}) == "authorization, *");
+  CHECK(allowed({"content-type"}) == "content-type");
+}
+
 TEST_CASE("without cors.origins it is all left to the service, preflights too") {
   FakeUpstream upstream([](Peer& peer) {
     while (peer.read_request_head())

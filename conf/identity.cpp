@@ -66,17 +66,48 @@ bool read_prefixes(std::string_view text, IdentitySource& source) {
   return text.empty();
 }
 
-// As a message may show it: what follows a source, or its name, may be the key of a client.
-std::string shown_source(std::string_view word) {
-  for (const SourceWord& known : source_words) {
-    if (!carries_key(known.kind) && known.kind != SourceKind::basic) continue;
-    const std::string_view plain = known.text.substr(0, known.text.find(':'));
-    if (!word.starts_with(plain) || !word.substr(plain.size()).starts_with(':')) continue;
-    const std::size_t colon = known.has_name() ? word.find(':', plain.size() + 1) : plain.size();
-    if (colon >= word.size() - 1) break;
-    return std::string(word.substr(0, colon + 1)) + "***";
+// Short words are near less.
+bool is_nearly(std::string_view written, std::string_view word) {
+  std::string low(written);
+  for (char& c : low) c = lower_case(c);
+  return edit_distance(low, word) <= (word.size() < 5 ? 1U : 2U) ||
+         std::ranges::is_permutation(low, word);
+}
+
+// The source that its beginning is nearly, up to a colon; empty: none. What is one is no mistake.
+std::string_view nearly_source_of(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return {};
+  for (const SourceWord& word : source_words) {
+    const std::string_view plain = word.text.substr(0, word.text.find(':'));
+    if (is_nearly(text.substr(0, colon), plain)) return plain;
   }
-  return std::string(word);
+  return {};
+}
+
+// A word of letters, as "adress" or "adress/24".
+bool is_like_source(std::string_view word) {
+  constexpr std::size_t longest = 16;
+  const std::size_t slash = std::min(word.find('/'), word.size());
+  const auto is_letter = [](char c) { return lower_case(c) >= 'a' && lower_case(c) <= 'z'; };
+  return word.size() <= longest && std::ranges::all_of(word.substr(0, slash), is_letter) &&
+         word.substr(slash).find_first_not_of("/0123456789") == std::string_view::npos;
+}
+
+// As a message may show it: what follows a source, or its name, may be the key of a client, and so
+// may what is like no source.
+std::string shown_source(std::string_view word) {
+  if (is_like_source(word)) return std::string(word);
+  const std::string_view plain = nearly_source_of(word);
+  if (plain.empty()) return "***";
+  const auto known = std::ranges::find_if(source_words, [&](const SourceWord& one) {
+    return one.text.substr(0, one.text.find(':')) == plain;
+  });
+  if (known->kind == SourceKind::jwt) return std::string(word);
+  std::size_t colon = word.find(':');
+  if (known->has_name()) colon = word.find(':', colon + 1);
+  if (colon >= word.size() - 1) return std::string(word);
+  return std::string(word.substr(0, colon + 1)) + "***";
 }
 
 std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
@@ -190,25 +221,6 @@ bool begins_with_source(std::string_view text) {
         word.text.ends_with(':') ? word.text.substr(0, word.text.size() - 1) : word.text;
     return after_word(text, plain).has_value();
   });
-}
-
-// Short words are near less.
-bool is_nearly(std::string_view written, std::string_view word) {
-  std::string low(written);
-  for (char& c : low) c = lower_case(c);
-  return edit_distance(low, word) <= (word.size() < 5 ? 1U : 2U) ||
-         std::ranges::is_permutation(low, word);
-}
-
-// The source that its beginning is nearly, up to a colon; empty: none. What is one is no mistake.
-std::string_view nearly_source_of(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  if (colon == std::string_view::npos) return {};
-  for (const SourceWord& word : source_words) {
-    const std::string_view plain = word.text.substr(0, word.text.find(':'));
-    if (is_nearly(text.substr(0, colon), plain)) return plain;
-  }
-  return {};
 }
 
 // Numbers and dots as of IPv4, or hexadecimal digits and colons as of IPv6, or these and a prefix.

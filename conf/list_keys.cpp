@@ -64,7 +64,7 @@ Key text_list_key(std::string name, TextList list, std::string help,
               std::string low = text;
               for (char& c : low) c = lower_case(c);
               if (const std::string wrong = list.check(text, low); !wrong.empty())
-                return std::unexpected(fmt::format("\"{}\" {}", text, wrong));
+                return std::unexpected(fmt::format("\"{}\" {}", without_user(text), wrong));
               if (list.have_case) low = text;
               if (std::ranges::find(seen, low) != seen.end())
                 return std::unexpected(fmt::format("\"{}\" stands here twice", text));

@@ -100,6 +100,14 @@ std::string quote(std::string_view text) {
   return out + '"';
 }
 
+std::string without_user(std::string_view url) {
+  const std::size_t at = url.rfind('@');
+  if (at == std::string_view::npos) return std::string(url);
+  const std::size_t scheme = url.substr(0, at).find("://");
+  const std::size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  return fmt::format("{}***{}", url.substr(0, begin), url.substr(at));
+}
+
 std::expected<Address, std::string> parse_address(std::string_view text) {
   const auto wrong = [whole = text](std::string_view why) {
     return std::unexpected(fmt::format(
@@ -115,6 +123,11 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
           unix_path_max));
     return Address{std::string(text), 0, std::string(whole), false, true};
   }
+  if (text.contains('@'))
+    return std::unexpected(
+        fmt::format("\"{}\" has a user, which is not taken: write it without what stands up to "
+                    "the '@'",
+                    without_user(text)));
   if (text.starts_with("http+srv://") || text.starts_with("https+srv://")) {
     const bool is_tls = text.starts_with("https");
     text.remove_prefix(text.find("//") + 2);

@@ -25,6 +25,9 @@ std::string print_number(double number);
 // As a TOML string, with its quotes.
 std::string quote(std::string_view text);
 
+// As a message may show an address or URL: what stands before an '@' may be a password.
+std::string without_user(std::string_view url);
+
 // "127.0.0.1:8080", "[::1]:8080", "*:8080", "host.example:8080", "unix:/path".
 std::expected<Address, std::string> parse_address(std::string_view text);
 

@@ -213,6 +213,42 @@ TEST_CASE("what may be the key of a client is not repeated as the name of a key"
   }
 }
 
+TEST_CASE("what is no source is not repeated where it may be a key") {
+  const auto told = [](std::string_view word) {
+    const Lines lines = mistakes_in(fmt::format("[fairness]\nidentity = [\"{}\"]", word));
+    REQUIRE(lines.size() == 1);
+    return lines[0];
+  };
+  for (const char* word :
+       {"key:SECRETKEY", "SECRETKEY77", "sk-SECRETKEY", "heder:X-Api-Key:SECRETKEY",
+        "barer:SECRETKEY", "tls:SECRETKEY", "address:SECRETKEY"})
+    CHECK_FALSE(told(word).contains("SECRETKEY"));
+  for (const char* word : {"adress", "adress/24", "heder:X-Api-Key", "jtw:sub", "Bearer"})
+    CHECK(told(word).contains(fmt::format("\"{}\" is none of \"header:NAME\"", word)));
+}
+
+// "http://user:password@host:1" was repeated whole, and "user@host:1" was a host.
+TEST_CASE("the user of an address is not taken, and never repeated") {
+  for (const char* key : {"upstream.servers", "cors.origins", "upstream.nameservers"}) {
+    const auto told = [&](std::string_view text) {
+      const Lines lines = mistakes_in(fmt::format("{} = [\"{}\"]", key, text));
+      REQUIRE(lines.size() == 1);
+      CHECK_FALSE(lines[0].contains("SECRET"));
+      CHECK(lines[0].contains("***@a.example"));
+      return lines[0];
+    };
+    for (const char* text :
+         {"http://u:SECRET@a.example:1", "https://SECRET@a.example:1", "u:SECRET@a.example:1",
+          "http://u:SEC/RET@SECRET@a.example:1", "https+srv://u:SECRET@a.example"})
+      (void)told(text);
+    if (std::string_view(key) == "upstream.servers")
+      CHECK(
+          told("http://u:SECRET@a.example:1") ==
+          "conf:1:1: upstream.servers: \"http://***@a.example:1\" has a user, which is not taken: "
+          "write it without what stands up to the '@'");
+  }
+}
+
 TEST_CASE("what could not be read is told once, and nothing that hangs on it") {
   const ConfFile keys("not read here"), clients("acme plan=gold\n");
   const auto only = [](const std::string& conf, const std::string& begin) {

@@ -298,15 +298,21 @@ class Together {
                          std::move(wrong.text));
       return;
     }
+    constexpr std::size_t told_max = 100;  // as of the other mistakes of the file
+    std::size_t without_plan = 0;
     for (const KnownClient& client : known->clients) {
       if (client.plan.empty() || reading_.plans.has(client.plan) || !reading_.are_known({"plan"}))
         continue;
+      if (++without_plan > told_max) continue;
       const std::string meant = nearest(client.plan, reading_.plans.names());
       reading_.mistake(
           fmt::format("{}:{}:{}", path, client.plan_place.line, client.plan_place.column),
           fmt::format("there is no [[plan]] {}{}", quote(client.plan),
                       meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
     }
+    if (without_plan > told_max)
+      reading_.mistake(path, fmt::format("{} more clients of plans that are not there",
+                                         without_plan - told_max));
     clients.known = std::make_shared<const KnownClients>(std::move(*known));
   }
 

@@ -17,7 +17,8 @@
 namespace classgate::gateway {
 namespace {
 
-constexpr std::size_t mistakes_logged_max = 20;
+constexpr std::size_t mistakes_told_max = 20;  // of one reload; of a line:
+constexpr std::size_t mistake_bytes_max = 1024;
 constexpr const char* no_memory = "there was not enough memory for it; it may be tried again";
 
 std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
@@ -25,6 +26,23 @@ std::vector<std::string> lines_of(const std::vector<conf::Mistake>& mistakes) {
   for (const conf::Mistake& mistake : mistakes)
     lines.push_back(fmt::format("{}: {}", mistake.place, mistake.text));
   return lines;
+}
+
+// They are kept, and asked for by whoever monitors.
+void bound(std::vector<std::string>& lines) {
+  const std::size_t count = lines.size();
+  if (count > mistakes_told_max) {
+    lines.resize(mistakes_told_max);
+    lines.push_back(
+        fmt::format("and {} more: classgate --check tells them", count - mistakes_told_max));
+  }
+  for (std::string& line : lines) {
+    if (line.size() <= mistake_bytes_max) continue;
+    std::size_t end = mistake_bytes_max;
+    while ((static_cast<unsigned char>(line[end]) & 0xc0) == 0x80) --end;  // within a character
+    line.resize(end);
+    line += "...";
+  }
 }
 
 }  // namespace
@@ -165,10 +183,10 @@ void ConfChanges::note_differences(conf::Loaded loaded, Change& change) {
 }
 
 void ConfChanges::tell_differences(Lines changes, Change& change) {
-  for (std::size_t i = 0; i < changes.size() && i < mistakes_logged_max; ++i)
+  for (std::size_t i = 0; i < changes.size() && i < mistakes_told_max; ++i)
     log_milestone(spdlog::level::info, "changed: {}", changes[i]);
-  if (changes.size() > mistakes_logged_max)
-    log_milestone(spdlog::level::info, "changed: {} more", changes.size() - mistakes_logged_max);
+  if (changes.size() > mistakes_told_max)
+    log_milestone(spdlog::level::info, "changed: {} more", changes.size() - mistakes_told_max);
   if (changes.empty() && change.lines.empty()) changes.push_back("the conf says nothing else");
   std::ranges::move(changes, std::back_inserter(change.lines));
 }
@@ -381,16 +399,17 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
 
 ConfChanges::Change ConfChanges::refuse(Lines lines) {
   if (lines.empty()) lines.push_back(no_memory);
+  const std::size_t count = lines.size();
+  bound(lines);
   ConfHistory history = server_.policy().history;
   ++history.failed_reloads;
   history.last_failed = true;
   history.last_error.clear();
   for (const std::string& line : lines) history.last_error += line + "\n";
-  for (std::size_t i = 0; i < lines.size() && i < mistakes_logged_max; ++i)
-    log_milestone(spdlog::level::err, "{}", lines[i]);
+  for (const std::string& line : lines) log_milestone(spdlog::level::err, "{}", line);
   log_milestone(spdlog::level::err,
-                "reload refused, {} mistake{}: the settings from before stay in force",
-                lines.size(), lines.size() == 1 ? "" : "s");
+                "reload refused, {} mistake{}: the settings from before stay in force", count,
+                count == 1 ? "" : "s");
   server_.note(std::move(history));
   return {false, std::move(lines)};
 }

@@ -400,6 +400,23 @@ class KnownClients(IdentityTest):
         self.assertIn(f"{self.file} is empty, and was not", "".join(gateway.command("reload")[1:]))
         self.assertEqual(self.ask(gateway, "two").status, 200)
 
+    # 50,000 mistakes made health, which monitoring asks for each second, 4.5 MB long.
+    def test_of_many_mistakes_the_first_are_told_and_how_many_more_there_are(self):
+        gateway = self.known("acme plan=gold " + hash_of("one") + "\n")
+        self.file.write_text("".join(f"c{i} plan=gld {hash_of(str(i))}\n" for i in range(300)))
+        code, out, err = gateway.command("reload")
+        self.assertEqual(code, 1)
+        said = (out + err).splitlines()
+        self.assertLess(len(said), 25)
+        self.assertIn(f'{self.file}:1:4: there is no [[plan]] "gld"; did you mean "gold"?', out + err)
+        self.assertIn("and 81 more: classgate --check tells them", out + err)
+        kept = gateway.health()["conf"]["last_reload_error"].splitlines()
+        self.assertEqual((len(kept), kept[-1]), (21, "and 81 more: classgate --check tells them"))
+        done = self.classgate("--check", conf=KNOWN.format(file=self.file, more=""))
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr.count("there is no [[plan]]"), 100)
+        self.assertIn(f"{self.file}: 200 more clients of plans that are not there\n", done.stderr)
+
     def test_a_key_ends_when_its_time_is_over(self):
         gateway = self.known(f"old not_after=2001-01-01 {hash_of('o')}\nnew not_before=2001-01-01 {hash_of('n')}\n",
                              'unknown = "refuse"')

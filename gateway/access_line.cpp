@@ -137,6 +137,7 @@ void append_rolled_up_line(std::string& out, bool as_json, std::string_view sinc
   line.reason("reason", first.reason);
   line.number("status", first.status);
   line.word("name", first.name);
+  if (!first.plan.empty()) line.word_or_text("plan", first.plan);
   line.end();
 }
 

@@ -188,7 +188,8 @@ void Exchange::record() {
                       .route = route_,
                       .path = record.path,
                       .status = record.status,
-                      .name = record.name});
+                      .name = record.name,
+                      .plan = record.plan});
 }
 
 // What who keeps it wants to know, too.

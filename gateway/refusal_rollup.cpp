@@ -45,7 +45,8 @@ RefusalRollup::Kind& RefusalRollup::kind_of(const Refusal& refusal, admission::T
            .address = "-",
            .reason = refusal.reason,
            .path = "-",
-           .status = refusal.status},
+           .status = refusal.status,
+           .plan = ""},
           now);
   return other;
 }
@@ -60,10 +61,13 @@ void RefusalRollup::begin(Kind& kind, const Refusal& refusal, admission::Time no
   kind.path_size = static_cast<std::uint8_t>(path.size());
   const std::string_view name = refusal.name.substr(0, name_max);
   kind.name_size = static_cast<std::uint8_t>(name.size());
+  const std::string_view plan = refusal.plan.substr(0, plan_max);
+  kind.plan_size = static_cast<std::uint8_t>(plan.size());
   std::ranges::copy(client, kind.client.begin());
   std::ranges::copy(address, kind.address.begin());
   std::ranges::copy(path, kind.path.begin());
   std::ranges::copy(name, kind.name.begin());
+  std::ranges::copy(plan, kind.plan.begin());
   kind.reason = refusal.reason;
   kind.route = refusal.route;
   kind.status = refusal.status;
@@ -78,7 +82,8 @@ RefusalRollup::Line RefusalRollup::line_of(const Kind& kind) {
                       .route = kind.route,
                       .path = {kind.path.data(), kind.path_size},
                       .status = kind.status,
-                      .name = {kind.name.data(), kind.name_size}},
+                      .name = {kind.name.data(), kind.name_size},
+                      .plan = {kind.plan.data(), kind.plan_size}},
           .count = kind.count,
           .first = kind.first,
           .last = kind.last};

@@ -15,7 +15,7 @@ struct RouteMetrics;
 
 // Refusals that get no line of their own (log.refusals_max): counted by client, reason and route,
 // to be told in one line each. Bounded: when there are kinds_max of these, what is new is counted
-// by its reason alone, as of client "*". Takes its memory (80 KiB) at once: it
+// by its reason alone, as of client "*". Takes its memory (100 KiB) at once: it
 // is asked when an exchange ends, which must not fail. One thread.
 class RefusalRollup {
  public:
@@ -32,6 +32,7 @@ class RefusalRollup {
     std::string_view path;
     int status = 0;
     std::string_view name = "-";  // of a client of clients.clients_file
+    std::string_view plan = "-";  // empty: of clients of several, or nobody knows
   };
   struct Line {
     Refusal refusal;  // the first of its kind
@@ -60,16 +61,19 @@ class RefusalRollup {
   static constexpr std::size_t address_max = 48;
   static constexpr std::size_t path_max = 128;
   static constexpr std::size_t name_max = 64;
+  static constexpr std::size_t plan_max = 64;
   static constexpr std::size_t places = 2 * kinds_max;
   struct Kind {
     std::array<char, client_max> client;
     std::array<char, address_max> address;
     std::array<char, path_max> path;
     std::array<char, name_max> name;
+    std::array<char, plan_max> plan;
     std::uint8_t client_size = 0;
     std::uint8_t address_size = 0;
     std::uint8_t path_size = 0;
     std::uint8_t name_size = 0;
+    std::uint8_t plan_size = 0;
     conf::Reason reason{};
     const RouteMetrics* route = nullptr;
     int status = 0;

@@ -286,7 +286,8 @@ void LogTraffic::set_client(Wish& wish, const AccessEntry& entry) {
   if (found.is_told) {
     if (is_remembered) plan_of_client_[wish.client] = found.plan;
     wish.plan = found.plan;
-  } else if (entry.is_rolled_up()) {  // such lines have no plan: it is that of the lines before
+  } else if (entry.is_rolled_up()) {  // of older versions, and of many clients: it is that of the
+                                      // lines before
     if (is_remembered) wish.plan = plan_of_client_[wish.client];
   } else {
     counts_.without_plan += count;

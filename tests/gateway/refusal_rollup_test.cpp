@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "conf/format.h"
+#include "gateway/access_line.h"
 #include "gateway/loop_metrics.h"
 
 namespace classgate::gateway {
@@ -108,6 +109,36 @@ TEST_CASE("a line has the name of a known client") {
   std::vector<std::string> names;
   rollup.take([&](const RefusalRollup::Line& line) { names.emplace_back(line.refusal.name); });
   CHECK(names == std::vector<std::string>{"acme@prod", "-"});
+}
+
+TEST_CASE("a line has the plan of its client, and of many clients none") {
+  RefusalRollup rollup;
+  const std::string longest(64, 'p');
+  const std::size_t clients = RefusalRollup::kinds_max + 1;
+  for (std::size_t i = 0; i < clients; ++i)
+    CHECK(rollup.add({.client = fmt::format("c{}", i),
+                      .address = "10.0.0.1",
+                      .reason = Reason::quota,
+                      .path = "/",
+                      .status = 429,
+                      .plan = i % 2 == 0 ? std::string_view(longest) : "-"},
+                     first_refusal));
+  std::vector<std::string> plans;
+  rollup.take([&](const RefusalRollup::Line& line) {
+    plans.emplace_back(line.refusal.plan);
+    for (const bool as_json : {false, true}) {
+      std::string text;
+      append_rolled_up_line(text, as_json, "", "", line);
+      const std::string told =
+          fmt::format("{}{}", as_json ? ",\"plan\":\"" : " plan=", line.refusal.plan);
+      CHECK(text.contains("plan") == !line.refusal.plan.empty());
+      if (text.contains("plan")) CHECK(text.contains(told));
+    }
+  });
+  REQUIRE(plans.size() == clients);
+  CHECK(plans[0] == longest);
+  CHECK(plans[1] == "-");
+  CHECK(plans.back().empty());
 }
 
 TEST_CASE("a kind that has become too large is to be told at once") {

@@ -370,15 +370,16 @@ class KnownClients(IdentityTest):
 
     def test_why_and_rolled_up_lines_have_the_name_of_who_was_refused(self):
         log = self.folder / "access.log"
-        gateway = self.known("acme " + hash_of("one") + "\n", fairness_rate=0.001, fairness_burst=1, log_access=log,
-                             log_format="json", log_refusals_max=1)
+        gateway = self.known("acme plan=slow " + hash_of("one") + "\n",
+                             '[[plan]]\nname = "slow"\nrate = 0.001\nburst = 1\n', log_access=log, log_format="json",
+                             log_refusals_max=1)
         refused = [gateway.request(headers={"X-Api-Key": "one"}) for _ in range(20)][-1]
         self.assertEqual((refused.status, refused.reason), (429, "client_rate"))
         code, out, err = gateway.command("why", refused.headers["X-Request-Id"])
         self.assertRegex(out, r"(?m)^client +c_[0-9a-f]{8} \(acme\), plan ")
         lines = wait_until(lambda: [line for line in map(json.loads, log.read_text().splitlines()) if "rolled_up" in line],
                            "a rolled-up line")
-        self.assertEqual({line["name"] for line in lines}, {"acme"})
+        self.assertEqual({(line["name"], line["plan"]) for line in lines}, {("acme", "slow")})
 
     def test_the_file_is_read_again_by_a_reload_and_kept_by_a_set(self):
         gateway = self.known("acme " + hash_of("one") + "\n", 'unknown = "refuse"')

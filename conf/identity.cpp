@@ -297,6 +297,7 @@ std::expected<PlanClient, std::string> plan_client(const IdentitySource& source,
   if (name.empty()) return std::unexpected(std::string("names nobody: nothing follows the colon"));
   if (const std::string_view why = why_never(source, name); !why.empty())
     return std::unexpected(fmt::format("can never be there: {}", why));
+  if (source.kind == SourceKind::tls_san) name = plain_alternative_name(name);
   if (!carries_key(source.kind)) return PlanClient{.source = source, .name = std::move(name)};
   if (!begins_alike(name, key_hash_prefix))
     return PlanClient{.source = source, .key = sha256(name)};
@@ -324,6 +325,13 @@ std::expected<PlanClient, std::string> plan_key_alone(const IdentitySource& sour
 }
 
 }  // namespace
+
+std::string plain_alternative_name(std::string_view name) {
+  std::string plain(name);
+  if (!name.contains(':') && !name.contains('@'))
+    for (char& c : plain) c = lower_case(c);
+  return plain;
+}
 
 std::string PlanClient::text() const {
   const std::string word = word_of(source) + ':';

@@ -2,6 +2,7 @@
 
 #include <expected>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "conf/document.h"
@@ -38,6 +39,9 @@ struct PlanClient {
 };
 std::expected<PlanClient, std::string> read_plan_client(const std::string& text,
                                                         const std::vector<IdentitySource>& sources);
+// What "tls:san" takes of a certificate, as it is compared: a DNS name, which is neither a URI nor
+// a mail address, is the same in any case (RFC 4343).
+std::string plain_alternative_name(std::string_view name);
 // Where the token stands of which "jwt:CLAIM" says a claim: "bearer", "header:NAME" or
 // "cookie:NAME".
 std::expected<IdentitySource, std::string> parse_token_place(const std::string& word);

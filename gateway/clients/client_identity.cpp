@@ -337,7 +337,9 @@ ClientIdentities::Identity ClientIdentities::by_key(const IdentitySource& source
 
 ClientIdentities::Identity ClientIdentities::by_certificate(const IdentitySource& source,
                                                             std::string_view subject) const {
-  const std::uint64_t id = hash(source, subject);
+  const std::uint64_t id = source.kind == Kind::tls_san
+                               ? hash(source, conf::plain_alternative_name(subject))
+                               : hash(source, subject);
   const auto found = certificates_.find(id);
   const admission::PlanId plan = found == certificates_.end() ? admission::PlanId{} : found->second;
   return {.id = id, .plan = plan, .source = &source, .is_known = true};

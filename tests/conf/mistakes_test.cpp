@@ -526,6 +526,18 @@ TEST_CASE("a plan's client whose source or address is mistyped is no key") {
     CHECK_MESSAGE(plan(client) == Lines{}, client);
 }
 
+TEST_CASE("a DNS name of a certificate is one client, however it is written") {
+  const auto plan = [](std::string_view clients) {
+    return mistakes_in(
+        fmt::format("[fairness]\nidentity = [\"tls:san\"]\n[[plan]]\n"
+                    "name = \"gold\"\nclients = [{}]\n",
+                    clients));
+  };
+  REQUIRE(plan(R"("tls:san:b.example", "tls:san:B.Example")").size() == 1);
+  CHECK(plan(R"("tls:san:b.example", "tls:san:B.Example")")[0].contains("stands already"));
+  CHECK(plan(R"("tls:san:spiffe://x/a", "tls:san:spiffe://x/A")") == Lines{});
+}
+
 TEST_CASE("a plan's client of whom nothing is said, or half a hash, is a mistake") {
   const auto plan = [](const std::string& client) {
     return mistakes_in(

@@ -152,6 +152,10 @@ TEST_CASE("a certificate's alternative name is another name than its subject") {
   CHECK(world.plan_of({.subject = "a.example"}) == "silver");
   CHECK(world.plan_of({.subject = "CN=b", .san = "a.example"}).empty());  // the first tells
   CHECK(world.who({.san = "b.example"}).is_known);
+  CHECK(world.plan_of({.san = "A.Example"}) == "gold");
+  CHECK(world.who({.san = "A.Example"}).id == world.who({.san = "a.example"}).id);
+  CHECK(world.who({.san = "spiffe://x/A"}).id != world.who({.san = "spiffe://x/a"}).id);
+  CHECK(world.who({.san = "A@example"}).id != world.who({.san = "a@example"}).id);
   CHECK(world.who({.san = "b.example"}).id != world.who({.subject = "b.example"}).id);
   CHECK(world.who({}).is_refused);
 }

@@ -1,6 +1,7 @@
 #include "conf/refusals.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "conf/format.h"
@@ -8,6 +9,12 @@
 
 namespace classgate::conf {
 namespace {
+
+// What is refused before anybody knows its route: connections, and heads that could not be read.
+constexpr auto before_the_route = std::to_array<Reason>(
+    {Reason::too_many_connections, Reason::client_connections, Reason::header_too_large,
+     Reason::target_too_long, Reason::unknown_coding, Reason::unknown_method,
+     Reason::method_refused, Reason::version_refused});
 
 // "queue_full=429", with or without blanks.
 std::expected<std::pair<Reason, int>, std::string> parse_status(std::string_view text) {
@@ -28,6 +35,9 @@ std::expected<std::pair<Reason, int>, std::string> parse_status(std::string_view
     return std::unexpected(fmt::format("\"{}\" is no reason{}", word,
                                        meant.empty() ? "" : "; did you mean " + meant + "?"));
   }
+  if (std::ranges::find(before_the_route, *reason) != before_the_route.end())
+    return std::unexpected(
+        fmt::format("\"{}\" is told before the route is known: write status.{}", word, word));
   int status = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), status);
   if (error != std::errc{} || end != number.data() + number.size() || status < 400 || status > 599)

@@ -85,11 +85,28 @@ TEST_CASE("a route says how it is refused, or what is wrong with that") {
                "route statuses: \"queue_full\": expected REASON=STATUS, the status 400 to 599"},
            Row{"statuses = [\"shed=500\", \"shed=501\"]",
                "route statuses: \"shed\" stands here twice"},
+           Row{"statuses = [\"shed=500\", \"header_too_large=400\"]",
+               "route statuses: \"header_too_large\" is told before the route is known: write "
+               "status.header_too_large"},
            Row{"statuses = 429", "route statuses: expected a list, such as [\"queue_full=429\"]"},
        }) {
     CAPTURE(row.line);
     CHECK(mistakes_in(start + row.line) == Lines{"conf:4:1: " + row.mistake});
   }
+}
+
+// Each passed the check, and had never any effect.
+TEST_CASE("a route says nothing of refusals before it is known") {
+  for (const char* word :
+       {"too_many_connections", "client_connections", "header_too_large", "target_too_long",
+        "unknown_coding", "unknown_method", "method_refused", "version_refused"})
+    CHECK(mistakes_in(
+              fmt::format("[[route]]\npath = \"/a\"\npriority = 1\nstatuses = [\"{}=499\"]", word))
+              .size() == 1);
+  for (const char* word : {"expectation_failed", "loop_detected", "malformed", "body_too_large",
+                           "client_timeout", "unknown_client", "memory_pressure"})
+    CHECK(mistakes_in(fmt::format("[[route]]\npath = \"/a\"\npriority = 1\nstatuses = [\"{}=499\"]",
+                                  word)) == Lines{});
 }
 
 TEST_CASE("a route says what its streams are, and what becomes of those whose client leaves") {

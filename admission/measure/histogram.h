@@ -23,6 +23,7 @@ class Histogram {
     ++count_;
   }
   void merge(const Histogram& other) {
+    if (other.count_ == 0) return;
     for (std::size_t i = 0; i < bucket_count; ++i) buckets_[i] += other.buckets_[i];
     count_ += other.count_;
   }

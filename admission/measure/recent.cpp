@@ -15,9 +15,9 @@ void Recent::record(Duration value, Time now) {
 }
 
 Recent::Histogram Recent::at(Time now) const {
-  Histogram merged;
   const Duration age = now - turn_began_;
-  if (age < 2 * turn) merged.merge(current_);
+  if (age >= 2 * turn) return {};
+  Histogram merged = current_;
   if (age < turn) merged.merge(previous_);
   return merged;
 }

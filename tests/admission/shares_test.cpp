@@ -169,8 +169,11 @@ TEST_CASE("random traffic: workers are taken, lent and given back as the law say
                                        is_quick[seat.priority] ? random.between(1, 100) : 1500)});
     };
     const auto free = [&] { return settings.workers - works.size(); };
+    // As of the last look: a snapshot is for people, and dear.
+    decltype(Snapshot::waiting_by_priority) waiters{};
+    const auto look = [&] { waiters = controller.snapshot(now).waiting_by_priority; };
     const auto waiting = [&](int priority) {
-      return controller.snapshot(now).waiting_by_priority[static_cast<std::size_t>(priority - 1)];
+      return waiters[static_cast<std::size_t>(priority - 1)];
     };
     const auto is_owed = [&](int priority) { return active[priority] < law.reserve(priority); };
     const auto may_borrow = [&](int priority) {
@@ -185,6 +188,7 @@ TEST_CASE("random traffic: workers are taken, lent and given back as the law say
       for (;;) {
         int expected = 0;
         if (free() > 0) {
+          look();
           for (int priority = 5; priority >= 1; --priority)
             if (waiting(priority) > 0 && may_borrow(priority)) expected = priority;
           for (int priority = 5; priority >= 1; --priority)
@@ -222,6 +226,7 @@ TEST_CASE("random traffic: workers are taken, lent and given back as the law say
         listen();
       }
       const int priority = static_cast<int>(random.between(1, 5));
+      look();
       const std::size_t before = waiting(priority);
       const bool goes_in = before == 0 && free() > 0 && [&] {
         // As if it waited: nobody owed before it, nobody better that may borrow.

@@ -578,7 +578,8 @@ std::string keys_text() {
   std::string text;
   const Settings defaults;
   for (const Key& key : all_keys())
-    text += fmt::format("{}\t{}\t{}\t{}\n", key.name, key.print(defaults), key.help,
+    text += fmt::format("{}\t{}\t{}\t{}\n", key.name,
+                        key.default_text.empty() ? key.print(defaults) : key.default_text, key.help,
                         key.needs_restart ? "restart" : "reload");
   return text;
 }

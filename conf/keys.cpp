@@ -44,7 +44,7 @@ std::vector<Key> make_keys() {
       addresses_key("listen", 1, {.tls = true, .unix_sockets = true}, "addresses on which clients are accepted, https:// before those with TLS, or unix:/path", FIELD(listen)),
       mode_key("socket_mode", "permissions of the Unix sockets in listen, in octal digits", FIELD(socket_mode)),
       owner_key("socket_owner", "who they belong to, USER, USER:GROUP or :GROUP; empty: as the process", FIELD(socket_owner)),
-      count_key("threads", 1, 64, "event loops; default: the processors it may use", FIELD(threads)),
+      count_key("threads", 1, 64, "event loops", FIELD(threads)),
       duration_key("drain_timeout", ms1, hours(24), "longest time from SIGTERM to the end", FIELD(drain_timeout)),
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
       duration_key("drain_grace", ms1, hours(1), "after SIGTERM, how long a connection that has asked nothing yet may do so", FIELD(drain_grace)),
@@ -215,6 +215,7 @@ std::vector<Key> make_keys() {
     key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
                         key.name == "core_dumps" || key.name == "clients.secret" ||
                         key.name == "clients.quota_file";
+  std::ranges::find(keys, "threads", &Key::name)->default_text = "the processors it may use";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;
 }

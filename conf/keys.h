@@ -30,6 +30,7 @@ struct Key {
   std::function<Read(Settings&, const RawValue&)> read;
   std::function<std::string(const Settings&)> print;  // as TOML
   bool needs_restart = false;                         // a reload does not change it
+  std::string default_text = {};  // where the default is found at the start; empty: as printed
 };
 
 const std::vector<Key>& all_keys();

@@ -121,7 +121,7 @@ std::string QuotaStore::trouble() const {
   switch (code) {
     case SQLITE_FULL: advice = "make room on its disk"; break;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: advice = "what else has it open?"; break;
+    case SQLITE_LOCKED: advice = "find out what else has it open"; break;
     case SQLITE_ERROR:  // of fixed statements: no such table
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: advice = if_damaged; break;

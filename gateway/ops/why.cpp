@@ -207,8 +207,11 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
                            span_of(decision.at("total_ms")), span_of(decision.at("deadline_ms"))));
   const ordered_json& conf = decision.at("conf");
   const auto generation = conf.at("generation").get<std::uint64_t>();
-  row("limits", fmt::format("rate {}/s, burst {}, workers {}, queue {}, by conf {}{}",
-                            number_of(conf.at("rate")), number_of(conf.at("burst")),
+  const std::string rate = conf.at("rate") == 0
+                               ? "no rate limit"
+                               : fmt::format("rate {}/s, burst {}", number_of(conf.at("rate")),
+                                             number_of(conf.at("burst")));
+  row("limits", fmt::format("{}, workers {}, queue {}, by conf {}{}", rate,
                             conf.at("workers").get<std::uint64_t>(),
                             conf.at("queue_size").get<std::uint64_t>(), generation,
                             generation == generation_now

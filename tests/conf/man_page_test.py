@@ -37,6 +37,8 @@ def mistakes(keys, page, conf):
                      "Reload: yes." if when == "reload" else "Reload: no, restart."):
             if key in entries and part not in text:
                 found.append(f"{key}: the page does not say {part!r}")
+        if when == "restart" and f'"{key}"' not in conf.split("\n\n", 1)[0]:
+            found.append(f"{key}: the head of conf/classgate.conf does not say that it needs a restart")
         table, _, name = key.rpartition(".")
         section = conf.split(f"\n[{table}]\n", 1)[-1].split("\n[", 1)[0] if table else conf.split("\n[", 1)[0]
         if not re.search(rf"^#?{name} = ", section, re.M):
@@ -53,6 +55,7 @@ def main():
                    (keys, page.replace(".B admission.workers", ".B admission.wrokers"), conf),
                    (keys, page.replace("Default: 1000.", "Default: 1001."), conf),
                    (keys, page.replace("Reload: no", "Reload: yes"), conf),
+                   (keys, page, conf.replace('"clients.secret"', "it")),
                    (keys, page, conf.replace("\nburst =", "\nbrust ="))):
         assert mistakes(*broken), "a planted mistake was not found"
     found = mistakes(keys, page, conf)

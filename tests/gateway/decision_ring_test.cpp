@@ -137,6 +137,10 @@ TEST_CASE("why: a refusal is kept with its bucket, and with the limits of its ti
   const std::string page = why_page(json.dump());
   CHECK(page.contains("verdict    rejected: rate_limited ("));
   CHECK(page.contains("by conf 1; conf 2 is in force now"));
+  CHECK(page.contains("limits     rate 0.5/s, burst 1, workers "));
+  auto unlimited = json;  // "rate 0/s" would let nobody in
+  unlimited["decisions"][0]["conf"]["rate"] = 0;
+  CHECK(why_page(unlimited.dump()).contains("limits     no rate limit, workers "));
 }
 
 TEST_CASE("why: who found the line full is told its place and the estimate") {

@@ -26,15 +26,19 @@ void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Ti
   }
   generations_ = generations;
   // Nobody is forgotten for a lower limit: then no more are added until enough have gone.
-  if (settings.clients_max == known_.most && settings.unknown_max == unknown_.most) return;
+  if (settings.clients_max == known_.most && settings.network_max == network_.most &&
+      settings.unknown_max == unknown_.most)
+    return;
+  const bool had_network_part = network_.most > 0;
   known_.most = settings.clients_max;
+  network_.most = settings.network_max;
   unknown_.most = settings.unknown_max;
-  known_.numbers.reserve(std::max(known_.most, clients_.size()));
-  unknown_.numbers.reserve(unknown_.most);
-  if (unknown_.most == 0)
-    known_.numbers.insert(known_.numbers.end(), unknown_.numbers.begin(), unknown_.numbers.end());
-  if (unknown_.most == 0) unknown_.numbers.clear();
-  clients_.reserve(known_.most + unknown_.most + 1);
+  // Who is there already may be of the networks: the known ones begin with places that are free.
+  if (network_.most > 0 && !had_network_part) network_.take_all_of(known_);
+  if (network_.most == 0) known_.take_all_of(network_);
+  if (unknown_.most == 0) known_.take_all_of(unknown_);
+  for (Part* const part : {&known_, &network_, &unknown_}) part->numbers.reserve(part->most);
+  clients_.reserve(places() + 1);
   if (clients_.empty()) clients_.push_back({.tokens = plans_[0].burst, .filled = now});
   rebuild_index();
 }
@@ -52,8 +56,13 @@ bool ClientTable::is_content(ClientNumber number, double cost, Time now) {
   return parts_.others_ask() && !is_greedy(client, cost);
 }
 
+void ClientTable::Part::take_all_of(Part& other) {
+  numbers.insert(numbers.end(), other.numbers.begin(), other.numbers.end());
+  other.numbers = {};
+}
+
 void ClientTable::rebuild_index() {
-  index_.clear(std::max(known_.most + unknown_.most, clients_.size()));
+  index_.clear(places());
   for (ClientNumber number = 1; number < clients_.size(); ++number)
     index_.insert(clients_[number].id, number);
 }
@@ -68,13 +77,14 @@ std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
   return number;
 }
 
-ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now, bool is_known) {
+ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now,
+                                            ClientKind kind) {
   const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
     if (clients_[*known].plan != plan) clients_[*known].plan = plan & plan_bits;
     return {*known, false};
   }
-  Part& part = part_for(is_known);
+  Part& part = part_for(kind);
   ClientNumber number = static_cast<ClientNumber>(clients_.size());
   if (part.has_free_place()) {
     clients_.emplace_back();
@@ -83,7 +93,7 @@ ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time no
     number = *freed;
     index_.erase(number, [this](ClientNumber each) { return clients_[each].id; });
   } else {
-    ++counts_.not_remembered;
+    ++part.not_remembered;
     return {stranger, false};
   }
   clients_[number] = {.id = id,
@@ -198,14 +208,14 @@ void ClientTable::note_retry(ClientNumber client) {
 // ---- Looking without touching ------------------------------------------------------------------
 
 ClientTable::Look ClientTable::look_for(std::uint64_t id, PlanId of, Time now, EqualParts parts,
-                                        bool asks, bool is_known) const {
+                                        bool asks, ClientKind kind) const {
   const std::uint32_t plan = slot_of(of);
   if (const auto known = find(id)) {
     Client client = clients_[*known];
     client.plan = plan & plan_bits;
     return look_at(*known, client, now, parts, asks);
   }
-  if (!has_room_in(part_for(is_known), plan, now, parts)) return look(stranger, now, parts, asks);
+  if (!has_room_in(part_for(kind), plan, now, parts)) return look(stranger, now, parts, asks);
   const Client fresh = {.tokens = plans_[plan].burst,
                         .filled = now,
                         .credit = parts.burst(),
@@ -240,9 +250,14 @@ ClientTable::Look ClientTable::look_at(ClientNumber number, Client client, Time 
 ClientTable::Counts ClientTable::counts() const {
   Counts counts = counts_;
   counts.known = clients_.empty() ? 0 : clients_.size() - 1;
-  counts.places = known_.most + unknown_.most;
+  counts.places = known_.most + network_.most + unknown_.most;
   counts.unknown = unknown_.numbers.size();
   counts.unknown_places = unknown_.most;
+  counts.network = network_.numbers.size();
+  counts.network_places = network_.most;
+  counts.not_remembered = known_.not_remembered + network_.not_remembered + unknown_.not_remembered;
+  counts.unknown_not_remembered = unknown_.not_remembered;
+  counts.network_not_remembered = network_.not_remembered;
   return counts;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "admission/client_index.h"
@@ -36,8 +37,10 @@ namespace classgate::admission {
 //
 // When the operator knows some clients (`unknown_max` is not 0), the unknown ones have a part of
 // the table of their own, with `unknown_max` entries, and the known ones another, with
-// `clients_max`. A newcomer takes entries of its own part only, so unknown clients never displace
-// known ones.
+// `clients_max`. Likewise those that are known only by an address in a plan's network, with
+// `network_max`: there are as many of them as the network has addresses, and whoever has many
+// addresses is many of them. A newcomer takes entries of its own part only, so neither unknown
+// clients nor networks ever displace who is known by a key.
 //
 // Equal parts (EqualParts): what a shared bucket gains is divided among the clients that ask. Each
 // has an account of its own, its credit:
@@ -56,13 +59,17 @@ class ClientTable {
   struct Counts {
     std::size_t known = 0;  // that are remembered
     std::size_t places = 0;
-    // The part of `known` and of `places` for clients that the operator does not know. No places:
-    // there are no parts.
+    // The parts of `known` and of `places` for clients that the operator does not know, and for
+    // those of plans' networks. No places: there is no such part.
     std::size_t unknown = 0;
     std::size_t unknown_places = 0;
-    std::uint64_t forgotten = 0;        // with full buckets, so that nothing was lost
-    std::uint64_t forgotten_early = 0;  // whose buckets were not full
-    std::uint64_t not_remembered = 0;   // requests of those for whom there was no room
+    std::size_t network = 0;
+    std::size_t network_places = 0;
+    std::uint64_t forgotten = 0;               // with full buckets, so that nothing was lost
+    std::uint64_t forgotten_early = 0;         // whose buckets were not full
+    std::uint64_t not_remembered = 0;          // requests of those for whom there was no room:
+    std::uint64_t unknown_not_remembered = 0;  // of these: of unknown ones,
+    std::uint64_t network_not_remembered = 0;  // and of those of networks
   };
   struct Found {
     ClientNumber number;
@@ -114,14 +121,14 @@ class ClientTable {
   }
 
   // The client with this identity, which is not 0. It has this plan from now on, or everybody's
-  // terms if the plan is not there any more. A new one begins with full buckets; `is_known` says
-  // into which part of the table it comes.
-  Found find_or_add(std::uint64_t id, PlanId plan, Time now, bool is_known = false);
+  // terms if the plan is not there any more. A new one begins with full buckets; `kind` says into
+  // which part of the table it comes.
+  Found find_or_add(std::uint64_t id, PlanId plan, Time now, ClientKind kind = ClientKind::unknown);
   std::optional<ClientNumber> find(std::uint64_t id) const;
   // The client that find_or_add() would find, and what it may do; changes nothing. `parts` say what
   // its part of the shared bucket is; with `asks` it is counted among the clients that ask.
   Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks,
-                bool is_known = false) const;
+                ClientKind kind = ClientKind::unknown) const;
   Look look(ClientNumber client, Time now, EqualParts parts, bool asks) const {
     return look_at(client, clients_[client], now, parts, asks);
   }
@@ -217,12 +224,14 @@ class ClientTable {
     double tokens = 0;
     float retries = 0;
     float credit = 0;
-    bool is_known = false;  // where the table has parts: in which
-    double owes = 0;        // seconds until it has all that a newcomer gets; 0: it has
+    ClientKind kind = ClientKind::unknown;  // where the table has parts: of which
+    double owes = 0;  // seconds until it has all that a newcomer gets; 0: it has
   };
   // Of the client at this place, of those that are occupied.
   Account account_at(std::size_t place, Time now) const;
-  std::size_t occupied() const { return known_.numbers.size() + unknown_.numbers.size(); }
+  std::size_t occupied() const {
+    return known_.numbers.size() + network_.numbers.size() + unknown_.numbers.size();
+  }
   // It goes on from this account, as far as its plan here allows.
   void resume(const Account& account, PlanId plan, Time at);
 
@@ -272,13 +281,21 @@ class ClientTable {
   struct Part {
     std::vector<ClientNumber> numbers;
     std::size_t most = 0;
-    std::size_t hand = 0;  // where room is looked for next
+    std::size_t hand = 0;              // where room is looked for next
+    std::uint64_t not_remembered = 0;  // requests of those for whom there was none
     bool has_free_place() const { return numbers.size() < most; }
+    std::size_t most_ever() const { return std::max(most, numbers.size()); }
+    void take_all_of(Part& other);
   };
-  const Part& part_for(bool is_known) const {
-    return unknown_.most > 0 && !is_known ? unknown_ : known_;
+  const Part& part_for(ClientKind kind) const {
+    if (kind == ClientKind::unknown && unknown_.most > 0) return unknown_;
+    if (kind == ClientKind::of_network && network_.most > 0) return network_;
+    return known_;
   }
-  Part& part_for(bool is_known) { return unknown_.most > 0 && !is_known ? unknown_ : known_; }
+  Part& part_for(ClientKind kind) { return const_cast<Part&>(std::as_const(*this).part_for(kind)); }
+  std::size_t places() const {
+    return known_.most_ever() + network_.most_ever() + unknown_.most_ever();
+  }
   bool has_room_in(const Part& part, std::uint32_t plan, Time now, const EqualParts& parts) const;
   static double pays_at(const conf::PlanSettings& plan, const EqualParts& parts) {
     return plan.rate > 0 ? plan.rate : parts.whole();
@@ -308,8 +325,10 @@ class ClientTable {
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
   EqualParts parts_;
-  Part known_;    // all clients, if there are no parts
-  Part unknown_;  // empty, if there are no parts
+  Part known_;  // all clients, if there are no parts
+  // Empty, if there is no such part:
+  Part network_;
+  Part unknown_;
   Counts counts_;
 };
 

@@ -115,6 +115,7 @@ class Controller {
   // How long requests of a route keep a worker lately; all of them, when it is new.
   Duration usual_work(RouteId route) const { return line_.usual_work(route); }
   std::uint32_t last_place() const { return line_.last_place(); }
+  ClientTable::Counts client_counts() const { return intake_.clients().counts(); }
   Snapshot snapshot(Time now) const;
   // What screen() and arrive() would say to this request now, and why (explain.cpp). Changes
   // nothing: no token is taken, no client remembered, nothing counted.

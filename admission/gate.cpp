@@ -172,6 +172,11 @@ Snapshot Gate::snapshot(Time now) const {
   return snapshot;
 }
 
+ClientTable::Counts Gate::client_counts() const {
+  const Lock lock(mutex_);
+  return controller_.client_counts();
+}
+
 Explanation Gate::explain(const Arrival& arrival, Time now) const {
   const Lock lock(mutex_);
   return controller_.explain(arrival, now);

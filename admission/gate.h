@@ -136,6 +136,7 @@ class Gate {
   void set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now);
   void set_kept_elsewhere(std::uint32_t workers, Time now);
   Snapshot snapshot(Time now) const;
+  ClientTable::Counts client_counts() const;  // of the snapshot these alone
   // What enter() would say to this request; changes nothing.
   Explanation explain(const Arrival& arrival, Time now) const;
   // The Retry-After of a request that is refused for want of a worker; its client, or 0.

@@ -64,6 +64,13 @@ class ById {
   std::vector<Entry> entries_;  // by slot
 };
 
+// How the operator knows a client.
+enum class ClientKind : std::uint8_t {
+  unknown,     // not at all
+  of_network,  // by an address in a plan's network: as many as there are addresses in it
+  known,       // by a key, or a token or certificate that was verified
+};
+
 // The ids of one kind, by name. A value: the next conf's come from a copy of these.
 template <typename IdOf>
 class IdsByName {

@@ -33,7 +33,7 @@ std::optional<ClientTable::Look> Intake::look_for(const Arrival& arrival, Time n
                                                   const EqualParts& parts, bool asks) const {
   if (!wants_client(arrival)) return std::nullopt;
   if (is_recognised(arrival)) return clients_.look(recognised_, now, parts, asks);
-  return clients_.look_for(arrival.client, arrival.plan, now, parts, asks, arrival.is_known);
+  return clients_.look_for(arrival.client, arrival.plan, now, parts, asks, arrival.client_kind);
 }
 
 Intake::Findings Intake::foresee(const Arrival& arrival,

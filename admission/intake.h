@@ -45,7 +45,7 @@ class Intake {
   ClientNumber recognised() const { return recognised_; }
   ClientTable::Found recognise(const Arrival& arrival, Time now) {
     const ClientTable::Found found =
-        clients_.find_or_add(arrival.client, arrival.plan, now, arrival.is_known);
+        clients_.find_or_add(arrival.client, arrival.plan, now, arrival.client_kind);
     recognised_id_ = arrival.client;
     recognised_plan_ = arrival.plan;
     recognised_ = found.number;

@@ -22,6 +22,10 @@ bool is_of_the_service(conf::Reason reason) {
          reason != conf::Reason::stream_too_long;
 }
 
+std::size_t clients_that_may_be(const conf::FairnessSettings& fairness) {
+  return std::size_t{fairness.clients_max} + fairness.network_max + fairness.unknown_max + 1;
+}
+
 }  // namespace
 
 Line::Line(const conf::AdmissionSettings& settings, ClientTable& clients, RetryAfter& retry_after)
@@ -32,9 +36,7 @@ Line::Line(const conf::AdmissionSettings& settings, ClientTable& clients, RetryA
       worker_search_(worker_bounds(settings, shares_.reserves())),
       deadlines_(settings) {
   ceilings_.set(Ceilings::Source::settings, settings.workers);
-  if (settings.fairness.is_on)
-    queue_.expect_clients(std::size_t{settings.fairness.clients_max} +
-                          settings.fairness.unknown_max + 1);
+  if (settings.fairness.is_on) queue_.expect_clients(clients_that_may_be(settings.fairness));
 }
 
 void Line::reconfigure(const conf::AdmissionSettings& settings) {
@@ -44,8 +46,7 @@ void Line::reconfigure(const conf::AdmissionSettings& settings) {
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
   if (!settings.fairness.is_on) return queue_.unpark_all();
-  queue_.expect_clients(std::size_t{settings.fairness.clients_max} + settings.fairness.unknown_max +
-                        1);
+  queue_.expect_clients(clients_that_may_be(settings.fairness));
   plans_are_new_ = queue_.size() > 0;
   clients_.for_each([this](ClientNumber client) {
     if (clients_.waiting(client) == 0) return;

@@ -31,9 +31,17 @@ void Debtors::offer(const ClientTable::Account& account) {
 // ---- Clients ------------------------------------------------------------------------------------
 
 ClientTable::Account ClientTable::account_at(std::size_t place, Time now) const {
-  const bool is_known = place < known_.numbers.size();
-  Client client =
-      clients_[is_known ? known_.numbers[place] : unknown_.numbers[place - known_.numbers.size()]];
+  ClientKind kind = ClientKind::known;
+  const Part* part = &known_;
+  for (const auto& [next, its] :
+       {std::pair(&network_, ClientKind::of_network), std::pair(&unknown_, ClientKind::unknown)}) {
+    if (place < part->numbers.size()) break;
+    place -= part->numbers.size();
+    part = next;
+    kind = its;
+  }
+  if (unknown_.most == 0 && network_.most == 0) kind = ClientKind::unknown;  // there are no parts
+  Client client = clients_[part->numbers[place]];
   double owes = seconds_to_full(client, now, parts_);
   const double credit_a_second = static_cast<double>(parts_.rate()) * plans_[client.plan].weight;
   if (parts_.others_ask() && credit_a_second > 0)
@@ -43,14 +51,14 @@ ClientTable::Account ClientTable::account_at(std::size_t place, Time now) const 
           .tokens = client.tokens,
           .retries = client.retries,
           .credit = client.credit,
-          .is_known = is_known && unknown_.most > 0,
+          .kind = kind,
           .owes = owes};
 }
 
 // Nobody gives way: where the table is full it has nothing to forget for one that may never come.
 void ClientTable::resume(const Account& account, PlanId plan, Time at) {
-  if (account.id == 0 || find(account.id) || !part_for(account.is_known).has_free_place()) return;
-  Client& client = clients_[find_or_add(account.id, plan, at, account.is_known).number];
+  if (account.id == 0 || find(account.id) || !part_for(account.kind).has_free_place()) return;
+  Client& client = clients_[find_or_add(account.id, plan, at, account.kind).number];
   const conf::PlanSettings& terms = plans_[client.plan];
   client.tokens =
       std::clamp(account.tokens, -debt_seconds_max * pays_at(terms, parts_), terms.burst);

@@ -49,8 +49,8 @@ struct Arrival {
   std::uint32_t tag = 0;        // what the owner knows it by; comes back with the news
   std::uint64_t client = 0;  // who asks, as a number that nobody can guess; 0: nobody wants to know
   PlanId plan{};             // the client's
-  bool is_known = false;     // the operator knows it, or has it from one whom he trusts
-  bool is_retry = false;     // the client says so
+  ClientKind client_kind = ClientKind::unknown;
+  bool is_retry = false;      // the client says so
   std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
   std::uint16_t workers = 1;  // that it will occupy
   std::optional<Terms> terms{};  // those of its Visit; none: those of the conf in force

@@ -335,6 +335,9 @@ struct FairnessSettings {
   // Of the clients that are remembered, these may be unknown, beside clients_max who are not. 0:
   // nobody is known, and clients_max is for all. Put together by the reader.
   std::uint32_t unknown_max = 0;
+  // Likewise these may be known only by an address in a plan's network, beside the others. 0: no
+  // plan has one.
+  std::uint32_t network_max = 0;
   bool operator==(const FairnessSettings&) const = default;
 };
 

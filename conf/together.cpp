@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <unordered_set>
 
@@ -335,14 +336,25 @@ class Together {
                      fmt::format("{} are fewer than clients.clients_file has, {}",
                                  fairness.clients_max, clients.known->clients.size()),
                      {"clients.clients_file"});
+    using enum IdentitySource::Kind;
+    const auto is_in_a_plan = [&](auto wanted) {
+      return std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
+        return count_of(plan, sources, wanted) > 0;
+      });
+    };
     const bool knows_any = !clients.clients_file.empty() || !settings_.jwt.claims.empty() ||
-                           std::ranges::any_of(fairness.plans, [&](const PlanSettings& plan) {
-                             return has_key(plan, sources);
-                           });
+                           is_in_a_plan([](auto kind) { return carries_key(kind); });
     if (knows_any && !reading_.origins.contains("clients.unknown"))
       clients.unknown = UnknownClients::address;
+    const bool names_certificates =
+        is_in_a_plan([](auto kind) { return kind == tls || kind == tls_san; });
     fairness.unknown_max =
-        knows_any || clients.unknown == UnknownClients::refuse ? clients.unknown_max : 0;
+        knows_any || names_certificates || clients.unknown == UnknownClients::refuse
+            ? clients.unknown_max
+            : 0;
+    fairness.network_max =
+        is_in_a_plan([](auto kind) { return kind == address; }) ? fairness.clients_max : 0;
+    check_places_of_quotas(sources);
   }
 
   // "refuse" is meant for strangers: not for everybody, nor for nobody.
@@ -372,11 +384,38 @@ class Together {
                       "tls.client_certificate"});
   }
 
-  static bool has_key(const PlanSettings& plan, const std::vector<IdentitySource>& sources) {
-    return std::ranges::any_of(plan.clients, [&](const std::string& text) {
-      const auto client = read_plan_client(text, sources);
-      return client && carries_key(client->source.kind);
-    });
+  // Clients that the plan names by what is `wanted`.
+  static std::size_t count_of(const PlanSettings& plan, const std::vector<IdentitySource>& sources,
+                              auto wanted) {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(plan.clients, [&](const std::string& text) {
+          const auto client = read_plan_client(text, sources);
+          return client && wanted(client->source.kind);
+        }));
+  }
+
+  // Whoever is named has a quota of his own.
+  void check_places_of_quotas(const std::vector<IdentitySource>& sources) {
+    const ClientsSettings& clients = settings_.clients;
+    std::set<std::string_view> plans;  // with a quota
+    std::size_t named = 0;
+    for (const PlanSettings& plan : settings_.admission.fairness.plans) {
+      if (!plan.quota.is_any()) continue;
+      plans.insert(plan.name);
+      named +=
+          count_of(plan, sources, [](auto kind) { return kind != IdentitySource::Kind::address; });
+    }
+    if (clients.known)
+      named += static_cast<std::size_t>(std::ranges::count_if(
+          clients.known->clients,
+          [&](const KnownClient& client) { return plans.contains(client.plan); }));
+    if (named <= clients.quota_clients_max) return;
+    reading_.blame(
+        "clients.quota_clients_max",
+        fmt::format("{} are fewer than the clients that a plan, or clients.clients_file, gives a "
+                    "quota, {}: each has one of its own",
+                    clients.quota_clients_max, named),
+        {"clients.clients_file"});
   }
 
   // What is counted by ids that change with each start is no quota.

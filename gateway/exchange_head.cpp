@@ -131,7 +131,8 @@ bool Exchange::count_for_quota() {
   const auto& quotas = station_.policy().quotas;
   if (plan == nullptr || arrival_.client == 0 || !quotas || !arrival_.rate_limited) return true;
   quota_ = {};  // it may have turned out to cost something else
-  const auto answer = quotas->table().take(arrival_.client, *plan, arrival_.cost, Quotas::now());
+  const auto answer = quotas->table().take(arrival_.client, *plan, arrival_.cost, Quotas::now(),
+                                           arrival_.client_kind == admission::ClientKind::known);
   if (answer.refused) {
     refuse_for(*answer.refused);
     return false;

@@ -145,7 +145,9 @@ ClientIdentities::Identity recognise(const ClientIdentities& clients,
   const auto attempt = clients.attempt_of(facts.head, identity.id, path);
   arrival.client = identity.id;
   arrival.plan = identity.plan;
-  arrival.is_known = identity.is_known;
+  arrival.client_kind = identity.is_of_network ? admission::ClientKind::of_network
+                        : identity.is_known    ? admission::ClientKind::known
+                                               : admission::ClientKind::unknown;
   arrival.is_retry = attempt.is_retry;
   arrival.attempt = attempt.key;
   return identity;

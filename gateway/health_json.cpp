@@ -72,6 +72,8 @@ ordered_json clients_json(const admission::ClientTable::Counts& clients) {
           {"places", clients.places},
           {"unknown", clients.unknown},
           {"unknown_places", clients.unknown_places},
+          {"network", clients.network},
+          {"network_places", clients.network_places},
           {"forgotten", clients.forgotten},
           {"forgotten_early", clients.forgotten_early},
           {"requests_not_remembered", clients.not_remembered}};

@@ -152,7 +152,7 @@ std::expected<std::shared_ptr<Quotas>, std::string> Server::open_quotas(
         "clients.secret: {}: cannot be kept, and a plan has a quota, which is counted by the ids "
         "that it makes: let the user of classgate write there, or name another place",
         settings.clients.secret));
-  return Quotas::open(settings.clients, key);
+  return Quotas::open(settings.clients, key, quota_names_of(settings, key));
 }
 
 void Server::take_inherited(Inherited inherited) {
@@ -222,6 +222,7 @@ std::expected<Server::Preparation, std::string> Server::prepare(const conf::Sett
                      .tls = std::move(*tls),
                      .quotas = std::move(*quotas),
                      .time_zone = std::move(*zone),
+                     .quota_names = quota_names_of(settings, now.hash_key),
                      .access_log = std::move(*access_log)};
 }
 
@@ -259,7 +260,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
     throw;
   }
   shared_->memory.set_limit(settings.client.memory.count);
-  if (policy->quotas) policy->quotas->use(settings.clients, std::move(ready.time_zone));
+  if (policy->quotas) policy->quotas->use(settings.clients, ready.time_zone, ready.quota_names);
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());
        const auto& socket : before)
     close_to_newcomers(*socket, sockets_);

@@ -58,6 +58,7 @@ class Server {
     Policy::Tls tls;
     std::shared_ptr<Quotas> quotas;
     std::shared_ptr<const conf::TimeZone> time_zone;
+    std::shared_ptr<const QuotaNames> quota_names;
     std::optional<LogTarget> access_log;  // none: off
   };
   InForce in_force() const;

@@ -126,7 +126,7 @@ admission::Arrival Simulation::arrival_of(const Call& call, std::uint32_t slot) 
   }
   arrival.client = call.wish.client + 1ULL;
   arrival.plan = call.wish.plan;
-  arrival.is_known = true;  // nobody invents one here
+  arrival.client_kind = admission::ClientKind::known;  // nobody invents one here
   arrival.is_retry = call.wish.attempt > 0;
   return arrival;
 }

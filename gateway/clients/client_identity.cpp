@@ -5,6 +5,7 @@
 #include <chrono>
 #include <iterator>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "conf/sha256.h"
@@ -68,6 +69,8 @@ std::string_view domain_of(Kind kind) {
   return {};
 }
 
+constexpr std::string_view domain_of_names = "name";  // of clients.clients_file
+
 std::chrono::sys_seconds current_second() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
@@ -83,7 +86,57 @@ bool is_same_place(const IdentitySource& a, const IdentitySource& b) {
   return a.kind == Kind::header ? proxy::wire::equal_names(a.name, b.name) : a.name == b.name;
 }
 
+// The sources never meet: an API key that reads like an address is not that address, nor what
+// another field says. FNV-1a: only the operator names fields.
+HashKey key_in(const HashKey& key, std::string_view word, std::string_view field) {
+  std::uint64_t domain = 1469598103934665603;
+  // Names of fields are the same in any case; those of claims, cookies and parameters are not.
+  const bool folds = word == domain_of(Kind::header);
+  const auto take = [&](std::string_view text) {
+    for (const char c : text)
+      domain = (domain ^ static_cast<unsigned char>(folds && c >= 'A' && c <= 'Z' ? c + 32 : c)) *
+               1099511628211;
+  };
+  take(word);
+  take(field);
+  return {key[0], key[1] ^ domain};
+}
+
+// 0 is nobody's.
+std::uint64_t hash_in(const HashKey& key, std::string_view name) {
+  return std::max<std::uint64_t>(SipHash::of(key, name), 1);
+}
+
 }  // namespace
+
+std::shared_ptr<const QuotaNames> quota_names_of(const conf::Settings& settings,
+                                                 const HashKey& key) {
+  auto names = std::make_shared<QuotaNames>();
+  std::set<std::string_view> plans;  // with a quota
+  const std::vector<IdentitySource> sources = conf::identity_sources(settings);
+  for (const conf::PlanSettings& plan : settings.admission.fairness.plans) {
+    if (!plan.quota.is_any()) continue;
+    plans.insert(plan.name);
+    for (const std::string& text : plan.clients) {
+      const auto client = conf::read_plan_client(text, sources);
+      if (!client || client->source.kind == Kind::address) continue;
+      const HashKey under = key_in(key, domain_of(client->source.kind), client->source.name);
+      if (conf::carries_key(client->source.kind))
+        ++names->keys;
+      else
+        names->ids.push_back(hash_in(under, client->name));
+    }
+  }
+  if (const auto& known = settings.clients.known) {
+    const HashKey under = key_in(key, domain_of_names, {});
+    for (const conf::KnownClient& client : known->clients)
+      if (plans.contains(client.plan)) names->ids.push_back(hash_in(under, client.name));
+  }
+  std::ranges::sort(names->ids);
+  const auto twice = std::ranges::unique(names->ids);
+  names->ids.erase(twice.begin(), twice.end());
+  return names;
+}
 
 std::vector<std::string> check_jwt(const conf::JwtSettings& settings) {
   if (!settings.keys) return {};
@@ -104,7 +157,7 @@ ClientIdentities::ClientIdentities(const conf::Settings& settings, const admissi
       unknown_(settings.clients.unknown),
       known_(settings.clients.known),
       key_(key),
-      address_key_(key_of(domain_of(Kind::address), {})),
+      address_key_(key_in(key, domain_of(Kind::address), {})),
       shared_id_(hash("unknown", {}, {})) {
   if (!settings_.is_on) return;
   for (const IdentitySource& source : conf::identity_sources(settings)) {
@@ -348,7 +401,10 @@ ClientIdentities::Identity ClientIdentities::by_certificate(const IdentitySource
 ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
                                                         const Sources& sources) const {
   if (const Block* const block = block_of(facts.address))
-    return {.id = id_of(facts.address, address_in(sources)), .plan = block->plan, .is_known = true};
+    return {.id = id_of(facts.address, address_in(sources)),
+            .plan = block->plan,
+            .is_known = true,
+            .is_of_network = true};
   switch (unknown_) {
     case conf::UnknownClients::refuse: return {.is_refused = true};
     case conf::UnknownClients::shared: return {.id = shared_id_, .is_of_all_unknown = true};
@@ -406,34 +462,17 @@ const IdentitySource& ClientIdentities::address_in(const Sources& sources) {
   return found == sources.end() ? usual : *found;
 }
 
-// The sources never meet: an API key that reads like an address is not that address, nor what
-// another field says. 0 is nobody's.
 std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view field,
                                      std::string_view name) const {
-  return hash_in(key_of(word, field), name);
-}
-
-// FNV-1a: only the operator names fields.
-HashKey ClientIdentities::key_of(std::string_view word, std::string_view field) const {
-  std::uint64_t domain = 1469598103934665603;
-  // Names of fields are the same in any case; those of claims, cookies and parameters are not.
-  const bool folds = word == domain_of(Kind::header);
-  const auto take = [&](std::string_view text) {
-    for (const char c : text)
-      domain = (domain ^ static_cast<unsigned char>(folds && c >= 'A' && c <= 'Z' ? c + 32 : c)) *
-               1099511628211;
-  };
-  take(word);
-  take(field);
-  return {key_[0], key_[1] ^ domain};
-}
-
-std::uint64_t ClientIdentities::hash_in(const HashKey& key, std::string_view name) {
-  return std::max<std::uint64_t>(SipHash::of(key, name), 1);
+  return hash_in(key_in(key_, word, field), name);
 }
 
 std::uint64_t ClientIdentities::hash(const IdentitySource& source, std::string_view name) const {
   return hash(domain_of(source.kind), source.name, name);
+}
+
+std::uint64_t ClientIdentities::id_of_name(std::string_view name) const {
+  return hash(domain_of_names, {}, name);
 }
 
 std::uint64_t ClientIdentities::id_of(const conf::IpAddress& address,

@@ -16,6 +16,7 @@
 #include "conf/settings.h"
 #include "gateway/clients/jwt.h"
 #include "gateway/clients/key_ring.h"
+#include "gateway/clients/quota_table.h"
 #include "gateway/clients/sip_hash.h"
 #include "proxy/wire/message.h"
 
@@ -23,6 +24,11 @@ namespace classgate::gateway {
 
 // From the kernel's randomness: one for each process.
 HashKey make_hash_key();
+
+// Whom clients.clients_file or a plan names, one by one, and gives a quota; with this key of the
+// ids. Networks are not among them. O(clients).
+std::shared_ptr<const QuotaNames> quota_names_of(const conf::Settings& settings,
+                                                 const HashKey& key);
 
 // Who is asking, as a number: what the client names itself by ([fairness], [[plan]]), hashed with a
 // key ([clients] secret), so that nobody can aim at another's number and the name itself is kept
@@ -48,6 +54,7 @@ class ClientIdentities {
     const conf::KnownClient* not_valid = nullptr;
     bool is_known = false;
     bool is_of_all_unknown = false;  // the one client that these are (clients.unknown)
+    bool is_of_network = false;      // known by that alone
     bool is_refused = false;         // unknown, and such are not let in
     // What names it is there twice, or nearly ("X_Api_Key"), or the service does not get it
     // (Connection names it): we would believe one, and the service the other.
@@ -86,7 +93,7 @@ class ClientIdentities {
     return id_of(address, address_in(settings_.identity));
   }
   // Of one of clients.clients_file.
-  std::uint64_t id_of_name(std::string_view name) const { return hash("name", {}, name); }
+  std::uint64_t id_of_name(std::string_view name) const;
 
   // Whose of clients.clients_file an id is, by its name; empty: nobody's. The first time
   // O(clients).
@@ -131,8 +138,6 @@ class ClientIdentities {
   static const conf::IdentitySource& address_in(const Sources& sources);
   std::uint64_t hash(std::string_view word, std::string_view field, std::string_view name) const;
   std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
-  HashKey key_of(std::string_view word, std::string_view field) const;
-  static std::uint64_t hash_in(const HashKey& key, std::string_view name);
   std::uint64_t id_of(const conf::IpAddress& address, const conf::IdentitySource& source) const;
   void add_known(const conf::KnownClients& known, const admission::Ids& ids);
   using NumbersByKey = std::map<conf::Sha256, std::uint32_t>;  // of holders

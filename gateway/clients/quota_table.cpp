@@ -42,17 +42,38 @@ std::int64_t QuotaState::left() const {
   return std::max<std::int64_t>((limit > 0 ? limit : soft) - used, 0);
 }
 
-QuotaTable::QuotaTable(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max)
-    : clients_max_(clients_max) {
-  for (Part& part : parts_) part.zone = zone;
+QuotaTable::QuotaTable(const std::shared_ptr<const conf::TimeZone>& zone, std::size_t clients_max,
+                       const std::shared_ptr<const QuotaNames>& names)
+    : clients_max_(clients_max), others_max_(others_max_of(clients_max, *names)) {
+  for (Part& part : parts_) {
+    part.zone = zone;
+    part.names = names;
+  }
 }
 
-void QuotaTable::use(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max) {
+void QuotaTable::use(const std::shared_ptr<const conf::TimeZone>& zone, std::size_t clients_max,
+                     const std::shared_ptr<const QuotaNames>& names) {
+  const auto former = [&] {
+    const std::lock_guard lock(parts_.front().mutex);
+    return parts_.front().names;
+  }();
+  const bool are_the_same = former->ids == names->ids;
   clients_max_ = clients_max;
+  others_max_ = others_max_of(clients_max, *names);
   for (Part& part : parts_) {
     const std::lock_guard lock(part.mutex);
     part.zone = zone;
     part.calendar.has_new_zone = true;
+    part.names = names;
+    if (are_the_same) continue;
+    for (auto& [client, entry] : part.entries) {
+      const bool is_named = client == entry.plan || names->has(client);
+      if (std::exchange(entry.is_named, is_named) == is_named) continue;
+      if (is_named)
+        others_.fetch_sub(1, std::memory_order_relaxed);
+      else
+        others_.fetch_add(1, std::memory_order_relaxed);
+    }
   }
 }
 
@@ -112,13 +133,20 @@ Usage QuotaTable::used_in(const Entry& entry, QuotaPeriod kind, const Calendar& 
   return tally.period == calendar.periods[index_of(kind)].number ? tally.used() : Usage();
 }
 
-// Null: there is no room.
-QuotaTable::Entry* QuotaTable::find_or_add(Part& part, std::uint64_t client, bool must) {
+// Null: there is no room, which who is named always has.
+QuotaTable::Entry* QuotaTable::find_or_add(Part& part, std::uint64_t client, bool is_named,
+                                           std::size_t others_max) {
   const auto found = part.entries.find(client);
-  if (found != part.entries.end()) return &found->second;
-  if (!must && clients_.load(std::memory_order_relaxed) >= clients_max()) return nullptr;
+  if (found != part.entries.end()) {
+    if (is_named && !std::exchange(found->second.is_named, true))
+      others_.fetch_sub(1, std::memory_order_relaxed);
+    return &found->second;
+  }
+  if (!is_named && others_.load(std::memory_order_relaxed) >= others_max) return nullptr;
   Entry& entry = part.entries[client];
+  entry.is_named = is_named;
   clients_.fetch_add(1, std::memory_order_relaxed);
+  if (!is_named) others_.fetch_add(1, std::memory_order_relaxed);
   return &entry;
 }
 
@@ -162,17 +190,17 @@ QuotaTable::Answer QuotaTable::take_from(Part& part, std::uint64_t client, Entry
 }
 
 QuotaTable::Answer QuotaTable::take(std::uint64_t client, const PlanQuota& plan, std::int64_t cost,
-                                    std::chrono::sys_seconds now) {
+                                    std::chrono::sys_seconds now, bool is_named) {
   {
     Part& part = part_of(client);
     const std::lock_guard lock(part.mutex);
-    if (Entry* const entry = find_or_add(part, client, false))
+    if (Entry* const entry = find_or_add(part, client, is_named, others_max()))
       return take_from(part, client, *entry, plan, cost, now);
   }
   not_remembered_.fetch_add(1, std::memory_order_relaxed);
   Part& part = part_of(plan.key);
   const std::lock_guard lock(part.mutex);
-  return take_from(part, plan.key, *find_or_add(part, plan.key, true), plan, cost, now);
+  return take_from(part, plan.key, *find_or_add(part, plan.key, true, 0), plan, cost, now);
 }
 
 void QuotaTable::add(const Charge& charge, const Usage& usage) {
@@ -198,12 +226,12 @@ void QuotaTable::settle(Charge& charge, std::int64_t more) {
 void QuotaTable::give_back(const Charge& charge) { add(charge, -charge.usage); }
 
 std::vector<QuotaState> QuotaTable::look(std::uint64_t client, const PlanQuota& plan,
-                                         std::chrono::sys_seconds now) const {
+                                         std::chrono::sys_seconds now, bool is_named) const {
   const auto look_at = [&](std::uint64_t key) -> std::optional<std::vector<QuotaState>> {
     const Part& part = part_of(key);
     const std::lock_guard lock(part.mutex);
     const auto found = part.entries.find(key);
-    const bool is_full = clients() >= clients_max();
+    const bool is_full = !is_named && others_.load(std::memory_order_relaxed) >= others_max();
     if (found == part.entries.end() && is_full && key != plan.key) return std::nullopt;
     const Calendar& calendar = calendar_at(part, now);
     std::vector<QuotaState> states;
@@ -299,7 +327,10 @@ void QuotaTable::carry_along(Part& part, const Kinds& kinds) {
 }
 
 void QuotaTable::apply_to(Part& part, const QuotaRow& sum) {
-  Entry* const entry = find_or_add(part, sum.client, false);
+  // Who is named comes in however full it is. For those of a plan's keys, who cannot be told from
+  // others here, there is the room that is kept for them.
+  const bool is_named = sum.client == sum.plan || part.names->has(sum.client);
+  Entry* const entry = find_or_add(part, sum.client, is_named, others_max() + part.names->keys);
   if (entry == nullptr) return;  // he shares those of his plan from now on
   if (entry->plan == 0) entry->plan = sum.plan;
   Tally& tally = entry->tallies[index_of(sum.kind)];
@@ -311,15 +342,17 @@ void QuotaTable::forget_former(std::chrono::sys_seconds now) {
   for (Part& part : parts_) {
     const std::lock_guard lock(part.mutex);
     const Calendar& calendar = calendar_at(part, now);
-    std::size_t gone = 0;
+    std::size_t gone = 0, others_gone = 0;
     for (auto at = part.entries.begin(); at != part.entries.end();) {
       turn(part, at->first, at->second, calendar);
       const bool is_idle = std::ranges::all_of(
           at->second.tallies, [](const Tally& tally) { return tally.used() == Usage(); });
-      at = is_idle ? part.entries.erase(at) : std::next(at);
       gone += is_idle ? 1 : 0;
+      others_gone += is_idle && !at->second.is_named ? 1 : 0;
+      at = is_idle ? part.entries.erase(at) : std::next(at);
     }
     clients_.fetch_sub(gone, std::memory_order_relaxed);
+    others_.fetch_sub(others_gone, std::memory_order_relaxed);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -73,6 +74,15 @@ struct PlanQuota {
   conf::QuotaSettings quota;
 };
 
+// The clients that the conf names one by one, and gives a quota.
+struct QuotaNames {
+  std::vector<std::uint64_t> ids;  // in order, each once
+  // Of a plan, by their keys: which ids these have is known when they come.
+  std::size_t keys = 0;
+  bool has(std::uint64_t id) const { return std::ranges::binary_search(ids, id); }
+  std::size_t count() const { return ids.size() + keys; }
+};
+
 // What one client's plan gives it in a period, and what it has had of that.
 struct QuotaState {
   QuotaPeriod kind = QuotaPeriod::day;
@@ -101,15 +111,21 @@ struct QuotaState {
 // until the new one is over: so a change there, and one back, gives nobody more than the limit. It
 // is carried in memory only: the file, and a process that begins, know the days and months alone.
 //
-// `clients_max` are counted each for itself, until the month is over. Who comes beyond shares the
-// counters of all such clients of his plan, with one client's quota: nobody gets more than is his.
+// `clients_max` are counted each for itself, until the month is over. Places for all that the conf
+// names one by one (QuotaNames; no more than `clients_max`) are kept free, and such a one always
+// gets one. The rest is for those of plans' networks, of whom there may be any number: who comes
+// beyond shares the counters of all such clients of his plan, with one client's quota: nobody gets
+// more than is his.
 //
 // In parts, each behind a lock of its own that is held for some ten instructions and never over
 // anything that waits. Needs memory for a client that is new only. Any thread.
 class QuotaTable {
  public:
-  QuotaTable(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max);
-  void use(std::shared_ptr<const conf::TimeZone> zone, std::size_t clients_max);
+  QuotaTable(const std::shared_ptr<const conf::TimeZone>& zone, std::size_t clients_max,
+             const std::shared_ptr<const QuotaNames>& names = std::make_shared<QuotaNames>());
+  // Who was named, and is not any more, counts among the others from now on.
+  void use(const std::shared_ptr<const conf::TimeZone>& zone, std::size_t clients_max,
+           const std::shared_ptr<const QuotaNames>& names);
 
   // What was counted of one request.
   struct Charge {
@@ -123,15 +139,15 @@ class QuotaTable {
     std::optional<QuotaState> refused = std::nullopt;  // by this one, and nothing was counted
     std::optional<QuotaState> warning = std::nullopt;  // with this request
   };
-  // Counts a request of so much, unless that is more than is left.
+  // Counts a request of so much, unless that is more than is left. `is_named`: one of QuotaNames.
   Answer take(std::uint64_t client, const PlanQuota& plan, std::int64_t cost,
-              std::chrono::sys_seconds now);
+              std::chrono::sys_seconds now, bool is_named = false);
   // It has turned out to cost so much more (or, below zero, less).
   void settle(Charge& charge, std::int64_t more);
   void give_back(const Charge& charge);
   // As it stands; changes nothing. One for each period that has a limit or warns.
   std::vector<QuotaState> look(std::uint64_t client, const PlanQuota& plan,
-                               std::chrono::sys_seconds now) const;
+                               std::chrono::sys_seconds now, bool is_named = false) const;
   // Why take() would refuse so much: one of these that is too small for it at any time, else the
   // one that is renewed last. `states` in the order of quota_periods.
   static std::optional<QuotaState> beyond(std::span<const QuotaState> states, conf::QuotaUnit unit,
@@ -173,6 +189,7 @@ class QuotaTable {
   struct Entry {
     std::uint64_t plan = 0;  // its key
     std::array<Tally, 2> tallies{};
+    bool is_named = false;  // or the one that a plan's clients share; else one of others_
   };
   // The periods that are counted in.
   struct Calendar {
@@ -184,6 +201,7 @@ class QuotaTable {
   struct alignas(64) Part {
     mutable std::mutex mutex;
     std::shared_ptr<const conf::TimeZone> zone;
+    std::shared_ptr<const QuotaNames> names;
     mutable Calendar calendar;
     std::unordered_map<std::uint64_t, Entry> entries;
     std::vector<QuotaRow> left_over;  // of periods that have gone, not collected yet
@@ -204,14 +222,20 @@ class QuotaTable {
   static void turn(Part& part, std::uint64_t client, Entry& entry, QuotaPeriod kind,
                    std::int64_t period);
   static Usage used_in(const Entry& entry, QuotaPeriod kind, const Calendar& calendar);
-  Entry* find_or_add(Part& part, std::uint64_t client, bool must);
+  Entry* find_or_add(Part& part, std::uint64_t client, bool is_named, std::size_t others_max);
+  static std::size_t others_max_of(std::size_t clients_max, const QuotaNames& names) {
+    return clients_max - std::min(clients_max, names.count());
+  }
+  std::size_t others_max() const { return others_max_.load(std::memory_order_relaxed); }
   Answer take_from(Part& part, std::uint64_t client, Entry& entry, const PlanQuota& plan,
                    std::int64_t cost, std::chrono::sys_seconds now);
   void add(const Charge& charge, const Usage& usage);
 
   std::array<Part, part_count> parts_;
   std::atomic<std::size_t> clients_max_;
+  std::atomic<std::size_t> others_max_;  // of these: for whoever is not named
   std::atomic<std::size_t> clients_{0};
+  std::atomic<std::size_t> others_{0};  // of these: not named
   std::atomic<std::uint64_t> not_remembered_{0};
 };
 

@@ -21,7 +21,8 @@ bool Quotas::are_wanted_by(const conf::Settings& settings) {
 }
 
 std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
-    const conf::ClientsSettings& clients, const HashKey& key) {
+    const conf::ClientsSettings& clients, const HashKey& key,
+    const std::shared_ptr<const QuotaNames>& names) {
   auto zone = conf::TimeZone::load(clients.time_zone);
   if (!zone) return std::unexpected("clients.time_zone: " + zone.error());
   auto store = QuotaStore::open(clients.quota_file);
@@ -34,7 +35,7 @@ std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
         "clients.quota_file: {}: was counted with another clients.secret: clients have other ids "
         "now, and their quotas begin anew",
         clients.quota_file);
-  std::shared_ptr<Quotas> quotas(new Quotas(clients, std::move(*zone), std::move(*store)));
+  std::shared_ptr<Quotas> quotas(new Quotas(clients, *zone, names, std::move(*store)));
   // Before the first request: what is there already.
   const auto begin = now();
   quotas->periods_ = quotas->table_.periods_at(begin);
@@ -46,10 +47,11 @@ std::expected<std::shared_ptr<Quotas>, std::string> Quotas::open(
   return quotas;
 }
 
-Quotas::Quotas(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone,
-               std::unique_ptr<QuotaStore> store)
+Quotas::Quotas(const conf::ClientsSettings& clients,
+               const std::shared_ptr<const conf::TimeZone>& zone,
+               const std::shared_ptr<const QuotaNames>& names, std::unique_ptr<QuotaStore> store)
     : path_(clients.quota_file),
-      table_(std::move(zone), clients.quota_clients_max),
+      table_(zone, clients.quota_clients_max, names),
       store_(std::move(store)) {}
 
 void Quotas::finish() {
@@ -61,10 +63,12 @@ void Quotas::finish() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Quotas::use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone) {
+void Quotas::use(const conf::ClientsSettings& clients,
+                 const std::shared_ptr<const conf::TimeZone>& zone,
+                 const std::shared_ptr<const QuotaNames>& names) {
   {
     const std::lock_guard lock(mutex_);
-    wanted_ = {std::move(zone), clients.quota_clients_max};
+    wanted_ = {zone, clients.quota_clients_max, names};
   }
   wake_.notify_all();
 }
@@ -89,7 +93,7 @@ void Quotas::run() {
       wanted = std::exchange(wanted_, std::nullopt);
     }
     try {
-      if (wanted) table_.use(std::move(wanted->zone), wanted->clients_max);
+      if (wanted) table_.use(wanted->zone, wanted->clients_max, wanted->names);
       const bool was_written = write();
       if (is_ending && !was_written)
         spdlog::error(

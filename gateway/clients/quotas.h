@@ -41,7 +41,8 @@ class Quotas {
   // Reads what is there, and begins; `key` makes the ids. The error is one line for an operator.
   // Waits for the disk.
   static std::expected<std::shared_ptr<Quotas>, std::string> open(
-      const conf::ClientsSettings& clients, const HashKey& key);
+      const conf::ClientsSettings& clients, const HashKey& key,
+      const std::shared_ptr<const QuotaNames>& names);
   // Which key it is, and not what it is (QuotaStore::take_ids).
   static std::int64_t fingerprint_of(const HashKey& key);
   ~Quotas() { finish(); }
@@ -52,9 +53,10 @@ class Quotas {
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;
 
-  // Another time zone, or bound, as soon as the thread has read what it needs for it; the file
-  // stays. Waits for nothing.
-  void use(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone);
+  // Another time zone, or bound, or others who are named, as soon as the thread has read what it
+  // needs for it; the file stays. Waits for nothing.
+  void use(const conf::ClientsSettings& clients, const std::shared_ptr<const conf::TimeZone>& zone,
+           const std::shared_ptr<const QuotaNames>& names);
 
   const std::string& path() const { return path_; }
   QuotaTable& table() { return table_; }
@@ -64,8 +66,8 @@ class Quotas {
   std::int64_t behind(std::chrono::sys_seconds now) const;
 
  private:
-  Quotas(const conf::ClientsSettings& clients, std::shared_ptr<const conf::TimeZone> zone,
-         std::unique_ptr<QuotaStore> store);
+  Quotas(const conf::ClientsSettings& clients, const std::shared_ptr<const conf::TimeZone>& zone,
+         const std::shared_ptr<const QuotaNames>& names, std::unique_ptr<QuotaStore> store);
   void run();
   bool write();
 
@@ -86,6 +88,7 @@ class Quotas {
   struct Wanted {
     std::shared_ptr<const conf::TimeZone> zone;
     std::size_t clients_max = 0;
+    std::shared_ptr<const QuotaNames> names;
   };
   bool is_ending_ = false;        // guarded by mutex_
   std::optional<Wanted> wanted_;  // likewise: by use(), and not in force yet

@@ -182,7 +182,8 @@ std::vector<QuotaState> quotas_of(const admission::Arrival& arrival, const Rules
   const PlanQuota* const plan = rules.quota_of(arrival.plan);
   if (plan == nullptr || quotas == nullptr || arrival.client == 0 || !arrival.rate_limited)
     return {};
-  return quotas->table().look(arrival.client, *plan, Quotas::now());
+  return quotas->table().look(arrival.client, *plan, Quotas::now(),
+                              arrival.client_kind == admission::ClientKind::known);
 }
 
 std::string_view word_of(QuotaPeriod kind) { return kind == QuotaPeriod::day ? "day" : "month"; }

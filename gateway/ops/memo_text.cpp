@@ -19,6 +19,7 @@ using admission::PolicyMemo;
 using admission::ReasonCounts;
 using admission::ShadowMemo;
 using Account = admission::ClientTable::Account;
+using admission::ClientKind;
 using nlohmann::ordered_json;
 
 namespace {
@@ -50,8 +51,8 @@ ordered_json json_of(const PolicyMemo& memo) {
   json["plans"] = memo.plans;
   ordered_json& clients = json["clients"] = ordered_json::array();
   for (const Account& client : memo.clients)
-    clients.push_back(ordered_json::array(
-        {client.id, client.plan, client.tokens, client.retries, client.credit, client.is_known}));
+    clients.push_back(ordered_json::array({client.id, client.plan, client.tokens, client.retries,
+                                           client.credit, static_cast<unsigned>(client.kind)}));
   return json;
 }
 
@@ -97,8 +98,7 @@ const ordered_json& list(const ordered_json& json, const char* name) {
 }
 
 Account account_in(const ordered_json& json, std::size_t plans) {
-  if (!json.is_array() || json.size() != 6 || !json[5].is_boolean())
-    throw Mistake("a client has not the six values of one");
+  if (!json.is_array() || json.size() != 6) throw Mistake("a client has not the six values of one");
   const std::uint64_t plan = whole(json[1], "a client's plan", 0xffffffff);
   if (plan >= plans) throw Mistake("a client has a plan that is not there");
   return {.id = whole(json[0], "a client's id", std::numeric_limits<std::uint64_t>::max()),
@@ -106,7 +106,7 @@ Account account_in(const ordered_json& json, std::size_t plans) {
           .tokens = number(json[2], "a client's tokens"),
           .retries = static_cast<float>(number(json[3], "a client's retries")),
           .credit = static_cast<float>(number(json[4], "a client's credit")),
-          .is_known = json[5].get<bool>()};
+          .kind = static_cast<ClientKind>(whole(json[5], "a client's kind", 2))};
 }
 
 PolicyMemo policy_in(const ordered_json& json) {

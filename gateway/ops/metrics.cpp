@@ -147,7 +147,8 @@ void add_quotas(MetricFamilies& out, const QuotaHealth& quotas) {
   out.gauge("classgate_quota_clients_used_up", "Of these, those that have nothing left.");
   add(&Period::used_up);
   out.counter("classgate_quota_not_remembered_total",
-              "Requests of clients beyond clients.quota_clients_max, who share one quota.")
+              "Requests of clients of plans' networks beyond clients.quota_clients_max, who share "
+              "one quota.")
       .value(quotas.requests_not_remembered);
   out.counter("classgate_quota_write_errors_total",
               "Times that clients.quota_file could not be written.")
@@ -191,20 +192,27 @@ void add_admission(MetricFamilies& out, const HealthReport& report) {
   out.gauge(
          "classgate_clients_remembered",
          "The same by the part of the table: of those whom the operator "
-         "knows, and of all others; with no limit of unknown ones all stand in that of the known.")
-      .value(clients.known - clients.unknown, {{"part", "known"}})
+         "knows, of those whose address is in a plan's network, and of all others; where there is "
+         "no such part, in that of the known.")
+      .value(clients.known - clients.network - clients.unknown, {{"part", "known"}})
+      .value(clients.network, {{"part", "network"}})
       .value(clients.unknown, {{"part", "unknown"}});
   out.gauge("classgate_clients_remembered_limit",
-            "Places of each part (fairness.clients_max, clients.unknown_max).")
-      .value(clients.places - clients.unknown_places, {{"part", "known"}})
+            "Places of each part (fairness.clients_max, likewise, clients.unknown_max).")
+      .value(clients.places - clients.network_places - clients.unknown_places, {{"part", "known"}})
+      .value(clients.network_places, {{"part", "network"}})
       .value(clients.unknown_places, {{"part", "unknown"}});
   out.counter("classgate_clients_forgotten_total",
               "Clients that were forgotten for others; early: they had spent something.")
       .value(snapshot.clients.forgotten, {{"early", "no"}})
       .value(snapshot.clients.forgotten_early, {{"early", "yes"}});
   out.counter("classgate_clients_not_remembered_total",
-              "Requests of clients for whom there was no room.")
-      .value(snapshot.clients.not_remembered);
+              "Requests of clients for whom there was no room in their part of the table.")
+      .value(
+          clients.not_remembered - clients.network_not_remembered - clients.unknown_not_remembered,
+          {{"part", "known"}})
+      .value(clients.network_not_remembered, {{"part", "network"}})
+      .value(clients.unknown_not_remembered, {{"part", "unknown"}});
   out.gauge("classgate_workers_busy", "Workers that are taken.").value(snapshot.active_workers);
   out.gauge("classgate_workers_without_client",
             "Busy workers whose client has left or got its 504.")

@@ -75,6 +75,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       roll_(loop_, server),
       questions_({server, log, operators_, roll_, [this] { return draining_; }}),
       names_(loop_, server),
+      tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
       kept_sockets_(inheritance_.kept),
@@ -122,6 +123,7 @@ int Supervisor::run() {
   warn_of_certificates();
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
   names_.begin();
+  tables_.begin();
   loop_.run();
   return exit_status_;
 }
@@ -205,6 +207,7 @@ void Supervisor::drain(const std::string& why) {
                 timeout.count(), now.active_workers, now.waiting, server_.connections());
   timers_.status.stop();
   names_.end();
+  tables_.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
   // its listening sockets open either: the kernel refuses connections from then on.
   for (const std::string& name : std::exchange(kept_sockets_, {})) notify_let_go(name);
@@ -339,6 +342,7 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
 OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   draining_ = true;
   names_.end();
+  tables_.end();
   timers_.status.stop();
   timers_.watchdog.stop();
   operators_.stop_listening();
@@ -362,6 +366,7 @@ void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
   if (has_service_manager()) timers_.status.start(1s);
   if (watchdog_interval_ > 0ms) feed_watchdog();
   names_.begin();
+  tables_.begin();
 }
 
 // ---- The service manager -----------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "gateway/ops/operator_server.h"
 #include "gateway/ops/questions.h"
 #include "gateway/ops/roll_call.h"
+#include "gateway/ops/table_watch.h"
 #include "gateway/ops/upgrade.h"
 #include "gateway/server.h"
 #include "proxy/net/mailbox.h"
@@ -113,6 +114,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   RollCall roll_;
   Questions questions_;
   NameWatch names_;
+  TableWatch tables_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
   Timers timers_;

@@ -213,8 +213,9 @@ ClientTable parted_table() {
 TEST_CASE("clients that nobody knows push out one another, and none that is known") {
   ClientTable table = parted_table();
   // Idle, with full buckets: the first to be forgotten, if they were of those.
-  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, {}, start, true);
-  for (std::uint64_t id = 1'000; id < 20'000; ++id) table.find_or_add(id, {}, start, false);
+  for (std::uint64_t id = 1; id <= 100; ++id) table.find_or_add(id, {}, start, ClientKind::known);
+  for (std::uint64_t id = 1'000; id < 20'000; ++id)
+    table.find_or_add(id, {}, start, ClientKind::unknown);
   for (std::uint64_t id = 1; id <= 100; ++id) CHECK(table.find(id));
   CHECK(table.counts().known == 300);
   CHECK(table.counts().places == 300);
@@ -224,7 +225,8 @@ TEST_CASE("clients that nobody knows push out one another, and none that is know
   // Nor do the known push out the unknown: each part makes its own room.
   const std::uint64_t newest = 19'999;
   CHECK(table.find(newest));
-  for (std::uint64_t id = 101; id <= 5'000; ++id) table.find_or_add(id, {}, start, true);
+  for (std::uint64_t id = 101; id <= 5'000; ++id)
+    table.find_or_add(id, {}, start, ClientKind::known);
   CHECK(table.find(newest));
   CHECK(table.counts().known == 300);
 }
@@ -232,22 +234,24 @@ TEST_CASE("clients that nobody knows push out one another, and none that is know
 TEST_CASE("a look says who would find room, in the part that is theirs") {
   ClientTable table = parted_table();
   for (std::uint64_t id = 1; id <= 200; ++id) {
-    const auto found = table.find_or_add(id, {}, start, false);
+    const auto found = table.find_or_add(id, {}, start, ClientKind::unknown);
     table.take_workers(found.number, 1);  // none of them can be forgotten
   }
   const EqualParts parts = table.parts();
-  CHECK(table.look_for(999, {}, start, parts, false, false).is_shared());
-  CHECK(table.look_for(999, {}, start, parts, false, true).number == ClientTable::newcomer);
-  CHECK_FALSE(table.find_or_add(999, {}, start, true).number == 0);
+  CHECK(table.look_for(999, {}, start, parts, false, ClientKind::unknown).is_shared());
+  CHECK(table.look_for(999, {}, start, parts, false, ClientKind::known).number ==
+        ClientTable::newcomer);
+  CHECK_FALSE(table.find_or_add(999, {}, start, ClientKind::known).number == 0);
   CHECK(table.counts().not_remembered == 0);
-  CHECK_FALSE(table.find_or_add(998, {}, start, false).is_new);
+  CHECK_FALSE(table.find_or_add(998, {}, start, ClientKind::unknown).is_new);
   CHECK(table.counts().not_remembered == 1);
 }
 
 TEST_CASE("a conf that knows nobody any more has one part again, and forgets nobody for it") {
   ClientTable table = parted_table();
   for (std::uint64_t id = 1; id <= 150; ++id) {
-    const auto found = table.find_or_add(id, {}, start, id <= 50);
+    const auto found =
+        table.find_or_add(id, {}, start, id <= 50 ? ClientKind::known : ClientKind::unknown);
     table.take(found.number, 5);
   }
   table.use(settings_for(100, 1, 10), {}, start);
@@ -257,8 +261,81 @@ TEST_CASE("a conf that knows nobody any more has one part again, and forgets nob
   }
   // 150 are more than the 100 there may be: newcomers take the places of those that are idle.
   for (std::uint64_t id = 1'000; id < 2'000; ++id)
-    table.find_or_add(id, {}, start + 1h, id % 2 == 0);
+    table.find_or_add(id, {}, start + 1h, id % 2 == 0 ? ClientKind::known : ClientKind::unknown);
   CHECK(table.counts().known == 150);
+}
+
+// The same, and for 150 that are known by an address in a plan's network alone.
+ClientTable table_with_network() {
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.unknown_max = 200;
+  settings.network_max = 150;
+  ClientTable table;
+  table.use(settings, {}, start);
+  return table;
+}
+
+// Clients of this kind who have spent much, so that nobody takes their places.
+void fill_with_spenders(ClientTable& table, ClientKind kind, std::uint64_t first,
+                        std::uint64_t last) {
+  for (std::uint64_t id = first; id <= last; ++id)
+    if (const auto found = table.find_or_add(id, {}, start, kind); found.is_new)
+      table.take(found.number, 9);
+}
+
+TEST_CASE("strangers in a plan's network take no place of clients with keys, nor of the unknown") {
+  // Four hundred addresses of a network have come before anybody else.
+  ClientTable table = table_with_network();
+  fill_with_spenders(table, ClientKind::of_network, 1'000, 1'399);
+  CHECK(table.counts().network == 150);
+  CHECK(table.counts().network_places == 150);
+  CHECK(table.counts().network_not_remembered == 250);
+  CHECK(table.counts().not_remembered == 250);
+  for (std::uint64_t id = 1; id <= 100; ++id)
+    CHECK(table.find_or_add(id, {}, start, ClientKind::known).is_new);
+  CHECK(table.find_or_add(5'000, {}, start, ClientKind::unknown).is_new);
+  CHECK(table.counts().not_remembered == 250);
+  // And more of them later, while those with keys are idle and have all their tokens.
+  for (std::uint64_t id = 2'000; id < 3'000; ++id)
+    table.find_or_add(id, {}, start + 1h, ClientKind::of_network);
+  for (std::uint64_t id = 1; id <= 100; ++id) CHECK(table.find(id));
+  CHECK(table.find(5'000));
+  CHECK(table.counts().known == 150 + 100 + 1);
+  CHECK(table.counts().places == 150 + 100 + 200);
+}
+
+TEST_CASE("a reload that gives networks a part of their own leaves clients with keys free places") {
+  // All places are taken by strangers; then the operator names a network, and keys.
+  ClientTable table = table_of(100);
+  fill_with_spenders(table, ClientKind::unknown, 1'000, 1'099);
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.unknown_max = 200;
+  settings.network_max = 100;
+  table.use(settings, {}, start);
+  for (std::uint64_t id = 1; id <= 100; ++id)
+    CHECK(table.find_or_add(id, {}, start, ClientKind::known).is_new);
+  for (std::uint64_t id = 1'000; id <= 1'099; ++id) {
+    REQUIRE(table.find(id));
+    CHECK(table.tokens(*table.find(id), start) == 1);
+  }
+  // And back again: all in one part, nobody forgotten.
+  table.use(settings_for(100, 1, 10), {}, start);
+  for (std::uint64_t id = 1; id <= 100; ++id) CHECK(table.find(id));
+  for (std::uint64_t id = 1'000; id <= 1'099; ++id) CHECK(table.find(id));
+  CHECK(table.counts().network == 0);
+  CHECK(table.counts().network_places == 0);
+}
+
+TEST_CASE("a part that fills up beside one that has become too small leaves nobody unfound") {
+  ClientTable table = table_of(3'000);
+  for (std::uint64_t id = 1; id <= 3'000; ++id) table.find_or_add(id, {}, start, ClientKind::known);
+  conf::FairnessSettings settings = settings_for(100, 1, 10);
+  settings.unknown_max = 3'000;
+  table.use(settings, {}, start);
+  for (std::uint64_t id = 10'001; id <= 13'000; ++id)
+    table.find_or_add(id, {}, start, ClientKind::unknown);
+  for (std::uint64_t id = 1; id <= 3'000; ++id) CHECK(table.find(id));
+  for (std::uint64_t id = 10'001; id <= 13'000; ++id) CHECK(table.find(id));
 }
 
 }  // namespace

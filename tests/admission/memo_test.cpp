@@ -223,7 +223,7 @@ TEST_CASE("who is passed on takes no place of another, and stays in its part of 
   for (std::uint64_t client = 1; client <= 60; ++client) {
     let_in(gate, arrival_from(client));
     Arrival known = arrival_from(1000 + client);
-    known.is_known = true;
+    known.client_kind = ClientKind::known;
     let_in(gate, known);
   }
   const Memo memo = gate.learnt(start);

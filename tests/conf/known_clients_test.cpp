@@ -258,6 +258,42 @@ TEST_CASE("what the file and the conf say must go together") {
           "conf:4:1: clients.clients_file: /nowhere/x cannot be read: No such file or directory"});
 }
 
+TEST_CASE("networks of plans, and whoever is not named where certificates are, have own places") {
+  const WithClients with("");
+  const auto fairness = [&](const std::string& clients) {
+    return with
+        .load(
+            "[fairness]\nclients_max = 700\nidentity = [\"header:X-Api-Key\", \"tls\", "
+            "\"address\"]\n[clients]\nunknown_max = 500\n[[plan]]\nname = \"gold\"\nclients = [" +
+            clients + "]\n")
+        .admission.fairness;
+  };
+  CHECK(fairness("").network_max == 0);
+  CHECK(fairness("").unknown_max == 0);
+  CHECK(fairness("\"address:10.0.0.0/8\"").network_max == 700);
+  CHECK(fairness("\"address:10.0.0.0/8\"").unknown_max == 0);
+  CHECK(fairness("\"header:X-Api-Key:a\"").network_max == 0);
+  CHECK(fairness("\"tls:CN=a\"").unknown_max == 500);
+}
+
+TEST_CASE("fewer places for quotas than clients that are named and have one are a mistake") {
+  std::string lines;
+  for (int i = 0; i < 100; ++i)
+    lines += fmt::format("c{} plan=gold {}\n", i, key(fmt::format("k{}", i)));
+  const WithClients with(lines + "free plan=silver " + key("z"));
+  const std::string conf =
+      std::string(keyed) + "[clients]\nquota_clients_max = 100\nclients_file = \"@\"\n";
+  const std::string silver = "[[plan]]\nname = \"silver\"\n";
+  const std::string gold =
+      "[[plan]]\nname = \"gold\"\nquota_day = 10\nclients = [\"address:10.0.0.0/8\"";
+  CHECK(with.mistakes(conf + silver + gold + "]\n") == Lines{});
+  CHECK(with.mistakes(conf + silver + gold + ", \"header:X-Api-Key:one-more\"]\n") ==
+        Lines{"conf:4:1: clients.quota_clients_max: 100 are fewer than the clients that a plan, or "
+              "clients.clients_file, gives a quota, 101: each has one of its own"});
+  // Of the file and the default the file is what is at fault.
+  CHECK(with.mistakes(conf + silver + "quota_day = 1\n" + gold + "]\n").size() == 1);
+}
+
 TEST_CASE("a client of a plan matches once") {
   const auto wrong = [](const std::string& clients, const std::string& identity = "\"tls\"") {
     return mistakes_in("[fairness]\nidentity = [\"header:X-K\", \"bearer\", " + identity +

@@ -51,6 +51,8 @@ HealthReport report_by_hand() {
                    .places = 19,
                    .unknown = 22,
                    .unknown_places = 23,
+                   .network = 21,
+                   .network_places = 20,
                    .forgotten = 24,
                    .forgotten_early = 25,
                    .not_remembered = 26};
@@ -189,6 +191,8 @@ constexpr std::string_view told_to_operators = R"({
     "places": 19,
     "unknown": 22,
     "unknown_places": 23,
+    "network": 21,
+    "network_places": 20,
     "forgotten": 24,
     "forgotten_early": 25,
     "requests_not_remembered": 26
@@ -483,7 +487,7 @@ TEST_CASE("quotas are added up for operators alone") {
   free.name = "free";
   free.quota = {.day = 3, .month_soft = 5};
   Parts parts(settings);
-  auto opened = Quotas::open(settings.clients, parts.key);
+  auto opened = Quotas::open(settings.clients, parts.key, quota_names_of(settings, parts.key));
   REQUIRE_MESSAGE(opened, opened.error());
   parts.policy.quotas = *opened;
   const PlanQuota& plan = parts.policy.rules->quotas().front();

@@ -244,5 +244,33 @@ TEST_CASE("cookies, parameters and users of Basic name a client, each apart from
   CHECK(world.who({.target = "/?key=a&key=b"}).is_ambiguous);
 }
 
+TEST_CASE("who is named and has a quota is told from whoever is in a plan's network") {
+  World world(UnknownClients::address,
+              "acme plan=gold " + hash_of("a") + "\nother plan=silver " + hash_of("b"));
+  auto& plans = world.settings.admission.fairness.plans;
+  plans[0].quota.day = 10;
+  plans[0].clients = {"header:X-Api-Key:c", "tls:CN=d", "address:198.51.100.0/24"};
+  plans[1].clients = {"address:203.0.113.0/24", "tls:CN=e"};
+  const auto names = quota_names_of(world.settings, HashKey{1, 2});
+  CHECK(names->keys == 1);
+  CHECK(names->ids.size() == 2);
+  CHECK(names->has(world.who(with_key("a")).id));
+  CHECK(names->has(world.who({.subject = "CN=d"}).id));
+  CHECK_FALSE(names->has(world.who(with_key("b")).id));  // its plan has none
+  CHECK_FALSE(names->has(world.who({.subject = "CN=e"}).id));
+  for (const KeyedRequest& request :
+       {with_key("a", "198.51.100.1"), with_key("c"), KeyedRequest{.subject = "CN=d"}}) {
+    CHECK(world.who(request).is_known);
+    CHECK_FALSE(world.who(request).is_of_network);
+  }
+  for (const char* const address : {"198.51.100.1", "203.0.113.7"}) {
+    const auto host = world.who(with_key("invented", address));
+    CHECK(host.is_known);
+    CHECK(host.is_of_network);
+    CHECK_FALSE(names->has(host.id));
+  }
+  CHECK_FALSE(world.who({}).is_of_network);
+}
+
 }  // namespace
 }  // namespace classgate::gateway

@@ -34,7 +34,7 @@ PolicyMemo policy_memo() {
                           .tokens = 1e-9,
                           .retries = 0.1F,
                           .credit = -3,
-                          .is_known = true});
+                          .kind = admission::ClientKind::known});
   memo.clients.push_back({.id = 1, .tokens = 20});
   return memo;
 }
@@ -104,7 +104,8 @@ TEST_CASE("what is no memo, another version's, of another time or too large says
   CHECK(why_not(with(text, "\"path\":", "\"way\":")) == "no path");
   CHECK(why_not(with(text, "\"/v1/*\"", "[]")) == "path is no text");
   CHECK(why_not(with(text, ",1,1e-09,", ",2,1e-09,")) == "a client has a plan that is not there");
-  CHECK(why_not(with(text, "true]", "1]")) == "a client has not the six values of one");
+  CHECK(why_not(with(text, ",2]", "]")) == "a client has not the six values of one");
+  CHECK(why_not(with(text, ",2]", ",3]")).starts_with("a client's kind is no number"));
   CHECK(why_not(with(text, "\"queue_full\":3", "\"queue_full\":\"3\""))
             .starts_with("would_refuse is no number"));
 }
@@ -129,7 +130,7 @@ TEST_CASE("the most that is passed on is not too large") {
                                                            .tokens = -123.12345678901234,
                                                            .retries = 1.0F / 3,
                                                            .credit = -1234.5678F,
-                                                           .is_known = false});
+                                                           .kind = admission::ClientKind::unknown});
   for (int route = 0; route < 5000; ++route)
     all.memo.policy.routes.push_back({"/a/path/of/some/length/" + std::to_string(route),
                                       {.mean = 20ms, .deviation = 5ms, .seen = 32},

@@ -13,6 +13,8 @@
 #include "admission/controller.h"
 #include "conf/format.h"
 #include "gateway/clients/client_identity.h"
+#include "gateway/clients/quota_table.h"
+#include "gateway/first_look.h"
 
 namespace classgate::gateway {
 namespace {
@@ -90,13 +92,10 @@ class Attack {
   bool ask(const std::string& key, const std::string& address) {
     proxy::wire::Head head;
     head.fields = {{"X-Api-Key", key}};
-    const auto identity = clients_.of({head, *conf::IpAddress::parse(address), {}}, {});
+    admission::Arrival arrival{.priority = 3, .at = now_};
+    const auto identity =
+        recognise(clients_, {head, *conf::IpAddress::parse(address), {}}, "/", arrival);
     if (identity.is_refused) return false;
-    admission::Arrival arrival{.priority = 3,
-                               .at = now_,
-                               .client = identity.id,
-                               .plan = identity.plan,
-                               .is_known = identity.is_known};
     if (controller_.screen(arrival, now_)) return false;
     const auto verdict = controller_.arrive(arrival, now_);
     const auto* const admitted = std::get_if<admission::Admitted>(&verdict);
@@ -152,6 +151,70 @@ TEST_CASE("however many unknown ones there are, they push out none that is known
     const Attack attack(unknown, fewer, 10'000);
     CHECK(attack.remembered() == customers + unknown_max);
   }
+}
+
+// Of a plan's network anybody may be, who has an address there: of 0.0.0.0/0 everybody.
+TEST_CASE("strangers in a plan's network take neither rights nor quotas of clients with keys") {
+  // Tables for a hundred clients; each of 1,000 addresses asks once, and then the paying ones come.
+  conf::Settings settings = settings_for(UnknownClients::address);
+  conf::FairnessSettings& fairness = settings.admission.fairness;
+  settings.admission.rate = 0;  // each has its own
+  fairness.clients_max = fairness.network_max = settings.clients.quota_clients_max = 100;
+  fairness.plans = {{.name = "gold", .rate = 0.5, .burst = 5, .clients = {}},
+                    {.name = "free", .rate = 0.01, .burst = 2, .clients = {"address:0.0.0.0/0"}}};
+  fairness.plans[0].quota.month = 1'000;
+  fairness.plans[1].quota.day = 20;
+  fairness.everybody.rate = 0.01;
+  fairness.everybody.burst = 2;
+  std::string file;
+  for (int i = 0; i < customers; ++i)
+    file += fmt::format("customer-{} plan=gold key=sha256:{}\n", i,
+                        conf::hex_of(conf::sha256(fmt::format("customer-key-{}", i))));
+  settings.clients.known =
+      std::make_shared<const conf::KnownClients>(*conf::read_known_clients(file));
+  const HashKey key{1, 2};
+  const admission::Ids ids(settings);
+  const ClientIdentities clients(settings, ids, key);
+  admission::Controller controller(settings.admission, ids);
+  QuotaTable quotas(std::make_shared<const conf::TimeZone>(), settings.clients.quota_clients_max,
+                    quota_names_of(settings, key));
+  const PlanQuota gold("gold", fairness.plans[0].quota), free("free", fairness.plans[1].quota);
+  const Time now = Time{} + 1h;
+  const auto midday = std::chrono::sys_days(std::chrono::year(2026) / 11 / 27) + 12h;
+  const auto come = [&](const std::string& api_key, const std::string& address) {
+    proxy::wire::Head head;
+    if (!api_key.empty()) head.fields = {{"X-Api-Key", api_key}};
+    admission::Arrival arrival{.priority = 3, .at = now};
+    recognise(clients, {head, *conf::IpAddress::parse(address), {}}, "/", arrival);
+    return arrival;
+  };
+  const auto is_let_in = [&](admission::Arrival arrival) {
+    return !controller.screen(arrival, now);
+  };
+  const auto has_quota = [&](const admission::Arrival& arrival, const PlanQuota& plan) {
+    return !quotas
+                .take(arrival.client, plan, 1, midday,
+                      arrival.client_kind == admission::ClientKind::known)
+                .refused;
+  };
+  for (int i = 0; i < 1'000; ++i) {
+    const auto stranger = come("", fmt::format("198.51.{}.{}", i / 250, i % 250));
+    CHECK(stranger.plan == ids.plan("free"));
+    is_let_in(stranger);
+    has_quota(stranger, free);
+  }
+  for (int i = 0; i < customers; ++i) {
+    const auto customer = come(fmt::format("customer-key-{}", i), "198.51.0.1");
+    int let_in = 0, within = 0;
+    for (int request = 0; request < 20; ++request) let_in += is_let_in(customer) ? 1 : 0;
+    for (int request = 0; request < 1'200; ++request) within += has_quota(customer, gold) ? 1 : 0;
+    CHECK(let_in == 5);
+    CHECK(within == 1'000);
+  }
+  const auto counts = controller.snapshot(now).clients;
+  CHECK(counts.network == 100);
+  CHECK(counts.known == 100 + customers);
+  CHECK(quotas.clients() <= 100 + 1);  // and the one that the strangers without a place share
 }
 
 }  // namespace

@@ -23,8 +23,9 @@ using std::chrono::sys_seconds;
 // A process: counters and its hand on the file, written when the test says so.
 class Process {
  public:
-  explicit Process(const std::string& file, std::size_t clients_max = 1000, sys_seconds now = noon)
-      : table(utc(), clients_max) {
+  explicit Process(const std::string& file, std::size_t clients_max = 1000, sys_seconds now = noon,
+                   const QuotaNames& names = {})
+      : table(utc(), clients_max, std::make_shared<const QuotaNames>(names)) {
     auto opened = QuotaStore::open(file);
     REQUIRE_MESSAGE(opened, opened.error());
     store = std::move(*opened);
@@ -38,10 +39,11 @@ class Process {
     table.apply(*sums, now);
   }
   // How many of so many were let in.
-  int ask(int count, const PlanQuota& plan, std::uint64_t client = 7, sys_seconds now = noon) {
+  int ask(int count, const PlanQuota& plan, std::uint64_t client = 7, sys_seconds now = noon,
+          bool is_named = false) {
     int in = 0;
     for (int i = 0; i < count; ++i)
-      if (!table.take(client, plan, 1, now).refused) ++in;
+      if (!table.take(client, plan, 1, now, is_named).refused) ++in;
     return in;
   }
   QuotaTable table;
@@ -151,14 +153,14 @@ TEST_CASE("another time zone, and the one before again, give nobody a quota anew
     process.tell(now);
     CHECK(process.ask(20, plan, 7, now) == 10);
     CHECK(process.ask(4, plan, 8, now) == 4);
-    process.table.use(*zone, 1000);
+    process.table.use(*zone, 1000, std::make_shared<QuotaNames>());
     CHECK(process.ask(1, plan, 7, now) == 0);
     CHECK(process.ask(1, plan, 8, now) == 1);  // still of the day before
     process.tell(now);
     CHECK(process.ask(20, plan, 7, now) == 0);
     CHECK(process.ask(2, plan, 8, now) == 2);
     CHECK(process.table.look(8, plan, now).at(0).end > now + 13h);
-    process.table.use(utc(), 1000);
+    process.table.use(utc(), 1000, std::make_shared<QuotaNames>());
     process.tell(now);
     CHECK(process.ask(20, plan, 7, now) == 0);
     CHECK(process.ask(20, plan, 8, now) == 3);
@@ -224,6 +226,31 @@ TEST_CASE("an older file that is put in the place of one in use makes no count s
     CHECK(process.ask(10, plan, 8) == 6);
   }
   CHECK(Process(folder.file()).ask(10, plan) == 4);
+}
+
+TEST_CASE("after a restart addresses of a network take no place of clients that are named") {
+  // The file is full of strangers, and has what named clients had; then there is less room.
+  const QuotaFolder folder;
+  const PlanQuota plan = plan_of({.day = 10});
+  {
+    Process process(folder.file(), 1000, noon, {.ids = {1, 900'000}, .keys = 1});
+    for (std::uint64_t client = 1'000; client < 3'000; ++client) process.ask(1, plan, client);
+    for (const std::uint64_t named : {1UL, 900'000UL, 5UL}) process.ask(4, plan, named, noon, true);
+    process.tell();
+  }
+  {
+    // 5 has a key of a plan: nobody can tell from the file that it is no stranger.
+    Process process(folder.file(), 1000, noon, {.ids = {1, 900'000}, .keys = 1});
+    for (const std::uint64_t named : {1UL, 900'000UL, 5UL})
+      CHECK(process.ask(10, plan, named, noon, true) == 6);
+    CHECK(process.ask(10, plan, 77'777) == 0);  // a newcomer of the network shares, as before
+    process.tell();
+  }
+  Process process(folder.file(), 100, noon, {.ids = {1, 2, 900'000}});
+  CHECK(process.ask(10, plan, 1, noon, true) == 0);
+  CHECK(process.ask(10, plan, 900'000, noon, true) == 0);
+  CHECK(process.ask(20, plan, 2, noon, true) == 10);
+  CHECK(process.table.clients() <= 100 + 1);
 }
 
 TEST_CASE("periods that have long gone are deleted") {

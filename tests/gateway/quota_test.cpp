@@ -124,6 +124,83 @@ TEST_CASE("clients beyond the bound share one client's quota, by plan") {
   CHECK(!table.take(100, free, 1, later).refused);
 }
 
+std::shared_ptr<const QuotaNames> quota_names(std::vector<std::uint64_t> ids,
+                                              std::size_t keys = 0) {
+  return std::make_shared<const QuotaNames>(QuotaNames{std::move(ids), keys});
+}
+
+// How many requests of so many this client is let in with.
+int ask_for_quota(QuotaTable& table, std::uint64_t client, const PlanQuota& plan, int count,
+                  bool is_named) {
+  int in = 0;
+  for (int i = 0; i < count; ++i)
+    if (!table.take(client, plan, 1, noon, is_named).refused) ++in;
+  return in;
+}
+
+TEST_CASE("strangers in a plan's network leave every client that is named a quota of its own") {
+  // Ten times as many addresses as there are places come before the first client with a key.
+  QuotaTable table(utc(), 100, quota_names({1, 2, 3}, 2));
+  const PlanQuota free = plan_of({.day = 20}), gold = plan_of({.day = 1000}, "gold");
+  for (std::uint64_t client = 1'000; client < 2'000; ++client) table.take(client, free, 1, noon);
+  CHECK(table.not_remembered() == 1'000 - 95);
+  CHECK(table.clients() == 95 + 1);  // and the one that the others share
+  for (const std::uint64_t named : {1UL, 2UL, 3UL, 8UL, 9UL}) {  // 8 and 9 by keys of a plan
+    CHECK(table.look(named, gold, noon, true).at(0).used == 0);
+    CHECK(ask_for_quota(table, named, gold, 1'100, true) == 1'000);
+  }
+  CHECK(table.not_remembered() == 1'000 - 95);
+  CHECK(table.clients() == 100 + 1);
+  CHECK(ask_for_quota(table, 1'000, free, 30, false) == 19);  // who of them was there has his own
+  CHECK(ask_for_quota(table, 77'777, free, 30, false) == 0);  // the others have had theirs together
+}
+
+TEST_CASE("where all places are for those who are named, the others share one quota") {
+  QuotaTable table(utc(), 2, quota_names({1, 2}));
+  const PlanQuota plan = plan_of({.day = 5});
+  for (std::uint64_t client = 100; client < 105; ++client)
+    CHECK(ask_for_quota(table, client, plan, 1, false));
+  CHECK_FALSE(ask_for_quota(table, 105, plan, 1, false));
+  CHECK(ask_for_quota(table, 1, plan, 10, true) == 5);
+  CHECK(ask_for_quota(table, 2, plan, 10, true) == 5);
+}
+
+TEST_CASE(
+    "a reload may name others: they have quotas of their own, and who was one stays counted") {
+  QuotaTable table(utc(), 10, quota_names({1, 2}));
+  const PlanQuota plan = plan_of({.day = 5});
+  for (std::uint64_t client = 100; client < 200; ++client)
+    ask_for_quota(table, client, plan, 1, false);
+  CHECK(ask_for_quota(table, 1, plan, 3, true) == 3);
+  table.use(utc(), 10, quota_names({2, 3, 100}));
+  CHECK(ask_for_quota(table, 3, plan, 9, true) == 5);
+  CHECK(ask_for_quota(table, 100, plan, 9, true) == 4);  // had one as a stranger
+  CHECK(ask_for_quota(table, 1, plan, 9, false) == 2);
+  // None is counted twice, nor for ever: the next month has room for all there may be.
+  const sys_seconds later = sys_days(2026y / 12 / 1);
+  table.forget_former(later);
+  CHECK(table.clients() == 0);
+  const std::uint64_t before = table.not_remembered();
+  for (std::uint64_t client = 200; client < 207; ++client) table.take(client, plan, 1, later);
+  CHECK(table.not_remembered() == before);
+  table.take(207, plan, 1, later);
+  CHECK(table.not_remembered() == before + 1);
+}
+
+TEST_CASE("a reload that names a client frees its place among the others, and takes it up again") {
+  // Of six places five are for others, and four of those are taken.
+  QuotaTable table(utc(), 6, quota_names({1}));
+  const PlanQuota plan = plan_of({.day = 5});
+  table.take(1, plan, 1, noon, true);
+  for (std::uint64_t client = 100; client < 104; ++client) table.take(client, plan, 1, noon);
+  table.use(utc(), 6, quota_names({1, 100}));
+  table.take(104, plan, 1, noon);  // in place of 100
+  CHECK(table.not_remembered() == 0);
+  table.use(utc(), 6, quota_names({100}));
+  table.take(105, plan, 1, noon);  // 1 has the fifth
+  CHECK(table.not_remembered() == 1);
+}
+
 TEST_CASE("many threads that ask, give back and settle get the quota, not one more") {
   QuotaTable table(utc(), 1000);
   const PlanQuota plan = plan_of({.day = 20'000});

@@ -2,17 +2,20 @@
 """Quotas: over restarts, upgrades and kill -9; what a client, an operator and a disk that fails see of them."""
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
 import unittest
 
-from kit import CLASSGATE, TEXT, ProcessTest, balance, clean_environment, get_json, scrape, wait_until
+from kit import (CLASSGATE, TEXT, ProcessTest, balance, clean_environment, get_json, raw_request, read_answer, scrape,
+                 wait_until)
 
 CONF = """
 [clients]
@@ -331,6 +334,85 @@ class WhatAnOperatorSees(QuotaTest):
         [line] = warnings("basic:alice", "rate = 1", "refuse")
         self.assertTrue(line.endswith(", and is not refused"), line)
         self.assertEqual(warnings("header:X-Api-Key:" + KEY, "quota_day = 10"), [])
+
+
+STRANGERS = """
+[client]
+trusted_proxies = ["127.0.0.1"]
+requests_per_connection = 0
+[clients]
+secret = "{folder}/secret"
+quota_file = "{folder}/quotas.db"
+clients_file = "{folder}/clients"
+quota_clients_max = 100
+[fairness]
+identity = ["header:X-Api-Key", "address"]
+clients_max = 100
+rate = 0.01
+burst = 2
+[admission]
+rate = 0
+[[plan]]
+name = "gold"
+rate = 0.01
+burst = 5
+quota_month = 4
+[[plan]]
+name = "free"
+rate = 0.01
+burst = 2
+quota_day = 20
+clients = ["address:0.0.0.0/0", "address:::/0"]
+"""
+
+
+class StrangersInAPlansNetwork(QuotaTest):
+    """The attack of many addresses: a plan for everybody's address, and more addresses than the tables have places."""
+
+    def setUp(self):
+        super().setUp()
+        self.name_customers(3)
+
+    def name_customers(self, count):
+        lines = [f"c{i} plan=gold key=sha256:{hashlib.sha256(b'customer-%d' % i).hexdigest()}\n" for i in range(count)]
+        (self.folder / "clients").write_text("".join(lines))
+
+    def conf_with_strangers(self):
+        return STRANGERS.format(folder=self.folder)
+
+    def statuses_of(self, gateway, headers):
+        said = []
+        with socket.create_connection(("127.0.0.1", gateway.port), 20) as connection:
+            for field in headers:
+                connection.sendall(raw_request(headers=field + "\r\n"))
+                said.append(read_answer(connection).status)
+        return said
+
+    def test_they_take_no_rights_and_no_quota_of_clients_with_keys_however_late_those_come(self):
+        gateway = self.gateway(self.upstream.address, conf=self.conf_with_strangers())
+        self.statuses_of(gateway, [f"X-Forwarded-For: 203.0.{i // 250}.{i % 250}" for i in range(400)])
+        for i in range(3):
+            self.assertEqual(self.statuses_of(gateway, [f"X-Api-Key: customer-{i}"] * 5), [200] * 4 + [429])
+        clients = gateway.health()["clients"]
+        self.assertEqual((clients["network"], clients["network_places"], clients["known"]), (100, 100, 103))
+        self.assertEqual(gateway.health()["quotas"]["plans"]["gold"]["month"]["used_up"], 3)
+        shared = int(re.search(r"^classgate_quota_not_remembered_total (\d+)$", scrape(gateway)[1], re.M).group(1))
+        self.assertEqual(shared, 400 - 97)
+        gateway.wait_for_text("clients.quota_clients_max: no place is left for more hosts", gateway.err)
+        # Nor after a restart, which reads all of them back.
+        self.stop(gateway)
+        again = self.gateway(self.upstream.address, conf=self.conf_with_strangers())
+        for i in range(3):
+            self.assertEqual(self.statuses_of(again, [f"X-Api-Key: customer-{i}"]), [429])
+
+    def test_fewer_places_than_clients_that_are_named_are_a_mistake_with_its_place(self):
+        self.name_customers(101)
+        conf = self.folder / "conf"
+        conf.write_text(self.conf_with_strangers().replace("clients_max = 100\nrate", "clients_max = 200\nrate"))
+        done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"conf:9:1: clients\.quota_clients_max: 100 are fewer than the clients .*, 101")
 
 
 class WhatLasts(QuotaTest):

@@ -205,7 +205,7 @@ TEST_CASE("refusals beyond their rate are one line a second, and none is missing
     if (line.contains(" rolled_up="))
       CHECK(
           line.ends_with(" client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
-                         "verdict=rejected reason=rate_limited status=429 name=-"));
+                         "verdict=rejected reason=rate_limited status=429 name=- plan=-"));
 }
 
 TEST_CASE("what is rolled up is told when the gateway ends") {

@@ -222,10 +222,11 @@ void Supervisor::drain(const std::string& why) {
 
 void Supervisor::on_drained() {
   if (!draining_) return;  // it has been taken back meanwhile
-  // The other process has the workers that we do not need: those that work for clients that have
-  // left are still ours.
+  // The other process has the workers that we do not need, once it has been told: those that work
+  // for clients that have left are still ours. Without a client that may be before it was told.
   handover_.note_drained();
-  if (handover_.has_happened() && server_.snapshot().active_workers > 0) return;  // it looks again
+  if (handover_.has_happened() && (!handover_.has_told() || server_.snapshot().active_workers > 0))
+    return;  // it looks again
   const admission::Snapshot all = server_.snapshot();
   log_milestone(spdlog::level::info, "drained: {} requests in all, {} processed", all.total,
                 all.processed);

@@ -53,6 +53,8 @@ class HandOver {
   // Begun, and it has not failed.
   bool is_under_way() const { return successor_.has_value(); }
   bool has_happened() const { return has_happened_; }
+  // The successor knows how many workers are its own, and what we have learnt.
+  bool has_told() const { return told_workers_.has_value(); }
   // The successor is killed.
   void fail(const std::string& why);
   // No client is left.

@@ -74,15 +74,18 @@ bool is_nearly(std::string_view written, std::string_view word) {
          std::ranges::is_permutation(low, word);
 }
 
-// The source that its beginning is nearly, up to a colon; empty: none. What is one is no mistake.
+// The source that its beginning is, or is nearly, up to a colon; empty: none.
 std::string_view nearly_source_of(std::string_view text) {
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos) return {};
+  const std::string_view written = text.substr(0, colon);
+  std::string_view nearly;
   for (const SourceWord& word : source_words) {
     const std::string_view plain = word.text.substr(0, word.text.find(':'));
-    if (is_nearly(text.substr(0, colon), plain)) return plain;
+    if (written == plain) return plain;  // "bearer" is nearly "header", too
+    if (nearly.empty() && is_nearly(written, plain)) nearly = plain;
   }
-  return {};
+  return nearly;
 }
 
 // A word of letters, as "adress" or "adress/24".

@@ -263,6 +263,8 @@ TEST_CASE("networks of plans, and whoever is not named where certificates are, h
   const auto fairness = [&](const std::string& clients) {
     return with
         .load(
+            "listen = [\"https://127.0.0.1:8443\"]\n[tls]\ncertificate = \"/a.pem\"\n"
+            "key = \"/a.key\"\nclient_ca = \"/ca.pem\"\nclient_certificate = \"optional\"\n"
             "[fairness]\nclients_max = 700\nidentity = [\"header:X-Api-Key\", \"tls\", "
             "\"address\"]\n[clients]\nunknown_max = 500\n[[plan]]\nname = \"gold\"\nclients = [" +
             clients + "]\n")

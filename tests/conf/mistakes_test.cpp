@@ -244,7 +244,7 @@ TEST_CASE("the user of an address is not taken, and never repeated") {
     if (std::string_view(key) == "upstream.servers")
       CHECK(
           told("http://u:SECRET@a.example:1") ==
-          "conf:1:1: upstream.servers: \"http://***@a.example:1\" has a user, which is not taken: "
+          "conf:1:10: upstream.servers: \"http://***@a.example:1\" has a user, which is not taken: "
           "write it without what stands up to the '@'");
   }
 }
@@ -529,7 +529,10 @@ TEST_CASE("a plan's client whose source or address is mistyped is no key") {
 TEST_CASE("a DNS name of a certificate is one client, however it is written") {
   const auto plan = [](std::string_view clients) {
     return mistakes_in(
-        fmt::format("[fairness]\nidentity = [\"tls:san\"]\n[[plan]]\n"
+        fmt::format("listen = [\"https://127.0.0.1:8443\"]\n[tls]\ncertificate = \"/a.pem\"\n"
+                    "key = \"/a.key\"\nclient_ca = \"/ca.pem\"\n"
+                    "client_certificate = \"optional\"\n[fairness]\n"
+                    "identity = [\"tls:san\"]\n[[plan]]\n"
                     "name = \"gold\"\nclients = [{}]\n",
                     clients));
   };

@@ -231,7 +231,9 @@ class Starving(WithFolder):
         gateway.do("reload")  # from now on there is a stack for its thread
         failures = 0
         told = 2  # READY=1 at the start and now; the manager may read it later
-        for step in range(12):
+        for step in range(36):
+            if step >= 12 and failures > 0:
+                break
             by_signal = step % 2 == 1
             asked = {key: gateway.health()["conf"][key] for key in ("reloads", "failed_reloads")}
             self.slow.write_text(self.large(step))

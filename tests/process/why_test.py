@@ -133,6 +133,13 @@ def after_the_service_has_gone(text=GET):
     return provoke
 
 
+def after_nobody_was_there(text=GET):
+    def provoke(gateway, *_):
+        gateway.wait_for_health(lambda h: set(h["upstream"].values()) == {"unreachable"}, "that nobody is there")
+        return say(gateway, text)
+    return provoke
+
+
 def while_held(text=GET, waiting=0):
     """Said while the only worker is taken, and so many wait."""
     def provoke(gateway, test, _):
@@ -304,7 +311,7 @@ STORIES = (
     ("deadline", None, {**ONE, "deadlines_from_client": "true", "deadlines_refuse_early": "false"}, "",
      while_held(f"GET /v1/classify HTTP/1.1\r\n{HOST}X-Request-Timeout: 200ms\r\n\r\n"), False),
     ("upstream_unreachable", None, {}, "", after_the_service_has_gone(), False),
-    ("upstream_down", NOBODY, {}, "", once(GET), False),
+    ("upstream_down", NOBODY, {}, "", after_nobody_was_there(), False),
     ("upstream_broken", None, {"upstream_retry_budget": 0}, "",
      once(f"POST /break HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n"), False),
     ("upstream_timeout", None, {"admission_request_timeout": "300ms", "upstream_on_client_abort": "cancel"}, "",

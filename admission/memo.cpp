@@ -137,8 +137,7 @@ void Controller::take_up(const PolicyMemo& memo, Time at) {
       intake_.clients().resume(account, intake_.ids().plan(memo.plans[account.plan]), at);
 }
 
-// ---- The shadow, and the Gate
-// ---------------------------------------------------------------------
+// ---- The shadow, and the Gate -------------------------------------------------------------------
 
 ShadowMemo Shadow::learnt(Time now) const {
   return {.alike = counts_.alike,

@@ -31,6 +31,15 @@ constexpr std::uint32_t unknown_max = 1'000;
 constexpr double client_rate = 5;  // of one client, a second
 constexpr double client_burst = 20;
 
+// A file of them, each with a key of its own; `more` is said of each.
+std::shared_ptr<const conf::KnownClients> customers_with(std::string_view more) {
+  std::string file;
+  for (int i = 0; i < customers; ++i)
+    file += fmt::format("customer-{} {}key=sha256:{}\n", i, more,
+                        conf::hex_of(conf::sha256(fmt::format("customer-key-{}", i))));
+  return std::make_shared<const conf::KnownClients>(*conf::read_known_clients(file));
+}
+
 conf::Settings settings_for(UnknownClients unknown) {
   conf::Settings settings;
   conf::FairnessSettings& fairness = settings.admission.fairness;
@@ -41,12 +50,7 @@ conf::Settings settings_for(UnknownClients unknown) {
   fairness.everybody.burst = client_burst;
   fairness.unknown_max = settings.clients.unknown_max = unknown_max;
   settings.clients.unknown = unknown;
-  std::string file;
-  for (int i = 0; i < customers; ++i)
-    file += fmt::format("customer-{} key=sha256:{}\n", i,
-                        conf::hex_of(conf::sha256(fmt::format("customer-key-{}", i))));
-  settings.clients.known =
-      std::make_shared<const conf::KnownClients>(*conf::read_known_clients(file));
+  settings.clients.known = customers_with("");
   return settings;
 }
 
@@ -166,12 +170,7 @@ TEST_CASE("strangers in a plan's network take neither rights nor quotas of clien
   fairness.plans[1].quota.day = 20;
   fairness.everybody.rate = 0.01;
   fairness.everybody.burst = 2;
-  std::string file;
-  for (int i = 0; i < customers; ++i)
-    file += fmt::format("customer-{} plan=gold key=sha256:{}\n", i,
-                        conf::hex_of(conf::sha256(fmt::format("customer-key-{}", i))));
-  settings.clients.known =
-      std::make_shared<const conf::KnownClients>(*conf::read_known_clients(file));
+  settings.clients.known = customers_with("plan=gold ");
   const HashKey key{1, 2};
   const admission::Ids ids(settings);
   const ClientIdentities clients(settings, ids, key);

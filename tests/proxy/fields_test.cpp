@@ -27,6 +27,30 @@ TEST_CASE("a character that no field may have is found wherever it stands, besid
   CHECK(is_field_text({}));
 }
 
+TEST_CASE("a field line is read alike, whatever comes behind it") {
+  const std::string name = "X-Client-Name-Of-Some-Length", value = "a value of some length";
+  for (const std::string& behind : {std::string(), std::string("\r\n"), std::string(40, 'a'),
+                                    std::string(40, '\x01'), std::string(40, ':')})
+    for (std::size_t names = 0; names <= name.size(); ++names)
+      for (std::size_t values = 0; values <= value.size(); ++values)
+        for (int odd = -1; odd < 256; odd += odd < 0 ? 1 : 3) {
+          std::string line = name.substr(0, names) + ": " + value.substr(0, values);
+          // One character in its name, and one in its value.
+          if (odd >= 0) line[names / 2] = line.back() = static_cast<char>(odd);
+          const std::string text = line + behind;
+          const std::string_view seen = std::string_view(text).substr(0, line.size());
+          FieldLine alone, among;
+          const char* const wrong = read_field_line(line, Side::request, alone);
+          const char* const also =
+              read_field_line(seen, Side::request, among, text.data() + text.size());
+          const bool is_alike = (wrong == nullptr) == (also == nullptr) &&
+                                (wrong == nullptr || std::string_view(wrong) == also) &&
+                                alone.name == among.name && alone.value == among.value &&
+                                alone.is_plain == among.is_plain;
+          if (!is_alike) FAIL_CHECK(line << " before " << behind);
+        }
+}
+
 TEST_CASE("the fields a proxy must know are recognised in any case, and nothing near them") {
   const std::vector<std::pair<std::string, FieldId>> known{
       {"connection", FieldId::connection},

@@ -45,6 +45,9 @@ class Manager:
         self.socket.close()
 
 
+HUNG = "those before still hang"  # why one more is refused
+
+
 def wait_for_errand(gateway):
     """Until there is a thread that prepares a change."""
     threads = pathlib.Path(f"/proc/{gateway.process.pid}/task")
@@ -89,7 +92,8 @@ class Hanging(WithFolder):
         ordering.start()
         self.addCleanup(ordering.join)
         self.addCleanup(self.feed, "")
-        wait_for_errand(gateway)
+        # Whoever opens the file breaks the lease: from then on it is this file that the reload reads.
+        wait_until(lambda: fcntl.fcntl(self.leased, fcntl.F_GETLEASE) != fcntl.F_WRLCK, "a reload that opens the file")
         return ordering, answer
 
     def feed(self, text):
@@ -159,11 +163,15 @@ class Hanging(WithFolder):
         # Those that hang are bounded, and that is told: by command, and by signal in the log and to the manager.
         os.rename(self.folder.name + "/held", self.slow)
         texts = [gateway.command("reload") for _ in range(5)]
-        self.assertIn("those before still hang", texts[-1][1] + texts[-1][2])
+        hung = [HUNG in out + err for _, out, err in texts]
+        self.assertTrue(hung[-1], texts)
         failed = gateway.health()["conf"]["failed_reloads"]
-        said, refused = manager.count("READY=1"), gateway.err().count("those before still hang")
+        said, refused = 1 + 2 + len(texts), sum(hung)  # the start, and each reload
+        # The log and the manager hear of them a little later than who asked.
+        wait_until(lambda: gateway.err().count(HUNG) == refused, "the refusals in the log")
+        wait_until(lambda: manager.count("READY=1") == said, "READY=1 of each reload")
         gateway.signal(signal.SIGHUP)
-        wait_until(lambda: gateway.err().count("those before still hang") == refused + 1, "the refusal in the log")
+        wait_until(lambda: gateway.err().count(HUNG) == refused + 1, "the refusal in the log")
         wait_until(lambda: manager.count("READY=1") == said + 1, "READY=1")
         self.assertEqual(manager.count("RELOADING=1"), manager.count("READY=1") - 1)
         self.assertEqual(gateway.health()["conf"]["failed_reloads"], failed + 1)

@@ -55,16 +55,21 @@ bool Shares::is_slow(int priority) const {
 
 bool Shares::may_borrow(int priority, std::uint32_t workers, std::uint32_t free, Time now) const {
   if (reserves_ == 0 || !is_slow(priority)) return free > 0;
+  if (free == 0) return false;
   std::uint32_t kept = 0;
+  std::uint32_t back_soon = 0;
   for (int other = conf::priority_best; other <= conf::priority_worst; ++other) {
     if (other == priority) continue;
     const std::uint32_t held = std::min(reserve(other, workers), 1 + peak(index(other), now));
     const std::uint32_t active = active_[index(other)];
-    kept += held > active ? held - active : 0;
+    if (held > active)
+      kept += held - active;
+    else if (!is_slow(other))
+      back_soon += active - held;
   }
   // One is never kept back: reserves that take all the workers there are (a ceiling has come, or
   // there never were more) would leave those without any for ever.
-  return free > std::min(kept, workers - 1);
+  return free + back_soon > std::min(kept, workers - 1);
 }
 
 }  // namespace classgate::admission

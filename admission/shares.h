@@ -22,16 +22,21 @@ namespace classgate::admission {
 // back is the owner's, before any priority, so that the worst does not starve either. Who needs its
 // worker for long can't give it back when it is wanted. Therefore
 //   p may borrow freely when its requests lately took less than lend_time;
-//   else (or when nothing is known of them) only while more workers are free than are kept:
-//     kept(p) = min(W - 1, sum over q != p of max(0, min(r(q), 1 + peak(q)) - a(q)))
+//   else (or when nothing is known of them) only while more workers are free, or back soon, than
+//   are kept:
+//     held(q) = min(r(q), 1 + peak(q))
+//     kept(p) = min(W - 1, sum over q != p of max(0, held(q) - a(q)))
+//     back soon: sum over q != p, of those that may borrow freely, of max(0, a(q) - held(q))
 //   where peak(q) is the most that q wanted at once, at work or waiting, in the last one to two
 //   minutes. So a reserve that nobody has used for a while is lent even to them, all but one
-//   worker; and one worker goes round in any case.
+//   worker; and one worker goes round in any case. What quick ones have borrowed the owner has
+//   back within lend_time: if that did not count, those of a worse priority would pass a better
+//   one that may not borrow, for as long as they come.
 // Without reserves everybody may borrow everything, and that is plain priority order.
 //
 // Invariants, held by the property test: workers out <= W. Whenever a worker is free while someone
-// waits, everybody who waits is a slow borrower and no more are free than are kept for others. An
-// owed priority never waits while a worker is free.
+// waits, everybody who waits is a slow borrower, and no more are free, or back soon, than are kept
+// for others. An owed priority never waits while a worker is free.
 // O(priorities). Not thread-safe.
 class Shares {
  public:

@@ -56,6 +56,42 @@ TEST_CASE(
   CHECK(said(enter(controller, request(1))) == "waits");
 }
 
+TEST_CASE("quick requests of a worse priority do not pass slow ones of a better for ever") {
+  // Also those of which nobody knows yet how long they take.
+  for (const Duration took : {Duration::zero(), Duration(5s)}) {
+    Controller controller(with_shares({0.2, 0, 0, 0, 0}));
+    teach(controller, 5, 50ms);
+    if (took > Duration::zero()) teach(controller, 3, took);
+    std::vector<Seat> seats;
+    for (int i = 0; i < 10; ++i)
+      seats.push_back(std::get<Admitted>(enter(controller, request(5))).seat);
+    for (int i = 0; i < 20; ++i) CHECK(said(enter(controller, request(5))) == "waits");
+    for (int i = 0; i < 12; ++i) CHECK(said(enter(controller, request(3))) == "waits");
+    // One quick one after the other comes back: all go to the better ones, but what is kept for
+    // priority 1, which goes round among the quick.
+    std::map<int, int> granted;
+    for (int i = 0; i < 14; ++i) {
+      const auto quick = std::ranges::find(seats, 5, &Seat::priority);
+      REQUIRE(quick != seats.end());
+      const Seat seat = *quick;
+      seats.erase(quick);
+      controller.finish(Outcome::processed(), seat, start + 50ms);
+      const auto notice = controller.next(start + 50ms);
+      REQUIRE(said(notice) == "granted");
+      seats.push_back(std::get<Granted>(notice->news).seat);
+      ++granted[seats.back().priority];
+    }
+    CHECK(granted[3] == 9);
+    CHECK(granted[5] == 5);
+    CHECK(said(enter(controller, request(1))) == "waits");
+    const auto quick = std::ranges::find(seats, 5, &Seat::priority);
+    controller.finish(Outcome::processed(), *quick, start + 100ms);
+    const auto notice = controller.next(start + 100ms);
+    REQUIRE(said(notice) == "granted");
+    CHECK(std::get<Granted>(notice->news).seat.priority == 1);
+  }
+}
+
 TEST_CASE("reserves that take all the workers there are keep one of them for nobody") {
   // Under a ceiling, and where there never were more; by a priority that nobody knows.
   Controller under_ceiling(with_shares({0, 0, 0, 0.1, 0}));
@@ -110,20 +146,33 @@ class Law {
       began += 1min, peaks = {0, peaks.first};
     peaks.first = std::max(peaks.first, wanted);
   }
+  // What quick ones have borrowed, beyond what is held for them.
+  std::size_t back_soon_for(int priority, const std::map<int, std::size_t>& active,
+                            std::map<int, bool> quick, Time now) const {
+    std::size_t soon = 0;
+    for (int other = 1; other <= 5; ++other) {
+      const std::size_t held = held_for(other, now);
+      const std::size_t has = active.at(other);
+      if (other != priority && quick[other] && has > held) soon += has - held;
+    }
+    return soon;
+  }
+  std::size_t held_for(int priority, Time now) const {
+    std::size_t peak = 0;
+    if (const auto turns = turns_.find(priority); turns != turns_.end()) {
+      const auto& [began, peaks] = turns->second;
+      if (now - began < 1min)
+        peak = std::max(peaks.first, peaks.second);
+      else if (now - began < 2min)
+        peak = peaks.first;
+    }
+    return std::min(reserve(priority), 1 + peak);
+  }
   std::size_t kept_against(int priority, const std::map<int, std::size_t>& active, Time now) const {
     std::size_t kept = 0;
     for (int other = 1; other <= 5; ++other) {
-      const auto i = static_cast<std::size_t>(other - 1);
-      if (other == priority || settings_.reserve.shares[i] <= 0) continue;
-      std::size_t peak = 0;
-      if (const auto turns = turns_.find(other); turns != turns_.end()) {
-        const auto& [began, peaks] = turns->second;
-        if (now - began < 1min)
-          peak = std::max(peaks.first, peaks.second);
-        else if (now - began < 2min)
-          peak = peaks.first;
-      }
-      const std::size_t held = std::min(reserve(other), 1 + peak);
+      if (other == priority) continue;
+      const std::size_t held = held_for(other, now);
       const std::size_t has = active.at(other);
       kept += held > has ? held - has : 0;
     }
@@ -180,9 +229,12 @@ TEST_CASE("random traffic: workers are taken, lent and given back as the law say
       const bool borrows_freely = is_quick[priority] && is_known[priority];
       bool has_reserves = false;
       for (const double share : settings.reserve.shares) has_reserves |= share > 0;
+      std::map<int, bool> quick;
+      for (int other = 1; other <= 5; ++other) quick[other] = is_quick[other] && is_known[other];
       return borrows_freely || !has_reserves ||
-             free() > std::min<std::size_t>(law.kept_against(priority, active, now),
-                                            settings.workers - 1);
+             free() + law.back_soon_for(priority, active, quick, now) >
+                 std::min<std::size_t>(law.kept_against(priority, active, now),
+                                       settings.workers - 1);
     };
     const auto listen = [&] {
       for (;;) {

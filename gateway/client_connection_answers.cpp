@@ -41,7 +41,9 @@ void ClientConnection::send_own(const OwnAnswer& answer) {
 }
 
 Http1Answer::Circumstances ClientConnection::circumstances() {
-  return {.date = station_.date_text(), .is_draining = station_.is_draining()};
+  return {.date = station_.date_text(),
+          .is_draining = station_.is_draining(),
+          .rate_texts = &station_.rate_texts()};
 }
 
 void ClientConnection::flush() {

@@ -29,7 +29,7 @@ struct ClientFacts {
 
 // What the gateway says in the service's place, in full.
 struct Refusal {
-  admission::Rejection rejection;
+  const admission::Rejection& rejection;
   std::string_view request_id;
   std::string_view allow;         // methods; for method_refused
   std::string_view own_fields;    // further lines, each with its CRLF

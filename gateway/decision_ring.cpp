@@ -5,17 +5,18 @@
 
 namespace classgate::gateway {
 
-Decision::Decision(const ExchangeRecord& record, admission::Time now, const InForce& in_force)
-    : ExchangeFacts(record),
-      id(record.request_id),
-      client(record.client),
-      address(record.address),
-      method(record.method),
-      path(record.path),
-      route(record.route),
-      plan(record.plan),
-      name(record.name),
-      upstream(record.upstream),
+Decision::Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
+                   const InForce& in_force)
+    : ExchangeFacts(facts),
+      id(texts.request_id),
+      client(texts.client),
+      address(texts.address),
+      method(texts.method),
+      path(texts.path),
+      route(texts.route),
+      plan(texts.plan),
+      name(texts.name),
+      upstream(texts.upstream),
       ended(now),
       limits(in_force) {}
 
@@ -30,9 +31,9 @@ void DecisionRing::resize(std::size_t most) {
   *this = std::move(other);
 }
 
-void DecisionRing::keep(const ExchangeRecord& record, admission::Time now,
+void DecisionRing::keep(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
                         const Decision::InForce& in_force) {
-  if (void* const place = next()) new (place) Decision(record, now, in_force);
+  if (void* const place = next()) new (place) Decision(facts, texts, now, in_force);
 }
 
 void* DecisionRing::next() {

@@ -23,11 +23,29 @@ class KeptText {
   static_assert(Size < 256);
   explicit KeptText(std::string_view text)
       : size_(static_cast<std::uint8_t>(std::min(text.size(), Size))) {
-    if (size_ > 0) std::memcpy(text_.data(), text.data(), size_);
+    copy(text.data());
   }
   std::string_view view() const { return {text_.data(), size_}; }
 
  private:
+  // Most are short, and cheaper to copy here than by a call.
+  void copy(const char* from) {
+    if (size_ > 16)
+      std::memcpy(text_.data(), from, size_);
+    else if (size_ >= 8)
+      copy_ends<8>(from);
+    else if (size_ >= 4)
+      copy_ends<4>(from);
+    else
+      std::copy_n(from, size_, text_.data());
+  }
+  // The first and the last so many characters, which may overlap: all of them.
+  template <std::size_t Part>
+  void copy_ends(const char* from) {
+    std::memcpy(text_.data(), from, Part);
+    std::memcpy(text_.data() + size_ - Part, from + size_ - Part, Part);
+  }
+
   std::array<char, Size> text_;  // as much of it as there is text
   std::uint8_t size_;
 };
@@ -43,7 +61,8 @@ struct Decision : ExchangeFacts {
     std::uint32_t queue_size = 0;
     admission::Duration queue_timeout{};
   };
-  Decision(const ExchangeRecord& record, admission::Time now, const InForce& in_force);
+  Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
+           const InForce& in_force);
 
   static constexpr std::size_t id_max = 128;
   KeptText<id_max> id;
@@ -80,7 +99,8 @@ class DecisionRing {
   void resize(std::size_t most);
   std::size_t size() const { return size_; }
   std::size_t most() const { return most_; }
-  void keep(const ExchangeRecord& record, admission::Time now, const Decision::InForce& in_force);
+  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
+            const Decision::InForce& in_force);
   // Those with this id; `most` are told: who is trusted may give all requests one id.
   Decisions find(std::string_view id, std::size_t most) const;
 

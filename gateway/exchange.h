@@ -172,8 +172,9 @@ class Exchange final : private proxy::Forwarding::Client {
   void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
-  void describe(ExchangeRecord& record) const;
-  void log(ExchangeRecord& record);
+  void complete_facts();
+  ExchangeTexts texts_by(std::string_view pseudonym) const;
+  void log(const ExchangeTexts& texts);
 
   struct OwnFields {
     std::string timing;

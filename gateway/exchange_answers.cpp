@@ -175,45 +175,47 @@ void Exchange::record() {
   const bool is_kept = facts_.kind() != AccessQuota::Kind::routine && !request_.answered_here &&
                        station_.keeps_decisions();
   if (wanted == AccessLines::Wanted::no && !is_kept) return;
-  ExchangeRecord record{facts_};
+  complete_facts();
   const Pseudonym client(arrival_.client);
-  record.client = client.view();
-  describe(record);
-  if (is_kept) station_.keep(record);
-  if (wanted == AccessLines::Wanted::line) log(record);
+  const ExchangeTexts texts = texts_by(client.view());
+  if (is_kept) station_.keep(facts_, texts);
+  if (wanted == AccessLines::Wanted::line) log(texts);
   if (wanted == AccessLines::Wanted::roll_up)
-    station_.roll_up({.client = record.client,
-                      .address = record.address,
-                      .reason = *record.reason,
+    station_.roll_up({.client = texts.client,
+                      .address = texts.address,
+                      .reason = *facts_.reason,
                       .route = route_,
-                      .path = record.path,
-                      .status = record.status,
-                      .name = record.name,
-                      .plan = record.plan});
+                      .path = texts.path,
+                      .status = facts_.status,
+                      .name = texts.name,
+                      .plan = texts.plan});
 }
 
 // What who keeps it wants to know, too.
-void Exchange::describe(ExchangeRecord& record) const {
-  record.request_id = texts_.request_id;
-  record.address = client_name();
-  if (!texts_.method.empty()) record.method = texts_.method;
-  if (target_.path_size != 0) record.path = target_.path();
-  if (route_ != nullptr) {
-    record.route = route_->name;
-    record.priority = route_->priority;
-  }
-  record.observed = arrival_.observed;
-  record.deadline = request_.deadline
+void Exchange::complete_facts() {
+  if (route_ != nullptr) facts_.priority = route_->priority;
+  facts_.observed = arrival_.observed;
+  facts_.deadline = request_.deadline
                         ? request_.deadline->time
                         : admission::Duration(station_.settings().admission.request_timeout);
-  record.upstream = forwarding_.server_name();
-  if (const auto plan = station_.rules().ids.name_of(arrival_.plan); !plan.empty())
-    record.plan = plan;
-  if (!texts_.name.empty()) record.name = texts_.name;
+}
+
+ExchangeTexts Exchange::texts_by(std::string_view pseudonym) const {
+  const auto said = [](std::string_view text) { return text.empty() ? "-" : text; };
+  return {.request_id = texts_.request_id,
+          .client = pseudonym,
+          .address = client_name(),
+          .method = said(texts_.method),
+          .path = target_.path_size != 0 ? target_.path() : "-",
+          .route = route_ != nullptr ? std::string_view(route_->name) : "-",
+          .plan = said(station_.rules().ids.name_of(arrival_.plan)),
+          .name = said(texts_.name),
+          .upstream = forwarding_.server_name()};
 }
 
 // And what only the log tells.
-void Exchange::log(ExchangeRecord& record) {
+void Exchange::log(const ExchangeTexts& texts) {
+  ExchangeRecord record{facts_, texts};
   // Names that nobody knows are why it is down.
   const std::string unknown = record.reason == Reason::upstream_down
                                   ? station_.policy().servers->why_no_addresses()

@@ -204,7 +204,8 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
                                       .tls_subject = subject,
                                       .tls_san = san,
                                       .listener = client.listener.get(),
-                                      .tokens = &station_.tokens()};
+                                      .tokens = &station_.tokens(),
+                                      .addresses = &station_.address_ids()};
   const auto identity = recognise(clients, facts, target_.path(), arrival_);
   station_.metrics().count(identity.token_look, identity.token_fault, identity.key_look);
   if (const auto checked = station_.tokens().take_checked(); checked > 0)

@@ -72,26 +72,29 @@ struct ExchangeFacts {
   }
 };
 
-// The whole of it, made once, at its end, if anybody wants to know: the log, and who keeps it, are
-// told this, so that they can't tell different stories. What only the log tells is there when a
-// line is written.
-struct ExchangeRecord : ExchangeFacts {
+// The texts that go with them, made once, at its end, if anybody wants to know: the log, and who
+// keeps it, are told these, so that they can't tell different stories.
+struct ExchangeTexts {
   std::string_view request_id = "-";
   std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know
+  std::string_view address = "-";
   std::string_view method = "-";
   std::string_view path = "-";
   std::string_view route = "-";
+  std::string_view plan = "-";  // its client's; everybody's
+  std::string_view name = "-";  // of a client of clients.clients_file
   std::string_view upstream = "-";
+};
+
+// The whole of it, with what only the log tells.
+struct ExchangeRecord : ExchangeFacts, ExchangeTexts {
   std::string_view tls = "-";  // clients connect without it
   // Of the work at the upstream, when each attempt began; each ends with the next, the last one
   // with the work.
   std::span<const admission::Time> attempts{};
   admission::Time attempts_end{};
-  std::string_view address = "-";
-  std::string_view plan = "-";     // its client's; everybody's
   std::string_view traceparent{};  // W3C Trace Context, as the client sent it; empty: it did not
   std::string_view user_agent{};
-  std::string_view name = "-";                           // of a client of clients.clients_file
   std::optional<std::string_view> query = std::nullopt;  // none: not wanted (log.query)
   std::span<const LoggedField> headers{};                // log.headers
 };

@@ -93,7 +93,8 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
                                  .says_keep_alive = is_http_1_0(),
                                  .without_body = refusal.without_body,
                                  .has_bad_token = refusal.has_bad_token,
-                                 .says_rate_limit = says_rate_limit});
+                                 .says_rate_limit = says_rate_limit,
+                                 .rate_texts = now.rate_texts});
   to.end_text();
 }
 

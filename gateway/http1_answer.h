@@ -10,6 +10,7 @@
 
 namespace classgate::gateway {
 
+class RateTexts;
 class Refusals;
 
 // HTTP/1 of one answer: how it is framed for this client, and whether the connection goes on after
@@ -31,6 +32,7 @@ class Http1Answer {
   struct Circumstances {
     std::string_view date;  // IMF-fixdate
     bool is_draining = false;
+    RateTexts* rate_texts = nullptr;  // the loop's; null: none
   };
   void put_interim(const proxy::wire::Head& head, proxy::net::Gather& to) const;
   void put_switch(const proxy::wire::Head& head, proxy::net::Gather& to);

@@ -16,7 +16,8 @@ using admission::Limits;
 constexpr double largest = 999'999'999'999'999;  // of a structured field (RFC 9651 section 3.3.1)
 
 std::uint64_t whole(double number) {
-  return static_cast<std::uint64_t>(std::clamp(number, 0.0, largest));
+  // By way of a signed one, for which a processor has a conversion of its own.
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(std::clamp(number, 0.0, largest)));
 }
 
 // The narrowest first.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <chrono>
 #include <utility>
@@ -12,7 +13,6 @@
 
 namespace classgate::gateway {
 
-using proxy::wire::Digits;
 using proxy::wire::Writer;
 
 std::string_view reason_phrase(int status) {
@@ -54,11 +54,12 @@ std::uint64_t milliseconds_up(admission::Duration duration) {
 // decimals, and a division is rounded as reading is: to_chars() is for the others.
 void put_decimal(Writer& to, double number) {
   if (number >= 0 && number < 1e12) {
+    const auto below = static_cast<std::int64_t>(number);  // signed: a processor's own conversion
+    if (static_cast<double>(below) == number) return to.number(static_cast<std::uint64_t>(below));
     const auto thousandths = static_cast<std::uint64_t>(number * 1000 + 0.5);
     const std::uint64_t rest = thousandths % 1000;
     if (static_cast<double>(thousandths) / 1000 == number) {
       to.number(thousandths / 1000);
-      if (rest == 0) return;
       const std::array digits{'.', static_cast<char>('0' + rest / 100),
                               static_cast<char>('0' + rest / 10 % 10),
                               static_cast<char>('0' + rest % 10)};
@@ -115,21 +116,22 @@ void put_advice(const admission::Rejection& rejection, std::uint64_t cost, Write
 
 // Whether a client's library should try again by itself. Not where the service has worked for
 // nothing already and would again, where retries are what is too much, nor where time does not
-// help. Nothing where nobody knows.
-std::string_view should_retry(const admission::Rejection& rejection) {
+// help.
+enum class ShouldRetry : std::uint8_t { yes, no, nobody_knows };
+ShouldRetry should_retry(const admission::Rejection& rejection) {
   const bool will_help = rejection.retry_after > admission::Duration::zero();
   switch (rejection.reason) {
     case conf::Reason::retry_budget:
     case conf::Reason::quota:
     case conf::Reason::deadline:
     case conf::Reason::loop_detected:
-    case conf::Reason::repeated: return "false";
-    case conf::Reason::would_miss_deadline: return will_help ? "true" : "false";
+    case conf::Reason::repeated: return ShouldRetry::no;
+    case conf::Reason::would_miss_deadline: return will_help ? ShouldRetry::yes : ShouldRetry::no;
     case conf::Reason::upstream_unreachable: break;  // the service has not worked on it
     default:
-      if (conf::kind_of(rejection.reason) == conf::ReasonKind::service) return "false";
+      if (conf::kind_of(rejection.reason) == conf::ReasonKind::service) return ShouldRetry::no;
   }
-  return will_help ? "true" : "";
+  return will_help ? ShouldRetry::yes : ShouldRetry::nobody_knows;
 }
 
 // The `type` of an error as OpenAI's API has it.
@@ -142,7 +144,17 @@ std::string_view error_type(int status) {
 // digits: 38 for the time, 104 for rate and burst, 34 for the places, 73 for the position. Of a
 // quota: 134 for its numbers, 36 for when it is renewed or 28 for the cost.
 constexpr std::size_t particulars_max = 320;
-void describe(const admission::Rejection& rejection, std::uint64_t cost, Writer& to) {
+void put_rate_members(const admission::Rejection& rejection, Writer& to) {
+  to.text(",\"violated-policies\":[\"");
+  to.text(rate_limit_name(rejection.reason));
+  to.text("\"],\"rate\":");
+  put_decimal(to, rejection.rate);
+  to.text(",\"burst\":");
+  put_decimal(to, rejection.burst);
+}
+
+void describe(const admission::Rejection& rejection, std::uint64_t cost,
+              const RateTexts::Text* rate_text, Writer& to) {
   if (rejection.retry_after > admission::Duration::zero()) {
     to.text(",\"retry_after_ms\":");
     to.number(milliseconds_up(rejection.retry_after));
@@ -160,13 +172,10 @@ void describe(const admission::Rejection& rejection, std::uint64_t cost, Writer&
       put_time(rejection.renews_at, to);
       to.text("\"");
     }
+  } else if (rate_text != nullptr) {
+    to.text(rate_text->members());
   } else if (rejection.rate > 0) {
-    to.text(",\"violated-policies\":[\"");
-    to.text(rate_limit_name(rejection.reason));
-    to.text("\"],\"rate\":");
-    put_decimal(to, rejection.rate);
-    to.text(",\"burst\":");
-    put_decimal(to, rejection.burst);
+    put_rate_members(rejection, to);
   }
   if (rejection.places > 0) {
     to.text(",\"queue_size\":");
@@ -185,23 +194,55 @@ void describe(const admission::Rejection& rejection, std::uint64_t cost, Writer&
 
 // The fields that tell of the bucket that has too few tokens; names and ends: 31 bytes.
 constexpr std::size_t rate_limit_fields_max = 2 * (rate_limit_most + 40);
-void put_rate_limit(const admission::Rejection& rejection, Writer& to) {
-  const std::string_view name = rate_limit_name(rejection.reason);
-  const admission::Limits::Bucket bucket{rejection.tokens, rejection.rate, rejection.burst};
+admission::Limits::Bucket bucket_of(const admission::Rejection& rejection) {
+  return {rejection.tokens, rejection.rate, rejection.burst};
+}
+
+void put_policy_line(const admission::Rejection& rejection, Writer& to) {
   to.text("RateLimit-Policy: \"");
-  to.text(name);
+  to.text(rate_limit_name(rejection.reason));
   to.text("\";");
-  put_policy(to, bucket);
+  put_policy(to, bucket_of(rejection));
   to.text("\r\n");
+}
+
+void put_rate_limit(const admission::Rejection& rejection, const RateTexts::Text* rate_text,
+                    Writer& to) {
+  if (rate_text != nullptr)
+    to.text(rate_text->policy());
+  else
+    put_policy_line(rejection, to);
   if (is_beyond_quota(rejection)) return;  // no time brings enough
   to.text("RateLimit: \"");
-  to.text(name);
+  to.text(rate_limit_name(rejection.reason));
   to.text("\";");
-  put_state(to, bucket, rejection.retry_after);
+  put_state(to, bucket_of(rejection), rejection.retry_after);
   to.text("\r\n");
 }
 
 }  // namespace
+
+const RateTexts::Text& RateTexts::of(const admission::Rejection& rejection) {
+  // The upper bits of a product with the golden ratio hang on all bits.
+  constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;
+  const std::uint64_t rate = std::bit_cast<std::uint64_t>(rejection.rate) * golden;
+  const std::uint64_t burst = std::bit_cast<std::uint64_t>(rejection.burst);
+  static_assert(std::tuple_size_v<decltype(texts_)> == 16);
+  Text& text = texts_[(rate ^ burst ^ conf::index_of(rejection.reason)) * golden >> 60];
+  if (text.reason == rejection.reason && text.rate == rejection.rate &&
+      text.burst == rejection.burst) [[likely]]
+    return text;
+  Writer policy(text.policy_text.data(), text.policy_text.data() + text.policy_text.size());
+  put_policy_line(rejection, policy);
+  Writer members(text.members_text.data(), text.members_text.data() + text.members_text.size());
+  put_rate_members(rejection, members);
+  text.reason = rejection.reason;
+  text.rate = rejection.rate;
+  text.burst = rejection.burst;
+  text.policy_size = static_cast<std::uint8_t>(policy.end() - text.policy_text.data());
+  text.members_size = static_cast<std::uint8_t>(members.end() - text.members_text.data());
+  return text;
+}
 
 Refusals::Refusals(std::shared_ptr<const Texts> texts, const Challenges& challenges)
     : texts_(std::move(texts)),
@@ -276,9 +317,13 @@ const Refusals::Prebuilt& Refusals::prebuilt_for(const Facts& facts) const {
 
 void Refusals::append(std::string& out, const Facts& facts) const {
   const admission::Rejection& rejection = facts.rejection;
+  const bool is_of_bucket = rejection.rate > 0 && rejection.renews_at == 0;
+  const RateTexts::Text* const rate_text =
+      is_of_bucket && facts.rate_texts != nullptr ? &facts.rate_texts->of(rejection) : nullptr;
   std::array<char, particulars_max> room;
   Writer particulars(room.data(), room.data() + room.size());
-  if (texts_->form != conf::RefusalBody::text) describe(rejection, facts.cost, particulars);
+  if (texts_->form != conf::RefusalBody::text)
+    describe(rejection, facts.cost, rate_text, particulars);
   const std::string_view rest(room.data(), particulars.end());
   std::array<char, advice_max> words;
   Writer advising(words.data(), words.data() + words.size());
@@ -292,7 +337,7 @@ void Refusals::append(std::string& out, const Facts& facts) const {
                            std::max(challenge_.size(), token_challenge_.size()) +
                            2 * facts.request_id.size() + rate_limit_fields_max + own_words;
   proxy::wire::append(out, most, [&](Writer& to) {
-    put_head(facts, prebuilt, body_size, to);
+    put_head(facts, prebuilt, rate_text, body_size, to);
     if (facts.without_body) return;
     for (std::size_t i = 0; i < prebuilt.pieces; ++i) {
       if (i > 0) to.text(advice);
@@ -302,8 +347,8 @@ void Refusals::append(std::string& out, const Facts& facts) const {
   });
 }
 
-void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
-                        Writer& to) const {
+void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt,
+                        const RateTexts::Text* rate_text, std::size_t body_size, Writer& to) const {
   const admission::Rejection& rejection = facts.rejection;
   const auto field = [&to](std::string_view name, std::string_view value) {
     to.text(name);
@@ -311,27 +356,34 @@ void Refusals::put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_
     to.text("\r\n");
   };
   to.text(prebuilt.head);
-  field("", Digits(body_size));
+  to.number(body_size);
+  // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
+  if (rejection.retry_after > admission::Duration::zero()) {
+    to.text("\r\nRetry-After: ");
+    to.number(whole(std::chrono::ceil<std::chrono::seconds>(rejection.retry_after).count()));
+    to.text("\r\nRetry-After-Ms: ");
+    to.number(milliseconds_up(rejection.retry_after));
+  }
+  to.text(proxy::wire::crlf);
   if (prebuilt.asks) {
     const bool is_of_token =
         rejection.reason == conf::Reason::unknown_client && facts.has_bad_token;
     to.text(is_of_token ? token_challenge_ : challenge_);
   }
-  // Whole seconds, upwards (RFC 9110 section 10.2.3): too early would be refused again.
-  if (rejection.retry_after > admission::Duration::zero()) {
-    field("Retry-After: ",
-          Digits(whole(std::chrono::ceil<std::chrono::seconds>(rejection.retry_after).count())));
-    field("Retry-After-Ms: ", Digits(milliseconds_up(rejection.retry_after)));
+  switch (should_retry(rejection)) {
+    case ShouldRetry::yes: to.text("X-Should-Retry: true\r\n"); break;
+    case ShouldRetry::no: to.text("X-Should-Retry: false\r\n"); break;
+    case ShouldRetry::nobody_knows: break;
   }
-  if (const auto word = should_retry(rejection); !word.empty()) field("X-Should-Retry: ", word);
-  if (rejection.rate > 0 && facts.says_rate_limit) put_rate_limit(rejection, to);
+  if (rejection.rate > 0 && facts.says_rate_limit) put_rate_limit(rejection, rate_text, to);
   // A 405 must say what is allowed (RFC 9110 section 15.5.6).
   if (!facts.allow.empty()) field("Allow: ", facts.allow);
   to.text(facts.own_fields);
   field("Date: ", facts.date);
   if (!facts.request_id.empty()) {
-    field("X-Request-Id: ", facts.request_id);
-    field("Request-Id: ", facts.request_id);  // where Anthropic's clients look
+    to.text("X-Request-Id: ");
+    to.text(facts.request_id);
+    field("\r\nRequest-Id: ", facts.request_id);  // where Anthropic's clients look
   }
   if (facts.close)
     field("Connection: close", "");

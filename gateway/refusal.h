@@ -18,6 +18,29 @@ struct Challenges {
   std::string of_bad_token = usual;  // to who has a token that is not believed
 };
 
+// What refusals say of a bucket's rate and burst, which is the same each time: of the last buckets
+// that one loop has told of. A loop's own; bounded: 4 KiB.
+class RateTexts {
+ public:
+  // For a rejection with a rate that is no quota's; as long as no other is asked for.
+  struct Text {
+    std::string_view policy() const { return {policy_text.data(), policy_size}; }
+    std::string_view members() const { return {members_text.data(), members_size}; }
+
+    conf::Reason reason{};
+    std::uint8_t policy_size = 0;
+    std::uint8_t members_size = 0;
+    double rate = 0;  // none yet
+    double burst = 0;
+    std::array<char, 80> policy_text;    // a line: 32 and two numbers of 15
+    std::array<char, 128> members_text;  // of the body: 60 and two numbers of 24
+  };
+  const Text& of(const admission::Rejection& rejection);
+
+ private:
+  std::array<Text, 16> texts_{};
+};
+
 // The gateway's own answers to requests it does not serve, prebuilt for each reason so that
 // refusing costs a few copies; with what is known of the limit that was reached and of the line. By
 // default application/problem+json (RFC 9457), which also has `message`, where clients look for
@@ -32,17 +55,18 @@ class Refusals {
   Refusals with(const Challenges& challenges) const { return {texts_, challenges}; }
 
   struct Facts {
-    admission::Rejection rejection;
-    std::string_view request_id;  // empty: none yet
-    std::string_view date;        // IMF-fixdate
-    std::string_view allow;       // methods; for method_refused
-    std::string_view own_fields;  // further lines, each with its CRLF
-    std::uint64_t cost = 0;       // of a quota's unit; for quota
+    const admission::Rejection& rejection;
+    std::string_view request_id;       // empty: none yet
+    std::string_view date;             // IMF-fixdate
+    std::string_view allow = {};       // methods; for method_refused
+    std::string_view own_fields = {};  // further lines, each with its CRLF
+    std::uint64_t cost = 0;            // of a quota's unit; for quota
     bool close = false;
     bool says_keep_alive = false;  // HTTP/1.0
     bool without_body = false;     // HEAD
     bool has_bad_token = false;    // unknown_client, by its token
     bool says_rate_limit = false;  // with RateLimit and RateLimit-Policy, where a rate is exceeded
+    RateTexts* rate_texts = nullptr;  // the loop's; null: they are made anew
   };
   void append(std::string& out, const Facts& facts) const;
   int status(conf::Reason reason) const { return texts_->statuses[conf::index_of(reason)]; }
@@ -70,8 +94,8 @@ class Refusals {
   static Prebuilt build(const conf::ReasonText& text, int code, conf::RefusalBody form,
                         std::string_view detail = {});
   const Prebuilt& prebuilt_for(const Facts& facts) const;
-  void put_head(const Facts& facts, const Prebuilt& prebuilt, std::size_t body_size,
-                proxy::wire::Writer& to) const;
+  void put_head(const Facts& facts, const Prebuilt& prebuilt, const RateTexts::Text* rate_text,
+                std::size_t body_size, proxy::wire::Writer& to) const;
 
   std::shared_ptr<const Texts> texts_;
   std::string challenge_;        // a line, with its end

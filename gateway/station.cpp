@@ -225,9 +225,9 @@ void Station::take(const Census& census) {
   census.answer(std::move(waiters));
 }
 
-void Station::keep(const ExchangeRecord& record) {
+void Station::keep(const ExchangeFacts& facts, const ExchangeTexts& texts) {
   const conf::AdmissionSettings& limits = rules_->settings.admission;
-  decisions_.keep(record, loop_.now(),
+  decisions_.keep(facts, texts, loop_.now(),
                   {.generation = rules_->generation,
                    .rate = limits.rate,
                    .burst = limits.burst,

@@ -14,6 +14,7 @@
 #include "gateway/letter.h"
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
+#include "gateway/refusal.h"
 #include "gateway/request_ids.h"
 #include "gateway/rule_metrics.h"
 #include "gateway/shared.h"
@@ -108,6 +109,8 @@ class Station final : private admission::Waiters {
 
   RequestIds& request_ids() { return request_ids_; }
   TokenCache& tokens() { return tokens_; }
+  AddressIds& address_ids() { return address_ids_; }
+  RateTexts& rate_texts() { return rate_texts_; }
   // An exchange has ended. How the access log is to tell: asked once for each; then either of the
   // others.
   AccessLines::Wanted wanted_line(const ExchangeFacts& facts) {
@@ -116,7 +119,7 @@ class Station final : private admission::Waiters {
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
   // Of one that was refused, failed or left, where they are kept.
   bool keeps_decisions() const { return decisions_.most() > 0; }
-  void keep(const ExchangeRecord& record);
+  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts);
   void roll_up(const RefusalRollup::Refusal& refusal) {
     if (access_lines_.roll_up(refusal, loop_.now()))
       roll_up_timer_.start(AccessLines::rolled_up_time);
@@ -194,6 +197,8 @@ class Station final : private admission::Waiters {
 
   RequestIds request_ids_;
   TokenCache tokens_;
+  AddressIds address_ids_;
+  RateTexts rate_texts_;
   DecisionRing decisions_;
   AccessLines access_lines_;
   proxy::net::Timer roll_up_timer_;

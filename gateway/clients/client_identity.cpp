@@ -401,7 +401,7 @@ ClientIdentities::Identity ClientIdentities::by_certificate(const IdentitySource
 ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
                                                         const Sources& sources) const {
   if (const Block* const block = block_of(facts.address))
-    return {.id = id_of(facts.address, address_in(sources)),
+    return {.id = id_by_address(facts, sources),
             .plan = block->plan,
             .is_known = true,
             .is_of_network = true};
@@ -411,7 +411,17 @@ ClientIdentities::Identity ClientIdentities::by_address(const Facts& facts,
     case conf::UnknownClients::address:
     case conf::UnknownClients::own: break;
   }
-  return {.id = id_of(facts.address, address_in(sources))};
+  return {.id = id_by_address(facts, sources)};
+}
+
+std::uint64_t ClientIdentities::id_by_address(const Facts& facts, const Sources& sources) const {
+  const IdentitySource& source = address_in(sources);
+  const auto make = [&] { return id_of(facts.address, source); };
+  if (facts.addresses == nullptr) return make();
+  // Of one key, prefixes lie apart; keys are random.
+  const int prefixes = source.v4_prefix * 256 + source.v6_prefix;
+  return facts.addresses->find_or(facts.address,
+                                  address_key_[0] + static_cast<std::uint64_t>(prefixes), make);
 }
 
 const ClientIdentities::Block* ClientIdentities::block_of(const conf::IpAddress& address) const {

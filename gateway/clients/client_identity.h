@@ -14,6 +14,7 @@
 #include "conf/identity.h"
 #include "conf/known_clients.h"
 #include "conf/settings.h"
+#include "gateway/clients/address_ids.h"
 #include "gateway/clients/jwt.h"
 #include "gateway/clients/key_ring.h"
 #include "gateway/clients/quota_table.h"
@@ -75,10 +76,11 @@ class ClientIdentities {
   struct Facts {
     const proxy::wire::Head& head;
     conf::IpAddress address;             // the real client's
-    std::string_view tls_subject;        // of a verified certificate; empty: none
+    std::string_view tls_subject = {};   // of a verified certificate; empty: none
     std::string_view tls_san = {};       // its alternative name
     const Listener* listener = nullptr;  // null: one that has nothing of its own
     TokenCache* tokens = nullptr;        // of the thread; null: each token is verified anew
+    AddressIds* addresses = nullptr;     // of the thread; null: each address is hashed anew
   };
 
   // `ids`: of the routes and plans of these settings, whose jwt.keys are good (check_jwt()).
@@ -154,6 +156,7 @@ class ClientIdentities {
                  const KeyHolder& holder);
   Identity by_certificate(const conf::IdentitySource& source, std::string_view subject) const;
   Identity by_address(const Facts& facts, const Sources& sources) const;
+  std::uint64_t id_by_address(const Facts& facts, const Sources& sources) const;
   const Block* block_of(const conf::IpAddress& address) const;
 
   conf::FairnessSettings settings_;

@@ -107,7 +107,7 @@ class QuotaCharge {
   QuotaCharge& operator=(QuotaCharge&& other) noexcept {
     give_back();
     quotas_ = std::exchange(other.quotas_, nullptr);
-    charge_ = other.charge_;
+    if (quotas_ != nullptr) charge_ = other.charge_;
     return *this;
   }
   ~QuotaCharge() { give_back(); }

@@ -211,7 +211,7 @@ void put_status_line(Writer& to, const Head& answer) {
 
 void put_length_framing(Writer& to, std::uint64_t length) {
   to.text(length_name);
-  to.text(Digits(length));
+  to.number(length);
   to.text("\r\n\r\n");
 }
 

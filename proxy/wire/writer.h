@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "conf/invariant.h"
 
@@ -31,19 +32,30 @@ class Digits {
 // capacity for each piece. To have made too little is a broken invariant.
 class Writer {
  public:
-  Writer(char* at, const char* end) : at_(at), end_(end) {}
+  Writer(char* at, char* end) : at_(at), end_(end) {}
   [[gnu::always_inline]] void text(std::string_view text) {
     CLASSGATE_INVARIANT(text.size() <= static_cast<std::size_t>(end_ - at_));
     if (text.empty()) return;
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
   }
-  void number(std::uint64_t number) { text(Digits(number)); }
+  // Its digits where they belong: copying them would cost more than making them.
+  void number(std::uint64_t number) {
+    if (number < 1000 && end_ - at_ >= 3) {  // most are
+      if (number >= 100) *at_++ = static_cast<char>('0' + number / 100);
+      if (number >= 10) *at_++ = static_cast<char>('0' + number / 10 % 10);
+      *at_++ = static_cast<char>('0' + number % 10);
+      return;
+    }
+    const auto [end, error] = std::to_chars(at_, end_, number);
+    CLASSGATE_INVARIANT(error == std::errc());
+    at_ = end;
+  }
   const char* end() const { return at_; }
 
  private:
   char* at_;
-  const char* const end_;
+  char* const end_;
 };
 
 // What `write` puts goes to the end of `out`; `most` is how much that is at the most.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <random>
 #include <string>
 #include <vector>
@@ -57,6 +58,33 @@ class Identities {
   }
   conf::Settings settings;
 };
+
+TEST_CASE("an address has the same id, whether it was seen before or not") {
+  std::deque<ClientIdentities> all;  // each with a key or prefixes of its own
+  for (const HashKey& key : {identity_key, HashKey{1, 2}})
+    for (const auto& [v4, v6] : {std::pair(32, 64), std::pair(24, 64), std::pair(32, 48)}) {
+      Identities made({{.kind = Kind::address, .v4_prefix = v4, .v6_prefix = v6}});
+      all.emplace_back(made.settings, admission::Ids(made.settings), key);
+    }
+  AddressIds seen;
+  const proxy::wire::Head head;
+  std::mt19937 random(7);
+  std::vector<conf::IpAddress> addresses;
+  for (int i = 0; i < 500; ++i) {
+    std::array<std::uint8_t, 16> bytes{};
+    for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random() % 3);
+    addresses.push_back(i % 2 == 0 ? conf::IpAddress::from_v4(bytes.data())
+                                   : conf::IpAddress{bytes});
+  }
+  // More than there are places for, each asked for by others between.
+  for (int i = 0; i < 20'000; ++i) {
+    const ClientIdentities& clients = all[random() % all.size()];
+    const conf::IpAddress& address = addresses[random() % addresses.size()];
+    const auto with = clients.of({.head = head, .address = address, .addresses = &seen}, {});
+    const auto without = clients.of({.head = head, .address = address}, {});
+    REQUIRE(with.id == without.id);
+  }
+}
 
 TEST_CASE("SipHash gives what its authors give") {
   // The test vectors of the reference implementation, for messages 00 01 02 ...
@@ -222,7 +250,8 @@ TEST_CASE("a request may say that it is a retry") {
   CHECK(who.attempt({.fields = {{"x-retry-count", std::string(40, '9')}}}).is_retry);
   CHECK(who.attempt({.fields = {{"X-Stainless-Retry-Count", "1"}}}).is_retry);
   CHECK_FALSE(who.attempt({.fields = {{"X-Stainless-Retry-Count", "0"}}}).is_retry);
-  for (const char* yes : {"attempt=2; max=3", "attempt=2", "ttl=1; attempt=3; max=3", "max=3;attempt=2"})
+  for (const char* yes :
+       {"attempt=2; max=3", "attempt=2", "ttl=1; attempt=3; max=3", "max=3;attempt=2"})
     CHECK(who.attempt({.fields = {{"amz-sdk-request", yes}}}).is_retry);
   for (const char* no : {"attempt=1; max=3", "max=3", "attempt=", "noattempt=2", ""})
     CHECK_FALSE(who.attempt({.fields = {{"amz-sdk-request", no}}}).is_retry);

@@ -18,7 +18,7 @@ void put(DecisionRing& ring, const std::string& id, int status = 503) {
   ExchangeRecord record;
   record.request_id = id;
   record.status = status;
-  ring.keep(record, admission::Time(), {});
+  ring.keep(record, record, admission::Time(), {});
 }
 
 std::string number(std::size_t i) { return "id-" + std::to_string(i); }
@@ -79,7 +79,7 @@ TEST_CASE("texts are cut at their room") {
   const std::string path(1000, 'p'), id(500, 'i');
   record.path = path;
   record.request_id = id;
-  const Decision decision(record, {}, {});
+  const Decision decision(record, record, {}, {});
   CHECK(decision.path.view() == std::string(96, 'p'));
   CHECK(decision.id.view() == std::string(Decision::id_max, 'i'));
 }

@@ -58,6 +58,37 @@ Answer answer_to(const Rejection& rejection, conf::RefusalBody form = conf::Refu
   CHECK(parser.head().content_length == answer.body.size());
   return answer;
 }
+TEST_CASE("what is said of a bucket is the same, whether it was said before or not") {
+  const Refusals refusals(conf::default_statuses(), conf::RefusalBody::problem);
+  const auto text_of = [&](const Rejection& rejection, RateTexts* rate_texts) {
+    std::string text;
+    refusals.append(text, {.rejection = rejection,
+                           .request_id = "i",
+                           .date = "Thu, 01 Jan 2026 00:00:00 GMT",
+                           .says_rate_limit = true,
+                           .rate_texts = rate_texts});
+    return text;
+  };
+  RateTexts kept;
+  const std::array rates{0.001, 0.1, 1.0, 2.5, 100.0, 1e-300, largest, 1e6, 12345.678, 1.0 / 3};
+  const std::array reasons{conf::Reason::client_rate, conf::Reason::route_rate,
+                           conf::Reason::rate_limited, conf::Reason::quota};
+  // More than there are places for, and each twice in a row, and again.
+  for (int round = 0; round < 2; ++round)
+    for (const double rate : rates)
+      for (const double burst : rates)
+        for (const conf::Reason reason : reasons)
+          for (const double tokens : {0.0, 0.5}) {
+            const Rejection rejection{.reason = reason,
+                                      .retry_after = std::chrono::milliseconds(1500),
+                                      .rate = rate,
+                                      .burst = burst,
+                                      .tokens = tokens,
+                                      .renews_at = reason == conf::Reason::quota ? 5000 : 0};
+            CHECK(text_of(rejection, &kept) == text_of(rejection, nullptr));
+          }
+}
+
 std::string body_text_of(const Rejection& rejection) { return answer_to(rejection).body; }
 nlohmann::json body_of(const Rejection& rejection,
                        conf::RefusalBody form = conf::RefusalBody::problem) {

@@ -40,6 +40,13 @@ void ClientConnection::judge_sender() {
   facts_.is_trusted = station_.rules().trusted_proxies.include(facts_.ip);
 }
 
+proxy::net::TlsProof ClientConnection::judge_certificate() const {
+  using proxy::net::TlsProof;
+  if (facts_.tls == nullptr) return TlsProof::good;
+  if (const auto& acceptor = station_.policy().tls.clients) return acceptor->proof_of(*facts_.tls);
+  return facts_.tls->has_certificate() ? TlsProof::not_asked : TlsProof::good;
+}
+
 // ---- Reading -----------------------------------------------------------------------------------
 
 void ClientConnection::on_readable() {
@@ -192,8 +199,10 @@ bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   CLASSGATE_INVARIANT(exchange_ == nullptr);
   ++requests_;
   if (has_had_its_requests()) station_.metrics().reached(Limit::requests_per_connection);
-  answer_.begin(head, body_is_here, station_.settings().client.body_buffer.count,
-                has_had_its_requests());
+  facts_.proof = judge_certificate();
+  // What its certificate is worth now a new connection shows.
+  const bool is_last = has_had_its_requests() || facts_.proof != proxy::net::TlsProof::good;
+  answer_.begin(head, body_is_here, station_.settings().client.body_buffer.count, is_last);
   exchange_ = &station_.take_exchange();
   exchange_->on_head(*this, head, body_is_here);
   if (expects_continue && exchange_ != nullptr) send_continue();

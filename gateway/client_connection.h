@@ -43,6 +43,8 @@ class ClientConnection final : public proxy::net::Retirable,
   }
   // By the trusted proxies of the policy in force.
   void judge_sender();
+  // By the authorities in force.
+  proxy::net::TlsProof judge_certificate() const;
 
   // --- Memory. ---
   // Tells the station what it holds by now.

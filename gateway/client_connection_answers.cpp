@@ -42,7 +42,7 @@ void ClientConnection::send_own(const OwnAnswer& answer) {
 
 Http1Answer::Circumstances ClientConnection::circumstances() {
   return {.date = station_.date_text(),
-          .is_draining = station_.is_draining(),
+          .closes = station_.is_draining() || judge_certificate() != proxy::net::TlsProof::good,
           .rate_texts = &station_.rate_texts()};
 }
 

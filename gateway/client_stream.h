@@ -25,6 +25,13 @@ struct ClientFacts {
   std::shared_ptr<const ClientIdentities::Listener> listener = nullptr;  // where it connected
   bool is_trusted = false;                      // what it says of its own clients is believed
   const proxy::net::TlsSession* tls = nullptr;  // null without TLS, or not yet
+  // Of its certificate, as of the last head: a reload, or time, may have made it worth nothing.
+  proxy::net::TlsProof proof = proxy::net::TlsProof::good;
+
+  // Whose certificate says who it is; null: none does.
+  const proxy::net::TlsSession* proven() const {
+    return proof == proxy::net::TlsProof::good ? tls : nullptr;
+  }
 };
 
 // What the gateway says in the service's place, in full.

@@ -73,6 +73,11 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     note_known(head);
     return refuse_as(Reason::loop_detected);
   }
+  if (client_->client().proof == proxy::net::TlsProof::refuted) {
+    note_known(head);
+    request_.has_bad_token = false;
+    return refuse_as(Reason::unknown_client);
+  }
   if (answers_here(head)) {
     const bool is_health = request_.answered_here == AnsweredHere::health;
     const bool is_read = head.method == "GET" || head.method == "HEAD";
@@ -194,7 +199,7 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
   const ClientFacts& client = client_->client();
   const conf::IpAddress address =
       client.is_trusted ? station_.rules().trusted_proxies.real_client(head, client.ip) : client.ip;
-  const proxy::net::TlsSession* const tls = client.tls;
+  const proxy::net::TlsSession* const tls = client.proven();
   const std::string subject =
       tls != nullptr && clients.wants_tls_subject() ? tls->verified_subject() : std::string();
   const std::string san =
@@ -285,13 +290,13 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
                              head.minor_version == 1 && request_.framing == Framing::none &&
                              proxy::wire::names_websocket(head);
   const ClientFacts& client = client_->client();
-  const proxy::net::TlsSession* const tls = client.tls;
-  const std::string subject = tls != nullptr ? tls->verified_subject() : std::string();
+  const proxy::net::TlsSession* const proven = client.proven();
+  const std::string subject = proven != nullptr ? proven->verified_subject() : std::string();
   const proxy::wire::RequestFacts facts{.target = target_.text,
                                         .host = target_.host,
                                         .client = client.address,
                                         .request_id = texts_.request_id,
-                                        .is_encrypted = tls != nullptr,
+                                        .is_encrypted = client.tls != nullptr,
                                         .client_subject = subject,
                                         .wants_websocket = request_.wants_websocket,
                                         .sender_is_trusted = client.is_trusted,

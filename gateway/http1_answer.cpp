@@ -44,7 +44,7 @@ void Http1Answer::put_head(const proxy::wire::Head& head, Framing framing,
                            std::string_view request_id, const Circumstances& now,
                            proxy::net::Gather& to) {
   framing_ = framing;
-  closes_ = closes_ || !request_is_whole_ || now.is_draining;
+  closes_ = closes_ || !request_is_whole_ || now.closes;
   if (framing == Framing::until_close || framing == Framing::chunked) {
     framing_ = is_http_1_0() ? Framing::until_close : Framing::chunked;
     if (is_http_1_0()) closes_ = true;
@@ -82,7 +82,7 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
   // come (RFC 9110 section 10.1.1), ends the connection.
   const bool skips_body =
       request_is_whole_ || body_was_here_ || (may_skip_body_ && !waits_for_continue_);
-  closes_ = closes_ || refusal.gives_up_request || !skips_body || now.is_draining;
+  closes_ = closes_ || refusal.gives_up_request || !skips_body || now.closes;
   texts.append(to.begin_text(), {.rejection = refusal.rejection,
                                  .request_id = refusal.request_id,
                                  .date = now.date,
@@ -100,7 +100,7 @@ void Http1Answer::put_refusal(const Refusals& texts, const Refusal& refusal, boo
 
 void Http1Answer::put_own(const OwnAnswer& answer, const Circumstances& now,
                           proxy::net::Gather& to) {
-  closes_ = closes_ || now.is_draining;
+  closes_ = closes_ || now.closes;
   std::string& out = to.begin_text();
   auto end = std::back_inserter(out);
   fmt::format_to(end, "HTTP/1.1 {} {}\r\n", answer.status, reason_phrase(answer.status));

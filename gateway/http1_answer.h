@@ -30,8 +30,8 @@ class Http1Answer {
 
   // --- What is said. ---
   struct Circumstances {
-    std::string_view date;  // IMF-fixdate
-    bool is_draining = false;
+    std::string_view date;            // IMF-fixdate
+    bool closes = false;              // the gateway drains, say: the client has to come anew
     RateTexts* rate_texts = nullptr;  // the loop's; null: none
   };
   void put_interim(const proxy::wire::Head& head, proxy::net::Gather& to) const;

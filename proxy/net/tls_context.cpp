@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <new>
 #include <string_view>
 #include <system_error>
@@ -127,6 +128,13 @@ std::string why_not_valid_now(const X509* certificate) {
   return {};
 }
 
+// Of a chain that is not empty.
+std::int64_t first_end_of(const STACK_OF(X509) * chain) {
+  std::int64_t end = end_of(sk_X509_value(chain, 0));
+  for (int i = 1; i < sk_X509_num(chain); ++i) end = std::min(end, end_of(sk_X509_value(chain, i)));
+  return end;
+}
+
 bool is_ip_address(const std::string& host) {
   std::array<unsigned char, 16> bytes{};
   return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 ||
@@ -205,9 +213,7 @@ struct TlsCallbacks {
     if (SSL_session_reused(ssl) == 1) return 1;  // its ticket has that time already
     const STACK_OF(X509)* const chain = SSL_get0_verified_chain(ssl);
     if (sk_X509_num(chain) <= 0) return 1;
-    std::int64_t end = end_of(sk_X509_value(chain, 0));
-    for (int i = 1; i < sk_X509_num(chain); ++i)
-      end = std::min(end, end_of(sk_X509_value(chain, i)));
+    const std::int64_t end = first_end_of(chain);
     return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &end, sizeof end);
   }
 
@@ -309,6 +315,11 @@ std::expected<std::shared_ptr<const TlsAcceptor>, TlsAcceptor::Errors> TlsAccept
   acceptor->entries_ = std::move(entries);
   acceptor->warnings_ = std::make_shared<const Errors>(std::move(warnings));
   acceptor->keys_ = std::move(keys);
+  TlsFingerprint trust;
+  trust.add_number(static_cast<int>(settings.client_certificate));
+  trust.add_trust(acceptor->entries_->front().context.get());
+  const SessionContext digest = trust.finish();
+  std::memcpy(&acceptor->trust_, digest.data(), sizeof acceptor->trust_);
   return acceptor;
 }
 
@@ -325,8 +336,56 @@ std::unique_ptr<TlsSession> TlsAcceptor::accept() const {
   must(ssl && SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(),
                               const_cast<TlsAcceptor*>(this)) == 1);
   SSL_set_accept_state(ssl.get());
-  return std::make_unique<TlsSession>(std::move(ssl), shared_from_this(),
-                                      tls_memory_of_thread() - before);
+  auto session = std::make_unique<TlsSession>(std::move(ssl), shared_from_this(),
+                                              tls_memory_of_thread() - before);
+  session->proof_.trust = trust_;
+  return session;
+}
+
+namespace {
+
+constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+
+// When the first certificate of the chain that it was verified by ends.
+std::int64_t end_of_client(const SSL* ssl) {
+  const X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr) return never;
+  if (SSL_session_reused(ssl) == 1) return TlsCallbacks::end_of_proof(SSL_get_session(ssl));
+  const STACK_OF(X509)* const chain = SSL_get0_verified_chain(ssl);
+  return sk_X509_num(chain) > 0 ? first_end_of(chain) : end_of(certificate);
+}
+
+}  // namespace
+
+TlsProof TlsAcceptor::proof_of(const TlsSession& session) const {
+  TlsSession::Proof& proof = session.proof_;
+  if (proof.end == 0) proof.end = end_of_client(session.ssl_.get());
+  if (proof.end != never && std::time(nullptr) >= proof.end) return TlsProof::refuted;
+  if (proof.trust == trust_) return TlsProof::good;
+  const TlsProof now = verify_anew(session);
+  if (now == TlsProof::good) proof.trust = trust_;
+  return now;
+}
+
+// As ssl_verify_cert_chain() of OpenSSL does in a handshake.
+TlsProof TlsAcceptor::verify_anew(const TlsSession& session) const {
+  SSL* const ssl = session.ssl_.get();
+  SSL_CTX* const context = entries_->front().context.get();  // all have the same authorities
+  const int mode = SSL_CTX_get_verify_mode(context);
+  X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr)
+    return (mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 ? TlsProof::refuted : TlsProof::good;
+  if (mode == SSL_VERIFY_NONE) return TlsProof::not_asked;
+  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> check(X509_STORE_CTX_new(),
+                                                                              &X509_STORE_CTX_free);
+  must(check && X509_STORE_CTX_init(check.get(), SSL_CTX_get_cert_store(context), certificate,
+                                    SSL_get_peer_cert_chain(ssl)) == 1);
+  X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(check.get()),
+                                   SSL_CTX_get_security_level(context));
+  must(X509_STORE_CTX_set_default(check.get(), "ssl_client") == 1);
+  const bool is_believed = X509_verify_cert(check.get()) == 1;
+  ERR_clear_error();
+  return is_believed ? TlsProof::good : TlsProof::refuted;
 }
 
 // ---- Upstream's side ---------------------------------------------------------------------------

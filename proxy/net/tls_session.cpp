@@ -131,6 +131,10 @@ std::string_view TlsSession::version() const { return SSL_get_version(ssl_.get()
 
 bool TlsSession::was_resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
 
+bool TlsSession::has_certificate() const {
+  return SSL_get0_peer_certificate(ssl_.get()) != nullptr;
+}
+
 std::string TlsSession::verified_alternative_name() const {
   const X509* const certificate = SSL_get0_peer_certificate(ssl_.get());
   if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return {};

@@ -17,6 +17,13 @@ struct FreeSsl {
 };
 using Ssl = std::unique_ptr<ssl_st, FreeSsl>;
 
+// What the certificate that a client has shown is worth now.
+enum class TlsProof : std::uint8_t {
+  good,       // as when the connection began; or none was shown, and none is required
+  not_asked,  // clients are not asked for one any more
+  refuted,    // a handshake now would fail: it is not believed, has ended, or is missing
+};
+
 // One TLS connection, either side of it, over a socket that somebody else drives. Made by a
 // TlsAcceptor or a TlsConnector. Nothing blocks; renegotiation is refused (RFC 8446 has none, and
 // RFC 9325 section 3.5 wants it off for 1.2).
@@ -67,11 +74,13 @@ class TlsSession {
   bool was_resumed() const;
   // The subject of the other side's certificate, which was verified (RFC 4514); empty: none.
   std::string verified_subject() const;
+  bool has_certificate() const;  // of the other side
   // The first of its alternative names (RFC 5280 section 4.2.1.6): of its URIs, else of its DNS
   // names, else of its addresses of mail; empty: it has none.
   std::string verified_alternative_name() const;
 
  private:
+  friend class TlsAcceptor;
   Result result_of(int returned);
 
   const std::shared_ptr<const void> keeps_;
@@ -79,6 +88,12 @@ class TlsSession {
   std::string why_;
   std::int64_t held_;
   bool is_established_ = false;
+  // Of a client's certificate, for TlsAcceptor::proof_of().
+  struct Proof {
+    std::uint64_t trust = 0;  // under which it was found good
+    std::int64_t end = 0;     // in seconds since 1970; 0: not looked at yet
+  };
+  mutable Proof proof_;
 };
 
 }  // namespace classgate::proxy::net

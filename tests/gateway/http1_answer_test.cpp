@@ -20,7 +20,7 @@ using proxy::wire::Head;
 
 constexpr std::uint64_t skipped_max = 1000;
 const Http1Answer::Circumstances normal{.date = "Fri, 27 Nov 2026 12:00:00 GMT"};
-const Http1Answer::Circumstances draining{.date = normal.date, .is_draining = true};
+const Http1Answer::Circumstances draining{.date = normal.date, .closes = true};
 
 struct Nobody final : proxy::net::Stream::Handler {
   void on_readable() override {}

@@ -116,6 +116,7 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
   line.word_or_text("traceparent", record.traceparent.empty() ? "-" : record.traceparent);
   line.text("user_agent", record.user_agent.empty() ? "-" : record.user_agent);
   line.word("name", record.name);
+  line.word("credentials", word_of(record.credentials));
   if (record.query) line.text("query", *record.query);
   for (const LoggedField& field : record.headers) line.text(field.key, field.value);
   line.end();
@@ -138,6 +139,7 @@ void append_rolled_up_line(std::string& out, bool as_json, std::string_view sinc
   line.number("status", first.status);
   line.word("name", first.name);
   if (!first.plan.empty()) line.word_or_text("plan", first.plan);
+  line.word("credentials", word_of(first.credentials));
   line.end();
 }
 

@@ -15,8 +15,8 @@ namespace classgate::gateway {
 void append_access_line(std::string& out, bool as_json, std::string_view time,
                         const ExchangeRecord& record);
 
-// One that stands for many refusals, whose client, reason and route are the same: as many as
-// `rolled_up` says, from `since` to `time`.
+// One that stands for many refusals, whose client, reason, credentials and route are the same: as
+// many as `rolled_up` says, from `since` to `time`.
 void append_rolled_up_line(std::string& out, bool as_json, std::string_view since,
                            std::string_view time, const RefusalRollup::Line& rolled_up);
 

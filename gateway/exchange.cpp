@@ -68,6 +68,7 @@ void Exchange::reset() {
   texts_.client_behind_proxy.clear();
   texts_.max_forwards.clear();
   texts_.name.clear();
+  texts_.name_not_valid.clear();
   texts_.noted.clear();
   texts_.origin.clear();
   trailers_.clear();

@@ -225,6 +225,7 @@ class Exchange final : private proxy::Forwarding::Client {
     std::string client_behind_proxy;  // the real client's address, when a trusted one names it
     std::string max_forwards;         // of one that goes on
     std::string name;                 // of a client that clients.clients_file has
+    std::string name_not_valid;       // of one that is not valid now
     NotedFields noted;                // for its line in the log
     std::string origin;               // of a page that may read the answer, as it is told
     std::string own_fields;           // of a refusal

@@ -188,7 +188,8 @@ void Exchange::record() {
                       .path = texts.path,
                       .status = facts_.status,
                       .name = texts.name,
-                      .plan = texts.plan});
+                      .plan = texts.plan,
+                      .credentials = facts_.credentials});
 }
 
 // What who keeps it wants to know, too.
@@ -202,6 +203,7 @@ void Exchange::complete_facts() {
 
 ExchangeTexts Exchange::texts_by(std::string_view pseudonym) const {
   const auto said = [](std::string_view text) { return text.empty() ? "-" : text; };
+  const bool names_whom_to_tell = texts_.name.empty() && facts_.verdict == Verdict::rejected;
   return {.request_id = texts_.request_id,
           .client = pseudonym,
           .address = client_name(),
@@ -209,7 +211,7 @@ ExchangeTexts Exchange::texts_by(std::string_view pseudonym) const {
           .path = target_.path_size != 0 ? target_.path() : "-",
           .route = route_ != nullptr ? std::string_view(route_->name) : "-",
           .plan = said(station_.rules().ids.name_of(arrival_.plan)),
-          .name = said(texts_.name),
+          .name = said(names_whom_to_tell ? texts_.name_not_valid : texts_.name),
           .upstream = forwarding_.server_name()};
 }
 

@@ -76,6 +76,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (client_->client().proof == proxy::net::TlsProof::refuted) {
     note_known(head);
     request_.has_bad_token = false;
+    facts_.credentials = CredentialFault::certificate;
     return refuse_as(Reason::unknown_client);
   }
   if (answers_here(head)) {
@@ -218,8 +219,10 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
   // Also a good one that names nobody: no claim of identity's, or a client that is not valid now.
   request_.has_bad_token =
       identity.token_fault.has_value() || identity.token_look != TokenLook::none;
+  facts_.credentials = credential_fault_of(identity);
   // A reload may take away where it stands.
   if (identity.client != nullptr) texts_.name = identity.client->name;
+  if (identity.not_valid != nullptr) texts_.name_not_valid = identity.not_valid->name;
   return reason_against(identity);
 }
 

@@ -10,6 +10,7 @@
 #include "admission/verdict.h"
 #include "conf/reason.h"
 #include "gateway/access_quota.h"
+#include "gateway/clients/credential_checks.h"
 #include "gateway/logged_fields.h"
 #include "gateway/loop_metrics.h"
 
@@ -55,6 +56,7 @@ struct ExchangeFacts {
   // Of one that was refused: the bucket, the line and the estimate, where these told.
   admission::Rejection rejection{};
   int status = 0;  // 0: nobody was there to answer
+  CredentialFault credentials = CredentialFault::none;
   bool is_own_answer = true;
   bool retry_was_denied = false;
   unsigned retries = 0;

@@ -162,6 +162,23 @@ std::optional<Reason> reason_against(const ClientIdentities::Identity& identity)
   return std::nullopt;
 }
 
+CredentialFault credential_fault_of(const ClientIdentities::Identity& identity) {
+  if (identity.is_ambiguous) return CredentialFault::ambiguous;
+  if (identity.token_fault) return credential_fault_of(*identity.token_fault);
+  if (identity.not_valid != nullptr) {
+    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    return now < identity.not_valid->not_before ? CredentialFault::client_not_yet
+                                                : CredentialFault::client_expired;
+  }
+  if (identity.key_look == KeyLook::unknown && identity.source == nullptr)
+    return CredentialFault::key_unknown;
+  const bool has_told =
+      identity.source != nullptr && identity.source->kind == conf::IdentitySource::Kind::jwt;
+  if (identity.token_look != TokenLook::none && !has_told && identity.key_look == KeyLook::none)
+    return CredentialFault::names_nobody;
+  return CredentialFault::none;
+}
+
 bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,
                    admission::Arrival& arrival) {
   const CostSettings& cost = route.cost;

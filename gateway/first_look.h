@@ -40,6 +40,8 @@ ClientIdentities::Identity recognise(const ClientIdentities& clients,
                                      admission::Arrival& arrival);
 // Why it is not let in, if it is not.
 std::optional<conf::Reason> reason_against(const ClientIdentities::Identity& identity);
+// Why what it names itself by does not say who it is; none: it does, or it has nothing.
+CredentialFault credential_fault_of(const ClientIdentities::Identity& identity);
 
 // What the head says; where only the body can tell, the least, until that is here: then true.
 bool estimate_cost(const proxy::wire::Head& head, const conf::RouteSettings& route,

@@ -22,7 +22,9 @@ RefusalRollup::Kind& RefusalRollup::kind_of(const Refusal& refusal, admission::T
   const std::string_view address = refusal.address.substr(0, address_max);
   const bool has_name = client != "-";
   std::size_t at = std::hash<std::string_view>{}(has_name ? client : address) +
-                   31 * conf::index_of(refusal.reason) + std::hash<const void*>{}(refusal.route);
+                   31 * conf::index_of(refusal.reason) +
+                   37 * static_cast<std::size_t>(refusal.credentials) +
+                   std::hash<const void*>{}(refusal.route);
   for (;; ++at) {
     std::uint16_t& place = index_[at % places];
     if (place == 0) {
@@ -34,6 +36,7 @@ RefusalRollup::Kind& RefusalRollup::kind_of(const Refusal& refusal, admission::T
     }
     Kind& kind = kinds_[place - 1U];
     if (kind.reason == refusal.reason && kind.route == refusal.route &&
+        kind.credentials == refusal.credentials &&
         std::string_view(kind.client.data(), kind.client_size) == client &&
         (has_name || std::string_view(kind.address.data(), kind.address_size) == address))
       return kind;
@@ -69,6 +72,7 @@ void RefusalRollup::begin(Kind& kind, const Refusal& refusal, admission::Time no
   std::ranges::copy(name, kind.name.begin());
   std::ranges::copy(plan, kind.plan.begin());
   kind.reason = refusal.reason;
+  kind.credentials = refusal.credentials;
   kind.route = refusal.route;
   kind.status = refusal.status;
   kind.count = 0;
@@ -83,7 +87,8 @@ RefusalRollup::Line RefusalRollup::line_of(const Kind& kind) {
                       .path = {kind.path.data(), kind.path_size},
                       .status = kind.status,
                       .name = {kind.name.data(), kind.name_size},
-                      .plan = {kind.plan.data(), kind.plan_size}},
+                      .plan = {kind.plan.data(), kind.plan_size},
+                      .credentials = kind.credentials},
           .count = kind.count,
           .first = kind.first,
           .last = kind.last};

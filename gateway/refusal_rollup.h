@@ -8,15 +8,16 @@
 
 #include "admission/time.h"
 #include "conf/reason.h"
+#include "gateway/clients/credential_checks.h"
 
 namespace classgate::gateway {
 
 struct RouteMetrics;
 
-// Refusals that get no line of their own (log.refusals_max): counted by client, reason and route,
-// to be told in one line each. Bounded: when there are kinds_max of these, what is new is counted
-// by its reason alone, as of client "*". Takes its memory (100 KiB) at once: it
-// is asked when an exchange ends, which must not fail. One thread.
+// Refusals that get no line of their own (log.refusals_max): counted by client, reason, what was
+// wrong with credentials, and route, to be told in one line each. Bounded: when there are kinds_max
+// of these, what is new is counted by its reason alone, as of client "*". Takes its memory (100
+// KiB) at once: it is asked when an exchange ends, which must not fail. One thread.
 class RefusalRollup {
  public:
   RefusalRollup();
@@ -33,6 +34,7 @@ class RefusalRollup {
     int status = 0;
     std::string_view name = "-";  // of a client of clients.clients_file
     std::string_view plan = "-";  // empty: of clients of several, or nobody knows
+    CredentialFault credentials = CredentialFault::none;
   };
   struct Line {
     Refusal refusal;  // the first of its kind
@@ -75,6 +77,7 @@ class RefusalRollup {
     std::uint8_t name_size = 0;
     std::uint8_t plan_size = 0;
     conf::Reason reason{};
+    CredentialFault credentials{};
     const RouteMetrics* route = nullptr;
     int status = 0;
     std::uint64_t count = 0;

@@ -205,6 +205,8 @@ std::expected<JwtVerifier::Claims, TokenFault> JwtVerifier::read_claims(std::str
   const auto& issuer = members[iss_member];
   const auto& audience = members[aud_member];
   // Who may use it for ever is nobody that one could get rid of: exp must be there.
+  if (members[exp_member].kind == MemberKind::none)
+    return std::unexpected(TokenFault::missing_claim);
   if (!ends || (has_begin && !begins) ||
       (members[iat_member].kind != MemberKind::none && !time_in(members[iat_member])) ||
       !is_text_or_none(issuer) ||

@@ -47,12 +47,13 @@ struct TokenText {
 constexpr auto token_texts = std::to_array<TokenText>(
     {{"malformed",
       "not believed: it is no well-formed token (three parts of base64url, each member "
-      "once and of its type, exp among them)"},
+      "once and of its type)"},
      {"too_large", "not believed: it is larger than jwt.token_bytes"},
      {"algorithm", "not believed: its algorithm (alg) is none that jwt.algorithms names"},
      {"unknown_key",
       "not believed: no key of jwt.keys_file is of its algorithm, kid and length of "
       "signature"},
+     {"missing_claim", "not believed: it does not say when it expires (exp)"},
      {"expired", "not believed: it has expired (exp)"},
      {"not_yet", "not believed: it is not good yet (nbf)"},
      {"issuer", "not believed: its issuer (iss) is not jwt.iss"},

@@ -302,6 +302,8 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
                          target.path(), arrival);
   if (const auto token = token_word(identity); !token.empty()) json["token"] = token;
   if (const auto key = key_word(identity); !key.empty()) json["key"] = key;
+  if (const auto fault = credential_fault_of(identity); fault != CredentialFault::none)
+    json["credentials"] = gateway::word_of(fault);
   if (identity.not_valid != nullptr) json["not_valid"] = validity_json(*identity.not_valid);
   if (const auto reason = reason_against(identity)) return refused(refusals, *reason);
   const bool body_tells =

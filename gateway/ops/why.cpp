@@ -110,6 +110,7 @@ ordered_json decision_json(const Decision& decision, std::chrono::system_clock::
           {"ending", ending_words[static_cast<std::size_t>(decision.ending)]},
           {"reason", word_or_null(decision.reason)},
           {"observed", word_or_null(decision.observed)},
+          {"credentials", word_of(decision.credentials)},
           {"status", decision.status},
           {"answered_by", answered_by(decision.status, decision.is_own_answer)},
           {"retry_after_ms", retry_after},
@@ -157,6 +158,39 @@ std::string what_was_decided(const ordered_json& decision) {
   return text;
 }
 
+// In words what it says of them; what it does not know here it says as it came.
+struct CredentialText {
+  std::string_view word, text;
+};
+constexpr auto credential_texts = std::to_array<CredentialText>({
+    {"ambiguous",
+     "what an identity names stands there twice or with \"_\" for \"-\", or Connection names it"},
+    {"key_unknown", "the key is nobody's: neither in clients.clients_file nor of a plan"},
+    {"client_expired", "of a client of clients.clients_file that is valid no more"},
+    {"client_not_yet", "of a client of clients.clients_file that is not valid yet"},
+    {"certificate",
+     "the connection's certificate counts no more, or one is required now (tls.client_ca)"},
+    {"token_names_nobody", "the token is good, but lacks the claim that identity names"},
+    {"token_malformed", "the token is not well-formed"},
+    {"token_too_large", "the token is larger than jwt.token_bytes"},
+    {"token_algorithm", "the token's algorithm (alg) is none that jwt.algorithms names"},
+    {"token_unknown_key",
+     "no key of jwt.keys_file is of the token's algorithm, kid and length of signature"},
+    {"token_missing_claim", "the token does not say when it expires (exp)"},
+    {"token_expired", "the token had expired (exp)"},
+    {"token_not_yet", "the token was not good yet (nbf)"},
+    {"token_issuer", "the token's issuer (iss) is not jwt.iss"},
+    {"token_audience", "the token's audience (aud) is none of jwt.aud, or it has none"},
+    {"token_signature", "none of the keys of jwt.keys_file has signed the token"},
+    {"token_too_many", "the token was not looked at: more came than jwt.checks_max"},
+});
+
+std::string credential_text(const std::string& word) {
+  const auto known = std::ranges::find(credential_texts, word, &CredentialText::word);
+  return known == credential_texts.end() ? conf::printable(word)
+                                         : fmt::format("{} ({})", word, known->text);
+}
+
 std::string answer_text(const ordered_json& decision) {
   if (decision.at("status").get<int>() == 0) return "none: nobody was there to hear it";
   std::string text = fmt::format("{} by the {}", decision.at("status").get<int>(),
@@ -182,6 +216,8 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
       fmt::format("{}, priority {}, cost {}", plain(decision.at("route")),
                   decision.at("priority").get<int>(), decision.at("cost").get<std::uint64_t>()));
   row("verdict", what_was_decided(decision));
+  if (const std::string word = decision.at("credentials"); word != "-")
+    row("credential", credential_text(word));
   row("answer", answer_text(decision));
   std::string_view name = "buckets";
   for (const ordered_json& bucket : decision.at("buckets")) {

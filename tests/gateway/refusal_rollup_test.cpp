@@ -49,6 +49,28 @@ TEST_CASE("refusals of one client, reason and route are one line, of the first o
   CHECK(told(rollup).empty());
 }
 
+TEST_CASE("refusals for other faults of credentials have a line of their own") {
+  RefusalRollup rollup;
+  for (const auto fault : {CredentialFault::key_unknown, CredentialFault::client_expired,
+                           CredentialFault::key_unknown})
+    CHECK(rollup.add({.client = "-",
+                      .address = "a",
+                      .reason = Reason::unknown_client,
+                      .path = "-",
+                      .status = 401,
+                      .credentials = fault},
+                     first_refusal));
+  std::map<std::string, std::uint64_t> counts;
+  rollup.take([&](const RefusalRollup::Line& line) {
+    std::string text;
+    append_rolled_up_line(text, false, "since", "time", line);
+    counts[text.substr(text.rfind(' ') + 1)] += line.count;
+  });
+  const std::map<std::string, std::uint64_t> expected{{"credentials=key_unknown\n", 2},
+                                                      {"credentials=client_expired\n", 1}};
+  CHECK((counts == expected));
+}
+
 TEST_CASE("a line knows when the first and the last of its refusals were") {
   RefusalRollup rollup;
   for (int i = 0; i < 5; ++i)

@@ -445,6 +445,24 @@ class KnownClients(IdentityTest):
         refused = [self.ask(gateway, key) for key in ("key-o", "invented")]
         self.assertEqual(*[(one.status, one.reason, one.headers["WWW-Authenticate"]) for one in refused])
 
+    def test_the_log_and_why_say_whose_key_has_ended_and_which_is_nobodys(self):
+        log = self.folder / "access.log"
+        self.file.write_text(f"old not_after=2001-01-01 {hash_of('key-o')}\nnew not_before=2999-01-01 {hash_of('key-n')}\n")
+        gateway = self.gateway(self.upstream.address, log_access=log,
+                               conf=KNOWN.format(file=self.file, more='unknown = "refuse"'))
+        for key, word, name in (("key-o", "client_expired", "old"), ("key-n", "client_not_yet", "new"),
+                                ("invented", "key_unknown", "-")):
+            refused = self.ask(gateway, key)
+            self.assertEqual((refused.status, refused.reason), (401, "unknown_client"))
+            identifier = refused.headers["X-Request-Id"]
+            line = wait_until(lambda: re.search(f".* id={identifier} .*", log.read_text() if log.exists() else ""),
+                              "its line").group(0)
+            self.assertIn(f" name={name} credentials={word}", line)
+            why = json.loads(gateway.do("why", identifier, "--json"))["decisions"][0]
+            self.assertEqual((why["name"], why["credentials"]), (name, word))
+            self.assertIn(f"\ncredential {word} (", gateway.do("why", identifier))
+            self.assertEqual(self.explained(gateway, key)["credentials"], word)
+
     def test_explain_says_that_a_client_is_all_who_are_not_known(self):
         gateway = self.known("acme " + hash_of("a") + "\n", 'unknown = "shared"')
         page, said = self.explained_in_words(gateway, "invented")

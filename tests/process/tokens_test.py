@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import tempfile
@@ -153,6 +154,43 @@ class Tokens(ProcessTest):
         for _ in range(2):  # verified, and as the loop remembers it
             self.assertIn('error="invalid_token"', self.ask(gateway, issuer.token("")).headers["WWW-Authenticate"])
         self.assertNotIn("token     ", gateway.command("explain", "GET", "/x", "-H", "Authorization: Bearer " + good)[1])
+
+    # All of these were "unknown_client", and nobody could tell a customer what was wrong with its token.
+    def test_operators_are_told_what_is_wrong_with_a_token_and_its_sender_is_not(self):
+        issuer, other, pair = Issuer("ES256", "k"), Issuer("ES256", "other"), Issuer("ES256", "k")
+        self.write_keys(issuer)
+        log = self.folder / "access.log"
+        gateway = self.gateway(self.upstream.address, log_access=log,
+                               conf=self.conf("ES256").replace("[jwt]", '[jwt]\niss = "us"'))
+        header = {"alg": "ES256", "kid": "k"}
+        without = ".".join(base64url(json.dumps(part).encode()) for part in (header, {"sub": "a", "iss": "us"}))
+        faults = {"expired": issuer.token(seconds=-1, iss="us"),
+                  "not_yet": issuer.token(nbf=int(time.time()) + 500, iss="us"),
+                  "audience": issuer.token(aud="web", iss="us"), "issuer": issuer.token(iss="them"),
+                  "signature": pair.token(iss="us"), "unknown_key": other.token(iss="us"),
+                  "algorithm": issuer.token(header={"alg": "RS256"}, iss="us"),
+                  "malformed": "a.b.c", "too_large": "a.b." + "c" * 9000,
+                  "missing_claim": without + "." + base64url(issuer.sign(without.encode())),
+                  "names_nobody": issuer.token("", iss="us")}
+        challenges = set()
+        for fault, token in faults.items():
+            refused = self.ask(gateway, token)
+            self.assertEqual((refused.status, refused.reason), (401, "unknown_client"), fault)
+            self.assertNotIn("token_", refused.body.decode() + str(refused.headers))
+            challenges.add(refused.headers["WWW-Authenticate"])
+            identifier = refused.headers["X-Request-Id"]
+            line = wait_until(lambda: re.search(f".* id={identifier} .*", log.read_text() if log.exists() else ""),
+                              "its line").group(0)
+            self.assertIn(f" credentials=token_{fault}", line)
+            self.assertNotIn(token, line)
+            why = json.loads(gateway.do("why", identifier, "--json"))["decisions"][0]
+            self.assertEqual(why["credentials"], f"token_{fault}")
+            self.assertRegex(gateway.do("why", identifier), rf"(?m)^credential token_{fault} \(.+\)$")
+            said = self.explained(gateway, token)
+            self.assertEqual((said["credentials"], said["token"]), (f"token_{fault}", fault))
+        self.assertEqual(len(challenges), 1)
+        self.assertEqual(self.ask(gateway, issuer.token(iss="us")).status, 200)
+        wait_until(lambda: re.search("status=200.* credentials=-(\n| )", log.read_text()), "a good one's line")
 
     def test_a_token_is_good_until_the_second_that_it_names(self):
         issuer = Issuer("HS256", "k")

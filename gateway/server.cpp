@@ -166,7 +166,9 @@ Server::~Server() {
   stop();
   memory_keeper_.reset();
   stations_.clear();
-  if (policy_ && policy_->quotas) policy_->quotas->finish();
+  if (policy_ && policy_->quotas)
+    policy_->quotas->finish(has_successor_ ? quota_patience_beside_successor
+                                           : quota_patience_at_end);
 }
 
 void Server::start(std::function<void()> on_drained) {
@@ -331,6 +333,7 @@ void Server::tell_stations(std::shared_ptr<const Policy> policy) {
 }
 
 void Server::drain(const Drain& how) {
+  has_successor_ = how.has_successor;
   shared_->is_draining = true;
   if (!how.has_successor) {
     if (how.grace.count() == 0) shared_->gate.drain();  // else when a loop's grace is over
@@ -341,6 +344,7 @@ void Server::drain(const Drain& how) {
 }
 
 void Server::resume(Sockets sockets) {
+  has_successor_ = false;
   sockets_ = std::move(sockets);
   shared_->is_draining = false;
   for (const auto& station : stations_) station->send(Resume{sockets_});

@@ -78,6 +78,11 @@ class Server {
     return reconfigure(std::move(*ready), std::move(history));
   }
 
+  // How long its end tries again to write what was counted of quotas: whoever stops it waits for
+  // that, and beside a successor nobody does.
+  static constexpr std::chrono::seconds quota_patience_at_end{5};
+  static constexpr std::chrono::seconds quota_patience_beside_successor{60};
+
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);
   // A name in upstream.servers has these addresses now.
@@ -143,7 +148,8 @@ class Server {
   std::shared_ptr<const Policy> policy_;
   Sockets sockets_;
   bool sockets_are_given_ = false;
-  std::string sandbox_text_;  // what keeps the loops, for the log
+  bool has_successor_ = false;  // while it drains
+  std::string sandbox_text_;    // what keeps the loops, for the log
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
   std::unique_ptr<MemoryKeeper> memory_keeper_;  // sends letters to the stations

@@ -10,6 +10,14 @@
 #include "conf/format.h"
 
 namespace classgate::gateway {
+namespace {
+
+std::int64_t steady_milliseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+}  // namespace
 
 std::int64_t Quotas::fingerprint_of(const HashKey& key) {
   return static_cast<std::int64_t>(SipHash::of(key, "whose ids quotas are counted by"));
@@ -54,10 +62,11 @@ Quotas::Quotas(const conf::ClientsSettings& clients,
       table_(zone, clients.quota_clients_max, names),
       store_(std::move(store)) {}
 
-void Quotas::finish() {
+void Quotas::finish(std::chrono::seconds patience) {
   {
     const std::lock_guard lock(mutex_);
     is_ending_ = true;
+    patience_ = patience;
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -78,6 +87,12 @@ std::int64_t Quotas::behind(std::chrono::sys_seconds now) const {
       now.time_since_epoch().count() - written_at_.load(std::memory_order_relaxed), 0);
 }
 
+bool Quotas::is_held_up() const {
+  const std::int64_t since = writing_since_.load(std::memory_order_relaxed);
+  return is_failing_.load(std::memory_order_relaxed) ||
+         (since != 0 && steady_milliseconds() - since > interval.count());
+}
+
 // Signals are main's. What throws is memory that ran out: the next second tries again.
 void Quotas::run() {
   sigset_t all;
@@ -86,25 +101,45 @@ void Quotas::run() {
   ::pthread_setname_np(::pthread_self(), "quotas");
   for (bool is_ending = false; !is_ending;) {
     std::optional<Wanted> wanted;
+    std::chrono::seconds patience{};
     {
       std::unique_lock lock(mutex_);
       wake_.wait_for(lock, interval, [this] { return is_ending_ || wanted_; });
       is_ending = is_ending_;
+      patience = patience_;
       wanted = std::exchange(wanted_, std::nullopt);
     }
     try {
       if (wanted) table_.use(wanted->zone, wanted->clients_max, wanted->names);
-      const bool was_written = write();
-      if (is_ending && !was_written)
-        spdlog::error(
-            "clients.quota_file: this process ends, and what it has counted since is lost");
+      if (!write() && is_ending) write_at_last(patience);
     } catch (const std::exception& failure) {
       spdlog::error("clients.quota_file: {}; trying again", failure.what());
     }
   }
 }
 
+// Nobody counts any more: what is not written now is lost.
+void Quotas::write_at_last(std::chrono::seconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  if (patience.count() > 0)
+    spdlog::warn(
+        "clients.quota_file: this process ends when what it has counted is written, or in {} s",
+        patience.count());
+  while (std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(interval);
+    if (write()) return;
+  }
+  spdlog::error("clients.quota_file: this process ends, and what it has counted since is lost");
+}
+
 bool Quotas::write() {
+  writing_since_.store(steady_milliseconds(), std::memory_order_relaxed);
+  const bool was_written = try_to_write();
+  writing_since_.store(0, std::memory_order_relaxed);
+  return was_written;
+}
+
+bool Quotas::try_to_write() {
   const auto time = now();
   const auto periods = table_.periods_at(time);
   if (periods != std::exchange(periods_, periods)) table_.forget_former(time);
@@ -123,7 +158,7 @@ bool Quotas::write() {
   const auto sums = store_->add(rows, periods);
   if (!sums) {
     write_errors_.fetch_add(1, std::memory_order_relaxed);
-    if (!std::exchange(is_failing_, true))
+    if (!is_failing_.exchange(true))
       spdlog::error(
           "{}. Quotas are counted in memory meanwhile, and tried again all the time; what is not "
           "in "
@@ -134,7 +169,7 @@ bool Quotas::write() {
   unwritten_.clear();
   table_.apply(*sums, time);
   written_at_.store(time.time_since_epoch().count(), std::memory_order_relaxed);
-  if (std::exchange(is_failing_, false))
+  if (is_failing_.exchange(false))
     spdlog::info("clients.quota_file: written again, with all that was counted meanwhile");
   return true;
 }

@@ -48,8 +48,9 @@ class Quotas {
   ~Quotas() { finish(); }
   // Ends the thread, with all that was counted in the file. The Server's end calls it: who else
   // holds this by then (a reload whose thread hangs) may outlive main, and the process ends by
-  // _exit(2). Nothing is written any more after it.
-  void finish();
+  // _exit(2). Nothing is written any more after it. Where the file cannot be written it is tried
+  // again for so long.
+  void finish(std::chrono::seconds patience = {});
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;
 
@@ -64,12 +65,16 @@ class Quotas {
   std::uint64_t write_errors() const { return write_errors_.load(std::memory_order_relaxed); }
   // Seconds since all that was counted was in the file.
   std::int64_t behind(std::chrono::sys_seconds now) const;
+  // The file cannot be written, or writing it takes longer than it should: somebody has locked it.
+  bool is_held_up() const;
 
  private:
   Quotas(const conf::ClientsSettings& clients, const std::shared_ptr<const conf::TimeZone>& zone,
          const std::shared_ptr<const QuotaNames>& names, std::unique_ptr<QuotaStore> store);
   void run();
   bool write();
+  bool try_to_write();
+  void write_at_last(std::chrono::seconds patience);
 
   // Of the second that may be lost, the disk has the rest.
   static constexpr std::chrono::milliseconds interval{250};
@@ -82,7 +87,8 @@ class Quotas {
   std::array<std::int64_t, 2> periods_{-1, -1};
   std::atomic<std::uint64_t> write_errors_{0};
   std::atomic<std::int64_t> written_at_{0};
-  bool is_failing_ = false;
+  std::atomic<bool> is_failing_{false};
+  std::atomic<std::int64_t> writing_since_{0};  // milliseconds of the steady clock; 0: it is not
   std::mutex mutex_;
   std::condition_variable wake_;
   struct Wanted {
@@ -90,8 +96,9 @@ class Quotas {
     std::size_t clients_max = 0;
     std::shared_ptr<const QuotaNames> names;
   };
-  bool is_ending_ = false;        // guarded by mutex_
-  std::optional<Wanted> wanted_;  // likewise: by use(), and not in force yet
+  bool is_ending_ = false;            // guarded by mutex_
+  std::chrono::seconds patience_{0};  // likewise: then
+  std::optional<Wanted> wanted_;      // likewise: by use(), and not in force yet
   std::thread thread_;
 };
 

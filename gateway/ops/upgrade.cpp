@@ -20,6 +20,23 @@ using admission::Ceilings;
 constexpr std::chrono::milliseconds share_interval{20};
 constexpr int predecessor_wait_ms = 15'000;  // it may be waiting for its service manager
 
+namespace {
+
+// Empty: all that was counted is where the other process finds it, or will be in a moment.
+std::string line_of_unwritten_quotas(const Server& server) {
+  const auto& quotas = server.policy().quotas;
+  if (!quotas || !quotas->is_held_up()) return {};
+  return fmt::format(
+      "clients.quota_file {} cannot be written now: what process {} has counted in the last {} s "
+      "is "
+      "not in it, and not known to the new one. It is tried until that process ends and for {} s "
+      "then, and lost after that: see who has the file locked (fuser)",
+      quotas->path(), ::getpid(), std::max<std::int64_t>(quotas->behind(Quotas::now()), 1),
+      Server::quota_patience_beside_successor.count());
+}
+
+}  // namespace
+
 // ---- The process that is replaced --------------------------------------------------------------
 
 HandOver::HandOver(proxy::net::Loop& loop, Owner& owner, Server& server, RollCall& roll)
@@ -102,6 +119,10 @@ void HandOver::hand_over() {
   loop_.guard([this] {
     std::string text = fmt::format("process {} took over from {}", successor_->pid, ::getpid());
     for (const std::string& line : lines_of_forgotten(server_.policy().history)) {
+      log_milestone(spdlog::level::warn, "upgrade: {}", line);
+      text += "\n" + line;
+    }
+    if (const std::string line = line_of_unwritten_quotas(server_); !line.empty()) {
       log_milestone(spdlog::level::warn, "upgrade: {}", line);
       text += "\n" + line;
     }

@@ -469,6 +469,24 @@ class WhatLasts(QuotaTest):
         gateway.wait_for_health(lambda h: h["quotas"]["plans"]["free"]["day"]["used"] == 7, "what both have counted")
         self.assertEqual(self.statuses(gateway, 14), [200] * 13 + [429])
 
+    # Somebody's shell or backup had it locked: the old process gave up, and its clients had their quota again.
+    def test_an_upgrade_while_the_file_is_locked_says_so_and_loses_nothing_once_it_is_free(self):
+        gateway = self.start_gateway("quota_day = 20")
+        self.assertEqual(self.statuses(gateway, 3), [200] * 3)
+        wait_until(lambda: self.in_file() == 3, "what was counted in the file")
+        with contextlib.closing(sqlite3.connect(self.folder / "quotas.db", isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            self.assertEqual(self.statuses(gateway, 4), [200] * 4)
+            gateway.wait_for_text("quotas.db.*tried again all the time", gateway.err)
+            said = gateway.do("upgrade")
+            self.addCleanup(os.kill, int(re.match(r"process (\d+) took over", said).group(1)), signal.SIGKILL)
+            self.assertRegex(said, rf"clients.quota_file {self.folder}/quotas.db cannot be written now: what process "
+                                   rf"{gateway.process.pid} has counted in the last \d+ s is not in it")
+            gateway.wait_for_text("ends when what it has counted is written", gateway.err)
+            lock.execute("ROLLBACK")
+        wait_until(lambda: self.in_file() == 7, "what the former had counted in the file")
+        self.assertNotIn("is lost", gateway.err().split("ends when what it has counted")[-1])
+
     def test_a_file_that_is_deleted_is_made_again_with_its_counts_and_told(self):
         first = self.start_gateway("quota_day = 10")
         self.assertEqual(self.statuses(first, 4), [200] * 4)

@@ -146,8 +146,8 @@ void Exchange::finish() {
 
 WaitingRequest Exchange::describe_wait() const {
   return {.id = texts_.request_id,
-          .client = client_name(),
-          .client_id = arrival_.client,
+          .address = client_name(),
+          .client = arrival_.client,
           .name = texts_.name,
           .method = texts_.method,
           .path = std::string(target_.path()),

@@ -47,9 +47,9 @@ struct Ping {
 // Who waits?
 struct WaitingRequest {
   std::string id;
-  std::string client;           // its address
-  std::uint64_t client_id = 0;  // 0: nobody wants to know
-  std::string name;             // of a client of clients.clients_file
+  std::string address;       // of its client
+  std::uint64_t client = 0;  // 0: nobody wants to know
+  std::string name;          // of a client of clients.clients_file
   std::string method;
   std::string path;
   int priority;

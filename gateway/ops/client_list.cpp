@@ -19,8 +19,8 @@ ordered_json client_list(const std::vector<admission::ClientState>& clients,
                          const std::vector<WaitingRequest>& waiting, const Policy& policy) {
   std::unordered_map<std::uint64_t, std::string> addresses;
   for (const WaitingRequest& request : waiting)
-    if (const auto address = conf::IpAddress::parse(request.client))
-      addresses.emplace(policy.rules->clients.id_of(*address), request.client);
+    if (const auto address = conf::IpAddress::parse(request.address))
+      addresses.emplace(policy.rules->clients.id_of(*address), request.address);
   ordered_json list = ordered_json::array();
   for (const admission::ClientState& client : clients) {
     const auto known = addresses.find(client.id);

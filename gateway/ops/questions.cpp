@@ -37,13 +37,15 @@ std::string_view take_line(std::string_view& text) {
 std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
   ordered_json list = ordered_json::array();
   const auto now = std::chrono::steady_clock::now();
-  for (const WaitingRequest& waiter : waiters)
+  for (const WaitingRequest& waiter : waiters) {
+    const ordered_json client =
+        waiter.client == 0 ? ordered_json(nullptr) : ordered_json(pseudonym_of(waiter.client));
     list.push_back(
         {{"id", waiter.id},
          {"priority", waiter.priority},
-         {"client", waiter.client},
-         {"client_id", waiter.client_id == 0 ? ordered_json(nullptr)
-                                             : ordered_json(pseudonym_of(waiter.client_id))},
+         {"client", client},
+         {"client_id", client},  // as it was called before
+         {"address", waiter.address},
          {"name", waiter.name.empty() ? ordered_json(nullptr) : ordered_json(waiter.name)},
          {"method", waiter.method},
          {"path", waiter.path},
@@ -51,6 +53,7 @@ std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
          {"deadline_ms", measure::in_ms(waiter.deadline)},
          {"cost", waiter.cost},
          {"bytes", waiter.bytes}});
+  }
   return json_text(list);
 }
 

@@ -186,8 +186,8 @@ std::string queue_page(std::string_view queue_json, std::size_t width) {
                    "{:>4} {:>9.0f} {:>11.0f} {:>4} {:>9}  {:<10} {:<20} {:<39} {:<7} {:<32} {}",
                    waiter.at("priority").get<int>(), waiter.at("age_ms").get<double>(),
                    waiter.at("deadline_ms").get<double>(), waiter.at("cost").get<int>(),
-                   waiter.at("bytes").get<std::uint64_t>(), text_or_dash(waiter.at("client_id")),
-                   text_or_dash(waiter.at("name")), printable_text(waiter.at("client")),
+                   waiter.at("bytes").get<std::uint64_t>(), text_or_dash(waiter.at("client")),
+                   text_or_dash(waiter.at("name")), printable_text(waiter.at("address")),
                    printable_text(waiter.at("method")), printable_text(waiter.at("id")),
                    printable_text(waiter.at("path"))),
                width) +

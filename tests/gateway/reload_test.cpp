@@ -299,7 +299,7 @@ TEST_CASE("operators can see who waits") {
   CHECK(waiters[0].priority == 3);
   CHECK(waiters[1].id == "first");
   CHECK(waiters[1].method == "POST");
-  CHECK(waiters[1].client == "127.0.0.1");
+  CHECK(waiters[1].address == "127.0.0.1");
   CHECK(waiters[1].bytes == 5);
   CHECK(waiters[1].cost == 1);
   CHECK(waiters[1].deadline > 1s);

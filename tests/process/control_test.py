@@ -177,7 +177,7 @@ class Control(ChangeTest):
             gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "arrival")
         waiters = json.loads(gateway.command("queue", "--json")[1])
         self.assertEqual([(w["id"], w["priority"]) for w in waiters], [("number-2", 3), ("number-1", 4)])
-        for key in ("client", "age_ms", "deadline_ms", "cost", "bytes", "path", "method"):
+        for key in ("client", "client_id", "address", "age_ms", "deadline_ms", "cost", "bytes", "path", "method"):
             self.assertIn(key, waiters[0])
         self.assertIn("number-1", gateway.command("queue")[1])
         for connection in connections:

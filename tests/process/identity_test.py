@@ -219,9 +219,9 @@ class Names(IdentityTest):
         for connection, headers in zip(connections, ({"X-Api-Key": KEY}, {"X-Api-Key": KEY}, {})):
             connection.request("POST", "/v1/classify", '{"text": "bread"}', headers)
         gateway.wait_for_health(lambda h: h["active_workers"] + h["queue_size"] == 3, "three requests")
-        waiting = {(waiter["name"], waiter["client_id"] == known)
+        waiting = {(waiter["name"], waiter["client"] == known, waiter["address"])
                    for waiter in json.loads(gateway.command("queue", "--json")[1])}
-        self.assertIn(("acme", True), waiting)
+        self.assertIn(("acme", True, "127.0.0.1"), waiting)  # as the log and `why` call them
         self.assertIn(f"{known} acme ", gateway.command("queue")[1])
         listed = json.loads(gateway.command("status", "--clients", "--json")[1])["top_clients"]
         self.assertEqual({client["name"] for client in listed if client["id"] == known}, {"acme"})

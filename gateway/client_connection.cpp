@@ -223,7 +223,11 @@ void ClientConnection::refuse_head(conf::Reason reason, std::string_view head_so
   has_unread_input_ = true;
   answer_.begin_unreadable();
   exchange_ = &station_.take_exchange();
-  exchange_->on_unreadable(*this, reason, head_so_far);
+  facts_.proof = judge_certificate();
+  exchange_->on_unreadable(*this, reason,
+                           {.bytes = head_so_far,
+                            .head = &parser_->head_so_far(head_so_far),
+                            .is_whole = parser_->head_size() > 0});
 }
 
 std::size_t ClientConnection::take_body(std::string_view bytes) {

@@ -114,13 +114,12 @@ void Exchange::on_head(ClientStream& client, const proxy::wire::Head& head, bool
     screen(head);
 }
 
-void Exchange::on_unreadable(ClientStream& client, Reason reason, std::string_view head_so_far) {
+void Exchange::on_unreadable(ClientStream& client, Reason reason, const UnreadableHead& so_far) {
   client_ = &client;
   arrival_.at = station_.loop().now();
-  note_client({});
-  choose_request_id({});
+  note_unreadable(reason, so_far);
   request_.cors = station_.rules().cors.terms();
-  texts_.origin = station_.rules().cors.allowed_origin_of_unread(head_so_far);
+  texts_.origin = station_.rules().cors.allowed_origin_of_unread(so_far.bytes);
   refuse(reason);
 }
 

@@ -27,6 +27,13 @@ namespace classgate::gateway {
 
 class Station;
 
+// What has come of a head that cannot be accepted.
+struct UnreadableHead {
+  std::string_view bytes = {};
+  const proxy::wire::Head* head = nullptr;  // Parser::head_so_far(); null: nothing is known
+  bool is_whole = false;                    // with all its fields
+};
+
 // One request and its answer: the road from the parsed head to the last byte. Read exchange.cpp
 // from the top to see what happens to a request, exchange_forwarding.cpp for its answer. Beside the
 // road: exchange_head.cpp (what the head says), exchange_answers.cpp (what the gateway itself
@@ -46,8 +53,8 @@ class Exchange final : private proxy::Forwarding::Client {
   // --- What the client's side tells. None destroys the exchange or the stream. ---
   // The head has come; `body_is_here` when the whole body lies in the same read.
   void on_head(ClientStream& client, const proxy::wire::Head& head, bool body_is_here);
-  // The head cannot be accepted; what has come of it.
-  void on_unreadable(ClientStream& client, conf::Reason reason, std::string_view head_so_far = {});
+  // The head cannot be accepted.
+  void on_unreadable(ClientStream& client, conf::Reason reason, const UnreadableHead& so_far = {});
   void on_body(std::string_view part);
   void on_body_part_end();  // of what one read has brought; not the last
   void on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers);
@@ -104,6 +111,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void note_known(const proxy::wire::Head& head);
   void write_upstream_head(const proxy::wire::Head& head);
   void choose_request_id(const proxy::wire::Head& head);
+  void note_unreadable(conf::Reason reason, const UnreadableHead& so_far);
   void note_origin(const proxy::wire::Head& head);
   void note_client(const proxy::wire::Head& head);
   const std::string& client_name() const;  // for the log, as long as there is a connection
@@ -204,6 +212,7 @@ class Exchange final : private proxy::Forwarding::Client {
     std::optional<proxy::wire::Deadline> deadline;  // goes on with the request
     bool has_bad_token = false;
     bool is_given_up = false;  // no byte more of it is wanted
+    bool is_unreadable = false;
     bool is_head = false;
     bool is_idempotent = false;
     bool says_zero_length = false;

@@ -45,7 +45,8 @@ void Exchange::refuse_uncounted(const admission::Rejection& rejection) {
 }
 
 const Refusals& Exchange::refusals_here() const {
-  return station_.policy().rules->refusals_of(route_ != nullptr ? &arrival_.route : nullptr,
+  const bool has_route = route_ != nullptr && !request_.is_unreadable;
+  return station_.policy().rules->refusals_of(has_route ? &arrival_.route : nullptr,
                                               client_->client().listener.get());
 }
 

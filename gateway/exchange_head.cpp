@@ -53,6 +53,27 @@ bool Exchange::note_head(const proxy::wire::Head& head) {
   return true;
 }
 
+// For the log and `why`: the answer is everybody's, whatever its route says. Fields count where
+// nothing is wrong with them.
+void Exchange::note_unreadable(Reason reason, const UnreadableHead& so_far) {
+  static const proxy::wire::Head nothing;
+  const bool are_fields_good = so_far.is_whole && reason == Reason::unknown_coding;
+  const proxy::wire::Head& head = so_far.head != nullptr ? *so_far.head : nothing;
+  const proxy::wire::Head& fields = are_fields_good ? head : nothing;
+  request_.is_unreadable = true;
+  note_client(fields);
+  choose_request_id(fields);
+  texts_.method = head.method;
+  if (head.target.empty() || !read_target(head, station_.settings().client.strict_paths, target_)) {
+    target_.path_size = 0;
+    return;
+  }
+  find_route();
+  if (!are_fields_good) return;
+  if (station_.shared().access_log.is_on()) texts_.noted.note(head, station_.rules().logged_fields);
+  if (station_.rules().clients.is_on()) (void)recognise_client(head);
+}
+
 void Exchange::note_origin(const proxy::wire::Head& head) {
   request_.cors = station_.rules().cors.terms();
   texts_.origin = station_.rules().cors.allowed_origin(head);

@@ -62,6 +62,7 @@ void Parser::begin(Kind kind, const HeadLimits& limits) {
   lengths_ = hosts_ = 0;
   line_at_ = seen_ = 0;
   has_first_line_ = false;
+  rest_size_ = 0;
   field_spans_.clear();
   chunks_.begin(kind == Kind::request ? Side::request : Side::answer, limits);
 }
@@ -157,12 +158,12 @@ Parser::Progress Parser::take_request_line(std::string_view text, std::string_vi
   const std::string_view version = rest.substr(target + 1);
   if (!is_version(version) || !is_target_text(rest.substr(0, target)))
     return fail(Fault::malformed, "it is no request line", line);
-  if (!is_ours(version)) return fail(Fault::unsupported_version, "its version is not ours", line);
-  if (method > method_bytes_max) return fail(Fault::unknown_method, "its method is too long");
-  head_.minor_version = version[7] - '0';
   method_size_ = static_cast<std::uint32_t>(method);
   rest_at_ = static_cast<std::uint32_t>(rest.data() - text.data());
   rest_size_ = static_cast<std::uint32_t>(target);
+  if (!is_ours(version)) return fail(Fault::unsupported_version, "its version is not ours", line);
+  if (method > method_bytes_max) return fail(Fault::unknown_method, "its method is too long");
+  head_.minor_version = version[7] - '0';
   return Progress::need_more;
 }
 
@@ -225,6 +226,15 @@ Parser::Progress Parser::finish_head(std::string_view text) {
   if (read_framing() == Progress::fault || read_connection_options() == Progress::fault)
     return Progress::fault;
   return kind_ == Kind::request ? judge_request() : Progress::done;
+}
+
+const Head& Parser::head_so_far(std::string_view text) {
+  if (head_size_ > 0 || rest_size_ == 0 || text.size() < std::size_t{rest_at_} + rest_size_)
+    return head_;
+  if (method_size_ <= method_bytes_max) head_.method = text.substr(first_line_at_, method_size_);
+  head_.target = text.substr(rest_at_, rest_size_);
+  head_.fields.clear();  // of the message before
+  return head_;
 }
 
 void Parser::note_known(const Field& field) {

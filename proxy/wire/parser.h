@@ -42,6 +42,10 @@ class Parser {
   Progress parse_head(std::string_view text);
   const Head& head() const { return head_; }
   std::size_t head_size() const { return head_size_; }
+  // Of a request that will not be done, for who tells of it: its method and target, where its first
+  // line said them, and its fields where all of its head has come (head_size() is not 0). `text` as
+  // for parse_head().
+  const Head& head_so_far(std::string_view text);
   Fault fault() const { return fault_; }
   // After a fault, for an operator: where and what, "line 3 "X Y: 1": ...".
   const std::string& why() const { return why_; }

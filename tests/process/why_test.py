@@ -404,6 +404,40 @@ class Story(ProcessTest):
                 self.assertGreaterEqual(kept["wait_ms"], 200)
             gateway.end()
 
+    # "path=- route=-" was all that was said of a 501, though its first line had come.
+    def test_of_a_head_that_cannot_be_read_it_is_told_what_had_come_by_then(self):
+        conf = ('[[route]]\npath = "/v1/models"\npriority = 2\nrefusal_body = "openai"\n'
+                '[fairness]\nidentity = ["header:X-Key", "address"]\n')
+        with ScriptedService(Service) as service:
+            gateway = self.gateway(service.address, conf=conf, log_access=self.log, log_format="json",
+                                   clients_secret=self.log.with_suffix(".secret"), client_header_timeout="300ms")
+            asked = json.loads(gateway.command("explain", "GET", "/x", "-H", "X-Key: k", "--json")[1])
+            for text, reason, method, client in (
+                    (f"POST /v1/models?a HTTP/1.1\r\n{HOST}X-Key: k\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                     "unknown_coding", "POST", asked["client"]["id"]),
+                    (f"{'M' * 70} /v1/models HTTP/1.1\r\n{HOST}\r\n", "unknown_method", "-", None),
+                    (f"GET /v1/models HTTP/2.0\r\n{HOST}\r\n", "version_refused", "GET", None),
+                    (f"GET /v1/models HTTP/1.1\r\n{HOST}Bad Name: x\r\n\r\n", "malformed", "GET", None),
+                    (f"GET /v1/models HTTP/1.1\r\n{HOST}X: {'x' * 70000}\r\n\r\n", "header_too_large", "GET", None),
+                    (f"GET /v1/models HTTP/1.1\r\n{HOST}", "client_timeout", "GET", None)):
+                heard = say(gateway, text)
+                line = self.line_of(heard.id, self.log)
+                kept = json.loads(gateway.command("why", heard.id, "--json")[1])["decisions"][0]
+                for told in (line, kept):
+                    self.assertEqual((told["reason"], told["method"], told["path"], told["route"], told["priority"]),
+                                     (reason, method, "/v1/models", "/v1/models", 2))
+                    if client:
+                        self.assertEqual(told["client"], client)
+            # Of what came before its first line was whole nothing is told, nor of the request before it.
+            heard = say(gateway, "GET /v1/mod")
+            self.assertEqual(self.line_of(heard.id, self.log)["path"], "-")
+            with connect(gateway) as connection:
+                connection.sendall(f"GET /v1/models HTTP/1.1\r\n{HOST}\r\n".encode())
+                self.assertEqual(hear(connection).status, 200)
+                connection.sendall(b"@ / HTTP/1.1\r\n\r\n")
+                line = self.line_of(hear(connection).id, self.log)
+            self.assertEqual((line["path"], line["route"], line["method"]), ("-", "-", "-"))
+
     def test_no_reason_is_left_out(self):
         conf = (pathlib.Path(__file__).resolve().parents[2] / "conf/classgate.conf").read_text()
         reasons = re.findall(r"^([a-z_]+) = \d{3}$", conf.split("\n[status]\n")[1].split("\n[")[0], re.M)

@@ -122,6 +122,7 @@ std::expected<IdentitySource, std::string> parse_source(std::string_view word) {
       if (known.kind == SourceKind::jwt ? !is_claim_name(rest) : !is_field_name(rest)) break;
       source.name = rest;
     } else if (known.kind == SourceKind::address && rest.starts_with('/')) {
+      source.says_prefix = true;
       if (read_prefixes(rest, source)) return source;
       return std::unexpected(
           fmt::format("\"{}\": expected prefix lengths, of IPv4 from 1 to 32 and of IPv6 from 1 to "
@@ -182,6 +183,17 @@ std::expected<IdentitySource, std::string> parse_token_place(const std::string& 
 void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more) {
   for (const IdentitySource& source : more)
     if (std::ranges::find(to, source) == to.end()) to.push_back(source);
+}
+
+void inherit_prefix(std::vector<IdentitySource>& identity,
+                    const std::vector<IdentitySource>& from) {
+  const auto general = std::ranges::find(from, SourceKind::address, &IdentitySource::kind);
+  if (general == from.end()) return;
+  for (IdentitySource& source : identity)
+    if (source.kind == SourceKind::address && !source.says_prefix) {
+      source.v4_prefix = general->v4_prefix;
+      source.v6_prefix = general->v6_prefix;
+    }
 }
 
 std::vector<IdentitySource> identity_sources(const Settings& settings) {
@@ -374,7 +386,8 @@ std::string word_of(const IdentitySource& source) {
   const auto known = std::ranges::find(source_words, source.kind, &SourceWord::kind);
   std::string word = std::string(known->text) + source.name;
   const IdentitySource usual;
-  if (source.v4_prefix != usual.v4_prefix || source.v6_prefix != usual.v6_prefix)
+  if (source.says_prefix || source.v4_prefix != usual.v4_prefix ||
+      source.v6_prefix != usual.v6_prefix)
     word += fmt::format("/{}/{}", source.v4_prefix, source.v6_prefix);
   return word;
 }

@@ -47,6 +47,8 @@ std::string plain_alternative_name(std::string_view name);
 std::expected<IdentitySource, std::string> parse_token_place(const std::string& word);
 // All that tell clients apart, of [fairness], of every listener and of every route.
 std::vector<IdentitySource> identity_sources(const Settings& settings);
+// An "address" without bits is known by those that `from` says: one host would be two clients.
+void inherit_prefix(std::vector<IdentitySource>& identity, const std::vector<IdentitySource>& from);
 void add_sources(std::vector<IdentitySource>& to, const std::vector<IdentitySource>& more);
 
 }  // namespace classgate::conf

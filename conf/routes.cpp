@@ -152,4 +152,9 @@ std::vector<std::string> RouteList::add_text(const std::string& text, const std:
   return wrong;
 }
 
+void RouteList::inherit_prefix(const std::vector<IdentitySource>& from) {
+  for (auto& [route, origin] : routes_)
+    if (route.identity) conf::inherit_prefix(*route.identity, from);
+}
+
 }  // namespace classgate::conf

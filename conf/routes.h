@@ -25,6 +25,9 @@ class RouteList {
   // "/v1/x=3,/metrics=1:unlimited", as in CLASSGATE_ROUTE.
   std::vector<std::string> add_text(const std::string& text, const std::string& origin);
 
+  // To those whose own identity says "address" without bits (identity.h).
+  void inherit_prefix(const std::vector<IdentitySource>& from);
+
   const std::vector<std::pair<RouteSettings, std::string>>& all() const { return routes_; }
 
  private:

@@ -237,7 +237,11 @@ struct IdentitySource {
   // Of an address: the bits by which a client is known.
   int v4_prefix = 32;
   int v6_prefix = 64;
-  bool operator==(const IdentitySource&) const = default;
+  bool says_prefix = false;  // the conf does, and not what it inherits from
+  bool operator==(const IdentitySource& other) const {
+    return kind == other.kind && name == other.name && v4_prefix == other.v4_prefix &&
+           v6_prefix == other.v6_prefix;
+  }
 };
 // What anybody can say of itself: who is believed must be known by it. (A certificate and a token
 // are verified.)

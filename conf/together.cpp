@@ -187,8 +187,10 @@ class Together {
     bool has_rates = false;
     std::vector<IdentitySource> sources = fairness.identity;
     fairness.is_on = !fairness.identity.empty();
-    for (const ListenerSettings& listener : settings_.listeners) {
+    reading_.routes.inherit_prefix(fairness.identity);
+    for (ListenerSettings& listener : settings_.listeners) {
       if (!listener.identity) continue;
+      inherit_prefix(*listener.identity, fairness.identity);
       fairness.is_on = fairness.is_on || !listener.identity->empty();
       add_sources(sources, *listener.identity);
     }

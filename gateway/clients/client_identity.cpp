@@ -466,10 +466,14 @@ ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& 
   return attempt;
 }
 
-const IdentitySource& ClientIdentities::address_in(const Sources& sources) {
+// Where the sources of a route or listener have none it is everybody's.
+const IdentitySource& ClientIdentities::address_in(const Sources& sources) const {
   static const IdentitySource usual;
-  const auto found = std::ranges::find(sources, Kind::address, &IdentitySource::kind);
-  return found == sources.end() ? usual : *found;
+  for (const Sources* const list : {&sources, &settings_.identity})
+    if (const auto found = std::ranges::find(*list, Kind::address, &IdentitySource::kind);
+        found != list->end())
+      return *found;
+  return usual;
 }
 
 std::uint64_t ClientIdentities::hash(std::string_view word, std::string_view field,

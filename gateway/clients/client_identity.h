@@ -137,7 +137,7 @@ class ClientIdentities {
     conf::IpAddress::Order first, last;
     admission::PlanId plan;
   };
-  static const conf::IdentitySource& address_in(const Sources& sources);
+  const conf::IdentitySource& address_in(const Sources& sources) const;
   std::uint64_t hash(std::string_view word, std::string_view field, std::string_view name) const;
   std::uint64_t hash(const conf::IdentitySource& source, std::string_view name) const;
   std::uint64_t id_of(const conf::IpAddress& address, const conf::IdentitySource& source) const;

@@ -381,6 +381,31 @@ TEST_CASE("what is printed shows no key, and reads back as the same") {
   CHECK(with.printed(shown).contains(hex_of(sha256("the-secret"))));
 }
 
+TEST_CASE(
+    "a route's and a listener's address has the bits of everybody's, unless it says its own") {
+  const auto printed = [](const std::string& identity) {
+    const ConfFile file(
+        fmt::format("listen = [\"127.0.0.1:8080\"]\n[fairness]\nidentity = [\"address/24/56\"]\n"
+                    "[[listener]]\naddress = \"127.0.0.1:8080\"\nidentity = [{0}]\n"
+                    "[[route]]\npath = \"/x\"\npriority = 2\nidentity = [{0}]\n",
+                    identity));
+    std::string found;
+    const Loaded loaded = load_good({file.path(), {}, {}});
+    for (const RouteSettings& route : loaded.settings.routes)
+      if (route.path == "/x") found = print_identity(*route.identity);
+    CHECK(print_identity(*loaded.settings.listeners[0].identity) == found);
+    // As it is printed it is read again, and says the same.
+    const ConfFile again(print(loaded));
+    CHECK(print(load_good({again.path(), {}, {}})).contains("identity = " + found));
+    return found;
+  };
+  CHECK(printed("\"address\"") == "[\"address/24/56\"]");
+  CHECK(printed("\"header:X-K\", \"address\"") == "[\"header:X-K\", \"address/24/56\"]");
+  CHECK(printed("\"address/28\"") == "[\"address/28/64\"]");
+  CHECK(printed("\"address/32/64\"") == "[\"address/32/64\"]");
+  CHECK(printed("\"header:X-K\"") == "[\"header:X-K\"]");
+}
+
 TEST_CASE("identity takes all that names a client, and says what it does not take") {
   CHECK(mistakes_in("[fairness]\nidentity = [\"header:X-K\", \"bearer\", \"basic\", \"cookie:c\", "
                     "\"query:q\", \"tls\", \"address/24/56\"]") == Lines{});

@@ -229,6 +229,15 @@ TEST_CASE("an address is as many bits as identity says, on a route as that says"
   CHECK(id("192.0.2.1", "/health") != id("192.0.2.255", "/health"));
 }
 
+TEST_CASE("who has none of a route's names is known by the bits of everybody's address") {
+  World world(UnknownClients::own);
+  world.settings.admission.fairness.identity = {
+      {.kind = Kind::address, .v4_prefix = 24, .v6_prefix = 48}};
+  world.settings.routes[0].identity = std::vector<conf::IdentitySource>{{Kind::header, "X-K"}};
+  CHECK(world.who({.address = "192.0.2.1"}, "/health").id ==
+        world.who({.address = "192.0.2.255"}, "*").id);
+}
+
 TEST_CASE("cookies, parameters and users of Basic name a client, each apart from the others") {
   World world(UnknownClients::own, "acme " + hash_of("alice"));
   world.settings.admission.fairness.identity = {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "gateway/quoted.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 // To the microsecond, in whole numbers: as floating point they are most of what a line costs.
 void append_milliseconds(std::string& out, admission::Duration value) {
-  const auto us = std::chrono::round<std::chrono::microseconds>(value).count();
+  const std::int64_t us = measure::in_rounded_us(value);
   if (us < 0) out += '-';
   const auto size = static_cast<std::uint64_t>(us < 0 ? -us : us);
   const fmt::format_int whole(size / 1000);

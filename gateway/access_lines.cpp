@@ -59,11 +59,18 @@ void AccessLines::hand_over() {
   log_.hand_over(std::exchange(lines_, {}), std::exchange(count_, 0));
 }
 
-std::string_view AccessLines::time_text(proxy::net::Time now) {
-  if (time_text_of_ != now) {
-    time_text_of_ = now;
-    time_text_ = wall_time_text(std::chrono::system_clock::now());
+std::chrono::system_clock::time_point AccessLines::wall_time(proxy::net::Time now) {
+  if (wall_time_of_ != now) {
+    wall_time_of_ = now;
+    wall_time_ = std::chrono::system_clock::now();
+    time_text_.clear();
   }
+  return wall_time_;
+}
+
+std::string_view AccessLines::time_text(proxy::net::Time now) {
+  const auto wall = wall_time(now);
+  if (time_text_.empty()) time_text_ = wall_time_text(wall);
   return time_text_;
 }
 

@@ -32,6 +32,8 @@ class AccessLines {
   static constexpr std::chrono::seconds rolled_up_time{1};
   void tell_rolled_up(proxy::net::Time now);
   void hand_over();
+  // Of the wall clock, when the loop's said `now`: one for all that is told of this turn.
+  std::chrono::system_clock::time_point wall_time(proxy::net::Time now);
 
  private:
   Wanted within_bounds(AccessQuota::Kind kind, proxy::net::Time now, std::uint32_t loops);
@@ -43,7 +45,8 @@ class AccessLines {
   std::string lines_;
   std::uint64_t count_ = 0;
   std::string time_text_;  // RFC 3339 with milliseconds, of this turn
-  proxy::net::Time time_text_of_{};
+  std::chrono::system_clock::time_point wall_time_{};
+  proxy::net::Time wall_time_of_{};
 };
 
 }  // namespace classgate::gateway

@@ -5,8 +5,7 @@
 
 namespace classgate::gateway {
 
-Decision::Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
-                   const InForce& in_force)
+Decision::Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, const InForce& in_force)
     : ExchangeFacts(facts),
       id(texts.request_id),
       client(texts.client),
@@ -17,7 +16,6 @@ Decision::Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, admis
       plan(texts.plan),
       name(texts.name),
       upstream(texts.upstream),
-      ended(now),
       limits(in_force) {}
 
 void DecisionRing::resize(std::size_t most) {
@@ -31,9 +29,9 @@ void DecisionRing::resize(std::size_t most) {
   *this = std::move(other);
 }
 
-void DecisionRing::keep(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
+void DecisionRing::keep(const ExchangeFacts& facts, const ExchangeTexts& texts,
                         const Decision::InForce& in_force) {
-  if (void* const place = next()) new (place) Decision(facts, texts, now, in_force);
+  if (void* const place = next()) new (place) Decision(facts, texts, in_force);
 }
 
 void* DecisionRing::next() {

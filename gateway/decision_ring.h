@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -61,8 +60,7 @@ struct Decision : ExchangeFacts {
     std::uint32_t queue_size = 0;
     admission::Duration queue_timeout{};
   };
-  Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
-           const InForce& in_force);
+  Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, const InForce& in_force);
 
   static constexpr std::size_t id_max = 128;
   KeptText<id_max> id;
@@ -74,7 +72,6 @@ struct Decision : ExchangeFacts {
   KeptText<32> plan;
   KeptText<64> name;  // of a client of clients.clients_file
   KeptText<64> upstream;
-  admission::Time ended;
   InForce limits;
 };
 
@@ -99,7 +96,7 @@ class DecisionRing {
   void resize(std::size_t most);
   std::size_t size() const { return size_; }
   std::size_t most() const { return most_; }
-  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts, admission::Time now,
+  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts,
             const Decision::InForce& in_force);
   // Those with this id; `most` are told: who is trusted may give all requests one id.
   Decisions find(std::string_view id, std::size_t most) const;

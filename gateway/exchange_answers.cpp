@@ -195,6 +195,7 @@ void Exchange::record() {
 
 // What who keeps it wants to know, too.
 void Exchange::complete_facts() {
+  facts_.ended = station_.wall_time();
   if (route_ != nullptr) facts_.priority = route_->priority;
   facts_.observed = arrival_.observed;
   facts_.deadline = request_.deadline

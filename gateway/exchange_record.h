@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -60,8 +61,9 @@ struct ExchangeFacts {
   bool is_own_answer = true;
   bool retry_was_denied = false;
   unsigned retries = 0;
-  std::uint64_t bytes_in = 0;   // of the body
-  std::uint64_t bytes_out = 0;  // of the body
+  std::uint64_t bytes_in = 0;                     // of the body
+  std::uint64_t bytes_out = 0;                    // of the body
+  std::chrono::system_clock::time_point ended{};  // as all tell it
 
   // Who said the status.
   std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }

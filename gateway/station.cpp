@@ -227,7 +227,7 @@ void Station::take(const Census& census) {
 
 void Station::keep(const ExchangeFacts& facts, const ExchangeTexts& texts) {
   const conf::AdmissionSettings& limits = rules_->settings.admission;
-  decisions_.keep(facts, texts, loop_.now(),
+  decisions_.keep(facts, texts,
                   {.generation = rules_->generation,
                    .rate = limits.rate,
                    .burst = limits.burst,

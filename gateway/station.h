@@ -116,6 +116,7 @@ class Station final : private admission::Waiters {
   AccessLines::Wanted wanted_line(const ExchangeFacts& facts) {
     return access_lines_.wanted(facts.kind(), loop_.now(), settings().threads);
   }
+  std::chrono::system_clock::time_point wall_time() { return access_lines_.wall_time(loop_.now()); }
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
   // Of one that was refused, failed or left, where they are kept.
   bool keeps_decisions() const { return decisions_.most() > 0; }

@@ -3,7 +3,7 @@
 // Durations as numbers, for formulas and for whoever is told of them.
 
 #include <chrono>
-#include <cmath>
+#include <cstdint>
 
 #include "admission/measure/time.h"
 
@@ -15,9 +15,13 @@ inline double in_seconds(Duration duration) {
 inline double in_ms(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
-// To the microsecond, as everything that is JSON shows them.
+// To the nearest microsecond: wherever one duration is told, it is the same number.
+inline std::int64_t in_rounded_us(Duration duration) {
+  return std::chrono::round<std::chrono::microseconds>(duration).count();
+}
+// As everything that is JSON shows them.
 inline double in_rounded_ms(Duration duration) {
-  return std::round(std::chrono::duration<double, std::micro>(duration).count()) / 1000;
+  return static_cast<double>(in_rounded_us(duration)) / 1000;
 }
 
 // As many digits as a measured quantile is worth, which is right within 1 %.

@@ -167,7 +167,7 @@ void Questions::tell_why(const Desk::Request& request, const Desk::Responder& an
   of_.roll.ask_decisions(loop_answer_time, id, [this, answer, id](const Decisions& decisions) {
     answer({.status = decisions.told.empty() ? 404 : 200,
             .content_type = json_type,
-            .body = why(id, decisions, of_.server.policy(), std::chrono::steady_clock::now())});
+            .body = why(id, decisions, of_.server.policy())});
   });
 }
 

@@ -92,11 +92,11 @@ ordered_json line_json(const Decision& decision) {
           {"estimate_ms", measure::in_rounded_ms(refused.estimate)}};
 }
 
-ordered_json decision_json(const Decision& decision, std::chrono::system_clock::time_point ended) {
+ordered_json decision_json(const Decision& decision) {
   ordered_json retry_after = nullptr;
   if (decision.rejection.retry_after > admission::Duration::zero())
     retry_after = measure::in_rounded_ms(decision.rejection.retry_after);
-  return {{"time", wall_time_text(ended)},
+  return {{"time", wall_time_text(decision.ended)},
           {"id", decision.id.view()},
           {"client", decision.client.view()},
           {"address", decision.address.view()},
@@ -143,6 +143,11 @@ std::string span_of(const ordered_json& milliseconds) {
   if (ms >= 10'000) return fmt::format("{:.0f} s", ms / 1000);
   if (ms >= 1'000) return fmt::format("{:.1f} s", ms / 1000);
   return ms >= 10 ? fmt::format("{:.0f} ms", ms) : fmt::format("{:.2g} ms", ms);
+}
+
+// As it stands in the access log.
+std::string exact_span_of(const ordered_json& milliseconds) {
+  return fmt::format("{:.3f} ms", milliseconds.get<double>());
 }
 
 std::string number_of(const ordered_json& value) { return conf::print_number(value.get<double>()); }
@@ -238,9 +243,10 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
         fmt::format("would have been at place {} of {}, for about {}",
                     line.at("place").get<std::uint64_t>(), line.at("places").get<std::uint64_t>(),
                     span_of(line.at("estimate_ms"))));
-  row("times", fmt::format("waited {}, at the service {}, {} in all; {} allowed",
-                           span_of(decision.at("wait_ms")), span_of(decision.at("upstream_ms")),
-                           span_of(decision.at("total_ms")), span_of(decision.at("deadline_ms"))));
+  row("times",
+      fmt::format("waited {}, at the service {}, {} in all; {} allowed",
+                  exact_span_of(decision.at("wait_ms")), exact_span_of(decision.at("upstream_ms")),
+                  exact_span_of(decision.at("total_ms")), span_of(decision.at("deadline_ms"))));
   const ordered_json& conf = decision.at("conf");
   const auto generation = conf.at("generation").get<std::uint64_t>();
   const std::string rate = conf.at("rate") == 0
@@ -307,16 +313,12 @@ std::expected<void, int> read_lines(const std::string& path, OnLine on_line) {
 
 }  // namespace
 
-std::string why(std::string_view id, const Decisions& decisions, const Policy& policy,
-                admission::Time now) {
+std::string why(std::string_view id, const Decisions& decisions, const Policy& policy) {
   const conf::Settings& settings = policy.rules->settings;
-  const auto clock = std::chrono::system_clock::now();
   ordered_json log = nullptr;
   if (settings.log.access.starts_with('/')) log = settings.log.access;
   ordered_json list = ordered_json::array();
-  for (const Decision& decision : decisions.told)
-    list.push_back(decision_json(
-        decision, clock - std::chrono::round<std::chrono::milliseconds>(now - decision.ended)));
+  for (const Decision& decision : decisions.told) list.push_back(decision_json(decision));
   return json_text({{"id", id},
                     {"decisions", list},
                     {"decisions_more", decisions.more},

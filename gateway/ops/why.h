@@ -13,8 +13,7 @@ namespace classgate::gateway {
 
 // What is kept of the requests with this id, as JSON: each decision with what it rested on, the
 // newest first; and which conf is in force now, and where the access log is, for who looks on.
-std::string why(std::string_view id, const Decisions& decisions, const Policy& policy,
-                admission::Time now);
+std::string why(std::string_view id, const Decisions& decisions, const Policy& policy);
 
 // The same for a terminal. Throws nlohmann::json::exception when it is none.
 std::string why_page(std::string_view why_json);

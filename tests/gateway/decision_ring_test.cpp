@@ -18,7 +18,7 @@ void put(DecisionRing& ring, const std::string& id, int status = 503) {
   ExchangeRecord record;
   record.request_id = id;
   record.status = status;
-  ring.keep(record, record, admission::Time(), {});
+  ring.keep(record, record, {});
 }
 
 std::string number(std::size_t i) { return "id-" + std::to_string(i); }
@@ -79,7 +79,7 @@ TEST_CASE("texts are cut at their room") {
   const std::string path(1000, 'p'), id(500, 'i');
   record.path = path;
   record.request_id = id;
-  const Decision decision(record, record, {}, {});
+  const Decision decision(record, record, {});
   CHECK(decision.path.view() == std::string(96, 'p'));
   CHECK(decision.id.view() == std::string(Decision::id_max, 'i'));
 }
@@ -115,8 +115,7 @@ TEST_CASE("why: a refusal is kept with its bucket, and with the limits of its ti
   REQUIRE(gateway.server().reconfigure(settings, {}));
   const auto kept = asked(gateway, id);
   REQUIRE(kept.size() == 1);
-  const auto json = nlohmann::json::parse(
-      why(id, Decisions{kept}, gateway.server().policy(), std::chrono::steady_clock::now()));
+  const auto json = nlohmann::json::parse(why(id, Decisions{kept}, gateway.server().policy()));
   CHECK(json["conf_generation"] == 2);
   const auto& decision = json["decisions"][0];
   CHECK(decision["reason"] == "rate_limited");
@@ -157,8 +156,7 @@ TEST_CASE("why: who found the line full is told its place and the estimate") {
   const std::string id = refused.ask(get("/a")).field("X-Request-Id");
   const auto kept = asked(gateway, id);
   REQUIRE(kept.size() == 1);
-  const auto json = nlohmann::json::parse(
-      why(id, Decisions{kept}, gateway.server().policy(), std::chrono::steady_clock::now()));
+  const auto json = nlohmann::json::parse(why(id, Decisions{kept}, gateway.server().policy()));
   CHECK(json["decisions"][0]["reason"] == "queue_full");
   CHECK(json["decisions"][0]["line"]["place"] == 2);
   CHECK(json["decisions"][0]["line"]["places"] == 1);

@@ -371,7 +371,11 @@ class Story(ProcessTest):
                         "cost", "upstream", "retries", "answered_by", "plan", "name"):
                 if (key, reason) != ("upstream", "upstream_down"):
                     self.assertEqual(kept[key], line[key], key)
-            self.assertEqual(kept["wait_ms"], line["wait_ms"])
+            for key in ("time", "wait_ms", "deadline_ms", "upload_ms", "upstream_ms", "total_ms", "credentials"):
+                self.assertEqual(kept[key], line[key], key)
+            page = gateway.command("why", heard.id)[1]
+            self.assertIn(f"\ntimes      waited {line['wait_ms']:.3f} ms, at the service {line['upstream_ms']:.3f} ms, "
+                          f"{line['total_ms']:.3f} ms in all; ", page)
             self.assertEqual([json.loads(text) for text in why["access_log_lines"]], [line])
             self.assertEqual((kept["conf"]["generation"], why["conf_generation"]), (1, 1))
             lines = [json.loads(text) for text in log.read_text().splitlines()]

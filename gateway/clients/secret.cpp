@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::size_t characters_min = 32;
 constexpr std::string_view blanks = " \t\r\n";
+// A text that repeats one as long as this, or shorter, is no random one.
+constexpr std::size_t repeated_max = 16;
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
@@ -76,11 +78,38 @@ HashKey key_in(std::string_view text) {
   return key;
 }
 
+std::string_view without_blanks(std::string_view text) {
+  const std::size_t begin = std::min(text.find_first_not_of(blanks), text.size());
+  return text.substr(begin, text.find_last_not_of(blanks) + 1 - begin);
+}
+
 struct Unusable {
   enum class Kind { missing, unreadable, bad };
   Kind kind;
   std::string why;
 };
+
+// How long the text is that this one repeats, up to repeated_max; 0: it repeats none.
+std::size_t size_of_repeated(std::string_view text) {
+  for (std::size_t size = 1; size <= std::min(repeated_max, text.size() / 2); ++size)
+    if (text.substr(size) == text.substr(0, text.size() - size)) return size;
+  return 0;
+}
+
+// What makes it a key that others may have too; empty: nothing. Says nothing of what it holds.
+std::string why_no_key(std::string_view file) {
+  if (file.contains('\0')) return "holds a NUL byte: this is not a text file";
+  // It would be hashed too: a copy without it would give clients other ids.
+  if (conf::without_byte_order_mark(file).size() < file.size())
+    return "begins with a byte order mark, which belongs to no key";
+  const std::string_view secret = without_blanks(file);
+  if (secret.size() < characters_min)
+    return fmt::format("holds {} characters, and must hold {}", secret.size(), characters_min);
+  if (const std::size_t size = size_of_repeated(secret); size > 0)
+    return fmt::format("is no random text, but {} over and over, which anybody can guess",
+                       size == 1 ? "one character" : fmt::format("{} characters", size));
+  return {};
+}
 
 std::expected<HashKey, Unusable> read_key(const std::string& path) {
   struct stat found{};
@@ -89,15 +118,11 @@ std::expected<HashKey, Unusable> read_key(const std::string& path) {
   if (!text)
     return std::unexpected(
         Unusable{is_missing ? Unusable::Kind::missing : Unusable::Kind::unreadable, text.error()});
-  const std::size_t begin = std::min(text->find_first_not_of(blanks), text->size());
-  const std::string_view secret =
-      std::string_view(*text).substr(begin, text->find_last_not_of(blanks) + 1 - begin);
-  if (secret.size() >= characters_min) return key_in(secret);
+  const std::string why = why_no_key(*text);
+  if (why.empty()) return key_in(without_blanks(*text));
   return std::unexpected(
       Unusable{Unusable::Kind::bad,
-               fmt::format("holds {} characters, and must hold {}: remove it to have one made, or "
-                           "write the output of: openssl rand -hex 32",
-                           secret.size(), characters_min)});
+               why + ": remove it to have one made, or write the output of: openssl rand -hex 32"});
 }
 
 bool is_usual_place(const std::string& path) { return path == conf::ClientsSettings().secret; }

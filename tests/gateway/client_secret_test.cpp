@@ -20,6 +20,9 @@ conf::ClientsSettings at(const std::string& secret) {
   return settings;
 }
 
+// 32 characters, as somebody may have made them up.
+const std::string random_text = "0f3b8a6de1975c24b09d7e48f16ac253";
+
 class SecretFolder {
  public:
   SecretFolder() {
@@ -86,15 +89,15 @@ TEST_CASE("of many that make the key at once all have the same") {
 
 TEST_CASE("gateways that share the key share the ids, whatever space is around it") {
   const SecretFolder folder;
-  const auto plain = take_secret(folder.with(std::string(32, 'k')));
+  const auto plain = take_secret(folder.with(random_text));
   REQUIRE(plain);
-  CHECK(take_secret(folder.with("\n " + std::string(32, 'k') + "\r\n"))->key == plain->key);
-  CHECK(take_secret(folder.with(std::string(33, 'k')))->key != plain->key);
+  CHECK(take_secret(folder.with("\n " + random_text + "\r\n"))->key == plain->key);
+  CHECK(take_secret(folder.with(random_text + "4"))->key != plain->key);
 }
 
 TEST_CASE("a key that is too short is a mistake that says what to do") {
   const SecretFolder folder;
-  for (const std::string& text : {std::string(), std::string(" \n"), std::string(31, 'k')}) {
+  for (const std::string& text : {std::string(), std::string(" \n"), random_text.substr(1)}) {
     const conf::ClientsSettings settings = folder.with(text);
     const auto secret = take_secret(settings);
     REQUIRE_FALSE(secret);
@@ -102,6 +105,44 @@ TEST_CASE("a key that is too short is a mistake that says what to do") {
     CHECK(secret.error().ends_with("openssl rand -hex 32"));
     CHECK(check_secret(settings).error() == secret.error());
   }
+}
+
+TEST_CASE("what anybody can guess, or is no text, is no key, and is not repeated") {
+  const SecretFolder folder;
+  const std::string remedy =
+      ": remove it to have one made, or write the output of: openssl rand -hex 32";
+  const auto repeat = [](const std::string& text, std::size_t times) {
+    std::string all;
+    for (std::size_t i = 0; i < times; ++i) all += text;
+    return all;
+  };
+  const std::string no_text = "holds a NUL byte: this is not a text file";
+  const std::string marked = "begins with a byte order mark, which belongs to no key";
+  const auto repeats = [](const std::string& what) {
+    return "is no random text, but " + what + " over and over, which anybody can guess";
+  };
+  for (const auto& [text, why] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"\xef\xbb\xbf" + random_text + "\n", marked},
+           {"\xef\xbb\xbf" + random_text.substr(3), marked},
+           {random_text + std::string(1, '\0'), no_text},
+           {std::string(64, '\0'), no_text},
+           {"\xff\xfe" + std::string("0\0f\0", 4) + random_text, no_text},
+           {std::string(64, 'f') + "\n", repeats("one character")},
+           {"\n" + repeat("xyz", 11) + "\r\n", repeats("3 characters")},
+           {repeat("xyz", 11) + "x", repeats("3 characters")},
+           {repeat("0123456789abcdef", 4), repeats("16 characters")}}) {
+    CAPTURE(why);
+    const conf::ClientsSettings settings = folder.with(text);
+    const auto secret = take_secret(settings);
+    REQUIRE_FALSE(secret);
+    CHECK(secret.error() == "clients.secret: " + settings.secret + ": " + why + remedy);
+    CHECK(check_secret(settings).error() == secret.error());
+    CHECK_FALSE(kept_key(settings));
+  }
+  // Such as are made, and written by hand: 32 bytes in hexadecimal, or in base 64.
+  CHECK(take_secret(folder.with(random_text + repeat("0", 32) + "\n")));
+  CHECK(take_secret(folder.with("kW1f9mVbqk0Yv5y1mQ3o7o2r7hQy2nE6y8o5y3cXl4g=\n")));
+  CHECK(take_secret(folder.with(repeat(random_text, 2))));
 }
 
 TEST_CASE("a named place that cannot be had is a mistake; \"off\" is a key of this process") {
@@ -159,7 +200,7 @@ TEST_CASE("a file that has gone is told while its key is in force, and the key i
 
 TEST_CASE("who keeps the key where others can read or write it is told, by a check too") {
   const SecretFolder folder;
-  const conf::ClientsSettings settings = folder.with(std::string(32, 'k'));
+  const conf::ClientsSettings settings = folder.with(random_text);
   for (const auto& [mode, warning] : std::initializer_list<std::pair<::mode_t, const char*>>{
            {0644, ": everybody on this machine can read it: chmod 600"},
            {0620, ": others than its owner can write it: chmod 600"},

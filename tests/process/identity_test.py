@@ -104,7 +104,7 @@ class Pseudonyms(IdentityTest):
         known, before = self.id_of(gateway), secret.read_text()
         code, out, err = gateway.command("reload")
         self.assertNotIn("clients.secret", out + err)
-        secret.write_text("f" * 64 + "\n")
+        secret.write_text("0f3b8a6de1975c24" + "b09d7e48f16ac253" * 3 + "\n")
         for _ in range(2):  # as long as it is so
             code, out, err = gateway.command("reload")
             self.assertEqual(code, 0, err)

@@ -5,6 +5,7 @@
 
 #include "conf/ascii.h"
 #include "gateway/clients/credentials.h"
+#include "gateway/clients/likely_credentials.h"
 #include "proxy/wire/fields.h"
 
 namespace classgate::gateway {
@@ -40,8 +41,11 @@ std::string_view base_of(std::string_view name) {
 LoggedFields::LoggedFields(const conf::LogSettings& settings,
                            const std::vector<conf::IdentitySource>& sources)
     : value_bytes_max_(settings.header_bytes.count) {
-  for (const conf::IdentitySource& source : sources)
+  for (const conf::IdentitySource& source : sources) {
     if (source.kind == conf::IdentitySource::Kind::query) secret_parameters_.push_back(source.name);
+    if (source.kind == conf::IdentitySource::Kind::header)
+      user_agent_is_secret_ = user_agent_is_secret_ || equal_names(source.name, "user-agent");
+  }
   for (const std::string& field : settings.headers) {
     std::string key = "header." + field;
     for (char& c : key) c = conf::lower_case(c);
@@ -50,6 +54,14 @@ LoggedFields::LoggedFields(const conf::LogSettings& settings,
 }
 
 std::string_view LoggedFields::masked(std::string_view query, std::string& room) const {
+  std::string without;  // empty where there is no credential
+  const std::string_view told = without_credentials(without_keys(query, room), without);
+  if (told.data() != without.data()) return told;
+  room = std::move(without);
+  return room;
+}
+
+std::string_view LoggedFields::without_keys(std::string_view query, std::string& room) const {
   if (secret_parameters_.empty()) return query;
   room.clear();
   while (!query.empty()) {
@@ -76,15 +88,12 @@ std::string_view LoggedFields::masked(std::string_view query, std::string& room)
 
 void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted) {
   clear();
-  const auto value_of = [&](const proxy::wire::Field& field) {
-    return field.value.substr(0, wanted.value_bytes_max());
-  };
   for (const proxy::wire::Field& field : head.fields) {
     if (field.id != proxy::wire::FieldId::other) continue;
     if (field.name.size() == 10 && user_agent_.size == 0 && equal_names(field.name, "user-agent"))
-      user_agent_ = keep(value_of(field));
+      user_agent_ = wanted.user_agent_is_secret() ? keep("***") : keep_cut(field.value, wanted);
     if (field.name.size() == 11 && traceparent_.size == 0 && equal_names(field.name, "traceparent"))
-      traceparent_ = keep(value_of(field));
+      traceparent_ = keep_cut(field.value, wanted);
   }
   for (const LoggedFields::Name& name : wanted.names()) {
     const auto found = std::ranges::find_if(head.fields, [&](const proxy::wire::Field& field) {
@@ -92,7 +101,7 @@ void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted
     });
     if (found == head.fields.end()) continue;
     const Part key = keep(name.key);
-    named_[count_++] = {key, keep_without_secrets(value_of(*found), wanted)};
+    named_[count_++] = {key, keep_without_secrets(found->value, wanted)};
   }
 }
 
@@ -111,12 +120,18 @@ std::span<const LoggedField> NotedFields::named() {
 // A value may be an address with a query of its own (Referer).
 NotedFields::Part NotedFields::keep_without_secrets(std::string_view value,
                                                     const LoggedFields& wanted) {
-  const std::size_t question = value.find('?');
-  if (question == std::string_view::npos) return keep(value);
-  const Part before = keep(value.substr(0, question + 1));
+  const std::size_t question = value.substr(0, wanted.value_bytes_max()).find('?');
+  if (question == std::string_view::npos) return keep_cut(value, wanted);
+  const Part before = keep_cut(value.substr(0, question + 1), wanted);
   const Part after = keep(wanted.masked(value.substr(question + 1), room_));
   const auto most = static_cast<std::uint32_t>(wanted.value_bytes_max());
   return {before.begin, std::min(before.size + after.size, most)};
+}
+
+// Cut last: half a token looks like none.
+NotedFields::Part NotedFields::keep_cut(std::string_view value, const LoggedFields& wanted) {
+  std::string room;
+  return keep(without_credentials(value, room).substr(0, wanted.value_bytes_max()));
 }
 
 NotedFields::Part NotedFields::keep(std::string_view text) {

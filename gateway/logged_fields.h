@@ -33,20 +33,24 @@ class LoggedFields {
   };
   const std::vector<Name>& names() const { return names_; }
   std::size_t value_bytes_max() const { return value_bytes_max_; }
+  bool user_agent_is_secret() const { return user_agent_is_secret_; }  // it tells clients apart
   // With "***" for the values of the parameters that tell clients apart (query:NAME), however they
-  // are written. `room` holds it, if anything had to go.
+  // are written, and for what looks like a credential. `room` holds it, if anything had to go.
   std::string_view masked(std::string_view query, std::string& room) const;
 
  private:
+  std::string_view without_keys(std::string_view query, std::string& room) const;
+
   std::vector<Name> names_;
   std::vector<std::string> secret_parameters_;
   std::size_t value_bytes_max_;
+  bool user_agent_is_secret_ = false;
 };
 
 // What a request says of itself that only the access log tells: copied from its head, which is gone
 // when its line is written. Values are cut at log.header_bytes; of several fields of one name the
-// first counts. What tells clients apart is masked in a value that has a query, too (Referer). Its
-// memory is kept for the next request. One thread.
+// first counts. What tells clients apart is masked in a value that has a query, too (Referer), and
+// what looks like a credential in each. Its memory is kept for the next request. One thread.
 class NotedFields {
  public:
   void note(const proxy::wire::Head& head, const LoggedFields& wanted);
@@ -64,6 +68,7 @@ class NotedFields {
     std::uint32_t size = 0;
   };
   Part keep(std::string_view text);
+  Part keep_cut(std::string_view value, const LoggedFields& wanted);
   Part keep_without_secrets(std::string_view value, const LoggedFields& wanted);
   std::string_view view(Part part) const { return {text_.data() + part.begin, part.size}; }
 

@@ -150,6 +150,43 @@ TEST_CASE("nor does a field tell them that has an address with a query") {
   CHECK(in_line(line, "header.x-note") == R"("what?")");
 }
 
+// log.headers = ["X-Context"], of which nobody knew that it brings tokens: whole ones stood in the
+// log.
+TEST_CASE("what looks like a credential is told of no field, whatever its name") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const LogFolder folder;
+  conf::Settings settings = logged_settings(folder, upstream.port());
+  settings.log.headers = {"X-Context", "Referer"};
+  settings.log.header_bytes = conf::Bytes{32};
+  settings.log.query = true;
+  Gateway gateway(settings);
+  Client client(gateway);
+  const std::string token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+  const std::string fields = "X-Context: user=alice; t=" + token + "; v=1\r\nUser-Agent: tool (" +
+                             token + ")\r\nReferer: https://app/" + token + "?a=" + token +
+                             "&b\r\nTraceparent: " + token + "\r\n";
+  CHECK(client.ask(get("/first?a=" + token + "&b=1", fields)).status() == 200);
+  const std::string line = line_with(folder, "path=\"/first\"");
+  CHECK(line.contains(R"(header.x-context="user=alice; t=***; v=1")"));
+  CHECK(line.contains(R"x(user_agent="tool (***)")x"));
+  CHECK(in_line(line, "header.referer") == R"("https://app/***?a=***&b")");
+  CHECK(in_line(line, "traceparent") == "***");
+  CHECK(in_line(line, "query") == R"("a=***&b=1")");
+  CHECK_FALSE(line.contains("eyJ"));
+}
+
+TEST_CASE("a User-Agent by which clients name themselves is not told") {
+  FakeUpstream upstream(FakeUpstream::echo_target());
+  const LogFolder folder;
+  conf::Settings settings = logged_settings(folder, upstream.port());
+  settings.admission.fairness.is_on = true;
+  settings.admission.fairness.identity = {{conf::IdentitySource::Kind::header, "User-Agent"}};
+  Gateway gateway(settings);
+  Client client(gateway);
+  CHECK(client.ask(get("/first", "User-Agent: sesame\r\n")).status() == 200);
+  CHECK(in_line(line_with(folder, "path=\"/first\""), "user_agent") == R"("***")");
+}
+
 TEST_CASE("a line tells the time of each attempt") {
   std::atomic<int> asked{0};
   FakeUpstream upstream([&asked](Peer& peer) {

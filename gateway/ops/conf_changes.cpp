@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "conf/format.h"
@@ -43,6 +45,24 @@ void bound(std::vector<std::string>& lines) {
     line.resize(end);
     line += "...";
   }
+}
+
+// Why this must not be set at run time: no order could take it back; empty: it may.
+std::string why_cut_off(const std::string& name, const conf::OpsSettings& now,
+                        const conf::OpsSettings& wanted) {
+  if (name == "ops.control" && wanted.control == "off")
+    return "ops.control: \"off\" would close the socket by which this order came, and no order "
+           "could take it back: write it in the conf, and reload";
+  constexpr std::chrono::milliseconds least(1000);  // in which an order is done on a busy machine
+  for (const auto& [key, before, after] :
+       {std::tuple("ops.timeout", now.timeout, wanted.timeout),
+        std::tuple("ops.reload_timeout", now.reload_timeout, wanted.reload_timeout)})
+    if (name == key && after < std::min(before, least))
+      return fmt::format(
+          "{}: the order that takes it back might not be done within {} ms: set 1s "
+          "at least, or write it in the conf, and reload",
+          key, after.count());
+  return {};
 }
 
 }  // namespace
@@ -204,6 +224,9 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
   const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
     if (!outcome && outcome.error().empty()) return {false, {no_memory}};
     if (!outcome) return {false, std::move(outcome.error())};
+    if (std::string why = why_cut_off(name, server_.settings().ops, outcome->loaded.settings.ops);
+        !why.empty())
+      return {false, {std::move(why)}};
     // Of reloads it says nothing: what is on the disk has not been read.
     ConfHistory history = server_.policy().history;
     history.set_at_run_time.clear();
@@ -219,6 +242,9 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
     loop_.guard([&] {
       change.lines.insert(change.lines.begin(),
                           fmt::format("{} = {} until the next reload", name, value));
+      // Commands look where the conf says.
+      if (name == "ops.control" && value != before.ops.control)
+        change.lines.push_back(fmt::format("from now on: classgate --socket {}", value));
       log_milestone(spdlog::level::info, "set at run time: {} = {} (it was {})", name, value,
                     conf::value_in(before, name));
     });

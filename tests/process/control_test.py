@@ -55,6 +55,27 @@ class Control(ChangeTest):
             self.assertTrue(os.path.exists(gateway.control))
         gateway.do("status")
 
+    def test_what_would_cut_the_operator_off_is_not_set_at_run_time(self):
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+        for key, value, why in (("ops.control", "off", "would close the socket by which this order came"),
+                                ("ops.timeout", "1ms", "might not be done within 1 ms"),
+                                ("ops.reload_timeout", "999ms", "might not be done within 999 ms")):
+            before = gateway.command("status", "--json")
+            code, out, err = gateway.command("set", key, value)
+            self.assertEqual((code, out), (1, ""), err)
+            self.assertIn(f"{key}: ", err)
+            self.assertIn(why, err)
+            self.assertIn("in the conf, and reload", err)
+            self.assertTrue(os.path.exists(gateway.control))
+            self.assertEqual(json.loads(gateway.command("status", "--json")[1])["conf"], json.loads(before[1])["conf"])
+        gateway.do("set", "ops.timeout", "1s")
+        gateway.do("set", "ops.reload_timeout", "1s")
+        moved = gateway.control + ".moved"
+        self.assertEqual(gateway.command("set", "ops.control", moved),
+                         (0, f"ops.control = {moved} until the next reload\nfrom now on: classgate --socket {moved}\n", ""))
+        self.assertFalse(os.path.exists(gateway.control))
+        self.assertTrue(os.path.exists(moved))
+
     def test_a_control_socket_that_cannot_be_is_refused_and_the_old_one_stays(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         folder = tempfile.TemporaryDirectory()

@@ -245,9 +245,10 @@ std::expected<void, std::string> PlanList::set(std::string_view key, const std::
     entry.value.value = text;
   else
     return std::unexpected(fmt::format("{}: \"{}\" is not a number", key, text));
-  if (std::string why = read_entry(Fields::all(), *plan, entry, "plan ", " of a plan");
+  const std::string own_keys = std::string(key.substr(0, key.size() - field.size()));
+  if (std::string why = read_entry(Fields::all(), *plan, entry, own_keys, " of a plan");
       !why.empty())
-    return std::unexpected(std::move(why));
+    return std::unexpected(why.starts_with(key) ? why : fmt::format("{}: {}", key, why));
   if (const std::string why = wrong_in(*plan); !why.empty())
     return std::unexpected(fmt::format("{}: {}", key, why));
   return {};

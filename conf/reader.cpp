@@ -300,6 +300,7 @@ class Reader {
     }
     if (key == nullptr) {
       if (name.starts_with("ops.")) is_control_known_ = false;  // which may be what was meant
+      if (std::string why = why_in_no_text(name); value.is_text && !why.empty()) return why;
       const std::string meant = nearest(name, key_names());
       if (!meant.empty()) reading_.unread.insert(meant);
       if (meant.empty() && !is_key_form(name))
@@ -319,6 +320,19 @@ class Reader {
     reading_.unread.erase(name);
     reading_.origins[name] = place;
     return std::nullopt;
+  }
+
+  // Of a key in a [[table]], which only the conf can say; empty: it is none.
+  static std::string why_in_no_text(std::string_view name) {
+    for (const std::string& list : conf_form().lists)
+      if (name == list || name.starts_with(list + '.'))
+        return name.starts_with("plan")
+                   ? fmt::format("{}: write plan.NAME.KEY, such as plan.gold.rate", name)
+                   : fmt::format(
+                         "{0}: what a [[{1}]] says is changed in the conf: write it in the "
+                         "[[{1}]] there, and reload",
+                         name, list);
+    return {};
   }
 
   void apply(const std::string& name, const RawValue& value, const std::string& place) {

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "conf/keys.h"
 #include "conf/printable.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/explain_page.h"
@@ -195,6 +196,15 @@ int show_why(const std::string& path, const conf::CommandLine& command) {
   return 1;
 }
 
+// KEY=VALUE in one word, as others write it.
+std::string why_no_change(const std::vector<std::string>& words) {
+  const std::size_t equals = words[0].find('=');
+  if (equals == std::string::npos || conf::find_key(words[0].substr(0, equals)) == nullptr)
+    return {};
+  return fmt::format("\"{0}\" is no key: write classgate set {1} VALUE, without \"=\"", words[0],
+                     words[0].substr(0, equals));
+}
+
 int order(const std::string& path, const std::string& target, const std::string& body, bool quiet) {
   const auto answer = ask(path, "POST", target, body);
   if (!answer) return complain(answer.error());
@@ -235,6 +245,11 @@ int control(const conf::CommandLine& command,
   if (command.command == "queue") return show_queue(path, command);
   if (command.command == "why") return show_why(path, command);
   if (command.command == "explain") return show_explanation(path, command);
+  if (command.command == "set")
+    if (const std::string why = why_no_change(command.arguments); !why.empty()) {
+      conf::print(stderr, fmt::format("classgate: set: {}\n", why));
+      return 1;
+    }
   if (command.command == "set")
     return order(path, "/set", command.arguments[0] + "=" + command.arguments[1], command.quiet);
   return order(path, "/" + command.command, {}, command.quiet);

@@ -11,6 +11,7 @@
 
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "conf/plans.h"
 #include "conf/printable.h"
 #include "gateway/milestones.h"
 #include "gateway/service_manager.h"
@@ -141,7 +142,9 @@ void Supervisor::take_orders() {
     changes_.reload(tell_by(answer));
   });
   desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Responder& answer) {
-    const std::size_t equals = request.body.find('=');
+    // The name of a plan may have one, and no value of its keys has.
+    const std::size_t equals =
+        conf::PlanList::is_key(request.body) ? request.body.rfind('=') : request.body.find('=');
     if (equals == std::string::npos)
       return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
     changes_.set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));

@@ -268,7 +268,8 @@ TEST_CASE("of a plan the unit of its quota is set at run time as well, by its wo
   const auto wrong = with("tokens");
   REQUIRE_FALSE(wrong.has_value());
   CHECK(lines_of(wrong.error()) ==
-        Lines{"set at run time: plan quota_unit: \"tokens\" is none of \"requests\", \"cost\""});
+        Lines{"set at run time: plan.gold.quota_unit: \"tokens\" is none of \"requests\", "
+              "\"cost\""});
 }
 
 TEST_CASE("a bad address is told what is wrong with it") {

@@ -76,6 +76,28 @@ class Control(ChangeTest):
         self.assertFalse(os.path.exists(gateway.control))
         self.assertTrue(os.path.exists(moved))
 
+    def test_a_wrong_form_of_set_is_told_the_right_one(self):
+        plans = "".join(f'[[plan]]\nname = "{name}"\nclients = ["{name}"]\n' for name in ("gold", "a=b", "c.d"))
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000) +
+                                  '[fairness]\nidentity = ["header:X-Api-Key"]\n' + plans +
+                                  '[[route]]\npath = "/r=x"\npriority = 3\n')
+        for plan in ("gold", "a=b", "c.d"):
+            gateway.do("set", f"plan.{plan}.rate", "5")
+        table = "what a [[{0}]] says is changed in the conf: write it in the [[{0}]] there, and reload"
+        for words, why in ((("route./r.rate", "5"), "route./r.rate: " + table.format("route")),
+                           (("route./r=x.rate", "5"), table.format("route")),
+                           (("listener.x.identity", "bearer"), table.format("listener")),
+                           (("plan", "5"), "plan: write plan.NAME.KEY, such as plan.gold.rate"),
+                           (("plan.gold", "5"), "plan.gold: write plan.NAME.KEY, such as plan.gold.rate"),
+                           (("plan.gold.rat", "5"), "plan.gold.rat: unknown key rat of a plan; did you mean rate?"),
+                           (("plan.glod.rate", "5"), 'plan.glod.rate: there is no plan "glod"; did you mean "gold"?'),
+                           (("plan.a=b.rate", "-1"), "plan.a=b.rate: -1 is out of range"),
+                           (("plan.gold.rate", "x"), 'plan.gold.rate: "x" is not a number'),
+                           (("admission.rate=5", "6"), 'write classgate set admission.rate VALUE, without "="')):
+            code, out, err = gateway.command("set", *words)
+            self.assertEqual((code, out), (1, ""), err)
+            self.assertIn(why, err)
+
     def test_a_control_socket_that_cannot_be_is_refused_and_the_old_one_stays(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         folder = tempfile.TemporaryDirectory()

@@ -22,12 +22,21 @@ struct ValueInForce {
   std::string origin;  // "default", "classgate.conf:12:1", "environment PORT", ...
 };
 
+// One thing that is wrong: where, what, and how to mend it.
+struct Mistake {
+  std::string
+      place;  // "classgate.conf:12:5", "environment CLASSGATE_THREADS", "command line --workers"
+  std::string text;
+  bool operator==(const Mistake&) const = default;
+};
+
 struct Loaded {
   Settings settings;
   std::vector<ValueInForce> values;                           // in the order of the table of keys
   std::vector<std::pair<RouteSettings, std::string>> routes;  // with their origins
   std::string plans;                                          // as print() says them
   std::shared_ptr<const Texts> texts;                         // what the files said
+  std::vector<Mistake> warnings;                              // what is good, and of no use
 };
 
 // What is wrong with what a key names (a file, an address), with the place of that key in front, as

@@ -34,6 +34,8 @@ class PlanList {
                     const std::vector<IdentitySource>& sources) const;
   bool has(std::string_view name) const;
   std::vector<std::string> names() const;
+  // Where the plan of that number stands.
+  const std::string& origin_of(std::size_t number) const { return plans_[number].origin; }
   // "plan.gold.rate" and a number, or the word of quota_unit, as text, as `classgate set` says it;
   // a name may have dots.
   static bool is_key(std::string_view key) { return key.starts_with("plan."); }

@@ -11,13 +11,6 @@
 
 namespace classgate::conf {
 
-// One thing that is wrong: where, what, and how to mend it.
-struct Mistake {
-  std::string
-      place;  // "classgate.conf:12:5", "environment CLASSGATE_THREADS", "command line --workers"
-  std::string text;
-};
-
 // A setting given on the command line.
 struct Override {
   std::string key;

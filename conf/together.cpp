@@ -12,6 +12,7 @@
 #include "conf/keys.h"
 #include "conf/known_clients.h"
 #include "conf/nearest.h"
+#include "conf/printable.h"
 #include "conf/secret_fields.h"
 #include "conf/units.h"
 
@@ -232,6 +233,7 @@ class Together {
     check_unknown(sources);
     check_quotas();
     check_logged_fields(sources);
+    warn_of_plans();
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
       if (const auto given = reading_.origins.find(key); given != reading_.origins.end())
@@ -430,6 +432,74 @@ class Together {
                    fmt::format("\"off\" gives clients other ids with each start, and plan "
                                "{} has a quota, which is kept by ids: name a file",
                                quote(plan->name)));
+  }
+
+  // What is good, and cannot be meant so.
+  void warn_of_plans() {
+    const FairnessSettings& fairness = settings_.admission.fairness;
+    for (std::size_t i = 0; i < fairness.plans.size(); ++i) {
+      const PlanSettings& plan = fairness.plans[i];
+      for (const std::string& text : in_vain(plan, {.is_plan = true}))
+        warn(reading_.plans.origin_of(i), fmt::format("plan {}: {}", quote(plan.name), text));
+    }
+    for (const char* key : {"workers", "queue_size"})
+      for (const std::string& text : in_vain(fairness.everybody, {.only = key}))
+        warn(reading_.origin_of(fmt::format("fairness.{}", key)), "fairness." + text);
+  }
+
+  struct Which {
+    bool is_plan = false;
+    std::string_view only = {};  // of the keys
+  };
+  // Everybody's terms, which a plan has where it says nothing, are told once.
+  std::vector<std::string> in_vain(const PlanSettings& plan, const Which& which) const {
+    const AdmissionSettings& admission = settings_.admission;
+    const PlanSettings& everybody = admission.fairness.everybody;
+    std::vector<std::string> texts;
+    const auto check_share = [&](std::string_view key, std::uint32_t share, std::uint32_t usual,
+                                 std::uint32_t whole, std::string_view whole_key) {
+      if ((which.is_plan && share == usual) || (!which.is_plan && key != which.only)) return;
+      if (share > whole)
+        texts.push_back(fmt::format("{}: {} are more than {}, {}: it limits nobody", key, share,
+                                    whole_key, whole));
+    };
+    check_share("workers", plan.workers, everybody.workers, admission.workers,
+                admission.workers_are_auto ? "auto.workers_max" : "admission.workers");
+    check_share("queue_size", plan.queue_size, everybody.queue_size, admission.queue_size,
+                "admission.queue_size");
+    if (which.is_plan) check_quota(plan.quota, texts);
+    return texts;
+  }
+
+  void check_quota(const QuotaSettings& quota, std::vector<std::string>& texts) const {
+    if (quota.month > 0 && quota.day > quota.month)
+      texts.push_back(fmt::format(
+          "quota_day: {} is more than quota_month, {}, which ends first: no day has so much",
+          quota.day, quota.month));
+    else if (quota.month > 0 && quota.day_soft > quota.month)
+      texts.push_back(
+          fmt::format("quota_day_soft: {} is more than quota_month, {}: nobody would "
+                      "be warned",
+                      quota.day_soft, quota.month));
+    if (quota.unit != QuotaUnit::cost) return;
+    const std::int64_t least = std::min(quota.day > 0 ? quota.day : quota_limit,
+                                        quota.month > 0 ? quota.month : quota_limit);
+    const char* const key = least == quota.day ? "quota_day" : "quota_month";
+    std::vector<std::string> routes;
+    for (const auto& [route, origin] : reading_.routes.all())
+      if (route.rate_limited && route.cost.kind == CostSettings::Kind::fixed &&
+          route.cost.fixed > least)
+        routes.push_back(
+            fmt::format("{} ({}, at {})", quote(name_of(route)), route.cost.fixed, origin));
+    if (routes.empty()) return;
+    texts.push_back(
+        fmt::format("{}: {} is less than a request costs of the route {}{}: it is never served",
+                    key, least, routes.front(),
+                    routes.size() == 1 ? "" : fmt::format(", and of {} more", routes.size() - 1)));
+  }
+
+  void warn(const std::string& place, const std::string& text) {
+    reading_.loaded.warnings.push_back({printable(place), printable(text)});
   }
 
   // Where it stands; empty: in none.

@@ -211,6 +211,12 @@ void warn_of_secrets(const conf::Loaded& loaded) {
                     settings.clients.quota_file));
 }
 
+// Good, and cannot be meant so.
+void warn_of_plans(const conf::Loaded& loaded) {
+  for (const conf::Mistake& warning : loaded.warnings)
+    conf::print(stderr, fmt::format("classgate: warning: {}: {}\n", warning.place, warning.text));
+}
+
 // Good, and of little use.
 void warn_of_loops_that_keep_nothing(const conf::Loaded& loaded) {
   const conf::OpsSettings& ops = loaded.settings.ops;
@@ -280,6 +286,7 @@ int start(int argc, char** argv) {
     if (const int wrong = check_secrets(*loaded); wrong != 0) return wrong;
     warn_of_names(loaded->settings);
     warn_of_secrets(*loaded);
+    warn_of_plans(*loaded);
     warn_of_loops_that_keep_nothing(*loaded);
     warn_of_strangers(loaded->settings);
     warn_of_names_that_anybody_has(loaded->settings);

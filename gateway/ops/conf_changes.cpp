@@ -320,6 +320,9 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
                            "; `classgate status` and the like cannot reach this process");
   }
   if (!secret->empty()) all.warnings.push_back(std::move(*secret));
+  for (const conf::Mistake& warning : all.loaded.warnings)
+    if (std::ranges::find(before.loaded.warnings, warning) == before.loaded.warnings.end())
+      all.warnings.push_back(fmt::format("{}: {}", warning.place, warning.text));
   // What is open stays so, and where nothing was it has been opened by now.
   const conf::Settings& taken = all.server.settings;
   const bool has_quotas = reads_files && Quotas::are_wanted_by(taken);

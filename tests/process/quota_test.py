@@ -255,6 +255,20 @@ class WhatAnOperatorSees(QuotaTest):
                               env=clean_environment())
         self.assertEqual(done.returncode, 1 if "dya" in conf.read_text() else 78, done.stderr)
 
+    def test_a_quota_that_can_never_be_had_is_warned_of_by_a_check_a_reload_and_a_set(self):
+        gateway = self.start_gateway("quota_day = 5\nquota_month = 10")
+        conf = pathlib.Path(gateway.conf.name)
+        warning = 'plan "free": quota_day: 20 is more than quota_month, 10, which ends first'
+        self.assertIn(warning, gateway.do("set", "plan.free.quota_day", "20"))
+        self.assertNotIn(warning, gateway.do("set", "plan.free.priority", "2"))  # it has been told
+        conf.write_text(self.conf("quota_day = 20\nquota_month = 10"))
+        gateway.do("set", "plan.free.quota_day", "5")
+        self.assertIn(warning, gateway.do("reload"))
+        done = subprocess.run([CLASSGATE, "--check", "--conf", conf], capture_output=True, text=True, timeout=60,
+                              env=clean_environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, rf"classgate: warning: {conf}:\d+:1: " + warning)
+
     def test_a_file_without_its_table_refuses_a_check_and_a_start_and_one_that_others_write_is_warned_of(self):
         gateway = self.start_gateway("quota_day = 10")
         self.assertEqual(self.statuses(gateway, 1), [200])

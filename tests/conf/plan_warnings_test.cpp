@@ -1,0 +1,63 @@
+// What a plan says that is good, and cannot be meant so.
+
+#include "kit.h"
+
+namespace classgate::conf {
+namespace {
+
+Lines warnings_in(const std::string& text) {
+  const ConfFile file("[fairness]\nidentity = [\"bearer\"]\n" + text);
+  Lines lines;
+  for (const Mistake& warning : load_good({file.path(), {}, {}}).warnings)
+    lines.push_back(file.shorten(warning.place + ": " + warning.text));
+  return lines;
+}
+
+Lines warnings_of_plan(const std::string& keys, const std::string& before = "") {
+  return warnings_in(before + "[[plan]]\nname = \"free\"\n" + keys);
+}
+
+TEST_CASE("quotas of which one makes the other meaningless are warned of") {
+  CHECK(warnings_of_plan("quota_day = 20\nquota_month = 10") ==
+        Lines{"conf:3:1: plan \"free\": quota_day: 20 is more than quota_month, 10, which ends "
+              "first: no day has so much"});
+  CHECK(warnings_of_plan("quota_day_soft = 20\nquota_month = 10") ==
+        Lines{"conf:3:1: plan \"free\": quota_day_soft: 20 is more than quota_month, 10: nobody "
+              "would be warned"});
+  CHECK(warnings_of_plan("quota_day = 10\nquota_month = 10\nquota_day_soft = 10") == Lines{});
+  CHECK(warnings_of_plan("quota_day = 20") == Lines{});
+}
+
+TEST_CASE("a route that costs more than a plan's whole quota is warned of") {
+  const std::string routes =
+      "[[route]]\npath = \"/dear\"\npriority = 1\ncost = 6\n"
+      "[[route]]\npath = \"/dearer\"\npriority = 1\ncost = 7\n";
+  CHECK(warnings_of_plan("quota_unit = \"cost\"\nquota_day = 5\nquota_month = 50", routes) ==
+        Lines{"conf:11:1: plan \"free\": quota_day: 5 is less than a request costs of the route "
+              "\"/dear\" (6, at conf:3:1), and of 1 more: it is never served"});
+  CHECK(warnings_of_plan("quota_unit = \"cost\"\nquota_month = 6", routes) ==
+        Lines{"conf:11:1: plan \"free\": quota_month: 6 is less than a request costs of the route "
+              "\"/dearer\" (7, at conf:7:1): it is never served"});
+  CHECK(warnings_of_plan("quota_unit = \"cost\"\nquota_day = 7", routes) == Lines{});
+  CHECK(warnings_of_plan("quota_unit = \"cost\"", routes) == Lines{});
+  CHECK(warnings_of_plan("quota_unit = \"requests\"\nquota_day = 1", routes) == Lines{});
+  CHECK(warnings_of_plan("quota_unit = \"cost\"\nquota_day = 1",
+                         "[[route]]\npath = \"/free\"\npriority = 1\ncost = 6\n"
+                         "rate_limited = false\n") == Lines{});
+}
+
+TEST_CASE("a share that is more than the whole is warned of, everybody's once") {
+  const std::string whole = "[admission]\nworkers = 5\nqueue_size = 7\n";
+  CHECK(warnings_of_plan("workers = 6\nqueue_size = 8", whole) ==
+        Lines{"conf:6:1: plan \"free\": workers: 6 are more than admission.workers, 5: it limits "
+              "nobody",
+              "conf:6:1: plan \"free\": queue_size: 8 are more than admission.queue_size, 7: it "
+              "limits nobody"});
+  CHECK(warnings_of_plan("workers = 5\nqueue_size = 7", whole) == Lines{});
+  CHECK(
+      warnings_of_plan("", "workers = 6\nqueue_size = 7\n" + whole) ==
+      Lines{"conf:3:1: fairness.workers: 6 are more than admission.workers, 5: it limits nobody"});
+}
+
+}  // namespace
+}  // namespace classgate::conf

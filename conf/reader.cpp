@@ -284,6 +284,7 @@ class Reader {
       changed = address.port;
       std::string& text = addresses.back();
       text.replace(text.rfind(':') + 1, std::string::npos, port);
+      if (text != address.text) reading_.moved_by_port[address.text] = text;
     }
     RawValue value;
     value.value = std::move(addresses);

@@ -30,6 +30,8 @@ struct Reading {
   RouteList routes;
   PlanList plans;
   std::vector<CertificateSettings> certificates;
+  // What PORT made of addresses of `listen`.
+  std::map<std::string, std::string> moved_by_port;
   std::map<std::string, std::string> origins;
   std::vector<Mistake> mistakes;
 

@@ -149,6 +149,16 @@ class Together {
         listener.port = found->port;
         continue;
       }
+      if (const auto moved = reading_.moved_by_port.find(listener.address);
+          moved != reading_.moved_by_port.end()) {
+        reading_.mistake(
+            listener.origin,
+            fmt::format("listener {} is none of listen any more: the environment's PORT, which "
+                        "goes before the conf, has made it {}. Unset PORT, or set "
+                        "CLASSGATE_LISTEN, before which PORT gives way, or write {} here",
+                        quote(listener.address), quote(moved->second), quote(moved->second)));
+        continue;
+      }
       std::vector<std::string> texts;
       for (const Address& address : listen) texts.push_back(address.text);
       const std::string meant = nearest(listener.address, texts);

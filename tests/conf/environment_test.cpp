@@ -104,6 +104,20 @@ TEST_CASE("PORT leaves hosts, TLS, Unix sockets and other ports as they are") {
   CHECK(value_of(load_text("", {{"PORT", "80"}}), "listen").value == "[\"127.0.0.1:80\"]");
 }
 
+TEST_CASE("a PORT that takes a listener its address says so, and how to mend it") {
+  const std::string conf =
+      "listen = [\"a:1\", \"b:2\"]\n[[listener]]\naddress = \"a:1\"\nrefusal_body = \"text\"\n"
+      "[[listener]]\naddress = \"b:2\"\nrefusal_body = \"text\"\n";
+  CHECK(
+      mistakes_in(conf, {{"PORT", "80"}}) ==
+      Lines{"conf:2:1: listener \"a:1\" is none of listen any more: the environment's PORT, which "
+            "goes before the conf, has made it \"a:80\". Unset PORT, or set CLASSGATE_LISTEN, "
+            "before which PORT gives way, or write \"a:80\" here"});
+  CHECK(mistakes_in(conf, {{"PORT", "1"}}) == Lines{});
+  CHECK(mistakes_in(conf, {{"PORT", "80"}, {"CLASSGATE_LISTEN", "a:1, b:2"}}) == Lines{});
+  CHECK(mistakes_in(conf, {}) == Lines{});
+}
+
 TEST_CASE("a PORT that is no port is a mistake") {
   for (const std::string port : {"", "http", "-1", "+80", "80 ", " 80", "127.0.0.1:80", "80,a:1"})
     CHECK(mistakes_in("", {{"PORT", port}}) ==

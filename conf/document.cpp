@@ -123,7 +123,7 @@ class Walker {
       } else if (const toml::table* inner = node.as_table()) {
         walk_table(*inner, name, place);
       } else {
-        document_.entries.push_back({name, read(node), place});
+        document_.entries.push_back(entry_of(name, node, place));
       }
     }
   }
@@ -153,9 +153,24 @@ class Walker {
       TableEntry entry;
       entry.place = place_of(element.source());
       for (const auto& [key, value] : *element.as_table())
-        entry.entries.push_back({std::string(key.str()), read(value), place_of(key.source())});
+        entry.entries.push_back(entry_of(std::string(key.str()), value, place_of(key.source())));
       into.push_back(std::move(entry));
     }
+  }
+
+  static Entry entry_of(std::string name, const toml::node& node, Place place) {
+    Entry entry{std::move(name), read(node), place};
+    const toml::array* const array = node.as_array();
+    if (array == nullptr || array->empty() || place_of(array->back().source()).line == place.line)
+      return entry;
+    for (const toml::node& element : *array) {
+      entry.entry_places.push_back(place_of(element.source()));
+      const bool is_understood = !std::holds_alternative<std::monostate>(entry.value.value);
+      if (is_understood || element.is_string()) continue;
+      entry.place = entry.entry_places.back();
+      break;
+    }
+    return entry;
   }
 
   static RawValue read(const toml::node& node) {
@@ -184,6 +199,32 @@ class Walker {
 };
 
 }  // namespace
+
+Place place_of_mistake(const Entry& entry, const std::string& why,
+                       const std::function<std::string(const Entry&)>& why_wrong) {
+  const auto* const all = std::get_if<std::vector<std::string>>(&entry.value.value);
+  if (all == nullptr || all->size() != entry.entry_places.size()) return entry.place;
+  const auto is_in_first = [&](std::size_t count) {
+    Entry some{entry.key, entry.value, entry.place};
+    some.value.value =
+        std::vector<std::string>(all->begin(), all->begin() + static_cast<std::ptrdiff_t>(count));
+    return why_wrong(some) == why;
+  };
+  if (all->empty() || is_in_first(0)) return entry.place;
+  std::size_t without = 0, with = all->size();
+  while (with - without > 1) {
+    const std::size_t middle = without + (with - without) / 2;
+    (is_in_first(middle) ? with : without) = middle;
+  }
+  return entry.entry_places[with - 1];
+}
+
+std::string in_same_file(const std::string& origin, Place place) {
+  const std::size_t column = origin.rfind(':');
+  const std::size_t line = column == std::string::npos ? column : origin.rfind(':', column - 1);
+  if (line == std::string::npos) return origin;
+  return fmt::format("{}:{}:{}", origin.substr(0, line), place.line, place.column);
+}
 
 bool is_key_form(std::string_view name) {
   constexpr std::size_t longest = 40;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,7 +21,16 @@ struct Entry {
   std::string key;  // dotted
   RawValue value;
   Place place;
+  std::vector<Place> entry_places = {};  // of a list that goes over several lines
 };
+
+// Where to look for what is wrong with a value: at the entry of a list that goes over several
+// lines, else at its key. `why_wrong` reads what it is given, and says why not; it says `why` of
+// the whole. What is read of a list is read in its order.
+Place place_of_mistake(const Entry& entry, const std::string& why,
+                       const std::function<std::string(const Entry&)>& why_wrong);
+// Another place in the same file ("classgate.conf:12:1").
+std::string in_same_file(const std::string& origin, Place place);
 
 // One table of a list, such as [[route]].
 struct TableEntry {

@@ -78,6 +78,11 @@ struct PlanList::Fields {
   }
 };
 
+std::string PlanList::Written::origin_of_client(std::size_t number) const {
+  return number < clients_places.size() ? in_same_file(clients_origin, clients_places[number])
+                                        : clients_origin;
+}
+
 // What does not go together in it; empty: nothing.
 std::string PlanList::wrong_in(const Written& plan) {
   if (plan.burst && *plan.burst == 0) return "burst: 0 is out of range: 1 to 1000000";
@@ -101,10 +106,11 @@ std::vector<std::pair<Place, std::string>> PlanList::add(const TableEntry& entry
   plan.origin = place_text(entry.place);
   plan.clients_origin = plan.origin;
   for (const Entry& one : entry.entries) {
-    if (std::string why = read_entry(Fields::all(), plan, one, "plan ", " in [[plan]]");
-        !why.empty())
-      wrong.push_back({one.place, std::move(why)});
-    if (one.key == "clients") plan.clients_origin = place_text(one.place);
+    if (auto why = wrong_in_entry(Fields::all(), plan, one, "plan ", " in [[plan]]"))
+      wrong.push_back(std::move(*why));
+    if (one.key != "clients") continue;
+    plan.clients_origin = place_text(one.place);
+    plan.clients_places = one.entry_places;
   }
   if (wrong.empty() && plan.name.empty()) wrong.push_back({entry.place, "[[plan]] has no name"});
   if (std::string why = wrong_in(plan); wrong.empty() && !why.empty())
@@ -187,9 +193,9 @@ std::vector<std::pair<std::string, std::string>> PlanList::finish(
     for (std::size_t i = 0; i < plan.clients.size() && fairness.is_on; ++i) {
       const auto client = read_plan_client(plan.clients[i], sources);
       std::string why = client ? wrong_with(*client) : client.error();
-      if (why.empty()) why = registry.add(*client, {plan.name, plan.clients_origin, i + 1});
+      if (why.empty()) why = registry.add(*client, {plan.name, plan.origin_of_client(i), i + 1});
       if (!why.empty())
-        wrong.push_back({plan.clients_origin,
+        wrong.push_back({plan.origin_of_client(i),
                          fmt::format("plan {}: client number {} {}", plan.name, i + 1, why)});
     }
     fairness.plans.push_back(std::move(settings));

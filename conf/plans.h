@@ -50,6 +50,8 @@ class PlanList {
     std::vector<std::string> clients;
     std::string origin;
     std::string clients_origin;
+    std::vector<Place> clients_places;  // of a list that goes over several lines
+    std::string origin_of_client(std::size_t number) const;
   };
   struct Fields;  // of a [[plan]]
   static std::string wrong_in(const Written& plan);

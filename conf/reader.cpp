@@ -146,9 +146,12 @@ class Reader {
     const auto place_text = [&](Place place) {
       return fmt::format("{}:{}:{}", path, place.line, place.column);
     };
-    for (const Entry& entry : document.entries)
+    for (const Entry& entry : document.entries) {
       if (auto wrong = try_apply(entry.key, entry.value, place_text(entry.place)))
-        found.push_back({entry.place, std::move(*wrong)});
+        found.push_back({place_of_mistake(entry, *wrong), std::move(*wrong)});
+      else if (!entry.entry_places.empty())
+        reading_.entry_places[entry.key] = entry.entry_places;
+    }
     const auto read_tables = [&](const char* list, auto add) {
       for (const TableEntry& entry : document.tables_of(list))
         for (auto& wrong : add(entry)) {
@@ -164,6 +167,17 @@ class Reader {
     std::ranges::sort(found);
     for (auto& [place, text_of_mistake] : found)
       reading_.mistake(place_text(place), std::move(text_of_mistake));
+  }
+
+  // Of a key that could not be read, and is left as it was.
+  Place place_of_mistake(const Entry& entry, const std::string& why) const {
+    const Key* const key = find_key(entry.key);
+    if (key == nullptr) return entry.place;
+    Settings scratch = reading_.loaded.settings;
+    return conf::place_of_mistake(entry, why, [&](const Entry& some) {
+      const auto read = key->read(scratch, some.value);
+      return read ? std::string() : fmt::format("{}: {}", entry.key, read.error());
+    });
   }
 
   // Keys of [[tables]] that have no form of one; says so of each.
@@ -222,9 +236,8 @@ class Reader {
     ListenerSettings listener;
     listener.origin = place_text(entry.place);
     for (const Entry& one : entry.entries)
-      if (std::string why = read_entry(fields, listener, one, "listener ", " in [[listener]]");
-          !why.empty())
-        wrong.push_back({one.place, std::move(why)});
+      if (auto why = wrong_in_entry(fields, listener, one, "listener ", " in [[listener]]"))
+        wrong.push_back(std::move(*why));
     auto& all = reading_.loaded.settings.listeners;
     const auto twin = std::ranges::find(all, listener.address, &ListenerSettings::address);
     if (wrong.empty() &&
@@ -320,6 +333,7 @@ class Reader {
     if (is_control) is_control_known_ = true;
     reading_.unread.erase(name);
     reading_.origins[name] = place;
+    reading_.entry_places.erase(name);
     return std::nullopt;
   }
 

@@ -22,8 +22,23 @@ bool Reading::are_known(Keys keys) const {
 }
 
 void Reading::blame(const std::string& key, const std::string& text, Keys others) {
+  const auto has_place = [&](const char* other) { return origins.contains(other); };
+  const auto* const other = std::ranges::find_if(others, has_place);
+  blame_at(origin_of(origins.contains(key) || other == others.end() ? key : *other), key, text,
+           others);
+}
+
+void Reading::blame_at(const std::string& place, const std::string& key, const std::string& text,
+                       Keys others) {
   if (unread.contains(key) || (others.size() > 0 && !are_known(others))) return;
-  mistake(origin_of(key), key + ": " + text);
+  mistake(place, key + ": " + text);
+}
+
+std::string Reading::origin_of_entry(const std::string& key, std::size_t index) const {
+  const auto places = entry_places.find(key);
+  return places == entry_places.end() || index >= places->second.size()
+             ? origin_of(key)
+             : in_same_file(origin_of(key), places->second[index]);
 }
 
 std::string Reading::origin_of(const std::string& key) const {

@@ -33,17 +33,24 @@ struct Reading {
   // What PORT made of addresses of `listen`.
   std::map<std::string, std::string> moved_by_port;
   std::map<std::string, std::string> origins;
+  std::map<std::string, std::vector<Place>> entry_places;  // of lists that go over several lines
   std::vector<Mistake> mistakes;
 
   // What could not be read is told as such, and nothing that hangs on it: whatever is said of its
   // default would be a second mistake, made up. Lists of tables have the names of their lists.
   using Keys = std::initializer_list<const char*>;
   bool are_known(Keys keys) const;
-  // A mistake of this key, by what the others say.
+  // A mistake of this key, by what the others say; where it has its default, one of these is told
+  // as the place.
   void blame(const std::string& key, const std::string& text, Keys others = {});
+  // The same at a place that is known better.
+  void blame_at(const std::string& place, const std::string& key, const std::string& text,
+                Keys others = {});
   void mistake(std::string place, std::string text);
   // Where a key was set, or "default".
   std::string origin_of(const std::string& key) const;
+  // The same of an entry of its list.
+  std::string origin_of_entry(const std::string& key, std::size_t index) const;
   // What a file says; the error says why it could not be read, and `hint`.
   std::expected<std::string, std::string> text_of(
       const std::string& path, std::string_view hint = "(name another with --conf)",

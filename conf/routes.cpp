@@ -100,9 +100,8 @@ std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entr
   std::vector<std::pair<Place, std::string>> wrong;
   RouteSettings route;
   for (const Entry& one : entry.entries)
-    if (std::string why = read_entry(route_fields(), route, one, "route ", " in [[route]]");
-        !why.empty())
-      wrong.push_back({one.place, std::move(why)});
+    if (auto why = wrong_in_entry(route_fields(), route, one, "route ", " in [[route]]"))
+      wrong.push_back(std::move(*why));
   const auto lacks = [&](std::string_view key) {
     return std::ranges::find(entry.entries, key, &Entry::key) == entry.entries.end();
   };

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,19 @@ std::string read_entry(const std::vector<Field<Target>>& fields, Target& target,
   const std::string meant = nearest(entry.key, names);
   return fmt::format("unknown key {}{}{}", entry.key, where,
                      meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
+}
+
+// The same, with its place; none: it is good. What it makes of `target` then counts no more.
+template <typename Target>
+std::optional<std::pair<Place, std::string>> wrong_in_entry(
+    const std::vector<Field<Target>>& fields, Target& target, const Entry& entry,
+    std::string_view kind, std::string_view where) {
+  const auto read = [&](const Entry& some) {
+    return read_entry(fields, target, some, kind, where);
+  };
+  std::string why = read(entry);
+  if (why.empty()) return std::nullopt;
+  return std::pair(place_of_mistake(entry, why, read), std::move(why));
 }
 
 // A number from `least` to `most`, or 0.

@@ -57,18 +57,21 @@ class Together {
     check_listeners();
     check_cors(all.cors);
     put_clients_together();
-    for (const Address& server : all.upstream.nameservers)
-      if (!IpAddress::parse(server.host) || server.port == 0)
-        reading_.blame(
-            "upstream.nameservers",
+    const std::vector<Address>& nameservers = all.upstream.nameservers;
+    for (std::size_t i = 0; i < nameservers.size(); ++i)
+      if (const Address& server = nameservers[i];
+          !IpAddress::parse(server.host) || server.port == 0)
+        reading_.blame_at(
+            reading_.origin_of_entry("upstream.nameservers", i), "upstream.nameservers",
             fmt::format("\"{}\" is not the address of a nameserver: write \"192.0.2.53:53\"",
                         server.text));
-    for (const Address& server : all.upstream.servers)
-      if (server.is_unix || server.is_service)
+    const std::vector<Address>& servers = all.upstream.servers;
+    for (std::size_t i = 0; i < servers.size(); ++i)
+      if (const Address& server = servers[i]; server.is_unix || server.is_service)
         continue;
       else if (server.port == 0 || server.host == "*")
-        reading_.blame("upstream.servers",
-                       fmt::format("\"{}\" is not an address to connect to", server.text));
+        reading_.blame_at(reading_.origin_of_entry("upstream.servers", i), "upstream.servers",
+                          fmt::format("\"{}\" is not an address to connect to", server.text));
   }
 
  private:
@@ -122,13 +125,13 @@ class Together {
     else if (!tls.certificate.empty())
       tls.certificates.push_back({tls.certificate, tls.key, reading_.origin_of("tls.certificate")});
     std::ranges::move(reading_.certificates, std::back_inserter(tls.certificates));
-    for (const Address& address : settings_.listen)
-      if (address.is_tls && tls.certificates.empty()) {
-        reading_.blame("listen",
-                       fmt::format("\"{}\" needs tls.certificate and tls.key", address.text),
-                       {"tls.certificate", "tls.key", "certificate"});
-        break;
-      }
+    const auto secure = std::ranges::find_if(settings_.listen, &Address::is_tls);
+    if (secure != settings_.listen.end() && tls.certificates.empty())
+      reading_.blame_at(reading_.origin_of_entry(
+                            "listen", static_cast<std::size_t>(secure - settings_.listen.begin())),
+                        "listen",
+                        fmt::format("\"{}\" needs tls.certificate and tls.key", secure->text),
+                        {"tls.certificate", "tls.key", "certificate"});
     if (tls.client_certificate != ClientCertificate::off && tls.client_ca.empty())
       reading_.blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust",
                      {"tls.client_ca"});
@@ -263,6 +266,29 @@ class Together {
     return {};
   }
 
+  // Where an identity wants a claim, the first that does.
+  std::string origin_of_claim() const {
+    const auto claim_in = [](const std::vector<IdentitySource>& sources) {
+      return static_cast<std::size_t>(
+          std::ranges::find(sources, IdentitySource::Kind::jwt, &IdentitySource::kind) -
+          sources.begin());
+    };
+    const std::vector<IdentitySource>& all = settings_.admission.fairness.identity;
+    if (const std::size_t i = claim_in(all); i < all.size())
+      return reading_.origin_of_entry("fairness.identity", i);
+    for (const ListenerSettings& listener : settings_.listeners)
+      if (listener.identity && claim_in(*listener.identity) < listener.identity->size())
+        return listener.origin;
+    for (const auto& [route, origin] : reading_.routes.all())
+      if (route.identity && claim_in(*route.identity) < route.identity->size()) return origin;
+    return reading_.origin_of("fairness.identity");
+  }
+
+  // Of a key; where nobody has set it, of what asks for it.
+  std::string place_of(const char* key, const std::string& asked_at) const {
+    return reading_.origins.contains(key) ? reading_.origin_of(key) : asked_at;
+  }
+
   // What [jwt] must have, where an identity wants a claim.
   void put_tokens_together(const std::vector<IdentitySource>& sources) {
     JwtSettings& jwt = settings_.jwt;
@@ -277,20 +303,21 @@ class Together {
             identities);
       return;
     }
+    const std::string asked_at = origin_of_claim();
     if (jwt.claims.size() > jwt_claims_max)
-      reading_.blame(
-          "fairness.identity",
+      reading_.blame_at(
+          asked_at, "fairness.identity",
           fmt::format("with those of listeners and routes it has {} claims; there may be {}",
                       jwt.claims.size(), jwt_claims_max));
     if (jwt.algorithms.empty())
-      reading_.blame(
-          "jwt.algorithms",
+      reading_.blame_at(
+          place_of("jwt.algorithms", asked_at), "jwt.algorithms",
           "identity has \"jwt:CLAIM\": name what tokens are signed with, such as [\"RS256\"]",
           identities);
     if (jwt.keys_file.empty())
-      return reading_.blame("jwt.keys_file",
-                            "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS",
-                            identities);
+      return reading_.blame_at(place_of("jwt.keys_file", asked_at), "jwt.keys_file",
+                               "identity has \"jwt:CLAIM\": name the file of the keys, PEM or JWKS",
+                               identities);
     auto text = reading_.text_of(jwt.keys_file, {});
     if (!text)
       return reading_.blame("jwt.keys_file", fmt::format("{} {}", jwt.keys_file, text.error()));
@@ -521,14 +548,15 @@ class Together {
   // What clients name themselves by may be a key of theirs.
   void check_logged_fields(std::vector<IdentitySource> sources) {
     if (!settings_.jwt.keys_file.empty()) sources.push_back(settings_.jwt.from);
-    for (const std::string& field : settings_.log.headers)
+    const std::vector<std::string>& fields = settings_.log.headers;
+    for (std::size_t i = 0; i < fields.size(); ++i)
       if (std::ranges::any_of(sources, [&](const IdentitySource& source) {
-            return plain_field_name(field_of(source)) == plain_field_name(field);
+            return plain_field_name(field_of(source)) == plain_field_name(fields[i]);
           }))
-        reading_.blame("log.headers",
-                       fmt::format("\"{}\" tells clients apart (identity): a log never "
-                                   "holds what may be a key",
-                                   field));
+        reading_.blame_at(reading_.origin_of_entry("log.headers", i), "log.headers",
+                          fmt::format("\"{}\" tells clients apart (identity): a log never "
+                                      "holds what may be a key",
+                                      fields[i]));
   }
 
   Reading& reading_;

@@ -58,7 +58,7 @@ class Cors {
  private:
   static constexpr std::string_view exposed =
       "RateLimit, RateLimit-Policy, Request-Id, Retry-After, Retry-After-Ms, Server-Timing, "
-      "X-Classgate-Reason, X-Request-Id, X-Should-Retry";
+      "X-Classgate-Reason, X-Classgate-Soft-Quota, X-Request-Id, X-Should-Retry";
 
   std::string_view named(std::string_view origin) const;
 

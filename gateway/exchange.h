@@ -188,6 +188,7 @@ class Exchange final : private proxy::Forwarding::Client {
     std::string timing;
     std::string policy;
     std::string state;
+    std::string soft_quota;
   };
   OwnFields own_fields() const;
 

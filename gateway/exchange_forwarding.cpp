@@ -78,8 +78,11 @@ Exchange::OwnFields Exchange::own_fields() const {
     own.policy = rate_limit_policy(all);
     own.state = rate_limit_state(all);
   }
-  if (quota_.warning && wanted.rate_limit_fields != conf::RateLimitFields::off)
+  if (!quota_.warning || wanted.rate_limit_fields == conf::RateLimitFields::off) return own;
+  if (quota_.warning->limit > 0)
     add_quota_warning(*quota_.warning, Quotas::now(), own.policy, own.state);
+  else
+    own.soft_quota = soft_quota_warning(*quota_.warning, Quotas::now());
   return own;
 }
 
@@ -142,6 +145,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
     add("Server-Timing", own.timing);
     add("RateLimit-Policy", own.policy);
     add("RateLimit", own.state);
+    add("X-Classgate-Soft-Quota", own.soft_quota);
   }
   client_->send_head(*said, framing, texts_.request_id);
 }

@@ -40,6 +40,10 @@ std::string list(const Limits::Buckets& buckets, Put put) {
   return out;
 }
 
+std::int64_t seconds_left(const QuotaState& quota, std::chrono::sys_seconds now) {
+  return std::max<std::int64_t>((quota.end - now).count(), 0);
+}
+
 }  // namespace
 
 void put_policy(proxy::wire::Writer& to, const Limits::Bucket& bucket) {
@@ -73,10 +77,13 @@ void add_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now, st
                        std::string& state) {
   const std::string_view between = policy.empty() ? "" : ", ";
   policy +=
-      fmt::format("{}\"quota\";q={};w={}", between, quota.limit > 0 ? quota.limit : quota.soft,
-                  (quota.end - quota.begin).count());
-  state += fmt::format("{}\"quota\";r={};t={}", between, quota.left(),
-                       std::max<std::int64_t>((quota.end - now).count(), 0));
+      fmt::format("{}\"quota\";q={};w={}", between, quota.limit, (quota.end - quota.begin).count());
+  state += fmt::format("{}\"quota\";r={};t={}", between, quota.left(), seconds_left(quota, now));
+}
+
+std::string soft_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now) {
+  return fmt::format("{};soft={};used={};t={}", quota.kind == QuotaPeriod::day ? "day" : "month",
+                     quota.soft, quota.used, seconds_left(quota, now));
 }
 
 std::string_view rate_limit_name(conf::Reason reason) {

@@ -24,12 +24,17 @@ void put_policy(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket
 void put_state(proxy::wire::Writer& to, const admission::Limits::Bucket& bucket,
                admission::Duration time);
 
-// One more, behind what they say already: a quota is of its limit (where there is none, of what is
-// warned of) in its period, and renewed in t seconds.
+// One more, behind what they say already: a quota that has a limit, which it is of in its period,
+// and renewed in t seconds.
 //   RateLimit-Policy: "quota";q=1000000;w=2592000
 //   RateLimit: "quota";r=87432;t=172800
 void add_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now, std::string& policy,
                        std::string& state);
+
+// Of a quota without a limit, which only warns. RateLimit is not for it: a client that obeys would
+// ask no more, for the rest of the month, of a service that refuses it nothing.
+//   X-Classgate-Soft-Quota: month;soft=1000000;used=1000003;t=172800
+std::string soft_quota_warning(const QuotaState& quota, std::chrono::sys_seconds now);
 
 // What the bucket is called there that is too empty when this reason is said: "all", "route" or
 // "client", and the quota "quota"; empty for every other reason.

@@ -101,6 +101,21 @@ class WhatAClientSees(QuotaTest):
         self.assertRegex(answers[3].headers["RateLimit"], r'^"quota";r=1;t=\d+$')
         self.assertRegex(answers[3].headers["RateLimit-Policy"], r'^"quota";q=5;w=\d+$')
 
+    def test_a_quota_that_is_only_soft_is_announced_as_no_limit(self):
+        gateway = self.start_gateway("quota_month_soft = 3")
+        answers = [self.ask(gateway) for _ in range(5)]
+        self.assertEqual([a.status for a in answers], [200] * 5)
+        self.assertEqual([(a.headers["RateLimit"], a.headers["RateLimit-Policy"]) for a in answers], [(None, None)] * 5)
+        warnings = [a.headers["X-Classgate-Soft-Quota"] for a in answers]
+        self.assertEqual(warnings[:2], [None, None])
+        for used, warning in enumerate(warnings[2:], 3):
+            self.assertRegex(warning, rf"^month;soft=3;used={used};t=\d+$")
+        # Beside a limit it is that limit's warning, as ever.
+        gateway.do("set", "plan.free.quota_month", "9")
+        answer = self.ask(gateway)
+        self.assertEqual(answer.headers["X-Classgate-Soft-Quota"], None)
+        self.assertRegex(answer.headers["RateLimit"], r'^"quota";r=3;t=\d+$')
+
     def test_what_the_gateway_refuses_or_the_service_never_had_costs_nothing_of_it(self):
         gateway = self.start_gateway("quota_day = 4\nrate = 0.001\nburst = 2")
         self.assertEqual(self.statuses(gateway, 5), [200, 200, 429, 429, 429])

@@ -9,6 +9,8 @@ import tempfile
 import unittest
 import urllib.parse
 
+import yaml
+
 from kit import ROOT, ProcessTest, Program, free_port, get_json, scrape, wait_until
 
 FOLDER = ROOT / "packaging/monitoring"
@@ -37,6 +39,21 @@ class Files(unittest.TestCase):
             self.assertIn(f"RUNBOOK.md#{alert.lower()}", (FOLDER / "classgate.rules.yml").read_text())
             for what in ("fires", "is silent"):
                 self.assertIn(f"- name: {alert} {what}\n", tests)
+
+    def test_every_reason_is_in_the_runbook_and_is_load_or_has_an_alert_of_its_own(self):
+        header = (ROOT / "conf/reason.h").read_text()
+        reasons = {word: kind for kind, word in re.findall(r'ReasonKind::(\w+), "(\w+)"', header)}
+        self.assertGreater(len(reasons), 30)
+        runbook = (FOLDER / "RUNBOOK.md").read_text()
+        self.assertEqual({reason for reason in reasons if f"`{reason}`" not in runbook}, set())
+        rules = {rule.get("alert", rule.get("record")): rule["expr"]
+                 for group in yaml.safe_load((FOLDER / "classgate.rules.yml").read_text())["groups"] for rule in group["rules"]}
+        named = {name: [word for words in re.findall(r'reason=~?"([^"]*)"', expression) for word in words.split("|")]
+                 for name, expression in rules.items()}
+        unservable = named.pop("classgate:unservable:rate5m")
+        self.assertEqual(sorted(unservable), sorted({word for words in named.values() for word in words}))
+        self.assertEqual({reason for reason, kind in reasons.items() if kind == "request"} - set(unservable), set())
+        self.assertEqual(set(unservable) - set(reasons), set())
 
     def test_the_dashboard_is_well_formed(self):
         dashboard = json.loads((FOLDER / "grafana-dashboard.json").read_text())
@@ -126,7 +143,14 @@ class Live(ProcessTest):
         self.assertEqual(series() - before, set())
 
     def test_every_metric_that_a_file_names_exists(self):
-        _, text = scrape(self.busy_gateway())
+        with tempfile.TemporaryDirectory() as folder:
+            conf = (f'[clients]\nsecret = "{folder}/secret"\nquota_file = "{folder}/quotas.db"\n'
+                    '[[plan]]\nname = "free"\nquota_day = 2\nclients = ["address:127.0.0.1"]\n')
+            gateway = self.gateway(self.service("--service-time", "2ms").address, conf=conf)
+            self.assertEqual([gateway.request().status for _ in range(3)], [200, 200, 429])
+            _, text = scrape(gateway)
+            self.assertIn('classgate_plan_rejections_total{plan="free",reason="quota"} 1\n', text)
+            self.assertIn('classgate_rejections_total{reason="quota"} 1\n', text)
         known = set(re.findall(r"^# TYPE (\S+)", text, re.M))
         for name in ("grafana-dashboard.json", "classgate.rules.yml", "classgate.test.yml"):
             named = {re.sub(r"_(bucket|sum|count)$", "", metric)

@@ -126,7 +126,7 @@ std::optional<ReadTime> epoch_time_of(std::string_view text) {
   for (const std::size_t more : {3U, 6U, 9U})
     if (point == of_seconds + more) {
       if (has_fraction) plain->erase(point, 1);
-      plain->insert(of_seconds, ".");
+      plain->insert(of_seconds, 1, '.');
       const auto ns = epoch_of(*plain);
       if (!ns) return std::nullopt;
       return ReadTime{*ns, false};

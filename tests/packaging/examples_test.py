@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import tomllib
 import unittest
 
 import yaml
@@ -60,11 +61,43 @@ class Container(unittest.TestCase):
             self.assertEqual(library in needed, package in installed, library)
 
 
+# A pod as kubernetes.yaml has it, but for the cluster: its user, its root, its volumes with their owners and modes.
+POD = """set -eu
+ip link set lo up
+mount -t tmpfs none /run
+mount -t tmpfs none /var/lib
+install -m 0755 "$1" /run/classgate-program
+printf %s "$2" >/run/classgate.conf
+for volume in /run/classgate /run/secrets/classgate /var/lib/classgate; do
+  mkdir -p $volume
+  mount -t tmpfs -o mode=2777,gid=10001 none $volume
+done
+head -c 32 /dev/urandom | od -A n -t x1 | tr -d ' \\n' >/run/secrets/classgate/clients.secret
+chgrp 10001 /run/secrets/classgate/clients.secret
+chmod 0440 /run/secrets/classgate/clients.secret
+[ -z "$3" ] || umount "$3"
+for place in / /run /var/lib; do mount -o remount,bind,ro $place; done
+program="setpriv --reuid 10001 --regid 10001 --clear-groups /run/classgate-program --conf /run/classgate.conf"
+$program --check
+for start in 1 2; do
+  $program &
+  pid=$!
+  curl -fsS --retry 5 --retry-connrefused http://127.0.0.1:9190/livez
+  kill -TERM $pid
+  wait $pid
+done
+[ "$(stat -c '%u %a' /var/lib/classgate/quotas.db)" = "10001 600" ]
+"""
+
+
 class Kubernetes(unittest.TestCase):
     """Parsed, not run: there is no cluster here."""
 
     def setUp(self):
-        self.parts = {part["kind"]: part for part in yaml.safe_load_all((PACKAGING / "kubernetes.yaml").read_text())}
+        self.take((PACKAGING / "kubernetes.yaml").read_text())
+
+    def take(self, text):
+        self.parts = {part["kind"]: part for part in yaml.safe_load_all(text)}
         self.pod = self.parts["Deployment"]["spec"]["template"]["spec"]
         self.container = self.pod["containers"][0]
 
@@ -72,7 +105,8 @@ class Kubernetes(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
             conf.write(self.parts["ConfigMap"]["data"]["classgate.conf"])
             conf.flush()
-            self.assertEqual(check({}, conf.name)[0], 0, check({}, conf.name)[1])
+            status, said = check({"CLASSGATE_CLIENTS_SECRET": "off"}, conf.name)  # the Secret is not here
+            self.assertEqual(status, 0, said)
 
     def test_probes_ask_where_operators_are_answered(self):
         ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
@@ -103,6 +137,56 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(self.parts["Deployment"]["spec"]["selector"]["matchLabels"], labels)
         self.assertEqual(self.parts["Service"]["spec"]["selector"], labels)
         self.assertEqual({v["name"] for v in self.pod["volumes"]}, {m["name"] for m in self.container["volumeMounts"]})
+
+    def volume_at(self, path):
+        mount, = [m for m in self.container["volumeMounts"] if m["mountPath"] == path]
+        volume, = [v for v in self.pod["volumes"] if v["name"] == mount["name"]]
+        return {kind: about for kind, about in volume.items() if kind != "name"}, mount
+
+    def test_what_must_outlive_the_process_has_volumes_that_its_group_reads_and_writes(self):
+        about = self.pod["securityContext"]
+        self.assertEqual((about["runAsUser"], about["runAsGroup"], about["fsGroup"]), (10001, 10001, 10001))
+        image = (PACKAGING / "Containerfile").read_text()
+        for words in ("--gid 10001 classgate", "--uid 10001 --gid classgate", "USER 10001:10001"):
+            self.assertIn(words, image)
+        # Else each start of a pod opens what classgate made with mode 0600 to the group.
+        self.assertEqual(about["fsGroupChangePolicy"], "OnRootMismatch")
+        secret = tomllib.loads(self.parts["ConfigMap"]["data"]["classgate.conf"])["clients"]["secret"]
+        volume, mount = self.volume_at(str(pathlib.Path(secret).parent))
+        self.assertEqual((volume["secret"]["defaultMode"], mount["readOnly"]), (0o440, True))
+        self.assertIn(f'kubectl create secret generic {volume["secret"]["secretName"]} --from-literal={pathlib.Path(secret).name}=',
+                      (PACKAGING / "kubernetes.yaml").read_text())
+        volume, mount = self.volume_at("/var/lib/classgate")
+        self.assertEqual((list(volume), mount.get("readOnly")), (["emptyDir"], None))
+
+    def test_the_claim_in_place_of_the_volume_that_goes_with_its_pod_is_one(self):
+        text = (PACKAGING / "kubernetes.yaml").read_text()
+        text = re.sub(r"^ *emptyDir: {sizeLimit.*\n", "", text, flags=re.M)
+        text = re.sub(r"^( +)#(?=\S)", r"\1", text, flags=re.M)
+        before, _, claim = text.partition("\n#---\n")
+        claim, _, after = claim.partition("\n---\n")
+        self.take("\n".join([before, "---", re.sub(r"^#", "", claim, flags=re.M), "---", after]))
+        self.assertEqual(self.volume_at("/var/lib/classgate")[0],
+                         {"persistentVolumeClaim": {"claimName": self.parts["PersistentVolumeClaim"]["metadata"]["name"]}})
+        self.assertEqual(self.parts["Deployment"]["spec"]["strategy"], {"type": "Recreate"})
+        self.test_selectors_and_volumes_match()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, for mounts of its own")
+    def test_on_a_root_that_nobody_can_write_its_volumes_are_enough_for_quotas(self):
+        conf = self.parts["ConfigMap"]["data"]["classgate.conf"]
+        conf += '[[plan]]\nname = "free"\nquota_day = 2\nclients = ["address:127.0.0.1"]\n'
+        status, said = self.start_twice(conf)
+        self.assertEqual((status, said.count("drained")), (0, 2), said)
+        self.assertNotIn("warning", said)
+        status, said = self.start_twice(conf, without="/var/lib/classgate")
+        self.assertEqual(status, 1, said)
+        self.assertIn("clients.quota_file: /var/lib/classgate/quotas.db: ", said)
+
+    def start_twice(self, conf, without=""):
+        done = subprocess.run(["unshare", "--mount", "--net", "sh", "-c", POD, "sh", CLASSGATE, conf, without],
+                              capture_output=True, text=True, timeout=120,
+                              env={"PATH": os.environ["PATH"], "CLASSGATE_UPSTREAM_SERVERS": "127.0.0.1:9000"})
+        return done.returncode, done.stdout + done.stderr
 
 
 class Platform(unittest.TestCase):

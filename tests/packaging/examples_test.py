@@ -201,6 +201,32 @@ class Platform(unittest.TestCase):
         self.assertEqual((PACKAGING / "platform/Procfile").read_text(), 'web: classgate --listen "*:$PORT"\n')
 
 
+class Readme(unittest.TestCase):
+    def setUp(self):
+        self.text = (ROOT / "README.md").read_text()
+
+    def test_its_commands_are_there_and_can_be_run_as_they_stand(self):
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", self.text, re.S) for line in block.splitlines()]
+        commands = [line.split()[:2] for line in lines if re.match(r"(python3 )?(tests|packaging)/", line)]
+        self.assertGreater(len(commands), 20)
+        for first, *rest in commands:
+            program = ROOT / (rest[0] if first == "python3" else first)
+            self.assertTrue(program.is_file(), program)
+            self.assertTrue(first == "python3" or os.access(program, os.X_OK), f"{program}: not executable")
+
+    def test_its_conf_is_good(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            conf.write(re.search(r"```toml\n(.*?)```", self.text, re.S).group(1))
+            conf.flush()
+            self.assertEqual(check({}, conf.name)[0], 0, check({}, conf.name)[1])
+
+    def test_every_reason_stands_in_its_table_with_its_status(self):
+        told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", self.text, re.M))
+        known = dict(re.findall(r'ReasonKind::\w+, "(\w+)", (\d+)', (ROOT / "conf/reason.h").read_text()))
+        cut = {reason: "cut" for reason in ("stream_idle", "stream_too_long")}
+        self.assertEqual(told, known | cut)
+
+
 class BeforeAService(unittest.TestCase):
     def test_its_conf_is_good(self):
         self.assertEqual(check({}, str(PACKAGING / "examples/before-a-service.conf"))[0], 0)

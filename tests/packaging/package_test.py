@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "build/release/tests/classify_service/classify_service"
 CONF = "/etc/classgate/classgate.conf"
 SECRET = "/var/lib/classgate/clients.secret"
+QUOTAS = "/var/lib/classgate/quotas.db"
+QUOTA_CONF = "/etc/classgate/conf.d/quota.conf"
 SERVICE_UNIT = """[Service]
 ExecStart=/opt/classify/classify_service --data /opt/classify/businesses.tsv --listen 127.0.0.1:9000 --service-time 5ms
 """
@@ -98,6 +100,7 @@ class PackageTest:
         self.install()
         self.reload()
         self.bad_conf()
+        self.quotas()
         self.rotate()
         self.upgrade()
         self.kill("kill -9 under load")
@@ -154,6 +157,22 @@ class PackageTest:
         m.write(CONF, good)
         m.run("systemctl", "restart", "classgate")
         self.check("label" in self.classify(), "mended, it starts")
+
+    def quotas(self):
+        """The unit lets SQLite write its file, and nobody else read it."""
+        m = self.m
+
+        def statuses(count):
+            return [m.run("curl", "-sS", "--interface", "127.0.0.2", "-o", "/dev/null", "-w", "%{http_code}", "-d",
+                          '{"text": "bread"}', "http://127.0.0.1:8080/v1/classify") for _ in range(count)]
+        m.write(QUOTA_CONF, '[[plan]]\nname = "free"\nquota_month = 2\nclients = ["address:127.0.0.2"]\n')
+        m.run("systemctl", "reload", "classgate")
+        self.check(statuses(3) == ["200", "200", "429"], "a quota of two is two")
+        self.check(m.run("stat", "-c", "%U:%G %a", QUOTAS).strip() == "classgate:classgate 600", "its file is the service's alone")
+        m.run("systemctl", "restart", "classgate")
+        self.check(statuses(1) == ["429"], "a restart gives nobody another")
+        (m.root / QUOTA_CONF.lstrip("/")).unlink()
+        m.run("systemctl", "reload", "classgate")
 
     def rotate(self):
         m = self.m

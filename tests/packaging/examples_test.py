@@ -257,6 +257,18 @@ class Completion(unittest.TestCase):
             self.assertIn(command, known)
 
 
+    def test_the_manual_and_it_have_every_option_of_every_command_and_no_other(self):
+        help_text = subprocess.run([CLASSGATE, "--help"], capture_output=True, text=True, check=True).stdout
+        manual = re.sub(r"\\f.", "", (PACKAGING / "classgate.8").read_text().replace("\\-", "-"))
+        options = {name: set(re.findall(r"(?<![a-z-])--[a-z][a-z-]+", text)) for name, text in
+                   (("help", help_text), ("manual", manual), ("completion", (PACKAGING / "completion/classgate").read_text()))}
+        self.assertGreater(len(options["help"]), 40)
+        self.assertEqual(options["manual"], options["help"])
+        self.assertEqual(options["completion"], options["help"])
+        for command in re.findall(r"^  ([a-z]+)\b", help_text.split("Commands,")[1].split("\n  with")[0], re.M):
+            self.assertRegex(manual, rf'(?m)^\.B[IR]? "?{command}\b')
+
+
 class Units(unittest.TestCase):
     def test_the_service_is_rated_well(self):
         done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager",

@@ -29,19 +29,24 @@ class SignalsBlocked {
 };
 
 // What the descriptors allow after everything else has got its own: a connection to each worker and
-// each kept one, listeners, loops, logs, and one for the client that has to be turned away.
-std::uint32_t connection_limit(const conf::Settings& settings) {
+// each kept one (no more are kept than there were requests at once), listeners, loops, logs, and
+// one for the client that has to be turned away.
+struct Descriptors {
+  std::uint64_t all;
+  std::uint64_t left;  // for clients' connections
+};
+Descriptors descriptors_for(const conf::Settings& settings) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t others = 64 + settings.listen.size() + 8ULL * settings.threads +
-                               settings.admission.workers + settings.upstream.idle_connections;
-  const std::uint64_t left = limit.rlim_cur > others + 16 ? limit.rlim_cur - others : 16;
-  if (left < settings.client.max_connections)
-    spdlog::warn(
-        "{} file descriptors leave room for {} client connections, not "
-        "client.max_connections = {}: raise LimitNOFILE (ulimit -n)",
-        limit.rlim_cur, left, settings.client.max_connections);
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(left, settings.client.max_connections));
+  const std::uint64_t workers = settings.admission.workers;
+  const std::uint64_t others = 64 + settings.listen.size() + 8ULL * settings.threads + workers +
+                               std::min<std::uint64_t>(settings.upstream.idle_connections, workers);
+  return {limit.rlim_cur, limit.rlim_cur > others + 16 ? limit.rlim_cur - others : 16};
+}
+
+std::uint32_t connection_limit(const conf::Settings& settings) {
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(descriptors_for(settings).left, settings.client.max_connections));
 }
 
 // What the loops will be kept in; the error when that is less than what is required.
@@ -54,6 +59,15 @@ std::expected<std::string, std::string> check_sandbox(conf::Sandbox wanted) {
 }
 
 }  // namespace
+
+std::string lack_of_descriptors(const conf::Settings& settings) {
+  const auto [all, left] = descriptors_for(settings);
+  if (left >= settings.client.max_connections) return {};
+  return fmt::format(
+      "{} file descriptors leave room for {} client connections beside {} workers, not "
+      "client.max_connections = {}: raise LimitNOFILE (ulimit -n)",
+      all, left, settings.admission.workers, settings.client.max_connections);
+}
 
 std::expected<Policy::Tls, std::string> open_tls(
     const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys) {
@@ -122,6 +136,8 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   const admission::Ids ids(settings);
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),
                                              std::move(via_name));
+  if (const std::string lack = lack_of_descriptors(settings); !lack.empty())
+    spdlog::warn("{}", lack);
   server->policy_ = std::make_shared<const Policy>(
       Policy{.rules = std::make_shared<const Rules>(settings, ids, connection_limit(settings),
                                                     server->hash_key_),

@@ -27,6 +27,10 @@ struct Inherited {
 std::expected<Policy::Tls, std::string> open_tls(
     const conf::Settings& settings, std::shared_ptr<const proxy::net::TicketKeys> keys = nullptr);
 
+// For operators, where file descriptors leave room for fewer than client.max_connections; empty:
+// nothing is wrong.
+std::string lack_of_descriptors(const conf::Settings& settings);
+
 // The whole data path: sockets, loops, threads. Built, started, changed and ended by one thread
 // (main, or a test), which is none of the loops'.
 class Server {

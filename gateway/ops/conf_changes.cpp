@@ -320,6 +320,9 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
                            "; `classgate status` and the like cannot reach this process");
   }
   if (!secret->empty()) all.warnings.push_back(std::move(*secret));
+  if (std::string lack = lack_of_descriptors(all.server.settings);
+      !lack.empty() && lack != lack_of_descriptors(before.loaded.settings))
+    all.warnings.push_back(std::move(lack));
   for (const conf::Mistake& warning : all.loaded.warnings)
     if (std::ranges::find(before.loaded.warnings, warning) == before.loaded.warnings.end())
       all.warnings.push_back(fmt::format("{}: {}", warning.place, warning.text));

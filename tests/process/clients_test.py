@@ -219,6 +219,12 @@ class Many(ProcessTest):
                                         r"connections.*raise LimitNOFILE")
         room = gateway.health()["limits"]["connections"]
         self.assertGreater(room, 700)
+        # Whoever leaves clients without connections hears of it.
+        code, out, err = gateway.command("set", "admission.workers", "900")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"1024 file descriptors leave room for \d+ client connections beside 900 workers")
+        gateway.do("reload")
+        self.assertEqual(gateway.health()["limits"]["connections"], room)
         crowd = []
         selector = selectors.DefaultSelector()
         self.addCleanup(selector.close)

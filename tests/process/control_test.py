@@ -14,6 +14,7 @@ import unittest
 
 from changeable import BASE, ChangeTest
 from kit import CLASSGATE, Gateway, ProcessTest, Program, clean_environment, free_port, get_json, scrape, wait_until
+from names_test import Held
 from traffic import Traffic
 
 
@@ -209,7 +210,8 @@ class Control(ChangeTest):
         self.assertEqual(json.loads(gateway.command("status", "--json")[1])["status"], "ok")
 
     def test_queue_lists_every_waiting_request(self):
-        service = self.service("--service-time", "400ms")
+        service = Held("127.0.0.1")
+        self.addCleanup(service.end)
         gateway = self.changeable(service.address, BASE.format(workers=1, queue=10),
                                   client_trusted_proxies="127.0.0.1")
         connections = [gateway.connect() for _ in range(3)]
@@ -223,8 +225,9 @@ class Control(ChangeTest):
         for key in ("client", "client_id", "address", "age_ms", "deadline_ms", "cost", "bytes", "path", "method"):
             self.assertIn(key, waiters[0])
         self.assertIn("number-1", gateway.command("queue")[1])
+        service.release.set()
         for connection in connections:
-            self.assertEqual(connection.getresponse().status, 200)
+            self.assertEqual(connection.getresponse().status, 204)
             connection.close()
 
     def test_drain_by_command(self):

@@ -65,6 +65,7 @@ class Held:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with lock:
                     held.busy += 1
                     held.most = max(held.most, held.busy)
@@ -73,11 +74,13 @@ class Held:
                     held.busy -= 1
                 self.send_response(204)
                 self.end_headers()
+            do_POST = do_GET
 
             def log_message(self, *_):
                 pass
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.port = self.server.server_address[1]
+        self.address = f"{host}:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 

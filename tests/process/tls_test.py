@@ -14,6 +14,7 @@ import unittest
 
 from authority import Authority
 from kit import CLASSGATE, PAUSE, TEXT, Program, clean_environment, free_port, raw_request, scrape, wait_until
+from names_test import Held
 from tls_kit import HALF_A_HELLO, REQUEST, TlsTest, TlsUpstream, read_answer
 
 
@@ -204,15 +205,18 @@ class Clients(TlsTest):
         self.assertEqual(client.recv(1), b"")  # an end without close_notify would raise
 
     def test_a_drain_answers_what_was_accepted(self):
-        service = self.service("--service-time", "300ms")
+        service = Held("127.0.0.1")
+        self.addCleanup(service.end)
         gateway = self.tls_gateway(upstream=service.address)
         answers = []
         thread = threading.Thread(target=lambda: answers.append(self.ask(gateway)))
         thread.start()
         gateway.wait_for_health(lambda h: h["active_workers"] == 1, "a request in flight")
         gateway.signal(signal.SIGTERM)
+        gateway.wait_for_text("TERM: draining", gateway.err)
+        service.release.set()
         thread.join(20)
-        self.assertEqual([(a.status, a.headers["Connection"]) for a in answers], [(200, "close")])
+        self.assertEqual([(a.status, a.headers["Connection"]) for a in answers], [(204, "close")])
         self.assertEqual(gateway.wait(), 0)
 
 

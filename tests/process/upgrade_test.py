@@ -177,7 +177,7 @@ class Upgrade(ChangeTest):
     def test_what_is_in_flight_in_the_old_process_is_finished_there(self):
         service = Held("127.0.0.1")  # however long the upgrade takes
         self.addCleanup(service.end)
-        gateway = self.changeable(f"127.0.0.1:{service.port}", BASE.format(workers=2, queue=10))
+        gateway = self.changeable(service.address, BASE.format(workers=2, queue=10))
         connections = [gateway.connect() for _ in range(3)]
         for connection in connections:
             connection.request("GET", "/x")

@@ -83,10 +83,11 @@ TEST_CASE("a line tells the fields that the conf names, cut and once, and a quer
   CHECK(client.ask(get("/first?secret=1", fields)).status() == 200);
   const std::string first = line_with(folder, "path=\"/first\"");
   CHECK(first.ends_with(
-      R"( traceparent=00-1 user_agent="a-very-long-name" name=- header.x-tenant="one")"));
+      R"( traceparent=00-1 user_agent="a-very-long-name" name=- credentials=- header.x-tenant="one")"));
   CHECK_FALSE(first.contains("secret"));
   CHECK(client.ask(get("/second")).status() == 200);
-  CHECK(line_with(folder, "path=\"/second\"").ends_with(R"( traceparent=- user_agent="-" name=-)"));
+  CHECK(line_with(folder, "path=\"/second\"")
+            .ends_with(R"( traceparent=- user_agent="-" name=- credentials=-)"));
 }
 
 TEST_CASE("a query is told where the conf wants it") {
@@ -240,9 +241,9 @@ TEST_CASE("refusals beyond their rate are one line a second, and none is missing
   CHECK(told("alone") >= 3);
   for (const std::string& line : lines_of(folder.at("access")))
     if (line.contains(" rolled_up="))
-      CHECK(
-          line.ends_with(" client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
-                         "verdict=rejected reason=rate_limited status=429 name=- plan=-"));
+      CHECK(line.ends_with(
+          " client=- address=127.0.0.1 path=\"/x\" route=\"*\" priority=5 "
+          "verdict=rejected reason=rate_limited status=429 name=- plan=- credentials=-"));
 }
 
 TEST_CASE("what is rolled up is told when the gateway ends") {

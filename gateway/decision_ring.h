@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "gateway/exchange_record.h"
+#include "proxy/wire/writer.h"
 
 namespace classgate::gateway {
 
@@ -22,29 +22,11 @@ class KeptText {
   static_assert(Size < 256);
   explicit KeptText(std::string_view text)
       : size_(static_cast<std::uint8_t>(std::min(text.size(), Size))) {
-    copy(text.data());
+    proxy::wire::copy_short(text_.data(), text.data(), size_);
   }
   std::string_view view() const { return {text_.data(), size_}; }
 
  private:
-  // Most are short, and cheaper to copy here than by a call.
-  void copy(const char* from) {
-    if (size_ > 16)
-      std::memcpy(text_.data(), from, size_);
-    else if (size_ >= 8)
-      copy_ends<8>(from);
-    else if (size_ >= 4)
-      copy_ends<4>(from);
-    else
-      std::copy_n(from, size_, text_.data());
-  }
-  // The first and the last so many characters, which may overlap: all of them.
-  template <std::size_t Part>
-  void copy_ends(const char* from) {
-    std::memcpy(text_.data(), from, Part);
-    std::memcpy(text_.data() + size_ - Part, from + size_ - Part, Part);
-  }
-
   std::array<char, Size> text_;  // as much of it as there is text
   std::uint8_t size_;
 };

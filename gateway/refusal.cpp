@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <chrono>
 #include <utility>
 
@@ -67,8 +66,7 @@ void put_decimal(Writer& to, double number) {
       return to.text({digits.data(), size});
     }
   }
-  std::array<char, 32> text;
-  to.text({text.data(), std::to_chars(text.begin(), text.end(), number).ptr});
+  to.shortest(number);
 }
 
 // RFC 3339, in UTC: 20 characters.

@@ -39,10 +39,14 @@ RequestIds::RequestIds() : id_of_loop_(hex(random_word())), secret_(random_word(
 
 void RequestIds::append(std::string& out) {
   const auto own = hex(mixed(mixed(++count_) ^ secret_));
-  std::array<char, 32> text;
-  std::memcpy(text.data(), id_of_loop_.data(), id_of_loop_.size());
-  std::memcpy(text.data() + id_of_loop_.size(), own.data(), own.size());
-  out.append(text.data(), text.size());
+  const std::size_t before = out.size();
+  out.resize_and_overwrite(before + id_of_loop_.size() + own.size(),
+                           [&](char* text, std::size_t size) {
+                             text += before;
+                             std::memcpy(text, id_of_loop_.data(), id_of_loop_.size());
+                             std::memcpy(text + id_of_loop_.size(), own.data(), own.size());
+                             return size;
+                           });
 }
 
 }  // namespace classgate::gateway

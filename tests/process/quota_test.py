@@ -312,29 +312,36 @@ class WhatAnOperatorSees(QuotaTest):
         wait_until(lambda: self.in_file() == 1, "what was counted in the file")
         self.assertNotIn("quota_file", gateway.do("reload"))
 
-        def told(words):
+        def is_told(words):
             code, out, err = gateway.command("reload")
             self.assertEqual(code, 0, err)  # what is open counts on, and the rest of the conf is good
-            self.assertRegex(out, rf"clients\.quota_file: {path}: .*{words}.*the next start would fail")
+            return re.search(rf"clients\.quota_file: {path}: .*{words}.*the next start would fail", out)
+
+        def make_junk():
+            with path.open("x") as file:
+                file.write("no database, and long enough to be looked at" * 9)
+
+        def is_logged(words):
             gateway.wait_for_text(rf"reload: \S+:4:1: clients\.quota_file: {path}: .*{words}", gateway.err)
         with contextlib.closing(sqlite3.connect(path)) as file:
             file.execute("CREATE TABLE kept AS SELECT * FROM usage")
             file.execute("DROP TABLE usage")
             file.commit()
-        told("no such table: usage.*move it away")
-        path.unlink()
+        self.assertTrue(is_told("no such table: usage.*move it away"))
+        is_logged("no such table: usage.*move it away")
         for make, words in ((path.mkdir, "is no regular file: name another place"),
                             (lambda: os.mkfifo(path), "is no regular file: name another place"),
-                            (lambda: path.open("x").write("no database, and long enough to be looked at" * 9),
-                             "is not a database: .*move it away")):
-            while True:  # meanwhile the gateway may make the file again
+                            (make_junk, "is not a database: .*move it away")):
+            def is_made_and_told(make=make, words=words):
+                # Meanwhile the gateway may make the file again, and a log (-wal) that mends what we have put there.
+                if path.exists():
+                    path.rmdir() if path.is_dir() else path.unlink()
+                (self.folder / "quotas.db-wal").unlink(missing_ok=True)
                 with contextlib.suppress(FileExistsError):
-                    (self.folder / "quotas.db-wal").unlink(missing_ok=True)  # which would mend what is damaged
                     make()
-                    break
-                path.unlink()
-            told(words)
-            path.rmdir() if path.is_dir() else path.unlink()
+                return is_told(words)
+            wait_until(is_made_and_told, f"a reload that tells: {words}")
+            is_logged(words)
 
     def test_counts_of_a_time_that_is_still_to_come_are_warned_of(self):
         gateway = self.start_gateway("quota_day = 10")

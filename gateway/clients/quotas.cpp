@@ -62,7 +62,17 @@ Quotas::Quotas(const conf::ClientsSettings& clients,
       table_(zone, clients.quota_clients_max, names),
       store_(std::move(store)) {}
 
+std::atomic<std::chrono::steady_clock::rep> Quotas::finishes_until_{0};
+
+std::chrono::steady_clock::time_point Quotas::finishes_until() {
+  return std::chrono::steady_clock::time_point(
+      std::chrono::steady_clock::duration(finishes_until_.load(std::memory_order_relaxed)));
+}
+
 void Quotas::finish(std::chrono::seconds patience) {
+  constexpr std::chrono::seconds write_time_max{10};  // SQLite's patience (QuotaStore) and the disk
+  const auto until = std::chrono::steady_clock::now() + patience + write_time_max;
+  finishes_until_.store(until.time_since_epoch().count(), std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     is_ending_ = true;
@@ -70,6 +80,7 @@ void Quotas::finish(std::chrono::seconds patience) {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
+  finishes_until_.store(0, std::memory_order_relaxed);
 }
 
 void Quotas::use(const conf::ClientsSettings& clients,

@@ -51,6 +51,10 @@ class Quotas {
   // _exit(2). Nothing is written any more after it. Where the file cannot be written it is tried
   // again for so long.
   void finish(std::chrono::seconds patience = {});
+  // Until then finish() may still be writing, in some thread of this process: it has its patience,
+  // and time for a write that has begun. Whoever ends the process waits so long. The past: it is
+  // not. Any thread.
+  static std::chrono::steady_clock::time_point finishes_until();
   Quotas(const Quotas&) = delete;
   Quotas& operator=(const Quotas&) = delete;
 
@@ -100,6 +104,7 @@ class Quotas {
   std::chrono::seconds patience_{0};  // likewise: then
   std::optional<Wanted> wanted_;      // likewise: by use(), and not in force yet
   std::thread thread_;
+  static std::atomic<std::chrono::steady_clock::rep> finishes_until_;
 };
 
 // One request in the counters, until it is known whether the service had it. Destroying it gives

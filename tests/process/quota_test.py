@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
+import time
 import unittest
 
 from kit import (CLASSGATE, TEXT, ProcessTest, balance, clean_environment, get_json, raw_request, read_answer, scrape,
@@ -519,6 +520,7 @@ class WhatLasts(QuotaTest):
             self.assertRegex(said, rf"clients.quota_file {self.folder}/quotas.db cannot be written now: what process "
                                    rf"{gateway.process.pid} has counted in the last \d+ s is not in it")
             gateway.wait_for_text("ends when what it has counted is written", gateway.err)
+            time.sleep(6)  # longer than all else may take at the end of a process
             lock.execute("ROLLBACK")
         wait_until(lambda: self.in_file() == 7, "what the former had counted in the file")
         self.assertNotIn("is lost", gateway.err().split("ends when what it has counted")[-1])

@@ -61,6 +61,17 @@ def free_port():
                 pass
 
 
+def is_refused(port):
+    """Nobody listens there. Who connects just when a listening socket is closed is reset, and asks again."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
 class Program:
     """A child process whose output goes to files; ended by its pid, never left behind."""
 

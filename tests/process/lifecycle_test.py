@@ -11,8 +11,8 @@ import tempfile
 import threading
 import unittest
 
-from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, free_port, raw_request, read_answer, scrape,
-                 wait_until)
+from kit import (CLASSGATE, Gateway, ProcessTest, Program, ask, free_port, is_refused, raw_request, read_answer,
+                 scrape, wait_until)
 
 
 class User(threading.Thread):
@@ -266,7 +266,7 @@ class Drain(ProcessTest):
         gateway.wait_for_text("HUP: reload refused: this process drains", gateway.err)
         gateway.signal(signal.SIGUSR2)
         gateway.wait_for_text("upgrade refused: this process drains", gateway.err)
-        wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")
+        wait_until(lambda: is_refused(gateway.port), "nobody to listen any more")
         self.assertEqual((self.probe(gateway, "/readyz"), self.probe(gateway, "/livez")), (503, 200))
 
     def test_an_open_tunnel_holds_the_end_up_no_longer_than_drain_timeout(self):
@@ -295,16 +295,8 @@ class Drain(ProcessTest):
         gateway.wait_for_health(lambda h: h["connections"] == 1, "the connection")
         gateway.signal(signal.SIGTERM)
         # Every loop has heard of it.
-        wait_until(lambda: self.is_refused(gateway.port), "nobody to listen any more")
+        wait_until(lambda: is_refused(gateway.port), "nobody to listen any more")
         return connection
-
-    @staticmethod
-    def is_refused(port):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=30).close()
-        except ConnectionRefusedError:
-            return True
-        return False
 
     def test_the_first_request_of_a_connection_that_never_asked_is_served(self):
         # A client connects; SIGTERM; a moment later it sends its first request.

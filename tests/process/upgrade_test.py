@@ -17,17 +17,9 @@ import time
 import unittest
 
 from changeable import BASE, Changeable, ChangeTest
-from kit import CLASSGATE, Program, ScriptedService, clean_environment, free_port, get_json, raw_request, read_answer, wait_until
+from kit import CLASSGATE, Program, ScriptedService, clean_environment, free_port, get_json, is_refused, raw_request, read_answer, wait_until
 from names_test import Held
 from traffic import Traffic
-
-
-def is_refused(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=30).close()
-        return False
-    except ConnectionRefusedError:
-        return True
 
 
 class Connecting(threading.Thread):

@@ -9,6 +9,7 @@
 #include "conf/format.h"
 #include "conf/time_zone.h"
 #include "gateway/rate_limit_fields.h"
+#include "proxy/wire/serialise.h"
 
 namespace classgate::gateway {
 

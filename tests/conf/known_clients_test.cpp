@@ -5,7 +5,7 @@
 #include <string>
 
 #include "conf/format.h"
-#include "conf/known_clients.h"
+#include "conf/identity.h"
 #include "tests/conf/kit.h"
 
 namespace classgate::conf {

@@ -104,7 +104,7 @@ bool Quotas::is_held_up() const {
          (since != 0 && steady_milliseconds() - since > interval.count());
 }
 
-// Signals are main's. What throws is memory that ran out: the next second tries again.
+// Signals are main's.
 void Quotas::run() {
   sigset_t all;
   ::sigfillset(&all);
@@ -120,32 +120,48 @@ void Quotas::run() {
       patience = patience_;
       wanted = std::exchange(wanted_, std::nullopt);
     }
-    try {
-      if (wanted) table_.use(wanted->zone, wanted->clients_max, wanted->names);
-      if (!write() && is_ending) write_at_last(patience);
-    } catch (const std::exception& failure) {
-      spdlog::error("clients.quota_file: {}; trying again", failure.what());
-    }
+    if (wanted) use_now(*wanted);
+    if (!write() && is_ending) write_at_last(patience);
   }
 }
 
-// Nobody counts any more: what is not written now is lost.
+void Quotas::use_now(const Wanted& wanted) {
+  try {
+    table_.use(wanted.zone, wanted.clients_max, wanted.names);
+  } catch (const std::exception& failure) {
+    spdlog::error("clients.time_zone, quota_clients_max: {}; they stay as they were",
+                  failure.what());
+  }
+}
+
+// Nobody counts any more: what is not written now is lost. Whoever waits for the end is told every
+// ten seconds how much longer it may take.
 void Quotas::write_at_last(std::chrono::seconds patience) {
-  const auto until = std::chrono::steady_clock::now() + patience;
-  if (patience.count() > 0)
-    spdlog::warn(
-        "clients.quota_file: this process ends when what it has counted is written, or in {} s",
-        patience.count());
-  while (std::chrono::steady_clock::now() < until) {
+  constexpr std::chrono::seconds between_words{10};
+  const auto begun = std::chrono::steady_clock::now();
+  auto word_at = begun;
+  for (auto now = begun; now < begun + patience; now = std::chrono::steady_clock::now()) {
+    if (now >= word_at) {
+      spdlog::warn(
+          "clients.quota_file: this process ends when what it has counted is written, or in {} s",
+          std::chrono::ceil<std::chrono::seconds>(begun + patience - now).count());
+      word_at += between_words;
+    }
     std::this_thread::sleep_for(interval);
     if (write()) return;
   }
   spdlog::error("clients.quota_file: this process ends, and what it has counted since is lost");
 }
 
+// False: not now; what throws is memory that ran out.
 bool Quotas::write() {
   writing_since_.store(steady_milliseconds(), std::memory_order_relaxed);
-  const bool was_written = try_to_write();
+  bool was_written = false;
+  try {
+    was_written = try_to_write();
+  } catch (const std::exception& failure) {
+    spdlog::error("clients.quota_file: {}; trying again", failure.what());
+  }
   writing_since_.store(0, std::memory_order_relaxed);
   return was_written;
 }

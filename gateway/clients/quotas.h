@@ -75,7 +75,13 @@ class Quotas {
  private:
   Quotas(const conf::ClientsSettings& clients, const std::shared_ptr<const conf::TimeZone>& zone,
          const std::shared_ptr<const QuotaNames>& names, std::unique_ptr<QuotaStore> store);
+  struct Wanted {
+    std::shared_ptr<const conf::TimeZone> zone;
+    std::size_t clients_max = 0;
+    std::shared_ptr<const QuotaNames> names;
+  };
   void run();
+  void use_now(const Wanted& wanted);
   bool write();
   bool try_to_write();
   void write_at_last(std::chrono::seconds patience);
@@ -95,11 +101,6 @@ class Quotas {
   std::atomic<std::int64_t> writing_since_{0};  // milliseconds of the steady clock; 0: it is not
   std::mutex mutex_;
   std::condition_variable wake_;
-  struct Wanted {
-    std::shared_ptr<const conf::TimeZone> zone;
-    std::size_t clients_max = 0;
-    std::shared_ptr<const QuotaNames> names;
-  };
   bool is_ending_ = false;            // guarded by mutex_
   std::chrono::seconds patience_{0};  // likewise: then
   std::optional<Wanted> wanted_;      // likewise: by use(), and not in force yet

@@ -12,7 +12,6 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
-import time
 import unittest
 
 from kit import (CLASSGATE, TEXT, ProcessTest, balance, clean_environment, get_json, raw_request, read_answer, scrape,
@@ -519,8 +518,9 @@ class WhatLasts(QuotaTest):
             self.addCleanup(os.kill, int(re.match(r"process (\d+) took over", said).group(1)), signal.SIGKILL)
             self.assertRegex(said, rf"clients.quota_file {self.folder}/quotas.db cannot be written now: what process "
                                    rf"{gateway.process.pid} has counted in the last \d+ s is not in it")
-            gateway.wait_for_text("ends when what it has counted is written", gateway.err)
-            time.sleep(6)  # longer than all else may take at the end of a process
+            gateway.wait_for_text("ends when what it has counted is written, or in 60 s", gateway.err)
+            # Longer than all else may take at the end of a process (5 s): it says so every 10 s.
+            gateway.wait_for_text(r"ends when what it has counted is written, or in [45]\d s", gateway.err)
             lock.execute("ROLLBACK")
         wait_until(lambda: self.in_file() == 7, "what the former had counted in the file")
         self.assertNotIn("is lost", gateway.err().split("ends when what it has counted")[-1])

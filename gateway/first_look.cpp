@@ -142,7 +142,7 @@ ClientIdentities::Identity recognise(const ClientIdentities& clients,
                                      admission::Arrival& arrival) {
   const auto identity = clients.of(facts, arrival.route);
   if (identity.id == 0) return identity;
-  const auto attempt = clients.attempt_of(facts.head, identity.id, path);
+  const auto attempt = clients.retry_marks_of(facts.head, identity.id, path);
   arrival.client = identity.id;
   arrival.plan = identity.plan;
   arrival.client_kind = identity.is_of_network ? admission::ClientKind::of_network

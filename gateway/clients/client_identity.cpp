@@ -1,10 +1,8 @@
 #include "gateway/clients/client_identity.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <iterator>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -17,41 +15,6 @@ namespace {
 
 using conf::IdentitySource;
 using Kind = IdentitySource::Kind;
-
-// Digits only; a number that is too large to read is large.
-bool counts_beyond(std::string_view text, std::uint64_t limit) {
-  if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) return false;
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc::result_out_of_range || number > limit;
-}
-
-// "attempt=2; max=3", as the AWS libraries write it.
-std::string_view attempt_in(std::string_view parameters) {
-  constexpr std::string_view start = "attempt=";
-  const std::size_t at = parameters.find(start);
-  constexpr std::string_view before = " ;";
-  if (at == std::string_view::npos || (at > 0 && !before.contains(parameters[at - 1]))) return {};
-  parameters.remove_prefix(at + start.size());
-  return parameters.substr(0, parameters.find(';'));
-}
-
-bool says_retry(const proxy::wire::Field& field) {
-  using proxy::wire::equal_names;
-  switch (field.name.size()) {
-    case 13: return equal_names(field.name, "x-retry-count") && counts_beyond(field.value, 0);
-    case 15:
-      return equal_names(field.name, "amz-sdk-request") &&
-             counts_beyond(attempt_in(field.value), 1);
-    case 21:
-      return equal_names(field.name, "x-envoy-attempt-count") && counts_beyond(field.value, 1);
-    case 23:
-      return equal_names(field.name, "x-stainless-retry-count") && counts_beyond(field.value, 0);
-    case 26:
-      return equal_names(field.name, "grpc-previous-rpc-attempts") && counts_beyond(field.value, 0);
-    default: return false;
-  }
-}
 
 // An id outlives the program: these are for good.
 std::string_view domain_of(Kind kind) {
@@ -136,18 +99,6 @@ std::shared_ptr<const QuotaNames> quota_names_of(const conf::Settings& settings,
   const auto twice = std::ranges::unique(names->ids);
   names->ids.erase(twice.begin(), twice.end());
   return names;
-}
-
-std::vector<std::string> check_jwt(const conf::JwtSettings& settings) {
-  if (!settings.keys) return {};
-  auto keys = JwtKeys::read(settings);
-  return keys ? std::vector<std::string>() : std::move(keys.error());
-}
-
-HashKey make_hash_key() {
-  std::random_device random;
-  const auto word = [&] { return std::uint64_t{random()} << 32 | random(); };
-  return {word(), word()};
 }
 
 ClientIdentities::ClientIdentities(const conf::Settings& settings, const admission::Ids& ids,
@@ -445,25 +396,6 @@ std::string_view ClientIdentities::name_of(std::uint64_t id) const {
       std::ranges::lower_bound(names_, id, {}, [](const auto& one) { return one.first; });
   return found != names_.end() && found->first == id ? known_->clients[found->second].name
                                                      : std::string_view();
-}
-
-ClientIdentities::Attempt ClientIdentities::attempt_of(const proxy::wire::Head& head,
-                                                       std::uint64_t client,
-                                                       std::string_view path) const {
-  using proxy::wire::equal_names;
-  Attempt attempt;
-  std::string_view name;
-  int names = 0;
-  for (const proxy::wire::Field& field : head.fields) {
-    attempt.is_retry = attempt.is_retry || says_retry(field);
-    if (field.name.size() != 15 || !equal_names(field.name, "idempotency-key")) continue;
-    name = field.value;
-    ++names;
-  }
-  if (name.empty() || names > 1) return attempt;  // which of two the service takes nobody knows
-  const HashKey key{key_[0] ^ client, key_[1] ^ SipHash::of(key_, path)};
-  attempt.key = std::max<std::uint64_t>(SipHash::of(key, name), 1);
-  return attempt;
 }
 
 // Where the sources of a route or listener have none it is everybody's.

@@ -18,13 +18,11 @@
 #include "gateway/clients/jwt.h"
 #include "gateway/clients/key_ring.h"
 #include "gateway/clients/quota_table.h"
+#include "gateway/clients/retry_marks.h"
 #include "gateway/clients/sip_hash.h"
 #include "proxy/wire/message.h"
 
 namespace classgate::gateway {
-
-// From the kernel's randomness: one for each process.
-HashKey make_hash_key();
 
 // Whom clients.clients_file or a plan names, one by one, and gives a quota; with this key of the
 // ids. Networks are not among them. O(clients).
@@ -101,17 +99,10 @@ class ClientIdentities {
   // O(clients).
   std::string_view name_of(std::uint64_t id) const;
 
-  // What a request says of itself being a retry: X-Retry-Count, X-Stainless-Retry-Count (OpenAI,
-  // Anthropic) or grpc-previous-rpc-attempts (gRFC A6) above 0, x-envoy-attempt-count or attempt=
-  // in amz-sdk-request, which count the first one too, above 1; and a number that stands for its
-  // Idempotency-Key (0: none, or two), for this client and path. An X-Request-Id tells nothing: the
-  // calls of one trace share it, and run beside each other.
-  struct Attempt {
-    bool is_retry = false;
-    std::uint64_t key = 0;
-  };
-  Attempt attempt_of(const proxy::wire::Head& head, std::uint64_t client,
-                     std::string_view path) const;
+  RetryMarks retry_marks_of(const proxy::wire::Head& head, std::uint64_t client,
+                            std::string_view path) const {
+    return gateway::retry_marks_of(head, key_, client, path);
+  }
 
  private:
   using Sources = std::vector<conf::IdentitySource>;
@@ -184,8 +175,5 @@ class ClientIdentities {
   bool wants_tls_subject_ = false;
   bool wants_tls_san_ = false;
 };
-
-// What is wrong with jwt.keys_file, a line for each mistake; empty: nothing. On no loop.
-std::vector<std::string> check_jwt(const conf::JwtSettings& settings);
 
 }  // namespace classgate::gateway

@@ -283,4 +283,10 @@ std::expected<JwtVerifier::Claims, TokenFault> JwtVerifier::look_into(std::strin
   return std::unexpected(TokenFault::signature);
 }
 
+std::vector<std::string> check_jwt(const conf::JwtSettings& settings) {
+  if (!settings.keys) return {};
+  auto keys = JwtKeys::read(settings);
+  return keys ? std::vector<std::string>() : std::move(keys.error());
+}
+
 }  // namespace classgate::gateway

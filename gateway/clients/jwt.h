@@ -47,4 +47,7 @@ class JwtVerifier {
   std::vector<std::size_t> claims_;  // where in it those of the settings stand
 };
 
+// What is wrong with jwt.keys_file, a line for each mistake; empty: nothing. On no loop.
+std::vector<std::string> check_jwt(const conf::JwtSettings& settings);
+
 }  // namespace classgate::gateway

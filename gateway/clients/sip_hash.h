@@ -9,6 +9,8 @@
 namespace classgate::gateway {
 
 using HashKey = std::array<std::uint64_t, 2>;
+// From the kernel's randomness: one for each process.
+HashKey make_hash_key();
 
 // SipHash-2-4 (Aumasson and Bernstein 2012): a hash that nobody can steer who does not know the
 // key.

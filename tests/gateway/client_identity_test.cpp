@@ -49,12 +49,12 @@ class Identities {
   std::string plan_of(const Request& request) const {
     return std::string(admission::Ids(settings).name_of(identify(request).plan));
   }
-  ClientIdentities::Attempt attempt(const Request& request, std::uint64_t client = 1,
-                                    std::string_view path = "/a") const {
+  RetryMarks attempt(const Request& request, std::uint64_t client = 1,
+                     std::string_view path = "/a") const {
     proxy::wire::Head head;
     head.fields = request.fields;
     return ClientIdentities(settings, admission::Ids(settings), identity_key)
-        .attempt_of(head, client, path);
+        .retry_marks_of(head, client, path);
   }
   conf::Settings settings;
 };

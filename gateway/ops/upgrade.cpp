@@ -129,6 +129,7 @@ void HandOver::hand_over() {
     if (tell_) std::exchange(tell_, nullptr)(true, text);
   });
   kept_workers_ = server_.snapshot().workers;
+  most_ = kept_workers_ > 1 ? kept_workers_ - std::max(kept_workers_ / 4, 1U) : kept_workers_;
   grace_over_ = std::chrono::steady_clock::now() + server_.settings().handover_grace;
   server_.drain({.has_successor = true, .grace = server_.settings().handover_grace});
   // Only when no loop accepts any more is it known how many workers we need.
@@ -173,7 +174,8 @@ void HandOver::take_back() {
   owner_.on_taken_back(std::exchange(lent_operator_sockets_, {}));
 }
 
-// We keep as many workers as we have use for; the other process has the rest. Only ever fewer.
+// We keep as many workers as we have use for, but for a quarter: who comes to the other process,
+// perhaps with a better priority, does not wait until our whole queue is served. Only ever fewer.
 // During the grace each connection may still ask; after it some may still be uploading, and one
 // worker is kept for those, unless it is the only one there is.
 void HandOver::share_workers() {
@@ -183,7 +185,7 @@ void HandOver::share_workers() {
   const bool in_grace = std::chrono::steady_clock::now() < grace_over_;
   const std::uint32_t spare = server_.settings().admission.workers > 1 ? 1 : 0;
   const std::uint32_t may_ask = std::min(server_.connections(), in_grace ? kept_workers_ : spare);
-  const std::uint32_t needed = std::max(used, may_ask);
+  const std::uint32_t needed = std::min(std::max(used, may_ask), most_);
   if (needed < kept_workers_) {
     server_.set_ceiling(Ceilings::Source::handover, needed);
     // Workers beyond the new limit come back one by one as their requests end: the other process is

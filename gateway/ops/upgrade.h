@@ -81,6 +81,7 @@ class HandOver {
   std::unique_ptr<proxy::net::Watch> process_watch_;
   Tell tell_;
   std::uint32_t kept_workers_ = 0;             // while we share them with it
+  std::uint32_t most_ = 0;                     // that we may keep
   std::optional<std::uint32_t> told_workers_;  // what it knows of that
   Sockets lent_sockets_;  // after the hand-over, as long as we would accept on them again
   OperatorServer::Sockets lent_operator_sockets_;

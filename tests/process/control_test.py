@@ -13,8 +13,7 @@ import tempfile
 import unittest
 
 from changeable import BASE, ChangeTest
-from kit import CLASSGATE, Gateway, ProcessTest, Program, clean_environment, free_port, get_json, scrape, wait_until
-from names_test import Held
+from kit import CLASSGATE, Gateway, Held, ProcessTest, Program, clean_environment, free_port, get_json, scrape, wait_until
 from traffic import Traffic
 
 
@@ -210,8 +209,8 @@ class Control(ChangeTest):
         self.assertEqual(json.loads(gateway.command("status", "--json")[1])["status"], "ok")
 
     def test_queue_lists_every_waiting_request(self):
-        service = Held("127.0.0.1")
-        self.addCleanup(service.end)
+        service = Held()
+        self.addCleanup(service.close)
         gateway = self.changeable(service.address, BASE.format(workers=1, queue=10),
                                   client_trusted_proxies="127.0.0.1")
         connections = [gateway.connect() for _ in range(3)]

@@ -289,10 +289,11 @@ class Script(http.server.BaseHTTPRequestHandler):
 class ScriptedService:
     """A service in this process: `handler` answers, on a thread for each connection, until close()."""
 
-    def __init__(self, handler):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def __init__(self, handler, host="127.0.0.1"):
+        self.server = http.server.ThreadingHTTPServer((host, 0), handler)
         self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.port = self.server.server_port
+        self.address = f"{host}:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
 
@@ -306,6 +307,38 @@ class ScriptedService:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Held(ScriptedService):
+    """Answers nobody until it is released, or lets some go; counts who is with it, and knows what they asked for."""
+
+    def __init__(self, host="127.0.0.1"):
+        self.release, self.going = threading.Event(), threading.Semaphore(0)
+        self.busy, self.most, self.paths = 0, 0, []
+        lock = threading.Lock()
+        held = self
+
+        class Handler(Script):
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                with lock:
+                    held.paths.append(self.path)
+                    held.busy += 1
+                    held.most = max(held.most, held.busy)
+                wait_until(lambda: held.release.is_set() or held.going.acquire(blocking=False), "release", 60)
+                with lock:
+                    held.busy -= 1
+                self.send_response(204)
+                self.end_headers()
+            do_POST = do_GET
+        super().__init__(Handler, host)
+
+    def let_go(self, count=1):
+        self.going.release(count)
+
+    def close(self):
+        self.release.set()
+        super().close()
 
 
 def balance(health):

@@ -13,7 +13,7 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
+from kit import CLASSGATE, Held, ProcessTest, clean_environment, wait_until
 from nameserver import A, AAAA, NXDOMAIN, OK, REFUSED, SERVFAIL, SILENT, Nameserver
 
 FAILING = "the nameservers fail, refuse or cannot be reached"
@@ -48,44 +48,6 @@ class Service:
         self.thread.start()
 
     def end(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-class Held:
-    """Answers nobody until it is released; counts who is with it."""
-
-    def __init__(self, host):
-        self.release, self.busy, self.most = threading.Event(), 0, 0
-        lock = threading.Lock()
-        held = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                with lock:
-                    held.busy += 1
-                    held.most = max(held.most, held.busy)
-                held.release.wait(60)
-                with lock:
-                    held.busy -= 1
-                self.send_response(204)
-                self.end_headers()
-            do_POST = do_GET
-
-            def log_message(self, *_):
-                pass
-        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
-        self.port = self.server.server_address[1]
-        self.address = f"{host}:{self.port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def end(self):
-        self.release.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -342,8 +304,8 @@ class Names(ProcessTest):
         self.assertEqual(self.first.connections, before)
 
     def test_requests_per_server_holds_while_an_address_leaves_and_returns(self):
-        held = Held("127.0.0.1")
-        self.addCleanup(held.end)
+        held = Held()
+        self.addCleanup(held.close)
         nameserver = Nameserver(["127.0.0.1"])
         self.addCleanup(nameserver.end)
         gateway = self.gateway(f"model.test:{held.port}", upstream_nameservers=nameserver.address, admission_rate=0,

@@ -6,8 +6,8 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import ProcessTest, wait_until
-from names_test import FAILING, Held, Service
+from kit import Held, ProcessTest, wait_until
+from names_test import FAILING, Service
 from nameserver import A, AAAA, SERVFAIL, SILENT, SRV, Nameserver
 
 
@@ -51,9 +51,9 @@ class Services(ProcessTest):
         wait_until(lambda: {self.who(gateway) for _ in range(6)} == {"127.0.0.1"}, "the one that is up")
 
     def test_what_is_under_way_is_shared_by_weight(self):
-        helds = [Held("127.0.0.1"), Held("127.0.0.2")]
+        helds = [Held(), Held("127.0.0.2")]
         for held in helds:
-            self.addCleanup(held.end)
+            self.addCleanup(held.close)
         self.tell((0, 30, helds[0].port, "one.test"), (0, 10, helds[1].port, "two.test"))
         gateway = self.served(admission_workers=8, threads=1)
         crowd = [threading.Thread(target=gateway.request, args=("GET", "/x")) for _ in range(8)]

@@ -13,8 +13,7 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import CLASSGATE, PAUSE, TEXT, Program, clean_environment, free_port, raw_request, scrape, wait_until
-from names_test import Held
+from kit import CLASSGATE, PAUSE, TEXT, Held, Program, clean_environment, free_port, raw_request, scrape, wait_until
 from tls_kit import HALF_A_HELLO, REQUEST, TlsTest, TlsUpstream, read_answer
 
 
@@ -205,8 +204,8 @@ class Clients(TlsTest):
         self.assertEqual(client.recv(1), b"")  # an end without close_notify would raise
 
     def test_a_drain_answers_what_was_accepted(self):
-        service = Held("127.0.0.1")
-        self.addCleanup(service.end)
+        service = Held()
+        self.addCleanup(service.close)
         gateway = self.tls_gateway(upstream=service.address)
         answers = []
         thread = threading.Thread(target=lambda: answers.append(self.ask(gateway)))

@@ -17,8 +17,7 @@ import time
 import unittest
 
 from changeable import BASE, Changeable, ChangeTest
-from kit import CLASSGATE, Program, ScriptedService, clean_environment, free_port, get_json, is_refused, raw_request, read_answer, wait_until
-from names_test import Held
+from kit import CLASSGATE, Held, Program, ScriptedService, clean_environment, free_port, get_json, is_refused, raw_request, read_answer, wait_until
 from traffic import Traffic
 
 
@@ -167,8 +166,8 @@ class Upgrade(ChangeTest):
             self.assertEqual((again.status, again.reason), (508, "loop_detected"))
 
     def test_what_is_in_flight_in_the_old_process_is_finished_there(self):
-        service = Held("127.0.0.1")  # however long the upgrade takes
-        self.addCleanup(service.end)
+        service = Held()  # however long the upgrade takes
+        self.addCleanup(service.close)
         gateway = self.changeable(service.address, BASE.format(workers=2, queue=10))
         connections = [gateway.connect() for _ in range(3)]
         for connection in connections:
@@ -184,6 +183,27 @@ class Upgrade(ChangeTest):
             connection.close()
         self.assertEqual(gateway.request("GET", "/x").status, 204)
         self.assertLessEqual(service.most, 2)
+
+    # A queue of minutes kept all workers: who came to the new process, /health too, waited until it was empty.
+    def test_whoever_comes_to_the_new_process_does_not_wait_for_the_whole_queue_of_the_old_one(self):
+        service = Held()
+        self.addCleanup(service.close)
+        gateway = self.changeable(service.address, BASE.format(workers=4, queue=20))
+        waiting = [gateway.connect() for _ in range(12)]
+        for connection in waiting:
+            connection.request("GET", "/x")
+        gateway.wait_for_health(lambda h: (h["active_workers"], h["queue_size"]) == (4, 8), "four and eight")
+        self.assertRegex(gateway.do("upgrade"), r"process \d+ took over from \d+")
+        urgent = gateway.connect()
+        urgent.request("GET", "/health")
+        service.let_go()
+        wait_until(lambda: "/health" in service.paths, "/health in the service, of which one worker came back")
+        self.assertEqual(len(service.paths), 5)
+        service.release.set()
+        for connection in (*waiting, urgent):
+            self.assertEqual(connection.getresponse().status, 204)
+            connection.close()
+        self.assertLessEqual(service.most, 4)
 
     def failing(self, replacement, pattern, log="upgrade failed: .*; this process serves on", **settings):
         service = self.service("--service-time", "2ms")

@@ -1,0 +1,85 @@
+#include "admission/history/forecast_blend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "conf/invariant.h"
+
+namespace classgate::history {
+namespace {
+
+constexpr double power = 20;  // 3 % more loss halve a weight, nearly
+// So that experts without regret share what nobody has earned.
+constexpr double weight_least = 1e-9;
+
+}  // namespace
+
+Blend::Blend(std::size_t experts, double tau, double keep)
+    : experts_(experts), tau_(tau), keep_(keep) {
+  CLASSGATE_INVARIANT(experts >= 1 && experts <= experts_max);
+  for (std::size_t k = 0; k < experts_; ++k)
+    records_[k].weight = 1.0 / static_cast<double>(experts_);
+}
+
+double Blend::loss_of(double forecast, double came) const {
+  const double above = came - forecast;
+  return above > 0 ? tau_ * above : (tau_ - 1) * above;
+}
+
+double Blend::combine(std::span<const double> forecasts) const {
+  double sum = 0;
+  double weights = 0;
+  for (std::size_t k = 0; k < experts_; ++k)
+    if (std::isfinite(forecasts[k])) {
+      sum += (records_[k].weight + weight_least) * forecasts[k];
+      weights += records_[k].weight + weight_least;
+    }
+  return weights == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / weights;
+}
+
+double Blend::mix(std::span<const double> forecasts) const {
+  const double combined = combine(forecasts);
+  const auto said = [&](std::size_t k) { return k == experts_ ? combined : forecasts[k]; };
+  double best = std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k <= experts_; ++k)
+    if (records_[k].seen > 0 && std::isfinite(said(k)))
+      best = std::min(best, mean_loss(records_[k]));
+  if (!std::isfinite(best)) return combined;
+  double sum = 0;
+  double weights = 0;
+  for (std::size_t k = 0; k <= experts_; ++k) {
+    const Record& record = records_[k];
+    if (record.seen == 0 || !std::isfinite(said(k))) continue;
+    const double loss = mean_loss(record);
+    const double weight = loss <= best ? 1 : std::pow(best / loss, power);
+    sum += weight * said(k);
+    weights += weight;
+  }
+  return sum / weights;
+}
+
+void Blend::learn(std::span<const double> forecasts, double came, double unit) {
+  const double combined = combine(forecasts);
+  if (!std::isfinite(combined) || !std::isfinite(came) || !(unit > 0)) return;
+  const double gradient = combined > came ? 1 - tau_ : combined < came ? -tau_ : 0;
+  double total = 0;
+  for (std::size_t k = 0; k <= experts_; ++k) {
+    const double said = k == experts_ ? combined : forecasts[k];
+    if (!std::isfinite(said)) continue;
+    Record& record = records_[k];
+    record.loss = keep_ * record.loss + loss_of(said, came) / unit;
+    record.seen = keep_ * record.seen + 1;
+    const double regret = gradient * (combined - said) / unit;
+    record.regret = keep_ * record.regret + regret;
+    record.square = keep_ * record.square + regret * regret;
+  }
+  const auto earned = [](const Record& record) {
+    return std::max(record.regret, 0.0) / (1 + record.square);
+  };
+  for (std::size_t k = 0; k < experts_; ++k) total += earned(records_[k]);
+  if (total <= 0) return;  // none is better than the combination
+  for (std::size_t k = 0; k < experts_; ++k) records_[k].weight = earned(records_[k]) / total;
+}
+
+}  // namespace classgate::history

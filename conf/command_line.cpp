@@ -118,6 +118,8 @@ constexpr std::array tools{
          "makes a key for a client: prints it, and its line for clients.clients_file"},
     Tool{"load", CommandLine::Mode::load, "load --to ADDRESS (--log FILE | --workload FILE)",
          "makes this traffic for real; --find-knee measures what a service can do"},
+    Tool{"forecast", CommandLine::Mode::forecast, "forecast (--series FILE.csv | --log FILE)",
+         "what a load will be, how surely, and how good such forecasts of it were"},
 };
 
 // Options of the tools, and which of them have each.
@@ -128,15 +130,16 @@ struct ToolOption {
   const char* help;
 };
 constexpr std::array tool_options{
-    ToolOption{"log", "FILE", "simulate load",
+    ToolOption{"log", "FILE", "simulate load forecast",
                "an access log is the traffic; .gz and .zst are read; -: standard input"},
-    ToolOption{"format", "NAME", "simulate load",
+    ToolOption{"format", "NAME", "simulate load forecast",
                "whose log it is, if its first lines do not tell: classgate, nginx, haproxy, envoy, "
                "caddy, json"},
     ToolOption{"workload", "FILE", "simulate load", "a workload file is (classgate-workload(5))"},
     ToolOption{"upstream", "MODEL", "simulate",
                "recorded, fitted, a law such as \"exponential 50ms\", or a file with [upstream]"},
-    ToolOption{"html", "FILE", "simulate load", "a page with plots, which needs no network"},
+    ToolOption{"html", "FILE", "simulate load forecast",
+               "a page with plots, which needs no network"},
     ToolOption{"requests", "FILE", "simulate load", "a line for each request: what became of it"},
     ToolOption{"sweep", "KEY=A..B:STEP", "simulate", "under each of these values; several: a grid"},
     ToolOption{"plan", "TARGET", "simulate",
@@ -161,8 +164,15 @@ constexpr std::array tool_options{
     ToolOption{"forwarded-for", nullptr, "load", "X-Forwarded-For says which client it is"},
     ToolOption{"service-time-header", "NAME", "load", "tells a test service what a request takes"},
     ToolOption{"seed", "NUMBER", "simulate load", "another course of chance"},
-    ToolOption{"keep-going", nullptr, "simulate load",
+    ToolOption{"keep-going", nullptr, "simulate load forecast",
                "takes what can be read of a log with many malformed lines, or of a damaged file"},
+    ToolOption{"series", "FILE", "forecast", "a header, then a time and a value a row"},
+    ToolOption{"horizon", "TIME", "forecast", "how far ahead, such as 1h (5m, 15m, 1h and 24h)"},
+    ToolOption{"step", "TIME", "forecast", "makes steps of this length of whatever rows there are"},
+    ToolOption{"arrivals", nullptr, "forecast", "each row is one arrival, whatever its values"},
+    ToolOption{"time-zone", "NAME", "forecast",
+               "whose days and weeks, such as Europe/Berlin (UTC)"},
+    ToolOption{"backtest", nullptr, "forecast", "only how good it was, over the second half"},
 };
 
 const ToolOption* find_tool_option(std::string_view name) {
@@ -294,8 +304,12 @@ std::expected<std::string, std::string> one_of(const cxxopts::ParseResult& given
 
 // "explain load" as people say it.
 std::string listed(std::string text) {
-  const std::size_t space = text.find(' ');
-  return space == std::string::npos ? text : text.replace(space, 1, " or ");
+  if (const std::size_t last = text.rfind(' '); last != std::string::npos) {
+    text.replace(last, 1, " or ");
+    for (std::size_t at = text.find(' '); at != text.rfind(" or "); at = text.find(' ', at + 2))
+      text.replace(at, 1, ", ");
+  }
+  return text;
 }
 
 std::optional<std::string> check_tool_options(const cxxopts::ParseResult& given,
@@ -440,6 +454,20 @@ std::optional<std::uint32_t> read_number(std::string_view text, std::uint32_t mo
   return number;
 }
 
+std::optional<std::string> read_series(const cxxopts::ParseResult& given, CommandLine& command) {
+  if (auto wrong = read_planning(given, command.planning)) return wrong;
+  auto options = read_forecast({.series = all_of(given, "series"),
+                                .horizon = all_of(given, "horizon"),
+                                .step = all_of(given, "step"),
+                                .time_zone = all_of(given, "time-zone"),
+                                .backtest = given.count("backtest") > 0,
+                                .arrivals = given.count("arrivals") > 0});
+  if (!options) return options.error();
+  command.forecast = std::move(*options);
+  if (command.forecast.series.empty() != command.planning.log.empty()) return std::nullopt;
+  return std::string("what is to be forecast? Give either --series FILE.csv or --log FILE");
+}
+
 // "--clients", "--clients=5" or "--clients 5".
 std::optional<std::string> read_status(const cxxopts::ParseResult& given, CommandLine& command) {
   if (given.count("clients") == 0) return std::nullopt;
@@ -491,6 +519,7 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     const std::size_t most = given.count("diff") > 0 ? 1 : 0;  // NEW
     if (command.arguments.size() > most)
       return fmt::format("\"{}\": usage: classgate {}", command.arguments.front(), tool->usage);
+    if (command.mode == CommandLine::Mode::forecast) return read_series(given, command);
     return read_planning(given, command.planning);
   }
   command.mode = CommandLine::Mode::control;
@@ -551,8 +580,9 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
     command.names_conf = given.count("conf") > 0;
     for (const ModeFlag& flag : mode_flags)
       if (given.count(flag.flag) > 0) command.mode = flag.mode;
-    const bool is_tool =
-        command.mode == CommandLine::Mode::simulate || command.mode == CommandLine::Mode::load;
+    const bool is_tool = command.mode == CommandLine::Mode::simulate ||
+                         command.mode == CommandLine::Mode::load ||
+                         command.mode == CommandLine::Mode::forecast;
     for (const KeyFlag& flag : key_flags) {
       if (is_tool && find_tool_option(flag.flag) != nullptr) continue;
       std::string value;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "conf/explain_options.h"
+#include "conf/forecast_options.h"
 #include "conf/reader.h"
 
 namespace classgate::conf {
@@ -55,6 +56,7 @@ struct CommandLine {
     control,
     simulate,
     load,
+    forecast,
     new_key,  // the second argument is the client's name
   };
   Mode mode = Mode::run;
@@ -72,7 +74,8 @@ struct CommandLine {
   ExplainOptions explain;
   // Mode::simulate, Mode::load
   PlanningOptions planning;
-  bool names_conf = false;  // with --conf; else that of the package, where there is one
+  ForecastOptions forecast;  // Mode::forecast, which has a log and places for answers in planning
+  bool names_conf = false;   // with --conf; else that of the package, where there is one
 };
 
 // The error is one line that names the argument and, where there is one, the flag that was meant.

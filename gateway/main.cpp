@@ -32,6 +32,7 @@
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/supervisor.h"
+#include "gateway/planning/forecast.h"
 #include "gateway/planning/load.h"
 #include "gateway/planning/simulate.h"
 #include "gateway/server.h"
@@ -275,6 +276,7 @@ int start(int argc, char** argv) {
     case Mode::keys: fmt::print("{}", conf::keys_text()); return 0;
     case Mode::control: return gateway::control(*command, environment());
     case Mode::load: return planning::load(*command, environment());
+    case Mode::forecast: return planning::forecast(*command, environment());
     case Mode::simulate: return planning::simulate(*command, environment());
     case Mode::new_key: return gateway::print_new_key(command->arguments.back());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;

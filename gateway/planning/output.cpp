@@ -30,17 +30,21 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
 }
 
 // "</script>" in a path that a client chose must not end the script.
-std::string page_of(const nlohmann::ordered_json& json) {
+std::string page_with(std::string_view text, const nlohmann::ordered_json& json) {
   constexpr std::string_view place = "/*DATA*/null";
-  constexpr std::string_view date_place = "/*MADE*/null";
   std::string data;
   for (const char c : json_text(json, -1))
     if (c == '<')
       data += "\\u003c";
     else
       data += c;
-  std::string page(page_template);
-  page.replace(page.find(place), place.size(), data);
+  std::string page(text);
+  return page.replace(page.find(place), place.size(), data);
+}
+
+std::string page_of(const nlohmann::ordered_json& json) {
+  constexpr std::string_view date_place = "/*MADE*/null";
+  std::string page = page_with(page_template, json);
   return page.replace(page.rfind(date_place), date_place.size(),
                       '"' + time_text(std::chrono::system_clock::now()) + '"');
 }
@@ -58,6 +62,11 @@ int write(const conf::PlanningOptions& options, const std::string& text,
     is_written = write_file(options.json, json_text(json, 1) + "\n");
   if (!options.html.empty()) is_written = write_file(options.html, page_of(json)) && is_written;
   return is_written ? 0 : 1;
+}
+
+bool write_page(const std::string& path, std::string_view text,
+                const nlohmann::ordered_json& data) {
+  return write_file(path, page_with(text, data));
 }
 
 void tell_remarks(const std::vector<std::string>& remarks) {

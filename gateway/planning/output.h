@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -13,6 +14,10 @@ namespace classgate::planning {
 // where the command line says. Returns the exit status.
 int write(const conf::PlanningOptions& options, const std::string& text,
           const nlohmann::ordered_json& json);
+
+// A page made of a template: the data stands in place of its "/*DATA*/null". What is wrong is said.
+bool write_page(const std::string& path, std::string_view page_template,
+                const nlohmann::ordered_json& data);
 
 // What is to be known of the traffic (NamedTraffic::remarks()), to standard error: for answers that
 // have no place for it.

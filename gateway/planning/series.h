@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "conf/forecast_options.h"
+#include "gateway/planning/conf_source.h"
+
+namespace classgate::planning {
+
+// A load, step by step.
+struct Series {
+  std::chrono::seconds step{};
+  std::int64_t first_slot = 0;       // its time since 1970, in steps
+  std::vector<double> values;        // 0 or more; NaN: missing
+  std::string what;                  // "elb.csv, column value"
+  std::vector<std::string> remarks;  // what was made of rows that are not as they should be
+
+  std::size_t missing() const;
+  std::chrono::sys_seconds time_of(std::size_t index) const {
+    return std::chrono::sys_seconds(step * (first_slot + static_cast<std::int64_t>(index)));
+  }
+};
+
+// A file with a header and a row for each step: its time (ISO 8601, "2026-11-28 09:30:00", or
+// seconds since 1970 or since any moment) and its value, in the first two columns. The step is what
+// most rows are apart; rows of one step make their mean. Reads all of it: 5 million rows at most.
+std::expected<Series, std::string> read_series(const conf::ForecastOptions& options);
+
+// Of an access log: what its requests cost, a minute, refused or served.
+std::expected<Series, std::string> read_demand(const conf::CommandLine& command,
+                                               const Environment& environment);
+
+}  // namespace classgate::planning

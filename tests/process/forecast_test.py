@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""classgate forecast, observed from outside."""
+import datetime
+import json
+import math
+import subprocess
+import unittest
+
+from kit import CLASSGATE, FolderTest, clean_environment
+
+
+class Forecast(FolderTest):
+    def forecast(self, *words):
+        return subprocess.run([str(CLASSGATE), "forecast", *map(str, words)], capture_output=True, text=True,
+                              env=clean_environment(), timeout=300)
+
+    def rhythm(self, days, time=str, leave_out=()):
+        rows = [f"{time(i * 600)},{100 + 80 * math.sin(i * 600 / 86400 * 2 * math.pi) + i * 7 % 13:.3f}"
+                for i in range(days * 144) if i not in leave_out]
+        return self.file("load.csv", "time,requests\n" + "\n".join(rows) + "\n")
+
+    def test_a_backtest_says_how_good_it_was_beside_each_expert(self):
+        done = self.forecast("--series", self.rhythm(10), "--horizon", "1h", "--backtest", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        test = json.loads(done.stdout)["backtest"]
+        self.assertEqual(test["horizon_seconds"], 3600)
+        self.assertEqual(test["compared"], 720)
+        self.assertLess(test["mase"], 1.03 * min(test["experts"][name]["mase"] for name in ("as_now", "as_yesterday")))
+        self.assertTrue(0.8 < test["coverage_p90"] <= 1, test)
+        for measure in ("mase", "wape", "coverage_p90", "pinball_p90"):
+            for said in [test, *test["experts"].values()]:
+                self.assertGreaterEqual(said[measure], 0)
+
+    def test_times_may_be_dates_and_gaps_are_told(self):
+        def date(seconds):
+            return (datetime.datetime(2026, 3, 2) + datetime.timedelta(seconds=seconds)).isoformat(sep=" ")
+        done = self.forecast("--series", self.rhythm(4, date, range(200, 230)), "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["step_seconds"], answer["values"], answer["missing"]), (600, 576, 30))
+        self.assertEqual(answer["first"], "2026-03-02T00:00:00Z")
+        self.assertIn("30 of 576 steps are missing", done.stderr)
+        for said in answer["forecast"]:
+            self.assertTrue(0 <= said["p50"] <= said["p90"] <= said["p99"], said)
+
+    def test_a_page_is_whole_and_needs_no_network(self):
+        page = self.folder / "page.html"
+        done = self.forecast("--series", self.rhythm(4), "--html", page)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("this forecast", done.stdout)
+        text = page.read_text()
+        self.assertNotIn("/*DATA*/null", text)
+        self.assertNotIn("src=", text.replace("default-src", ""))
+
+    def test_what_is_no_series_is_told_and_is_no_success(self):
+        rows = "".join(f"{i * 60},1\n" for i in range(30))
+        for name, text, reason in (
+                ("empty", "", "no row"), ("header", "time,value\n", "no row"), ("below", "t,v\n0,1\n60,-2\n", "below 0"),
+                ("word", "t,v\n0,1\n60,many\n", "no number"), ("time", "t,v\n0,1\nnoon,2\n", "no time"),
+                ("short", "t,v\n0,1\n60,2\n", "too short"), ("uneven", "t,v\n0,1\n7,1\n99,1\n5000,1\n", "no step"),
+                ("coarse", "t,v\n" + "".join(f"{i * 86400},1\n" for i in range(30)), "an hour at most"),
+                ("one day", "t,v\n" + rows, "too short"), ("infinite", "t,v\n0,1\n60,inf\n", "no number")):
+            with self.subTest(name):
+                done = self.forecast("--series", self.file(name + ".csv", text), "--backtest")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+                self.assertEqual(done.stdout, "")
+        for words, reason in ((("--series", self.folder), "directory"), (("--series", self.folder / "none"), "No such"),
+                              ((), "either --series"), (("--series", self.rhythm(4), "--horizon", "5m"), "less than"),
+                              (("--series", self.rhythm(4), "--horizon", "soon"), "no duration"),
+                              (("--series", self.rhythm(4), "--time-zone", "Moon/Sea"), "--time-zone")):
+            with self.subTest(words):
+                done = self.forecast(*words)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+
+    def test_rows_can_be_arrivals(self):
+        rows = "\n".join(f"{i * i % 7200 / 2},{i}" for i in range(4000))
+        done = self.forecast("--series", self.file("arrivals.csv", "time,bytes\n" + rows), "--arrivals", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["step_seconds"], 60)
+
+
+if __name__ == "__main__":
+    unittest.main()

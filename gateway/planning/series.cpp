@@ -230,7 +230,9 @@ std::expected<Series, std::string> read_demand(const conf::CommandLine& command,
                                                const Environment& environment) {
   const auto conf = read_conf(command, environment);
   if (!conf) return std::unexpected(conf.error());
-  const auto scenario = Scenario::open(command.planning);
+  conf::PlanningOptions asked = command.planning;
+  asked.upstream = "1ms";  // what the service took is no part of demand
+  const auto scenario = Scenario::open(asked);
   if (!scenario) return std::unexpected(scenario.error());
   auto traffic = scenario->traffic(conf->settings);
   if (!traffic) return std::unexpected(traffic.error());

@@ -74,6 +74,19 @@ class Forecast(FolderTest):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(reason, done.stderr)
 
+    def test_a_log_tells_demand_with_what_was_refused(self):
+        begin = datetime.datetime(2026, 3, 2)
+        lines = []
+        for i in range(4000):
+            time = (begin + datetime.timedelta(seconds=i * 1.5)).strftime("%d/%b/%Y:%H:%M:%S")
+            lines.append(f'10.0.0.1 - - [{time} +0000] "POST /v1/classify HTTP/1.1" {(200, 503)[i % 2]} 12 "-" "x"')
+        done = self.forecast("--log", self.file("access.log", "\n".join(lines) + "\n"), "--conf", "/dev/null", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("retries", done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["step_seconds"], 60)
+        self.assertAlmostEqual(answer["forecast"][0]["p50"], 40, delta=2)
+
     def test_rows_can_be_arrivals(self):
         rows = "\n".join(f"{i * i % 7200 / 2},{i}" for i in range(4000))
         done = self.forecast("--series", self.file("arrivals.csv", "time,bytes\n" + rows), "--arrivals", "--json")

@@ -193,7 +193,7 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
   auto rows = read_rows(options, series);
   if (!rows) return std::unexpected(rows.error());
   if (!std::ranges::is_sorted(*rows, {}, &Row::time)) {
-    std::ranges::stable_sort(*rows, {}, &Row::time);
+    std::ranges::sort(*rows, {}, &Row::time);
     series.remarks.emplace_back("rows that were out of order were put into it");
   }
   seconds found = options.arrivals ? seconds(60) : step_of(*rows);

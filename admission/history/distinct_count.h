@@ -1,0 +1,27 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace classgate::history {
+
+// How many different ones there were: HyperLogLog with 2^14 registers (16 KiB, whatever comes). The
+// standard error is 1.04 / sqrt(2^14) = 0.8 %, so 3 % is passed by one count in some thousands;
+// told by the estimator of Ertl ("New cardinality estimation algorithms for HyperLogLog sketches",
+// 2017), which needs no table for small counts. Counts add up: that of a union is the same as if
+// all had been added here. A value; one thread.
+class DistinctCount {
+ public:
+  static constexpr int bits = 14;
+  static constexpr std::size_t registers = std::size_t{1} << bits;
+
+  void add(std::uint64_t id);  // any number: it is mixed here
+  void add(const DistinctCount& other);
+  double estimate() const;
+
+ private:
+  std::array<std::uint8_t, registers> ranks_{};
+};
+
+}  // namespace classgate::history

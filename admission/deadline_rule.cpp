@@ -22,8 +22,9 @@ DeadlineRule::Judgement DeadlineRule::judge(const Arrival& arrival, Duration wai
 }
 
 DeadlineRule::Lateness DeadlineRule::lateness_by_estimate(const Waiter& waiter, Time now) const {
-  const Duration work = times_.most(waiter.route);
-  const bool is_a_try = waiter.useful_until - waiter.joined < work;  // and was let in as such
+  const Duration work = times_.rather(waiter.route);
+  // Let in as such, when it came.
+  const bool is_a_try = waiter.useful_until - waiter.joined < times_.most(waiter.route);
   if (waiter.useful_until - now >= work || is_a_try) return {};
   if (only_observes_) return {std::nullopt, true};
   return {conf::Reason::would_miss_deadline};

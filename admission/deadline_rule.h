@@ -12,7 +12,9 @@ namespace classgate::admission {
 // Some requests have a deadline: after it, their answer is of no use. Such a request is refused
 // when its deadline is over and, with deadlines.refuse_early, when it is likely to be over before
 // the answer is there. How long the service will take is estimated: as long as most requests of the
-// same route took lately (ProcessTimes, which the rule keeps). Owned by the Line. Not thread-safe.
+// same route took lately (ProcessTimes, which the rule keeps). One that comes is let in when it is
+// likely to make it; one that has waited is refused at its turn only when it is rather unlikely to,
+// so that few who were let in hear late that it was in vain. Owned by the Line. Not thread-safe.
 class DeadlineRule {
  public:
   explicit DeadlineRule(const conf::AdmissionSettings& settings) { reconfigure(settings); }
@@ -21,7 +23,8 @@ class DeadlineRule {
     only_observes_ = settings.observe.deadlines;
   }
 
-  // Of a request that has just come, has a deadline, and would wait in the queue for so long.
+  // Of a request that has just come, has a deadline, and would wait in the queue for so long at
+  // most (LinePace::most_of()).
   struct Judgement {
     std::optional<Rejection> rejection = std::nullopt;  // without the place in the line
     bool is_a_try = false;     // let through to learn how long its route takes by now

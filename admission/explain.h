@@ -40,9 +40,11 @@ struct Explanation {
   // Exact where everybody is alike; an estimate among clients that take turns, or with reserves.
   std::size_t place = 0;
 
-  Duration wait{};       // by the current estimate
-  Duration work{};       // that such requests keep their workers for lately; zero: none has ended
-  Duration most_work{};  // what most of them keep to; by this a deadline is judged
+  Duration wait{};  // by the current estimate; three in four of those who are told it wait ...
+  Duration wait_least{};  // ... from
+  Duration wait_most{};   // ... to; by this a deadline is judged
+  Duration work{};        // that such requests keep their workers for lately; zero: none has ended
+  Duration most_work{};   // what most of them keep to; by this a deadline is judged
 };
 
 }  // namespace classgate::admission

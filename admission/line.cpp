@@ -99,9 +99,13 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   queue_.make_ready(waiter);  // or nothing has happened
   waiter.is_early = note_came(arrival, asker, now);
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
-  last_place_ = static_cast<std::uint32_t>(place_of(arrival, asker));
+  const std::size_t ahead = ahead_in_line(arrival, asker);
+  last_place_ = static_cast<std::uint32_t>(waiting_better_than(arrival.priority) + ahead + 1);
   books_.enter();
   note_joined(arrival.priority, now);
+  LinePace& pace = paces_[index(arrival.priority)];
+  if (pace.is_looked_at() && order_of(arrival.priority) == WaitQueue::Order::oldest_first)
+    waiter.expected = static_cast<float>(measure::in_seconds(pace.wait_behind(ahead, now)));
   if (queue_.size() == 0) retry_after_.note_first_waiter(now);
   const Ticket ticket = queue_.join(waiter);
   if (client != no_client) {
@@ -115,7 +119,8 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
 inline void Line::note_joined(int priority, Time now) {
   const std::size_t waiting = queue_.size_of(priority);
   if (waiting == 0)
-    paces_[index(priority)].begin([this, priority] { return guessed_pace(priority); }, now);
+    paces_[index(priority)].begin([this, priority] { return guessed_pace(priority); },
+                                  books_.usual_turn(), now);
   shares_.note_waiting(priority, waiting + 1, now);
 }
 
@@ -207,6 +212,7 @@ std::optional<Notice> Line::next(Time now) {
   const WaitQueue::Order order = order_of(priority);
   const Waiter& waiter = *queue_.front_of(priority, order);  // stays what it is until another joins
   const DeadlineRule::Lateness late = deadlines_.lateness(waiter, now);
+  if (late.reason || has_free_workers(waiter.workers)) note_turn(waiter, now);
   if (late.reason)
     return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
                      *late.reason, now);
@@ -227,9 +233,15 @@ std::optional<Notice> Line::next(Time now) {
   return std::optional<Notice>(std::in_place, ticket, waiter.owner, waiter.tag, granted);
 }
 
+inline void Line::note_turn(const Waiter& waiter, Time now) {
+  if (waiter.expected > 0)
+    paces_[index(waiter.priority)].note_wait(measure::in_seconds(now - waiter.joined),
+                                             static_cast<double>(waiter.expected));
+}
+
 // Whether it would have been shed, but for [observe].
 inline bool Line::note_gone_in(int priority, Duration waited, Time now) {
-  paces_[index(priority)].move(now);
+  paces_[index(priority)].move(books_.usual_turn(), now);
   Congestion& congestion = congestions_[index(priority)];
   const bool is_observed =
       congestion.is_on() && settings_.observe.shedding && waited >= settings_.target_wait;

@@ -237,6 +237,7 @@ class Line {
   std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
   std::size_t waiting_better_than(int priority) const;
   Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
+  Duration longest_wait(const Arrival& arrival, const Asker& asker, Time now) const;
   Duration guessed_pace(int priority) const;
 
   // One that comes: whether it is early. The others count when they take their workers.
@@ -248,6 +249,7 @@ class Line {
     if (retry_after_.expects_returns(now)) retry_after_.note_in_turn(workers, queue_state(), now);
   }
   void note_joined(int priority, Time now);
+  void note_turn(const Waiter& waiter, Time now);
   bool note_gone_in(int priority, Duration waited, Time now);
   std::optional<Notice> shed_overdue(Time now);
   Notice turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now);

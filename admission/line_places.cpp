@@ -11,7 +11,7 @@ namespace classgate::admission {
 // Whether waiting would be in vain; of one that has a deadline.
 Line::Judgement Line::judge_deadline(const Arrival& arrival, const Asker& asker, bool goes_in,
                                      Time now) const {
-  const Duration wait = goes_in ? Duration::zero() : expected_wait(arrival, asker, now);
+  const Duration wait = goes_in ? Duration::zero() : longest_wait(arrival, asker, now);
   const DeadlineRule::Judgement on_time = deadlines_.judge(arrival, wait, now);
   return {.rejection = on_time.rejection,
           .goes_in = goes_in,
@@ -41,6 +41,11 @@ Duration Line::expected_wait(const Arrival& arrival, const Asker& asker, Time no
   const int priority = arrival.priority;
   if (queue_.size_of(priority) == 0) return guessed_pace(priority);
   return paces_[index(priority)].wait_behind(ahead_in_line(arrival, asker), now);
+}
+
+// What it waits at most, as far as that can be told.
+Duration Line::longest_wait(const Arrival& arrival, const Asker& asker, Time now) const {
+  return paces_[index(arrival.priority)].most_of(expected_wait(arrival, asker, now));
 }
 
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
@@ -82,6 +87,8 @@ void Line::write_to(Explanation& said, const Arrival& arrival, const Asker& aske
   if (goes_in) return;
   said.place = place_of(arrival, asker);
   said.wait = expected_wait(arrival, asker, now);
+  said.wait_least = paces_[index(arrival.priority)].least_of(said.wait);
+  said.wait_most = paces_[index(arrival.priority)].most_of(said.wait);
   said.displaces = said.kind == Explanation::Kind::waits &&
                    !has_place_in(room_for(arrival, asker, now), arrival);
 }

@@ -22,6 +22,8 @@ class ProcessTime {
   Duration mean() const { return mean_; }
   // What most of them keep to: mean + 2 deviations.
   Duration most() const { return mean_ + 2 * deviation_; }
+  // What seven in ten of them keep to: with less time than that one had better not begin.
+  Duration rather() const { return mean_ + deviation_ / 2; }
 
   // Whoever is refused because such requests take too long teaches nobody that they have become
   // faster. So one is let through to find out when none has ended for a second or, if they take
@@ -67,6 +69,10 @@ class ProcessTimes {
   Duration most(RouteId route) const {
     const ProcessTime* const time = times_.find(route);
     return time ? time->most() : Duration::zero();
+  }
+  Duration rather(RouteId route) const {
+    const ProcessTime* const time = times_.find(route);
+    return time ? time->rather() : Duration::zero();
   }
   bool may_try(RouteId route, Time now) const {
     const ProcessTime* const time = times_.find(route);

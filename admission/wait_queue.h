@@ -33,6 +33,7 @@ struct Waiter {
   std::uint32_t owner = 0;          // the loop that is told when it is this waiter's turn
   std::uint32_t tag = 0;            // what the owner knows it by
   ClientNumber client = no_client;
+  float expected = 0;                      // to wait so many seconds, as it joined; 0: nobody tells
   std::uint16_t weight = 1;                // its client's share, against those of the others
   std::uint8_t plan_priority = 3;          // its client's plan's
   std::uint16_t workers = 1;               // that it will occupy

@@ -214,6 +214,8 @@ const std::vector<Field<Workload>>& workload_fields() {
       {"upstream.service", law(FIELD(Workload, upstream.service))},
       {"upstream.capacity", count(0, 1'000'000, FIELD(Workload, upstream.capacity))},
       {"upstream.servers", count(1, 10'000, FIELD(Workload, upstream.servers))},
+      {"upstream.batch", count(0, 100'000, FIELD(Workload, upstream.batch))},
+      {"upstream.batch_wait", duration(FIELD(Workload, upstream.batch_wait))},
       {"upstream.slowdown_beyond", count(0, 1'000'000, FIELD(Workload, upstream.slowdown_beyond))},
       {"upstream.slowdown_power", number(0, 10, FIELD(Workload, upstream.slowdown_power))},
       {"upstream.failures", number(0, 1, FIELD(Workload, upstream.failures))},

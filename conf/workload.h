@@ -71,10 +71,14 @@ struct UpstreamModel {
   Law service{Law::Kind::exponential, milliseconds(100), {}, 0};
   std::uint32_t capacity = 0;  // served at once by each server, others wait in it; 0: no limit
   std::uint32_t servers = 1;
-  std::uint32_t slowdown_beyond = 0;  // requests in one server; 0: never
-  double slowdown_power = 1;          // it takes (requests / slowdown_beyond) ^ this times as long
-  double failures = 0;                // share of the requests on which it breaks off
-  bool stops_when_left = false;       // when its connection closes; else it computes on
+  // A server answers in groups of up to so many at once, each as long as its longest; 0: it does
+  // not
+  std::uint32_t batch = 0;
+  Nanoseconds batch_wait{std::chrono::milliseconds(5)};  // for a group that is not full
+  std::uint32_t slowdown_beyond = 0;                     // requests in one server; 0: never
+  double slowdown_power = 1;     // it takes (requests / slowdown_beyond) ^ this times as long
+  double failures = 0;           // share of the requests on which it breaks off
+  bool stops_when_left = false;  // when its connection closes; else it computes on
 };
 
 struct Workload {

@@ -346,6 +346,10 @@ void Simulation::plan(Event::Kind kind, Time at, std::uint32_t slot, std::uint32
 void Simulation::plan_computed(const std::optional<Upstream::Started>& started) {
   if (started)
     plan(Event::Kind::computed, now_ + started->takes, started->job, started->generation);
+  std::vector<Upstream::Started>& others = upstream_.others_started();
+  for (const Upstream::Started& other : others)
+    plan(Event::Kind::computed, now_ + other.takes, other.job, other.generation);
+  others.clear();
 }
 
 }  // namespace classgate::simulation

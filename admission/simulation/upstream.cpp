@@ -1,10 +1,12 @@
 #include "admission/simulation/upstream.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace classgate::simulation {
 
-Upstream::Entered Upstream::enter(std::uint32_t caller, admission::Duration service) {
+std::uint32_t Upstream::take_job(std::uint32_t caller, admission::Duration service) {
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(jobs_.size()));
     jobs_.emplace_back();
@@ -13,9 +15,15 @@ Upstream::Entered Upstream::enter(std::uint32_t caller, admission::Duration serv
   free_.pop_back();
   jobs_[job].service = service;
   jobs_[job].caller = caller;
+  return job;
+}
+
+Upstream::Entered Upstream::enter(std::uint32_t caller, admission::Duration service) {
+  const std::uint32_t job = take_job(caller, service);
   ++in_service_;
-  if (has_room()) return {job, start(job)};
+  if (model_.batch == 0 && has_room()) return {job, start(job)};
   waiting_.push_back(job);
+  if (model_.batch > 0) gather();
   return {job, std::nullopt};
 }
 
@@ -50,8 +58,63 @@ bool Upstream::is_computing(std::uint32_t job, std::uint32_t generation) const {
   return jobs_[job].is_computing && jobs_[job].generation == generation;
 }
 
+// ---- In groups ---------------------------------------------------------------------------------
+
+void Upstream::gather() {
+  if (groups_computing_ == model_.servers || waiting_.empty()) return;
+  if (waiting_.size() >= model_.batch || model_.batch_wait <= admission::Duration::zero())
+    return start_group();
+  if (alarm_ != no_group) return;
+  alarm_ = take_job(nobody, {});
+  jobs_[alarm_].is_computing = true;
+  others_started_.push_back({alarm_, jobs_[alarm_].generation, model_.batch_wait});
+}
+
+void Upstream::start_group() {
+  if (alarm_ != no_group) free(std::exchange(alarm_, no_group));
+  auto group = static_cast<std::uint32_t>(std::ranges::find(groups_, 0U) - groups_.begin());
+  if (group == groups_.size()) groups_.push_back(0);
+  const std::size_t first = others_started_.size();
+  admission::Duration longest{};
+  while (groups_[group] < model_.batch && !waiting_.empty()) {
+    const std::uint32_t job = waiting_.front();
+    waiting_.pop_front();
+    Job& of = jobs_[job];
+    if (of.is_stopped) {
+      free(job);
+      continue;
+    }
+    of.is_computing = true;
+    of.group = group;
+    longest = std::max(longest, of.service);
+    ++groups_[group];
+    ++computing_;
+    others_started_.push_back({job, of.generation, {}});
+  }
+  if (groups_[group] == 0) return;
+  ++groups_computing_;
+  for (std::size_t i = first; i < others_started_.size(); ++i) others_started_[i].takes = longest;
+}
+
+void Upstream::end_one_of(std::uint32_t group) {
+  if (--groups_[group] > 0) return;
+  --groups_computing_;
+  gather();
+}
+
 Upstream::Finished Upstream::finish(std::uint32_t job) {
+  if (job == alarm_) {
+    start_group();
+    return {nobody, std::nullopt};
+  }
   const std::uint32_t caller = jobs_[job].caller;
+  if (const std::uint32_t group = jobs_[job].group; group != no_group) {
+    --computing_;
+    --in_service_;
+    free(job);
+    end_one_of(group);
+    return {caller, std::nullopt};
+  }
   --computing_;
   --in_service_;
   free(job);
@@ -60,7 +123,8 @@ Upstream::Finished Upstream::finish(std::uint32_t job) {
 
 std::optional<Upstream::Started> Upstream::leave(std::uint32_t job) {
   jobs_[job].caller = nobody;
-  if (!model_.stops_when_left) return std::nullopt;
+  // A group that has begun is computed as a whole.
+  if (!model_.stops_when_left || jobs_[job].group != no_group) return std::nullopt;
   --in_service_;
   if (!jobs_[job].is_computing) {
     jobs_[job].is_stopped = true;

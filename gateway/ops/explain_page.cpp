@@ -160,8 +160,13 @@ std::string workers_text(const ordered_json& workers, const ordered_json& priori
 
 std::string estimate_text(const ordered_json& estimate) {
   if (estimate.at("work_ms").get<double>() <= 0) return "none yet: no request has been through";
-  std::string text = fmt::format("a wait of {}, then {} of work", time_text(estimate.at("wait_ms")),
-                                 time_text(estimate.at("work_ms")));
+  const ordered_json& range = estimate.at("wait_range_ms");
+  const std::string between =
+      range[0] == range[1] ? std::string()
+                           : fmt::format(" ({} to {})", time_text(range[0]), time_text(range[1]));
+  std::string text =
+      fmt::format("a wait of {}{}, then {} of work", time_text(estimate.at("wait_ms")), between,
+                  time_text(estimate.at("work_ms")));
   if (estimate.at("is_doubted").get<bool>())
     text += "; too long for its deadline, but let through to see whether that is still so";
   return text;

@@ -166,6 +166,13 @@ ordered_json wait_json(const admission::Explanation& said) {
   return measure::in_rounded_ms(said.wait);
 }
 
+// From what on to what three in four of those who are told so wait.
+ordered_json wait_range_json(const admission::Explanation& said) {
+  if (said.work <= Duration::zero()) return nullptr;
+  return ordered_json::array(
+      {measure::in_rounded_ms(said.wait_least), measure::in_rounded_ms(said.wait_most)});
+}
+
 ordered_json verdict_json(const admission::Explanation& said, const Refusals& refusals) {
   using Kind = admission::Explanation::Kind;
   if (said.kind == Kind::refused)
@@ -225,6 +232,7 @@ void add_admission(ordered_json& json, const admission::Explanation& said) {
                    {"bytes", said.waiting_bytes},
                    {"bytes_limit", said.waiting_bytes_limit}};
   json["estimate"] = {{"wait_ms", wait_json(said)},
+                      {"wait_range_ms", wait_range_json(said)},
                       {"work_ms", measure::in_rounded_ms(said.work)},
                       {"most_work_ms", measure::in_rounded_ms(said.most_work)},
                       {"is_doubted", said.is_a_try}};

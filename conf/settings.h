@@ -460,6 +460,13 @@ struct CorsSettings {
   bool operator==(const CorsSettings&) const = default;
 };
 
+// What over ops.listen needs one of the tokens of ops.token_file.
+enum class TokenFor : std::uint8_t {
+  changes,     // whatever changes something
+  pages,       // also the page and the API
+  everything,  // also probes, /metrics and /queue/health
+};
+
 // [ops]: what operators and their monitoring may ask.
 struct OpsSettings {
   std::vector<Address> listen{{"127.0.0.1", 9190, "127.0.0.1:9190"}};  // may be empty
@@ -474,6 +481,11 @@ struct OpsSettings {
   std::uint32_t why_max = 10'000;              // refusals and failures that are kept; 0: none
   std::uint32_t why_found_max = 20;            // of one id that are told
   std::uint32_t client_metrics = 0;            // clients that /metrics names; 0: none
+  std::string token_file;                      // empty: nothing is changed over ops.listen
+  TokenFor token_for = TokenFor::changes;      // what needs one of its tokens
+  std::vector<std::string> hosts;              // names that the page may be called by
+  milliseconds session_time{8 * 3'600'000};    // from a log-in to its end
+  std::uint32_t viewers_max = 100;             // who watch the page at once
 };
 
 // [[listener]]: what is other for one address of `listen`.

@@ -121,6 +121,14 @@ class Together {
                         "listen",
                         fmt::format("\"{}\" needs tls.certificate and tls.key", secure->text),
                         {"tls.certificate", "tls.key", "certificate"});
+    const auto for_operators = std::ranges::find_if(settings_.ops.listen, &Address::is_tls);
+    if (for_operators != settings_.ops.listen.end() && tls.certificates.empty())
+      reading_.blame("ops.listen",
+                     fmt::format("\"{}\" needs tls.certificate and tls.key", for_operators->text),
+                     {"tls.certificate", "tls.key", "certificate"});
+    if (settings_.ops.token_for != TokenFor::changes && settings_.ops.token_file.empty())
+      reading_.blame("ops.token_for", "needs ops.token_file, to tell whom to believe",
+                     {"ops.token_file"});
     if (tls.client_certificate != ClientCertificate::off && tls.client_ca.empty())
       reading_.blame("tls.client_certificate", "needs tls.client_ca, to tell whom to trust",
                      {"tls.client_ca"});

@@ -74,6 +74,12 @@ template <>
 inline constexpr auto words_of<LogFormat> =
     std::to_array<Word<LogFormat>>({{"text", LogFormat::text}, {"json", LogFormat::json}});
 
+template <>
+inline constexpr auto words_of<TokenFor> =
+    std::to_array<Word<TokenFor>>({{"changes", TokenFor::changes},
+                                   {"pages", TokenFor::pages},
+                                   {"everything", TokenFor::everything}});
+
 template <typename Value>
 concept SaidInWords = !words_of<Value>.empty();
 

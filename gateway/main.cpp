@@ -31,6 +31,7 @@
 #include "gateway/milestones.h"
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/errand.h"
+#include "gateway/ops/operator_tokens.h"
 #include "gateway/ops/supervisor.h"
 #include "gateway/planning/forecast.h"
 #include "gateway/planning/load.h"
@@ -175,6 +176,8 @@ int check_secrets(const conf::Loaded& loaded) {
     lines += (lines.empty() ? "" : "\n") + wrong;
   if (const auto secret = gateway::check_secret(settings.clients); !secret)
     lines += (lines.empty() ? "" : "\n") + secret.error();
+  if (const auto tokens = gateway::read_operator_tokens(settings.ops.token_file); !tokens)
+    lines += (lines.empty() ? "" : "\n") + tokens.error();
   if (const std::string wrong = check_quotas(settings); !wrong.empty())
     lines += (lines.empty() ? "" : "\n") + wrong;
   if (lines.empty()) return 0;

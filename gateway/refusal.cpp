@@ -26,6 +26,9 @@ std::string_view reason_phrase(int status) {
     case 413: return "Content Too Large";
     case 414: return "URI Too Long";
     case 417: return "Expectation Failed";
+    case 404: return "Not Found";
+    case 409: return "Conflict";
+    case 421: return "Misdirected Request";
     case 424: return "Failed Dependency";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";

@@ -74,35 +74,6 @@ std::vector<std::string> lines_of_forgotten(const ConfHistory& history) {
   return lines;
 }
 
-std::expected<OperatorServer::Sockets, std::string> open_operator_sockets(
-    const conf::OpsSettings& settings, const OperatorServer::Sockets& open,
-    std::vector<proxy::net::ListeningSocket>& inherited_ones) {
-  OperatorServer::Sockets sockets;
-  for (const conf::Address& address : settings.listen) {
-    const auto known = std::ranges::find_if(
-        open, [&](const auto& socket) { return socket->wanted.text == address.text; });
-    if (known != open.end()) {
-      sockets.push_back(*known);
-      continue;
-    }
-    const auto resolved = proxy::net::resolve(address, true);
-    const auto inherited = std::ranges::find_if(inherited_ones, [&](const auto& socket) {
-      return resolved && (socket.local == *resolved ||
-                          (address.port == 0 && socket.local.host() == resolved->host()));
-    });
-    if (inherited != inherited_ones.end()) {
-      inherited->wanted = address;
-      sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*inherited)));
-      inherited_ones.erase(inherited);
-      continue;
-    }
-    auto opened = proxy::net::listen_on(address);
-    if (!opened) return std::unexpected(opened.error());
-    sockets.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(*opened)));
-  }
-  return sockets;
-}
-
 ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, ErrorLog& log,
                          conf::Sources sources, conf::Loaded loaded)
     : loop_(loop),
@@ -150,6 +121,7 @@ void ConfChanges::reload(TellChange tell) {
     loop_.guard([this] { notify_ready(owner_.status_line()); }, [] { notify_ready({}); });
     tell(change);
   };
+  what_ = "reload";
   notify_reloading();
   prepare(std::move(sources), std::move(then), std::move(tell_ready));
 }
@@ -216,6 +188,7 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
   const conf::Key* key = conf::find_key(name);
   if (key != nullptr && key->needs_restart)
     return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
+  what_ = fmt::format("set {} = {}", name, value);
   conf::Sources sources = sources_;
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
@@ -294,6 +267,8 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   // Only the next start takes it, and would fail.
   auto secret = reads_files ? check_secret(settings.clients, &server.hash_key) : std::string();
   if (!secret) return std::unexpected(Lines{placed(secret.error())});
+  auto tokens = read_operator_tokens(settings.ops.token_file);
+  if (!tokens) return std::unexpected(Lines{placed(tokens.error())});
   std::vector<proxy::net::ListeningSocket> none_inherited;
   auto sockets = open_operator_sockets(settings.ops, operators, none_inherited);
   if (!sockets) return std::unexpected(Lines{placed(sockets.error() + " (ops.listen)")});
@@ -309,7 +284,8 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   if (!log) return std::unexpected(Lines{placed(log.error())});
   if (!secret->empty()) *secret = placed(*secret);
   Prepared all{std::move(*loaded), std::move(*prepared), std::move(*sockets),
-               std::move(*log),    FreshPath(),          {}};
+               std::move(*log),    FreshPath(),          {},
+               std::move(*tokens)};
   // Last: while the rest hangs, no path is taken that a later change may want.
   const std::string& path = all.server.settings.ops.control;
   if (auto opened = open_control(path, operators, all); !opened) {
@@ -373,6 +349,10 @@ void ConfChanges::on_prepared(Outcome&& outcome) {
 
 void ConfChanges::conclude(const Change& change) {
   const auto tell = std::exchange(tell_, nullptr);
+  loop_.guard([&] {
+    past_.push_back({std::chrono::system_clock::now(), std::exchange(what_, {}), change});
+    if (past_.size() > past_max) past_.pop_front();
+  });
   loop_.guard([&] { tell(change); }, [&] { tell({change.ok, {}}); });
   if (std::exchange(reloads_again_, false) && !owner_.why_no_change()) reload([](const Change&) {});
 }
@@ -425,7 +405,7 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
     return {false, {result.error()}};
   loop_.guard([&] { log_.reconfigure(settings.log, std::move(prepared.log)); });
   prepared.control.keep();
-  owner_.on_conf_changed(std::move(prepared.operators));
+  owner_.on_conf_changed(std::move(prepared.operators), std::move(prepared.tokens));
   return change;
 }
 

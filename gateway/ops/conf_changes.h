@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <deque>
 #include <expected>
 #include <functional>
 #include <optional>
@@ -11,6 +13,7 @@
 #include "gateway/error_log.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/operator_server.h"
+#include "gateway/ops/operator_tokens.h"
 #include "gateway/server.h"
 #include "proxy/net/timer.h"
 
@@ -38,7 +41,7 @@ class ConfChanges {
                                                           ConfHistory history) = 0;
     // The new settings are in force; these are the operators' sockets from now on, the control
     // socket among them, if there is one.
-    virtual void on_conf_changed(OperatorServer::Sockets sockets) = 0;
+    virtual void on_conf_changed(OperatorServer::Sockets sockets, OperatorTokens tokens) = 0;
     virtual std::string status_line() const = 0;
 
    protected:
@@ -53,6 +56,14 @@ class ConfChanges {
   void reload_by_signal();
   void set(const std::string& key, const std::string& value, TellChange tell);
   const conf::Loaded& loaded() const { return loaded_; }  // in force
+  // What came of the last ones, the newest last; at most past_max.
+  struct Past {
+    std::chrono::system_clock::time_point at;
+    std::string what;  // "reload", "set admission.workers"
+    Change change;
+  };
+  static constexpr std::size_t past_max = 50;
+  const std::deque<Past>& past() const { return past_; }
   bool is_under_way() const { return errand_.is_under_way(); }
   // That which is under way, if any.
   void give_up(const std::string& why);
@@ -81,6 +92,7 @@ class ConfChanges {
     LogTarget log;
     FreshPath control;
     Lines warnings;
+    OperatorTokens tokens;
   };
   using Outcome = std::expected<Prepared, Lines>;
   struct Before {
@@ -120,6 +132,8 @@ class ConfChanges {
   // The change that is under way, if any. Told of a failure, `then_` refuses it.
   std::function<Change(Outcome&&)> then_;
   TellChange tell_;
+  std::string what_;  // it is
+  std::deque<Past> past_;
   bool reloads_again_ = false;  // SIGHUP came meanwhile
   proxy::net::Timer timer_;
   Errand<Outcome> errand_;

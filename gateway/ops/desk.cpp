@@ -7,15 +7,27 @@
 namespace classgate::gateway {
 
 void Desk::answer(const Request& request, const Responder& answer) const {
-  const auto entry = std::ranges::find_if(entries_, [&](const Entry& each) {
-    return each.path == request.path && (each.who == Who::anybody || request.is_local);
-  });
-  if (entry == entries_.end()) return answer({.status = 404, .body = contents(request.is_local)});
-  const bool is_page = entry->method == "GET";
-  if (is_page ? request.method == "GET" || request.method == "HEAD" : request.method == "POST")
-    return entry->handler(request, answer);
-  if (is_page) return answer({.status = 405, .body = "GET or HEAD\n", .allow = "GET, HEAD"});
-  answer({.status = 405, .body = "POST\n", .allow = "POST"});
+  const std::string_view method =
+      request.method == "HEAD" ? std::string_view("GET") : std::string_view(request.method);
+  const Entry* found = nullptr;
+  bool is_done = false;  // with this method
+  std::string allow;
+  for (const Entry& entry : entries_) {
+    if (entry.path != request.path || (entry.who == Who::local && !request.is_local)) continue;
+    allow += fmt::format("{}{}", allow.empty() ? "" : ", ",
+                         entry.method == "GET" ? "GET, HEAD" : entry.method);
+    if (is_done) continue;
+    found = &entry;
+    is_done = entry.method == method;
+  }
+  if (found == nullptr) return answer({.status = 404, .body = contents(request.is_local)});
+  if (guard_)
+    if (const auto objection = guard_(request, found->who)) return answer(*objection);
+  if (is_done) return found->handler(request, answer);
+  const auto last = allow.rfind(", ");
+  std::string text = allow;
+  if (last != std::string::npos) text.replace(last, 2, " or ");
+  answer({.status = 405, .body = text + "\n", .allow = allow});
 }
 
 // "GET /a, /b; POST /c".

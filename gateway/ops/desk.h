@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,16 +19,34 @@ class Desk {
   using Reply = OperatorServer::Reply;
   using Responder = OperatorServer::Responder;
   using Handler = std::function<void(const Request&, const Responder&)>;
-  // local: by the control socket, which is root's and the group's.
-  enum class Who : std::uint8_t { anybody, local };
+  enum class Who : std::uint8_t {
+    anybody,  // what monitoring asks
+    visitor,  // of the page before he has logged in
+    reader,   // of the page and the API
+    changer,  // likewise, with a token
+    local,    // by the control socket, which is root's and the group's
+  };
+  // Who sees to it that nobody has more than he may: what to say instead of an answer.
+  using Guard = std::function<std::optional<Reply>(const Request&, Who)>;
 
+  void set_guard(Guard guard) { guard_ = std::move(guard); }
   // Asked with GET or HEAD; changes nothing.
   void add_page(std::string_view path, Who who, Handler handler) {
     entries_.push_back({"GET", path, who, std::move(handler)});
   }
-  // Given with POST, locally.
+  // The same of what is answered at once.
+  void add_page(std::string_view path, Who who, std::function<Reply(const Request&)> make) {
+    add_page(path, who,
+             Handler([make = std::move(make)](const Request& request, const Responder& answer) {
+               answer(make(request));
+             }));
+  }
+  // Given with POST, locally unless somebody else may.
   void add_order(std::string_view path, Handler handler) {
-    entries_.push_back({"POST", path, Who::local, std::move(handler)});
+    add_order(path, Who::local, std::move(handler));
+  }
+  void add_order(std::string_view path, Who who, Handler handler) {
+    entries_.push_back({"POST", path, who, std::move(handler)});
   }
   // 404 and 405 say what there is, for the one who asks.
   void answer(const Request& request, const Responder& answer) const;
@@ -42,6 +61,7 @@ class Desk {
   std::string contents(bool is_local) const;
 
   std::vector<Entry> entries_;
+  Guard guard_;
 };
 
 }  // namespace classgate::gateway

@@ -38,13 +38,14 @@ std::string_view field(const proxy::wire::Head& head, std::string_view name) {
 class OperatorServer::Connection final : public proxy::net::Retirable, private Stream::Handler {
  public:
   Connection(OperatorServer& server, std::uint64_t number, proxy::net::Fd fd,
-             const conf::IpAddress& address, bool is_local)
+             const conf::IpAddress& address, bool is_local,
+             std::unique_ptr<proxy::net::TlsSession> tls)
       : server_(server),
         number_(number),
         address_(address),
         is_local_(is_local),
         timeout_(on_timeout, this),
-        stream_(server.loop_, std::move(fd), *this) {
+        stream_(server.loop_, std::move(fd), *this, std::move(tls)) {
     silent_since_ = server_.loop_.now();
     begin();
   }
@@ -57,17 +58,31 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   // Since its last answer, or since it connected.
   proxy::net::Time silent_since() const { return silent_since_; }
 
+  bool goes_on() const { return goes_on_; }
+
+  Sent send(std::string_view text) {
+    if (stream_.is_broken()) return Sent::gone;
+    if (stream_.pending() > 0) {
+      if (!timeout_.is_set()) server_.timeouts_.set(timeout_);
+      return Sent::not_now;
+    }
+    timeout_.cancel();
+    stream_.write(text);
+    return Sent::sent;
+  }
+
   void answer(const Reply& reply) {
+    if (reply.goes_on && method_ != "HEAD") return begin_to_answer(reply);
     is_answering_ = false;
     silent_since_ = server_.loop_.now();
     server_.timeouts_.set(timeout_);  // to take it, or to ask again; whatever comes of it
     const bool has_body = method_ != "HEAD";
     std::string text = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
-        "Content-Length: {}\r\n{}{}{}{}\r\n",
+        "Content-Length: {}\r\n{}{}{}{}{}\r\n",
         reply.status, reason_phrase(reply.status), reply.content_type, reply.body.size(),
         reply.allow.empty() ? "" : "Allow: ", reply.allow, reply.allow.empty() ? "" : "\r\n",
-        closes_ ? "Connection: close\r\n" : "");
+        reply.fields, closes_ ? "Connection: close\r\n" : "");
     if (has_body) text += reply.body;
     stream_.write(text);
     if (stream_.pending() == 0) answer_is_out();
@@ -77,6 +92,28 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   static void on_timeout(void* self) {
     auto& connection = *static_cast<Connection*>(self);
     connection.server_.close(connection.number_);
+  }
+
+  // Ends with the connection (RFC 9112 section 6.3, rule 8).
+  void begin_to_answer(const Reply& reply) {
+    goes_on_ = closes_ = true;
+    input_.clear();
+    stream_.write(fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
+        "{}Connection: close\r\n\r\n{}",
+        reply.status, reason_phrase(reply.status), reply.content_type, reply.fields, reply.body));
+    stream_.read_again_soon();  // its end may have come
+  }
+
+  // What a viewer sends is of no interest, only that it has gone.
+  void read_and_forget() {
+    for (int reads_left = reads_in_a_turn; stream_.may_read(); --reads_left) {
+      if (reads_left == 0) return stream_.read_again_soon();
+      const Stream::ReadResult result = stream_.read(server_.loop_.read_scratch());
+      if (result.what == Stream::Read::nothing_now) return;
+      if (result.what != Stream::Read::some) return server_.close(number_);
+      stream_.look_again();
+    }
   }
 
   void begin() {
@@ -100,6 +137,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   bool wants_input() const { return !is_answering_ && stream_.pending() == 0; }
 
   void on_readable() override {
+    if (goes_on_) return read_and_forget();
     // One that sends without end gets its share of a turn and no more.
     int reads_left = reads_in_a_turn;
     while (wants_input() && stream_.may_read() && !has_ended_ && input_.size() <= input_max) {
@@ -124,6 +162,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
 
   void on_drained() override {
     if (stream_.is_broken()) return server_.close(number_);
+    if (goes_on_) return timeout_.cancel();
     if (!is_answering_) answer_is_out();
   }
 
@@ -154,6 +193,15 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     const std::string_view query = std::string_view(target.text).substr(target.path_size);
     if (!query.empty()) request.query = query.substr(1);
     request.accept = field(head, "accept");
+    request.host = target.host;
+    request.authorization = field(head, "authorization");
+    request.cookie = field(head, "cookie");
+    request.origin = field(head, "origin");
+    request.fetch_site = field(head, "sec-fetch-site");
+    request.last_event_id = field(head, "last-event-id");
+    request.address = address_;
+    request.is_tls = stream_.tls() != nullptr;
+    request.connection = number_;
     request.body = input_.substr(parser_.head_size(), head.content_length);
     request.is_local = is_local_;
     method_ = request.method;
@@ -188,6 +236,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   proxy::net::Time silent_since_{};
   bool is_answering_ = false;
   bool closes_ = false;     // with this answer
+  bool goes_on_ = false;    // its answer does: it is a viewer
   bool has_ended_ = false;  // it sends no more
   std::string method_;
   std::string input_;
@@ -211,22 +260,25 @@ void OperatorServer::listen_on(const Sockets& sockets, const conf::OpsSettings& 
     const bool is_local = socket->local.storage.ss_family == AF_UNIX;
     listeners.push_back(std::make_unique<proxy::net::Listener>(
         loop_, socket,
-        [this, is_local](proxy::net::Fd fd, const proxy::net::SocketAddress& address) {
-          accept(std::move(fd), address.ip(), is_local);
+        [this, is_local, is_tls = socket->wanted.is_tls](proxy::net::Fd fd,
+                                                         const proxy::net::SocketAddress& address) {
+          accept(std::move(fd), address.ip(), is_local, is_tls);
         },
         [](int) {}));  // no descriptor left: the clients' side says so
   }
   listeners_ = std::move(listeners);  // the old ones only now: without memory they stay
 }
 
-void OperatorServer::accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local) {
+void OperatorServer::accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local,
+                            bool is_tls) {
+  if (is_tls && !acceptor_) return;
   if (!make_room(address, is_local)) {
     ++counts_.refused;
     return;
   }
   const std::uint64_t number = ++last_number_;
-  connections_[number] =
-      std::make_unique<Connection>(*this, number, std::move(fd), address, is_local);
+  connections_[number] = std::make_unique<Connection>(
+      *this, number, std::move(fd), address, is_local, is_tls ? acceptor_->accept() : nullptr);
 }
 
 // False when all that could give way wait for an answer.
@@ -235,7 +287,7 @@ bool OperatorServer::make_room(const conf::IpAddress& address, bool is_local) {
   std::map<decltype(address.bytes), std::size_t> of_address;
   std::size_t all = 0;
   for (const auto& [number, connection] : connections_)
-    if (connection->is_local() == is_local) {
+    if (connection->is_local() == is_local && !connection->goes_on()) {
       ++all;
       ++of_address[connection->address().bytes];
     }
@@ -275,7 +327,14 @@ void OperatorServer::tell_who_gave_way() {
 OperatorServer::Counts OperatorServer::counts() const {
   Counts counts = counts_;
   counts.open = connections_.size();
+  counts.viewers = static_cast<std::size_t>(
+      std::ranges::count_if(connections_, [](const auto& one) { return one.second->goes_on(); }));
   return counts;
+}
+
+OperatorServer::Sent OperatorServer::send(std::uint64_t connection, std::string_view text) {
+  const auto found = connections_.find(connection);
+  return found == connections_.end() ? Sent::gone : found->second->send(text);
 }
 
 void OperatorServer::close(std::uint64_t number) {

@@ -12,6 +12,7 @@
 #include "proxy/net/listener.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timeout_list.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/wire/parser.h"
 
 namespace classgate::gateway {
@@ -24,7 +25,8 @@ namespace classgate::gateway {
 // Whoever can connect can be silent, or not read: a newcomer always gets in, and for it gives way
 // the connection that has been silent for longest (since its last answer, however it dribbles), of
 // the newcomer's address when that has its share, else of the address that has most. Only one that
-// waits for an answer of ours never gives way.
+// waits for an answer of ours never gives way. Whose answer goes on is not counted among them: its
+// number is bounded by who begins such answers.
 class OperatorServer {
  public:
   struct Request {
@@ -33,13 +35,24 @@ class OperatorServer {
     std::string query;  // after '?'
     std::string accept;
     std::string body;
-    bool is_local = false;  // by the control socket: root and the group only
+    std::string host;  // of the target, else of Host
+    std::string authorization;
+    std::string cookie;
+    std::string origin;
+    std::string fetch_site;     // Sec-Fetch-Site
+    std::string last_event_id;  // of a viewer who comes again
+    conf::IpAddress address{};
+    bool is_tls = false;
+    bool is_local = false;         // by the control socket: root and the group only
+    std::uint64_t connection = 0;  // by which a viewer is sent more (send())
   };
   struct Reply {
     int status = 200;
     std::string_view content_type = "text/plain; charset=utf-8";
     std::string body;
-    std::string_view allow = {};  // methods, with a 405
+    std::string allow = {};   // methods, with a 405
+    std::string fields = {};  // further lines of the head, each with its CRLF
+    bool goes_on = false;     // the body is what has come of it so far: send() adds to it
   };
   using Responder = std::function<void(const Reply&)>;
   // Calls it, now or later, exactly once; a reply for a connection that has gone is dropped.
@@ -51,18 +64,26 @@ class OperatorServer {
   // Sockets to accept from, from now on.
   using Sockets = std::vector<std::shared_ptr<const proxy::net::ListeningSocket>>;
   void listen_on(const Sockets& sockets, const conf::OpsSettings& settings);
+  // Where https:// is listened on, by these certificates; null: nobody is answered there.
+  void use_certificates(std::shared_ptr<const proxy::net::TlsAcceptor> acceptor) {
+    acceptor_ = std::move(acceptor);
+  }
+  // More for one whose answer goes on. One that does not read is cut off after ops.timeout.
+  enum class Sent : std::uint8_t { sent, not_now, gone };
+  Sent send(std::uint64_t connection, std::string_view text);
   struct Counts {
     std::size_t open = 0;
     std::uint64_t over_address = 0;  // gave way, ops.connections_per_address
     std::uint64_t over_all = 0;      // gave way, ops.max_connections
     std::uint64_t refused = 0;       // newcomers: all others waited for answers
+    std::size_t viewers = 0;         // of those that are open: whose answer goes on
   };
   Counts counts() const;
   void stop_listening() { listeners_.clear(); }
 
  private:
   class Connection;
-  void accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local);
+  void accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local, bool is_tls);
   bool make_room(const conf::IpAddress& address, bool is_local);
   void tell_who_gave_way();
   void close(std::uint64_t number);
@@ -72,6 +93,7 @@ class OperatorServer {
   std::uint32_t connections_max_ = 0;
   std::uint32_t connections_per_address_ = 0;
   Counts counts_;  // but for `open`
+  std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
   std::uint64_t told_ = 0;
   proxy::net::Time told_at_{};
   proxy::net::TimeoutList timeouts_;

@@ -4,16 +4,15 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "admission/measure/units.h"
 #include "conf/format.h"
 #include "conf/printable.h"
-#include "gateway/clients/pseudonym.h"
 #include "gateway/health.h"
 #include "gateway/health_json.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
+#include "gateway/ops/waiters_json.h"
 #include "gateway/ops/why.h"
 
 namespace classgate::gateway {
@@ -34,38 +33,10 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-std::string waiters_json(const std::vector<WaitingRequest>& waiters) {
-  ordered_json list = ordered_json::array();
-  const auto now = std::chrono::steady_clock::now();
-  for (const WaitingRequest& waiter : waiters) {
-    const ordered_json client =
-        waiter.client == 0 ? ordered_json(nullptr) : ordered_json(pseudonym_of(waiter.client));
-    list.push_back(
-        {{"id", waiter.id},
-         {"priority", waiter.priority},
-         {"client", client},
-         {"client_id", client},  // as it was called before
-         {"address", waiter.address},
-         {"name", waiter.name.empty() ? ordered_json(nullptr) : ordered_json(waiter.name)},
-         {"method", waiter.method},
-         {"path", waiter.path},
-         {"age_ms", measure::in_ms(now - waiter.joined)},
-         {"deadline_ms", measure::in_ms(waiter.deadline)},
-         {"cost", waiter.cost},
-         {"bytes", waiter.bytes}});
-  }
-  return json_text(list);
-}
-
 }  // namespace
 
 void Questions::take_their_places(Desk& desk) {
   using enum Desk::Who;
-  const auto page = [&](std::string_view path, Desk::Who who, auto make) {
-    desk.add_page(path, who, [make](const Desk::Request& request, const Desk::Responder& answer) {
-      answer(make(request));
-    });
-  };
   desk.add_page("/status", local,
                 [this](const Desk::Request& request, const Desk::Responder& answer) {
                   tell_status(request, answer);
@@ -76,12 +47,13 @@ void Questions::take_their_places(Desk& desk) {
   desk.add_page("/why", local, [this](const Desk::Request& request, const Desk::Responder& answer) {
     tell_why(request, answer);
   });
-  page("/metrics", anybody, [this](const Desk::Request& request) { return metrics(request); });
+  desk.add_page("/metrics", anybody,
+                [this](const Desk::Request& request) { return metrics(request); });
   desk.add_page("/livez", anybody, [this](const Desk::Request&, const Desk::Responder& answer) {
     tell_turns(answer);
   });
-  page("/readyz", anybody, [this](const Desk::Request&) { return readiness(); });
-  page(health_path, anybody, [this](const Desk::Request&) { return health(); });
+  desk.add_page("/readyz", anybody, [this](const Desk::Request&) { return readiness(); });
+  desk.add_page(health_path, anybody, [this](const Desk::Request&) { return health(); });
   desk.add_order("/explain", [this](const Desk::Request& request, const Desk::Responder& answer) {
     answer(explain(request));
   });
@@ -108,7 +80,7 @@ void Questions::tell_turns(const Desk::Responder& answer) const {
 
 void Questions::tell_waiters(const Desk::Responder& answer) const {
   of_.roll.ask_waiters(loop_answer_time, [answer](const std::vector<WaitingRequest>& waiters) {
-    answer({.content_type = json_type, .body = waiters_json(waiters)});
+    answer({.content_type = json_type, .body = json_text(waiters_json(waiters))});
   });
 }
 

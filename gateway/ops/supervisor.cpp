@@ -1,3 +1,4 @@
+// Longer than most: what happens in the life of the process stands here in one place.
 #include "gateway/ops/supervisor.h"
 
 #include <signal.h>
@@ -75,17 +76,24 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
                                const OperatorServer::Responder& to) { desk_.answer(request, to); }),
       roll_(loop_, server),
       questions_({server, log, operators_, roll_, [this] { return draining_; }}),
+      events_(loop_, server, operators_),
       names_(loop_, server),
       tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
+      api_({server, roll_, access_, changes_, events_, [this] { return draining_; },
+            [this](const std::string& why) { drain(why); }}),
       kept_sockets_(inheritance_.kept),
       watchdog_interval_(watchdog_interval()),
       handover_(loop_, *this, server, roll_),
       takeover_(loop_, server, std::move(inheritance_.handover)) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
   questions_.take_their_places(desk_);
+  api_.take_its_places(desk_);
   take_orders();
+  desk_.set_guard([this](const Desk::Request& request, Desk::Who who) {
+    return access_.objection(request, who, std::chrono::steady_clock::now());
+  });
 }
 
 Supervisor::~Supervisor() {
@@ -101,6 +109,8 @@ int Supervisor::run() {
                   conf::with_place(changes_.loaded(), sockets.error() + " (ops.listen)"));
   }
   open_control(server_.settings().ops);
+  read_tokens();
+  operators_.use_certificates(server_.policy().tls.clients);
   inheritance_.operators.clear();  // what nobody wanted is closed
   operators_.listen_on(operator_sockets_, server_.settings().ops);
 
@@ -264,10 +274,12 @@ std::expected<void, std::string> Supervisor::put_in_force(Server::Preparation&& 
   return result;
 }
 
-void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
+void Supervisor::on_conf_changed(OperatorServer::Sockets sockets, OperatorTokens tokens) {
   const conf::Settings& settings = server_.settings();
   // The settings are in force: what throws (memory has run out) keeps nothing of the rest.
   timers_.tickets.start(settings.tls.ticket_rotation);
+  loop_.guard([&] { access_.follow(settings.ops, std::move(tokens)); });
+  operators_.use_certificates(server_.policy().tls.clients);
   loop_.guard([&] {
     operators_.listen_on(sockets, settings.ops);
     if (has_let_go(operator_sockets_, sockets)) takeover_.say_listens_elsewhere();
@@ -276,6 +288,16 @@ void Supervisor::on_conf_changed(OperatorServer::Sockets sockets) {
   loop_.guard([this] { keep_sockets(); });
   loop_.guard([this] { warn_of_certificates(); });
   loop_.guard([this] { names_.begin(); });
+}
+
+// At the start. Clients are served all the same, and nobody has a token.
+void Supervisor::read_tokens() {
+  auto tokens = read_operator_tokens(server_.settings().ops.token_file);
+  if (!tokens)
+    log_milestone(spdlog::level::err,
+                  "{}; nobody is believed to have a token until a reload finds one",
+                  conf::with_place(changes_.loaded(), tokens.error()));
+  access_.follow(server_.settings().ops, tokens ? std::move(*tokens) : OperatorTokens());
 }
 
 // The new ones stand before an old one goes.
@@ -424,7 +446,9 @@ void Supervisor::tell_status() {
 // A policy is not changed any more while draining.
 void Supervisor::rotate_ticket_keys() {
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
-  if (!draining_) server_.rotate_ticket_keys();
+  if (draining_) return;
+  server_.rotate_ticket_keys();
+  operators_.use_certificates(server_.policy().tls.clients);
 }
 
 // Expired or not valid yet: clients will complain, but serving nobody would help none of them.

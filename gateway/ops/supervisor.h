@@ -10,8 +10,11 @@
 
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/access.h"
+#include "gateway/ops/api.h"
 #include "gateway/ops/conf_changes.h"
 #include "gateway/ops/desk.h"
+#include "gateway/ops/events.h"
 #include "gateway/ops/handover.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
@@ -70,7 +73,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   const OperatorServer::Sockets& operator_sockets() const override { return operator_sockets_; }
   std::expected<void, std::string> put_in_force(Server::Preparation&& prepared,
                                                 ConfHistory history) override;
-  void on_conf_changed(OperatorServer::Sockets sockets) override;
+  void on_conf_changed(OperatorServer::Sockets sockets, OperatorTokens tokens) override;
+  void read_tokens();
   void open_control(const conf::OpsSettings& settings);
   void use_operator_sockets(OperatorServer::Sockets sockets);
 
@@ -113,6 +117,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   OperatorServer operators_;
   RollCall roll_;
   Questions questions_;
+  Access access_;
+  Events events_;
   NameWatch names_;
   TableWatch tables_;
   OperatorServer::Sockets operator_sockets_;
@@ -120,6 +126,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   Timers timers_;
   std::string last_status_;
   ConfChanges changes_;
+  Api api_;
   std::set<std::string> kept_sockets_;  // the service manager has them, by name
   std::chrono::milliseconds watchdog_interval_;
 

@@ -18,6 +18,12 @@ class Asking {
     desk_.add_page("/status", Desk::Who::local, says("status"));
     desk_.add_page("/metrics", Desk::Who::anybody, says("metrics"));
     desk_.add_order("/set", says("set "));
+    desk_.add_page("/limits", Desk::Who::anybody, says("limits"));
+    desk_.add_order("/limits", Desk::Who::anybody, says("limits set "));
+    desk_.set_guard([](const Desk::Request& request, Desk::Who) -> std::optional<Desk::Reply> {
+      if (request.body != "nobody may") return std::nullopt;
+      return Desk::Reply{.status = 403, .body = {}};
+    });
   }
 
   std::string ask(std::string method, std::string path, bool is_local, std::string body = {}) {
@@ -49,11 +55,21 @@ TEST_CASE("the desk answers whoever may ask, and says what there is to the other
   CHECK(desk.ask("GET", "/status", true) == "200 status");
   CHECK(desk.ask("POST", "/set", true, "a=1") == "200 set a=1");
   CHECK(desk.ask("GET", "/set", true) == "405 POST\nPOST");
-  const std::string of_strangers = "404 GET /metrics\n";
+  const std::string of_strangers = "404 GET /metrics, /limits; POST /limits\n";
   for (const std::string_view path : {"/status", "/set", "/", "", "/metrics/", "/metrics?"})
     for (const std::string_view method : {"GET", "POST"})
       CHECK(desk.ask(std::string(method), std::string(path), false) == of_strangers);
-  CHECK(desk.ask("GET", "/nothing", true) == "404 GET /status, /metrics; POST /set\n");
+  CHECK(desk.ask("GET", "/nothing", true) ==
+        "404 GET /status, /metrics; POST /set; GET /limits; POST /limits\n");
+}
+
+TEST_CASE("a path may be read with GET and changed with POST, each by whom the guard lets") {
+  Asking desk;
+  CHECK(desk.ask("GET", "/limits", false) == "200 limits");
+  CHECK(desk.ask("HEAD", "/limits", false) == "200 limits");
+  CHECK(desk.ask("POST", "/limits", false, "it") == "200 limits set it");
+  CHECK(desk.ask("PUT", "/limits", false) == "405 GET, HEAD or POST\nGET, HEAD, POST");
+  CHECK(desk.ask("POST", "/limits", false, "nobody may") == "403 ");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 """A headless Chromium, driven through its pipe (the Chrome DevTools protocol)."""
+import base64
 import json
 import os
 import select
@@ -74,6 +75,11 @@ class Browser:
         self.call("Page.navigate", url=url)
         if not self.loaded:
             self._await(lambda heard: heard.get("method") == "Page.loadEventFired", "the page to load")
+
+    def shoot(self, path):
+        """A picture of all of the page, as PNG."""
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(picture["data"]))
 
     def press(self, key):
         for kind in ("keyDown", "keyUp"):

@@ -1,0 +1,153 @@
+#include "gateway/ops/access.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace classgate::gateway::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* token = "a-token-of-the-tests";
+
+Access::Request asked(std::string method, std::string path, std::string host = "127.0.0.1:9190") {
+  Access::Request request;
+  request.method = std::move(method);
+  request.path = std::move(path);
+  request.host = std::move(host);
+  request.address = *conf::IpAddress::parse("127.0.0.1");
+  return request;
+}
+
+Access::Request with_token(Access::Request request, const std::string& shown) {
+  request.authorization = "Bearer " + shown;
+  return request;
+}
+
+class Door {
+ public:
+  explicit Door(conf::TokenFor token_for = conf::TokenFor::changes) {
+    settings_.token_file = "/tokens";
+    settings_.token_for = token_for;
+    settings_.hosts = {"gate.example"};
+    settings_.session_time = 1h;
+    access.follow(settings_, {conf::sha256(token)});
+  }
+  // 200: it may.
+  int says(const Access::Request& request, Desk::Who who) {
+    const auto objection = access.objection(request, who, now);
+    return objection ? objection->status : 200;
+  }
+  void forget_tokens() { access.follow(settings_, {}); }
+  // The cookie that a browser sends back.
+  std::string log_in() {
+    const auto reply = access.log_in(asked("POST", "/api/v1/login"), token, now);
+    const std::size_t begin = reply.fields.find("classgate_session=");
+    REQUIRE(begin != std::string::npos);
+    return reply.fields.substr(begin, reply.fields.find(';') - begin);
+  }
+
+  Access access;
+  Access::Clock::time_point now{1h};
+
+ private:
+  conf::OpsSettings settings_;
+};
+
+TEST_CASE("what changes something needs a token, and reading needs one where the conf says so") {
+  Door door;
+  CHECK(door.says(asked("GET", "/api/v1/health"), Desk::Who::reader) == 200);
+  CHECK(door.says(asked("POST", "/api/v1/drain"), Desk::Who::changer) == 401);
+  CHECK(door.says(with_token(asked("POST", "/api/v1/drain"), "another-token-than-it"),
+                  Desk::Who::changer) == 401);
+  CHECK(door.says(with_token(asked("POST", "/api/v1/drain"), token), Desk::Who::changer) == 200);
+  Door closed(conf::TokenFor::pages);
+  CHECK(closed.says(asked("GET", "/api/v1/health"), Desk::Who::reader) == 401);
+  CHECK(closed.says(asked("GET", "/"), Desk::Who::visitor) == 200);
+  CHECK(closed.says(asked("GET", "/metrics"), Desk::Who::anybody) == 200);
+  Door shut(conf::TokenFor::everything);
+  CHECK(shut.says(asked("GET", "/metrics"), Desk::Who::anybody) == 401);
+  CHECK(shut.says(with_token(asked("GET", "/metrics"), token), Desk::Who::anybody) == 200);
+}
+
+TEST_CASE("the page answers to no name but its own, and probes to every name") {
+  Door door;
+  for (const auto* const host :
+       {"127.0.0.1", "[::1]:9190", "localhost:1", "GATE.example", "gate.example:80"})
+    CHECK(door.says(asked("GET", "/", host), Desk::Who::visitor) == 200);
+  for (const auto* const host : {"evil.example", "", "gate.example.evil", "127.0.0.1.evil.example"})
+    CHECK(door.says(asked("GET", "/", host), Desk::Who::visitor) == 421);
+  CHECK(door.says(asked("GET", "/livez", "evil.example"), Desk::Who::anybody) == 200);
+}
+
+TEST_CASE("a page of another site asks and changes nothing, whatever its browser sends along") {
+  Door door;
+  auto request = asked("POST", "/api/v1/reload");
+  request.cookie = "a=b; " + door.log_in();
+  CHECK(door.says(request, Desk::Who::changer) == 403);  // nothing says that a page of ours sent it
+  request.origin = "http://127.0.0.1:9190";
+  CHECK(door.says(request, Desk::Who::changer) == 200);
+  for (const auto* const origin : {"http://127.0.0.1:9191", "https://evil.example", "null"}) {
+    request.origin = origin;
+    CHECK(door.says(request, Desk::Who::changer) == 403);
+  }
+  request.origin.clear();
+  for (const auto* const site : {"cross-site", "same-site"}) {
+    request.fetch_site = site;
+    CHECK(door.says(request, Desk::Who::changer) == 403);
+    CHECK(door.says(with_token(request, token), Desk::Who::changer) == 403);
+    auto read = asked("GET", "/api/v1/conf");
+    read.fetch_site = site;
+    CHECK(door.says(read, Desk::Who::reader) == 403);
+    read.path = "/";  // who follows a link
+    CHECK(door.says(read, Desk::Who::visitor) == 200);
+  }
+  request.fetch_site = "same-origin";
+  CHECK(door.says(request, Desk::Who::changer) == 200);
+}
+
+TEST_CASE("a session ends by its time, by logging out, and when its token has gone") {
+  Door door;
+  auto request = asked("POST", "/api/v1/reload");
+  request.fetch_site = "same-origin";
+  request.cookie = door.log_in();
+  door.now += 59min;
+  CHECK(door.says(request, Desk::Who::changer) == 200);
+  door.now += 1min;
+  CHECK(door.says(request, Desk::Who::changer) == 401);
+  request.cookie = door.log_in();
+  CHECK(door.access.standing_of(request, door.now).has_session);
+  door.access.log_out(request);
+  CHECK(door.says(request, Desk::Who::changer) == 401);
+  request.cookie = door.log_in();
+  door.forget_tokens();
+  CHECK(door.says(request, Desk::Who::changer) == 401);
+}
+
+TEST_CASE("sessions are bounded: the oldest gives way") {
+  Door door;
+  auto first = asked("GET", "/");
+  first.cookie = door.log_in();
+  for (std::size_t i = 1; i < Access::sessions_max; ++i) door.log_in();
+  CHECK(door.access.standing_of(first, door.now).has_session);
+  door.log_in();
+  CHECK_FALSE(door.access.standing_of(first, door.now).has_session);
+}
+
+TEST_CASE("an address with ten wrong tokens in a minute must wait, and the others need not") {
+  Door door;
+  auto request = asked("POST", "/api/v1/drain");
+  for (unsigned i = 0; i < Access::wrong_max; ++i)
+    CHECK(door.says(with_token(request, "wrong-and-wrong-again"), Desk::Who::changer) == 401);
+  CHECK(door.says(with_token(request, token), Desk::Who::changer) == 429);
+  CHECK(door.access.log_in(request, token, door.now).status == 429);
+  auto other = request;
+  other.address = *conf::IpAddress::parse("127.0.0.2");
+  CHECK(door.says(with_token(other, token), Desk::Who::changer) == 200);
+  door.now += 1min;
+  CHECK(door.says(with_token(request, token), Desk::Who::changer) == 200);
+}
+
+}  // namespace
+}  // namespace classgate::gateway::test

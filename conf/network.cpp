@@ -43,6 +43,14 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
 
 bool IpAddress::is_v4() const { return std::ranges::equal(v4_prefix, std::span(bytes).first(12)); }
 
+bool IpAddress::is_loopback() const {
+  constexpr std::uint8_t v4_loopback = 127;
+  if (is_v4()) return bytes[12] == v4_loopback;
+  IpAddress v6;
+  v6.bytes.back() = 1;
+  return *this == v6;
+}
+
 std::string IpAddress::text() const {
   if (is_unix()) return std::string(unix_name);
   std::array<char, INET6_ADDRSTRLEN> text{};

@@ -23,6 +23,8 @@ struct IpAddress {
   static std::optional<IpAddress> parse(std::string_view text);
   bool is_v4() const;
   bool is_unix() const { return *this == IpAddress(); }
+  // 127.0.0.0/8 or ::1: the machine itself (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3).
+  bool is_loopback() const;
   std::string text() const;
   // With nothing behind its first bits, of the IPv6 form.
   IpAddress masked(int bits) const;

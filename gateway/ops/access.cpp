@@ -105,6 +105,13 @@ void Access::follow(const conf::OpsSettings& settings, OperatorTokens tokens) {
   std::erase_if(sessions_, [&](const Session& session) { return !is_known(session.token); });
 }
 
+// Who is refused what, by which ids and from where, is not for a whole network, however ops.listen
+// has come to be open to it.
+bool Access::wants_token_to_read(const Request& request) const {
+  return token_for_ != conf::TokenFor::changes ||
+         !(request.address.is_loopback() || request.address.is_unix());
+}
+
 std::optional<Access::Reply> Access::objection(const Request& request, Desk::Who who,
                                                Clock::time_point now) {
   if (request.is_local) return std::nullopt;
@@ -127,11 +134,13 @@ std::optional<Access::Reply> Access::objection(const Request& request, Desk::Who
   if (who == Desk::Who::reader && is_of_another_site(request))
     return objection_of(403, "a page of another site may not ask this");
   if (who == Desk::Who::visitor) return std::nullopt;
-  if (!changes && token_for_ == conf::TokenFor::changes) return std::nullopt;
-  if (changes && !wants_tokens_)
-    return objection_of(403,
-                        "nothing is changed here without ops.token_file; classgate(8) says "
-                        "how it is done on the machine itself");
+  if (!changes && !wants_token_to_read(request)) return std::nullopt;
+  if (!wants_tokens_)
+    return objection_of(
+        403, changes ? "nothing is changed here without ops.token_file; classgate(8) says how it "
+                       "is done on the machine itself"
+                     : "from another machine this is read with a token: name ops.token_file, or "
+                       "ask on the machine itself (127.0.0.1)");
   return objection_to_token(request, now);
 }
 

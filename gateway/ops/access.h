@@ -19,7 +19,8 @@ namespace classgate::gateway {
 //
 //   anybody  what monitoring asks; with ops.token_for = "everything" who has a token
 //   reader   the page and the API: under a name of ours only (DNS rebinding), and never for a page
-//            of another site
+//            of another site; from another machine who has a token, and with ops.token_for =
+//            "pages" whoever else is on this one
 //   changer  a reader who has shown a token, or has a session
 //
 // Compared in a time that does not hang on what is alike. Bounded: sessions_max, addresses_max. On
@@ -37,6 +38,8 @@ class Access {
   void follow(const conf::OpsSettings& settings, OperatorTokens tokens);
   const OperatorTokens& tokens() const { return tokens_; }
 
+  // Whoever asks from where this has come must show a token to read.
+  bool wants_token_to_read(const Request& request) const;
   // What must be said instead of an answer; nothing: it may.
   std::optional<Reply> objection(const Request& request, Desk::Who who, Clock::time_point now);
 

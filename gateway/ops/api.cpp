@@ -170,7 +170,7 @@ Reply Api::session(const Request& request) const {
   return as_json({{"logged_in", standing.has_session},
                   {"seconds_left", standing.left.count()},
                   {"may_log_in", !ops.token_file.empty()},
-                  {"must_log_in", ops.token_for != conf::TokenFor::changes}});
+                  {"must_log_in", of_.access.wants_token_to_read(request)}});
 }
 
 // {"token": "..."}

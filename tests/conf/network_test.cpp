@@ -32,6 +32,13 @@ TEST_CASE("an address is the same however it is written") {
     CHECK_FALSE_MESSAGE(IpAddress::parse(text), text);
 }
 
+TEST_CASE("the machine itself is 127.0.0.0/8 and ::1") {
+  for (const auto* text : {"127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"})
+    CHECK_MESSAGE(ip(text).is_loopback(), text);
+  for (const auto* text : {"126.0.0.1", "128.0.0.1", "10.0.0.127", "::2", "::", "fe80::1", "unix:"})
+    CHECK_FALSE_MESSAGE(ip(text).is_loopback(), text);
+}
+
 TEST_CASE("a network holds the addresses that begin with its bits") {
   CHECK(is_in("10.0.0.0/8", "10.255.0.1"));
   CHECK_FALSE(is_in("10.0.0.0/8", "11.0.0.0"));

@@ -71,6 +71,32 @@ TEST_CASE("what changes something needs a token, and reading needs one where the
   CHECK(shut.says(with_token(asked("GET", "/metrics"), token), Desk::Who::anybody) == 200);
 }
 
+// ops.listen is often opened to a network for Prometheus.
+TEST_CASE("from another machine page and API are read with a token, and probes as ever") {
+  Door door;
+  for (const auto* const near : {"127.0.0.1", "127.3.2.1", "::1", "unix:"}) {
+    auto request = asked("GET", "/api/v1/why");
+    request.address = *conf::IpAddress::parse(near);
+    CHECK(door.says(request, Desk::Who::reader) == 200);
+  }
+  for (const auto* const far : {"192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1"}) {
+    auto request = asked("GET", "/api/v1/why");
+    request.address = *conf::IpAddress::parse(far);
+    CHECK(door.says(request, Desk::Who::reader) == 401);
+    CHECK(door.says(request, Desk::Who::visitor) == 200);
+    CHECK(door.says(request, Desk::Who::anybody) == 200);
+    CHECK(door.access.wants_token_to_read(request));
+    request = with_token(request, token);
+    CHECK(door.says(request, Desk::Who::reader) == 200);
+    Access without;
+    without.follow({}, {});
+    const auto objection = without.objection(request, Desk::Who::reader, door.now);
+    REQUIRE(objection);
+    CHECK(objection->status == 403);
+    CHECK(objection->body.contains("ops.token_file"));
+  }
+}
+
 TEST_CASE("the page answers to no name but its own, and probes to every name") {
   Door door;
   for (const auto* const host :

@@ -9,7 +9,7 @@ namespace {
 using Words = std::vector<std::string>;
 
 // The first mistake stands.
-class Reader {
+class OptionReader {
  public:
   std::string one(const char* name, const Words& words) {
     if (words.size() > 1) note(fmt::format("--{} is given twice", name));
@@ -40,7 +40,7 @@ class Reader {
 std::expected<ForecastOptions, std::string> read_forecast(const ForecastWords& words) {
   using namespace std::chrono_literals;
   ForecastOptions options;
-  Reader reader;
+  OptionReader reader;
   options.series = reader.one("series", words.series);
   options.horizon = reader.time("horizon", words.horizon, 1s, 7 * 24h);
   options.step = reader.time("step", words.step, 60s, 1h);

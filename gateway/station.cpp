@@ -61,7 +61,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       connections_(*this),
       access_lines_(shared.access_log, std::random_device{}()),
       roll_up_timer_(loop_, [this] { access_lines_.tell_rolled_up(loop_.now()); }),
-      change_again_(loop_, [this] { change(); }),
+      change_{.again{loop_, [this] { change(); }}},
       drain_{.grace = {loop_, [this] { on_grace_over(); }}} {
   adopt(std::move(policy));
   connections_.listen_on(sockets);
@@ -75,15 +75,15 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
 // What was begun is done again until there is memory for all of it: a change that is left out would
 // leave this loop with other rules than the others.
 void Station::change() {
-  if (!wanted_.policy) return;  // a later one has been made whole meanwhile
+  if (!change_.wanted.policy) return;  // a later one has been made whole meanwhile
   loop_.guard(
       [this] {
-        if (!drain_.is_on) connections_.stop_listening_except(wanted_.sockets);
-        adopt(wanted_.policy);
-        if (!drain_.is_on) connections_.listen_on(wanted_.sockets);
-        wanted_ = {};
+        if (!drain_.is_on) connections_.stop_listening_except(change_.wanted.sockets);
+        adopt(change_.wanted.policy);
+        if (!drain_.is_on) connections_.listen_on(change_.wanted.sockets);
+        change_.wanted = {};
       },
-      [this] { change_again_.start(between_vain_changes); });
+      [this] { change_.again.start(between_vain_changes); });
 }
 
 // Requests that are under way keep what they began with: their timeouts and upstream connections.
@@ -189,7 +189,7 @@ void Station::take(const Shed& shed) {
 }
 
 void Station::take(Reconfigure& change) {
-  wanted_ = std::move(change);
+  change_.wanted = std::move(change);
   this->change();
 }
 

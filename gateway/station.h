@@ -108,8 +108,8 @@ class Station final : private admission::Waiters {
                                     const ClientIdentities::Listener* listener);
 
   RequestIds& request_ids() { return request_ids_; }
-  TokenCache& tokens() { return tokens_; }
-  AddressIds& address_ids() { return address_ids_; }
+  TokenCache& tokens() { return known_.tokens; }
+  AddressIds& address_ids() { return known_.addresses; }
   RateTexts& rate_texts() { return rate_texts_; }
   // An exchange has ended. How the access log is to tell: asked once for each; then either of the
   // others.
@@ -178,6 +178,16 @@ class Station final : private admission::Waiters {
   void on_grace_over();
   void end_turn();
 
+  struct Change {
+    proxy::net::Timer again;
+    Reconfigure wanted{};  // what change() does
+  };
+  // What has been found out about clients, and need not be anew.
+  struct Known {
+    TokenCache tokens;
+    AddressIds addresses;
+  };
+
   Shared& shared_;
   std::shared_ptr<const Policy> policy_;
   const Rules* rules_;  // of it
@@ -197,15 +207,13 @@ class Station final : private admission::Waiters {
   ConnectionTable connections_;
 
   RequestIds request_ids_;
-  TokenCache tokens_;
-  AddressIds address_ids_;
+  Known known_;
   RateTexts rate_texts_;
   DecisionRing decisions_;
   AccessLines access_lines_;
   proxy::net::Timer roll_up_timer_;
   StrangersHealth strangers_health_;
-  Reconfigure wanted_;  // what change() does
-  proxy::net::Timer change_again_;
+  Change change_;
   DrainState drain_;
 };
 

@@ -9,7 +9,7 @@ namespace classgate::history {
 namespace {
 
 using std::chrono::seconds;
-constexpr float nothing = std::numeric_limits<float>::quiet_NaN();
+constexpr float not_said = std::numeric_limits<float>::quiet_NaN();
 
 // How long things are remembered: the figures are those that did best over real and made loads.
 constexpr seconds regression_memory = 14 * Past::day;
@@ -70,8 +70,8 @@ Forecaster::Horizon::Horizon(Slot steps_ahead, seconds step)
       blends{Blend(experts + 1, taus[0], keep_of(loss_memory, step)),
              Blend(experts + 1, taus[1], keep_of(loss_memory, step)),
              Blend(experts + 1, taus[2], keep_of(loss_memory, step))} {
-  now.fill(nothing);
-  for (Said& each : pending) each.by_expert.fill(nothing);
+  now.fill(not_said);
+  for (Said& each : pending) each.by_expert.fill(not_said);
 }
 
 Forecaster::PerVoice Forecaster::Horizon::voices(const Said& of, std::size_t q) const {
@@ -130,14 +130,14 @@ void Forecaster::score(Horizon& horizon, Slot slot, double value) const {
   const double error = std::abs(value - static_cast<double>(said.mixed[0]));
   horizon.spread = horizon.spread == 0 ? error : keep_ * horizon.spread + (1 - keep_) * error;
   learn_regressions(horizon, slot, value);
-  said.by_expert.fill(nothing);
+  said.by_expert.fill(not_said);
 }
 
 void Forecaster::issue(Horizon& horizon, Slot slot) const {
   const Slot target = slot + horizon.steps;
   Said& said = horizon.of(target);
   said.by_expert = experts_.forecast(past_, target);
-  said.regressed.fill(nothing);
+  said.regressed.fill(not_said);
   const Moment here = moment(slot, target, said.by_expert);
   const bool is_warm = slot - past_.first() >= past_.steps_in(Past::day) + horizon.steps &&
                        offset_ > 0 && !std::isnan(here.level);
@@ -177,7 +177,7 @@ void Forecaster::add(Slot slot, double value) {
   past_.add(slot, value);
   for (Horizon& horizon : horizons_)  // nobody spoke in a gap
     for (Slot ago = 1; ago <= std::min(missing, horizon.steps); ++ago)
-      horizon.of(slot - ago).by_expert.fill(nothing);
+      horizon.of(slot - ago).by_expert.fill(not_said);
   const double share = 1 - keep_of(level_memory, settings_.step);
   mean_ += share * (value - mean_);
   mean_weight_ += share * (1 - mean_weight_);

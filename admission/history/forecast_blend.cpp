@@ -15,9 +15,9 @@ constexpr double weight_least = 1e-9;
 
 }  // namespace
 
-Blend::Blend(std::size_t experts, double tau, double keep)
-    : experts_(experts), tau_(tau), keep_(keep) {
-  CLASSGATE_INVARIANT(experts >= 1 && experts <= experts_max);
+Blend::Blend(std::size_t of_experts, double tau, double keep)
+    : experts_(of_experts), tau_(tau), keep_(keep) {
+  CLASSGATE_INVARIANT(of_experts >= 1 && of_experts <= experts_max);
   for (std::size_t k = 0; k < experts_; ++k)
     records_[k].weight = 1.0 / static_cast<double>(experts_);
 }

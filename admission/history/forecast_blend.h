@@ -21,7 +21,7 @@ class Blend {
   static constexpr std::size_t experts_max = 16;
 
   // `keep` in (0, 1): what a loss counts one sample later.
-  Blend(std::size_t experts, double tau, double keep);
+  Blend(std::size_t of_experts, double tau, double keep);
 
   // NaN of an expert: it has nothing to say, the others share its weight. NaN: nobody has.
   double mix(std::span<const double> forecasts) const;

@@ -10,7 +10,7 @@ namespace {
 
 using std::chrono::seconds;
 constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
-constexpr seconds hour{3'600};
+constexpr seconds hour_time{3'600};
 
 double steps(seconds time, seconds step) {
   return static_cast<double>(time.count()) / static_cast<double>(step.count());
@@ -51,9 +51,9 @@ std::string_view word_of(Expert expert) {
 }
 
 HoltWinters::HoltWinters(const Past& past)
-    : alpha_(share_of(hour, past.step())),
-      beta_(share_of(6 * hour, past.step())),
-      damping_(std::exp(-1 / steps(hour, past.step()))),
+    : alpha_(share_of(hour_time, past.step())),
+      beta_(share_of(6 * hour_time, past.step())),
+      damping_(std::exp(-1 / steps(hour_time, past.step()))),
       season_(static_cast<std::size_t>(past.steps_in(Past::day)), 0.0F) {}
 
 std::size_t HoltWinters::season_of(const Past& past, Slot slot) const {
@@ -72,7 +72,7 @@ void HoltWinters::learn(const Past& past, Slot slot, double value) {
   const double before = level_;
   const double season = static_cast<double>(season_[place]);
   const bool is_first_day = learnt_ <= season_.size();
-  const double alpha = is_first_day ? share_of(12 * hour, past.step()) : alpha_;
+  const double alpha = is_first_day ? share_of(12 * hour_time, past.step()) : alpha_;
   level_ = alpha * (value - season) + (1 - alpha) * (level_ + damping_ * trend_);
   trend_ = is_first_day ? 0 : beta_ * (level_ - before) + (1 - beta_) * damping_ * trend_;
   season_[place] = static_cast<float>(
@@ -99,7 +99,7 @@ void Shape::follow(Bin& bin, double value, double share) {
 }
 
 void Shape::learn(const Past& past, Slot slot, double value) {
-  const double share = share_of(72 * hour, past.step());
+  const double share = share_of(72 * hour_time, past.step());
   weight_ += share * (1 - weight_);
   level_ += share * (value - level_);
   const double level = level_ / weight_;
@@ -142,8 +142,8 @@ double Shape::forecast(const Past& past, Slot now, Slot target) const {
   const double relative = this->relative(past, target);
   if (std::isnan(relative)) return nothing;
   // The level of the last three hours, newer ones more.
-  const Slot window = past.steps_in(3 * hour);
-  const double keep = 1 - share_of(hour, past.step());
+  const Slot window = past.steps_in(3 * hour_time);
+  const double keep = 1 - share_of(hour_time, past.step());
   double values = 0;
   double shapes = 0;
   double weight = 1;
@@ -213,7 +213,7 @@ Forecasts Experts::forecast(const Past& past, Slot target) const {
   const double last_week = at_day(past, now, target, 7);
   said[place_of(Expert::as_yesterday)] = yesterday;
   said[place_of(Expert::as_last_week)] = last_week;
-  const double hour_mean = past.mean(now, past.steps_in(hour));
+  const double hour_mean = past.mean(now, past.steps_in(hour_time));
   said[place_of(Expert::last_hour)] = hour_mean;
   if (now - past.first() >= past.steps_in(Past::day)) {
     const auto keep = [&](Expert expert, double value) {

@@ -10,8 +10,8 @@ namespace {
 
 using std::chrono::minutes;
 using std::chrono::seconds;
-constexpr seconds hour{3'600};
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+constexpr seconds an_hour{3'600};
+constexpr double not_there = std::numeric_limits<double>::quiet_NaN();
 constexpr double one = 0.3;  // the constant, about as large as the others are
 
 // What is missing is as the level.
@@ -23,10 +23,10 @@ double said_by(const Moment& moment, Expert expert) {
 
 // The mean of 40 minutes around a slot.
 double around(const Moment& moment, Slot centre) {
-  const Slot half = moment.past.steps_in(hour / 3);
+  const Slot half = moment.past.steps_in(an_hour / 3);
   const Slot end = std::min(centre + half, moment.now);
   const Slot begin = centre - half;
-  return end < begin ? nothing : moment.past.mean(end, end - begin + 1);
+  return end < begin ? not_there : moment.past.mean(end, end - begin + 1);
 }
 
 // In radians of a day, by the clock.
@@ -57,8 +57,8 @@ Ridge::Vector Moment::all(bool is_log) const {
   return {one,
           relative(said_by(*this, Expert::as_now)),
           relative(said_by(*this, Expert::last_hour)),
-          relative(past.mean(now - past.steps_in(hour), past.steps_in(hour))),
-          relative(past.mean(now, past.steps_in(3 * hour))),
+          relative(past.mean(now - past.steps_in(an_hour), past.steps_in(an_hour))),
+          relative(past.mean(now, past.steps_in(3 * an_hour))),
           relative(around(*this, past.days_before(target, 1))),
           relative(around(*this, past.days_before(now, 1))),
           relative(around(*this, past.days_before(target, 7))),
@@ -81,10 +81,10 @@ Ridge::Vector Moment::recent() const {
   return {one,
           relative(last),
           relative(past.mean(now, past.steps_in(minutes(20)))),
-          relative(past.mean(now, past.steps_in(hour))),
-          relative(past.mean(now, past.steps_in(3 * hour))),
+          relative(past.mean(now, past.steps_in(an_hour))),
+          relative(past.mean(now, past.steps_in(3 * an_hour))),
           relative(median),
-          relative(past.quantile(now, 7 * Past::day, hour, 0.5)),
+          relative(past.quantile(now, 7 * Past::day, an_hour, 0.5)),
           fallen};
 }
 
@@ -97,17 +97,17 @@ Ridge::Vector Moment::of_quantile(double p50) const {
           relative(past.quantile(now, Past::day, minutes(10), 0.5)),
           relative(past.quantile(now, Past::day, minutes(10), 0.9)),
           relative(said_by(*this, Expert::last_hour)),
-          scaled(past.hourly_change(now, 6 * hour)),
+          scaled(past.hourly_change(now, 6 * an_hour)),
           scaled(past.hourly_change(now, Past::day)),
           relative(said_by(*this, Expert::shape)),
           relative(p50),
-          relative(past.quantile(now, 3 * hour, minutes(10), 1)),
+          relative(past.quantile(now, 3 * an_hour, minutes(10), 1)),
           relative(said_by(*this, Expert::as_yesterday)),
           relative(said_by(*this, Expert::harmonic)),
           one * std::sin(angle),
           one * std::cos(angle),
           relative(said_by(*this, Expert::last_day)),
-          relative(past.mean(now, past.steps_in(3 * hour)))};
+          relative(past.mean(now, past.steps_in(3 * an_hour)))};
 }
 
 }  // namespace classgate::history

@@ -23,8 +23,6 @@ namespace {
 using Reply = OperatorServer::Reply;
 using nlohmann::ordered_json;
 
-constexpr auto loop_answer_time = std::chrono::seconds(1);  // then it is left out
-constexpr std::string_view json_type = "application/json";
 constexpr std::size_t clients_most = 1'000;
 
 Reply as_json(const ordered_json& json, int status = 200) {

@@ -11,6 +11,8 @@
 
 namespace classgate::gateway {
 
+inline constexpr std::string_view json_type = "application/json";
+
 // Where operators ask and order: a table of what there is, who may have it, and who sees to it.
 // Each answers now or later, exactly once. On the main thread.
 class Desk {

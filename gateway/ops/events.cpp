@@ -19,26 +19,26 @@ using namespace std::chrono_literals;
 
 constexpr auto interval = 1s;
 constexpr std::uint64_t servers_every = 5;  // seconds: what they answered, of which there is much
-constexpr auto shown = {"status",
-                        "total_requests",
-                        "processed_requests",
-                        "failed_requests",
-                        "rejected_requests",
-                        "abandoned_requests",
-                        "queue_size",
-                        "active_workers",
-                        "workers_without_client",
-                        "streams",
-                        "wait_time_ms",
-                        "process_time_ms",
-                        "rejected_by_reason",
-                        "failed_by_reason",
-                        "queue_by_priority",
-                        "limits",
-                        "upstream",
-                        "connections",
-                        "conf",
-                        "version"};
+constexpr auto shown_fields = {"status",
+                               "total_requests",
+                               "processed_requests",
+                               "failed_requests",
+                               "rejected_requests",
+                               "abandoned_requests",
+                               "queue_size",
+                               "active_workers",
+                               "workers_without_client",
+                               "streams",
+                               "wait_time_ms",
+                               "process_time_ms",
+                               "rejected_by_reason",
+                               "failed_by_reason",
+                               "queue_by_priority",
+                               "limits",
+                               "upstream",
+                               "connections",
+                               "conf",
+                               "version"};
 
 std::string one_line(const ordered_json& json) {
   return json.dump(-1, ' ', true, ordered_json::error_handler_t::replace);
@@ -127,7 +127,7 @@ void Events::look() {
       server_.shared(), server_.policy(), std::chrono::steady_clock::now(), Asker::operator_of_it);
   const ordered_json health = health_json(report, Asker::operator_of_it);
   ordered_json picked = ordered_json::object();
-  for (const char* const field : shown) picked[field] = health.at(field);
+  for (const char* const field : shown_fields) picked[field] = health.at(field);
   const std::string status(word_of(report.status));
   if (status != status_) {
     status_since_ = status_.empty() ? std::string() : wall_time_text(now);

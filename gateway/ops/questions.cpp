@@ -21,8 +21,6 @@ namespace {
 using Reply = OperatorServer::Reply;
 using nlohmann::ordered_json;
 
-constexpr auto loop_answer_time = std::chrono::seconds(1);  // then it is left out
-constexpr std::string_view json_type = "application/json";
 constexpr std::size_t clients_shown_max = 1'000;
 
 // Takes the first line off a text.

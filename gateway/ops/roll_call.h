@@ -13,6 +13,9 @@
 
 namespace classgate::gateway {
 
+// For a page: a loop that has not answered by then is left out.
+inline constexpr std::chrono::seconds loop_answer_time{1};
+
 // Asks all loops of the data path, and never waits for one: what came of it is told on the loop of
 // the process when the last one has answered, or when the time is over. Outlives the run of the
 // loops.

@@ -75,16 +75,15 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       operators_(loop_, [this](const OperatorServer::Request& request,
                                const OperatorServer::Responder& to) { desk_.answer(request, to); }),
       roll_(loop_, server),
-      questions_({server, log, operators_, roll_, [this] { return draining_; }}),
+      questions_({server, log, operators_, roll_, [this] { return ending_.is_draining; }}),
       events_(loop_, server, operators_),
       names_(loop_, server),
       tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
-      api_({server, roll_, access_, changes_, events_, [this] { return draining_; },
+      api_({server, roll_, access_, changes_, events_, [this] { return ending_.is_draining; },
             [this](const std::string& why) { drain(why); }}),
-      kept_sockets_(inheritance_.kept),
-      watchdog_interval_(watchdog_interval()),
+      manager_{.kept_sockets = inheritance_.kept, .watchdog_interval = watchdog_interval()},
       handover_(loop_, *this, server, roll_),
       takeover_(loop_, server, std::move(inheritance_.handover)) {
   loop_.at_exception([this](const std::exception& thrown) { server_.note_exception(thrown); });
@@ -130,13 +129,13 @@ int Supervisor::run() {
   notify_ready(server_.description());
   keep_sockets();
   if (has_service_manager()) timers_.status.start(status_interval);
-  if (watchdog_interval_ > 0ms) feed_watchdog();
+  if (manager_.watchdog_interval > 0ms) feed_watchdog();
   warn_of_certificates();
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
   names_.begin();
   tables_.begin();
   loop_.run();
-  return exit_status_;
+  return ending_.status;
 }
 
 // ---- Orders ------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ void Supervisor::take_orders() {
     });
   });
   desk_.add_order("/drain", [this](const Desk::Request&, const Desk::Responder& answer) {
-    if (draining_) return answer({.status = 409, .body = "draining already\n"});
+    if (ending_.is_draining) return answer({.status = 409, .body = "draining already\n"});
     answer({.body = "draining\n"});
     drain("classgate drain");
   });
@@ -192,8 +191,8 @@ void Supervisor::on_signal(int number) {
       return;
     default: break;
   }
-  if (!draining_) return drain(sigabbrev_np(number));
-  if (handover_.has_happened() && !std::exchange(was_told_to_end_, true)) {
+  if (!ending_.is_draining) return drain(sigabbrev_np(number));
+  if (handover_.has_happened() && !std::exchange(ending_.was_told_to, true)) {
     log_milestone(spdlog::level::info, "{}: this process has handed over and is draining already",
                   sigabbrev_np(number));
     return;
@@ -208,7 +207,7 @@ void Supervisor::on_signal(int number) {
 // ---- The end -----------------------------------------------------------------------------------
 
 void Supervisor::drain(const std::string& why) {
-  draining_ = true;
+  ending_.is_draining = true;
   if (handover_.is_under_way()) handover_.fail("this process drains");
   changes_.give_up("this process drains");
   const auto timeout = server_.settings().drain_timeout;
@@ -223,7 +222,7 @@ void Supervisor::drain(const std::string& why) {
   tables_.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
   // its listening sockets open either: the kernel refuses connections from then on.
-  for (const std::string& name : std::exchange(kept_sockets_, {})) notify_let_go(name);
+  for (const std::string& name : std::exchange(manager_.kept_sockets, {})) notify_let_go(name);
   takeover_.say_let_go();
   notify_stopping(
       fmt::format("draining: {} in flight, {} waiting", now.active_workers, now.waiting));
@@ -234,7 +233,7 @@ void Supervisor::drain(const std::string& why) {
 }
 
 void Supervisor::on_drained() {
-  if (!draining_) return;  // it has been taken back meanwhile
+  if (!ending_.is_draining) return;  // it has been taken back meanwhile
   // The other process has the workers that we do not need, once it has been told: those that work
   // for clients that have left are still ours. Without a client that may be before it was told.
   handover_.note_drained();
@@ -254,14 +253,14 @@ void Supervisor::on_drain_timeout() {
 }
 
 void Supervisor::end(int status) {
-  exit_status_ = status;
+  ending_.status = status;
   loop_.stop();
 }
 
 // ---- The conf ----------------------------------------------------------------------------------
 
 std::optional<std::string> Supervisor::why_no_change() const {
-  if (draining_) return "this process drains: nothing is changed any more";
+  if (ending_.is_draining) return "this process drains: nothing is changed any more";
   if (handover_.is_under_way()) return "an upgrade is under way: nothing is changed meanwhile";
   return std::nullopt;
 }
@@ -308,7 +307,7 @@ void Supervisor::use_operator_sockets(OperatorServer::Sockets sockets) {
     if (std::ranges::any_of(sockets, is_in_its_place)) {
       // Its path led nowhere, and what the service manager keeps under this name is no use.
       const std::string name = socket_name::kept(socket_name::kept_operators, socket->local);
-      if (kept_sockets_.erase(name) > 0) notify_let_go(name);
+      if (manager_.kept_sockets.erase(name) > 0) notify_let_go(name);
     } else if (socket->local.storage.ss_family == AF_UNIX) {
       ::unlink(socket->local.text().c_str());
     }
@@ -329,7 +328,7 @@ void Supervisor::open_control(const conf::OpsSettings& settings) {
   if (inherited != inheritance_.operators.end() && ::access(settings.control.c_str(), F_OK) != 0) {
     // Kept over a crash, but its folder was cleared meanwhile: nobody finds it any more.
     const std::string name = socket_name::kept(socket_name::kept_operators, inherited->local);
-    if (kept_sockets_.erase(name) > 0) notify_let_go(name);
+    if (manager_.kept_sockets.erase(name) > 0) notify_let_go(name);
     inheritance_.operators.erase(inherited);
     inherited = inheritance_.operators.end();
   }
@@ -356,7 +355,7 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
     log_milestone(spdlog::level::err, "upgrade refused: {}", why);
     tell(false, why);
   };
-  if (draining_) return refuse("this process drains");
+  if (ending_.is_draining) return refuse("this process drains");
   if (::getpid() == 1)
     return refuse("this process is PID 1, with which everything ends: replace the container");
   if (handover_.is_under_way()) return refuse("an upgrade is under way");
@@ -366,7 +365,7 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
 }
 
 OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
-  draining_ = true;
+  ending_.is_draining = true;
   names_.end();
   tables_.end();
   timers_.status.stop();
@@ -377,7 +376,7 @@ OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
     log_milestone(spdlog::level::info,
                   "upgrade: process {} takes over; draining, at most {} ms: {} connections",
                   successor, server_.settings().drain_timeout.count(), server_.connections());
-    if (watchdog_interval_ > 0ms) notify_alive();  // for both
+    if (manager_.watchdog_interval > 0ms) notify_alive();  // for both
     notify_main_process(successor);
   });
   return std::exchange(operator_sockets_, {});
@@ -385,12 +384,12 @@ OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
 
 void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
   timers_.drain.stop();
-  draining_ = was_told_to_end_ = false;
+  ending_.is_draining = ending_.was_told_to = false;
   operator_sockets_ = std::move(operators);
   operators_.listen_on(operator_sockets_, server_.settings().ops);
   notify_main_process(::getpid());
   if (has_service_manager()) timers_.status.start(1s);
-  if (watchdog_interval_ > 0ms) feed_watchdog();
+  if (manager_.watchdog_interval > 0ms) feed_watchdog();
   names_.begin();
   tables_.begin();
 }
@@ -428,25 +427,25 @@ void Supervisor::keep_sockets() {
   if (!has_service_manager()) return;
   const auto wanted = own_sockets();
   for (const auto& [name, fd] : wanted)
-    if (!kept_sockets_.contains(name)) notify_keep(fd, name);
-  for (const std::string& name : kept_sockets_)
+    if (!manager_.kept_sockets.contains(name)) notify_keep(fd, name);
+  for (const std::string& name : manager_.kept_sockets)
     if (!wanted.contains(name)) notify_let_go(name);
-  kept_sockets_.clear();
-  for (const auto& [name, fd] : wanted) kept_sockets_.insert(name);
+  manager_.kept_sockets.clear();
+  for (const auto& [name, fd] : wanted) manager_.kept_sockets.insert(name);
 }
 
 void Supervisor::tell_status() {
   timers_.status.start(status_interval);
   std::string status = status_line();
-  if (status == last_status_) return;
+  if (status == manager_.last_status) return;
   notify_status(status);
-  last_status_ = std::move(status);
+  manager_.last_status = std::move(status);
 }
 
 // A policy is not changed any more while draining.
 void Supervisor::rotate_ticket_keys() {
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
-  if (draining_) return;
+  if (ending_.is_draining) return;
   server_.rotate_ticket_keys();
   operators_.use_certificates(server_.policy().tls.clients);
 }
@@ -459,8 +458,9 @@ void Supervisor::warn_of_certificates() const {
 }
 
 void Supervisor::feed_watchdog() {
-  timers_.watchdog.start(watchdog_interval_ / 2);
-  roll_.ask_turns(watchdog_interval_ / 4, [this](bool every_loop) { note_turns(every_loop); });
+  timers_.watchdog.start(manager_.watchdog_interval / 2);
+  roll_.ask_turns(manager_.watchdog_interval / 4,
+                  [this](bool every_loop) { note_turns(every_loop); });
 }
 
 void Supervisor::note_turns(bool every_loop) {

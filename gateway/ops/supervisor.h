@@ -105,6 +105,18 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
     proxy::net::Timer tickets;
   };
 
+  // What the service manager knows, and wants to know.
+  struct Manager {
+    std::string last_status{};
+    std::set<std::string> kept_sockets;  // that it has, by name
+    std::chrono::milliseconds watchdog_interval;
+  };
+  struct Ending {
+    bool is_draining = false;
+    bool was_told_to = false;  // since the hand-over
+    int status = 0;            // of the process
+  };
+
   Start start_;
   ErrorLog& log_;
   Server& server_;
@@ -124,17 +136,12 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
   Timers timers_;
-  std::string last_status_;
   ConfChanges changes_;
   Api api_;
-  std::set<std::string> kept_sockets_;  // the service manager has them, by name
-  std::chrono::milliseconds watchdog_interval_;
-
+  Manager manager_;
   HandOver handover_;
   TakeOver takeover_;
-  bool was_told_to_end_ = false;  // since the hand-over
-  bool draining_ = false;
-  int exit_status_ = 0;
+  Ending ending_;
 };
 
 }  // namespace classgate::gateway

@@ -37,7 +37,7 @@ double by(double sum, double unit) {
   return unit > 0 ? sum / unit : sum == 0 ? 0 : std::numeric_limits<double>::quiet_NaN();
 }
 
-struct Trial {
+struct Compared {
   std::size_t compared = 0;
   double came = 0;
   Sums blend;
@@ -62,7 +62,7 @@ double as_yesterday_error(const Series& series) {
   return count == 0 ? 0 : sum / static_cast<double>(count);
 }
 
-Score score(const Sums& sums, const Trial& trial, double scale) {
+Score score(const Sums& sums, const Compared& trial, double scale) {
   const auto count = static_cast<double>(trial.compared);
   const double mean = sums.errors / count;
   return {by(mean, scale),          by(sums.errors, trial.came), sums.covered / count,
@@ -71,7 +71,7 @@ Score score(const Sums& sums, const Trial& trial, double scale) {
 
 // The first day from which on every rest of the series, of three days at least, was forecast better
 // than by either.
-std::optional<std::size_t> useful_day(const Trial& trial) {
+std::optional<std::size_t> useful_day(const Compared& trial) {
   constexpr std::size_t days_least = 3;
   std::array<double, 3> rest{};
   std::optional<std::size_t> since;
@@ -107,7 +107,7 @@ std::expected<Replay, std::string> replay(const Series& series,
       {.step = series.step, .horizons = horizons, .zone = std::move(zone)});
   const std::size_t size = series.values.size();
   const auto day = static_cast<std::size_t>(Past::day / series.step);
-  std::vector<Trial> trials(horizons.size());
+  std::vector<Compared> trials(horizons.size());
   for (std::size_t i = 0; i < size; ++i) {
     if (std::isnan(series.values[i])) continue;
     forecaster.add(series.first_slot + static_cast<std::int64_t>(i), series.values[i]);
@@ -115,7 +115,7 @@ std::expected<Replay, std::string> replay(const Series& series,
       const std::size_t target = i + static_cast<std::size_t>(forecaster.steps_of(h));
       if (target >= size || std::isnan(series.values[target])) continue;
       const double came = series.values[target];
-      Trial& trial = trials[h];
+      Compared& trial = trials[h];
       const auto said_by = [&](history::Expert expert) {
         const Quantiles said = forecaster.of_expert(h, expert);
         // Until it has something to say, it is as now.
@@ -137,7 +137,7 @@ std::expected<Replay, std::string> replay(const Series& series,
   const double scale = as_yesterday_error(series);
   Replay replayed;
   for (std::size_t h = 0; h < horizons.size(); ++h) {
-    const Trial& trial = trials[h];
+    const Compared& trial = trials[h];
     history::Quantiles& said = replayed.to_come.emplace_back(forecaster.at(h));
     if (trial.days.empty())  // no error has been seen: it can't tell how sure it is
       said.p90 = said.p99 = std::numeric_limits<double>::quiet_NaN();

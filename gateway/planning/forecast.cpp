@@ -39,7 +39,7 @@ std::string number_text(double value) {
 }
 
 // "2026-11-28 09:30", by the clock there.
-std::string time_text(const Zone& zone, std::chrono::sys_seconds time) {
+std::string clock_text(const Zone& zone, std::chrono::sys_seconds time) {
   std::string text = zone->text_of(time).substr(0, 16);
   std::ranges::replace(text, 'T', ' ');
   return text;
@@ -125,14 +125,14 @@ std::string chart(const Report& report) {
         ++known;
       }
     const double mean = known == 0 ? 0 : sum / known;
-    bars.push_back({time_text(report.zone, series.time_of(begin)), mean, mean, mean});
+    bars.push_back({clock_text(report.zone, series.time_of(begin)), mean, mean, mean});
   }
   const std::size_t was = bars.size();
   const auto last = series.time_of(series.values.size() - 1);
   for (std::size_t h = 0; h < report.replay.to_come.size(); ++h) {
     const history::Quantiles& said = report.replay.to_come[h];
     const bool is_sure = !std::isnan(said.p90);
-    bars.push_back({time_text(report.zone, last + report.replay.backtests[h].horizon), said.p50,
+    bars.push_back({clock_text(report.zone, last + report.replay.backtests[h].horizon), said.p50,
                     is_sure ? said.p90 : said.p50, is_sure ? said.p99 : said.p50});
   }
   double most = 0;
@@ -166,7 +166,7 @@ std::string table_of(const Backtest& test, const Zone& zone) {
   for (std::size_t k = 0; k < history::experts; ++k)
     text += row(word_of(static_cast<history::Expert>(k)), test.experts[k]);
   text += test.useful_since ? fmt::format("better than as now and as yesterday since {}\n",
-                                          time_text(zone, *test.useful_since))
+                                          clock_text(zone, *test.useful_since))
                             : std::string("not better than as now or as yesterday so far\n");
   return text;
 }
@@ -176,15 +176,15 @@ std::string to_text(const Report& report, bool only_backtest) {
   const auto last = series.time_of(series.values.size() - 1);
   std::string text =
       fmt::format("{}: {} steps of {}, {} to {}\n", series.what, series.values.size(),
-                  conf::print_duration(series.step), time_text(report.zone, series.time_of(0)),
-                  time_text(report.zone, last));
+                  conf::print_duration(series.step), clock_text(report.zone, series.time_of(0)),
+                  clock_text(report.zone, last));
   if (!only_backtest) {
     text += fmt::format("\n{:<8}{:<18}{:>12}{:>12}{:>12}\n", "in", "at", "p50", "p90", "p99");
     for (std::size_t h = 0; h < report.replay.to_come.size(); ++h) {
       const history::Quantiles& said = report.replay.to_come[h];
       const seconds horizon = report.replay.backtests[h].horizon;
       text += fmt::format("{:<8}{:<18}{:>12}{:>12}{:>12}\n", conf::print_duration(horizon),
-                          time_text(report.zone, last + horizon), number_text(said.p50),
+                          clock_text(report.zone, last + horizon), number_text(said.p50),
                           number_text(said.p90), number_text(said.p99));
     }
     text += chart(report);

@@ -73,7 +73,7 @@ std::expected<std::shared_ptr<const LogFile>, std::string> LogFile::open(const s
   if (fd.get() < 0 || ::fstat(fd.get(), &about) != 0)
     return std::unexpected(name + ": " + std::strerror(errno));
   if (S_ISDIR(about.st_mode))
-    return std::unexpected(name + ": is a directory: name the log that is in it");
+    return std::unexpected(name + ": is a directory: name the file that is in it");
   if (::isatty(fd.get()) == 1)
     return std::unexpected(name + ": is a terminal: name a file, or let a pipe bring the log");
   if (S_ISCHR(about.st_mode) || S_ISBLK(about.st_mode))

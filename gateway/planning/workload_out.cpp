@@ -18,7 +18,7 @@
 namespace classgate::planning {
 namespace {
 
-constexpr std::size_t steps_max = 240;  // of a rate: more is nothing that somebody edits
+constexpr std::size_t rate_steps_max = 240;  // of a rate: more is nothing that somebody edits
 
 // Some of many values, each as likely as any other to be among them (Vitter's algorithm R).
 class Sample {
@@ -59,7 +59,7 @@ class WorkloadText {
 
   void add(const simulation::Wish& wish) {
     auto step = static_cast<std::size_t>(wish.at.time_since_epoch() / step_length_);
-    while (step >= steps_max) {
+    while (step >= rate_steps_max) {
       step_length_ *= 2;
       for (Seen& seen : groups_) halve(seen.arrivals);
       step /= 2;

@@ -123,7 +123,7 @@ TEST_CASE("what is no log is refused by its name") {
         "/nowhere/access.log: No such file or directory");
   CHECK(LogFile::open("/dev/zero").error() ==
         "/dev/zero: is a device: name a file, or let a pipe bring the log");
-  CHECK(LogFile::open("/proc").error() == "/proc: is a directory: name the log that is in it");
+  CHECK(LogFile::open("/proc").error() == "/proc: is a directory: name the file that is in it");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cxxopts.hpp>
+#include <utility>
 
 #include "conf/format.h"
 #include "service.h"
@@ -44,6 +45,14 @@ int run(int argc, char** argv) {
       "slowdown-beyond",
       "service time grows in proportion when more than N are in service (0: never)",
       cxxopts::value<std::size_t>()->default_value("0"))(
+      "batch", "computes in groups of up to N, one after the other (0: one by one)",
+      cxxopts::value<std::size_t>()->default_value("0"))(
+      "batch-wait", "a group that is not full begins so long after its first request came",
+      cxxopts::value<std::string>()->default_value("5ms"))(
+      "fail-beyond", "answers 503 when more than N are in it (0: never)",
+      cxxopts::value<std::size_t>()->default_value("0"))(
+      "rate-limit", "answers 429 beyond so many a second (0: never)",
+      cxxopts::value<double>()->default_value("0"))(
       "order-log", "file to which every request is appended as it arrives",
       cxxopts::value<std::string>()->default_value(""))(
       "data", "label<TAB>text examples",
@@ -61,14 +70,19 @@ int run(int argc, char** argv) {
   options.concurrency = given["concurrency"].as<std::size_t>();
   options.slowdown_beyond = given["slowdown-beyond"].as<std::size_t>();
   options.slowdown_power = given["slowdown-power"].as<double>();
+  options.batch = given["batch"].as<std::size_t>();
+  options.fail_beyond = given["fail-beyond"].as<std::size_t>();
+  options.rate_limit = given["rate-limit"].as<double>();
   const auto spread = given["spread"].as<std::string>();
   using Spread = classify::Options::Spread;
   options.spread = spread == "exponential" ? Spread::exponential
                    : spread == "heavy"     ? Spread::heavy
                                            : Spread::fixed;
   options.order_log = given["order-log"].as<std::string>();
-  if (!parse_time(given["service-time"].as<std::string>(), options.service_time)) {
-    fmt::print(stderr, "classify_service: --service-time wants a time such as 20ms\n");
+  for (const auto& [name, time] : {std::pair("service-time", &options.service_time),
+                                   std::pair("batch-wait", &options.batch_wait)}) {
+    if (parse_time(given[name].as<std::string>(), *time)) continue;
+    fmt::print(stderr, "classify_service: --{} wants a time such as 20ms\n", name);
     return 2;
   }
   const auto examples = classify::read_examples(given["data"].as<std::string>());

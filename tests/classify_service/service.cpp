@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace classify {
 namespace {
@@ -72,6 +73,11 @@ bool has_left(evhttp_connection* connection) {
   return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+timeval time_of(std::chrono::microseconds time) {
+  return {static_cast<time_t>(time.count() / 1'000'000),
+          static_cast<suseconds_t>(time.count() % 1'000'000)};
+}
+
 std::string error_body(std::string_view text) { return json{{"error", text}}.dump(); }
 
 }  // namespace
@@ -83,7 +89,8 @@ struct Service::Job {
   evhttp_connection* connection;
   Answer answer;
   std::string type = "application/json";
-  std::chrono::microseconds takes;
+  std::chrono::microseconds takes{};
+  std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
   event* timer = nullptr;
   std::list<std::unique_ptr<Job>>::iterator self;
   Job(Service& s, evhttp_request* r)
@@ -97,7 +104,9 @@ Service::Service(const Options& options, const Classifier& classifier)
     : options_(options),
       classifier_(classifier),
       base_(event_base_new()),
-      http_(evhttp_new(base_.get())) {}
+      http_(evhttp_new(base_.get())),
+      batch_wait_over_(evtimer_new(base_.get(), on_batch_wait_over, this)),
+      group_computed_(evtimer_new(base_.get(), on_group_computed, this)) {}
 
 Service::~Service() = default;
 
@@ -157,6 +166,11 @@ void Service::receive(evhttp_request* request) {
     return send(request, 200, "{}", "application/json");
   }
   note_order(path, request);
+  // Refused before any work, as a limit in front of the model does it.
+  if (is_too_many_a_second())
+    return send(request, 429, error_body("too many requests"), "application/json");
+  if (options_.fail_beyond > 0 && jobs_.size() >= options_.fail_beyond)
+    return send(request, 503, error_body("out of memory"), "application/json");
   jobs_.push_back(std::make_unique<Job>(*this, request));
   Job& job = *jobs_.back();
   job.self = std::prev(jobs_.end());
@@ -168,10 +182,26 @@ void Service::receive(evhttp_request* request) {
   if (path == "/v1/classify/batch" && job.answer.status == 200)
     items = json::parse(job.answer.body)["results"].size();
   job.takes = service_time_of(path, request, items);
-  if (computing_ < options_.concurrency)
-    compute(job);
-  else
+  if (options_.batch > 0) {
     wait(job);
+    gather();
+  } else if (computing_ < options_.concurrency) {
+    compute(job);
+  } else {
+    wait(job);
+  }
+}
+
+bool Service::is_too_many_a_second() {
+  if (options_.rate_limit <= 0) return false;
+  const auto now = std::chrono::steady_clock::now();
+  const double passed = std::chrono::duration<double>(now - allowed_at_).count();
+  allowed_at_ = now;
+  allowance_ =
+      std::min(allowance_ + passed * options_.rate_limit, std::max(options_.rate_limit / 10, 1.0));
+  if (allowance_ < 1) return true;
+  --allowance_;
+  return false;
 }
 
 // As a service that loses a part of itself and gets it back: "/concurrency/25".
@@ -223,9 +253,8 @@ void Service::compute(Job& job) {
   if (takes.count() == 0) return finish(job);
   if (job.request != nullptr) watch(job);
   job.timer = evtimer_new(base_.get(), on_computed, &job);
-  const timeval tv{static_cast<time_t>(takes.count() / 1'000'000),
-                   static_cast<suseconds_t>(takes.count() % 1'000'000)};
-  evtimer_add(job.timer, &tv);
+  const timeval time = time_of(takes);
+  evtimer_add(job.timer, &time);
 }
 
 void Service::on_computed(int, short, void* self) {
@@ -244,7 +273,8 @@ void Service::finish(Job& job) {
     ++finished_for_nobody_;
   } else {
     evhttp_connection_set_closecb(job.connection, nullptr, nullptr);
-    if (job.timer != nullptr && has_left(job.connection)) ++finished_for_nobody_;
+    if ((job.timer != nullptr || options_.batch > 0) && has_left(job.connection))
+      ++finished_for_nobody_;
     // Our last word on this request: it must not be counted as running once its answer is out.
     const std::unique_ptr<Job> done = std::move(*job.self);
     jobs_.erase(done->self);
@@ -255,7 +285,42 @@ void Service::finish(Job& job) {
   start_waiting();
 }
 
+// Begins a group, or says when the next one does.
+void Service::gather() {
+  if (!group_.empty() || waiting_.empty()) return;
+  const auto waited = std::chrono::steady_clock::now() - waiting_.front()->came;
+  if (waiting_.size() >= options_.batch || waited >= options_.batch_wait) return begin_group();
+  if (evtimer_pending(batch_wait_over_.get(), nullptr) != 0) return;
+  const timeval left =
+      time_of(std::chrono::duration_cast<std::chrono::microseconds>(options_.batch_wait - waited) +
+              std::chrono::microseconds(1));
+  evtimer_add(batch_wait_over_.get(), &left);
+}
+
+void Service::begin_group() {
+  evtimer_del(batch_wait_over_.get());
+  std::chrono::microseconds longest{};
+  while (group_.size() < options_.batch && !waiting_.empty()) {
+    group_.push_back(waiting_.front());
+    waiting_.pop_front();
+    longest = std::max(longest, group_.back()->takes);
+  }
+  computing_ = group_.size();
+  const timeval time = time_of(longest);
+  evtimer_add(group_computed_.get(), &time);
+}
+
+void Service::on_batch_wait_over(int, short, void* self) { static_cast<Service*>(self)->gather(); }
+
+void Service::on_group_computed(int, short, void* self) {
+  auto& service = *static_cast<Service*>(self);
+  // Answering may bring the next requests: they are of the next group.
+  for (Job* job : std::exchange(service.group_, {})) service.finish(*job);
+  service.gather();
+}
+
 void Service::start_waiting() {
+  if (options_.batch > 0) return;
   if (waiting_.empty() || computing_ >= options_.concurrency) return;
   Job& next = *waiting_.front();
   waiting_.pop_front();
@@ -327,6 +392,7 @@ std::string Service::stats() const {
               {"finished", finished_},
               {"finished_for_nobody", finished_for_nobody_},
               {"running", jobs_.size()},
+              {"waiting", waiting_.size()},
               {"max_running", max_running_}}
       .dump();
 }

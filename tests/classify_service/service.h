@@ -25,12 +25,18 @@ struct Options {
   enum class Spread { fixed, exponential, heavy } spread = Spread::fixed;
   std::size_t slowdown_beyond = 0;  // 0: never
   double slowdown_power = 1;
-  std::string order_log;  // empty: none
+  std::size_t batch = 0;  // 0: one by one, else in groups of up to so many
+  std::chrono::microseconds batch_wait{5'000};
+  std::size_t fail_beyond = 0;  // 503 when more than so many are in it; 0: never
+  double rate_limit = 0;        // 429 beyond so many a second; 0: never
+  std::string order_log;        // empty: none
 };
 
 // A classify service as a model team would run it: one thread, a bounded number of requests
 // computed at once, the others waiting inside. Slow when asked to be, slower still when it is given
-// too much.
+// too much. Or one that batches, as Triton and TEI do: one group after the other, of up to so many,
+// each taking as long as the longest in it. A full group begins at once, another one `batch_wait`
+// after its first request came.
 class Service {
  public:
   static std::expected<std::unique_ptr<Service>, std::string> open(const Options& options,
@@ -46,6 +52,9 @@ class Service {
   struct FreeBase {
     void operator()(event_base* base) const { event_base_free(base); }
   };
+  struct FreeEvent {
+    void operator()(event* timer) const { event_free(timer); }
+  };
   struct FreeHttp {
     void operator()(evhttp* http) const { evhttp_free(http); }
   };
@@ -58,6 +67,8 @@ class Service {
   static void on_request(evhttp_request* request, void* self);
   static void on_computed(int, short, void* job);
   static void on_connection_closed(evhttp_connection* connection, void* job);
+  static void on_batch_wait_over(int, short, void* self);
+  static void on_group_computed(int, short, void* self);
 
   void receive(evhttp_request* request);
   void set_concurrency(const std::string& path, evhttp_request* request);
@@ -66,6 +77,9 @@ class Service {
   void compute(Job& job);
   void finish(Job& job);
   void start_waiting();
+  void gather();
+  void begin_group();
+  bool is_too_many_a_second();
   Answer answer(const std::string& path, evhttp_request* request) const;
   Answer classify_one(const std::string& body) const;
   Answer classify_batch(const std::string& body) const;
@@ -86,6 +100,11 @@ class Service {
   mutable std::mt19937_64 random_;
   std::deque<Job*> waiting_;
   std::size_t computing_ = 0;
+  std::deque<Job*> group_;  // those computed together
+  std::unique_ptr<event, FreeEvent> batch_wait_over_;
+  std::unique_ptr<event, FreeEvent> group_computed_;
+  double allowance_ = 1;  // of the rate limit: of a tenth of a second at most
+  std::chrono::steady_clock::time_point allowed_at_ = std::chrono::steady_clock::now();
 
   std::uint64_t started_ = 0;
   std::uint64_t finished_ = 0;

@@ -4,9 +4,9 @@ simulated (classgate simulate), with the same conf and the same requests at the 
 service time of each request is the same. Those with API keys and plans are simulated from the access log of the real
 run, as an operator would do it (a simulated workload does not know keys): what a refused request would have taken is
 drawn from those that were served.
-Agreement: what was served of each class or plan within 5 % (or 1 % of what came, where that is less than 5 % of it), what
-was refused or failed for each reason within 2 points of what came, wait p95 by priority within 15 % (or 10 ms, where it
-is next to nothing; not where fewer than 60 waited: of these it is one or two requests).
+Agreement: what was served of each class or plan within 5 % (or 1 % of what came, where that is less than 5 % of it),
+what was refused or failed for each reason within 2 points of what came, wait p95 by priority within 15 % (or 10 ms,
+where it is next to nothing; not where fewer than 60 waited: of these it is one or two requests).
     tests/bench/agreement.py [--record NOTE] [SECONDS] [SCENARIO ...]      default: 20 seconds each, all
     --record NOTE adds the table to tests/bench/results.md
 Exits 1 when one does not agree. A machine that is busy with other things shows as `sent late`."""
@@ -115,8 +115,9 @@ def waits_of(entries):
 
 def run(scenario, seconds, folder):
     workload, conf, log = folder / "workload.toml", folder / "agreement.conf", folder / "access.log"
-    workload.write_text(f'duration = "{seconds}s"\nseed = 11\n' + ('key_header = "X-Api-Key"\n' if scenario.plans else "")
-                        + f"[upstream]\n{scenario.upstream}{scenario.classes}")
+    key_header = 'key_header = "X-Api-Key"\n' if scenario.plans else ""
+    workload.write_text(f'duration = "{seconds}s"\nseed = 11\n{key_header}'
+                        f"[upstream]\n{scenario.upstream}{scenario.classes}")
     conf.write_text(scenario.plans and f'[fairness]\nidentity = ["header:X-Api-Key", "address"]\n[clients]\n'
                     f'secret = "{folder}/secret"\n{scenario.plans}')
     log.unlink(missing_ok=True)
@@ -138,8 +139,8 @@ def run(scenario, seconds, folder):
     simulated = json.loads(subprocess.run([CLASSGATE, "simulate", "--conf", conf, *traffic, "--json"],
                                           capture_output=True, text=True, check=True,
                                           env=clean_environment(settings)).stdout)
-    measured = Course(real["all"]["arrived"], {of["class"]: of["served"] for of in real["by_class"]}, ended(real["all"]),
-                      waits_of(entries))
+    measured = Course(real["all"]["arrived"], {of["class"]: of["served"] for of in real["by_class"]},
+                      ended(real["all"]), waits_of(entries))
     if scenario.plans:
         plan_of = {entry["client"]: entry["plan"] for entry in entries if "plan" in entry}
         served = collections.Counter()
@@ -147,8 +148,8 @@ def run(scenario, seconds, folder):
             served[plan_of[of["client"]]] += of["served"]
     else:
         served = {of["class"]: of["served"] for of in simulated["by_class"]}
-    computed = Course(simulated["all"]["arrived"], served, ended(simulated["all"]),
-                      {of["priority"]: (of["wait_ms"]["count"], of["wait_ms"]["p95"]) for of in simulated["by_priority"]})
+    waits = {of["priority"]: (of["wait_ms"]["count"], of["wait_ms"]["p95"]) for of in simulated["by_priority"]}
+    computed = Course(simulated["all"]["arrived"], served, ended(simulated["all"]), waits)
     return measured, computed, real["sent_late_ms_most"]
 
 

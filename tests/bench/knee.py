@@ -134,8 +134,8 @@ def line(planted, found):
         if planted.capacity:
             off = f"{found.capacity / planted.capacity - 1:+.1%}"
     verdict = f"NOT reached: {', '.join(found.wrong)}" if found.wrong else "reached"
-    return (f"| {planted.name} | {planted.capacity or '-'} | {capacity} | {off} | {found.at_once} | {found.seconds:.0f} s "
-            f"| {found.left:.2f} × | {found.told} | {verdict} |")
+    return (f"| {planted.name} | {planted.capacity or '-'} | {capacity} | {off} | {found.at_once} "
+            f"| {found.seconds:.0f} s | {found.left:.2f} × | {found.told} | {verdict} |")
 
 
 def main():
@@ -154,8 +154,9 @@ def main():
             print(lines[-1], flush=True)
             missed += bool(found.wrong)
             told += found.capacity is not None and not found.wrong
-    lines.append(f"\n{len(services)} services: {told} told within 5 %, {len(services) - told - missed} that it cannot be "
-                 f"told (or need not), {missed} missed")
+    untold = len(services) - told - missed
+    lines.append(f"\n{len(services)} services: of {told} the capacity within 5 %, of {untold} that it cannot be told, "
+                 f"{missed} missed")
     print(lines[-1])
     if given.record:
         keep(f"knee.py; {given.record}", about, ["", *lines])

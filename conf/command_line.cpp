@@ -173,6 +173,10 @@ constexpr std::array tool_options{
     ToolOption{"time-zone", "NAME", "forecast",
                "whose days and weeks, such as Europe/Berlin (UTC)"},
     ToolOption{"backtest", nullptr, "forecast", "only how good it was, over the second half"},
+    ToolOption{"autoscale", "RULE", "forecast",
+               "what servers scaled by KEDA, KPA, HPA, forecast or all would have missed and cost"},
+    ToolOption{"per-server", "NUMBER", "forecast", "the load that one server takes"},
+    ToolOption{"start-delay", "TIME", "forecast", "until a new server serves (60s)"},
 };
 
 const ToolOption* find_tool_option(std::string_view name) {
@@ -460,6 +464,9 @@ std::optional<std::string> read_series(const cxxopts::ParseResult& given, Comman
                                 .horizon = all_of(given, "horizon"),
                                 .step = all_of(given, "step"),
                                 .time_zone = all_of(given, "time-zone"),
+                                .autoscale = all_of(given, "autoscale"),
+                                .start_delay = all_of(given, "start-delay"),
+                                .per_server = all_of(given, "per-server"),
                                 .backtest = given.count("backtest") > 0,
                                 .arrivals = given.count("arrivals") > 0});
   if (!options) return options.error();

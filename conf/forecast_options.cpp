@@ -1,5 +1,9 @@
 #include "conf/forecast_options.h"
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
 #include "conf/format.h"
 #include "conf/units.h"
 
@@ -26,16 +30,52 @@ class OptionReader {
                      quote(text), print_duration(least), print_duration(most)));
     return std::nullopt;
   }
+  // Rules by name, in any case; "all": each of them.
+  std::vector<ScalingRule> rules(const Words& words) {
+    const std::string text = lower(one("autoscale", words));
+    std::vector<ScalingRule> chosen;
+    for (const ScalingRule rule : scaling_rules)
+      if (text == "all" || text == lower(std::string(word_of(rule)))) chosen.push_back(rule);
+    if (chosen.empty() && !words.empty())
+      note(fmt::format("--autoscale: {} is none of KEDA, KPA, HPA, forecast and all",
+                       quote(words.front())));
+    return chosen;
+  }
+  double amount(const char* name, const Words& words) {
+    const std::string text = one(name, words);
+    double value = 0;
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = error == std::errc{} && stop == text.data() + text.size();
+    if (is_number && std::isfinite(value) && value >= 1e-9 && value <= 1e15) return value;
+    if (!words.empty())
+      note(fmt::format("--{}: {} is no number above 0, such as 40", name, quote(text)));
+    return 0;
+  }
   void note(std::string text) {
     if (mistake_.empty()) mistake_ = std::move(text);
   }
   const std::string& mistake() const { return mistake_; }
 
  private:
+  static std::string lower(std::string text) {
+    for (char& c : text)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+  }
   std::string mistake_;
 };
 
 }  // namespace
+
+std::string_view word_of(ScalingRule rule) {
+  switch (rule) {
+    case ScalingRule::keda: return "KEDA";
+    case ScalingRule::kpa: return "KPA";
+    case ScalingRule::hpa: return "HPA";
+    case ScalingRule::forecast: return "forecast";
+  }
+  return {};
+}
 
 std::expected<ForecastOptions, std::string> read_forecast(const ForecastWords& words) {
   using namespace std::chrono_literals;
@@ -47,6 +87,18 @@ std::expected<ForecastOptions, std::string> read_forecast(const ForecastWords& w
   options.backtest = words.backtest;
   options.arrivals = words.arrivals;
   if (!words.time_zone.empty()) options.time_zone = reader.one("time-zone", words.time_zone);
+  options.autoscale = reader.rules(words.autoscale);
+  if (const auto delay = reader.time("start-delay", words.start_delay, 1s, 1h))
+    options.start_delay = *delay;
+  options.per_server = reader.amount("per-server", words.per_server);
+  if (words.autoscale.empty() && !(words.start_delay.empty() && words.per_server.empty()))
+    reader.note("--start-delay and --per-server say what --autoscale is to reckon with");
+  if (!words.autoscale.empty() && words.per_server.empty())
+    reader.note(
+        "--autoscale needs --per-server NUMBER: the load that one server takes, in the units of "
+        "the series");
+  if (!words.autoscale.empty() && (options.backtest || options.horizon))
+    reader.note("--autoscale goes without --backtest and --horizon");
   if (!reader.mistake().empty()) return std::unexpected(reader.mistake());
   return options;
 }

@@ -10,6 +10,7 @@
 #include "conf/printable.h"
 #include "conf/time_zone.h"
 #include "conf/units.h"
+#include "gateway/planning/autoscale.h"
 #include "gateway/planning/backtest.h"
 #include "gateway/planning/forecast_page.h"
 #include "gateway/planning/output.h"
@@ -221,6 +222,15 @@ int forecast(const conf::CommandLine& command,
   if (series->values.size() < values_least)
     return complain(fmt::format("{}: too short: {} values, and {} are needed", series->what,
                                 series->values.size(), values_least));
+  if (!options.autoscale.empty()) {
+    if (!command.planning.html.empty())
+      return complain("--autoscale has a table and --json, and no page");
+    if (const std::string why = why_no_autoscale(options, *series); !why.empty())
+      return complain(why);
+    const auto rows = autoscale(options, *series, *zone);
+    return write(command.planning, autoscale_text(options, *series, rows),
+                 autoscale_json(options, *series, rows));
+  }
   if (options.horizon && *options.horizon < series->step)
     return complain(fmt::format("--horizon {} is less than a step, {}",
                                 conf::print_duration(*options.horizon),

@@ -93,6 +93,37 @@ class Forecast(FolderTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout)["step_seconds"], 60)
 
+    def test_autoscaling_says_what_each_rule_misses_and_costs(self):
+        words = ("--series", self.rhythm(6), "--per-server", 5)
+        done = self.forecast(*words, "--autoscale", "all", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rules = json.loads(done.stdout)["autoscale"]
+        self.assertEqual(list(rules), ["KEDA", "KPA", "HPA", "forecast"])
+        for said in rules.values():
+            self.assertGreater(said["cost_worker_minutes"], said["load_worker_minutes"] - said["unmet_worker_minutes"])
+        self.assertLess(rules["forecast"]["unmet_worker_minutes"], rules["KPA"]["unmet_worker_minutes"])
+        text = self.forecast(*words, "--autoscale", "kpa", "--start-delay", "10m")
+        self.assertIn("serves 10m after", text.stdout)
+        self.assertIn("KPA", text.stdout)
+        self.assertNotIn("HPA", text.stdout)
+
+    def test_what_autoscaling_is_asked_for_and_cannot_do_is_told(self):
+        series = ("--series", self.rhythm(3))
+        for words, reason in ((("--autoscale", "all"), "needs --per-server"),
+                              (("--autoscale", "magic", "--per-server", 5), "none of KEDA"),
+                              (("--autoscale", "KPA", "--per-server", 0), "no number above 0"),
+                              (("--autoscale", "KPA", "--per-server", "nan"), "no number above 0"),
+                              (("--autoscale", "KPA", "--per-server", "1e-6"), "more than 100000 servers"),
+                              (("--autoscale", "KPA", "--per-server", 5, "--start-delay", "2h"), "no duration"),
+                              (("--autoscale", "KPA", "--per-server", 5, "--backtest"), "goes without"),
+                              (("--autoscale", "KPA", "--per-server", 5, "--html", "x.html"), "no page"),
+                              (("--per-server", 5), "what --autoscale is to reckon with")):
+            with self.subTest(words):
+                done = self.forecast(*series, *words)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+                self.assertEqual(done.stdout, "")
+
 
 if __name__ == "__main__":
     unittest.main()

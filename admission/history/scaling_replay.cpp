@@ -21,10 +21,10 @@ double number(auto value) { return static_cast<double>(value); }
 class LoadAhead {
  public:
   LoadAhead(const LoadCurve& load, const ScalingSettings& settings)
-      : load_(load),
+      : load_(minutes_of(load)),
         delay_(settings.start_delay),
         nearest_(static_cast<Slot>(std::floor(number(delay_.count()) / number(step()) + 0.5))),
-        forecaster_({.step = load.step, .horizons = horizons(), .zone = settings.zone}) {}
+        forecaster_({.step = load_.step, .horizons = horizons(), .zone = settings.zone}) {}
 
   // NaN before the first step is over.
   double at(seconds now) {
@@ -45,6 +45,14 @@ class LoadAhead {
   }
 
  private:
+  static LoadCurve minutes_of(const LoadCurve& load) {
+    const seconds minute(60);
+    LoadCurve minutes{minute, load.first_slot * load.step.count() / minute.count(), {}};
+    for (seconds at{0}; at < load.length(); at += minute)
+      minutes.values.push_back(load.is_known(at) ? load.at(at + minute / 2)
+                                                 : std::numeric_limits<double>::quiet_NaN());
+    return minutes;
+  }
   Slot step() const { return load_.step.count(); }
   std::vector<seconds> horizons() const {
     std::vector<seconds> all;
@@ -58,7 +66,7 @@ class LoadAhead {
     return place == 0 ? last_value_ : forecaster_.at(place - 1).p90;
   }
 
-  const LoadCurve& load_;
+  LoadCurve load_;  // in minutes
   seconds delay_;
   Slot nearest_;
   Forecaster forecaster_;

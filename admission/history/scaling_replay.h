@@ -64,7 +64,9 @@ class Servers {
 };
 
 // Replays a load under a rule, second by second. It begins with as many as the first second needs.
-// The forecast knows whole steps that are over and nothing of the line between them.
+// The forecast learns of minutes that are over, as in a gateway, and on the same line as the other
+// rules: where steps are longer than a minute, minutes are smoother than real ones, which flatters
+// it.
 ScalingResult replay_scaling(const LoadCurve& load, conf::ScalingRule rule,
                              const ScalingSettings& settings);
 

@@ -75,7 +75,7 @@ class ClassifyService(ProcessTest):
             wait_until(lambda: service.stats()["running"] == 1, "a running request")
         wait_until(lambda: service.stats()["running"] == 0, "its end")
         self.assertEqual(service.stats(), {"started": 1, "finished": 1, "finished_for_nobody": 1,
-                                           "running": 0, "max_running": 1})
+                                           "running": 0, "max_running": 1, "waiting": 0})
         get_json(service.port, "/stats/reset")
         self.assertEqual(service.stats()["started"], 0)
 

@@ -47,11 +47,11 @@ class LoadAhead {
  private:
   static LoadCurve minutes_of(const LoadCurve& load) {
     const seconds minute(60);
-    LoadCurve minutes{minute, load.first_slot * load.step.count() / minute.count(), {}};
+    LoadCurve by_minute{minute, load.first_slot * load.step.count() / minute.count(), {}};
     for (seconds at{0}; at < load.length(); at += minute)
-      minutes.values.push_back(load.is_known(at) ? load.at(at + minute / 2)
+      by_minute.values.push_back(load.is_known(at) ? load.at(at + minute / 2)
                                                  : std::numeric_limits<double>::quiet_NaN());
-    return minutes;
+    return by_minute;
   }
   Slot step() const { return load_.step.count(); }
   std::vector<seconds> horizons() const {

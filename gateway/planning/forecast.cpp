@@ -20,7 +20,6 @@ namespace classgate::planning {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using std::chrono::seconds;
 using Zone = std::shared_ptr<const conf::TimeZone>;
 
 // What is asked of one series, and what came of it.
@@ -79,7 +78,7 @@ Json to_json(const Report& report) {
   json["forecast"] = Json::array();
   for (std::size_t h = 0; h < report.replay.to_come.size(); ++h) {
     const history::Quantiles& said = report.replay.to_come[h];
-    const seconds horizon = report.replay.backtests[h].horizon;
+    const std::chrono::seconds horizon = report.replay.backtests[h].horizon;
     json["forecast"].push_back(
         {{"horizon_seconds", horizon.count()},
          {"time", report.zone->text_of(series.time_of(series.values.size() - 1) + horizon)},
@@ -183,7 +182,7 @@ std::string to_text(const Report& report, bool only_backtest) {
     text += fmt::format("\n{:<8}{:<18}{:>12}{:>12}{:>12}\n", "in", "at", "p50", "p90", "p99");
     for (std::size_t h = 0; h < report.replay.to_come.size(); ++h) {
       const history::Quantiles& said = report.replay.to_come[h];
-      const seconds horizon = report.replay.backtests[h].horizon;
+      const std::chrono::seconds horizon = report.replay.backtests[h].horizon;
       text += fmt::format("{:<8}{:<18}{:>12}{:>12}{:>12}\n", conf::print_duration(horizon),
                           clock_text(report.zone, last + horizon), number_text(said.p50),
                           number_text(said.p90), number_text(said.p99));
@@ -198,10 +197,13 @@ std::string to_text(const Report& report, bool only_backtest) {
 }
 
 // What is asked for; of the usual ones those that are a step at least, and not the same twice.
-std::vector<seconds> horizons_of(const conf::ForecastOptions& options, const Series& series) {
+std::vector<std::chrono::seconds> horizons_of(const conf::ForecastOptions& options,
+                                              const Series& series) {
   if (options.horizon) return {*options.horizon};
-  std::vector<seconds> horizons;
-  for (const seconds usual : {seconds(300), seconds(900), seconds(3'600), seconds(86'400)})
+  std::vector<std::chrono::seconds> horizons;
+  for (const std::chrono::seconds usual :
+       {std::chrono::seconds(300), std::chrono::seconds(900), std::chrono::seconds(3'600),
+        std::chrono::seconds(86'400)})
     if (usual >= series.step) horizons.push_back(usual);
   return horizons;
 }

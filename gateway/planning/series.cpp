@@ -18,7 +18,6 @@
 namespace classgate::planning {
 namespace {
 
-using std::chrono::seconds;
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t rows_max = 5'000'000;
 constexpr std::size_t steps_max = 5'000'000;
@@ -61,7 +60,8 @@ std::optional<double> calendar_time(std::string_view text) {
                                          std::chrono::month(static_cast<unsigned>(*month)),
                                          std::chrono::day(static_cast<unsigned>(*day))};
   if (!date.ok()) return std::nullopt;
-  auto time = static_cast<double>(seconds(std::chrono::sys_days(date).time_since_epoch()).count());
+  auto time = static_cast<double>(
+      std::chrono::seconds(std::chrono::sys_days(date).time_since_epoch()).count());
   text.remove_prefix(10);
   if (text.empty()) return time;
   const auto hour = digits(text, 1, 2);
@@ -139,7 +139,7 @@ std::expected<std::vector<Row>, std::string> read_rows(const conf::ForecastOptio
 }
 
 // What most rows are apart; zero: nothing is common.
-seconds step_of(const std::vector<Row>& rows) {
+std::chrono::seconds step_of(const std::vector<Row>& rows) {
   std::map<std::int64_t, std::size_t> apart;
   std::size_t count = 0;
   for (std::size_t i = 1; i < rows.size(); ++i)
@@ -149,8 +149,8 @@ seconds step_of(const std::vector<Row>& rows) {
     }
   const auto most =
       std::ranges::max_element(apart, {}, [](const auto& each) { return each.second; });
-  if (most == apart.end() || 2 * most->second < count) return seconds(0);
-  return seconds(most->first);
+  if (most == apart.end() || 2 * most->second < count) return std::chrono::seconds(0);
+  return std::chrono::seconds(most->first);
 }
 
 // Rows into steps: the mean of those of one, or how many there are.
@@ -196,20 +196,20 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
     std::ranges::sort(*rows, {}, &Row::time);
     series.remarks.emplace_back("rows that were out of order were put into it");
   }
-  seconds found = options.arrivals ? seconds(60) : step_of(*rows);
+  std::chrono::seconds found = options.arrivals ? std::chrono::seconds(60) : step_of(*rows);
   const auto steps = [&] { return options.step.value_or(found); };
-  if (steps() == seconds(0))
+  if (steps() == std::chrono::seconds(0))
     return std::unexpected(
         fmt::format("{}: no step is found: less than half of the rows are equally far apart. "
                     "--step 10m makes steps of them (means of values), --arrivals counts rows",
                     series.what));
-  if (steps() > seconds(3'600))
+  if (steps() > std::chrono::seconds(3'600))
     return std::unexpected(fmt::format("{}: its rows are {} apart: a step is an hour at most",
                                        series.what, conf::print_duration(found)));
-  if (steps() < seconds(60)) {
+  if (steps() < std::chrono::seconds(60)) {
     series.remarks.push_back(fmt::format("rows are {} apart: means of a minute are made of them",
                                          conf::print_duration(found)));
-    found = seconds(60);
+    found = std::chrono::seconds(60);
   }
   series.step = steps();
   std::size_t same = 0;
@@ -243,7 +243,7 @@ std::expected<Series, std::string> read_demand(const conf::CommandLine& command,
   if (!began)
     series.remarks.emplace_back(
         "the log does not tell when it began: days and weeks are counted from its first request");
-  series.step = command.forecast.step.value_or(seconds(60));
+  series.step = command.forecast.step.value_or(std::chrono::seconds(60));
   const auto slot_of = [&](simulation::Time at) {
     const double time = begin + std::chrono::duration<double>(at.time_since_epoch()).count();
     return static_cast<std::int64_t>(std::floor(time / static_cast<double>(series.step.count())));

@@ -109,7 +109,7 @@ class Pseudonyms(IdentityTest):
             code, out, err = gateway.command("reload")
             self.assertEqual(code, 0, err)
             self.assertIn(f"clients.secret: {secret}: holds another key than the one in force", out + err)
-        self.assertIn("holds another key", gateway.err())
+        gateway.wait_for_text("holds another key", gateway.err)
         self.assertEqual(self.id_of(gateway), known)
         secret.write_text("\n" + before)
         code, out, err = gateway.command("reload")
@@ -159,7 +159,7 @@ class Pseudonyms(IdentityTest):
         successor = re.match(r"process (\d+) took over", gateway.command("upgrade")[1])
         self.addCleanup(os.kill, int(successor.group(1)), signal.SIGKILL)
         self.assertNotEqual(self.id_of(gateway), known)
-        self.assertIn(f"clients.secret: {secret}: was not there any more, and is made anew", gateway.err())
+        gateway.wait_for_text(rf"clients.secret: {secret}: was not there any more, and is made anew", gateway.err)
 
 
 class Listeners(IdentityTest):
@@ -541,9 +541,9 @@ class KnownClients(IdentityTest):
         self.assertEqual(answers[-1].reason, "client_rate")
         self.assertEqual(gateway.health()["conf"]["set_at_run_time"],
                          {"plan.gold.rate": "0.001", "plan.gold.burst": "2"})
-        self.assertRegex(gateway.err(), r"set at run time: plan.gold.rate = 0.001 \(it was 1000\)")
+        gateway.wait_for_text(r"set at run time: plan.gold.rate = 0.001 \(it was 1000\)", gateway.err)
         gateway.do("set", "plan.gold.quota_unit", "cost")
-        self.assertIn("set at run time: plan.gold.quota_unit = cost (it was requests)", gateway.err())
+        gateway.wait_for_text(r"set at run time: plan.gold.quota_unit = cost \(it was requests\)", gateway.err)
         for words, complaint in ((("plan.glod.rate", "1"), 'there is no plan "glod"; did you mean "gold"?'),
                                  (("plan.gold.rat", "1"), "did you mean rate?"),
                                  (("plan.gold.rate", "x"), '"x" is not a number'),

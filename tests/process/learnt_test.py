@@ -94,7 +94,7 @@ class Learnt(ChangeTest):
         self.assertEqual([self.ask(gateway, "a") for _ in range(4)], [200] * 3 + ["client_rate"])
         pathlib.Path(self.folder, "secret").write_text("another secret of more than 32 characters\n")
         self.upgrade(gateway)
-        self.assertRegex(gateway.err(), r"has learnt: routes: \d+, clients: 0")
+        gateway.wait_for_text(r"has learnt: routes: \d+, clients: 0", gateway.err)
         self.assertEqual(self.ask(gateway, "a"), 200)
 
 

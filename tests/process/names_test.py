@@ -81,7 +81,7 @@ class Names(ProcessTest):
         health = gateway.health()
         self.assertEqual(set(health["upstream"]), {f"model.test:{self.first.port}/127.0.0.{i}" for i in (2, 3)})
         self.assertEqual(health["failed_requests"], 0)
-        self.assertRegex(gateway.err(), "has other addresses: forwarding to model.test")
+        gateway.wait_for_text("has other addresses: forwarding to model.test", gateway.err)
         self.assert_balanced(health)
 
     def test_a_name_that_is_not_known_any_more_keeps_its_addresses(self):
@@ -93,7 +93,7 @@ class Names(ProcessTest):
         self.assertEqual(self.who(gateway), "127.0.0.2")
         nameserver.addresses = ["127.0.0.1"]
         wait_until(lambda: self.who(gateway) == "127.0.0.1", "the new address")
-        self.assertRegex(gateway.err(), "can be looked up again")
+        gateway.wait_for_text("can be looked up again", gateway.err)
 
     def test_an_answer_is_believed_for_its_time_at_most_for_resolve_interval(self):
         nameserver = Nameserver(["127.0.0.1"], ttl=3600)

@@ -328,7 +328,7 @@ class Errors(ProcessTest):
         self.assertRegex(gateway.command("status")[1], rf"(?m)^  {re.escape(name)} +failing, answers: 20 5xx$")
         self.assertRegex(gateway.command("explain", "GET", "/x")[1], r"(?m)^upstream  1 failing$")
         self.assertIn(f'\nclassgate_responses_total{{code_class="5xx",source="upstream",server="{name}"}} 20\n', scrape(gateway)[1])
-        self.assertRegex(gateway.err(), rf"upstream {re.escape(name)}: 50 % or more of its last 20 answers were 5xx")
+        gateway.wait_for_text(rf"upstream {re.escape(name)}: 50 % or more of its last 20 answers were 5xx", gateway.err)
 
 
 class Books(ProcessTest):

@@ -159,6 +159,7 @@ int run(const conf::Loaded& loaded, gateway::Supervisor::Start start) {
     gateway::Server& server;
     ~Stopper() { server.stop(); }
   } stopper{**server};
+  gateway::let_go_of_what_has_begun();
   const int status = supervisor.run();
   end_within(end_time_max, status);
   return status;

@@ -2,10 +2,19 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <utility>
+
+// Where the program's code ends (end(3)), and where it begins.
+extern "C" {
+extern char __executable_start;  // NOLINT(*-reserved-identifier): the linker's name
+extern char etext;
+}
 
 namespace classgate::gateway {
 namespace {
@@ -109,6 +118,14 @@ void MemoryKeeper::give_back() {
 void tune_allocator() {
   ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
   ::mallopt(M_TRIM_THRESHOLD, 2 * 1024 * 1024);
+}
+
+void let_go_of_what_has_begun() {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(&__executable_start) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(&etext) / page * page;
+  // Nothing is lost where the kernel will not.
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace classgate::gateway

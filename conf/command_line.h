@@ -7,42 +7,10 @@
 
 #include "conf/explain_options.h"
 #include "conf/forecast_options.h"
+#include "conf/planning_options.h"
 #include "conf/reader.h"
 
 namespace classgate::conf {
-
-// What `classgate simulate` and `classgate load` are asked.
-struct PlanningOptions {
-  std::string log = {};       // an access log, or ...
-  std::string workload = {};  // ... a workload file
-  std::string format = {};    // whose the log is; empty: its first lines tell
-  std::string upstream = {};  // "recorded", "fitted", a law, or a file with an [upstream]
-  std::string json = {};      // a file, "-" for standard output, empty for none
-  std::string html = {};
-  std::string requests = {};  // a file with a line for each request
-  std::optional<std::uint64_t> seed = {};
-  bool keeps_going = false;  // whatever share of the lines is malformed
-  std::vector<std::string> sweep = {};
-  std::vector<std::string> plan = {};
-  std::vector<std::string> scale = {};  // "3", "classify=3"
-  std::string workload_out = {};        // a file that is made of the log
-  std::string try_on = {};              // another log, for the plan
-  std::string diff = {};                // the old conf
-  // load
-  std::string to = {};       // "http://127.0.0.1:8080"
-  std::string path = {};     // what followed it there: "/embed"
-  std::string request = {};  // a file with a request, or ...
-  std::string method = {};   // ... what each of them says
-  std::string body = {};     // a file
-  std::optional<std::uint64_t> body_bytes = {};
-  std::vector<std::string> fields = {};  // "Name: value"
-  std::string service_time_header = {};  // tells a test service what each request takes
-  bool forwarded_for = false;
-  bool find_knee = false;
-  bool anywhere = false;  // not only this machine
-  milliseconds seconds_max{60'000};
-  std::uint32_t connections_max = 2'000;
-};
 
 struct CommandLine {
   enum class Mode {

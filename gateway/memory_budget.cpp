@@ -1,5 +1,6 @@
 #include "gateway/memory_budget.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -7,14 +8,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
-
-// Where the program's code ends (end(3)), and where it begins.
-extern "C" {
-extern char __executable_start;  // NOLINT(*-reserved-identifier): the linker's name
-extern char etext;
-}
 
 namespace classgate::gateway {
 namespace {
@@ -25,6 +22,29 @@ constexpr std::uint64_t scarce_percent = 90;
 constexpr std::uint64_t worth_returning = 8 << 20;  // less is kept for the next peak
 constexpr std::chrono::seconds between_returns{1};
 constexpr std::chrono::milliseconds between_holes{200};
+
+// Of the program or a library (dl_iterate_phdr(3)): what is mapped to be read or run, never
+// written. One with relocations in its text has written there: it stays. Nothing is lost where the
+// kernel will not.
+int give_back_what_is_read(dl_phdr_info* object, std::size_t, void*) {
+  const std::span headers(object->dlpi_phdr, object->dlpi_phnum);
+  for (const auto& header : headers) {
+    if (header.p_type != PT_DYNAMIC) continue;
+    const auto* entry = reinterpret_cast<const ElfW(Dyn)*>(object->dlpi_addr + header.p_vaddr);
+    for (; entry->d_tag != DT_NULL; ++entry)
+      if (entry->d_tag == DT_TEXTREL ||
+          (entry->d_tag == DT_FLAGS && (entry->d_un.d_val & DF_TEXTREL) != 0))
+        return 0;
+  }
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (const auto& header : headers) {
+    if (header.p_type != PT_LOAD || (header.p_flags & PF_W) != 0) continue;
+    const std::uintptr_t begin = (object->dlpi_addr + header.p_vaddr) / page * page;
+    const std::uintptr_t end = object->dlpi_addr + header.p_vaddr + header.p_memsz;
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+  return 0;
+}
 
 std::uint64_t percent_of(std::uint64_t whole, std::uint64_t percent) {
   return whole / 100 * percent;
@@ -120,12 +140,6 @@ void tune_allocator() {
   ::mallopt(M_TRIM_THRESHOLD, 2 * 1024 * 1024);
 }
 
-void let_go_of_what_has_begun() {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(&__executable_start) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(&etext) / page * page;
-  // Nothing is lost where the kernel will not.
-  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
+void let_go_of_what_has_begun() { ::dl_iterate_phdr(give_back_what_is_read, nullptr); }
 
 }  // namespace classgate::gateway

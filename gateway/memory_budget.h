@@ -102,9 +102,10 @@ class MemoryKeeper {
 // Once, before there are threads: what malloc keeps, and what it gives back by itself.
 void tune_allocator();
 
-// Once, when all is begun: pages of the program that only the start has run (options, the conf's
-// reader, certificates) are no part of this process any more; what is run again comes back from the
-// page cache (madvise(2), MADV_DONTNEED of a file that is mapped to be read).
+// Once, when all is begun: pages of the program and its libraries that only the start has needed
+// (relocations' tables, options, the conf's reader, certificates) are no part of this process any
+// more; what is needed again comes back from the page cache (madvise(2), MADV_DONTNEED of a file
+// that is mapped to be read).
 void let_go_of_what_has_begun();
 
 }  // namespace classgate::gateway

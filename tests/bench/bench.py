@@ -26,10 +26,11 @@ def prefer():
     session = pathlib.Path("/proc/self/autogroup")
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -15)
-        if session.exists():
-            before = session.read_text().split()[-1]
+        # There it is empty for who has no such session (a container, autogroup switched off).
+        before = session.read_text().split() if session.exists() else []
+        if before:
             session.write_text("-15")
-            atexit.register(session.write_text, before)
+            atexit.register(session.write_text, before[-1])
     except OSError:
         print("(at the priority of everybody else)", file=sys.stderr)
 

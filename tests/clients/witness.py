@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from kit import serve_each
+from kit import serve_each, stop_listening
 
 
 @dataclasses.dataclass
@@ -32,8 +32,7 @@ class Witness:
         serve_each(self.listener, self.pass_on)
 
     def end(self):
-        self.listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
-        self.listener.close()
+        stop_listening(self.listener)
 
     def pass_on(self, client):
         try:

@@ -1,4 +1,5 @@
 """What the process tests share: the real binary, the real classify service, bounded waiting."""
+import contextlib
 import http.client
 import http.server
 import json
@@ -258,8 +259,16 @@ def raw_request(path="/v1/classify", body=TEXT, headers=""):
             f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
 
 
+def stop_listening(listener):
+    """A listener that is only closed stays as long as a thread waits in accept(); and what wakes that thread (any
+    signal) lets its call begin anew, with the number of the descriptor, which may be another listener's by then."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 def serve_each(listener, serve):
-    """serve(connection) for each connection that comes, on a thread of its own, until the listener is closed."""
+    """serve(connection) for each connection that comes, on a thread of its own, until stop_listening(listener)."""
     def accept():
         while True:
             try:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, Program, free_port, raw_request, read_answer, scrape, serve_each, wait_until
+from kit import ProcessTest, Program, free_port, raw_request, read_answer, scrape, serve_each, stop_listening, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -25,7 +25,7 @@ class UnixSockets(ProcessTest):
         self.addCleanup(folder.cleanup)
         path = str(pathlib.Path(folder.name, "model.sock"))
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.addCleanup(listener.close)
+        self.addCleanup(stop_listening, listener)
         listener.bind(path)
         listener.listen(1)
         gateway = self.gateway(f"unix:{path}", admission_workers=40, admission_queue_size=100, admission_rate=0)

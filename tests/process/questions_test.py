@@ -7,7 +7,7 @@ import subprocess
 import threading
 import unittest
 
-from kit import CLASSGATE, FolderTest, clean_environment, serve_each
+from kit import CLASSGATE, FolderTest, clean_environment, serve_each, stop_listening
 
 CLASS = """[[class]]
 name = "{name}"
@@ -50,7 +50,7 @@ class Recorder:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     def close(self):
-        self.listener.close()
+        stop_listening(self.listener)
 
 
 class Questions(FolderTest):

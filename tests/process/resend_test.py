@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from authority import Authority
-from kit import PAUSE, ProcessTest, serve_each
+from kit import PAUSE, ProcessTest, serve_each, stop_listening
 
 BODY = "x" * 3000
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -130,7 +130,7 @@ class Resend(ProcessTest):
             port = listener.getsockname()[1]
             address = f"https://localhost:{port}" if kind == "tls" else f"127.0.0.1:{port}"
         listener.listen(100)
-        self.addCleanup(listener.close)
+        self.addCleanup(stop_listening, listener)
         tls = None
         if kind == "tls":
             certificate, key = self.authority.issue("localhost", names=["DNS:localhost"])

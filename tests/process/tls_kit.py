@@ -6,7 +6,7 @@ import socket
 import ssl
 
 from authority import Authority
-from kit import ProcessTest, ask, serve_each
+from kit import ProcessTest, ask, serve_each, stop_listening
 
 BOTH = {"CLASSGATE_LISTEN": "127.0.0.1:0,https://127.0.0.1:0"}
 HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00"
@@ -114,7 +114,7 @@ class TlsUpstream:
                 client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     def end(self):
-        self.listener.close()
+        stop_listening(self.listener)
         for client in self.open:
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)

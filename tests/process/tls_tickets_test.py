@@ -12,7 +12,7 @@ import time
 import unittest
 
 from authority import Authority
-from kit import raw_request, scrape, serve_each, wait_until
+from kit import raw_request, scrape, serve_each, stop_listening, wait_until
 from tls_kit import HALF_A_HELLO, TlsTest, TlsUpstream, read_answer
 
 
@@ -176,7 +176,7 @@ class Resets(TlsTest):
     def test_so_is_a_servers(self):
         """A server that resets in the middle of a handshake: not at upstream.connect_timeout."""
         listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
+        self.addCleanup(stop_listening, listener)
 
         def serve(client):
             with contextlib.suppress(OSError):

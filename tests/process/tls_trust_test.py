@@ -10,7 +10,7 @@ import time
 import unittest
 
 from authority import Authority
-from kit import raw_request, serve_each, wait_until
+from kit import raw_request, serve_each, stop_listening, wait_until
 from tls_kit import TlsTest, TlsUpstream
 
 KNOWN_BY_CERTIFICATE = ('[fairness]\nidentity = ["tls"]\n[clients]\nunknown = "shared"\nsecret = "off"\n'
@@ -169,7 +169,7 @@ class Trust(TlsTest):
         came, may_go = threading.Event(), threading.Event()
         self.addCleanup(may_go.set)
         listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
+        self.addCleanup(stop_listening, listener)
 
         def serve(client):
             if not client.recv(65536):

@@ -49,6 +49,7 @@ std::vector<Key> make_keys() {
       duration_key("handover_grace", ms1, hours(1), "after a successor has taken over, how long a kept connection may still ask", FIELD(handover_grace)),
       duration_key("drain_grace", ms1, hours(1), "after SIGTERM, how long a connection that has asked nothing yet may do so", FIELD(drain_grace)),
       word_key<Sandbox>("sandbox", "whether the kernel keeps the loops from what they never do", FIELD(sandbox)),
+      place_key("state_dir", "folder in which history is kept; \"auto\": the one of systemd's STATE_DIRECTORY, or /var/lib/classgate", {"auto"}, FIELD(state_dir)),
       bool_key("core_dumps", "whether a crash may leave a core dump, which would hold private keys", FIELD(core_dumps)),
 
       count_key("client.max_connections", 1, 1'000'000, "client connections at once", FIELD(client.max_connections)),
@@ -214,12 +215,20 @@ std::vector<Key> make_keys() {
       duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),
       duration_key("ops.reload_timeout", ms1, hours(1), "in which a reload must have read, looked up and opened all that it needs", FIELD(ops.reload_timeout)),
       duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),
+
+      bool_key("history.keep", "whether it is counted who uses how much; false: nothing is counted or kept", FIELD(history.keep)),
+      duration_key("history.retention", hours(1), hours(87'600), "for so long hours are kept; minutes for a week at most, seconds for an hour", FIELD(history.retention)),
+      bytes_key("history.bytes_max", MiB(4), MiB(65'536), "size of the file; beyond it the oldest is deleted", FIELD(history.bytes_max)),
+      duration_key("history.session_gap", seconds(10), hours(24), "a longer silence of a client ends its session", FIELD(history.session_gap)),
+      count_key("history.clients_max", 100, 1'000'000, "clients whose sessions are remembered; the longest silent gives way", FIELD(history.clients_max)),
+      count_key("history.top_clients", 1, 1000, "clients of an hour that are kept each for itself, those that have most; a minute has a quarter of them", FIELD(history.top_clients)),
   };
   // clang-format on
   for (Key& key : keys)
     key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
                         key.name == "core_dumps" || key.name == "clients.secret" ||
-                        key.name == "clients.quota_file";
+                        key.name == "clients.quota_file" || key.name == "state_dir" ||
+                        key.name.starts_with("history.");
   std::ranges::find(keys, "threads", &Key::name)->default_text = "the processors it may use";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;

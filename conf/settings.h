@@ -488,6 +488,18 @@ struct OpsSettings {
   std::uint32_t viewers_max = 100;             // who watch the page at once
 };
 
+// [history]: who used how much, kept over restarts in history.db of state_dir
+// (classgate-history(5)).
+struct HistorySettings {
+  bool keep = true;                                    // false: nothing is counted
+  milliseconds retention{std::chrono::hours(17'520)};  // then an hour is forgotten
+  Bytes bytes_max = MiB(256);                          // of the file; the oldest goes first
+  milliseconds session_gap{1'800'000};  // a longer silence of a client ends its session
+  std::uint32_t clients_max = 100'000;  // whose sessions are remembered
+  std::uint32_t top_clients = 64;       // of an hour that are kept each for itself
+  bool operator==(const HistorySettings&) const = default;
+};
+
 // [[listener]]: what is other for one address of `listen`.
 struct ListenerSettings {
   std::string address;     // as `listen` has it
@@ -534,6 +546,10 @@ struct Settings {
   LogSettings log;
   CorsSettings cors;
   OpsSettings ops;
+  // Where what outlives the process is kept; "auto": where systemd says (STATE_DIRECTORY), or
+  // /var/lib/classgate.
+  std::string state_dir = "auto";
+  HistorySettings history;
   StatusTable statuses = default_statuses();
 };
 

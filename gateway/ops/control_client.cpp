@@ -1,19 +1,14 @@
 #include "gateway/ops/control_client.h"
 
-#include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <expected>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -21,73 +16,17 @@
 #include "conf/keys.h"
 #include "conf/printable.h"
 #include "gateway/json_text.h"
+#include "gateway/ops/control_question.h"
 #include "gateway/ops/explain_page.h"
 #include "gateway/ops/status_page.h"
+#include "gateway/ops/status_watch.h"
 #include "gateway/ops/why.h"
-#include "proxy/net/handles.h"
-#include "proxy/wire/parser.h"
 
 namespace classgate::gateway {
 namespace {
 
 constexpr int nobody_there = 2;
-constexpr int answer_timeout_ms = 60'000;  // an upgrade may take that long
-constexpr std::size_t answer_max = 64 * 1024 * 1024;
 constexpr std::size_t width_of_a_file = 200;
-
-struct Answer {
-  int status;
-  std::string body;
-};
-
-std::string message_of(int error) { return std::generic_category().message(error); }
-
-std::expected<proxy::net::Fd, std::string> connect_to(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return std::unexpected(path + ": the path is too long");
-  path.copy(address.sun_path, path.size());
-  proxy::net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (fd && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
-    return fd;
-  const int error = errno;
-  std::string hint;
-  if (error == ENOENT || error == ECONNREFUSED) hint = ": classgate is not running";
-  if (error == EACCES) hint = ": for root and the group classgate only";
-  return std::unexpected(
-      fmt::format("{}: {}{} (ops.control, --socket)", path, message_of(error), hint));
-}
-
-// One request and its answer, which ends with the connection.
-std::expected<Answer, std::string> ask(const std::string& path, std::string_view method,
-                                       std::string_view target, const std::string& body = {}) {
-  auto fd = connect_to(path);
-  if (!fd) return std::unexpected(fd.error());
-  const std::string request = fmt::format(
-      "{} {} HTTP/1.1\r\nHost: classgate\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}",
-      method, target, body.size(), body);
-  if (::send(fd->get(), request.data(), request.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(request.size()))
-    return std::unexpected(fmt::format("{}: {}", path, message_of(errno)));
-  std::string text;
-  std::array<char, 16384> part{};
-  for (;;) {
-    pollfd waited{fd->get(), POLLIN, 0};
-    if (::poll(&waited, 1, answer_timeout_ms) <= 0 || text.size() > answer_max)
-      return std::unexpected(path + ": no complete answer");
-    const ssize_t size = ::recv(fd->get(), part.data(), part.size(), 0);
-    if (size <= 0) break;
-    text.append(part.data(), static_cast<std::size_t>(size));
-  }
-  const proxy::wire::HeadLimits limits{16 * 1024, 64, 0};
-  proxy::wire::Parser parser;
-  parser.begin(proxy::wire::Parser::Kind::response, limits);
-  if (parser.parse_head(text) != proxy::wire::Parser::Progress::done ||
-      text.size() != parser.head_size() + parser.head().content_length)
-    return std::unexpected(path + ": what answers is no classgate");
-  return Answer{parser.head().status, text.substr(parser.head_size())};
-}
 
 std::size_t terminal_width() {
   winsize size{};
@@ -100,37 +39,37 @@ int complain(const std::string& text) {
   return nobody_there;
 }
 
-// Two looks, because a rate is between two moments: half a second apart, or with --watch a second.
+std::string status_target(const conf::CommandLine& command) {
+  return command.clients ? fmt::format("/status?clients={}", *command.clients) : "/status";
+}
+
+// Two looks, because a rate is between two moments: half a second apart.
 int show_status(const std::string& path, const conf::CommandLine& command) {
-  const bool is_terminal = ::isatty(STDOUT_FILENO) == 1;
-  const std::string target =
-      command.clients ? fmt::format("/status?clients={}", *command.clients) : "/status";
+  const std::string target = status_target(command);
   std::string before;
   for (std::chrono::steady_clock::time_point then{};;) {
-    const auto answer = ask(path, "GET", target);
+    const auto answer = ask_control(path, "GET", target);
     if (!answer) return command.quiet ? nobody_there : complain(answer.error());
     const auto now = std::chrono::steady_clock::now();
     const int status = answer->status == 200 ? 0 : 1;
     if (command.quiet) return status;
-    if (command.as_json) {
+    const double seconds = std::chrono::duration<double>(now - then).count();
+    if (command.as_json)
       conf::print(stdout, answer->body);
-    } else if (!before.empty()) {
-      const double seconds = std::chrono::duration<double>(now - then).count();
-      fmt::print("{}{}", command.watch && is_terminal ? "\033[H\033[J" : "",
-                 status_page({before, answer->body, seconds}, terminal_width(), is_terminal));
-    }
+    else if (!before.empty())
+      fmt::print("{}", status_page({before, answer->body, seconds}, terminal_width(),
+                                   ::isatty(STDOUT_FILENO) == 1));
     if (std::fflush(stdout) != 0)
       return complain(std::string("standard output: ") + std::strerror(errno));
-    const bool is_done = !command.watch && (command.as_json || !before.empty());
-    if (is_done) return status;
-    const bool is_first = std::exchange(before, answer->body).empty();
+    if (command.as_json || !before.empty()) return status;
+    before = answer->body;
     then = now;
-    std::this_thread::sleep_for(std::chrono::milliseconds(is_first ? 500 : 1000));
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
 }
 
 int show_queue(const std::string& path, const conf::CommandLine& command) {
-  const auto answer = ask(path, "GET", "/queue");
+  const auto answer = ask_control(path, "GET", "/queue");
   if (!answer) return complain(answer.error());
   conf::print(stdout, command.as_json ? answer->body : queue_page(answer->body, terminal_width()));
   return 0;
@@ -139,9 +78,9 @@ int show_queue(const std::string& path, const conf::CommandLine& command) {
 int show_explanation(const std::string& path, const conf::CommandLine& command) {
   const conf::ExplainOptions& options = command.explain;
   const auto answer =
-      ask(path, "POST", "/explain",
-          options.client + (options.listener.empty() ? "" : " " + options.listener) + "\n" +
-              options.subject + "\n" + options.san + "\n" + conf::head_of(options));
+      ask_control(path, "POST", "/explain",
+                  options.client + (options.listener.empty() ? "" : " " + options.listener) + "\n" +
+                      options.subject + "\n" + options.san + "\n" + conf::head_of(options));
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
     conf::print(stderr, "classgate: explain: " + answer->body);
@@ -155,7 +94,7 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
 // A request of long ago stands in the log only.
 int show_why(const std::string& path, const conf::CommandLine& command) {
   const std::string& id = command.arguments[0];
-  const auto answer = ask(path, "GET", "/why?id=" + id);
+  const auto answer = ask_control(path, "GET", "/why?id=" + id);
   if (!answer) return complain(answer.error());
   if (answer->status != 200 && answer->status != 404) {
     conf::print(stderr, "classgate: why: " + answer->body);
@@ -206,7 +145,7 @@ std::string why_no_change(const std::vector<std::string>& words) {
 }
 
 int order(const std::string& path, const std::string& target, const std::string& body, bool quiet) {
-  const auto answer = ask(path, "POST", target, body);
+  const auto answer = ask_control(path, "POST", target, body);
   if (!answer) return complain(answer.error());
   if (answer->status != 200) {
     conf::print(stderr, fmt::format("{}classgate: {} refused\n", answer->body, target.substr(1)));
@@ -241,6 +180,8 @@ int control(const conf::CommandLine& command,
   if (!found) return complain(found.error());
   const std::string& path = *found;
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
+  if (command.command == "status" && command.watch && !command.quiet)
+    return watch_status(path, status_target(command), command.as_json);
   if (command.command == "status") return show_status(path, command);
   if (command.command == "queue") return show_queue(path, command);
   if (command.command == "why") return show_why(path, command);

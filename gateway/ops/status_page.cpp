@@ -40,13 +40,6 @@ std::string bar(std::uint64_t value, std::uint64_t limit, std::size_t width) {
   return std::string(filled, '#') + std::string(width - filled, '.');
 }
 
-std::string duration(std::uint64_t seconds) {
-  if (seconds >= 86400) return fmt::format("{}d {}h", seconds / 86400, seconds % 86400 / 3600);
-  if (seconds >= 3600) return fmt::format("{}h {}m", seconds / 3600, seconds % 3600 / 60);
-  if (seconds >= 60) return fmt::format("{}m {}s", seconds / 60, seconds % 60);
-  return fmt::format("{}s", seconds);
-}
-
 std::string times(const ordered_json& percentiles) {
   return fmt::format("p50 {} ms, p95 {} ms, p99 {} ms", percentiles.at("p50").get<double>(),
                      percentiles.at("p95").get<double>(), percentiles.at("p99").get<double>());
@@ -99,6 +92,13 @@ std::string answers_text(const ordered_json& answers) {
 
 }  // namespace
 
+std::string duration_text(std::uint64_t seconds) {
+  if (seconds >= 86400) return fmt::format("{}d {}h", seconds / 86400, seconds % 86400 / 3600);
+  if (seconds >= 3600) return fmt::format("{}h {}m", seconds / 3600, seconds % 3600 / 60);
+  if (seconds >= 60) return fmt::format("{}m {}s", seconds / 60, seconds % 60);
+  return fmt::format("{}s", seconds);
+}
+
 std::string status_page(const StatusSample& sample, std::size_t width, bool with_colour) {
   const ordered_json health = ordered_json::parse(sample.now);
   const ordered_json before = ordered_json::parse(sample.before);
@@ -108,10 +108,10 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   const ordered_json& limits = health.at("limits");
   const auto limit = [&](const char* key) { return limits.at(key).get<std::uint64_t>(); };
 
-  std::string out =
-      fmt::format("classgate {}  {}  up {}  {}\n\n", printable_text(health.at("version")),
-                  paint.state(health.at("status").get<std::string>()),
-                  duration(number("uptime_seconds")), printable_text(health.at("last_updated")));
+  std::string out = fmt::format(
+      "classgate {}  {}  up {}  {}\n\n", printable_text(health.at("version")),
+      paint.state(health.at("status").get<std::string>()), duration_text(number("uptime_seconds")),
+      printable_text(health.at("last_updated")));
   const auto row = [&](std::string_view name, std::uint64_t value, std::uint64_t most,
                        std::string_view more) {
     out += fmt::format("{:<12} [{}] {} of {}{}\n", name, bar(value, most, bar_width), value, most,

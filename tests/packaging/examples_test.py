@@ -228,9 +228,11 @@ class Readme(unittest.TestCase):
         self.assertEqual(told, known | cut)
 
 
-class BeforeAService(unittest.TestCase):
-    def test_its_conf_is_good(self):
-        self.assertEqual(check({}, str(PACKAGING / "examples/before-a-service.conf"))[0], 0)
+class Confs(unittest.TestCase):
+    def test_before_a_service_and_the_quickstart_are_good(self):
+        for name in ("before-a-service.conf", "quickstart/classgate.conf"):
+            status, said = check({}, str(PACKAGING / "examples" / name))
+            self.assertEqual(status, 0, said)
 
 
 class Completion(unittest.TestCase):

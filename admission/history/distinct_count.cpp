@@ -57,6 +57,12 @@ void DistinctCount::add(const DistinctCount& other) {
   for (std::size_t i = 0; i < registers; ++i) ranks_[i] = std::max(ranks_[i], other.ranks_[i]);
 }
 
+bool DistinctCount::raise(std::size_t place, std::uint8_t rank) {
+  if (place >= registers || rank > rank_max) return false;
+  ranks_[place] = std::max(ranks_[place], rank);
+  return true;
+}
+
 double DistinctCount::estimate() const {
   std::array<double, rank_max + 1> counts{};
   for (const std::uint8_t rank : ranks_) ++counts[rank];

@@ -19,6 +19,10 @@ class DistinctCount {
   void add(std::uint64_t id);  // any number: it is mixed here
   void add(const DistinctCount& other);
   double estimate() const;
+  // What is kept, to be kept elsewhere: of each register the highest rank that came.
+  const std::array<std::uint8_t, registers>& ranks() const { return ranks_; }
+  // Takes one back. False, and nothing is done: there is no such register or rank.
+  [[nodiscard]] bool raise(std::size_t place, std::uint8_t rank);
 
  private:
   std::array<std::uint8_t, registers> ranks_{};

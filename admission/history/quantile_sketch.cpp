@@ -59,6 +59,15 @@ void QuantileSketch::subtract(const QuantileSketch& other) {
   std::erase_if(bins_, [](const Bin& bin) { return bin.second == 0; });
 }
 
+bool QuantileSketch::append(Bin bin) {
+  if (bin.first >= bins_max || bin.second == 0 || bin.second > UINT64_MAX - count_ ||
+      (!bins_.empty() && bins_.back().first >= bin.first))
+    return false;
+  bins_.push_back(bin);
+  count_ += bin.second;
+  return true;
+}
+
 double QuantileSketch::quantile(double q) const {
   const double rank = std::max(std::ceil(q * static_cast<double>(count_)), 1.0);
   double so_far = 0;

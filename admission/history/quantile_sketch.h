@@ -29,6 +29,9 @@ class QuantileSketch {
   double quantile(double q) const;
   // In the order of their numbers, none of them empty.
   const std::vector<Bin>& bins() const { return bins_; }
+  // Takes back what `bins()` told, one after the other. False, and nothing is done: none of these
+  // can follow.
+  [[nodiscard]] bool append(Bin bin);
 
  private:
   std::vector<Bin> bins_;

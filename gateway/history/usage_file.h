@@ -1,0 +1,67 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "gateway/history/database.h"
+#include "gateway/history/usage_store.h"
+
+namespace classgate::gateway {
+
+// What only UsageStore's own files share: what is open, and what waits for it.
+//
+// States: `database` is set always. While !is_ready its tables are still to be made, as of a file
+// on a full disk: each write tries. Not on disk: it is ":memory:", for good.
+struct UsageStore::State {
+  UsageBounds bounds;
+  std::string directory;
+  std::string run_name;
+  std::string path = ":memory:";
+  bool is_on_disk = false;
+  bool is_ready = false;
+  std::int64_t run = 0;  // our number in this file; 0: it has none yet
+  dev_t device = 0;      // of the file that is open
+  ino_t inode = 0;
+  std::optional<Database> database;
+
+  using RowKey = std::tuple<history::UsageLevel, std::int64_t, history::UsageKind, std::string>;
+  std::map<RowKey, history::UsageRow> rows;  // that wait; the finest first, of these the oldest
+  std::map<std::pair<std::int64_t, history::UsageLevel>, history::UsersRow> users;
+  std::map<std::pair<std::int64_t, std::string>, history::SessionRow> sessions;
+  std::uint64_t rows_lost = 0;
+  bool is_moving = false;      // a damaged file away: what is made then is not moved
+  bool is_in_trouble = false;  // and that has been told
+  std::vector<std::string> remarks;
+
+  // usage_file.cpp: the file, and what becomes of it.
+  // False: only memory is left, and that is told.
+  bool open_file(std::int64_t now);
+  bool open_memory();
+  bool prepare();  // tables and terms of a connection; false: `database` tells
+  void move_aside(std::int64_t now);
+  bool has_lost_its_path() const;
+  bool journal_is_too_long();
+  void tell_trouble();
+  void tell(std::string line);
+
+  // usage_store.cpp
+  bool write_all(const Batch& batch, std::int64_t now);
+  bool has_run(std::int64_t now);
+  void wait(const Batch& batch);
+
+  // usage_prune.cpp
+  std::uint64_t bytes_max() const { return is_on_disk ? bounds.bytes_max : bounds.memory_max; }
+  std::uint64_t bytes_used();  // of pages that hold something
+  bool limit_pages(std::uint64_t more);
+  bool make_room();
+};
+
+}  // namespace classgate::gateway

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+
+#include "admission/history/usage_row.h"
+
+namespace classgate::gateway {
+
+// The tables of history.db, as classgate-history(5) tells of them. A change that an older version
+// can't read, or would write otherwise, takes another number.
+inline constexpr int usage_schema_version = 1;                 // user_version
+inline constexpr std::int64_t usage_application = 0x63677573;  // "cgus"
+inline constexpr const char* usage_file_name = "history.db";
+
+inline constexpr const char* usage_schema = R"sql(
+CREATE TABLE runs (
+  run INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, begun INTEGER NOT NULL,
+  last INTEGER NOT NULL);
+CREATE TABLE usage (
+  level INTEGER NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, key TEXT NOT NULL,
+  run INTEGER NOT NULL,
+  requests INTEGER NOT NULL, cost INTEGER NOT NULL, served INTEGER NOT NULL,
+  refused INTEGER NOT NULL, failed INTEGER NOT NULL, abandoned INTEGER NOT NULL,
+  bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+  wait_p50_us INTEGER, wait_p95_us INTEGER, wait_p99_us INTEGER,
+  service_p50_us INTEGER, service_p95_us INTEGER, service_p99_us INTEGER,
+  first_seen INTEGER, last_seen INTEGER, reasons TEXT, failed_by TEXT,
+  PRIMARY KEY (level, kind, start, key, run)) WITHOUT ROWID;
+CREATE TABLE sketches (
+  level INTEGER NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, key TEXT NOT NULL,
+  run INTEGER NOT NULL, wait BLOB, service BLOB,
+  PRIMARY KEY (level, kind, start, key, run)) WITHOUT ROWID;
+CREATE TABLE users (
+  level INTEGER NOT NULL, start INTEGER NOT NULL, run INTEGER NOT NULL,
+  distinct_users REAL NOT NULL, active_peak INTEGER NOT NULL, begun INTEGER NOT NULL,
+  ended INTEGER NOT NULL, newcomers INTEGER NOT NULL, returned INTEGER NOT NULL, registers BLOB,
+  PRIMARY KEY (level, start, run)) WITHOUT ROWID;
+CREATE TABLE sessions (
+  begun INTEGER NOT NULL, client TEXT NOT NULL, last INTEGER NOT NULL, requests INTEGER NOT NULL,
+  has_ended INTEGER NOT NULL, PRIMARY KEY (begun, client)) WITHOUT ROWID;
+CREATE VIEW usage_sums AS
+  SELECT level, kind, start, key, sum(requests) AS requests, sum(cost) AS cost,
+    sum(served) AS served, sum(refused) AS refused, sum(failed) AS failed,
+    sum(abandoned) AS abandoned, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    min(first_seen) AS first_seen, max(last_seen) AS last_seen
+  FROM usage GROUP BY level, kind, start, key;
+)sql";
+
+// The columns of usage behind its key, as UsageRow has them; in the order in which they are read.
+inline constexpr const char* usage_columns =
+    "requests, cost, served, refused, failed, abandoned, bytes_in, bytes_out, first_seen, "
+    "last_seen, reasons, failed_by";
+
+// For how many seconds what is kept is needed, at most.
+constexpr std::int64_t usage_kept(history::UsageLevel level, std::int64_t retention) {
+  switch (level) {
+    case history::UsageLevel::second: return 3600;
+    case history::UsageLevel::minute: return std::min<std::int64_t>(retention, 7 * 86'400);
+    default: return retention;
+  }
+}
+// Sketches, and registers, take most of the room; a sum over a long time is made of those of its
+// days, and of finer ones only at its edges.
+constexpr std::int64_t sketches_kept(history::UsageLevel level, std::int64_t retention) {
+  switch (level) {
+    case history::UsageLevel::second: return 3600;
+    case history::UsageLevel::minute: return std::min<std::int64_t>(retention, 2 * 86'400);
+    case history::UsageLevel::hour: return std::min<std::int64_t>(retention, 40 * 86'400);
+    default: return retention;
+  }
+}
+constexpr std::int64_t sessions_kept(std::int64_t retention) {
+  return std::min<std::int64_t>(retention, 31 * 86'400);
+}
+
+}  // namespace classgate::gateway

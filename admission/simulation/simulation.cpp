@@ -169,7 +169,7 @@ void Simulation::go_in(std::uint32_t slot, admission::Permit permit) {
   tally_.admitted(call.wish, permit.waited(), now_);
   tally_.active_changed(1, now_);
   call.permit = std::move(permit);
-  const Upstream::Entered entered = upstream_.enter(slot, call.wish.service);
+  const Upstream::Entered entered = upstream_.enter(slot, call.wish.service, now_);
   call.job = entered.job;
   plan_computed(entered.started);
   set_alarm(slot);
@@ -203,7 +203,7 @@ void Simulation::hear_news() {
 // ---- The upstream, time-outs, and clients that leave -------------------------------------------
 
 void Simulation::on_computed(std::uint32_t job) {
-  const Upstream::Finished finished = upstream_.finish(job);
+  const Upstream::Finished finished = upstream_.finish(job, now_);
   plan_computed(finished.started);
   if (finished.caller == Upstream::nobody) return;
   const std::uint32_t slot = finished.caller;

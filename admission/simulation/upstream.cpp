@@ -18,12 +18,14 @@ std::uint32_t Upstream::take_job(std::uint32_t caller, admission::Duration servi
   return job;
 }
 
-Upstream::Entered Upstream::enter(std::uint32_t caller, admission::Duration service) {
+Upstream::Entered Upstream::enter(std::uint32_t caller, admission::Duration service,
+                                  admission::Time now) {
   const std::uint32_t job = take_job(caller, service);
+  jobs_[job].came = now;
   ++in_service_;
   if (model_.batch == 0 && has_room()) return {job, start(job)};
   waiting_.push_back(job);
-  if (model_.batch > 0) gather();
+  if (model_.batch > 0) gather(now);
   return {job, std::nullopt};
 }
 
@@ -60,14 +62,23 @@ bool Upstream::is_computing(std::uint32_t job, std::uint32_t generation) const {
 
 // ---- In groups ---------------------------------------------------------------------------------
 
-void Upstream::gather() {
-  if (groups_computing_ == model_.servers || waiting_.empty()) return;
-  if (waiting_.size() >= model_.batch || model_.batch_wait <= admission::Duration::zero())
-    return start_group();
+void Upstream::drop_stopped() {
+  while (!waiting_.empty() && jobs_[waiting_.front()].is_stopped) {
+    free(waiting_.front());
+    waiting_.pop_front();
+  }
+}
+
+void Upstream::gather(admission::Time now) {
+  if (groups_computing_ == model_.servers) return;
+  drop_stopped();
+  if (waiting_.empty()) return;
+  const admission::Duration left = jobs_[waiting_.front()].came + model_.batch_wait - now;
+  if (waiting_.size() >= model_.batch || left <= admission::Duration::zero()) return start_group();
   if (alarm_ != no_group) return;
   alarm_ = take_job(nobody, {});
   jobs_[alarm_].is_computing = true;
-  others_started_.push_back({alarm_, jobs_[alarm_].generation, model_.batch_wait});
+  others_started_.push_back({alarm_, jobs_[alarm_].generation, left});
 }
 
 void Upstream::start_group() {
@@ -96,13 +107,13 @@ void Upstream::start_group() {
   for (std::size_t i = first; i < others_started_.size(); ++i) others_started_[i].takes = longest;
 }
 
-void Upstream::end_one_of(std::uint32_t group) {
+void Upstream::end_one_of(std::uint32_t group, admission::Time now) {
   if (--groups_[group] > 0) return;
   --groups_computing_;
-  gather();
+  gather(now);
 }
 
-Upstream::Finished Upstream::finish(std::uint32_t job) {
+Upstream::Finished Upstream::finish(std::uint32_t job, admission::Time now) {
   if (job == alarm_) {
     start_group();
     return {nobody, std::nullopt};
@@ -112,7 +123,7 @@ Upstream::Finished Upstream::finish(std::uint32_t job) {
     --computing_;
     --in_service_;
     free(job);
-    end_one_of(group);
+    end_one_of(group, now);
     return {caller, std::nullopt};
   }
   --computing_;

@@ -13,9 +13,10 @@ namespace classgate::simulation {
 // The service behind the gateway: computes so many requests at once, lets the others wait inside in
 // the order in which they came, and slows down when too much is in it. Or it answers in groups, as
 // model servers do that batch (Triton, TEI): whoever is free takes up to `batch` of those that wait
-// inside, at once when they are so many and else `batch_wait` after the first of them came; all of
-// a group end together, after the longest. What it has begun it finishes, whether anybody listens
-// or not, unless it is one that stops. Several servers count as one large.
+// inside, at once when they are so many and else `batch_wait` after the first of them came (which
+// may be over when somebody is free at last); all of a group end together, after the longest. What
+// it has begun it finishes, whether anybody listens or not, unless it is one that stops. Several
+// servers count as one large.
 class Upstream {
  public:
   static constexpr std::uint32_t nobody = 0xffffffff;
@@ -35,19 +36,20 @@ class Upstream {
 
   explicit Upstream(const conf::UpstreamModel& model) : model_(model) {}
 
-  Entered enter(std::uint32_t caller, admission::Duration service);
+  Entered enter(std::uint32_t caller, admission::Duration service, admission::Time now);
   // Those that started besides, in the last call of any of these: of a service that answers in
   // groups. Empty from then on.
   std::vector<Started>& others_started() { return others_started_; }
   // False when that job has been stopped: the event is void.
   bool is_computing(std::uint32_t job, std::uint32_t generation) const;
-  Finished finish(std::uint32_t job);
+  Finished finish(std::uint32_t job, admission::Time now);
   // The connection was closed. A service that stops may have room for the next one.
   std::optional<Started> leave(std::uint32_t job);
 
  private:
   struct Job {
     admission::Duration service{};
+    admission::Time came{};
     std::uint32_t caller = nobody;
     std::uint32_t generation = 0;
     bool is_computing = false;
@@ -60,9 +62,10 @@ class Upstream {
   std::optional<Started> start_next();
   void free(std::uint32_t job);
   std::uint32_t take_job(std::uint32_t caller, admission::Duration service);
-  void gather();
+  void drop_stopped();
+  void gather(admission::Time now);
   void start_group();
-  void end_one_of(std::uint32_t group);
+  void end_one_of(std::uint32_t group, admission::Time now);
   bool has_room() const {
     return model_.capacity == 0 || computing_ < std::uint64_t{model_.capacity} * model_.servers;
   }

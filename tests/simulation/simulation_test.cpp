@@ -181,6 +181,23 @@ TEST_CASE("an upstream serves so many at once and takes longer when too many are
   CHECK(crowded.endings[3].at == 400ms);  // (4/2)^2
 }
 
+TEST_CASE(
+    "a group that is not full waits from when its first came, not from when a server is free") {
+  // As Triton's max_queue_delay counts. It began anew after each group.
+  conf::UpstreamModel model;
+  model.batch = 4;
+  model.batch_wait = 50ms;
+  Script script(
+      {wish(0, 0ms, 100ms), wish(1, 60ms, 100ms), wish(2, 260ms, 100ms), wish(3, 390ms, 100ms)});
+  Simulation simulation(settings_with(8, 10), model, script);
+  run_all(simulation);
+  REQUIRE(script.endings.size() == 4);
+  CHECK(script.endings[0].at == 150ms);
+  CHECK(script.endings[1].at == 250ms);  // had waited for longer, and begins as the server is free
+  CHECK(script.endings[2].at == 410ms);
+  CHECK(script.endings[3].at == 540ms);  // waits for the rest, 30 ms
+}
+
 TEST_CASE("a route's deadline and workers hold as in the gateway") {
   conf::Settings settings = settings_with(2, 10);
   settings.routes = {{.path = "/batch", .cost_per_worker = 10},

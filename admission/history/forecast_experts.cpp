@@ -99,6 +99,7 @@ void Shape::follow(Bin& bin, double value, double share) {
 }
 
 void Shape::learn(const Past& past, Slot slot, double value) {
+  level_at_ = -1;
   const double share = share_of(72 * hour_time, past.step());
   weight_ += share * (1 - weight_);
   level_ += share * (value - level_);
@@ -141,6 +142,14 @@ double Shape::relative(const Past& past, Slot slot) const {
 double Shape::forecast(const Past& past, Slot now, Slot target) const {
   const double relative = this->relative(past, target);
   if (std::isnan(relative)) return nothing;
+  if (level_at_ != now) {
+    level_now_ = level_of(past, now);
+    level_at_ = now;
+  }
+  return level_now_ * relative;
+}
+
+double Shape::level_of(const Past& past, Slot now) const {
   // The level of the last three hours, newer ones more.
   const Slot window = past.steps_in(3 * hour_time);
   const double keep = 1 - share_of(hour_time, past.step());
@@ -156,8 +165,7 @@ double Shape::forecast(const Past& past, Slot now, Slot target) const {
   }
   const double typical = level_ / std::max(weight_, 1e-9);
   // A little of the long level, so that a night of zeros does not divide by nothing.
-  const double level = (values + 0.05 * typical) / (shapes + 0.05);
-  return level * relative;
+  return (values + 0.05 * typical) / (shapes + 0.05);
 }
 
 Ridge::Vector Harmonics::terms(seconds time) {

@@ -70,11 +70,15 @@ class Shape {
     float count = 0;
   };
   static void follow(Bin& bin, double value, double share);
+  double level_of(const Past& past, Slot now) const;
   std::size_t bins_;  // of a day
   std::vector<Bin> day_;
   std::vector<Bin> week_;
   double level_ = 0;
   double weight_ = 0;
+  // Of the moment that all horizons speak at.
+  mutable Slot level_at_ = -1;
+  mutable double level_now_ = 0;
 };
 
 // Regression on four sines of a day and three of a week, each with its cosine.

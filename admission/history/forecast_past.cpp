@@ -32,6 +32,7 @@ void Past::add(Slot slot, double value) {
   }
   last_ = slot;
   values_[place_of(slot)] = static_cast<float>(value);
+  asked_.fill({});
 }
 
 Slot Past::steps_in(std::chrono::seconds time) const {
@@ -45,18 +46,42 @@ double Past::at(Slot slot) const {
 }
 
 double Past::mean(Slot slot, Slot count) const {
-  double sum = 0;
-  int known = 0;
-  for (Slot each = slot - count + 1; each <= slot; ++each)
-    if (const double value = at(each); !std::isnan(value)) {
-      sum += value;
-      ++known;
+  constexpr Slot few = 256;  // no dearer than to look it up
+  if (count <= few) return new_mean(slot, count);
+  return asked({slot, step_ * count, {}, 0}, [&] { return new_mean(slot, count); });
+}
+
+double Past::new_mean(Slot slot, Slot count) const {
+  const Slot oldest = std::max(first_, last_ - static_cast<Slot>(values_.size()) + 1);
+  const Slot begin = std::max(slot - count + 1, oldest);
+  Slot left = std::min(slot, last_) - begin + 1;
+  if (left <= 0) return missing;
+  // A day of minutes is asked for many times a step: the ring is walked in its two straight parts,
+  // and each sum waits for a quarter of the additions only.
+  constexpr std::size_t lanes = 4;
+  std::array<double, lanes> sums{};
+  std::array<int, lanes> known{};
+  for (std::size_t place = place_of(begin); left > 0; place = 0) {
+    const auto part = std::min(static_cast<std::size_t>(left), values_.size() - place);
+    for (std::size_t i = 0; i < part; ++i) {
+      const float value = values_[place + i];
+      const bool is_known = !std::isnan(value);
+      sums[i % lanes] += is_known ? static_cast<double>(value) : 0;
+      known[i % lanes] += is_known ? 1 : 0;
     }
-  return known == 0 ? missing : sum / known;
+    left -= static_cast<Slot>(part);
+  }
+  const int all = known[0] + known[1] + known[2] + known[3];
+  return all == 0 ? missing : (sums[0] + sums[1] + sums[2] + sums[3]) / all;
 }
 
 double Past::quantile(Slot slot, std::chrono::seconds time, std::chrono::seconds apart,
                       double share) const {
+  return asked({slot, time, apart, share}, [&] { return new_quantile(slot, time, apart, share); });
+}
+
+double Past::new_quantile(Slot slot, std::chrono::seconds time, std::chrono::seconds apart,
+                          double share) const {
   std::array<double, 256> known;
   std::size_t count = 0;
   const Slot stride = steps_in(apart);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -58,11 +59,38 @@ class Past {
   }
   std::size_t place_of(Slot slot) const { return static_cast<std::size_t>(slot) % values_.size(); }
 
+  // Several horizons and voices ask for the same quantiles and means of one moment.
+  struct Question {
+    Slot slot = -1;
+    std::chrono::seconds time{};
+    std::chrono::seconds apart{};  // zero: the mean is asked for
+    double share = 0;
+    bool operator==(const Question&) const = default;
+  };
+  struct Asked {
+    Question question;
+    double told = 0;
+  };
+  template <typename Make>
+  double asked(const Question& question, Make make) const {
+    for (const Asked& one : asked_)
+      if (one.question == question) return one.told;
+    const double told = make();
+    asked_[next_asked_] = {question, told};
+    next_asked_ = (next_asked_ + 1) % asked_.size();
+    return told;
+  }
+  double new_mean(Slot slot, Slot count) const;
+  double new_quantile(Slot slot, std::chrono::seconds time, std::chrono::seconds apart,
+                      double share) const;
+
   std::chrono::seconds step_;
   std::shared_ptr<const conf::TimeZone> zone_;
   std::vector<float> values_;  // a ring, by slot
   Slot first_ = 0;
   Slot last_ = -1;
+  mutable std::array<Asked, 16> asked_{};  // since the last add()
+  mutable std::size_t next_asked_ = 0;
 };
 
 }  // namespace classgate::history

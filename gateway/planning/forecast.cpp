@@ -208,6 +208,38 @@ std::vector<std::chrono::seconds> horizons_of(const conf::ForecastOptions& optio
   return horizons;
 }
 
+// What lies further back than this has been forgotten by all that learns of it (two weeks of
+// minutes are 20,000 steps), and a value costs some 50 us.
+constexpr std::size_t steps_looked_at = 60'000;
+
+void leave_out_old(Series& series) {
+  const std::size_t all = series.values.size();
+  if (all <= steps_looked_at) return;
+  series.values.erase(series.values.begin(),
+                      series.values.end() - static_cast<std::ptrdiff_t>(steps_looked_at));
+  series.first_slot += static_cast<std::int64_t>(all - steps_looked_at);
+  series.remarks.push_back(fmt::format("of its {} steps the last {} are looked at, since {}", all,
+                                       steps_looked_at,
+                                       conf::TimeZone().text_of(series.time_of(0))));
+}
+
+// Why nothing can be said of what comes; empty: it can.
+std::string why_too_little(const Series& series) {
+  constexpr std::size_t known_least = 12;
+  const std::size_t all = series.values.size();
+  const std::size_t missing = series.missing();
+  if (all - missing < known_least)
+    return fmt::format("{}: too short: {} of {} steps of {} {} known, and {} are needed",
+                       series.what, all - missing, all, conf::print_duration(series.step),
+                       all - missing == 1 ? "is" : "are", known_least);
+  if (2 * missing > all)
+    return fmt::format(
+        "{}: {} of {} steps of {} are missing: of a load that is mostly unknown nothing can be "
+        "said (--step makes longer steps, up to 1h)",
+        series.what, missing, all, conf::print_duration(series.step));
+  return {};
+}
+
 }  // namespace
 
 int forecast(const conf::CommandLine& command,
@@ -215,15 +247,12 @@ int forecast(const conf::CommandLine& command,
   const conf::ForecastOptions& options = command.forecast;
   const auto zone = conf::TimeZone::load(options.time_zone);
   if (!zone) return complain("--time-zone: " + zone.error());
-  const auto series =
-      options.series.empty() ? read_demand(command, environment) : read_series(options);
+  auto series = options.series.empty() ? read_demand(command, environment) : read_series(options);
   if (!series) return complain(series.error());
+  leave_out_old(*series);
   tell_remarks(series->remarks);
   const auto horizons = horizons_of(options, *series);
-  constexpr std::size_t values_least = 12;
-  if (series->values.size() < values_least)
-    return complain(fmt::format("{}: too short: {} values, and {} are needed", series->what,
-                                series->values.size(), values_least));
+  if (const std::string why = why_too_little(*series); !why.empty()) return complain(why);
   if (!options.autoscale.empty()) {
     if (!command.planning.html.empty())
       return complain("--autoscale has a table and --json, and no page");

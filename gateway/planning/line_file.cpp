@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "conf/text_file.h"
+
 namespace classgate::planning {
 namespace {
 
@@ -40,7 +42,7 @@ bool LineFile::next(std::string_view& line) {
     begin_ = end_;
     break;
   }
-  ++number_;
+  if (number_++ == 0) line = conf::without_byte_order_mark(line);
   if (line.ends_with('\r')) line.remove_suffix(1);
   return true;
 }

@@ -12,7 +12,8 @@
 namespace classgate::planning {
 
 // A log read line by line, however large, and packed or not. A view lasts until the next line. What
-// is longer than line_max comes in pieces.
+// is longer than line_max comes in pieces. A byte order mark and carriage returns at ends of lines
+// are left out.
 class LineFile {
  public:
   static constexpr std::size_t line_max = 1024 * 1024;

@@ -12,6 +12,7 @@
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/units.h"
+#include "gateway/planning/csv_row.h"
 #include "gateway/planning/line_file.h"
 #include "gateway/planning/scenario.h"
 
@@ -26,13 +27,6 @@ struct Row {
   double time = 0;  // seconds
   double value = 0;
 };
-
-std::string_view trimmed(std::string_view text) {
-  const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '"'; };
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 std::optional<double> number(std::string_view text) {
   double value = 0;
@@ -81,36 +75,183 @@ std::optional<double> calendar_time(std::string_view text) {
   if (text.empty() || text == "Z") return time;
   const auto zone_hour = digits(text, 1, 2);
   const auto zone_minute = digits(text, text.size() == 6 ? 4 : 3, 2);
-  if ((text[0] != '+' && text[0] != '-') || !zone_hour || !zone_minute || text.size() > 6)
+  if ((text[0] != '+' && text[0] != '-') || !zone_hour || !zone_minute || text.size() > 6 ||
+      (text.size() == 6 && text[3] != ':'))
     return std::nullopt;
   const int offset = *zone_hour * 3'600 + *zone_minute * 60;
   return text[0] == '+' ? time - offset : time + offset;
 }
 
-// Of a row with a time and a value; the error says what is wrong.
-std::expected<Row, std::string> read_row(std::string_view line, bool is_arrival) {
+// What a time is written in. A number tells by its size: in seconds the times since 1973 have less
+// than 12 digits, in thousandths of them 12 to 14, and so on.
+struct TimeUnit {
+  std::string_view name;
+  double below;       // numbers of this unit are
+  double per_second;  // 0: no number
+};
+constexpr std::array time_units{TimeUnit{"seconds", 1e11, 1}, TimeUnit{"milliseconds", 1e14, 1e3},
+                                TimeUnit{"microseconds", 1e17, 1e6},
+                                TimeUnit{"nanoseconds", 1e19, 1e9}};
+constexpr TimeUnit calendar{"dates", 0, 0};
+
+struct Written {
+  double time = 0;  // seconds
+  const TimeUnit* unit = nullptr;
+};
+
+std::optional<Written> read_time(std::string_view text) {
   constexpr double year_9999 = 253'402'300'800;
-  const std::size_t comma = line.find_first_of(",;\t");
-  const std::string_view time_text = trimmed(line.substr(0, comma));
-  std::string_view rest = comma == std::string_view::npos ? "" : line.substr(comma + 1);
-  rest = trimmed(rest.substr(0, rest.find_first_of(",;\t")));
-  auto time = number(time_text);
-  if (time && *time > 1e11 && *time < year_9999 * 1e3) *time /= 1e3;  // milliseconds
-  if (!time) time = calendar_time(time_text);
-  if (!time || !std::isfinite(*time) || *time < 0 || *time >= year_9999)
-    return std::unexpected(fmt::format("{} is no time", conf::quote(std::string(time_text))));
-  if (is_arrival) return Row{*time, 1};
-  if (comma == std::string_view::npos)
-    return std::unexpected(std::string("there is no value behind the time"));
-  if (rest.empty() || rest == "NaN" || rest == "nan" || rest == "null" || rest == "NA")
-    return Row{*time, missing};
-  const auto value = number(rest);
+  Written written;
+  if (const auto value = number(text)) {
+    const auto* const unit =
+        std::ranges::find_if(time_units, [&](const TimeUnit& one) { return *value < one.below; });
+    if (!std::isfinite(*value) || unit == time_units.end()) return std::nullopt;
+    written = {*value / unit->per_second, unit};
+  } else if (const auto date = calendar_time(text)) {
+    written = {*date, &calendar};
+  } else {
+    return std::nullopt;
+  }
+  if (written.time < 0 || written.time >= year_9999) return std::nullopt;
+  return written;
+}
+
+bool is_missing(std::string_view text) {
+  constexpr std::array<std::string_view, 6> words{"", "nan", "null", "na", "n/a", "none"};
+  const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::ranges::any_of(
+      words, [&](std::string_view word) { return std::ranges::equal(text, word, {}, small); });
+}
+
+std::expected<double, std::string> read_value(std::string_view text) {
+  if (is_missing(text)) return missing;
+  const auto quoted = [&] { return conf::quote(std::string(text)); };
+  const auto value = number(text);
   if (!value || !std::isfinite(*value) || *value > 1e15)
-    return std::unexpected(fmt::format("{} is no number", conf::quote(std::string(rest))));
+    return std::unexpected(fmt::format("{} is no number{}{}", quoted(),
+                                       text.contains(',') ? ": " : "",
+                                       text.contains(',') ? no_comma_in_numbers : ""));
   if (*value < 0)
+    return std::unexpected(fmt::format("{} is below 0: a load is 0 or more", quoted()));
+  return *value;
+}
+
+// Reads the rows of one file: its first lines say how all of them are written.
+class RowReader {
+ public:
+  RowReader(LineFile& lines, bool are_arrivals) : lines_(lines), are_arrivals_(are_arrivals) {}
+
+  std::expected<std::vector<Row>, std::string> read(const std::string& name);
+  // The column of the values as the header has it; empty: there is no header.
+  const std::string& column() const { return column_; }
+  // Of the times; null: there was no row.
+  const TimeUnit* unit() const { return unit_; }
+
+ private:
+  struct Line {
+    std::uint64_t number;
+    std::string text;
+  };
+  static constexpr std::size_t judged_by = 20;  // lines
+
+  static bool is_content(std::string_view line) {
+    return line.find_first_not_of(" \t\r,;") != std::string_view::npos && !line.starts_with('#');
+  }
+  void look_at(const std::vector<Line>& first);
+  bool is_header(const CsvRow& row) const;
+  std::expected<void, std::string> take(std::string_view line, std::uint64_t line_number);
+
+  LineFile& lines_;
+  const bool are_arrivals_;
+  char separator_ = ',';
+  std::size_t fields_ = 0;  // of every row; 0: none has been read
+  std::string column_;
+  const TimeUnit* unit_ = nullptr;
+  std::uint64_t unit_line_ = 0;
+  std::vector<Row> rows_;
+};
+
+// Whichever makes most of the first lines readable.
+void RowReader::look_at(const std::vector<Line>& first) {
+  std::size_t best = 0;
+  for (const char separator : csv_separators) {
+    std::size_t good = 0;
+    for (const Line& line : first) {
+      const auto row = read_csv_row(line.text, separator);
+      if (!row || row->count < 2) continue;
+      good += 1;
+      if (!read_time(row->fields[0])) continue;
+      good += read_value(row->fields[1]) ? 2 * judged_by : judged_by;
+    }
+    if (good <= best) continue;
+    best = good;
+    separator_ = separator;
+  }
+}
+
+// Names, and not a row with a mistake in it.
+bool RowReader::is_header(const CsvRow& row) const {
+  const std::string_view first = row.fields[0];
+  constexpr std::string_view of_numbers = "0123456789+-.";
+  if (first.empty() || of_numbers.contains(first.front())) return false;
+  return are_arrivals_ || row.count < 2 || row.fields[1].empty() || !read_value(row.fields[1]);
+}
+
+std::expected<void, std::string> RowReader::take(std::string_view line, std::uint64_t line_number) {
+  const auto row = read_csv_row(line, separator_);
+  if (!row) return std::unexpected(row.error());
+  const bool is_first = fields_ == 0;
+  if (is_first) fields_ = row->count;
+  if (is_first && is_header(*row)) {
+    if (!are_arrivals_ && row->count > 1) column_ = conf::printable(std::string(row->fields[1]));
+    return {};
+  }
+  if (row->count < 2 && !are_arrivals_)
+    return std::unexpected(std::string("there is no value behind the time"));
+  const auto time = read_time(row->fields[0]);
+  if (!time)
+    return std::unexpected(fmt::format("{} is no time", conf::quote(std::string(row->fields[0]))));
+  if (row->count != fields_)
     return std::unexpected(
-        fmt::format("{} is below 0: a load is 0 or more", conf::quote(std::string(rest))));
-  return Row{*time, *value};
+        fmt::format("{} fields, and {} in the first row, where {} separates them{}{}", row->count,
+                    fields_, csv_separator_name(separator_), separator_ == ',' ? ": " : "",
+                    separator_ == ',' ? no_comma_in_numbers : ""));
+  if (unit_ == nullptr) {
+    unit_ = time->unit;
+    unit_line_ = line_number;
+  } else if (unit_ != time->unit) {
+    return std::unexpected(fmt::format("{} is taken for {}, and the times since line {} are {}",
+                                       conf::quote(std::string(row->fields[0])), time->unit->name,
+                                       unit_line_, unit_->name));
+  }
+  const auto value =
+      are_arrivals_ ? std::expected<double, std::string>(1) : read_value(row->fields[1]);
+  if (!value) return std::unexpected(value.error());
+  if (rows_.size() == rows_max) return std::unexpected(fmt::format("more than {} rows", rows_max));
+  rows_.push_back({time->time, *value});
+  return {};
+}
+
+std::expected<std::vector<Row>, std::string> RowReader::read(const std::string& name) {
+  std::vector<Line> first;
+  std::string_view line;
+  while (first.size() < judged_by && lines_.next(line)) {
+    if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff") || line.contains('\0'))
+      return std::unexpected(fmt::format("{}:{}: this is no UTF-8 text", name, lines_.number()));
+    if (is_content(line)) first.push_back({lines_.number(), std::string(line)});
+  }
+  look_at(first);
+  const auto placed = [&](std::uint64_t at, const std::string& error) {
+    return std::unexpected(fmt::format("{}:{}: {}", name, at, error));
+  };
+  for (const Line& each : first)
+    if (const auto taken = take(each.text, each.number); !taken)
+      return placed(each.number, taken.error());
+  while (lines_.next(line))
+    if (is_content(line))
+      if (const auto taken = take(line, lines_.number()); !taken)
+        return placed(lines_.number(), taken.error());
+  return std::move(rows_);
 }
 
 std::expected<std::vector<Row>, std::string> read_rows(const conf::ForecastOptions& options,
@@ -120,21 +261,16 @@ std::expected<std::vector<Row>, std::string> read_rows(const conf::ForecastOptio
   auto lines = LineFile::open(*file);
   if (!lines) return std::unexpected(lines.error());
   const std::string name = conf::printable((*file)->name());
-  series.what = name;
-  std::vector<Row> rows;
-  for (std::string_view line; lines->next(line);) {
-    if (trimmed(line).empty() || line.starts_with('#')) continue;
-    auto row = read_row(line, options.arrivals);
-    if (!row && rows.empty() && lines->number() <= 1) continue;  // the header
-    if (!row) return std::unexpected(fmt::format("{}:{}: {}", name, lines->number(), row.error()));
-    if (rows.size() == rows_max)
-      return std::unexpected(fmt::format("{}: more than {} rows", name, rows_max));
-    rows.push_back(*row);
-  }
+  RowReader reader(*lines, options.arrivals);
+  auto rows = reader.read(name);
+  if (!rows) return rows;
   if (!lines->error().empty()) return std::unexpected(fmt::format("{}: {}", name, lines->error()));
-  if (rows.empty())
+  if (rows->empty())
     return std::unexpected(
         fmt::format("{}: no row with a time and a value: nothing can be forecast", name));
+  series.what = reader.column().empty() ? name : fmt::format("{}, {}", name, reader.column());
+  if (reader.unit()->per_second > 1)
+    series.remarks.push_back(fmt::format("its times are {}", reader.unit()->name));
   return rows;
 }
 
@@ -192,9 +328,12 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
   Series series;
   auto rows = read_rows(options, series);
   if (!rows) return std::unexpected(rows.error());
-  if (!std::ranges::is_sorted(*rows, {}, &Row::time)) {
-    std::ranges::sort(*rows, {}, &Row::time);
-    series.remarks.emplace_back("rows that were out of order were put into it");
+  std::size_t back = 0;
+  for (std::size_t i = 1; i < rows->size(); ++i) back += (*rows)[i].time < (*rows)[i - 1].time;
+  if (back > 0) {
+    std::ranges::stable_sort(*rows, {}, &Row::time);
+    series.remarks.push_back(fmt::format(
+        "{} row{} came before the one above: all were put in order", back, back == 1 ? "" : "s"));
   }
   std::chrono::seconds found = options.arrivals ? std::chrono::seconds(60) : step_of(*rows);
   const auto steps = [&] { return options.step.value_or(found); };

@@ -16,7 +16,7 @@ struct Series {
   std::chrono::seconds step{};
   std::int64_t first_slot = 0;       // its time since 1970, in steps
   std::vector<double> values;        // 0 or more; NaN: missing
-  std::string what;                  // "elb.csv, column value"
+  std::string what;                  // "elb.csv, value": the file and the name of the column
   std::vector<std::string> remarks;  // what was made of rows that are not as they should be
 
   std::size_t missing() const;
@@ -25,9 +25,12 @@ struct Series {
   }
 };
 
-// A file with a header and a row for each step: its time (ISO 8601, "2026-11-28 09:30:00", or
-// seconds since 1970 or since any moment) and its value, in the first two columns. The step is what
-// most rows are apart; rows of one step make their mean. Reads all of it: 5 million rows at most.
+// A CSV file (csv_row.h) with a header and a row for each step: its time (ISO 8601, "2026-11-28
+// 09:30:00", or seconds since 1970 or since any moment, or milli-, micro- or nanoseconds since
+// 1970) and its value, in the first two columns. Its first lines say what separates its fields, how
+// many there are, and how times are written: a row that is otherwise is an error, with its line.
+// The step is what most rows are apart; rows of one step make their mean. Reads all of it: 5
+// million rows at most.
 std::expected<Series, std::string> read_series(const conf::ForecastOptions& options);
 
 // Of an access log: what its requests cost, a minute, refused or served.

@@ -57,7 +57,10 @@ class Forecast(FolderTest):
         for name, text, reason in (
                 ("empty", "", "no row"), ("header", "time,value\n", "no row"), ("below", "t,v\n0,1\n60,-2\n", "below 0"),
                 ("word", "t,v\n0,1\n60,many\n", "no number"), ("time", "t,v\n0,1\nnoon,2\n", "no time"),
-                ("short", "t,v\n0,1\n60,2\n", "too short"), ("uneven", "t,v\n0,1\n7,1\n99,1\n5000,1\n", "no step"),
+                ("short", "t,v\n0,1\n60,2\n", "too short: 2 of 2 steps of 1m are known, and 12"),
+                ("years", "t,v\n0,1\n60,1\n120,1\n157680000,2\n", "too short: 1 of 60000 steps of 1m is known"),
+                ("holes", "t,v\n" + "".join(f"{i * 60 + i // 20 * 86400},1\n" for i in range(400)), "are missing"),
+                ("comma", "t;v\n0;12,5\n", "a number is written with a point"), ("uneven", "t,v\n0,1\n7,1\n99,1\n5000,1\n", "no step"),
                 ("coarse", "t,v\n" + "".join(f"{i * 86400},1\n" for i in range(30)), "an hour at most"),
                 ("one day", "t,v\n" + rows, "too short"), ("infinite", "t,v\n0,1\n60,inf\n", "no number")):
             with self.subTest(name):
@@ -73,6 +76,27 @@ class Forecast(FolderTest):
                 done = self.forecast(*words)
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(reason, done.stderr)
+
+    def test_of_a_very_long_series_the_last_steps_are_looked_at(self):
+        rows = "".join(f"{i * 60},{i % 1440}\n" for i in range(62_000))
+        done = self.forecast("--series", self.file("long.csv", "t,load\n" + rows), "--horizon", "1h", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["values"], answer["first"]), (60_000, "1970-01-02T09:20:00Z"))
+        self.assertIn("of its 62000 steps the last 60000 are looked at, since 1970-01-02T09:20:00Z", done.stderr)
+        self.assertTrue(answer["series"].endswith("long.csv, load"), answer["series"])
+
+    def test_a_step_is_a_minute_to_an_hour_and_not_longer_than_the_series(self):
+        series = ("--series", self.rhythm(4))
+        for step, reason in (("0", "no duration"), ("0s", "no duration"), ("59s", "no duration"), ("61m", "no duration"),
+                             ("1m", "are missing"), ("-5m", "no duration")):
+            with self.subTest(step):
+                done = self.forecast(*series, f"--step={step}")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+        short = self.file("short.csv", "t,v\n" + "".join(f"{i * 60},1\n" for i in range(30)))
+        done = self.forecast("--series", short, "--step", "1h")
+        self.assertIn("too short: 1 of 1 steps of 1h is known", done.stderr)
 
     def test_a_log_tells_demand_with_what_was_refused(self):
         begin = datetime.datetime(2026, 3, 2)

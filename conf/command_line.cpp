@@ -265,23 +265,44 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
       meant.empty() ? "; see classgate --help" : fmt::format("; did you mean {}?", meant));
 }
 
+std::string option_text(const CommandOption& option) {
+  return fmt::format("--{}{}{}", option.name, option.value[0] == '[' ? "" : " ", option.value);
+}
+
+std::string option_text(const ToolOption& option) {
+  return option.value == nullptr ? fmt::format("--{}", option.name)
+                                 : fmt::format("--{} {}", option.name, option.value);
+}
+
+// Of one command or tool: how it is written, and what belongs to it.
+template <typename Word>
+std::string text_of(const Word& word, std::string_view common) {
+  std::string text =
+      fmt::format("Usage:\n  classgate {}\n\n{}\n\n", word.usage, std::string_view(word.help));
+  const std::string_view name(word.name);
+  const auto add = [&](const std::string& option, std::string_view help) {
+    text += fmt::format("  {:<28} {}\n", option, help);
+  };
+  for (const ToolOption& option : tool_options)
+    if (std::string_view(option.tools).contains(name)) add(option_text(option), option.help);
+  for (const CommandOption& option : command_options)
+    if (std::string_view(option.command).contains(name)) add(option_text(option), option.help);
+  return fmt::format("{}{}\nclassgate(8) has the rest; classgate --help names all commands.\n",
+                     text, common);
+}
+
 std::string commands_text() {
   std::string text = "\nCommands, for a running classgate:\n";
   for (const Command& command : commands)
     text += fmt::format("  {:<36} {}\n", command.usage, command.help);
   text += "  with --socket PATH for another control socket than the conf's (ops.control)\n";
   for (const CommandOption& option : command_options)
-    text += fmt::format(
-        "  {:<36} {}: {}\n",
-        fmt::format("--{}{}{}", option.name, option.value[0] == '[' ? "" : " ", option.value),
-        listed(option.command), option.help);
+    text +=
+        fmt::format("  {:<36} {}: {}\n", option_text(option), listed(option.command), option.help);
   text += "\nTools, for which none has to run:\n";
   for (const Tool& tool : tools) text += fmt::format("  {:<36} {}\n", tool.usage, tool.help);
   for (const ToolOption& option : tool_options)
-    text += fmt::format(
-        "  --{:<34} {}\n",
-        option.value == nullptr ? option.name : fmt::format("{} {}", option.name, option.value),
-        option.help);
+    text += fmt::format("  {:<36} {}\n", option_text(option), option.help);
   return text;
 }
 
@@ -296,6 +317,12 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
       return std::unexpected(
           fmt::format("\"{}\" is not an option; see classgate --help", given.unmatched().front()));
     CommandLine command;
+    if (given.count("help") > 0 && given.count("command") > 0) {
+      // Whoever asks how it is written has not written it yet.
+      command.mode = CommandLine::Mode::help;
+      command.command = given["command"].as<std::string>();
+      if (!help_text(command.command).empty()) return command;
+    }
     if (auto wrong = read_command(given, command)) return std::unexpected(*wrong);
     command.conf_path = given["conf"].as<std::string>();
     command.names_conf = given.count("conf") > 0;
@@ -315,6 +342,18 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
   } catch (const cxxopts::exceptions::exception& failure) {
     return std::unexpected(failure.what() + suggestion(argc, argv));
   }
+}
+
+std::string help_text(std::string_view command) {
+  if (const auto known = std::ranges::find(commands, command, &Command::name);
+      known != commands.end())
+    return text_of(*known, "  --socket PATH                the control socket (ops.control)\n");
+  if (const auto tool = std::ranges::find(tools, command, &Tool::name); tool != tools.end())
+    return text_of(*tool, tool->mode == CommandLine::Mode::new_key
+                              ? ""
+                              : "  --json[=FILE]                as JSON\n"
+                                "  -c, --conf FILE              the conf file\n");
+  return {};
 }
 
 std::string help_text() {

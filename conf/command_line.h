@@ -3,6 +3,7 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "conf/explain_options.h"
@@ -20,7 +21,7 @@ struct CommandLine {
     keys,
     version,
     build,
-    help,
+    help,  // of `command`, when one is named
     control,
     simulate,
     load,
@@ -49,6 +50,8 @@ struct CommandLine {
 // The error is one line that names the argument and, where there is one, the flag that was meant.
 std::expected<CommandLine, std::string> parse_command_line(int argc, const char* const* argv);
 std::string help_text();
+// Of one command or tool; empty: there is none of this name.
+std::string help_text(std::string_view command);
 std::string version_text();
 // A line for each key: name, default as TOML, help, "reload" or "restart"; with tabs between.
 std::string keys_text();

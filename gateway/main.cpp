@@ -275,7 +275,10 @@ int start(int argc, char** argv) {
   if (!command) return complain(command.error());
   using Mode = conf::CommandLine::Mode;
   switch (command->mode) {
-    case Mode::help: fmt::print("{}", conf::help_text()); return 0;
+    case Mode::help:
+      fmt::print("{}",
+                 command->command.empty() ? conf::help_text() : conf::help_text(command->command));
+      return 0;
     case Mode::version: fmt::print("{}", conf::version_text()); return 0;
     case Mode::keys: fmt::print("{}", conf::keys_text()); return 0;
     case Mode::control: return gateway::control(*command, environment());

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "conf/format.h"
 #include "conf/keys.h"
 #include "tests/conf/kit.h"
 
@@ -294,6 +295,25 @@ TEST_CASE("the help names every option and how the sources rank") {
     CAPTURE(text);
     CHECK(help.find(text) != std::string::npos);
   }
+}
+
+TEST_CASE("each command and tool has a help of its own, whatever else it would need") {
+  for (const char* name : {"status", "queue", "explain", "why", "set", "reload", "upgrade", "drain",
+                           "simulate", "key", "load", "forecast"})
+    for (const char* flag : {"--help", "-h"}) {
+      CAPTURE(name);
+      const CommandLine command = parse_good({name, flag});
+      CHECK(command.mode == Mode::help);
+      CHECK(command.command == name);
+      CHECK(help_text(command.command).contains(fmt::format("classgate {}", name)));
+    }
+  CHECK(help_text("forecast").contains("--horizon TIME"));
+  CHECK_FALSE(help_text("forecast").contains("--find-knee"));
+  CHECK(help_text("explain").contains("--header \"NAME: VALUE\""));
+  CHECK(parse_good({"--help"}).command.empty());
+  const auto wrong = parse({"forcast", "--help"});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().contains("did you mean forecast?"));
 }
 
 TEST_CASE("the version is one line, and how it was built says more") {

@@ -13,6 +13,7 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
       retry_after_.comings_of(arrival, asker.weight, intake_.limits(), intake_.limits().all(), now);
   const Intake::Findings findings =
       excused(intake_.examine(arrival, client, comings, now), arrival, asker, now);
+  arrival.came_before = findings.is_retry;
   const bool goes_in = line_.may_go_in(arrival, asker, now);
   if (const auto reason = intake_.refusal(findings, goes_in))
     return reject(refused_by_intake(*reason, findings.wait), arrival, asker, comings, now);

@@ -54,8 +54,9 @@ struct Arrival {
   std::uint64_t attempt = 0;  // stands for the attempt's name; the same again is a retry; 0: none
   std::uint16_t workers = 1;  // that it will occupy
   std::optional<Terms> terms{};  // those of its Visit; none: those of the conf in force
-  // Admission's own note: what would have refused it, but for [observe].
+  // Admission's own notes: what would have refused it, but for [observe]; its name has been here.
   std::optional<conf::Reason> observed{};
+  bool came_before = false;
 };
 
 // Refused: why, and when coming back makes sense (zero: never, the request itself is at fault).

@@ -8,6 +8,7 @@
 
 #include "conf/format.h"
 #include "conf/identity.h"
+#include "conf/target.h"
 #include "conf/time_zone.h"
 #include "conf/units.h"
 
@@ -164,6 +165,21 @@ Key path_key(std::string name, std::string help, FieldOf<std::string> access) {
                 (!text->empty() && !text->starts_with('/')))
               return std::unexpected(
                   std::string("expected a path that begins with '/', such as \"/health\""));
+            access(settings) = *text;
+            return {};
+          },
+          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+}
+
+Key target_key(std::string name, std::string help, FieldOf<std::string> access) {
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto* text = std::get_if<std::string>(&raw.value);
+            if (text == nullptr || text->size() > 256)
+              return std::unexpected(std::string("expected text in quotes, 256 bytes at most"));
+            if (!text->empty())
+              if (const auto target = parse_time_target(*text); !target)
+                return std::unexpected(target.error());
             access(settings) = *text;
             return {};
           },

@@ -48,6 +48,8 @@ Key place_key(std::string name, std::string help, std::vector<std::string> words
 Key path_key(std::string name, std::string help, FieldOf<std::string> access);
 // A time zone that this system has.
 Key zone_key(std::string name, std::string help, FieldOf<std::string> access);
+// What shall be held of times, in the words of conf/target.h; may be empty.
+Key target_key(std::string name, std::string help, FieldOf<std::string> access);
 // A host name; may be empty.
 Key name_key(std::string name, std::string help, FieldOf<std::string> access);
 Key bool_key(std::string name, std::string help, FieldOf<bool> access);

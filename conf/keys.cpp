@@ -222,13 +222,23 @@ std::vector<Key> make_keys() {
       duration_key("history.session_gap", seconds(10), hours(24), "a longer silence of a client ends its session", FIELD(history.session_gap)),
       count_key("history.clients_max", 100, 1'000'000, "clients whose sessions are remembered; the longest silent gives way", FIELD(history.clients_max)),
       count_key("history.top_clients", 1, 1000, "clients of an hour that are kept each for itself, those that have most; a minute has a quarter of them", FIELD(history.top_clients)),
+      bool_key("forecast.keep", "the demand of two weeks is kept, and it is forecast how it goes on", FIELD(forecast.keep)),
+      place_key("forecast.file", "file in which it is kept over a restart, made when there is none", {"off"}, FIELD(forecast.file)),
+      target_key("forecast.target", "that there shall be workers for, as \"wait p95 <= 100ms for priority 3\"; empty: nobody says how many are needed", FIELD(forecast.target)),
+      duration_key("forecast.lead_time", seconds(0), hours(1), "from the decision to start a server until it serves", FIELD(forecast.lead_time)),
+      count_key("forecast.workers_per_server", 0, 100'000, "requests that a server takes at once; 0: admission.workers / the servers in upstream.servers", FIELD(forecast.workers_per_server)),
+      count_key("forecast.servers_min", 1, 10'000, "servers that are said to be needed at least", FIELD(forecast.servers_min)),
+      count_key("forecast.servers_max", 1, 10'000, "servers that are said to be needed at most", FIELD(forecast.servers_max)),
+      number_key("forecast.fall", 0.001, 1, false, "share of the servers needed by which their number falls in a minute at most", FIELD(forecast.fall)),
+      place_key("forecast.hook", "program that is run when another number of servers is needed; empty: none", {""}, FIELD(forecast.hook)),
+      duration_key("forecast.hook_timeout", milliseconds(100), minutes(10), "then it is killed", FIELD(forecast.hook_timeout)),
   };
   // clang-format on
   for (Key& key : keys)
     key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
                         key.name == "core_dumps" || key.name == "clients.secret" ||
                         key.name == "clients.quota_file" || key.name == "state_dir" ||
-                        key.name.starts_with("history.");
+                        key.name.starts_with("history.") || key.name == "forecast.file";
   std::ranges::find(keys, "threads", &Key::name)->default_text = "the processors it may use";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;

@@ -500,6 +500,21 @@ struct HistorySettings {
   bool operator==(const HistorySettings&) const = default;
 };
 
+// [forecast]: how demand goes on, and what that takes.
+struct ForecastSettings {
+  bool keep = true;  // the demand of two weeks; false: there is no forecast
+  std::string file = "/var/lib/classgate/demand";  // where, over a restart; "off": it is not
+  std::string target =
+      "wait p95 <= 100ms for priority 3";  // that there shall be workers for; empty
+  milliseconds lead_time{60'000};          // from the decision to start a server until it serves
+  std::uint32_t workers_per_server = 0;    // 0: admission.workers / the servers there are
+  std::uint32_t servers_min = 1;           // that are said to be needed
+  std::uint32_t servers_max = 100;         // likewise
+  double fall = 0.1;                  // share of the servers needed by which they fall a minute
+  std::string hook;                   // program that is told of servers needed; empty: none
+  milliseconds hook_timeout{10'000};  // then it is killed
+};
+
 // [[listener]]: what is other for one address of `listen`.
 struct ListenerSettings {
   std::string address;     // as `listen` has it
@@ -550,6 +565,7 @@ struct Settings {
   // /var/lib/classgate.
   std::string state_dir = "auto";
   HistorySettings history;
+  ForecastSettings forecast;
   StatusTable statuses = default_statuses();
 };
 

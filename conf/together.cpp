@@ -23,6 +23,9 @@ class Together {
     const Bytes largest_body = std::max(all.client.body_bytes, Bytes{1});
     if (!reading_.origins.contains("client.body_buffer"))
       all.client.body_buffer = std::min(all.client.body_buffer, largest_body);
+    if (all.forecast.servers_min > all.forecast.servers_max)
+      reading_.blame("forecast.servers_min", "is more than forecast.servers_max",
+                     {"forecast.servers_max"});
     if (all.admission.queue_timeout > all.admission.request_timeout)
       reading_.blame("admission.queue_timeout",
                      "is longer than admission.request_timeout, which ends every wait",

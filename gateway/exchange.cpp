@@ -136,8 +136,17 @@ void Exchange::enter(const proxy::wire::Head& head) {
 // The body is still to come: only what the head decides, so that a refused one is never uploaded.
 void Exchange::screen(const proxy::wire::Head& head) {
   const auto rejection = station_.shared().gate.screen(arrival_, station_.loop().now());
-  if (rejection) return refuse_uncounted(*rejection);
-  write_upstream_head(head);
+  if (!rejection) return write_upstream_head(head);
+  count_demand();
+  refuse_uncounted(*rejection);
+}
+
+// What is asked for, whatever comes of it: once, when its cost is known as well as it is before its
+// verdict. Who drains leaves that to whoever serves after it, and retries are no new demand: what
+// we refuse ourselves must not look like more.
+void Exchange::count_demand() {
+  if (arrival_.is_retry || arrival_.came_before || station_.is_draining()) return;
+  station_.metrics().demand[priority_index()].asked.add(arrival_.cost);
 }
 
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.
@@ -155,6 +164,7 @@ void Exchange::ask_for_worker() {
 }
 
 void Exchange::on_gate_answer(admission::Gate::Answer answer) {
+  count_demand();
   if (auto* permit = std::get_if<admission::Permit>(&answer)) {
     go_in(std::move(*permit));
   } else if (auto* place = std::get_if<admission::Place>(&answer)) {
@@ -360,6 +370,17 @@ admission::Duration Exchange::time_at_service() const {
   return station_.loop().now() - permit_.since() - hold_.before;
 }
 
+// What a server has not done tells nothing of what it takes.
+void Exchange::count_work(const Outcome& outcome) {
+  const bool was_served = outcome.kind == Outcome::Kind::processed ||
+                          outcome.kind == Outcome::Kind::abandoned ||
+                          outcome.reason == Reason::upstream_timeout;
+  if (!was_served || facts_.at_upstream <= admission::Duration::zero()) return;
+  DemandCounts& counts = station_.metrics().demand[priority_index()];
+  counts.served.add(arrival_.cost);
+  counts.work_ns.add(static_cast<std::uint64_t>(facts_.at_upstream.count()) * arrival_.workers);
+}
+
 void Exchange::give_worker_back(Outcome outcome) {
   stop_holding();
   outcome.work = work_of(outcome);
@@ -368,6 +389,7 @@ void Exchange::give_worker_back(Outcome outcome) {
   if (request_.body_tells_cost && !request_.is_whole) settle_cost();
   facts_.at_upstream = time_at_service();
   station_.metrics().upstream_times[priority_index()].record(facts_.at_upstream);
+  count_work(outcome);
   facts_.ending = ending_of(outcome);
   note_use_of_quota(outcome);
   permit_.finish(outcome, station_.loop().now());

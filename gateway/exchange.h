@@ -125,6 +125,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void note_use_of_quota(const admission::Outcome& outcome);
   void enter(const proxy::wire::Head& head);
   void screen(const proxy::wire::Head& head);
+  void count_demand();
   void ask_for_worker();
   void on_gate_answer(admission::Gate::Answer answer);
   void wait(admission::Place place);
@@ -167,6 +168,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void on_reader_window_over();
   bool upstream_computes_on() const;
   void orphan(admission::Outcome outcome);
+  void count_work(const admission::Outcome& outcome);
   void give_worker_back(admission::Outcome outcome);
   admission::Duration work_of(const admission::Outcome& outcome) const;
   bool hold_if_useful();

@@ -129,6 +129,7 @@ bool Exchange::judge(const proxy::wire::Head& head) {
   if (route.cost_varies) note_cost(head, station_.settings().routes[route.index]);
   if (station_.settings().upstream.repeat_window.count() > 0) note_repeat(head);
   if (station_.upstreams().servers().none_reachable() && !station_.holds()) {
+    count_demand();
     refuse(Reason::upstream_down, time_to_next_probe(station_.settings().upstream));
     return false;
   }
@@ -161,6 +162,7 @@ bool Exchange::count_for_quota() {
   const auto answer = quotas->table().take(arrival_.client, *plan, arrival_.cost, Quotas::now(),
                                            arrival_.client_kind == admission::ClientKind::known);
   if (answer.refused) {
+    count_demand();
     refuse_for(*answer.refused);
     return false;
   }

@@ -102,6 +102,13 @@ struct PlanMetrics {
   DurationHistogram times;  // from the end of their header to the end, likewise
 };
 
+// What is asked for at one priority, and what work that is.
+struct DemandCounts {
+  Counter asked;    // cost of the arrivals, the refused ones too, without their retries
+  Counter served;   // cost of those that had a worker
+  Counter work_ns;  // of the workers that they had
+};
+
 struct ExchangeFacts;
 
 // The numbers of one loop. The loop writes; the operators' side reads.
@@ -119,6 +126,7 @@ class LoopMetrics {
 
   std::array<DurationHistogram, conf::priority_count> waits;
   std::array<DurationHistogram, conf::priority_count> upstream_times;
+  std::array<DemandCounts, conf::priority_count> demand;
   Counter accepted;                                                // connections
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
   Counter retries, retries_denied;                                 // of requests, upstream

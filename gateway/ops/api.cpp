@@ -10,6 +10,7 @@
 #include "gateway/json_text.h"
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
+#include "gateway/ops/forecast_report.h"
 #include "gateway/ops/page.h"
 #include "gateway/ops/query.h"
 #include "gateway/ops/verdict.h"
@@ -67,6 +68,7 @@ void Api::take_its_places(Desk& desk) {
   desk.add_page("/api/v1/health", reader, [this](const Request&) { return health(); });
   desk.add_page("/api/v1/conf", reader, [this](const Request&) { return conf(); });
   desk.add_page("/api/v1/limits", reader, [this](const Request&) { return limits(); });
+  desk.add_page("/api/v1/forecast", reader, [this](const Request&) { return forecast(); });
   desk.add_page("/api/v1/explain", reader,
                 [this](const Request& request) { return explain(request); });
   desk.add_page("/api/v1/recent", reader, [this](const Request&) { return of_.events.recent(); });
@@ -133,6 +135,11 @@ Reply Api::limits() const {
                       {"origin", value.origin},
                       {"about", conf::find_key(value.key)->help}});
   return as_json({{"limits", list}});
+}
+
+Reply Api::forecast() const {
+  const bool is_kept = of_.server.settings().forecast.keep;
+  return as_json(forecast_json(of_.forecast.report().get(), is_kept));
 }
 
 // ?client=ADDRESS&method=POST&target=/v1/classify&header=Name:+value

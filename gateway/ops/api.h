@@ -7,6 +7,7 @@
 #include "gateway/ops/conf_changes.h"
 #include "gateway/ops/desk.h"
 #include "gateway/ops/events.h"
+#include "gateway/ops/live_forecast.h"
 #include "gateway/ops/roll_call.h"
 #include "gateway/server.h"
 
@@ -23,6 +24,7 @@ class Api {
     Access& access;
     ConfChanges& changes;
     Events& events;
+    const LiveForecast& forecast;
     std::function<bool()> is_draining;
     std::function<void(const std::string& why)> drain;
   };
@@ -36,6 +38,7 @@ class Api {
   Reply health() const;
   Reply conf() const;
   Reply limits() const;
+  Reply forecast() const;
   Reply explain(const Request& request) const;
   Reply session(const Request& request) const;
   Reply log_in(const Request& request);

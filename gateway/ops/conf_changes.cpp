@@ -80,8 +80,8 @@ ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, E
       owner_(owner),
       server_(server),
       log_(log),
-      at_start_{loaded.settings.sandbox, loaded.settings.core_dumps,
-                loaded.settings.clients.secret},
+      at_start_{loaded.settings.sandbox, loaded.settings.core_dumps, loaded.settings.clients.secret,
+                loaded.settings.forecast.file},
       sources_(std::move(sources)),
       loaded_(std::move(loaded)),
       timer_(loop, [this] { on_timeout(); }),
@@ -392,6 +392,7 @@ ConfChanges::Change ConfChanges::apply(Prepared&& prepared, ConfHistory history)
        {std::pair("sandbox", settings.sandbox != at_start_.sandbox),
         std::pair("core_dumps", settings.core_dumps != at_start_.core_dumps),
         std::pair("clients.secret", settings.clients.secret != at_start_.secret),
+        std::pair("forecast.file", settings.forecast.file != at_start_.demand_file),
         std::pair("clients.quota_file",
                   server_.policy().quotas &&
                       server_.policy().quotas->path() != settings.clients.quota_file)})

@@ -126,6 +126,7 @@ class ConfChanges {
     conf::Sandbox sandbox;
     bool core_dumps;
     std::string secret;
+    std::string demand_file;
   } at_start_;
   conf::Sources sources_;
   conf::Loaded loaded_;

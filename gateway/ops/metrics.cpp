@@ -5,6 +5,7 @@
 
 #include "gateway/clients/pseudonym.h"
 #include "gateway/health_report.h"
+#include "gateway/ops/forecast_report.h"
 #include "gateway/ops/metric_families.h"
 #include "gateway/ops/process_stats.h"
 
@@ -414,7 +415,8 @@ void add_operators(MetricFamilies& out, const OperatorServer::Counts& operators)
 }  // namespace
 
 Exposition expose_metrics(const Server& server, std::uint64_t error_lines_dropped,
-                          const OperatorServer::Counts& operators, std::string_view accept) {
+                          const OperatorServer::Counts& operators,
+                          const history::DemandReport* forecast, std::string_view accept) {
   const HealthReport report = report_health(
       server.shared(), server.policy(), std::chrono::steady_clock::now(), Asker::operator_of_it);
   MetricFamilies families;
@@ -430,6 +432,7 @@ Exposition expose_metrics(const Server& server, std::uint64_t error_lines_droppe
   add_responses(families, server);
   add_gateway(families, report, error_lines_dropped);
   add_operators(families, operators);
+  add_forecast(families, forecast);
   return families.written_for(accept);
 }
 

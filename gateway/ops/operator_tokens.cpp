@@ -13,7 +13,7 @@ constexpr std::size_t tokens_max = 100;
 constexpr std::size_t token_least = 16;  // characters; fewer could be guessed
 constexpr std::size_t token_most = 256;
 
-std::string_view trimmed(std::string_view line) {
+std::string_view token_text_of(std::string_view line) {
   constexpr std::string_view blank = " \t\r";
   const std::size_t begin = line.find_first_not_of(blank);
   if (begin == std::string_view::npos) return {};
@@ -35,7 +35,7 @@ std::expected<OperatorTokens, std::string> read_operator_tokens(const std::strin
   std::string_view rest = conf::without_byte_order_mark(*text);
   for (std::size_t number = 1; !rest.empty(); ++number) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = trimmed(rest.substr(0, end));
+    const std::string_view line = token_text_of(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.empty() || line.front() == '#') continue;
     // What stands there is not told: it may be most of a token.

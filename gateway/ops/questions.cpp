@@ -59,7 +59,8 @@ void Questions::take_their_places(Desk& desk) {
 
 Reply Questions::metrics(const Desk::Request& request) const {
   Exposition exposition =
-      expose_metrics(of_.server, of_.log.dropped_lines(), of_.operators.counts(), request.accept);
+      expose_metrics(of_.server, of_.log.dropped_lines(), of_.operators.counts(),
+                     of_.forecast.report().get(), request.accept);
   return {.content_type = exposition.content_type, .body = std::move(exposition.text)};
 }
 

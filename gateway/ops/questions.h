@@ -4,6 +4,7 @@
 
 #include "gateway/error_log.h"
 #include "gateway/ops/desk.h"
+#include "gateway/ops/live_forecast.h"
 #include "gateway/ops/operator_server.h"
 #include "gateway/ops/roll_call.h"
 #include "gateway/server.h"
@@ -19,6 +20,7 @@ class Questions {
     const ErrorLog& log;
     const OperatorServer& operators;
     RollCall& roll;
+    const LiveForecast& forecast;
     std::function<bool()> is_draining;
   };
   explicit Questions(Of of) : of_(std::move(of)) {}

@@ -75,13 +75,18 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       operators_(loop_, [this](const OperatorServer::Request& request,
                                const OperatorServer::Responder& to) { desk_.answer(request, to); }),
       roll_(loop_, server),
-      questions_({server, log, operators_, roll_, [this] { return ending_.is_draining; }}),
+      questions_(
+          {server, log, operators_, roll_, forecast_, [this] { return ending_.is_draining; }}),
       events_(loop_, server, operators_),
+      forecast_hook_(loop_, server),
+      forecast_(loop_, server,
+                [this](const history::DemandReport& report) { forecast_hook_.follow(report); }),
       names_(loop_, server),
       tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
-      api_({server, roll_, access_, changes_, events_, [this] { return ending_.is_draining; },
+      api_({server, roll_, access_, changes_, events_, forecast_,
+            [this] { return ending_.is_draining; },
             [this](const std::string& why) { drain(why); }}),
       manager_{.kept_sockets = inheritance_.kept, .watchdog_interval = watchdog_interval()},
       handover_(loop_, *this, server, roll_),
@@ -134,6 +139,7 @@ int Supervisor::run() {
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
   names_.begin();
   tables_.begin();
+  forecast_.begin();
   loop_.run();
   return ending_.status;
 }
@@ -220,6 +226,7 @@ void Supervisor::drain(const std::string& why) {
   timers_.status.stop();
   names_.end();
   tables_.end();
+  forecast_.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
   // its listening sockets open either: the kernel refuses connections from then on.
   for (const std::string& name : std::exchange(manager_.kept_sockets, {})) notify_let_go(name);
@@ -368,6 +375,7 @@ OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   ending_.is_draining = true;
   names_.end();
   tables_.end();
+  forecast_.end();
   timers_.status.stop();
   timers_.watchdog.stop();
   operators_.stop_listening();
@@ -392,6 +400,7 @@ void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
   if (manager_.watchdog_interval > 0ms) feed_watchdog();
   names_.begin();
   tables_.begin();
+  forecast_.begin();
 }
 
 // ---- The service manager -----------------------------------------------------------------------

@@ -15,7 +15,9 @@
 #include "gateway/ops/conf_changes.h"
 #include "gateway/ops/desk.h"
 #include "gateway/ops/events.h"
+#include "gateway/ops/forecast_hook.h"
 #include "gateway/ops/handover.h"
+#include "gateway/ops/live_forecast.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
 #include "gateway/ops/questions.h"
@@ -131,6 +133,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   Questions questions_;
   Access access_;
   Events events_;
+  ForecastHook forecast_hook_;
+  LiveForecast forecast_;
   NameWatch names_;
   TableWatch tables_;
   OperatorServer::Sockets operator_sockets_;

@@ -471,5 +471,21 @@ TEST_CASE("all mistakes of a file are told at once, in the order of their places
          "conf:12:2: unknown table [upstreem]; did you mean [upstream]?"}}});
 }
 
+TEST_CASE("a target of the forecast is of times, and of a priority or all") {
+  const auto only_one = [](const std::string& target, const std::string& why) {
+    const Lines lines = mistakes_in("[forecast]\ntarget = \"" + target + "\"");
+    CAPTURE(target);
+    REQUIRE(lines.size() == 1);
+    CHECK(lines.front().starts_with("conf:2:1: forecast.target: \"" + target + "\"" + why));
+  };
+  only_one("wait p90 <= 1s",
+           ", column 6: \"p90\" is not mean, p50, p95, p99 or max; write such as");
+  only_one("served >= 99%", ": of the times only");
+  only_one("wait max <= 1s", ": no forecast tells of the greatest");
+  only_one("wait p95 <= 1s for route /a", ": demand is known by priority");
+  CHECK(mistakes_in("[forecast]\ntarget = \"\"").empty());
+  CHECK(mistakes_in("[forecast]\ntarget = \"answer mean <= 2s for priority 5\"").empty());
+}
+
 }  // namespace
 }  // namespace classgate::conf

@@ -37,6 +37,8 @@ TEST_CASE("bounds and reserves that contradict each other are mistakes") {
   for (const Row& row : {
            Row{"[auto]\nworkers_min = 9\nworkers_max = 8",
                {"conf:2:1: auto.workers_min: is more than auto.workers_max"}},
+           Row{"[forecast]\nservers_min = 9\nservers_max = 8",
+               {"conf:2:1: forecast.servers_min: is more than forecast.servers_max"}},
            Row{"[auto]\nrate_min = 9\nrate_max = 8.5",
                {"conf:2:1: auto.rate_min: is more than auto.rate_max"}},
            Row{"[reserve]\npriority_1 = 0.5\npriority_4 = 0.6",

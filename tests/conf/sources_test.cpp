@@ -191,6 +191,16 @@ std::map<std::string, Sample> samples() {
       {"ops.timeout", quoted("33s")},
       {"ops.reload_timeout", quoted("20s")},
       {"ops.upgrade_timeout", quoted("34s")},
+      {"forecast.keep", plain("false")},
+      {"forecast.file", quoted("/srv/demand")},
+      {"forecast.target", quoted("answer p99 <= 2s")},
+      {"forecast.lead_time", quoted("3m")},
+      {"forecast.workers_per_server", plain("8")},
+      {"forecast.servers_min", plain("2")},
+      {"forecast.servers_max", plain("9")},
+      {"forecast.fall", plain("0.25")},
+      {"forecast.hook", quoted("/usr/local/bin/scale")},
+      {"forecast.hook_timeout", quoted("5s")},
   };
   int status = 550;
   for (const ReasonText& text : reason_texts)

@@ -235,6 +235,38 @@ class Confs(unittest.TestCase):
             self.assertEqual(status, 0, said)
 
 
+class Autoscaling(unittest.TestCase):
+    """Held against the code; a hook is run by tests/process/forecast_live_test.py."""
+    folder = PACKAGING / "examples/autoscaling"
+
+    def test_what_keda_and_the_adapter_are_told_to_read_is_told(self):
+        _, _, scaled = yaml.safe_load_all((self.folder / "keda.yaml").read_text())
+        api = scaled["spec"]["triggers"][0]["metadata"]
+        self.assertEqual(api["authMode"], "bearer")
+        told = json.loads((PACKAGING / "openapi.json").read_text())
+        self.assertTrue(any(api["url"].endswith(path) for path in told["paths"]), api["url"])
+        schema = told["components"]["schemas"]["Forecast"]
+        for part in api["valueLocation"].split("."):
+            schema = schema["properties"][part]
+        self.assertIn("integer", schema["type"])
+        code = (ROOT / "gateway/ops/forecast_report.cpp").read_text()
+        names = set(re.findall(r"classgate_\w+", (self.folder / "hpa.yaml").read_text()))
+        self.assertTrue(names)
+        for name in names:
+            self.assertIn(f'"{name}"', code)
+
+    def test_the_hook_names_what_it_is_given_and_is_good_shell(self):
+        hook = self.folder / "hook"
+        self.assertTrue(os.access(hook, os.X_OK))
+        subprocess.run(["sh", "-n", hook], check=True)
+        done = subprocess.run([hook], capture_output=True, text=True, env={"CLASSGATE_SERVERS_NEEDED": "3"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("3 servers", done.stderr)
+        code = (ROOT / "gateway/ops/forecast_hook.cpp").read_text()
+        for name in set(re.findall(r"CLASSGATE_(\w+)", hook.read_text())):
+            self.assertIn(f'"{name}"', code)
+
+
 class Completion(unittest.TestCase):
     def complete(self, *words):
         script = (f'source {PACKAGING}/completion/classgate; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '

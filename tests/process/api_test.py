@@ -77,7 +77,8 @@ class ApiTest(FolderTest):
                                       ("/why", "?id=none", 404), ("/why", "", 400), ("/conf", "", 200),
                                       ("/explain", "?method=POST&target=/v1/classify", 200),
                                       ("/explain", "?client=x", 400), ("/explain", "?header=a:%0d%0ab:c", 400),
-                                      ("/limits", "", 200), ("/session", "", 200), ("/recent", "", 200)):
+                                      ("/limits", "", 200), ("/session", "", 200), ("/recent", "", 200),
+                                      ("/forecast", "", 200)):
             with self.subTest(path + query):
                 status, body, _ = self.ask(gateway, "GET", "/api/v1" + path + query)
                 self.assertEqual(status, expected, body)

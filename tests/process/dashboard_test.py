@@ -25,6 +25,23 @@ class History(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     gateway_port = 0
 
+    @staticmethod
+    def forecast(now):
+        def text(seconds):
+            return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
+        quantiles = {"p50": 10, "p90": 12.5, "p99": 15}
+        return {"time": text(now), "known": True, "why_not": None, "minutes_known": 2880, "has_a_day": True,
+                "unit": "cost a second", "now": {"demand": 9.5, "by_priority": []},
+                "forecast": [{"horizon": word, "horizon_seconds": seconds, "time": text(now + seconds), **quantiles,
+                              "by_priority": [], "workers_needed": 7, "last_day": {"minutes": 1440, "mean_absolute_error": 1,
+                                                                                   "wape": 0.083, "below_p90": 0.9}}
+                             for word, seconds in (("5m", 300), ("15m", 900), ("1h", 3600), ("24h", 86400))],
+                "workers": {"target": "wait p95 <= 100ms", "now": 5, "needed_now": 4, "needed": 7, "why_not": None},
+                "servers": {"now": 1, "needed": 2, "workers_per_server": 5, "lead_time_seconds": 60},
+                "target_missed_at": text(now + 1200),
+                "last_day": [{"time": text(now - HOUR * 24 + i * 300), "came": i % 30, "p50": 14, "p90": 28 if i > 9 else None}
+                             for i in range(288)]}
+
     def told(self):
         now = int(time.time())
         times = [now - HOUR * 24 + i * 600 for i in range(144)]
@@ -37,6 +54,7 @@ class History(http.server.BaseHTTPRequestHandler):
                 "/api/v1/series": {"series": [{"key": "all", "time": times, "requests": some, "served": some,
                                                "refused": some, "failed": some, "wait_ms_p50": some,
                                                "wait_ms_p95": some, "active": some}]},
+                "/api/v1/forecast": self.forecast(now),
                 "/api/v1/sessions": {"active_now": 3, "active_5m": 4, "active_60m": 9, "distinct_day": 40,
                                      "sessions_begun": 50, "sessions_ended": 47, "new": 12, "returning": 38,
                                      "peak_hour": [{"hour": at, "peak": 3} for at in times[::6]],
@@ -217,6 +235,19 @@ class Dashboard(ProcessTest):
         self.browser.ask("document.getElementById('logout').click()")
         self.see("document.getElementById('main').innerText.includes('Whoever logs in')", "to be logged out")
 
+    def test_what_comes_is_shown_with_what_it_needs_and_where_nothing_is_known_that_is_said(self):
+        self.look("forecast")
+        self.see("document.getElementById('main').innerText.includes('No forecast: too little is known')", "what it says")
+        self.look("forecast", self.with_history())
+        self.see("document.querySelectorAll('figure').length === 2", "the charts")
+        tiles = self.browser.ask("[...document.querySelectorAll('.tile')].map(t => t.innerText).join('; ')")
+        self.assertRegex(tiles, r"(?s)demand/s.*9\.5.*workers needed.*7.*4 now, of 5.*servers needed.*2.*missed at \d\d:\d\d")
+        # The coming hour from now on, and the last day with what was said of it.
+        self.assertEqual(self.browser.ask("[...document.querySelectorAll('figure svg')].map(s => s.getAttribute('aria-valuemax'))"),
+                         ["3", "287"])
+        self.assertIn("8.3 %", self.text())
+        self.assertIn("24h", self.text())
+
     def test_names_are_text_and_never_markup(self):
         self.refuse_one()
         port = self.with_history()
@@ -238,7 +269,7 @@ class Dashboard(ProcessTest):
     def test_it_fits_every_window_by_day_and_by_night(self):
         port = self.with_history()
         papers = {}
-        for view in ("now", "history", "clients", "sessions", "routes", "why", "conf"):
+        for view in ("now", "history", "clients", "sessions", "routes", "forecast", "why", "conf"):
             for width in (390, 1280, 2560):
                 for scheme in ("light", "dark"):
                     with self.subTest(view=view, width=width, scheme=scheme):

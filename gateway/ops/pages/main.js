@@ -2,7 +2,7 @@
 const views = {
   now: ["Now", view_now], history: ["History", view_history], clients: ["Clients", main => view_usage(main, "client", "client")],
   sessions: ["Sessions", view_sessions], routes: ["Routes", main => view_usage(main, "route", "route")],
-  why: ["Why", view_lookup], conf: ["Conf", view_conf],
+  forecast: ["Forecast", view_forecast], why: ["Why", view_lookup], conf: ["Conf", view_conf],
 };
 let refresh = null;
 

@@ -116,13 +116,16 @@ class LiveForecast(FolderTest):
         hook.write_text(f'#!/bin/sh\n{{ env; cat; }} > {told}.new && mv {told}.new {told}\n')
         slow = folder / "slow"
         slow.write_text("#!/bin/sh\necho before it hangs >&2\nsleep 600 & wait\n")
+        loud = folder / "loud"
+        loud.write_text("#!/bin/sh\nexec yes it goes on >&2\n")
         bad = folder / "bad"
         bad.write_text("#!/bin/sh\necho no such platform >&2\nexit 7\n")
-        for program in (hook, slow, bad):
+        for program in (hook, slow, loud, bad):
             program.chmod(0o755)
         gateways = {}
         for name, settings in (("good", {"forecast_hook": hook}),
                                ("slow", {"forecast_hook": slow, "forecast_hook_timeout": "200ms"}),
+                               ("loud", {"forecast_hook": loud, "forecast_hook_timeout": "200ms"}),
                                ("bad", {"forecast_hook": bad}),
                                # Ten a second of 20 ms each: one worker is not enough to wait for 1 ms at most.
                                ("small", {"admission_workers": 1, "forecast_target": "wait p99 <= 1ms"})):
@@ -161,6 +164,7 @@ class LiveForecast(FolderTest):
         self.assertEqual(json.loads("{" + body)["servers"], said["servers"])
         good.wait_for_text(r"forecast\.hook: .*/hook was told that \d+ servers? (is|are) needed", good.err)
         gateways["slow"].wait_for_text(r"slow did not end in 200 ms, and was killed: before it hangs; tried", gateways["slow"].err, 90)
+        gateways["loud"].wait_for_text(r"loud did not end in 200 ms, and was killed: it goes on; tried", gateways["loud"].err, 90)
         gateways["bad"].wait_for_text(r"bad ended with status 7: no such platform; tried", gateways["bad"].err, 90)
         # What is missed is said before anybody waits: once, with its time.
         small = gateways["small"]

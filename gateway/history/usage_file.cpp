@@ -112,6 +112,7 @@ bool UsageStore::State::prepare() {
 
 // Also what SQLite keeps beside it: a repair needs that.
 void UsageStore::State::move_aside(std::int64_t now) {
+  is_damaged = false;
   const std::string why = database->trouble();
   database.reset();
   const std::string aside = fmt::format("{}.corrupt-{}", path, now);

@@ -37,6 +37,7 @@ struct UsageStore::State {
   std::map<std::pair<std::int64_t, history::UsageLevel>, history::UsersRow> users;
   std::map<std::pair<std::int64_t, std::string>, history::SessionRow> sessions;
   std::uint64_t rows_lost = 0;
+  bool is_damaged = false;     // as a reader has found: the next write moves it away
   bool is_moving = false;      // a damaged file away: what is made then is not moved
   bool is_in_trouble = false;  // and that has been told
   std::vector<std::string> remarks;
@@ -49,6 +50,12 @@ struct UsageStore::State {
   void move_aside(std::int64_t now);
   bool has_lost_its_path() const;
   bool journal_is_too_long();
+  // Of what was asked of a file that is ready; what is wrong with it the next write finds.
+  template <typename Answer>
+  Answer told(Answer answer) {
+    if (!answer && is_ready && database->is_damaged()) is_damaged = true;
+    return answer;
+  }
   void tell_trouble();
   void tell(std::string line);
 

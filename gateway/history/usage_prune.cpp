@@ -154,8 +154,8 @@ void UsageStore::prune(std::int64_t now) {
                .done();
   });
   if (!is_good) {
-    // A damaged file is moved aside by the next write.
-    if (!database.is_damaged()) state.tell_trouble();
+    state.is_damaged = database.is_damaged();
+    if (!state.is_damaged) state.tell_trouble();
     return;
   }
   if (state.bytes_used() > state.bytes_max()) state.make_room();
@@ -171,7 +171,7 @@ std::expected<std::size_t, std::string> UsageStore::forget(const std::string& cl
               : std::next(row);
   std::erase_if(state.sessions, [&](const auto& each) { return each.second.client == client; });
   if (!state.is_ready) return std::unexpected(state.database->trouble());
-  return forget_in(*state.database, client);
+  return state.told(forget_in(*state.database, client));
 }
 
 std::expected<std::size_t, std::string> forget_in(Database& database, const std::string& client) {

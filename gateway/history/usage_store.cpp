@@ -89,6 +89,7 @@ bool UsageStore::write(const Batch& batch, std::int64_t now) {
     state.tell(fmt::format("{} was taken away while in use: a new one is begun", state.path));
     if (!state.open_file(now)) state.open_memory();
   }
+  if (state.is_damaged) state.move_aside(now);
   bool is_good = !state.journal_is_too_long() && state.write_all(rest, now);
   if (!is_good && state.database->is_damaged()) {
     state.move_aside(now);
@@ -115,25 +116,25 @@ bool UsageStore::write(const Batch& batch, std::int64_t now) {
 }
 
 std::expected<UsageTable, std::string> UsageStore::table(const UsageQuestion& question) {
-  return read_usage_table(*state_->database, question);
+  return state_->told(read_usage_table(*state_->database, question));
 }
 
 std::expected<std::vector<history::UsageRow>, std::string> UsageStore::series(
     history::UsageLevel level, history::UsageKind kind, const std::string& key, std::int64_t since,
     std::int64_t until) {
-  return read_usage_series(*state_->database,
-                           {.level = level, .kind = kind, .since = since, .until = until}, key);
+  return state_->told(read_usage_series(
+      *state_->database, {.level = level, .kind = kind, .since = since, .until = until}, key));
 }
 
 std::expected<std::vector<UsersAnswer>, std::string> UsageStore::users(history::UsageLevel level,
                                                                        std::int64_t since,
                                                                        std::int64_t until) {
-  return read_users(*state_->database, level, since, until);
+  return state_->told(read_users(*state_->database, level, since, until));
 }
 
 std::expected<std::vector<history::SessionRow>, std::string> UsageStore::sessions(
     std::int64_t since, std::int64_t until, const std::string& client, std::size_t top) {
-  return read_sessions(*state_->database, since, until, client, top);
+  return state_->told(read_sessions(*state_->database, since, until, client, top));
 }
 
 bool UsageStore::is_on_disk() const { return state_->is_on_disk; }

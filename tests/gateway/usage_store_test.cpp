@@ -356,6 +356,28 @@ TEST_CASE("a file that is damaged is kept aside, and a new one begun, which is s
   CHECK(std::filesystem::exists(folder.file() + ".corrupt-77"));
 }
 
+TEST_CASE("damage that only a reader meets is mended by the next write") {
+  const HistoryFolder folder;
+  Counts counts;
+  for (int i = 0; i < 400; ++i) counts.add(fmt::format("c_{}", i), noon + i * hour, 4);
+  {
+    const auto store = opened(folder.path());
+    REQUIRE(write(*store, counts.rows()));
+  }
+  const auto store = opened(folder.path(), "b");
+  {
+    std::fstream file(folder.file(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(16 * 4096);
+    file << std::string(size_of(folder.file()) - 32 * 4096, 'x');
+  }
+  CHECK_FALSE(store->table({.since = 0, .until = INT64_MAX / 2}));
+  Counts anew;
+  anew.add("c_1", noon, 5);
+  CHECK(write(*store, anew.rows(), 77));
+  CHECK(requests_in(*store) == 5);
+  CHECK(std::filesystem::exists(folder.file() + ".corrupt-77"));
+}
+
 TEST_CASE("of files that were damaged two are kept") {
   const HistoryFolder folder;
   for (std::int64_t now = 10; now < 16; ++now) {

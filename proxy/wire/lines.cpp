@@ -130,6 +130,11 @@ unsigned wrong_in_field(const char* at) {
   return bits(_mm_or_si128(is_control, _mm_cmpeq_epi8(bytes, all(0x7f))));
 }
 
+// A bit for each that is no printable ASCII: a control, DEL, or beyond.
+unsigned not_printable(const char* at) {
+  return bits(_mm_cmplt_epi8(_mm_add_epi8(load_16(at), all(1)), all(0x21)));
+}
+
 std::size_t token_size(std::string_view text, const char* end) {
   std::size_t size = 0;
   while (end - (text.data() + size) >= at_once) {
@@ -153,12 +158,36 @@ bool is_field_text(std::string_view text, const char* end) {
   }
   return true;
 }
+
+PlainLine find_plain_line(const char* line, const char* end) {
+  const char* at = line;
+  for (std::ptrdiff_t letters = at_once; letters == at_once; at += letters) {
+    if (end - at < at_once) return {};
+    letters = std::countr_one(letters_of_names(at));
+  }
+  const auto name_size = static_cast<std::size_t>(at - line);
+  if (end - at < at_once + 2 || name_size == 0 || at[0] != ':' || at[1] != ' ') return {};
+  const char* const value = at += 2;
+  unsigned others = not_printable(at);
+  while (others == 0) {
+    at += at_once;
+    if (end - at < at_once) return {};
+    others = not_printable(at);
+  }
+  at += std::countr_zero(others);
+  if (at == value || value[0] == ' ' || at[-1] == ' ') return {};
+  if (end - at < 2 || at[0] != '\r' || at[1] != '\n') return {};
+  return {name_size, static_cast<std::size_t>(at - value)};
+}
 #else
+PlainLine find_plain_line(const char*, const char*) { return {}; }
 std::size_t token_size(std::string_view text, const char*) { return wire::token_size(text); }
 bool is_field_text(std::string_view text, const char*) { return wire::is_field_text(text); }
 #endif
 
 }  // namespace
+
+PlainLine read_plain_line(const char* at, const char* end) { return find_plain_line(at, end); }
 
 const char* read_field_line(std::string_view line, Side side, FieldLine& into, const char* end) {
   const std::size_t name_size = line.empty() ? 0 : token_size(line, end);

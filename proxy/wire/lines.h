@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -30,6 +31,17 @@ const char* read_field_line(std::string_view line, Side side, FieldLine& into, c
 inline const char* read_field_line(std::string_view line, Side side, FieldLine& into) {
   return read_field_line(line, side, into, line.data() + line.size());
 }
+
+// A field line as most are, with its CRLF: a name of letters, digits and '-', a colon, a space, and
+// a value of printable ASCII without a blank at its ends. Sizes of 0: `at` does not begin one, or
+// too few bytes follow before `end` to tell so fast; then read_field_line() tells.
+struct PlainLine {
+  std::size_t name_size = 0;
+  std::size_t value_size = 0;
+  static constexpr std::size_t between = 2;  // colon and space; as much as its end has
+  std::size_t size() const { return name_size + between + value_size + between; }
+};
+PlainLine read_plain_line(const char* at, const char* end);
 
 // Of the head of a request that nobody can read, or of which not all has come: the value of the one
 // line that has this name, as far as its lines are whole; empty: there is none, or more. Good for

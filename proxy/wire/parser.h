@@ -77,6 +77,7 @@ class Parser {
   Progress take_request_line(std::string_view text, std::string_view line);
   Progress take_status_line(std::string_view text, std::string_view line);
   Progress take_field(std::string_view text, std::string_view line);
+  bool take_plain_field(std::string_view text);
   Progress finish_head(std::string_view text);
   void note_known(const Field& field);
   Progress read_framing();

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <random>
+#include <string>
+
 #include "proxy/wire/lines.h"
 #include "tests/proxy/parse.h"
 
@@ -36,6 +39,57 @@ TEST_CASE("a request head means the same wherever the network cuts it") {
     CHECK(parse_cut(text, cut, request) == whole);
   }
   CHECK(parse_bytewise(text, request) == whole);
+}
+
+// Lines of few kinds of bytes, so that all that can be wrong with one comes often, each followed by
+// more or less. Seeded: the same ones each time.
+TEST_CASE("a line that is read at a glance is read as it is byte by byte") {
+  constexpr std::string_view bytes("aZ9-x_:: \t\r\n\x01\x7f\x80\xff~!", 18);
+  std::mt19937 random(7);
+  const auto some = [&random](std::size_t most) { return std::size_t{random()} % (most + 1); };
+  const auto text_of = [&](std::size_t size, std::size_t kinds) {
+    std::string text;
+    for (std::size_t i = 0; i < size; ++i) text += bytes[some(kinds - 1)];
+    return text;
+  };
+  int at_a_glance = 0;
+  for (int i = 0; i < 200'000; ++i) {
+    // Mostly right, with one byte of any kind somewhere.
+    std::string text = text_of(1 + some(33), 5) + ": " + text_of(1 + some(40), 5) + "\r\n";
+    if (some(1) == 0) text[some(text.size() - 1)] = bytes[some(bytes.size() - 1)];
+    text += text_of(some(40), bytes.size());
+    const PlainLine plain = read_plain_line(text.data(), text.data() + text.size());
+    if (plain.name_size == 0) continue;
+    ++at_a_glance;
+    CAPTURE(text);
+    const std::size_t end = text.find('\n');
+    REQUIRE(plain.size() == end + 1);
+    FieldLine line;
+    REQUIRE(text[end - 1] == '\r');
+    REQUIRE(read_field_line({text.data(), end - 1}, Side::request, line) == nullptr);
+    REQUIRE(line.name == text.substr(0, plain.name_size));
+    REQUIRE(line.value == text.substr(plain.name_size + 2, plain.value_size));
+    REQUIRE(line.is_plain);
+  }
+#ifdef __SSE2__
+  CHECK(at_a_glance > 20'000);
+#endif
+}
+
+TEST_CASE("limits of fields are the same for lines that are read at a glance") {
+  std::string text = "GET / HTTP/1.1\r\nHost: a.example\r\n";
+  for (int i = 0; i < 20; ++i) text += "X-Some-Field: some value\r\n";
+  text += "\r\n";
+  const std::string followed = text + std::string(64, 'x');
+  HeadLimits limits = roomy;
+  limits.header_count = 21;
+  limits.header_bytes = text.size();
+  CHECK(parse(followed, request, limits).progress == Parser::Progress::done);
+  limits.header_count = 20;
+  CHECK(parse(followed, request, limits).fault == Fault::header_too_large);
+  limits.header_count = 21;
+  limits.header_bytes = text.size() - 1;
+  CHECK(parse(followed, request, limits).fault == Fault::header_too_large);
 }
 
 TEST_CASE("of a head that nobody can read the one whole line with a name is found, and no other") {

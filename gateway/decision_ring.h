@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -15,24 +16,8 @@
 
 namespace classgate::gateway {
 
-// A text that is kept where it stands, cut at its room.
-template <std::size_t Size>
-class KeptText {
- public:
-  static_assert(Size < 256);
-  explicit KeptText(std::string_view text)
-      : size_(static_cast<std::uint8_t>(std::min(text.size(), Size))) {
-    proxy::wire::copy_short(text_.data(), text.data(), size_);
-  }
-  std::string_view view() const { return {text_.data(), size_}; }
-
- private:
-  std::array<char, Size> text_;  // as much of it as there is text
-  std::uint8_t size_;
-};
-
-// What was decided of a request that was refused, failed or left, and what that rested on. Plain
-// values, so that keeping one asks for no memory.
+// What was decided of a request that was refused, failed or left, and what that rested on: as it is
+// told to who asks. "-": a text that there was not.
 struct Decision : ExchangeFacts {
   struct InForce {  // of the conf, then
     std::uint64_t generation = 0;
@@ -42,18 +27,17 @@ struct Decision : ExchangeFacts {
     std::uint32_t queue_size = 0;
     admission::Duration queue_timeout{};
   };
-  Decision(const ExchangeFacts& facts, const ExchangeTexts& texts, const InForce& in_force);
 
   static constexpr std::size_t id_max = 128;
-  KeptText<id_max> id;
-  KeptText<16> client;
-  KeptText<48> address;
-  KeptText<16> method;
-  KeptText<96> path;
-  KeptText<64> route;
-  KeptText<32> plan;
-  KeptText<64> name;  // of a client of clients.clients_file
-  KeptText<64> upstream;
+  std::string id;
+  std::string client;
+  std::string address;
+  std::string method;
+  std::string path;
+  std::string route;
+  std::string plan;
+  std::string name;  // of a client of clients.clients_file
+  std::string upstream;
   InForce limits;
 };
 
@@ -71,45 +55,103 @@ constexpr std::size_t part_of(std::size_t all, std::size_t loops, std::size_t lo
 
 // The last decisions of one loop (its part of ops.why_max), for `classgate why`. It grows by
 // blocks, up to its size, and then the oldest gives its place; without memory for a block it stays
-// as it is. On the loop.
+// as it is. Under a flood all are refusals, and few are ever asked for: keeping one only copies
+// what there is, numbers as they stand and short texts one behind the other; it is looked for, and
+// made a Decision, when somebody asks. On the loop.
 class DecisionRing {
  public:
+  // What there is of one that is kept, beside its facts. Empty: "-".
+  struct Origin {
+    std::string_view id{};
+    std::string_view address{};
+    std::string_view method{};
+    std::string_view path{};
+    std::string_view name{};
+    std::string_view upstream{};
+    std::uint64_t client = 0;            // the id that its pseudonym is made of
+    const std::string* route = nullptr;  // outlives the ring; null: it had none
+    const std::string* plan = nullptr;   // likewise
+  };
+
   // Keeps as many as fit of the newest. May throw std::bad_alloc, and then nothing has changed.
   void resize(std::size_t most);
-  std::size_t size() const { return size_; }
+  // What those rest on that are kept from now on.
+  void set_in_force(const Decision::InForce& limits) { in_force_ = limits; }
+  std::size_t size() const { return std::max(size_before_, position()); }
   std::size_t most() const { return most_; }
-  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts,
-            const Decision::InForce& in_force);
+  void keep(const ExchangeFacts& facts, const Origin& origin) {
+    if (next_ != end_ || turn()) new (next_++) Slot(facts, origin, in_force_);
+  }
   // Those with this id; `most` are told: who is trusted may give all requests one id.
   Decisions find(std::string_view id, std::size_t most) const;
 
  private:
+  // The texts of an Origin, in their order, and what is kept of each at the most.
+  static constexpr std::array<std::uint8_t, 6> text_most{Decision::id_max, 48, 16, 96, 64, 64};
+
+  struct Slot {
+    Slot(const ExchangeFacts& of, const Origin& origin, const Decision::InForce& in_force)
+        : facts(of),
+          limits(in_force),
+          client(origin.client),
+          route(origin.route),
+          plan(origin.plan) {
+      char* end = texts.data();
+      put(0, origin.id, end);
+      put(1, origin.address, end);
+      put(2, origin.method, end);
+      put(3, origin.path, end);
+      put(4, origin.name, end);
+      put(5, origin.upstream, end);
+    }
+    [[gnu::always_inline]] void put(std::size_t place, std::string_view text, char*& end) {
+      const std::size_t size = std::min<std::size_t>(text.size(), text_most[place]);
+      sizes[place] = static_cast<std::uint8_t>(size);
+      if (size == 0) return;
+      proxy::wire::copy_short(end, text.data(), size);
+      end += size;
+    }
+    std::string_view id() const { return {texts.data(), sizes[0]}; }
+    Decision told() const;
+
+    ExchangeFacts facts;
+    Decision::InForce limits;
+    std::uint64_t client;
+    const std::string* route;
+    const std::string* plan;
+    std::array<std::uint8_t, text_most.size()> sizes;
+    std::array<char, 128 + 48 + 16 + 96 + 64 + 64> texts;  // as much of it as there is text
+  };
+  static_assert(std::is_trivially_destructible_v<Slot> && std::is_trivially_copyable_v<Slot>);
+
   static constexpr std::size_t block_size = 64;
   // Room for some, in which as many have been made as were kept so far: making one that is then
   // written over would be dearer than keeping it.
-  class Block {
-   public:
-    static_assert(std::is_trivially_destructible_v<Decision> &&
-                  std::is_trivially_copyable_v<Decision>);
-    void* room(std::size_t place) { return room_.data() + place * sizeof(Decision); }
-    const Decision& at(std::size_t place) const {
-      return *std::launder(
-          reinterpret_cast<const Decision*>(room_.data() + place * sizeof(Decision)));
-    }
-
-   private:
-    alignas(Decision) std::array<std::byte, block_size * sizeof(Decision)> room_;
+  struct Block {
+    Slot* at(std::size_t place) { return reinterpret_cast<Slot*>(room.data()) + place; }
+    alignas(Slot) std::array<std::byte, block_size * sizeof(Slot)> room;
   };
-  const Decision& at(std::size_t place) const {
-    return blocks_[place / block_size]->at(place % block_size);
+
+  // How many have been kept since the ring last began at its first place.
+  std::size_t position() const {
+    return blocks_.empty()
+               ? 0
+               : block_ * block_size + static_cast<std::size_t>(next_ - blocks_[block_]->at(0));
   }
-  // Where the next one goes; null: nowhere.
-  void* next();
+  const Slot& by_age(std::size_t age) const {
+    const std::size_t place = (position() + size() - 1 - age) % size();
+    return *std::launder(blocks_[place / block_size]->at(place % block_size));
+  }
+  // To the next block, a new one if there is to be more, or to the first. False: there is none.
+  bool turn();
 
   std::vector<std::unique_ptr<Block>> blocks_;
   std::size_t most_ = 0;
-  std::size_t size_ = 0;
-  std::size_t newest_ = 0;  // its place, when there is one
+  std::size_t block_ = 0;        // that is being filled, if there is one
+  std::size_t size_before_ = 0;  // when the last block was left
+  Slot* next_ = nullptr;         // of it, where the next one goes,
+  Slot* end_ = nullptr;          // unless all are full
+  Decision::InForce in_force_;
 };
 
 }  // namespace classgate::gateway

@@ -184,6 +184,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void record();
   void complete_facts();
   ExchangeTexts texts_by(std::string_view pseudonym) const;
+  const std::string& name_told() const;
   void log(const ExchangeTexts& texts);
 
   struct OwnFields {

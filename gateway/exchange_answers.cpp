@@ -177,9 +177,19 @@ void Exchange::record() {
                        station_.keeps_decisions();
   if (wanted == AccessLines::Wanted::no && !is_kept) return;
   complete_facts();
+  if (is_kept)
+    station_.keep(facts_, {.id = texts_.request_id,
+                           .address = client_name(),
+                           .method = texts_.method,
+                           .path = target_.path(),
+                           .name = name_told(),
+                           .upstream = forwarding_.server_name(),
+                           .client = arrival_.client,
+                           .route = route_ != nullptr ? &route_->name : nullptr,
+                           .plan = &station_.metrics_of(arrival_.plan).name});
+  if (wanted == AccessLines::Wanted::no) return;
   const Pseudonym client(arrival_.client);
   const ExchangeTexts texts = texts_by(client.view());
-  if (is_kept) station_.keep(facts_, texts);
   if (wanted == AccessLines::Wanted::line) log(texts);
   if (wanted == AccessLines::Wanted::roll_up)
     station_.roll_up({.client = texts.client,
@@ -203,17 +213,21 @@ void Exchange::complete_facts() {
                         : admission::Duration(station_.settings().admission.request_timeout);
 }
 
+const std::string& Exchange::name_told() const {
+  const bool names_whom_to_tell = texts_.name.empty() && facts_.verdict == Verdict::rejected;
+  return names_whom_to_tell ? texts_.name_not_valid : texts_.name;
+}
+
 ExchangeTexts Exchange::texts_by(std::string_view pseudonym) const {
   const auto said = [](std::string_view text) { return text.empty() ? "-" : text; };
-  const bool names_whom_to_tell = texts_.name.empty() && facts_.verdict == Verdict::rejected;
   return {.request_id = texts_.request_id,
           .client = pseudonym,
           .address = client_name(),
           .method = said(texts_.method),
           .path = target_.path_size != 0 ? target_.path() : "-",
           .route = route_ != nullptr ? std::string_view(route_->name) : "-",
-          .plan = said(station_.rules().ids.name_of(arrival_.plan)),
-          .name = said(names_whom_to_tell ? texts_.name_not_valid : texts_.name),
+          .plan = station_.metrics_of(arrival_.plan).name,
+          .name = said(name_told()),
           .upstream = forwarding_.server_name()};
 }
 

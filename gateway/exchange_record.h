@@ -76,8 +76,7 @@ struct ExchangeFacts {
   }
 };
 
-// The texts that go with them, made once, at its end, if anybody wants to know: the log, and who
-// keeps it, are told these, so that they can't tell different stories.
+// The texts that go with them, made once, at its end, if the log wants to know.
 struct ExchangeTexts {
   std::string_view request_id = "-";
   std::string_view client = "-";  // its pseudonym; nobody knows, or wants to know

@@ -97,6 +97,13 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
   if (!has_same_rules) timeouts_.change(rules.settings);
   decisions_.resize(part_of(rules.settings.ops.why_max, rules.settings.threads, number_));
+  const conf::AdmissionSettings& limits = rules.settings.admission;
+  decisions_.set_in_force({.generation = rules.generation,
+                           .rate = limits.rate,
+                           .burst = limits.burst,
+                           .workers = limits.workers,
+                           .queue_size = limits.queue_size,
+                           .queue_timeout = limits.queue_timeout});
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
   rules_ = &rules;
   strangers_health_.forget();
@@ -223,17 +230,6 @@ void Station::take(const Census& census) {
     if (exchange && exchange->place() && waiters.size() < Census::waiters_max)
       waiters.push_back(exchange->describe_wait());
   census.answer(std::move(waiters));
-}
-
-void Station::keep(const ExchangeFacts& facts, const ExchangeTexts& texts) {
-  const conf::AdmissionSettings& limits = rules_->settings.admission;
-  decisions_.keep(facts, texts,
-                  {.generation = rules_->generation,
-                   .rate = limits.rate,
-                   .burst = limits.burst,
-                   .workers = limits.workers,
-                   .queue_size = limits.queue_size,
-                   .queue_timeout = limits.queue_timeout});
 }
 
 // ---- Turns -------------------------------------------------------------------------------------

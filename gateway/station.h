@@ -120,7 +120,9 @@ class Station final : private admission::Waiters {
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
   // Of one that was refused, failed or left, where they are kept.
   bool keeps_decisions() const { return decisions_.most() > 0; }
-  void keep(const ExchangeFacts& facts, const ExchangeTexts& texts);
+  void keep(const ExchangeFacts& facts, const DecisionRing::Origin& origin) {
+    decisions_.keep(facts, origin);
+  }
   void roll_up(const RefusalRollup::Refusal& refusal) {
     if (access_lines_.roll_up(refusal, loop_.now()))
       roll_up_timer_.start(AccessLines::rolled_up_time);

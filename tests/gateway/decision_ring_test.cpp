@@ -15,10 +15,9 @@ namespace classgate::gateway::test {
 namespace {
 
 void put(DecisionRing& ring, const std::string& id, int status = 503) {
-  ExchangeRecord record;
-  record.request_id = id;
-  record.status = status;
-  ring.keep(record, record, {});
+  ExchangeFacts facts;
+  facts.status = status;
+  ring.keep(facts, {.id = id});
 }
 
 std::string number(std::size_t i) { return "id-" + std::to_string(i); }
@@ -74,14 +73,57 @@ TEST_CASE("a ring of another size keeps what fits of the newest") {
   CHECK(ring.size() == 0);
 }
 
-TEST_CASE("texts are cut at their room") {
-  ExchangeRecord record;
-  const std::string path(1000, 'p'), id(500, 'i');
-  record.path = path;
-  record.request_id = id;
-  const Decision decision(record, record, {});
-  CHECK(decision.path.view() == std::string(96, 'p'));
-  CHECK(decision.id.view() == std::string(Decision::id_max, 'i'));
+TEST_CASE("texts are cut at their room, and each is found again behind the others") {
+  const std::string id(500, 'i'), address(500, 'a'), method(500, 'm'), path(1000, 'p'),
+      name(500, 'n'), upstream(500, 'u'), route(500, 'r'), plan(500, 'l');
+  DecisionRing ring;
+  ring.resize(1);
+  ring.keep({}, {.id = id,
+                 .address = address,
+                 .method = method,
+                 .path = path,
+                 .name = name,
+                 .upstream = upstream,
+                 .client = 0x4f7a'91c2'0000'0000,
+                 .route = &route,
+                 .plan = &plan});
+  const auto found = ring.find(id.substr(0, Decision::id_max), 1).told;
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].id == std::string(Decision::id_max, 'i'));
+  CHECK(found[0].address == std::string(48, 'a'));
+  CHECK(found[0].method == std::string(16, 'm'));
+  CHECK(found[0].path == std::string(96, 'p'));
+  CHECK(found[0].name == std::string(64, 'n'));
+  CHECK(found[0].upstream == std::string(64, 'u'));
+  CHECK(found[0].client == "c_4f7a91c2");
+  CHECK(found[0].route == std::string(64, 'r'));
+  CHECK(found[0].plan == std::string(32, 'l'));
+}
+
+TEST_CASE("what there was not of a request is told as -") {
+  DecisionRing ring;
+  ring.resize(1);
+  ring.keep({}, {.id = "a", .path = "/b"});
+  const auto found = ring.find("a", 1).told;
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].path == "/b");
+  for (const std::string& text : {found[0].client, found[0].address, found[0].method,
+                                  found[0].route, found[0].plan, found[0].name, found[0].upstream})
+    CHECK(text == "-");
+}
+
+TEST_CASE("a decision is told with the limits that were in force when it was kept") {
+  DecisionRing ring;
+  ring.set_in_force({.generation = 1, .rate = 5});
+  ring.resize(70);
+  put(ring, "before");
+  ring.set_in_force({.generation = 2, .rate = 7});
+  put(ring, "after");
+  ring.resize(100);
+  put(ring, "later");
+  CHECK(ring.find("before", 1).told.at(0).limits.rate == 5);
+  CHECK(ring.find("after", 1).told.at(0).limits.rate == 7);
+  CHECK(ring.find("later", 1).told.at(0).limits.generation == 2);
 }
 
 // ---- In a gateway ------------------------------------------------------------------------------

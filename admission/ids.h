@@ -42,6 +42,8 @@ class ById {
     for (const Entry& entry : entries_)
       if (entry.id.slot != nobodys) visit(entry.value);
   }
+  // It has never had a value for any.
+  bool is_empty() const { return entries_.empty(); }
 
  private:
   static constexpr std::uint32_t nobodys = static_cast<std::uint32_t>(-1);

@@ -80,8 +80,8 @@ Duration Limits::wait_for(TokenBucket& bucket, double cost, const Kept& kept, Ti
                   : std::max(wait, TokenBucket::time_to(cost, 0, bucket.rate(), bucket.burst()));
 }
 
-Limits::Wait Limits::wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings,
-                              Time now) {
+Limits::Wait Limits::wait_in_all(const Arrival& arrival, ClientNumber client,
+                                 const Comings& comings, Time now) {
   Shared* const route = routes_.find(arrival.route);
   const bool is_greedy = client != no_client && asks_shared(arrival) &&
                          clients_.asks_greedily(client, arrival.cost, now);
@@ -169,10 +169,6 @@ void Limits::write_to(Rejection& rejection, const Arrival& arrival, ClientNumber
   if (!arrival.rate_limited) return;
   all = look_of(all_.bucket);
   if (client != no_client) of_client = clients_.look_of(client);
-}
-
-void Limits::take(const Arrival& arrival, ClientNumber client, const Comings& comings) {
-  settle(arrival, client, arrival.cost, comings);
 }
 
 void Limits::settle(const Arrival& arrival, ClientNumber client, double more,

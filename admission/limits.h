@@ -81,7 +81,10 @@ class Limits {
   // While clients are expected that were told to come for a bucket's tokens, some of its last ones
   // are kept for them: else they would be refused again as often as those who come as they like,
   // and one that storms would have all that they leave.
-  Wait wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now);
+  Wait wait_for(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now) {
+    if (client == no_client && limits_nobody()) return {};
+    return wait_in_all(arrival, client, comings, now);
+  }
   // The same with the buckets themselves, but changes nothing. `all` stands for the bucket for all
   // requests.
   Buckets look(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
@@ -115,7 +118,9 @@ class Limits {
                                 const Returns::Asker& asker, Time now) const;
   // Takes the cost of the request from all buckets that apply. Only after wait_for() said zero for
   // the same arrival and time.
-  void take(const Arrival& arrival, ClientNumber client, const Comings& comings);
+  void take(const Arrival& arrival, ClientNumber client, const Comings& comings) {
+    if (client != no_client || !limits_nobody()) settle(arrival, client, arrival.cost, comings);
+  }
   // The cost has turned out to be higher than what was taken, by `more`, or lower if that is
   // negative. A shared bucket goes below zero by its burst at most. What is left of the cost then
   // is a debt of this client alone (ClientTable::owe), so that the others do not wait until it is
@@ -168,6 +173,9 @@ class Limits {
     double for_content = 0;  // for those who ask for no more than their part
     double for_due = 0;      // for those who come when they were told to
   };
+  // No shared bucket has a limit.
+  bool limits_nobody() const { return all_.bucket.rate() <= 0 && routes_.is_empty(); }
+  Wait wait_in_all(const Arrival& arrival, ClientNumber client, const Comings& comings, Time now);
   Kept kept(const Shared& shared, const Arrival& arrival, bool is_greedy, Coming coming,
             Time now) const;
   // Of so many tokens those that a client could have at once. As long as it asks for no more than

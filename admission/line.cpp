@@ -35,16 +35,16 @@ Line::Line(const conf::AdmissionSettings& settings, ClientTable& clients, RetryA
       shares_(settings.reserve),
       worker_search_(worker_bounds(settings, shares_.reserves())),
       deadlines_(settings) {
-  ceilings_.set(Ceilings::Source::settings, settings.workers);
+  set_ceiling(Ceilings::Source::settings, settings.workers);
   if (settings.fairness.is_on) queue_.expect_clients(clients_that_may_be(settings.fairness));
 }
 
 void Line::reconfigure(const conf::AdmissionSettings& settings) {
   settings_ = settings;
-  ceilings_.set(Ceilings::Source::settings, settings.workers);
   deadlines_.reconfigure(settings);
   shares_.reconfigure(settings.reserve);
   worker_search_.reconfigure(worker_bounds(settings, shares_.reserves()));
+  set_ceiling(Ceilings::Source::settings, settings.workers);
   if (!settings.fairness.is_on) return queue_.unpark_all();
   queue_.expect_clients(clients_that_may_be(settings.fairness));
   plans_are_new_ = queue_.size() > 0;
@@ -195,6 +195,7 @@ void Line::follow(const Outcome& outcome, const Seat& seat, Time now) {
                            .active = active_,
                            .was_binding = active_ >= workers()},
                           now);
+  count_workers();
 }
 
 // ---- Who has news -------------------------------------------------------------------------------

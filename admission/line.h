@@ -36,8 +36,12 @@ class Line {
   void reconfigure(const conf::AdmissionSettings& settings);
   void set_ceiling(Ceilings::Source source, std::uint32_t workers) {
     ceilings_.set(source, workers);
+    count_workers();
   }
-  void set_kept_elsewhere(std::uint32_t workers) { ceilings_.set_kept_elsewhere(workers); }
+  void set_kept_elsewhere(std::uint32_t workers) {
+    ceilings_.set_kept_elsewhere(workers);
+    count_workers();
+  }
 
   // --- Who comes. ---
   // A client has got a number; one that stood for another before when it is new.
@@ -130,9 +134,7 @@ class Line {
   void adopt() { --orphans_; }
 
   // --- How it stands. ---
-  std::uint32_t workers() const {
-    return ceilings_.share_of(settings_.workers_are_auto ? worker_search_.limit() : Ceilings::none);
-  }
+  std::uint32_t workers() const { return workers_; }
   std::size_t waiting() const { return queue_.size(); }
   Duration usual_work(RouteId route) const;
   RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
@@ -153,6 +155,12 @@ class Line {
                 Time now) const;
 
  private:
+  // Asked for ten times in a decision: so they are kept, and counted anew when what they hang on
+  // has changed.
+  void count_workers() {
+    workers_ =
+        ceilings_.share_of(settings_.workers_are_auto ? worker_search_.limit() : Ceilings::none);
+  }
   static std::size_t index(int priority) { return static_cast<std::size_t>(priority - 1); }
   std::uint32_t free_workers() const { return workers() - std::min(active_, workers()); }
   // A request that wants more than there are takes all.
@@ -270,6 +278,7 @@ class Line {
   Shares shares_;
   WorkerSearch worker_search_;
   Ceilings ceilings_;            // of the workers
+  std::uint32_t workers_ = 0;    // in force
   std::uint32_t active_ = 0;     // workers
   std::uint64_t in_flight_ = 0;  // requests that have them
   std::uint32_t orphans_ = 0;

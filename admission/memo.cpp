@@ -82,6 +82,7 @@ void Line::write_to(PolicyMemo& memo) const {
 
 void Line::take_up(const PolicyMemo& memo) {
   if (memo.workers) worker_search_.resume(*memo.workers);
+  count_workers();
   books_.resume(memo.usual_turn);
 }
 

@@ -41,7 +41,7 @@ inline std::uint32_t WaitQueue::take_free_slot() {
   return index;
 }
 
-void WaitQueue::make_ready(const Waiter& waiter) {
+void WaitQueue::make_room(const Waiter& waiter) {
   if (first_free_ == none && slots_.size() == slots_.capacity())
     slots_.reserve(std::max<std::size_t>(64, 2 * slots_.size()));
   if (waiter.client == no_client) return;

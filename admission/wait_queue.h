@@ -60,7 +60,9 @@ class WaitQueue {
   };
 
   // Takes memory for one more, such as join() will need: join() itself asks for none then.
-  void make_ready(const Waiter& waiter);
+  void make_ready(const Waiter& waiter) {
+    if (first_free_ == none || waiter.client != no_client) make_room(waiter);
+  }
   Ticket join(const Waiter& waiter);
   // Takes a waiter out from wherever it stands; nothing when it no longer waits.
   std::optional<Waiter> leave(Ticket ticket);
@@ -174,6 +176,7 @@ class WaitQueue {
     __builtin_prefetch(begin + sizeof(Slot) - 1, 1);
   }
   std::uint32_t largest_of(int priority) const;
+  void make_room(const Waiter& waiter);
   std::uint32_t take_free_slot();
   Ticket take_out(std::uint32_t index);
 

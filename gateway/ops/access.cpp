@@ -15,7 +15,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::string_view cookie_name = "classgate_session";
 constexpr std::chrono::minutes wrong_window{1};
 
 Access::Reply objection_of(int status, std::string_view why) {
@@ -56,17 +55,34 @@ std::string_view bearer_in(std::string_view authorization) {
   return authorization.substr(scheme.size());
 }
 
-// The value of ours among the cookies (RFC 6265 section 4.2.1); empty: there is none.
-std::string_view session_in(std::string_view cookies) {
-  while (!cookies.empty()) {
+// Cookies are the same for all ports of a host (RFC 6265 section 8.5): by its port in the name each
+// gateway of a machine has one of its own. __Host- keeps it from being set by another name of the
+// domain (RFC 6265bis section 4.1.3.2); browsers want https for it.
+std::string cookie_name_of(const Access::Request& request) {
+  std::string_view port(request.host);
+  port.remove_prefix(std::min(port.size(), port.rfind(']') + 1));  // of IPv6
+  port.remove_prefix(std::min(port.size(), port.find(':') + 1));
+  if (port.size() == request.host.size() || port.size() > 5 ||
+      port.find_first_not_of("0123456789") != std::string_view::npos)
+    port = {};
+  if (port.empty()) port = request.is_tls ? "443" : "80";
+  return fmt::format("{}classgate_session_{}", request.is_tls ? "__Host-" : "", port);
+}
+
+// What those of this name are worth among the cookies (RFC 6265 section 4.2.1), as hashes. Several
+// stand there where another path or name of the host has set one too: ours may be any of them.
+std::vector<conf::Sha256> sessions_in(const Access::Request& request) {
+  constexpr std::size_t looked_at = 8;
+  const std::string name = cookie_name_of(request) + "=";
+  std::vector<conf::Sha256> found;
+  for (std::string_view cookies = request.cookie; !cookies.empty() && found.size() < looked_at;) {
     const std::size_t end = std::min(cookies.find(';'), cookies.size());
     std::string_view one = cookies.substr(0, end);
     cookies.remove_prefix(std::min(end + 1, cookies.size()));
     one.remove_prefix(std::min(one.find_first_not_of(' '), one.size()));
-    if (one.starts_with(cookie_name) && one.substr(cookie_name.size()).starts_with('='))
-      return one.substr(cookie_name.size() + 1);
+    if (one.starts_with(name)) found.push_back(conf::sha256(one.substr(name.size())));
   }
-  return {};
+  return found;
 }
 
 // 256 bits of the kernel's randomness, as 64 digits.
@@ -147,11 +163,8 @@ std::optional<Access::Reply> Access::objection(const Request& request, Desk::Who
 std::optional<Access::Reply> Access::objection_to_token(const Request& request,
                                                         Clock::time_point now) {
   if (const std::string_view token = bearer_in(request.authorization); !token.empty()) {
-    if (is_locked_out(request, now))
-      return objection_of(429, "too many wrong tokens: ask again in a minute");
     if (is_known(conf::sha256(token))) return std::nullopt;
-    note_wrong(request, now);
-    return objection_of(401, "the token is not known");
+    return answer_to_wrong_token(request, now);
   }
   if (session_of(request, now) == nullptr) return objection_of(401, "a token is needed");
   if (request.method != "GET" && request.method != "HEAD" && !is_of_our_page(request))
@@ -163,15 +176,13 @@ Access::Reply Access::log_in(const Request& request, std::string_view token,
                              Clock::time_point now) {
   if (!wants_tokens_)
     return objection_of(403, "there are no tokens to log in with (ops.token_file)");
-  if (is_locked_out(request, now))
-    return objection_of(429, "too many wrong tokens: ask again in a minute");
   const conf::Sha256 hash = conf::sha256(token);
-  if (!is_known(hash)) {
-    note_wrong(request, now);
-    return objection_of(401, "the token is not known");
-  }
+  if (!is_known(hash)) return answer_to_wrong_token(request, now);
+  log_out(request);  // a browser has one session
   std::erase_if(sessions_, [&](const Session& session) { return session.end <= now; });
-  if (sessions_.size() >= sessions_max) sessions_.erase(sessions_.begin());
+  const auto is_its = [&](const Session& session) { return session.token == hash; };
+  if (static_cast<std::size_t>(std::ranges::count_if(sessions_, is_its)) >= sessions_per_token_max)
+    sessions_.erase(std::ranges::find_if(sessions_, is_its));
   const std::string id = make_session_id();
   sessions_.push_back({conf::sha256(id), hash, now + session_time_});
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(session_time_).count();
@@ -179,16 +190,17 @@ Access::Reply Access::log_in(const Request& request, std::string_view token,
           .body = json_text(ordered_json{{"logged_in", true}, {"seconds_left", seconds}}),
           .fields =
               fmt::format("Set-Cookie: {}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{}\r\n",
-                          cookie_name, id, seconds, request.is_tls ? "; Secure" : "")};
+                          cookie_name_of(request), id, seconds, request.is_tls ? "; Secure" : "")};
 }
 
 Access::Reply Access::log_out(const Request& request) {
-  const conf::Sha256 id = conf::sha256(session_in(request.cookie));
-  std::erase_if(sessions_, [&](const Session& session) { return is_equal(session.id, id); });
-  return {.content_type = "application/json",
-          .body = json_text(ordered_json{{"logged_in", false}, {"seconds_left", 0}}),
-          .fields = fmt::format("Set-Cookie: {}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0\r\n",
-                                cookie_name)};
+  for (const conf::Sha256& id : sessions_in(request))
+    std::erase_if(sessions_, [&](const Session& session) { return is_equal(session.id, id); });
+  return {
+      .content_type = "application/json",
+      .body = json_text(ordered_json{{"logged_in", false}, {"seconds_left", 0}}),
+      .fields = fmt::format("Set-Cookie: {}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0{}\r\n",
+                            cookie_name_of(request), request.is_tls ? "; Secure" : "")};
 }
 
 Access::Standing Access::standing_of(const Request& request, Clock::time_point now) const {
@@ -204,28 +216,34 @@ bool Access::is_known(const conf::Sha256& token) const {
 }
 
 const Access::Session* Access::session_of(const Request& request, Clock::time_point now) const {
-  const std::string_view cookie = session_in(request.cookie);
-  if (cookie.empty()) return nullptr;
-  const conf::Sha256 id = conf::sha256(cookie);
   const Session* found = nullptr;
-  for (const Session& session : sessions_)
-    if (is_equal(session.id, id) && session.end > now) found = &session;
+  for (const conf::Sha256& id : sessions_in(request))
+    for (const Session& session : sessions_)
+      if (is_equal(session.id, id) && session.end > now) found = &session;
   return found;
 }
 
-bool Access::is_locked_out(const Request& request, Clock::time_point now) const {
-  const auto found = wrong_.find(request.address.bytes);
-  return found != wrong_.end() && found->second.count >= wrong_max &&
-         now - found->second.since < wrong_window;
+Access::Party Access::party_of(const Request& request, Clock::time_point now) const {
+  if (const std::string_view token = bearer_in(request.authorization); !token.empty())
+    if (const conf::Sha256 hash = conf::sha256(token); is_known(hash)) return hash;
+  if (const Session* const session = session_of(request, now)) return session->token;
+  Party party{};
+  std::ranges::copy(operators_client_of(request.address).bytes, party.begin());
+  return party;
 }
 
-void Access::note_wrong(const Request& request, Clock::time_point now) {
+Access::Reply Access::answer_to_wrong_token(const Request& request, Clock::time_point now) {
+  const Place place = operators_client_of(request.address).bytes;
   std::erase_if(wrong_, [&](const auto& of) { return now - of.second.since >= wrong_window; });
-  if (wrong_.size() >= addresses_max && !wrong_.contains(request.address.bytes))
+  if (wrong_.size() >= addresses_max && !wrong_.contains(place))
     wrong_.erase(
         std::ranges::min_element(wrong_, {}, [](const auto& of) { return of.second.since; }));
-  Wrong& wrong = wrong_[request.address.bytes];
+  Wrong& wrong = wrong_[place];
   if (wrong.count++ == 0) wrong.since = now;
+  return wrong.count > wrong_max
+             ? objection_of(429,
+                            "too many wrong tokens: ask again in a minute, or with a right one")
+             : objection_of(401, "the token is not known");
 }
 
 }  // namespace classgate::gateway

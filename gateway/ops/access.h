@@ -23,16 +23,19 @@ namespace classgate::gateway {
 //            "pages" whoever else is on this one
 //   changer  a reader who has shown a token, or has a session
 //
-// Compared in a time that does not hang on what is alike. Bounded: sessions_max, addresses_max. On
-// the main thread.
+// Compared in a time that does not hang on what is alike. A right token always passes, whatever
+// wrong ones came from the same address: those are counted, so that they are seen and told, and the
+// length of a token is what keeps it from being guessed (operator_tokens.cpp). An IPv6 address
+// counts as its /64. Bounded: sessions_per_token_max for each token, addresses_max. On the main
+// thread.
 class Access {
  public:
   using Request = OperatorServer::Request;
   using Reply = OperatorServer::Reply;
   using Clock = std::chrono::steady_clock;
-  static constexpr std::size_t sessions_max = 64;      // the oldest gives way
-  static constexpr std::size_t addresses_max = 1'024;  // whose wrong tokens are counted
-  static constexpr unsigned wrong_max = 10;            // of one address in a minute
+  static constexpr std::size_t sessions_per_token_max = 32;  // the oldest of the token gives way
+  static constexpr std::size_t addresses_max = 1'024;        // whose wrong tokens are counted
+  static constexpr unsigned wrong_max = 10;                  // of one address in a minute
 
   // Sessions by tokens that have gone end.
   void follow(const conf::OpsSettings& settings, OperatorTokens tokens);
@@ -51,6 +54,9 @@ class Access {
     std::chrono::seconds left{};  // of it
   };
   Standing standing_of(const Request& request, Clock::time_point now) const;
+  // Whom a viewer's place counts for: his token, by header or session, else his address.
+  using Party = conf::Sha256;
+  Party party_of(const Request& request, Clock::time_point now) const;
 
  private:
   struct Session {
@@ -65,8 +71,7 @@ class Access {
   using Place = decltype(conf::IpAddress::bytes);
   bool is_known(const conf::Sha256& token) const;
   const Session* session_of(const Request& request, Clock::time_point now) const;
-  bool is_locked_out(const Request& request, Clock::time_point now) const;
-  void note_wrong(const Request& request, Clock::time_point now);
+  Reply answer_to_wrong_token(const Request& request, Clock::time_point now);
   std::optional<Reply> objection_to_token(const Request& request, Clock::time_point now);
 
   conf::TokenFor token_for_ = conf::TokenFor::changes;

@@ -73,7 +73,8 @@ void Api::take_its_places(Desk& desk) {
                 [this](const Request& request) { return explain(request); });
   desk.add_page("/api/v1/recent", reader, [this](const Request&) { return of_.events.recent(); });
   desk.add_page("/api/v1/events", reader, [this](const Request& request, const auto& answer) {
-    of_.events.add_viewer(request, answer);
+    of_.events.add_viewer(request, of_.access.party_of(request, std::chrono::steady_clock::now()),
+                          answer);
   });
   desk.add_page("/api/v1/queue", reader,
                 [this](const Request&, const auto& answer) { tell_queue(answer); });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 #include "admission/measure/units.h"
 #include "conf/format.h"
@@ -18,6 +19,8 @@ using nlohmann::ordered_json;
 using namespace std::chrono_literals;
 
 constexpr auto interval = 1s;
+// Without an id: whoever comes again says which event he had last, and this is none of them.
+constexpr std::string_view displaced = "event: displaced\ndata: {}\n\n";
 constexpr std::uint64_t servers_every = 5;  // seconds: what they answered, of which there is much
 constexpr auto shown_fields = {"status",
                                "total_requests",
@@ -44,10 +47,6 @@ std::string one_line(const ordered_json& json) {
   return json.dump(-1, ' ', true, ordered_json::error_handler_t::replace);
 }
 
-std::string event_text(std::uint64_t number, std::string_view kind, const ordered_json& json) {
-  return fmt::format("id: {}\nevent: {}\ndata: {}\n\n", number, kind, one_line(json));
-}
-
 // What `now` says otherwise than `before`.
 ordered_json difference(const ordered_json& before, const ordered_json& now) {
   ordered_json changed = ordered_json::object();
@@ -62,24 +61,46 @@ ordered_json difference(const ordered_json& before, const ordered_json& now) {
 }  // namespace
 
 Events::Events(proxy::net::Loop& loop, const Server& server, OperatorServer& operators)
-    : server_(server), operators_(operators), timer_(loop, [this] { on_tick(); }) {}
+    : server_(server),
+      operators_(operators),
+      timer_(loop, [this] { on_tick(); }),
+      epoch_(fmt::format("{:x}", std::chrono::system_clock::now().time_since_epoch().count())) {}
 
-void Events::add_viewer(const Desk::Request& request, const Desk::Responder& answer) {
-  if (viewers_.size() >= server_.settings().ops.viewers_max)
+// False: nobody has more than the newcomer would have.
+bool Events::make_room(const Party& party) {
+  std::erase_if(viewers_, [&](const Viewer& one) { return !operators_.has(one.connection); });
+  const std::size_t most = server_.settings().ops.viewers_max;
+  if (viewers_.size() < most) return true;
+  if (most == 0) return false;
+  std::map<Party, std::size_t> places;
+  for (const Viewer& viewer : viewers_) ++places[viewer.party];
+  const std::size_t own = places[party];
+  const auto& [greediest, count] =
+      *std::ranges::max_element(places, {}, [](const auto& one) { return one.second; });
+  if (own == 0 && count < 2) return false;
+  const Party& from = count >= own + 2 ? greediest : party;
+  const auto gives_way = std::ranges::find(viewers_, from, &Viewer::party);
+  operators_.send(gives_way->connection, displaced);
+  operators_.close(gives_way->connection);
+  viewers_.erase(gives_way);
+  return true;
+}
+
+void Events::add_viewer(const Desk::Request& request, const Party& party,
+                        const Desk::Responder& answer) {
+  if (request.method != "HEAD" && !make_room(party))
     return answer({.status = 503,
                    .content_type = "application/json",
                    .body = json_text(
                        ordered_json{{"error", "as many watch as may at once (ops.viewers_max)"}}),
                    .fields = "Retry-After: 30\r\n"});
   wake();
-  std::uint64_t had = 0;
-  const std::string& said = request.last_event_id;
-  const auto [end, error] = std::from_chars(said.data(), said.data() + said.size(), had);
-  const bool is_known = error == std::errc{} && end == said.data() + said.size() &&
-                        had <= number_ && !kept_.empty() && had + 1 >= kept_.front().number;
-  if (request.method != "HEAD") viewers_.push_back({request.connection, number_});
+  const auto had = number_in(request.last_event_id);
+  const bool is_known =
+      had && *had <= number_ && !kept_.empty() && *had + 1 >= kept_.front().number;
+  if (request.method != "HEAD") viewers_.push_back({request.connection, number_, party});
   answer({.content_type = "text/event-stream",
-          .body = "retry: 2000\n\n" + (is_known ? missed_since(had) : all()),
+          .body = "retry: 2000\n\n" + (is_known ? missed_since(*had) : all()),
           .fields = "X-Accel-Buffering: no\r\n",
           .goes_on = true});
 }
@@ -150,7 +171,7 @@ void Events::look() {
     if (pointer.starts_with("/upstream_answers")) flat[pointer] = value;
   ++number_;
   if (now_.is_object()) {
-    kept_.push_back({number_, event_text(number_, "change", difference(now_, flat))});
+    kept_.push_back({number_, event_text("change", difference(now_, flat))});
     if (kept_.size() > kept_max) kept_.pop_front();
   }
   now_ = std::move(flat);
@@ -174,7 +195,21 @@ void Events::send_to(Viewer& viewer) {
   }
 }
 
-std::string Events::all() const { return event_text(number_, "all", now_); }
+// Of an event of this process; nothing: of another one, or no id.
+std::optional<std::uint64_t> Events::number_in(std::string_view id) const {
+  if (!id.starts_with(epoch_) || !id.substr(epoch_.size()).starts_with('-')) return std::nullopt;
+  id.remove_prefix(epoch_.size() + 1);
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
+  if (error != std::errc{} || end != id.data() + id.size()) return std::nullopt;
+  return number;
+}
+
+std::string Events::event_text(std::string_view kind, const ordered_json& json) const {
+  return fmt::format("id: {}-{}\nevent: {}\ndata: {}\n\n", epoch_, number_, kind, one_line(json));
+}
+
+std::string Events::all() const { return event_text("all", now_); }
 
 std::string Events::missed_since(std::uint64_t number) const {
   std::string text;

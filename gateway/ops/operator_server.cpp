@@ -25,12 +25,24 @@ constexpr int reads_in_a_turn = 4;
 constexpr std::chrono::seconds between_lines{10};  // about connections that gave way
 const proxy::wire::HeadLimits head_limits{16 * 1024, 64, 4 * 1024};
 
+bool is_named(const proxy::wire::Field& field, std::string_view name) {
+  return std::ranges::equal(
+      field.name, name, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
+}
+
 std::string_view field(const proxy::wire::Head& head, std::string_view name) {
   for (const proxy::wire::Field& candidate : head.fields)
-    if (std::ranges::equal(candidate.name, name,
-                           [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; }))
-      return candidate.value;
+    if (is_named(candidate, name)) return candidate.value;
   return {};
+}
+
+// Of a field that some divide.
+std::string joined_fields(const proxy::wire::Head& head, std::string_view name) {
+  std::string all;
+  for (const proxy::wire::Field& candidate : head.fields)
+    if (is_named(candidate, name))
+      all += fmt::format("{}{}", all.empty() ? "" : "; ", candidate.value);
+  return all;
 }
 
 }  // namespace
@@ -195,7 +207,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     request.accept = field(head, "accept");
     request.host = target.host;
     request.authorization = field(head, "authorization");
-    request.cookie = field(head, "cookie");
+    request.cookie = joined_fields(head, "cookie");
     request.origin = field(head, "origin");
     request.fetch_site = field(head, "sec-fetch-site");
     request.last_event_id = field(head, "last-event-id");
@@ -289,19 +301,20 @@ bool OperatorServer::make_room(const conf::IpAddress& address, bool is_local) {
   for (const auto& [number, connection] : connections_)
     if (connection->is_local() == is_local && !connection->goes_on()) {
       ++all;
-      ++of_address[connection->address().bytes];
+      ++of_address[operators_client_of(connection->address()).bytes];
     }
-  const bool has_its_share = !is_local && of_address[address.bytes] >= connections_per_address_;
+  const conf::IpAddress newcomer = operators_client_of(address);
+  const bool has_its_share = !is_local && of_address[newcomer.bytes] >= connections_per_address_;
   if (!has_its_share && all < connections_max_) return true;
   // Compared in this order: the address with the most connections, the longest silence, the age.
   const auto claim_of = [&](const Connection& one) {
-    return std::tuple(of_address[one.address().bytes], -one.silent_since().time_since_epoch(),
-                      ~one.number());
+    return std::tuple(of_address[operators_client_of(one.address()).bytes],
+                      -one.silent_since().time_since_epoch(), ~one.number());
   };
   const Connection* first = nullptr;
   for (const auto& [number, connection] : connections_) {
     if (connection->is_local() != is_local || connection->is_answering()) continue;
-    if (has_its_share && connection->address() != address) continue;
+    if (has_its_share && operators_client_of(connection->address()) != newcomer) continue;
     if (first == nullptr || claim_of(*connection) > claim_of(*first)) first = connection.get();
   }
   if (first == nullptr) return false;

@@ -17,6 +17,11 @@
 
 namespace classgate::gateway {
 
+// What counts as one: of IPv6 the network that one machine has to itself (RFC 6177).
+inline conf::IpAddress operators_client_of(const conf::IpAddress& address) {
+  return address.is_v4() || address.is_unix() ? address : address.as_client(64);
+}
+
 // HTTP for operators: few connections, small messages, on the main thread's loop, so that neither
 // the data path disturbs it nor it the data path. One request at a time on a connection; bounds:
 // ops.max_connections, ops.connections_per_address, ops.timeout, 16 KiB of header, 64 KiB of body,
@@ -37,7 +42,7 @@ class OperatorServer {
     std::string body;
     std::string host;  // of the target, else of Host
     std::string authorization;
-    std::string cookie;
+    std::string cookie;  // of all its Cookie lines (RFC 9113 section 8.2.3)
     std::string origin;
     std::string fetch_site;     // Sec-Fetch-Site
     std::string last_event_id;  // of a viewer who comes again
@@ -71,6 +76,9 @@ class OperatorServer {
   // More for one whose answer goes on. One that does not read is cut off after ops.timeout.
   enum class Sent : std::uint8_t { sent, not_now, gone };
   Sent send(std::uint64_t connection, std::string_view text);
+  bool has(std::uint64_t connection) const { return connections_.contains(connection); }
+  // What was sent to it is still delivered.
+  void close(std::uint64_t connection);
   struct Counts {
     std::size_t open = 0;
     std::uint64_t over_address = 0;  // gave way, ops.connections_per_address
@@ -86,7 +94,6 @@ class OperatorServer {
   void accept(proxy::net::Fd fd, const conf::IpAddress& address, bool is_local, bool is_tls);
   bool make_room(const conf::IpAddress& address, bool is_local);
   void tell_who_gave_way();
-  void close(std::uint64_t number);
 
   proxy::net::Loop& loop_;
   Handler handler_;

@@ -10,6 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr const char* token = "a-token-of-the-tests";
+constexpr const char* second_token = "of-another-operator";
 
 Access::Request asked(std::string method, std::string path, std::string host = "127.0.0.1:9190") {
   Access::Request request;
@@ -32,7 +33,7 @@ class Door {
     settings_.token_for = token_for;
     settings_.hosts = {"gate.example"};
     settings_.session_time = 1h;
-    access.follow(settings_, {conf::sha256(token)});
+    access.follow(settings_, {conf::sha256(token), conf::sha256(second_token)});
   }
   // 200: it may.
   int says(const Access::Request& request, Desk::Who who) {
@@ -41,11 +42,14 @@ class Door {
   }
   void forget_tokens() { access.follow(settings_, {}); }
   // The cookie that a browser sends back.
-  std::string log_in() {
-    const auto reply = access.log_in(asked("POST", "/api/v1/login"), token, now);
-    const std::size_t begin = reply.fields.find("classgate_session=");
-    REQUIRE(begin != std::string::npos);
-    return reply.fields.substr(begin, reply.fields.find(';') - begin);
+  std::string log_in(const std::string& shown = token) {
+    return log_in(asked("POST", "/api/v1/login"), shown);
+  }
+  std::string log_in(const Access::Request& request, const std::string& shown = token) {
+    const auto reply = access.log_in(request, shown, now);
+    constexpr std::string_view set = "Set-Cookie: ";
+    REQUIRE(reply.fields.starts_with(set));
+    return reply.fields.substr(set.size(), reply.fields.find(';') - set.size());
   }
 
   Access access;
@@ -151,28 +155,108 @@ TEST_CASE("a session ends by its time, by logging out, and when its token has go
   CHECK(door.says(request, Desk::Who::changer) == 401);
 }
 
-TEST_CASE("sessions are bounded: the oldest gives way") {
+// Whoever logged in again and again pushed out all others.
+TEST_CASE(
+    "sessions are bounded by token: the oldest of the same one gives way, and nobody else's") {
   Door door;
-  auto first = asked("GET", "/");
+  auto first = asked("GET", "/"), other = asked("GET", "/");
+  other.cookie = door.log_in(second_token);
   first.cookie = door.log_in();
-  for (std::size_t i = 1; i < Access::sessions_max; ++i) door.log_in();
+  for (std::size_t i = 1; i < Access::sessions_per_token_max; ++i) door.log_in();
   CHECK(door.access.standing_of(first, door.now).has_session);
-  door.log_in();
+  for (std::size_t i = 0; i < 3 * Access::sessions_per_token_max; ++i) door.log_in();
   CHECK_FALSE(door.access.standing_of(first, door.now).has_session);
+  CHECK(door.access.standing_of(other, door.now).has_session);
 }
 
-TEST_CASE("an address with ten wrong tokens in a minute must wait, and the others need not") {
+TEST_CASE("a browser that logs in again has one session, and its new one") {
+  Door door;
+  auto request = asked("GET", "/");
+  request.cookie = door.log_in();
+  auto again = asked("POST", "/api/v1/login");
+  again.cookie = request.cookie;
+  const std::string cookie = door.log_in(again);
+  CHECK_FALSE(door.access.standing_of(request, door.now).has_session);
+  request.cookie = cookie;
+  CHECK(door.access.standing_of(request, door.now).has_session);
+}
+
+// Ten wrong tokens shut out the right one from the same address, for a minute: whoever shared the
+// address (a proxy, a bastion, this machine) could keep the operators out.
+TEST_CASE("a right token passes whatever wrong ones came from its address, and those are slowed") {
   Door door;
   auto request = asked("POST", "/api/v1/drain");
   for (unsigned i = 0; i < Access::wrong_max; ++i)
     CHECK(door.says(with_token(request, "wrong-and-wrong-again"), Desk::Who::changer) == 401);
-  CHECK(door.says(with_token(request, token), Desk::Who::changer) == 429);
-  CHECK(door.access.log_in(request, token, door.now).status == 429);
+  CHECK(door.says(with_token(request, "wrong-and-wrong-again"), Desk::Who::changer) == 429);
+  CHECK(door.access.log_in(request, "wrong-and-wrong-again", door.now).status == 429);
+  CHECK(door.says(with_token(request, token), Desk::Who::changer) == 200);
+  CHECK(door.access.log_in(request, token, door.now).status == 200);
   auto other = request;
   other.address = *conf::IpAddress::parse("127.0.0.2");
-  CHECK(door.says(with_token(other, token), Desk::Who::changer) == 200);
+  CHECK(door.says(with_token(other, "wrong-and-wrong-again"), Desk::Who::changer) == 401);
   door.now += 1min;
-  CHECK(door.says(with_token(request, token), Desk::Who::changer) == 200);
+  CHECK(door.says(with_token(request, "wrong-and-wrong-again"), Desk::Who::changer) == 401);
+}
+
+// One machine has 2^64 addresses.
+TEST_CASE(
+    "wrong tokens of an IPv6 network of 64 bits are counted together, and the machine alone") {
+  Door door;
+  const auto says = [&](const std::string& address) {
+    auto request = with_token(asked("POST", "/api/v1/drain"), "wrong-and-wrong-again");
+    request.address = *conf::IpAddress::parse(address);
+    return door.says(request, Desk::Who::changer);
+  };
+  for (unsigned i = 0; i < Access::wrong_max; ++i)
+    CHECK(says("2001:db8::" + std::to_string(i)) == 401);
+  CHECK(says("2001:db8::ffff") == 429);
+  CHECK(says("2001:db8:0:1::1") == 401);
+  CHECK(says("::1") == 401);
+}
+
+// Cookies know no ports: a second gateway on a machine took the session of the first one away.
+TEST_CASE("each port has a cookie of its own, and over https one that no other name can set") {
+  Door door;
+  auto request = asked("POST", "/api/v1/login", "localhost:9190");
+  CHECK(door.log_in(request).starts_with("classgate_session_9190="));
+  request.host = "[::1]:9191";
+  CHECK(door.log_in(request).starts_with("classgate_session_9191="));
+  for (const char* const host :
+       {"localhost", "[::1]", "localhost:", "localhost:x", "localhost:1234567"}) {
+    request.host = host;
+    CHECK(door.log_in(request).starts_with("classgate_session_80="));
+  }
+  request.is_tls = true;
+  CHECK(door.log_in(request).starts_with("__Host-classgate_session_443="));
+  CHECK(door.access.log_out(request).fields.contains("; Secure"));
+  auto asks = asked("GET", "/", "localhost:9190");
+  const std::string of_9190 = door.log_in(asked("POST", "/api/v1/login", "localhost:9190"));
+  const std::string of_9191 = door.log_in(asked("POST", "/api/v1/login", "localhost:9191"));
+  asks.cookie = of_9191 + "; " + of_9190;
+  CHECK(door.access.standing_of(asks, door.now).has_session);
+  asks.cookie = of_9191;
+  CHECK_FALSE(door.access.standing_of(asks, door.now).has_session);
+  // Another path has set one of the same name too.
+  asks.cookie = "classgate_session_9190=of-another; " + of_9190;
+  CHECK(door.access.standing_of(asks, door.now).has_session);
+}
+
+TEST_CASE("a viewer's place counts for his token, by header or session, else for his address") {
+  Door door;
+  auto request = asked("GET", "/api/v1/events");
+  auto by_token = with_token(request, token);
+  auto by_session = request;
+  by_session.cookie = door.log_in();
+  const auto party = [&](const Access::Request& of) { return door.access.party_of(of, door.now); };
+  CHECK(party(by_token) == party(by_session));
+  CHECK(party(by_token) != party(request));
+  CHECK(party(with_token(request, "wrong-and-wrong-again")) == party(request));
+  CHECK(party(with_token(request, second_token)) != party(by_token));
+  request.address = *conf::IpAddress::parse("2001:db8::1");
+  auto near = request;
+  near.address = *conf::IpAddress::parse("2001:db8::2");
+  CHECK(party(request) == party(near));
 }
 
 }  // namespace

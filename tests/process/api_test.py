@@ -131,8 +131,8 @@ class ApiTest(FolderTest):
         self.file("tokens", "short\n")
         self.assertEqual(self.order(gateway, "/api/v1/reload", token="another-token-than-before")[0], 409)
 
-    def viewer(self, gateway, headers=""):
-        connection = socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20)
+    def viewer(self, gateway, headers="", source="127.0.0.1"):
+        connection = socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20, source_address=(source, 0))
         self.addCleanup(connection.close)
         connection.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         return connection
@@ -152,11 +152,21 @@ class ApiTest(FolderTest):
         text = self.read_until(viewer, b"event: change")
         self.assertIn("event: all", text)
         self.assertIn("Content-Type: text/event-stream", text)
-        number = int(text.split("event: change")[0].rsplit("id: ", 1)[1])
-        self.read_until(viewer, f"id: {number + 1}\n".encode())
+        epoch, number = self.last_id(text)
+        self.read_until(viewer, f"id: {epoch}-{number + 1}\n".encode())
         viewer.close()
-        again = self.read_until(self.viewer(gateway, f"Last-Event-ID: {number}\r\n"), f"id: {number + 1}\n".encode())
+        again = self.read_until(self.viewer(gateway, f"Last-Event-ID: {epoch}-{number}\r\n"),
+                                f"id: {epoch}-{number + 1}\n".encode())
         self.assertNotIn("event: all", again)
+        # Events of another process (a restart, an upgrade), and what is no event of anybody.
+        for had in (f"{int(epoch, 16) - 1:x}-{number}", f"{number}", f"{epoch}-", f"{epoch}-{number + 1000}", "-1", "x"):
+            self.assertIn("event: all", self.read_until(self.viewer(gateway, f"Last-Event-ID: {had}\r\n"), b"data: "))
+
+    @staticmethod
+    def last_id(text):
+        """Of the last change: of which process, and which."""
+        epoch, number = text.split("event: change")[0].rsplit("id: ", 1)[1].strip().split("-")
+        return epoch, int(number)
 
     def test_viewers_are_bounded_and_shut_no_probe_out(self):
         gateway = self.open(ops_viewers_max=70)
@@ -164,21 +174,45 @@ class ApiTest(FolderTest):
         for _ in range(70):  # one after the other: of many that have asked nothing yet the first give way
             viewers.append(self.viewer(gateway))
             self.read_until(viewers[-1], b"event: all")
-        self.assertIn("503", self.read_until(self.viewer(gateway), b"\r\n\r\n"))
         self.assertEqual(self.ask(gateway, "GET", "/livez")[0], 200)
+        # Whoever has most makes room for another, and is told; so do his own later ones.
+        self.read_until(self.viewer(gateway, source="127.0.0.2"), b"event: all")
+        self.read_until(viewers[0], b"event: displaced")
+        self.read_until(self.viewer(gateway, f"Authorization: Bearer {TOKEN}\r\n"), b"event: all")
+        self.read_until(viewers[1], b"event: displaced")
+        self.read_until(self.viewer(gateway), b"event: all")
+        self.read_until(viewers[2], b"event: displaced")
         for viewer in viewers:
             viewer.close()
-        # Whoever leaves makes room.
-        wait_until(lambda: "200 OK" in self.read_until(self.viewer(gateway), b"\r\n\r\n"), "room")
+
+    def test_where_each_viewer_has_one_place_another_is_told_that_there_is_none(self):
+        gateway = self.open(ops_viewers_max=2)
+        first = self.viewer(gateway)
+        self.read_until(first, b"event: all")
+        self.read_until(self.viewer(gateway, source="127.0.0.2"), b"event: all")
+        self.assertIn("503", self.read_until(self.viewer(gateway, source="127.0.0.3"), b"\r\n\r\n"))
+        first.close()  # whoever leaves makes room
+        wait_until(lambda: "200 OK" in self.read_until(self.viewer(gateway, source="127.0.0.3"), b"\r\n\r\n"), "room")
+
+    def test_a_session_may_stand_in_any_of_several_lines_of_cookies(self):
+        gateway = self.open()
+        _, _, answer = self.ask(gateway, "POST", "/api/v1/login", {"token": TOKEN})
+        cookie = answer.getheader("Set-Cookie").split(";")[0]
+        self.assertTrue(cookie.startswith(f"classgate_session_{gateway.ops_port}="), cookie)
+        for lines in (f"Cookie: {cookie}\r\n", f"Cookie: a=b\r\nCookie: {cookie}\r\nCookie: c=d\r\n"):
+            connection = socket.create_connection(("127.0.0.1", gateway.ops_port), timeout=20)
+            self.addCleanup(connection.close)
+            connection.sendall(f"GET /api/v1/session HTTP/1.1\r\nHost: localhost:{gateway.ops_port}\r\n{lines}\r\n".encode())
+            self.assertIn('"logged_in": true', self.read_until(connection, b"must_log_in"))
 
     def test_a_viewer_has_two_kilobytes_a_second_at_most(self):
         gateway = self.open()
         viewer = self.viewer(gateway)
         first = self.read_until(viewer, b"event: change")
-        start = int(first.split("event: change")[0].rsplit("id: ", 1)[1])
+        epoch, start = self.last_id(first)
         for _ in range(200):
             gateway.request()
-        text = self.read_until(viewer, f"id: {start + 4}\n".encode())
+        text = self.read_until(viewer, f"id: {epoch}-{start + 4}\n".encode())
         self.assertLess(len(text) / 4, 2048)
 
     def test_with_tls_it_is_the_same(self):
@@ -195,7 +229,7 @@ class ApiTest(FolderTest):
         answer = connection.getresponse()
         self.assertEqual((answer.status, json.loads(answer.read())["logged_in"]), (200, True))
         cookie = answer.getheader("Set-Cookie")
-        for word in ("HttpOnly", "SameSite=Strict", "Secure", "Path=/", "Max-Age=28800"):
+        for word in ("__Host-classgate_session_", "HttpOnly", "SameSite=Strict", "Secure", "Path=/", "Max-Age=28800"):
             self.assertIn(word, cookie)
         connection.request("GET", "/livez")
         self.assertEqual(connection.getresponse().read(), b"every event loop turns\n")

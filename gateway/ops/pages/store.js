@@ -43,6 +43,7 @@ function listen() {
   source.addEventListener("open", () => { store.is_live = true; say_link("live"); });
   source.addEventListener("all", event => on_event(event.data, true));
   source.addEventListener("change", event => on_event(event.data, false));
+  source.addEventListener("displaced", () => { stop(); store.is_live = false; say_link("not live: this place went to another (ops.viewers_max)"); });
   source.addEventListener("error", () => {
     store.is_live = false;
     say_link("not live: asking again");

@@ -9,7 +9,7 @@ let refresh = null;
 function route() {
   const name = location.hash.slice(1), main = document.getElementById("main");
   const chosen = name === "login" || views[name] ? name : "now";
-  document.getElementById("tabs").replaceChildren(...Object.entries(views).map(([key, [title]]) =>
+  renew(document.getElementById("tabs"), ...Object.entries(views).map(([key, [title]]) =>
     el("a", { href: "#" + key, "aria-current": key === chosen ? "page" : null }, title)));
   main.replaceChildren();
   refresh = chosen === "login" ? view_login(main) : views[chosen][1](main);

@@ -43,4 +43,11 @@ function table(caption, columns, rows) {
       el("tbody", {}, rows.map(row => el("tr", {}, columns.map(([, cell, is_number]) =>
         el("td", { class: is_number ? "number" : null }, cell(row))))))));
 }
+// What is told anew each second: whoever stands in it with the keyboard stays there.
+function renew(place, ...nodes) {
+  const places = () => [...place.querySelectorAll("a, button, input, select, summary, [tabindex]")];
+  const had = places().indexOf(document.activeElement);
+  place.replaceChildren(...nodes);
+  if (had >= 0 && places()[had]) places()[had].focus({ preventScroll: true });
+}
 const note = (text, is_error) => el("p", { class: is_error ? "error" : "none", role: is_error ? "alert" : null }, text);

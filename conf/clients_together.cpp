@@ -80,6 +80,7 @@ class ClientsTogether {
     check_quotas();
     check_logged_fields(sources);
     warn_of_plans();
+    warn_of_cors(sources);
     if (fairness.is_on) return;
     for (const char* key : {"fairness.rate", "fairness.workers", "fairness.queue_size"})
       if (const auto given = reading_.origins.find(key); given != reading_.origins.end())
@@ -316,6 +317,35 @@ class ClientsTogether {
     for (const char* key : {"workers", "queue_size"})
       for (const std::string& text : in_vain(fairness.everybody, {.only = key}))
         warn(reading_.origin_of(fmt::format("fairness.{}", key)), "fairness." + text);
+  }
+
+  // A browser asks first, and sends no field that cors.headers does not name; of "*" it takes all
+  // but Authorization (Fetch standard, section 4.9).
+  void warn_of_cors(const std::vector<IdentitySource>& sources) {
+    const CorsSettings& cors = settings_.cors;
+    if (cors.origins.empty()) return;
+    const auto lower = [](std::string text) {
+      for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+      return text;
+    };
+    const auto may_be_sent = [&](const std::string& field) {
+      return std::ranges::any_of(cors.headers, [&](const std::string& allowed) {
+        return lower(allowed) == field || (allowed == "*" && field != "authorization");
+      });
+    };
+    std::set<std::string> told;
+    for (const IdentitySource& source : sources) {
+      using enum IdentitySource::Kind;
+      const std::string field = source.kind == header                           ? lower(source.name)
+                                : source.kind == bearer || source.kind == basic ? "authorization"
+                                                                                : "";
+      if (field.empty() || may_be_sent(field) || !told.insert(field).second) continue;
+      warn(reading_.origin_of("cors.headers"),
+           fmt::format("cors.headers: {} is none of them, and an identity looks there: no page of "
+                       "cors.origins may send it",
+                       field));
+    }
   }
 
   struct Which {

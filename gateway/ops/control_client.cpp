@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -15,6 +16,8 @@
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/printable.h"
+#include "conf/units.h"
+#include "gateway/decision_ring.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/control_question.h"
 #include "gateway/ops/explain_page.h"
@@ -94,6 +97,19 @@ int show_explanation(const std::string& path, const conf::CommandLine& command) 
 // A request of long ago stands in the log only.
 int show_why(const std::string& path, const conf::CommandLine& command) {
   const std::string& id = command.arguments[0];
+  const bool is_one =
+      !id.empty() && id.size() <= Decision::id_max &&
+      std::ranges::all_of(id, [](char c) { return c > 0x20 && c < 0x7f && c != '#'; });
+  if (!is_one) {
+    conf::print(stderr, id.empty()
+                            ? std::string("classgate: why: which request? Its id stands in the "
+                                          "answer (X-Request-Id), in the body of a refusal and in "
+                                          "the access log\n")
+                            : fmt::format("classgate: why: {} is no id: one has up to {} printable "
+                                          "characters and no space\n",
+                                          conf::quote(id), Decision::id_max));
+    return 1;
+  }
   const auto answer = ask_control(path, "GET", "/why?id=" + id);
   if (!answer) return complain(answer.error());
   if (answer->status != 200 && answer->status != 404) {

@@ -119,8 +119,12 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   };
   const std::uint64_t orphans = number("workers_without_client");
   const std::uint64_t streams = number("streams");
+  // Without a server that is up it would be down.
+  const bool are_elsewhere =
+      limit("workers") == 0 && health.at("status").get<std::string>() != "down";
   row("workers", number("active_workers"), limit("workers"),
-      (streams > 0 ? fmt::format(", {} streaming", streams) : "") +
+      std::string(are_elsewhere ? ": the process before the upgrade still has all of them" : "") +
+          (streams > 0 ? fmt::format(", {} streaming", streams) : "") +
           (orphans > 0 ? fmt::format(", {} without a client", orphans) : ""));
   row("queue", number("queue_size"), limit("queue_size"), "");
   for (const auto& [priority, waiting] : health.at("queue_by_priority").items())

@@ -8,6 +8,7 @@ namespace classgate::gateway {
 namespace {
 
 std::string of_workers(const admission::Snapshot& now) {
+  if (now.workers == 0) return "no worker yet: the process before the upgrade still has all";
   return fmt::format("{} of {} workers", now.active_workers, now.workers);
 }
 

@@ -46,6 +46,30 @@ TEST_CASE("a route that costs more than a plan's whole quota is warned of") {
                          "rate_limited = false\n") == Lines{});
 }
 
+// Pages got CORS errors, and --check had called the conf good.
+TEST_CASE("a field that names clients and that pages may not send is warned of") {
+  const auto warnings = [](const std::string& identity, const std::string& cors) {
+    const ConfFile file("[fairness]\nidentity = " + identity + "\n[cors]\n" + cors);
+    Lines lines;
+    for (const Mistake& warning : load_good({file.path(), {}, {}}).warnings)
+      lines.push_back(file.shorten(warning.place + ": " + warning.text));
+    return lines;
+  };
+  const std::string page = "origins = [\"https://app.example\"]\n";
+  const std::string of_key =
+      "cors.headers: x-api-key is none of them, and an identity looks there: no page of "
+      "cors.origins may send it";
+  CHECK(warnings("[\"header:X-Api-Key\"]", page) == Lines{"default: " + of_key});
+  CHECK(warnings("[\"header:X-Api-Key\"]", page + "headers = [\"content-type\"]\n") ==
+        Lines{"conf:5:1: " + of_key});
+  CHECK(warnings("[\"header:X-Api-Key\"]", page + "headers = [\"X-API-Key\"]\n") == Lines{});
+  CHECK(warnings("[\"header:X-Api-Key\"]", page + "headers = [\"*\"]\n") == Lines{});
+  CHECK(warnings("[\"header:X-Api-Key\"]", "") == Lines{});
+  CHECK(warnings("[\"bearer\", \"address\"]", page) == Lines{});
+  CHECK(warnings("[\"bearer\"]", page + "headers = [\"*\"]\n").size() == 1);
+  CHECK(warnings("[\"cookie:sid\"]", page) == Lines{});
+}
+
 TEST_CASE("a share that is more than the whole is warned of, everybody's once") {
   const std::string whole = "[admission]\nworkers = 5\nqueue_size = 7\n";
   CHECK(warnings_of_plan("workers = 6\nqueue_size = 8", whole) ==

@@ -112,6 +112,17 @@ class Upgrade(ChangeTest):
         gateway.do("status")
         self.assertEqual(gateway.wait(), 0)  # the first of them
 
+    def test_a_new_process_that_has_no_worker_yet_says_who_has_them(self):
+        # The only worker is taken by a request in the old process: "0 of 0" said nothing.
+        gateway = self.changeable(self.service("--service-time", "20s").address, BASE.format(workers=1, queue=1000))
+        waiting = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+        self.addCleanup(waiting.close)
+        waiting.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}")
+        gateway.wait_for_health(lambda h: h["active_workers"] == 1, "the request")
+        gateway.do("upgrade")
+        wait_until(lambda: "0 of 0: the process before the upgrade still has all of them" in gateway.command("status")[1],
+                   "what the new process says")
+
     def test_what_is_known_of_routes_and_of_the_shadow_is_kept_while_workers_are_handed_over(self):
         # An upload holds a worker in the old process; the new one serves; the upload ends: the new one gets that
         # worker too, and knew all along how long its requests take and what the shadow made of them.

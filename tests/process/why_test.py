@@ -486,6 +486,11 @@ class Why(ProcessTest):
             code, page, err = gateway.command("why", "nobody")
             self.assertEqual((code, page), (1, ""))
             self.assertIn("nothing is known of nobody: the last 10000 refusals and failures are kept", err)
+            for word, reason in (("", "which request? Its id stands in the answer"), ("a b", "\"a b\" is no id"),
+                                 ("a\r\nb", "is no id"), ("x" * 300, "is no id")):
+                code, page, err = gateway.command("why", word)
+                self.assertEqual((code, page), (1, ""))
+                self.assertIn(reason, err)
             # Who was refused under another conf is told which.
             gateway.do("set", "admission.rate", "50")
             self.assertIn("by conf 1; conf 2 is in force now", gateway.command("why", identity)[1])

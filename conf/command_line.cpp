@@ -215,6 +215,21 @@ std::optional<std::string> read_request(const GivenOptions& given, CommandLine& 
   return std::nullopt;
 }
 
+std::optional<std::string> read_usage_into(const GivenOptions& given, CommandLine& command) {
+  auto options = read_usage(given);
+  if (!options) return options.error();
+  command.usage = std::move(*options);
+  return std::nullopt;
+}
+
+std::optional<std::string> read_forget(const GivenOptions& given, CommandLine& command) {
+  auto file = given.one("file");
+  if (!file) return file.error();
+  if (command.arguments.front().empty()) return std::string("usage: classgate forget CLIENT");
+  command.usage.file = std::move(*file);
+  return std::nullopt;
+}
+
 // What is wrong with the words that are no options.
 std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
   const bool has_command = given.count("command") > 0;
@@ -241,6 +256,7 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     if (command.arguments.size() > most)
       return fmt::format("\"{}\": usage: classgate {}", command.arguments.front(), tool->usage);
     if (command.mode == CommandLine::Mode::forecast) return read_series(options, command);
+    if (command.mode == CommandLine::Mode::usage) return read_usage_into(options, command);
     return read_planning(options, command.planning);
   }
   command.mode = CommandLine::Mode::control;
@@ -257,6 +273,7 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
     if (command.arguments.size() != known.arguments)
       return fmt::format("usage: classgate {}", known.usage);
     if (name == "explain") return read_request(options, command);
+    if (name == "forget") return read_forget(options, command);
     return std::nullopt;
   }
   const std::string meant = nearest(command.command, names);
@@ -328,9 +345,9 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
     command.names_conf = given.count("conf") > 0;
     for (const ModeFlag& flag : mode_flags)
       if (given.count(flag.flag) > 0) command.mode = flag.mode;
-    const bool is_tool = command.mode == CommandLine::Mode::simulate ||
-                         command.mode == CommandLine::Mode::load ||
-                         command.mode == CommandLine::Mode::forecast;
+    const bool is_tool =
+        command.mode == CommandLine::Mode::simulate || command.mode == CommandLine::Mode::load ||
+        command.mode == CommandLine::Mode::forecast || command.mode == CommandLine::Mode::usage;
     for (const KeyFlag& flag : key_flags) {
       if (is_tool && find_tool_option(flag.flag) != nullptr) continue;
       std::string value;

@@ -10,6 +10,7 @@
 #include "conf/forecast_options.h"
 #include "conf/planning_options.h"
 #include "conf/reader.h"
+#include "conf/usage_options.h"
 
 namespace classgate::conf {
 
@@ -26,14 +27,15 @@ struct CommandLine {
     simulate,
     load,
     forecast,
+    usage,
     new_key,  // the second argument is the client's name
   };
   Mode mode = Mode::run;
   std::string conf_path;
   std::vector<Override> overrides;
   // Mode::control: what a running classgate is asked.
-  std::string
-      command;  // "status", "explain", "why", "drain", "reload", "set", "queue" or "upgrade"
+  std::string command;  // "status", "explain", "why", "drain", "reload", "set", "queue", "forget"
+                        // or "upgrade"
   std::vector<std::string> arguments;
   std::string socket;  // empty: as the conf says
   bool as_json = false;
@@ -44,6 +46,7 @@ struct CommandLine {
   // Mode::simulate, Mode::load
   PlanningOptions planning;
   ForecastOptions forecast;  // Mode::forecast, which has a log and places for answers in planning
+  UsageOptions usage;        // Mode::usage; of `forget` the file alone
   bool names_conf = false;   // with --conf; else that of the package, where there is one
 };
 

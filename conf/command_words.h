@@ -62,6 +62,8 @@ inline constexpr std::array commands{
         "why", 1, "why ID [--json]",
         "what became of the request with this id, and why; exits 1 when nothing is known of it"},
     Command{"set", 2, "set KEY VALUE", "changes a limit until the next reload"},
+    Command{"forget", 1, "forget CLIENT [--file FILE]",
+            "takes one client out of the history, from the disk too"},
     Command{"reload", 0, "reload", "reads the conf again; says what is wrong with it"},
     Command{"upgrade", 0, "upgrade", "starts the installed program in its place, without loss"},
     Command{"drain", 0, "drain", "finishes what was accepted, then ends"},
@@ -80,8 +82,10 @@ inline constexpr std::array command_options{
                   "with the clients that have most"},
     CommandOption{"H,header", "header", "\"NAME: VALUE\"", nullptr, "explain load",
                   "a field of the request; several: one each"},
-    CommandOption{"client", "client", "ADDRESS", nullptr, "explain",
-                  "where its connection comes from (127.0.0.1)"},
+    CommandOption{"client", "client", "ADDRESS|NAME", nullptr, "explain usage",
+                  "where its connection comes from (127.0.0.1); of usage: this client's own"},
+    CommandOption{"file", "file", "FILE", nullptr, "usage forget",
+                  "a history, which may be a copy (history.db of state_dir)"},
     CommandOption{"subject", "subject", "TEXT", nullptr, "explain",
                   "of the certificate that its client shows"},
     CommandOption{"san", "san", "NAME", nullptr, "explain",
@@ -109,6 +113,8 @@ inline constexpr std::array tools{
          "makes this traffic for real; --find-knee measures what a service can do"},
     Tool{"forecast", CommandLine::Mode::forecast, "forecast (--series FILE.csv | --log FILE)",
          "what a load will be, how surely, and how good such forecasts of it were"},
+    Tool{"usage", CommandLine::Mode::usage, "usage [--by client|plan|route|reason|status|priority]",
+         "who has used how much, from the history, beside a running classgate too"},
 };
 
 // Options of the tools, and which of them have each.
@@ -159,13 +165,20 @@ inline constexpr std::array tool_options{
     ToolOption{"horizon", "TIME", "forecast", "how far ahead, such as 1h (5m, 15m, 1h and 24h)"},
     ToolOption{"step", "TIME", "forecast", "makes steps of this length of whatever rows there are"},
     ToolOption{"arrivals", nullptr, "forecast", "each row is one arrival, whatever its values"},
-    ToolOption{"time-zone", "NAME", "forecast",
+    ToolOption{"time-zone", "NAME", "forecast usage",
                "whose days and weeks, such as Europe/Berlin (UTC)"},
     ToolOption{"backtest", nullptr, "forecast", "only how good it was, over the second half"},
     ToolOption{"autoscale", "RULE", "forecast",
                "what servers scaled by KEDA, KPA, HPA, forecast or all would have missed and cost"},
     ToolOption{"per-server", "NUMBER", "forecast", "the load that one server takes"},
     ToolOption{"start-delay", "TIME", "forecast", "until a new server serves (60s)"},
+    ToolOption{"by", "WHAT", "usage", "client, plan, route, reason, status or priority (client)"},
+    ToolOption{"since", "TIME", "usage", "24h, 7d or 1y ago, or a date (24h)"},
+    ToolOption{"until", "TIME", "usage", "likewise (now)"},
+    ToolOption{"top", "NUMBER", "usage", "of those that have most (20)"},
+    ToolOption{"order", "WHAT", "usage", "by requests, cost or refused (requests)"},
+    ToolOption{"sessions", nullptr, "usage", "sessions, and who was there, in place of sums"},
+    ToolOption{"csv", nullptr, "usage", "as CSV (RFC 4180)"},
 };
 
 }  // namespace classgate::conf

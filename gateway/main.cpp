@@ -27,6 +27,7 @@
 #include "gateway/clients/secret.h"
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
+#include "gateway/history/usage_command.h"
 #include "gateway/memory_budget.h"
 #include "gateway/milestones.h"
 #include "gateway/ops/control_client.h"
@@ -285,6 +286,7 @@ int start(int argc, char** argv) {
     case Mode::load: return planning::load(*command, environment());
     case Mode::forecast: return planning::forecast(*command, environment());
     case Mode::simulate: return planning::simulate(*command, environment());
+    case Mode::usage: return gateway::usage(*command, environment());
     case Mode::new_key: return gateway::print_new_key(command->arguments.back());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;

@@ -18,6 +18,7 @@
 #include "conf/printable.h"
 #include "conf/units.h"
 #include "gateway/decision_ring.h"
+#include "gateway/history/usage_command.h"
 #include "gateway/json_text.h"
 #include "gateway/ops/control_question.h"
 #include "gateway/ops/explain_page.h"
@@ -188,13 +189,49 @@ std::expected<std::string, std::string> control_path(
       "name the socket with --socket");
 }
 
+// Nobody listens there.
+bool is_deserted(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return false;
+  path.copy(address.sun_path, path.size());
+  const proxy::net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return fd && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+         (errno == ENOENT || errno == ECONNREFUSED);
+}
+
+// Where a classgate runs it forgets: it would write again what it knows, were that only deleted
+// from its file.
+int forget(const std::string& path, const conf::CommandLine& command,
+           const std::vector<std::pair<std::string, std::string>>& environment) {
+  const std::string& client = command.arguments[0];
+  if (command.usage.file.empty() && path != "off" && !is_deserted(path)) {
+    const auto answer = ask(path, "POST", "/forget", client);
+    if (!answer) return complain(answer.error());
+    if (answer->status == 200) {
+      if (!command.quiet) conf::print(stdout, answer->body);
+      return 0;
+    }
+    conf::print(stderr, fmt::format("{}classgate: forget refused{}\n", answer->body,
+                                    answer->status == 404 && answer->body.empty()
+                                        ? ": this classgate keeps no history"
+                                        : ""));
+    return 1;
+  }
+  const auto file = usage_file_of(command, environment);
+  if (!file) return complain(file.error());
+  return forget_in_file(*file, client);
+}
+
 }  // namespace
 
 int control(const conf::CommandLine& command,
             const std::vector<std::pair<std::string, std::string>>& environment) {
-  const auto found = control_path(command, environment);
+  const bool needs_none = command.command == "forget" && !command.usage.file.empty();
+  const auto found = needs_none ? std::string("off") : control_path(command, environment);
   if (!found) return complain(found.error());
   const std::string& path = *found;
+  if (command.command == "forget") return forget(path, command, environment);
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
   if (command.command == "status" && command.watch && !command.quiet)
     return watch_status(path, status_target(command), command.as_json);

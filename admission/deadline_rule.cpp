@@ -10,7 +10,7 @@ DeadlineRule::Judgement DeadlineRule::judge(const Arrival& arrival, Duration wai
   if (arrival.deadline <= now) return {.rejection = Rejection{conf::Reason::deadline}};
   if (!refuses_early_) return {};
   const Duration left = arrival.deadline - now;
-  const Duration work = times_.most(arrival.route);
+  const Duration work = most_work(arrival.route);
   if (wait + work <= left) return {};
   if (wait < left && times_.may_try(arrival.route, now)) return {.is_a_try = true};
   if (only_observes_) return {.is_observed = true};
@@ -22,9 +22,9 @@ DeadlineRule::Judgement DeadlineRule::judge(const Arrival& arrival, Duration wai
 }
 
 DeadlineRule::Lateness DeadlineRule::lateness_by_estimate(const Waiter& waiter, Time now) const {
-  const Duration work = times_.rather(waiter.route);
+  const Duration work = times_.mean(waiter.route);
   // Let in as such, when it came.
-  const bool is_a_try = waiter.useful_until - waiter.joined < times_.most(waiter.route);
+  const bool is_a_try = waiter.useful_until - waiter.joined < work;
   if (waiter.useful_until - now >= work || is_a_try) return {};
   if (only_observes_) return {std::nullopt, true};
   return {conf::Reason::would_miss_deadline};

@@ -42,9 +42,9 @@ struct Explanation {
 
   Duration wait{};  // by the current estimate; three in four of those who are told it wait ...
   Duration wait_least{};  // ... from
-  Duration wait_most{};   // ... to; by this a deadline is judged
+  Duration wait_most{};   // ... to, of seven in eight
   Duration work{};        // that such requests keep their workers for lately; zero: none has ended
-  Duration most_work{};   // what most of them keep to; by this a deadline is judged
+  Duration most_work{};   // what a deadline has to leave for it
 };
 
 }  // namespace classgate::admission

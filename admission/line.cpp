@@ -132,6 +132,9 @@ bool Line::has_its_share(const Arrival& arrival, ClientNumber client) const {
 
 void Line::reject(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) {
   refuse(rejection.reason, now);
+  // Not who would have missed it without any line: of that nobody is in doubt.
+  if (rejection.reason == conf::Reason::would_miss_deadline && waits_for_workers(rejection))
+    deadlines_.note_refused();
   describe(rejection, arrival, asker, now);
   if (waits_for_workers(rejection)) retry_after_.tell(rejection, arrival, queue_state(), now);
 }
@@ -145,7 +148,10 @@ bool Line::leave(Ticket ticket, Departure why, Time now) {
   switch (why) {
     case Departure::abandoned: books_.abandon(); break;
     case Departure::timed_out: books_.reject(conf::Reason::queue_timeout, now); break;
-    case Departure::missed_deadline: books_.reject(conf::Reason::deadline, now); break;
+    case Departure::missed_deadline:
+      deadlines_.note_in_vain();
+      books_.reject(conf::Reason::deadline, now);
+      break;
   }
   return true;
 }
@@ -178,6 +184,12 @@ void Line::finish(const Outcome& outcome, const Seat& seat, Time now) {
   books_.close(outcome, now);
   if (outcome.idle != Outcome::all_the_time) books_.worker_came_back(took);
   if (outcome.work == Outcome::no_work) return;
+  // Where that is only observed, one that would have been refused counts as refused. How long a
+  // stream lasts was nobody's guess.
+  if (seat.observed == conf::Reason::would_miss_deadline)
+    deadlines_.note_refused();
+  else if (outcome.is_too_late && outcome.work == Outcome::all_the_time)
+    deadlines_.note_in_vain();
   const Duration work = std::min(outcome.work, took);
   books_.process_ended(work, now);
   if (outcome.kind == Outcome::Kind::processed) deadlines_.note_work(seat.route, work, now);
@@ -267,6 +279,8 @@ std::optional<Notice> Line::shed_overdue(Time now) {
 Notice Line::turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time now) {
   left_queue(entry.waiter, now);
   books_.reject(reason, now);
+  if (reason == conf::Reason::deadline || reason == conf::Reason::would_miss_deadline)
+    deadlines_.note_in_vain();
   Rejection rejection{reason};
   if (reason != conf::Reason::deadline) {
     const ClientNumber client = entry.waiter.client;

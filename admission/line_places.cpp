@@ -43,9 +43,14 @@ Duration Line::expected_wait(const Arrival& arrival, const Asker& asker, Time no
   return paces_[index(priority)].wait_behind(ahead_in_line(arrival, asker), now);
 }
 
-// What it waits at most, as far as that can be told.
+// What it waits at most, as far as a deadline is concerned: with the caution of that rule. A part
+// is kept for those who were refused and come when they were told to, as kept_places() has it: else
+// one who comes as it likes takes each place that becomes free.
 Duration Line::longest_wait(const Arrival& arrival, const Asker& asker, Time now) const {
-  return paces_[index(arrival.priority)].most_of(expected_wait(arrival, asker, now));
+  const LinePace& pace = paces_[index(arrival.priority)];
+  const Duration wait = pace.most_of(expected_wait(arrival, asker, now), deadlines_.caution());
+  if (!retry_after_.expects_returns(now) || is_due(arrival, asker, now)) return wait;
+  return pace.with_part_kept(wait);
 }
 
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.

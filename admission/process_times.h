@@ -20,10 +20,12 @@ class ProcessTime {
   void record(Duration took, Time now);
   // Zero as long as nothing of the kind has come to an end.
   Duration mean() const { return mean_; }
-  // What most of them keep to: mean + 2 deviations.
-  Duration most() const { return mean_ + 2 * deviation_; }
-  // What seven in ten of them keep to: with less time than that one had better not begin.
-  Duration rather() const { return mean_ + deviation_ / 2; }
+  // What most of them keep to: mean + 2 deviations, or, with another caution than 1, so many times
+  // as many.
+  Duration most(double caution) const {
+    const double beyond = 2 * caution * static_cast<double>(deviation_.count());
+    return mean_ + Duration(static_cast<Duration::rep>(beyond));
+  }
 
   // Whoever is refused because such requests take too long teaches nobody that they have become
   // faster. So one is let through to find out when none has ended for a second or, if they take
@@ -66,13 +68,9 @@ class ProcessTimes {
     const ProcessTime* const time = times_.find(route);
     return time ? time->mean() : Duration::zero();
   }
-  Duration most(RouteId route) const {
+  Duration most(RouteId route, double caution) const {
     const ProcessTime* const time = times_.find(route);
-    return time ? time->most() : Duration::zero();
-  }
-  Duration rather(RouteId route) const {
-    const ProcessTime* const time = times_.find(route);
-    return time ? time->rather() : Duration::zero();
+    return time ? time->most(caution) : Duration::zero();
   }
   bool may_try(RouteId route, Time now) const {
     const ProcessTime* const time = times_.find(route);

@@ -126,6 +126,7 @@ struct Outcome {
   enum class Kind : std::uint8_t { processed, failed, abandoned, rejected };
   Kind kind = Kind::abandoned;
   conf::Reason reason = conf::Reason::upstream_broken;  // of a failure or rejection
+  bool is_too_late = false;  // its deadline was over before the answer was there
   // How long the service worked on it: as long as it had its worker, or less (an answer that
   // streams), or nothing that tells how long work takes (a tunnel, an error, a worker not used).
   static constexpr Duration all_the_time = Duration::max();
@@ -140,7 +141,7 @@ struct Outcome {
   static Outcome unused() { return {.work = no_work, .idle = all_the_time}; }
   // Likewise: its turn came too late.
   static Outcome rejected(conf::Reason reason) {
-    return {Kind::rejected, reason, no_work, all_the_time};
+    return {.kind = Kind::rejected, .reason = reason, .work = no_work, .idle = all_the_time};
   }
 };
 

@@ -116,6 +116,8 @@ class Visit {
   Outcome closing(const Outcome& outcome) const {
     return state_ == State::orphaned ? orphan_outcome() : outcome;
   }
+  // Its answer is of no use any more.
+  bool is_too_late(Time now) const { return deadline_ <= now; }
   // What its client was told or did.
   Outcome orphan_outcome() const { return {orphan_kind_, orphan_reason_}; }
 

@@ -386,6 +386,7 @@ void Exchange::give_worker_back(Outcome outcome) {
   outcome.work = work_of(outcome);
   stop_streaming();
   outcome.idle = hold_.before;
+  outcome.is_too_late = visit_.is_too_late(station_.loop().now());
   if (request_.body_tells_cost && !request_.is_whole) settle_cost();
   facts_.at_upstream = time_at_service();
   station_.metrics().upstream_times[priority_index()].record(facts_.at_upstream);

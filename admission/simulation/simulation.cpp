@@ -285,8 +285,9 @@ void Simulation::cancel_forwarding(std::uint32_t slot) {
   calls_[slot].job = Upstream::nobody;
 }
 
-void Simulation::give_worker_back(std::uint32_t slot, const Outcome& outcome) {
+void Simulation::give_worker_back(std::uint32_t slot, Outcome outcome) {
   tally_.active_changed(-1, now_);
+  outcome.is_too_late = calls_[slot].visit.is_too_late(now_);
   calls_[slot].permit.finish(outcome, now_);
 }
 

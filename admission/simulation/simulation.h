@@ -72,7 +72,7 @@ class Simulation final : private admission::Waiters {
   void take(std::uint32_t slot, const admission::Visit::Step& step);
   void leave_line(std::uint32_t slot, const admission::Visit::Step& step);
   void cancel_forwarding(std::uint32_t slot);
-  void give_worker_back(std::uint32_t slot, const admission::Outcome& outcome);
+  void give_worker_back(std::uint32_t slot, admission::Outcome outcome);
   void stop_waiting(std::uint32_t slot);
   void tell_client(std::uint32_t slot, const Ending& ending);
   void end(std::uint32_t slot, const Ending& ending);

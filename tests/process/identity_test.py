@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Who is asking: one id for each client, for good."""
+"""Who is asking: one id for each client, for good. (Long, because each way to be known, and each thing that an id must
+outlive, has its case.)"""
 import hashlib
 import http.client
 import http.server

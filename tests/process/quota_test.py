@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Quotas: over restarts, upgrades and kill -9; what a client, an operator and a disk that fails see of them."""
+"""Quotas: over restarts, upgrades and kill -9; what a client, an operator and a disk that fails see of them.
+(Long, because the count of a quota must survive each way in which a process ends.)"""
 import contextlib
 import datetime
 import hashlib

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Upgrades under traffic, a process that dies, restarts with socket activation."""
+"""Upgrades under traffic, a process that dies, restarts with socket activation. (Long, because each step of an
+upgrade may fail, and must leave one process that serves.)"""
 import fcntl
 import http.server
 import json

@@ -140,9 +140,10 @@ void LiveForecast::tick() {
   const Readings readings = read_counters();
   const bool is_wanted = server_.settings().forecast.keep;
   if (is_wanted && std::exchange(is_counting_, true)) {
-    if (const auto minute = sampler_.read(readings.asked, now());
-        minute && minutes_.size() < waiting_max)
-      minutes_.push_back(*minute);
+    const auto minute = sampler_.read(readings.asked, now());
+    // Before anything is asked for nothing is known of it, and no memory is taken for that.
+    const bool tells = minute && (mind_ || history::sum(minute->asked) > 0);
+    if (tells && minutes_.size() < waiting_max) minutes_.push_back(*minute);
     add_growth(ended_, readings.done, done_);
   } else {
     sampler_.begin(readings.asked, now());

@@ -293,7 +293,7 @@ std::string option_text(const ToolOption& option) {
 
 // Of one command or tool: how it is written, and what belongs to it.
 template <typename Word>
-std::string text_of(const Word& word, std::string_view common) {
+std::string help_about(const Word& word, std::string_view common) {
   std::string text =
       fmt::format("Usage:\n  classgate {}\n\n{}\n\n", word.usage, std::string_view(word.help));
   const std::string_view name(word.name);
@@ -364,12 +364,12 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
 std::string help_text(std::string_view command) {
   if (const auto known = std::ranges::find(commands, command, &Command::name);
       known != commands.end())
-    return text_of(*known, "  --socket PATH                the control socket (ops.control)\n");
+    return help_about(*known, "  --socket PATH                the control socket (ops.control)\n");
   if (const auto tool = std::ranges::find(tools, command, &Tool::name); tool != tools.end())
-    return text_of(*tool, tool->mode == CommandLine::Mode::new_key
-                              ? ""
-                              : "  --json[=FILE]                as JSON\n"
-                                "  -c, --conf FILE              the conf file\n");
+    return help_about(*tool, tool->mode == CommandLine::Mode::new_key
+                                 ? ""
+                                 : "  --json[=FILE]                as JSON\n"
+                                   "  -c, --conf FILE              the conf file\n");
   return {};
 }
 

@@ -29,9 +29,13 @@ std::expected<double, std::string> parse_share(const RawValue& value) {
 
 std::expected<std::int64_t, std::string> parse_whole_number(const RawValue& value,
                                                             std::int64_t least, std::int64_t most) {
-  // One that an integer cannot hold: it is too large, or -0.
+  // One that an integer cannot hold (it is too large, or -0), or as 1e9, which is whole.
   const auto* const real = std::get_if<double>(&value.value);
-  if (real != nullptr && (std::abs(*real) >= 0x1p63 || (*real == 0 && std::signbit(*real))))
+  const auto is_outside = [&](double number) {
+    return number < static_cast<double>(least) || number > static_cast<double>(most);
+  };
+  if (real != nullptr && (std::abs(*real) >= 0x1p63 || (*real == 0 && std::signbit(*real)) ||
+                          (*real == std::trunc(*real) && is_outside(*real))))
     return std::unexpected(fmt::format("{:.0f} is out of range: {} to {}", *real, least, most));
   const auto* const number = std::get_if<std::int64_t>(&value.value);
   if (number == nullptr)

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -65,11 +66,25 @@ int complain(const std::string& text) {
   return 1;
 }
 
+// A line that stands for others which are not told says so first: "50 more mistakes" (of
+// clients.clients_file: conf/known_clients.cpp, conf/clients_together.cpp).
+std::size_t mistakes_told_by(std::string_view text) {
+  std::size_t more = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), more);
+  const bool is_sum =
+      error == std::errc{} &&
+      text.substr(static_cast<std::size_t>(stop - text.data())).starts_with(" more ");
+  return is_sum ? more : 1;
+}
+
 int complain(const std::vector<conf::Mistake>& mistakes) {
-  for (const conf::Mistake& mistake : mistakes)
+  std::size_t all = 0;
+  for (const conf::Mistake& mistake : mistakes) {
     conf::print(stderr, fmt::format("{}: {}\n", mistake.place, mistake.text));
-  conf::print(stderr, fmt::format("classgate: {} mistake{} in the configuration\n", mistakes.size(),
-                                  mistakes.size() == 1 ? "" : "s"));
+    all += mistakes_told_by(mistake.text);
+  }
+  conf::print(stderr, fmt::format("classgate: {} mistake{} in the configuration\n", all,
+                                  all == 1 ? "" : "s"));
   return 1;
 }
 

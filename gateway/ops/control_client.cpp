@@ -154,6 +154,7 @@ int show_why(const std::string& path, const conf::CommandLine& command) {
 
 // KEY=VALUE in one word, as others write it.
 std::string why_no_change(const std::vector<std::string>& words) {
+  if (words[0].empty()) return "which key? classgate --keys lists all of them";
   const std::size_t equals = words[0].find('=');
   if (equals == std::string::npos || conf::find_key(words[0].substr(0, equals)) == nullptr)
     return {};

@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr auto interval = 1s;
 // Without an id: whoever comes again says which event he had last, and this is none of them.
-constexpr std::string_view displaced = "event: displaced\ndata: {}\n\n";
+constexpr std::string_view told_to_go = "event: displaced\ndata: {}\n\n";
 constexpr std::uint64_t servers_every = 5;  // seconds: what they answered, of which there is much
 constexpr auto shown_fields = {"status",
                                "total_requests",
@@ -80,7 +80,7 @@ bool Events::make_room(const Party& party) {
   if (own == 0 && count < 2) return false;
   const Party& from = count >= own + 2 ? greediest : party;
   const auto gives_way = std::ranges::find(viewers_, from, &Viewer::party);
-  operators_.send(gives_way->connection, displaced);
+  operators_.send(gives_way->connection, told_to_go);
   operators_.close(gives_way->connection);
   viewers_.erase(gives_way);
   return true;

@@ -227,16 +227,16 @@ void leave_out_old(Series& series) {
 std::string why_too_little(const Series& series) {
   constexpr std::size_t known_least = 12;
   const std::size_t all = series.values.size();
-  const std::size_t missing = series.missing();
-  if (all - missing < known_least)
+  const std::size_t unknown = series.missing();
+  if (all - unknown < known_least)
     return fmt::format("{}: too short: {} of {} steps of {} {} known, and {} are needed",
-                       series.what, all - missing, all, conf::print_duration(series.step),
-                       all - missing == 1 ? "is" : "are", known_least);
-  if (2 * missing > all)
+                       series.what, all - unknown, all, conf::print_duration(series.step),
+                       all - unknown == 1 ? "is" : "are", known_least);
+  if (2 * unknown > all)
     return fmt::format(
         "{}: {} of {} steps of {} are missing: of a load that is mostly unknown nothing can be "
         "said (--step makes longer steps, up to 1h)",
-        series.what, missing, all, conf::print_duration(series.step));
+        series.what, unknown, all, conf::print_duration(series.step));
   return {};
 }
 

@@ -92,7 +92,7 @@ struct TimeUnit {
 constexpr std::array time_units{TimeUnit{"seconds", 1e11, 1}, TimeUnit{"milliseconds", 1e14, 1e3},
                                 TimeUnit{"microseconds", 1e17, 1e6},
                                 TimeUnit{"nanoseconds", 1e19, 1e9}};
-constexpr TimeUnit calendar{"dates", 0, 0};
+constexpr TimeUnit calendar_dates{"dates", 0, 0};
 
 struct Written {
   double time = 0;  // seconds
@@ -108,7 +108,7 @@ std::optional<Written> read_time(std::string_view text) {
     if (!std::isfinite(*value) || unit == time_units.end()) return std::nullopt;
     written = {*value / unit->per_second, unit};
   } else if (const auto date = calendar_time(text)) {
-    written = {*date, &calendar};
+    written = {*date, &calendar_dates};
   } else {
     return std::nullopt;
   }
@@ -331,7 +331,7 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
   std::size_t back = 0;
   for (std::size_t i = 1; i < rows->size(); ++i) back += (*rows)[i].time < (*rows)[i - 1].time;
   if (back > 0) {
-    std::ranges::stable_sort(*rows, {}, &Row::time);
+    std::ranges::sort(*rows, {}, &Row::time);
     series.remarks.push_back(fmt::format(
         "{} row{} came before the one above: all were put in order", back, back == 1 ? "" : "s"));
   }

@@ -345,6 +345,8 @@ TEST_CASE("every key of a route and of a plan says what it wants, at its place")
              {"cost", "0", "0 is out of range: 1 to 1000000"},
              {"cost_max", "1.5", whole},
              {"cost_per_worker", "-1", "-1 is out of range: 0 to 1000000"},
+             {"cost_per_worker", "1e9", "1000000000 is out of range: 0 to 1000000"},
+             {"cost_per_worker", "1e3", whole},
              {"client_share", "0", "0 is out of range: 0.001 to 1"},
              {"refusal_body", "1", "expected one of \"problem\", \"openai\", \"text\""},
              {"statuses", "1", "expected a list, such as [\"queue_full=429\"]"},

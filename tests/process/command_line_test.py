@@ -75,6 +75,13 @@ class Check(CommandLineTest):
         for flag in ("-t", "--check", "-T", "--print-config"):
             self.assert_result(run(flag, "-c", path), 1, err=expected)
 
+    def test_mistakes_that_are_not_told_are_counted_too(self):
+        clients = self.conf("what is this\n" * 150, "clients")
+        path = self.conf(f'[fairness]\nidentity = ["bearer"]\n[clients]\nclients_file = "{clients}"\n')
+        done = run("--check", "-c", path)
+        more = re.search(r": (\d+) more mistakes\n", done.err)
+        self.assertTrue(done.err.endswith(f"classgate: {100 + int(more.group(1))} mistakes in the configuration\n"))
+
     def test_check_reads_the_environment_and_the_command_line_too(self):
         path = self.conf("wat = 1\n")
         result = run("-t", "-c", path, "--workers", "x",

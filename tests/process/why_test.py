@@ -486,6 +486,7 @@ class Why(ProcessTest):
             code, page, err = gateway.command("why", "nobody")
             self.assertEqual((code, page), (1, ""))
             self.assertIn("nothing is known of nobody: the last 10000 refusals and failures are kept", err)
+            self.assertIn("which key?", gateway.command("set", "", "1")[2])
             for word, reason in (("", "which request? Its id stands in the answer"), ("a b", "\"a b\" is no id"),
                                  ("a\r\nb", "is no id"), ("x" * 300, "is no id")):
                 code, page, err = gateway.command("why", word)

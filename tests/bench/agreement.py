@@ -10,7 +10,6 @@ where it is next to nothing; not where fewer than 60 waited: of these it is one 
     tests/bench/agreement.py [--record NOTE] [SECONDS] [SCENARIO ...]      default: 20 seconds each, all
     --record NOTE adds the table to tests/bench/results.md
 Exits 1 when one does not agree. A machine that is busy with other things shows as `sent late`."""
-import argparse
 import collections
 import dataclasses
 import json
@@ -20,7 +19,7 @@ import sys
 import tempfile
 
 from bench import Gateway, Service, prefer
-from history import circumstances, keep
+from history import asked, circumstances, keep
 from kit import CLASSGATE, clean_environment
 
 SERVED_OFF = .05
@@ -183,17 +182,12 @@ HEAD = "| scenario | measure | real | simulated | off | goal |\n| --- | --- | --
 
 
 def main():
-    options = argparse.ArgumentParser(description="simulated beside real")
-    options.add_argument("--record", metavar="NOTE")
-    options.add_argument("words", nargs="*", metavar="SECONDS, SCENARIO")
-    given = options.parse_args()
+    note, seconds, names = asked("simulated beside real", 20, SCENARIOS)
     prefer()
     about = circumstances()
-    words = given.words
-    seconds = int(words.pop(0)) if words and words[0].isdigit() else 20
     lines, missed = [HEAD], 0
     print(HEAD)
-    for name in (n for n in SCENARIOS if not words or any(n.startswith(word) for word in words)):
+    for name in names:
         with tempfile.TemporaryDirectory(prefix="classgate-agreement-") as folder:
             real, simulated, late = run(SCENARIOS[name], seconds, pathlib.Path(folder))
         rows = [(*row[:4], "reached" if row[4] else "NOT reached") for row in compare(real, simulated, seconds)]
@@ -204,8 +198,8 @@ def main():
             print(lines[-1], flush=True)
     lines.append("\nall agree" if missed == 0 else f"\n{missed} do not agree")
     print(lines[-1])
-    if given.record:
-        keep(f"agreement.py {seconds}; {given.record}", about, ["", *lines])
+    if note:
+        keep(f"agreement.py {seconds}; {note}", about, ["", *lines])
     return 1 if missed else 0
 
 

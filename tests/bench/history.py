@@ -1,4 +1,5 @@
 """What a table was measured on, and the file that keeps the tables worth keeping."""
+import argparse
 import datetime
 import os
 import pathlib
@@ -27,6 +28,18 @@ def circumstances(*servers):
             "kernel": platform.release(), "cpu": model[0] if model else platform.machine(),
             "cores": os.cpu_count(), "load": os.getloadavg()[0],
             **{name: first_line(*versions[name]) for name in servers}}
+
+
+def asked(description, seconds, names):
+    """Of a command line `[--record NOTE] [SECONDS] [NAME ...]`: the note or None, the seconds, and those of the names
+    that begin so (all, if none is given)."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--record", metavar="NOTE")
+    options.add_argument("words", nargs="*", metavar="SECONDS, NAME")
+    given = options.parse_args()
+    words = given.words
+    seconds = int(words.pop(0)) if words and words[0].isdigit() else seconds
+    return given.record, seconds, [n for n in names if not words or any(n.startswith(word) for word in words)]
 
 
 def told(about):

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "admission/measure/units.h"
 
@@ -14,8 +15,9 @@ Duration scaled(double seconds) {
 
 }  // namespace
 
-ClassTraffic::ClassTraffic(const conf::Workload& workload, const admission::RouteTable& routes)
-    : workload_(workload), routes_(routes) {
+ClassTraffic::ClassTraffic(const conf::Workload& workload, const admission::RouteTable& routes,
+                           std::vector<Client> clients)
+    : workload_(workload), routes_(routes), clients_(std::move(clients)) {
   std::uint32_t client = 0;
   const Time end = Time{} + workload_.duration;
   for (const conf::WorkloadClass& settings : workload_.classes) {
@@ -108,6 +110,10 @@ Wish ClassTraffic::make(std::uint32_t index, Time at, std::uint32_t client) {
   wish.bytes = of.settings->body.count;
   wish.group = index;
   wish.client = client;
+  if (!clients_.empty()) {
+    wish.client = clients_[client].number;
+    wish.plan = clients_[client].plan;
+  }
   wish.route = of.route->id;
   wish.cost = of.route->cost;
   wish.priority = static_cast<std::uint8_t>(of.route->priority);

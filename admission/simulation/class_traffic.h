@@ -13,7 +13,14 @@ namespace classgate::simulation {
 // The classes of a workload file. Deterministic: the workload's seed is the only chance there is.
 class ClassTraffic final : public Traffic {
  public:
-  ClassTraffic(const conf::Workload& workload, const admission::RouteTable& routes);
+  // Who a client is to the gateway: several of the workload may be one.
+  struct Client {
+    std::uint32_t number = 0;  // of the first of those that are one
+    admission::PlanId plan{};
+  };
+  // `clients`: in the order of the workload; none: each is one of its own, on everybody's terms.
+  ClassTraffic(const conf::Workload& workload, const admission::RouteTable& routes,
+               std::vector<Client> clients = {});
 
   bool next(Wish& wish) override;
   bool after(const Wish& wish, const Ending& ending, Time now, Wish& follow) override;
@@ -43,6 +50,7 @@ class ClassTraffic final : public Traffic {
 
   conf::Workload workload_;
   admission::RouteTable routes_;
+  std::vector<Client> clients_;
   std::vector<Class> classes_;
 };
 

@@ -6,6 +6,7 @@
 #include "conf/format.h"
 #include "gateway/planning/log_traffic.h"
 #include "gateway/planning/part_traffic.h"
+#include "gateway/planning/workload_clients.h"
 #include "gateway/planning/workload_traffic.h"
 
 namespace classgate::planning {
@@ -84,9 +85,14 @@ std::expected<Scenario, std::string> Scenario::open(const conf::PlanningOptions&
 }
 
 std::expected<std::unique_ptr<NamedTraffic>, std::string> Scenario::traffic(
-    const conf::Settings& settings) const {
-  if (workload_)
-    return std::make_unique<WorkloadTraffic>(*workload_, admission::RouteTable(settings.routes));
+    const conf::Settings& settings, bool knows_clients) const {
+  if (workload_) {
+    std::expected<std::vector<simulation::ClassTraffic::Client>, std::string> clients{};
+    if (knows_clients) clients = clients_of(*workload_, settings);
+    if (!clients) return std::unexpected(clients.error());
+    return std::make_unique<WorkloadTraffic>(*workload_, admission::RouteTable(settings.routes),
+                                             std::move(*clients));
+  }
   using Service = LogOptions::Service;
   const Service service = upstream_text_ == "fitted"      ? Service::fitted
                           : is_of_the_log(upstream_text_) ? Service::recorded
@@ -160,7 +166,7 @@ std::expected<Result, std::string> run(const Scenario& scenario, const conf::Set
                                        const std::string& conf_name, const OnProgress& on_progress,
                                        const Wrap& wrap) {
   constexpr std::uint64_t events_at_a_time = 200'000;
-  auto traffic = scenario.traffic(settings);
+  auto traffic = scenario.traffic(settings, true);
   if (!traffic) return std::unexpected(traffic.error());
   if (wrap) *traffic = wrap(std::move(*traffic));
   simulation::Simulation simulation(settings, scenario.upstream(), **traffic);

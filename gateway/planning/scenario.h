@@ -22,8 +22,10 @@ class Scenario {
   // Reads what the command line names. Errors are ready to be printed, one a line.
   static std::expected<Scenario, std::string> open(const conf::PlanningOptions& options);
 
+  // With `knows_clients` who the clients of a workload are to this conf is looked up, by their keys
+  // (workload_clients.h), as the gateway would: for those who ask no gateway.
   std::expected<std::unique_ptr<NamedTraffic>, std::string> traffic(
-      const conf::Settings& settings) const;
+      const conf::Settings& settings, bool knows_clients = false) const;
   const conf::UpstreamModel& upstream() const { return upstream_; }
   void set_servers(std::uint32_t servers);
   void set_capacity(std::uint32_t capacity);

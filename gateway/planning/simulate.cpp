@@ -28,16 +28,6 @@ void tell_of_quotas(const conf::Settings& settings) {
                                              conf::printable(plan.name)));
 }
 
-void tell_of_keys(const conf::Settings& settings, const Scenario& scenario) {
-  if (scenario.workload() == nullptr || settings.admission.fairness.plans.empty()) return;
-  for (const conf::WorkloadClass& of : scenario.workload()->classes)
-    if (!of.keys.empty())
-      return conf::print(
-          stderr,
-          "classgate: the keys of a workload are not simulated: all clients of it are on "
-          "everybody's terms here, whatever the [[plan]]s (classgate load sends them)\n");
-}
-
 }  // namespace
 
 int simulate(const conf::CommandLine& command,
@@ -47,7 +37,6 @@ int simulate(const conf::CommandLine& command,
   tell_of_quotas(conf->settings);
   const auto scenario = Scenario::open(command.planning);
   if (!scenario) return complain(scenario.error());
-  tell_of_keys(conf->settings, *scenario);
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);
   if (!command.planning.sweep.empty()) return sweep(command, environment, *scenario);
   if (!command.planning.plan.empty()) return plan(command, environment, *scenario);

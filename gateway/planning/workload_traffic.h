@@ -8,8 +8,9 @@ namespace classgate::planning {
 // A workload file as traffic.
 class WorkloadTraffic final : public NamedTraffic {
  public:
-  WorkloadTraffic(const conf::Workload& workload, const admission::RouteTable& routes)
-      : workload_(workload), classes_(workload, routes) {}
+  WorkloadTraffic(const conf::Workload& workload, const admission::RouteTable& routes,
+                  std::vector<simulation::ClassTraffic::Client> clients = {})
+      : workload_(workload), classes_(workload, routes, std::move(clients)) {}
 
   bool next(simulation::Wish& wish) override {
     const bool is_there = classes_.next(wish);

@@ -259,6 +259,20 @@ class Simulate(PlanningTest):
                          [("4", "10"), ("4", "20"), ("8", "10"), ("8", "20"), ("12", "10"), ("12", "20")])
         self.assertLess(found["sweep"][0]["all"]["served"], found["sweep"][-1]["all"]["served"])
 
+    def test_the_keys_of_a_workload_are_on_the_plans_that_have_them(self):
+        keys = [f"gold-{i}" for i in range(2)]
+        workload = self.file("w.toml", 'duration = "60s"\nkey_header = "X-Api-Key"\n[upstream]\nservice = "10ms"\n'
+                                       f'[[class]]\nname = "gold"\nclients = 2\nrate = 20\nkey = {json.dumps(keys)}\n'
+                                       '[[class]]\nname = "free"\nclients = 2\nrate = 20\nkey = ["f-0", "f-1"]\n')
+        conf = self.file("plans.conf", '[admission]\nrate = 0\n[fairness]\nidentity = ["header:X-Api-Key"]\n[[plan]]\n'
+                                       'name = "free"\nrate = 2\nclients = ["header:X-Api-Key:f-0", "header:X-Api-Key:f-1"]\n'
+                                       '[[plan]]\nname = "gold"\n'
+                                       'clients = ["header:X-Api-Key:gold-0", "header:X-Api-Key:gold-1"]\n')
+        found = self.json("simulate", "--workload", workload, "--conf", conf)
+        served = {of["class"]: of["served"] / of["arrived"] for of in found["by_class"]}
+        self.assertEqual(served["gold"], 1)
+        self.assertLess(served["free"], .3)  # 2 of 10 a second each
+
     def test_a_plan_is_the_smallest_conf_that_meets_its_targets_and_is_a_conf(self):
         workload = self.file("w.toml", SMALL)
         words = ("simulate", "--workload", workload, "--plan", "wait p95 <= 100ms for priority 3",

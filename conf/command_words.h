@@ -141,6 +141,8 @@ inline constexpr std::array tool_options{
                "the smallest limits for \"wait p95 <= 100ms for priority 3\", \"served >= 99%\""},
     ToolOption{"scale", "[NAME=]TIMES", "simulate load",
                "so many times the traffic, or that of one class or route"},
+    ToolOption{"growth", "RATE/PERIOD[,NUMBER]", "simulate",
+               "as the traffic grows, such as 10%/week,26: from when on it is too much"},
     ToolOption{"workload-out", "FILE", "simulate", "the log as a workload, to be edited"},
     ToolOption{"try-on", "FILE", "simulate",
                "another log, on which the plan is tried; else the second half of this one"},

@@ -99,20 +99,23 @@ std::optional<std::string> read_planning(const GivenOptions& given, PlanningOpti
   planning.requests = one("requests");
   planning.diff = one("diff");
   planning.sweep = all("sweep");
+  planning.growth = one("growth");
+  const bool varies = !planning.sweep.empty() || !planning.growth.empty();
   planning.plan = all("plan");
   planning.scale = all("scale");
   planning.workload_out = one("workload-out");
   planning.try_on = one("try-on");
   if (!planning.try_on.empty() && planning.plan.empty())
     return std::string("--try-on tries a plan: it belongs to --plan");
-  if (!planning.diff.empty() + !planning.sweep.empty() + !planning.plan.empty() > 1)
-    return std::string("--diff, --sweep and --plan are three questions: ask one at a time");
-  if (!planning.requests.empty() &&
-      !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
-    return std::string("--requests tells of one run: not with --diff, --sweep or --plan");
+  if (!planning.diff.empty() + varies + !planning.plan.empty() > 1)
+    return std::string(
+        "--diff, --plan, and --sweep or --growth are three questions: ask one at a time");
+  if (!planning.requests.empty() && !(planning.diff.empty() && !varies && planning.plan.empty()))
+    return std::string("--requests tells of one run: not with --diff, --sweep, --growth or --plan");
   if (!planning.workload_out.empty() &&
-      !(planning.diff.empty() && planning.sweep.empty() && planning.plan.empty()))
-    return std::string("--workload-out belongs to one run: not with --diff, --sweep or --plan");
+      !(planning.diff.empty() && !varies && planning.plan.empty()))
+    return std::string(
+        "--workload-out belongs to one run: not with --diff, --sweep, --growth or --plan");
   planning.to = one("to");
   split_path(planning);
   planning.service_time_header = one("service-time-header");

@@ -39,6 +39,7 @@ struct PlanningOptions {
   std::optional<std::uint64_t> seed = {};
   bool keeps_going = false;  // whatever share of the lines is malformed
   std::vector<std::string> sweep = {};
+  std::string growth = {};  // "10%/week,26"
   std::vector<std::string> plan = {};
   std::vector<std::string> scale = {};  // "3", "classify=3"
   std::string workload_out = {};        // a file that is made of the log

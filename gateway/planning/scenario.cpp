@@ -117,6 +117,13 @@ void Scenario::take_part(Duration from, Duration to) {
   to_ = to;
 }
 
+std::string Scenario::multiply(double times) {
+  if (workload_) return apply(Scale{.all = times}, *workload_);
+  scale_.all *= times;
+  for (auto& [name, factor] : scale_.of) factor *= times;
+  return {};
+}
+
 void Scenario::set_seed(std::uint64_t seed) {
   seed_ = seed;
   if (workload_) workload_->seed = seed;

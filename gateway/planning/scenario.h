@@ -29,6 +29,8 @@ class Scenario {
   const conf::UpstreamModel& upstream() const { return upstream_; }
   void set_servers(std::uint32_t servers);
   void set_capacity(std::uint32_t capacity);
+  // So many times the traffic, besides --scale. Empty, or why that can't be.
+  std::string multiply(double times);
   // Of a log only what arrives in [from, to).
   void take_part(Duration from, Duration to);
   // Of a workload another course of chance.

@@ -38,7 +38,8 @@ int simulate(const conf::CommandLine& command,
   const auto scenario = Scenario::open(command.planning);
   if (!scenario) return complain(scenario.error());
   if (!command.planning.diff.empty()) return diff(command, environment, *scenario);
-  if (!command.planning.sweep.empty()) return sweep(command, environment, *scenario);
+  if (!command.planning.sweep.empty() || !command.planning.growth.empty())
+    return sweep(command, environment, *scenario);
   if (!command.planning.plan.empty()) return plan(command, environment, *scenario);
   if (!command.planning.workload_out.empty()) {
     const auto made = write_workload(*scenario, conf->settings, command.planning.workload_out);

@@ -9,6 +9,7 @@
 
 #include "conf/format.h"
 #include "conf/processors.h"
+#include "gateway/planning/growth.h"
 #include "gateway/planning/output.h"
 #include "gateway/planning/progress.h"
 #include "gateway/planning/result_json.h"
@@ -36,6 +37,7 @@ std::vector<std::vector<Setting>> grid_of(const std::vector<Variation>& variatio
 struct Point {
   std::string row;
   nlohmann::ordered_json json;
+  double served = 0;  // share of what came
 };
 
 Point describe(const Scenario& scenario, const std::vector<Setting>& settings,
@@ -52,6 +54,7 @@ Point describe(const Scenario& scenario, const std::vector<Setting>& settings,
                   result.goodput(all), share(all.all_rejected()), share(all.all_failed()),
                   share(all.abandoned), told_ms(all.wait.mean()), told_ms(all.wait.told(0.95)),
                   told_ms(all.latency.told(0.95)), 100 * result.worker_share());
+  point.served = share(all.served) / 100;
   point.json = to_json(scenario, result);
   point.json.erase("timeline");
   point.json.erase("by_client");
@@ -70,6 +73,13 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
     auto variation = parse_variation(text);
     if (!variation) return complain(variation.error());
     variations.push_back(std::move(*variation));
+  }
+  std::optional<Growth> growth;
+  if (!command.planning.growth.empty()) {
+    auto parsed = parse_growth(command.planning.growth);
+    if (!parsed) return complain(parsed.error());
+    growth = std::move(*parsed);
+    variations.push_back(growth->variation());
   }
   const auto grid = grid_of(variations);
   if (grid.size() > points_max)
@@ -118,6 +128,16 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
   for (const auto& point : points) {
     text += point->row;
     json["sweep"].push_back(point->json);
+  }
+  if (growth && variations.size() == 1) {
+    std::vector<double> served;
+    for (const auto& point : points) served.push_back(point->served);
+    const GrowthFound found = when_too_much(*growth, served);
+    text += "\n" + found.text + "\n";
+    json["growth"] = {{"percent", growth->percent},
+                      {"period", growth->period},
+                      {"first_too_much", found.first_too_much},
+                      {"found", found.text}};
   }
   tell_remarks(remarks);
   return write(command.planning, text, json);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 #include "conf/format.h"
 #include "conf/keys.h"
@@ -24,6 +25,8 @@ std::string full_key(std::string key) {
 bool is_of_service(const std::string& key) {
   return key == "service.servers" || key == "service.capacity";
 }
+
+constexpr std::string_view traffic_key = "traffic.times";
 
 // As in a workload's [upstream].
 constexpr std::uint32_t service_most = 10'000;
@@ -60,8 +63,9 @@ std::expected<Variation, std::string> parse_variation(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) return wrong("has no =");
   Variation variation{full_key(text.substr(0, equals)), {}};
-  if (!is_of_service(variation.key) && conf::find_key(variation.key) == nullptr) {
-    std::vector<std::string> known{"service.servers", "service.capacity"};
+  if (!is_of_service(variation.key) && variation.key != traffic_key &&
+      conf::find_key(variation.key) == nullptr) {
+    std::vector<std::string> known{"service.servers", "service.capacity", std::string(traffic_key)};
     for (const conf::Key& key : conf::all_keys()) known.push_back(key.name);
     const std::string meant = conf::nearest(variation.key, known);
     return wrong("there is no key " + variation.key +
@@ -103,6 +107,15 @@ std::expected<Result, std::string> run_with(const conf::CommandLine& command,
   Scenario own = scenario;
   std::vector<conf::Override> overrides;
   for (const Setting& setting : settings) {
+    if (setting.key == traffic_key) {
+      const auto times = parse_quantity(setting.value);
+      if (!times || !times->unit.empty() || !(times->number > 0))
+        return std::unexpected(
+            fmt::format("{}: \"{}\" is no number above zero", traffic_key, setting.value));
+      if (const std::string why = own.multiply(times->number); !why.empty())
+        return std::unexpected(why);
+      continue;
+    }
     if (!is_of_service(setting.key)) {
       overrides.push_back({setting.key, setting.value, setting.key});
       continue;

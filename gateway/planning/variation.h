@@ -11,7 +11,8 @@ namespace classgate::planning {
 
 // One thing that is varied, and the values that it has in turn: "workers=10..100:10".
 struct Variation {
-  std::string key;  // of the conf ("admission.workers"), or "service.servers", "service.capacity"
+  std::string key;  // of the conf ("admission.workers"), or "service.servers", "service.capacity",
+                    // "traffic.times"
   std::vector<std::string> values;
 };
 

@@ -259,6 +259,20 @@ class Simulate(PlanningTest):
                          [("4", "10"), ("4", "20"), ("8", "10"), ("8", "20"), ("12", "10"), ("12", "20")])
         self.assertLess(found["sweep"][0]["all"]["served"], found["sweep"][-1]["all"]["served"])
 
+    def test_growth_tells_from_when_on_the_traffic_is_too_much(self):
+        # 40 a second with 4 workers of 50 ms each, which are 80 a second.
+        workload = self.file("w.toml", 'duration = "60s"\n[upstream]\nservice = "50ms"\n'
+                                       '[[class]]\nname = "a"\nrate = 40\narrivals = "regular"\n')
+        words = ("simulate", "--workload", workload, "--workers", "4", "--queue-size", "4", "--rate", "0")
+        found = self.json(*words, "--growth", "50%/week,3")
+        self.assertEqual([p["set"]["traffic.times"] for p in found["sweep"]], ["1", "1.5", "2.25", "3.375"])
+        self.assertEqual(found["growth"]["first_too_much"], 2)
+        self.assertIn("from week 2 on", self.classgate(*words, "--growth", "50%/week,3").stdout)
+        both = self.json(*words, "--growth", "50%/week,1", "--sweep", "workers=4,8")
+        self.assertEqual(len(both["sweep"]), 4)
+        self.assertNotIn("growth", both)
+        self.assertIn("is no growth such as 10%/week", self.classgate(*words, "--growth", "10%", status=1).stderr)
+
     def test_the_keys_of_a_workload_are_on_the_plans_that_have_them(self):
         keys = [f"gold-{i}" for i in range(2)]
         workload = self.file("w.toml", 'duration = "60s"\nkey_header = "X-Api-Key"\n[upstream]\nservice = "10ms"\n'

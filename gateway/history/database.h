@@ -59,7 +59,7 @@ class Database {
   bool run(const std::string& sql) { return run(sql.c_str()); }
   std::int64_t number(const char* sql);  // the first of its first row; 0 where it fails
   std::int64_t number(const std::string& sql) { return number(sql.c_str()); }
-  std::int64_t changed() const { return ::sqlite3_changes64(db_.get()); }
+  std::int64_t changed() const { return ::sqlite3_changes(db_.get()); }
 
   bool is_in_transaction() const { return ::sqlite3_get_autocommit(db_.get()) == 0; }
   bool may_only_read() const { return ::sqlite3_db_readonly(db_.get(), "main") == 1; }

@@ -36,28 +36,34 @@ bool take_char(std::string_view& from, char c) {
 }  // namespace
 
 std::vector<std::uint8_t> bytes_of(const history::QuantileSketch& sketch) {
+  const auto& bins = sketch.bins();
   std::vector<std::uint8_t> bytes;
-  bytes.reserve(2 * sketch.bins().size());
-  std::uint16_t before = 0;
-  for (const auto& [bin, times] : sketch.bins()) {
-    put_leb128(bytes, static_cast<std::uint64_t>(bin - before));
-    put_leb128(bytes, times);
-    before = bin;
+  bytes.reserve(2 * bins.size());
+  for (std::size_t i = 0, next_bin = 0; i < bins.size();) {
+    std::size_t end = i + 1;
+    while (end < bins.size() && bins[end].first == bins[end - 1].first + 1) ++end;
+    put_leb128(bytes, bins[i].first - next_bin);
+    put_leb128(bytes, end - i);
+    for (; i < end; ++i) put_leb128(bytes, bins[i].second);
+    next_bin = static_cast<std::size_t>(bins[end - 1].first) + 1;
   }
   return bytes;
 }
 
 std::optional<history::QuantileSketch> sketch_of(std::string_view bytes) {
+  constexpr std::size_t most = history::QuantileSketch::bins_max;
   history::QuantileSketch sketch;
   std::uint64_t bin = 0;
   while (!bytes.empty()) {
-    const auto step = take_leb128(bytes);
-    const auto times = take_leb128(bytes);
-    if (!step || !times || *step >= history::QuantileSketch::bins_max) return std::nullopt;
-    bin += *step;
-    if (bin >= history::QuantileSketch::bins_max ||
-        !sketch.append({static_cast<std::uint16_t>(bin), *times}))
-      return std::nullopt;
+    const auto empty = take_leb128(bytes);
+    const auto length = take_leb128(bytes);
+    if (!empty || !length || *empty > most || *length == 0 || *length > most) return std::nullopt;
+    bin += *empty;
+    for (const std::uint64_t end = bin + *length; bin < end; ++bin) {
+      const auto times = take_leb128(bytes);
+      if (!times || bin >= most || !sketch.append({static_cast<std::uint16_t>(bin), *times}))
+        return std::nullopt;
+    }
   }
   return sketch;
 }

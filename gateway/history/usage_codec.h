@@ -18,9 +18,9 @@ namespace classgate::gateway {
 // How what is not a number is written in the history's file (classgate-history(5)). Reading takes
 // any bytes; what was not written so is nothing.
 //
-// A sketch: for each of its bins, in their order, how much higher its number is than that of the
-// one before (the first: its number), and how many it holds; both as LEB128, seven bits a byte, the
-// lowest first. Nothing for an empty one.
+// A sketch: for each run of neighbouring bins, in their order, how many empty ones are before it,
+// how many bins it has, and what each of them holds; all as LEB128, seven bits a byte, the lowest
+// first. Nothing for an empty one.
 std::vector<std::uint8_t> bytes_of(const history::QuantileSketch& sketch);
 std::optional<history::QuantileSketch> sketch_of(std::string_view bytes);
 

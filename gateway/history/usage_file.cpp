@@ -47,6 +47,7 @@ bool UsageStore::State::open_file(std::int64_t now) {
   path = directory + "/" + usage_file_name;
   is_ready = false;
   run = 0;
+  thinned_until = 0;
   // Ids of clients are nothing for everybody; the group may be that of who draws graphs.
   if (const int fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0640); fd >= 0)
     ::close(fd);

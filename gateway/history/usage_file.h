@@ -37,9 +37,10 @@ struct UsageStore::State {
   std::map<std::pair<std::int64_t, history::UsageLevel>, history::UsersRow> users;
   std::map<std::pair<std::int64_t, std::string>, history::SessionRow> sessions;
   std::uint64_t rows_lost = 0;
-  bool is_damaged = false;     // as a reader has found: the next write moves it away
-  bool is_moving = false;      // a damaged file away: what is made then is not moved
-  bool is_in_trouble = false;  // and that has been told
+  std::int64_t thinned_until = 0;  // hours that began before have few clients
+  bool is_damaged = false;         // as a reader has found: the next write moves it away
+  bool is_moving = false;          // a damaged file away: what is made then is not moved
+  bool is_in_trouble = false;      // and that has been told
   std::vector<std::string> remarks;
 
   // usage_file.cpp: the file, and what becomes of it.
@@ -69,6 +70,7 @@ struct UsageStore::State {
   std::uint64_t bytes_used();  // of pages that hold something
   bool limit_pages(std::uint64_t more);
   bool make_room();
+  bool thin_old_hours(std::int64_t now);  // within a transaction
 };
 
 }  // namespace classgate::gateway

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "conf/format.h"
@@ -17,14 +20,24 @@ namespace {
 constexpr std::int64_t runs_max = 1000;  // whose names are kept
 constexpr std::int64_t free_pages_max = 256;
 
-// Rows of one table and level that began before `cut`.
-bool delete_before(Database& database, const char* table, history::UsageLevel level,
-                   std::int64_t cut) {
+constexpr std::array usage_kinds{history::UsageKind::all,      history::UsageKind::client,
+                                 history::UsageKind::plan,     history::UsageKind::route,
+                                 history::UsageKind::priority, history::UsageKind::status};
+
+// Rows of one table and level that began before the cut of their kind.
+template <typename CutOf>
+bool delete_before_each(Database& database, const char* table, history::UsageLevel level,
+                        CutOf cut_of) {
   DatabaseQuery query(
       database, fmt::format("DELETE FROM {} WHERE level = ?1 AND kind = ?2 AND start < ?3", table));
-  return std::ranges::all_of(history::usage_kind_words, [&](std::string_view kind) {
-    return query.bind(seconds_of(level), kind, cut).done();
+  return std::ranges::all_of(usage_kinds, [&](history::UsageKind kind) {
+    return query.bind(seconds_of(level), word_of(kind), cut_of(kind)).done();
   });
+}
+
+bool delete_before(Database& database, const char* table, history::UsageLevel level,
+                   std::int64_t cut) {
+  return delete_before_each(database, table, level, [cut](history::UsageKind) { return cut; });
 }
 
 bool delete_users_before(Database& database, history::UsageLevel level, std::int64_t cut) {
@@ -66,7 +79,56 @@ bool in_transaction(Database& database, Work work) {
   return is_good;
 }
 
+// What a client used is told as that of the others of the same time and run.
+bool fold_into_others(Database& database, UsageWrites& writes, std::int64_t run,
+                      const history::UsageRow& row) {
+  auto others = read_row(database, row, std::string(history::usage_others), run);
+  if (!others) return false;
+  others->add(row);
+  writes.set_run(run);
+  return writes.put(*others) && writes.remove(row);
+}
+
+// Of one hour those clients keep a row that had most.
+bool thin_hour(Database& database, std::int64_t start) {
+  const auto rows = read_clients_of_hour(database, start);
+  if (!rows) return false;
+  std::map<std::string, std::uint64_t> sums;
+  for (const auto& [run, row] : *rows)
+    if (row.key != history::usage_others) sums[row.key] += row.requests;
+  std::vector<std::pair<std::uint64_t, std::string>> order;
+  for (const auto& [key, sum] : sums) order.emplace_back(sum, key);
+  std::ranges::sort(order, std::greater());
+  if (order.size() > clients_of_old_hours) order.resize(clients_of_old_hours);
+  std::set<std::string> kept;
+  for (auto& [sum, key] : order) kept.insert(std::move(key));
+  UsageWrites writes(database, 0);
+  return std::ranges::all_of(*rows, [&](const auto& each) {
+    const auto& [run, row] = each;
+    return row.key == history::usage_others || kept.contains(row.key) ||
+           fold_into_others(database, writes, run, row);
+  });
+}
+
 }  // namespace
+
+// Two days of hours at a time, so that nobody waits for long.
+bool UsageStore::State::thin_old_hours(std::int64_t now) {
+  constexpr std::size_t hours_max = 48;
+  const std::int64_t cut = start_of(history::UsageLevel::hour, now - clients_of_hours_kept);
+  std::vector<std::int64_t> starts;
+  DatabaseQuery query(*database,
+                      "SELECT start FROM usage WHERE level = 3600 AND kind = 'client' AND start >= "
+                      "?1 AND start < ?2 GROUP BY start HAVING count(DISTINCT key) > ?3 ORDER BY "
+                      "start LIMIT ?4");
+  query.bind(thinned_until, cut, clients_of_old_hours + 1, hours_max);
+  while (query.step()) starts.push_back(query.number(0));
+  if (!query.is_good()) return false;
+  const bool is_good = std::ranges::all_of(
+      starts, [this](std::int64_t start) { return thin_hour(*database, start); });
+  if (is_good) thinned_until = starts.size() < hours_max ? cut : starts.back();
+  return is_good;
+}
 
 std::uint64_t UsageStore::State::bytes_used() {
   const std::int64_t pages =
@@ -133,9 +195,11 @@ void UsageStore::prune(std::int64_t now) {
   const bool is_good = in_transaction(database, [&] {
     for (const history::UsageLevel level : history::usage_levels) {
       const std::int64_t kept = now - usage_kept(level, retention);
-      const std::int64_t exact = now - sketches_kept(level, retention);
       if (!delete_before(database, "usage", level, kept) ||
-          !delete_before(database, "sketches", level, exact) ||
+          !delete_before_each(database, "sketches", level,
+                              [&](history::UsageKind kind) {
+                                return now - sketches_kept(level, kind, retention);
+                              }) ||
           !delete_users_before(database, level, kept))
         return false;
       // Of a day its registers say who it was that came, for a sum over days.
@@ -146,7 +210,8 @@ void UsageStore::prune(std::int64_t now) {
                .done())
         return false;
     }
-    return DatabaseQuery(database, "DELETE FROM sessions WHERE begun < ?1 AND last < ?1")
+    return state.thin_old_hours(now) &&
+           DatabaseQuery(database, "DELETE FROM sessions WHERE begun < ?1 AND last < ?1")
                .bind(now - sessions_kept(retention))
                .done() &&
            DatabaseQuery(database, "DELETE FROM runs WHERE run <= (SELECT max(run) FROM runs) - ?1")
@@ -186,11 +251,7 @@ std::expected<std::size_t, std::string> forget_in(Database& database, const std:
       auto rows = read_rows_of_runs(database, level, client);
       if (!rows) return false;
       for (const auto& [run, row] : *rows) {
-        auto others = read_row(database, row, std::string(history::usage_others), run);
-        if (!others) return false;
-        others->add(row);
-        writes.set_run(run);
-        if (!writes.put(*others) || !writes.remove(row)) return false;
+        if (!fold_into_others(database, writes, run, row)) return false;
         ++forgotten;
       }
     }

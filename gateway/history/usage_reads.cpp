@@ -178,6 +178,28 @@ bool read_reasons(Database& database, const std::vector<UsageSpan>& spans,
   return true;
 }
 
+std::string rows_of_clients(std::string_view which) {
+  return fmt::format(
+      "SELECT run, start, key, {}, wait, service FROM usage LEFT JOIN sketches USING (level, kind, "
+      "start, key, run) WHERE level = ?1 AND kind = 'client' AND {}",
+      usage_columns, which);
+}
+
+std::optional<RowsOfRuns> rows_of_runs(DatabaseQuery& query, UsageLevel level) {
+  RowsOfRuns rows;
+  while (query.step()) {
+    UsageRow row{.level = level,
+                 .kind = UsageKind::client,
+                 .start = query.number(1),
+                 .key = std::string(query.bytes(2))};
+    add_columns(query, 3, row);
+    add_sketches(query, 15, row);
+    rows.emplace_back(query.number(0), std::move(row));
+  }
+  if (!query.is_good()) return std::nullopt;
+  return rows;
+}
+
 UsageKind kind_of(UsageBy by) {
   switch (by) {
     case UsageBy::client: return UsageKind::client;
@@ -335,24 +357,15 @@ UsageRead<std::vector<history::SessionRow>> read_sessions(Database& database, st
   return sessions;
 }
 
-std::optional<std::vector<std::pair<std::int64_t, UsageRow>>> read_rows_of_runs(
-    Database& database, UsageLevel level, const std::string& client) {
-  std::vector<std::pair<std::int64_t, UsageRow>> rows;
-  const std::string sql = fmt::format(
-      "SELECT run, start, {}, wait, service FROM usage LEFT JOIN sketches USING (level, kind, "
-      "start, key, run) WHERE level = ?1 AND kind = 'client' AND key = ?2",
-      usage_columns);
-  DatabaseQuery query(database, sql);
-  query.bind(seconds_of(level), client);
-  while (query.step()) {
-    UsageRow row{
-        .level = level, .kind = UsageKind::client, .start = query.number(1), .key = client};
-    add_columns(query, 2, row);
-    add_sketches(query, 14, row);
-    rows.emplace_back(query.number(0), std::move(row));
-  }
-  if (!query.is_good()) return std::nullopt;
-  return rows;
+std::optional<RowsOfRuns> read_rows_of_runs(Database& database, UsageLevel level,
+                                            const std::string& client) {
+  DatabaseQuery query(database, rows_of_clients("key = ?2"));
+  return rows_of_runs(query.bind(seconds_of(level), client), level);
+}
+
+std::optional<RowsOfRuns> read_clients_of_hour(Database& database, std::int64_t start) {
+  DatabaseQuery query(database, rows_of_clients("start = ?2"));
+  return rows_of_runs(query.bind(seconds_of(UsageLevel::hour), start), UsageLevel::hour);
 }
 
 std::optional<UsageRow> read_row(Database& database, const UsageRow& like, std::string key,

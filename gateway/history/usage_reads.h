@@ -42,9 +42,12 @@ UsageRead<std::vector<history::SessionRow>> read_sessions(Database& database, st
 // ones at its edges.
 std::vector<UsageSpan> spans_over(Database& database, std::int64_t since, std::int64_t until);
 
-// A client's rows as they are, with their runs. Nothing: the database has failed.
-std::optional<std::vector<std::pair<std::int64_t, history::UsageRow>>> read_rows_of_runs(
-    Database& database, history::UsageLevel level, const std::string& client);
+// Rows as they are, with their runs: of one client, or of all clients of one hour. Nothing: the
+// database has failed.
+using RowsOfRuns = std::vector<std::pair<std::int64_t, history::UsageRow>>;
+std::optional<RowsOfRuns> read_rows_of_runs(Database& database, history::UsageLevel level,
+                                            const std::string& client);
+std::optional<RowsOfRuns> read_clients_of_hour(Database& database, std::int64_t start);
 // That of the same time, kind and run, of another key; an empty one where there is none.
 std::optional<history::UsageRow> read_row(Database& database, const history::UsageRow& like,
                                           std::string key, std::int64_t run);

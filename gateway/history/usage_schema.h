@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "admission/history/usage_row.h"
@@ -59,16 +60,22 @@ constexpr std::int64_t usage_kept(history::UsageLevel level, std::int64_t retent
     default: return retention;
   }
 }
-// Sketches, and registers, take most of the room; a sum over a long time is made of those of its
-// days, and of finer ones only at its edges.
-constexpr std::int64_t sketches_kept(history::UsageLevel level, std::int64_t retention) {
+// Sketches take most of the room. A sum over a long time is made of those of its days, and of finer
+// ones only at its edges; what is looked at minute by minute has its quantiles in the rows, too.
+constexpr std::int64_t sketches_kept(history::UsageLevel level, history::UsageKind kind,
+                                     std::int64_t retention) {
+  constexpr std::int64_t day = 86'400;
+  const bool is_all = kind == history::UsageKind::all;
   switch (level) {
     case history::UsageLevel::second: return 3600;
-    case history::UsageLevel::minute: return std::min<std::int64_t>(retention, 2 * 86'400);
-    case history::UsageLevel::hour: return std::min<std::int64_t>(retention, 40 * 86'400);
-    default: return retention;
+    case history::UsageLevel::minute: return std::min(retention, is_all ? 2 * day : 3 * 3600);
+    case history::UsageLevel::hour: return std::min(retention, is_all ? 40 * day : 8 * day);
+    default: return kind == history::UsageKind::client ? std::min(retention, 400 * day) : retention;
   }
 }
+// For so long an hour has all the clients that it had a row for; then those that had most.
+inline constexpr std::int64_t clients_of_hours_kept = 90 * 86'400;
+inline constexpr std::int64_t clients_of_old_hours = 16;
 constexpr std::int64_t sessions_kept(std::int64_t retention) {
   return std::min<std::int64_t>(retention, 31 * 86'400);
 }

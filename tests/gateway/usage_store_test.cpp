@@ -275,9 +275,42 @@ TEST_CASE("each level is kept for its time") {
   CHECK(oldest("usage", UsageLevel::minute) == 7 * day);
   CHECK(oldest("usage", UsageLevel::hour) == 100 * day);
   CHECK(oldest("usage", UsageLevel::day) == 99 * day + 12 * hour);
-  CHECK(oldest("sketches", UsageLevel::minute) == 2 * day);
-  CHECK(oldest("sketches", UsageLevel::hour) == 40 * day);
+  const auto oldest_sketch = [&](UsageLevel level, UsageKind kind) {
+    return noon - number_in(folder.file(),
+                            fmt::format("SELECT min(start) FROM sketches WHERE level = {} AND kind "
+                                        "= '{}'",
+                                        seconds_of(level), word_of(kind)));
+  };
+  CHECK(oldest_sketch(UsageLevel::minute, UsageKind::all) == 2 * day);
+  CHECK(oldest_sketch(UsageLevel::minute, UsageKind::client) <= 3 * hour);
+  CHECK(oldest_sketch(UsageLevel::hour, UsageKind::all) == 40 * day);
+  CHECK(oldest_sketch(UsageLevel::hour, UsageKind::client) == 8 * day);
   CHECK(number_in(folder.file(), "SELECT count(*) FROM sessions") == 1);
+}
+
+TEST_CASE("of hours of long ago those clients have rows that had most; the rest is the others'") {
+  const HistoryFolder folder;
+  const auto store = opened(folder.path());
+  Counts counts;
+  const std::int64_t old = noon - 91 * day;
+  for (std::uint64_t i = 1; i <= 40; ++i) counts.add(fmt::format("c_{}", i), old, i);
+  for (std::uint64_t i = 1; i <= 40; ++i) counts.add(fmt::format("c_{}", i), old + 2 * day, i);
+  REQUIRE(write(*store, counts.rows()));
+  store->prune(noon);
+  const auto in_hour = [&](std::int64_t at, const char* what) {
+    return number_in(folder.file(), fmt::format("SELECT {} FROM usage WHERE level = 3600 AND kind "
+                                                "= 'client' AND start = {}",
+                                                what, start_of(UsageLevel::hour, at)));
+  };
+  CHECK(in_hour(old, "count(*)") == 17);
+  CHECK(in_hour(old, "sum(requests)") == 820);
+  CHECK(in_hour(old, "min(requests)") == 25);
+  CHECK(in_hour(old + 2 * day, "count(*)") == 40);
+  store->prune(noon + 3 * day);
+  CHECK(in_hour(old + 2 * day, "count(*)") == 17);
+  CHECK(number_in(folder.file(),
+                  "SELECT count(*) FROM usage WHERE level = 86400 AND kind = "
+                  "'client'") == 80);
 }
 
 TEST_CASE("the file never grows beyond its bound: the oldest goes, of each level in proportion") {

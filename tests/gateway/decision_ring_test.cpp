@@ -4,8 +4,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <string>
 
 #include "gateway/ops/why.h"
@@ -71,6 +73,29 @@ TEST_CASE("a ring of another size keeps what fits of the newest") {
   CHECK(ring.size() == 0);
   put(ring, "none is wanted any more");
   CHECK(ring.size() == 0);
+}
+
+TEST_CASE("whatever sizes a ring has had, it keeps the newest that fit, in their order") {
+  std::mt19937 random(3);
+  for (int round = 0; round < 20; ++round) {
+    DecisionRing ring;
+    std::size_t most = 0, kept = 0;
+    for (int status = 0; status < 600; ++status) {
+      if (random() % 60 == 0) {
+        most = random() % 4 == 0 ? random() % 3 : random() % 300;
+        ring.resize(most);
+      }
+      put(ring, "a", status);
+      kept = std::min(kept, most) + (most > 0 ? 1 : 0);
+      kept = std::min(kept, most);
+      REQUIRE(ring.size() == kept);
+      if (random() % 20 != 0) continue;
+      const auto found = ring.find("a", 1000).told;
+      REQUIRE(found.size() == kept);
+      for (std::size_t age = 0; age < kept; ++age)
+        REQUIRE(found[age].status == status - static_cast<int>(age));
+    }
+  }
 }
 
 TEST_CASE("texts are cut at their room, and each is found again behind the others") {

@@ -10,22 +10,24 @@ namespace {
 
 constexpr double gamma = (1 + QuantileSketch::error) / (1 - QuantileSketch::error);
 
-std::uint16_t bin_of(std::uint32_t value) {
-  static const double per_log = 1 / std::log(gamma);
-  if (value == 0) return 0;
-  // What rounding makes of an exact power may be the next bin: the error is that of rounding.
-  return static_cast<std::uint16_t>(1 + std::ceil(std::log(value) * per_log));
-}
-
 double value_of(std::uint16_t bin) {
   return bin == 0 ? 0 : 2 * std::pow(gamma, bin - 1) / (gamma + 1);
 }
 
 }  // namespace
 
+std::uint16_t QuantileSketch::bin_of(std::uint32_t value) {
+  static const double per_log = 1 / std::log(gamma);
+  if (value == 0) return 0;
+  // What rounding makes of an exact power may be the next bin: the error is that of rounding.
+  return static_cast<std::uint16_t>(1 + std::ceil(std::log(value) * per_log));
+}
+
 void QuantileSketch::add(std::uint32_t value, std::uint64_t times) {
-  if (times == 0) return;
-  const std::uint16_t bin = bin_of(value);
+  if (times != 0) add_to_bin(bin_of(value), times);
+}
+
+void QuantileSketch::add_to_bin(std::uint16_t bin, std::uint64_t times) {
   const auto place = std::ranges::lower_bound(bins_, bin, {}, &Bin::first);
   if (place != bins_.end() && place->first == bin)
     place->second += times;

@@ -20,6 +20,9 @@ class QuantileSketch {
   using Bin = std::pair<std::uint16_t, std::uint64_t>;  // its number, how many
 
   void add(std::uint32_t value, std::uint64_t times = 1);
+  // The same for one that goes into several sketches: its bin is found once.
+  static std::uint16_t bin_of(std::uint32_t value);
+  void add_to_bin(std::uint16_t bin, std::uint64_t times = 1);
   void add(const QuantileSketch& other);
   // What is left without those of `other`, which were all added here.
   void subtract(const QuantileSketch& other);

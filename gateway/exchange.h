@@ -182,6 +182,7 @@ class Exchange final : private proxy::Forwarding::Client {
   void uncount_memory();
   std::size_t priority_index() const { return static_cast<std::size_t>(arrival_.priority - 1); }
   void record();
+  void count_in(RouteMetrics& route, PlanMetrics& plan);
   void complete_facts();
   ExchangeTexts texts_by(std::string_view pseudonym) const;
   const std::string& name_told() const;

@@ -170,8 +170,7 @@ void Exchange::record() {
   if (request_.answered_here)
     station_.metrics().count(*request_.answered_here);
   else
-    station_.metrics().count(facts_, route_ != nullptr ? *route_ : station_.unrouted(),
-                             station_.metrics_of(arrival_.plan));
+    count_in(route_ != nullptr ? *route_ : station_.unrouted(), station_.metrics_of(arrival_.plan));
   const auto wanted = station_.wanted_line(facts_);
   const bool is_kept = facts_.kind() != AccessQuota::Kind::routine && !request_.answered_here &&
                        station_.keeps_decisions();
@@ -201,6 +200,13 @@ void Exchange::record() {
                       .name = texts.name,
                       .plan = texts.plan,
                       .credentials = facts_.credentials});
+}
+
+// The numbers and the history are told the same.
+void Exchange::count_in(RouteMetrics& route, PlanMetrics& plan) {
+  station_.metrics().count(facts_, route, plan);
+  if (UsageJournal* const usage = station_.usage())
+    usage->add(use_of(facts_, arrival_.client, station_.loop().now(), route, plan));
 }
 
 // What who keeps it wants to know, too.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "admission/history/use.h"
 #include "admission/time.h"
 #include "admission/verdict.h"
 #include "conf/reason.h"
@@ -75,6 +77,41 @@ struct ExchangeFacts {
     return verdict == Verdict::admitted && !reason && status < 500 ? routine : other;
   }
 };
+
+constexpr history::End end_of(Ending ending) {
+  constexpr std::array ends{history::End::served, history::End::failed, history::End::refused,
+                            history::End::abandoned};
+  return ends[static_cast<std::size_t>(ending)];
+}
+
+// What the history counts of it; it ended `now`.
+inline history::Use use_of(const ExchangeFacts& facts, std::uint64_t client, admission::Time now,
+                           const RouteMetrics& route, const PlanMetrics& plan) {
+  // To some hours; longer ones are as long as that.
+  const auto microseconds = [](admission::Duration time) {
+    constexpr std::int64_t most = history::Use::none - 1;
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(time.count() / 1000, 0, most));
+  };
+  const bool went_in = facts.verdict == Verdict::admitted;
+  return {
+      .client = client,
+      .at_ns = now.time_since_epoch().count(),
+      .bytes_in = facts.bytes_in,
+      .bytes_out = facts.bytes_out,
+      .wait_us =
+          went_in || facts.waiting.count() > 0 ? microseconds(facts.waiting) : history::Use::none,
+      .service_us =
+          facts.at_upstream.count() > 0 ? microseconds(facts.at_upstream) : history::Use::none,
+      .cost = went_in ? facts.cost : 0,
+      .route = route.number,
+      .plan = plan.number,
+      .status = static_cast<std::uint16_t>(facts.status),
+      .priority = static_cast<std::uint8_t>(route.priority),
+      .reason = facts.reason ? static_cast<std::uint8_t>(conf::index_of(*facts.reason))
+                             : history::Use::no_reason,
+      .end = end_of(facts.ending),
+  };
+}
 
 // The texts that go with them, made once, at its end, if the log wants to know.
 struct ExchangeTexts {

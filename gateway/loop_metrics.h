@@ -89,13 +89,15 @@ inline constexpr std::array<std::string_view, 3> answered_here_words{"health", "
 // What came of the requests of one route at one priority.
 struct RouteMetrics {
   std::string name;
+  std::uint16_t number = 0;  // by which the history knows its name (UsageNames); on the loop
   int priority = 0;
   std::array<Counter, ending_words.size()> endings;
 };
 
 // What came of the requests of one plan's clients.
 struct PlanMetrics {
-  std::string name;  // "-": everybody's terms
+  std::string name;          // "-": everybody's terms
+  std::uint16_t number = 0;  // as that of a route
   std::array<Counter, ending_words.size()> endings;
   std::array<Counter, conf::reason_count> refusals;
   Counter cost;             // tokens, of those that went in

@@ -5,6 +5,7 @@
 
 #include "admission/ids.h"
 #include "admission/route_table.h"
+#include "gateway/history/usage_names.h"
 #include "gateway/loop_metrics.h"
 #include "gateway/policy.h"
 
@@ -29,7 +30,7 @@ class RuleMetrics {
     std::vector<RouteMetrics*> routes;  // by their index
     admission::ById<admission::PlanId, PlanMetrics*> plans;
   };
-  Places under(const Rules& rules);
+  Places under(const Rules& rules, UsageNames& names);
   void use(Places places) { places_ = std::move(places); }
   bool has_rules() const { return !places_.routes.empty(); }  // not before the first
 

@@ -9,6 +9,7 @@
 
 #include "conf/format.h"
 #include "gateway/clients/secret.h"
+#include "gateway/history/usage_history.h"
 #include "proxy/net/sandbox.h"
 
 namespace classgate::gateway {
@@ -177,7 +178,8 @@ void Server::take_inherited(Inherited inherited) {
     sockets_.push_back(std::make_shared<const proxy::net::ListeningSocket>(std::move(socket)));
 }
 
-// What the exchanges give back is counted too: they go before the quotas are written.
+// What the exchanges give back is counted too: they go before the quotas and the history are
+// written.
 Server::~Server() {
   stop();
   memory_keeper_.reset();
@@ -185,6 +187,7 @@ Server::~Server() {
   if (policy_ && policy_->quotas)
     policy_->quotas->finish(has_successor_ ? quota_patience_beside_successor
                                            : quota_patience_at_end);
+  if (usage_) usage_->finish();
 }
 
 void Server::start(std::function<void()> on_drained) {
@@ -192,6 +195,7 @@ void Server::start(std::function<void()> on_drained) {
   stations_not_empty_ = stations_.size();
   spdlog::info("sandbox of the loops: {}", sandbox_text_);
   const SignalsBlocked blocked;
+  if (settings().history.keep) usage_ = std::make_unique<UsageHistory>(shared_->usage, settings());
   const bool is_sandboxed = settings().sandbox != conf::Sandbox::off;
   memory_keeper_ = std::make_unique<MemoryKeeper>(shared_->memory, [this] {
     for (const auto& station : stations_) station->send(Ping{});

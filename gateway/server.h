@@ -14,6 +14,8 @@
 
 namespace classgate::gateway {
 
+class UsageHistory;
+
 // Listening sockets that another process left us. Taken where the conf wants them, before new ones
 // are opened; or, when they are given (socket activation), instead of what the conf wants.
 struct Inherited {
@@ -129,6 +131,8 @@ class Server {
   // The same with what is kept of the requests with this id.
   using OnDecisions = std::function<void(Decisions)>;
   std::size_t ask_decisions(const std::string& id, const OnDecisions& on_decisions);
+  // Who used how much; null: nobody keeps a history, or it has not started.
+  UsageHistory* usage() const { return usage_.get(); }
   // One more bound of the workers in force (admission/ceilings.h), until another value or
   // Ceilings::none takes its place; a reload leaves it as it is. Not shown as the conf's.
   void set_ceiling(admission::Ceilings::Source source, std::uint32_t workers);
@@ -154,6 +158,7 @@ class Server {
   bool sockets_are_given_ = false;
   bool has_successor_ = false;  // while it drains
   std::string sandbox_text_;    // what keeps the loops, for the log
+  std::unique_ptr<UsageHistory> usage_;
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
   std::unique_ptr<MemoryKeeper> memory_keeper_;  // sends letters to the stations

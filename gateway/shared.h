@@ -12,6 +12,7 @@
 #include "conf/format.h"
 #include "gateway/access_log.h"
 #include "gateway/client_counts.h"
+#include "gateway/history/usage_journal.h"
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
 #include "gateway/recent_timeouts.h"
@@ -30,7 +31,8 @@ struct Shared {
         access_log(log),
         started(std::chrono::steady_clock::now()),
         client_counts(key),
-        recent_timeouts(key) {}
+        recent_timeouts(key),
+        usage(settings.history.keep ? settings.threads : 0) {}
 
   // Who we are in the Via of requests: nobody else has this name, so a request that has it has been
   // here. Clients are not told it. A process that takes over (upgrade) has the same: what the one
@@ -50,6 +52,7 @@ struct Shared {
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
   RecentTimeouts recent_timeouts;
+  UsageJournals usage;                    // what the loops tell the history
   std::atomic<std::uint64_t> streams{0};  // answers that are one, now
   // The newest policy, which the loops adopt one by one: by its servers and limits, not by those
   // that some loop still has, workers are bounded.

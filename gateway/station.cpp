@@ -47,6 +47,7 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
       rules_(policy->rules.get()),
       milestones_(std::move(milestones)),
       number_(shared.gate.attach(*this)),
+      usage_(shared.usage.of_loop(number_)),
       timeouts_(loop_, settings()),
       upstreams_(loop_, shared, policy_, number_ == 0),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
@@ -93,7 +94,7 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   const Rules& rules = *policy->rules;
   const bool has_same_rules = rules_ == &rules && metrics_.has_rules();  // not at the start
   RuleMetrics::Places metrics;
-  if (!has_same_rules) metrics = metrics_.under(rules);
+  if (!has_same_rules) metrics = metrics_.under(rules, shared_.usage.names);
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
   if (!has_same_rules) timeouts_.change(rules.settings);
   decisions_.resize(part_of(rules.settings.ops.why_max, rules.settings.threads, number_));

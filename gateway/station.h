@@ -118,6 +118,8 @@ class Station final : private admission::Waiters {
   }
   std::chrono::system_clock::time_point wall_time() { return access_lines_.wall_time(loop_.now()); }
   void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
+  // For the history; null: nobody keeps one.
+  UsageJournal* usage() { return usage_; }
   // Of one that was refused, failed or left, where they are kept.
   bool keeps_decisions() const { return decisions_.most() > 0; }
   void keep(const ExchangeFacts& facts, const DecisionRing::Origin& origin) {
@@ -197,6 +199,7 @@ class Station final : private admission::Waiters {
   proxy::net::Loop loop_;
   const Milestones milestones_;
   const std::uint32_t number_;
+  UsageJournal* const usage_;
   proxy::wire::HeadLimits request_limits_;
   Spares spares_;
   Timeouts timeouts_;

@@ -42,6 +42,7 @@ conf::Settings settings_for(std::uint16_t upstream_port) {
   settings.client.max_connections = 200;
   settings.client.connections_per_address = 0;  // all of a test's clients have the same
   settings.log.access = "off";
+  settings.history.keep = false;  // usage_history_test has a folder for it
   return settings;
 }
 

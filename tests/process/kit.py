@@ -142,14 +142,21 @@ class Gateway(Program):
         self.conf.flush()
         self.control = self.conf.name + ".sock"
         given = environment or {}
+        # Not where a classgate that is installed here keeps its own.
+        self.state = tempfile.TemporaryDirectory(prefix="classgate-test-")
         environment = {"CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": upstream,
                        "CLASSGATE_LOG_ACCESS": "off", "CLASSGATE_OPS_LISTEN": "127.0.0.1:0",
-                       "CLASSGATE_OPS_CONTROL": self.control, "CLASSGATE_UPSTREAM_HOLD": "0s", **given}
+                       "CLASSGATE_OPS_CONTROL": self.control, "CLASSGATE_UPSTREAM_HOLD": "0s",
+                       "CLASSGATE_STATE_DIR": self.state.name, **given}
         for key, value in settings.items():
             environment["CLASSGATE_" + key.upper()] = str(value)
         super().__init__([*wrapper, program, "--conf", self.conf.name], environment, nofile, pass_fds)
         self.port = int(self.wait_for_text(r"listening on 127\.0\.0\.1:(\d+)", self.err).group(1))
         self.address = f"127.0.0.1:{self.port}"
+
+    def end(self):
+        super().end()
+        self.state.cleanup()
 
     @property
     def ops_port(self):

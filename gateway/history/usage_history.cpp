@@ -1,0 +1,206 @@
+#include "gateway/history/usage_history.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <random>
+#include <utility>
+
+#include "conf/format.h"
+#include "gateway/clients/pseudonym.h"
+#include "gateway/history/usage_store.h"
+
+namespace classgate::gateway {
+namespace {
+
+std::int64_t unix_seconds() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
+
+// No other process, nor this one when it runs again, has it.
+std::string name_of_run() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+}  // namespace
+
+std::string state_folder_of(const conf::Settings& settings) {
+  if (settings.state_dir != "auto") return settings.state_dir;
+  const char* const given = std::getenv("STATE_DIRECTORY");
+  if (given == nullptr || *given == '\0') return "/var/lib/classgate";
+  const std::string folders(given);
+  return folders.substr(0, folders.find(':'));
+}
+
+UsageHistory::UsageHistory(UsageJournals& journals, const conf::Settings& settings)
+    : journals_(journals),
+      settings_(settings),
+      sums_(journals.journals.size()),
+      thread_([this] { run(); }) {}
+
+UsageHistory::~UsageHistory() { finish(); }
+
+void UsageHistory::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_ending_ = true;
+  }
+  journals_.bell.notify();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool UsageHistory::ask(Question question) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_ending_ || questions_.size() >= questions_max) return false;
+    questions_.push_back(std::move(question));
+  }
+  journals_.bell.notify();
+  return true;
+}
+
+UsageHistory::Numbers UsageHistory::numbers() const {
+  const std::lock_guard lock(mutex_);
+  return numbers_;
+}
+
+// Signals are main's.
+void UsageHistory::run() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  ::pthread_setname_np(::pthread_self(), "history");
+  history::UsageRecord record(
+      {.clients_max = settings_.history.clients_max,
+       .session_gap = settings_.history.session_gap.count() / 1000,
+       .top_clients = settings_.history.top_clients},
+      {.of_client = [](std::uint64_t client) { return pseudonym_of(client); },
+       .of_number = [this](std::uint16_t number) { return journals_.names.name_of(number); }},
+      unix_seconds());
+  for (bool is_ending = false; !is_ending;) {
+    std::vector<Question> questions;
+    {
+      std::unique_lock lock(mutex_);
+      journals_.bell.wait(lock, has_seen_something_ ? interval : rest, !has_seen_something_,
+                          [this] { return is_ending_ || !questions_.empty(); });
+      is_ending = is_ending_;
+      questions = std::exchange(questions_, {});
+    }
+    // What throws is memory that ran out: what it was about is not counted.
+    try {
+      look(record);
+      const std::int64_t now = unix_seconds();
+      const bool is_time = now - written_at_ >= between_writes || now < written_at_;
+      if (is_time || is_ending || !questions.empty()) write(record, !questions.empty());
+      Books books{.now = now, .record = record, .store = store_.get()};
+      for (const Question& question : questions) question(books);
+      publish(record);
+    } catch (const std::exception& failure) {
+      spdlog::error("history: {}", failure.what());
+    }
+  }
+  store_.reset();
+}
+
+// Not before there is something to write, or a question: SQLite takes memory.
+bool UsageHistory::open_store(std::int64_t now) {
+  if (store_) return true;
+  const UsageBounds bounds{
+      .retention = std::chrono::duration_cast<std::chrono::seconds>(settings_.history.retention),
+      .bytes_max = settings_.history.bytes_max.count,
+      .memory_max = 8ULL << 20};
+  auto store = UsageStore::open(state_folder_of(settings_), bounds, name_of_run(), now);
+  if (!store) {
+    spdlog::error("history: {}; tried again", store.error());
+    return false;
+  }
+  store_ = std::move(*store);
+  return true;
+}
+
+void UsageHistory::write(history::UsageRecord& record, bool is_asked) {
+  const std::int64_t now = unix_seconds();
+  written_at_ = now;
+  if (record.is_collected() && !store_ && !is_asked) return;
+  if (!open_store(now)) return;
+  if (!record.is_collected() || store_->rows_waiting() > 0) {
+    const history::UsageRecord::Collected all = record.collect();
+    store_->write({.rows = all.rows, .users = all.users, .sessions = all.sessions}, now);
+  }
+  if (now - pruned_at_ >= between_prunes || now < pruned_at_) {
+    pruned_at_ = now;
+    store_->prune(now);
+  }
+  for (const std::string& remark : store_->take_remarks()) spdlog::warn("{}", remark);
+}
+
+void UsageHistory::look(history::UsageRecord& record) {
+  record.advance(unix_seconds());
+  std::size_t seen = 0;
+  for (const auto& journal : journals_.journals)
+    seen += journal->drain([&](const history::Use& use) { record.add(use); });
+  add_sums(record);
+  has_seen_something_ = seen > 0;
+}
+
+// What has come to the sums of those that found no room.
+void UsageHistory::add_sums(history::UsageRecord& record) {
+  for (std::size_t i = 0; i < sums_.size(); ++i) {
+    const UsageJournal::Sums now = journals_.journals[i]->sums();
+    UsageJournal::Sums& before = sums_[i];
+    if (now == before) continue;
+    history::UsageRow row;
+    const auto came = [&](history::End end) {
+      const auto place = static_cast<std::size_t>(end);
+      return now.ends[place] - before.ends[place];
+    };
+    row.served = came(history::End::served);
+    row.failed = came(history::End::failed);
+    row.refused = came(history::End::refused);
+    row.abandoned = came(history::End::abandoned);
+    row.requests = row.served + row.failed + row.refused + row.abandoned;
+    row.cost = now.cost - before.cost;
+    row.bytes_in = now.bytes_in - before.bytes_in;
+    row.bytes_out = now.bytes_out - before.bytes_out;
+    for (std::size_t reason = 0; reason < now.reasons.size(); ++reason)
+      for (const auto end : {history::End::failed, history::End::refused})
+        if (const std::uint64_t times = now.reasons[reason][static_cast<std::size_t>(end)] -
+                                        before.reasons[reason][static_cast<std::size_t>(end)];
+            times > 0)
+          row.add_reason(static_cast<std::uint8_t>(reason), times);
+    row.first_seen = row.last_seen = unix_seconds();
+    record.add_to_others(row);
+    unnamed_ += row.requests;
+    before = now;
+  }
+}
+
+void UsageHistory::publish(const history::UsageRecord& record) {
+  const history::Sessions& sessions = record.sessions();
+  Numbers numbers{.begun = sessions.begun(),
+                  .ended = sessions.ended(),
+                  .newcomers = sessions.newcomers(),
+                  .returning = sessions.returning(),
+                  .gave_way = sessions.gave_way(),
+                  .distinct_day = record.distinct_day(),
+                  .requests = record.total().requests,
+                  .unnamed = unnamed_};
+  for (std::size_t i = 0; i < numbers.active.size(); ++i)
+    numbers.active[i] = sessions.active(static_cast<history::Sessions::Window>(i));
+  if (store_) {
+    numbers.is_on_disk = store_->is_on_disk();
+    numbers.bytes = store_->bytes();
+    numbers.rows_waiting = store_->rows_waiting();
+    numbers.rows_lost = store_->rows_lost();
+  }
+  const std::lock_guard lock(mutex_);
+  numbers_ = numbers;
+}
+
+}  // namespace classgate::gateway

@@ -83,6 +83,7 @@ void Api::take_its_places(Desk& desk) {
   });
   desk.add_page("/api/v1/why", reader,
                 [this](const Request& request, const auto& answer) { tell_why(request, answer); });
+  usage_.take_their_places(desk);
   desk.add_order("/api/v1/login", visitor,
                  [this](const Request& request, const auto& answer) { answer(log_in(request)); });
   desk.add_order("/api/v1/logout", visitor, [this](const Request& request, const auto& answer) {

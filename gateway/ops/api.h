@@ -9,6 +9,7 @@
 #include "gateway/ops/events.h"
 #include "gateway/ops/live_forecast.h"
 #include "gateway/ops/roll_call.h"
+#include "gateway/ops/usage_pages.h"
 #include "gateway/server.h"
 
 namespace classgate::gateway {
@@ -19,6 +20,7 @@ namespace classgate::gateway {
 class Api {
  public:
   struct Of {
+    proxy::net::Loop& loop;
     const Server& server;
     RollCall& roll;
     Access& access;
@@ -28,7 +30,7 @@ class Api {
     std::function<bool()> is_draining;
     std::function<void(const std::string& why)> drain;
   };
-  explicit Api(Of of) : of_(std::move(of)) {}
+  explicit Api(Of of) : of_(std::move(of)), usage_(of_.loop, of_.server) {}
   // Lives as long as the desk is asked.
   void take_its_places(Desk& desk);
 
@@ -51,6 +53,7 @@ class Api {
   ConfChanges::TellChange teller_to(const Desk::Responder& answer, std::string done) const;
 
   Of of_;
+  UsagePages usage_;
 };
 
 }  // namespace classgate::gateway

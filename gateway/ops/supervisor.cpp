@@ -85,7 +85,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
-      api_({server, roll_, access_, changes_, events_, forecast_,
+      api_({loop_, server, roll_, access_, changes_, events_, forecast_,
             [this] { return ending_.is_draining; },
             [this](const std::string& why) { drain(why); }}),
       manager_{.kept_sockets = inheritance_.kept, .watchdog_interval = watchdog_interval()},

@@ -78,7 +78,12 @@ class ApiTest(FolderTest):
                                       ("/explain", "?method=POST&target=/v1/classify", 200),
                                       ("/explain", "?client=x", 400), ("/explain", "?header=a:%0d%0ab:c", 400),
                                       ("/limits", "", 200), ("/session", "", 200), ("/recent", "", 200),
-                                      ("/forecast", "", 200)):
+                                      ("/forecast", "", 200),
+                                      ("/usage", "?by=client&since=3600&top=5", 200), ("/usage", "?by=reason", 200),
+                                      ("/usage", "?by=x", 400), ("/usage", "?top=1001", 400),
+                                      ("/series", "?since=3600&points=60", 200), ("/series", "?by=route", 400),
+                                      ("/series", "?client=c_00000000", 200), ("/series", "?points=0", 400),
+                                      ("/sessions", "", 200)):
             with self.subTest(path + query):
                 status, body, _ = self.ask(gateway, "GET", "/api/v1" + path + query)
                 self.assertEqual(status, expected, body)

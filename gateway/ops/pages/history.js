@@ -7,7 +7,8 @@ function span_buttons(chosen, choose) {
     el("button", { type: "button", "aria-pressed": String(seconds === chosen), onclick: () => choose(seconds) }, "last " + name)));
 }
 
-const usage_columns = first => [[first, row => row.key], ["requests", row => count(row.requests), true], ["cost", row => count(row.cost), true],
+const label_of = row => row.name ? `${row.name} (${row.key || row.client})` : row.key || row.client;
+const usage_columns = first => [[first, label_of], ["requests", row => count(row.requests), true], ["cost", row => count(row.cost), true],
   ["served", row => count(row.served), true], ["refused", row => count(row.refused), true], ["failed", row => count(row.failed), true],
   ["wait p95", row => ms((row.wait_ms || {}).p95), true], ["service p95", row => ms((row.service_ms || {}).p95), true],
   ["refused for", row => Object.entries(row.reasons || {}).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([word, n]) => `${word} ${count(n)}`).join(", ")]];
@@ -56,9 +57,9 @@ function view_usage(main, by, title) {
     own.scrollIntoView({ block: "nearest" });
   };
   const show = () => {
-    const found = rows.filter(row => row.key.toLowerCase().includes(search.value.toLowerCase())).sort((a, b) => b[rank] - a[rank]);
+    const found = rows.filter(row => label_of(row).toLowerCase().includes(search.value.toLowerCase())).sort((a, b) => b[rank] - a[rank]);
     const columns = usage_columns(title);
-    if (by === "client") columns[0][1] = row => el("a", { href: location.hash, onclick: event => { event.preventDefault(); open(row.key); } }, row.key);
+    if (by === "client") columns[0][1] = row => el("a", { href: location.hash, onclick: event => { event.preventDefault(); open(row.key); } }, label_of(row));
     list.replaceChildren(table(`${title}, by ${rank}`, columns, found));
   };
   const read = async () => {
@@ -85,7 +86,7 @@ function view_sessions(main) {
     tiles.replaceChildren(...told.map(([name, key]) => el("div", { class: "card tile" }, el("span", {}, name), el("b", {}, count(body[key])))));
     const peak = new Chart("Concurrent users, the most of each hour", { least: 1 });
     peak.show(body.peak_hour.map(hour => hour.hour), [{ name: "users", values: body.peak_hour.map(hour => hour.peak) }]);
-    rest.replaceChildren(peak.node, el("div", { class: "card" }, table("Open sessions", [["client", row => row.client],
+    rest.replaceChildren(peak.node, el("div", { class: "card" }, table("Open sessions", [["client", label_of],
       ["since", row => clock(row.begun, 86400)], ["last", row => clock(row.last, 86400)], ["requests", row => count(row.requests), true]], body.open)));
   });
 }

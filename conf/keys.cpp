@@ -223,7 +223,7 @@ std::vector<Key> make_keys() {
       count_key("history.clients_max", 100, 1'000'000, "clients whose sessions are remembered; the longest silent gives way", FIELD(history.clients_max)),
       count_key("history.top_clients", 1, 1000, "clients of an hour that are kept each for itself, those that have most; a minute has a quarter of them", FIELD(history.top_clients)),
       bool_key("forecast.keep", "the demand of two weeks is kept, and it is forecast how it goes on", FIELD(forecast.keep)),
-      place_key("forecast.file", "file in which it is kept over a restart, made when there is none", {"off"}, FIELD(forecast.file)),
+      place_key("forecast.file", "file in which it is kept over a restart, made when there is none; auto: demand in state_dir", {"auto", "off"}, FIELD(forecast.file)),
       target_key("forecast.target", "that there shall be workers for, as \"wait p95 <= 100ms for priority 3\"; empty: nobody says how many are needed", FIELD(forecast.target)),
       duration_key("forecast.lead_time", seconds(0), hours(1), "from the decision to start a server until it serves", FIELD(forecast.lead_time)),
       count_key("forecast.workers_per_server", 0, 100'000, "requests that a server takes at once; 0: admission.workers / the servers in upstream.servers", FIELD(forecast.workers_per_server)),

@@ -503,7 +503,7 @@ struct HistorySettings {
 // [forecast]: how demand goes on, and what that takes.
 struct ForecastSettings {
   bool keep = true;  // the demand of two weeks; false: there is no forecast
-  std::string file = "/var/lib/classgate/demand";  // where, over a restart; "off": it is not
+  std::string file = "auto";  // where, over a restart: demand in state_dir; "off": it is not
   std::string target =
       "wait p95 <= 100ms for priority 3";  // that there shall be workers for; empty
   milliseconds lead_time{60'000};          // from the decision to start a server until it serves

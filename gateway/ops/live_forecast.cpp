@@ -11,6 +11,7 @@
 #include "conf/format.h"
 #include "conf/target.h"
 #include "conf/time_zone.h"
+#include "gateway/history/usage_history.h"
 
 namespace classgate::gateway {
 namespace {
@@ -32,6 +33,12 @@ void add_growth(history::WorkDonePerPriority& to, const history::WorkDonePerPrio
     for (std::size_t k = 0; k < to[i].times.size(); ++k)
       to[i].times[k] += now[i].times[k] - before[i].times[k];
   }
+}
+
+// Empty: there is none.
+std::string demand_file_of(const conf::Settings& settings) {
+  const std::string& file = settings.forecast.file;
+  return file == "off" ? "" : file == "auto" ? state_folder_of(settings) + "/demand" : file;
 }
 
 }  // namespace
@@ -65,7 +72,7 @@ struct LiveForecast::Job {
 
 LiveForecast::LiveForecast(proxy::net::Loop& loop, Server& server, OnReport on_report)
     : server_(server),
-      path_(server.settings().forecast.file == "off" ? "" : server.settings().forecast.file),
+      path_(demand_file_of(server.settings())),
       on_report_(std::move(on_report)),
       minute_(loop, [this] { tick(); }),
       again_(loop, [this] { look_again(); }),

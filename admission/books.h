@@ -63,6 +63,8 @@ struct Snapshot {
   bool draining = false;
   ShadowCounts shadow;
   ClientTable::Counts clients;
+  ClientPatterns::Counts patterns;
+  bool is_short = false;  // the service is short (Shortage)
 };
 
 // The counters behind a Snapshot. Not thread-safe.

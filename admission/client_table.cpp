@@ -20,6 +20,7 @@ void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Ti
       std::ranges::any_of(plans_, [](const auto& plan) { return plan.queue_size > 0; });
   retry_budget_ = settings.retry_budget;
   reserve_ = settings.reserve;
+  patterns_.use(settings.pattern);
   for (Client& client : clients_) {
     client.plan = slot_in(generations, {client.plan, generations_[client.plan]}) & plan_bits;
     client.tokens = std::min(client.tokens, plans_[client.plan].burst);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admission/client_index.h"
+#include "admission/client_patterns.h"
 #include "admission/equal_parts.h"
 #include "admission/fair_rank.h"
 #include "admission/huge_pages.h"
@@ -217,6 +218,24 @@ class ClientTable {
     return plans_[clients_[client].plan];
   }
 
+  // --- What is usual for it (fairness.rate = "pattern"). ---
+  bool follows_patterns() const { return patterns_.is_on(); }
+  const ClientPatterns& patterns() const { return patterns_; }
+  // Until so much is usual for the client.
+  Duration pattern_wait(ClientNumber client, double cost, Time now) {
+    return patterns_.wait_for(clients_[client].id, plan_of(client), cost, now);
+  }
+  void take_of_pattern(ClientNumber client, double cost) {
+    patterns_.take(clients_[client].id, cost);
+  }
+  void note_served(ClientNumber client, double cost, Time now) {
+    patterns_.note_served(clients_[client].id, plan_of(client), cost, now);
+  }
+  // Of a client that may have no entry.
+  ClientPatterns::Look look_at_pattern(std::uint64_t id, PlanId plan, Time now) const {
+    return patterns_.look(id, plans_[slot_of(plan)], now);
+  }
+
   // What a client has used of what a newcomer gets, for a process that takes over (memo.cpp).
   struct Account {
     std::uint64_t id = 0;
@@ -325,6 +344,7 @@ class ClientTable {
   std::vector<Client, HugePages<Client>> clients_;
   ClientIndex index_;
   EqualParts parts_;
+  ClientPatterns patterns_;
   Part known_;  // all clients, if there are no parts
   // Empty, if there is no such part:
   Part network_;

@@ -11,16 +11,21 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   const Line::Asker asker = line_.asker_of(client);
   const Limits::Comings comings =
       retry_after_.comings_of(arrival, asker.weight, intake_.limits(), intake_.limits().all(), now);
-  const Intake::Findings findings =
+  Intake::Findings findings =
       excused(intake_.examine(arrival, client, comings, now), arrival, asker, now);
   arrival.came_before = findings.is_retry;
   const bool goes_in = line_.may_go_in(arrival, asker, now);
+  if (findings.pattern_wait > Duration::zero() && !shortage_.note(is_short_seen(now), now))
+      [[unlikely]]
+    findings.pattern_wait = Duration::zero();
   if (const auto reason = intake_.refusal(findings, goes_in))
-    return reject(refused_by_intake(*reason, findings.wait), arrival, asker, comings, now);
+    return reject(refused_by_intake(*reason, findings), arrival, asker, comings, now);
   const Line::Judgement judgement = line_.judge(arrival, asker, goes_in, now);
   if (judgement.is_a_try) line_.note_try(arrival.route, now);
   if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, comings, now);
   if (findings.wait.time > Duration::zero()) line_.observe(arrival.observed, findings.wait.reason);
+  if (findings.pattern_wait > Duration::zero()) [[unlikely]]
+    line_.observe(arrival.observed, conf::Reason::client_pattern);
   if (judgement.would_miss_deadline)
     line_.observe(arrival.observed, conf::Reason::would_miss_deadline);
   intake_.let_pass(arrival, client, findings, comings);
@@ -33,8 +38,9 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
                              const Limits::Comings& comings, Time now) {
   line_.reject(rejection, arrival, asker, now);
   if (waits_for_tokens(rejection.reason)) {
-    const Limits::Buckets buckets =
-        intake_.allowances(arrival, intake_.look(asker.number, now), comings, now);
+    const auto client = intake_.look(asker.number, now);
+    Limits::Buckets buckets = intake_.allowances(arrival, client, comings, now);
+    buckets.pattern = bucket_of(intake_.look_at_pattern(arrival, client, now), arrival.cost);
     rejection.looked_at = {Rejection::look_of(buckets.all), Rejection::look_of(buckets.route),
                            Rejection::look_of(buckets.client)};
     retry_after_.tell(rejection, arrival, intake_.limits(), buckets, now);
@@ -42,6 +48,17 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
     intake_.limits().write_to(rejection, arrival, asker.number);
   }
   return rejection;
+}
+
+// As buckets are told of. None: whatever it asks for is usual.
+std::optional<Limits::Bucket> Controller::bucket_of(
+    const std::optional<ClientPatterns::Look>& pattern, double cost) {
+  if (!pattern || pattern->ground == ClientPatterns::Look::Ground::learning) return std::nullopt;
+  return Limits::Bucket{.tokens = pattern->tokens,
+                        .rate = pattern->rate,
+                        .burst = pattern->burst,
+                        .wait = pattern->wait_for(cost),
+                        .there = pattern->tokens};
 }
 
 Limits::Buckets Controller::allowances(const Arrival& arrival, Time now) const {
@@ -88,6 +105,8 @@ Snapshot Controller::snapshot(Time now) const {
   snapshot.rate = intake_.rate();
   snapshot.draining = intake_.is_draining();
   snapshot.clients = intake_.clients().counts();
+  snapshot.patterns = intake_.clients().patterns().counts(now);
+  snapshot.is_short = shortage_.is_there(is_short_seen(now), now);
   return snapshot;
 }
 

@@ -7,6 +7,7 @@
 #include "admission/limits.h"
 #include "admission/line.h"
 #include "admission/retry_after.h"
+#include "admission/shortage.h"
 #include "admission/verdict.h"
 #include "conf/settings.h"
 
@@ -26,6 +27,7 @@ class TopClients;
 // A request arrives; it is admitted, waits, or is rejected with a reason; a waiter leaves; a worker
 // comes back with an outcome, and next() says who goes in now. The rules, in order:
 //   on the head (screen)       1 draining   2 a client whose retries are too many   3 rate limits
+//                              and, while the service is short, more than is usual for its client
 //                              4 its deadline cannot be kept
 //                              5 a queue with no place left, for all or for the client
 //   when it is ready (arrive)  4 again, then
@@ -155,13 +157,22 @@ class Controller {
     if (findings.retries_too_much) findings.retries_too_much = !line_.is_due(arrival, asker, now);
     return findings;
   }
-  Rejection refused_by_intake(conf::Reason reason, const Limits::Wait& wait) const {
-    return {reason, reason == conf::Reason::retry_budget ? drain_time() : wait.time};
+  Rejection refused_by_intake(conf::Reason reason, const Intake::Findings& findings) const {
+    return {reason, reason == conf::Reason::retry_budget     ? drain_time()
+                    : reason == conf::Reason::client_pattern ? findings.pattern_wait
+                                                             : findings.wait.time};
   }
+  // What is usual counts for nothing while there is enough for all.
+  bool is_short_seen(Time now) const {
+    return line_.is_standing(now) || intake_.limits().is_low(now);
+  }
+  static std::optional<Limits::Bucket> bucket_of(const std::optional<ClientPatterns::Look>& pattern,
+                                                 double cost);
 
   Intake intake_;
   RetryAfter retry_after_;
   Line line_;
+  Shortage shortage_;
 };
 
 }  // namespace classgate::admission

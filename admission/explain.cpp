@@ -31,14 +31,18 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   said.buckets =
       limits.look(arrival, said.client,
                   retry_after_.comings_of(arrival, asker.weight, limits, all, now), all, now);
-  const Intake::Findings findings =
+  said.pattern = intake_.look_at_pattern(arrival, said.client, now);
+  said.is_short = shortage_.is_there(is_short_seen(now), now);
+  said.buckets.pattern = bucket_of(said.pattern, arrival.cost);
+  Intake::Findings findings =
       excused(intake_.foresee(arrival, said.client, said.buckets, now), arrival, asker, now);
+  if (said.buckets.pattern && said.is_short) findings.pattern_wait = said.buckets.pattern->wait;
   said.is_retry = findings.is_retry;
   Line::Judgement judgement{.goes_in = line_.may_go_in(arrival, asker, now)};
   if (intake_.is_draining())
     judgement = {.rejection = Rejection{conf::Reason::draining, drain_time()}};
   else if (const auto reason = intake_.refusal(findings, judgement.goes_in))
-    judgement.rejection = refused_by_intake(*reason, findings.wait);
+    judgement.rejection = refused_by_intake(*reason, findings);
   else
     judgement = line_.judge(arrival, asker, judgement.goes_in, now);
   if (judgement.rejection) {  // as reject() completes it
@@ -54,6 +58,8 @@ Explanation Controller::explain(Arrival arrival, Time now) const {
   if (!judgement.rejection) {  // as screen() has it: the first counts
     if (said.buckets.wait.time > Duration::zero())
       said.observed = said.buckets.wait.reason;
+    else if (findings.pattern_wait > Duration::zero())
+      said.observed = conf::Reason::client_pattern;
     else if (judgement.would_miss_deadline)
       said.observed = conf::Reason::would_miss_deadline;
   }

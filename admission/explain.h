@@ -23,8 +23,10 @@ struct Explanation {
   bool is_retry = false;   // counts against its client's budget
   bool displaces = false;  // somebody gives way to it in the queue
 
-  Limits::Buckets buckets;                  // those that apply
-  std::optional<ClientTable::Look> client;  // none: nobody wants to know
+  Limits::Buckets buckets;                      // those that apply
+  std::optional<ClientPatterns::Look> pattern;  // what is usual for its client
+  bool is_short = false;                        // so that this counts
+  std::optional<ClientTable::Look> client;      // none: nobody wants to know
 
   std::uint32_t workers = 0;  // limit
   std::uint32_t active = 0;   // taken

@@ -62,7 +62,12 @@ class Intake {
     bool is_retry = false;
     bool retries_too_much = false;  // with this one
     Limits::Wait wait{};            // for tokens
+    // Until it is usual for its client; counts while the service is short.
+    Duration pattern_wait{};
   };
+  bool follows_pattern(const Arrival& arrival, ClientNumber client) const {
+    return clients_.follows_patterns() && client != no_client && arrival.rate_limited;
+  }
   // Notes that it has asked.
   Findings examine(const Arrival& arrival, ClientNumber client, const Limits::Comings& comings,
                    Time now) {
@@ -73,9 +78,12 @@ class Intake {
     }
     findings.wait = limits_.wait_for(arrival, client, comings, now);
     findings.retries_too_much = findings.is_retry && !clients_.may_retry(client, now);
+    if (follows_pattern(arrival, client)) [[unlikely]]
+      findings.pattern_wait = clients_.pattern_wait(client, arrival.cost, now);
     return findings;
   }
   // What examine() would find with these buckets; changes nothing.
+  // `pattern_wait` is left to whoever knows whether the service is short.
   Findings foresee(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                    const Limits::Buckets& buckets, Time now) const;
   // Why it is refused; `goes_in`: it would not have to wait.
@@ -84,6 +92,8 @@ class Intake {
     if (findings.retries_too_much && !goes_in) return conf::Reason::retry_budget;
     if (findings.wait.time > Duration::zero() && !settings_.observe.rate)
       return findings.wait.reason;
+    if (findings.pattern_wait > Duration::zero() && !settings_.observe.pattern)
+      return conf::Reason::client_pattern;
     return std::nullopt;
   }
   // It passes, whatever else there was to say about it: takes its tokens, where they are there, and
@@ -91,12 +101,16 @@ class Intake {
   void let_pass(const Arrival& arrival, ClientNumber client, const Findings& findings,
                 const Limits::Comings& comings) {
     if (findings.wait.time <= Duration::zero()) limits_.take(arrival, client, comings);
+    if (follows_pattern(arrival, client)) [[unlikely]]
+      clients_.take_of_pattern(client, arrival.cost);
     if (client != no_client)
       findings.is_retry ? clients_.note_retry(client) : clients_.note_first_attempt(client);
   }
   // The cost has turned out to be another by so much.
   void settle(const Arrival& arrival, ClientNumber client) {
     limits_.settle(arrival, client, arrival.cost_found);
+    if (follows_pattern(arrival, client)) [[unlikely]]
+      clients_.take_of_pattern(client, arrival.cost_found);
   }
 
   // --- A rate that follows the service (rate = "auto"). ---
@@ -122,6 +136,12 @@ class Intake {
   Limits::Buckets allowances(const Arrival& arrival, const std::optional<ClientTable::Look>& client,
                              const Limits::Comings& comings, Time now) const {
     return limits_.look(arrival, client, comings, limits_.all(), now);
+  }
+  // What is usual for the client that asks; none: nobody wants to know.
+  std::optional<ClientPatterns::Look> look_at_pattern(
+      const Arrival& arrival, const std::optional<ClientTable::Look>& client, Time now) const {
+    if (!clients_.follows_patterns() || !client || !arrival.rate_limited) return std::nullopt;
+    return clients_.look_at_pattern(client->is_shared() ? 0 : arrival.client, client->plan, now);
   }
 
  private:

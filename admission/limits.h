@@ -37,12 +37,15 @@ class Limits {
   };
   struct Buckets {
     std::optional<Bucket> all, route, client;
-    Wait wait;  // what wait_for() would say
+    std::optional<Bucket>
+        pattern;  // what is usual for the client: counts while the service is short
+    Wait wait;    // what wait_for() would say
     // The bucket that is too empty when a request is refused with this reason.
     const std::optional<Bucket>& of(conf::Reason reason) const {
-      return reason == conf::Reason::client_rate  ? client
-             : reason == conf::Reason::route_rate ? route
-                                                  : all;
+      return reason == conf::Reason::client_rate      ? client
+             : reason == conf::Reason::client_pattern ? pattern
+             : reason == conf::Reason::route_rate     ? route
+                                                      : all;
     }
   };
 
@@ -92,6 +95,11 @@ class Limits {
   // The buckets that were looked at, as they were then; for one that does not wait for tokens.
   void write_to(Rejection& rejection, const Arrival& arrival, ClientNumber client) const;
   const TokenBucket& all() const { return all_.bucket; }
+  // Of the bucket for all, no more is left than what is kept for those who ask for their part.
+  bool is_low(Time now) const {
+    const TokenBucket& all = all_.bucket;
+    return all.rate() > 0 && all.tokens_at(now) < reserve_ * all.burst();
+  }
   // As many tokens as there were at this time, in the process before.
   void resume(double tokens, Time at) { all_.bucket.resume(tokens, at); }
   void resume(RouteId route, double tokens, Time at) {

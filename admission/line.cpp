@@ -71,6 +71,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
                     arrival.observed,
                     is_favoured(arrival, client)};
     take_workers(seat, Duration::zero(), now);
+    note_served(client, arrival.rate_limited, arrival.cost, now);
     return Admitted{seat};
   }
   const Room room = room_for(arrival, asker, now);
@@ -95,7 +96,8 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
                 .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
                 .workers = arrival.workers,
                 .observed = arrival.observed,
-                .is_favoured = is_favoured(arrival, client)};
+                .is_favoured = is_favoured(arrival, client),
+                .is_limited = arrival.rate_limited};
   queue_.make_ready(waiter);  // or nothing has happened
   waiter.is_early = note_came(arrival, asker, now);
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
@@ -106,7 +108,10 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   LinePace& pace = paces_[index(arrival.priority)];
   if (pace.is_looked_at() && order_of(arrival.priority) == WaitQueue::Order::oldest_first)
     waiter.expected = static_cast<float>(measure::in_seconds(pace.wait_behind(ahead, now)));
-  if (queue_.size() == 0) retry_after_.note_first_waiter(now);
+  if (queue_.size() == 0) {
+    retry_after_.note_first_waiter(now);
+    waited_since_ = now;
+  }
   const Ticket ticket = queue_.join(waiter);
   if (client != no_client) {
     if (is_favoured(arrival, client)) clients_.favour(client);
@@ -243,6 +248,7 @@ std::optional<Notice> Line::next(Time now) {
                         waited};
   if (!was_early) note_in_turn(granted.seat.workers, now);
   take_workers(granted.seat, waited, now);
+  note_served(waiter.client, waiter.is_limited, waiter.cost, now);
   return std::optional<Notice>(std::in_place, ticket, waiter.owner, waiter.tag, granted);
 }
 

@@ -136,6 +136,12 @@ class Line {
   // --- How it stands. ---
   std::uint32_t workers() const { return workers_; }
   std::size_t waiting() const { return queue_.size(); }
+  // Somebody who could go in has been waiting for a worker for the target, or more, and another one
+  // before, without a moment in which nobody waited.
+  bool is_standing(Time now) const {
+    return queue_.with_front().best() != 0 && !has_free_workers(1) &&
+           now - waited_since_ >= settings_.target_wait;
+  }
   Duration usual_work(RouteId route) const;
   RetryAfter::Queue queue_state() const { return {queue_.size(), workers(), books_.usual_turn()}; }
   Duration drain_time() const { return RetryAfter::drain_time(queue_state()); }
@@ -267,6 +273,11 @@ class Line {
     return is_adaptive ? WaitQueue::Order::newest_first : WaitQueue::Order::oldest_first;
   }
   void take_workers(const Seat& seat, Duration waited, Time now);
+  // What is served teaches what is usual.
+  void note_served(ClientNumber client, bool is_limited, std::uint32_t cost, Time now) {
+    if (clients_.follows_patterns() && client != no_client && is_limited) [[unlikely]]
+      clients_.note_served(client, cost, now);
+  }
   void left_queue(const Waiter& waiter, Time now);
   void follow(const Outcome& outcome, const Seat& seat, Time now);
 
@@ -283,6 +294,7 @@ class Line {
   std::uint64_t in_flight_ = 0;  // requests that have them
   std::uint32_t orphans_ = 0;
   std::uint32_t last_place_ = 0;
+  Time waited_since_{};  // when the first came of those who wait
   std::array<LinePace, conf::priority_count> paces_;
   std::array<Congestion, conf::priority_count> congestions_;
   DeadlineRule deadlines_;

@@ -39,6 +39,7 @@ struct Waiter {
   std::uint16_t workers = 1;               // that it will occupy
   std::optional<conf::Reason> observed{};  // as Arrival has it
   bool is_favoured = false;                // as Seat has it
+  bool is_limited = true;                  // by rates: what it is served teaches (ClientPatterns)
   bool is_early = false;                   // it was told a later time for a worker
 };
 

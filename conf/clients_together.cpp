@@ -48,6 +48,7 @@ class ClientsTogether {
       admission.route_rates.push_back({name_of(route), route.rate, route.burst});
     }
     if (!has_rates) admission.route_rates.clear();
+    check_pattern(fairness);
     ClientsSettings& clients = settings_.clients;
     put_tokens_together(sources);
     read_clients(clients, !settings_.jwt.claims.empty() || !reading_.are_known(identities));
@@ -89,6 +90,15 @@ class ClientsTogether {
   }
 
  private:
+  void check_pattern(FairnessSettings& fairness) {
+    const PatternSettings& pattern = fairness.pattern;
+    if (pattern.is_on) fairness.everybody.rate = 0;  // nor has a plan one that names none
+    for (const auto& [key, value] : {std::pair("fairness.pattern_floor", pattern.floor),
+                                     std::pair("fairness.pattern_newcomer", pattern.newcomer)})
+      if (value > pattern.ceiling)
+        reading_.blame(key, "is more than fairness.pattern_ceiling", {"fairness.pattern_ceiling"});
+  }
+
   // Why no client has a certificate that was verified; empty: one may, or nobody knows.
   std::string why_no_certificate() const {
     if (!reading_.are_known({"tls.client_certificate", "listen"})) return {};

@@ -122,18 +122,17 @@ Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, Field
           }};
 }
 
-// A number, or "auto", which sets `is_auto` and leaves the number for the reader to find.
-Key or_auto(Key key, FieldOf<bool> is_auto) {
+Key or_auto(Key key, FieldOf<bool> is_auto, std::string word) {
   const auto read_number = key.read;
   const auto print_number = key.print;
-  key.help += ", or \"auto\"";
+  key.help += ", or " + quote(word);
   key.read = [=](Settings& settings, const RawValue& raw) -> Read {
     const auto* text = std::get_if<std::string>(&raw.value);
-    is_auto(settings) = text != nullptr && *text == "auto";
+    is_auto(settings) = text != nullptr && *text == word;
     return is_auto(settings) ? Read{} : read_number(settings, raw);
   };
   key.print = [=](const Settings& settings) -> std::string {
-    return value_of(is_auto, settings) ? "\"auto\"" : print_number(settings);
+    return value_of(is_auto, settings) ? quote(word) : print_number(settings);
   };
   return key;
 }

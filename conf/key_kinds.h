@@ -39,8 +39,8 @@ Key number_key(std::string name, double least, double most, bool zero_too, std::
 Key duration_key(std::string name, milliseconds least, milliseconds most, std::string help,
                  FieldOf<milliseconds> access);
 Key bytes_key(std::string name, Bytes least, Bytes most, std::string help, FieldOf<Bytes> access);
-// A number, or "auto", which sets `is_auto` and leaves the number for the reader to find.
-Key or_auto(Key key, FieldOf<bool> is_auto);
+// A number, or the word, which sets `is_auto` and leaves the number for the reader to find.
+Key or_auto(Key key, FieldOf<bool> is_auto, std::string word = "auto");
 // One of the words, or an absolute path.
 Key place_key(std::string name, std::string help, std::vector<std::string> words,
               FieldOf<std::string> access);

@@ -204,6 +204,7 @@ struct ObserveSettings {
   bool rate = false;       // rate_limited
   bool deadlines = false;  // would_miss_deadline, deadline
   bool shedding = false;   // shed
+  bool pattern = false;    // client_pattern
   bool operator==(const ObserveSettings&) const = default;
 };
 
@@ -325,11 +326,26 @@ struct JwtSettings {
 inline constexpr std::array<std::string_view, 4> jwt_algorithms{"HS256", "RS256", "ES256", "EdDSA"};
 inline constexpr std::size_t jwt_claims_max = 4;
 
+// fairness.rate = "pattern": what a client is allowed follows its own usual use
+// (admission/usage_week.h). Rates are in requests, or what they cost, a second.
+struct PatternSettings {
+  bool is_on = false;
+  double newcomer = 1;                 // to whom nothing is known of yet
+  double floor = 0.2;                  // at least
+  double ceiling = 1000;               // at most
+  double headroom = 1.5;               // times what is usual
+  double growth = 1.25;                // times what was usual: what a day may teach
+  milliseconds learning{86'400'000};   // in which, to begin with, everything is allowed
+  std::uint32_t clients_max = 10'000;  // whose week is remembered
+  bool operator==(const PatternSettings&) const = default;
+};
+
 // [fairness]: who is asking, and what one client may take of the whole.
 struct FairnessSettings {
   std::vector<IdentitySource> identity{{}};  // by address; empty: nobody is told apart
   std::uint32_t clients_max = 100'000;       // that are remembered
   PlanSettings everybody;
+  PatternSettings pattern;
   double retry_budget = 0.2;  // a client's retries, as a share of its requests; 1: no limit
   milliseconds retry_window{300'000};  // within which the same Idempotency-Key is a retry
   // Of every bucket of many clients, kept for those that ask for no more than an equal part.

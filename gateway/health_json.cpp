@@ -79,6 +79,17 @@ ordered_json clients_json(const admission::ClientTable::Counts& clients) {
           {"requests_not_remembered", clients.not_remembered}};
 }
 
+// fairness.rate = "pattern"; null where it is off.
+ordered_json patterns_json(const admission::Snapshot& snapshot) {
+  const admission::ClientPatterns::Counts& patterns = snapshot.patterns;
+  if (patterns.places == 0) return nullptr;
+  return {{"service_is_short", snapshot.is_short},
+          {"is_learning", patterns.is_learning},
+          {"clients", patterns.clients},
+          {"clients_max", patterns.places},
+          {"requests_not_remembered", patterns.not_remembered}};
+}
+
 ordered_json quotas_json(const std::optional<QuotaHealth>& quotas) {
   if (!quotas) return nullptr;
   const auto period = [](const QuotaHealth::Period& of) {
@@ -189,6 +200,7 @@ ordered_json health_json(const HealthReport& report, Asker asker) {
       {"client_memory_bytes", report.client_memory_bytes},
       {"limits", limits_json(report)},
       {"clients", clients_json(snapshot.clients)},
+      {"patterns", patterns_json(snapshot)},
       {"quotas", quotas_json(report.quotas)},
       {"upstream", upstream_json(report.servers)},
       {"upstream_answers", upstream_answers(report.servers)},

@@ -89,6 +89,7 @@ std::string soft_quota_warning(const QuotaState& quota, std::chrono::sys_seconds
 std::string_view rate_limit_name(conf::Reason reason) {
   switch (reason) {
     case conf::Reason::client_rate: return "client";
+    case conf::Reason::client_pattern: return "pattern";
     case conf::Reason::quota: return "quota";
     case conf::Reason::route_rate: return "route";
     case conf::Reason::rate_limited: return "all";

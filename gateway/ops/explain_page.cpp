@@ -138,6 +138,26 @@ std::string bucket_text(const ordered_json& bucket) {
   return text + "; short for " + time_text(bucket.at("short_for_ms"));
 }
 
+// What is usual for its client, and what follows.
+std::string pattern_text(const ordered_json& pattern) {
+  const std::string ground = pattern.at("ground");
+  const auto a_second = [&](const char* key) {
+    return conf::print_number(pattern.at(key).get<double>()) + "/s";
+  };
+  if (ground == "learning")
+    return "nothing is unusual yet: it has only begun to learn (fairness.pattern_learning)";
+  std::string text = ground == "newcomer" ? std::string("of this client no day is known yet")
+                     : ground == "shared"
+                         ? std::string(
+                               "no room to remember this client, who shares what a "
+                               "newcomer is allowed")
+                         : a_second("usual") + " is usual at this hour";
+  text += "; allowed " + a_second("allowed");
+  return text + (pattern.at("service_is_short").get<bool>()
+                     ? ": counts now, as the service is short"
+                     : ": counts only while the service is short, which it is not");
+}
+
 std::string quota_text(const ordered_json& quota) {
   const auto limit = quota.at("limit").get<std::int64_t>();
   const auto soft = quota.at("soft").get<std::int64_t>();
@@ -258,6 +278,7 @@ std::string explain_page(std::string_view explanation_json) {
       name = "";
     }
     if (said.at("buckets").empty()) row(name, "none applies");
+    if (!said.at("pattern").is_null()) row("pattern", pattern_text(said.at("pattern")));
     name = "quota";
     for (const ordered_json& quota : said.at("quotas")) {
       row(name, quota_text(quota));

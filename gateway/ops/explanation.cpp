@@ -157,7 +157,19 @@ ordered_json buckets_json(const admission::Explanation& said) {
   add("all", said.buckets.all, Reason::rate_limited);
   add("route", said.buckets.route, Reason::route_rate);
   add("client", said.buckets.client, Reason::client_rate);
+  add("pattern", said.buckets.pattern, Reason::client_pattern);
   return list;
+}
+
+// What is usual for its client; null: nobody asks for that.
+ordered_json pattern_json(const admission::Explanation& said) {
+  if (!said.pattern) return nullptr;
+  constexpr std::array<std::string_view, 4> grounds{"learning", "newcomer", "shared", "usual"};
+  const admission::ClientPatterns::Look& look = *said.pattern;
+  return {{"ground", grounds[static_cast<std::size_t>(look.ground)]},
+          {"usual", rounded(look.usual)},
+          {"allowed", rounded(look.rate)},
+          {"service_is_short", said.is_short}};
 }
 
 // Null as long as no request has come to an end: then nothing is known.
@@ -222,6 +234,7 @@ ordered_json quotas_json(const std::vector<QuotaState>& quotas, const PlanQuota*
 
 void add_admission(ordered_json& json, const admission::Explanation& said) {
   json["buckets"] = buckets_json(said);
+  json["pattern"] = pattern_json(said);
   json["workers"] = {{"limit", said.workers},
                      {"active", said.active},
                      {"wanted", said.wanted},

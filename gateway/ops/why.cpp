@@ -33,6 +33,7 @@ using nlohmann::ordered_json;
 std::string_view bucket_name(conf::Reason reason) {
   switch (reason) {
     case conf::Reason::client_rate: return "client";
+    case conf::Reason::client_pattern: return "pattern";
     case conf::Reason::route_rate: return "route";
     default: return "all";
   }

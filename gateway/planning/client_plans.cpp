@@ -18,7 +18,8 @@ ClientPlans::ClientPlans(const conf::Settings& settings) {
   for (const conf::PlanSettings& plan : fairness.plans)
     by_name_.emplace(plan.name, ids.plan(plan.name));
   need_ids_ = !std::ranges::all_of(fairness.identity, is_address) &&
-              (limits(fairness.everybody) || std::ranges::any_of(fairness.plans, limits));
+              (fairness.pattern.is_on || limits(fairness.everybody) ||
+               std::ranges::any_of(fairness.plans, limits));
   if (settings.clients.known == nullptr) return;
   for (const conf::KnownClient& client : settings.clients.known->clients)
     of_known_.emplace(client.name,

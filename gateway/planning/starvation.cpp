@@ -45,6 +45,8 @@ std::string remedy(const End& end, int priority) {
       return "a higher rate in the [[route]] of their path lets more in";
     case conf::Reason::client_rate:
       return "a higher fairness.rate, or a [[plan]] of their own with one, lets more in";
+    case conf::Reason::client_pattern:
+      return "more capacity, or a higher fairness.pattern_headroom or pattern_floor, lets more in";
     case conf::Reason::client_queue:
       return "a higher fairness.queue_size, or a [[plan]] of their own with one, lets more wait";
     case conf::Reason::upstream_timeout:

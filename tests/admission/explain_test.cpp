@@ -169,7 +169,8 @@ class Twins {
     settings.queue_timeout = random_.chance(50) ? 2s : 200ms;
     if (random_.chance(30)) settings.discipline = conf::Discipline::adaptive;
     if (random_.chance(30)) settings.reserve.shares = {0.2, 0, 0.3, 0, 0};
-    settings.observe = {random_.chance(10), random_.chance(20), random_.chance(10)};
+    settings.observe = {random_.chance(10), random_.chance(20), random_.chance(10),
+                        random_.chance(20)};
     if (random_.chance(30)) settings.route_rates = {{"/a", 30, 10}, {"/b", 0, 1}};
     settings.fairness.is_on = random_.chance(70);
     settings.fairness.clients_max = static_cast<std::uint32_t>(random_.between(2, 40));
@@ -179,6 +180,12 @@ class Twins {
     settings.fairness.everybody.queue_size = static_cast<std::uint32_t>(random_.below(6));
     if (random_.chance(50))
       settings.fairness.reserve = 0.1 * static_cast<double>(random_.below(10));
+    settings.fairness.pattern = {.is_on = random_.chance(40),
+                                 .newcomer = 5,
+                                 .floor = 2,
+                                 .learning = 0ms,
+                                 .clients_max = static_cast<std::uint32_t>(random_.between(2, 40))};
+    if (random_.chance(50)) settings.target_wait = 10ms;
     settings.fairness.plans.push_back({.name = "gold", .rate = 50, .weight = 4, .clients = {}});
     return settings;
   }
@@ -212,6 +219,9 @@ class Twins {
     if (explanation.displaces) heard.insert("displaces");
     if (explanation.is_a_try) heard.insert("a try");
     if (explanation.client && explanation.client->is_shared()) heard.insert("shared");
+    if (const auto& pattern = explanation.pattern)
+      heard.insert(pattern->ground == ClientPatterns::Look::Ground::shared ? "pattern shared"
+                                                                           : "pattern");
     heard.insert(said(verdict));
     take(arrival, verdict);
   }
@@ -298,7 +308,8 @@ TEST_CASE("what explain() says is what is then said, and asking changes nothing"
   for (const char* word :
        {"admitted", "waits", "rate_limited", "route_rate", "client_rate", "client_queue",
         "retry_budget", "queue_full", "would_miss_deadline", "deadline", "displaces", "a try",
-        "shared", "observed rate_limited", "observed would_miss_deadline"}) {
+        "shared", "pattern shared", "client_pattern", "observed client_pattern",
+        "observed rate_limited", "observed would_miss_deadline"}) {
     CAPTURE(word);
     CHECK(heard.contains(word));
   }

@@ -29,6 +29,20 @@ TEST_CASE("a number in a higher source takes automatic limits back") {
   CHECK(loaded.settings.admission.workers == 9);
 }
 
+TEST_CASE("a rate that follows patterns is no limit, nor for plans that name none") {
+  const FairnessSettings fairness =
+      load_text("fairness.rate = 7\n[[plan]]\nname = \"a\"\n[[plan]]\nname = \"b\"\nrate = 3",
+                {{"CLASSGATE_FAIRNESS_RATE", "pattern"}})
+          .settings.admission.fairness;
+  CHECK(fairness.pattern.is_on);
+  CHECK(fairness.everybody.rate == 0);
+  CHECK(fairness.plans[0].rate == 0);
+  CHECK(fairness.plans[1].rate == 3);
+  const Loaded fixed = load_text("fairness.rate = \"pattern\"", {{"CLASSGATE_FAIRNESS_RATE", "7"}});
+  CHECK_FALSE(fixed.settings.admission.fairness.pattern.is_on);
+  CHECK(fixed.settings.admission.fairness.everybody.rate == 7);
+}
+
 TEST_CASE("bounds and reserves that contradict each other are mistakes") {
   struct Row {
     std::string conf;
@@ -51,6 +65,10 @@ TEST_CASE("bounds and reserves that contradict each other are mistakes") {
                {"conf:4:1: route deadline: expected a duration in quotes, such as \"2s\""}},
            Row{"[[route]]\npath = \"/a\"\npriority = 1\ndeadline = \"0s\"",
                {"conf:4:1: route deadline: must be longer than 0, and at most 24h"}},
+           Row{"[fairness]\npattern_floor = 9\npattern_ceiling = 8\npattern_newcomer = 0.5",
+               {"conf:2:1: fairness.pattern_floor: is more than fairness.pattern_ceiling"}},
+           Row{"[fairness]\nrate = \"pattern\"\nidentity = []",
+               {"conf:2:1: fairness.rate: needs fairness.identity, to tell clients"}},
            Row{"[reserve]\npriority_1 = 0.4\npriority_4 = 0.6", {}},
        }) {
     CAPTURE(row.conf);

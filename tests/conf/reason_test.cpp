@@ -18,7 +18,7 @@ std::string words_of(ReasonKind kind) {
 // stands here with the others that are treated like it.
 TEST_CASE("each reason has its kind") {
   CHECK(words_of(ReasonKind::shutdown) == "draining");
-  CHECK(words_of(ReasonKind::tokens) == "rate_limited route_rate client_rate");
+  CHECK(words_of(ReasonKind::tokens) == "rate_limited route_rate client_rate client_pattern");
   CHECK(words_of(ReasonKind::workers) == "queue_full displaced queue_timeout shed");
   CHECK(words_of(ReasonKind::client) == "quota client_queue too_soon retry_budget fair_share");
   CHECK(words_of(ReasonKind::deadline) == "would_miss_deadline deadline");

@@ -188,6 +188,28 @@ class Simulate(PlanningTest):
         done = self.classgate("simulate", "--conf", conf, "--log", str(log), status=1)
         self.assertIn("60 of 60 requests do not tell the plan of their client", done.stderr)
 
+    def test_a_flood_is_told_from_what_was_usual_in_the_days_before(self):
+        # Two days in which both ask every ten minutes; then one asks for 400 in four seconds, and the other goes on.
+        line = ('time=2026-11-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z id=x client=192.0.2.{client} '
+                'method=GET path="/a" route="/" priority=3 verdict=admitted reason=- cost=1 deadline_ms=60000.000 '
+                'upload_ms=0.000 wait_ms=0.000 upstream_ms=1000.000 total_ms=1000.000 status=200 bytes_in=0 bytes_out=0 '
+                'upstream=- retries=0 tls=-\n')
+        quiet = [line.format(day=day, hour=hour, minute=minute, second=client, ms=0, client=client)
+                 for day in (2, 3) for hour in range(24) for minute in range(0, 60, 10) for client in (1, 2)]
+        flood = [line.format(day=4, hour=0, minute=0, second=i // 100, ms=10 * (i % 100), client=1) for i in range(400)]
+        other = [line.format(day=4, hour=0, minute=0, second=4 + i, ms=0, client=2) for i in range(10)]
+        log = self.file("days.log", "".join(quiet + flood + other))
+        head = "[admission]\nworkers = 2\nrate = 0\nqueue_timeout = \"1m\"\nrequest_timeout = \"10m\"\n[fairness]\n"
+        without = self.json("simulate", "--conf", self.file("without.conf", head), "--log", log)
+        self.assertEqual(without["all"]["rejected"].get("client_pattern", 0), 0)
+        found = self.json("simulate", "--conf", self.file("pattern.conf", head + 'rate = "pattern"\n'), "--log", log)
+        self.assertGreater(found["all"]["rejected"]["client_pattern"], 200)
+        served = {client["client"]: (client["arrived"], client["served"]) for client in found["by_client"]}
+        self.assertIn((298, 298), served.values())  # who is within its pattern loses nothing
+        observed = self.json("simulate", "--conf", self.file(
+            "observed.conf", head + 'rate = "pattern"\n[observe]\npattern = true\n'), "--log", log)
+        self.assertEqual(observed["all"]["served"], without["all"]["served"])
+
     def test_a_log_is_read_once_from_a_pipe_and_packed_as_it_is(self):
         # Each way used to lose lines without a word, or all of them: the log was opened twice.
         text = "".join(LINE.format(seconds=i // 1000 % 60, minutes=i // 60_000, ms=i % 1000) for i in range(210_000))

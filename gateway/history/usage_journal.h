@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "admission/history/use.h"
@@ -77,7 +78,7 @@ class UsageJournal {
       tail_seen_ = tail_.load(std::memory_order_acquire);
       if (head - tail_seen_ >= room) return add_to_sums(use);
     }
-    ring_[head % room] = use;
+    place(head) = use;
     head_.store(head + 1, std::memory_order_release);
     if ((head + 1) % (room / 2) == 0 || bell_.is_awaited()) [[unlikely]]
       bell_.ring();
@@ -88,7 +89,7 @@ class UsageJournal {
   std::size_t drain(Visit visit) {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);
     const std::size_t head = head_.load(std::memory_order_acquire);
-    for (std::size_t i = tail; i != head; ++i) visit(ring_[i % room]);
+    for (std::size_t i = tail; i != head; ++i) visit(std::as_const(place(i)));
     tail_.store(head, std::memory_order_release);
     return head - tail;
   }
@@ -97,10 +98,15 @@ class UsageJournal {
 
  private:
   void add_to_sums(const history::Use& use);
+  // What lies there before it is written is never read (Use is an implicit-lifetime type).
+  history::Use& place(std::size_t number) {
+    return reinterpret_cast<history::Use*>(ring_.get())[number % room];
+  }
 
   UsageBell& bell_;
-  // Not touched until it is used: pages of it that are not needed cost nothing.
-  std::unique_ptr<history::Use[]> ring_ = std::make_unique_for_overwrite<history::Use[]>(room);
+  // Bytes, so that nothing touches them before they are used: pages that are not cost nothing.
+  const std::unique_ptr<std::byte[]> ring_ =
+      std::make_unique_for_overwrite<std::byte[]>(room * sizeof(history::Use));
   alignas(64) std::atomic<std::size_t> head_{0};
   std::size_t tail_seen_ = 0;  // the loop's
   alignas(64) std::atomic<std::size_t> tail_{0};

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <random>
 #include <utility>
 
@@ -76,31 +77,50 @@ void UsageHistory::run() {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   ::pthread_setname_np(::pthread_self(), "history");
-  history::UsageRecord record(
-      {.clients_max = settings_.history.clients_max,
-       .session_gap = settings_.history.session_gap.count() / 1000,
-       .top_clients = settings_.history.top_clients},
-      {.of_client = [](std::uint64_t client) { return pseudonym_of(client); },
-       .of_number = [this](std::uint16_t number) { return journals_.names.name_of(number); }},
-      unix_seconds());
+  // Memory is taken when there is something to count, or a question.
+  std::unique_ptr<history::UsageRecord> record;
+  const auto begin = [&] {
+    const history::UsageRecord::Bounds bounds{
+        .clients_max = settings_.history.clients_max,
+        .session_gap = settings_.history.session_gap.count() / 1000,
+        .top_clients = settings_.history.top_clients};
+    record = std::make_unique<history::UsageRecord>(
+        bounds,
+        history::UsageTally::Names{
+            .of_client = [](std::uint64_t client) { return pseudonym_of(client); },
+            .of_number = [this](std::uint16_t number) { return journals_.names.name_of(number); }},
+        unix_seconds());
+  };
   for (bool is_ending = false; !is_ending;) {
     std::vector<Question> questions;
     {
+      // Longer where nothing waits to be written: then it only makes up for a ring that was missed.
+      const bool has_more = record && !record->is_collected();
+      const auto at_most = has_seen_something_ ? interval : has_more ? rest : 2 * rest;
       std::unique_lock lock(mutex_);
-      journals_.bell.wait(lock, has_seen_something_ ? interval : rest, !has_seen_something_,
+      journals_.bell.wait(lock, at_most, !has_seen_something_,
                           [this] { return is_ending_ || !questions_.empty(); });
       is_ending = is_ending_;
       questions = std::exchange(questions_, {});
     }
     // What throws is memory that ran out: what it was about is not counted.
     try {
-      look(record);
+      if (!record) {
+        for (const auto& journal : journals_.journals)
+          journal->drain([&](const history::Use& use) {
+            if (!record) begin();
+            record->add(use);
+          });
+        if (!record && questions.empty()) continue;
+        if (!record) begin();
+      }
+      look(*record);
       const std::int64_t now = unix_seconds();
       const bool is_time = now - written_at_ >= between_writes || now < written_at_;
-      if (is_time || is_ending || !questions.empty()) write(record, !questions.empty());
-      Books books{.now = now, .record = record, .store = store_.get()};
+      if (is_time || is_ending || !questions.empty()) write(*record, !questions.empty());
+      Books books{.now = now, .record = *record, .store = store_.get()};
       for (const Question& question : questions) question(books);
-      publish(record);
+      publish(*record);
     } catch (const std::exception& failure) {
       spdlog::error("history: {}", failure.what());
     }

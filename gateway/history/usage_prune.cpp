@@ -261,6 +261,13 @@ std::expected<std::size_t, std::string> forget_in(Database& database, const std:
     return true;
   });
   if (!is_good) return std::unexpected(database.trouble());
+  // SQLite clears what it deletes, and not what it leaves behind where it moves rows together: only
+  // a file that is written anew holds nothing of it. By way of the disk, as it may be long.
+  if (forgotten > 0 && !(database.run("PRAGMA temp_store = FILE") && database.run("VACUUM")))
+    return std::unexpected(fmt::format(
+        "it is deleted, but traces of it may be left in the file, which could not be written anew "
+        "({}): make as much room as it takes, then: sqlite3 history.db VACUUM",
+        database.trouble()));
   // What is in the journal is on the disk, too.
   DatabaseQuery checkpoint(database, "PRAGMA wal_checkpoint(TRUNCATE)");
   if (!checkpoint.step() || checkpoint.number(0) != 0)

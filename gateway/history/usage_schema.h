@@ -13,6 +13,8 @@ inline constexpr int usage_schema_version = 1;                 // user_version
 inline constexpr std::int64_t usage_application = 0x63677573;  // "cgus"
 inline constexpr const char* usage_file_name = "history.db";
 
+// Where rows are long (sketches) the table is not WITHOUT ROWID: what is longer than a quarter of a
+// page would take a page more, nearly empty.
 inline constexpr const char* usage_schema = R"sql(
 CREATE TABLE runs (
   run INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, begun INTEGER NOT NULL,
@@ -30,7 +32,7 @@ CREATE TABLE usage (
 CREATE TABLE sketches (
   level INTEGER NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, key TEXT NOT NULL,
   run INTEGER NOT NULL, wait BLOB, service BLOB,
-  PRIMARY KEY (level, kind, start, key, run)) WITHOUT ROWID;
+  PRIMARY KEY (level, kind, start, key, run));
 CREATE TABLE users (
   level INTEGER NOT NULL, start INTEGER NOT NULL, run INTEGER NOT NULL,
   distinct_users REAL NOT NULL, active_peak INTEGER NOT NULL, begun INTEGER NOT NULL,

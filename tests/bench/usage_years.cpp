@@ -52,14 +52,17 @@ class Years {
     UsageRow all = row(level, UsageKind::all, "", start, 0);
     all.requests = 0;
     const int clients = level == UsageLevel::hour ? load_.clients : load_.clients / 4;
+    // Of a client of the middle, and of four such together.
+    const std::uint64_t usual =
+        4 * load_.requests * static_cast<std::uint64_t>(seconds_of(level)) / 3600;
     if (level != UsageLevel::second) {
       for (int i = 0; i <= clients; ++i) {
         // Zipf: the first have most, and others come each hour.
         const int number = i < clients / 2 ? i : static_cast<int>(random_() % 5000);
         const std::string name = i == clients ? std::string(history::usage_others)
                                               : "c_" + hex(static_cast<unsigned>(number));
-        rows.push_back(row(level, UsageKind::client, name, start,
-                           load_.requests * 4 / static_cast<unsigned>(i + 1)));
+        rows.push_back(
+            row(level, UsageKind::client, name, start, usual / static_cast<unsigned>(i + 1)));
         all.add(rows.back());
       }
       for (const auto& [kind, keys] :

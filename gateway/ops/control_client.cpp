@@ -1,6 +1,8 @@
 #include "gateway/ops/control_client.h"
 
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +27,7 @@
 #include "gateway/ops/status_page.h"
 #include "gateway/ops/status_watch.h"
 #include "gateway/ops/why.h"
+#include "proxy/net/handles.h"
 
 namespace classgate::gateway {
 namespace {
@@ -207,7 +210,7 @@ int forget(const std::string& path, const conf::CommandLine& command,
            const std::vector<std::pair<std::string, std::string>>& environment) {
   const std::string& client = command.arguments[0];
   if (command.usage.file.empty() && path != "off" && !is_deserted(path)) {
-    const auto answer = ask(path, "POST", "/forget", client);
+    const auto answer = ask_control(path, "POST", "/forget", client);
     if (!answer) return complain(answer.error());
     if (answer->status == 200) {
       if (!command.quiet) conf::print(stdout, answer->body);

@@ -110,14 +110,14 @@ ordered_json forecast_json(const Report* report, bool is_kept) {
 }
 
 void add_forecast(MetricFamilies& out, const Report* report) {
-  const auto missed_at = report != nullptr ? report->missed_at : std::nullopt;
+  const bool is_missed = report != nullptr && report->missed_at.has_value();
   out.gauge("classgate_target_miss_expected",
             "1 when forecast.target is missed within an hour at this trend, with the workers in "
             "force; else 0, also while nothing is forecast.")
-      .value(missed_at ? 1 : 0);
-  if (missed_at)
+      .value(is_missed ? 1 : 0);
+  if (is_missed)
     out.gauge("classgate_target_miss_expected_timestamp_seconds", "When that is.")
-        .value(missed_at->time_since_epoch().count());
+        .value(report->missed_at->time_since_epoch().count());
   if (report == nullptr) return;
   out.gauge("classgate_demand_known_minutes",
             "Minutes of the last two weeks whose demand is known; with less than 5 nothing is "

@@ -13,14 +13,14 @@
 namespace classgate::planning {
 namespace {
 
-constexpr std::string_view words = "good coffee and friendly staff ";
+constexpr std::string_view filler_text = "good coffee and friendly staff ";
 
 // A body of the wished size, or longer, that a classify service takes.
 std::string body_of(std::uint64_t bytes) {
   std::string body = "{\"text\": \"";
   const std::string_view end = "\"}";
   while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
-    body += words[body.size() % words.size()];
+    body += filler_text[body.size() % filler_text.size()];
   return body.append(end);
 }
 
@@ -31,7 +31,7 @@ std::string batch_of(std::uint64_t bytes, std::uint32_t items) {
   std::string body = "{\"items\": [\"";
   const std::string end = "\"" + rest + "]}";
   while (body.size() + end.size() < std::max<std::uint64_t>(bytes, 40))
-    body += words[body.size() % words.size()];
+    body += filler_text[body.size() % filler_text.size()];
   return body.append(end);
 }
 
@@ -54,7 +54,7 @@ std::string sized_body(std::uint64_t bytes) {
   const std::size_t size = static_cast<std::size_t>(std::min(bytes, most));
   if (size < begin.size() + end.size()) return std::string(size, '0');
   std::string body(begin);
-  while (body.size() + end.size() < size) body += words[body.size() % words.size()];
+  while (body.size() + end.size() < size) body += filler_text[body.size() % filler_text.size()];
   return body.append(end);
 }
 

@@ -1,4 +1,5 @@
-// Two weeks of a service with 200 clients that have their days and nights, in virtual time.
+// Two weeks of a service with 200 clients that have their days and nights, in
+// virtual time.
 
 #include <cmath>
 #include <numbers>
@@ -13,14 +14,15 @@
 namespace classgate::admission {
 namespace {
 
-constexpr std::uint64_t clients = 200;
+constexpr std::uint64_t client_count = 200;
 constexpr std::uint64_t flood = 1, grower = 2;
-constexpr int days = 14;
-constexpr Duration work = 1s;
+constexpr int days_simulated = 14;
+constexpr Duration work_time = 1s;
 
 // When what happens on the last day, in hours: the flood begins, and at the time of day when most
 // is asked for the service loses half of what it can do, for an hour.
-constexpr double flood_begins = (days - 1) * 24 + 9, half_begins = (days - 1) * 24 + 12;
+constexpr double flood_begins = (days_simulated - 1) * 24 + 9,
+                 half_begins = (days_simulated - 1) * 24 + 12;
 
 struct Account {
   std::uint64_t wished = 0, served = 0, beyond = 0;
@@ -31,11 +33,11 @@ struct Account {
   }
 };
 
-class World {
+class PatternWorld {
  public:
-  World(const conf::AdmissionSettings& settings, std::uint64_t seed, double begins = 0)
+  PatternWorld(const conf::AdmissionSettings& settings, std::uint64_t seed, double begins = 0)
       : controller_(settings), workers_(settings.workers), random_(seed) {
-    for (std::uint64_t client = 1; client <= clients; ++client) plan_next(client, begins);
+    for (std::uint64_t client = 1; client <= client_count; ++client) plan_next(client, begins);
   }
 
   void run_until(double hour) {
@@ -73,19 +75,19 @@ class World {
   static Time at(double hour) {
     return start + Duration(static_cast<Duration::rep>(hour * 3600e9));
   }
-  static std::vector<Account> empty_accounts() { return std::vector<Account>(clients + 1); }
+  static std::vector<Account> empty_accounts() { return std::vector<Account>(client_count + 1); }
 
   // By thinning (Lewis and Shedler, 1979): at the highest rate that it may have, of which some are
   // none.
   void plan_next(std::uint64_t client, double hour) {
     const double most = client == flood    ? (hour < flood_begins ? 0.1 : 30)
-                        : client == grower ? 0.1 * std::pow(1.1, days)
+                        : client == grower ? 0.1 * std::pow(1.1, days_simulated)
                                            : 0.05;
     for (;;) {
       const double u = (static_cast<double>(random_.below(1'000'000'000)) + 1) / 1e9;
       hour += -std::log(u) / most / 3600;
       if (static_cast<double>(random_.below(1'000'000)) / 1e6 < wish(client, hour) / most) break;
-      if (hour > days * 24 + 1) break;
+      if (hour > days_simulated * 24 + 1) break;
     }
     happenings_.push({hour, client, {}});
   }
@@ -107,7 +109,7 @@ class World {
   void go_in(std::uint64_t client, const Seat& seat, double hour) {
     ++accounts_[client].served;
     happenings_.push(
-        {hour + std::chrono::duration<double>(work).count() / 3600, client, seat, true});
+        {hour + std::chrono::duration<double>(work_time).count() / 3600, client, seat, true});
   }
   void finish(const Happening& happening) {
     controller_.finish(Outcome::processed(), happening.seat, at(happening.hour));
@@ -140,7 +142,7 @@ conf::AdmissionSettings world_settings(bool has_patterns) {
 
 Account of_others(const std::vector<Account>& accounts) {
   Account sum;
-  for (std::uint64_t client = 3; client <= clients; ++client) sum += accounts[client];
+  for (std::uint64_t client = 3; client <= client_count; ++client) sum += accounts[client];
   return sum;
 }
 double lost(const Account& account) {
@@ -151,8 +153,8 @@ double lost(const Account& account) {
 
 TEST_CASE("who is within its pattern loses nothing to a flood while half the service is away") {
   INFO(replay(run().seed));
-  World world(world_settings(true), run().seed);
-  for (int day = 0; day + 1 < days; ++day) {
+  PatternWorld world(world_settings(true), run().seed);
+  for (int day = 0; day + 1 < days_simulated; ++day) {
     world.run_until(24 * (day + 1));
     const std::vector<Account> accounts = world.take_accounts();
     CAPTURE(day);
@@ -161,7 +163,7 @@ TEST_CASE("who is within its pattern loses nothing to a flood while half the ser
   }
   world.run_until(flood_begins);
   world.take_accounts();
-  const double usual_of_flood = World::wish(flood, half_begins - 24);
+  const double usual_of_flood = PatternWorld::wish(flood, half_begins - 24);
 
   world.run_until(half_begins);
   const std::vector<Account> flooded = world.take_accounts();
@@ -195,7 +197,7 @@ TEST_CASE("who is within its pattern loses nothing to a flood while half the ser
 
 TEST_CASE("without patterns the same flood has several times as much") {
   INFO(replay(run().seed));
-  World world(world_settings(false), run().seed, flood_begins - 1);
+  PatternWorld world(world_settings(false), run().seed, flood_begins - 1);
   world.run_until(flood_begins);
   world.take_accounts();
   world.run_until(half_begins);

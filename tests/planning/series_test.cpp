@@ -14,7 +14,8 @@ namespace {
 
 using testing::WrittenFile;
 
-std::expected<Series, std::string> read(std::string_view text, bool are_arrivals = false) {
+std::expected<Series, std::string> read_series_text(std::string_view text,
+                                                    bool are_arrivals = false) {
   const WrittenFile file(text);
   return read_series({.series = file.path(), .arrivals = are_arrivals});
 }
@@ -61,7 +62,7 @@ TEST_CASE("however a series is written, it is the same series") {
               return fmt::format("1970-01-01 02:{:02}:00.000+02:00,{}", i, i + 0.5);
             })}}) {
     CAPTURE(way.name);
-    const auto series = read(way.text);
+    const auto series = read_series_text(way.text);
     REQUIRE_MESSAGE(series, (series ? "" : series.error()));
     CHECK(series->step == std::chrono::seconds(60));
     CHECK(series->first_slot == 0);
@@ -75,7 +76,7 @@ TEST_CASE("the unit of times is that of the file, and is said when it is not the
        {std::pair{"", ""}, std::pair{"000", "milliseconds"}, std::pair{"000000", "microseconds"},
         std::pair{"000000000", "nanoseconds"}}) {
     CAPTURE(name);
-    const auto series = read(rows(
+    const auto series = read_series_text(rows(
         "t,v\n", [&](int i) { return fmt::format("{}{},{}", 1'700'000'040 + i * 60, zeros, i); }));
     REQUIRE(series);
     CHECK(series->time_of(0) == std::chrono::sys_seconds(std::chrono::seconds(1'700'000'040)));
@@ -118,14 +119,14 @@ TEST_CASE("what cannot be read for certain is refused, with its line") {
         Row{"t,v\n0,nan\n60,NULL\n120,N/A\n180,\n", "no row has a value"},
         Row{"t,v\n", "no row with a time"}}) {
     CAPTURE(row.text);
-    const auto series = read(row.text);
+    const auto series = read_series_text(row.text);
     REQUIRE_FALSE(series);
     CHECK_MESSAGE(series.error().contains(row.reason), series.error());
   }
 }
 
 TEST_CASE("what was made of rows is told") {
-  const auto series = read("t,of the load\n0,1\n60,3\n60,5\n180,nan\n120,7\n240,9\n");
+  const auto series = read_series_text("t,of the load\n0,1\n60,3\n60,5\n180,nan\n120,7\n240,9\n");
   REQUIRE(series);
   CHECK(series->what.ends_with(", of the load"));
   CHECK(series->values[1] == 4);
@@ -137,10 +138,10 @@ TEST_CASE("what was made of rows is told") {
 }
 
 TEST_CASE("arrivals need no value, and a name above them is no arrival") {
-  const auto series = read("time\n0\n10\n70\n190\n", true);
+  const auto series = read_series_text("time\n0\n10\n70\n190\n", true);
   REQUIRE(series);
   CHECK(series->values == std::vector<double>{2, 1, 0, 1});
-  CHECK_FALSE(read("2026-13-01\n0\n10\n", true));
+  CHECK_FALSE(read_series_text("2026-13-01\n0\n10\n", true));
 }
 
 }  // namespace classgate::planning

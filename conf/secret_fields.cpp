@@ -6,8 +6,8 @@
 namespace classgate::conf {
 namespace {
 
-// Alone between dashes: they begin or end harmless words too.
-constexpr auto words = std::to_array<std::string_view>(
+// Alone between dashes: they begin or end harmless secret_words too.
+constexpr auto secret_words = std::to_array<std::string_view>(
     {"auth",  "authentication", "authorization", "bearer", "cert",   "certificate", "certs",
      "creds", "dpop",           "hmac",          "jwt",    "jwts",   "key",         "keys",
      "otp",   "pass",           "passphrase",    "pwd",    "saml",   "sid",         "sig",
@@ -22,7 +22,7 @@ constexpr auto parts = std::to_array<std::string_view>(
 constexpr auto harmless = std::to_array<std::string_view>({"idempotency-key", "x-idempotency-key"});
 
 bool is_secret(std::string_view word) {
-  return std::ranges::find(words, word) != words.end() ||
+  return std::ranges::find(secret_words, word) != secret_words.end() ||
          std::ranges::any_of(endings, [&](auto ending) { return word.ends_with(ending); }) ||
          std::ranges::any_of(parts, [&](auto part) { return word.contains(part); });
 }

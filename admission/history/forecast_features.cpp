@@ -12,7 +12,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 constexpr seconds an_hour{3'600};
 constexpr double not_there = std::numeric_limits<double>::quiet_NaN();
-constexpr double one = 0.3;  // the constant, about as large as the others are
+constexpr double constant_term = 0.3;  // the constant, about as large as the others are
 
 // What is missing is as the level.
 double or_zero(double value) { return std::isnan(value) ? 0 : value; }
@@ -54,7 +54,7 @@ Ridge::Vector Moment::all(bool is_log) const {
     return or_zero(is_log ? log_ratio(value) : difference(value));
   };
   const double angle = angle_of(past, target);
-  return {one,
+  return {constant_term,
           relative(said_by(*this, Expert::as_now)),
           relative(said_by(*this, Expert::last_hour)),
           relative(past.mean(now - past.steps_in(an_hour), past.steps_in(an_hour))),
@@ -66,8 +66,8 @@ Ridge::Vector Moment::all(bool is_log) const {
           relative(said_by(*this, Expert::holt_winters)),
           relative(said_by(*this, Expert::harmonic)),
           relative(said_by(*this, Expert::shape)),
-          one * std::sin(angle),
-          one * std::cos(angle),
+          constant_term * std::sin(angle),
+          constant_term * std::cos(angle),
           relative(past.at(now - 1)),
           relative(said_by(*this, Expert::as_yesterday))};
 }
@@ -78,7 +78,7 @@ Ridge::Vector Moment::recent() const {
   const double median = past.quantile(now, Past::day, minutes(10), 0.5);
   // Most of what falls to a tenth comes back: an outage, or a hole in what was measured.
   const double fallen = last < 0.1 * median ? relative(median) - relative(last) : 0;
-  return {one,
+  return {constant_term,
           relative(last),
           relative(past.mean(now, past.steps_in(minutes(20)))),
           relative(past.mean(now, past.steps_in(an_hour))),
@@ -92,7 +92,7 @@ Ridge::Vector Moment::of_quantile(double p50) const {
   const auto relative = [&](double value) { return or_zero(difference(value)); };
   const auto scaled = [&](double value) { return or_zero(value / (level + offset)); };
   const double angle = angle_of(past, target);
-  return {one,
+  return {constant_term,
           relative(said_by(*this, Expert::as_now)),
           relative(past.quantile(now, Past::day, minutes(10), 0.5)),
           relative(past.quantile(now, Past::day, minutes(10), 0.9)),
@@ -104,8 +104,8 @@ Ridge::Vector Moment::of_quantile(double p50) const {
           relative(past.quantile(now, 3 * an_hour, minutes(10), 1)),
           relative(said_by(*this, Expert::as_yesterday)),
           relative(said_by(*this, Expert::harmonic)),
-          one * std::sin(angle),
-          one * std::cos(angle),
+          constant_term * std::sin(angle),
+          constant_term * std::cos(angle),
           relative(said_by(*this, Expert::last_day)),
           relative(past.mean(now, past.steps_in(3 * an_hour)))};
 }

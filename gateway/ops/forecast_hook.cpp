@@ -86,8 +86,11 @@ struct Pipe {
 };
 std::optional<Pipe> open_pipe() {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return std::nullopt;
-  return Pipe{proxy::net::Fd(ends[0]), proxy::net::Fd(ends[1])};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
+  Pipe both{proxy::net::Fd(ends[0]), proxy::net::Fd(ends[1])};
+  // Ours only: a program does not expect that it could not write now.
+  if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return std::nullopt;
+  return both;
 }
 
 // The last of what it said.

@@ -197,6 +197,7 @@ constexpr std::string_view told_to_operators = R"({
     "forgotten_early": 25,
     "requests_not_remembered": 26
   },
+  "patterns": null,
   "quotas": {
     "plans": {
       "free": {

@@ -13,29 +13,13 @@
 #include "admission/history/distinct_count.h"
 #include "admission/history/quantile_sketch.h"
 #include "admission/history/top_keys.h"
+#include "tests/admission/zipf.h"
 
 using namespace classgate::history;
 
 namespace {
 
 constexpr auto nobody = [](const auto&) {};
-
-// Zipf 1.0 over so many keys, 1 the most frequent.
-class Zipf {
- public:
-  explicit Zipf(std::size_t keys) : sums_(keys) {
-    double sum = 0;
-    for (std::size_t i = 0; i < keys; ++i) sums_[i] = sum += 1 / static_cast<double>(i + 1);
-  }
-  std::uint64_t draw(std::mt19937_64& random) {
-    std::uniform_real_distribution<double> at(0, sums_.back());
-    return 1 +
-           static_cast<std::uint64_t>(std::ranges::lower_bound(sums_, at(random)) - sums_.begin());
-  }
-
- private:
-  std::vector<double> sums_;
-};
 
 }  // namespace
 
@@ -123,7 +107,7 @@ TEST_CASE("of a million clients the top 50 of Zipf 1.0 are found, and sums balan
   for (const std::uint64_t seed : {1U, 2U}) {
     CAPTURE(seed);
     std::mt19937_64 random(seed);
-    Zipf zipf(1'000'000);
+    test::Zipf zipf(1'000'000);
     std::vector<std::uint64_t> exact(1'000'001);
     TopKeys<std::uint64_t> one(room), other(room);
     std::uint64_t others = 0;

@@ -17,6 +17,7 @@
 #include "admission/history/usage_record.h"
 #include "admission/history/usage_tally.h"
 #include "conf/reason.h"
+#include "tests/admission/zipf.h"
 
 using namespace classgate::history;
 
@@ -64,23 +65,6 @@ std::map<UsageKind, Sum> sums_of(const std::vector<UsageRow>& rows) {
   for (const UsageRow& row : rows) sums[row.kind].add(row);
   return sums;
 }
-
-// Zipf 1.0 over so many clients, 1 the most frequent.
-class ZipfClients {
- public:
-  explicit ZipfClients(std::size_t clients) : sums_(clients) {
-    double sum = 0;
-    for (std::size_t i = 0; i < clients; ++i) sums_[i] = sum += 1 / static_cast<double>(i + 1);
-  }
-  std::uint64_t draw(std::mt19937_64& random) {
-    std::uniform_real_distribution<double> at(0, sums_.back());
-    return 1 +
-           static_cast<std::uint64_t>(std::ranges::lower_bound(sums_, at(random)) - sums_.begin());
-  }
-
- private:
-  std::vector<double> sums_;
-};
 
 }  // namespace
 
@@ -159,7 +143,7 @@ TEST_CASE("a million clients: top 50 of a Zipf load, sums and distinct users, in
   constexpr std::uint64_t seed = 1;
   constexpr int requests = 1'000'000;
   std::mt19937_64 random(seed);
-  ZipfClients clients(1'000'000);
+  test::Zipf clients(1'000'000);
   std::lognormal_distribution<double> times(9, 1);
   std::map<std::uint64_t, std::uint32_t> exact;
   std::vector<std::uint64_t> drawn(requests);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""classgate status --watch: on terminals of all sizes, on none, and while the gateway comes and goes."""
+"""classgate status --watch: on terminals of all sizes, on none, and while the gateway comes and goes. (Long, because the
+terminal that it is shown on stands here too.)"""
 import codecs
 import fcntl
 import json

@@ -142,7 +142,7 @@ std::string demand_text(const DemandRecord& record, const std::optional<DemandMi
   return text;
 }
 
-std::expected<DemandRead, std::string> read_demand_text(std::string_view text) {
+std::expected<DemandRead, std::string> read_demand_text(std::string_view text, Slot now) {
   const auto wrong = [](std::size_t line, std::string_view why) {
     return std::unexpected(fmt::format("line {}: {}", line, why));
   };
@@ -161,6 +161,10 @@ std::expected<DemandRead, std::string> read_demand_text(std::string_view text) {
     const auto minute = read_row(row);
     if (!minute) return wrong(line, minute.error());
     if (read.part) return wrong(line, "goes on behind a part of a minute");
+    if (minute->minute > now) {
+      ++read.later;
+      continue;
+    }
     if (!read.record.is_empty() && minute->minute <= read.record.last())
       return wrong(line, "not later than the one before");
     if (minute->seconds < 60)

@@ -92,8 +92,11 @@ std::string demand_text(const DemandRecord& record, const std::optional<DemandMi
 struct DemandRead {
   DemandRecord record;
   std::optional<DemandMinute> part;
+  std::size_t later = 0;  // minutes that were not taken, as they are still to come
 };
-// The error says what is wrong, and in which line: then nothing is taken.
-std::expected<DemandRead, std::string> read_demand_text(std::string_view text);
+// The error says what is wrong, and in which line: then nothing is taken. `now`: the minute that
+// runs.
+std::expected<DemandRead, std::string> read_demand_text(
+    std::string_view text, Slot now = std::numeric_limits<Slot>::max());
 
 }  // namespace classgate::history

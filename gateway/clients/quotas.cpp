@@ -1,4 +1,5 @@
 #include "gateway/clients/quotas.h"
+#include "gateway/clients/cut_files.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -110,6 +111,7 @@ void Quotas::run() {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   ::pthread_setname_np(::pthread_self(), "quotas");
+  survive_cut_files();
   for (bool is_ending = false; !is_ending;) {
     std::optional<Wanted> wanted;
     std::chrono::seconds patience{};

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "gateway/clients/cut_files.h"
 #include "gateway/clients/pseudonym.h"
 #include "gateway/history/usage_store.h"
 
@@ -77,9 +78,11 @@ void UsageHistory::run() {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   ::pthread_setname_np(::pthread_self(), "history");
+  survive_cut_files();
   // Memory is taken when there is something to count, or a question.
   std::unique_ptr<history::UsageRecord> record;
   const auto begin = [&] {
+    run_ = name_of_run();
     const history::UsageRecord::Bounds bounds{
         .clients_max = settings_.history.clients_max,
         .session_gap = settings_.history.session_gap.count() / 1000,
@@ -114,6 +117,20 @@ void UsageHistory::run() {
         if (!record && questions.empty()) continue;
         if (!record) begin();
       }
+      // Hours that are still to come would take all that happens until then.
+      if (const std::int64_t ahead = record->now() - unix_seconds(); ahead > set_back_least) {
+        spdlog::warn("history: the clock has been set back by {} s: it is counted anew from here",
+                     ahead);
+        write(*record, true);
+        store_.reset();
+        begin();
+      }
+      if (const std::uint64_t cuts = cut_files_seen(); std::exchange(cuts_seen_, cuts) != cuts) {
+        spdlog::error(
+            "history: a file of the database was cut short while it was in use; it is opened "
+            "again");
+        store_.reset();
+      }
       look(*record);
       const std::int64_t now = unix_seconds();
       const bool is_time = now - written_at_ >= between_writes || now < written_at_;
@@ -125,6 +142,11 @@ void UsageHistory::run() {
       spdlog::error("history: {}", failure.what());
     }
   }
+  for (int tries = 0; store_ && store_->rows_waiting() > 0 && tries < 3; ++tries)
+    store_->write({}, unix_seconds());
+  if (store_ && store_->rows_waiting() > 0)
+    spdlog::error("history: {} rows could not be written to {}, and are lost",
+                  store_->rows_waiting(), store_->path());
   store_.reset();
 }
 
@@ -135,7 +157,7 @@ bool UsageHistory::open_store(std::int64_t now) {
       .retention = std::chrono::duration_cast<std::chrono::seconds>(settings_.history.retention),
       .bytes_max = settings_.history.bytes_max.count,
       .memory_max = 8ULL << 20};
-  auto store = UsageStore::open(state_folder_of(settings_), bounds, name_of_run(), now);
+  auto store = UsageStore::open(state_folder_of(settings_), bounds, run_, now);
   if (!store) {
     spdlog::error("history: {}; tried again", store.error());
     return false;

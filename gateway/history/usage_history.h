@@ -75,10 +75,13 @@ class UsageHistory {
   static constexpr std::int64_t between_writes = 5;   // seconds
   static constexpr std::int64_t between_prunes = 60;  // likewise
   static constexpr std::size_t questions_max = 64;
+  static constexpr std::int64_t set_back_least = 60;  // seconds; less is waited for
 
   UsageJournals& journals_;
   const conf::Settings settings_;
   std::unique_ptr<UsageStore> store_;  // the thread's, as what follows
+  std::string run_;                    // what this process is in the database
+  std::uint64_t cuts_seen_ = 0;        // cut_files_seen()
   std::int64_t written_at_ = 0;
   std::int64_t pruned_at_ = 0;
   std::vector<UsageJournal::Sums> sums_;  // what each journal had told in sums

@@ -29,7 +29,8 @@ DemandFileStamp stamp_of_demand_file(const std::string& path) {
           .changed_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec};
 }
 
-std::expected<history::DemandRead, std::string> read_demand_file(const std::string& path) {
+std::expected<history::DemandRead, std::string> read_demand_file(const std::string& path,
+                                                                 history::Slot now) {
   const proxy::net::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return {};
@@ -49,7 +50,7 @@ std::expected<history::DemandRead, std::string> read_demand_file(const std::stri
     size += static_cast<std::size_t>(got);
   }
   text.resize(size);
-  auto read = history::read_demand_text(text);
+  auto read = history::read_demand_text(text, now);
   if (read) return read;
   const std::string aside = path + ".broken";
   const bool is_aside = ::rename(path.c_str(), aside.c_str()) == 0;

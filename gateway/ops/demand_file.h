@@ -21,7 +21,8 @@ DemandFileStamp stamp_of_demand_file(const std::string& path);
 
 // What is there; nothing where there is no file. One that is not as it should be is set aside, as
 // PATH.broken; the error is a line for an operator.
-std::expected<history::DemandRead, std::string> read_demand_file(const std::string& path);
+std::expected<history::DemandRead, std::string> read_demand_file(const std::string& path,
+                                                                 history::Slot now);
 // Beside it first, so that it is whole whenever the machine stops. The error likewise.
 std::expected<void, std::string> write_demand_file(const std::string& path,
                                                    const std::string& text);

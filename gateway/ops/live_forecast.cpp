@@ -211,16 +211,33 @@ LiveForecast::Outcome LiveForecast::work(const Job& job) {
   Outcome outcome;
   try {
     if (!*job.mind) *job.mind = std::make_unique<Mind>(job.time_zone);
+    // What is known of minutes that are still to come is worth nothing, and would let none be
+    // added.
+    const history::Slot minute_now = job.question.now.time_since_epoch() / 1min;
+    const history::DemandRecord& known = (*job.mind)->forecast.record();
+    const bool is_set_back = !known.is_empty() && known.last() > minute_now + 1;
+    if (is_set_back) {
+      outcome.problem = fmt::format(
+          "forecast: the clock has been set back by {} minutes: demand of later than now is "
+          "forgotten",
+          known.last() - minute_now);
+      *job.mind = std::make_unique<Mind>(job.time_zone);
+    }
     Mind& mind = **job.mind;
-    if (job.reads) {
+    if (job.reads || is_set_back) {
       outcome.stamp = stamp_of_demand_file(job.path);
-      if (outcome.stamp != job.read_before) {
+      if (is_set_back || outcome.stamp != job.read_before) {
         give_way_to_others();
-        if (auto read = read_demand_file(job.path); !read) {
+        if (auto read = read_demand_file(job.path, minute_now); !read) {
           outcome.problem = read.error();
         } else if (const history::DemandRecord& record = read->record; true) {
           for (history::Slot minute = record.first(); minute <= record.last(); ++minute)
             if (const auto asked = record.at(minute)) mind.forecast.add(minute, *asked);
+          if (read->later > 0)
+            outcome.problem = fmt::format(
+                "forecast.file: {}: {} minutes are later than now and are not taken: was the clock "
+                "wrong, or is it?",
+                job.path, read->later);
           outcome.part = read->part;
           outcome.taken = record.known();
         }

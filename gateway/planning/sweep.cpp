@@ -87,11 +87,12 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
 
   std::vector<std::optional<Point>> points(grid.size());
   std::atomic<std::size_t> next = 0, done = 0;
+  std::atomic<bool> has_failed = false;
   std::mutex mutex;
   std::string error;
   std::vector<std::string> remarks;  // on the traffic, which is the same in each run
   const auto work = [&] {
-    for (std::size_t i; (i = next++) < grid.size(); ++done) {
+    for (std::size_t i; !has_failed && (i = next++) < grid.size(); ++done) {
       const auto result = run_with(command, environment, scenario, grid[i]);
       if (result) {
         points[i] = describe(scenario, grid[i], *result);
@@ -100,7 +101,7 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
       }
       const std::lock_guard lock(mutex);
       error = result.error();
-      next = grid.size();
+      has_failed = true;
     }
   };
   {
@@ -108,7 +109,7 @@ int sweep(const conf::CommandLine& command, const Environment& environment,
     const std::size_t count = std::min<std::size_t>(conf::usable_processors(), grid.size());
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back(work);
     Progress progress("sweeping");
-    while (done < grid.size() && next < grid.size() + count) {
+    while (done < grid.size() && !has_failed) {
       progress.show(static_cast<double>(done) / static_cast<double>(grid.size()));
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }

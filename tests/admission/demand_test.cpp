@@ -96,6 +96,15 @@ TEST_CASE(
   record.add(noon + 1, at_three(6));
   const std::string good = demand_text(record, std::nullopt);
   REQUIRE(read_demand_text(good));
+  {
+    // Minutes that are still to come are left out, and those before stay.
+    const auto whole = read_demand_text(good);
+    const Slot last = whole->record.last();
+    const auto until_before = read_demand_text(good, last - 1);
+    REQUIRE(until_before);
+    CHECK(until_before->later >= 1);
+    CHECK(until_before->record.known() == whole->record.known() - 1);
+  }
   struct Row {
     std::string text;
     std::string why;

@@ -130,6 +130,19 @@ class History(FolderTest):
         wait_until(lambda: self.usage(gateway)["total"]["requests"] == 2, "the other")
         self.assertEqual(len(re.findall("history: ", gateway.err())), 1, gateway.err())
 
+    def test_a_file_that_is_cut_short_in_use_ends_nothing(self):
+        gateway = self.gateway(self.service().address)
+        for count in (1, 2, 3):
+            self.assertEqual(gateway.request().status, 200)
+            self.assertEqual(self.usage(gateway)["total"]["requests"], count)
+            with open(pathlib.Path(gateway.state.name) / "history.db-shm", "r+b") as index:
+                index.truncate(0)
+        self.assertEqual(gateway.request().status, 200)
+        wait_until(lambda: "cut short while it was in use" in gateway.err(), "what is said of it")
+        self.assertEqual(gateway.request().status, 200)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+
     def test_without_a_history_nothing_is_kept(self):
         gateway = self.open(self.service(), history_keep="false")
         self.assertEqual(gateway.request().status, 200)

@@ -532,5 +532,16 @@ class Load(PlanningTest):
         self.classgate("--check", "--conf", self.file("knee.conf", text[text.index("# A conf"):]))
 
 
+class FailedSweep(FolderTest):
+    def test_runs_that_fail_end_the_sweep(self):
+        log = self.folder / "access.log"
+        log.write_text("".join(f'127.0.0.1 - - [01/Nov/2026:10:00:{second:02} +0000] "GET /x HTTP/1.1" 200 12\n'
+                               for second in range(60)))
+        for _ in range(6):
+            done = subprocess.run([CLASSGATE, "--conf", "/dev/null", "simulate", "--log", log, "--sweep",
+                                   "admission.workers=1..9:4"], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1, done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

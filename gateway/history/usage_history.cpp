@@ -136,6 +136,8 @@ void UsageHistory::run() {
       const bool is_time = now - written_at_ >= between_writes || now < written_at_;
       if (is_time || is_ending || !questions.empty()) write(*record, !questions.empty());
       Books books{.now = now, .record = *record, .store = store_.get()};
+      // Whoever has an answer finds the numbers that go with it.
+      if (!questions.empty()) publish(*record);
       for (const Question& question : questions) question(books);
       publish(*record);
     } catch (const std::exception& failure) {

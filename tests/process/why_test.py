@@ -140,14 +140,15 @@ def after_nobody_was_there(text=GET):
     return provoke
 
 
-def while_held(text=GET, waiting=0):
-    """Said while the only worker is taken, and so many wait."""
+def while_held(text=GET, waiting=0, until=lambda health: True):
+    """Said while the only worker is taken, so many wait, and its health is so."""
     def provoke(gateway, test, _):
         for number in range(1 + waiting):
             connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
             test.addCleanup(connection.close)
             connection.sendall(f"GET /hold HTTP/1.1\r\n{HOST}\r\n".encode())
             gateway.wait_for_health(lambda h, n=number: h["active_workers"] + h["queue_size"] == n + 1, "its place")
+        gateway.wait_for_health(until, "the state for it")
         return say(gateway, text)
     return provoke
 
@@ -292,7 +293,8 @@ STORIES = (
     ("client_rate", None, {"admission_rate": 0, "fairness_rate": 0.001, "fairness_burst": 1}, "", twice(), True),
     ("client_pattern", None, {**ONE, "admission_target_wait": "1ms", "fairness_rate": "pattern", "fairness_burst": 2,
                               "fairness_pattern_learning": "0s", "fairness_pattern_newcomer": 0.001,
-                              "fairness_pattern_floor": 0.001}, "", while_held(waiting=1), True),
+                              "fairness_pattern_floor": 0.001}, "",
+     while_held(waiting=1, until=lambda health: health["patterns"]["service_is_short"]), True),
     ("queue_full", None, {**ONE, "admission_queue_size": 0}, "", while_held(), True),
     ("client_queue", None, {**ONE, "fairness_queue_size": 1}, "", while_held(waiting=1), True),
     ("too_soon", None, {**ONE, "admission_queue_size": 40}, "", before_its_time, False),

@@ -1,15 +1,20 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "admission/history/usage_row.h"
@@ -79,6 +84,75 @@ inline history::UsageRow usage_of(history::UsageLevel level, history::UsageKind 
   row.service.add(50'000, requests - refused);
   if (refused > 0) row.add_reason(3, refused);
   return row;
+}
+
+inline constexpr std::int64_t minute = 60, hour = 3600, day = 86'400;
+inline constexpr std::int64_t noon = 20'000 * day + 12 * hour;  // of some day
+
+inline std::uint64_t size_of(const std::string& path) {
+  struct stat found{};
+  return ::stat(path.c_str(), &found) == 0 ? static_cast<std::uint64_t>(found.st_size) : 0;
+}
+
+inline void run_sql(const std::string& file, const std::string& sql) {
+  sqlite3* db = nullptr;
+  REQUIRE(::sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  REQUIRE_MESSAGE(::sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK,
+                  ::sqlite3_errmsg(db));
+  ::sqlite3_close(db);
+}
+
+inline std::int64_t number_in(const std::string& file, const std::string& sql) {
+  sqlite3* db = nullptr;
+  REQUIRE(::sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  sqlite3_stmt* ask = nullptr;
+  REQUIRE_MESSAGE(::sqlite3_prepare_v2(db, sql.c_str(), -1, &ask, nullptr) == SQLITE_OK,
+                  ::sqlite3_errmsg(db));
+  REQUIRE(::sqlite3_step(ask) == SQLITE_ROW);
+  const std::int64_t number = ::sqlite3_column_int64(ask, 0);
+  ::sqlite3_finalize(ask);
+  ::sqlite3_close(db);
+  return number;
+}
+
+// One request counted wherever it belongs, as a process does: its rows, from its start.
+class Counts {
+ public:
+  void add(const std::string& client, std::int64_t at, std::uint64_t requests = 1) {
+    for (const history::UsageLevel level : history::usage_levels)
+      for (const auto& [kind, key] : {std::pair(history::UsageKind::all, std::string()),
+                                      std::pair(history::UsageKind::client, client)}) {
+        const history::UsageRow row = usage_of(level, kind, key, at, requests);
+        const auto [place, is_new] = rows_.try_emplace({level, kind, row.start, key}, row);
+        if (!is_new) place->second.add(row);
+      }
+  }
+  std::vector<history::UsageRow> rows() const {
+    std::vector<history::UsageRow> rows;
+    for (const auto& [key, row] : rows_) rows.push_back(row);
+    return rows;
+  }
+
+ private:
+  std::map<std::tuple<history::UsageLevel, history::UsageKind, std::int64_t, std::string>,
+           history::UsageRow>
+      rows_;
+};
+
+inline bool write(UsageStore& store, const std::vector<history::UsageRow>& rows,
+                  std::int64_t now = noon) {
+  return store.write({.rows = rows}, now);
+}
+
+inline UsageTable table_of(UsageStore& store, std::int64_t since, std::int64_t until,
+                           UsageBy by = UsageBy::client, std::size_t top = 20) {
+  auto table = store.table({.by = by, .since = since, .until = until, .top = top});
+  REQUIRE_MESSAGE(table, table.error());
+  return std::move(*table);
+}
+
+inline std::uint64_t requests_in(UsageStore& store) {
+  return table_of(store, 0, INT64_MAX / 2).all.requests;
 }
 
 }  // namespace classgate::gateway::test

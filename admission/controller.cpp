@@ -2,19 +2,19 @@
 
 namespace classgate::admission {
 
-std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
+inline std::optional<Rejection> Controller::judge_head(Arrival& arrival, Passed& passed, Time now) {
   if (intake_.is_draining())
     return reject({conf::Reason::draining, drain_time()}, arrival, {}, {}, now);
   intake_.follow_rate(line_.waiting() == 0, now);
   const ClientNumber client = recognise(arrival, now);
   if (line_.is_beyond_share(arrival, client)) Line::take_favour(arrival);
-  const Line::Asker asker = line_.asker_of(client);
+  const Line::Asker& asker = passed.asker = line_.asker_of(client);
   const Limits::Comings comings =
       retry_after_.comings_of(arrival, asker.weight, intake_.limits(), intake_.limits().all(), now);
   Intake::Findings findings =
       excused(intake_.examine(arrival, client, comings, now), arrival, asker, now);
   arrival.came_before = findings.is_retry;
-  const bool goes_in = line_.may_go_in(arrival, asker, now);
+  const bool goes_in = passed.goes_in = line_.may_go_in(arrival, asker, now);
   if (findings.pattern_wait > Duration::zero() && !shortage_.note(is_short_seen(now), now))
       [[unlikely]]
     findings.pattern_wait = Duration::zero();
@@ -31,6 +31,21 @@ std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
   intake_.let_pass(arrival, client, findings, comings);
   retry_after_.note_came(arrival, asker.weight, intake_.limits(), comings, now);
   return std::nullopt;
+}
+
+std::optional<Rejection> Controller::screen(Arrival& arrival, Time now) {
+  Passed passed;
+  return judge_head(arrival, passed, now);
+}
+
+// Letting it pass changes nothing that the Line looks at: tokens, and who came for them as told. So
+// what was known when its head was judged still holds.
+Verdict Controller::decide(Arrival& arrival, Time now) {
+  Passed passed;
+  if (const auto rejection = judge_head(arrival, passed, now)) return *rejection;
+  if (arrival.deadline <= now) return reject_late(arrival, now);
+  if (arrival.cost_found != 0) return arrive(arrival, now);
+  return line_.enter(arrival, passed.asker, passed.goes_in, now);
 }
 
 // What it ran against is told by whoever knows.

@@ -62,6 +62,8 @@ class Controller {
   // [observe] lets pass is noted in the arrival.
   std::optional<Rejection> screen(Arrival& arrival, Time now);
   std::optional<Rejection> screen(Arrival&& arrival, Time now) { return screen(arrival, now); }
+  // Both moments in one, for a request that is ready to be sent when its head is there.
+  Verdict decide(Arrival& arrival, Time now);
   // The verdict on a request that passed screen() and is ready to be sent.
   Verdict arrive(const Arrival& arrival, Time now) {
     if (arrival.deadline <= now) return reject_late(arrival, now);
@@ -142,6 +144,12 @@ class Controller {
   Limits::Buckets allowances(const Arrival& arrival, Time now) const;
 
  private:
+  // What screen() knew of one that it let pass.
+  struct Passed {
+    Line::Asker asker;
+    bool goes_in = false;
+  };
+  std::optional<Rejection> judge_head(Arrival& arrival, Passed& passed, Time now);
   ClientNumber recognise(const Arrival& arrival, Time now) {
     if (!intake_.wants_client(arrival)) return no_client;
     return intake_.is_recognised(arrival) ? intake_.recognised() : meet(arrival, now);

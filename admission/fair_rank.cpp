@@ -101,13 +101,14 @@ void FairRank::lose_turn(std::uint32_t flow) {
 // the turn then up from there: it was the last of the heap, or has just been used, and so belongs
 // near the leaves nearly always (Wegener, "Bottom-up heapsort", 1993).
 void FairRank::put(std::size_t gap, const Turn& turn) {
+  const std::size_t size = turns_.size();
   std::size_t below = 2 * gap + 1;
-  for (; below + 1 < turns_.size(); below = 2 * gap + 1) {
+  for (; below + 1 < size; below = 2 * gap + 1) {
     below += static_cast<std::size_t>(turns_[below + 1] < turns_[below]);
     set(gap, turns_[below]);
     gap = below;
   }
-  if (below < turns_.size()) {
+  if (below < size) {
     set(gap, turns_[below]);
     gap = below;
   }

@@ -73,8 +73,7 @@ void Gate::tell_shadow(const Arrival& arrival, const Rejection* rejection, Time 
 Gate::Answer Gate::enter(Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
-  const auto rejection = controller_.screen(arrival, now);
-  const Verdict verdict = rejection ? Verdict(*rejection) : controller_.arrive(arrival, now);
+  const Verdict verdict = controller_.decide(arrival, now);
   if (shadow_) tell_shadow(arrival, std::get_if<Rejection>(&verdict), now);
   return answer(verdict, lock, now);
 }

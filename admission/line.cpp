@@ -58,41 +58,48 @@ void Line::reconfigure(const conf::AdmissionSettings& settings) {
 
 Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   const Asker asker = asker_of(client);
-  if (may_go_in(arrival, asker, now)) {
-    books_.enter();
-    if (!note_came(arrival, asker, now)) note_in_turn(workers_for(arrival.workers), now);
-    congestions_[index(arrival.priority)].note_empty();
-    shares_.note_waiting(arrival.priority, arrival.workers, now);
-    const Seat seat{now,
-                    arrival.priority,
-                    arrival.route,
-                    client,
-                    workers_for(arrival.workers),
-                    arrival.observed,
-                    is_favoured(arrival, client)};
-    take_workers(seat, Duration::zero(), now);
-    note_served(client, arrival.rate_limited, arrival.cost, now);
-    return Admitted{seat};
-  }
+  if (may_go_in(arrival, asker, now)) return let_in(arrival, asker, now);
   const Room room = room_for(arrival, asker, now);
   if (const auto full = no_place_in(room, arrival, asker)) {
     Rejection rejection{*full, drain_time()};
     reject(rejection, arrival, asker, now);
     return rejection;
   }
+  return let_wait(arrival, asker, room, now);
+}
+
+Verdict Line::let_in(const Arrival& arrival, const Asker& asker, Time now) {
+  books_.enter();
+  if (!note_came(arrival, asker, now)) note_in_turn(workers_for(arrival.workers), now);
+  congestions_[index(arrival.priority)].note_empty();
+  shares_.note_waiting(arrival.priority, arrival.workers, now);
+  const Seat seat{now,
+                  arrival.priority,
+                  arrival.route,
+                  asker.number,
+                  workers_for(arrival.workers),
+                  arrival.observed,
+                  is_favoured(arrival, asker.number)};
+  take_workers(seat, Duration::zero(), now);
+  note_served(asker.number, arrival.rate_limited, arrival.cost, now);
+  return Admitted{seat};
+}
+
+// There is a place for it, or others give way.
+Verdict Line::let_wait(const Arrival& arrival, const Asker& asker, const Room& room, Time now) {
   const Terms terms = arrival.terms ? *arrival.terms : Terms::of(settings_);
-  const Time waits_until = terms.waits_until(arrival.at, now, arrival.deadline);
+  const ClientNumber client = asker.number;
   Waiter waiter{.priority = arrival.priority,
                 .route = arrival.route,
                 .cost = arrival.cost,
                 .bytes = arrival.bytes,
                 .joined = now,
-                .waits_until = waits_until,
+                .waits_until = terms.waits_until(arrival.at, now, arrival.deadline),
                 .useful_until = arrival.deadline,
                 .owner = arrival.owner,
                 .tag = arrival.tag,
                 .client = client,
-                .weight = weight_of(client),
+                .weight = static_cast<std::uint16_t>(asker.weight),
                 .plan_priority = static_cast<std::uint8_t>(asker.plan_priority),
                 .workers = arrival.workers,
                 .observed = arrival.observed,
@@ -102,7 +109,7 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   waiter.is_early = note_came(arrival, asker, now);
   if (!has_place_in(room, arrival)) make_room_for(room, arrival, now);
   const std::size_t ahead = ahead_in_line(arrival, asker);
-  last_place_ = static_cast<std::uint32_t>(waiting_better_than(arrival.priority) + ahead + 1);
+  last_place_ = static_cast<std::uint32_t>(queue_.size_better_than(arrival.priority) + ahead + 1);
   books_.enter();
   note_joined(arrival.priority, now);
   LinePace& pace = paces_[index(arrival.priority)];
@@ -114,9 +121,9 @@ Verdict Line::arrive(const Arrival& arrival, ClientNumber client, Time now) {
   }
   const Ticket ticket = queue_.join(waiter);
   if (client != no_client) {
-    if (is_favoured(arrival, client)) clients_.favour(client);
+    if (waiter.is_favoured) clients_.favour(client);
     clients_.join(client);
-    if (clients_.has_all_its_workers(client)) queue_.park(client);
+    if (asker.has_all_its_workers) queue_.park(client);
   }
   return ticket;
 }

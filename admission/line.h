@@ -106,6 +106,12 @@ class Line {
 
   // --- What happens; as the Controller has it. ---
   Verdict arrive(const Arrival& arrival, ClientNumber client, Time now);
+  // The same of one that judge() has just let pass, with what was known there: `goes_in` as
+  // may_go_in() said.
+  Verdict enter(const Arrival& arrival, const Asker& asker, bool goes_in, Time now) {
+    return goes_in ? let_in(arrival, asker, now)
+                   : let_wait(arrival, asker, room_for(arrival, asker, now), now);
+  }
   bool leave(Ticket ticket, Departure why, Time now);
   void finish(const Outcome& outcome, const Seat& seat, Time now);
   std::optional<Notice> next(Time now);
@@ -242,6 +248,8 @@ class Line {
   }
   std::optional<conf::Reason> full_for(const Room& room, const Arrival& arrival,
                                        ClientNumber client) const;
+  Verdict let_in(const Arrival& arrival, const Asker& asker, Time now);
+  Verdict let_wait(const Arrival& arrival, const Asker& asker, const Room& room, Time now);
   void make_room_for(const Room& room, const Arrival& arrival, Time now);
   void send_away(const WaitQueue::Entry& waiting, conf::Reason reason, Time now);
 
@@ -249,7 +257,6 @@ class Line {
                            Time now) const;
   std::size_t ahead_in_line(const Arrival& arrival, const Asker& asker) const;
   std::size_t place_of(const Arrival& arrival, const Asker& asker) const;
-  std::size_t waiting_better_than(int priority) const;
   Duration expected_wait(const Arrival& arrival, const Asker& asker, Time now) const;
   Duration longest_wait(const Arrival& arrival, const Asker& asker, Time now) const;
   Duration guessed_pace(int priority) const;

@@ -20,7 +20,7 @@ Line::Judgement Line::judge_deadline(const Arrival& arrival, const Asker& asker,
 }
 
 std::size_t Line::place_of(const Arrival& arrival, const Asker& asker) const {
-  return waiting_better_than(arrival.priority) + ahead_in_line(arrival, asker) + 1;
+  return queue_.size_better_than(arrival.priority) + ahead_in_line(arrival, asker) + 1;
 }
 
 // Where clients take turns, nobody has more ahead of it than its own and as many of each other, and
@@ -31,10 +31,6 @@ std::size_t Line::ahead_in_line(const Arrival& arrival, const Asker& asker) cons
   if (order_of(priority) == WaitQueue::Order::newest_first) return 0;
   if (asker.number == no_client) return waiting;
   return queue_.ahead_of(priority, asker.number, asker.plan_priority);
-}
-
-std::size_t Line::waiting_better_than(int priority) const {
-  return queue_.size() - queue_.size_of(priority) - queue_.size_worse_than(priority);
 }
 
 Duration Line::expected_wait(const Arrival& arrival, const Asker& asker, Time now) const {
@@ -55,7 +51,7 @@ Duration Line::longest_wait(const Arrival& arrival, const Asker& asker, Time now
 
 // Of a line in which nobody waits yet: behind those of better priorities, all workers busy.
 Duration Line::guessed_pace(int priority) const {
-  const std::size_t ahead = waiting_better_than(priority);
+  const std::size_t ahead = queue_.size_better_than(priority);
   return books_.usual_turn() * static_cast<Duration::rep>(ahead + 1) / std::max(workers(), 1U);
 }
 

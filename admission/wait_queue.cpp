@@ -6,15 +6,16 @@
 
 namespace classgate::admission {
 
-inline std::int64_t& WaitQueue::standing(ClientNumber client, int priority) {
-  if (client >= standings_.size()) standings_.resize(client + 1);
-  return standings_[client][index(priority)];
+inline void WaitQueue::know(ClientNumber client) {
+  if (client < known_clients_) return;
+  standings_.resize(client + 1);
+  known_clients_ = client + 1;
 }
 
 // The flow a client has in a priority.
 std::uint32_t WaitQueue::flow_of(ClientNumber client, int priority) const {
   if (client == no_client) return plain;
-  if (client >= standings_.size()) return none;
+  if (client >= known_clients_) return none;
   const std::int64_t standing = standings_[client][index(priority)];
   return standing < 0 ? static_cast<std::uint32_t>(~standing) : none;
 }
@@ -22,6 +23,7 @@ std::uint32_t WaitQueue::flow_of(ClientNumber client, int priority) const {
 // The same, opened if need be.
 inline std::uint32_t WaitQueue::flow_for(const Waiter& waiter) {
   if (waiter.client == no_client) return plain;
+  know(waiter.client);
   std::int64_t& standing = this->standing(waiter.client, waiter.priority);
   if (standing < 0) return static_cast<std::uint32_t>(~standing);
   const std::uint32_t opened =
@@ -45,7 +47,7 @@ void WaitQueue::make_room(const Waiter& waiter) {
   if (first_free_ == none && slots_.size() == slots_.capacity())
     slots_.reserve(std::max<std::size_t>(64, 2 * slots_.size()));
   if (waiter.client == no_client) return;
-  standing(waiter.client, waiter.priority);
+  know(waiter.client);
   room(waiter.priority).rank.make_ready(size_);
 }
 
@@ -181,7 +183,7 @@ void WaitQueue::unpark(ClientNumber client) {
 }
 
 void WaitQueue::unpark_all() {
-  for (ClientNumber client = 0; client < standings_.size(); ++client) unpark(client);
+  for (ClientNumber client = 0; client < known_clients_; ++client) unpark(client);
 }
 
 void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, std::int64_t cost) {
@@ -189,12 +191,13 @@ void WaitQueue::charge(ClientNumber client, int priority, std::uint32_t weight, 
   FairRank& rank = room(priority).rank;
   if (const std::uint32_t charged = flow_of(client, priority); charged != none)
     return rank.charge(charged, cost);
+  know(client);
   std::int64_t& paid = standing(client, priority);
   paid = rank.paid_after(paid, weight, cost);
 }
 
 void WaitQueue::forget(ClientNumber client) {
-  if (client >= standings_.size()) return;
+  if (client >= known_clients_) return;
   for (const std::int64_t standing : standings_[client]) CLASSGATE_SHARED_INVARIANT(standing >= 0);
   standings_[client] = {};
 }
@@ -236,8 +239,9 @@ std::size_t WaitQueue::ahead_of(int priority, ClientNumber client, int plan_prio
   const Room& in = room(priority);
   if (client == no_client) return in.size;
   std::size_t ahead = in.plain.size;
-  for (int better = conf::priority_best; better < plan_priority; ++better)
-    ahead += in.rank.waiting(better);
+  if (in.rank.count() > in.rank.count(plan_priority))
+    for (int better = conf::priority_best; better < plan_priority; ++better)
+      ahead += in.rank.waiting(better);
   const std::size_t own = size_of(priority, client);
   return ahead + std::min<std::size_t>(in.rank.waiting(plan_priority),
                                        (own + 1) * in.rank.count(plan_priority));
@@ -246,6 +250,12 @@ std::size_t WaitQueue::ahead_of(int priority, ClientNumber client, int plan_prio
 std::size_t WaitQueue::largest_size_of(int priority) const {
   const std::uint32_t largest = largest_of(priority);
   return largest == none ? 0 : flow(room(priority), largest).size;
+}
+
+std::size_t WaitQueue::size_better_than(int priority) const {
+  std::size_t sum = 0;
+  for (int better = conf::priority_best; better < priority; ++better) sum += size_of(better);
+  return sum;
 }
 
 std::size_t WaitQueue::size_worse_than(int priority) const {

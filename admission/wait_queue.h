@@ -101,7 +101,7 @@ class WaitQueue {
   void expect_clients(std::size_t count) { standings_.reserve(count); }
   // A request of the client may come to wait: how it stands is fetched into the cache meanwhile.
   void prefetch(ClientNumber client, int priority) const {
-    if (client < standings_.size()) __builtin_prefetch(&standings_[client][index(priority)], 1);
+    if (client < known_clients_) __builtin_prefetch(&standings_[client][index(priority)], 1);
   }
   // The number stands for another client from now on. Nobody of it waits.
   void forget(ClientNumber client);
@@ -116,6 +116,7 @@ class WaitQueue {
   std::size_t ahead_of(int priority, ClientNumber client, int plan_priority) const;
   // Of the client that has the most waiting there.
   std::size_t largest_size_of(int priority) const;
+  std::size_t size_better_than(int priority) const;
   // What stands behind `priority`: could give way to it.
   std::size_t size_worse_than(int priority) const;
   std::uint64_t bytes_worse_than(int priority) const;
@@ -154,7 +155,10 @@ class WaitQueue {
   static FairRank::Flow& flow(Room& room, std::uint32_t flow) {
     return flow == plain ? room.plain : room.rank[flow];
   }
-  std::int64_t& standing(ClientNumber client, int priority);
+  void know(ClientNumber client);  // takes memory for how it stands
+  std::int64_t& standing(ClientNumber client, int priority) {
+    return standings_[client][index(priority)];
+  }
   std::uint32_t flow_of(ClientNumber client, int priority) const;
   std::uint32_t flow_for(const Waiter& waiter);
   std::uint32_t whose_turn_in(const Room& room) const {
@@ -186,6 +190,7 @@ class WaitQueue {
   std::array<Room, conf::priority_count> rooms_;
   PrioritySet with_front_;
   std::vector<Standing, HugePages<Standing>> standings_;  // by client
+  ClientNumber known_clients_ = 0;                        // their size, which would take a division
   std::size_t size_ = 0;
   std::uint64_t bytes_ = 0;
 };

@@ -139,6 +139,7 @@ TEST_CASE("a gate explains what it then answers") {
 
 // Two controllers get the same traffic. One is asked before each request what it would say to it,
 // and about others that never come: it must say the same, and decide as the one that is not asked.
+// That one also decides in one step what the first one does in two.
 class Twins {
  public:
   explicit Twins(std::uint64_t seed)
@@ -244,11 +245,14 @@ class Twins {
         .attempt = random_.below(50),
         .workers = static_cast<std::uint16_t>(random_.chance(90) ? 1 : random_.below(20))};
     if (random_.chance(40)) arrival.deadline = now_ + std::chrono::milliseconds(random_.below(800));
+    if (random_.chance(10)) arrival.client_share = 0.5F;
+    if (random_.chance(5)) arrival.cost_found = static_cast<std::int32_t>(random_.below(9)) - 4;
     return arrival;
   }
 
   void take(const Arrival& arrival, const Verdict& verdict) {
-    const Verdict of_twin = enter(unasked_, arrival, now_);
+    Arrival same = arrival;
+    const Verdict of_twin = unasked_.decide(same, now_);
     REQUIRE(said(of_twin) == said(verdict));
     if (const auto* admitted = std::get_if<Admitted>(&verdict)) {
       REQUIRE(admitted->seat.client == std::get<Admitted>(of_twin).seat.client);

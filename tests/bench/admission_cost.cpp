@@ -118,8 +118,7 @@ class Round {
   void arrive(const Draw& drawn) {
     now_ += std::chrono::microseconds(10);
     admission::Arrival arrival{.priority = drawn.priority, .at = now_, .client = drawn.client};
-    if (controller_->screen(arrival, now_)) return;
-    const admission::Verdict verdict = controller_->arrive(arrival, now_);
+    const admission::Verdict verdict = controller_->decide(arrival, now_);
     if (const auto* admitted = std::get_if<admission::Admitted>(&verdict))
       seats_.push_back(admitted->seat);
   }

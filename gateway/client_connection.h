@@ -65,9 +65,10 @@ class ClientConnection final : public proxy::net::Retirable,
   void reset_if_unfinished();
   // The gateway drains: an idle connection has nothing to wait for.
   void drain();
-  // The station's business only.
-  std::size_t index = 0;    // in its list
-  bool is_counted = false;  // among its address's connections
+  // --- The station's business only. ---
+  std::uint32_t index() const { return index_; }  // in its list
+  void set_index(std::size_t index) { index_ = static_cast<std::uint32_t>(index); }
+  bool& is_counted() { return is_counted_; }  // among its address's connections
 
  private:
   enum class State : std::uint8_t {
@@ -166,6 +167,7 @@ class ClientConnection final : public proxy::net::Retirable,
     bool output_has_ended = false;
   };
 
+  // In an order that leaves no holes: ten thousand idle connections are nothing out of the common.
   Station& station_;
   // Of the handshake that comes after the introduction; null without TLS, and once it has begun.
   std::shared_ptr<const proxy::net::TlsAcceptor> acceptor_;
@@ -178,6 +180,8 @@ class ClientConnection final : public proxy::net::Retirable,
   bool is_streaming_ = false;
   Tunnel tunnel_;
   Http1Answer answer_;
+  bool is_counted_ = false;
+  std::uint32_t index_ = 0;
   std::uint32_t requests_ = 0;
   Exchange* exchange_ = nullptr;
   std::unique_ptr<proxy::wire::Parser> parser_;  // while a request is being read

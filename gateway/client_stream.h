@@ -23,8 +23,8 @@ struct ClientFacts {
   conf::IpAddress ip;   // the other end, or whom its PROXY header named
   std::string address;  // the same as text
   std::shared_ptr<const ClientIdentities::Listener> listener = nullptr;  // where it connected
-  bool is_trusted = false;                      // what it says of its own clients is believed
   const proxy::net::TlsSession* tls = nullptr;  // null without TLS, or not yet
+  bool is_trusted = false;                      // what it says of its own clients is believed
   // Of its certificate, as of the last head: a reload, or time, may have made it worth nothing.
   proxy::net::TlsProof proof = proxy::net::TlsProof::good;
 

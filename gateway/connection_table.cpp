@@ -86,8 +86,8 @@ void ConnectionTable::accept(proxy::net::Fd fd, const proxy::net::SocketAddress&
     connections_.push_back(std::make_unique<ClientConnection>(
         station_, std::move(fd), ip, is_tls ? station_.policy().tls.clients : nullptr,
         awaits_introduction));
-    connections_.back()->index = connections_.size() - 1;
-    connections_.back()->is_counted = is_counted;
+    connections_.back()->set_index(connections_.size() - 1);
+    connections_.back()->is_counted() = is_counted;
     connections_.back()->came_by(listener);
     connections_.back()->count_memory();
   };
@@ -108,7 +108,7 @@ bool ConnectionTable::take_client(const conf::IpAddress& address, bool& is_count
 }
 
 bool ConnectionTable::count_client(ClientConnection& connection) {
-  return connection.is_counted || take_client(connection.client().ip, connection.is_counted);
+  return connection.is_counted() || take_client(connection.client().ip, connection.is_counted());
 }
 
 bool ConnectionTable::take_room() {
@@ -147,17 +147,17 @@ void ConnectionTable::turn_away(proxy::net::Fd fd, bool is_tls, conf::Reason rea
 }
 
 void ConnectionTable::close(ClientConnection& connection) {
-  const std::size_t index = connection.index;
+  const std::size_t index = connection.index();
   CLASSGATE_SHARED_INVARIANT(connections_[index].get() == &connection);  // who owns whom
   station_.loop().retire(std::move(connections_[index]));
   if (index + 1 < connections_.size()) {
     connections_[index] = std::move(connections_.back());
-    connections_[index]->index = index;
+    connections_[index]->set_index(index);
   }
   connections_.pop_back();
   station_.shared().connections.fetch_sub(1, std::memory_order_relaxed);
   // It lives to the end of the turn.
-  if (std::exchange(connection.is_counted, false))
+  if (std::exchange(connection.is_counted(), false))
     station_.shared().client_counts.leave(connection.client().ip);
 }
 

@@ -150,6 +150,7 @@ class Stream final : private Deferred, private TlsSession::Transport {
   Loop& loop_;
   Handler& handler_;
   Fd fd_;
+  int broken_errno_ = 0;
   std::unique_ptr<TlsSession> tls_;
   // What the socket has not taken yet. Most connections never have any.
   struct Pending {
@@ -159,18 +160,18 @@ class Stream final : private Deferred, private TlsSession::Transport {
   std::unique_ptr<Pending> out_;
   struct Backlog;  // while it is waited for
   std::unique_ptr<Backlog> backlog_;
-  EmbeddedEvent event_;
-  std::uint64_t bytes_written_ = 0;
-  std::uint64_t bytes_read_ = 0;
-  int broken_errno_ = 0;
-  bool is_connecting_ = false;
-  bool is_shaking_hands_ = false;
+  // What follows begins where its last byte ends: there are ten thousand of these.
+  [[no_unique_address]] EmbeddedEvent event_;
+  bool is_connecting_ : 1 = false;
+  bool is_shaking_hands_ : 1 = false;
   bool has_stood_ = false;
   bool is_socket_empty_ = false;  // with TLS: a read took all there was, no event has come since
   bool may_read_ = false;
   bool ends_with_reset_ = false;
   bool has_shut_down_ = false;
   bool peer_has_closed_ = false;
+  std::uint64_t bytes_written_ = 0;
+  std::uint64_t bytes_read_ = 0;
 };
 
 }  // namespace classgate::proxy::net

@@ -194,4 +194,55 @@ ClientNumber ClientPatterns::place_for_newcomer(Hour hour) {
   return *place;
 }
 
+// ---- For another process ------------------------------------------------------------------------
+
+std::size_t ClientPatterns::show(std::size_t first, std::size_t count, Time now,
+                                 std::vector<Kept>& to) const {
+  const std::size_t taken = records_.empty() ? 0 : records_.size() - 1;
+  for (std::size_t place = first; place < std::min(first + count, taken); ++place) {
+    const Record& record = records_[place + 1];
+    if (record.week.hours_used() == 0 && record.week.used() <= 0) continue;
+    const double gained =
+        measure::in_seconds(std::max(now - record.filled, Duration::zero())) * record.rate;
+    Kept kept{.id = record.id,
+              .week = record.week,
+              .tokens = static_cast<float>(
+                  std::min(record.tokens + gained, static_cast<double>(record.burst)))};
+    kept.week.begin(UsageWeek::hour_of(now), record.most);
+    to.push_back(kept);
+  }
+  return taken;
+}
+
+void ClientPatterns::resume(Time at, Duration learning, Duration silent) {
+  if (has_begun_ || !is_on()) return;
+  has_begun_ = true;
+  began_ = at - learning;
+  latest_ = at - silent;
+}
+
+void ClientPatterns::resume(const Kept& client, Time at, Time now) {
+  if (records_.empty() || client.id == 0 || find(client.id) != shared) return;
+  if (records_.size() > settings_.clients_max) return;
+  // As much as the bucket holds, which is not known before its plan is: it is full by now.
+  const bool is_full = measure::in_seconds(now - at) >= static_cast<double>(burst_seconds);
+  const auto number = static_cast<ClientNumber>(records_.size());
+  records_.push_back({.id = client.id,
+                      .week = client.week,
+                      .filled = at,
+                      .tokens = is_full ? 1e9 : static_cast<double>(client.tokens)});
+  index_.insert(client.id, number);
+}
+
+// Its place is one that a newcomer takes.
+std::size_t ClientPatterns::forget(std::uint32_t upper_half) {
+  std::size_t forgotten = 0;
+  for (Record& record : records_) {
+    if (record.is_shared || record.id >> 32 != upper_half) continue;
+    record = {.id = record.id, .week = UsageWeek(record.week.hour()), .filled = record.filled};
+    ++forgotten;
+  }
+  return forgotten;
+}
+
 }  // namespace classgate::admission

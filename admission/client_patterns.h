@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -54,6 +55,13 @@ class ClientPatterns {
     std::uint64_t not_remembered = 0;  // requests of those for whom there was no place
   };
 
+  // One client, as another process is told of it (pattern_memo.h).
+  struct Kept {
+    std::uint64_t id = 0;
+    UsageWeek week{};
+    float tokens = 0;
+  };
+
   // New settings. What is known stays; what is beyond a lower `clients_max` too. O(clients).
   void use(const conf::PatternSettings& settings);
   bool is_on() const { return settings_.is_on; }
@@ -68,6 +76,20 @@ class ClientPatterns {
   // The same as wait_for(), changing nothing.
   Look look(std::uint64_t id, const conf::PlanSettings& plan, Time now) const;
   Counts counts(Time now) const;
+
+  // Adds those at these places, from 0 on, and returns how many places are taken.
+  std::size_t show(std::size_t first, std::size_t count, Time now, std::vector<Kept>& to) const;
+  Duration learning_since(Time now) const { return has_begun_ ? now - began_ : Duration::zero(); }
+  Duration silent_since(Time now) const {
+    return has_begun_ ? std::max(now - latest_, Duration::zero()) : Duration::zero();
+  }
+  // Goes on from what another process had learnt by `at`, as long as there is room. The hours that
+  // have passed since had nothing.
+  void resume(Time at, Duration learning, Duration silent);
+  void resume(const Kept& client, Time at, Time now);
+  // Of clients whose id has this upper half (by which they are called) nothing is known any more.
+  // How many there were.
+  std::size_t forget(std::uint32_t upper_half);
 
  private:
   using Hour = UsageWeek::Hour;

@@ -221,6 +221,7 @@ class ClientTable {
   // --- What is usual for it (fairness.rate = "pattern"). ---
   bool follows_patterns() const { return patterns_.is_on(); }
   const ClientPatterns& patterns() const { return patterns_; }
+  ClientPatterns& patterns() { return patterns_; }
   // Until so much is usual for the client.
   Duration pattern_wait(ClientNumber client, double cost, Time now) {
     return patterns_.wait_for(clients_[client].id, plan_of(client), cost, now);

@@ -132,6 +132,9 @@ class Controller {
   std::size_t show_debtors(std::size_t first, std::size_t count, Time now, Debtors& to) const;
   // Goes on from what another one had learnt by then. Before anybody comes.
   void take_up(const PolicyMemo& memo, Time at);
+  // What is usual for each client.
+  const ClientPatterns& patterns() const { return intake_.clients().patterns(); }
+  ClientPatterns& patterns() { return intake_.clients().patterns(); }
   // Until a place in the queue could be had and served, at the rate workers come back lately. At
   // least a second.
   Duration drain_time() const { return line_.drain_time(); }

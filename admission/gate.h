@@ -10,6 +10,7 @@
 
 #include "admission/controller.h"
 #include "admission/explain.h"
+#include "admission/pattern_memo.h"
 #include "admission/shadow.h"
 #include "admission/top_clients.h"
 
@@ -152,6 +153,12 @@ class Gate {
   Memo learnt(Time now) const;
   // Goes on from what another one had learnt. Before any request arrives.
   void take_up(const Memo& memo);
+  // What is usual for each client, likewise; it may be taken up at any time, by who knows nothing
+  // of them. A client goes by the upper half of its id.
+  PatternMemo patterns(Time now) const;
+  void take_up(const PatternMemo& memo, Time now);
+  std::size_t forget_patterns(std::uint32_t upper_half);
+  Time patterns_seen(Time now) const;  // that anybody came last
 
  private:
   friend class Permit;

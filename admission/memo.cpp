@@ -188,4 +188,48 @@ void Gate::take_up(const Memo& memo) {
   if (shadow_ && memo.shadow) shadow_->take_up(*memo.shadow, memo.at);
 }
 
+// ---- What is usual for each client --------------------------------------------------------------
+
+PatternMemo Gate::patterns(Time now) const {
+  PatternMemo memo;
+  {
+    const Lock lock(mutex_);
+    const ClientPatterns& patterns = controller_.patterns();
+    memo.at = std::max(now, latest_);
+    memo.learning = patterns.learning_since(memo.at);
+    memo.silent = patterns.silent_since(memo.at);
+    memo.places = patterns.counts(memo.at).places;
+  }
+  if (memo.places == 0) return memo;
+  constexpr std::size_t shown_at_once = 256;  // some tens of microseconds
+  for (std::size_t first = 0, end = 1; first < end; first += shown_at_once) {
+    if (memo.clients.size() >= PatternMemo::clients_max) {
+      memo.left_out = end - first;
+      break;
+    }
+    if (memo.clients.capacity() - memo.clients.size() < shown_at_once)
+      memo.clients.reserve(2 * memo.clients.size() + shown_at_once);  // not with the lock held
+    const Lock lock(mutex_);
+    end = controller_.patterns().show(first, shown_at_once, memo.at, memo.clients);
+  }
+  return memo;
+}
+
+void Gate::take_up(const PatternMemo& memo, Time now) {
+  const Lock lock(mutex_);
+  ClientPatterns& patterns = controller_.patterns();
+  patterns.resume(memo.at, memo.learning, memo.silent);
+  for (const ClientPatterns::Kept& client : memo.clients) patterns.resume(client, memo.at, now);
+}
+
+Time Gate::patterns_seen(Time now) const {
+  const Lock lock(mutex_);
+  return now - controller_.patterns().silent_since(now);
+}
+
+std::size_t Gate::forget_patterns(std::uint32_t upper_half) {
+  const Lock lock(mutex_);
+  return controller_.patterns().forget(upper_half);
+}
+
 }  // namespace classgate::admission

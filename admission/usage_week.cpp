@@ -35,6 +35,21 @@ std::optional<float> UsageWeek::usual() const {
   return std::max(usual, sum / static_cast<float>(last - day + 2));
 }
 
+std::optional<UsageWeek> UsageWeek::restored(Hour hour, float used,
+                                             std::span<const std::uint16_t> ago) {
+  constexpr float most = 1e15F;  // which is none either, and adds up to no infinity
+  const auto is_amount = [](float value) { return value >= 0 && value <= most; };
+  if (ago.size() >= kept || ago.size() > hour || !is_amount(used)) return std::nullopt;
+  UsageWeek week(hour - static_cast<Hour>(ago.size()));
+  week.hour_ = hour;
+  week.used_ = used;
+  for (std::size_t i = 0; i < ago.size(); ++i) {
+    if (!is_amount(unpacked(ago[i]))) return std::nullopt;
+    week.hours_[(hour - 1 - static_cast<Hour>(i)) % kept] = ago[i];
+  }
+  return week;
+}
+
 std::uint32_t UsageWeek::hours_used() const {
   return static_cast<std::uint32_t>(
       std::ranges::count_if(hours_, [](std::uint16_t hour) { return hour != 0; }));

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "admission/time.h"
 
@@ -25,9 +28,10 @@ namespace classgate::admission {
 class UsageWeek {
  public:
   using Hour = std::uint32_t;
+  // A week before the clock began has numbers, too.
   static Hour hour_of(Time now) {
-    return static_cast<Hour>(
-        std::chrono::floor<std::chrono::hours>(now.time_since_epoch()).count());
+    const auto hours = std::chrono::floor<std::chrono::hours>(now.time_since_epoch()).count();
+    return static_cast<Hour>(hours + static_cast<std::int64_t>(2 * kept));
   }
 
   // Nothing is known yet.
@@ -44,15 +48,23 @@ class UsageWeek {
   std::optional<float> usual() const;
   // Of the hours that are kept, how many had something.
   std::uint32_t hours_used() const;
+  // For whoever keeps it: what was used in the hours that are over, the last one first, as far back
+  // as usual() looks; each as the upper half of a float.
+  std::size_t hours_over() const { return std::min<std::size_t>(known(), kept - 1); }
+  std::uint16_t packed_ago(std::size_t hours) const {  // from 1 to hours_over()
+    return hours_[(hour_ - static_cast<Hour>(hours)) % kept];
+  }
+  // One that says the same, when `hour` runs. None: there are too many, or some are no numbers.
+  static std::optional<UsageWeek> restored(Hour hour, float used,
+                                           std::span<const std::uint16_t> ago);
   // Nothing was used in the week before this hour, nor since.
   bool is_over(Hour hour) const { return hour > hour_ && hour - hour_ > week; }
 
   static constexpr Hour day = 24, week = 7 * day;
-
- private:
   // What usual() looks at: as far back as the hour after, a week ago, and the one that runs.
   static constexpr std::size_t kept = week + 2;
 
+ private:
   Hour known() const { return hour_ - first_; }  // hours that are over
   float ago(Hour hours) const { return unpacked(hours_[(hour_ - hours) % kept]); }
   static std::uint16_t packed(float value) {

@@ -44,6 +44,13 @@ class Server {
 
   // Goes on from what the process before had learnt. Before start().
   void take_up(const admission::Memo& memo) { shared_->gate.take_up(memo); }
+  // Likewise; at any time where it knows nothing of patterns.
+  void take_up(const admission::PatternMemo& memo, admission::Time now) {
+    shared_->gate.take_up(memo, now);
+  }
+  std::size_t forget_patterns(std::uint32_t upper_half) {
+    return shared_->gate.forget_patterns(upper_half);
+  }
   // `on_drained` is called on some loop's thread when the last connection has gone after drain().
   void start(std::function<void()> on_drained);
 

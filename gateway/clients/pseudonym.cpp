@@ -1,7 +1,9 @@
 #include "gateway/clients/pseudonym.h"
 
 #include <bit>
+#include <charconv>
 #include <cstring>
+#include <system_error>
 
 namespace classgate::gateway {
 
@@ -20,6 +22,16 @@ Pseudonym::Pseudonym(std::uint64_t id) {
   if constexpr (std::endian::native == std::endian::little) digits = std::byteswap(digits);
   std::memcpy(text_.data() + 2, &digits, sizeof digits);
   size_ = static_cast<std::uint8_t>(text_.size());
+}
+
+std::optional<std::uint32_t> half_in(std::string_view pseudonym) {
+  constexpr std::size_t digits = 8;
+  if (!pseudonym.starts_with("c_") || pseudonym.size() != 2 + digits) return std::nullopt;
+  std::uint32_t half = 0;
+  const char* const end = pseudonym.data() + pseudonym.size();
+  const auto [stop, error] = std::from_chars(pseudonym.data() + 2, end, half, 16);
+  if (error != std::errc{} || stop != end) return std::nullopt;
+  return half;
 }
 
 }  // namespace classgate::gateway

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,9 @@ class Pseudonym {
   std::array<char, 10> text_{'-'};
   std::uint8_t size_ = 1;
 };
+
+// The half of an id that is in such a name; none: it is none.
+std::optional<std::uint32_t> half_in(std::string_view pseudonym);
 
 inline std::string pseudonym_of(std::uint64_t id) { return std::string(Pseudonym(id).view()); }
 

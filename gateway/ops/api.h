@@ -29,8 +29,9 @@ class Api {
     const LiveForecast& forecast;
     std::function<bool()> is_draining;
     std::function<void(const std::string& why)> drain;
+    std::function<void(const std::string& client)> forget_pattern;
   };
-  explicit Api(Of of) : of_(std::move(of)), usage_(of_.loop, of_.server) {}
+  explicit Api(Of of) : of_(std::move(of)), usage_(of_.loop, of_.server, of_.forget_pattern) {}
   // Lives as long as the desk is asked.
   void take_its_places(Desk& desk);
 

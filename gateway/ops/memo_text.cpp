@@ -1,5 +1,6 @@
 #include "gateway/ops/memo_text.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -169,10 +170,6 @@ SignedMemo memo_in(const ordered_json& json, admission::Time now) {
 
 // ---- Of a server --------------------------------------------------------------------------------
 
-std::uint64_t sign_of(const Server& server) {
-  return SipHash::of(server.in_force().hash_key, "what a process has learnt");
-}
-
 // What decides in the shadow, as one would write it, hashed; empty: nobody has one. Not whom its
 // plans name: requests come with the plans of the conf in force.
 std::string shadow_says(const Server& server) {
@@ -192,6 +189,10 @@ std::string shadow_says(const Server& server) {
 }
 
 }  // namespace
+
+std::uint64_t sign_of_ids(const Server& server) {
+  return SipHash::of(server.in_force().hash_key, "what a process has learnt");
+}
 
 std::string memo_text(const SignedMemo& memo) {
   ordered_json json = {{"version", memo_version},
@@ -221,27 +222,37 @@ std::expected<SignedMemo, std::string> read_memo(std::string_view text, admissio
 
 std::expected<std::string, std::string> memo_of(const Server& server) {
   SignedMemo all{.memo = server.shared().gate.learnt(std::chrono::steady_clock::now()),
-                 .ids_of = sign_of(server)};
+                 .ids_of = sign_of_ids(server)};
   if (all.memo.shadow) all.memo.shadow->conf = shadow_says(server);
   std::string text = memo_text(all);
   if (text.size() > memo_bytes_max)
     return std::unexpected(
         fmt::format("it is {} bytes, more than {}", text.size(), memo_bytes_max));
+  if (const std::string patterns = patterns_of(server); !patterns.empty())
+    text += (text.ends_with('\n') ? "" : "\n") + patterns;
   return text;
 }
 
 std::expected<std::string, std::string> take_up_memo(Server& server, std::string_view text) {
-  auto read = read_memo(text, std::chrono::steady_clock::now());
+  const std::size_t end = std::min(text.find('\n'), text.size());
+  auto read = read_memo(text.substr(0, end), std::chrono::steady_clock::now());
   if (!read) return std::unexpected(read.error());
   Memo& memo = read->memo;
-  if (read->ids_of != sign_of(server)) {
+  if (read->ids_of != sign_of_ids(server)) {
     memo.policy.clients.clear();
     if (memo.shadow) memo.shadow->policy.clients.clear();
   }
   if (memo.shadow && memo.shadow->conf != shadow_says(server)) memo.shadow.reset();
   server.take_up(memo);
-  return fmt::format("routes: {}, clients: {}{}", memo.policy.routes.size(),
-                     memo.policy.clients.size(), memo.shadow ? ", and of the shadow" : "");
+  std::string patterns;
+  if (end + 1 < text.size()) {
+    const auto taken = take_up_patterns(server, text.substr(end + 1));
+    patterns = taken ? fmt::format(", patterns: {}", *taken)
+                     : fmt::format(", patterns: none ({})", taken.error());
+  }
+  return fmt::format("routes: {}, clients: {}{}{}", memo.policy.routes.size(),
+                     memo.policy.clients.size(), patterns,
+                     memo.shadow ? ", and of the shadow" : "");
 }
 
 }  // namespace classgate::gateway

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "admission/memo.h"
+#include "gateway/ops/pattern_text.h"
 #include "gateway/server.h"
 
 namespace classgate::gateway {
@@ -27,10 +28,15 @@ struct SignedMemo {
   std::uint64_t ids_of = 0;
 };
 std::string memo_text(const SignedMemo& memo);
+// Equal for servers whose clients have the same ids.
+std::uint64_t sign_of_ids(const Server& server);
 // The error says in a line what is wrong.
 std::expected<SignedMemo, std::string> read_memo(std::string_view text, admission::Time now);
 
-// All that the server has learnt; the error: it is more than the other one would read.
+// All that the server has learnt: the memo, which is one line, and behind it what is usual for
+// clients (ops/pattern_text.h), if anything is. The error: it is more than the other one would
+// read.
+inline constexpr std::size_t learnt_bytes_max = memo_bytes_max + 1 + pattern_bytes_max;
 std::expected<std::string, std::string> memo_of(const Server& server);
 // Before it starts. Says in a line what was taken.
 std::expected<std::string, std::string> take_up_memo(Server& server, std::string_view text);

@@ -81,13 +81,14 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       forecast_hook_(loop_, server),
       forecast_(loop_, server,
                 [this](const history::DemandReport& report) { forecast_hook_.follow(report); }),
+      patterns_(loop_, server),
       names_(loop_, server),
       tables_(loop_, server),
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
       api_({loop_, server, roll_, access_, changes_, events_, forecast_,
-            [this] { return ending_.is_draining; },
-            [this](const std::string& why) { drain(why); }}),
+            [this] { return ending_.is_draining; }, [this](const std::string& why) { drain(why); },
+            [this](const std::string& client) { patterns_.forget(client); }}),
       manager_{.kept_sockets = inheritance_.kept, .watchdog_interval = watchdog_interval()},
       handover_(loop_, *this, server, roll_),
       takeover_(loop_, server, std::move(inheritance_.handover)) {
@@ -125,6 +126,7 @@ int Supervisor::run() {
     };
     if (!std::ranges::all_of(inheritance_.kept, is_listened_on)) takeover_.say_listens_elsewhere();
   }
+  loop_.guard([this] { patterns_.begin(); });
   std::string places;
   for (const auto& socket : operator_sockets_)
     places += (places.empty() ? "; operators at " : ", ") + socket->text();
@@ -294,6 +296,7 @@ void Supervisor::on_conf_changed(OperatorServer::Sockets sockets, OperatorTokens
   loop_.guard([this] { keep_sockets(); });
   loop_.guard([this] { warn_of_certificates(); });
   loop_.guard([this] { names_.begin(); });
+  loop_.guard([this] { patterns_.begin(); });
 }
 
 // At the start. Clients are served all the same, and nobody has a token.
@@ -373,6 +376,7 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
 
 OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   ending_.is_draining = true;
+  patterns_.hand_on();
   names_.end();
   tables_.end();
   forecast_.end();
@@ -400,6 +404,7 @@ void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
   if (manager_.watchdog_interval > 0ms) feed_watchdog();
   names_.begin();
   tables_.begin();
+  loop_.guard([this] { patterns_.begin(); });
   forecast_.begin();
 }
 

@@ -17,6 +17,7 @@
 #include "gateway/ops/events.h"
 #include "gateway/ops/forecast_hook.h"
 #include "gateway/ops/handover.h"
+#include "gateway/ops/kept_patterns.h"
 #include "gateway/ops/live_forecast.h"
 #include "gateway/ops/name_watch.h"
 #include "gateway/ops/operator_server.h"
@@ -135,6 +136,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   Events events_;
   ForecastHook forecast_hook_;
   LiveForecast forecast_;
+  KeptPatterns patterns_;
   NameWatch names_;
   TableWatch tables_;
   OperatorServer::Sockets operator_sockets_;

@@ -222,7 +222,7 @@ void TakeOver::begin() {
 void TakeOver::take_up_learnt() {
   const proxy::net::Fd passed = predecessor_->take_learnt();
   if (!passed) return;
-  const auto text = read_sealed_text(passed, memo_bytes_max);
+  const auto text = read_sealed_text(passed, learnt_bytes_max);
   const auto taken = text ? take_up_memo(server_, *text) : std::unexpected(text.error());
   if (taken)
     spdlog::info("upgrade: goes on from what the process before has learnt: {}", *taken);

@@ -20,8 +20,9 @@ OperatorServer::Reply usage_refusal(int status, const std::string& why) {
 
 }  // namespace
 
-UsagePages::UsagePages(proxy::net::Loop& loop, const Server& server)
+UsagePages::UsagePages(proxy::net::Loop& loop, const Server& server, OnForget on_forget)
     : server_(server),
+      on_forget_(std::move(on_forget)),
       mailbox_(loop, [this](Answer& answer) { read(answer); }),
       late_(loop, [this] { give_up_late(); }),
       link_(std::make_shared<Link>()) {
@@ -53,9 +54,9 @@ void UsagePages::take_their_places(Desk& desk) {
                 });
   // The body: the client's id, or its name.
   desk.add_order("/forget", [this](const Desk::Request& request, const Desk::Responder& answer) {
-    tell(answer, [client = id_for(request.body)](UsageHistory::Books& books) {
-      return forget_reply(client, books);
-    });
+    const std::string id = id_for(request.body);
+    on_forget_(id);
+    tell(answer, [client = id](UsageHistory::Books& books) { return forget_reply(client, books); });
   });
   desk.add_page("/api/v1/sessions", reader,
                 [this](const Desk::Request&, const Desk::Responder& answer) {

@@ -24,7 +24,9 @@ class UsagePages {
  public:
   static constexpr std::chrono::seconds answer_time{10};
 
-  UsagePages(proxy::net::Loop& loop, const Server& server);
+  // Told of whom to forget (as printed), beside the history.
+  using OnForget = std::function<void(const std::string& client)>;
+  UsagePages(proxy::net::Loop& loop, const Server& server, OnForget on_forget);
   ~UsagePages();
   void take_their_places(Desk& desk);
 
@@ -50,6 +52,7 @@ class UsagePages {
   void give_up_late();
 
   const Server& server_;
+  const OnForget on_forget_;
   std::uint64_t last_number_ = 0;
   std::unordered_map<std::uint64_t, Asked> asked_;
   proxy::net::Mailbox<Answer> mailbox_;

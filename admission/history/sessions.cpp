@@ -15,9 +15,11 @@ std::size_t mixed_id(std::uint64_t id) {
 
 }  // namespace
 
-Sessions::Sessions(std::size_t clients_max, std::int64_t gap_seconds, OnEnd on_end)
+Sessions::Sessions(std::size_t clients_max, std::int64_t gap_seconds, OnEnd on_end,
+                   WasKnown was_known)
     : clients_max_(clients_max),
       on_end_(std::move(on_end)),
+      was_known_(std::move(was_known)),
       borders_{Border{now_seconds}, Border{60},   Border{300},
                Border{900},         Border{3600}, Border{gap_seconds}} {
   CLASSGATE_INVARIANT(clients_max > 0 && clients_max < nobody && gap_seconds > 0);
@@ -46,7 +48,7 @@ bool Sessions::add(std::uint64_t client, std::int64_t at) {
   if (!is_open) {
     here.begun = here.last;
     here.requests = 0;
-    ++(is_known ? returning_ : newcomers_);
+    ++(is_known || (was_known_ && was_known_(client)) ? returning_ : newcomers_);
   }
   ++here.requests;
   append(place);

@@ -34,7 +34,11 @@ class Sessions {
   };
   using OnEnd = std::function<void(const Session&)>;
 
-  Sessions(std::size_t clients_max, std::int64_t gap_seconds, OnEnd on_end = {});
+  // Whether a client that is not remembered here was here before this process.
+  using WasKnown = std::function<bool(std::uint64_t client)>;
+
+  Sessions(std::size_t clients_max, std::int64_t gap_seconds, OnEnd on_end = {},
+           WasKnown was_known = {});
 
   // A request of this client has ended. False: one did so in the same second already.
   bool add(std::uint64_t client, std::int64_t at);
@@ -48,7 +52,7 @@ class Sessions {
   std::uint64_t begun() const { return newcomers_ + returning_; }
   std::uint64_t ended() const { return ended_; }
   std::uint64_t newcomers() const { return newcomers_; }  // sessions of clients not known before
-  std::uint64_t returning() const { return returning_; }  // of those whose session had ended
+  std::uint64_t returning() const { return returning_; }  // of those who were
   std::uint64_t gave_way() const { return gave_way_; }
   std::size_t known() const { return places_ - free_.size(); }
   // Those that are open, the one that was active last first; up to `most`.
@@ -87,6 +91,7 @@ class Sessions {
 
   const std::size_t clients_max_;
   const OnEnd on_end_;
+  const WasKnown was_known_;
   std::deque<Client> clients_;  // does not move what it has when it grows
   std::size_t places_ = 0;      // of them that have been taken so far
   std::vector<std::uint32_t> free_;

@@ -5,7 +5,8 @@
 
 namespace classgate::history {
 
-UsageRecord::UsageRecord(const Bounds& bounds, UsageTally::Names names, std::int64_t now)
+UsageRecord::UsageRecord(const Bounds& bounds, UsageTally::Names names, std::int64_t now,
+                         Sessions::WasKnown was_known)
     : names_(std::move(names)),
       started_(now),
       now_(now),
@@ -17,8 +18,10 @@ UsageRecord::UsageRecord(const Bounds& bounds, UsageTally::Names names, std::int
              Step{UsageLevel::day, std::max<std::size_t>(1024, 4 * bounds.top_clients),
                   bounds.top_clients}},
       users_{Users{UsageLevel::hour}, Users{UsageLevel::day}},
-      sessions_(bounds.clients_max, bounds.session_gap,
-                [this](const Sessions::Session& session) { on_session_end(session); }) {
+      sessions_(
+          bounds.clients_max, bounds.session_gap,
+          [this](const Sessions::Session& session) { on_session_end(session); },
+          std::move(was_known)) {
   second_.level = UsageLevel::second;
   second_.start = now;
   for (Step& step : steps_) step.start = start_of(step.level, now);

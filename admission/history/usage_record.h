@@ -34,7 +34,9 @@ class UsageRecord {
     std::int64_t session_gap = 1800;    // seconds
     std::size_t top_clients = 64;       // with a row in an hour and a day; a quarter in a minute
   };
-  UsageRecord(const Bounds& bounds, UsageTally::Names names, std::int64_t now);
+  // `was_known`: as Sessions has it.
+  UsageRecord(const Bounds& bounds, UsageTally::Names names, std::int64_t now,
+              Sessions::WasKnown was_known = {});
   UsageRecord(const UsageRecord&) = delete;  // its sessions tell it of their ends
   UsageRecord& operator=(const UsageRecord&) = delete;
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -87,12 +88,19 @@ void UsageHistory::run() {
         .clients_max = settings_.history.clients_max,
         .session_gap = settings_.history.session_gap.count() / 1000,
         .top_clients = settings_.history.top_clients};
+    known_.clear();
+    if (open_store(unix_seconds()))
+      for (const std::string& name : store_->known_clients(bounds.clients_max))
+        if (const auto half = half_in(name)) known_.push_back(*half);
+    std::ranges::sort(known_);
     record = std::make_unique<history::UsageRecord>(
         bounds,
         history::UsageTally::Names{
             .of_client = [](std::uint64_t client) { return pseudonym_of(client); },
             .of_number = [this](std::uint16_t number) { return journals_.names.name_of(number); }},
-        unix_seconds());
+        unix_seconds(), [this](std::uint64_t client) {
+          return std::ranges::binary_search(known_, static_cast<std::uint32_t>(client >> 32));
+        });
   };
   for (bool is_ending = false; !is_ending;) {
     std::vector<Question> questions;

@@ -81,6 +81,7 @@ class UsageHistory {
   const conf::Settings settings_;
   std::unique_ptr<UsageStore> store_;  // the thread's, as what follows
   std::string run_;                    // what this process is in the database
+  std::vector<std::uint32_t> known_;   // halves of ids (pseudonym.h) that came before this process
   std::uint64_t cuts_seen_ = 0;        // cut_files_seen()
   std::int64_t written_at_ = 0;
   std::int64_t pruned_at_ = 0;

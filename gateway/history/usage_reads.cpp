@@ -336,6 +336,20 @@ UsageRead<std::vector<UsersAnswer>> read_users(Database& database, UsageLevel le
   return answers;
 }
 
+UsageRead<std::vector<std::string>> read_known_clients(Database& database, std::size_t most) {
+  database.forget_failure();
+  std::vector<std::string> clients;
+  DatabaseQuery query(
+      database,
+      "SELECT client, max(seen) FROM (SELECT client, max(last) AS seen FROM sessions GROUP BY "
+      "client UNION ALL SELECT key, max(last_seen) FROM usage WHERE level = 86400 AND kind = "
+      "'client' GROUP BY key) WHERE client <> ?1 GROUP BY client ORDER BY 2 DESC LIMIT ?2");
+  query.bind(history::usage_others, most);
+  while (query.step()) clients.emplace_back(query.bytes(0));
+  if (!query.is_good()) return std::unexpected(database.trouble());
+  return clients;
+}
+
 UsageRead<std::vector<history::SessionRow>> read_sessions(Database& database, std::int64_t since,
                                                           std::int64_t until,
                                                           const std::string& client,

@@ -38,6 +38,9 @@ UsageRead<std::vector<history::SessionRow>> read_sessions(Database& database, st
                                                           const std::string& client,
                                                           std::size_t top);
 
+// Those that have sessions or days, who was here last first.
+UsageRead<std::vector<std::string>> read_known_clients(Database& database, std::size_t most);
+
 // Which rows tell of a time, of all levels that are kept: the coarsest that fit into it, and finer
 // ones at its edges.
 std::vector<UsageSpan> spans_over(Database& database, std::int64_t since, std::int64_t until);

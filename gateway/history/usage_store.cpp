@@ -137,6 +137,11 @@ std::expected<std::vector<history::SessionRow>, std::string> UsageStore::session
   return state_->told(read_sessions(*state_->database, since, until, client, top));
 }
 
+std::vector<std::string> UsageStore::known_clients(std::size_t most) {
+  auto clients = state_->told(read_known_clients(*state_->database, most));
+  return clients ? std::move(*clients) : std::vector<std::string>();
+}
+
 bool UsageStore::is_on_disk() const { return state_->is_on_disk; }
 const std::string& UsageStore::path() const { return state_->path; }
 std::size_t UsageStore::rows_waiting() const { return state_->rows.size(); }

@@ -79,6 +79,10 @@ class UsageStore {
                                                                         const std::string& client,
                                                                         std::size_t top);
 
+  // Those of whom there are sessions, or days, at most so many; who was here last first. None where
+  // the database cannot be read.
+  std::vector<std::string> known_clients(std::size_t most);
+
   // For metrics.
   bool is_on_disk() const;
   const std::string& path() const;   // of the file; ":memory:"

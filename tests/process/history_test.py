@@ -119,8 +119,11 @@ class History(FolderTest):
         told = wait_until(lambda: (lambda u: u if u["rows"] else None)(self.usage(after)), "the history")
         self.assertEqual([(row["key"], row["requests"]) for row in told["rows"]],
                          [(row["key"], row["requests"]) for row in before["rows"]])
-        after.request(headers={"x-tenant": "b"})
-        wait_until(lambda: [row["requests"] for row in self.usage(after)["rows"]] == [2, 2], "both processes' sums")
+        for tenant in "bc":
+            after.request(headers={"x-tenant": tenant})
+        wait_until(lambda: [row["requests"] for row in self.usage(after)["rows"]] == [2, 2, 1], "both processes' sums")
+        sessions = get_json(after.ops_port, "/api/v1/sessions")
+        self.assertEqual((sessions["returning"], sessions["new"]), (1, 1))
 
     def test_where_nothing_can_be_written_it_is_kept_in_memory_and_said_once(self):
         gateway = self.open(self.service(), state_dir="/proc/nowhere")

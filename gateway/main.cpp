@@ -29,6 +29,7 @@
 #include "gateway/descriptors.h"
 #include "gateway/error_log.h"
 #include "gateway/history/usage_command.h"
+#include "gateway/history/usage_history.h"
 #include "gateway/memory_budget.h"
 #include "gateway/milestones.h"
 #include "gateway/ops/control_client.h"
@@ -95,11 +96,13 @@ std::string own_program() {
 }
 
 // From here on nothing may keep the process: no log whose place hangs, no loop that is stuck. What
-// was counted of quotas has its own time.
+// was counted of quotas and for the history has its own time.
 constexpr std::chrono::seconds end_time_max{5};
 void end_within(std::chrono::seconds time, int status) {
   std::thread([time, status] {
-    const auto until = [] { return gateway::Quotas::finishes_until(); };
+    const auto until = [] {
+      return std::max(gateway::Quotas::finishes_until(), gateway::UsageHistory::finishes_until());
+    };
     for (bool is_over = false; !is_over;) {
       while (until() > std::chrono::steady_clock::now())
         std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -185,9 +185,8 @@ Server::~Server() {
   memory_keeper_.reset();
   stations_.clear();
   if (policy_ && policy_->quotas)
-    policy_->quotas->finish(has_successor_ ? quota_patience_beside_successor
-                                           : quota_patience_at_end);
-  if (usage_) usage_->finish();
+    policy_->quotas->finish(has_successor_ ? patience_beside_successor : patience_at_end);
+  if (usage_) usage_->finish(has_successor_ ? patience_beside_successor : patience_at_end);
 }
 
 void Server::start(std::function<void()> on_drained) {

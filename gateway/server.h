@@ -91,10 +91,10 @@ class Server {
     return reconfigure(std::move(*ready), std::move(history));
   }
 
-  // How long its end tries again to write what was counted of quotas: whoever stops it waits for
-  // that, and beside a successor nobody does.
-  static constexpr std::chrono::seconds quota_patience_at_end{5};
-  static constexpr std::chrono::seconds quota_patience_beside_successor{60};
+  // How long its end tries again to write what was counted, of quotas and for the history each:
+  // whoever stops it waits for that, and beside a successor nobody does.
+  static constexpr std::chrono::seconds patience_at_end{5};
+  static constexpr std::chrono::seconds patience_beside_successor{60};
 
   // Nothing else than what operators see of the conf's past.
   void note(ConfHistory history);

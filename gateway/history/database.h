@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -61,6 +62,30 @@ class Database {
   std::int64_t number(const std::string& sql) { return number(sql.c_str()); }
   std::int64_t changed() const { return ::sqlite3_changes(db_.get()); }
 
+  // By what the file itself holds now, past what this connection keeps of it: whether it begins as
+  // that of a database does.
+  bool has_header() {
+    sqlite3_file* file = nullptr;
+    std::array<char, 16> first{};
+    if (::sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+        file == nullptr || file->pMethods == nullptr)
+      return true;  // nobody can tell
+    const int result = file->pMethods->xRead(file, first.data(), first.size(), 0);
+    if (result != SQLITE_OK && result != SQLITE_IOERR_SHORT_READ) return true;
+    return std::string_view(first.data(), first.size()) ==
+           std::string_view("SQLite format 3\0", first.size());
+  }
+  // All of it is read again from the file. What is wrong is noted as a failure.
+  bool is_whole() {
+    ::sqlite3_db_release_memory(db_.get());
+    return says_ok("PRAGMA quick_check(1)");
+  }
+  void note_damage(std::string what) {
+    if (has_failed()) return;
+    code_ = SQLITE_CORRUPT;
+    trouble_ = std::move(what);
+  }
+
   bool is_in_transaction() const { return ::sqlite3_get_autocommit(db_.get()) == 0; }
   bool may_only_read() const { return ::sqlite3_db_readonly(db_.get(), "main") == 1; }
 
@@ -106,6 +131,7 @@ class Database {
     }
     return uri + "?immutable=1";
   }
+  bool says_ok(const char* check);
   Database() = default;
   std::unique_ptr<sqlite3, Close> db_;
   int code_ = SQLITE_OK;
@@ -197,6 +223,15 @@ class DatabaseQuery {
   std::unique_ptr<sqlite3_stmt, Finish> statement_;
   bool is_good_ = false;
 };
+
+inline bool Database::says_ok(const char* check) {
+  DatabaseQuery query(*this, check);
+  if (!query.step()) return false;
+  const std::string_view said = query.bytes(0);
+  if (said == "ok") return true;
+  note_damage(std::string(said.substr(0, 200)));
+  return false;
+}
 
 inline std::int64_t Database::number(const char* sql) {
   DatabaseQuery query(*this, sql);

@@ -12,6 +12,7 @@
 #include "conf/printable.h"
 #include "conf/reader.h"
 #include "gateway/history/database.h"
+#include "gateway/history/state_folder.h"
 #include "gateway/history/usage_reads.h"
 #include "gateway/history/usage_report.h"
 #include "gateway/history/usage_schema.h"
@@ -179,12 +180,10 @@ std::expected<std::string, std::string> usage_file_of(const conf::CommandLine& c
     return std::unexpected("where the history is the conf does not tell (or name it with --file):" +
                            lines);
   }
-  if (loaded->settings.state_dir != "auto")
-    return loaded->settings.state_dir + "/" + usage_file_name;
-  std::string folder = "/var/lib/classgate";
+  std::string_view given;
   for (const auto& [name, value] : environment)
-    if (name == "STATE_DIRECTORY" && !value.empty()) folder = value.substr(0, value.find(':'));
-  return folder + "/" + usage_file_name;
+    if (name == "STATE_DIRECTORY") given = value;
+  return state_folder_of(loaded->settings.state_dir, given) + "/" + usage_file_name;
 }
 
 int usage(const conf::CommandLine& command, const UsageEnvironment& environment) {

@@ -16,6 +16,21 @@ namespace {
 
 constexpr std::size_t damaged_files_max = 2;  // that are kept for whoever wants to mend them
 constexpr std::size_t remarks_max = 100;
+// A file that is read whole takes the time of the history's thread: a two thousandth of it at most,
+// and never so long that a journal could become full.
+constexpr std::uint64_t checked_bytes_max = 64ULL << 20;
+constexpr int checks_share = 2000;
+
+// Of what SQLite would open; empty: nothing. It would wait for what a pipe says, or read a device
+// without end.
+std::string why_no_file(const std::string& path) {
+  for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
+    struct stat found{};
+    const std::string one = path + suffix;
+    if (::stat(one.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) return one + " is no file";
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -52,10 +67,12 @@ bool UsageStore::State::open_file(std::int64_t now) {
   if (const int fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0640); fd >= 0)
     ::close(fd);
   const auto memory_instead = [this](const std::string& why) {
-    tell(fmt::format("{}/{}: {}: the history is kept in memory, until the next start", directory,
-                     usage_file_name, why));
+    if (!is_quiet)
+      tell(fmt::format("{}/{}: {}: the history is kept in memory, until that is mended", directory,
+                       usage_file_name, why));
     return false;
   };
+  if (const std::string why = why_no_file(path); !why.empty()) return memory_instead(why);
   auto opened = Database::open(path, Database::Use::write);
   if (!opened) return memory_instead(opened.error());
   database = std::move(*opened);
@@ -137,6 +154,53 @@ void UsageStore::State::move_aside(std::int64_t now) {
   is_moving = true;
   if (!is_moved || !open_file(now)) open_memory();
   is_moving = false;
+}
+
+void UsageStore::State::look_for_damage() {
+  if (!is_ready || !is_on_disk || is_damaged) return;
+  database->forget_failure();
+  if (const bool has = database->has_header(); had_header && !has)
+    database->note_damage("its first bytes are those of no database");
+  else
+    had_header = has;
+  const auto now = std::chrono::steady_clock::now();
+  if (!database->has_failed() && now >= checked_again && bytes_used() <= checked_bytes_max) {
+    database->is_whole();
+    const auto later = std::chrono::steady_clock::now();
+    checked_again = later + checks_share * (later - now);
+  }
+  is_damaged = database->is_damaged();
+}
+
+// Rows of memory are all of this run.
+void UsageStore::State::come_back(std::int64_t now) {
+  State file;
+  file.bounds = bounds;
+  file.directory = directory;
+  file.run_name = run_name;
+  file.is_quiet = true;
+  if (!file.open_file(now) || !file.is_on_disk || !file.is_ready || !file.has_run(now)) return;
+  database->forget_failure();
+  const auto copy = [&](const char* table, bool has_run) {
+    return (!has_run ||
+            database->run(fmt::format("UPDATE main.{} SET run = {}", table, file.run))) &&
+           database->run(fmt::format("REPLACE INTO disk.{0} SELECT * FROM main.{0}", table));
+  };
+  if (!DatabaseQuery(*database, "ATTACH ?1 AS disk").bind(file.path).done()) return;
+  const bool is_good = database->run("BEGIN IMMEDIATE") && copy("usage", true) &&
+                       copy("sketches", true) && copy("users", true) && copy("sessions", false) &&
+                       database->run("COMMIT");
+  if (!is_good && database->is_in_transaction()) database->run("ROLLBACK");
+  database->run("DETACH disk");
+  if (!is_good) return;
+  file.rows = std::move(rows);
+  file.users = std::move(users);
+  file.sessions = std::move(sessions);
+  file.rows_lost = rows_lost;
+  file.remarks.insert(file.remarks.begin(), remarks.begin(), remarks.end());
+  file.tell(fmt::format("{} can be written: what was kept in memory is in it now", file.path));
+  file.is_quiet = false;
+  *this = std::move(file);
 }
 
 bool UsageStore::State::has_lost_its_path() const {

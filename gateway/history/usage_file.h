@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,7 +20,8 @@ namespace classgate::gateway {
 // What only UsageStore's own files share: what is open, and what waits for it.
 //
 // States: `database` is set always. While !is_ready its tables are still to be made, as of a file
-// on a full disk: each write tries. Not on disk: it is ":memory:", for good.
+// on a full disk: each write tries. Not on disk: it is ":memory:", until come_back() finds that a
+// file can be made.
 struct UsageStore::State {
   UsageBounds bounds;
   std::string directory;
@@ -41,6 +43,9 @@ struct UsageStore::State {
   bool is_damaged = false;         // as a reader has found: the next write moves it away
   bool is_moving = false;          // a damaged file away: what is made then is not moved
   bool is_in_trouble = false;      // and that has been told
+  bool is_quiet = false;           // that no file can be made is known, and not told again
+  bool had_header = false;         // Database::has_header(), when it was looked at last
+  std::chrono::steady_clock::time_point checked_again{};  // when look_for_damage() reads all of it
   std::vector<std::string> remarks;
 
   // usage_file.cpp: the file, and what becomes of it.
@@ -51,6 +56,10 @@ struct UsageStore::State {
   void move_aside(std::int64_t now);
   bool has_lost_its_path() const;
   bool journal_is_too_long();
+  // Sets is_damaged where something else than this process has written into the file.
+  void look_for_damage();
+  // From memory to the file, where one can be made again: with all that memory has.
+  void come_back(std::int64_t now);
   // Of what was asked of a file that is ready; what is wrong with it the next write finds.
   template <typename Answer>
   Answer told(Answer answer) {

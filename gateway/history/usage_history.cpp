@@ -15,6 +15,7 @@
 #include "conf/format.h"
 #include "gateway/clients/cut_files.h"
 #include "gateway/clients/pseudonym.h"
+#include "gateway/history/state_folder.h"
 #include "gateway/history/usage_store.h"
 
 namespace classgate::gateway {
@@ -34,11 +35,8 @@ std::string name_of_run() {
 }  // namespace
 
 std::string state_folder_of(const conf::Settings& settings) {
-  if (settings.state_dir != "auto") return settings.state_dir;
   const char* const given = std::getenv("STATE_DIRECTORY");
-  if (given == nullptr || *given == '\0') return "/var/lib/classgate";
-  const std::string folders(given);
-  return folders.substr(0, folders.find(':'));
+  return state_folder_of(settings.state_dir, given == nullptr ? "" : given);
 }
 
 UsageHistory::UsageHistory(UsageJournals& journals, const conf::Settings& settings)
@@ -49,13 +47,25 @@ UsageHistory::UsageHistory(UsageJournals& journals, const conf::Settings& settin
 
 UsageHistory::~UsageHistory() { finish(); }
 
-void UsageHistory::finish() {
+std::atomic<std::chrono::steady_clock::rep> UsageHistory::finishes_until_{0};
+
+std::chrono::steady_clock::time_point UsageHistory::finishes_until() {
+  return std::chrono::steady_clock::time_point(
+      std::chrono::steady_clock::duration(finishes_until_.load(std::memory_order_relaxed)));
+}
+
+void UsageHistory::finish(std::chrono::seconds patience) {
+  constexpr std::chrono::seconds write_time_max{10};  // SQLite's patience, and the disk
+  const auto until = std::chrono::steady_clock::now() + patience + write_time_max;
+  finishes_until_.store(until.time_since_epoch().count(), std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     is_ending_ = true;
+    patience_ = patience;
   }
   journals_.bell.notify();
   if (thread_.joinable()) thread_.join();
+  finishes_until_.store(0, std::memory_order_relaxed);
 }
 
 bool UsageHistory::ask(Question question) {
@@ -131,6 +141,7 @@ void UsageHistory::run() {
                      ahead);
         write(*record, true);
         store_.reset();
+        carried_ = counted(*record);
         begin();
       }
       if (const std::uint64_t cuts = cut_files_seen(); std::exchange(cuts_seen_, cuts) != cuts) {
@@ -152,12 +163,37 @@ void UsageHistory::run() {
       spdlog::error("history: {}", failure.what());
     }
   }
-  for (int tries = 0; store_ && store_->rows_waiting() > 0 && tries < 3; ++tries)
-    store_->write({}, unix_seconds());
-  if (store_ && store_->rows_waiting() > 0)
-    spdlog::error("history: {} rows could not be written to {}, and are lost",
-                  store_->rows_waiting(), store_->path());
+  write_at_last();
   store_.reset();
+}
+
+// What waits for a file that somebody has locked, or a disk that is full, is written when that has
+// passed, or is lost with this process.
+void UsageHistory::write_at_last() {
+  constexpr std::chrono::seconds between_words{10};
+  if (!store_) return;
+  const auto begun = std::chrono::steady_clock::now();
+  auto word_at = begun;
+  std::chrono::seconds patience{};
+  {
+    const std::lock_guard lock(mutex_);
+    patience = patience_;
+  }
+  for (auto now = begun; store_->rows_waiting() > 0; now = std::chrono::steady_clock::now()) {
+    if (store_->write({}, unix_seconds())) break;
+    if (now >= begun + patience) {
+      spdlog::error("history: {} rows could not be written to {}, and are lost",
+                    store_->rows_waiting(), store_->path());
+      break;
+    }
+    if (now >= word_at) {
+      spdlog::warn("history: this process ends when {} rows are written to {}, or in {} s",
+                   store_->rows_waiting(), store_->path(),
+                   std::chrono::ceil<std::chrono::seconds>(begun + patience - now).count());
+      word_at += between_words;
+    }
+    std::this_thread::sleep_for(interval);
+  }
 }
 
 // Not before there is something to write, or a question: SQLite takes memory.
@@ -233,16 +269,21 @@ void UsageHistory::add_sums(history::UsageRecord& record) {
   }
 }
 
+UsageHistory::Numbers UsageHistory::counted(const history::UsageRecord& record) const {
+  const history::Sessions& sessions = record.sessions();
+  return {.begun = carried_.begun + sessions.begun(),
+          .ended = carried_.ended + sessions.ended(),
+          .newcomers = carried_.newcomers + sessions.newcomers(),
+          .returning = carried_.returning + sessions.returning(),
+          .gave_way = carried_.gave_way + sessions.gave_way(),
+          .requests = carried_.requests + record.total().requests};
+}
+
 void UsageHistory::publish(const history::UsageRecord& record) {
   const history::Sessions& sessions = record.sessions();
-  Numbers numbers{.begun = sessions.begun(),
-                  .ended = sessions.ended(),
-                  .newcomers = sessions.newcomers(),
-                  .returning = sessions.returning(),
-                  .gave_way = sessions.gave_way(),
-                  .distinct_day = record.distinct_day(),
-                  .requests = record.total().requests,
-                  .unnamed = unnamed_};
+  Numbers numbers = counted(record);
+  numbers.distinct_day = record.distinct_day();
+  numbers.unnamed = unnamed_;
   for (std::size_t i = 0; i < numbers.active.size(); ++i)
     numbers.active[i] = sessions.active(static_cast<history::Sessions::Window>(i));
   if (store_) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,8 +20,7 @@ namespace classgate::gateway {
 
 class UsageStore;
 
-// Where what outlives the process is kept: `state_dir`, or what systemd names in STATE_DIRECTORY
-// (the first of them), or /var/lib/classgate.
+// Where what outlives this process is kept (state_folder.h).
 std::string state_folder_of(const conf::Settings& settings);
 
 // The history: a thread that empties the loops' journals, four times a second while there is
@@ -34,9 +34,12 @@ class UsageHistory {
   ~UsageHistory();  // finish()
   UsageHistory(const UsageHistory&) = delete;
   UsageHistory& operator=(const UsageHistory&) = delete;
-  // Ends the thread when all that the loops have told is counted and written, as far as the disk
-  // lets it: after theirs.
-  void finish();
+  // Ends the thread when all that the loops have told is counted and written: after theirs. Where
+  // the file cannot be written it is tried again for so long.
+  void finish(std::chrono::seconds patience = {});
+  // Until then finish() may still be writing, in some thread of this process; whoever ends the
+  // process waits so long. The past: it is not. Any thread.
+  static std::chrono::steady_clock::time_point finishes_until();
 
   // What a question may look at, on the history's thread.
   struct Books {
@@ -68,6 +71,8 @@ class UsageHistory {
   void add_sums(history::UsageRecord& record);
   bool open_store(std::int64_t now);
   void write(history::UsageRecord& record, bool is_asked);
+  void write_at_last();
+  Numbers counted(const history::UsageRecord& record) const;
   void publish(const history::UsageRecord& record);
 
   static constexpr std::chrono::milliseconds interval{250};
@@ -88,11 +93,14 @@ class UsageHistory {
   std::vector<UsageJournal::Sums> sums_;  // what each journal had told in sums
   bool has_seen_something_ = false;       // the last time
   std::uint64_t unnamed_ = 0;
+  Numbers carried_{};         // counts of records before this one: the clock has been set back
   mutable std::mutex mutex_;  // of these; no loop takes it
   bool is_ending_ = false;
+  std::chrono::seconds patience_{0};  // then
   std::vector<Question> questions_;
   Numbers numbers_;
   std::thread thread_;
+  static std::atomic<std::chrono::steady_clock::rep> finishes_until_;
 };
 
 }  // namespace classgate::gateway

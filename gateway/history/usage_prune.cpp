@@ -188,7 +188,10 @@ bool UsageStore::State::make_room() {
 
 void UsageStore::prune(std::int64_t now) {
   State& state = *state_;
+  if (!state.is_on_disk) state.come_back(now);
   if (!state.is_ready || state.has_lost_its_path()) return;
+  state.look_for_damage();
+  if (state.is_damaged) return;  // the next write moves it away
   Database& database = *state.database;
   database.forget_failure();
   const std::int64_t retention = state.bounds.retention.count();
@@ -262,11 +265,12 @@ std::expected<std::size_t, std::string> forget_in(Database& database, const std:
   });
   if (!is_good) return std::unexpected(database.trouble());
   // SQLite clears what it deletes, and not what it leaves behind where it moves rows together: only
-  // a file that is written anew holds nothing of it. By way of the disk, as it may be long.
-  if (forgotten > 0 && !(database.run("PRAGMA temp_store = FILE") && database.run("VACUUM")))
+  // a file that is written anew holds nothing of it. By way of the disk, as it may be long. Also
+  // where there is no row: it may have failed when there were some.
+  if (!(database.run("PRAGMA temp_store = FILE") && database.run("VACUUM")))
     return std::unexpected(fmt::format(
         "it is deleted, but traces of it may be left in the file, which could not be written anew "
-        "({}): make as much room as it takes, then: sqlite3 history.db VACUUM",
+        "({}): make as much room as it takes, then ask again",
         database.trouble()));
   // What is in the journal is on the disk, too.
   DatabaseQuery checkpoint(database, "PRAGMA wal_checkpoint(TRUNCATE)");

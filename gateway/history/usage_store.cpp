@@ -106,7 +106,7 @@ bool UsageStore::write(const Batch& batch, std::int64_t now) {
     state.tell(fmt::format(
         "{} is written again{}", state.path,
         state.rows_lost == 0
-            ? ", nothing is lost"
+            ? ", nothing that waited here is lost"
             : fmt::format(", {} rows of seconds and minutes are lost", state.rows_lost)));
   state.is_in_trouble = false;
   state.rows.clear();

@@ -31,11 +31,13 @@ struct UsageBounds {
 //
 // What goes wrong ends nothing. It is told in `take_remarks()`, once until it is well again:
 //   the directory cannot be written, or the file is that of a newer classgate: the history is kept
-//     in memory, up to memory_max, until the next start;
+//     in memory, up to memory_max; prune() looks whether that has passed, and then writes all of
+//     it;
 //   the disk is full or cannot be written now: rows wait in memory, up to pending_max, and are
 //   tried
 //     again with the next write; beyond that the finest and oldest are lost, and counted;
-//   the file is damaged: it is renamed to history.db.corrupt-TIME and a new one begun;
+//   the file is damaged, which prune() looks for, too: it is renamed to history.db.corrupt-TIME and
+//     a new one begun;
 //   the file was taken away: a new one is begun.
 class UsageStore {
  public:
@@ -59,8 +61,9 @@ class UsageStore {
   // Deletes what is older than is kept, then what is oldest until the file is within bytes_max, and
   // gives the room back. Once a minute or so; cheap where there is nothing to do.
   void prune(std::int64_t now);
-  // What the file knows of one client goes, from the disk too; what it used is added to the others,
-  // so that the sums stay. How many rows went. The caller forgets it first, else it comes back.
+  // What the file knows of one client goes, from the disk too, where it may be left of a time
+  // before as well; what it used is added to the others, so that the sums stay. How many rows went.
+  // The caller writes no more of it from then on, else it comes back.
   std::expected<std::size_t, std::string> forget(const std::string& client);
 
   std::expected<UsageTable, std::string> table(const UsageQuestion& question);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "gateway/history/usage_history.h"
 #include "gateway/milestones.h"
 #include "gateway/ops/conf_changes.h"
 #include "gateway/ops/memo_text.h"
@@ -32,7 +33,18 @@ std::string line_of_unwritten_quotas(const Server& server) {
       "not in it, and not known to the new one. It is tried until that process ends and for {} s "
       "then, and lost after that: see who has the file locked (fuser)",
       quotas->path(), ::getpid(), std::max<std::int64_t>(quotas->behind(Quotas::now()), 1),
-      Server::quota_patience_beside_successor.count());
+      Server::patience_beside_successor.count());
+}
+
+// Likewise of the history.
+std::string line_of_unwritten_history(const Server& server) {
+  const std::uint64_t waiting = server.usage() ? server.usage()->numbers().rows_waiting : 0;
+  if (waiting == 0) return {};
+  return fmt::format(
+      "the history cannot be written now: {} rows wait in process {}, and are not told by the new "
+      "one. It is tried until that process ends and for {} s then, and they are lost after that: "
+      "see who has history.db locked (fuser)",
+      waiting, ::getpid(), Server::patience_beside_successor.count());
 }
 
 }  // namespace
@@ -122,7 +134,9 @@ void HandOver::hand_over() {
       log_milestone(spdlog::level::warn, "upgrade: {}", line);
       text += "\n" + line;
     }
-    if (const std::string line = line_of_unwritten_quotas(server_); !line.empty()) {
+    for (const std::string& line :
+         {line_of_unwritten_quotas(server_), line_of_unwritten_history(server_)}) {
+      if (line.empty()) continue;
       log_milestone(spdlog::level::warn, "upgrade: {}", line);
       text += "\n" + line;
     }

@@ -261,12 +261,12 @@ OperatorServer::Reply series_reply(const SeriesAsked& asked, const UsageHistory:
 
 OperatorServer::Reply forget_reply(const std::string& client, const UsageHistory::Books& books) {
   if (books.store == nullptr) return {.status = 503, .body = "there is no history to be had\n"};
+  // What is written, all of this process too; from then on nothing of it is written any more.
+  const auto rows = books.store->forget(client);
   const bool was_known = books.record.forget(client);
-  // What is written from now on does not have it any more; then what was written.
   const auto left = books.record.collect();
   books.store->write({.rows = left.rows, .users = left.users, .sessions = left.sessions},
                      books.now);
-  const auto rows = books.store->forget(client);
   if (!rows) return {.status = 503, .body = rows.error() + "\n"};
   if (*rows == 0 && !was_known)
     return {.status = 404, .body = fmt::format("nothing is known of {}\n", client)};

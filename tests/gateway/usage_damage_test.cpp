@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,6 +84,104 @@ TEST_CASE("damage that only a reader meets is mended by the next write") {
   CHECK(write(*store, anew.rows(), 77));
   CHECK(requests_in(*store) == 5);
   CHECK(std::filesystem::exists(folder.file() + ".corrupt-77"));
+}
+
+TEST_CASE("damage done while the file is open is found by the next look, and a new file begun") {
+  const HistoryFolder folder;
+  Counts counts;
+  for (int i = 0; i < 400; ++i) counts.add(fmt::format("c_{}", i), noon + i * hour, 4);
+  {
+    const auto store = opened(folder.path());
+    REQUIRE(write(*store, counts.rows()));
+  }
+  const auto store = opened(folder.path(), "b");
+  REQUIRE(write(*store, counts.rows()));
+  REQUIRE(requests_in(*store) == 3200);
+  std::uint64_t begin = 0, bytes = 100;
+  SUBCASE("at its beginning") { store->prune(noon); }
+  SUBCASE("in its middle") {
+    begin = 16 * 4096;
+    bytes = size_of(folder.file()) - 32 * 4096;
+  }
+  REQUIRE(store->take_remarks().empty());
+  {
+    std::fstream file(folder.file(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(begin));
+    file << std::string(bytes, 'x');
+  }
+  Counts anew;
+  anew.add("c_1", noon, 5);
+  store->prune(noon);
+  REQUIRE(write(*store, anew.rows(), 77));
+  const auto remarks = store->take_remarks();
+  REQUIRE(remarks.size() == 1);
+  CHECK(remarks.front().contains("is damaged"));
+  CHECK(requests_in(*store) == 5);
+  CHECK(std::filesystem::exists(folder.file() + ".corrupt-77"));
+}
+
+TEST_CASE("where something else than a file has its name, the history is kept in memory") {
+  const HistoryFolder folder;
+  SUBCASE("a device that has no end") {
+    std::filesystem::create_symlink("/dev/zero", folder.file());
+  }
+  SUBCASE("a pipe") { REQUIRE(::mkfifo(folder.file().c_str(), 0600) == 0); }
+  SUBCASE("a folder") { std::filesystem::create_directory(folder.file()); }
+  SUBCASE("a folder for its journal") { std::filesystem::create_directory(folder.file() + "-wal"); }
+  SUBCASE("a folder for its index") { std::filesystem::create_directory(folder.file() + "-shm"); }
+  SUBCASE("a link that leads nowhere") {
+    std::filesystem::create_symlink(folder.path() + "/nowhere/at/all", folder.file());
+  }
+  const auto store = opened(folder.path());
+  Counts counts;
+  counts.add("c_1", noon, 5);
+  CHECK(write(*store, counts.rows()));
+  store->prune(noon);
+  CHECK(requests_in(*store) == 5);
+  CHECK_FALSE(store->is_on_disk());
+  const auto remarks = store->take_remarks();
+  REQUIRE(remarks.size() == 1);
+  CHECK(remarks.front().contains("kept in memory"));
+}
+
+TEST_CASE("when the folder comes back, what memory has is in the file with all that comes") {
+  const HistoryFolder folder;
+  Counts counts;
+  counts.add("c_1", noon, 5);
+  {
+    const auto store = opened(folder.path(), "before");
+    REQUIRE(write(*store, counts.rows()));
+  }
+  const std::string away = folder.path() + ".away";
+  std::filesystem::rename(folder.path(), away);
+  const auto store = opened(folder.path());
+  counts.add("c_2", noon, 2);
+  const std::vector<SessionRow> sessions{
+      {.client = "c_2", .begun = noon, .last = noon, .requests = 2}};
+  UsersRow users{.level = UsageLevel::day, .start = start_of(UsageLevel::day, noon)};
+  users.distinct.add(1);
+  const std::vector<UsersRow> days{users};
+  CHECK(store->write({.rows = counts.rows(), .users = days, .sessions = sessions}, noon));
+  store->prune(noon);
+  CHECK_FALSE(store->is_on_disk());
+  std::filesystem::rename(away, folder.path());
+  store->prune(noon);
+  CHECK(store->is_on_disk());
+  CHECK(requests_in(*store) == 12);
+  counts.add("c_2", noon, 3);
+  CHECK(write(*store, counts.rows()));
+  CHECK(requests_in(*store) == 15);
+  CHECK(table_of(*store, noon, noon + 60).lines.at(0).wait.count() == 10);
+  CHECK(store->sessions(noon, noon + 60, "", 10)->size() == 1);
+  CHECK(store->users(UsageLevel::day, noon - day, noon + day)->size() == 1);
+  const auto remarks = store->take_remarks();
+  REQUIRE(remarks.size() == 2);
+  CHECK(remarks[0].contains("kept in memory"));
+  CHECK(remarks[1].contains("what was kept in memory is in it now"));
+  store->prune(noon);
+  CHECK(number_in(folder.file(),
+                  "SELECT sum(requests) FROM usage WHERE level = 60 AND kind = "
+                  "'all'") == 15);
 }
 
 TEST_CASE("of files that were damaged two are kept") {
@@ -182,7 +281,7 @@ TEST_CASE("while the disk is full rows wait in memory, and nothing is lost or co
   CHECK(requests_in(*store) == 51);
   remarks = store->take_remarks();
   REQUIRE(remarks.size() == 1);
-  CHECK(remarks.front().contains("is written again, nothing is lost"));
+  CHECK(remarks.front().contains("is written again, nothing that waited here is lost"));
 }
 
 TEST_CASE("a file that is begun on a full disk is made when there is room") {
@@ -267,6 +366,25 @@ TEST_CASE("a client that is forgotten is nowhere on the disk, and the sums stay"
   CHECK(waits == before.lines[0].wait.count());
   CHECK_FALSE(store->forget("(others)"));
   CHECK(store->forget("c_nobody") == 0);
+}
+
+TEST_CASE("a client that could not be forgotten whole is, when it is asked again") {
+  const HistoryFolder folder;
+  const auto store = opened(folder.path());
+  Counts counts;
+  for (std::int64_t at = noon; at < noon + day; at += 10 * minute) {
+    counts.add("c_forgetme", at, 8);
+    REQUIRE(write(*store, counts.rows()));
+  }
+  sqlite3* reader = nullptr;
+  REQUIRE(::sqlite3_open(folder.file().c_str(), &reader) == SQLITE_OK);
+  REQUIRE(::sqlite3_exec(reader, "BEGIN; SELECT * FROM usage", nullptr, nullptr, nullptr) ==
+          SQLITE_OK);
+  CHECK_FALSE(store->forget("c_forgetme"));
+  CHECK(folder.bytes().contains("c_forgetme"));
+  ::sqlite3_close(reader);
+  CHECK(store->forget("c_forgetme") == 0);  // rows: those are gone
+  CHECK_FALSE(folder.bytes().contains("c_forgetme"));
 }
 
 TEST_CASE("while another program reads on and on, the journal beside the file is bounded") {

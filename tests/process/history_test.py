@@ -7,16 +7,45 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
+import sqlite3
+import struct
 import subprocess
 import unittest
 
+from changeable import Changeable
 from kit import STORM, FolderTest, get_json, scrape, wait_until
 
 REQUESTS = int(os.environ.get("CLASSGATE_USAGE_REQUESTS", "6000"))
 SUMS = ("requests", "served", "refused", "failed", "abandoned", "cost", "bytes_in", "bytes_out")
 OUTCOMES = {"processed": "served", "rejected": "refused", "failed": "failed", "abandoned": "abandoned"}
+
+# The time of day, by as many seconds off as a file says: for a process that runs.
+SHIFTED_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+static volatile long long* shift;
+static int (*real)(clockid_t, struct timespec*);
+__attribute__((constructor)) static void find(void) {
+  const int fd = open(getenv("CLOCK_SHIFT"), O_RDONLY);
+  real = (int (*)(clockid_t, struct timespec*))dlsym(RTLD_NEXT, "clock_gettime");
+  shift = mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+}
+int clock_gettime(clockid_t clock, struct timespec* now) {
+  if (!real) real = (int (*)(clockid_t, struct timespec*))dlsym(RTLD_NEXT, "clock_gettime");
+  const int result = real(clock, now);
+  if (result == 0 && clock == CLOCK_REALTIME && shift) now->tv_sec += *shift;
+  return result;
+}
+"""
 
 
 def samples(gateway, family):
@@ -44,9 +73,9 @@ def from_log(lines):
 
 class History(FolderTest):
     def open(self, service, **settings):
-        return self.gateway(service.address, **{"state_dir": self.folder, "clients_secret": self.folder / "secret",
-                                                "fairness_identity": "header:x-tenant, address",
-                                                **settings})
+        return self.start(Changeable(service.address, **{"state_dir": self.folder, "clients_secret": self.folder / "secret",
+                                                         "fairness_identity": "header:x-tenant, address",
+                                                         **settings}))
 
     def usage(self, gateway, **query):
         return get_json(gateway.ops_port, "/api/v1/usage?" + "&".join(f"{k}={v}" for k, v in query.items()))
@@ -161,15 +190,71 @@ class History(FolderTest):
             gateway.request(headers={"x-tenant": tenant})
         first = wait_until(lambda: (lambda u: u if u["total"]["requests"] == 3 else None)(self.usage(gateway)),
                            "three requests")["rows"][0]["key"]
-        self.assertEqual(self.forget(gateway, first), 200)
+        status, text = self.forget(gateway, first)
+        self.assertEqual(status, 200)
+        self.assertGreater(int(re.search(r"(\d+) rows of it are deleted", text).group(1)), 0)
         told = self.usage(gateway)
         self.assertEqual([row["requests"] for row in told["rows"]], [1])
         self.assertEqual((told["others"]["requests"], told["total"]["requests"]), (2, 3))
-        self.assertEqual(self.forget(gateway, first), 404)
+        self.assertEqual(self.forget(gateway, first)[0], 404)
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait(), 0)
         for file in pathlib.Path(self.folder).glob("history*"):
             self.assertNotIn(first.encode(), file.read_bytes())
+
+    def test_what_an_old_process_could_not_write_is_written_before_it_ends(self):
+        service = self.service()
+        gateway = self.open(service)
+        gateway.request(headers={"x-tenant": "a"})
+        wait_until(lambda: self.usage(gateway)["total"]["requests"] == 1, "the first")
+        other = sqlite3.connect(pathlib.Path(self.folder) / "history.db", isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            gateway.request(headers={"x-tenant": "a"})
+        wait_until(lambda: samples(gateway, "classgate_history_rows_waiting").get((), 0) > 0, "rows to wait")
+        told = gateway.do("upgrade")
+        self.assertRegex(told, r"the history cannot be written now: \d+ rows wait in process \d+")
+        gateway.wait_for_text(r"this process ends when \d+ rows are written", gateway.err)
+        other.execute("ROLLBACK")
+        wait_until(lambda: self.usage(gateway)["total"]["requests"] == 4, "all of the old process")
+
+    def test_a_clock_that_is_set_back_is_said_and_no_request_is_lost(self):
+        if shutil.which("cc") is None:
+            self.skipTest("no C compiler")
+        source, library, shift = (pathlib.Path(self.folder) / name for name in ("shift.c", "shift.so", "shift"))
+        source.write_text(SHIFTED_CLOCK)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True, timeout=60)
+        shift.write_bytes(struct.pack("q", 0).ljust(4096, b"\0"))
+
+        def set_clock(seconds):
+            with open(shift, "r+b") as file:
+                file.write(struct.pack("q", seconds))
+        gateway = self.open(self.service(), environment={
+            "LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift),
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"})
+
+        def counted(requests):
+            wait_until(lambda: samples(gateway, "classgate_history_requests_total").get((), 0) == requests,
+                       f"{requests} to be counted")
+        for tenant in "ab":
+            gateway.request(headers={"x-tenant": tenant})
+        wait_until(lambda: self.usage(gateway)["total"]["requests"] == 2, "two requests")
+        set_clock(-7200)
+        gateway.request(headers={"x-tenant": "a"})
+        gateway.wait_for_text(r"the clock has been set back by 7\d\d\d s", gateway.err)
+        counted(3)
+        self.assertEqual(self.usage(gateway, since=600)["total"]["requests"], 1)  # the others are still to come
+        gateway.request(headers={"x-tenant": "b"})
+        counted(4)
+        set_clock(0)
+        gateway.request(headers={"x-tenant": "c"})
+        counted(5)
+        told = self.usage(gateway)
+        self.assertEqual(told["total"]["requests"], 5)
+        self.assertEqual(sorted(row["requests"] for row in told["rows"]), [1, 2, 2])
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
 
     def forget(self, gateway, client):
         connection = http.client.HTTPConnection("localhost", timeout=20)
@@ -177,7 +262,8 @@ class History(FolderTest):
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(gateway.control)
         connection.request("POST", "/forget", client)
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
     def test_sessions_are_begun_and_go_on(self):
         gateway = self.open(self.service())

@@ -86,6 +86,8 @@ std::optional<std::string> read_planning(const GivenOptions& given, PlanningOpti
   const auto one = [&](const char* name) -> std::string {
     const auto value = given.one(name);
     if (!value) wrong = value.error();
+    if (value && value->empty() && given.has(name))
+      wrong = fmt::format("--{}: its value is empty", name);
     return value.value_or("");
   };
   planning.log = one("log");

@@ -294,6 +294,7 @@ class Simulate(PlanningTest):
         self.assertEqual(len(both["sweep"]), 4)
         self.assertNotIn("growth", both)
         self.assertIn("is no growth such as 10%/week", self.classgate(*words, "--growth", "10%", status=1).stderr)
+        self.assertIn("--growth: its value is empty", self.classgate(*words, "--growth", "", status=1).stderr)
 
     def test_the_keys_of_a_workload_are_on_the_plans_that_have_them(self):
         keys = [f"gold-{i}" for i in range(2)]

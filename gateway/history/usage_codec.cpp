@@ -27,6 +27,67 @@ std::optional<std::uint64_t> take_leb128(std::string_view& from) {
   return std::nullopt;
 }
 
+// What goes up and down by little has a small number: 0, -1, 1, -2, 2 are 0, 1, 2, 3, 4.
+// Differences are those of 64 bits, which wrap.
+std::uint64_t folded(std::uint64_t difference) {
+  return (difference << 1) ^ (difference >> 63 != 0 ? ~std::uint64_t{0} : 0);
+}
+std::uint64_t unfolded(std::uint64_t number) {
+  return (number >> 1) ^ ((number & 1) != 0 ? ~std::uint64_t{0} : 0);
+}
+
+// Numbers of four bits each, of which three count, the lowest first, and the highest says that
+// there is more. Half a byte that is left over says so, and nothing is behind it.
+class NibbleWriter {
+ public:
+  void put(std::uint64_t value) {
+    for (; value >= more; value >>= 3) add(static_cast<std::uint8_t>((value & 7) | more));
+    add(static_cast<std::uint8_t>(value));
+  }
+  std::vector<std::uint8_t> take() {
+    if (is_half_) add(more);
+    return std::move(bytes_);
+  }
+
+ private:
+  static constexpr std::uint8_t more = 8;
+  void add(std::uint8_t nibble) {
+    if (is_half_)
+      bytes_.back() = static_cast<std::uint8_t>(bytes_.back() | nibble << 4);
+    else
+      bytes_.push_back(nibble);
+    is_half_ = !is_half_;
+  }
+  std::vector<std::uint8_t> bytes_;
+  bool is_half_ = false;
+};
+
+class NibbleReader {
+ public:
+  explicit NibbleReader(std::string_view bytes) : bytes_(bytes) {}
+  bool is_at_end() const {
+    const std::size_t left = 2 * bytes_.size() - next_;
+    return left == 0 || (left == 1 && nibble_at(next_) == 8);
+  }
+  std::optional<std::uint64_t> take() {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && next_ < 2 * bytes_.size(); shift += 3) {
+      const std::uint8_t nibble = nibble_at(next_++);
+      value |= static_cast<std::uint64_t>(nibble & 7) << shift;
+      if ((nibble & 8) == 0) return value;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::uint8_t nibble_at(std::size_t place) const {
+    const auto byte = static_cast<std::uint8_t>(bytes_[place / 2]);
+    return static_cast<std::uint8_t>(place % 2 == 0 ? byte & 15 : byte >> 4);
+  }
+  std::string_view bytes_;
+  std::size_t next_ = 0;
+};
+
 bool take_char(std::string_view& from, char c) {
   if (!from.starts_with(c)) return false;
   from.remove_prefix(1);
@@ -37,32 +98,35 @@ bool take_char(std::string_view& from, char c) {
 
 std::vector<std::uint8_t> bytes_of(const history::QuantileSketch& sketch) {
   const auto& bins = sketch.bins();
-  std::vector<std::uint8_t> bytes;
-  bytes.reserve(2 * bins.size());
+  NibbleWriter to;
   for (std::size_t i = 0, next_bin = 0; i < bins.size();) {
     std::size_t end = i + 1;
     while (end < bins.size() && bins[end].first == bins[end - 1].first + 1) ++end;
-    put_leb128(bytes, bins[i].first - next_bin);
-    put_leb128(bytes, end - i);
-    for (; i < end; ++i) put_leb128(bytes, bins[i].second);
+    to.put(bins[i].first - next_bin);
+    to.put(end - i);
+    for (std::uint64_t before = 0; i < end; before = bins[i++].second)
+      to.put(folded(bins[i].second - before));
     next_bin = static_cast<std::size_t>(bins[end - 1].first) + 1;
   }
-  return bytes;
+  return to.take();
 }
 
 std::optional<history::QuantileSketch> sketch_of(std::string_view bytes) {
   constexpr std::size_t most = history::QuantileSketch::bins_max;
   history::QuantileSketch sketch;
+  NibbleReader from(bytes);
   std::uint64_t bin = 0;
-  while (!bytes.empty()) {
-    const auto empty = take_leb128(bytes);
-    const auto length = take_leb128(bytes);
+  while (!from.is_at_end()) {
+    const auto empty = from.take();
+    const auto length = from.take();
     if (!empty || !length || *empty > most || *length == 0 || *length > most) return std::nullopt;
     bin += *empty;
+    std::uint64_t times = 0;
     for (const std::uint64_t end = bin + *length; bin < end; ++bin) {
-      const auto times = take_leb128(bytes);
-      if (!times || bin >= most || !sketch.append({static_cast<std::uint16_t>(bin), *times}))
-        return std::nullopt;
+      const auto step = from.take();
+      if (!step || bin >= most) return std::nullopt;
+      times += unfolded(*step);
+      if (!sketch.append({static_cast<std::uint16_t>(bin), times})) return std::nullopt;
     }
   }
   return sketch;

@@ -19,8 +19,10 @@ namespace classgate::gateway {
 // any bytes; what was not written so is nothing.
 //
 // A sketch: for each run of neighbouring bins, in their order, how many empty ones are before it,
-// how many bins it has, and what each of them holds; all as LEB128, seven bits a byte, the lowest
-// first. Nothing for an empty one.
+// how many bins it has, and by how much each of them holds more or less than the one before in this
+// run (the first: than 0), folded. All in groups of four bits, three of a number, the lowest first,
+// below one that says whether there is more of it; two groups a byte, the lower half first. Nothing
+// for an empty one. Two thirds of what LEB128 would take: neighbours hold about as much.
 std::vector<std::uint8_t> bytes_of(const history::QuantileSketch& sketch);
 std::optional<history::QuantileSketch> sketch_of(std::string_view bytes);
 

@@ -47,6 +47,11 @@ std::string why_no_history(Database& database) {
   if (version > usage_schema_version)
     return fmt::format("was written by a newer classgate (schema {}; this one knows {})", version,
                        usage_schema_version);
+  if (version < usage_schema_version)
+    return fmt::format(
+        "was written by a former classgate (schema {}; this one knows {}): one that runs on it "
+        "brings it up",
+        version, usage_schema_version);
   database.number("SELECT count(*) FROM usage WHERE level = 0");
   return database.has_failed() ? database.trouble() : std::string();
 }

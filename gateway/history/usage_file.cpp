@@ -120,9 +120,15 @@ bool UsageStore::State::prepare() {
            database->run(fmt::format("PRAGMA application_id = {}", usage_application)) &&
            database->run(fmt::format("PRAGMA user_version = {}", usage_schema_version));
   };
+  const auto bring_up = [this] {
+    return database->number("PRAGMA user_version") != 1 ||
+           (database->run(usage_from_schema_1) &&
+            database->run(fmt::format("PRAGMA user_version = {}", usage_schema_version)));
+  };
   is_ready = is_begun &&
-             (database->number("SELECT count(*) FROM sqlite_schema") > 0 ||
-              (!database->has_failed() && make_tables())) &&
+             (database->number("SELECT count(*) FROM sqlite_schema") > 0
+                  ? bring_up()
+                  : !database->has_failed() && make_tables()) &&
              database->run("SELECT requests FROM usage LIMIT 1") && database->run("COMMIT");
   if (!is_ready && database->is_in_transaction()) database->run("ROLLBACK");
   return is_ready;

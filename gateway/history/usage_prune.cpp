@@ -205,11 +205,10 @@ void UsageStore::prune(std::int64_t now) {
                               }) ||
           !delete_users_before(database, level, kept))
         return false;
-      // Of a day its registers say who it was that came, for a sum over days.
       if (!DatabaseQuery(database,
                          "UPDATE users SET registers = NULL WHERE level = ?1 AND start < ?2 AND "
                          "registers IS NOT NULL")
-               .bind(seconds_of(level), level == history::UsageLevel::day ? kept : now - 7200)
+               .bind(seconds_of(level), now - registers_kept(level))
                .done())
         return false;
     }

@@ -9,7 +9,7 @@ namespace classgate::gateway {
 
 // The tables of history.db, as classgate-history(5) tells of them. A change that an older version
 // can't read, or would write otherwise, takes another number.
-inline constexpr int usage_schema_version = 1;                 // user_version
+inline constexpr int usage_schema_version = 2;                 // user_version
 inline constexpr std::int64_t usage_application = 0x63677573;  // "cgus"
 inline constexpr const char* usage_file_name = "history.db";
 
@@ -62,8 +62,12 @@ constexpr std::int64_t usage_kept(history::UsageLevel level, std::int64_t retent
     default: return retention;
   }
 }
+// From the version before: sketches were written otherwise. The rows have their quantiles still.
+inline constexpr const char* usage_from_schema_1 = "DELETE FROM sketches";
+
 // Sketches take most of the room. A sum over a long time is made of those of its days, and of finer
 // ones only at its edges; what is looked at minute by minute has its quantiles in the rows, too.
+// For a year and a month they are there by client, plan and so on, beyond it for all together.
 constexpr std::int64_t sketches_kept(history::UsageLevel level, history::UsageKind kind,
                                      std::int64_t retention) {
   constexpr std::int64_t day = 86'400;
@@ -72,8 +76,13 @@ constexpr std::int64_t sketches_kept(history::UsageLevel level, history::UsageKi
     case history::UsageLevel::second: return 3600;
     case history::UsageLevel::minute: return std::min(retention, is_all ? 2 * day : 3 * 3600);
     case history::UsageLevel::hour: return std::min(retention, is_all ? 40 * day : 8 * day);
-    default: return kind == history::UsageKind::client ? std::min(retention, 400 * day) : retention;
+    default: return is_all ? retention : std::min(retention, 400 * day);
   }
+}
+// The registers of a time unite those who wrote it, which may be several processes of an upgrade or
+// a restart; then their estimate is enough.
+constexpr std::int64_t registers_kept(history::UsageLevel level) {
+  return level == history::UsageLevel::day ? 3 * 86'400 : 7200;
 }
 // For so long an hour has all the clients that it had a row for; then those that had most.
 inline constexpr std::int64_t clients_of_hours_kept = 90 * 86'400;

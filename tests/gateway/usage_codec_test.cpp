@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <random>
 #include <string>
 #include <string_view>
@@ -13,7 +14,7 @@ std::string_view view_of(const std::vector<std::uint8_t>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-TEST_CASE("a sketch comes back as it was, in some two bytes a bin") {
+TEST_CASE("a sketch comes back as it was, in a byte a bin or so") {
   std::mt19937 random(1);
   history::QuantileSketch sketch;
   CHECK(bytes_of(sketch).empty());
@@ -26,6 +27,24 @@ TEST_CASE("a sketch comes back as it was, in some two bytes a bin") {
   CHECK(read->bins() == sketch.bins());
   CHECK(read->count() == sketch.count());
   CHECK(bytes.size() < 3 * sketch.bins().size());
+}
+
+TEST_CASE("of a sketch each bin takes some bits more than its noise") {
+  std::mt19937 random(1);
+  std::lognormal_distribution<double> wait(std::log(3000), 1.1);
+  history::QuantileSketch sketch;
+  for (int i = 0; i < 24'000; ++i) sketch.add(static_cast<std::uint32_t>(wait(random)));
+  REQUIRE(sketch.bins().size() > 250);
+  CHECK(bytes_of(sketch).size() < sketch.bins().size());
+  CHECK(sketch_of(view_of(bytes_of(sketch)))->bins() == sketch.bins());
+}
+
+TEST_CASE("the bytes of a sketch are those that the manual tells") {
+  history::QuantileSketch sketch;
+  for (const auto& [bin, times] : {std::pair(2, 5), std::pair(3, 7), std::pair(20, 1)})
+    REQUIRE(sketch.append({static_cast<std::uint16_t>(bin), static_cast<std::uint64_t>(times)}));
+  // 2 empty, 2 bins, +5 (10), +2 (4); 16 empty, 1 bin, +1 (2); and half a byte.
+  CHECK(bytes_of(sketch) == std::vector<std::uint8_t>{0x22, 0x1a, 0x84, 0x12, 0x82});
 }
 
 TEST_CASE("registers come back as they were, few of them in few bytes") {

@@ -204,8 +204,8 @@ TEST_CASE("the file of a newer classgate, or of another program, is left as it i
     const auto store = opened(folder.path());
   }
   SUBCASE("newer") {
-    run_sql(folder.file(), "PRAGMA user_version = 2");
-    why = "was written by a newer classgate (schema 2; this one knows 1)";
+    run_sql(folder.file(), "PRAGMA user_version = 3");
+    why = "was written by a newer classgate (schema 3; this one knows 2)";
   }
   SUBCASE("another program") {
     run_sql(folder.file(), "PRAGMA application_id = 4711");
@@ -223,6 +223,23 @@ TEST_CASE("the file of a newer classgate, or of another program, is left as it i
   CHECK(remarks.front().contains(why));
   CHECK(remarks.front().contains("kept in memory"));
   CHECK(folder.bytes() == before);
+}
+
+TEST_CASE("a file of the schema before is brought up: its counts and quantiles stay") {
+  const HistoryFolder folder;
+  Counts counts;
+  counts.add("c_1", noon, 4);
+  {
+    const auto store = opened(folder.path());
+    REQUIRE(write(*store, counts.rows()));
+  }
+  run_sql(folder.file(), "PRAGMA user_version = 1; UPDATE sketches SET wait = x'6401ff'");
+  const auto store = opened(folder.path());
+  CHECK(store->take_remarks().empty());
+  CHECK(number_in(folder.file(), "PRAGMA user_version") == 2);
+  CHECK(requests_in(*store) == 4);
+  CHECK(number_in(folder.file(), "SELECT count(*) FROM sketches") == 0);
+  CHECK(number_in(folder.file(), "SELECT min(wait_p50_us) FROM usage") > 900);
 }
 
 TEST_CASE("where no file can be made the history is kept in memory, within its bound") {

@@ -150,8 +150,8 @@ class Usage(FolderTest):
             self.assertIn(reason, done.stderr)
             self.assertEqual(done.stdout, "")
         self.assertFalse((self.folder / "nowhere.db").exists())
-        self.change("PRAGMA user_version = 2")
-        self.assertIn("was written by a newer classgate (schema 2; this one knows 1)", self.usage().stderr)
+        self.change("PRAGMA user_version = 3")
+        self.assertIn("was written by a newer classgate (schema 3; this one knows 2)", self.usage().stderr)
 
     def test_a_damaged_file_is_told(self):
         with open(self.path, "r+b") as file:

@@ -1,0 +1,63 @@
+#include "admission/sharing/holding.h"
+
+namespace classgate::sharing {
+
+std::uint32_t Holding::seats(Time now) const {
+  if (!is_away(now)) return std::min(cap_, target_);
+  const std::uint32_t most = away(now);
+  return now < promised_ + 2 * settings_.lease ? std::min(promise_, most) : most;
+}
+
+// At first no more than it had: others may still use what its floor has beyond that. They hear
+// within a lease that it is silent, and what they have begun by then is over a request_timeout
+// later.
+std::uint32_t Holding::away(Time now) const {
+  switch (settings_.when_away) {
+    case WhenAway::open: return settings_.workers;
+    case WhenAway::closed: return 0;
+    case WhenAway::share: break;
+  }
+  return now >= others_are_done_ ? floor_ : std::min(cap_, floor_);
+}
+
+Report Holding::report(std::uint32_t in_use, const Demand& demand, Time now) {
+  cap_ = std::max(is_away(now) ? away(now) : std::min(cap_, target_), in_use);
+  if (cap_ <= promise_ || now >= promised_ + 2 * settings_.lease) {
+    promise_ = cap_;
+    promised_ = now;
+  }
+  reported_ = now;
+  awaits_answer_ = true;
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(now - heard_);
+  return {
+      .member = settings_.member,
+      .number = ++number_,
+      .ledger = ledger_,
+      .sent = told_ == LedgerTime{} ? LedgerTime{} : told_ + since,
+      .cap = cap_,
+      .floor = floor_,
+      .floors = floors_,
+      .members = members_,
+      .in_use = in_use,
+      .workers = settings_.workers,
+      .request_timeout = std::chrono::ceil<std::chrono::microseconds>(settings_.request_timeout),
+      .demand = demand};
+}
+
+void Holding::hear(const Share& share, Time now) {
+  if (!std::exchange(awaits_answer_, false)) return;
+  told_ = share.told;
+  heard_ = now;
+  if (!share.is_heard) return;
+  ledger_ = share.ledger;
+  cap_ = share.seats;
+  target_ = share.target;
+  floor_ = share.floor;
+  floors_ = share.floors;
+  members_ = share.members;
+  promised_ = long_ago;
+  lapses_ = reported_ + settings_.lease * 4 / 5;
+  others_are_done_ = now + 2 * settings_.lease + settings_.request_timeout;
+}
+
+}  // namespace classgate::sharing

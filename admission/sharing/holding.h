@@ -1,0 +1,72 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "admission/measure/time.h"
+#include "admission/sharing/report.h"
+
+namespace classgate::sharing {
+
+using measure::Duration;
+using measure::Time;
+
+// What a gateway does that has heard nothing for as long as its lease is.
+enum class WhenAway : std::uint8_t {
+  share,  // its floor: the sum of all still holds
+  open,   // all workers of its conf, as if it were alone
+  closed  // begins nothing
+};
+
+// The seats of one gateway: what it has been given, what it has promised, and until when, by its
+// own monotonic clock. It begins nothing in the last fifth of its lease, so that clocks may go
+// differently by as much. Not thread-safe.
+class Holding {
+ public:
+  struct Settings {
+    std::string member;         // not the name of an earlier process
+    std::uint32_t workers = 0;  // for all together
+    Duration lease{};           // as the ledger's
+    Duration request_timeout{};
+    WhenAway when_away = WhenAway::share;
+  };
+  explicit Holding(Settings settings) : settings_(std::move(settings)) {}
+
+  // How many may be in use when one more begins. Ask with the clock as it is in that moment: who
+  // was stopped for a while must not begin as if it had not been.
+  std::uint32_t seats(Time now) const;
+  bool is_away(Time now) const { return now >= lapses_; }
+  std::uint32_t members() const { return members_; }
+
+  // The next report, to be sent at once. What it promises holds until its answer is there; one of
+  // an earlier report counts no more.
+  Report report(std::uint32_t in_use, const Demand& demand, Time now);
+  void hear(const Share& share, Time now);
+
+ private:
+  std::uint32_t away(Time now) const;
+
+  static constexpr Time long_ago = Time::min() + std::chrono::hours(1);  // so that a sum is one
+
+  Settings settings_;
+  std::uint64_t number_ = 0;
+  std::string ledger_;
+  std::uint32_t cap_ = 0;
+  std::uint32_t target_ = 0;
+  std::uint32_t floor_ = 0;
+  std::uint32_t floors_ = 0;
+  std::uint32_t members_ = 0;
+  bool awaits_answer_ = false;
+  // The least that was promised by a report that may still be heard.
+  std::uint32_t promise_ = 0;
+  Time promised_ = long_ago;
+  LedgerTime told_{};                // by the last answer
+  Time heard_{};                     // which was then
+  Time reported_{};                  // when the last report was made
+  Time lapses_ = long_ago;           // it begins nothing by its lease from then on
+  Time others_are_done_ = long_ago;  // then nobody has seats that are kept for its floor
+};
+
+}  // namespace classgate::sharing

@@ -1,0 +1,188 @@
+#include "admission/sharing/ledger.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace classgate::sharing {
+
+// Its own time goes on with what is told, but for what may be a clock that was set: back, or
+// further than reports are apart. So nobody's seats are free before their time, only later. How
+// long it really was nobody knows then: each may have gone over to its floor.
+void Ledger::turn_clock(LedgerTime told) {
+  const LedgerTime passed = told - last_told_;
+  const bool is_first = last_told_ == LedgerTime{};
+  last_told_ = told;
+  if (is_first) return;
+  if (passed >= LedgerTime::zero() && passed <= terms_.lease / 8) {
+    now_ += passed;
+    return;
+  }
+  for (auto& [name, member] : members_) member.held = std::max(member.held, member.floor);
+}
+
+std::uint32_t Ledger::kept_for(const Member& member) const {
+  if (is_live(member)) return member.held;
+  const bool may_be_in_flight = now_ <= member.until + member.request_timeout;
+  const bool may_go_on = now_ <= member.until + terms_.away_max;
+  return std::max(may_be_in_flight ? member.held : 0U, may_go_on ? member.floor : 0U);
+}
+
+void Ledger::forget_the_gone() {
+  std::erase_if(members_, [this](const auto& entry) {
+    return !is_live(entry.second) && kept_for(entry.second) == 0;
+  });
+}
+
+// What it has forgotten the gateways know: each says what it holds, and how many they were.
+void Ledger::recover(const Report& report, const std::string& server) {
+  const bool is_unknown_to_me = !report.ledger.empty() && !members_.contains(report.member);
+  const bool is_elsewhere = server != server_;
+  if (is_elsewhere || is_unknown_to_me) {
+    if (is_elsewhere || !is_recovering_)
+      for (auto& [name, member] : members_) member.is_confirmed = false;
+    is_recovering_ = true;
+    server_ = server;
+    recovers_since_ = now_;
+    std::chrono::microseconds longest = report.request_timeout;
+    for (const auto& [name, member] : members_) longest = std::max(longest, member.request_timeout);
+    recovers_until_ = now_ + 2 * terms_.lease + longest;
+  }
+  if (is_unknown_to_me) floors_missing_ -= std::min(floors_missing_, report.floor);
+  if (!is_recovering_) return;
+  members_expected_ = std::max(members_expected_, report.members);
+  // Who came after its last report has its floor besides.
+  floors_expected_ = std::max({floors_expected_, report.floors, report.members * report.floor});
+}
+
+// Not at once: one that had just come may be known to nobody here. Whoever is missing when all that
+// was begun must be over may still go on with its floor.
+void Ledger::end_recovery() {
+  const bool are_all_here =
+      now_ >= recovers_since_ + terms_.lease / 2 && members_.size() >= members_expected_ &&
+      std::ranges::all_of(members_, [](const auto& entry) { return entry.second.is_confirmed; });
+  if (!are_all_here && now_ <= recovers_until_) return;
+  if (missing() > floors_missing_) {
+    floors_missing_ = missing();
+    missing_until_ = now_ + terms_.away_max;
+  }
+  is_recovering_ = false;
+  members_expected_ = floors_expected_ = 0;
+}
+
+// The floors of those that it has forgotten, as far as anybody remembers them.
+std::uint32_t Ledger::missing() const {
+  std::uint32_t floors = 0;
+  for (const auto& [name, member] : members_) floors += member.floor;
+  return std::max(floors_missing_, floors_expected_ - std::min(floors_expected_, floors));
+}
+
+// The least that any gateway's conf says: a conf goes round one by one.
+std::uint32_t Ledger::workers() const {
+  std::uint32_t least = 0;
+  for (const auto& [name, member] : members_)
+    if (is_live(member) && (least == 0 || member.workers < least)) least = member.workers;
+  return least;
+}
+
+// As one gateway before the service would have it: by priority, inside a priority by weight; the
+// rest in equal parts, for whoever asks next. What is in use beyond that is no seat's end: it is
+// given back when its request is over.
+std::uint32_t Ledger::target_of(const std::string& name, std::uint32_t workers) const {
+  struct Part {
+    const Member* member;
+    std::uint32_t seats;
+    bool is_asked_for;
+  };
+  std::vector<Part> parts;
+  std::uint32_t left = workers;
+  const auto take = [&left](std::uint32_t wanted) {
+    const std::uint32_t taken = std::min(wanted, left);
+    left -= taken;
+    return taken;
+  };
+  take(missing());
+  for (const auto& [other, member] : members_)
+    if (!is_live(member)) take(kept_for(member));
+  for (const auto& [other, member] : members_)
+    if (is_live(member)) parts.push_back({&member, 0, other == name});
+  // Each round gives to each in proportion to its weight, at least one, and to nobody more than it
+  // wants.
+  for (std::size_t priority = 0; priority < priorities; ++priority) {
+    std::vector<std::uint32_t> wanted;
+    for (const Part& part : parts) wanted.push_back(part.member->demand.wanted[priority]);
+    while (left > 0) {
+      std::uint64_t weight = 0;
+      for (std::size_t i = 0; i < parts.size(); ++i)
+        if (wanted[i] > 0) weight += std::max(parts[i].member->demand.weight[priority], 1U);
+      if (weight == 0) break;
+      const std::uint64_t to_give = left;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (wanted[i] == 0) continue;
+        const std::uint64_t own = std::max(parts[i].member->demand.weight[priority], 1U);
+        const auto part =
+            static_cast<std::uint32_t>(std::max<std::uint64_t>(to_give * own / weight, 1));
+        const std::uint32_t given = take(std::min(part, wanted[i]));
+        parts[i].seats += given;
+        wanted[i] -= given;
+      }
+    }
+  }
+  const auto count = static_cast<std::uint32_t>(parts.size());
+  std::uint32_t target = 0;
+  for (std::uint32_t i = 0; i < count; ++i)
+    if (parts[i].is_asked_for) target = parts[i].seats + left / count + (i < left % count ? 1 : 0);
+  return target;
+}
+
+Share Ledger::settle(const Report& report, const std::string& server, LedgerTime told) {
+  if (const auto known = members_.find(report.member);
+      known != members_.end() && report.number <= known->second.number)
+    return {.told = told};
+  // From the future: the clock has been set back since, and nobody knows how old it is.
+  const LedgerTime age = told - report.sent;
+  if (report.sent != LedgerTime{} && (age > terms_.lease || age < -terms_.lease / 4))
+    return {.told = told};
+  turn_clock(told);
+  recover(report, server);
+  Member& member = members_[report.member];
+  member.number = report.number;
+  member.held = report.cap;
+  member.floor = report.floor;
+  member.in_use = std::min(report.in_use, report.cap);
+  member.workers = report.workers;
+  member.demand = report.demand;
+  member.request_timeout = report.request_timeout;
+  member.until = now_ + terms_.lease;
+  member.is_confirmed = true;
+  forget_the_gone();
+  if (is_recovering_) end_recovery();
+  if (now_ > missing_until_) floors_missing_ = 0;
+
+  std::uint32_t kept = missing();
+  std::uint32_t floors = kept;
+  for (const auto& [name, other] : members_) {
+    if (&other == &member) continue;
+    kept += kept_for(other);
+    floors += other.floor;
+  }
+  const std::uint32_t all = workers();
+  // What it says to have in use may be over long ago, if it was stopped meanwhile and others have
+  // got that: it begins nothing on it.
+  const std::uint32_t target = std::min(target_of(report.member, all), all - std::min(all, kept));
+  const std::uint32_t free = all - std::min(all, kept + member.held);
+  if (!is_recovering_ && target > member.held) member.held += std::min(target - member.held, free);
+  const auto count = static_cast<std::uint32_t>(members_.size());
+  const std::uint32_t floor =
+      is_recovering_ ? report.floor : std::min(all / count, all - std::min(all, floors));
+  member.floor = std::max(report.floor, floor);
+  return {.is_heard = true,
+          .told = told,
+          .ledger = server_,
+          .seats = member.held,
+          .target = std::min(target, member.held),
+          .floor = floor,
+          .floors = std::max(floors + member.floor, floors_expected_),
+          .members = std::max(count, members_expected_)};
+}
+
+}  // namespace classgate::sharing

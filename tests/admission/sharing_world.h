@@ -1,0 +1,266 @@
+#pragma once
+
+// Gateways that share the seats of one service, the network between them and their ledger, and the
+// engine that keeps it: on virtual time, with whatever can go wrong.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "admission/sharing/holding.h"
+#include "admission/sharing/ledger.h"
+#include "tests/admission/run.h"
+
+namespace classgate::sharing {
+
+using admission::Random;
+using namespace std::chrono_literals;
+
+class World {
+ public:
+  struct Settings {
+    std::uint32_t workers = 50;
+    Duration lease = 1s;
+    Duration period = 50ms;
+    Duration work_most = 2s;  // and as long as a request may last
+    WhenAway when_away = WhenAway::share;
+  };
+  World(const Settings& settings, std::uint64_t seed)
+      : settings_(settings), random_(seed), ledger_(terms()) {}
+
+  struct Gateway {
+    std::string name;
+    std::unique_ptr<Holding> holding;
+    std::array<std::deque<Time>, priorities> waiting{};  // since when
+    std::uint32_t in_use = 0;
+    std::uint64_t begun = 0;
+    std::uint64_t reports = 0;
+    double load = 0;        // requests a second
+    Duration work = 200ms;  // on average
+    int priority = 3;
+    bool is_up = true;  // false: its process is gone
+    bool is_cut_off = false;
+    Time stopped_until{};  // SIGSTOP
+    Duration waited{};
+  };
+
+  Gateway& add(double load, int priority = 3, Duration work = 200ms) {
+    auto gateway = std::make_unique<Gateway>();
+    gateway->load = load;
+    gateway->priority = priority;
+    gateway->work = work;
+    gateways_.push_back(std::move(gateway));
+    start(*gateways_.back());
+    return *gateways_.back();
+  }
+  // Its process begins; after kill -9 it is another one, and the service still works for the old.
+  void start(Gateway& gateway) {
+    gateway.name = "gateway " + std::to_string(++processes_);
+    gateway.holding =
+        std::make_unique<Holding>(Holding::Settings{.member = gateway.name,
+                                                    .workers = settings_.workers,
+                                                    .lease = settings_.lease,
+                                                    .request_timeout = settings_.work_most,
+                                                    .when_away = settings_.when_away});
+    gateway.in_use = 0;
+    gateway.reports = 0;  // of this process
+    for (auto& line : gateway.waiting) line.clear();
+    gateway.is_up = true;
+    const std::uint64_t process = processes_;
+    at(now_ + 1us, [this, &gateway, process] { arrive(gateway, process); });
+    at(now_ + 1us, [this, &gateway, process] { report(gateway, process); });
+    process_of_[&gateway] = process;
+  }
+  void kill(Gateway& gateway) {
+    gateway.is_up = false;
+    process_of_[&gateway] = 0;
+  }
+  void stop(Gateway& gateway, Duration time) { gateway.stopped_until = now_ + time; }
+
+  // --- The engine. ---
+  void hang(Duration time) { hangs_until_ = now_ + time; }
+  void set_down(bool is_down) { is_down_ = is_down; }
+  void lose_everything() {
+    ledger_ = Ledger(terms());
+    ++servers_;
+  }
+  // Another one takes over, which has not seen the last of what was written.
+  void fail_over() {
+    if (!copies_.empty()) ledger_ = copies_.front();
+    ++servers_;
+  }
+  // Whether anybody who can reach the engine knows who there was: else nobody can tell a ledger
+  // that has lost everything from one that is new.
+  bool is_known_to_somebody() const {
+    return std::ranges::any_of(gateways_, [this](const auto& gateway) {
+      return gateway->is_up && !gateway->is_cut_off && now_ >= gateway->stopped_until &&
+             !gateway->holding->is_away(now_);
+    });
+  }
+  void set_clock(std::chrono::microseconds by) { clock_ += by; }
+  void lose(std::uint64_t percent) { lost_percent_ = percent; }
+
+  void run(Duration time) {
+    const Time end = now_ + time;
+    while (!events_.empty() && events_.top().when <= end) {
+      const auto what = events_.top().what;
+      now_ = events_.top().when;
+      events_.pop();
+      what();
+    }
+    now_ = end;
+  }
+  template <typename Deed>
+  void at(Time when, Deed deed) {
+    events_.push({when, ++count_, std::move(deed)});
+  }
+
+  Time now() const { return now_; }
+  std::uint32_t at_work() const { return at_work_; }
+  std::uint32_t most_at_work = 0;
+  // Seats in use, in seconds, since the last time that this was set to 0.
+  double seat_seconds = 0;
+  std::uint64_t served = 0;
+  Random& random() { return random_; }
+  const Ledger& ledger() const { return ledger_; }
+  std::vector<std::unique_ptr<Gateway>>& gateways() { return gateways_; }
+
+ private:
+  struct Event {
+    Time when;
+    std::uint64_t number;
+    std::function<void()> what;
+    bool operator<(const Event& other) const {
+      return when != other.when ? when > other.when : number > other.number;
+    }
+  };
+  Terms terms() const {
+    return {std::chrono::duration_cast<std::chrono::microseconds>(settings_.lease)};
+  }
+  double one_to_one() { return (static_cast<double>(random_.below(1U << 30)) + 1) / (1U << 30); }
+  Duration exponential(Duration mean) {
+    return std::chrono::duration_cast<Duration>(mean * -std::log(one_to_one()));
+  }
+  bool is_it(Gateway& gateway, std::uint64_t process) const {
+    const auto found = process_of_.find(&gateway);
+    return found != process_of_.end() && found->second == process;
+  }
+  // What happens in a process that is stopped happens when it goes on.
+  template <typename Deed>
+  void in(Gateway& gateway, std::uint64_t process, Deed deed) {
+    if (!is_it(gateway, process)) return;
+    if (now_ < gateway.stopped_until)
+      return at(gateway.stopped_until,
+                [this, &gateway, process, deed] { in(gateway, process, deed); });
+    deed();
+  }
+
+  void arrive(Gateway& gateway, std::uint64_t process) {
+    in(gateway, process, [&, process, this] {
+      auto& line = gateway.waiting[static_cast<std::size_t>(gateway.priority - 1)];
+      if (line.size() < 1000) line.push_back(now_);
+      begin(gateway, process);
+      const Duration gap = std::chrono::duration_cast<Duration>(1s / std::max(gateway.load, 1e-3));
+      at(now_ + std::max<Duration>(exponential(gap), 1us),
+         [this, &gateway, process] { arrive(gateway, process); });
+    });
+  }
+
+  void begin(Gateway& gateway, std::uint64_t process) {
+    for (auto& line : gateway.waiting)
+      while (!line.empty() && gateway.in_use < gateway.holding->seats(now_)) {
+        gateway.waited += now_ - line.front();
+        line.pop_front();
+        ++gateway.in_use;
+        ++gateway.begun;
+        change_at_work(1);
+        const Duration work = std::min(exponential(gateway.work), settings_.work_most);
+        at(now_ + work, [this, &gateway, process] {
+          change_at_work(-1);
+          ++served;
+          in(gateway, process, [&, process, this] {
+            --gateway.in_use;
+            begin(gateway, process);
+          });
+        });
+      }
+  }
+  void change_at_work(int by) {
+    seat_seconds += std::chrono::duration<double>(now_ - changed_).count() * at_work_;
+    changed_ = now_;
+    at_work_ = static_cast<std::uint32_t>(static_cast<int>(at_work_) + by);
+    most_at_work = std::max(most_at_work, at_work_);
+  }
+
+  void report(Gateway& gateway, std::uint64_t process) {
+    in(gateway, process, [&, process, this] {
+      Demand demand;
+      for (std::size_t i = 0; i < priorities; ++i) {
+        demand.wanted[i] = static_cast<std::uint32_t>(gateway.waiting[i].size());
+        if (static_cast<int>(i) == gateway.priority - 1) demand.wanted[i] += gateway.in_use;
+        demand.weight[i] = demand.wanted[i] > 0 ? 1 : 0;
+      }
+      const Report report = gateway.holding->report(gateway.in_use, demand, now_);
+      ++gateway.reports;
+      if (!is_lost(gateway))
+        at(now_ + delay(), [this, &gateway, process, report] { settle(gateway, process, report); });
+      at(now_ + settings_.period, [this, &gateway, process] { this->report(gateway, process); });
+    });
+  }
+  bool is_lost(const Gateway& gateway) {
+    return gateway.is_cut_off || random_.chance(lost_percent_);
+  }
+  Duration delay() {
+    return std::chrono::microseconds(random_.chance(99) ? random_.between(100, 3'000)
+                                                        : random_.between(3'000, 400'000));
+  }
+  // An engine that hangs reads what has come when it goes on, also from who has left.
+  void settle(Gateway& gateway, std::uint64_t process, const Report& report) {
+    if (is_down_) return;
+    if (now_ < hangs_until_)
+      return at(hangs_until_ + std::chrono::microseconds(random_.below(1'000)),
+                [this, &gateway, process, report] { settle(gateway, process, report); });
+    copies_.push_back(ledger_);
+    if (copies_.size() > 6) copies_.pop_front();
+    const Share share = ledger_.settle(
+        report, "server " + std::to_string(servers_),
+        std::chrono::duration_cast<std::chrono::microseconds>(now_.time_since_epoch()) + clock_);
+    const std::uint64_t number = report.number;
+    if (!is_lost(gateway))
+      at(now_ + delay(), [this, &gateway, process, share, number] {
+        in(gateway, process, [&, share, number, this] {
+          // The connection of an earlier report was closed.
+          if (number == gateway.reports) gateway.holding->hear(share, now_);
+          begin(gateway, process_of_.at(&gateway));
+        });
+      });
+  }
+
+  Settings settings_;
+  Random random_;
+  Ledger ledger_;
+  std::deque<Ledger> copies_;
+  std::vector<std::unique_ptr<Gateway>> gateways_;
+  std::map<Gateway*, std::uint64_t> process_of_;
+  std::priority_queue<Event> events_;
+  std::uint64_t count_ = 0;
+  std::uint64_t processes_ = 0;
+  std::uint32_t at_work_ = 0;
+  Time now_ = Time{} + 1h;
+  Time changed_ = Time{} + 1h;
+  Time hangs_until_{};
+  std::chrono::microseconds clock_{};
+  std::uint64_t servers_ = 1;
+  std::uint64_t lost_percent_ = 0;
+  bool is_down_ = false;
+};
+
+}  // namespace classgate::sharing

@@ -249,8 +249,31 @@ class Dashboard(ProcessTest):
         self.see("document.querySelector('main [role=status]').textContent !== ''", "what comes of it")
         self.assertIn("admission.workers = 7 until", self.browser.ask("document.querySelector('main [role=status]').textContent"))
         self.assertEqual(self.gateway.health()["limits"]["workers"], 7)
+        pathlib.Path(self.gateway.conf.name).write_text("[admission]\nqueue_size = 77\n")
+        self.browser.ask("document.getElementById('reload').click()")
+        self.see("[...document.querySelectorAll('main table')].some(t => t.caption.textContent.startsWith('Changes') && "
+                 "t.rows[1].textContent.includes('queue_size') && t.rows[1].textContent.includes('77'))", "what the reload changed")
+        self.assertIn("conf", self.browser.ask("[...document.querySelectorAll('main tbody tr')].find(row => "
+                                               "row.cells[0].textContent === 'admission.queue_size').textContent"))
         self.browser.ask("document.getElementById('logout').click()")
         self.see("document.getElementById('main').innerText.includes('Whoever logs in')", "to be logged out")
+
+    def test_it_explains_what_would_become_of_a_request_and_what_is_usual_for_its_client(self):
+        gateway = self.start(self.open_one(admission_workers=9, fairness_rate="pattern", fairness_pattern_learning="0s"))
+        gateway.wait_for_health(lambda h: h["status"] == "ok", "an upstream")
+        self.look("why", gateway.ops_port)
+        self.see("document.getElementById('explain') !== null", "the form")
+        for field, value in (("target", "/v1/classify"), ("header", "x-tenant: " + EVIL)):
+            self.browser.ask(f"document.getElementById('explain-{field}').value = {json.dumps(value)}")
+        self.browser.ask("document.getElementById('explain').click()")
+        self.see("document.getElementById('pattern-said') !== null", "what is usual")
+        self.assertEqual(self.browser.ask("document.getElementById('pattern-said').textContent"),
+                         "Of this client no day is known yet; allowed 1/s: counts only while the service is short, which it is not")
+        self.assertEqual(self.browser.ask("document.querySelector('.answer').textContent"), "It would be let in")
+        self.assertIn("0 of 9", self.text())
+        self.browser.ask("document.getElementById('explain-header').value = 'no field'")
+        self.browser.ask("document.getElementById('explain').click()")
+        self.see("document.querySelector('.answer').textContent.startsWith('It would be refused: 400')", "what is wrong")
 
     def test_what_comes_is_shown_with_what_it_needs_and_where_nothing_is_known_that_is_said(self):
         self.look("forecast")

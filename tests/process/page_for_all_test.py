@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The operators' page for who has no mouse, sees little contrast, has it read out, or prints it."""
 import base64
+import os
+import pathlib
 import unittest
 
 import dashboard_test
@@ -192,6 +194,19 @@ class PageForAll(dashboard_test.Dashboard):
                 self.assertIn("columnheader", [node["role"] for node in below(table)])
             titles = self.browser.ask("[document.title, document.documentElement.lang]")
             self.assertTrue(all(titles), titles)
+
+    @unittest.skipUnless(os.environ.get("CLASSGATE_AXE"), "Debian has no axe-core: CLASSGATE_AXE names its axe.min.js")
+    def test_axe_finds_no_violation(self):
+        axe = pathlib.Path(os.environ["CLASSGATE_AXE"]).read_text()
+        for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
+            for view in self.each_view(width, scheme):
+                if view == "why":
+                    self.browser.ask("document.getElementById('explain').click()")
+                    self.see("document.querySelector('.answer') !== null", "what would become of a request")
+                self.browser.ask(axe + "; null")
+                found = self.browser.ask("axe.run().then(said => said.violations.map(one => "
+                                         "[one.id, one.help, ...one.nodes.map(node => node.html.slice(0, 200))]))")
+                self.assertEqual(found, [], (view, width, scheme))
 
     def test_what_has_no_name_is_found(self):
         self.look("conf", self.port)

@@ -50,7 +50,7 @@ function view_conf(main) {
     key.replaceChildren(...all.filter(row => row.is_limit).map(row => el("option", { value: row.key, selected: row.key === (chosen || "admission.workers") }, row.key)));
     show();
     past.replaceChildren(table("Changes since the start", [["when", row => clock(Date.parse(row.at) / 1000, 86401)], ["what", row => row.what],
-      ["", row => row.ok ? "done" : "refused"], ["said", row => row.lines.join("\n")]], [...body.changes].reverse()));
+      ["outcome", row => row.ok ? "done" : "refused"], ["said", row => row.lines.join("\n")]], [...body.changes].reverse()));
     if (body.last_reload_error) past.prepend(note("The last reload was refused: " + body.last_reload_error, true));
   };
   main.append(standing.logged_in ? change : note(standing.may_log_in ? "Whoever logs in changes limits here" : "Limits are changed by classgate set; here, with ops.token_file"),

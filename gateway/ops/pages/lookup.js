@@ -1,4 +1,4 @@
-// Why: what became of one request; who waits now.
+// Why: what became of one request, what would become of one now, and who waits.
 function view_lookup(main) {
   const id = el("input", { id: "why", autocomplete: "off", required: true, size: 34 });
   const said = el("div", { class: "card" }, note("The id stands in the answer (X-Request-Id), in its body and in the log"));
@@ -17,6 +17,6 @@ function view_lookup(main) {
       ["id", row => row.id]], body.waiting));
   };
   main.append(el("form", { onsubmit: look }, el("label", {}, "Request id", id), el("button", { class: "main" }, "Why?")), said,
-    el("div", { class: "bar" }), el("div", { class: "bar" }, el("button", { type: "button", onclick: read }, "Who waits now?")), queue);
+    ...explain_form(), el("div", { class: "bar" }), el("div", { class: "bar" }, el("button", { type: "button", onclick: read }, "Who waits now?")), queue);
   read();
 }

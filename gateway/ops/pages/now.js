@@ -38,7 +38,7 @@ function view_now(main) {
     waits.show(at, [{ name: "wait p95", values: rows.map(row => row.sums[7]) }]);
     const counted = [...Object.entries(now.rejected_by_reason || {}).map(([word, n]) => [word, n, "refused"]),
       ...Object.entries(now.failed_by_reason || {}).map(([word, n]) => [word, n, "failed"])].sort((a, b) => b[1] - a[1]);
-    renew(reasons, table("Not served, by reason", [["reason", row => row[0]], ["", row => row[2]], ["since the start", row => count(row[1]), true]], counted));
+    renew(reasons, table("Not served, by reason", [["reason", row => row[0]], ["what became of it", row => row[2]], ["since the start", row => count(row[1]), true]], counted));
     const answers = now.upstream_answers || {};
     renew(servers, table("Upstream servers", [["server", row => row[0]],
       ["state", row => el("span", { "data-state": state_of(row[1]) }, row[1])],

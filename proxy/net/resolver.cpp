@@ -1,5 +1,7 @@
 #include "proxy/net/resolver.h"
 
+// ares_search() has a successor since 1.28 (Debian 13), which 1.18 (Debian 12) does not know.
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Longer than most: whatever may stand on the command line is read here, each command beside the
+// others that share its options.
 #include "conf/command_line.h"
 
 #include <algorithm>
@@ -230,6 +232,53 @@ std::optional<std::string> read_forget(const GivenOptions& given, CommandLine& c
   return std::nullopt;
 }
 
+// "conf history [--json]", "conf rollback [NUMBER] [--socket PATH] [--quiet]"
+std::optional<std::string> read_conf_words(const cxxopts::ParseResult& given,
+                                           CommandLine& command) {
+  const std::vector<std::string>& words = command.arguments;
+  const bool is_rollback = !words.empty() && words.front() == "rollback";
+  if (!is_rollback && (words.size() != 1 || words.front() != "history"))
+    return std::string("usage: classgate conf history | conf rollback [NUMBER]");
+  for (const char* option : {"socket", "watch", "quiet", "json", "live"}) {
+    const std::string_view name(option);
+    const bool is_its = is_rollback ? name == "socket" || name == "quiet" : name == "json";
+    if (given.count(option) > 0 && !is_its)
+      return fmt::format("--{} does not belong to classgate conf {}", name, words.front());
+  }
+  command.as_json = given.count("json") > 0;
+  command.quiet = given.count("quiet") > 0;
+  if (given.count("socket") > 0) command.socket = given["socket"].as<std::string>();
+  if (!is_rollback) return std::nullopt;
+  command.mode = CommandLine::Mode::conf_rollback;
+  if (words.size() == 1) return std::nullopt;
+  const auto [stop, error] =
+      std::from_chars(words[1].data(), words[1].data() + words[1].size(), command.number);
+  if (words.size() == 2 && error == std::errc{} && stop == words[1].data() + words[1].size() &&
+      command.number > 0)
+    return std::nullopt;
+  return fmt::format(
+      "usage: classgate conf rollback [NUMBER]; {} is none: classgate conf history "
+      "tells which there are",
+      quote(words[1]));
+}
+
+// An option with one value that is given twice: which was meant? (The parser would join the values
+// of some, and take the last of others.)
+std::optional<std::string> given_twice(const cxxopts::ParseResult& given) {
+  const auto is_list = [](const KeyFlag& flag) {
+    Settings scratch;
+    const RawValue two{std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}};
+    return find_key(flag.key)->read(scratch, two).has_value();
+  };
+  std::vector<std::string> names{"conf", "socket"};
+  for (const KeyFlag& flag : key_flags)
+    if (!is_list(flag)) names.emplace_back(flag.flag);
+  for (const std::string& name : names)
+    if (const std::size_t times = given.count(name); times > 1)
+      return fmt::format("--{} is given {} times, and has one value: give it once", name, times);
+  return std::nullopt;
+}
+
 // What is wrong with the words that are no options.
 std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
   const bool has_command = given.count("command") > 0;
@@ -245,7 +294,8 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
   command.arguments = options.all("arguments");
   if (tool != tools.end()) {
     command.mode = tool->mode;
-    for (const char* option : {"socket", "watch", "quiet"})
+    if (command.mode == CommandLine::Mode::conf_history) return read_conf_words(given, command);
+    for (const char* option : {"socket", "watch", "quiet", "live"})
       if (given.count(option) > 0)
         return fmt::format("--{} belongs to a running classgate, not to {}", option, name);
     if (command.mode == CommandLine::Mode::new_key) {
@@ -340,6 +390,7 @@ std::expected<CommandLine, std::string> parse_command_line(int argc, const char*
       command.command = given["command"].as<std::string>();
       if (!help_text(command.command).empty()) return command;
     }
+    if (auto wrong = given_twice(given)) return std::unexpected(*wrong);
     if (auto wrong = read_command(given, command)) return std::unexpected(*wrong);
     command.conf_path = given["conf"].as<std::string>();
     command.names_conf = given.count("conf") > 0;

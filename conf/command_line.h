@@ -29,6 +29,8 @@ struct CommandLine {
     forecast,
     usage,
     new_key,  // the second argument is the client's name
+    conf_history,
+    conf_rollback,  // `number` says to which; 0: to the one before
   };
   Mode mode = Mode::run;
   std::string conf_path;
@@ -47,6 +49,7 @@ struct CommandLine {
   PlanningOptions planning;
   ForecastOptions forecast;  // Mode::forecast, which has a log and places for answers in planning
   UsageOptions usage;        // Mode::usage; of `forget` the file alone
+  std::uint64_t number = 0;  // Mode::conf_rollback
   bool names_conf = false;   // with --conf; else that of the package, where there is one
 };
 

@@ -220,6 +220,7 @@ std::vector<Key> make_keys() {
       texts_key("ops.hosts", "names that browsers may call the page by, beside addresses and localhost", FIELD(ops.hosts)),
       duration_key("ops.session_time", minutes(1), hours(24 * 7), "from logging in to the page until it must be done anew", FIELD(ops.session_time)),
       count_key("ops.viewers_max", 0, 10'000, "who watch the page at once; 0: nobody", FIELD(ops.viewers_max)),
+      count_key("ops.conf_history", 0, 1000, "confs that were in force and are kept in state_dir, the newest; 0: none", FIELD(ops.conf_history)),
       duration_key("ops.timeout", ms1, hours(1), "for an operator's request and its answer, and between two", FIELD(ops.timeout)),
       duration_key("ops.reload_timeout", ms1, hours(1), "in which a reload must have read, looked up and opened all that it needs", FIELD(ops.reload_timeout)),
       duration_key("ops.upgrade_timeout", ms1, hours(1), "in which a new program must be ready (SIGUSR2)", FIELD(ops.upgrade_timeout)),

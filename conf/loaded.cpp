@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <sstream>
 
 #include "conf/cost.h"
 #include "conf/format.h"
@@ -127,6 +128,85 @@ std::string value_in(const Settings& settings, std::string_view name) {
   return "nothing";
 }
 
+namespace {
+
+// What a table says, "key = value" a line, as print() has it.
+using Table = std::map<std::string, std::string>;
+Table table_of(const std::string& printed) {
+  Table table;
+  std::istringstream lines(printed);
+  for (std::string line; std::getline(lines, line);)
+    if (const std::size_t equals = line.find(" = "); equals != std::string::npos)
+      table[line.substr(0, equals)] = line.substr(equals + 3);
+  return table;
+}
+
+Table table_of(const PlanSettings& plan) {
+  Table table;
+  const std::string prefix = fmt::format("plan.{}.", plan.name);
+  Settings settings;
+  settings.admission.fairness.plans = {plan};
+  for (const char* field :
+       {"rate", "burst", "workers", "queue_size", "weight", "priority", "quota_day", "quota_month",
+        "quota_day_soft", "quota_month_soft", "quota_unit"})
+    table[field] = value_in(settings, prefix + field);
+  return table;
+}
+
+// What tables of one kind say differently, by their names: a line for each key. What only one of
+// both says was, or is, "not said".
+void tell_tables(const std::string& kind, const std::map<std::string, Table>& before,
+                 const std::map<std::string, Table>& after, std::vector<std::string>& lines) {
+  const auto said = [](const Table& table, const std::string& key) -> std::string {
+    const auto found = table.find(key);
+    return found == table.end() ? "not said" : found->second;
+  };
+  for (const auto& [name, table] : after) {
+    const auto known = before.find(name);
+    if (known == before.end()) {
+      lines.push_back(fmt::format("{} {} is new", kind, quote(name)));
+      continue;
+    }
+    Table both = table;
+    both.insert(known->second.begin(), known->second.end());
+    for (const auto& [key, any] : both)
+      if (said(table, key) != said(known->second, key))
+        lines.push_back(fmt::format("{} {}: {} = {} (it was {})", kind, quote(name), key,
+                                    said(table, key), said(known->second, key)));
+  }
+  for (const auto& [name, table] : before)
+    if (!after.contains(name)) lines.push_back(fmt::format("{} {} is gone", kind, quote(name)));
+}
+
+// A client in a plan may be named by its key: only how many there are is told.
+void tell_plans(const Loaded& before, const Loaded& after, std::vector<std::string>& lines) {
+  const std::size_t told = lines.size();
+  const auto plans_of = [](const Loaded& of) -> const std::vector<PlanSettings>& {
+    return of.settings.admission.fairness.plans;
+  };
+  const auto by_name = [&](const Loaded& of) {
+    std::map<std::string, Table> plans;
+    for (const PlanSettings& plan : plans_of(of)) plans[plan.name] = table_of(plan);
+    return plans;
+  };
+  tell_tables("plan", by_name(before), by_name(after), lines);
+  for (const PlanSettings& plan : plans_of(after)) {
+    const auto was = std::ranges::find(plans_of(before), plan.name, &PlanSettings::name);
+    if (was != plans_of(before).end() && was->clients != plan.clients)
+      lines.push_back(fmt::format("plan {}: clients are others: {} (it was {})", quote(plan.name),
+                                  plan.clients.size(), was->clients.size()));
+  }
+  const auto names_of = [&](const Loaded& of) {
+    std::vector<std::string> names;
+    for (const PlanSettings& plan : plans_of(of)) names.push_back(plan.name);
+    return names;
+  };
+  if (lines.size() == told && names_of(before) != names_of(after))
+    lines.emplace_back("the plans stand in another order");
+}
+
+}  // namespace
+
 std::vector<std::string> changes_between(const Loaded& before, const Loaded& after) {
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < after.values.size(); ++i)  // the same table of keys
@@ -134,31 +214,21 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
         !find_key(after.values[i].key)->needs_restart)
       lines.push_back(fmt::format("{} = {} (it was {})", after.values[i].key, after.values[i].value,
                                   before.values[i].value));
-  const auto by_path = [](const Loaded& of) {
-    std::map<std::string, std::string> routes;
-    for (const auto& [route, origin] : of.routes) routes[name_of(route)] = print_route(route);
+  const auto routes_of = [](const Loaded& of) {
+    std::map<std::string, Table> routes;
+    for (const auto& [route, origin] : of.routes)
+      routes[name_of(route)] = table_of(print_route(route));
     return routes;
   };
-  const std::map<std::string, std::string> old_routes = by_path(before);
-  const std::map<std::string, std::string> new_routes = by_path(after);
-  for (const auto& [path, text] : new_routes) {
-    const auto known = old_routes.find(path);
-    if (known == old_routes.end())
-      lines.push_back(fmt::format("route {} is new", quote(path)));
-    else if (known->second != text)
-      lines.push_back(fmt::format("route {} has changed", quote(path)));
-  }
-  for (const auto& [path, text] : old_routes)
-    if (!new_routes.contains(path)) lines.push_back(fmt::format("route {} is gone", quote(path)));
-  if (before.plans != after.plans) lines.push_back("the plans have changed");
+  tell_tables("route", routes_of(before), routes_of(after), lines);
+  tell_plans(before, after, lines);
   const auto listeners_of = [](const Loaded& of) {
-    std::map<std::string, std::string> listeners;
+    std::map<std::string, Table> listeners;
     for (const ListenerSettings& listener : of.settings.listeners)
-      listeners[listener.address] = print_own(listener);
+      listeners[listener.address] = table_of(print_own(listener));
     return listeners;
   };
-  if (listeners_of(before) != listeners_of(after))
-    lines.push_back("the [[listener]] tables have changed");
+  tell_tables("listener", listeners_of(before), listeners_of(after), lines);
   const auto pairs_of = [](const Loaded& of) {
     std::vector<std::pair<std::string, std::string>> pairs;
     for (const CertificateSettings& pair : of.settings.tls.certificates)

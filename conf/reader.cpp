@@ -86,6 +86,11 @@ class Reader {
     return reading_.loaded.settings.ops.control;
   }
 
+  std::string state_dir(const Sources& sources) {
+    read(sources);
+    return reading_.loaded.settings.state_dir;
+  }
+
  private:
   void read(const Sources& sources) {
     reading_.given = sources.texts;
@@ -383,5 +388,7 @@ std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
 std::expected<std::string, std::vector<Mistake>> control_socket(const Sources& sources) {
   return Reader().control_socket(sources);
 }
+
+std::string state_dir(const Sources& sources) { return Reader().state_dir(sources); }
 
 }  // namespace classgate::conf

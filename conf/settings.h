@@ -502,6 +502,7 @@ struct OpsSettings {
   std::vector<std::string> hosts;              // names that the page may be called by
   milliseconds session_time{8 * 3'600'000};    // from a log-in to its end
   std::uint32_t viewers_max = 100;             // who watch the page at once
+  std::uint32_t conf_history = 50;             // confs that are kept in state_dir; 0: none
 };
 
 // [history]: who used how much, kept over restarts in history.db of state_dir

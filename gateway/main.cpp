@@ -32,6 +32,7 @@
 #include "gateway/history/usage_history.h"
 #include "gateway/memory_budget.h"
 #include "gateway/milestones.h"
+#include "gateway/ops/conf_command.h"
 #include "gateway/ops/control_client.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/operator_tokens.h"
@@ -305,6 +306,8 @@ int start(int argc, char** argv) {
     case Mode::forecast: return planning::forecast(*command, environment());
     case Mode::simulate: return planning::simulate(*command, environment());
     case Mode::usage: return gateway::usage(*command, environment());
+    case Mode::conf_history: return gateway::tell_conf_history(*command, environment());
+    case Mode::conf_rollback: return gateway::roll_back(*command, environment());
     case Mode::new_key: return gateway::print_new_key(command->arguments.back());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;
     default: break;

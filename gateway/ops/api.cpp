@@ -52,7 +52,8 @@ ordered_json changes_json(const ConfChanges& changes) {
   ordered_json list = ordered_json::array();
   for (const ConfChanges::Past& past : changes.past())
     list.push_back({{"at", wall_time_text(past.at)},
-                    {"what", past.what},
+                    {"what", past.origin.what},
+                    {"by", past.origin.by},
                     {"ok", past.change.ok},
                     {"lines", past.change.lines}});
   return list;
@@ -93,7 +94,7 @@ void Api::take_its_places(Desk& desk) {
     set_limit(request, answer);
   });
   desk.add_order("/api/v1/reload", changer,
-                 [this](const Request&, const auto& answer) { reload(answer); });
+                 [this](const Request& request, const auto& answer) { reload(request, answer); });
   desk.add_order("/api/v1/drain", changer,
                  [this](const Request&, const auto& answer) { drain(answer); });
 }
@@ -246,11 +247,11 @@ void Api::set_limit(const Request& request, const Desk::Responder& answer) {
     return answer(refusal(400, "the body is {\"key\": \"admission.workers\", \"value\": \"40\"}"));
   if (!is_limit(key))
     return answer(refusal(400, "not one of the limits: GET /api/v1/limits tells which there are"));
-  of_.changes.set(key, value, teller_to(answer, key));
+  of_.changes.set(key, value, teller_to(answer, key), who_asked(request));
 }
 
-void Api::reload(const Desk::Responder& answer) {
-  of_.changes.reload(teller_to(answer, "the reload"));
+void Api::reload(const Request& request, const Desk::Responder& answer) {
+  of_.changes.reload(teller_to(answer, "the reload"), {.by = who_asked(request)});
 }
 
 void Api::drain(const Desk::Responder& answer) {

@@ -49,7 +49,7 @@ class Api {
   void tell_clients(const Request& request, const Desk::Responder& answer) const;
   void tell_why(const Request& request, const Desk::Responder& answer) const;
   void set_limit(const Request& request, const Desk::Responder& answer);
-  void reload(const Desk::Responder& answer);
+  void reload(const Request& request, const Desk::Responder& answer);
   void drain(const Desk::Responder& answer);
   ConfChanges::TellChange teller_to(const Desk::Responder& answer, std::string done) const;
 

@@ -85,7 +85,12 @@ ConfChanges::ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, E
       sources_(std::move(sources)),
       loaded_(std::move(loaded)),
       timer_(loop, [this] { on_timeout(); }),
-      errand_(loop, [this](Outcome&& outcome) { on_prepared(std::move(outcome)); }) {}
+      errand_(loop, [this](Outcome&& outcome) { on_prepared(std::move(outcome)); }),
+      record_(loop) {}
+
+void ConfChanges::note_start(std::string_view what) {
+  loop_.guard([&] { record_.note(loaded_, sources_, what, {}, std::nullopt); });
+}
 
 // Nothing, when the conf may be changed now.
 std::optional<std::string> ConfChanges::why_none() const {
@@ -96,17 +101,17 @@ std::optional<std::string> ConfChanges::why_none() const {
 }
 
 // One that is asked for while another is under way follows it.
-void ConfChanges::reload_by_signal() {
+void ConfChanges::reload_by_signal(const std::string& by) {
   if (!is_under_way()) {
     if (const auto why = why_none())
       return log_milestone(spdlog::level::err, "HUP: reload refused: {}", *why);
-    return reload([](const Change&) {});  // the log tells
+    return reload([](const Change&) {}, {.by = by});  // the log tells
   }
-  reloads_again_ = true;
+  reloads_again_ = by;
   log_milestone(spdlog::level::info, "HUP: a change of the conf is under way; a reload follows it");
 }
 
-void ConfChanges::reload(TellChange tell) {
+void ConfChanges::reload(TellChange tell, Origin origin) {
   if (const auto why = why_none()) return tell({false, {*why}});
   conf::Sources sources = sources_;
   sources.run_time.clear();
@@ -121,7 +126,7 @@ void ConfChanges::reload(TellChange tell) {
     loop_.guard([this] { notify_ready(owner_.status_line()); }, [] { notify_ready({}); });
     tell(change);
   };
-  what_ = "reload";
+  origin_ = std::move(origin);
   notify_reloading();
   prepare(std::move(sources), std::move(then), std::move(tell_ready));
 }
@@ -138,7 +143,8 @@ ConfChanges::Change ConfChanges::reloaded(Outcome&& outcome, ConfHistory history
   sources_.run_time.clear();
   loop_.guard([&] {
     std::ranges::move(forgotten, std::back_inserter(change.lines));
-    log_milestone(spdlog::level::info, "reloaded: {}", server_.description());
+    log_milestone(spdlog::level::info, "reloaded: {}{}{}", server_.description(),
+                  origin_.by.empty() ? "" : "; asked for by ", origin_.by);
     for (const std::string& line : change.lines)
       log_milestone(spdlog::level::warn, "reload: {}", line);
   });
@@ -171,6 +177,7 @@ void ConfChanges::note_differences(conf::Loaded loaded, Change& change) {
   Lines changes;
   loop_.guard([&] { changes = conf::changes_between(loaded_, loaded); });
   loaded_ = std::move(loaded);
+  loop_.guard([&] { record_.note(loaded_, sources_, origin_.what, origin_.by, changes); });
   loop_.guard([&] { tell_differences(std::move(changes), change); });
 }
 
@@ -183,12 +190,13 @@ void ConfChanges::tell_differences(Lines changes, Change& change) {
   std::ranges::move(changes, std::back_inserter(change.lines));
 }
 
-void ConfChanges::set(const std::string& name, const std::string& value, TellChange tell) {
+void ConfChanges::set(const std::string& name, const std::string& value, TellChange tell,
+                      std::string by) {
   if (const auto why = why_none()) return tell({false, {*why}});
   const conf::Key* key = conf::find_key(name);
   if (key != nullptr && key->needs_restart)
     return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
-  what_ = fmt::format("set {} = {}", name, value);
+  origin_ = {fmt::format("set {} = {}", name, value), std::move(by)};
   conf::Sources sources = sources_;
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
@@ -350,11 +358,12 @@ void ConfChanges::on_prepared(Outcome&& outcome) {
 void ConfChanges::conclude(const Change& change) {
   const auto tell = std::exchange(tell_, nullptr);
   loop_.guard([&] {
-    past_.push_back({std::chrono::system_clock::now(), std::exchange(what_, {}), change});
+    past_.push_back({std::chrono::system_clock::now(), std::exchange(origin_, {}), change});
     if (past_.size() > past_max) past_.pop_front();
   });
   loop_.guard([&] { tell(change); }, [&] { tell({change.ok, {}}); });
-  if (std::exchange(reloads_again_, false) && !owner_.why_no_change()) reload([](const Change&) {});
+  if (const auto by = std::exchange(reloads_again_, std::nullopt); by && !owner_.why_no_change())
+    reload([](const Change&) {}, {.by = *by});
 }
 
 void ConfChanges::on_timeout() {
@@ -373,7 +382,7 @@ void ConfChanges::give_up(const std::string& why) {
   errand_.give_up();
   timer_.stop();
   then_ = nullptr;
-  reloads_again_ = false;
+  reloads_again_.reset();
   log_milestone(spdlog::level::warn, "the change of the conf that was under way is given up: {}",
                 why);
   Change change;

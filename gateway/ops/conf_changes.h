@@ -6,11 +6,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "conf/reader.h"
 #include "gateway/error_log.h"
+#include "gateway/ops/conf_record.h"
 #include "gateway/ops/errand.h"
 #include "gateway/ops/operator_server.h"
 #include "gateway/ops/operator_tokens.h"
@@ -52,14 +54,21 @@ class ConfChanges {
   ConfChanges(proxy::net::Loop& loop, Owner& owner, Server& server, ErrorLog& log,
               conf::Sources sources, conf::Loaded loaded);
 
-  void reload(TellChange tell);
-  void reload_by_signal();
-  void set(const std::string& key, const std::string& value, TellChange tell);
+  // `what` is what the log and the history call it; `by` is who asked, empty: nobody knows.
+  struct Origin {
+    std::string what = "reload";
+    std::string by{};
+  };
+  void reload(TellChange tell, Origin origin);
+  void reload_by_signal(const std::string& by);
+  void set(const std::string& key, const std::string& value, TellChange tell, std::string by);
+  // The conf with which the process began, by "start" or "upgrade".
+  void note_start(std::string_view what);
   const conf::Loaded& loaded() const { return loaded_; }  // in force
   // What came of the last ones, the newest last; at most past_max.
   struct Past {
     std::chrono::system_clock::time_point at;
-    std::string what;  // "reload", "set admission.workers"
+    Origin origin;  // "reload", "set admission.workers = 9"
     Change change;
   };
   static constexpr std::size_t past_max = 50;
@@ -133,11 +142,12 @@ class ConfChanges {
   // The change that is under way, if any. Told of a failure, `then_` refuses it.
   std::function<Change(Outcome&&)> then_;
   TellChange tell_;
-  std::string what_;  // it is
+  Origin origin_;  // of it
   std::deque<Past> past_;
-  bool reloads_again_ = false;  // SIGHUP came meanwhile
+  std::optional<std::string> reloads_again_;  // SIGHUP came meanwhile: by whom
   proxy::net::Timer timer_;
   Errand<Outcome> errand_;
+  ConfRecord record_;
 };
 
 // A line for each key that was set at run time, once the conf is read anew.

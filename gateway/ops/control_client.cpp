@@ -176,34 +176,6 @@ int order(const std::string& path, const std::string& target, const std::string&
   return 0;
 }
 
-// Where it listens: as the conf says, which may be bad now and have been good when it was read.
-// Where it leaves that open, an order must not go to another process, which listens as built in.
-std::expected<std::string, std::string> control_path(
-    const conf::CommandLine& command,
-    const std::vector<std::pair<std::string, std::string>>& environment) {
-  if (!command.socket.empty()) return command.socket;
-  auto path = conf::control_socket({command.conf_path, environment, command.overrides, {}});
-  if (path) return std::move(*path);
-  std::string said;
-  for (const conf::Mistake& mistake : path.error())
-    said += fmt::format("{}: {}\n", mistake.place, mistake.text);
-  return std::unexpected(
-      said +
-      "where classgate listens cannot be told from this conf (ops.control): mend it, or "
-      "name the socket with --socket");
-}
-
-// Nobody listens there.
-bool is_deserted(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return false;
-  path.copy(address.sun_path, path.size());
-  const proxy::net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return fd && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
-         (errno == ENOENT || errno == ECONNREFUSED);
-}
-
 // Where a classgate runs it forgets: it would write again what it knows, were that only deleted
 // from its file.
 int forget(const std::string& path, const conf::CommandLine& command,
@@ -228,6 +200,31 @@ int forget(const std::string& path, const conf::CommandLine& command,
 }
 
 }  // namespace
+
+std::expected<std::string, std::string> control_path(
+    const conf::CommandLine& command,
+    const std::vector<std::pair<std::string, std::string>>& environment) {
+  if (!command.socket.empty()) return command.socket;
+  auto path = conf::control_socket({command.conf_path, environment, command.overrides, {}});
+  if (path) return std::move(*path);
+  std::string said;
+  for (const conf::Mistake& mistake : path.error())
+    said += fmt::format("{}: {}\n", mistake.place, mistake.text);
+  return std::unexpected(
+      said +
+      "where classgate listens cannot be told from this conf (ops.control): mend it, or "
+      "name the socket with --socket");
+}
+
+bool is_deserted(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return false;
+  path.copy(address.sun_path, path.size());
+  const proxy::net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return fd && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+         (errno == ENOENT || errno == ECONNREFUSED);
+}
 
 int control(const conf::CommandLine& command,
             const std::vector<std::pair<std::string, std::string>>& environment) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <expected>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,5 +13,14 @@ namespace classgate::gateway {
 // what it says. Returns the exit status: 0 good, 1 bad news or refused, 2 nobody there.
 int control(const conf::CommandLine& command,
             const std::vector<std::pair<std::string, std::string>>& environment);
+
+// Where the running one listens: as the conf says, which may be bad now and have been good when it
+// was read, or --socket. Where the conf leaves that open the error says so: an order must not go to
+// another process, which listens as built in. May be "off".
+std::expected<std::string, std::string> control_path(
+    const conf::CommandLine& command,
+    const std::vector<std::pair<std::string, std::string>>& environment);
+// Nobody listens there.
+bool is_deserted(const std::string& path);
 
 }  // namespace classgate::gateway

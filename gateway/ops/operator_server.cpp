@@ -45,6 +45,14 @@ std::string joined_fields(const proxy::wire::Head& head, std::string_view name) 
   return all;
 }
 
+// Who has connected to a Unix socket.
+std::optional<std::uint32_t> user_behind(const proxy::net::Fd& fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return std::nullopt;
+  return who.uid;
+}
+
 }  // namespace
 
 class OperatorServer::Connection final : public proxy::net::Retirable, private Stream::Handler {
@@ -56,6 +64,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
         number_(number),
         address_(address),
         is_local_(is_local),
+        user_(is_local ? user_behind(fd) : std::nullopt),
         timeout_(on_timeout, this),
         stream_(server.loop_, std::move(fd), *this, std::move(tls)) {
     silent_since_ = server_.loop_.now();
@@ -216,6 +225,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     request.connection = number_;
     request.body = input_.substr(parser_.head_size(), head.content_length);
     request.is_local = is_local_;
+    request.user = user_;
     method_ = request.method;
     closes_ = closes_ || head.wants_close;
     input_.erase(0, size);
@@ -245,6 +255,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   const std::uint64_t number_;
   const conf::IpAddress address_;
   const bool is_local_;
+  const std::optional<std::uint32_t> user_;
   proxy::net::Time silent_since_{};
   bool is_answering_ = false;
   bool closes_ = false;     // with this answer

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -48,8 +49,9 @@ class OperatorServer {
     std::string last_event_id;  // of a viewer who comes again
     conf::IpAddress address{};
     bool is_tls = false;
-    bool is_local = false;         // by the control socket: root and the group only
-    std::uint64_t connection = 0;  // by which a viewer is sent more (send())
+    bool is_local = false;  // by the control socket: root and the group only
+    std::optional<std::uint32_t> user = std::nullopt;  // who asks there (SO_PEERCRED, unix(7))
+    std::uint64_t connection = 0;                      // by which a viewer is sent more (send())
   };
   struct Reply {
     int status = 200;

@@ -142,6 +142,7 @@ int Supervisor::run() {
   names_.begin();
   tables_.begin();
   forecast_.begin();
+  changes_.note_start(takeover_.is_under_way() ? "upgrade" : "start");
   loop_.run();
   return ending_.status;
 }
@@ -155,16 +156,23 @@ void Supervisor::take_orders() {
       answer({.status = change.ok ? 200 : 409, .body = text_of(change.lines)});
     };
   };
-  desk_.add_order("/reload", [=, this](const Desk::Request&, const Desk::Responder& answer) {
-    changes_.reload(tell_by(answer));
-  });
+  // The body, if any, is what it is called: "rollback to 3".
+  desk_.add_order("/reload",
+                  [=, this](const Desk::Request& request, const Desk::Responder& answer) {
+                    constexpr std::size_t longest = 100;
+                    ConfChanges::Origin origin{.by = who_asked(request)};
+                    if (!request.body.empty())
+                      origin.what = conf::printable(request.body.substr(0, longest));
+                    changes_.reload(tell_by(answer), std::move(origin));
+                  });
   desk_.add_order("/set", [=, this](const Desk::Request& request, const Desk::Responder& answer) {
     // The name of a plan may have one, and no value of its keys has.
     const std::size_t equals =
         conf::PlanList::is_key(request.body) ? request.body.rfind('=') : request.body.find('=');
     if (equals == std::string::npos)
       return answer({.status = 400, .body = "the body is KEY=VALUE\n"});
-    changes_.set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer));
+    changes_.set(request.body.substr(0, equals), request.body.substr(equals + 1), tell_by(answer),
+                 who_asked(request));
   });
   desk_.add_order("/upgrade", [this](const Desk::Request&, const Desk::Responder& answer) {
     upgrade([answer](bool ok, const std::string& text) {
@@ -183,12 +191,12 @@ void Supervisor::take_orders() {
 void Supervisor::on_signal() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == sizeof info)
-    on_signal(static_cast<int>(info.ssi_signo));
+    on_signal(static_cast<int>(info.ssi_signo), info.ssi_uid);
 }
 
-void Supervisor::on_signal(int number) {
+void Supervisor::on_signal(int number, std::uint32_t sender) {
   switch (number) {
-    case SIGHUP: changes_.reload_by_signal(); return;
+    case SIGHUP: changes_.reload_by_signal(who_is(sender)); return;
     case SIGUSR1:
       server_.reopen_access_log();
       log_.reopen();

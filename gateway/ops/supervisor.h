@@ -63,7 +63,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   struct DataPathDrained {};
 
   void on_signal();
-  void on_signal(int number);
+  void on_signal(int number, std::uint32_t sender);
 
   // The end.
   void drain(const std::string& why);

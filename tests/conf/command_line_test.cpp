@@ -89,9 +89,8 @@ TEST_CASE("a flag that is repeated makes a list, and where there can be none, a 
   const Loaded loaded = load_good({"", {}, lists.overrides});
   CHECK(value_of(loaded, "listen").value == "[\"a:1\", \"b:2\"]");
   CHECK(value_of(loaded, "upstream.servers").value == "[\"c:3\", \"d:4\"]");
-  const CommandLine twice = parse_good({"--workers", "1", "--workers", "2"});
-  CHECK(mistakes_of({"", {}, twice.overrides}) ==
-        Lines{"command line --workers: admission.workers: \"1,2\" is not a whole number"});
+  CHECK(parse({"--workers", "1", "--workers", "2"}).error() ==
+        "--workers is given 2 times, and has one value: give it once");
 }
 
 TEST_CASE("a wrong value is told by the flag that holds it") {

@@ -22,9 +22,37 @@ TEST_CASE("what a conf changes is told in a line each, without secrets") {
   // A key that is known makes the others' address their name.
   CHECK(lines == Lines{"admission.workers = 9 (it was 50)",
                        "clients.unknown = \"address\" (it was \"own\")",
-                       "route \"/b*\" has changed", "route \"/d\" is new", "route \"/c\" is gone",
-                       "the plans have changed"});
+                       "route \"/b*\": priority = 3 (it was 2)", "route \"/d\" is new",
+                       "route \"/c\" is gone", "plan \"gold\" is new"});
   CHECK(changes_between(after, after).empty());
+}
+
+TEST_CASE("what a table says differently is told by key, whatever stands around it") {
+  const std::string identity = "[fairness]\nidentity = [\"header:X-Api-Key\"]\n";
+  const auto plans = [](const char* gold, const char* free) {
+    return fmt::format("[[plan]]\nname = \"gold\"\n{}\n[[plan]]\nname = \"free\"\n{}\n", gold,
+                       free);
+  };
+  const std::string keys = "clients = [\"header:X-Api-Key:s3cret\"]";
+  const Loaded before = load_text(identity + plans(("rate = 5\n" + keys).c_str(), "burst = 3") +
+                                  "[[route]]\npath = \"/a\"\npriority = 1\ndeadline = \"2s\"\n");
+  CHECK(changes_between(before, load_text("# a line more\n" + identity +
+                                          plans(("rate = 5\n" + keys).c_str(), "burst = 3") +
+                                          "[[route]]\npath = \"/a\"\npriority = 1\ndeadline = "
+                                          "\"2s\"\n"))
+            .empty());
+  CHECK(changes_between(before, load_text(identity + plans("rate = 6", "burst = 3\nquota_day = 9") +
+                                          "[[route]]\npath = \"/a\"\npriority = 1\nrate = 4\n")) ==
+        Lines{"clients.unknown = \"own\" (it was \"address\")",
+              "route \"/a\": deadline = not said (it was \"2s\")",
+              "route \"/a\": rate = 4 (it was not said)", "plan \"free\": quota_day = 9 (it was 0)",
+              "plan \"gold\": rate = 6 (it was 5)",
+              "plan \"gold\": clients are others: 0 (it was 1)"});
+  const Loaded other_order = load_text(identity + "[[plan]]\nname = \"free\"\nburst = 3\n" +
+                                       "[[plan]]\nname = \"gold\"\nrate = 5\n" + keys +
+                                       "\n[[route]]\npath = \"/a\"\npriority = 1\ndeadline = "
+                                       "\"2s\"\n");
+  CHECK(changes_between(before, other_order) == Lines{"the plans stand in another order"});
 }
 
 TEST_CASE("a place to listen or forward to that nothing names any more is lost, not changed") {

@@ -89,6 +89,7 @@ std::map<std::string, Sample> samples() {
       {"cors.max_age", quoted("7s")},
       {"ops.client_metrics", plain("5")},
       {"ops.why_max", plain("70")},
+      {"ops.conf_history", plain("9")},
       {"log.refusals_max", plain("7")},
       {"log.query", plain("true")},
       {"log.headers", {"[\"X-Tenant\", \"x-user\"]", "X-Tenant, x-user"}},

@@ -49,7 +49,7 @@ function view_conf(main) {
     const chosen = key.value;
     key.replaceChildren(...all.filter(row => row.is_limit).map(row => el("option", { value: row.key, selected: row.key === (chosen || "admission.workers") }, row.key)));
     show();
-    past.replaceChildren(table("Changes since the start", [["when", row => clock(Date.parse(row.at) / 1000, 86401)], ["what", row => row.what],
+    past.replaceChildren(table("Changes since the start", [["when", row => clock(Date.parse(row.at) / 1000, 86401)], ["what", row => row.what], ["by", row => row.by],
       ["outcome", row => row.ok ? "done" : "refused"], ["said", row => row.lines.join("\n")]], [...body.changes].reverse()));
     if (body.last_reload_error) past.prepend(note("The last reload was refused: " + body.last_reload_error, true));
   };

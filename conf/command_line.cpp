@@ -58,14 +58,16 @@ cxxopts::Options make_options() {
                                   cxxopts::value<std::string>(),
                                   "PATH")("w,watch", "again every second")(
       "j,json", "as JSON", cxxopts::value<std::string>()->implicit_value("-"))(
-      "q,quiet", "say nothing")("command", "", cxxopts::value<std::string>())(
-      "arguments", "", cxxopts::value<std::vector<std::string>>());
+      "q,quiet", "say nothing")("live",
+                                "whether the gateway itself is well, whatever the service does")(
+      "command", "", cxxopts::value<std::string>())("arguments", "",
+                                                    cxxopts::value<std::vector<std::string>>());
   options.parse_positional({"command", "arguments"});
   return options;
 }
 
 std::vector<std::string> option_names() {
-  std::vector<std::string> names{"conf", "socket", "watch", "json", "quiet"};
+  std::vector<std::string> names{"conf", "socket", "watch", "json", "quiet", "live"};
   for (const ModeFlag& flag : mode_flags) names.emplace_back(flag.flag);
   for (const KeyFlag& flag : key_flags) names.emplace_back(flag.flag);
   for (const ToolOption& option : tool_options) names.emplace_back(option.name);
@@ -282,7 +284,7 @@ std::optional<std::string> given_twice(const cxxopts::ParseResult& given) {
 // What is wrong with the words that are no options.
 std::optional<std::string> read_command(const cxxopts::ParseResult& given, CommandLine& command) {
   const bool has_command = given.count("command") > 0;
-  for (const char* option : {"socket", "watch", "json", "quiet"})
+  for (const char* option : {"socket", "watch", "json", "quiet", "live"})
     if (!has_command && given.count(option) > 0)
       return fmt::format("--{} belongs to a command, such as \"classgate status\"", option);
   const GivenOptions options = options_of(given);
@@ -314,6 +316,9 @@ std::optional<std::string> read_command(const cxxopts::ParseResult& given, Comma
   command.as_json = given.count("json") > 0;
   command.watch = given.count("watch") > 0;
   command.quiet = given.count("quiet") > 0;
+  command.live = given.count("live") > 0;
+  if (command.live && (name != "status" || command.watch || command.as_json))
+    return std::string("--live belongs to classgate status, without --watch and --json");
   if (auto wrong = read_status(options, command)) return wrong;
   std::vector<std::string> names;
   for (const Tool& known : tools) names.emplace_back(known.name);

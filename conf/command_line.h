@@ -43,6 +43,7 @@ struct CommandLine {
   bool as_json = false;
   bool watch = false;
   bool quiet = false;
+  bool live = false;  // `status` of the process alone
   std::optional<std::uint32_t> clients;  // that `status` lists
   ExplainOptions explain;
   // Mode::simulate, Mode::load

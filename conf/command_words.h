@@ -53,8 +53,9 @@ struct Command {
   const char* help;
 };
 inline constexpr std::array commands{
-    Command{"status", 0, "status [--watch] [--json] [--quiet]",
-            "what it does now; exits 0 when it can serve, 1 when not, 2 when it is not there"},
+    Command{"status", 0, "status [--watch] [--json] [--quiet] [--live]",
+            "what it does now; exits 0 when it can serve (--live: when it is well itself), 1 when "
+            "not, 2 when it is not there"},
     Command{"queue", 0, "queue [--json]", "every waiting request"},
     Command{"explain", 2, "explain METHOD PATH [-H FIELD ...]",
             "what would become of this request now, and why; exits 1 when it would be refused"},

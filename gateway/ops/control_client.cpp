@@ -75,6 +75,14 @@ int show_status(const std::string& path, const conf::CommandLine& command) {
   }
 }
 
+// Of the process alone: a service that is down is no reason to start the gateway anew.
+int show_life(const std::string& path, const conf::CommandLine& command) {
+  const auto answer = ask_control(path, "GET", "/livez");
+  if (!answer) return command.quiet ? nobody_there : complain(answer.error());
+  if (!command.quiet) conf::print(stdout, answer->body);
+  return answer->status == 200 ? 0 : 1;
+}
+
 int show_queue(const std::string& path, const conf::CommandLine& command) {
   const auto answer = ask_control(path, "GET", "/queue");
   if (!answer) return complain(answer.error());
@@ -234,6 +242,7 @@ int control(const conf::CommandLine& command,
   const std::string& path = *found;
   if (command.command == "forget") return forget(path, command, environment);
   if (path == "off") return complain("there is no control socket (ops.control = \"off\")");
+  if (command.live) return show_life(path, command);
   if (command.command == "status" && command.watch && !command.quiet)
     return watch_status(path, status_target(command), command.as_json);
   if (command.command == "status") return show_status(path, command);

@@ -12,6 +12,7 @@
 #include "gateway/ops/client_list.h"
 #include "gateway/ops/explanation.h"
 #include "gateway/ops/metrics.h"
+#include "gateway/ops/query.h"
 #include "gateway/ops/waiters_json.h"
 #include "gateway/ops/why.h"
 
@@ -50,7 +51,8 @@ void Questions::take_their_places(Desk& desk) {
   desk.add_page("/livez", anybody, [this](const Desk::Request&, const Desk::Responder& answer) {
     tell_turns(answer);
   });
-  desk.add_page("/readyz", anybody, [this](const Desk::Request&) { return readiness(); });
+  desk.add_page("/readyz", anybody,
+                [this](const Desk::Request& request) { return readiness(request); });
   desk.add_page(health_path, anybody, [this](const Desk::Request&) { return health(); });
   desk.add_order("/explain", [this](const Desk::Request& request, const Desk::Responder& answer) {
     answer(explain(request));
@@ -83,8 +85,15 @@ void Questions::tell_waiters(const Desk::Responder& answer) const {
   });
 }
 
-Reply Questions::readiness() const {
+// ?for=gateway asks of this process alone: whoever takes a gateway away because the model is down
+// turns its honest 503, with a reason and a time, into a connection that is refused.
+Reply Questions::readiness(const Desk::Request& request) const {
+  const auto query = Query::read(request.query);
+  const std::string_view whose = query ? query->value("for") : "?";
+  if (!whose.empty() && whose != "gateway")
+    return {.status = 400, .body = "/readyz?for=gateway, or /readyz for both it and the service\n"};
   if (of_.is_draining()) return {.status = 503, .body = "draining\n"};
+  if (whose == "gateway") return {.body = "ready\n"};
   const proxy::Servers& servers = *of_.server.policy().servers;
   if (servers.none_reachable()) {
     std::string text = "no upstream server is reachable (upstream.servers)\n";

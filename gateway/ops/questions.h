@@ -30,7 +30,7 @@ class Questions {
  private:
   OperatorServer::Reply metrics(const Desk::Request& request) const;
   OperatorServer::Reply health() const;
-  OperatorServer::Reply readiness() const;
+  OperatorServer::Reply readiness(const Desk::Request& request) const;
   void tell_turns(const Desk::Responder& answer) const;
   void tell_why(const Desk::Request& request, const Desk::Responder& answer) const;
   void tell_waiters(const Desk::Responder& answer) const;

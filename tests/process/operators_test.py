@@ -3,10 +3,12 @@
 import contextlib
 import http.client
 import re
+import signal
 import socket
+import subprocess
 import unittest
 
-from kit import ProcessTest, raw_request, scrape, wait_until
+from kit import CLASSGATE, ProcessTest, clean_environment, raw_request, scrape, wait_until
 
 
 class Operators(ProcessTest):
@@ -135,6 +137,25 @@ class Operators(ProcessTest):
             connection.request("GET", path)
             statuses.append(connection.getresponse().status)
         self.assertEqual(statuses, [503, 200])
+
+    def test_the_gateway_alone_is_ready_while_the_model_is_down_and_until_it_drains(self):
+        """Where a load balancer takes away what is not ready, clients hear 503 with a reason, not a refused connection."""
+        gateway = self.gateway("127.0.0.1:1", upstream_probe_interval="100ms", drain_grace="1m")
+        gateway.wait_for_health(lambda h: h["status"] == "down", "that nobody is there")
+
+        def ask(path):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.ops_port, timeout=20)
+            self.addCleanup(connection.close)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        self.assertEqual(ask("/readyz?for=gateway"), (200, b"ready\n"))
+        live = subprocess.run([CLASSGATE, "--conf", gateway.conf.name, "status", "--live", "--socket", gateway.control],
+                              capture_output=True, text=True, timeout=60, env=clean_environment())
+        self.assertEqual((live.returncode, live.stdout), (0, "every event loop turns\n"))
+        self.assertEqual((ask("/readyz")[0], ask("/readyz?for=model")[0], ask("/readyz?for=%")[0]), (503, 400, 400))
+        gateway.signal(signal.SIGTERM)
+        wait_until(lambda: ask("/readyz?for=gateway") == (503, b"draining\n"), "the drain")
 
     def test_one_address_that_has_most_gives_way_before_the_others(self):
         """A monitor keeps its connection, and asks again when somebody else has opened a thousand."""

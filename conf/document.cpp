@@ -8,6 +8,7 @@
 
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/not_toml.h"
 
 namespace classgate::conf {
 namespace {
@@ -30,6 +31,20 @@ class Lines {
   }
 
   std::string text() const { return fmt::format("{}\n", fmt::join(lines_, "\n")); }
+
+  std::string_view line(std::size_t at) const {
+    return at < lines_.size() ? std::string_view(lines_[at]) : std::string_view();
+  }
+  // The table in which the line stands: what its header says between the brackets.
+  std::string_view table_of(std::size_t at) const {
+    for (at = std::min(at, lines_.size()); at-- > 0;) {
+      if (!is_header(at)) continue;
+      std::string_view header = lines_[at];
+      header.remove_prefix(std::min(header.find_first_not_of(" \t["), header.size()));
+      return header.substr(0, header.find_first_of(" \t]"));
+    }
+    return {};
+  }
 
   // Blanks the line of an error, or the whole list when it stands in one that goes over several
   // lines; a broken table header makes a table without a name. False when nothing could be changed.
@@ -100,8 +115,9 @@ class Lines {
 };
 
 // The library's explanations begin with what it was doing; the operator wants to know what is
-// wrong.
-std::string explain(const toml::parse_error& error) {
+// wrong, and what to write.
+std::string explain(const toml::parse_error& error, std::string_view line, std::string_view table) {
+  if (std::string why = why_not_toml(line, table); !why.empty()) return "this is not TOML: " + why;
   std::string text(error.description());
   if (const std::size_t colon = text.find(": "); colon != std::string::npos)
     text = text.substr(colon + 2);
@@ -147,6 +163,11 @@ class Walker {
   void walk_list(const toml::node& node, Place place, const std::string& name,
                  std::vector<TableEntry>& into) {
     const toml::array* array = node.as_array();
+    if (array != nullptr && array->empty())
+      return mistake(place,
+                     fmt::format("{0} = [] says nothing: take the line out; {0}s are written "
+                                 "as [[{0}]] tables, and none is as good as no line",
+                                 name));
     if (array == nullptr || !array->is_homogeneous<toml::table>())
       return mistake(place, fmt::format("{0}s are written as [[{0}]] tables", name));
     for (const toml::node& element : *array) {
@@ -268,7 +289,8 @@ Document read_document(std::string text, const DocumentForm& form) {
       return document;
     } catch (const toml::parse_error& error) {
       const Place place = place_of(error.source());
-      document.mistakes.push_back({place, explain(error)});
+      const std::size_t at = std::max(place.line, 1U) - 1;
+      document.mistakes.push_back({place, explain(error, lines.line(at), lines.table_of(at))});
       // An error at the end of the file is about something that was never closed.
       if (!lines.mend(place.line - 1)) return document;
     }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
+#include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/identity.h"
 #include "conf/target.h"
@@ -215,12 +217,30 @@ Key name_key(std::string name, std::string help, FieldOf<std::string> access) {
           [=](const Settings& settings) { return quote(value_of(access, settings)); }};
 }
 
+namespace {
+
+// Of the environment, the command line or an order, where a word has no quotes.
+std::string why_no_boolean(std::string_view text) {
+  const auto is_one_of = [text](std::initializer_list<std::string_view> words) {
+    return std::ranges::any_of(
+        words, [text](std::string_view word) { return equal_but_for_case(text, word); });
+  };
+  const char* const meant = is_one_of({"true", "yes", "on", "1"})    ? "true"
+                            : is_one_of({"false", "no", "off", "0"}) ? "false"
+                                                                     : "true or false";
+  return fmt::format("\"{}\" is neither true nor false: write {}", text, meant);
+}
+
+}  // namespace
+
 Key bool_key(std::string name, std::string help, FieldOf<bool> access) {
   return {std::move(name), help + "; true, false",
           [=](Settings& settings, const RawValue& raw) -> Read {
             const auto* boolean = std::get_if<bool>(&raw.value);
             const auto* text = std::get_if<std::string>(&raw.value);
             const bool is_word = text && raw.is_text && (*text == "true" || *text == "false");
+            if (boolean == nullptr && text && raw.is_text && !is_word)
+              return std::unexpected(why_no_boolean(*text));
             if (boolean == nullptr && !is_word)
               return std::unexpected(std::string("expected true or false, without quotes"));
             access(settings) = boolean ? *boolean : *text == "true";

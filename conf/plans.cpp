@@ -149,7 +149,8 @@ class Registry {
 
  private:
   static std::string stands_already(const Entry& entry) {
-    return fmt::format("stands already at {}: {}", entry.origin, entry.text());
+    return fmt::format("is in a plan already, at {}: {}; a client has one plan: take it out of one",
+                       entry.origin, entry.text());
   }
   // Those that there are lie apart: one that meets the next before or behind it meets one.
   std::string add_network(const Network& network, const Entry& entry) {
@@ -163,7 +164,9 @@ class Registry {
     return {};
   }
   static std::string meets(const Network& network, const std::pair<Network, Entry>& other) {
-    return fmt::format("\"{}\" and \"{}\" have clients in common, which {}", network.text,
+    if (network.text == other.first.text)
+      return fmt::format("(\"{}\") {}", network.text, stands_already(other.second));
+    return fmt::format("(\"{}\") has clients in common with \"{}\", which {}", network.text,
                        other.first.text, stands_already(other.second));
   }
 

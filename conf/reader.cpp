@@ -97,6 +97,7 @@ class Reader {
     reading_.loaded.settings.threads = std::min(usable_processors(), 64U);
     for (const RouteSettings& route : reading_.loaded.settings.routes)
       reading_.routes.add_built_in(route);
+    main_path_ = sources.conf_path;
     read_conf(sources.conf_path);
     if (!is_shadow_)
       for (const std::string& path : files_beside(sources.conf_path)) read_conf(path);
@@ -136,7 +137,10 @@ class Reader {
 
   void read_conf(const std::string& path) {
     if (path.empty()) return;
-    const auto text = reading_.text_of(path);
+    const auto text =
+        reading_.text_of(path, path == main_path_ ? "(name another with --conf)"
+                                                  : "(it is read because it lies in conf.d and "
+                                                    "ends in .conf: mend it, or move it away)");
     if (!text) {
       is_control_known_ = reading_.is_all_read = false;
       return reading_.mistake(path, text.error());
@@ -272,7 +276,7 @@ class Reader {
           for (const std::string& wrong : reading_.routes.add_text(value, place))
             reading_.mistake(place, wrong);
       } else if (const auto found = names.find(name); found != names.end()) {
-        apply(found->second, {value, true}, place);
+        apply_variable(found->second, value, place);
       } else if (!is_service_link(name, value)) {
         constexpr std::size_t prefix =
             std::string_view("CLASSGATE_").size();  // makes nothing alike
@@ -288,11 +292,27 @@ class Reader {
     if (port != nullptr && !has_listen) use_port(*port);
   }
 
+  // One that is set to nothing (VARIABLE=, or ${VARIABLE} of something that nobody has set) and
+  // means nothing so: its default is what to write.
+  void apply_variable(const std::string& name, const std::string& value, const std::string& place) {
+    auto wrong = try_apply(name, {value, true}, place);
+    if (!wrong) return;
+    if (!value.empty()) return reading_.mistake(place, std::move(*wrong));
+    std::string usual = find_key(name)->print(Settings());
+    std::erase_if(usual, [](char c) { return c == '"' || c == '[' || c == ']'; });
+    reading_.mistake(place,
+                     fmt::format("{}: the variable is empty: unset it, or write a value, such "
+                                 "as {}",
+                                 name, usual));
+  }
+
   // Another port for the first address that has one, and for those that share it; all else stays.
   void use_port(const std::string& port) {
     constexpr std::size_t digits_max = 5;
-    if (port.empty() || port.size() > digits_max ||
-        port.find_first_not_of("0123456789") != std::string::npos)
+    if (port.empty())
+      return reading_.mistake("environment PORT",
+                              "is empty: unset it, or write a port, such as PORT=8080");
+    if (port.size() > digits_max || port.find_first_not_of("0123456789") != std::string::npos)
       return reading_.mistake("environment PORT", fmt::format("\"{}\" is not a port", port));
     std::vector<std::string> addresses;
     std::optional<std::uint16_t> changed;
@@ -375,6 +395,7 @@ class Reader {
   }
 
   Reading reading_;
+  std::string main_path_;
   bool is_shadow_ = false;
   bool is_control_known_ = true;  // what was read of ops.control, the last time that it was named
 };

@@ -46,6 +46,7 @@ class Together {
                      "needs client.trusted_proxies, to tell whom to believe",
                      {"client.trusted_proxies"});
     check_tls();
+    check_operators();
     check_listeners();
     check_cors(all.cors);
     put_clients_together(reading_);
@@ -107,6 +108,30 @@ class Together {
       reading_.blame(admission.workers_are_auto ? "auto.workers_min" : "admission.workers",
                      fmt::format("{} cannot be shared out among {} reserves", fewest, reserves),
                      {"admission.workers", "auto.workers_min"});
+  }
+
+  // On one port clients would be answered by the operators' pages, and operators by the service,
+  // whoever accepts first.
+  void check_operators() {
+    const auto is_any = [](const Address& address) {
+      return address.host == "*" || address.host == "0.0.0.0" || address.host == "::";
+    };
+    const auto meet = [&](const Address& a, const Address& b) {
+      if (a.is_unix || b.is_unix) return a.is_unix && b.is_unix && a.host == b.host;
+      return a.port == b.port && a.port != 0 && (a.host == b.host || is_any(a) || is_any(b));
+    };
+    const std::vector<Address>& operators = settings_.ops.listen;
+    for (std::size_t i = 0; i < operators.size(); ++i)
+      for (const Address& clients : settings_.listen)
+        if (meet(operators[i], clients))
+          return reading_.blame_at(
+              reading_.origins.contains("ops.listen") ? reading_.origin_of_entry("ops.listen", i)
+                                                      : reading_.origin_of("listen"),
+              "ops.listen",
+              fmt::format("\"{}\" is where clients connect, listen = \"{}\": operators need an "
+                          "address or a port of their own, such as \"127.0.0.1:{}\"",
+                          operators[i].text, clients.text, clients.port == 9190 ? 9191 : 9190),
+              {"listen"});
   }
 
   void check_tls() {

@@ -37,7 +37,10 @@ std::expected<ControlQuestion, std::string> ControlQuestion::begin(const std::st
       ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
     std::string hint;
-    if (error == ENOENT || error == ECONNREFUSED) hint = ": classgate is not running";
+    if (error == ENOENT || error == ECONNREFUSED)
+      hint =
+          ": classgate is not running, or was started with another ops.control than the conf says "
+          "now";
     if (error == EACCES) hint = ": for root and the group classgate only";
     if (error == EAGAIN) hint = ": it takes no connections";
     return std::unexpected(

@@ -305,8 +305,9 @@ TEST_CASE("a client of a plan matches once") {
               "\"address:2001:db8::/64\", \"address:2001:db8:0:1::7\", \"header:X-K:y\", "
               "\"address:unix:\"") == Lines{});
   CHECK(wrong("\"address:10.0.0.0/8\", \"address:10.1.2.3\"") ==
-        Lines{"conf:5:1: plan a: client number 2 \"10.1.2.3\" and \"10.0.0.0/8\" have clients in "
-              "common, which stands already at conf:5:1: plan a, client number 1"});
+        Lines{"conf:5:1: plan a: client number 2 (\"10.1.2.3\") has clients in common with "
+              "\"10.0.0.0/8\", which is in a plan already, at conf:5:1: plan a, client number 1; a "
+              "client has one plan: take it out of one"});
   CHECK(wrong("\"address:10.1.2.3\", \"address:10.0.0.0/8\"").size() == 1);
   // Two addresses of one household are one client.
   CHECK(wrong("\"address:2001:db8::1\", \"address:2001:db8::2\"").size() == 1);

@@ -37,8 +37,8 @@ TEST_CASE("so is one that only the rest of the conf shows") {
           {"conf:3:3: listen: \"https://b:2\" needs tls.certificate and tls.key"}},
          {"[fairness]\nidentity = [\"address\"]\n[[plan]]\nname = \"gold\"\nclients = [\n"
           "  \"address:192.0.2.1\",\n  \"address:192.0.2.2\",\n  \"address:192.0.2.1\",\n]",
-          {"conf:8:3: plan gold: client number 3 \"192.0.2.1\" and \"192.0.2.1\" have clients in "
-           "common, which stands already at conf:6:3: plan gold, client number 1"}}});
+          {"conf:8:3: plan gold: client number 3 (\"192.0.2.1\") is in a plan already, at "
+           "conf:6:3: plan gold, client number 1; a client has one plan: take it out of one"}}});
 }
 
 TEST_CASE("what is wrong with the whole list, or with its key, is told at the key") {

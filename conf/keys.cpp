@@ -121,6 +121,7 @@ std::vector<Key> make_keys() {
       place_key("upstream.tls.key", "its PEM private key", {""}, FIELD(upstream.tls.key)),
 
       or_auto(count_key("admission.workers", 1, 100'000, "requests in the upstream at once", FIELD(admission.workers)), FIELD(admission.workers_are_auto)),
+      count_key("admission.workers_per_server", 0, 100'000, "workers for each server that is up, all together no more than admission.workers; 0: as many as that, whatever is up", FIELD(admission.workers_per_server)),
       count_key("admission.queue_size", 0, 1'000'000, "requests that may wait", FIELD(admission.queue_size)),
       bytes_key("admission.queue_bytes", Bytes{0}, Bytes{1ULL << 40}, "bodies held by waiting requests, all together", FIELD(admission.queue_bytes)),
       or_auto(number_key("admission.rate", 0.001, 1e6, true, "requests a second; 0: no limit", FIELD(admission.rate)), FIELD(admission.rate_is_auto)),

@@ -372,6 +372,7 @@ struct RouteRate {
 // [admission]: who may go in.
 struct AdmissionSettings {
   std::uint32_t workers = 50;               // requests in the upstream at once; if auto, at most
+  std::uint32_t workers_per_server = 0;     // as many for each server that is up; 0: workers says
   std::uint32_t queue_size = 1000;          // requests that may wait
   Bytes queue_bytes = MiB(64);              // bodies held by waiting requests, all together
   double rate = 100;                        // requests a second; 0 means no limit; if auto, at most

@@ -6,6 +6,7 @@
 #include "conf/clients_together.h"
 #include "conf/format.h"
 #include "conf/nearest.h"
+#include "conf/printable.h"
 #include "conf/units.h"
 
 namespace classgate::conf {
@@ -103,6 +104,16 @@ class Together {
       if (share > 0) last = fmt::format("reserve.priority_{}", i + 1);
     }
     if (reserved > 1 + 1e-9) reading_.blame(last, "the shares are together more than 1");
+    const std::uint64_t places =
+        std::uint64_t{admission.workers_per_server} * settings_.upstream.servers.size();
+    if (places > admission.workers && reading_.are_known({"admission.workers", "upstream.servers"}))
+      reading_.loaded.warnings.push_back(
+          {printable(reading_.origin_of("admission.workers_per_server")),
+           fmt::format("admission.workers_per_server: {} for each of {} servers are more than "
+                       "admission.workers, {}, which bounds them all together: write {} at least "
+                       "there",
+                       admission.workers_per_server, settings_.upstream.servers.size(),
+                       admission.workers, places)});
     const std::uint32_t fewest = admission.workers_are_auto ? autos.workers_min : admission.workers;
     if (reserves > fewest)
       reading_.blame(admission.workers_are_auto ? "auto.workers_min" : "admission.workers",

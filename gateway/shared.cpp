@@ -23,17 +23,19 @@ void Shared::follow(std::shared_ptr<const Policy> policy, admission::Time now) {
   fit_workers_to_servers(now);
 }
 
-// With a limit for each server there are no more workers than places in those that are up; the
-// queue is the gate's business. Without any the limit does not matter: nobody gets so far. One
-// after the other, so that the last word is the truth.
+// With a limit or with workers for each server there are no more workers than places in those that
+// are up; the queue is the gate's business. Without any the limit does not matter: nobody gets so
+// far. One after the other, so that the last word is the truth.
 void Shared::fit_workers_to_servers(admission::Time now) {
   const std::lock_guard lock(fitting_);
   if (!newest_) return;  // before the first
-  const std::uint64_t each = newest_->rules->settings.upstream.requests_per_server;
+  const conf::Settings& settings = newest_->rules->settings;
   const std::uint64_t up = std::max<std::size_t>(newest_->servers->reachable_count(), 1);
-  const std::uint64_t places = std::min<std::uint64_t>(each * up, admission::Ceilings::none);
-  gate.set_ceiling(admission::Ceilings::Source::upstream,
-                   each == 0 ? admission::Ceilings::none : static_cast<std::uint32_t>(places), now);
+  std::uint64_t places = admission::Ceilings::none;
+  for (const std::uint64_t each :
+       {settings.upstream.requests_per_server, settings.admission.workers_per_server})
+    if (each != 0) places = std::min(places, each * up);
+  gate.set_ceiling(admission::Ceilings::Source::upstream, static_cast<std::uint32_t>(places), now);
 }
 
 }  // namespace classgate::gateway

@@ -178,8 +178,9 @@ history::DemandQuestion LiveForecast::question() const {
       .workers_in_force = server_.snapshot().workers,
       .servers_in_force = servers,
       .workers_per_server =
-          forecast.workers_per_server > 0
-              ? static_cast<double>(forecast.workers_per_server)
+          forecast.workers_per_server > 0 ? static_cast<double>(forecast.workers_per_server)
+          : settings.admission.workers_per_server > 0
+              ? static_cast<double>(settings.admission.workers_per_server)
               : static_cast<double>(settings.admission.workers) / std::max(servers, 1U),
       .lead_time = forecast.lead_time,
       .bounds = {forecast.servers_min, forecast.servers_max, forecast.fall}};

@@ -46,6 +46,15 @@ TEST_CASE("a route that costs more than a plan's whole quota is warned of") {
                          "rate_limited = false\n") == Lines{});
 }
 
+TEST_CASE("workers for each server that admission.workers does not leave room for are warned of") {
+  const std::string servers = "[upstream]\nservers = [\"a:1\", \"b:1\", \"c:1\"]\n[admission]\n";
+  CHECK(warnings_in(servers + "workers = 20\nworkers_per_server = 8\n") ==
+        Lines{"conf:7:1: admission.workers_per_server: 8 for each of 3 servers are more than "
+              "admission.workers, 20, which bounds them all together: write 24 at least there"});
+  CHECK(warnings_in(servers + "workers = 24\nworkers_per_server = 8\n") == Lines{});
+  CHECK(warnings_in(servers + "workers = 1\n") == Lines{});
+}
+
 // Pages got CORS errors, and --check had called the conf good.
 TEST_CASE("a field that names clients and that pages may not send is warned of") {
   const auto warnings = [](const std::string& identity, const std::string& cors) {

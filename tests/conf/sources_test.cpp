@@ -137,6 +137,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.repeat_window", quoted("3m")},
       {"upstream.on_stream_abort", quoted("finish")},
       {"admission.workers", plain("22")},
+      {"admission.workers_per_server", plain("11")},
       {"admission.queue_size", plain("0")},
       {"admission.queue_bytes", quoted("0B")},
       {"admission.rate", plain("0.125")},

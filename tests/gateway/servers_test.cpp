@@ -410,8 +410,10 @@ TEST_CASE("workers are bounded by the newest policy, not by that of whichever lo
   Shared shared(settings, ids, **log, key);
   const std::shared_ptr<Servers> servers =
       Servers::make(settings.upstream.servers, nullptr, Servers::look_up(settings.upstream));
-  const auto policy_with = [&](std::uint32_t requests_per_server) {
+  const auto policy_with = [&](std::uint32_t requests_per_server,
+                               std::uint32_t workers_per_server = 0) {
     settings.upstream.requests_per_server = requests_per_server;
+    settings.admission.workers_per_server = workers_per_server;
     return std::make_shared<const Policy>(
         Policy{.rules = std::make_shared<const Rules>(settings, ids, 100, key),
                .servers = servers,
@@ -432,6 +434,17 @@ TEST_CASE("workers are bounded by the newest policy, not by that of whichever lo
   CHECK(workers() == 50);
   shared.follow(policy_with(3), now);
   CHECK(workers() == 6);
+  // Workers for each server that is up; admission.workers is the most.
+  shared.follow(policy_with(0, 8), now);
+  CHECK(workers() == 16);
+  servers->mark(0, Servers::State::unreachable);
+  shared.fit_workers_to_servers(now);
+  CHECK(workers() == 8);
+  servers->mark(0, Servers::State::reachable);
+  shared.follow(policy_with(3, 8), now);
+  CHECK(workers() == 6);
+  shared.follow(policy_with(0, 40), now);
+  CHECK(workers() == 50);
 }
 
 }  // namespace

@@ -279,7 +279,7 @@ class Completion(unittest.TestCase):
     def test_it_knows_commands_options_and_keys(self):
         self.assertEqual(self.complete("st"), ["status"])
         self.assertEqual(self.complete("status", "--w"), ["--watch"])
-        self.assertEqual(self.complete("set", "admission.w"), ["admission.workers"])
+        self.assertEqual(self.complete("set", "admission.w"), ["admission.workers", "admission.workers_per_server"])
         self.assertEqual(self.complete("set", "thr"), [], "what needs a restart can't be set")
         self.assertEqual(self.complete("--log-level", "w"), ["warning"])
 

@@ -303,6 +303,16 @@ class Names(ProcessTest):
             wait_until(lambda o=other: {self.who(gateway) for _ in range(4)} == {"127.0.0.1", o}, "both")
         self.assertEqual(self.first.connections, before)
 
+    def test_workers_follow_how_many_pods_a_name_stands_for(self):
+        nameserver = Nameserver(["127.0.0.1"])
+        gateway = self.named(nameserver, admission_workers=20, admission_workers_per_server=8, upstream_probe_interval="100ms")
+        gateway.wait_for_health(lambda h: h["limits"]["workers"] == 8, "eight for one")
+        for addresses, workers in ((["127.0.0.1", "127.0.0.2"], 16), (["127.0.0.1", "127.0.0.2", "127.0.0.3"], 20),
+                                   (["127.0.0.3"], 8)):
+            nameserver.addresses = addresses
+            gateway.wait_for_health(lambda h, w=workers: h["limits"]["workers"] == w, f"{workers} for {addresses}")
+        self.assertEqual(self.who(gateway), "127.0.0.3")
+
     def test_requests_per_server_holds_while_an_address_leaves_and_returns(self):
         held = Held()
         self.addCleanup(held.close)

@@ -78,6 +78,8 @@ Key origins_key(std::string name, std::string help, FieldOf<std::vector<std::str
 Key page_methods_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 // Names of fields; tokens (RFC 9110 section 5.6.2).
 Key tokens_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+// What is spoken with clients: "http/1.1", and "h2" where that is to be spoken, too.
+Key protocols_key(std::string name, std::string help, FieldOf<bool> speaks_http2);
 Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access);
 // Whether they exist is found out when the socket is opened.
 Key owner_key(std::string name, std::string help, FieldOf<std::string> access);

@@ -42,6 +42,7 @@ std::vector<Key> make_keys() {
   // clang-format off
   std::vector<Key> keys{
       addresses_key("listen", 1, {.tls = true, .unix_sockets = true}, "addresses on which clients are accepted, https:// before those with TLS, or unix:/path", FIELD(listen)),
+      protocols_key("protocols", "what is spoken with clients, \"http/1.1\" and \"h2\"", FIELD(speaks_http2)),
       mode_key("socket_mode", "permissions of the Unix sockets in listen, in octal digits", FIELD(socket_mode)),
       owner_key("socket_owner", "who they belong to, USER, USER:GROUP or :GROUP; empty: as the process", FIELD(socket_owner)),
       count_key("threads", 1, 64, "event loops", FIELD(threads)),
@@ -71,6 +72,9 @@ std::vector<Key> make_keys() {
       bytes_key("client.linger_bytes", Bytes{0}, Bytes{1ULL << 40}, "bytes read on for after an early answer", FIELD(client.linger_bytes)),
       count_key("client.connections_per_address", 0, 1'000'000, "connections of one client address; 0: no limit", FIELD(client.connections_per_address)),
       count_key("client.requests_per_connection", 0, 1'000'000'000, "requests on one connection, which is closed then; 0: no limit", FIELD(client.requests_per_connection)),
+      count_key("client.streams_per_connection", 1, 10'000, "requests at once on one HTTP/2 connection", FIELD(client.streams_per_connection)),
+      count_key("client.misuse_burst", 10, 1'000'000, "frames at once that help nobody, on one HTTP/2 connection", FIELD(client.misuse_burst)),
+      number_key("client.misuse_rate", 0.1, 1e6, false, "frames a second that help nobody, on one HTTP/2 connection", FIELD(client.misuse_rate)),
       networks_key("client.trusted_proxies", "addresses and networks whose word about the client is believed", FIELD(client.trusted_proxies)),
       bool_key("client.proxy_protocol", "trusted proxies begin each connection with a PROXY header", FIELD(client.proxy_protocol)),
       fields_key("client.strip", "further fields that only trusted_proxies may send on to the service", FIELD(client.strip)),

@@ -93,6 +93,9 @@ struct ClientSettings {
   // means no limit.
   std::uint32_t connections_per_address = 5000;
   std::uint32_t requests_per_connection = 10'000;  // then the client has to connect anew; 0: none
+  std::uint32_t streams_per_connection = 100;      // HTTP/2: requests at once
+  std::uint32_t misuse_burst = 500;                // HTTP/2: frames that help nobody, in a moment
+  double misuse_rate = 20;                         // and of these in a second, in the long run
   std::vector<Network> trusted_proxies;            // whose word about the client is believed
   bool proxy_protocol = false;     // these begin each connection with a PROXY header
   std::vector<std::string> strip;  // names of fields that only these may send on
@@ -555,6 +558,7 @@ constexpr StatusTable default_statuses() {
 struct Settings {
   std::vector<Address> listen{{"127.0.0.1", 8080, "127.0.0.1:8080"}};
   std::vector<ListenerSettings> listeners;  // those of them that have something of their own
+  bool speaks_http2 = false;                // with clients, beside HTTP/1.1: `protocols` has "h2"
   std::uint32_t threads = 1;           // event loops; the reader's default: usable_processors()
   milliseconds drain_timeout{30'000};  // from SIGTERM to the end, at most
   milliseconds handover_grace{

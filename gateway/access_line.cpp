@@ -118,6 +118,7 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
   line.text("user_agent", record.user_agent.empty() ? "-" : record.user_agent);
   line.word("name", record.name);
   line.word("credentials", word_of(record.credentials));
+  line.word("protocol", record.protocol());
   if (record.query) line.text("query", *record.query);
   for (const LoggedField& field : record.headers) line.text(field.key, field.value);
   line.end();

@@ -29,7 +29,8 @@ ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
       state_(awaits_introduction ? State::introduction : State::idle),
       timeout_(on_timeout, this),
       stream_(station.loop(), std::move(fd), *this,
-              acceptor && !awaits_introduction ? acceptor->accept() : nullptr) {
+              acceptor && !awaits_introduction ? acceptor->accept(station.settings().speaks_http2)
+                                               : nullptr) {
   facts_ = {.ip = address, .address = address.text(), .tls = stream_.tls()};
   judge_sender();
   station_.timeouts().header.set(timeout_);  // the first request has to come soon
@@ -74,12 +75,14 @@ bool ClientConnection::wants_input() const {
     case State::tunnel:
       return exchange_ != nullptr && !tunnel_.input_has_ended && exchange_->wants_body();
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
+    case State::http2: return http2_->wants_input();
     default: return false;
   }
 }
 
 bool ClientConnection::is_mid_request() const {
-  return state_ == State::head || state_ == State::body;
+  return state_ == State::head || state_ == State::body ||
+         (state_ == State::http2 && http2_->is_mid_request());
 }
 
 // While nothing is read. Whether a reset stands behind what was read last must be asked for, when
@@ -171,6 +174,10 @@ std::size_t ClientConnection::process(std::string_view bytes) {
         exchange_->on_tunnel_bytes(bytes.substr(used));
         used = bytes.size();
         break;
+      case State::http2:
+        http2_->receive(bytes.substr(used));
+        used = bytes.size();
+        break;
       default: goes_on = false;
     }
   }
@@ -182,7 +189,13 @@ std::size_t ClientConnection::process(std::string_view bytes) {
 bool ClientConnection::take_head(std::string_view bytes, std::size_t& taken) {
   switch (parser_->parse_head(bytes)) {
     case Parser::Progress::need_more: return false;
-    case Parser::Progress::fault: refuse_head(reason_of(parser_->fault()), bytes); return false;
+    case Parser::Progress::fault:
+      if (begins_http2(bytes)) [[unlikely]] {
+        begin_http2();
+        return true;
+      }
+      refuse_head(reason_of(parser_->fault()), bytes);
+      return false;
     case Parser::Progress::done: break;
   }
   taken += parser_->head_size();
@@ -299,6 +312,7 @@ void ClientConnection::note_handshake() {
   if (stream_.tls() == nullptr || std::exchange(has_noted_handshake_, true)) return;
   LoopMetrics& metrics = station_.metrics();
   if (stream_.has_stood()) {
+    if (state_ == State::idle && stream_.tls()->chose_http2()) begin_http2();
     (stream_.tls()->was_resumed() ? metrics.handshakes_resumed : metrics.handshakes_full).add();
   } else {
     metrics.handshakes_failed.add();
@@ -315,6 +329,10 @@ void ClientConnection::go_on_drained() {
   if (state_ == State::closed) return;
   note_handshake();
   if (stream_.is_broken()) return on_gone();
+  if (state_ == State::http2) {
+    if (stream_.may_read()) read_on();
+    return;
+  }
   if (state_ == State::finishing) return linger();
   if (timed_state_ == State::answering) timeout_.cancel();
   if (exchange_ != nullptr) {
@@ -369,6 +387,7 @@ void ClientConnection::close() {
   timeout_.cancel();
   note_handshake();
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
+  if (http2_) http2_->leave();
   station_.memory().change(-static_cast<std::int64_t>(std::exchange(counted_, 0)));
   station_.close_connection(*this);
 }
@@ -376,11 +395,16 @@ void ClientConnection::close() {
 void ClientConnection::on_fault() {
   station_.gather().clear();  // half of an answer, perhaps
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_fault();
+  if (http2_) http2_->on_fault();
   stream_.reset_on_close();
   close();
 }
 
 void ClientConnection::drain() {
+  if (state_ == State::http2) {
+    http2_->drain();
+    return after_event();
+  }
   if (station_.serves_on()) return;
   if (station_.spares_silent() && requests_ == 0) return;
   const bool is_idle = state_ == State::idle && !input_ && stream_.pending() == 0;

@@ -7,6 +7,7 @@
 #include "gateway/client_stream.h"
 #include "gateway/exchange.h"
 #include "gateway/http1_answer.h"
+#include "gateway/http2_connection.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timeout_list.h"
 #include "proxy/net/tls_context.h"
@@ -16,12 +17,15 @@ namespace classgate::gateway {
 
 class Station;
 
-// One HTTP/1 client connection: cuts the bytes into requests and hands them, one at a time, to an
-// Exchange; pipelined ones wait in the buffer or in the kernel, so that answers come in order.
+// One client connection, of HTTP/1 unless the client has chosen HTTP/2 (by ALPN, or by beginning
+// with its preface): then what is read and written is Http2Connection's business. Of HTTP/1: cuts
+// the bytes into requests and hands them, one at a time, to an Exchange; pipelined ones wait in the
+// buffer or in the kernel, so that answers come in order.
 //
 //   introduction -> idle                                 (PROXY protocol, before TLS)
 //   idle -> head -> body -> answering -> idle ...        (keep-alive)
 //   answering -> tunnel                                  (WebSocket)
+//   idle, head -> http2                                  (all that follows is)
 //   any  -> finishing -> lingering -> closed
 // finishing: the last answer is being taken by the client. lingering: it has been; what the client
 // still sends is thrown away for a bounded time, so that a reset can't destroy the answer.
@@ -30,6 +34,7 @@ class Station;
 // Station.
 class ClientConnection final : public proxy::net::Retirable,
                                public ClientStream,
+                               private Http2Connection::Owner,
                                private proxy::net::Stream::Handler {
  public:
   // With `acceptor`, which is of the policy that it came under, it speaks TLS. With
@@ -48,10 +53,11 @@ class ClientConnection final : public proxy::net::Retirable,
 
   // --- Memory. ---
   // Tells the station what it holds by now.
-  void count_memory();
+  void count_memory() override;
   // With its exchange, as of the last count.
   std::size_t held_bytes() const {
-    return counted_ + (exchange_ != nullptr ? exchange_->held_bytes() : 0);
+    return counted_ + (exchange_ != nullptr ? exchange_->held_bytes() : 0) +
+           (http2_ ? http2_->exchange_bytes() : 0);
   }
   // How soon it goes when memory is needed: 0 not at all, else bytes times milliseconds.
   double weight() const;
@@ -78,6 +84,7 @@ class ClientConnection final : public proxy::net::Retirable,
     body,
     answering,
     tunnel,
+    http2,
     finishing,
     lingering,
     closed
@@ -100,6 +107,13 @@ class ClientConnection final : public proxy::net::Retirable,
   void stream_body() override;
   Progress progress() const override { return {stream_.pending(), stream_.bytes_written()}; }
 
+  // Http2Connection::Owner
+  proxy::net::Stream& stream() override { return stream_; }
+  const ClientFacts& client_facts() override;
+  void on_http2_end() override;
+  void on_http2_gone() override;
+  void on_http2_fault() override { on_fault(); }
+
   void on_readable() override;
   void on_drained() override;
   void on_shaking_hands() override;
@@ -121,6 +135,8 @@ class ClientConnection final : public proxy::net::Retirable,
   bool holds_worker_too_slowly();
   void note_limit();
 
+  bool begins_http2(std::string_view bytes) const;
+  void begin_http2();
   void read_introduction();
   void refuse_introduction();
   void introduce(const conf::IpAddress& client);
@@ -191,6 +207,7 @@ class ClientConnection final : public proxy::net::Retirable,
   std::uint64_t body_left_ = 0;
   Window window_;
   proxy::net::Timeout timeout_;
+  std::unique_ptr<Http2Connection> http2_;  // null: it is one of HTTP/1
   proxy::net::Stream stream_;
 };
 

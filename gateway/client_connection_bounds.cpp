@@ -21,6 +21,7 @@ constexpr std::size_t light_max = sizeof(ClientConnection) + connection_overhead
 // Whoever has been served by the loop: what it holds is counted once for all that has happened.
 void ClientConnection::after_event() {
   if (state_ == State::closed) return;
+  if (state_ == State::http2) http2_->settle();
   count_memory();
   station_.relieve_memory();
 }
@@ -35,12 +36,13 @@ void ClientConnection::count_memory() {
   }
   const std::size_t now = sizeof *this + connection_overhead +
                           (parser_ ? parser_->held_bytes() : 0) +
-                          (input_ ? sizeof *input_ + input_->capacity() : 0) + stream_.held_bytes();
+                          (input_ ? sizeof *input_ + input_->capacity() : 0) +
+                          stream_.held_bytes() + (http2_ ? http2_->held_bytes() : 0);
   if (exchange_ != nullptr) exchange_->count_memory();
   if (now != counted_)
     station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
   counted_ = now;
-  if (held_bytes() <= light_max)
+  if (!http2_ && held_bytes() <= light_max)
     heavy_since_ = {};
   else if (heavy_since_ == proxy::net::Time{})
     heavy_since_ = station_.loop().now();
@@ -52,13 +54,16 @@ double ClientConnection::weight() const {
   if (state_ == State::closed || heavy_since_ == proxy::net::Time{}) return 0;
   const bool is_served = exchange_ != nullptr && !exchange_->is_collecting();
   if (is_served && stream_.pending() <= light_max) return 0;
-  const std::size_t bytes = is_served ? stream_.held_bytes() : held_bytes();
+  const std::size_t bytes = state_ == State::http2 ? http2_->bytes_to_give()
+                            : is_served            ? stream_.held_bytes()
+                                                   : held_bytes();
   const std::chrono::duration<double, std::milli> age = station_.loop().now() - heavy_since_;
   return static_cast<double>(bytes) * (1 + age.count());
 }
 
 void ClientConnection::give_way() {
   if (stream_.tls() != nullptr && !stream_.has_stood()) return close();
+  if (state_ == State::http2) return http2_->give_way();
   if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure, head_so_far());
   if (exchange_ != nullptr && exchange_->is_collecting())
     return exchange_->on_body_fault(conf::Reason::memory_pressure);

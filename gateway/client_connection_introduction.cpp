@@ -1,7 +1,9 @@
-// The PROXY header, with which a trusted proxy says who its client is.
+// How a connection begins: the PROXY header, with which a trusted proxy says who its client is, and
+// what is spoken.
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "conf/format.h"
@@ -12,6 +14,44 @@
 namespace classgate::gateway {
 
 using proxy::net::Stream;
+
+// ---- HTTP/2 ------------------------------------------------------------------------------------
+
+// By prior knowledge (RFC 9113 section 3.3): to who reads HTTP/1, the preface is a request line
+// that is none. With TLS it is chosen in the handshake or not at all.
+bool ClientConnection::begins_http2(std::string_view bytes) const {
+  const std::size_t size = std::min(bytes.size(), proxy::wire::http2_preface.size());
+  return requests_ == 0 && facts_.tls == nullptr && station_.settings().speaks_http2 &&
+         bytes.substr(0, size) == proxy::wire::http2_preface.substr(0, size);
+}
+
+void ClientConnection::begin_http2() {
+  if (parser_) station_.return_parser(std::move(parser_));
+  change_state(State::http2);
+  Http2Connection::Owner& owner = *this;
+  http2_ = std::make_unique<Http2Connection>(station_, owner);
+}
+
+const ClientFacts& ClientConnection::client_facts() {
+  facts_.proof = judge_certificate();
+  return facts_;
+}
+
+void ClientConnection::on_http2_end() {
+  if (state_ == State::closed) return;
+  has_unread_input_ = true;
+  change_state(State::finishing);
+  if (stream_.is_broken()) return close();
+  if (stream_.pending() == 0) return linger();
+  watch_reader();
+}
+
+void ClientConnection::on_http2_gone() {
+  reset_if_unfinished();
+  on_gone();
+}
+
+// ---- The PROXY header --------------------------------------------------------------------------
 
 // It is left in the socket until all of it is there: what follows may be TLS, which reads for
 // itself.
@@ -64,7 +104,7 @@ void ClientConnection::introduce(const conf::IpAddress& client) {
     return say_goodbye();
   }
   if (acceptor_) {
-    stream_.start_tls(std::exchange(acceptor_, nullptr)->accept());
+    stream_.start_tls(std::exchange(acceptor_, nullptr)->accept(station_.settings().speaks_http2));
     facts_.tls = stream_.tls();
     return;
   }

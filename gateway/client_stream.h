@@ -25,6 +25,7 @@ struct ClientFacts {
   std::shared_ptr<const ClientIdentities::Listener> listener = nullptr;  // where it connected
   const proxy::net::TlsSession* tls = nullptr;  // null without TLS, or not yet
   bool is_trusted = false;                      // what it says of its own clients is believed
+  bool speaks_http2 = false;
   // Of its certificate, as of the last head: a reload, or time, may have made it worth nothing.
   proxy::net::TlsProof proof = proxy::net::TlsProof::good;
 

@@ -207,6 +207,7 @@ bool Exchange::is_last_to_get(const proxy::wire::Head& head) {
 }
 
 void Exchange::note_client(const proxy::wire::Head& head) {
+  facts_.came_by_http2 = client_->client().speaks_http2;
   if (!client_->client().is_trusted) return;
   const conf::IpAddress& sender = client_->client().ip;
   texts_.client_behind_proxy = station_.rules().trusted_proxies.real_client(head, sender).text();

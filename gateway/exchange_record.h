@@ -61,12 +61,15 @@ struct ExchangeFacts {
   int status = 0;  // 0: nobody was there to answer
   CredentialFault credentials = CredentialFault::none;
   bool is_own_answer = true;
+  bool came_by_http2 = false;
   bool retry_was_denied = false;
   unsigned retries = 0;
   std::uint64_t bytes_in = 0;                     // of the body
   std::uint64_t bytes_out = 0;                    // of the body
   std::chrono::system_clock::time_point ended{};  // as all tell it
 
+  // As ALPN names it (RFC 7301 section 6).
+  std::string_view protocol() const { return came_by_http2 ? "h2" : "http/1.1"; }
   // Who said the status.
   std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }
   // Routine: nothing that an operator would look for.

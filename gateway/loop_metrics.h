@@ -68,8 +68,10 @@ enum class Limit : std::uint8_t {
   body_buffer,
   response_buffer,
   answer_header_bytes,
+  streams_per_connection,
+  misuse,
 };
-inline constexpr std::array<std::string_view, 11> limit_keys{"client.header_timeout",
+inline constexpr std::array<std::string_view, 13> limit_keys{"client.header_timeout",
                                                              "client.body_rate_min",
                                                              "client.stream_rate_min",
                                                              "client.send_timeout",
@@ -79,7 +81,9 @@ inline constexpr std::array<std::string_view, 11> limit_keys{"client.header_time
                                                              "client.max_connections",
                                                              "client.body_buffer",
                                                              "client.response_buffer",
-                                                             "upstream.header_bytes"};
+                                                             "upstream.header_bytes",
+                                                             "client.streams_per_connection",
+                                                             "client.misuse_burst"};
 
 // Requests that the gateway answers itself, outside of the books.
 enum class AnsweredHere : std::uint8_t { health, preflight, last_hop };
@@ -130,6 +134,7 @@ class LoopMetrics {
   std::array<DurationHistogram, conf::priority_count> upstream_times;
   std::array<DemandCounts, conf::priority_count> demand;
   Counter accepted;                                                // connections
+  Counter http2_connections, http2_requests;                       // of these, and on them
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
   Counter retries, retries_denied;                                 // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers

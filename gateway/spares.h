@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proxy/net/gather.h"
+#include "proxy/wire/http2_fields.h"
 #include "proxy/wire/message.h"
 #include "proxy/wire/parser.h"
 
@@ -22,6 +23,8 @@ class Spares {
   proxy::net::Gather& gather() { return gather_; }
   // For a head with other fields, until it has been said; its memory is kept.
   proxy::wire::Head& head() { return head_; }
+  // Likewise, as HTTP/2 sends it.
+  proxy::wire::Http2Fields& fields() { return fields_; }
   std::unique_ptr<proxy::wire::Parser> take_parser();
   void return_parser(std::unique_ptr<proxy::wire::Parser> parser);
   // IMF-fixdate (RFC 9110 section 5.6.7), for the Date field; of now.
@@ -30,6 +33,7 @@ class Spares {
  private:
   proxy::net::Gather gather_;
   proxy::wire::Head head_;
+  proxy::wire::Http2Fields fields_;
   std::vector<std::unique_ptr<proxy::wire::Parser>> parsers_;
   std::string date_text_;
   std::time_t date_text_of_ = 0;

@@ -56,6 +56,7 @@ class Station final : private admission::Waiters {
   proxy::net::Loop& loop() { return loop_; }
   proxy::net::Gather& gather() { return spares_.gather(); }
   proxy::wire::Head& spare_head() { return spares_.head(); }
+  proxy::wire::Http2Fields& spare_fields() { return spares_.fields(); }
   // Of the policy in force; an exchange stays with the one it began with.
   proxy::UpstreamPool& upstreams() { return upstreams_.pool(); }
   // Others than the policy's own, for tests that have servers without sockets; before any request.

@@ -254,6 +254,10 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
       .value(report.limits.connections);
   out.counter("classgate_connections_accepted_total", "Client connections accepted.")
       .value(sum(&LoopMetrics::accepted));
+  out.counter("classgate_http2_connections_total", "Of these, those on which HTTP/2 is spoken.")
+      .value(sum(&LoopMetrics::http2_connections));
+  out.counter("classgate_http2_requests_total", "Requests on them: streams.")
+      .value(sum(&LoopMetrics::http2_requests));
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
       .value(report.connections_refused);

@@ -114,6 +114,7 @@ ordered_json decision_json(const Decision& decision) {
           {"credentials", word_of(decision.credentials)},
           {"status", decision.status},
           {"answered_by", answered_by(decision.status, decision.is_own_answer)},
+          {"protocol", decision.protocol()},
           {"retry_after_ms", retry_after},
           {"cost", decision.cost},
           {"deadline_ms", measure::in_rounded_ms(decision.deadline)},
@@ -212,8 +213,9 @@ std::string decision_page(const ordered_json& decision, std::uint64_t generation
     out += fmt::format("{:<10} {}\n", name, text);
   };
   row("time", plain(decision.at("time")));
-  row("request", fmt::format("{} {} from {}", plain(decision.at("method")),
-                             plain(decision.at("path")), plain(decision.at("address"))));
+  row("request", fmt::format("{} {} from {}{}", plain(decision.at("method")),
+                             plain(decision.at("path")), plain(decision.at("address")),
+                             decision.value("protocol", "") == "h2" ? ", by HTTP/2" : ""));
   const std::string known = plain(decision.at("name"));
   row("client",
       fmt::format("{}{}, plan {}", plain(decision.at("client")),

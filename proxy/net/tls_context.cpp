@@ -35,6 +35,8 @@ constexpr const char* ciphers_12 =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr unsigned char alpn_http11[] = "\x08http/1.1";
 constexpr std::size_t alpn_http11_size = sizeof alpn_http11 - 1;
+constexpr unsigned char alpn_both[] = "\x02h2\x08http/1.1";  // the first is preferred
+constexpr std::size_t alpn_both_size = sizeof alpn_both - 1;
 
 SslContext make_context(const SSL_METHOD* method) {
   SslContext context(SSL_CTX_new(method));
@@ -74,6 +76,11 @@ struct TlsCallbacks {
     static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return index;
   }
+  // Not null: HTTP/2 may be spoken.
+  static int http2_index() {
+    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+  }
   static const TlsAcceptor& acceptor_of(const SSL* ssl) {
     return *static_cast<const TlsAcceptor*>(SSL_get_ex_data(ssl, acceptor_index()));
   }
@@ -90,11 +97,13 @@ struct TlsCallbacks {
   }
 
   // RFC 7301 section 3.2: a client that offers only what we do not speak is told so.
-  static int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size,
+  static int choose_protocol(SSL* ssl, const unsigned char** chosen, unsigned char* size,
                              const unsigned char* offered, unsigned offered_size, void*) {
+    const bool speaks_http2 = SSL_get_ex_data(ssl, http2_index()) != nullptr;
     unsigned char* match = nullptr;
-    if (SSL_select_next_proto(&match, size, alpn_http11, alpn_http11_size, offered, offered_size) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&match, size, speaks_http2 ? alpn_both : alpn_http11,
+                              speaks_http2 ? alpn_both_size : alpn_http11_size, offered,
+                              offered_size) != OPENSSL_NPN_NEGOTIATED)
       return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = match;
     return SSL_TLSEXT_ERR_OK;
@@ -247,11 +256,14 @@ std::shared_ptr<const TlsAcceptor> TlsAcceptor::with_keys(
   return other;
 }
 
-std::unique_ptr<TlsSession> TlsAcceptor::accept() const {
+std::unique_ptr<TlsSession> TlsAcceptor::accept(bool speaks_http2) const {
   const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(entries_->front().context.get()));
   must(ssl && SSL_set_ex_data(ssl.get(), TlsCallbacks::acceptor_index(),
                               const_cast<TlsAcceptor*>(this)) == 1);
+  if (speaks_http2)
+    must(SSL_set_ex_data(ssl.get(), TlsCallbacks::http2_index(), const_cast<TlsAcceptor*>(this)) ==
+         1);
   SSL_set_accept_state(ssl.get());
   auto session = std::make_unique<TlsSession>(std::move(ssl), shared_from_this(),
                                               tls_memory_of_thread() - before);

@@ -26,7 +26,7 @@ struct FreeSslContext {
 using SslContext = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
 
 // Answers TLS clients: chooses the certificate by the name they ask for (SNI), the first one when
-// none fits; speaks HTTP/1.1 (ALPN). A ticket is good under the same certificates, mode of client
+// none fits; speaks HTTP/1.1, and HTTP/2 where it is to (ALPN). A ticket is good under the same certificates, mode of client
 // certificates and authorities (SessionContext), and until the client's certificate ends.
 class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
  public:
@@ -36,7 +36,7 @@ class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
   // The same with other ticket keys.
   std::shared_ptr<const TlsAcceptor> with_keys(std::shared_ptr<const TicketKeys> keys) const;
 
-  std::unique_ptr<TlsSession> accept() const;
+  std::unique_ptr<TlsSession> accept(bool speaks_http2 = false) const;
   // Of a session that may have begun under another acceptor, or long ago: whether a handshake now
   // would end as its own did. Verifies anew only when the authorities or the mode are others than
   // those that it was found good by, which takes up to 0.2 ms; a session that was taken up again

@@ -131,6 +131,13 @@ std::string_view TlsSession::version() const { return SSL_get_version(ssl_.get()
 
 bool TlsSession::was_resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
 
+bool TlsSession::chose_http2() const {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl_.get(), &name, &size);
+  return std::string_view(reinterpret_cast<const char*>(name), size) == "h2";
+}
+
 bool TlsSession::has_certificate() const {
   return SSL_get0_peer_certificate(ssl_.get()) != nullptr;
 }

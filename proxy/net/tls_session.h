@@ -72,6 +72,8 @@ class TlsSession {
   // "TLSv1.3"; static.
   std::string_view version() const;
   bool was_resumed() const;
+  // Both sides have agreed on HTTP/2 (ALPN).
+  bool chose_http2() const;
   // The subject of the other side's certificate, which was verified (RFC 4514); empty: none.
   std::string verified_subject() const;
   bool has_certificate() const;  // of the other side

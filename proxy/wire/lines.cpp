@@ -88,6 +88,16 @@ std::uint64_t look_at_all(std::string_view text) {
 
 }  // namespace
 
+bool read_length(std::string_view text, std::uint64_t& length) {
+  if (text.empty() || text.size() > 18) return false;
+  length = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return false;
+    length = 10 * length + static_cast<std::uint64_t>(c - '0');
+  }
+  return true;
+}
+
 bool is_field_text(std::string_view text) {
   if (text.empty()) return true;
   if (text.size() < 8) return wrong_bytes(load(text.data(), text.size())) == 0;

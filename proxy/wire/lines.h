@@ -15,6 +15,8 @@ std::size_t token_size(std::string_view text);
 std::string_view trim_blanks(std::string_view text);
 // No control character but tabs: no NUL, CR, LF, DEL.
 bool is_field_text(std::string_view text);
+// What a Content-Length says: nothing but digits, so few that they fit.
+bool read_length(std::string_view text, std::uint64_t& length);
 
 enum class Side : std::uint8_t { request, answer };
 

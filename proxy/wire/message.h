@@ -62,7 +62,8 @@ constexpr FieldSet set_of(FieldId first, Ids... rest) {
 
 // Of a head, all but its fields.
 struct HeadFacts {
-  int minor_version = 1;            // of HTTP/1
+  int minor_version = 1;            // of HTTP/1; 1 where it came by HTTP/2
+  bool came_by_http2 = false;       // and was put together to what HTTP/1 would have
   FieldSet present = 0;             // which fields there are
   std::size_t size = 0;             // bytes as read, with the empty line, and those of added fields
   Framing framing = Framing::none;  // of a response: as if its request had not been HEAD

@@ -39,17 +39,6 @@ bool is_target_text(std::string_view text) {
   return is_wrong == 0;
 }
 
-// Nothing but digits, so few that they fit.
-bool parse_length(std::string_view text, std::uint64_t& length) {
-  if (text.empty() || text.size() > 18) return false;
-  length = 0;
-  for (const char c : text) {
-    if (!is_digit(c)) return false;
-    length = 10 * length + static_cast<std::uint64_t>(c - '0');
-  }
-  return true;
-}
-
 }  // namespace
 
 void Parser::begin(Kind kind, const HeadLimits& limits) {
@@ -274,7 +263,7 @@ void Parser::note_known(const Field& field) {
 Parser::Progress Parser::read_framing() {
   if (lengths_ > 1) return fail(Fault::malformed, "more than one Content-Length");
   head_.has_content_length = lengths_ == 1;
-  if (head_.has_content_length && !parse_length(length_, head_.content_length))
+  if (head_.has_content_length && !read_length(length_, head_.content_length))
     return fail(Fault::malformed, "a Content-Length that is no number");
   if (head_.has(set_of(FieldId::transfer_encoding))) return read_codings();
   if (head_.has_content_length)

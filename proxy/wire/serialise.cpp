@@ -116,7 +116,7 @@ void put_via(Writer& to, const Head& message, std::string_view name) {
       to.text(field.value);
       to.text(", ");
     }
-  to.text(message.minor_version == 0 ? "1.0 " : "1.1 ");
+  to.text(message.came_by_http2 ? "2.0 " : message.minor_version == 0 ? "1.0 " : "1.1 ");
   to.text(name);
   to.text(crlf);
 }
@@ -251,7 +251,10 @@ void append_request_head(std::string& out, const Head& request, const RequestFac
 void append_trace(std::string& out, const Head& request) {
   constexpr std::array secret{"authorization", "proxy-authorization", "cookie", "x-api-key"};
   out.append(request.method).append(" ").append(request.target);
-  out.append(request.minor_version == 0 ? " HTTP/1.0" : " HTTP/1.1").append(crlf);
+  out.append(request.came_by_http2        ? " HTTP/2.0"
+             : request.minor_version == 0 ? " HTTP/1.0"
+                                          : " HTTP/1.1");
+  out.append(crlf);
   for (const Field& field : request.fields)
     if (std::ranges::none_of(secret, [&](auto name) { return equal_names(field.name, name); }))
       out.append(field.name).append(": ").append(field.value).append(crlf);

@@ -96,7 +96,7 @@ TEST_CASE("access line: what a client wrote into its fields is told and stays wi
   CHECK(line.ends_with(
       " answered_by=service attempts_ms=0.250,2.000 address=- plan=- "
       "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 "
-      R"x(user_agent="curl/7 (\"x\")" name=acme credentials=- query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
+      R"x(user_agent="curl/7 (\"x\")" name=acme credentials=- protocol=http/1.1 query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
   const auto json = nlohmann::json::parse(line_of(record, true));
   CHECK(json["answered_by"] == "service");
   CHECK(json["attempts_ms"] == "0.250,2.000");

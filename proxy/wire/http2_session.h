@@ -1,0 +1,173 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string_view>
+
+struct nghttp2_session;
+
+namespace classgate::proxy::wire {
+
+// What goes wrong with a stream or a connection (RFC 9113 section 7).
+enum class Http2Error : std::uint32_t {
+  none = 0x0,
+  protocol_error = 0x1,
+  internal_error = 0x2,
+  refused_stream = 0x7,
+  cancel = 0x8,
+  enhance_your_calm = 0xb,
+};
+
+// RFC 9113 section 6.
+enum class Http2FrameType : std::uint8_t {
+  data = 0x0,
+  headers = 0x1,
+  priority = 0x2,
+  rst_stream = 0x3,
+  settings = 0x4,
+  ping = 0x6,
+  goaway = 0x7,
+  window_update = 0x8,
+  continuation = 0x9,
+  priority_update = 0x10,  // RFC 9218
+};
+
+using Http2StreamId = std::int32_t;
+
+struct Http2Field {
+  std::string_view name;  // in any case: it is sent in lower case
+  std::string_view value;
+};
+
+// What a client is told of us, and what it may cost.
+struct Http2Limits {
+  std::uint32_t streams = 100;          // at once
+  std::uint32_t stream_window = 0;      // bytes of a body that may come before any is taken
+  std::uint32_t connection_window = 0;  // and of all bodies together
+  std::uint32_t header_list_bytes = 0;  // as RFC 9113 section 6.5.2 counts
+  std::size_t acknowledgements = 0;     // of PING and SETTINGS that wait to be sent
+};
+
+inline constexpr std::string_view http2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+// The server's side of one HTTP/2 connection: framing, HPACK, stream states and windows by nghttp2,
+// for whoever reads and writes the bytes. Nobody's window is opened but by took(). Nothing here
+// waits, knows the time or destroys a stream. What a Handler or Stream throws comes out of
+// receive() or next_output(); then, as when these fail, the session is of no use any more. One
+// thread.
+class Http2Session {
+ public:
+  struct Frame {
+    Http2FrameType type{};
+    bool is_ack = false;       // of SETTINGS and PING
+    bool ends_stream = false;  // of DATA and HEADERS
+    std::size_t size = 0;      // of its payload
+  };
+
+  // One request and its answer, as the session tells of it.
+  class Stream {
+   public:
+    // Within receive().
+    virtual void on_field(std::string_view name, std::string_view value) = 0;
+    virtual void on_fields_end(bool ends_stream) = 0;  // of the head; or of the trailers
+    virtual void on_body(std::string_view part) = 0;
+    virtual void on_body_part_end() = 0;  // of a frame that is not the last
+    virtual void on_request_end() = 0;
+    // Within either; the last that it hears.
+    virtual void on_closed(Http2Error error) = 0;
+
+    // Within next_output(): how much of the body may go out now, of `most`.
+    struct Ready {
+      std::size_t size = 0;
+      bool is_all = false;          // and that is the end of the body
+      bool has_trailers = false;    // add_trailers() has been called
+      bool waits_for_room = false;  // what has been written must go first
+    };
+    virtual Ready ready(std::size_t most) = 0;
+    // A frame of that many bytes goes out: its head, then they.
+    virtual void put_frame(std::string_view head, std::size_t size) = 0;
+    virtual void on_answer_sent() = 0;  // with its last byte
+
+   protected:
+    ~Stream() = default;
+  };
+
+  class Handler {
+   public:
+    // Within receive(). A frame begins, whatever comes of it.
+    virtual void on_frame(const Frame& frame) = 0;
+    // A request begins; null: it is refused.
+    virtual Stream* begin_stream(Http2StreamId id) = 0;
+    virtual void on_window_update(std::uint32_t increment) = 0;
+    virtual void on_ping_answered() = 0;
+    // Within next_output(): RST_STREAM has gone out.
+    virtual void on_reset_sent(Http2Error error) = 0;
+
+   protected:
+    ~Handler() = default;
+  };
+
+  // Its SETTINGS wait to be sent. Throws std::bad_alloc.
+  Http2Session(Handler& handler, const Http2Limits& limits);
+  ~Http2Session();
+  Http2Session(const Http2Session&) = delete;
+  Http2Session& operator=(const Http2Session&) = delete;
+
+  // All bytes of the connection in their order, from the preface on. False when the connection
+  // can't go on, beyond what GOAWAY in the output says; why() then says it.
+  bool receive(std::string_view bytes);
+  Http2Error why() const { return why_; }
+  // What is to be written next, valid until the next call; empty: nothing, or put_frame() has put
+  // it. False: as for receive().
+  bool next_output(std::string_view& bytes);
+  // Nothing will be read or written any more: both sides have said goodbye.
+  bool is_over() const;
+
+  // --- The answer. Whoever calls these has something to send afterwards. Texts are copied. ---
+  void send_interim(Http2StreamId id, std::span<const Http2Field> fields);
+  void send_head(Http2StreamId id, std::span<const Http2Field> fields, bool has_body);
+  void add_trailers(Http2StreamId id, std::span<const Http2Field> fields);  // within ready() only
+  void resume(Http2StreamId id);  // there is more to be had from ready()
+  void reset(Http2StreamId id, Http2Error error);
+  // So much of a body has been taken: the client may send as much again.
+  void took(Http2StreamId id, std::size_t size);
+  void took_of_connection(std::size_t size);
+  // Who says nothing of priorities (RFC 9218) shares the connection with the others.
+  void share(Http2StreamId id);
+  // The client could send no byte more of it, were there any.
+  bool is_window_closed(Http2StreamId id) const;
+
+  // --- The end. ---
+  // No more requests are wanted, but what is under way is taken (GOAWAY without an end).
+  void give_notice();
+  void ping();
+  // None but those that have come are taken.
+  void go_away(Http2Error error);
+  std::size_t output_frames() const;
+  // Bytes of memory, all that nghttp2 has asked for with them.
+  std::size_t held_bytes() const;
+  // For a connection whose session is of no use any more: GOAWAY as bytes.
+  struct Goodbye {
+    char bytes[17];
+    std::string_view text() const { return {bytes, sizeof bytes}; }
+  };
+  Goodbye goodbye(Http2Error error) const;
+
+ private:
+  struct Callbacks;
+  struct Memory;
+  void must(int result) const;
+  void rethrow();
+  bool fail(long long result);
+
+  Handler& handler_;
+  std::unique_ptr<Memory> memory_;
+  nghttp2_session* session_ = nullptr;
+  Http2Error why_ = Http2Error::none;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace classgate::proxy::wire

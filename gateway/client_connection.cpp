@@ -75,7 +75,7 @@ bool ClientConnection::wants_input() const {
     case State::tunnel:
       return exchange_ != nullptr && !tunnel_.input_has_ended && exchange_->wants_body();
     case State::body: return exchange_ == nullptr || exchange_->wants_body();
-    case State::http2: return http2_->wants_input();
+    case State::http2: return !input_ && http2_->wants_input();
     default: return false;
   }
 }
@@ -133,8 +133,9 @@ void ClientConnection::take(std::string_view bytes) {
     return process_buffer();
   }
   const std::size_t used = process(bytes);
-  if (used < bytes.size() && !is_ending())
-    input_ = std::make_unique<std::string>(bytes.substr(used));
+  if (used == bytes.size() || is_ending()) return;
+  input_ = std::make_unique<std::string>(bytes.substr(used));
+  wait_for_turn();
 }
 
 void ClientConnection::process_buffer() {
@@ -143,6 +144,7 @@ void ClientConnection::process_buffer() {
     input_.reset();  // an idle connection holds no buffer
   else
     input_->erase(0, used);
+  wait_for_turn();
 }
 
 // Cuts requests out of the bytes as long as the exchanges let it; says how many bytes are used.
@@ -175,8 +177,8 @@ std::size_t ClientConnection::process(std::string_view bytes) {
         used = bytes.size();
         break;
       case State::http2:
-        http2_->receive(bytes.substr(used));
-        used = bytes.size();
+        used += http2_->receive(bytes.substr(used));
+        goes_on = false;  // what is left waits for its turn
         break;
       default: goes_on = false;
     }
@@ -307,6 +309,29 @@ void ClientConnection::go_on() {
   if (!is_ending()) read_on();
 }
 
+// Of HTTP/2, where one read may hold many requests. Those that nobody takes now wait for
+// on_drained().
+void ClientConnection::wait_for_turn() {
+  if (state_ == State::http2 && input_ && http2_->wants_input()) station_.wait_for_turn(*this);
+}
+
+void ClientConnection::on_turn() noexcept {
+  station_.loop().guard(
+      [this] {
+        take_turn();
+        after_event();
+      },
+      [this] { on_fault(); });
+}
+
+// Of a client that has left, what has not been begun is not wanted any more.
+void ClientConnection::take_turn() {
+  if (state_ != State::http2 || !input_ || !http2_->wants_input()) return;
+  if (stream_.peer_has_closed()) return on_gone();
+  process_buffer();
+  if (!input_ && !is_ending()) read_on();
+}
+
 // Once for each connection with TLS: it stands, or has failed.
 void ClientConnection::note_handshake() {
   if (stream_.tls() == nullptr || std::exchange(has_noted_handshake_, true)) return;
@@ -330,6 +355,7 @@ void ClientConnection::go_on_drained() {
   note_handshake();
   if (stream_.is_broken()) return on_gone();
   if (state_ == State::http2) {
+    if (input_) return wait_for_turn();
     if (stream_.may_read()) read_on();
     return;
   }
@@ -385,6 +411,7 @@ void ClientConnection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
   timeout_.cancel();
+  leave_line();
   note_handshake();
   if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->on_client_gone();
   if (http2_) http2_->leave();

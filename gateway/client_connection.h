@@ -8,6 +8,7 @@
 #include "gateway/exchange.h"
 #include "gateway/http1_answer.h"
 #include "gateway/http2_connection.h"
+#include "gateway/turn_line.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timeout_list.h"
 #include "proxy/net/tls_context.h"
@@ -34,6 +35,7 @@ class Station;
 // Station.
 class ClientConnection final : public proxy::net::Retirable,
                                public ClientStream,
+                               public TurnLine::Member,
                                private Http2Connection::Owner,
                                private proxy::net::Stream::Handler {
  public:
@@ -120,6 +122,7 @@ class ClientConnection final : public proxy::net::Retirable,
   void read_readable();
   void go_on_drained();
   void after_event();
+  std::size_t input_bytes() const { return input_ ? sizeof *input_ + input_->capacity() : 0; }
   void refuse_growth();
   static void on_timeout(void* self);
   void on_due();
@@ -135,6 +138,9 @@ class ClientConnection final : public proxy::net::Retirable,
   bool holds_worker_too_slowly();
   void note_limit();
 
+  void on_turn() noexcept override;
+  void take_turn();
+  void wait_for_turn();
   bool begins_http2(std::string_view bytes) const;
   void begin_http2();
   void read_introduction();

@@ -35,8 +35,7 @@ void ClientConnection::count_memory() {
     if (parser_) station_.return_parser(std::move(parser_));
   }
   const std::size_t now = sizeof *this + connection_overhead +
-                          (parser_ ? parser_->held_bytes() : 0) +
-                          (input_ ? sizeof *input_ + input_->capacity() : 0) +
+                          (parser_ ? parser_->held_bytes() : 0) + input_bytes() +
                           stream_.held_bytes() + (http2_ ? http2_->held_bytes() : 0);
   if (exchange_ != nullptr) exchange_->count_memory();
   if (now != counted_)
@@ -54,7 +53,7 @@ double ClientConnection::weight() const {
   if (state_ == State::closed || heavy_since_ == proxy::net::Time{}) return 0;
   const bool is_served = exchange_ != nullptr && !exchange_->is_collecting();
   if (is_served && stream_.pending() <= light_max) return 0;
-  const std::size_t bytes = state_ == State::http2 ? http2_->bytes_to_give()
+  const std::size_t bytes = state_ == State::http2 ? http2_->bytes_to_give() + input_bytes()
                             : is_served            ? stream_.held_bytes()
                                                    : held_bytes();
   const std::chrono::duration<double, std::milli> age = station_.loop().now() - heavy_since_;
@@ -63,7 +62,10 @@ double ClientConnection::weight() const {
 
 void ClientConnection::give_way() {
   if (stream_.tls() != nullptr && !stream_.has_stood()) return close();
-  if (state_ == State::http2) return http2_->give_way();
+  if (state_ == State::http2) {
+    if (input_) return on_http2_gone();  // it sends faster than it is served
+    return http2_->give_way();
+  }
   if (state_ == State::head) return refuse_head(conf::Reason::memory_pressure, head_so_far());
   if (exchange_ != nullptr && exchange_->is_collecting())
     return exchange_->on_body_fault(conf::Reason::memory_pressure);

@@ -19,6 +19,10 @@ constexpr std::chrono::seconds silence_tolerated{1};  // of a client when connec
 
 }  // namespace
 
+ConnectionTable::ConnectionTable(Station& station) : station_(station), turns_(station.loop()) {}
+
+void ConnectionTable::wait_for_turn(ClientConnection& connection) { turns_.join(connection); }
+
 // ---- Listening ---------------------------------------------------------------------------------
 
 // Before the next policy is adopted: who waits in the backlog of such a socket has come under this
@@ -161,8 +165,10 @@ void ConnectionTable::close(ClientConnection& connection) {
     station_.shared().client_counts.leave(connection.client().ip);
 }
 
+// One that ends may take others with it.
 void ConnectionTable::drain() {
-  for (std::size_t i = connections_.size(); i-- > 0;) connections_[i]->drain();
+  for (std::size_t i = connections_.size(); i-- > 0;)
+    if (i < connections_.size()) connections_[i]->drain();
 }
 
 void ConnectionTable::judge_senders() {

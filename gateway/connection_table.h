@@ -7,6 +7,7 @@
 #include "gateway/client_connection.h"
 #include "gateway/clients/client_identity.h"
 #include "gateway/letter.h"
+#include "gateway/turn_line.h"
 #include "proxy/net/listener.h"
 
 namespace classgate::gateway {
@@ -17,7 +18,7 @@ class Station;
 // newcomer, and who when memory runs out. On the loop.
 class ConnectionTable {
  public:
-  explicit ConnectionTable(Station& station) : station_(station) {}
+  explicit ConnectionTable(Station& station);
 
   // Who waits in the backlog of a socket that goes is accepted first.
   void stop_listening_except(const Sockets& sockets);
@@ -36,6 +37,8 @@ class ConnectionTable {
   bool count_client(ClientConnection& connection);
   // The connection that ends now must be gone at once: another one waits for its room.
   bool is_making_room() const { return is_making_room_; }
+  // More of its input is used in a turn to come: ClientConnection::on_turn().
+  void wait_for_turn(ClientConnection& connection);
   // Those that hold most give way until memory is ample again.
   void take_memory_back();
 
@@ -49,6 +52,7 @@ class ConnectionTable {
   bool take_client(const conf::IpAddress& address, bool& is_counted);
 
   Station& station_;
+  TurnLine turns_;
   std::vector<std::unique_ptr<ClientConnection>> connections_;
   std::vector<std::unique_ptr<proxy::net::Listener>> listeners_;
   bool is_making_room_ = false;

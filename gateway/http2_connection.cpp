@@ -16,8 +16,9 @@ using proxy::wire::Http2Session;
 
 namespace {
 
-constexpr std::size_t output_room = 64 * 1024;  // bytes that are made for the socket at once
-constexpr int outputs_in_a_turn = 16;           // then the others' turn
+constexpr std::size_t output_room = 64 * 1024;   // bytes that are made for the socket at once
+constexpr int outputs_in_a_turn = 16;            // then the others' turn
+constexpr std::uint64_t requests_in_a_turn = 4;  // of one read, which may hold a thousand
 // A frame smaller than the prefix of a gRPC message does nothing for anybody.
 constexpr std::size_t useful_bytes = 5;
 
@@ -52,13 +53,20 @@ bool Http2Connection::wants_input() const {
   return !has_ended_ && !has_failed_ && !must_end_ && owner_.stream().pending() < output_room;
 }
 
-void Http2Connection::receive(std::string_view bytes) {
-  if (has_ended_ || has_failed_ || must_end_) return;
+std::size_t Http2Connection::receive(std::string_view bytes) {
+  if (has_ended_ || has_failed_ || must_end_) return bytes.size();
   is_receiving_ = true;
   awaits_body_ = false;
+  turn_mark_ = requests_;
   const bool goes_on = session_.receive(bytes);  // throws: the connection's end
   is_receiving_ = false;
   if (!goes_on) give_up(session_.why());
+  return must_end_ ? bytes.size() : session_.used();
+}
+
+// Of a connection that ends nothing is of interest any more.
+bool Http2Connection::has_had_its_turn() const {
+  return must_end_ || requests_ - turn_mark_ >= requests_in_a_turn;
 }
 
 void Http2Connection::on_frame(const Http2Session::Frame& frame) {
@@ -66,13 +74,10 @@ void Http2Connection::on_frame(const Http2Session::Frame& frame) {
     switch (frame.type) {
       case Http2FrameType::data: return frame.size < useful_bytes && !frame.ends_stream;
       case Http2FrameType::headers: return is_going_away_;
-      case Http2FrameType::settings:
-      case Http2FrameType::ping: return !frame.is_ack;
-      case Http2FrameType::rst_stream:
-      case Http2FrameType::priority:
-      case Http2FrameType::priority_update:
-      case Http2FrameType::continuation: return true;
-      default: return false;
+      case Http2FrameType::settings: return !frame.is_ack;
+      case Http2FrameType::ping: return !frame.is_ack || !has_given_notice_;  // we asked for none
+      case Http2FrameType::window_update: return false;                       // on_window_update()
+      default: return true;
     }
   }();
   if (is_useless) note_misuse();
@@ -83,8 +88,12 @@ void Http2Connection::note_misuse() {
   if (misuse_.state() == MisuseBudget::State::over) give_up(Http2Error::enhance_your_calm);
 }
 
+// As many as there may be for what there is: each request and each DATA may open the stream's
+// window and the connection's.
 void Http2Connection::on_window_update(std::uint32_t increment) {
-  if (increment < useful_bytes) note_misuse();
+  const bool is_due = windows_due_ > 0;
+  if (is_due) --windows_due_;
+  if (increment < useful_bytes || !is_due) note_misuse();
 }
 
 // What we have reset because the client has done what it must not: it pays as for its own resets.
@@ -101,6 +110,7 @@ Http2Session::Stream* Http2Connection::begin_stream(proxy::wire::Http2StreamId i
   if (!head_) head_ = std::make_unique<proxy::wire::Http2Head>();
   head_->begin(station_.request_limits());
   ++requests_;
+  windows_due_ += 2;
   station_.metrics().http2_requests.add();
   streams_.push_back(std::make_unique<Http2Stream>(*this, id));
   streams_.back()->index = streams_.size() - 1;
@@ -138,6 +148,7 @@ bool Http2Connection::has_room() const {
 
 void Http2Connection::note_output(Http2Stream& stream, std::size_t size) {
   gathered_ += size;
+  windows_due_ += 2;
   if (std::ranges::find(sending_, &stream) == sending_.end()) sending_.push_back(&stream);
 }
 
@@ -171,7 +182,10 @@ void Http2Connection::put_output() {
     gathered_ = 0;
     while (has_room()) {
       std::string_view bytes;
-      if (!session_.next_output(bytes)) return give_up(session_.why());
+      if (!session_.next_output(bytes)) {
+        gather.clear();  // the next one's, too
+        return give_up(session_.why());
+      }
       if (bytes.empty()) break;
       gather.begin_text().append(bytes);
       gather.end_text();
@@ -291,7 +305,9 @@ void Http2Connection::leave() {
   has_ended_ = true;
   due_.cancel();
   notice_due_.cancel();
+  // A worker that one of them gives back may end another.
   for (std::size_t i = streams_.size(); i-- > 0;) {
+    if (i >= streams_.size()) continue;
     streams_[i]->stop_timers();
     streams_[i]->leave();
   }
@@ -302,6 +318,7 @@ void Http2Connection::on_fault() {
   due_.cancel();
   notice_due_.cancel();
   for (std::size_t i = streams_.size(); i-- > 0;) {
+    if (i >= streams_.size()) continue;
     streams_[i]->stop_timers();
     station_.loop().guard([&] { streams_[i]->on_fault(); });
   }

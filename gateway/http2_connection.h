@@ -56,7 +56,8 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   Http2Connection(const Http2Connection&) = delete;
   Http2Connection& operator=(const Http2Connection&) = delete;
 
-  void receive(std::string_view bytes);
+  // What one turn allows of it; says how many bytes that were.
+  std::size_t receive(std::string_view bytes);
   void settle();
   // Not while the client does not take what it has asked for.
   bool wants_input() const;
@@ -101,6 +102,7 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   // Http2Session::Handler
   void on_frame(const proxy::wire::Http2Session::Frame& frame) override;
   proxy::wire::Http2Session::Stream* begin_stream(proxy::wire::Http2StreamId id) override;
+  bool has_had_its_turn() const override;
   void on_window_update(std::uint32_t increment) override;
   void on_ping_answered() override;
   void on_reset_sent(proxy::wire::Http2Error error) override;
@@ -135,6 +137,8 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   std::size_t gathered_ = 0;  // bytes that are about to be written
   std::size_t streams_bytes_ = 0;
   std::uint64_t requests_ = 0;
+  std::uint64_t turn_mark_ = 0;     // these when its turn began
+  std::uint64_t windows_due_ = 0;   // WINDOW_UPDATEs for which there is a cause
   std::uint64_t written_mark_ = 0;  // when the timer was set for a reader
   Wait wait_ = Wait::nothing;
   bool awaits_body_ = false;  // as of the last receive()

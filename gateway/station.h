@@ -94,6 +94,8 @@ class Station final : private admission::Waiters {
     spares_.return_parser(std::move(parser));
   }
   void close_connection(ClientConnection& connection) { connections_.close(connection); }
+  // More of its input is used in a turn to come (TurnLine).
+  void wait_for_turn(ClientConnection& connection) { connections_.wait_for_turn(connection); }
   // Counts it among the connections of its address; false when that has too many already.
   bool count_client(ClientConnection& connection) { return connections_.count_client(connection); }
   // What GET /queue/health says where clients are accepted.

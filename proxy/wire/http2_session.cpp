@@ -45,8 +45,9 @@ class Pairs {
 
 }  // namespace
 
-// What nghttp2 has asked for, as malloc knows it.
+// What nghttp2 has asked for, as malloc knows it; and how far what comes has been cut into frames.
 struct Http2Session::Memory {
+  Http2FrameCutter cutter{http2_preface.size()};
   std::size_t held = 0;
   nghttp2_mem functions{this, allocate, release, allocate_zeroes, change};
 
@@ -85,19 +86,6 @@ struct Http2Session::Callbacks {
   }
   static Stream* stream_of(nghttp2_session* session, std::int32_t id) {
     return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session, id));
-  }
-
-  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* self) {
-    return guard(self, [head](Http2Session& session) {
-      const bool has_end = head->type == NGHTTP2_DATA || head->type == NGHTTP2_HEADERS;
-      const bool has_ack = head->type == NGHTTP2_SETTINGS || head->type == NGHTTP2_PING;
-      session.handler_.on_frame(
-          {.type = static_cast<Http2FrameType>(head->type),
-           .is_ack = has_ack && (head->flags & NGHTTP2_FLAG_ACK) != 0,
-           .ends_stream = has_end && (head->flags & NGHTTP2_FLAG_END_STREAM) != 0,
-           .size = head->length});
-      return 0;
-    });
   }
 
   static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* self) {
@@ -155,6 +143,7 @@ struct Http2Session::Callbacks {
           if (Stream* const stream = stream_of(raw, frame->hd.stream_id))
             is_end ? stream->on_request_end() : stream->on_body_part_end();
           break;
+        case NGHTTP2_RST_STREAM: session.begun_.end_by_client(frame->hd.stream_id); break;
         case NGHTTP2_WINDOW_UPDATE:
           session.handler_.on_window_update(
               static_cast<std::uint32_t>(frame->window_update.window_size_increment));
@@ -170,7 +159,8 @@ struct Http2Session::Callbacks {
 
   static int on_stream_close(nghttp2_session* raw, std::int32_t id, std::uint32_t error,
                              void* self) {
-    return guard(self, [=](Http2Session&) {
+    return guard(self, [=](Http2Session& session) {
+      if (nghttp2_session_get_stream_remote_close(raw, id) == 1) session.begun_.end_by_client(id);
       if (Stream* const stream = stream_of(raw, id)) {
         nghttp2_session_set_stream_user_data(raw, id, nullptr);
         stream->on_closed(static_cast<Http2Error>(error));
@@ -222,7 +212,6 @@ struct Http2Session::Callbacks {
     static const nghttp2_session_callbacks* const made = [] {
       nghttp2_session_callbacks* table = nullptr;
       if (nghttp2_session_callbacks_new(&table) != 0) throw std::bad_alloc();
-      nghttp2_session_callbacks_set_on_begin_frame_callback(table, on_begin_frame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(table, on_begin_headers);
       nghttp2_session_callbacks_set_on_header_callback(table, on_header);
       nghttp2_session_callbacks_set_on_invalid_header_callback(table, on_invalid_header);
@@ -287,10 +276,52 @@ bool Http2Session::fail(long long result) {
   return false;
 }
 
+// What nghttp2 passes over: frames of streams that their client has ended, or never begun, and of
+// PRIORITY that of none (RFC 9113 section 6.3) or which hangs on itself (RFC 7540 section 5.3.1).
+Http2Error Http2Session::judge(const Http2FrameCutter::Head& head) {
+  const auto type = static_cast<Http2FrameType>(head.type);
+  if (type == Http2FrameType::priority)
+    return head.stream == 0 || head.stream == head.depends_on ? Http2Error::protocol_error
+                                                              : Http2Error::none;
+  if (type != Http2FrameType::data && type != Http2FrameType::headers) return Http2Error::none;
+  if (head.stream % 2 == 0 || nghttp2_session_find_stream(session_, head.stream) != nullptr)
+    return Http2Error::none;
+  const BegunStreams::Past past = begun_.past_of(head.stream);
+  if (type == Http2FrameType::headers) begun_.begin(head.stream);
+  switch (past) {
+    case BegunStreams::Past::unknown: break;
+    case BegunStreams::Past::ended_by_client: return Http2Error::stream_closed;
+    case BegunStreams::Past::never_begun: return Http2Error::protocol_error;
+  }
+  return Http2Error::none;
+}
+
+bool Http2Session::begin_frame(const Http2FrameCutter::Head& head) {
+  why_ = judge(head);
+  if (why_ != Http2Error::none) return false;
+  const auto type = static_cast<Http2FrameType>(head.type);
+  const bool has_end = type == Http2FrameType::data || type == Http2FrameType::headers;
+  const bool has_ack = type == Http2FrameType::settings || type == Http2FrameType::ping;
+  handler_.on_frame({.type = type,
+                     .is_ack = has_ack && (head.flags & NGHTTP2_FLAG_ACK) != 0,
+                     .ends_stream = has_end && (head.flags & NGHTTP2_FLAG_END_STREAM) != 0,
+                     .size = head.size});
+  return true;
+}
+
 bool Http2Session::receive(std::string_view bytes) {
-  const ssize_t used = nghttp2_session_mem_recv(
-      session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  return used >= 0 || fail(used);
+  Http2FrameCutter& cutter = memory_->cutter;
+  std::string_view left = bytes;
+  while (!left.empty() && !(cutter.is_between() && handler_.has_had_its_turn())) {
+    const std::string_view part =
+        cutter.next(left, [this](const Http2FrameCutter::Head& head) { return begin_frame(head); });
+    if (why_ != Http2Error::none) return false;
+    const ssize_t used = nghttp2_session_mem_recv(
+        session_, reinterpret_cast<const std::uint8_t*>(part.data()), part.size());
+    if (used < 0) return fail(used);
+  }
+  used_ = bytes.size() - left.size();
+  return true;
 }
 
 bool Http2Session::next_output(std::string_view& bytes) {
@@ -361,7 +392,9 @@ std::size_t Http2Session::output_frames() const {
   return nghttp2_session_get_outbound_queue_size(session_);
 }
 
-std::size_t Http2Session::held_bytes() const { return sizeof(Memory) + memory_->held; }
+std::size_t Http2Session::held_bytes() const {
+  return sizeof(Memory) + memory_->held + begun_.held_bytes();
+}
 
 Http2Session::Goodbye Http2Session::goodbye(Http2Error error) const {
   Goodbye frame{{0, 0, 8, static_cast<char>(Http2FrameType::goaway), 0, 0, 0, 0, 0}};

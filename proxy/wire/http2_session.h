@@ -7,6 +7,9 @@
 #include <span>
 #include <string_view>
 
+#include "proxy/wire/begun_streams.h"
+#include "proxy/wire/http2_frames.h"
+
 struct nghttp2_session;
 
 namespace classgate::proxy::wire {
@@ -16,6 +19,7 @@ enum class Http2Error : std::uint32_t {
   none = 0x0,
   protocol_error = 0x1,
   internal_error = 0x2,
+  stream_closed = 0x5,
   refused_stream = 0x7,
   cancel = 0x8,
   enhance_your_calm = 0xb,
@@ -101,6 +105,8 @@ class Http2Session {
     virtual void on_frame(const Frame& frame) = 0;
     // A request begins; null: it is refused.
     virtual Stream* begin_stream(Http2StreamId id) = 0;
+    // Asked between frames: then receive() leaves the rest for later.
+    virtual bool has_had_its_turn() const { return false; }
     virtual void on_window_update(std::uint32_t increment) = 0;
     virtual void on_ping_answered() = 0;
     // Within next_output(): RST_STREAM has gone out.
@@ -119,6 +125,9 @@ class Http2Session {
   // All bytes of the connection in their order, from the preface on. False when the connection
   // can't go on, beyond what GOAWAY in the output says; why() then says it.
   bool receive(std::string_view bytes);
+  // How many of them it used: all, unless the handler had had its turn. The next call begins with
+  // the others.
+  std::size_t used() const { return used_; }
   Http2Error why() const { return why_; }
   // What is to be written next, valid until the next call; empty: nothing, or put_frame() has put
   // it. False: as for receive().
@@ -162,10 +171,14 @@ class Http2Session {
   void must(int result) const;
   void rethrow();
   bool fail(long long result);
+  Http2Error judge(const Http2FrameCutter::Head& head);
+  bool begin_frame(const Http2FrameCutter::Head& head);
 
   Handler& handler_;
   std::unique_ptr<Memory> memory_;
   nghttp2_session* session_ = nullptr;
+  BegunStreams begun_;
+  std::size_t used_ = 0;
   Http2Error why_ = Http2Error::none;
   std::exception_ptr thrown_;
 };

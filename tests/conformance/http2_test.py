@@ -84,11 +84,14 @@ ROWS = [
     ("5.1", "idle: CONTINUATION", frame(CONTINUATION, END_HEADERS, 1, literal(request_fields())), connection(PROTOCOL)),
     ("5.1", "half closed: DATA", get(1) + frame(DATA, END_STREAM, 1, b"x"), "closed"),
     ("5.1", "half closed: HEADERS", get(1) + get(1), "closed"),
-    ("5.1", "closed: DATA behind a reset", headers(1, POST, END_HEADERS) + h2.reset(1) + frame(DATA, END_STREAM, 1, b"x"), "closed"),
-    ("5.1", "closed: HEADERS behind a reset", headers(1, POST, END_HEADERS) + h2.reset(1) + get(1), "closed"),
+    ("5.1", "closed: DATA behind a reset", headers(1, POST, END_HEADERS) + h2.reset(1) + frame(DATA, END_STREAM, 1, b"x"),
+     connection(CLOSED)),
+    ("5.1", "closed: HEADERS behind a reset", headers(1, POST, END_HEADERS) + h2.reset(1) + get(1), connection(CLOSED)),
+    ("5.1", "closed: DATA of an upload that was refused may still be on its way",
+     headers(1, request_fields(method="POST", extra=[("content-length", "99999999999")]), END_HEADERS) +
+     frame(DATA, 0, 1, b"x"), "refused"),
     ("5.1.1", "a stream with an even number", get(2), connection(PROTOCOL)),
-    # nghttp2 takes it for one that has been closed.
-    ("5.1.1", "a stream with a smaller number than the last is not served", get(5) + get(3), "any"),
+    ("5.1.1", "a stream with a smaller number than the last is not served", get(5) + get(3), connection(PROTOCOL)),
     ("5.3.1", "a stream that hangs on itself", frame(HEADERS, 0x25, 1, struct.pack(">IB", 1, 5) + literal(request_fields())), "any"),
     ("5.4.1", "GOAWAY from the client", frame(7, 0, 0, struct.pack(">II", 0, 0)) + get(1), "any"),
     ("6.1", "DATA on stream 0", frame(DATA, END_STREAM, 0, b"x"), connection(PROTOCOL)),
@@ -97,7 +100,7 @@ ROWS = [
     ("6.2", "HEADERS on stream 0", get(0), connection(PROTOCOL)),
     ("6.2", "HEADERS with more padding than there is", frame(HEADERS, PADDED | 5, 1, b"\xff" + literal(request_fields())),
      connection(PROTOCOL)),
-    ("6.3", "PRIORITY on stream 0", frame(PRIORITY, 0, 0, b"\0\0\0\0\5"), "any"),  # none is read
+    ("6.3", "PRIORITY on stream 0", frame(PRIORITY, 0, 0, b"\0\0\0\0\5"), connection(PROTOCOL)),
     ("6.3", "PRIORITY of a wrong size", frame(PRIORITY, 0, 1, b"\0\0\0\0"), "any"),
     ("6.4", "RST_STREAM on stream 0", h2.reset(0), connection(PROTOCOL)),
     ("6.4", "RST_STREAM of a wrong size", headers(1, POST, END_HEADERS) + frame(RST_STREAM, 0, 1, b"\0\0\0"), connection(SIZE)),
@@ -234,6 +237,11 @@ class Table(ProcessTest):
             return check(self, peer)
         if check == "acknowledged":
             return self.assertIsNotNone(peer.read_until(lambda read: read.kind == SETTINGS and read.flags & 1))
+        if check == "refused":
+            self.assertEqual(peer.answer(1).status, 413)
+            peer.read_until(lambda read: read.kind == RST_STREAM)
+            peer.send(frame(DATA, 0, 1, b"more"), headers(1, [("x-sum", "1")]))
+            return self.assertTrue(peer.is_well())
         if check == "closed":  # a stream error, a connection error, or ignored where the frame may still have been on its way
             peer.send(h2.ping(b"and now?"))
             peer.read_until(lambda read: read.kind == PING and read.payload == b"and now?" or read.kind == 7)
@@ -253,6 +261,14 @@ class Table(ProcessTest):
                     self.assertEqual([line for line in self.seen if line[0] == "GET"], [], "it reached the service")
         self.assertEqual(self.made.request(path="/after", method="GET").status, 200)
         self.assertIsNone(self.made.process.poll())
+
+    def test_frames_of_a_stream_that_has_had_its_answer_end_the_connection(self):
+        for what, more in (("DATA", frame(DATA, END_STREAM, 1, b"x")), ("HEADERS", get(1))):
+            with self.subTest(what), h2.Peer(self.made.port) as peer:
+                self.assertEqual(peer.ask(1).status, 200)
+                peer.send(more)
+                self.assertEqual(peer.goaway().error, CLOSED)
+                self.assertTrue(peer.ends())
 
     def test_a_preface_that_is_none_is_a_request_that_is_none(self):
         for begin in (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"PRI * HTTP/2.0\r\nHost: a\r\n\r\n", b"PRI /x HTTP/1.1\r\nHost: a\r\n\r\n"):

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """HTTP/2 clients that do what helps nobody: each costs itself its connection, and nobody else anything."""
+import json
+import os
+import signal
 import threading
 import unittest
 
 import http2_kit as h2
 from http2_kit import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, SETTINGS, frame, get, headers
 from http2_test import Http2Test
-from kit import scrape
+from kit import TEXT, scrape
 
 
 class Abuse(Http2Test):
@@ -59,6 +62,9 @@ class Abuse(Http2Test):
                 ("empty DATA", lambda i: frame(DATA, 0, 1), (upload,)),
                 ("DATA of one byte", lambda i: frame(DATA, 0, 1, b"x"), (upload,)),
                 ("WINDOW_UPDATE by one", lambda i: h2.window_update(0, 1), ()),
+                ("WINDOW_UPDATE without a cause", lambda i: h2.window_update(0, 1000), ()),
+                ("PING with ACK", lambda i: h2.ping(flags=h2.ACK), ()),
+                ("frames that nobody knows", lambda i: frame(0x50, 0, 0, b"whatever"), ()),
                 ("heads that are malformed", lambda i: headers(2 * i + 1, h2.request_fields(extra=[("X", "y")])), ())):
             with self.subTest(what):
                 self.flood(gateway, frames, begin=begin)
@@ -99,6 +105,53 @@ class Abuse(Http2Test):
             while peer.send(frame(9, 0, 1, b"")) and not peer.next(0.001) and not peer.has_ended:
                 pass
         self.assertEqual(gateway.request().status, 200)
+
+    def test_who_has_only_just_come_is_not_behind_all_that_others_have_sent(self):
+        """Sixty connections with a hundred requests each in one piece, all there before the gateway looks, and one with
+        one: that one has its answer when few of the 6,000 have begun. It used to have it behind all of them."""
+        gateway = self.before(admission_queue_size=0, admission_workers=1)
+        strangers = [h2.socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(60)]
+        for stranger in strangers:
+            self.addCleanup(stranger.close)
+        self.assertEqual(gateway.request(path="/queue/health", method="GET").status, 200)  # all are accepted
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        many = h2.PREFACE + h2.settings() + b"".join(get(2 * i + 1) for i in range(100))
+        for stranger in strangers:
+            stranger.sendall(many)
+        good = gateway.connect()
+        good.request("GET", "/queue/health")
+        os.kill(gateway.process.pid, signal.SIGCONT)
+        answer = json.loads(good.getresponse().read())
+        good.close()
+        self.assertLess(answer["total_requests"], 3000)
+        gateway.wait_for_health(lambda h: h["total_requests"] == 6000, "all of them in the end")
+
+    def test_what_one_read_brings_is_served_in_turns_and_whole(self):
+        """Over as many turns as it takes, nothing of it is lost or heard twice: heads, bodies, trailers."""
+        gateway = self.before(client_streams_per_connection=1000, admission_workers=50)
+        body = TEXT.encode()
+        half = len(body) // 2
+        with h2.Peer(gateway.port) as peer:
+            peer.send(b"".join(
+                headers(2 * i + 1, h2.request_fields(method="POST", extra=[("x-number", str(i))]), END_HEADERS) +
+                frame(DATA, 0, 2 * i + 1, body[:half]) + frame(DATA, 0, 2 * i + 1, body[half:]) +
+                headers(2 * i + 1, [("x-sum", "1")]) for i in range(200)))
+            self.assertEqual({peer.answer(2 * i + 1).status for i in range(200)}, {200})
+            self.assertTrue(peer.is_well())
+        self.assertEqual(gateway.wait_for_health(lambda h: h["active_workers"] == 0, "nobody")["processed_requests"], 200)
+
+    def test_of_a_client_that_has_left_only_what_has_begun_is_asked(self):
+        gateway = self.before(client_streams_per_connection=1000, admission_rate=0)
+        many = h2.PREFACE + h2.settings() + b"".join(get(2 * i + 1) + h2.reset(2 * i + 1) for i in range(100))
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        for _ in range(20):
+            with h2.socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as stranger:
+                stranger.sendall(many)
+        os.kill(gateway.process.pid, signal.SIGCONT)
+        self.assertEqual(gateway.request().status, 200)
+        health = gateway.wait_for_health(lambda h: h["active_workers"] == 0 and h["queue_size"] == 0, "nobody at work")
+        self.assertLess(health["total_requests"], 400)
+        self.assert_balanced(health)
 
     def test_what_is_not_read_is_bounded(self):
         """PING without an end from a client that reads nothing."""

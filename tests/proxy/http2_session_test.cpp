@@ -57,6 +57,7 @@ class Server final : public Http2Session::Handler {
   Http2Session::Stream* begin_stream(Http2StreamId id) override {
     return (requests[id] = std::make_unique<Heard>(*this, id)).get();
   }
+  bool has_had_its_turn() const override { return frames >= turn_ends_at; }
   void on_window_update(std::uint32_t) override {}
   void on_ping_answered() override { ++answered_pings; }
   void on_reset_sent(Http2Error error) override { resets.push_back(error); }
@@ -70,6 +71,7 @@ class Server final : public Http2Session::Handler {
   std::string out;
   int frames = 0, answered_pings = 0;
   bool takes_bodies = true;
+  int turn_ends_at = 1'000'000;  // of its frames
   Http2Session session;
 };
 
@@ -273,6 +275,31 @@ TEST_CASE("http2 session: bytes that are no HTTP/2 end it, and GOAWAY can still 
   CHECK(server.session.why() == Http2Error::protocol_error);
   const auto goodbye = server.session.goodbye(Http2Error::enhance_your_calm);
   CHECK(goodbye.text() == std::string_view("\0\0\10\7\0\0\0\0\0\0\0\0\0\0\0\0\13", 17));
+}
+
+TEST_CASE(
+    "http2 session: what is left when its turn is over is heard in the next ones, all of it") {
+  Server server;
+  NgClient client;
+  REQUIRE(client.talk(server));
+  client.ask("x");
+  client.ask("yz");
+  const std::uint8_t* bytes = nullptr;
+  std::string both;
+  for (ssize_t size; (size = nghttp2_session_mem_send(client.session, &bytes)) > 0;)
+    both.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+  int turns = 0;
+  for (std::string_view left = both; !left.empty(); ++turns) {
+    server.turn_ends_at = server.frames + 1;
+    REQUIRE(server.session.receive(left));
+    REQUIRE(server.session.used() > 0);
+    left.remove_prefix(server.session.used());
+  }
+  CHECK(turns == 4);
+  const std::string said = ":method=POST :scheme=http :authority=a :path=/x go on. all.";
+  CHECK(server.requests.at(1)->said == said);
+  CHECK(server.requests.at(3)->said == said);
+  CHECK(server.requests.at(1)->upload == "xx");
 }
 
 TEST_CASE("http2 session: PING without end, none of them read, is a flood") {

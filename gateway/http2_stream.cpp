@@ -5,6 +5,7 @@
 
 #include "conf/invariant.h"
 #include "gateway/first_look.h"
+#include "gateway/grpc_refusal.h"
 #include "gateway/http2_connection.h"
 #include "gateway/refusal.h"
 #include "gateway/station.h"
@@ -19,6 +20,13 @@ using proxy::wire::Parser;
 namespace {
 
 constexpr std::size_t kept_output_max = 4 * 1024;  // of a stream that has nothing to send
+
+bool is_grpc_call(const proxy::wire::Head& head) {
+  if (head.method != "POST") return false;
+  for (const proxy::wire::Field& field : head.fields)
+    if (proxy::wire::equal_names(field.name, "content-type")) return is_grpc_type(field.value);
+  return false;
+}
 
 }  // namespace
 
@@ -72,6 +80,7 @@ void Http2Stream::take_head(bool ends_stream) {
   if (fault != proxy::wire::Fault::none) return refuse_head(reason_of(fault), head);
   if (station.memory().is_used_up()) [[unlikely]]
     return refuse_head(conf::Reason::memory_pressure, head);
+  is_grpc_ = is_grpc_call(head);
   exchange_ = &station.take_exchange();
   exchange_->on_head(*this, head, ends_stream);
   if (ends_stream || exchange_ == nullptr) return;
@@ -166,6 +175,7 @@ void Http2Stream::send_end(const std::vector<Parser::Trailer>& trailers) {
 }
 
 void Http2Stream::send_refusal(const Refusals& texts, const Refusal& refusal) {
+  if (is_grpc_) return refuse_call(texts, refusal);
   Station& station = connection_.station();
   std::string text;
   texts.append(text, {.rejection = refusal.rejection,
@@ -180,6 +190,26 @@ void Http2Stream::send_refusal(const Refusals& texts, const Refusal& refusal) {
                           station.settings().client.rate_limit_fields != conf::RateLimitFields::off,
                       .rate_texts = &station.rate_texts()});
   say_text(text);
+  flush();
+}
+
+// To gRPC all that is not 200 is the network's fault: it is told in the trailers, which are the
+// head of an answer without a body.
+void Http2Stream::refuse_call(const Refusals& texts, const Refusal& refusal) {
+  const conf::Reason reason = refusal.rejection.reason;
+  const GrpcRefusal said(refusal.rejection, texts.status(reason), refusal.request_id);
+  proxy::wire::Http2Fields& fields = connection_.station().spare_fields();
+  fields.take_status(200);
+  fields.add("content-type", "application/grpc");
+  fields.add("grpc-status", said.code);
+  fields.add("grpc-message", said.message);
+  if (!said.pushback.empty()) fields.add("grpc-retry-pushback-ms", said.pushback);
+  fields.add("grpc-status-details-bin", said.details);
+  fields.add("x-classgate-reason", conf::word_of(reason));
+  fields.add("date", connection_.station().date_text());
+  if (!refusal.request_id.empty()) fields.add("x-request-id", refusal.request_id);
+  output_.is_all = true;
+  connection_.session().send_head(id_, fields.list(), false);
   flush();
 }
 

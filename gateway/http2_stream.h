@@ -92,6 +92,7 @@ class Http2Stream final : public proxy::net::Retirable,
   void give_credit();
   void end_with(proxy::wire::Http2Error error);
   void say_text(std::string_view text);
+  void refuse_call(const Refusals& texts, const Refusal& refusal);
   void keep_parts();
   std::size_t held_size() const { return output_.held.size() - output_.begin; }
   std::size_t unsent() const;
@@ -131,6 +132,7 @@ class Http2Stream final : public proxy::net::Retirable,
   Exchange* exchange_ = nullptr;
   bool is_closed_ = false;
   bool was_malformed_ = false;
+  bool is_grpc_ = false;
   Input input_;
   Output output_;
   std::size_t counted_ = 0;

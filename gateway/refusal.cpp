@@ -15,6 +15,22 @@ namespace classgate::gateway {
 
 using proxy::wire::Writer;
 
+ShouldRetry should_retry(const admission::Rejection& rejection) {
+  const bool will_help = rejection.retry_after > admission::Duration::zero();
+  switch (rejection.reason) {
+    case conf::Reason::retry_budget:
+    case conf::Reason::quota:
+    case conf::Reason::deadline:
+    case conf::Reason::loop_detected:
+    case conf::Reason::repeated: return ShouldRetry::no;
+    case conf::Reason::would_miss_deadline: return will_help ? ShouldRetry::yes : ShouldRetry::no;
+    case conf::Reason::upstream_unreachable: break;  // the service has not worked on it
+    default:
+      if (conf::kind_of(rejection.reason) == conf::ReasonKind::service) return ShouldRetry::no;
+  }
+  return will_help ? ShouldRetry::yes : ShouldRetry::nobody_knows;
+}
+
 std::string_view reason_phrase(int status) {
   switch (status) {
     case 200: return "OK";
@@ -114,26 +130,6 @@ void put_advice(const admission::Rejection& rejection, std::uint64_t cost, Write
     to.text({decimal.data(), decimal.size()});
   }
   to.text(" s");
-}
-
-// Whether a client's library should try again by itself. Not where the service has worked for
-// nothing already and would again, where retries are what is too much, nor where time does not
-// help.
-enum class ShouldRetry : std::uint8_t { yes, no, nobody_knows };
-ShouldRetry should_retry(const admission::Rejection& rejection) {
-  const bool will_help = rejection.retry_after > admission::Duration::zero();
-  switch (rejection.reason) {
-    case conf::Reason::retry_budget:
-    case conf::Reason::quota:
-    case conf::Reason::deadline:
-    case conf::Reason::loop_detected:
-    case conf::Reason::repeated: return ShouldRetry::no;
-    case conf::Reason::would_miss_deadline: return will_help ? ShouldRetry::yes : ShouldRetry::no;
-    case conf::Reason::upstream_unreachable: break;  // the service has not worked on it
-    default:
-      if (conf::kind_of(rejection.reason) == conf::ReasonKind::service) return ShouldRetry::no;
-  }
-  return will_help ? ShouldRetry::yes : ShouldRetry::nobody_knows;
 }
 
 // The `type` of an error as OpenAI's API has it.

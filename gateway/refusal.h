@@ -102,6 +102,12 @@ class Refusals {
   std::string token_challenge_;  // likewise
 };
 
+// Whether a client's library should try again by itself. Not where the service has worked for
+// nothing already and would again, where retries are what is too much, nor where time does not
+// help.
+enum class ShouldRetry : std::uint8_t { yes, no, nobody_knows };
+ShouldRetry should_retry(const admission::Rejection& rejection);
+
 // The phrase that goes with a status (RFC 9110 section 15); "Refused" for one we don't use.
 std::string_view reason_phrase(int status);
 

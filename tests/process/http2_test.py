@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """HTTP/2 in front: real clients, by prior knowledge and by ALPN, and streams that are requests of their own."""
 import json
+import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 import http2_kit as h2
@@ -10,6 +13,7 @@ from kit import Held, Script, ScriptedService, TEXT, scrape, wait_until
 from tls_kit import TlsTest
 
 BOTH = "http/1.1, h2"
+FOLDER = pathlib.Path(__file__).parent
 
 
 class Http2Test(TlsTest):
@@ -59,6 +63,23 @@ class Clients(Http2Test):
         with httpx.Client(http2=True, verify=str(self.authority.ca)) as client:
             answers = [client.post(url, content=TEXT) for _ in range(3)]
         self.assertEqual([(answer.http_version, answer.status_code) for answer in answers], [("HTTP/2", 200)] * 3)
+
+    def test_node_asks_in_clear_and_with_tls(self):
+        gateway = self.tls_gateway(protocols=BOTH, admission_rate=0)
+        for ca, url in (("-", f"http://127.0.0.1:{gateway.port}"), (self.authority.ca, f"https://localhost:{gateway.tls_port}")):
+            status, out, err = self.run_client("node", FOLDER / "http2_client.js", ca, url + "/v1/classify", TEXT, 60)
+            self.assertEqual(status, 0, out + err)
+            self.assertEqual(out.split("\n")[:-1], [f"{'h2c' if ca == '-' else 'h2'} 200 true"] * 60)
+
+    @unittest.skipUnless(shutil.which("go"), "go is not installed")
+    def test_go_asks_with_tls(self):
+        gateway = self.tls_gateway(protocols=BOTH, admission_rate=0)
+        with tempfile.TemporaryDirectory(prefix="classgate-test-") as cache:
+            status, out, err = self.run_client(
+                "env", f"GOCACHE={cache}", "GO111MODULE=off", "GOFLAGS=", "go", "run", FOLDER / "http2_client.go",
+                self.authority.ca, f"https://localhost:{gateway.tls_port}/v1/classify", TEXT, 60)
+        self.assertEqual(status, 0, out + err)
+        self.assertEqual(out.split("\n")[:-1], ["HTTP/2.0 200"] * 60)
 
     def test_without_h2_in_the_conf_nobody_speaks_it(self):
         gateway = self.tls_gateway(admission_rate=0)

@@ -40,7 +40,9 @@ KeptConf conf_saying(const std::string& text) {
 
 std::vector<std::uint64_t> numbers_of(const ConfArchive& archive) {
   std::vector<std::uint64_t> numbers;
-  for (const KeptConf& conf : archive.read().value().confs) numbers.push_back(conf.number);
+  const auto all = archive.read();
+  REQUIRE(all);
+  for (const KeptConf& conf : all->confs) numbers.push_back(conf.number);
   return numbers;
 }
 

@@ -74,9 +74,10 @@ TEST_CASE("where midnight is left out the day begins with the hour after it") {
 TEST_CASE("where midnight comes twice the day begins with the first") {
   // Havana goes from 01:00 back to 00:00: it stays in the day.
   const auto havana = zone("America/Havana");
-  const CalendarPeriod day = havana->day_of(utc(2026y / 11 / 1, 5h + 30min));
-  CHECK(day.begin == utc(2026y / 11 / 1, 4h));
-  CHECK(day.end == utc(2026y / 11 / 2, 5h));
+  // (Of a year that is over: in 2026 Cuba did not, which tzdata of 2026 knows.)
+  const CalendarPeriod day = havana->day_of(utc(2025y / 11 / 2, 5h + 30min));
+  CHECK(day.begin == utc(2025y / 11 / 2, 4h));
+  CHECK(day.end == utc(2025y / 11 / 3, 5h));
   // St John's went from 00:01 back to 23:01 of the day before: its new day goes on.
   const auto johns = zone("America/St_Johns");
   const CalendarPeriod before = johns->day_of(utc(2010y / 11 / 7, 2h + 29min));

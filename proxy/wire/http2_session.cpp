@@ -48,6 +48,7 @@ class Pairs {
 // What nghttp2 has asked for, as malloc knows it; and how far what comes has been cut into frames.
 struct Http2Session::Memory {
   Http2FrameCutter cutter{http2_preface.size()};
+  std::size_t given_back = 0;  // bytes that were cut, and nghttp2 has not had
   std::size_t held = 0;
   nghttp2_mem functions{this, allocate, release, allocate_zeroes, change};
 
@@ -105,10 +106,11 @@ struct Http2Session::Callbacks {
   static int on_header(nghttp2_session* raw, const nghttp2_frame* frame, const std::uint8_t* name,
                        std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                        std::uint8_t, void* self) {
-    return guard(self, [=](Http2Session&) {
+    return guard(self, [=](Http2Session& session) {
       if (Stream* const stream = stream_of(raw, frame->hd.stream_id))
         stream->on_field(text_of(name, name_size), text_of(value, value_size));
-      return 0;
+      // One frame may have 16,000 fields.
+      return session.handler_.has_had_its_turn() ? int{NGHTTP2_ERR_PAUSE} : 0;
     });
   }
 
@@ -309,16 +311,30 @@ bool Http2Session::begin_frame(const Http2FrameCutter::Head& head) {
   return true;
 }
 
+// nghttp2 stops within a frame when a field was one too many: what it has not had of that comes
+// again, and is not cut again.
 bool Http2Session::receive(std::string_view bytes) {
   Http2FrameCutter& cutter = memory_->cutter;
+  std::size_t& given_back = memory_->given_back;
   std::string_view left = bytes;
-  while (!left.empty() && !(cutter.is_between() && handler_.has_had_its_turn())) {
-    const std::string_view part =
-        cutter.next(left, [this](const Http2FrameCutter::Head& head) { return begin_frame(head); });
+  const auto is_over = [&] {
+    return given_back == 0 && cutter.is_between() && handler_.has_had_its_turn();
+  };
+  std::size_t unread = 0;
+  while (!left.empty() && unread == 0 && !is_over()) {
+    std::string_view part = left.substr(0, given_back);
+    left.remove_prefix(part.size());
+    given_back -= part.size();
+    if (part.empty())
+      part = cutter.next(left,
+                         [this](const Http2FrameCutter::Head& head) { return begin_frame(head); });
     if (why_ != Http2Error::none) return false;
     const ssize_t used = nghttp2_session_mem_recv(
         session_, reinterpret_cast<const std::uint8_t*>(part.data()), part.size());
     if (used < 0) return fail(used);
+    unread = part.size() - static_cast<std::size_t>(used);
+    given_back += unread;
+    left = bytes.substr(bytes.size() - left.size() - unread);
   }
   used_ = bytes.size() - left.size();
   return true;

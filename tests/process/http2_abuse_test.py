@@ -65,6 +65,7 @@ class Abuse(Http2Test):
                 ("WINDOW_UPDATE without a cause", lambda i: h2.window_update(0, 1000), ()),
                 ("PING with ACK", lambda i: h2.ping(flags=h2.ACK), ()),
                 ("frames that nobody knows", lambda i: frame(0x50, 0, 0, b"whatever"), ()),
+                ("heads that are too large", lambda i: headers(2 * i + 1, h2.request_fields(extra=[("x", "")] * 200)), ()),
                 ("heads that are malformed", lambda i: headers(2 * i + 1, h2.request_fields(extra=[("X", "y")])), ())):
             with self.subTest(what):
                 self.flood(gateway, frames, begin=begin)

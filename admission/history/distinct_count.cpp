@@ -45,12 +45,15 @@ double tau(double x) {
 
 }  // namespace
 
-void DistinctCount::add(std::uint64_t id) {
+bool DistinctCount::add(std::uint64_t id) {
   const std::uint64_t hash = mixed(id);
   // A one behind the bits that are left ends the zeros.
   const std::uint64_t rest = hash << bits | std::uint64_t{1} << (bits - 1);
   std::uint8_t& rank = ranks_[hash >> (64 - bits)];
-  rank = std::max(rank, static_cast<std::uint8_t>(std::countl_zero(rest) + 1));
+  const auto came = static_cast<std::uint8_t>(std::countl_zero(rest) + 1);
+  if (came <= rank) return false;
+  rank = came;
+  return true;
 }
 
 void DistinctCount::add(const DistinctCount& other) {

@@ -16,7 +16,8 @@ class DistinctCount {
   static constexpr int bits = 14;
   static constexpr std::size_t registers = std::size_t{1} << bits;
 
-  void add(std::uint64_t id);  // any number: it is mixed here
+  // Any number: it is mixed here. False: that has changed nothing.
+  bool add(std::uint64_t id);
   void add(const DistinctCount& other);
   double estimate() const;
   // What is kept, to be kept elsewhere: of each register the highest rank that came.

@@ -57,7 +57,8 @@ void UsageRecord::add(const Use& use) {
   part_.add(use, now_);
   if (use.client == 0) return;
   // Once in a second will do: an hour is one of whole seconds.
-  if (sessions_.add(use.client, now_)) hour_of_clients().clients->add(use.client);
+  if (sessions_.add(use.client, now_) && hour_of_clients().clients->add(use.client))
+    distinct_day_of_ = -1;
 }
 
 void UsageRecord::add_to_others(const UsageRow& row) {
@@ -146,8 +147,12 @@ DistinctCount UsageRecord::distinct_since(std::int64_t start) const {
   return sum;
 }
 
-double UsageRecord::distinct_day() const {
-  return distinct_since(start_of(UsageLevel::hour, now_) - 23 * 3600).estimate();
+// Asked for several times a second, and mostly the same.
+double UsageRecord::distinct_day() {
+  const std::int64_t hour = start_of(UsageLevel::hour, now_);
+  if (std::exchange(distinct_day_of_, hour) != hour)
+    distinct_day_ = distinct_since(hour - 23 * 3600).estimate();
+  return distinct_day_;
 }
 
 void UsageRecord::on_session_end(const Sessions::Session& session) {

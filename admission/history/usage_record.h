@@ -67,7 +67,7 @@ class UsageRecord {
   const Sessions& sessions() const { return sessions_; }
   std::uint64_t sessions_untold() const { return sessions_untold_; }  // for which was no room
   const ActiveUsers& active() const { return active_; }
-  double distinct_day() const;  // clients, in the last 23 to 24 hours
+  double distinct_day();  // clients, in the last 23 to 24 hours
   // The most users who were active at once, by hour (Unix time); the last two days.
   const std::deque<std::pair<std::int64_t, std::uint64_t>>& peaks() const { return peaks_; }
 
@@ -116,6 +116,8 @@ class UsageRecord {
   std::array<Step, 3> steps_;
   std::array<Users, 2> users_;
   std::array<HourOfClients, 24> hours_;
+  double distinct_day_ = 0;
+  std::int64_t distinct_day_of_ = -1;  // the hour in which it was told; -1: it is another by now
   UsageRow total_;
   Sessions sessions_;
   std::uint64_t sessions_untold_ = 0;

@@ -279,7 +279,7 @@ UsageHistory::Numbers UsageHistory::counted(const history::UsageRecord& record) 
           .requests = carried_.requests + record.total().requests};
 }
 
-void UsageHistory::publish(const history::UsageRecord& record) {
+void UsageHistory::publish(history::UsageRecord& record) {
   const history::Sessions& sessions = record.sessions();
   Numbers numbers = counted(record);
   numbers.distinct_day = record.distinct_day();

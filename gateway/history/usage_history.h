@@ -73,7 +73,7 @@ class UsageHistory {
   void write(history::UsageRecord& record, bool is_asked);
   void write_at_last();
   Numbers counted(const history::UsageRecord& record) const;
-  void publish(const history::UsageRecord& record);
+  void publish(history::UsageRecord& record);
 
   static constexpr std::chrono::milliseconds interval{250};
   static constexpr std::chrono::milliseconds rest{5'000};

@@ -53,6 +53,23 @@ TEST_CASE("a quantile is within 1 % of the value that has its rank, also of a su
   }
 }
 
+TEST_CASE("each value has the bin that the formula gives it") {
+  const double gamma = (1 + QuantileSketch::error) / (1 - QuantileSketch::error);
+  std::uint16_t last = 0;
+  for (std::uint64_t value = 0; value <= UINT32_MAX; value += value < 300'000 ? 1 : value / 4000) {
+    const auto here = static_cast<std::uint32_t>(value);
+    const std::uint16_t bin = QuantileSketch::bin_of(here);
+    if (value > 0) {
+      const double exact = 1 + std::ceil(std::log(here) / std::log(gamma));
+      if (bin != exact) FAIL(value, " is in ", bin, ", not in ", exact);
+    }
+    REQUIRE(bin >= last);
+    last = bin;
+  }
+  CHECK(QuantileSketch::bin_of(0) == 0);
+  CHECK(QuantileSketch::bin_of(UINT32_MAX) < QuantileSketch::bins_max);
+}
+
 TEST_CASE("a sketch of the least and the greatest value stays in its bound") {
   QuantileSketch sketch;
   for (std::uint64_t value = 1; value <= UINT32_MAX; value += value / 300 + 1)

@@ -28,6 +28,7 @@ class Job:
     certificate: tuple | None = None  # and key: TLS with clients
     buffers_body: bool = True     # nginx only: takes a body whole before it sends it on
     wrapper: tuple = ()           # strace or callgrind in front of it
+    history: bool = True          # classgate only: who used how much is counted and kept
 
 
 class Peer:
@@ -95,7 +96,8 @@ def classgate(job):
                 "admission_queue_bytes": "1GiB", "client_max_connections": job.connections,
                 "client_requests_per_connection": 0, "client_body_bytes": "100MiB",
                 "admission_rate": job.rate, "admission_burst": max(job.rate, 1),
-                "admission_request_timeout": "5m", "admission_queue_timeout": "5m"}
+                "admission_request_timeout": "5m", "admission_queue_timeout": "5m",
+                "history_keep": str(job.history).lower()}
     if job.refuse == 429:
         settings |= {"admission_rate": 0.001, "admission_burst": 1}
     if job.refuse == 503:  # once something has the worker

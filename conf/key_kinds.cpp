@@ -265,7 +265,7 @@ Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::
               const auto address = parse_address(text);
               if (!address) return std::unexpected(address.error());
               if ((address->is_tls && !kinds.tls) || (address->is_unix && !kinds.unix_sockets) ||
-                  (address->is_service && !kinds.services))
+                  (address->is_service && !kinds.services) || (address->is_http2 && !kinds.http2))
                 return std::unexpected(fmt::format("\"{}\": expected HOST:PORT here", text));
               if ((address->port != 0 || address->is_unix || address->is_service) &&
                   std::ranges::find(addresses, *address) != addresses.end())

@@ -57,6 +57,7 @@ struct AddressKinds {
   bool tls = false;
   bool unix_sockets = false;
   bool services = false;
+  bool http2 = false;
 };
 Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
                   FieldOf<std::vector<Address>> access);

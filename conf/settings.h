@@ -32,8 +32,9 @@ constexpr Bytes KiB(std::uint64_t n) { return {n * 1024}; }
 constexpr Bytes MiB(std::uint64_t n) { return {n * 1024 * 1024}; }
 
 // "127.0.0.1:8080", "[::1]:8080", "*:8080" or "host.example:8080", split but not resolved; with
-// "https://" before it for TLS. Or "unix:/path". Or "http+srv://_classify._tcp.example",
-// "https+srv://...": a service, whose hosts and ports DNS tells (SRV records, RFC 2782).
+// "https://" before it for TLS, "h2c://" for HTTP/2 without TLS. Or "unix:/path". Or
+// "http+srv://_classify._tcp.example", "https+srv://...": a service, whose hosts and ports DNS
+// tells (SRV records, RFC 2782).
 struct Address {
   std::string host;        // without brackets; "*" means every address of this machine; or the path
   std::uint16_t port = 0;  // 0 of a service
@@ -41,6 +42,7 @@ struct Address {
   bool is_tls = false;
   bool is_unix = false;
   bool is_service = false;
+  bool is_http2 = false;  // by prior knowledge
   bool operator==(const Address&) const = default;
   // To be looked up: neither a path nor a number, which for IPv6 may have a zone (RFC 4007 section
   // 11: "fe80::1%eth0").
@@ -141,7 +143,9 @@ struct UpstreamTlsSettings {
 
 // [upstream.check]: asking each server how it is.
 struct CheckSettings {
-  std::string path;  // empty: no checks
+  std::string path;   // empty: no checks, but for grpc
+  bool grpc = false;  // grpc.health.v1.Health/Check instead of `path`
+  bool is_on() const { return grpc || !path.empty(); }
   milliseconds interval{5'000};
   milliseconds timeout{2'000};
   std::uint32_t rise = 2;  // successes in a row that bring a server back
@@ -174,6 +178,11 @@ struct UpstreamSettings {
   milliseconds resolve_timeout{5'000};    // for a name, with all attempts
   bool websocket = false;                 // Upgrade: websocket goes on, and holds its worker
   milliseconds unasked_pause{10'000};     // without reuse, of a server that spoke unasked; 0: none
+  bool offers_http2 = false;              // to https:// servers, by ALPN: `protocols` has "h2"
+  std::uint32_t streams_per_connection = 100;  // HTTP/2: requests at once
+  std::uint32_t connections = 0;     // HTTP/2: of one loop to one server; 0: as many as it takes
+  milliseconds ping_interval{0};     // HTTP/2: of silence under requests, then PING; 0: none
+  milliseconds ping_timeout{5'000};  // in which it must be answered
   CheckSettings check;
   UpstreamTlsSettings tls;
   bool operator==(const UpstreamSettings&) const = default;
@@ -523,7 +532,7 @@ struct HistorySettings {
 
 // [forecast]: how demand goes on, and what that takes.
 struct ForecastSettings {
-  bool keep = true;  // the demand of two weeks; false: there is no forecast
+  bool keep = true;           // the demand of two weeks; false: there is no forecast
   std::string file = "auto";  // where, over a restart: demand in state_dir; "off": it is not
   std::string target =
       "wait p95 <= 100ms for priority 3";  // that there shall be workers for; empty
@@ -580,6 +589,7 @@ struct Settings {
       {.path = "/v1/classify", .priority = 3},
       {.path = "/v1/classify/batch", .priority = 4},
   };
+  std::vector<std::string> grpc_routes;  // services whose usual routes are added to `routes`
   LogSettings log;
   CorsSettings cors;
   OpsSettings ops;

@@ -139,7 +139,8 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
     return Address{std::string(text), 0, std::string(whole), is_tls, false, true};
   }
   const bool is_tls = text.starts_with("https://");
-  if (is_tls || text.starts_with("http://")) text.remove_prefix(is_tls ? 8 : 7);
+  const bool is_http2 = text.starts_with("h2c://");
+  if (is_tls || is_http2 || text.starts_with("http://")) text.remove_prefix(text.find("//") + 2);
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.ends_with(']')) return wrong("has no port");
   std::string_view host = text.substr(0, colon);
@@ -157,12 +158,9 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
   }
   if (host.empty() || host.find_first_of(" \t/[]") != std::string_view::npos)
     return wrong("has no usable host");
-  return Address{std::string(host),
-                 static_cast<std::uint16_t>(port),
-                 std::string(whole),
-                 is_tls,
-                 false,
-                 false};
+  return Address{
+      std::string(host), static_cast<std::uint16_t>(port), std::string(whole), is_tls, false, false,
+      is_http2};
 }
 
 namespace {

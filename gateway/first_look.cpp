@@ -208,8 +208,7 @@ void weigh_body(std::uint64_t bytes, std::uint64_t items, const conf::RouteSetti
 }
 
 admission::Duration time_to_next_probe(const conf::UpstreamSettings& upstream) {
-  const auto interval =
-      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
+  const auto interval = !upstream.check.is_on() ? upstream.probe_interval : upstream.check.interval;
   return std::max<admission::Duration>(interval, std::chrono::seconds(1));
 }
 

@@ -49,6 +49,10 @@ void Http1Answer::put_head(const proxy::wire::Head& head, Framing framing,
     framing_ = is_http_1_0() ? Framing::until_close : Framing::chunked;
     if (is_http_1_0()) closes_ = true;
   }
+  // By HTTP/2 an answer may end with its head: where no length says so, the connection's end does.
+  if (framing == Framing::none && head.came_by_http2 && !head.has_content_length &&
+      head.status != 204 && head.status != 304)
+    closes_ = true;
   proxy::wire::append_answer_head(
       to.begin_text(), head,
       {.framing = framing_,

@@ -21,8 +21,7 @@ Upstreams::Upstreams(proxy::net::Loop& loop, Shared& shared,
 
 std::unique_ptr<proxy::UpstreamPool> Upstreams::make(const std::shared_ptr<const Policy>& policy) {
   const conf::UpstreamSettings& upstream = policy->rules->settings.upstream;
-  const auto interval =
-      upstream.check.path.empty() ? upstream.probe_interval : upstream.check.interval;
+  const auto interval = !upstream.check.is_on() ? upstream.probe_interval : upstream.check.interval;
   const auto on_change = [this, servers = policy->servers, interval](
                              std::size_t server, bool reachable, const std::string& why) {
     if (reachable)
@@ -35,6 +34,7 @@ std::unique_ptr<proxy::UpstreamPool> Upstreams::make(const std::shared_ptr<const
   auto pool = std::make_unique<proxy::UpstreamPool>(loop_, policy->servers, upstream,
                                                     idle_share(policy->rules->settings), on_change,
                                                     policy->tls.upstream);
+  pool->set_answer_window(policy->rules->settings.client.response_buffer.count);
   pool->at_ejection([servers = policy->servers, after = upstream.eject_after](
                         std::size_t server, std::chrono::milliseconds time) {
     spdlog::error("upstream {}: {} failures in a row: passed over for {} ms (upstream.eject_after)",

@@ -41,6 +41,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   retries_ = 0;
   attempt_count_ = 0;
   unreachable_count_ = 0;
+  moves_ = 0;
   was_sent_again_ = retry_was_denied_ = false;
   answer_has_begun_ = body_went_on_ = retry_is_forbidden_ = false;
   pool_->retry_budget().on_request();
@@ -120,6 +121,7 @@ void Forwarding::on_lost(const UpstreamStream::Loss& loss) {
   stream_ = nullptr;
   switch (loss.what) {
     case Lost::unreachable: return on_unreachable(loss.why, loss.error);
+    case Lost::elsewhere: return go_elsewhere(loss.why);
     case Lost::head_too_large: return fail_at_server(Failure::head_too_large, loss.why);
     case Lost::broken: break;
   }
@@ -146,6 +148,14 @@ void Forwarding::on_unreachable(const std::string& why, int error) {
   connect(true);
 }
 
+// Not an attempt of its own: nothing was sent, and nothing went wrong.
+void Forwarding::go_elsewhere(const std::string& why) {
+  constexpr unsigned moves_max = 3;
+  if (++moves_ > moves_max || body_went_on_) return fail_at_server(Failure::broken, why);
+  if (attempt_count_ > 0) --attempt_count_;
+  connect(false);
+}
+
 bool Forwarding::may_go_elsewhere() const {
   return unreachable_count_ < pool_->servers().count() && !retry_is_forbidden_ &&
          !answer_has_begun_ && !body_went_on_;
@@ -168,7 +178,10 @@ bool Forwarding::may_send_again(UpstreamStream::Taken taken) {
   return !retry_was_denied_;
 }
 
-void Forwarding::blame_server() { pool_->note_failure(server_); }
+void Forwarding::blame_server() {
+  pool_->note_failure(server_);
+  if (stream_ != nullptr) stream_->note_late();
+}
 
 void Forwarding::fail_at_server(Failure failure, const std::string& why) {
   pool_->note_failure(server_);

@@ -89,6 +89,7 @@ class Forwarding final : private UpstreamStream::Listener {
 
   void connect(bool fresh);
   void on_unreachable(const std::string& why, int error);
+  void go_elsewhere(const std::string& why);
   bool may_go_elsewhere() const;
   bool has_all_for_another() const;
   bool may_send_again(UpstreamStream::Taken taken);
@@ -105,6 +106,7 @@ class Forwarding final : private UpstreamStream::Listener {
   std::array<net::Time, 4> attempts_{};
   std::size_t attempt_count_ = 0;
   std::size_t unreachable_count_ = 0;  // servers that this one could not be taken to
+  unsigned moves_ = 0;                 // to another connection, before anything was sent
   bool was_sent_again_ = false;
   bool retry_was_denied_ = false;
   bool answer_has_begun_ = false;

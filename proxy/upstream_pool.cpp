@@ -26,6 +26,17 @@ net::Fd open_socket(const net::SocketAddress& address) {
   return fd;
 }
 
+// One request that was counted at the server by enter(): it is taken back, unless the connection
+// that it was counted for was made (`stays`).
+struct Entered {
+  ~Entered() {
+    if (!stays) servers.leave(server);
+  }
+  Servers& servers;
+  std::size_t server;
+  bool stays = false;
+};
+
 }  // namespace
 
 UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
@@ -47,6 +58,8 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       probe_intervals_(loop, settings.probe_interval),
       check_intervals_(loop, settings.check.interval),
       check_timeouts_(loop, settings.check.timeout),
+      ping_intervals_(loop, std::max(settings.ping_interval, std::chrono::milliseconds(1))),
+      ping_timeouts_(loop, settings.ping_timeout),
       retry_budget_(settings.retry_budget),
       per_server_(servers_->count()) {}
 
@@ -60,7 +73,9 @@ std::uint64_t UpstreamPool::cost_of(std::size_t server, std::size_t avoid) {
   const std::uint64_t requests = servers_->requests(server);
   const bool is_full =
       settings_.requests_per_server != 0 && requests >= settings_.requests_per_server;
-  if (is_full || servers_->state(server) == Servers::State::unreachable) return cannot_be_had;
+  if (is_full || servers_->state(server) == Servers::State::unreachable ||
+      !has_stream_place(server))
+    return cannot_be_had;
   const Servers::Preference& preference = servers_->preference(server);
   return (is_unproven(server) ? std::uint64_t{1} << 42 : 0) +
          (server == avoid ? std::uint64_t{1} << 41 : 0) +
@@ -93,8 +108,90 @@ bool UpstreamPool::has_place() {
 
 UpstreamStream* UpstreamPool::open(std::size_t server, bool fresh, Http1Upstream& room,
                                    int& error) {
+  if (speaks_http2(server)) [[unlikely]]
+    return open_http2(server, room, error);
   return room.open(*this, server, fresh, error) ? &room : nullptr;
 }
+
+// ---- HTTP/2 ------------------------------------------------------------------------------------
+
+bool UpstreamPool::speaks_http2(std::size_t server) {
+  const conf::Address& wanted = servers_->wanted(server);
+  if (wanted.is_http2) return true;
+  return wanted.is_tls && settings_.offers_http2 && loop_.now() >= per_server_[server].http1_until;
+}
+
+// The oldest with room; one that is doubted only when there is no other.
+Http2UpstreamConnection* UpstreamPool::find_http2(std::size_t server) {
+  Http2UpstreamConnection* doubted = nullptr;
+  for (const auto& connection : per_server_[server].http2) {
+    if (connection->room() == 0) continue;
+    if (!connection->is_doubted()) return connection.get();
+    if (doubted == nullptr) doubted = connection.get();
+  }
+  return doubted;
+}
+
+bool UpstreamPool::has_stream_place(std::size_t server) {
+  const std::size_t most = settings_.connections;
+  if (most == 0 || per_server_[server].http2.size() < most) return true;
+  return !speaks_http2(server) || find_http2(server) != nullptr;
+}
+
+UpstreamStream* UpstreamPool::open_http2(std::size_t server, Http1Upstream& room, int& error) {
+  PerServer& own = per_server_[server];
+  Http2UpstreamConnection* found = find_http2(server);
+  const bool may_connect = settings_.connections == 0 || own.http2.size() < settings_.connections;
+  error = EBUSY;
+  if (found == nullptr && !may_connect) return nullptr;
+  if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
+  Entered entered{*servers_, server};
+  if (found == nullptr || (found->is_doubted() && may_connect)) {
+    Http2UpstreamConnection::Owner& owner = *this;
+    auto made = std::make_unique<Http2UpstreamConnection>(*this, owner, server);
+    error = made->connect();
+    if (error != 0) return nullptr;
+    own.http2.push_back(std::move(made));
+    found = own.http2.back().get();
+  }
+  Http2Upstream& stream = found->open(room.listener(), room.reader(), true);
+  entered.stays = true;
+  ++own.in_use;
+  return &stream;
+}
+
+void UpstreamPool::on_stream_over(Http2UpstreamConnection& connection,
+                                  const Http2Upstream& stream) {
+  if (!stream.is_counted()) return;
+  --per_server_[connection.server()].in_use;
+  servers_->leave(connection.server());
+}
+
+// Asked again after a while: servers are upgraded, and there may be others behind their address.
+void UpstreamPool::on_http1_chosen(Connection connection) {
+  constexpr std::chrono::minutes believed{1};
+  per_server_[connection->server()].http1_until = loop_.now() + believed;
+  connection->user_ = nullptr;
+  connection->cancel_timeout();
+  keep(std::move(connection));
+}
+
+void UpstreamPool::on_connection_over(Http2UpstreamConnection& connection) {
+  auto& all = per_server_[connection.server()].http2;
+  const auto found =
+      std::ranges::find_if(all, [&](const auto& kept) { return kept.get() == &connection; });
+  if (found == all.end()) return;
+  loop_.retire(std::move(*found));
+  all.erase(found);
+}
+
+std::span<char> UpstreamPool::read_buffer() {
+  constexpr std::size_t size = 32 * 1024;
+  if (!read_buffer_) read_buffer_ = std::make_unique_for_overwrite<char[]>(size);
+  return {read_buffer_.get(), size};
+}
+
+// ---- HTTP/1 ------------------------------------------------------------------------------------
 
 UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnection::User& user,
                                             int& error) {
@@ -112,21 +209,6 @@ UpstreamPool::Connection UpstreamPool::take(std::size_t server, UpstreamConnecti
   return connection;
 }
 
-namespace {
-
-// One request that was counted at the server by enter(): it is taken back, unless the connection
-// that it was counted for was made (`stays`).
-struct Entered {
-  ~Entered() {
-    if (!stays) servers.leave(server);
-  }
-  Servers& servers;
-  std::size_t server;
-  bool stays = false;
-};
-
-}  // namespace
-
 UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConnection::User& user,
                                                 int& error) {
   PerServer& own = per_server_[server];
@@ -135,31 +217,36 @@ UpstreamPool::Connection UpstreamPool::take_new(std::size_t server, UpstreamConn
   error = EBUSY;
   if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
   Entered entered{*servers_, server};
-  const net::SocketAddress& address = servers_->address(server);
-  net::Fd fd = open_socket(address);
-  error = fd ? 0 : errno;
-  Connection connection;
-  if (fd) {
-    connection = std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server,
-                                                      begin_tls(server));
-    error = connection->stream_.connect(address.get(), address.length);
-  }
-  if (error != 0) return nullptr;
+  Connection connection = connect(server, user, false, error);
+  if (!connection) return nullptr;
   entered.stays = true;
-  connection->set_timeout(connect_timeouts_, UpstreamConnection::Waits::to_stand);
-  connection->user_ = &user;
   connection->uses_ = 1;
   ++own.in_use;
   return connection;
 }
 
+UpstreamPool::Connection UpstreamPool::connect(std::size_t server, UpstreamConnection::User& user,
+                                               bool by_http2, int& error) {
+  const net::SocketAddress& address = servers_->address(server);
+  net::Fd fd = open_socket(address);
+  error = fd ? 0 : errno;
+  if (!fd) return nullptr;
+  auto connection = std::make_unique<UpstreamConnection>(*this, loop_, std::move(fd), server,
+                                                         begin_tls(server, by_http2));
+  error = connection->stream_.connect(address.get(), address.length);
+  if (error != 0) return nullptr;
+  connection->set_timeout(connect_timeouts_, UpstreamConnection::Waits::to_stand);
+  connection->user_ = &user;
+  return connection;
+}
+
 // Null without TLS.
-std::unique_ptr<net::TlsSession> UpstreamPool::begin_tls(std::size_t server) {
+std::unique_ptr<net::TlsSession> UpstreamPool::begin_tls(std::size_t server, bool offers_http2) {
   const std::string& host = servers_->tls_host(server);
   if (host.empty()) return nullptr;
   auto& memory = per_server_[server].tls_memory;
   if (!memory) memory = net::TlsConnector::make_memory();
-  return tls_->connect(host, memory);
+  return tls_->connect(host, memory, offers_http2);
 }
 
 std::unique_ptr<net::Stream> UpstreamPool::open_stream(std::size_t server,
@@ -221,9 +308,13 @@ void UpstreamPool::take_over(UpstreamPool& former) {
 }
 
 void UpstreamPool::discard(Connection connection) {
-  connection->stream_.give_up();
   --per_server_[connection->server()].in_use;
   servers_->leave(connection->server());
+  close(std::move(connection));
+}
+
+void UpstreamPool::close(Connection connection) {
+  connection->stream_.give_up();
   connection->user_ = nullptr;
   connection->cancel_timeout();
   loop_.retire(std::move(connection));
@@ -276,7 +367,7 @@ bool UpstreamPool::note_unreachable(std::size_t server, const std::string& why) 
 }
 
 void UpstreamPool::mark_unreachable(std::size_t server, const std::string& why) {
-  if (note_unreachable(server, why) && settings_.check.path.empty()) probe(server);
+  if (note_unreachable(server, why) && !settings_.check.is_on()) probe(server);
 }
 
 void UpstreamPool::mark_reachable(std::size_t server) {
@@ -299,14 +390,14 @@ bool UpstreamPool::note_failure(std::size_t server) {
 }
 
 void UpstreamPool::probe_unproven() {
-  if (!settings_.check.path.empty()) return;  // that tells
+  if (settings_.check.is_on()) return;  // that tells
   for (std::size_t server = 0; server < per_server_.size(); ++server)
     if (servers_->has_address(server) && servers_->state(server) != Servers::State::reachable)
       probe(server);
 }
 
 void UpstreamPool::check_all() {
-  if (settings_.check.path.empty()) return;
+  if (!settings_.check.is_on()) return;
   for (std::size_t server = 0; server < per_server_.size(); ++server)
     if (servers_->has_address(server))
       per_server_[server].check =
@@ -318,6 +409,9 @@ void UpstreamPool::retire() {
   for (PerServer& own : per_server_) {
     loop_.retire(std::move(own.check));
     loop_.retire(std::move(own.probe));
+    std::vector<Http2UpstreamConnection*> all;  // those that have nothing to do leave at once
+    for (const auto& connection : own.http2) all.push_back(connection.get());
+    for (Http2UpstreamConnection* const connection : all) connection->wind_up();
   }
 }
 

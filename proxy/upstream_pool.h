@@ -2,11 +2,13 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "conf/settings.h"
+#include "proxy/http2_upstream_connection.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/retry_budget.h"
 #include "proxy/server_check.h"
@@ -28,7 +30,11 @@ class UpstreamStream;
 // A server that speaks without being asked would have its words taken for the answer to the next
 // request. For upstream.unasked_pause its connections are used once, then only listened to: the
 // latest `idle_max` of them, so that what it goes on saying is heard and prolongs the pause.
-class UpstreamPool : public net::Retirable {
+//
+// By HTTP/2 many requests share a connection: the oldest that has room gets the next one, so that
+// there are few. One is opened when none has room that is not doubted, as long as there are fewer
+// than upstream.connections; those of a former pool end with the requests that they have.
+class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Owner {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
   using OnChange = std::function<void(std::size_t server, bool reachable, const std::string& why)>;
@@ -48,7 +54,9 @@ class UpstreamPool : public net::Retirable {
   // Whether one could be chosen; nobody's turn is over.
   bool has_place();
   // A stream to it, over a kept connection or a `fresh` one: one of HTTP/1 lives in `room`, which
-  // whoever asks has for it. Null, with errno in `error`, when none can be had, as for take().
+  // whoever asks has for it; one of HTTP/2 is its connection's, lasts to the end of the turn in
+  // which it is over, and speaks to the same. Null, with errno in `error`, when none can be had, as
+  // for take().
   // Virtual for tests.
   virtual UpstreamStream* open(std::size_t server, bool fresh, Http1Upstream& room, int& error);
   // An idle connection or a new one, which may be still connecting. Null, with errno in `error`,
@@ -102,12 +110,39 @@ class UpstreamPool : public net::Retirable {
   Servers& servers() { return *servers_; }
   const conf::UpstreamSettings& settings() const { return settings_; }
   const wire::HeadLimits& answer_limits() const { return answer_limits_; }
+  // What an answer by HTTP/2 may bring before any of it is taken; bytes.
+  std::uint64_t answer_window() const { return answer_window_; }
+  void set_answer_window(std::uint64_t bytes) { answer_window_ = bytes; }
+  std::size_t http2_connections(std::size_t server) const {
+    return per_server_[server].http2.size();
+  }
   net::Loop& loop() { return loop_; }
   std::size_t idle_count() const;
 
  private:
   friend class UpstreamConnection;
+  friend class Http2UpstreamConnection;
   friend class ServerCheck;
+  // Http2UpstreamConnection::Owner
+  void on_stream_over(Http2UpstreamConnection& connection, const Http2Upstream& stream) override;
+  void on_http1_chosen(Connection connection) override;
+  void on_connection_over(Http2UpstreamConnection& connection) override;
+
+  // Counted nowhere; with `by_http2` that is offered to a server with TLS.
+  Connection connect(std::size_t server, UpstreamConnection::User& user, bool by_http2, int& error);
+  void close(Connection connection);
+  UpstreamStream* open_http2(std::size_t server, Http1Upstream& room, int& error);
+  Http2UpstreamConnection* find_http2(std::size_t server);
+  bool speaks_http2(std::size_t server);
+  bool has_stream_place(std::size_t server);
+  // As the server has said it last.
+  std::size_t streams_allowed(std::size_t server) const {
+    return per_server_[server].streams_allowed;
+  }
+  void note_streams_allowed(std::size_t server, std::size_t count) {
+    per_server_[server].streams_allowed = count;
+  }
+  std::span<char> read_buffer();
   void keep(Connection connection);
   void discard_idle(UpstreamConnection& connection);
   void listen_to_idle(UpstreamConnection& connection);
@@ -118,9 +153,9 @@ class UpstreamPool : public net::Retirable {
   std::uint64_t cost_of(std::size_t server, std::size_t avoid);
   static constexpr std::uint64_t cannot_be_had = static_cast<std::uint64_t>(-1);
   bool is_unproven(std::size_t server) const {
-    return !settings_.check.path.empty() && servers_->state(server) == Servers::State::unknown;
+    return settings_.check.is_on() && servers_->state(server) == Servers::State::unknown;
   }
-  std::unique_ptr<net::TlsSession> begin_tls(std::size_t server);
+  std::unique_ptr<net::TlsSession> begin_tls(std::size_t server, bool offers_http2 = false);
   std::unique_ptr<net::Stream> open_stream(std::size_t server, net::Stream::Handler& handler,
                                            int& error);
 
@@ -129,7 +164,10 @@ class UpstreamPool : public net::Retirable {
     std::size_t in_use = 0;
     std::unique_ptr<ServerCheck> probe;
     std::unique_ptr<ServerCheck> check;
-    std::shared_ptr<net::TlsConnector::Memory> tls_memory;  // with TLS
+    std::shared_ptr<net::TlsConnector::Memory> tls_memory;        // with TLS
+    std::vector<std::unique_ptr<Http2UpstreamConnection>> http2;  // oldest first
+    std::size_t streams_allowed = static_cast<std::size_t>(-1);
+    net::Time http1_until = net::Time::min();  // it chose that (ALPN): HTTP/2 is not offered again
   };
 
   net::Loop& loop_;
@@ -146,12 +184,17 @@ class UpstreamPool : public net::Retirable {
   net::TimeoutList probe_intervals_;
   net::TimeoutList check_intervals_;
   net::TimeoutList check_timeouts_;
+  net::TimeoutList ping_intervals_;
+  net::TimeoutList ping_timeouts_;
   RetryBudget retry_budget_;
   OnEjection on_ejection_ = [](std::size_t, std::chrono::milliseconds) {};
   OnUnasked on_unasked_ = [](std::size_t) {};
   OnFailing on_failing_ = [](std::size_t) {};
   std::vector<PerServer> per_server_;
   std::size_t turn_ = 0;
+  std::uint64_t answer_window_ = 256 * 1024;
+  // Of HTTP/2: what a read has brought must last while others read into the loop's.
+  std::unique_ptr<char[]> read_buffer_;
   bool is_former_ = false;
   UpstreamPool* successor_ = nullptr;
 };

@@ -34,6 +34,7 @@ class UpstreamStream {
   enum class Taken : std::uint8_t { no, perhaps, not_known_yet };
   enum class Lost : std::uint8_t {
     unreachable,     // it could not be connected to: nothing of the request was sent
+    elsewhere,       // it needs another connection, no fault of the server's: nothing was sent
     broken,          // no answer, or one that is none
     head_too_large,  // broken, too
   };
@@ -99,6 +100,8 @@ class UpstreamStream {
   virtual void await_proof() = 0;
   // Ends it now; nobody is told.
   virtual void cancel() = 0;
+  // Nobody waits for the answer any more, which is too late.
+  virtual void note_late() {}
   // Bytes of memory, beside itself.
   virtual std::size_t held_bytes() const = 0;
 

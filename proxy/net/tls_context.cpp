@@ -405,7 +405,8 @@ bool TlsConnector::may_resume(const Memory& memory) const {
 }
 
 std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
-                                                  std::shared_ptr<Memory> memory) const {
+                                                  std::shared_ptr<Memory> memory,
+                                                  bool offers_http2) const {
   const std::int64_t before = tls_memory_of_thread();
   Ssl ssl(SSL_new(context_.get()));
   must(ssl != nullptr);
@@ -418,6 +419,7 @@ std::unique_ptr<TlsSession> TlsConnector::connect(const std::string& host,
     must(!can_be_asked_for || SSL_set_tlsext_host_name(ssl.get(), name.c_str()) == 1);
   }
   if (may_resume(*memory)) SSL_set_session(ssl.get(), memory->last.get());
+  if (offers_http2) must(SSL_set_alpn_protos(ssl.get(), alpn_both, alpn_both_size) == 0);
   SSL_set_connect_state(ssl.get());
   auto use = std::make_shared<Use>(shared_from_this(), std::move(memory));
   must(SSL_set_ex_data(ssl.get(), TlsCallbacks::use_index(), use.get()) == 1);

@@ -74,9 +74,9 @@ class TlsConnector : public std::enable_shared_from_this<TlsConnector> {
   static std::shared_ptr<Memory> make_memory();
 
   // `host` is the name or address in the conf (bare_host()), which upstream.tls.server_name
-  // overrides.
-  std::unique_ptr<TlsSession> connect(const std::string& host,
-                                      std::shared_ptr<Memory> memory) const;
+  // overrides. HTTP/1.1 and HTTP/2 are offered where `offers_http2` (ALPN), else nothing is.
+  std::unique_ptr<TlsSession> connect(const std::string& host, std::shared_ptr<Memory> memory,
+                                      bool offers_http2 = false) const;
 
  private:
   friend struct TlsCallbacks;

@@ -36,7 +36,9 @@ void Http2Fields::take_answer(const Head& answer, const AnswerFacts& facts) {
   via_.clear();
   for (const Field& field : answer.fields)
     if (field.id == FieldId::via && !field.value.empty()) via_.append(field.value).append(", ");
-  via_.append(answer.minor_version == 0 ? "1.0 classgate" : "1.1 classgate");
+  via_.append(answer.came_by_http2        ? "2.0 classgate"
+              : answer.minor_version == 0 ? "1.0 classgate"
+                                          : "1.1 classgate");
   add("via", via_);
   if (!goes_on(FieldId::date)) add("date", facts.date);
   if (!goes_on(FieldId::x_request_id)) add("x-request-id", facts.request_id);

@@ -153,6 +153,13 @@ struct Http2Session::Callbacks {
         case NGHTTP2_PING:
           if (is_ack) session.handler_.on_ping_answered();
           break;
+        case NGHTTP2_SETTINGS:
+          if (!is_ack) session.handler_.on_settings();
+          break;
+        case NGHTTP2_GOAWAY:
+          session.handler_.on_go_away(frame->goaway.last_stream_id,
+                                      static_cast<Http2Error>(frame->goaway.error_code));
+          break;
         default: break;
       }
       return 0;
@@ -175,6 +182,8 @@ struct Http2Session::Callbacks {
     return guard(self, [=](Http2Session& session) {
       if (frame->hd.type == NGHTTP2_RST_STREAM)
         session.handler_.on_reset_sent(static_cast<Http2Error>(frame->rst_stream.error_code));
+      if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        if (Stream* const stream = stream_of(raw, frame->hd.stream_id)) stream->on_request_sent();
       const bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
       if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
       if (Stream* const stream = stream_of(raw, frame->hd.stream_id)) stream->on_answer_sent();
@@ -228,7 +237,7 @@ struct Http2Session::Callbacks {
   }
 };
 
-Http2Session::Http2Session(Handler& handler, const Http2Limits& limits)
+Http2Session::Http2Session(Handler& handler, const Http2Limits& limits, Http2Role role)
     : handler_(handler), memory_(std::make_unique<Memory>()) {
   nghttp2_option* options = nullptr;
   must(nghttp2_option_new(&options));
@@ -243,10 +252,12 @@ Http2Session::Http2Session(Handler& handler, const Http2Limits& limits)
   nghttp2_option_set_stream_reset_rate_limit(options, many, many);
   constexpr std::size_t frame_bytes = 16 * 1024;
   nghttp2_option_set_max_continuations(options, 8 + 2 * limits.header_list_bytes / frame_bytes);
-  must(
-      nghttp2_session_server_new3(&session_, Callbacks::all(), this, options, &memory_->functions));
+  const bool is_server = role == Http2Role::server;
+  must((is_server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(
+      &session_, Callbacks::all(), this, options, &memory_->functions));
   const std::array settings{
-      nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams},
+      is_server ? nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams}
+                : nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.header_list_bytes},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
@@ -392,6 +403,24 @@ void Http2Session::share(Http2StreamId id) {
 bool Http2Session::is_window_closed(Http2StreamId id) const {
   return nghttp2_session_get_stream_remote_window_size(session_, id) <= 0 ||
          nghttp2_session_get_remote_window_size(session_) <= 0;
+}
+
+Http2StreamId Http2Session::send_request(std::span<const Http2Field> fields, bool has_body,
+                                         Stream& stream) {
+  Pairs pairs(fields);
+  const nghttp2_data_provider body{.source = {}, .read_callback = Callbacks::read_body};
+  const std::int32_t id = nghttp2_submit_request(session_, nullptr, pairs.data(), pairs.size(),
+                                                 has_body ? &body : nullptr, &stream);
+  must(id);
+  return id > 0 ? id : 0;
+}
+
+std::uint32_t Http2Session::most_requests() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
+void Http2Session::forget(Http2StreamId id) {
+  nghttp2_session_set_stream_user_data(session_, id, nullptr);
 }
 
 void Http2Session::give_notice() { must(nghttp2_submit_shutdown_notice(session_)); }

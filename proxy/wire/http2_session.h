@@ -46,9 +46,13 @@ struct Http2Field {
   std::string_view value;
 };
 
-// What a client is told of us, and what it may cost.
+// Of one who calls itself a server here, a session is the server's; as a client's it begins the
+// requests.
+enum class Http2Role : std::uint8_t { server, client };
+
+// What the other side is told of us, and what it may cost.
 struct Http2Limits {
-  std::uint32_t streams = 100;          // at once
+  std::uint32_t streams = 100;          // at once; of a server only
   std::uint32_t stream_window = 0;      // bytes of a body that may come before any is taken
   std::uint32_t connection_window = 0;  // and of all bodies together
   std::uint32_t header_list_bytes = 0;  // as RFC 9113 section 6.5.2 counts
@@ -57,11 +61,13 @@ struct Http2Limits {
 
 inline constexpr std::string_view http2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-// The server's side of one HTTP/2 connection: framing, HPACK, stream states and windows by nghttp2,
-// for whoever reads and writes the bytes. Nobody's window is opened but by took(). Nothing here
-// waits, knows the time or destroys a stream. What a Handler or Stream throws comes out of
-// receive() or next_output(); then, as when these fail, the session is of no use any more. One
-// thread.
+// One side of one HTTP/2 connection: framing, HPACK, stream states and windows by nghttp2, for
+// whoever reads and writes the bytes. What is said below of requests and answers is said of a
+// server's; a client's session hears the answer (on_field() to on_request_end(), more than once
+// where 1xx come first) and sends the request (ready() to on_answer_sent()). Nobody's window is
+// opened but by took(). Nothing here waits, knows the time or destroys a stream. What a Handler or
+// Stream throws comes out of receive() or next_output(); then, as when these fail, the session is
+// of no use any more. One thread.
 class Http2Session {
  public:
   struct Frame {
@@ -94,6 +100,7 @@ class Http2Session {
     // A frame of that many bytes goes out: its head, then they.
     virtual void put_frame(std::string_view head, std::size_t size) = 0;
     virtual void on_answer_sent() = 0;  // with its last byte
+    virtual void on_request_sent() {}   // of a client: its head, with what next_output() gives next
 
    protected:
     ~Stream() = default;
@@ -109,6 +116,12 @@ class Http2Session {
     virtual bool has_had_its_turn() const { return false; }
     virtual void on_window_update(std::uint32_t increment) = 0;
     virtual void on_ping_answered() = 0;
+    // The other side's SETTINGS have come, which are in force now.
+    virtual void on_settings() {}
+    // It takes no requests after `last`; those after it that have begun are closed as refused.
+    virtual void on_go_away(Http2StreamId last, Http2Error error) {
+      static_cast<void>(last), static_cast<void>(error);
+    }
     // Within next_output(): RST_STREAM has gone out.
     virtual void on_reset_sent(Http2Error error) = 0;
 
@@ -117,7 +130,7 @@ class Http2Session {
   };
 
   // Its SETTINGS wait to be sent. Throws std::bad_alloc.
-  Http2Session(Handler& handler, const Http2Limits& limits);
+  Http2Session(Handler& handler, const Http2Limits& limits, Http2Role role = Http2Role::server);
   ~Http2Session();
   Http2Session(const Http2Session&) = delete;
   Http2Session& operator=(const Http2Session&) = delete;
@@ -148,6 +161,14 @@ class Http2Session {
   void share(Http2StreamId id);
   // The client could send no byte more of it, were there any.
   bool is_window_closed(Http2StreamId id) const;
+
+  // --- Of a client. ---
+  // Begins a request, which `stream` hears of. 0: this connection can't have one more, ever. What
+  // is more than most_requests() at once would wait within the session.
+  Http2StreamId send_request(std::span<const Http2Field> fields, bool has_body, Stream& stream);
+  std::uint32_t most_requests() const;
+  // Its stream hears nothing any more.
+  void forget(Http2StreamId id);
 
   // --- The end. ---
   // No more requests are wanted, but what is under way is taken (GOAWAY without an end).

@@ -121,6 +121,16 @@ TEST_CASE("an address is a host and a port, and keeps its text") {
   }
 }
 
+TEST_CASE("h2c:// is HTTP/2 by prior knowledge, http:// is the same as nothing") {
+  const auto clear = parse_address("h2c://[::1]:9000");
+  REQUIRE(clear.has_value());
+  CHECK(clear->is_http2);
+  CHECK_FALSE(clear->is_tls);
+  CHECK(clear->host == "::1");
+  CHECK_FALSE(parse_address("http://a:1")->is_http2);
+  CHECK_FALSE(parse_address("h2c://a").has_value());
+}
+
 TEST_CASE("a service is a name without a port, proven as its domain") {
   const auto plain = parse_address("http+srv://_classify._tcp.example");
   REQUIRE(plain.has_value());

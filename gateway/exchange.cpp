@@ -21,6 +21,21 @@ void forget(std::string& text) {
   if (text.capacity() > kept_buffer_max) text.shrink_to_fit();
 }
 
+// Of the head that is written for the service: gRPC comes by HTTP/2 only, in lower case.
+bool says_grpc(std::string_view head) {
+  return head.contains("\r\ncontent-type: application/grpc");
+}
+
+// A byte for its compression and its length in four, then the message (gRPC over HTTP/2,
+// "Length-Prefixed-Message").
+bool begins_with_grpc_message(std::string_view body) {
+  constexpr std::size_t prefix = 5;
+  if (body.size() < prefix) return false;
+  std::size_t size = 0;
+  for (const char byte : body.substr(1, 4)) size = size << 8 | static_cast<unsigned char>(byte);
+  return body.size() - prefix >= size;
+}
+
 }  // namespace
 
 template <void (Exchange::*on_due)()>
@@ -231,11 +246,15 @@ void Exchange::on_body(std::string_view part) {
   station_.metrics().held_bytes.add(part.size());
 }
 
-// Not before: what is held is counted when the worker is asked for, and must all be there.
+// Not before: what is held is counted when the worker is asked for, and must all be there. Of a
+// stream of gRPC the first message is enough: the second may be what the client says to the answer.
 void Exchange::on_body_part_end() {
-  if (visit_.is(State::collecting) && body_.size() >= station_.settings().client.body_buffer.count)
-    ask_for_worker();
+  if (!visit_.is(State::collecting)) return;
+  const bool is_full = body_.size() >= station_.settings().client.body_buffer.count;
+  if (is_full || (begins_with_grpc_message(body_) && says_grpc(head_))) ask_for_worker();
 }
+
+bool Exchange::paces_itself() const { return visit_.is(State::forwarding) && says_grpc(head_); }
 
 void Exchange::on_body_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
   request_.is_whole = true;

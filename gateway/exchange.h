@@ -69,6 +69,9 @@ class Exchange final : private proxy::Forwarding::Client {
   // False while the body must not be read on.
   bool wants_body() const;
   bool is_waiting() const { return visit_.is(State::waiting); }
+  // A stream of gRPC, which has its worker: how long it may say nothing is bounded with what the
+  // service says (upstream.stream_idle_timeout), not as an upload.
+  bool paces_itself() const;
 
   // --- News from admission, by letter. ---
   void on_granted(admission::Permit permit);

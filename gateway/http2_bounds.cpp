@@ -170,6 +170,7 @@ void Http2Stream::on_input_timeout(void* self) {
 void Http2Stream::on_input_due() {
   if (exchange_ == nullptr || input_.is_whole) return;
   if (!exchange_->wants_body()) return watch_input();  // we are the ones who open no window
+  if (exchange_->paces_itself()) return watch_input();
   Station& station = connection_.station();
   const conf::ClientSettings& limits = station.settings().client;
   if (input_.is_streaming && station.is_too_slow_for_waiters(input_.bytes - input_.stream_mark)) {

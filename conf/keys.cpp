@@ -113,6 +113,7 @@ std::vector<Key> make_keys() {
       duration_key("upstream.resolve_timeout", ms1, minutes(10), "in which the nameservers must tell the addresses of a name", FIELD(upstream.resolve_timeout)),
       duration_key("upstream.unasked_pause", milliseconds(0), hours(1), "for how long no connection is used twice to a server that spoke without being asked", FIELD(upstream.unasked_pause)),
       bool_key("upstream.websocket", "whether a client may switch to WebSocket, through a worker of its own", FIELD(upstream.websocket)),
+      protocols_key("upstream.protocols", "what is offered to https:// servers by ALPN, \"http/1.1\" and \"h2\"", FIELD(upstream.offers_http2)),
       count_key("upstream.streams_per_connection", 1, 10'000, "HTTP/2: requests at once on one connection", FIELD(upstream.streams_per_connection)),
       count_key("upstream.connections", 0, 10'000, "HTTP/2: connections of one thread to one server; 0: as many as its requests need", FIELD(upstream.connections)),
       duration_key("upstream.ping_interval", milliseconds(0), hours(1), "HTTP/2: silence of a connection with requests after which the server is asked whether it is there; 0: it is not", FIELD(upstream.ping_interval)),

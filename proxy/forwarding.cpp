@@ -154,6 +154,10 @@ void Forwarding::go_elsewhere(const std::string& why) {
   if (++moves_ > moves_max || body_went_on_) return fail_at_server(Failure::broken, why);
   if (attempt_count_ > 0) --attempt_count_;
   connect(false);
+  // The client was held back as long as nothing could be sent; a connection that takes it all at
+  // once does not tell.
+  if (stream_ != nullptr && !request_.is_whole && stream_->pending() == 0)
+    client_.on_upload_drained();
 }
 
 bool Forwarding::may_go_elsewhere() const {

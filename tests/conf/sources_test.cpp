@@ -123,6 +123,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.resolve_timeout", quoted("8s")},
       {"upstream.websocket", plain("true")},
       {"upstream.unasked_pause", quoted("8s")},
+      {"upstream.protocols", {"[\"http/1.1\", \"h2\"]", "http/1.1, h2"}},
       {"upstream.streams_per_connection", plain("7")},
       {"upstream.connections", plain("8")},
       {"upstream.ping_interval", quoted("301s")},

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from http2_service import Http2Service
 from kit import Held, Program, TEXT, free_port, wait_until
-from tls_kit import TlsTest
+from tls_kit import TlsTest, TlsUpstream
 
 
 class UpstreamTest(TlsTest):
@@ -154,6 +155,53 @@ class Requests(UpstreamTest):
         for _ in range(20):
             self.assertEqual(len(gateway.request("GET", "/large?1000000").body), 1_000_000)
         self.assertEqual(len(service.connections), 2)
+
+
+class ByTls(UpstreamTest):
+    def secured(self, *protocols):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.pair)
+        context.set_alpn_protocols(protocols)
+        return context
+
+    def test_a_server_with_tls_chooses_http2_where_it_is_offered(self):
+        service = self.service_by_http2(context=self.secured("h2"))
+        gateway = self.before(service, upstream_tls_ca_file=self.authority.ca, upstream_protocols="http/1.1, h2")
+        answer = gateway.request()
+        self.assertEqual(answer.status, 200, gateway.err())
+        self.assertEqual(dict(map(tuple, answer.json()["headers"]))[":scheme"], "https")
+        self.assertEqual(gateway.request("GET", "/large?1000000").body, b"x" * 1_000_000)
+        self.assertEqual(self.by_http2(gateway, "/large?10")[1], b"x" * 10 + b"2 200")
+        self.assertEqual(len([one for one in service.connections if one.requests]), 1)
+
+    def test_one_that_chooses_http1_is_spoken_to_in_that_and_loses_nothing(self):
+        service = TlsUpstream(self.pair)
+        self.addCleanup(service.end)
+        service.context.set_alpn_protocols(["http/1.1"])
+        gateway = self.before(service.address, upstream_tls_ca_file=self.authority.ca,
+                              upstream_protocols="http/1.1, h2")
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(gateway.request("POST", "/echo", b"a" * 100_000).body))
+                   for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual(answers, [b"a" * 100_000] * 10, gateway.err())
+
+    def test_one_that_knows_no_alpn_speaks_http1(self):
+        service = TlsUpstream(self.pair)
+        self.addCleanup(service.end)
+        gateway = self.before(service.address, upstream_tls_ca_file=self.authority.ca,
+                              upstream_protocols="http/1.1, h2", upstream_idle_connections=0)
+        for body in (b"", b"a", b"b" * 1_000_000):
+            self.assertEqual(gateway.request("POST", "/echo", body).body, body)
+
+    def test_without_h2_in_the_conf_it_is_not_offered(self):
+        service = self.service_by_http2(context=self.secured("h2"))
+        gateway = self.before(service, upstream_tls_ca_file=self.authority.ca)
+        self.assertNotEqual(gateway.request().status, 200)
+        self.assertEqual([one for one in service.connections if one.requests], [])
 
 
 class Losses(UpstreamTest):

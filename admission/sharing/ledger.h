@@ -20,6 +20,9 @@ namespace classgate::sharing {
 //   clock has jumped) grants nothing until all that it knows of have reported, or what they may
 //   have begun is over.
 //
+// What nobody knows any more nobody can keep: a ledger that has lost everything, while all who knew
+// have gone or are cut off, looks like one that is new.
+//
 // What is free goes by priority, inside a priority by the weight of the clients that wait, as if
 // all waited before one gateway; what nobody wants is kept ready in equal parts.
 //

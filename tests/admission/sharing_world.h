@@ -100,10 +100,11 @@ class World {
   // Whether anybody who can reach the engine knows who there was: else nobody can tell a ledger
   // that has lost everything from one that is new.
   bool is_known_to_somebody() const {
-    return std::ranges::any_of(gateways_, [this](const auto& gateway) {
-      return gateway->is_up && !gateway->is_cut_off && now_ >= gateway->stopped_until &&
-             !gateway->holding->is_away(now_);
-    });
+    return !is_down_ && now_ >= hangs_until_ &&
+           std::ranges::any_of(gateways_, [this](const auto& gateway) {
+             return gateway->is_up && !gateway->is_cut_off && now_ >= gateway->stopped_until &&
+                    !gateway->holding->is_away(now_);
+           });
   }
   void set_clock(std::chrono::microseconds by) { clock_ += by; }
   void lose(std::uint64_t percent) { lost_percent_ = percent; }

@@ -13,7 +13,7 @@ namespace {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-const HeadLimits limits{.header_bytes = 2000, .header_count = 20, .target_bytes = 100};
+const HeadLimits http2_limits{.header_bytes = 2000, .header_count = 20, .target_bytes = 100};
 
 Fields get(std::string_view path = "/v1/classify") {
   return {{":method", "GET"},
@@ -42,14 +42,14 @@ Fields saying(std::string_view name, std::string value) {
 
 Fault fault_of(const Fields& fields, bool ends_stream = true) {
   Http2Head head;
-  head.begin(limits);
+  head.begin(http2_limits);
   for (const auto& [name, value] : fields) head.add(name, value);
   return head.finish(ends_stream);
 }
 
 std::string as_http1(const Fields& fields, bool ends_stream = true) {
   Http2Head head;
-  head.begin(limits);
+  head.begin(http2_limits);
   for (const auto& [name, value] : fields) head.add(name, value);
   REQUIRE(head.finish(ends_stream) == Fault::none);
   std::string text;
@@ -78,7 +78,7 @@ TEST_CASE("cookie crumbs become one field") {
 TEST_CASE("how a body is framed: by its length, or piece by piece") {
   Http2Head head;
   const auto framing = [&](const Fields& fields, bool ends_stream) {
-    head.begin(limits);
+    head.begin(http2_limits);
     for (const auto& [name, value] : fields) head.add(name, value);
     REQUIRE(head.finish(ends_stream) == Fault::none);
     return head.head().framing;
@@ -191,14 +191,14 @@ TEST_CASE(
 
 TEST_CASE("many times what is allowed is no mistake, and nothing of it is kept") {
   Http2Head head;
-  head.begin(limits);
+  head.begin(http2_limits);
   for (int i = 0; i < 3; ++i) head.add("x", std::string(1000, 'a'));
   CHECK(!head.is_flood());
   const std::size_t held = head.held_bytes();
   for (int i = 0; i < 6; ++i) head.add("x", std::string(1000, 'a'));
   CHECK(head.is_flood());
   CHECK(head.held_bytes() == held);
-  head.begin(limits);
+  head.begin(http2_limits);
   CHECK(!head.is_flood());
 }
 

@@ -95,7 +95,10 @@ void Http2Stream::take_head(bool ends_stream) {
 
 void Http2Stream::refuse_head(conf::Reason reason, const proxy::wire::Head& head) {
   was_malformed_ = reason == conf::Reason::malformed;
-  if (was_malformed_ || reason == conf::Reason::header_too_large) connection_.note_misuse();
+  if (was_malformed_) connection_.note_misuse();
+  // Its answer, which is whole, makes up for one.
+  if (reason == conf::Reason::header_too_large)
+    for (int i = 0; i < 2; ++i) connection_.note_misuse();
   exchange_ = &connection_.station().take_exchange();
   exchange_->on_unreadable(*this, reason, {.bytes = {}, .head = &head});
 }

@@ -40,14 +40,14 @@ std::optional<UsageWeek> UsageWeek::restored(Hour hour, float used,
   constexpr float most = 1e15F;  // which is none either, and adds up to no infinity
   const auto is_amount = [](float value) { return value >= 0 && value <= most; };
   if (ago.size() >= kept || ago.size() > hour || !is_amount(used)) return std::nullopt;
-  UsageWeek week(hour - static_cast<Hour>(ago.size()));
-  week.hour_ = hour;
-  week.used_ = used;
+  UsageWeek restored_week(hour - static_cast<Hour>(ago.size()));
+  restored_week.hour_ = hour;
+  restored_week.used_ = used;
   for (std::size_t i = 0; i < ago.size(); ++i) {
     if (!is_amount(unpacked(ago[i]))) return std::nullopt;
-    week.hours_[(hour - 1 - static_cast<Hour>(i)) % kept] = ago[i];
+    restored_week.hours_[(hour - 1 - static_cast<Hour>(i)) % kept] = ago[i];
   }
-  return week;
+  return restored_week;
 }
 
 std::uint32_t UsageWeek::hours_used() const {

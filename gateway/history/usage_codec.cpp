@@ -29,10 +29,10 @@ std::optional<std::uint64_t> take_leb128(std::string_view& from) {
 
 // What goes up and down by little has a small number: 0, -1, 1, -2, 2 are 0, 1, 2, 3, 4.
 // Differences are those of 64 bits, which wrap.
-std::uint64_t folded(std::uint64_t difference) {
+std::uint64_t folded_difference(std::uint64_t difference) {
   return (difference << 1) ^ (difference >> 63 != 0 ? ~std::uint64_t{0} : 0);
 }
-std::uint64_t unfolded(std::uint64_t number) {
+std::uint64_t unfolded_difference(std::uint64_t number) {
   return (number >> 1) ^ ((number & 1) != 0 ? ~std::uint64_t{0} : 0);
 }
 
@@ -105,7 +105,7 @@ std::vector<std::uint8_t> bytes_of(const history::QuantileSketch& sketch) {
     to.put(bins[i].first - next_bin);
     to.put(end - i);
     for (std::uint64_t before = 0; i < end; before = bins[i++].second)
-      to.put(folded(bins[i].second - before));
+      to.put(folded_difference(bins[i].second - before));
     next_bin = static_cast<std::size_t>(bins[end - 1].first) + 1;
   }
   return to.take();
@@ -125,7 +125,7 @@ std::optional<history::QuantileSketch> sketch_of(std::string_view bytes) {
     for (const std::uint64_t end = bin + *length; bin < end; ++bin) {
       const auto step = from.take();
       if (!step || bin >= most) return std::nullopt;
-      times += unfolded(*step);
+      times += unfolded_difference(*step);
       if (!sketch.append({static_cast<std::uint16_t>(bin), times})) return std::nullopt;
     }
   }

@@ -28,13 +28,13 @@ constexpr std::string_view pattern_head = "classgate patterns ";
 constexpr std::size_t hash_digits = 64;
 
 template <std::unsigned_integral Number>
-void put_number(std::string& to, Number number) {
+void put_pattern_number(std::string& to, Number number) {
   for (std::size_t i = 0; i < sizeof number; ++i)
     to += static_cast<char>(static_cast<unsigned char>(number >> (8 * i)));
 }
 
 template <std::unsigned_integral Number>
-std::optional<Number> take_number(std::string_view& from) {
+std::optional<Number> take_pattern_number(std::string_view& from) {
   if (from.size() < sizeof(Number)) return std::nullopt;
   Number number = 0;
   for (std::size_t i = 0; i < sizeof number; ++i)
@@ -47,12 +47,12 @@ std::int64_t pattern_milliseconds(admission::Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
-void put_client(std::string& to, const ClientPatterns::Kept& client) {
-  put_number(to, client.id);
-  put_number(to, std::bit_cast<std::uint32_t>(client.tokens));
-  put_number(to, std::bit_cast<std::uint32_t>(client.week.used()));
+void put_kept_client(std::string& to, const ClientPatterns::Kept& client) {
+  put_pattern_number(to, client.id);
+  put_pattern_number(to, std::bit_cast<std::uint32_t>(client.tokens));
+  put_pattern_number(to, std::bit_cast<std::uint32_t>(client.week.used()));
   const std::size_t hours = client.week.hours_over();
-  put_number(to, static_cast<std::uint8_t>(hours));
+  put_pattern_number(to, static_cast<std::uint8_t>(hours));
   const std::size_t marks = to.size();
   to.append((hours + 7) / 8, '\0');
   for (std::size_t ago = 1; ago <= hours; ++ago) {
@@ -60,15 +60,15 @@ void put_client(std::string& to, const ClientPatterns::Kept& client) {
     if (hour == 0) continue;
     char& mark = to[marks + (ago - 1) / 8];
     mark = static_cast<char>(static_cast<unsigned char>(mark) | 1U << (ago - 1) % 8);
-    put_number(to, hour);
+    put_pattern_number(to, hour);
   }
 }
 
-std::optional<ClientPatterns::Kept> take_client(std::string_view& from, UsageWeek::Hour hour) {
-  const auto id = take_number<std::uint64_t>(from);
-  const auto tokens = take_number<std::uint32_t>(from);
-  const auto used = take_number<std::uint32_t>(from);
-  const auto hours = take_number<std::uint8_t>(from);
+std::optional<ClientPatterns::Kept> take_kept_client(std::string_view& from, UsageWeek::Hour hour) {
+  const auto id = take_pattern_number<std::uint64_t>(from);
+  const auto tokens = take_pattern_number<std::uint32_t>(from);
+  const auto used = take_pattern_number<std::uint32_t>(from);
+  const auto hours = take_pattern_number<std::uint8_t>(from);
   if (!id || *id == 0 || !tokens || !used || !hours) return std::nullopt;
   const std::size_t bytes = (std::size_t{*hours} + 7) / 8;
   if (*hours >= UsageWeek::kept || from.size() < bytes) return std::nullopt;
@@ -77,7 +77,7 @@ std::optional<ClientPatterns::Kept> take_client(std::string_view& from, UsageWee
   std::array<std::uint16_t, UsageWeek::kept> ago{};
   for (std::size_t i = 0; i < *hours; ++i) {
     if ((static_cast<unsigned char>(marks[i / 8]) >> i % 8 & 1U) == 0) continue;
-    const auto value = take_number<std::uint16_t>(from);
+    const auto value = take_pattern_number<std::uint16_t>(from);
     if (!value) return std::nullopt;
     ago[i] = *value;
   }
@@ -120,7 +120,7 @@ std::string pattern_text(const PatternMemo& memo, std::uint64_t ids_of, const Pa
       pattern_milliseconds(memo.learning), pattern_milliseconds(memo.silent), memo.clients.size());
   for (const ClientPatterns::Kept& client : memo.clients) {
     if (text.size() + 1000 > pattern_bytes_max) break;
-    put_client(text, client);
+    put_kept_client(text, client);
   }
   return text + conf::hex_of(conf::sha256(text));
 }
@@ -168,7 +168,7 @@ std::expected<PatternMemo, std::string> read_pattern_text(std::string_view text,
   std::string_view rest = text.substr(line + 1, text.size() - line - 1 - hash_digits);
   memo.clients.reserve(std::min<std::size_t>({count, rest.size() / 17, PatternMemo::clients_max}));
   while (!rest.empty()) {
-    auto client = take_client(rest, hour);
+    auto client = take_kept_client(rest, hour);
     if (!client) return std::unexpected("a client of it is not as it should be");
     if (memo.clients.size() == PatternMemo::clients_max) break;
     if (is_full_by_now) client->tokens = std::numeric_limits<float>::max();

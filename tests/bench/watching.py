@@ -113,9 +113,10 @@ def heap(browser):
 
 
 def growth_of_heap(gateway, browser, minutes):
-    """By its last quarter beside its first, once what it keeps of the last minutes (store.recent) is full, or as
-    full as it is after the first tenth of the time."""
+    """By its last quarter beside its first, once what it keeps of the last ten minutes (store.recent) is full: with
+    copies of what has come, else that would be what grows."""
     with under_storm(gateway):
+        browser.ask("while (store.recent.length < 600) store.recent.unshift(structuredClone(store.recent.at(-1))); null")
         PAUSE.wait(minutes * 6)
         samples = []
         for _ in range(20):

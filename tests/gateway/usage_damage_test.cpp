@@ -1,4 +1,5 @@
-// The history's file: whatever happens to it, to its disk or to the process that writes it.
+// The history's file, whatever happens to it, to its disk or to the process that writes it. Longer
+// than most: each fault is a few lines, and they stand in one place.
 
 #include <doctest/doctest.h>
 #include <signal.h>

@@ -22,21 +22,21 @@ namespace {
 using nlohmann::ordered_json;
 using proxy::net::Fd;
 
-constexpr std::string_view file_suffix = ".json";
+constexpr std::string_view archive_suffix = ".json";
 
 std::string archive_error(int error) { return std::generic_category().message(error); }
 
 // "12.json" -> 12
 std::optional<std::uint64_t> number_in(std::string_view name) {
-  if (!name.ends_with(file_suffix)) return std::nullopt;
-  name.remove_suffix(file_suffix.size());
+  if (!name.ends_with(archive_suffix)) return std::nullopt;
+  name.remove_suffix(archive_suffix.size());
   std::uint64_t number = 0;
   const auto [stop, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error != std::errc{} || stop != name.data() + name.size() || number == 0) return std::nullopt;
   return number;
 }
 
-std::string name_for(std::uint64_t number) { return fmt::format("{}{}", number, file_suffix); }
+std::string name_for(std::uint64_t number) { return fmt::format("{}{}", number, archive_suffix); }
 
 Fd open_folder(const std::string& path) {
   return Fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

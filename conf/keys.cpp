@@ -118,6 +118,7 @@ std::vector<Key> make_keys() {
       count_key("upstream.connections", 0, 10'000, "HTTP/2: connections of one thread to one server; 0: as many as its requests need", FIELD(upstream.connections)),
       duration_key("upstream.ping_interval", milliseconds(0), hours(1), "HTTP/2: silence of a connection with requests after which the server is asked whether it is there; 0: it is not", FIELD(upstream.ping_interval)),
       duration_key("upstream.ping_timeout", ms1, minutes(10), "HTTP/2: in which it must answer that", FIELD(upstream.ping_timeout)),
+      bool_key("upstream.check.grpc", "whether servers are asked as gRPC has it, grpc.health.v1.Health/Check, instead of upstream.check.path", FIELD(upstream.check.grpc)),
       path_key("upstream.check.path", "path that a server must answer with 200 to 399; empty: no checks", FIELD(upstream.check.path)),
       duration_key("upstream.check.interval", milliseconds(10), hours(1), "between two checks of a server", FIELD(upstream.check.interval)),
       duration_key("upstream.check.timeout", ms1, hours(1), "in which it must answer", FIELD(upstream.check.timeout)),

@@ -66,6 +66,13 @@ class Together {
       else if (server.port == 0 || server.host == "*")
         reading_.blame_at(reading_.origin_of_entry("upstream.servers", i), "upstream.servers",
                           fmt::format("\"{}\" is not an address to connect to", server.text));
+    if (all.upstream.check.grpc)
+      for (std::size_t i = 0; i < servers.size(); ++i)
+        if (!servers[i].is_http2 && !(servers[i].is_tls && all.upstream.offers_http2))
+          reading_.blame_at(reading_.origin_of_entry("upstream.servers", i), "upstream.servers",
+                            fmt::format("\"{}\" cannot be asked by upstream.check.grpc: write "
+                                        "h2c://, or https:// with \"h2\" in upstream.protocols",
+                                        servers[i].text));
   }
 
  private:

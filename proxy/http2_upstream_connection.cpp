@@ -49,9 +49,10 @@ Http2UpstreamConnection::Http2UpstreamConnection(UpstreamPool& pool, Owner& owne
 
 Http2UpstreamConnection::~Http2UpstreamConnection() = default;
 
-int Http2UpstreamConnection::connect() {
+int Http2UpstreamConnection::connect(bool is_of_check) {
   int error = 0;
   connection_ = pool_.connect(server_, *this, true, error);
+  if (connection_ && is_of_check) connection_->belong_to_check();
   return connection_ ? 0 : error;
 }
 

@@ -55,7 +55,7 @@ class Http2UpstreamConnection final : public net::Retirable,
   Http2UpstreamConnection(UpstreamPool& pool, Owner& owner, std::size_t server);
   ~Http2UpstreamConnection() override;
   // Once. Returns an errno value, or 0.
-  int connect();
+  int connect(bool is_of_check = false);
 
   std::size_t server() const { return server_; }
   // How many more requests it takes now.

@@ -14,7 +14,7 @@ ServerCheck::ServerCheck(UpstreamPool& pool, std::size_t server, Kind kind)
 
 // An exception within the gateway counts as a failed check: the next one comes when it is due.
 void ServerCheck::on_fault() {
-  if (stream_) conclude("the check failed within the gateway: see the log");
+  if (stream_ || http2_) conclude("the check failed within the gateway: see the log");
 }
 
 void ServerCheck::on_timeout(void* self) {
@@ -23,7 +23,7 @@ void ServerCheck::on_timeout(void* self) {
 }
 
 void ServerCheck::on_due() {
-  if (stream_)
+  if (stream_ || http2_)
     on_late();
   else
     ask();
@@ -37,6 +37,7 @@ void ServerCheck::on_late() {
       kind_ == Kind::check && (is_last || servers.has_answered_since(server_, asked_at_));
   if (!is_busy) return conclude("no answer in time");
   retired_stream_ = std::move(stream_);
+  end_http2();
   pool_.check_intervals_.set(timeout_);
 }
 
@@ -45,6 +46,35 @@ void ServerCheck::ask() {
   // A request of a client may have reached the server meanwhile: then there is nothing to find out.
   if (kind_ == Kind::probe && pool_.servers().state(server_) == Servers::State::reachable) return;
   (kind_ == Kind::probe ? pool_.connect_timeouts_ : pool_.check_timeouts_).set(timeout_);
+  asked_at_ = pool_.loop().now();
+  if (kind_ == Kind::check && pool_.speaks_http2(server_)) return ask_by_http2();
+  ask_by_http1();
+}
+
+void ServerCheck::ask_by_http2() {
+  Asker& asker = *this;
+  http2_ = std::make_unique<Http2Check>(pool_, asker, server_);
+  const int error = http2_->ask();
+  if (error == 0) return;
+  end_http2();
+  if (UpstreamPool::is_our_fault(error)) return;  // asked again when the answer would be due
+  conclude(std::generic_category().message(error));
+}
+
+void ServerCheck::on_http1_instead() {
+  end_http2();
+  ask_by_http1();
+}
+
+void ServerCheck::end_http2() {
+  if (!http2_) return;
+  http2_->stop();
+  pool_.loop().retire(std::move(http2_));
+}
+
+void ServerCheck::ask_by_http1() {
+  if (kind_ == Kind::check && pool_.settings().check.grpc)
+    return conclude("it speaks HTTP/1.1, in which there is no gRPC");
   int error = 0;
   stream_ = pool_.open_stream(server_, *this, error);
   if (!stream_) {
@@ -52,7 +82,6 @@ void ServerCheck::ask() {
     return conclude(std::generic_category().message(error));
   }
   if (kind_ == Kind::probe) return;
-  asked_at_ = pool_.loop().now();
   answer_.clear();
   parser_.begin(wire::Parser::Kind::response, pool_.answer_limits());
   stream_->write("GET " + pool_.settings().check.path +
@@ -116,6 +145,7 @@ void ServerCheck::read_answer() {
 
 void ServerCheck::conclude(const std::string& why) {
   retired_stream_ = std::move(stream_);  // we may be called by it
+  end_http2();
   std::string().swap(answer_);
   const bool is_well = why.empty();
   passes_ = is_well ? passes_ + 1 : 0;

@@ -42,7 +42,7 @@ void UpstreamConnection::on_drained() {
   guard([this] {
     if (waits_ == Waits::to_stand) {
       cancel_timeout();
-      if (!stream_.is_broken()) pool_->mark_reachable(server_);
+      if (!stream_.is_broken() && !is_of_check_) pool_->mark_reachable(server_);
     }
     if (user_ == nullptr) return;
     if (stream_.is_broken())

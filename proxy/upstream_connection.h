@@ -34,6 +34,8 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   std::size_t server() const { return server_; }
   // It has carried an exchange before: the server may have closed it at any time since.
   bool is_reused() const { return uses_ > 1; }
+  // That it stands tells nothing of its server: it is a check's, whose answer tells.
+  void belong_to_check() { is_of_check_ = true; }
   // It is lost to its user, who waits for a sign of what became of the request: on_proof_timeout()
   // comes when none did in time. Nothing more is written.
   void await_proof();
@@ -61,6 +63,7 @@ class UpstreamConnection final : public net::Retirable, private net::Stream::Han
   User* user_ = nullptr;  // null while idle
   unsigned uses_ = 0;
   Waits waits_ = Waits::nothing;
+  bool is_of_check_ = false;
   net::Timeout timeout_;
   net::Stream stream_;
 };

@@ -121,6 +121,7 @@ class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Own
 
  private:
   friend class UpstreamConnection;
+  friend class Http2Check;
   friend class Http2UpstreamConnection;
   friend class ServerCheck;
   // Http2UpstreamConnection::Owner

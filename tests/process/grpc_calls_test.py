@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """gRPC through the gateway, by a real client and a real server: all four forms, their trailers and their deadlines."""
 import queue
+import re
 import socket
+import subprocess
 import unittest
 
 import grpc
 
 from grpc_kit import EchoClient, GrpcService
-from kit import ProcessTest, wait_until
+from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
 
 
 class GrpcTest(ProcessTest):
@@ -93,6 +95,37 @@ class Forms(GrpcTest):
         _, _, client = self.before(admission_workers=8)
         calls = [client.unary.future(str(i).encode(), timeout=60) for i in range(500)]
         self.assertEqual([call.result() for call in calls], [b"<%d>" % i for i in range(500)])
+
+
+class Checks(GrpcTest):
+    def test_the_health_protocol_tells_whether_a_server_gets_requests(self):
+        service, gateway, client = self.before(upstream_check_grpc="true", upstream_check_interval="20ms",
+                                               upstream_check_rise=1, upstream_check_fall=1)
+        gateway.wait_for_text("upstream .*: reachable", gateway.err)
+        self.assertEqual(client.unary(b"a", timeout=30), b"<a>")
+        self.assertEqual(set(service.checks), {b""})
+        service.is_serving = False
+        gateway.wait_for_text("check: it says NOT_SERVING", gateway.err)
+        service.is_serving = True
+        wait_until(lambda: len(re.findall("upstream .*: reachable", gateway.err())) == 2, "it serves again")
+        self.assertEqual(client.unary(b"b", timeout=30), b"<b>")
+
+    def test_a_server_without_it_is_told_so(self):
+        service, gateway, _ = self.before(upstream_check_grpc="true", upstream_check_interval="20ms",
+                                          upstream_check_fall=1)
+        service.knows_health = False
+        gateway.wait_for_text(r"check: it has no grpc.health.v1.Health \(UNIMPLEMENTED\)", gateway.err)
+
+    def test_all_servers_must_speak_it(self):
+        status, _, err = self.run_check("127.0.0.1:1")
+        self.assertEqual(status, 1, err)
+        self.assertIn('"127.0.0.1:1" cannot be asked by upstream.check.grpc: write h2c://', err)
+        self.assertEqual(self.run_check("h2c://127.0.0.1:1")[0], 0)
+
+    def run_check(self, server):
+        environment = clean_environment({"CLASSGATE_UPSTREAM_SERVERS": server, "CLASSGATE_UPSTREAM_CHECK_GRPC": "true"})
+        done = subprocess.run([CLASSGATE, "--conf", "/dev/null", "--check"], env=environment, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stdout + done.stderr
 
 
 class Ends(GrpcTest):

@@ -21,7 +21,7 @@ class EchoHandlers(grpc.GenericRpcHandler):
             "Down": grpc.unary_stream_rpc_method_handler(self.down),
             "Up": grpc.stream_unary_rpc_method_handler(self.up),
             "Both": grpc.stream_stream_rpc_method_handler(self.both)}
-        if details.method == "/grpc.health.v1.Health/Check":
+        if details.method == "/grpc.health.v1.Health/Check" and self.service_of.knows_health:
             return grpc.unary_unary_rpc_method_handler(self.check)
         return handlers.get(name)
 
@@ -67,7 +67,7 @@ class GrpcService:
     def __init__(self):
         self.calls, self.checks = [], []
         self.left, self.release = threading.Event(), threading.Event()
-        self.is_serving = True
+        self.is_serving = self.knows_health = True
         self.server = grpc.server(futures.ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
         self.server.add_generic_rpc_handlers((EchoHandlers(self),))
         self.port = self.server.add_insecure_port("127.0.0.1:0")

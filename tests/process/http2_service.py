@@ -1,4 +1,5 @@
 """A service that speaks HTTP/2 by python3-h2, in this process, and does what its path says."""
+import contextlib
 import json
 import socket
 import threading
@@ -147,6 +148,7 @@ class Http2Service:
         self.resets = []
         self.release = threading.Event()
         self.held = []
+        self.health = 200
         serve_each(self.listener, self.serve)
 
     def serve(self, connection):
@@ -175,6 +177,8 @@ class Http2Service:
             self.held.append((connection, request))
         elif path == "/both-ways":
             connection.body(request, b"", trailers=[("x-bytes", str(len(request.body)))])
+        elif path == "/health":
+            connection.answer(request, b"", self.health)
         elif path == "/trailers":
             connection.answer(request, b"body", trailers=[("x-sum", "1")])
         elif path == "/large":
@@ -215,7 +219,8 @@ class Http2Service:
         """Those that ask for /held hear now."""
         while self.held:
             connection, request = self.held.pop(0)
-            connection.answer(request, b"let go")
+            with contextlib.suppress(OSError, h2.exceptions.ProtocolError):  # some have left
+                connection.answer(request, b"let go")
 
     def close(self):
         stop_listening(self.listener)

@@ -285,6 +285,47 @@ class Losses(UpstreamTest):
         self.assertEqual(gateway.wait(), 0)
 
 
+class Checks(UpstreamTest):
+    SETTINGS = {"upstream_check_interval": "20ms", "upstream_check_rise": 1, "upstream_check_fall": 1}
+
+    def test_a_server_is_asked_by_http2_and_gets_nothing_while_it_is_not_well(self):
+        service = self.service_by_http2()
+        gateway = self.before(service, upstream_check_path="/health", **self.SETTINGS)
+        gateway.wait_for_text("upstream .*: reachable", gateway.err)
+        self.assertEqual(gateway.request().status, 200)
+        asked = [request for request in service.requests if request.path == "/health"][0]
+        self.assertEqual([asked.field(name) for name in (":method", ":authority", "user-agent")],
+                         ["GET", f"127.0.0.1:{service.port}", "classgate-check"])
+        service.health = 503
+        gateway.wait_for_text("check: it answered 503", gateway.err)
+        self.assertEqual(gateway.request().reason, "upstream_down")
+        service.health = 200
+        wait_until(lambda: gateway.request().status == 200, "it is well again")
+
+    def test_a_server_with_tls_is_asked_in_what_it_chooses(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.pair)
+        context.set_alpn_protocols(["h2"])
+        by_http1 = TlsUpstream(self.pair)
+        self.addCleanup(by_http1.end)
+        for service in (self.service_by_http2(context=context), by_http1):
+            gateway = self.before(service.address, upstream_check_path="/echo", upstream_tls_ca_file=self.authority.ca,
+                                  upstream_protocols="http/1.1, h2", **self.SETTINGS)
+            gateway.wait_for_text("upstream .*: reachable", gateway.err)
+            self.assertEqual(gateway.request("POST", "/echo", b"a").status, 200)
+            gateway.end()
+
+    def test_a_reload_in_the_middle_of_a_check(self):
+        service = self.service_by_http2()
+        gateway = self.before(service, upstream_check_path="/held", upstream_check_timeout="60s", **self.SETTINGS)
+        for i in range(5):
+            wait_until(lambda: len(service.held) > i, "asked")
+            gateway.do("set", "upstream.header_bytes", f"{40 + i}KiB")
+        wait_until(lambda: len(service.held) > 5, "asked anew")
+        service.let_go()
+        gateway.wait_for_text("upstream .*: reachable", gateway.err)
+
+
 class RealServers(UpstreamTest):
     def run_server(self, *command):
         server = Program(command)

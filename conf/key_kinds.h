@@ -65,6 +65,8 @@ Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network
 Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access);
 Key token_place_key(std::string name, std::string help, FieldOf<IdentitySource> access);
 Key algorithms_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+Key grpc_services_key(std::string name, std::string help,
+                      FieldOf<std::vector<std::string>> access);
 // Texts that are compared as they are.
 Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 Key text_key(std::string name, std::size_t most, std::string help, FieldOf<std::string> access);

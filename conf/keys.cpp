@@ -43,6 +43,7 @@ std::vector<Key> make_keys() {
   std::vector<Key> keys{
       addresses_key("listen", 1, {.tls = true, .unix_sockets = true}, "addresses on which clients are accepted, https:// before those with TLS, or unix:/path", FIELD(listen)),
       protocols_key("protocols", "what is spoken with clients, \"http/1.1\" and \"h2\"", FIELD(speaks_http2)),
+      grpc_services_key("grpc_routes", "services of gRPC whose usual routes are added, such as \"inference.GRPCInferenceService\"", FIELD(grpc_routes)),
       mode_key("socket_mode", "permissions of the Unix sockets in listen, in octal digits", FIELD(socket_mode)),
       owner_key("socket_owner", "who they belong to, USER, USER:GROUP or :GROUP; empty: as the process", FIELD(socket_owner)),
       count_key("threads", 1, 64, "event loops", FIELD(threads)),

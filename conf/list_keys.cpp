@@ -11,6 +11,7 @@
 #include "conf/format.h"
 #include "conf/key_kinds.h"
 #include "conf/origins.h"
+#include "conf/routes.h"
 #include "conf/secret_fields.h"
 #include "conf/units.h"
 
@@ -179,6 +180,20 @@ Key algorithms_key(std::string name, std::string help, FieldOf<std::vector<std::
                           return fmt::format("is none of {}", fmt::join(jwt_algorithms, ", "));
                         }},
                        std::move(help), access);
+}
+
+Key grpc_services_key(std::string name, std::string help,
+                      FieldOf<std::vector<std::string>> access) {
+  return text_list_key(
+      std::move(name),
+      {.most = known_grpc_services.size(),
+       .example = "\"inference.GRPCInferenceService\"",
+       .have_case = true,
+       .check = [](const std::string& text, const std::string&) -> std::string {
+         if (std::ranges::find(known_grpc_services, text) != known_grpc_services.end()) return {};
+         return fmt::format("has no routes here: {} has", fmt::join(known_grpc_services, ", "));
+       }},
+      std::move(help), access);
 }
 
 Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access) {

@@ -64,6 +64,8 @@ class Reader {
  public:
   std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources) {
     read(sources);
+    for (const std::string& service : reading_.loaded.settings.grpc_routes)
+      reading_.routes.add_of_service(service, "grpc_routes");
     put_together(reading_);
     read_shadow();
     if (!reading_.mistakes.empty()) return std::unexpected(std::move(reading_.mistakes));

@@ -95,6 +95,27 @@ std::string RouteList::put(const RouteSettings& route, const std::string& origin
   return {};
 }
 
+// Health and metadata first, as /health has it, then inference, streams of it last (the Open
+// Inference Protocol, which is KServe's v2, and gRPC's health protocol).
+void RouteList::add_of_service(const std::string& service, const std::string& origin) {
+  const std::string of_service = "/" + service + "/";
+  std::vector<RouteSettings> usual{
+      {.path = "/grpc.health.v1.Health/", .is_prefix = true, .priority = 1}};
+  for (const char* const method :
+       {"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata"})
+    usual.push_back({.path = of_service + method, .priority = 1});
+  for (RouteSettings& route : usual) {
+    route.rate_limited = false;
+    route.client_share = 0.2;
+  }
+  usual.push_back({.path = of_service + "ModelInfer", .priority = 3});
+  usual.push_back({.path = of_service + "ModelStreamInfer", .priority = 4});
+  for (const RouteSettings& route : usual)
+    if (std::ranges::none_of(routes_,
+                             [&](const auto& known) { return same_path(known.first, route); }))
+      routes_.push_back({route, origin});
+}
+
 std::vector<std::pair<Place, std::string>> RouteList::add(const TableEntry& entry,
                                                           const PlaceText& place_text) {
   std::vector<std::pair<Place, std::string>> wrong;

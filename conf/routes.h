@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -9,6 +11,10 @@
 #include "conf/settings.h"
 
 namespace classgate::conf {
+
+// Services of gRPC whose usual routes are known.
+inline constexpr std::array<std::string_view, 1> known_grpc_services{
+    "inference.GRPCInferenceService"};
 
 // The routes as they are collected from the sources. A route for a path that is built in, or that
 // an earlier source named, takes its place; the same path twice in one source is a mistake.
@@ -19,6 +25,8 @@ class RouteList {
   // What follows comes from another file: it may name a path again.
   void begin_file() { from_file_.clear(); }
   void add_built_in(const RouteSettings& route) { routes_.push_back({route, "default"}); }
+  // Those of `grpc_routes`; a route that the conf has for the same path stays.
+  void add_of_service(const std::string& service, const std::string& origin);
   // A [[route]] table; says what is wrong with it.
   std::vector<std::pair<Place, std::string>> add(const TableEntry& entry,
                                                  const PlaceText& place_text);

@@ -6,6 +6,27 @@
 namespace classgate::conf {
 namespace {
 
+TEST_CASE("a service of gRPC brings its routes, and those of the conf stay as they are") {
+  const auto priority_of = [](const Loaded& loaded, std::string_view path) {
+    for (const RouteSettings& route : loaded.settings.routes)
+      if (name_of(route) == path) return route.priority;
+    return 0;
+  };
+  const std::string service = "/inference.GRPCInferenceService/";
+  const Loaded loaded =
+      load_text("grpc_routes = [\"inference.GRPCInferenceService\"]\n[[route]]\npath = \"" +
+                service + "ModelInfer\"\npriority = 2\n");
+  CHECK(priority_of(loaded, service + "ModelInfer") == 2);
+  CHECK(priority_of(loaded, service + "ModelStreamInfer") == 4);
+  CHECK(priority_of(loaded, service + "ServerLive") == 1);
+  CHECK(priority_of(loaded, "/grpc.health.v1.Health/*") == 1);
+  CHECK(priority_of(loaded, "/v1/classify") == 3);
+  CHECK(priority_of(load_text(""), service + "ModelInfer") == 0);
+  check({{"grpc_routes = [\"a.B\"]",
+          {"conf:1:1: grpc_routes: \"a.B\" has no routes here: inference.GRPCInferenceService "
+           "has"}}});
+}
+
 TEST_CASE("origins are written as browsers say them, and \"*\" has no credentials") {
   const auto no_origin = [](const char* text) {
     return std::string("conf:2:1: cors.origins: \"") + text +

@@ -22,6 +22,7 @@ std::map<std::string, Sample> samples() {
   const auto plain = [](const std::string& text) { return Sample{text, text}; };
   std::map<std::string, Sample> all{
       {"listen", {"[\"127.0.0.1:1\", \"[::1]:2\"]", "127.0.0.1:1, [::1]:2"}},
+      {"grpc_routes", {"[\"inference.GRPCInferenceService\"]", "inference.GRPCInferenceService"}},
       {"socket_mode", quoted("0640")},
       {"socket_owner", quoted("root:adm")},
       {"protocols", {"[\"http/1.1\", \"h2\"]", "http/1.1, h2"}},

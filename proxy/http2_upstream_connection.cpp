@@ -11,8 +11,6 @@
 namespace classgate::proxy {
 
 using wire::Http2Error;
-using Lost = UpstreamStream::Lost;
-using Taken = UpstreamStream::Taken;
 
 namespace {
 
@@ -138,7 +136,7 @@ void Http2UpstreamConnection::on_stood() {
   if (tls != nullptr && !tls->chose_http2()) {
     due_.cancel();
     owner_.on_http1_chosen(std::move(connection_));
-    lose_all(Lost::elsewhere, "it chose HTTP/1.1 (ALPN)");
+    lose_all(UpstreamStream::Lost::elsewhere, "it chose HTTP/1.1 (ALPN)");
     return owner_.on_connection_over(*this);
   }
   wire::Http2Session::Handler& handler = *this;
@@ -166,7 +164,7 @@ void Http2UpstreamConnection::begin_waiting() {
       stream->submit();
       if (!stream->is_over()) on_output(*stream);
     } else {
-      stream->lose(Lost::elsewhere, Taken::no,
+      stream->lose(UpstreamStream::Lost::elsewhere, UpstreamStream::Taken::no,
                    fmt::format("it takes {} requests at once on a connection "
                                "(MAX_CONCURRENT_STREAMS)",
                                session_->most_requests()));
@@ -214,7 +212,7 @@ bool Http2UpstreamConnection::read_once() {
   net::Stream& stream = connection_->stream();
   if (stream.is_connecting()) return false;
   if (stream.is_broken() && !stream.has_stood()) {
-    lose_all(Lost::unreachable, stream.why_broken(), stream.broken_errno());
+    lose_all(UpstreamStream::Lost::unreachable, stream.why_broken(), stream.broken_errno());
     end();
     return false;
   }
@@ -351,7 +349,7 @@ void Http2UpstreamConnection::settle() {
     fail("it broke a rule of HTTP/2");
   }
   if (!why_failed_.empty()) {
-    lose_all(Lost::broken, why_failed_);
+    lose_all(UpstreamStream::Lost::broken, why_failed_);
     return end();
   }
   if (streams_.empty() && is_going_away_) return end();

@@ -40,6 +40,10 @@ void Ledger::recover(const Report& report, const std::string& server) {
   if (is_elsewhere || is_unknown_to_me) {
     if (is_elsewhere || !is_recovering_)
       for (auto& [name, member] : members_) member.is_confirmed = false;
+    // Of the last that was written it may lack who got a floor.
+    const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(members_.size(), 1));
+    for (auto& [name, member] : members_)
+      if (!member.is_confirmed) member.floor = std::max(member.floor, report.workers / count);
     is_recovering_ = true;
     server_ = server;
     recovers_since_ = now_;

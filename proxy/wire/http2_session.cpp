@@ -47,6 +47,7 @@ class Pairs {
 
 // What nghttp2 has asked for, as malloc knows it; and how far what comes has been cut into frames.
 struct Http2Session::Memory {
+  bool cuts = true;  // a server's clients may be anybody; a client has chosen its server
   Http2FrameCutter cutter{http2_preface.size()};
   std::size_t given_back = 0;  // bytes that were cut, and nghttp2 has not had
   std::size_t held = 0;
@@ -253,6 +254,7 @@ Http2Session::Http2Session(Handler& handler, const Http2Limits& limits, Http2Rol
   constexpr std::size_t frame_bytes = 16 * 1024;
   nghttp2_option_set_max_continuations(options, 8 + 2 * limits.header_list_bytes / frame_bytes);
   const bool is_server = role == Http2Role::server;
+  memory_->cuts = is_server;
   must((is_server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(
       &session_, Callbacks::all(), this, options, &memory_->functions));
   const std::array settings{
@@ -322,9 +324,21 @@ bool Http2Session::begin_frame(const Http2FrameCutter::Head& head) {
   return true;
 }
 
+bool Http2Session::receive(std::string_view bytes) {
+  return memory_->cuts ? receive_cut(bytes) : receive_whole(bytes);
+}
+
+bool Http2Session::receive_whole(std::string_view bytes) {
+  const ssize_t used = nghttp2_session_mem_recv(
+      session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  if (used < 0) return fail(used);
+  used_ = static_cast<std::size_t>(used);
+  return true;
+}
+
 // nghttp2 stops within a frame when a field was one too many: what it has not had of that comes
 // again, and is not cut again.
-bool Http2Session::receive(std::string_view bytes) {
+bool Http2Session::receive_cut(std::string_view bytes) {
   Http2FrameCutter& cutter = memory_->cutter;
   std::size_t& given_back = memory_->given_back;
   std::string_view left = bytes;

@@ -194,6 +194,8 @@ class Http2Session {
   bool fail(long long result);
   Http2Error judge(const Http2FrameCutter::Head& head);
   bool begin_frame(const Http2FrameCutter::Head& head);
+  bool receive_cut(std::string_view bytes);
+  bool receive_whole(std::string_view bytes);
 
   Handler& handler_;
   std::unique_ptr<Memory> memory_;

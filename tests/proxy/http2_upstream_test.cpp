@@ -74,8 +74,8 @@ struct Asked final : UpstreamStream::Listener, UpstreamStream::Reader {
 };
 
 // A pool of one loop before servers of frames.
-struct Bench {
-  explicit Bench(conf::UpstreamSettings with = {}) : settings(std::move(with)) {
+struct Http2Bench {
+  explicit Http2Bench(conf::UpstreamSettings with = {}) : settings(std::move(with)) {
     auto listening = net::listen_on({"127.0.0.1", 0, "127.0.0.1:0"});
     REQUIRE(listening.has_value());
     socket = std::move(*listening);
@@ -94,7 +94,7 @@ struct Bench {
     const auto end = std::chrono::steady_clock::now() + 5s;
     net::TimeoutList ticks(loop, 1ms);
     struct Tick {
-      Bench& bench;
+      Http2Bench& bench;
       const std::function<bool()>& condition;
       std::chrono::steady_clock::time_point end;
       net::TimeoutList& list;
@@ -153,7 +153,7 @@ struct Bench {
 };
 
 TEST_CASE("no request is sent before the server has said how many it takes") {
-  Bench bench;
+  Http2Bench bench;
   Asked asked;
   REQUIRE(bench.ask(asked));
   FramePeer& peer = bench.peer();
@@ -175,7 +175,7 @@ TEST_CASE("no request is sent before the server has said how many it takes") {
 }
 
 TEST_CASE("what only a connection of HTTP/1 knows does not go on, and gRPC is told of trailers") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   peer.fields.clear();
   Asked asked;
@@ -196,7 +196,7 @@ TEST_CASE("what only a connection of HTTP/1 knows does not go on, and gRPC is to
 }
 
 TEST_CASE("interim answers and trailers come as they are, in their order") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked asked;
   REQUIRE(bench.ask(asked));
@@ -208,7 +208,7 @@ TEST_CASE("interim answers and trailers come as they are, in their order") {
 }
 
 TEST_CASE("requests share a connection as far as the server allows it; the others get another") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& first = bench.ready_peer(settings_frame({{streams_at_once, 2}}));
   Asked a, b, c;
   REQUIRE(bench.ask(a));
@@ -228,7 +228,7 @@ TEST_CASE("requests share a connection as far as the server allows it; the other
 }
 
 TEST_CASE("of those that waited for a server's word, the ones beyond it go elsewhere unsent") {
-  Bench bench;
+  Http2Bench bench;
   Asked a, b;
   REQUIRE(bench.ask(a));
   REQUIRE(bench.ask(b));
@@ -242,7 +242,7 @@ TEST_CASE("of those that waited for a server's word, the ones beyond it go elsew
 }
 
 TEST_CASE("a server that lowers what it takes gets no more until it has less than that") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -259,7 +259,7 @@ TEST_CASE("where there may be no more connections there is no place, until there
   conf::UpstreamSettings settings;
   settings.connections = 1;
   settings.streams_per_connection = 1;
-  Bench bench(settings);
+  Http2Bench bench(settings);
   bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -274,7 +274,7 @@ TEST_CASE("where there may be no more connections there is no place, until there
 }
 
 TEST_CASE("who cancels resets its stream at once, and the others' go on") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -291,7 +291,7 @@ TEST_CASE("who cancels resets its stream at once, and the others' go on") {
 }
 
 TEST_CASE("a refused stream was not taken, and the next request goes to another connection") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -306,7 +306,7 @@ TEST_CASE("a refused stream was not taken, and the next request goes to another 
 }
 
 TEST_CASE("a stream that is reset otherwise may have been taken") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -322,7 +322,7 @@ TEST_CASE("a stream that is reset otherwise may have been taken") {
 
 TEST_CASE(
     "GOAWAY: what comes after the last stream was not taken, the rest goes on, none is added") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b, c;
   REQUIRE(bench.ask(a));
@@ -345,7 +345,7 @@ TEST_CASE(
 
 TEST_CASE(
     "a connection that is closed loses all its requests: those that were sent, perhaps taken") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked a, b;
   REQUIRE(bench.ask(a));
@@ -363,7 +363,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a connection that ends before the server has said anything has taken nothing") {
-  Bench bench;
+  Http2Bench bench;
   Asked asked;
   REQUIRE(bench.ask(asked));
   bench.peer().close();
@@ -374,7 +374,7 @@ TEST_CASE("a connection that ends before the server has said anything has taken 
 }
 
 TEST_CASE("a server that answers in HTTP/1 is told by name, and has got nothing of the request") {
-  Bench bench;
+  Http2Bench bench;
   Asked asked;
   REQUIRE(bench.ask(asked));
   FramePeer& peer = bench.peer();
@@ -393,7 +393,7 @@ TEST_CASE("whatever a server says that is no HTTP/2, only its requests are lost"
         std::string_view("\0\0\5\4\0\0\0\0\0abcde", 14),
         std::string_view("\x16\3\1\2\0\1\0\1\xfc\3\3", 11)}) {
     CAPTURE(std::string(words));
-    Bench bench;
+    Http2Bench bench;
     Asked asked;
     REQUIRE(bench.ask(asked));
     bench.peer().say(words);
@@ -404,7 +404,7 @@ TEST_CASE("whatever a server says that is no HTTP/2, only its requests are lost"
 }
 
 TEST_CASE("a reader that has stopped gets no more than a window, and holds nobody up") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked slow, other;
   slow.is_blocked = true;
@@ -431,7 +431,7 @@ TEST_CASE("a reader that has stopped gets no more than a window, and holds nobod
 }
 
 TEST_CASE("a server that takes more than its window is cut off") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked slow;
   slow.is_blocked = true;
@@ -444,7 +444,7 @@ TEST_CASE("a server that takes more than its window is cut off") {
 }
 
 TEST_CASE("an upload goes as the server's window allows, and more is asked for when it has gone") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer(settings_frame({{window_at_first, 10}}));
   Asked asked;
   const std::string body(25, 'a');
@@ -469,7 +469,7 @@ TEST_CASE("an upload goes as the server's window allows, and more is asked for w
 }
 
 TEST_CASE("an upload that waits for the server's word is told when it may go on") {
-  Bench bench;
+  Http2Bench bench;
   Asked asked;
   REQUIRE(bench.ask(asked, {.head = "POST / HTTP/1.1\r\nHost: a\r\n",
                             .body = {},
@@ -484,7 +484,7 @@ TEST_CASE("an upload that waits for the server's word is told when it may go on"
 }
 
 TEST_CASE("an early answer ends the upload") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer(settings_frame({{window_at_first, 10}}));
   Asked asked;
   std::string body(25, 'a');
@@ -537,7 +537,7 @@ TEST_CASE("an answer that is malformed costs its own request only") {
   };
   for (const Row& row : rows) {
     CAPTURE(row.what);
-    Bench bench;
+    Http2Bench bench;
     FramePeer& peer = bench.ready_peer();
     Asked bad, good;
     REQUIRE(bench.ask(bad));
@@ -557,7 +557,7 @@ TEST_CASE("an answer that is malformed costs its own request only") {
 TEST_CASE("a head beyond upstream.header_bytes is refused as such, 1xx without end likewise") {
   conf::UpstreamSettings settings;
   settings.header_bytes = conf::KiB(1);
-  Bench bench(settings);
+  Http2Bench bench(settings);
   FramePeer& peer = bench.ready_peer();
   Asked large, endless;
   REQUIRE(bench.ask(large));
@@ -574,7 +574,7 @@ TEST_CASE("a head beyond upstream.header_bytes is refused as such, 1xx without e
 }
 
 TEST_CASE("what is thrown within one request ends that one") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked bad, good;
   bad.throws = true;
@@ -590,7 +590,7 @@ TEST_CASE("what is thrown within one request ends that one") {
 }
 
 TEST_CASE("what one stream has brought is written out before another's comes") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   std::string order;
   Asked a, b;
@@ -617,7 +617,7 @@ TEST_CASE("what one stream has brought is written out before another's comes") {
 
 TEST_CASE(
     "a request that is late has the next one go by another connection, until it is answered") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked late, next, last;
   REQUIRE(bench.ask(late));
@@ -635,7 +635,7 @@ TEST_CASE("a server that is silent is asked whether it is there, and lost when i
   conf::UpstreamSettings settings;
   settings.ping_interval = 5ms;
   settings.ping_timeout = 50ms;
-  Bench bench(settings);
+  Http2Bench bench(settings);
   FramePeer& peer = bench.ready_peer();
   Asked asked;
   REQUIRE(bench.ask(asked));
@@ -650,7 +650,7 @@ TEST_CASE("a server that is silent is asked whether it is there, and lost when i
 TEST_CASE("an unused connection says goodbye after upstream.idle_timeout") {
   conf::UpstreamSettings settings;
   settings.idle_timeout = 20ms;
-  Bench bench(settings);
+  Http2Bench bench(settings);
   FramePeer& peer = bench.ready_peer();
   REQUIRE(bench.run_until([&] { return peer.has_ended; }));
   CHECK(peer.count(FrameType::goaway) == 1);
@@ -658,7 +658,7 @@ TEST_CASE("an unused connection says goodbye after upstream.idle_timeout") {
 }
 
 TEST_CASE("after a reload a connection ends with the requests that it has") {
-  Bench bench;
+  Http2Bench bench;
   FramePeer& peer = bench.ready_peer();
   Asked asked;
   REQUIRE(bench.ask(asked));

@@ -183,7 +183,8 @@ struct Checked {
 TEST_CASE("checks take a server out and bring it back, without anybody's request") {
   Checked checked;
   auto settings = settings_for(checked.upstream.port());
-  settings.upstream.check = {"/well?deep", 10ms, 5s, 2, 3};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 5s, .rise = 2, .fall = 3};
   Gateway gateway(settings);
   REQUIRE(comes_to(gateway, 0, Servers::State::reachable));
   CHECK(Client(gateway).ask(get("/x")).status() == 200);
@@ -202,7 +203,8 @@ TEST_CASE("a check that is not answered in time has failed") {
   Checked checked;
   checked.status = 0;  // says nothing
   auto settings = settings_for(checked.upstream.port());
-  settings.upstream.check = {"/well?deep", 10ms, 20ms, 1, 2};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 20ms, .rise = 1, .fall = 2};
   Gateway gateway(settings);
   CHECK(comes_to(gateway, 0, Servers::State::unreachable));
   checked.status = 200;
@@ -222,7 +224,8 @@ TEST_CASE("a check says whom it asks, passes over interim answers, and ends with
     if (got == Socket::Got::reset) ++reset;
   });
   auto settings = settings_for(upstream.port());
-  settings.upstream.check = {"/well?deep", 10ms, 5s, 1, 1};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 5s, .rise = 1, .fall = 1};
   Gateway gateway(settings);
   CHECK(comes_to(gateway, 0, Servers::State::reachable));
   CHECK(await([&] { return ended > 5; }));
@@ -263,7 +266,8 @@ TEST_CASE("the last server stays while it works, though its checks are late") {
     peer.send(answer_with(""));
   }));
   auto settings = settings_for(upstream.port());
-  settings.upstream.check = {"/well?deep", 10ms, 20ms, 1, 2};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 20ms, .rise = 1, .fall = 2};
   Gateway gateway(settings);
   REQUIRE(comes_to(gateway, 0, Servers::State::reachable));
   Client client(gateway);
@@ -286,7 +290,8 @@ TEST_CASE("a server that a reload brings gets nothing before its first check has
   Checked old, fresh;
   fresh.status = 0;  // does not say how it is
   auto settings = settings_for_all({old.upstream.port()});
-  settings.upstream.check = {"/well?deep", 10ms, 5s, 1, 1};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 5s, .rise = 1, .fall = 1};
   Gateway gateway(settings);
   REQUIRE(comes_to(gateway, 0, Servers::State::reachable));
   settings.upstream.servers =
@@ -348,7 +353,8 @@ TEST_CASE("a server whose answers are mostly 5xx is failing: told, degraded, and
 TEST_CASE("checks go on after a reload, by the new settings and no more by the old") {
   Checked checked, other;
   auto settings = settings_for(checked.upstream.port());
-  settings.upstream.check = {"/well?deep", 10ms, 5s, 1, 1};
+  settings.upstream.check = {
+      .path = "/well?deep", .interval = 10ms, .timeout = 5s, .rise = 1, .fall = 1};
   Gateway gateway(settings);
   REQUIRE(await([&] { return checked.checks > 2; }));
   settings.upstream.servers = settings_for(other.upstream.port()).upstream.servers;

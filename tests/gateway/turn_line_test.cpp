@@ -60,8 +60,8 @@ TEST_CASE("turns: whoever comes from the network is behind one turn's worth of t
     if (seen.size() == 4) loop.stop();
   });
   loop.run();
-  const std::size_t most = TurnLine::most_in_a_turn;
-  CHECK(seen == std::vector{most, 2 * most, 3 * most, 4 * most});
+  const std::size_t in_a_turn = TurnLine::most_in_a_turn;
+  CHECK(seen == std::vector{in_a_turn, 2 * in_a_turn, 3 * in_a_turn, 4 * in_a_turn});
 }
 
 TEST_CASE("turns: who goes is not called, be it by another's turn, nor when the line is gone") {

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 from changeable import BASE, ChangeTest
-from kit import CLASSGATE, Gateway, Held, ProcessTest, Program, clean_environment, free_port, get_json, scrape, wait_until
+from kit import CLASSGATE, Gateway, Held, ProcessTest, Program, clean_environment, free_port, get_json, loops_of, scrape, wait_until
 from traffic import Traffic
 
 
@@ -319,9 +319,7 @@ class Watchdog(ProcessTest):
             self.assertEqual(text, "WATCHDOG=1")
             self.assertEqual(manager.recv(4096).decode(), "WATCHDOG=1")
             # One loop is held in its next system call.
-            loops = sorted(int(p.name) for p in pathlib.Path(f"/proc/{gateway.process.pid}/task").iterdir()
-                           if (p / "wchan").exists())
-            held = [t for t in loops if pathlib.Path(f"/proc/{t}/comm").read_text().startswith("loop")]
+            held = loops_of(gateway.process.pid)
             self.assertEqual(len(held), 2)
             holder = subprocess.Popen(
                 ["strace", "-qq", "-o", "/dev/null", "-p", str(held[-1]), "-e", "trace=epoll_wait,epoll_pwait",

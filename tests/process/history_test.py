@@ -160,7 +160,7 @@ class History(FolderTest):
         wait_until(lambda: self.usage(gateway)["total"]["requests"] == 1, "the request")
         gateway.request()
         wait_until(lambda: self.usage(gateway)["total"]["requests"] == 2, "the other")
-        self.assertEqual(len(re.findall("history: ", gateway.err())), 1, gateway.err())
+        self.assertEqual(len(re.findall("(?<!conf )history: ", gateway.err())), 1, gateway.err())
 
     def test_a_file_that_is_cut_short_in_use_ends_nothing(self):
         gateway = self.gateway(self.service().address)

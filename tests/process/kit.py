@@ -27,6 +27,20 @@ PAUSE = threading.Event()  # never set: what a poll with a deadline rests on
 TEXT = json.dumps({"text": "we bake bread and cakes for the whole town"})
 
 
+def threads_of(pid):
+    """The names of a process's threads, by number; without those that end while one looks."""
+    names = {}
+    for name in pathlib.Path(f"/proc/{pid}/task").glob("*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names[int(name.parent.name)] = name.read_text().strip()
+    return names
+
+
+def loops_of(pid):
+    """The numbers of its loops' threads."""
+    return sorted(number for number, name in threads_of(pid).items() if name == "loop")
+
+
 def wait_until(claim, what, seconds=20):
     """Waits for a condition with a deadline; returns what made it true."""
     end = time.monotonic() + seconds

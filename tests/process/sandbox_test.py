@@ -9,17 +9,14 @@ import tempfile
 import unittest
 
 from authority import Authority
-from kit import CLASSGATE, Gateway, ProcessTest, Program, wait_until
+from kit import CLASSGATE, Gateway, ProcessTest, Program, loops_of, wait_until
 
 
 def loops(pid):
     """Of each loop's thread: the fields of its status."""
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        fields = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
-        if fields["Name"] == "loop":
-            found.append(fields)
-    return found
+    def fields_of(status):
+        return dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+    return [fields_of(pathlib.Path(f"/proc/{pid}/task/{number}/status")) for number in loops_of(pid)]
 
 
 class Sandbox(ProcessTest):

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from kit import ProcessTest, get_json, wait_until
+from kit import ProcessTest, get_json, loops_of, threads_of, wait_until
 from nameserver import Nameserver
 from names_test import Service
 
@@ -50,8 +50,7 @@ HUNG = "those before still hang"  # why one more is refused
 
 def wait_for_errand(gateway):
     """Until there is a thread that prepares a change."""
-    threads = pathlib.Path(f"/proc/{gateway.process.pid}/task")
-    wait_until(lambda: any(name.read_text() == "errand\n" for name in threads.glob("*/comm")), "an errand")
+    wait_until(lambda: "errand" in threads_of(gateway.process.pid).values(), "an errand")
 
 
 class WithFolder(ProcessTest):
@@ -315,9 +314,8 @@ class Stuck(ProcessTest):
     def test_who_asks_for_it_waits_and_nobody_else(self):
         upstream = self.service()
         gateway = self.gateway(upstream.address, threads=2)
-        tasks = pathlib.Path(f"/proc/{gateway.process.pid}/task")
-        loops = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(
-            sorted(int(p.parent.name) for p in tasks.glob("*/comm") if p.read_text() == "loop\n")), "two loops")
+        loops = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(loops_of(gateway.process.pid)),
+                           "two loops")
         holder = subprocess.Popen(
             ["strace", "-qq", "-o", "/dev/null", "-p", str(loops[-1]), "-e", "trace=epoll_wait,epoll_pwait",
              "-e", "inject=epoll_wait,epoll_pwait:delay_enter=60s"])

@@ -297,9 +297,15 @@ void ClientConnection::end_of_request() {
   look_after_waiting();
 }
 
-// The answer will take a while: looks, in the next turn, whether the client is still there.
+// A reset may have come together with the last of the request, and no event tells of it (see
+// Stream::look_again()). Who waits is looked after in the next turn; who has a worker when the
+// answer has taken a while, so that most cost no call.
 void ClientConnection::look_after_waiting() {
-  if (exchange_ != nullptr && exchange_->is_waiting()) stream_.read_again_soon();
+  if (exchange_ == nullptr) return;
+  if (exchange_->is_waiting()) stream_.read_again_soon();
+  if (state_ != State::answering || stream_.pending() > 0) return;
+  timed_state_ = State::looking;
+  station_.timeouts().look.set(timeout_);
 }
 
 // ---- Going on ---------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ class ClientConnection final : public proxy::net::Retirable,
     answering,
     tunnel,
     http2,
+    looking,  // of a timeout only: while answering
     finishing,
     lingering,
     closed

@@ -98,6 +98,7 @@ void ClientConnection::change_state(State state) {
 // begins before the connection has said who it is.
 bool ClientConnection::is_timed_for_now() const {
   if (timed_state_ == State::answering) return stream_.pending() > 0;
+  if (timed_state_ == State::looking) return state_ == State::answering;
   return timed_state_ == state_ || (timed_state_ == State::idle && state_ == State::introduction);
 }
 
@@ -177,6 +178,9 @@ void ClientConnection::on_due() {
       }
       window_.written_mark = stream_.bytes_written();
       return station_.timeouts().send.set(timeout_);
+    case State::looking:
+      if (exchange_ != nullptr && stream_.peer_is_gone()) on_gone();
+      return;
     case State::lingering:
       if (!lingers_on()) return close();
       window_.stream_mark = window_.bytes;

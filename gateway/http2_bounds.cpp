@@ -84,7 +84,7 @@ void Http2Stream::give_way() {
 Http2Connection::Wait Http2Connection::what_is_awaited() {
   if (owner_.stream().pending() > 0) return Wait::reader;
   if (head_of_ != nullptr) return Wait::head;
-  if (!streams_.empty()) return Wait::nothing;
+  if (!streams_.empty()) return must_look_ ? Wait::client : Wait::nothing;
   return requests_ == 0 ? Wait::first_request : Wait::request;
 }
 
@@ -96,6 +96,7 @@ void Http2Connection::watch() {
   Station::Timeouts& timeouts = station_.timeouts();
   switch (wanted) {
     case Wait::nothing: return due_.cancel();
+    case Wait::client: return timeouts.look.set(due_);
     case Wait::first_request:
     case Wait::head: return timeouts.header.set(due_);
     case Wait::request: return timeouts.idle.set(due_);
@@ -114,6 +115,10 @@ void Http2Connection::on_timeout(void* self) {
 void Http2Connection::on_due() {
   if (wait_ != what_is_awaited()) return watch();
   LoopMetrics& metrics = station_.metrics();
+  if (wait_ == Wait::client) {
+    must_look_ = false;
+    return owner_.stream().peer_is_gone() ? owner_.on_http2_gone() : watch();
+  }
   if (wait_ == Wait::reader) {
     if (owner_.stream().bytes_written() != written_mark_) return watch();
     metrics.reached(Limit::send_timeout);

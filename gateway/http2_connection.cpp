@@ -195,7 +195,8 @@ void Http2Connection::put_output() {
     gather.send(stream);
     gathered_ = 0;
     for (Http2Stream* const sent : std::exchange(sending_, {})) sent->after_output();
-    if (stream.pending() > 0 || stream.is_broken()) return;
+    if (stream.is_broken()) return look_soon();
+    if (stream.pending() > 0) return;
   }
   stream.read_again_soon();
 }

@@ -94,6 +94,8 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   void change_held(std::size_t before, std::size_t now) { streams_bytes_ += now - before; }
   void remove(Http2Stream& stream);
   void on_finished(Http2Stream& stream);  // it has closed before; by its exchange
+  // Once, in a while: a reset that came together with a request is told by no event.
+  void look_later() { must_look_ = true; }
   void look_soon();  // settle() in the next turn, and whether the client is still there
   // It must end: with the next settle().
   void give_up(proxy::wire::Http2Error error);
@@ -116,7 +118,7 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   void end(proxy::wire::Http2Error error);
 
   // What the timer is set for.
-  enum class Wait : std::uint8_t { nothing, first_request, request, head, reader };
+  enum class Wait : std::uint8_t { nothing, first_request, request, head, reader, client };
   Wait what_is_awaited();
   void watch();
   static void on_timeout(void* self);
@@ -144,6 +146,7 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   bool awaits_body_ = false;  // as of the last receive()
   bool is_receiving_ = false;
   bool is_sending_ = false;
+  bool must_look_ = false;
   bool has_failed_ = false;
   bool has_ended_ = false;
   bool has_given_notice_ = false;

@@ -125,7 +125,9 @@ void Http2Stream::on_request_end() {
   if (exchange_ == nullptr) return;
   guard([this] { exchange_->on_body_end(input_.trailers); });
   // The answer will take a while: looks, in the next turn, whether the client is still there.
-  if (exchange_ != nullptr && exchange_->is_waiting()) connection_.look_soon();
+  if (exchange_ == nullptr) return;
+  if (exchange_->is_waiting()) connection_.look_soon();
+  connection_.look_later();
 }
 
 // As much more may come as has been taken, once more is wanted.

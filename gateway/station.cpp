@@ -24,7 +24,8 @@ Station::Timeouts::Timeouts(proxy::net::Loop& loop, const conf::Settings& settin
       request(loop, settings.admission.request_timeout),
       queue(loop, settings.admission.queue_timeout),
       stream_idle(loop, settings.upstream.stream_idle_timeout),
-      stream_time(loop, settings.upstream.stream_time_max) {}
+      stream_time(loop, settings.upstream.stream_time_max),
+      look(loop, std::chrono::milliseconds(250)) {}
 
 void Station::Timeouts::change(const conf::Settings& settings) {
   header.change_duration(settings.client.header_timeout);

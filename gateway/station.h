@@ -147,6 +147,7 @@ class Station final : private admission::Waiters {
     proxy::net::TimeoutList queue;
     proxy::net::TimeoutList stream_idle;  // of an answer that is a stream
     proxy::net::TimeoutList stream_time;
+    proxy::net::TimeoutList look;  // whether a client that waits for an answer is still there
   };
   Timeouts& timeouts() { return timeouts_; }
   const proxy::wire::HeadLimits& request_limits() const { return request_limits_; }

@@ -165,9 +165,10 @@ void Http2UpstreamConnection::begin_waiting() {
       if (!stream->is_over()) on_output(*stream);
     } else {
       stream->lose(UpstreamStream::Lost::elsewhere, UpstreamStream::Taken::no,
-                   fmt::format("it takes {} requests at once on a connection "
-                               "(MAX_CONCURRENT_STREAMS)",
-                               session_->most_requests()));
+                   is_going_away_ ? "it says that it takes no more on this connection (GOAWAY)"
+                                  : fmt::format("it takes {} requests at once on a connection "
+                                                "(MAX_CONCURRENT_STREAMS)",
+                                                session_->most_requests()));
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "gateway/ops/conf_archive.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,7 +33,9 @@ std::optional<std::uint64_t> number_in(std::string_view name) {
   name.remove_suffix(archive_suffix.size());
   std::uint64_t number = 0;
   const auto [stop, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (error != std::errc{} || stop != name.data() + name.size() || number == 0) return std::nullopt;
+  if (error != std::errc{} || stop != name.data() + name.size() || number == 0 ||
+      number > ConfArchive::number_max)
+    return std::nullopt;
   return number;
 }
 
@@ -189,6 +192,15 @@ std::expected<ConfArchive::All, std::string> ConfArchive::read() const {
                                         text ? "is damaged, or of another program" : text.error()));
   }
   return all;
+}
+
+std::expected<Fd, std::string> ConfArchive::lock() const {
+  Fd folder = open_folder(folder_);
+  if (folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0)
+    return std::unexpected(errno == EWOULDBLOCK
+                               ? "another rollback is under way"
+                               : fmt::format("{}: {}", folder_, archive_error(errno)));
+  return folder;
 }
 
 std::expected<std::uint64_t, std::string> ConfArchive::keep(const KeptConf& conf,

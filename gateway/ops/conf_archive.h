@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "conf/reader.h"
+#include "proxy/net/handles.h"
 
 namespace classgate::gateway {
 
@@ -43,6 +45,9 @@ class ConfArchive {
   static constexpr std::size_t bytes_max = 8 << 20;          // of one
   static constexpr std::size_t changes_max = 100;            // lines of one that are kept
   static constexpr std::size_t looked_through_max = 10'000;  // files of the folder
+  static constexpr std::uint64_t number_max =
+      1'000'000'000'000'000;  // a larger one is none of ours
+  static constexpr std::size_t every_one = std::numeric_limits<std::size_t>::max();
 
   explicit ConfArchive(std::string folder) : folder_(std::move(folder)) {}
 
@@ -55,6 +60,9 @@ class ConfArchive {
   // Under the next number, which it tells; the oldest go, so that `most` stay. 0: nothing was kept,
   // because the last one says the same. Makes the folder, and not the one in which it stands.
   std::expected<std::uint64_t, std::string> keep(const KeptConf& conf, std::size_t most) const;
+  // For a rollback, of which there is one at a time: held until the result goes. One with no
+  // descriptor: there is no such folder yet.
+  std::expected<proxy::net::Fd, std::string> lock() const;
   const std::string& folder() const { return folder_; }
 
  private:

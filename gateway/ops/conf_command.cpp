@@ -69,7 +69,8 @@ std::string page_of(const ConfArchive::All& all, const std::optional<ConfFiles>&
   if (!disk)
     out += "\nthe conf on the disk cannot be read\n";
   else if (same == all.confs.rend())
-    out += "\nwhat is on the disk now is none of these: it has not been in force\n";
+    out +=
+        "\nwhat is on the disk now is none of these: nothing here says that it has been in force\n";
   else
     out += fmt::format("\nwhat is on the disk now is number {}\n", same->number);
   return out;
@@ -131,12 +132,13 @@ std::expected<std::uint64_t, std::string> keep_disk(const ConfArchive& archive,
   for (const auto& [name, text] : disk.beside) is_text = is_text && conf::is_utf8_text(text);
   if (!is_text)
     return std::unexpected("what is on the disk is no UTF-8 text, and was not kept: move it away");
-  return archive.keep({.at = wall_time_text(std::chrono::system_clock::now()),
-                       .by = who_is(::getuid()),
-                       .what = "stood on the disk at a rollback, and had not been in force",
-                       .was_in_force = false,
-                       .files = disk},
-                      all.confs.size() + 1);
+  return archive.keep(
+      {.at = wall_time_text(std::chrono::system_clock::now()),
+       .by = who_is(::getuid()),
+       .what = "stood on the disk at a rollback, and was not known to have been in force",
+       .was_in_force = false,
+       .files = disk},
+      ConfArchive::every_one);
 }
 
 }  // namespace
@@ -156,6 +158,8 @@ int tell_conf_history(const conf::CommandLine& command, const Environment& envir
 int roll_back(const conf::CommandLine& command, const Environment& environment) {
   const conf::Sources sources = sources_of(command, environment);
   const ConfArchive archive = archive_of(sources);
+  const auto alone = archive.lock();
+  if (!alone) return complain_of_conf(alone.error() + "; nothing was changed");
   const auto all = archive.read();
   if (const std::string why = why_none(archive, all); !why.empty()) return complain_of_conf(why);
   const auto disk = read_conf_files(sources.conf_path);

@@ -34,9 +34,9 @@ constexpr const char* ciphers_12 =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr unsigned char alpn_http11[] = "\x08http/1.1";
-constexpr std::size_t alpn_http11_size = sizeof alpn_http11 - 1;
+constexpr unsigned alpn_http11_size = sizeof alpn_http11 - 1;
 constexpr unsigned char alpn_both[] = "\x02h2\x08http/1.1";  // the first is preferred
-constexpr std::size_t alpn_both_size = sizeof alpn_both - 1;
+constexpr unsigned alpn_both_size = sizeof alpn_both - 1;
 
 SslContext make_context(const SSL_METHOD* method) {
   SslContext context(SSL_CTX_new(method));

@@ -44,7 +44,8 @@ void Http2Request::take_line(std::string_view line) {
   const std::string_view value = line.substr(colon + 2);
   const FieldId id = field_id(name);
   if (id == FieldId::host) {
-    host_ = value;
+    // RFC 9113 section 8.3.1: an empty one is no authority; whoever was asked is.
+    if (!value.empty()) host_ = value;
     return;
   }
   if ((set_of(id) & (hop_by_hop | set_of(FieldId::content_length))) != 0) return;

@@ -72,7 +72,7 @@ TEST_CASE("without the ledger each goes on with its floor, and when it is back a
   CHECK(use_in(world, 5s, 50) > 0.7);  // 16 of the first one's, and what the others ask for
   world.set_down(false);
   world.run(2s);
-  CHECK(world.gateways()[0]->holding->seats(world.now()) > 22);
+  CHECK(world.gateways()[0]->holding->seats(world.now()) > 16);
   CHECK(world.most_at_work <= 50);
 }
 

@@ -215,5 +215,29 @@ TEST_CASE("what a link leads to is written, and the link stays") {
   CHECK(text_at(folder / "real/c.conf") == "old");
 }
 
+TEST_CASE("files that are damaged cost none that are good, and a number beyond all is none") {
+  const ArchiveFolder folder;
+  const ConfArchive archive(folder / "conf");
+  for (int i = 1; i <= 3; ++i)
+    REQUIRE(archive.keep(conf_saying(fmt::format("threads = {}\n", i)), 50) == i);
+  for (const char* name : {"4", "5", "6", "7", "18446744073709551615", "99999999999999999999"})
+    write_file(folder / "conf" + "/" + name + ".json", "x");
+  CHECK(archive.keep(conf_saying("threads = 9\n"), ConfArchive::every_one) == 8);
+  CHECK(numbers_of(archive) == std::vector<std::uint64_t>{1, 2, 3, 8});
+}
+
+TEST_CASE("of two rollbacks at once the second one is told to wait") {
+  const ArchiveFolder folder;
+  const ConfArchive archive(folder / "conf");
+  CHECK(archive.lock());  // there is nothing to be locked yet
+  REQUIRE(archive.keep(conf_saying("threads = 1\n"), 50) == 1);
+  {
+    const auto first = archive.lock();
+    REQUIRE(first);
+    CHECK(archive.lock().error() == "another rollback is under way");
+  }
+  CHECK(archive.lock());
+}
+
 }  // namespace
 }  // namespace classgate::gateway

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """HTTP/2 in front: real clients, by prior knowledge and by ALPN, and streams that are requests of their own."""
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -167,6 +171,22 @@ class Streams(Http2Test):
         peer.send(h2.get(1), h2.get(3))
         self.assertEqual(sorted(peer.answer(stream).status for stream in (1, 3)), [405, 429])
         self.assertTrue(peer.is_well())
+
+    def test_a_client_whose_reset_comes_together_with_its_request_is_missed(self):
+        held = self.held()
+        gateway = self.before(held.address)
+        requests = {"h2": h2.PREFACE + h2.settings() + h2.get(1), "http/1.1": b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"}
+        for protocol, request in requests.items():
+            with self.subTest(protocol=protocol):
+                os.kill(gateway.process.pid, signal.SIGSTOP)  # so that both are one event
+                client = socket.create_connection(("127.0.0.1", gateway.port))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(request)
+                client.close()
+                os.kill(gateway.process.pid, signal.SIGCONT)
+                gateway.wait_for_health(lambda h: h["workers_without_client"] == 1, "a worker for nobody")
+                held.let_go()
+                gateway.wait_for_health(lambda h: h["active_workers"] == 0, "it is back")
 
     def test_a_reset_stream_frees_its_place_at_once(self):
         held = self.held()

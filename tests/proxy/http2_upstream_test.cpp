@@ -195,6 +195,19 @@ TEST_CASE("what only a connection of HTTP/1 knows does not go on, and gRPC is to
   asked.stream->cancel();
 }
 
+// RFC 9113 section 8.3.1: servers end the stream for an empty one, and that is no fault of theirs.
+TEST_CASE("an empty Host is no authority: the server's own name is said") {
+  Http2Bench bench;
+  FramePeer& peer = bench.ready_peer();
+  peer.fields.clear();
+  Asked asked;
+  REQUIRE(bench.ask(asked, {.head = "GET / HTTP/1.1\r\nHost: \r\n", .body = {}}));
+  REQUIRE(bench.run_until([&] { return peer.has_all_of(3); }));
+  CHECK(peer.fields == ":method: GET\n:scheme: http\n:path: /\n:authority: 127.0.0.1:" +
+                           std::to_string(bench.socket.local.port()) + "\n");
+  asked.stream->cancel();
+}
+
 TEST_CASE("interim answers and trailers come as they are, in their order") {
   Http2Bench bench;
   FramePeer& peer = bench.ready_peer();

@@ -1,3 +1,6 @@
+// Longer than most: all that is said to nghttp2 and heard of it stands here, so that nobody else
+// has to know it.
+
 #include "proxy/wire/http2_session.h"
 
 #include <malloc.h>

@@ -1,3 +1,4 @@
+// Where a value comes from, and which source wins. Long, because each key is in its table.
 
 #include <map>
 

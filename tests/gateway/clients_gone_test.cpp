@@ -1,3 +1,5 @@
+// Clients that leave. Long, because they may do so at each point of a request.
+
 #include <doctest/doctest.h>
 
 #include <array>

@@ -1,3 +1,5 @@
+// A reload under traffic. Long, because each kind of setting changes in a way of its own.
+
 #include <doctest/doctest.h>
 
 #include <list>

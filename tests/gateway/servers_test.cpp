@@ -1,3 +1,5 @@
+// Several servers behind one gateway. Long, because checks, ejection and names meet in each case.
+
 #include <doctest/doctest.h>
 
 #include <array>

@@ -1,3 +1,6 @@
+// What comes of a request on a connection of HTTP/2, with a server that is made of frames. Long,
+// because each way in which a stream or a connection may end has its case.
+
 #include "proxy/http2_upstream.h"
 
 #include <doctest/doctest.h>

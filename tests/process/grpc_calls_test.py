@@ -4,10 +4,9 @@ import queue
 import re
 import socket
 import subprocess
-import unittest
 
 import grpc
-
+import grpc_kit
 from grpc_kit import EchoClient, GrpcService
 from kit import CLASSGATE, ProcessTest, clean_environment, wait_until
 
@@ -147,4 +146,4 @@ class Ends(GrpcTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    grpc_kit.main()

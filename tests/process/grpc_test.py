@@ -4,9 +4,9 @@ that say why. Asked by grpcio itself, which opens a channel as every client of i
 import json
 import re
 import signal
-import unittest
 
 import grpc
+import grpc_kit
 import http2_kit as h2
 from http2_test import Http2Test
 from kit import Script, ScriptedService, free_port, wait_until
@@ -55,6 +55,7 @@ class Refusals(Http2Test):
     def channel(self, gateway, *options):
         channel = grpc.insecure_channel(f"127.0.0.1:{gateway.port}", options=options)
         self.addCleanup(channel.close)
+        grpc_kit.KEPT.append(channel)
         return channel
 
     def call(self, channel, timeout=None, metadata=None, body=b"x"):
@@ -176,4 +177,4 @@ class Refusals(Http2Test):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    grpc_kit.main()

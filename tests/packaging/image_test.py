@@ -7,13 +7,13 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
-CLASSGATE = BUILD / "gateway/classgate"
+sys.path.insert(0, str(ROOT / "tests/process"))
+from kit import CLASSGATE, wait_until  # noqa: E402
 
 # As a container is: $1 is its root, read-only but for /run/classgate and /var/lib/classgate.
 BY_HAND = """set -eu
@@ -124,9 +124,7 @@ $run /usr/sbin/classgate --print-config | grep '^listen'
 
         def tell():
             return (bundle / "said").read_text()
-        end = time.monotonic() + 30
-        while "listening on" not in tell() and container.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: "listening on" in tell() or container.poll() is not None, "a container that serves, or ends", 30)
         if container.poll() is not None and "listening on" not in tell():
             self.skipTest("crun may not run a container here: " + tell().strip()[:200])
         live = subprocess.run(["crun", "--cgroup-manager=disabled", "exec", name, "/usr/sbin/classgate", "status", "--live"],

@@ -20,6 +20,16 @@ BOTH = "http/1.1, h2"
 FOLDER = pathlib.Path(__file__).parent
 
 
+class Large(Script):
+    """An answer that is more than a window or two."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(b"x" * 100000)
+
+
 class Http2Test(TlsTest):
     def before(self, upstream=None, **settings):
         return self.gateway(upstream or self.service().address,
@@ -295,13 +305,6 @@ class Streams(Http2Test):
         self.assertEqual(peer.answer(3).status, 204)
 
     def test_an_answer_waits_for_its_window_and_keeps_no_worker(self):
-        class Large(Script):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Length", "100000")
-                self.end_headers()
-                self.wfile.write(b"x" * 100000)
-
         service = ScriptedService(Large)
         self.addCleanup(service.close)
         gateway = self.before(service.address)
@@ -370,13 +373,6 @@ class Lifetimes(Http2Test):
         self.assertEqual(peer.ask(3, "/health").status, 200)
 
     def test_a_window_that_opens_by_a_byte_does_not_keep_an_answer_alive(self):
-        class Large(Script):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Length", "100000")
-                self.end_headers()
-                self.wfile.write(b"x" * 100000)
-
         service = ScriptedService(Large)
         self.addCleanup(service.close)
         gateway = self.before(service.address, client_send_timeout="400ms")

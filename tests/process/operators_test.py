@@ -154,6 +154,11 @@ class Operators(ProcessTest):
                               capture_output=True, text=True, timeout=60, env=clean_environment())
         self.assertEqual((live.returncode, live.stdout), (0, "every event loop turns\n"))
         self.assertEqual((ask("/readyz")[0], ask("/readyz?for=model")[0], ask("/readyz?for=%")[0]), (503, 400, 400))
+        # A client that has asked nothing yet: without one it would have drained before we can ask.
+        client = gateway.connect()
+        self.addCleanup(client.close)
+        client.connect()
+        wait_until(lambda: "\nclassgate_connections 1\n" in scrape(gateway)[1], "the client")
         gateway.signal(signal.SIGTERM)
         wait_until(lambda: ask("/readyz?for=gateway") == (503, b"draining\n"), "the drain")
 

@@ -44,13 +44,6 @@ void ClientTable::use(const conf::FairnessSettings& settings, const Ids& ids, Ti
   rebuild_index();
 }
 
-bool ClientTable::asks_greedily(ClientNumber number, double cost, Time now) {
-  Client& client = clients_[number];
-  count(client, now, parts_);
-  fill(client, now);
-  return is_greedy(client, cost);
-}
-
 bool ClientTable::is_content(ClientNumber number, double cost, Time now) {
   Client& client = clients_[number];
   fill(client, now);  // who asks for nothing that is shared was not looked at
@@ -68,23 +61,8 @@ void ClientTable::rebuild_index() {
     index_.insert(clients_[number].id, number);
 }
 
-std::optional<ClientNumber> ClientTable::find(std::uint64_t id) const {
-  const ClientNumber number = index_.find(id, [&](ClientNumber candidate) {
-    // It may lie in two cache lines: both are fetched at once.
-    __builtin_prefetch(reinterpret_cast<const char*>(&clients_[candidate] + 1) - 1, 1);
-    return clients_[candidate].id == id;
-  });
-  if (number == no_client) return std::nullopt;
-  return number;
-}
-
-ClientTable::Found ClientTable::find_or_add(std::uint64_t id, PlanId of, Time now,
-                                            ClientKind kind) {
-  const std::uint32_t plan = slot_of(of);
-  if (const auto known = find(id)) {
-    if (clients_[*known].plan != plan) clients_[*known].plan = plan & plan_bits;
-    return {*known, false};
-  }
+ClientTable::Found ClientTable::add(std::uint64_t id, std::uint32_t plan, Time now,
+                                    ClientKind kind) {
   Part& part = part_for(kind);
   ClientNumber number = static_cast<ClientNumber>(clients_.size());
   if (part.has_free_place()) {
@@ -148,20 +126,6 @@ bool ClientTable::has_room_in(const Part& part, std::uint32_t plan, Time now,
 
 // ---- Tokens ------------------------------------------------------------------------------------
 
-void ClientTable::fill(Client& client, Time now, const EqualParts& parts) const {
-  if (now <= client.filled) return;  // time never runs backwards here
-  const double seconds = std::chrono::duration<double>(now - client.filled).count();
-  const conf::PlanSettings& plan = plans_[client.plan];
-  client.tokens = std::min(plan.burst, client.tokens + seconds * pays_at(plan, parts));
-  if (client.retries < retries_given)
-    client.retries =
-        std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
-  client.credit =
-      std::min(parts.burst(), client.credit + static_cast<float>(seconds) * parts.rate() *
-                                                  static_cast<float>(plan.weight));
-  client.filled = now;
-}
-
 double ClientTable::seconds_to_full(Client& client, Time now, const EqualParts& parts) const {
   fill(client, now, parts);
   const conf::PlanSettings& plan = plans_[client.plan];
@@ -171,14 +135,6 @@ double ClientTable::seconds_to_full(Client& client, Time now, const EqualParts& 
   const double retries =
       retry_budget_ < 1 ? (retries_given - client.retries) / retries_a_second : 0;
   return std::max({tokens, retries, 0.0});
-}
-
-Duration ClientTable::wait_for(ClientNumber number, double cost, Time now) {
-  Client& client = clients_[number];
-  const conf::PlanSettings& plan = plans_[client.plan];
-  fill(client, now);
-  if (plan.rate <= 0) return debt_wait(client.tokens, parts_.whole());
-  return TokenBucket::time_to(cost, client.tokens, plan.rate, plan.burst);
 }
 
 Duration ClientTable::debt_wait(double tokens, double rate) {

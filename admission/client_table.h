@@ -124,8 +124,23 @@ class ClientTable {
   // The client with this identity, which is not 0. It has this plan from now on, or everybody's
   // terms if the plan is not there any more. A new one begins with full buckets; `kind` says into
   // which part of the table it comes.
-  Found find_or_add(std::uint64_t id, PlanId plan, Time now, ClientKind kind = ClientKind::unknown);
-  std::optional<ClientNumber> find(std::uint64_t id) const;
+  Found find_or_add(std::uint64_t id, PlanId of, Time now, ClientKind kind = ClientKind::unknown) {
+    const std::uint32_t plan = slot_of(of);
+    const auto known = find(id);
+    if (!known) [[unlikely]]
+      return add(id, plan, now, kind);
+    if (clients_[*known].plan != plan) clients_[*known].plan = plan & plan_bits;
+    return {*known, false};
+  }
+  std::optional<ClientNumber> find(std::uint64_t id) const {
+    const ClientNumber number = index_.find(id, [&](ClientNumber candidate) {
+      // It may lie in two cache lines: both are fetched at once.
+      __builtin_prefetch(reinterpret_cast<const char*>(&clients_[candidate] + 1) - 1, 1);
+      return clients_[candidate].id == id;
+    });
+    if (number == no_client) return std::nullopt;
+    return number;
+  }
   // The client that find_or_add() would find, and what it may do; changes nothing. `parts` say what
   // its part of the shared bucket is; with `asks` it is counted among the clients that ask.
   Look look_for(std::uint64_t id, PlanId plan, Time now, EqualParts parts, bool asks,
@@ -147,7 +162,13 @@ class ClientTable {
 
   // Until the client's own bucket has these tokens, as TokenBucket::wait_for(); zero if its rate
   // has no limit.
-  Duration wait_for(ClientNumber client, double cost, Time now);
+  Duration wait_for(ClientNumber number, double cost, Time now) {
+    Client& client = clients_[number];
+    const conf::PlanSettings& plan = plans_[client.plan];
+    fill(client, now);
+    if (plan.rate <= 0) return debt_wait(client.tokens, parts_.whole());
+    return TokenBucket::time_to(cost, client.tokens, plan.rate, plan.burst);
+  }
   // Takes tokens from the client's own bucket, if it has one; a cost below zero gives some back.
   // The bucket may go below zero, by as much as it gains in an hour at most.
   void take(ClientNumber client, double cost) {
@@ -169,7 +190,12 @@ class ClientTable {
 
   // The client asks for so much of a shared bucket: is that more than its credit, while others ask
   // too? Counts it among the clients that ask.
-  bool asks_greedily(ClientNumber client, double cost, Time now);
+  bool asks_greedily(ClientNumber number, double cost, Time now) {
+    Client& client = clients_[number];
+    count(client, now, parts_);
+    fill(client, now);
+    return is_greedy(client, cost);
+  }
   // Whether others ask too, and it asks for no more than its credit.
   bool is_content(ClientNumber client, double cost, Time now);
   void charge_part(ClientNumber client, double cost) {
@@ -324,9 +350,22 @@ class ClientTable {
   static void count(Client& client, Time now, EqualParts& parts) {
     client.asked = parts.count(client.asked, client.filled, now) & 0xf;
   }
-  void fill(Client& client, Time now, const EqualParts& parts) const;
+  void fill(Client& client, Time now, const EqualParts& parts) const {
+    if (now <= client.filled) return;  // time never runs backwards here
+    const double seconds = std::chrono::duration<double>(now - client.filled).count();
+    const conf::PlanSettings& plan = plans_[client.plan];
+    client.tokens = std::min(plan.burst, client.tokens + seconds * pays_at(plan, parts));
+    if (client.retries < retries_given)
+      client.retries =
+          std::min(retries_given, client.retries + static_cast<float>(seconds) * retries_a_second);
+    client.credit =
+        std::min(parts.burst(), client.credit + static_cast<float>(seconds) * parts.rate() *
+                                                    static_cast<float>(plan.weight));
+    client.filled = now;
+  }
   void fill(Client& client, Time now) const { fill(client, now, parts_); }
   bool may_retry(const Client& client) const { return retry_budget_ >= 1 || client.retries >= 1; }
+  Found add(std::uint64_t id, std::uint32_t plan, Time now, ClientKind kind);
   double seconds_to_full(Client& client, Time now, const EqualParts& parts) const;
   std::optional<ClientNumber> make_room_in(Part& part, const conf::PlanSettings& plan, Time now);
   void rebuild_index();

@@ -23,6 +23,7 @@ inline std::optional<Rejection> Controller::judge_head(Arrival& arrival, Passed&
   const Line::Judgement judgement = line_.judge(arrival, asker, goes_in, now);
   if (judgement.is_a_try) line_.note_try(arrival.route, now);
   if (judgement.rejection) return reject(*judgement.rejection, arrival, asker, comings, now);
+  passed.room = judgement.room;
   if (findings.wait.time > Duration::zero()) line_.observe(arrival.observed, findings.wait.reason);
   if (findings.pattern_wait > Duration::zero()) [[unlikely]]
     line_.observe(arrival.observed, conf::Reason::client_pattern);
@@ -45,7 +46,7 @@ Verdict Controller::decide(Arrival& arrival, Time now) {
   if (const auto rejection = judge_head(arrival, passed, now)) return *rejection;
   if (arrival.deadline <= now) return reject_late(arrival, now);
   if (arrival.cost_found != 0) return arrive(arrival, now);
-  return line_.enter(arrival, passed.asker, passed.goes_in, now);
+  return line_.enter(arrival, passed.asker, passed.goes_in, passed.room, now);
 }
 
 // What it ran against is told by whoever knows.

@@ -150,6 +150,7 @@ class Controller {
   // What screen() knew of one that it let pass.
   struct Passed {
     Line::Asker asker;
+    Line::Room room;
     bool goes_in = false;
   };
   std::optional<Rejection> judge_head(Arrival& arrival, Passed& passed, Time now);

@@ -6,7 +6,7 @@
 
 namespace classgate::admission {
 
-void FairRank::make_ready(std::size_t waiting) {
+void FairRank::make_room(std::size_t waiting) {
   if (first_closed_ == none && flows_.size() == flows_.capacity()) {
     const std::size_t more = std::max<std::size_t>(64, 2 * flows_.size());
     flows_.reserve(more);
@@ -55,7 +55,7 @@ void FairRank::serve(std::uint32_t flow, std::uint64_t cost) {
   charge(flow, static_cast<std::int64_t>(cost));
 }
 
-void FairRank::pay(Flow& flow, std::int64_t cost) {
+inline void FairRank::pay(Flow& flow, std::int64_t cost) {
   flow.start = std::max(now_, flow.start + price(cost, flow.weight));
   all_paid_ = std::max(all_paid_, flow.start);
 }
@@ -84,12 +84,12 @@ void FairRank::unpark(std::uint32_t flow) {
   take_turn(flow);
 }
 
-void FairRank::take_turn(std::uint32_t flow) {
+inline void FairRank::take_turn(std::uint32_t flow) {
   turns_.emplace_back();
   rise(turns_.size() - 1, {order_of(flows_[flow]), turn_count_++, flow});
 }
 
-void FairRank::lose_turn(std::uint32_t flow) {
+inline void FairRank::lose_turn(std::uint32_t flow) {
   const std::size_t place = places_[flow];
   places_[flow] = none;
   const Turn last = turns_.back();
@@ -115,7 +115,7 @@ void FairRank::put(std::size_t gap, const Turn& turn) {
   rise(gap, turn);
 }
 
-void FairRank::rise(std::size_t gap, const Turn& turn) {
+inline void FairRank::rise(std::size_t gap, const Turn& turn) {
   for (; gap > 0; gap = (gap - 1) / 2) {
     const Turn& above = turns_[(gap - 1) / 2];
     if (!(turn < above)) break;
@@ -124,28 +124,24 @@ void FairRank::rise(std::size_t gap, const Turn& turn) {
   set(gap, turn);
 }
 
-void FairRank::set(std::size_t place, const Turn& turn) {
+inline void FairRank::set(std::size_t place, const Turn& turn) {
   turns_[place] = turn;
   places_[turn.flow] = static_cast<std::uint32_t>(place);
 }
 
 // ---- Sizes -------------------------------------------------------------------------------------
 
-// Flows of the same size stand in one list; a size changes by one, so the largest is never far.
-void FairRank::grow(std::uint32_t flow) {
-  if (flows_[flow].size > 0) unlink(flow);
-  ++flows_[flow].size;
-  ++waiting_by_priority_[index(flows_[flow].priority)];
+void FairRank::has_grown(std::uint32_t flow) {
+  if (flows_[flow].size > 2) unlink(flows_[flow], flows_[flow].size - 1);
   link(flow);
 }
 
-void FairRank::shrink(std::uint32_t flow) {
-  unlink(flow);
-  --waiting_by_priority_[index(flows_[flow].priority)];
-  if (--flows_[flow].size > 0) link(flow);
+void FairRank::has_shrunk(std::uint32_t flow) {
+  unlink(flows_[flow], flows_[flow].size + 1);
+  if (flows_[flow].size > 1) link(flow);
 }
 
-void FairRank::link(std::uint32_t flow) {
+inline void FairRank::link(std::uint32_t flow) {
   Flow& linked = flows_[flow];
   if (linked.size >= by_size_.size()) by_size_.resize(linked.size + 1, none);
   linked.previous = none;
@@ -155,15 +151,10 @@ void FairRank::link(std::uint32_t flow) {
   largest_size_ = std::max(largest_size_, linked.size);
 }
 
-void FairRank::unlink(std::uint32_t flow) {
-  const Flow& linked = flows_[flow];
-  (linked.previous == none ? by_size_[linked.size] : flows_[linked.previous].next) = linked.next;
+inline void FairRank::unlink(const Flow& linked, std::uint32_t size) {
+  (linked.previous == none ? by_size_[size] : flows_[linked.previous].next) = linked.next;
   if (linked.next != none) flows_[linked.next].previous = linked.previous;
-  if (linked.size == largest_size_ && by_size_[linked.size] == none) --largest_size_;
-}
-
-std::uint32_t FairRank::largest() const {
-  return largest_size_ == 0 ? none : by_size_[largest_size_];
+  if (size == largest_size_ && by_size_[size] == none) --largest_size_;
 }
 
 }  // namespace classgate::admission

@@ -59,8 +59,16 @@ class FairRank {
   Flow& operator[](std::uint32_t flow) { return flows_[flow]; }
   const Flow& operator[](std::uint32_t flow) const { return flows_[flow]; }
 
-  void grow(std::uint32_t flow);    // one more waits
-  void shrink(std::uint32_t flow);  // one less
+  // Flows of the same size stand in one list; a size changes by one, so the largest is never far.
+  // Most clients have one waiter: these stand in none.
+  void grow(std::uint32_t flow) {  // one more waits
+    ++waiting_by_priority_[index(flows_[flow].priority)];
+    if (flows_[flow].size++ > 0) has_grown(flow);
+  }
+  void shrink(std::uint32_t flow) {  // one less
+    --waiting_by_priority_[index(flows_[flow].priority)];
+    if (--flows_[flow].size > 0) has_shrunk(flow);
+  }
   // The flow whose turn it is; none when all are parked.
   std::uint32_t first() const { return turns_.empty() ? none : turns_.front().flow; }
   // Its first waiter goes in, which costs so much.
@@ -73,14 +81,17 @@ class FairRank {
   void park(std::uint32_t flow);
   void unpark(std::uint32_t flow);
   // One waiter more than `waiting`, in a flow of its own or not: takes memory for that.
-  void make_ready(std::size_t waiting);
+  void make_ready(std::size_t waiting) {
+    if (first_closed_ == none || by_size_.capacity() < waiting + 2) make_room(waiting);
+  }
   // Open flows, and those of one priority.
   std::uint32_t count() const { return open_; }
   std::uint32_t count(int priority) const { return open_by_priority_[index(priority)]; }
   // Waiting in the flows of a priority.
   std::uint32_t waiting(int priority) const { return waiting_by_priority_[index(priority)]; }
-  // The flow with the most waiters (of equals, the one that came to that size last).
-  std::uint32_t largest() const;
+  // The flow with the most waiters, of those with two or more (of equals, the one that came to that
+  // size last); none when there is no such flow.
+  std::uint32_t largest() const { return largest_size_ < 2 ? none : by_size_[largest_size_]; }
 
  private:
   static constexpr std::int64_t unit = 1024;  // of virtual time: cost 1 at weight 1
@@ -105,6 +116,9 @@ class FairRank {
     constexpr std::int64_t apart = std::int64_t{1} << 60;
     return flow.start + (flow.priority - 1) * apart;
   }
+  void make_room(std::size_t waiting);
+  void has_grown(std::uint32_t flow);
+  void has_shrunk(std::uint32_t flow);
   void pay(Flow& flow, std::int64_t cost);
   void put(std::size_t gap, const Turn& turn);
   void rise(std::size_t gap, const Turn& turn);
@@ -112,7 +126,7 @@ class FairRank {
   void take_turn(std::uint32_t flow);
   void lose_turn(std::uint32_t flow);
   void link(std::uint32_t flow);
-  void unlink(std::uint32_t flow);
+  void unlink(const Flow& linked, std::uint32_t size);  // from the list of this size
 
   std::vector<Flow> flows_;
   std::uint32_t first_closed_ = none;
@@ -122,7 +136,7 @@ class FairRank {
   std::vector<Turn> turns_;            // a heap, the next first
   std::vector<std::uint32_t> places_;  // of each flow in it; none: parked or closed
   std::uint64_t turn_count_ = 0;
-  std::vector<std::uint32_t> by_size_;  // the first flow of each size
+  std::vector<std::uint32_t> by_size_;  // the first flow of each size, from 2 on
   std::uint32_t largest_size_ = 0;
   std::int64_t now_ = 0;
   std::int64_t all_paid_ = 0;  // the latest start that anybody was given

@@ -86,6 +86,7 @@ Limits::Wait Limits::wait_in_all(const Arrival& arrival, ClientNumber client,
   const bool is_greedy = client != no_client && asks_shared(arrival) &&
                          clients_.asks_greedily(client, arrival.cost, now);
   const auto wait_in = [&](Shared& shared, Coming coming) {
+    if (shared.bucket.rate() <= 0) return Duration::zero();
     return wait_for(shared.bucket, arrival.cost, kept(shared, arrival, is_greedy, coming, now),
                     now);
   };

@@ -89,8 +89,15 @@ class Line {
   bool is_due(const Arrival& arrival, const Asker& asker, Time now) const {
     return retry_after_.is_due(comer_of(arrival, asker), queue_state(), now);
   }
+  // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
+  struct Room {
+    std::size_t places = 0;
+    std::uint64_t bytes = 0;
+    bool is_for_others = false;  // it is ahead of its turn
+  };
   struct Judgement {
     std::optional<Rejection> rejection = std::nullopt;
+    Room room{};                       // for one that would wait
     bool goes_in = false;              // there are workers for it now
     bool is_a_try = false;             // let through to learn how long its route takes by now
     bool would_miss_deadline = false;  // was not refused for it: [observe]
@@ -99,7 +106,8 @@ class Line {
     Judgement judgement{.goes_in = goes_in};
     if (arrival.deadline != Time::max()) judgement = judge_deadline(arrival, asker, goes_in, now);
     if (judgement.rejection || goes_in) return judgement;
-    if (const auto full = no_place_in(room_for(arrival, asker, now), arrival, asker))
+    judgement.room = room_for(arrival, asker, now);
+    if (const auto full = no_place_in(judgement.room, arrival, asker))
       judgement.rejection = Rejection{*full, drain_time()};
     return judgement;
   }
@@ -107,10 +115,10 @@ class Line {
   // --- What happens; as the Controller has it. ---
   Verdict arrive(const Arrival& arrival, ClientNumber client, Time now);
   // The same of one that judge() has just let pass, with what was known there: `goes_in` as
-  // may_go_in() said.
-  Verdict enter(const Arrival& arrival, const Asker& asker, bool goes_in, Time now) {
-    return goes_in ? let_in(arrival, asker, now)
-                   : let_wait(arrival, asker, room_for(arrival, asker, now), now);
+  // may_go_in() said, and the room for it.
+  Verdict enter(const Arrival& arrival, const Asker& asker, bool goes_in, const Room& room,
+                Time now) {
+    return goes_in ? let_in(arrival, asker, now) : let_wait(arrival, asker, room, now);
   }
   bool leave(Ticket ticket, Departure why, Time now);
   void finish(const Outcome& outcome, const Seat& seat, Time now);
@@ -196,12 +204,6 @@ class Line {
                                : static_cast<std::uint16_t>(clients_.plan_of(client).weight);
   }
 
-  // What the queue may hold: its limits, or, when it is longer than a new limit, what it holds.
-  struct Room {
-    std::size_t places;
-    std::uint64_t bytes;
-    bool is_for_others;  // it is ahead of its turn
-  };
   // While those are expected who were told to come, who comes before its time takes the worker or
   // the place of one of them, and lengthens the times of all. So it has only its part, as long as
   // they use almost all that there is and less than a quarter of the workers is free. A request

@@ -46,9 +46,7 @@ inline std::uint32_t WaitQueue::take_free_slot() {
 void WaitQueue::make_room(const Waiter& waiter) {
   if (first_free_ == none && slots_.size() == slots_.capacity())
     slots_.reserve(std::max<std::size_t>(64, 2 * slots_.size()));
-  if (waiter.client == no_client) return;
-  know(waiter.client);
-  room(waiter.priority).rank.make_ready(size_);
+  if (waiter.client != no_client) know(waiter.client);
 }
 
 Ticket WaitQueue::join(const Waiter& waiter) {
@@ -78,7 +76,7 @@ Ticket WaitQueue::join(const Waiter& waiter) {
   return {index, slot.generation};
 }
 
-Ticket WaitQueue::take_out(std::uint32_t index) {
+inline Ticket WaitQueue::take_out(std::uint32_t index) {
   Slot& slot = slots_[index];
   Room& from = room(slot.waiter.priority);
   FairRank::Flow& left = flow(from, slot.flow);
@@ -208,7 +206,9 @@ std::uint32_t WaitQueue::largest_of(int priority) const {
   const Room& from = room(priority);
   const std::uint32_t largest = from.rank.largest();
   const std::size_t most = largest == none ? 0 : from.rank[largest].size;
-  return from.plain.size > 0 && from.plain.size >= most ? plain : largest;
+  if (from.plain.size > 0 && from.plain.size >= most) return plain;
+  if (largest != none || from.newest == none) return largest;
+  return slots_[from.newest].flow;  // nobody has two
 }
 
 const Waiter* WaitQueue::newest_of_largest(int priority) const {

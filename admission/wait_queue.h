@@ -62,7 +62,9 @@ class WaitQueue {
 
   // Takes memory for one more, such as join() will need: join() itself asks for none then.
   void make_ready(const Waiter& waiter) {
-    if (first_free_ == none || waiter.client != no_client) make_room(waiter);
+    if (first_free_ == none || waiter.client >= known_clients_) [[unlikely]]
+      if (first_free_ == none || waiter.client != no_client) make_room(waiter);
+    if (waiter.client != no_client) room(waiter.priority).rank.make_ready(size_);
   }
   Ticket join(const Waiter& waiter);
   // Takes a waiter out from wherever it stands; nothing when it no longer waits.

@@ -372,6 +372,13 @@ TEST_CASE("the newest of the client with the most waiting gives way") {
   CHECK(second->waiter.client != third->waiter.client);
   CHECK(queue.size_of(3, 1) == 1);
   CHECK(queue.size_of(3, 2) == 1);
+  // Nobody has two any more.
+  CHECK(queue.largest_size_of(3) == 1);
+  CHECK(queue.pop_newest_worse_than(2)->waiter.owner == 6);
+  CHECK(queue.pop_newest_worse_than(2)->waiter.owner == 2);
+  CHECK(queue.pop_newest_worse_than(2)->waiter.owner == 1);
+  CHECK(queue.largest_size_of(3) == 0);
+  CHECK_FALSE(queue.pop_newest_worse_than(2));
 }
 
 TEST_CASE("a parked client keeps its places and has no turn") {
@@ -468,8 +475,11 @@ TEST_CASE("random clients are served as a plain model of fair queueing would") {
         const auto given_way = queue.pop_newest_worse_than(1);
         REQUIRE(given_way);
         const Line& line = lines[given_way->waiter.client];
-        for (const auto& [client, other] : lines)
+        for (const auto& [client, other] : lines) {
           REQUIRE(line.waiters.size() >= other.waiters.size());
+          if (line.waiters.size() == 1)  // nobody has two: the newest of all
+            REQUIRE(line.waiters[0].second.owner >= other.waiters[0].second.owner);
+        }
         REQUIRE(line.waiters.back().first == given_way->ticket);
         remove(given_way->waiter.client, line.waiters.size() - 1);
       } else if (waiting > 0) {

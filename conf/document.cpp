@@ -9,6 +9,7 @@
 #include "conf/format.h"
 #include "conf/nearest.h"
 #include "conf/not_toml.h"
+#include "conf/other_tools.h"
 
 namespace classgate::conf {
 namespace {
@@ -118,6 +119,7 @@ class Lines {
 // wrong, and what to write.
 std::string explain(const toml::parse_error& error, std::string_view line, std::string_view table) {
   if (std::string why = why_not_toml(line, table); !why.empty()) return "this is not TOML: " + why;
+  if (std::string hint = hint_for_line(line); !hint.empty()) return "this is not TOML: " + hint;
   std::string text(error.description());
   if (const std::size_t colon = text.find(": "); colon != std::string::npos)
     text = text.substr(colon + 2);
@@ -156,8 +158,11 @@ class Walker {
     const std::string meant = nearest(name, known);
     if (meant.empty() && !is_key_form(name))
       return mistake(place, fmt::format("unknown table [{}]{}", shown_key(name), why_not_shown));
+    const std::string hint = hint_for_name(name);
     mistake(place, fmt::format("unknown table [{}]{}", name,
-                               meant.empty() ? "" : fmt::format("; did you mean [{}]?", meant)));
+                               !hint.empty()   ? "; " + hint
+                               : meant.empty() ? ""
+                                               : fmt::format("; did you mean [{}]?", meant)));
   }
 
   void walk_list(const toml::node& node, Place place, const std::string& name,

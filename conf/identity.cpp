@@ -238,6 +238,22 @@ bool begins_with_source(std::string_view text) {
   });
 }
 
+// The source that a client of a plan is named by, as identity would have it ("bearer",
+// "header:X-Api-Key"), and nothing of what follows; empty: it begins with none.
+std::string source_said(std::string_view text) {
+  for (const SourceWord& word : source_words) {
+    const std::string_view plain =
+        word.has_name() ? word.text.substr(0, word.text.size() - 1) : word.text;
+    const auto after = after_word(text, plain);
+    if (!after) continue;
+    if (!word.has_name()) return std::string(plain);
+    const std::string_view name = std::string_view(*after).substr(0, after->find(':'));
+    if (name.size() == after->size() || !is_field_name(name)) return {};
+    return fmt::format("{}:{}", plain, name);
+  }
+  return {};
+}
+
 // Numbers and dots as of IPv4, or hexadecimal digits and colons as of IPv6, or these and a prefix.
 bool is_like_network(std::string_view text) {
   const std::string_view address = text.substr(0, text.find('/'));
@@ -376,6 +392,11 @@ std::expected<PlanClient, std::string> read_plan_client(
   if (named.empty() && is_address) return plan_network(text, sources);
   if (named.size() == 1 && !is_address && !text.empty() && !begins_with_source(text))
     return plan_key_alone(named.front(), text);
+  if (const std::string source = source_said(text); !source.empty())
+    return std::unexpected(fmt::format(
+        "is named by \"{0}\", which no identity asks for: add it, identity = [\"{0}\", ...] in "
+        "[fairness]{1}",
+        source, named.empty() ? "" : ", or name the client by " + print_identity(named)));
   return std::unexpected(std::string(
       "says not what it is: write \"header:NAME:KEY\", \"bearer:TOKEN\", "
       "\"basic:USER\", \"cookie:NAME:KEY\", \"query:NAME:KEY\", \"jwt:CLAIM:VALUE\", "

@@ -10,6 +10,8 @@
 #include "conf/ascii.h"
 #include "conf/format.h"
 #include "conf/identity.h"
+#include "conf/other_tools.h"
+#include "conf/secret_fields.h"
 #include "conf/target.h"
 #include "conf/time_zone.h"
 #include "conf/units.h"
@@ -169,7 +171,9 @@ Key path_key(std::string name, std::string help, FieldOf<std::string> access) {
             access(settings) = *text;
             return {};
           },
-          [=](const Settings& settings) { return quote(value_of(access, settings)); }};
+          [=](const Settings& settings) {
+            return quote(without_query_values(value_of(access, settings)));
+          }};
 }
 
 Key target_key(std::string name, std::string help, FieldOf<std::string> access) {
@@ -251,22 +255,45 @@ Key bool_key(std::string name, std::string help, FieldOf<bool> access) {
           }};
 }
 
+namespace {
+
+using HintFor = std::string (*)(std::string_view);
+
+// Where it is how another program writes addresses, what to write.
+std::string why_no_address(const std::string& text, const std::string& why, HintFor hint_for) {
+  const std::string hint = hint_for == nullptr ? std::string() : hint_for(text);
+  return hint.empty() ? why : fmt::format("\"{}\" is no address here: {}", text, hint);
+}
+
+// One address without the brackets of a list.
+std::string why_no_list(const RawValue& raw, HintFor hint_for) {
+  const auto* const text = std::get_if<std::string>(&raw.value);
+  std::string hint = text == nullptr ? std::string() : hint_for(*text);
+  if (text != nullptr && hint == fmt::format("write \"{}\"", *text)) hint.clear();  // as it stands
+  return "expected a list, such as [\"127.0.0.1:8080\"]" +
+         (hint.empty() ? std::string() : fmt::format("; in it, {}", hint));
+}
+
+}  // namespace
+
 Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
                   FieldOf<std::vector<Address>> access) {
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
             const auto texts = list_in(raw);
-            if (!texts)
-              return std::unexpected(std::string("expected a list, such as [\"127.0.0.1:8080\"]"));
+            const auto hint_for = kinds.http2 ? hint_for_server : hint_for_listener;
+            if (!texts) return std::unexpected(why_no_list(raw, hint_for));
             if (texts->size() < least || texts->size() > 64)
               return std::unexpected(fmt::format("expected {} to 64 addresses", least));
             std::vector<Address> addresses;
             for (const std::string& text : *texts) {
               const auto address = parse_address(text);
-              if (!address) return std::unexpected(address.error());
+              if (!address) return std::unexpected(why_no_address(text, address.error(), hint_for));
               if ((address->is_tls && !kinds.tls) || (address->is_unix && !kinds.unix_sockets) ||
                   (address->is_service && !kinds.services) || (address->is_http2 && !kinds.http2))
-                return std::unexpected(fmt::format("\"{}\": expected HOST:PORT here", text));
+                return std::unexpected(
+                    why_no_address(text, fmt::format("\"{}\": expected HOST:PORT here", text),
+                                   kinds.tls ? hint_for : nullptr));
               if ((address->port != 0 || address->is_unix || address->is_service) &&
                   std::ranges::find(addresses, *address) != addresses.end())
                 return std::unexpected(fmt::format("\"{}\" stands here twice", text));

@@ -12,10 +12,16 @@
 #include "conf/printable.h"
 #include "conf/refusals.h"
 #include "conf/routes.h"
+#include "conf/secret_fields.h"
 #include "conf/units.h"
 #include "conf/words.h"
 
 namespace classgate::conf {
+namespace {
+
+constexpr std::string_view by_default = "default";  // an origin
+
+}  // namespace
 
 std::string with_place(const Loaded& loaded, const std::string& line) {
   const auto names = [&line](const std::string& key) {
@@ -30,7 +36,7 @@ std::string with_place(const Loaded& loaded, const std::string& line) {
   auto named = find(names);
   if (named == loaded.values.end() && line.contains("(see \"listen\" in the conf)"))
     named = find([](const std::string& key) { return key == "listen"; });
-  if (named == loaded.values.end() || named->origin == "default") return line;
+  if (named == loaded.values.end() || named->origin == by_default) return line;
   return fmt::format("{}: {}", named->origin, line);
 }
 
@@ -76,12 +82,12 @@ std::string print_route(const RouteSettings& route) {
          print_route_extras(route);
 }
 
-}  // namespace
-
-std::string print(const Loaded& loaded) {
+// Of the keys and routes those that `is_told` by their origin, and all that have no default.
+std::string print_those(const Loaded& loaded, bool (*is_told)(const std::string& origin)) {
   std::string out;
   std::string table;
   for (const ValueInForce& value : loaded.values) {
+    if (!is_told(value.origin)) continue;
     const std::size_t dot = value.key.find('.');
     const std::string own = dot == std::string::npos ? "" : value.key.substr(0, dot);
     if (own != table) {
@@ -103,8 +109,23 @@ std::string print(const Loaded& loaded) {
            print_own(listener);
   out += loaded.plans;
   for (const auto& [route, origin] : loaded.routes)
-    out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
+    if (is_told(origin))
+      out += fmt::format("\n[[route]] # {}\n", printable(origin)) + print_route(route);
   return out;
+}
+
+}  // namespace
+
+std::string print(const Loaded& loaded) {
+  return print_those(loaded, [](const std::string&) { return true; });
+}
+
+std::string print_said(const Loaded& loaded) {
+  return print_those(loaded, [](const std::string& origin) { return origin != by_default; });
+}
+
+std::string shown_value(std::string_view key, const std::string& value) {
+  return key == "upstream.check.path" ? without_query_values(value) : value;
 }
 
 std::string value_in(const Settings& settings, std::string_view name) {
@@ -214,6 +235,10 @@ std::vector<std::string> changes_between(const Loaded& before, const Loaded& aft
         !find_key(after.values[i].key)->needs_restart)
       lines.push_back(fmt::format("{} = {} (it was {})", after.values[i].key, after.values[i].value,
                                   before.values[i].value));
+  const std::string& checked = after.settings.upstream.check.path;
+  const std::string& was_checked = before.settings.upstream.check.path;
+  if (checked != was_checked && without_query_values(checked) == without_query_values(was_checked))
+    lines.emplace_back("upstream.check.path has other values in its query, which are not shown");
   const auto routes_of = [](const Loaded& of) {
     std::map<std::string, Table> routes;
     for (const auto& [route, origin] : of.routes)
@@ -274,7 +299,7 @@ std::vector<std::string> lost_between(const Loaded& before, const Loaded& after)
     const ValueInForce& was = before.values[i];
     const ValueInForce& is = after.values[i];
     if (is.key != "listen" && is.key != "upstream.servers") continue;
-    if (is.origin != "default" || was.origin == "default" || is.value == was.value) continue;
+    if (is.origin != by_default || was.origin == by_default || is.value == was.value) continue;
     lines.push_back(
         fmt::format("{0}: nothing says it any more; {1} said {2}. Is the conf whole? To go over to "
                     "what is built in, write {0} = {3}",

@@ -39,11 +39,16 @@ struct Loaded {
   std::vector<Mistake> warnings;                              // what is good, and of no use
 };
 
+// Of print() what some source said itself: no defaults, and no routes that are built in.
+std::string print_said(const Loaded& loaded);
+
 // What is wrong with what a key names (a file, an address), with the place of that key in front, as
 // mistakes of a conf have it. The line begins with the key, or names it in parentheses, as messages
 // do; without one, or where the key has its default, it stays as it is.
 std::string with_place(const Loaded& loaded, const std::string& line);
 
+// A value that was set, as logs and answers may show it: without what may be a secret.
+std::string shown_value(std::string_view key, const std::string& value);
 // Of a key, or of what a plan says ("plan.gold.rate"), as print() has it.
 std::string value_in(const Settings& settings, std::string_view key);
 

@@ -9,6 +9,7 @@
 #include "conf/document.h"
 #include "conf/format.h"
 #include "conf/keys.h"
+#include "conf/other_tools.h"
 
 namespace classgate::conf {
 namespace {
@@ -148,9 +149,13 @@ std::string why_not_toml(std::string_view line, std::string_view table) {
   if (name.empty()) return {};
   const std::string_view shown = is_key_form(name) ? name : "KEY";
   const std::string_view rest = trimmed(line.substr(name.size()));
-  if (rest.starts_with(':'))
-    return fmt::format("write {} = VALUE: what stands between them is \"=\", not \":\"", shown);
+  const std::string hint = hint_for_line(line);
+  const bool is_yaml = line.substr(name.size()).starts_with(':');
+  if (rest.starts_with(':') && (is_yaml || hint.empty()))
+    return fmt::format("write {} = VALUE: what stands between them is \"=\", not \":\"{}{}", shown,
+                       hint.empty() ? "" : "; and ", hint);
   if (rest.empty() || rest.front() == '#') return {};
+  if (rest.front() != '=' && !hint.empty()) return hint;
   if (rest.front() != '=')
     return is_key_form(name) ? fmt::format("\"=\" is missing: write {} = VALUE", shown)
                              : std::string();

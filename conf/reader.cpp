@@ -11,6 +11,7 @@
 #include "conf/identity.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
+#include "conf/other_tools.h"
 #include "conf/printable.h"
 #include "conf/processors.h"
 #include "conf/reading.h"
@@ -346,8 +347,11 @@ class Reader {
       if (!meant.empty()) reading_.unread.insert(meant);
       if (meant.empty() && !is_key_form(name))
         return fmt::format("unknown key {}{}", shown_key(name), why_not_shown);
+      const std::string hint = hint_for_name(name);
       return fmt::format("unknown key {}{}", name,
-                         meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
+                         !hint.empty()   ? "; " + hint
+                         : meant.empty() ? ""
+                                         : fmt::format("; did you mean {}?", meant));
     }
     reading_.unread.insert(name);
     if (const auto* text = std::get_if<std::string>(&value.value);

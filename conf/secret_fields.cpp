@@ -59,4 +59,21 @@ std::string secret_word_in(std::string_view name) {
   return {};
 }
 
+std::string without_query_values(std::string_view path) {
+  const std::size_t query = path.find('?');
+  if (query == std::string_view::npos) return std::string(path);
+  std::string shown(path.substr(0, query + 1));
+  for (std::string_view rest = path.substr(query + 1); !rest.empty();) {
+    const std::string_view one = rest.substr(0, rest.find('&'));
+    const std::size_t equals = one.find('=');
+    if (equals != std::string_view::npos) shown += one.substr(0, equals + 1);
+    if (!one.empty() && equals != one.size() - 1) shown += "***";
+    rest.remove_prefix(one.size());
+    if (rest.empty()) break;
+    shown += '&';
+    rest.remove_prefix(1);
+  }
+  return shown;
+}
+
 }  // namespace classgate::conf

@@ -15,5 +15,8 @@ std::string plain_field_name(std::string_view name);
 // "X-Access-Token" or "apikey" in "XApiKey"; empty: nothing. "tokens" counts them, and an
 // Idempotency-Key opens nothing.
 std::string secret_word_in(std::string_view name);
+// A path as pages, logs and lists of changes show it: the values of its query, which may be
+// secrets, are "***". Of "/health?key=a&b" it is "/health?key=***&***".
+std::string without_query_values(std::string_view path);
 
 }  // namespace classgate::conf

@@ -88,8 +88,14 @@ TEST_CASE("a plan's client that does not say what it is, is told how to") {
   CHECK(told(mistakes_in(two + plan("s3cret"))));
   CHECK(told(mistakes_in(one + plan("10.1.2.3"))));
   // Which no request can be, not even as the whole of what it names itself by.
-  for (const char* const client : {"bearer:s3cret:", "header:X-Key:s3cret", "jwt:sub:s3cret"})
-    CHECK(told(mistakes_in(one + plan(client))));
+  for (const auto& [client, source] :
+       {std::pair("bearer:s3cret:", "bearer"), std::pair("header:X-Key:s3cret", "header:X-Key"),
+        std::pair("jwt:sub:s3cret", "jwt:sub")}) {
+    const Lines lines = mistakes_in(one + plan(client));
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].contains(fmt::format("named by \"{}\", which no identity asks for", source)));
+    CHECK_FALSE(lines[0].contains("s3cret"));
+  }
   // It may be a secret.
   for (const std::string& line : mistakes_in(two + plan("s3cret")))
     CHECK_FALSE(line.contains("s3cret"));

@@ -131,7 +131,7 @@ std::map<std::string, Sample> samples() {
       {"upstream.ping_interval", quoted("301s")},
       {"upstream.ping_timeout", quoted("3s")},
       {"upstream.check.grpc", plain("true")},
-      {"upstream.check.path", quoted("/health?deep")},
+      {"upstream.check.path", quoted("/health/deep")},
       {"upstream.check.interval", quoted("9s")},
       {"upstream.check.timeout", quoted("10s")},
       {"upstream.check.rise", plain("11")},

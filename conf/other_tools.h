@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace classgate::conf {
+
+// What people write who know nginx, HAProxy or Envoy, and what it is called here. Hints for
+// messages about what is no conf of ours: each is a clause, such as "nginx's client_max_body_size
+// is client.body_bytes here"; empty: nobody's word that we know. None shows more of what was
+// written than an address and words of the tables in other_tools.cpp.
+
+// For the name of a key or table that there is not: its last part is looked up.
+std::string hint_for_name(std::string_view name);
+// For a line that is no TOML: a directive, the head of a section, the end of a block.
+std::string hint_for_line(std::string_view line);
+// For an entry of `listen` (or ops.listen), or of upstream.servers: what is no address of ours.
+std::string hint_for_listener(std::string_view text);
+std::string hint_for_server(std::string_view text);
+// Every hint of the tables: for a test.
+std::vector<std::string> all_hints();
+
+}  // namespace classgate::conf

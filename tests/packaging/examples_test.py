@@ -55,18 +55,6 @@ class Container(unittest.TestCase):
                     self.assertTrue((ROOT / source).exists(), source)
 
 
-class Platform(unittest.TestCase):
-    """Parsed, not run there; its environment is tried on the program."""
-
-    def test_environment_variables_are_enough(self):
-        app = json.loads((PACKAGING / "platform/app.json").read_text())
-        environment = {name: about.get("value", "model:9000") for name, about in app["env"].items()}
-        status, said = check({**environment, "PORT": "5000"})
-        self.assertEqual((status, said.splitlines()[-1]), (0, "classgate: /dev/null: the configuration is good"))
-        self.assertRegex(said, r'^(classgate: warning: cannot look up "model:9000": [^\n]*\n)?classgate: /dev/null')
-        self.assertEqual((PACKAGING / "platform/Procfile").read_text(), 'web: classgate --listen "*:$PORT"\n')
-
-
 class Readme(unittest.TestCase):
     def setUp(self):
         self.text = (ROOT / "README.md").read_text()

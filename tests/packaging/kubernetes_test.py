@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
 CLASSGATE = BUILD / "gateway/classgate"
 FOLDER = ROOT / "packaging/kubernetes"
+EXAMPLES = ROOT / "packaging/examples"
 
 # A pod as the base has it, but for the cluster: its user, its root, its volumes with their owners and modes.
 POD = """set -eu
@@ -250,6 +251,11 @@ class Overlays(Parts):
         self.assertLessEqual(3 * thirds["workers"], self.conf()["admission"]["workers"])
         self.assertEqual((3 * thirds["rate"], 3 * thirds["burst"]), (99, 198))  # of 100 and 200, which are built in
 
+    def test_with_the_autoscaler_nothing_else_says_how_many_gateways_there_are(self):
+        self.take(built("one", ["autoscaling"]))
+        self.assertNotIn("replicas", self.deployment["spec"])
+        self.assertEqual(self.only("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"], "classgate")
+
     def test_with_a_claim_what_quotas_hold_outlives_the_pod(self):
         self.take(built("one", ["quotas", "prometheus-operator"]))
         self.assert_names_match()
@@ -308,6 +314,39 @@ class Types(unittest.TestCase):
     def test_of_the_overlays(self):
         self.hold_all(built("one", ["quotas", "prometheus-operator"]))
         self.hold_all(built("three"))
+
+    def test_of_what_scales_the_gateway_and_the_model(self):
+        gateway = yaml.safe_load((FOLDER / "components/autoscaling/hpa.yaml").read_text())
+        from kubernetes.client import models
+        # Of version 2 what Debian 12 has is called v2beta2; its fields are the same.
+        kind = next(kind for kind in ("V2HorizontalPodAutoscaler", "V2beta2HorizontalPodAutoscaler") if hasattr(models, kind))
+        self.hold(kind, gateway, "gateway")
+        target, = [one for one in base() if one["kind"] == "Deployment" and
+                   one["metadata"]["name"] == gateway["spec"]["scaleTargetRef"]["name"]]
+        # What a utilization is a share of.
+        self.assertIn("cpu", target["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"])
+        self.assertIn("replicas", target["spec"], "the component takes it out")
+        adapter, model = yaml.safe_load_all((EXAMPLES / "autoscaling/hpa.yaml").read_text())
+        self.hold("V1ConfigMap", adapter, "adapter")
+        self.hold(kind, model, "model")
+        rules = yaml.safe_load(adapter["data"]["config.yaml"])["externalRules"]
+        self.assertEqual(rules[0]["name"]["as"], model["spec"]["metrics"][0]["external"]["metric"]["name"])
+        secret, authentication, scaled = yaml.safe_load_all((EXAMPLES / "autoscaling/keda.yaml").read_text())
+        self.hold("V1Secret", secret, "secret")
+        # KEDA's own kinds have no types here: their fields, as its reference has them (keda.sh, version 2).
+        self.assertEqual((authentication["apiVersion"], scaled["apiVersion"]), ("keda.sh/v1alpha1",) * 2)
+        self.assertLessEqual(set(scaled["spec"]), {"scaleTargetRef", "pollingInterval", "cooldownPeriod", "idleReplicaCount",
+                                                   "minReplicaCount", "maxReplicaCount", "fallback", "advanced", "triggers"})
+        self.assertEqual(set(scaled["spec"]["fallback"]), {"failureThreshold", "replicas"})
+        names = {"metrics-api": {"url", "valueLocation", "targetValue", "authMode"}, "cpu": {"value"}}
+        for trigger in scaled["spec"]["triggers"]:
+            self.assertLessEqual(set(trigger), {"type", "name", "metricType", "metadata", "authenticationRef", "useCachedMetrics"})
+            self.assertEqual(set(trigger["metadata"]), names[trigger["type"]])
+            self.assertTrue(all(type(value) is str for value in trigger["metadata"].values()), trigger)
+        given, = authentication["spec"]["secretTargetRef"]
+        self.assertIn(given["key"], secret["stringData"])
+        self.assertEqual(given["name"], secret["metadata"]["name"])
+        self.assertEqual(scaled["spec"]["triggers"][0]["authenticationRef"]["name"], authentication["metadata"]["name"])
 
     def test_it_would_find_a_mistake(self):
         for wrong in ({"replicaz": 1}, {"replicas": "1"}):

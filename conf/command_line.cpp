@@ -234,34 +234,47 @@ std::optional<std::string> read_forget(const GivenOptions& given, CommandLine& c
   return std::nullopt;
 }
 
-// "conf history [--json]", "conf rollback [NUMBER] [--socket PATH] [--quiet]"
+// The number of a conf that was kept; the error says how the command is written.
+std::expected<std::uint64_t, std::string> read_kept_number(std::string_view usage,
+                                                           const std::string& word) {
+  std::uint64_t number = 0;
+  const char* const end = word.data() + word.size();
+  if (const auto [stop, error] = std::from_chars(word.data(), end, number);
+      error == std::errc{} && stop == end && number > 0)
+    return number;
+  return std::unexpected(
+      fmt::format("usage: classgate conf {}; {} is none: classgate conf history tells which there "
+                  "are",
+                  usage, quote(word)));
+}
+
+// "conf history [--json]", "conf show NUMBER", "conf rollback [NUMBER] [--socket PATH] [--quiet]"
 std::optional<std::string> read_conf_words(const cxxopts::ParseResult& given,
                                            CommandLine& command) {
   const std::vector<std::string>& words = command.arguments;
-  const bool is_rollback = !words.empty() && words.front() == "rollback";
-  if (!is_rollback && (words.size() != 1 || words.front() != "history"))
-    return std::string("usage: classgate conf history | conf rollback [NUMBER]");
+  const std::string_view what = words.empty() ? std::string_view() : words.front();
+  const bool is_rollback = what == "rollback" && words.size() <= 2;
+  const bool is_show = what == "show" && words.size() == 2;
+  const bool is_history = what == "history" && words.size() == 1;
+  if (!is_rollback && !is_show && !is_history)
+    return std::string("usage: classgate conf history | conf show NUMBER | conf rollback [NUMBER]");
   for (const char* option : {"socket", "watch", "quiet", "json", "live"}) {
     const std::string_view name(option);
-    const bool is_its = is_rollback ? name == "socket" || name == "quiet" : name == "json";
+    const bool is_its =
+        is_rollback ? name == "socket" || name == "quiet" : is_history && name == "json";
     if (given.count(option) > 0 && !is_its)
       return fmt::format("--{} does not belong to classgate conf {}", name, words.front());
   }
   command.as_json = given.count("json") > 0;
   command.quiet = given.count("quiet") > 0;
   if (given.count("socket") > 0) command.socket = given["socket"].as<std::string>();
-  if (!is_rollback) return std::nullopt;
-  command.mode = CommandLine::Mode::conf_rollback;
+  if (is_history) return std::nullopt;
+  command.mode = is_show ? CommandLine::Mode::conf_show : CommandLine::Mode::conf_rollback;
   if (words.size() == 1) return std::nullopt;
-  const auto [stop, error] =
-      std::from_chars(words[1].data(), words[1].data() + words[1].size(), command.number);
-  if (words.size() == 2 && error == std::errc{} && stop == words[1].data() + words[1].size() &&
-      command.number > 0)
-    return std::nullopt;
-  return fmt::format(
-      "usage: classgate conf rollback [NUMBER]; {} is none: classgate conf history "
-      "tells which there are",
-      quote(words[1]));
+  const auto number = read_kept_number(is_show ? "show NUMBER" : "rollback [NUMBER]", words[1]);
+  if (!number) return number.error();
+  command.number = *number;
+  return std::nullopt;
 }
 
 // An option with one value that is given twice: which was meant? (The parser would join the values

@@ -30,6 +30,7 @@ struct CommandLine {
     usage,
     new_key,  // the second argument is the client's name
     conf_history,
+    conf_show,      // of the kept ones that with `number`
     conf_rollback,  // `number` says to which; 0: to the one before
   };
   Mode mode = Mode::run;
@@ -43,14 +44,14 @@ struct CommandLine {
   bool as_json = false;
   bool watch = false;
   bool quiet = false;
-  bool live = false;  // `status` of the process alone
+  bool live = false;                     // `status` of the process alone
   std::optional<std::uint32_t> clients;  // that `status` lists
   ExplainOptions explain;
   // Mode::simulate, Mode::load
   PlanningOptions planning;
   ForecastOptions forecast;  // Mode::forecast, which has a log and places for answers in planning
   UsageOptions usage;        // Mode::usage; of `forget` the file alone
-  std::uint64_t number = 0;  // Mode::conf_rollback
+  std::uint64_t number = 0;  // Mode::conf_rollback, Mode::conf_show
   bool names_conf = false;   // with --conf; else that of the package, where there is one
 };
 

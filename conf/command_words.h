@@ -114,8 +114,9 @@ inline constexpr std::array tools{
          "makes this traffic for real; --find-knee measures what a service can do"},
     Tool{"forecast", CommandLine::Mode::forecast, "forecast (--series FILE.csv | --log FILE)",
          "what a load will be, how surely, and how good such forecasts of it were"},
-    Tool{"conf", CommandLine::Mode::conf_history, "conf history | conf rollback [NUMBER]",
-         "the confs that were in force; takes the one before, or that one, back and reloads"},
+    Tool{"conf", CommandLine::Mode::conf_history,
+         "conf history | conf show NUMBER | conf rollback [NUMBER]",
+         "the confs that were in force, or what one says; takes one back and reloads"},
     Tool{"usage", CommandLine::Mode::usage, "usage [--by client|plan|route|reason|status|priority]",
          "who has used how much, from the history, beside a running classgate too"},
 };

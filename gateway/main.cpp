@@ -307,6 +307,7 @@ int start(int argc, char** argv) {
     case Mode::simulate: return planning::simulate(*command, environment());
     case Mode::usage: return gateway::usage(*command, environment());
     case Mode::conf_history: return gateway::tell_conf_history(*command, environment());
+    case Mode::conf_show: return gateway::show_kept_conf(*command, environment());
     case Mode::conf_rollback: return gateway::roll_back(*command, environment());
     case Mode::new_key: return gateway::print_new_key(command->arguments.back());
     case Mode::build: fmt::print("{}", conf::build_text()); return 0;

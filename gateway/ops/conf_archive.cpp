@@ -203,6 +203,17 @@ std::expected<Fd, std::string> ConfArchive::lock() const {
   return folder;
 }
 
+std::string ConfArchive::why_not() const {
+  const auto tell = [](const std::string& folder) {
+    return fmt::format("{}: {}", folder, archive_error(errno));
+  };
+  const std::string above = std::filesystem::path(folder_).parent_path();
+  const Fd folder = open_folder(folder_);
+  if (!folder && errno != ENOENT) return tell(folder_);
+  if (!folder) return ::access(above.c_str(), W_OK | X_OK) == 0 ? std::string() : tell(above);
+  return ::faccessat(folder.get(), ".", W_OK | X_OK, 0) == 0 ? std::string() : tell(folder_);
+}
+
 std::expected<std::uint64_t, std::string> ConfArchive::keep(const KeptConf& conf,
                                                             std::size_t most) const {
   const auto fail = [this](const std::string& why) {

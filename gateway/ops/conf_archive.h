@@ -60,6 +60,9 @@ class ConfArchive {
   // Under the next number, which it tells; the oldest go, so that `most` stay. 0: nothing was kept,
   // because the last one says the same. Makes the folder, and not the one in which it stands.
   std::expected<std::uint64_t, std::string> keep(const KeptConf& conf, std::size_t most) const;
+  // Why nothing could be kept there now, with the folder's name; empty: it seems that it could.
+  // Writes nothing.
+  std::string why_not() const;
   // For a rollback, of which there is one at a time: held until the result goes. One with no
   // descriptor: there is no such folder yet.
   std::expected<proxy::net::Fd, std::string> lock() const;

@@ -196,13 +196,14 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
   const conf::Key* key = conf::find_key(name);
   if (key != nullptr && key->needs_restart)
     return tell({false, {fmt::format("{} needs a restart: change it in the conf", name)}});
-  origin_ = {fmt::format("set {} = {}", name, value), std::move(by)};
+  const std::string shown = conf::shown_value(name, value);
+  origin_ = {fmt::format("set {} = {}", name, shown), std::move(by)};
   conf::Sources sources = sources_;
   std::erase_if(sources.run_time, [&](const conf::Override& set) { return set.key == name; });
   sources.run_time.push_back({name, value, {}});
   sources.texts = loaded_.texts;  // what is in force, whatever the files say by now
   const auto now_set = sources.run_time;
-  const auto then = [this, name, value, now_set](Outcome&& outcome) -> Change {
+  const auto then = [this, name, value, shown, now_set](Outcome&& outcome) -> Change {
     if (!outcome && outcome.error().empty()) return {false, {no_memory}};
     if (!outcome) return {false, std::move(outcome.error())};
     if (std::string why = why_cut_off(name, server_.settings().ops, outcome->loaded.settings.ops);
@@ -212,7 +213,7 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
     ConfHistory history = server_.policy().history;
     history.set_at_run_time.clear();
     for (const conf::Override& set : now_set)
-      history.set_at_run_time.emplace_back(set.key, set.value);
+      history.set_at_run_time.emplace_back(set.key, conf::shown_value(set.key, set.value));
     const auto before = server_.settings();
     conf::Loaded loaded = outcome->loaded;
     auto run_time = now_set;
@@ -222,11 +223,11 @@ void ConfChanges::set(const std::string& name, const std::string& value, TellCha
     loaded_ = std::move(loaded);
     loop_.guard([&] {
       change.lines.insert(change.lines.begin(),
-                          fmt::format("{} = {} until the next reload", name, value));
+                          fmt::format("{} = {} until the next reload", name, shown));
       // Commands look where the conf says.
       if (name == "ops.control" && value != before.ops.control)
         change.lines.push_back(fmt::format("from now on: classgate --socket {}", value));
-      log_milestone(spdlog::level::info, "set at run time: {} = {} (it was {})", name, value,
+      log_milestone(spdlog::level::info, "set at run time: {} = {} (it was {})", name, shown,
                     conf::value_in(before, name));
     });
     return change;
@@ -310,6 +311,12 @@ ConfChanges::Outcome ConfChanges::prepare_now(const conf::Sources& sources, cons
   for (const conf::Mistake& warning : all.loaded.warnings)
     if (std::ranges::find(before.loaded.warnings, warning) == before.loaded.warnings.end())
       all.warnings.push_back(fmt::format("{}: {}", warning.place, warning.text));
+  if (reads_files && !sources.conf_path.empty())
+    if (const std::string why = ConfRecord::why_not(all.server.settings); !why.empty())
+      all.warnings.push_back(
+          fmt::format("this conf is not kept: {}; `classgate conf history` will not tell of it, "
+                      "and no rollback will find it",
+                      why));
   // What is open stays so, and where nothing was it has been opened by now.
   const conf::Settings& taken = all.server.settings;
   const bool has_quotas = reads_files && Quotas::are_wanted_by(taken);

@@ -89,16 +89,30 @@ std::string json_of(const ConfArchive::All& all, const std::optional<ConfFiles>&
   return json_text({{"confs", list}});
 }
 
-// Why this one is no good here and now; empty: it is good.
-std::string why_no_good(const KeptConf& conf, conf::Sources sources) {
+// As if its files stood on the disk.
+std::expected<conf::Loaded, std::vector<conf::Mistake>> load_kept(const KeptConf& conf,
+                                                                  conf::Sources sources) {
   sources.texts = std::make_shared<const conf::Texts>(texts_of(conf.files, sources.conf_path));
-  const auto loaded = conf::load(sources);
-  if (loaded) return {};
-  std::string lines =
-      fmt::format("number {} is no good any more, nothing was changed:", conf.number);
-  for (const conf::Mistake& mistake : loaded.error())
+  return conf::load(sources);
+}
+
+std::string told_mistakes(std::string lines, const std::vector<conf::Mistake>& mistakes) {
+  for (const conf::Mistake& mistake : mistakes)
     lines += fmt::format("\n{}: {}", mistake.place, mistake.text);
   return lines;
+}
+
+// Why this one is no good here and now; empty: it is good.
+std::string why_no_good(const KeptConf& conf, const conf::Sources& sources) {
+  const auto loaded = load_kept(conf, sources);
+  if (loaded) return {};
+  return told_mistakes(
+      fmt::format("number {} is no good any more, nothing was changed:", conf.number),
+      loaded.error());
+}
+
+std::string no_such_number(std::uint64_t number) {
+  return fmt::format("there is no number {}: classgate conf history tells which there are", number);
 }
 
 // The one that is meant, or why there is none.
@@ -109,10 +123,8 @@ std::expected<KeptConf, std::string> find_wanted(const ConfArchive::All& all, st
   });
   if (found == all.confs.rend())
     return std::unexpected(
-        number != 0
-            ? fmt::format("there is no number {}: classgate conf history tells which there are",
-                          number)
-            : std::string("no conf is kept that says anything else than the disk"));
+        number != 0 ? no_such_number(number)
+                    : std::string("no conf is kept that says anything else than the disk"));
   if (found->files == disk)
     return std::unexpected(
         fmt::format("the disk says what number {} says already; to have that in "
@@ -152,6 +164,32 @@ int tell_conf_history(const conf::CommandLine& command, const Environment& envir
   const std::optional<ConfFiles> disk = read ? std::optional(*read) : std::nullopt;
   conf::print(stdout, command.as_json ? json_of(*all, disk) : page_of(*all, disk));
   for (const std::string& line : all->damaged) complain_of_conf(line);
+  return 0;
+}
+
+int show_kept_conf(const conf::CommandLine& command, const Environment& environment) {
+  const conf::Sources sources = sources_of(command, environment);
+  const ConfArchive archive = archive_of(sources);
+  const auto all = archive.read();
+  if (const std::string why = why_none(archive, all); !why.empty()) return complain_of_conf(why);
+  const auto kept = std::ranges::find(all->confs, command.number, &KeptConf::number);
+  if (kept == all->confs.end()) return complain_of_conf(no_such_number(command.number));
+  // Alone: what the environment says would hide what the files said. Unless they need it.
+  conf::Sources files_alone;
+  files_alone.conf_path = sources.conf_path;
+  auto loaded = load_kept(*kept, files_alone);
+  if (!loaded) loaded = load_kept(*kept, sources);
+  if (!loaded)
+    return complain_of_conf(told_mistakes(
+        fmt::format("number {} cannot be shown without its secrets, as this version cannot read "
+                    "it; as it was it stands in {}:",
+                    kept->number, archive.folder()),
+        loaded.error()));
+  std::string out = fmt::format("# number {}, {}: {}{}{}{}\n", kept->number, kept->at, kept->what,
+                                kept->by.empty() ? "" : ", by ", kept->by,
+                                kept->was_in_force ? "" : " (not known to have been in force)");
+  out += conf::print_said(*loaded);
+  conf::print(stdout, out);
   return 0;
 }
 

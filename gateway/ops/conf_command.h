@@ -13,6 +13,12 @@ namespace classgate::gateway {
 int tell_conf_history(const conf::CommandLine& command,
                       const std::vector<std::pair<std::string, std::string>>& environment);
 
+// `classgate conf show NUMBER`: what the files of that one said, each value with its place, and
+// none of the defaults; read as at a start, and printed without its secrets. Exit status: 0 told, 1
+// there is none of this number, or this version cannot read what it said.
+int show_kept_conf(const conf::CommandLine& command,
+                   const std::vector<std::pair<std::string, std::string>>& environment);
+
 // `classgate conf rollback [NUMBER]`: writes the conf files as that one had them, and has a running
 // classgate reload them. Without a number it is the newest one that says something else than the
 // disk: after a reload the one before it, after an edit that never came into force the one that is

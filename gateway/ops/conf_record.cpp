@@ -1,7 +1,9 @@
 #include "gateway/ops/conf_record.h"
 
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "conf/format.h"
@@ -38,6 +40,14 @@ std::string who_asked(const OperatorServer::Request& request) {
 
 ConfRecord::ConfRecord(proxy::net::Loop& loop)
     : loop_(loop), errand_(loop, [this](const std::string& trouble) { on_written(trouble); }) {}
+
+std::string ConfRecord::why_not(const conf::Settings& settings) {
+  if (settings.ops.conf_history == 0) return {};
+  const std::string folder = state_folder_of(settings);
+  std::error_code error;
+  if (settings.state_dir == "auto" && !std::filesystem::exists(folder, error)) return {};
+  return ConfArchive(folder + "/conf").why_not();
+}
 
 void ConfRecord::note(const conf::Loaded& loaded, const conf::Sources& sources,
                       std::string_view what, std::string_view by,

@@ -27,6 +27,10 @@ class ConfRecord {
 
   explicit ConfRecord(proxy::net::Loop& loop);
 
+  // Why a conf that comes into force now would not be kept, where it is to be: for the answer to
+  // whoever asked for that. Empty: nothing speaks against it, or nobody gave this process a folder.
+  // Any thread; may wait for the disk.
+  static std::string why_not(const conf::Settings& settings);
   // `loaded` came of `conf_path` and is in force. `changes` is what it says differently from the
   // one before; none: that is found out, by what the last one that was kept says.
   void note(const conf::Loaded& loaded, const conf::Sources& sources, std::string_view what,

@@ -155,11 +155,63 @@ class History(Kept):
         self.assertEqual(status, 1)
         self.assertIn("no conf was kept there", err)
 
+    def test_a_reload_says_when_its_conf_cannot_be_kept(self):
+        self.write(10)
+        gateway = self.open()
+        self.wait_for_history(1)
+        (self.state / "conf").rename(self.state / "elsewhere")
+        (self.state / "conf").write_text("in the way")
+        self.write(11)
+        said = self.reload()
+        self.assertTrue(any(re.match(r"this conf is not kept: \S+/conf: Not a directory; `classgate conf history`", line)
+                            for line in said), said)
+        gateway.wait_for_text("this conf is not kept", gateway.err)
+        self.assertEqual(self.workers(), 11)
+        (self.state / "conf").unlink()
+        (self.state / "elsewhere").rename(self.state / "conf")
+        self.write(12)
+        self.assertEqual(self.reload(), ["admission.workers = 12 (it was 11)"])
+
+    def test_one_is_shown_as_it_was_said_and_without_its_secrets(self):
+        plan = '[[plan]]\nname = "gold"\nclients = ["bearer:s3cret"]\n'
+        more = f'[fairness]\nidentity = ["bearer"]\n[upstream.check]\npath = "/health?key=s3cret"  # s3cret\n{plan}'
+        self.write(10, more)
+        (self.folder / "conf.d").mkdir()
+        (self.folder / "conf.d/a.conf").write_text("[admission]\nqueue_size = 77\n")
+        gateway = self.open()
+        self.wait_for_history(1)
+        self.write(20, more.replace("key=s3cret", "key=s3cret-2"))
+        self.environment["CLASSGATE_ADMISSION_WORKERS"] = "33"  # of now, and no part of what was said then
+        self.assertIn("upstream.check.path has other values in its query, which are not shown", self.reload())
+        self.wait_for_history(2)
+        status, out, err = self.classgate("conf", "show", "1")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"\A# number 1, \S+: start\n")
+        self.assertRegex(out, r"(?m)^workers = 10 +# \S+/classgate\.conf:5:1$")
+        self.assertRegex(out, r"(?m)^queue_size = 77 +# \S+/conf\.d/a\.conf:2:1$")
+        self.assertIn('path = "/health?key=***"', out.replace("check.path", "path"))
+        self.assertIn('clients = ["bearer:sha256:', out)
+        self.assertNotIn("request_timeout", out)
+        for text in (out, *self.classgate("conf", "show", "2"), *self.classgate("conf", "history"), gateway.err()):
+            self.assertNotIn("s3cret", str(text))
+        status, out, err = self.classgate("conf", "show", "7")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("there is no number 7: classgate conf history tells which there are", err)
+        # What this version cannot read is not shown at all.
+        first = json.loads((self.state / "conf/1.json").read_text())
+        first["conf"] = "[admission]\nworkers = -4 # s3cret\n"
+        (self.state / "conf/1.json").write_text(json.dumps(first))
+        status, out, err = self.classgate("conf", "show", "1")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("number 1 cannot be shown without its secrets", err)
+        self.assertIn("-4 is out of range", err)
+
     def test_words_that_are_none_are_told(self):
         self.write(10)
         for words, said in ((["conf"], "usage: classgate conf"), (["conf", "show"], "usage: classgate conf"),
                             (["conf", "rollback", "zero"], '"zero" is none'), (["conf", "rollback", "0"], "is none"),
-                            (["conf", "history", "--socket", "/x"], "--socket does not belong")):
+                            (["conf", "history", "--socket", "/x"], "--socket does not belong"), (["conf", "show", "x"], '"x" is none'),
+                            (["conf", "show", "1", "--json"], "--json does not belong to classgate conf show")):
             status, out, err = self.classgate(*words)
             self.assertEqual((status, out), (1, ""), words)
             self.assertIn(said, err)

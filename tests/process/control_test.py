@@ -162,6 +162,40 @@ class Control(ChangeTest):
                 self.assertIn(f"{conf.name}:1:", done.stderr)
                 self.assertIn("name the socket with --socket", done.stderr)
 
+    def test_every_command_does_its_work_or_says_why_not_while_the_conf_on_the_disk_is_bad(self):
+        """It was good when it was read: the gateway runs, and nobody is to be told that it does not."""
+        gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
+
+        def command(*words):
+            done = subprocess.run([CLASSGATE, "--conf", gateway.conf.name, *words], capture_output=True, text=True,
+                                  env=clean_environment(), timeout=60)
+            return done.returncode, done.stdout, done.stderr
+        every = (("status",), ("status", "--live"), ("queue",), ("explain", "GET", "/health"), ("why", "nobody's"),
+                 ("set", "admission.workers", "9"), ("forget", "c_00000000"), ("reload",), ("upgrade",), ("drain",))
+        # Of what is no TOML nobody knows where the gateway listens.
+        gateway.write_conf(f'[ops\ncontrol = "{gateway.control}"\n')
+        for words in every + (("conf", "rollback"),):
+            status, out, err = command(*words)
+            self.assertNotEqual(status, 0, words)
+            self.assertNotIn("is not running", err)
+            if words[0] != "conf":
+                self.assertEqual((status, out), (2, ""), words)
+                self.assertRegex(err, r":1:\d+: this is not TOML")
+                self.assertIn("name the socket with --socket", err)
+        gateway.write_conf(f'[ops]\ncontrol = "{gateway.control}"\n[admission]\nworkers = 0\n')
+        for words in every:
+            status, out, err = command(*words)
+            self.assertNotIn("is not running", err)
+            if words[0] in ("reload", "upgrade"):
+                self.assertEqual(status, 1, words)
+                self.assertIn("admission.workers: 0 is out of range", err + gateway.err())
+            elif words[0] == "why":
+                self.assertEqual(status, 1)
+                self.assertIn("nothing is known of nobody's", err)
+            elif words[0] != "forget":
+                self.assertEqual(status, 0, f"{words}: {out}{err}")
+        self.assertEqual(gateway.wait(), 0)
+
     def test_a_control_socket_whose_path_was_cleared_comes_back_with_a_reload(self):
         gateway = self.changeable(self.service().address, BASE.format(workers=50, queue=1000))
         os.unlink(gateway.control)

@@ -26,6 +26,19 @@ Ending ending_of(const Outcome& outcome) {
   }
 }
 
+// How many workers the servers have room for, as gateway/shared.cpp has it while all are up. A name
+// in upstream.servers stands for all its addresses: where the model says how many servers there
+// are, it knows better.
+std::uint32_t places_in_servers(const conf::Settings& settings, const conf::UpstreamModel& model) {
+  const std::uint64_t servers =
+      model.servers > 1 ? std::uint64_t{model.servers} : settings.upstream.servers.size();
+  std::uint64_t places = admission::Ceilings::none;
+  for (const std::uint64_t each :
+       {settings.upstream.requests_per_server, settings.admission.workers_per_server})
+    if (each != 0) places = std::min(places, each * servers);
+  return static_cast<std::uint32_t>(places);
+}
+
 }  // namespace
 
 Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel& model,
@@ -37,11 +50,8 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
       upstream_(model),
       gate_(settings.admission, admission::Ids(settings)) {
   gate_.attach(*this);
-  const std::size_t capacity =
-      settings.upstream.servers.size() * settings.upstream.requests_per_server;
-  if (capacity > 0)
-    gate_.set_ceiling(admission::Ceilings::Source::upstream, static_cast<std::uint32_t>(capacity),
-                      now_);
+  gate_.set_ceiling(admission::Ceilings::Source::upstream, places_in_servers(settings, model),
+                    now_);
   pull();
 }
 

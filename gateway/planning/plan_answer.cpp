@@ -54,6 +54,13 @@ int Planner::give_up() {
     text += shares_text(outcome.counts) + "\n";
     for (const std::string& starved : outcome.starved) text += starved + "\n";
   }
+  if (const auto conf = read_conf(command_, environment_);
+      conf && conf->settings.admission.workers_per_server > 0)
+    text += fmt::format(
+        "In each trial admission.workers_per_server = {} was in force, which no plan changes: "
+        "raise "
+        "it where a server takes more at once.\n",
+        conf->settings.admission.workers_per_server);
   if (scenario_.upstream().capacity == 0)
     text += "More workers do not help when it is the service that is slow, or slows down.\n";
   else

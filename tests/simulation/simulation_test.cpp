@@ -89,6 +89,26 @@ TEST_CASE("a queue with random arrivals and services waits as Erlang's formula s
   CHECK(found == doctest::Approx(mean_ms).epsilon(0.03));
 }
 
+TEST_CASE("workers follow how many servers there are, as the conf or the model says") {
+  const auto active_most = [](std::uint32_t per_server, std::uint32_t servers_of_model) {
+    conf::Settings settings = settings_with(50, 100);
+    settings.admission.workers_per_server = per_server;
+    settings.upstream.servers.resize(2, settings.upstream.servers.front());
+    std::vector<Wish> wishes;
+    for (std::uint32_t client = 0; client < 60; ++client) wishes.push_back(wish(client, 1ms, 1s));
+    Script script(std::move(wishes));
+    conf::UpstreamModel model;
+    model.servers = servers_of_model;
+    Simulation simulation(settings, model, script);
+    run_all(simulation);
+    return simulation.tally().active_most();
+  };
+  CHECK(active_most(0, 1) == 50);
+  CHECK(active_most(8, 1) == 16);
+  CHECK(active_most(8, 3) == 24);
+  CHECK(active_most(40, 3) == 50);
+}
+
 TEST_CASE("the same traffic gives the same course, another seed another one") {
   const auto course = [](std::uint64_t seed) {
     conf::Workload workload = busy_workload();

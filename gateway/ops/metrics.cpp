@@ -8,8 +8,8 @@
 #include "gateway/clients/pseudonym.h"
 #include "gateway/health_report.h"
 #include "gateway/history/usage_history.h"
+#include "gateway/ops/certificate_metrics.h"
 #include "gateway/ops/forecast_report.h"
-#include "gateway/ops/metric_families.h"
 #include "gateway/ops/process_stats.h"
 #include "gateway/ops/usage_metrics.h"
 
@@ -440,6 +440,7 @@ Exposition expose_metrics(const Server& server, std::uint64_t error_lines_droppe
   add_responses(families, server);
   add_gateway(families, report, error_lines_dropped);
   add_operators(families, operators);
+  add_certificates(families, server.policy());
   add_forecast(families, forecast);
   if (const UsageHistory* const usage = server.usage()) add_users(families, usage->numbers());
   return families.written_for(accept);

@@ -286,6 +286,18 @@ std::int64_t end_of_client(const SSL* ssl) {
 
 }  // namespace
 
+std::vector<std::int64_t> TlsAcceptor::ends() const {
+  std::vector<std::int64_t> ends;
+  for (const Entry& entry : *entries_) {
+    std::int64_t end = end_of(entry.certificate);
+    STACK_OF(X509)* chain = nullptr;
+    if (SSL_CTX_get0_chain_certs(entry.context.get(), &chain) == 1 && sk_X509_num(chain) > 0)
+      end = std::min(end, first_end_of(chain));
+    ends.push_back(end);
+  }
+  return ends;
+}
+
 TlsProof TlsAcceptor::proof_of(const TlsSession& session) const {
   TlsSession::Proof& proof = session.proof_;
   if (proof.end == 0) proof.end = end_of_client(session.ssl_.get());

@@ -26,8 +26,9 @@ struct FreeSslContext {
 using SslContext = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
 
 // Answers TLS clients: chooses the certificate by the name they ask for (SNI), the first one when
-// none fits; speaks HTTP/1.1, and HTTP/2 where it is to (ALPN). A ticket is good under the same certificates, mode of client
-// certificates and authorities (SessionContext), and until the client's certificate ends.
+// none fits; speaks HTTP/1.1, and HTTP/2 where it is to (ALPN). A ticket is good under the same
+// certificates, mode of client certificates and authorities (SessionContext), and until the
+// client's certificate ends.
 class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
  public:
   using Errors = std::vector<std::string>;  // one line each: which file, what, how to mend it
@@ -45,6 +46,9 @@ class TlsAcceptor : public std::enable_shared_from_this<TlsAcceptor> {
   const std::shared_ptr<const TicketKeys>& ticket_keys() const { return keys_; }
   // What is good enough to serve with, but should be seen to: certificates that have expired.
   const Errors& warnings() const { return *warnings_; }
+  // When each certificate ends, in seconds since 1970, in the order of the conf: the first of its
+  // chain to end counts. Any thread.
+  std::vector<std::int64_t> ends() const;
 
  private:
   struct Entry {

@@ -278,10 +278,12 @@ std::string why_no_list(const RawValue& raw, HintFor hint_for) {
 
 Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
                   FieldOf<std::vector<Address>> access) {
+  const HintFor hint_for = kinds.http2            ? hint_for_server
+                           : name == "ops.listen" ? hint_for_operators
+                                                  : hint_for_listener;
   return {std::move(name), std::move(help),
           [=](Settings& settings, const RawValue& raw) -> Read {
             const auto texts = list_in(raw);
-            const auto hint_for = kinds.http2 ? hint_for_server : hint_for_listener;
             if (!texts) return std::unexpected(why_no_list(raw, hint_for));
             if (texts->size() < least || texts->size() > 64)
               return std::unexpected(fmt::format("expected {} to 64 addresses", least));

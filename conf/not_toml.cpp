@@ -150,10 +150,11 @@ std::string why_not_toml(std::string_view line, std::string_view table) {
   const std::string_view shown = is_key_form(name) ? name : "KEY";
   const std::string_view rest = trimmed(line.substr(name.size()));
   const std::string hint = hint_for_line(line);
-  const bool is_yaml = line.substr(name.size()).starts_with(':');
-  if (rest.starts_with(':') && (is_yaml || hint.empty()))
-    return fmt::format("write {} = VALUE: what stands between them is \"=\", not \":\"{}{}", shown,
-                       hint.empty() ? "" : "; and ", hint);
+  if (rest.starts_with(':'))
+    return !hint.empty()
+               ? hint
+               : fmt::format("write {} = VALUE: what stands between them is \"=\", not \":\"",
+                             shown);
   if (rest.empty() || rest.front() == '#') return {};
   if (rest.front() != '=' && !hint.empty()) return hint;
   if (rest.front() != '=')

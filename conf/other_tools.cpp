@@ -40,11 +40,13 @@ constexpr auto directives = std::to_array<Directive>({
     {"http-check", "HAProxy", "is upstream.check.path here"},
     {"http-request", "HAProxy", "is a [[route]] (its priority, rate, cost) or a [[plan]] here"},
     {"httpchk", "HAProxy", "is upstream.check.path here"},
+    {"ip_hash", "nginx", "has no counterpart here: each request goes to the server that has the fewest"},
     {"keepalive", "nginx", "is upstream.idle_connections here"},
     {"keepalive_requests", "nginx", "is client.requests_per_connection here"},
     {"keepalive_timeout", "nginx", "is client.idle_timeout here"},
     {"large_client_header_buffers", "nginx", "is client.header_bytes here"},
     {"lb_policy", "Envoy", "has no counterpart here: each request goes to the server that has the fewest"},
+    {"least_conn", "nginx", "has no counterpart here: each request goes to the server that has the fewest"},
     {"limit_conn", "nginx", "is admission.workers here, for each client fairness.workers; what goes beyond waits"},
     {"limit_conn_status", "nginx", "is [status] here"},
     {"limit_conn_zone", "nginx", "is fairness.identity here"},
@@ -225,6 +227,42 @@ constexpr auto server_words = std::to_array<Directive>({
     {"weight", "", "there are no weights: each request goes to the server that has the fewest"},
 });
 
+// For an address to listen on; `host` is for those that say none.
+std::string hint_to_listen(std::string_view text, std::string_view host) {
+  if (text.contains('@')) return {};
+  const auto words = blank_separated(text);
+  if (words.empty()) return {};
+  std::string_view where = words[0];
+  const auto [scheme, host_and_port, path] = split_scheme(where);
+  const auto* const known = std::ranges::find(schemes, scheme, &Scheme::name);
+  bool is_tls = known != schemes.end() && known->is_tls;
+  bool is_http2 = known != schemes.end() && known->is_http2;
+  if (!scheme.empty() && known == schemes.end()) return {};
+  bool has_proxy_protocol = false;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    is_tls = is_tls || words[i] == "ssl";
+    is_http2 = is_http2 || words[i] == "http2" || words[i].contains("h2");
+    has_proxy_protocol =
+        has_proxy_protocol || words[i] == "proxy_protocol" || words[i] == "accept-proxy";
+  }
+  std::string_view bare = scheme.empty() ? where : host_and_port;
+  const bool is_port = !bare.empty() && bare.size() <= 5 &&
+                       bare.find_first_not_of("0123456789") == std::string_view::npos;
+  std::string address(bare);
+  if (is_port)
+    address = fmt::format("{}:{}", host, bare);
+  else if (bare.starts_with(':'))
+    address = fmt::format("{}{}", host, bare);
+  if (as_address(address).empty()) return {};
+  if (is_tls) address = "https://" + address;
+  std::string hint = fmt::format("write \"{}\"", address);
+  if (is_tls && scheme != "https") hint += ", with certificate and key in [tls]";
+  if (is_http2) hint += fmt::format("{} {} at the top", is_tls ? ", and" : " and", with_protocols);
+  if (has_proxy_protocol) hint += "; for PROXY headers proxy_protocol = true in [client]";
+  if (!path.empty() && path != "/") hint += "; a path is said by a [[route]]";
+  return hint;
+}
+
 }  // namespace
 
 std::string hint_for_name(std::string_view name) {
@@ -236,7 +274,8 @@ std::string hint_for_name(std::string_view name) {
 
 std::string hint_for_line(std::string_view line) {
   line = up_to_any_of(line, "#");
-  const std::vector<std::string_view> words = blank_separated(line);
+  std::vector<std::string_view> words = blank_separated(line);
+  if (!words.empty() && words[0] == "-") words.erase(words.begin());  // of a list in YAML
   if (words.empty()) return {};
   const bool is_assignment =
       words[0].contains('=') || (words.size() > 1 && words[1].starts_with('='));
@@ -262,9 +301,12 @@ std::string hint_for_line(std::string_view line) {
                        words.size() > 2 ? ": only its HOST:PORT" : "");
   if (name == "option" && words.size() > 1)
     if (std::string hint = told_of(directives, words[1]); !hint.empty()) return hint;
-  if (name == "listen" && is_statement) {
+  if (name == "listen" && words.size() > 1) {
     std::string hint = hint_for_listener(up_to_any_of(line.substr(line.find("listen") + 6), ";"));
-    return hint.empty() ? "write listen = [\"HOST:PORT\"] at the top" : hint;
+    if (!hint.empty()) return hint;
+    return is_statement ? "write listen = [\"HOST:PORT\"] at the top"
+                        : "HAProxy's listen is listen and [upstream] here: write listen = "
+                          "[\"*:8080\"] at the top, and the service in [upstream]";
   }
   // HAProxy's heads of sections stand alone or with a name; those of nginx have a brace.
   if (words.size() <= 2 && !is_statement) {
@@ -275,40 +317,9 @@ std::string hint_for_line(std::string_view line) {
   return told_of(directives, name);
 }
 
-std::string hint_for_listener(std::string_view text) {
-  if (text.contains('@')) return {};
-  const auto words = blank_separated(text);
-  if (words.empty()) return {};
-  std::string_view where = words[0];
-  const auto [scheme, host_and_port, path] = split_scheme(where);
-  const auto* const known = std::ranges::find(schemes, scheme, &Scheme::name);
-  bool is_tls = known != schemes.end() && known->is_tls;
-  bool is_http2 = known != schemes.end() && known->is_http2;
-  if (!scheme.empty() && known == schemes.end()) return {};
-  bool has_proxy_protocol = false;
-  for (std::size_t i = 1; i < words.size(); ++i) {
-    is_tls = is_tls || words[i] == "ssl";
-    is_http2 = is_http2 || words[i] == "http2" || words[i].contains("h2");
-    has_proxy_protocol =
-        has_proxy_protocol || words[i] == "proxy_protocol" || words[i] == "accept-proxy";
-  }
-  std::string_view bare = scheme.empty() ? where : host_and_port;
-  const bool is_port = !bare.empty() && bare.size() <= 5 &&
-                       bare.find_first_not_of("0123456789") == std::string_view::npos;
-  std::string address(bare);
-  if (is_port)
-    address = fmt::format("*:{}", bare);
-  else if (bare.starts_with(':'))
-    address = fmt::format("*{}", bare);
-  if (as_address(address).empty()) return {};
-  if (is_tls) address = "https://" + address;
-  std::string hint = fmt::format("write \"{}\"", address);
-  if (is_tls && scheme != "https") hint += ", with certificate and key in [tls]";
-  if (is_http2) hint += fmt::format("{} {} at the top", is_tls ? ", and" : " and", with_protocols);
-  if (has_proxy_protocol) hint += "; for PROXY headers proxy_protocol = true in [client]";
-  if (!path.empty() && path != "/") hint += "; a path is said by a [[route]]";
-  return hint;
-}
+std::string hint_for_listener(std::string_view text) { return hint_to_listen(text, "*"); }
+
+std::string hint_for_operators(std::string_view text) { return hint_to_listen(text, "127.0.0.1"); }
 
 std::string hint_for_server(std::string_view text) {
   if (text.contains('@')) return {};

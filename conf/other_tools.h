@@ -15,8 +15,10 @@ namespace classgate::conf {
 std::string hint_for_name(std::string_view name);
 // For a line that is no TOML: a directive, the head of a section, the end of a block.
 std::string hint_for_line(std::string_view line);
-// For an entry of `listen` (or ops.listen), or of upstream.servers: what is no address of ours.
+// For an entry of `listen`, ops.listen or upstream.servers: what is no address of ours. Operators
+// are proposed an address of this machine alone.
 std::string hint_for_listener(std::string_view text);
+std::string hint_for_operators(std::string_view text);
 std::string hint_for_server(std::string_view text);
 // Every hint of the tables: for a test.
 std::vector<std::string> all_hints();

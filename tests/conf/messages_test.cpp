@@ -352,9 +352,14 @@ TEST_CASE("keys and tables by the words of others are told by ours") {
        {"conf:1:2: unknown table [server]; nginx's server is no table here: write listen = "
         "[\"*:8080\"] at the top, and the service in [upstream]"}},
       {"max_pending_requests: 100\n",
-       {not_toml("1:21",
-                 "write max_pending_requests = VALUE: what stands between them is \"=\", not "
-                 "\":\"; and Envoy's max_pending_requests is admission.queue_size here")}},
+       {not_toml("1:21", "Envoy's max_pending_requests is admission.queue_size here")}},
+      {"- max_requests: 8\n", {not_toml("1:3", "Envoy's max_requests is admission.workers here")}},
+      {"listen x\n",
+       {not_toml("1:8",
+                 "HAProxy's listen is listen and [upstream] here: write listen = [\"*:8080\"] at "
+                 "the top, and the service in [upstream]")}},
+      {"[ops]\nlisten = [\"9190\"]\n",
+       {"conf:2:1: ops.listen: \"9190\" is no address here: write \"127.0.0.1:9190\""}},
   });
 }
 

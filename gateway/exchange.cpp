@@ -322,6 +322,7 @@ bool Exchange::hold_if_useful() {
 }
 
 void Exchange::hold() {
+  facts_.was_isolated = facts_.was_isolated || forwarding_.needs_isolation();
   forwarding_.forget();  // a reload may take its pool away meanwhile
   hold_.since = station_.loop().now();
   visit_.hold(hold_.since);
@@ -360,6 +361,7 @@ void Exchange::forward() {
                                      .is_head_method = request_.is_head,
                                      .wants_websocket = request_.wants_websocket,
                                      .lacks_host = request_.lacks_host,
+                                     .needs_isolation = facts_.was_isolated,
                                      .trailers = &trailers_};
   // A chunked body that is all here goes on with its length, which more services understand.
   const bool is_chunked = request_.framing == Framing::chunked;

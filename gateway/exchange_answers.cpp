@@ -166,6 +166,7 @@ void Exchange::record() {
   facts_.is_own_answer = !answer_.head_has_passed;
   facts_.retries = forwarding_.retries();
   facts_.retry_was_denied = forwarding_.retry_was_denied();
+  facts_.was_isolated = facts_.was_isolated || forwarding_.needs_isolation();
   if (route_ != nullptr) facts_.cost = arrival_.cost;
   if (request_.answered_here)
     station_.metrics().count(*request_.answered_here);

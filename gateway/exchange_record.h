@@ -63,6 +63,8 @@ struct ExchangeFacts {
   bool is_own_answer = true;
   bool came_by_http2 = false;
   bool retry_was_denied = false;
+  // Its second attempt had a connection to itself, for it may harm others.
+  bool was_isolated = false;
   unsigned retries = 0;
   std::uint64_t bytes_in = 0;                     // of the body
   std::uint64_t bytes_out = 0;                    // of the body

@@ -75,6 +75,7 @@ void LoopMetrics::count(const ExchangeFacts& facts, RouteMetrics& route, PlanMet
   sent_bytes.add(facts.bytes_out);
   if (facts.retries > 0) retries.add(facts.retries);
   if (facts.retry_was_denied) retries_denied.add();
+  if (facts.was_isolated) retries_isolated.add();
 }
 
 void LoopMetrics::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {

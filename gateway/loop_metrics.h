@@ -136,7 +136,7 @@ class LoopMetrics {
   Counter accepted;                                                // connections
   Counter http2_connections, http2_requests;                       // of these, and on them
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
-  Counter retries, retries_denied;                                 // of requests, upstream
+  Counter retries, retries_denied, retries_isolated;               // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers
   std::array<Counter, 4> own_answers;  // the gateway's, by status class: 0 is 2xx
   std::array<Counter, answered_here_words.size()> answered_here;

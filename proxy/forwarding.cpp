@@ -42,19 +42,25 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   attempt_count_ = 0;
   unreachable_count_ = 0;
   moves_ = 0;
-  was_sent_again_ = retry_was_denied_ = false;
+  was_sent_again_ = request.needs_isolation;
+  retry_was_denied_ = false;
   answer_has_begun_ = body_went_on_ = retry_is_forbidden_ = false;
   pool_->retry_budget().on_request();
   server_ = pool_->choose_server();
   if (server_ == UpstreamPool::none) return fail(Failure::no_server, "no server is up");
-  connect(false);
+  connect(UpstreamPool::Which::any);
 }
 
-void Forwarding::connect(bool fresh) {
+void Forwarding::connect(UpstreamPool::Which which) {
   if (attempt_count_ < attempts_.size()) attempts_[attempt_count_++] = pool_->loop().now();
   int error = 0;
-  stream_ = pool_->open(server_, fresh, http1_, error);
+  if (request_.needs_isolation) which = UpstreamPool::Which::isolated;
+  stream_ = pool_->open(server_, which, http1_, error);
   if (stream_ != nullptr) return stream_->send(request_);
+  if (error == EBUSY && request_.needs_isolation)
+    return fail_at_server(Failure::broken,
+                          "the connection was lost with all requests on it, and there may be none "
+                          "to this one alone (upstream.connections)");
   // Another loop was quicker to take the server's last place.
   if (error == EBUSY) return fail(Failure::no_server, "it has all the requests it may have");
   if (UpstreamPool::is_our_fault(error)) return fail(Failure::unreachable, message_of(error));
@@ -128,7 +134,8 @@ void Forwarding::on_lost(const UpstreamStream::Loss& loss) {
   if (!may_send_again(loss.taken)) return fail_at_server(Failure::broken, loss.why);
   was_sent_again_ = true;
   ++retries_;
-  connect(true);
+  if (loss.with_connection && loss.taken != Taken::no) request_.needs_isolation = true;
+  connect(UpstreamPool::Which::fresh);
 }
 
 // Nothing of the request has left this machine, so it may be tried on another server whatever its
@@ -145,7 +152,7 @@ void Forwarding::on_unreachable(const std::string& why, int error) {
     return fail(Failure::unreachable, why);
   ++retries_;
   server_ = other;
-  connect(true);
+  connect(UpstreamPool::Which::fresh);
 }
 
 // Not an attempt of its own: nothing was sent, and nothing went wrong.
@@ -153,7 +160,7 @@ void Forwarding::go_elsewhere(const std::string& why) {
   constexpr unsigned moves_max = 3;
   if (++moves_ > moves_max || body_went_on_) return fail_at_server(Failure::broken, why);
   if (attempt_count_ > 0) --attempt_count_;
-  connect(false);
+  connect(UpstreamPool::Which::any);
   // The client was held back as long as nothing could be sent; a connection that takes it all at
   // once does not tell.
   if (stream_ != nullptr && !request_.is_whole && stream_->pending() == 0)

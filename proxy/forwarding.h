@@ -18,7 +18,10 @@ namespace classgate::proxy {
 // A request is sent a second time, on another connection, only when nothing of an answer has been
 // seen, all of the request is still at hand, and either the server provably did not take it
 // (http1_upstream.h) or its method is idempotent (RFC 9110 section 9.2.2) and the pool's retry
-// budget has room. To a server that can't be connected to nothing was sent: another is tried.
+// budget has room. To a server that can't be connected to nothing was sent: another is tried. One
+// that may have been taken, and was lost with a connection that others shared (HTTP/2), is sent
+// again only on one to itself (UpstreamPool::Which::isolated), however long that takes to be had:
+// it may be what the server closes connections for.
 class Forwarding final : private UpstreamStream::Listener {
  public:
   enum class Failure : std::uint8_t {
@@ -79,6 +82,8 @@ class Forwarding final : private UpstreamStream::Listener {
   std::span<const net::Time> attempts() const { return {attempts_.data(), attempt_count_}; }
   // The budget did not allow a second attempt.
   bool retry_was_denied() const { return retry_was_denied_; }
+  // It may only go on a connection to itself: Request::needs_isolation of whoever starts it anew.
+  bool needs_isolation() const { return request_.needs_isolation; }
   const std::string& server_name() const;
 
  private:
@@ -87,7 +92,7 @@ class Forwarding final : private UpstreamStream::Listener {
   void on_answer_end(const std::vector<wire::Parser::Trailer>& trailers) override;
   void on_lost(const UpstreamStream::Loss& loss) override;
 
-  void connect(bool fresh);
+  void connect(UpstreamPool::Which which);
   void on_unreachable(const std::string& why, int error);
   void go_elsewhere(const std::string& why);
   bool may_go_elsewhere() const;

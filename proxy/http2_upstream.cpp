@@ -77,7 +77,9 @@ void Http2Upstream::submit() {
                                   !ends_with_head);
   if (id_ != 0) return;
   is_submitted_ = false;
-  lose(Lost::elsewhere, Taken::no, "its connection has had all the requests it can have");
+  lose({.what = Lost::elsewhere,
+        .why = "its connection has had all the requests it can have",
+        .taken = Taken::no});
 }
 
 void Http2Upstream::send_body(std::string_view part) {
@@ -266,11 +268,11 @@ void Http2Upstream::on_closed(Http2Error error) {
 void Http2Upstream::tell_closed() {
   if (is_over_) return;
   if (!is_head_sent_)
-    return lose(Lost::broken, Taken::no, "its connection ended before the request was sent");
+    return lose({.why = "its connection ended before the request was sent", .taken = Taken::no});
   const bool was_refused = closed_by_ == Http2Error::refused_stream;
   if (was_refused) connection_.on_refused();
-  const std::string why = connection_.why_closed(closed_by_);
-  lose(Lost::broken, was_refused && !has_head_ ? Taken::no : Taken::perhaps, why);
+  lose({.why = connection_.why_closed(closed_by_),
+        .taken = was_refused && !has_head_ ? Taken::no : Taken::perhaps});
 }
 
 void Http2Upstream::refuse(Lost what, std::string why) {
@@ -285,16 +287,11 @@ void Http2Upstream::refuse(Lost what, std::string why) {
   });
 }
 
-void Http2Upstream::lose(Lost what, Taken taken, std::string why, int error) {
+void Http2Upstream::lose(Loss loss) {
   if (is_over_) return;
   finish(Http2Error::cancel);
-  guard([&] {
-    listener_.on_lost({.what = what,
-                       .why = std::move(why),
-                       .error = error,
-                       .taken = taken,
-                       .answer_has_begun = has_head_ || interims_ > 0});
-  });
+  loss.answer_has_begun = has_head_ || interims_ > 0;
+  guard([&] { listener_.on_lost(loss); });
 }
 
 // Never: each loss says whether it was taken.

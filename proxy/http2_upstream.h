@@ -60,7 +60,7 @@ class Http2Upstream final : public UpstreamStream,
   void tell_closed();  // after on_closed()
   void on_fault();
   // Its connection is lost, or not for it.
-  void lose(Lost what, Taken taken, std::string why, int error = 0);
+  void lose(Loss loss);
   // `bytes_taken`: of the connection's, by our kernel.
   Taken was_taken(std::uint64_t bytes_taken) const {
     return !is_head_sent_ || bytes_taken <= head_at_ ? Taken::no : Taken::perhaps;

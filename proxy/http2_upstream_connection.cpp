@@ -65,7 +65,7 @@ std::string_view Http2UpstreamConnection::authority() const {
 }
 
 std::size_t Http2UpstreamConnection::room() const {
-  if (!connection_ || is_going_away_ || !why_failed_.empty()) return 0;
+  if (!connection_ || is_going_away_ || is_isolated_ || !why_failed_.empty()) return 0;
   const std::size_t wanted = pool_.settings().streams_per_connection;
   const std::size_t allowed =
       has_settings_ ? session_->most_requests() : pool_.streams_allowed(server_);
@@ -164,11 +164,13 @@ void Http2UpstreamConnection::begin_waiting() {
       stream->submit();
       if (!stream->is_over()) on_output(*stream);
     } else {
-      stream->lose(UpstreamStream::Lost::elsewhere, UpstreamStream::Taken::no,
-                   is_going_away_ ? "it says that it takes no more on this connection (GOAWAY)"
-                                  : fmt::format("it takes {} requests at once on a connection "
-                                                "(MAX_CONCURRENT_STREAMS)",
-                                                session_->most_requests()));
+      stream->lose({.what = UpstreamStream::Lost::elsewhere,
+                    .why = is_going_away_
+                               ? "it says that it takes no more on this connection (GOAWAY)"
+                               : fmt::format("it takes {} requests at once on a connection "
+                                             "(MAX_CONCURRENT_STREAMS)",
+                                             session_->most_requests()),
+                    .taken = UpstreamStream::Taken::no});
     }
   }
 }
@@ -353,7 +355,7 @@ void Http2UpstreamConnection::settle() {
     lose_all(UpstreamStream::Lost::broken, why_failed_);
     return end();
   }
-  if (streams_.empty() && is_going_away_) return end();
+  if (streams_.empty() && (is_going_away_ || is_isolated_)) return end();
   watch();
 }
 

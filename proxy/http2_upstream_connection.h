@@ -65,6 +65,10 @@ class Http2UpstreamConnection final : public net::Retirable,
   std::size_t stream_count() const { return streams_.size(); }
   Http2Upstream& open(UpstreamStream::Listener& listener, UpstreamStream::Reader& reader,
                       bool is_counted);
+  // It is for the one request that it has: no other one would be lost with it.
+  void isolate() { is_isolated_ = true; }
+  // What it had is told so, and it ends.
+  bool is_lost() const { return is_lost_; }
   // No more requests are to come: it ends with those that it has, or now. Not while it is told of
   // something.
   void wind_up();
@@ -159,6 +163,8 @@ class Http2UpstreamConnection final : public net::Retirable,
   bool has_greeted_ = false;  // and the requests that waited for that have been begun
   bool is_doubted_ = false;
   bool is_going_away_ = false;
+  bool is_isolated_ = false;
+  bool is_lost_ = false;
   bool is_receiving_ = false;
   bool is_sending_ = false;
   bool is_settling_ = false;

@@ -23,11 +23,15 @@ void Http2UpstreamConnection::on_lost(bool ended) {
 void Http2UpstreamConnection::lose_all(UpstreamStream::Lost what, const std::string& why,
                                        int error) {
   const std::uint64_t taken = bytes_taken();
-  is_going_away_ = true;  // nobody comes in their place
-  tell_streams();         // some are told better
+  is_going_away_ = is_lost_ = true;  // nobody comes in their place
+  tell_streams();                    // some are told better
   while (!streams_.empty()) {
     Http2Upstream& stream = *streams_.back();
-    stream.lose(what, stream.was_taken(taken), why, error);
+    stream.lose({.what = what,
+                 .why = why,
+                 .error = error,
+                 .taken = stream.was_taken(taken),
+                 .with_connection = true});
   }
 }
 

@@ -106,11 +106,11 @@ bool UpstreamPool::has_place() {
   return false;
 }
 
-UpstreamStream* UpstreamPool::open(std::size_t server, bool fresh, Http1Upstream& room,
+UpstreamStream* UpstreamPool::open(std::size_t server, Which which, Http1Upstream& room,
                                    int& error) {
   if (speaks_http2(server)) [[unlikely]]
-    return open_http2(server, room, error);
-  return room.open(*this, server, fresh, error) ? &room : nullptr;
+    return open_http2(server, which, room, error);
+  return room.open(*this, server, which != Which::any, error) ? &room : nullptr;
 }
 
 // ---- HTTP/2 ------------------------------------------------------------------------------------
@@ -132,16 +132,26 @@ Http2UpstreamConnection* UpstreamPool::find_http2(std::size_t server) {
   return doubted;
 }
 
-bool UpstreamPool::has_stream_place(std::size_t server) {
+// One that is lost is none any more, though it still tells its requests.
+bool UpstreamPool::may_connect_http2(std::size_t server) const {
+  const auto& all = per_server_[server].http2;
   const std::size_t most = settings_.connections;
-  if (most == 0 || per_server_[server].http2.size() < most) return true;
+  if (most == 0 || all.size() < most) return true;
+  const auto lost = std::ranges::count_if(all, [](const auto& one) { return one->is_lost(); });
+  return all.size() - static_cast<std::size_t>(lost) < most;
+}
+
+bool UpstreamPool::has_stream_place(std::size_t server) {
+  if (may_connect_http2(server)) return true;
   return !speaks_http2(server) || find_http2(server) != nullptr;
 }
 
-UpstreamStream* UpstreamPool::open_http2(std::size_t server, Http1Upstream& room, int& error) {
+UpstreamStream* UpstreamPool::open_http2(std::size_t server, Which which, Http1Upstream& room,
+                                         int& error) {
   PerServer& own = per_server_[server];
-  Http2UpstreamConnection* found = find_http2(server);
-  const bool may_connect = settings_.connections == 0 || own.http2.size() < settings_.connections;
+  const bool is_isolated = which == Which::isolated;
+  Http2UpstreamConnection* found = is_isolated ? nullptr : find_http2(server);
+  const bool may_connect = may_connect_http2(server);
   error = EBUSY;
   if (found == nullptr && !may_connect) return nullptr;
   if (!servers_->enter(server, settings_.requests_per_server)) return nullptr;
@@ -155,6 +165,7 @@ UpstreamStream* UpstreamPool::open_http2(std::size_t server, Http1Upstream& room
     found = own.http2.back().get();
   }
   Http2Upstream& stream = found->open(room.listener(), room.reader(), true);
+  if (is_isolated) found->isolate();
   entered.stays = true;
   ++own.in_use;
   return &stream;

@@ -33,7 +33,9 @@ class UpstreamStream;
 //
 // By HTTP/2 many requests share a connection: the oldest that has room gets the next one, so that
 // there are few. One is opened when none has room that is not doubted, as long as there are fewer
-// than upstream.connections; those of a former pool end with the requests that they have.
+// than upstream.connections; those of a former pool end with the requests that they have. What was
+// lost with a connection that it shared gets one to itself: were it the reason, nobody would be
+// lost with it twice.
 class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Owner {
  public:
   // Told once when a server becomes unreachable or reachable again, for the log.
@@ -53,12 +55,14 @@ class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Own
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
   // Whether one could be chosen; nobody's turn is over.
   bool has_place();
-  // A stream to it, over a kept connection or a `fresh` one: one of HTTP/1 lives in `room`, which
-  // whoever asks has for it; one of HTTP/2 is its connection's, lasts to the end of the turn in
-  // which it is over, and speaks to the same. Null, with errno in `error`, when none can be had, as
-  // for take().
+  // Which connection a stream is to have: any, which others may share; by HTTP/1 one that is new;
+  // or one of which that is true, and which by HTTP/2 no other request shares.
+  enum class Which : std::uint8_t { any, fresh, isolated };
+  // A stream to it: one of HTTP/1 lives in `room`, which whoever asks has for it; one of HTTP/2 is
+  // its connection's, lasts to the end of the turn in which it is over, and speaks to the same.
+  // Null, with errno in `error`, when none can be had, as for take().
   // Virtual for tests.
-  virtual UpstreamStream* open(std::size_t server, bool fresh, Http1Upstream& room, int& error);
+  virtual UpstreamStream* open(std::size_t server, Which which, Http1Upstream& room, int& error);
   // An idle connection or a new one, which may be still connecting. Null, with errno in `error`,
   // when none can be had; EBUSY: the server has all the requests it may have.
   Connection take(std::size_t server, UpstreamConnection::User& user, int& error);
@@ -132,7 +136,8 @@ class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Own
   // Counted nowhere; with `by_http2` that is offered to a server with TLS.
   Connection connect(std::size_t server, UpstreamConnection::User& user, bool by_http2, int& error);
   void close(Connection connection);
-  UpstreamStream* open_http2(std::size_t server, Http1Upstream& room, int& error);
+  UpstreamStream* open_http2(std::size_t server, Which which, Http1Upstream& room, int& error);
+  bool may_connect_http2(std::size_t server) const;
   Http2UpstreamConnection* find_http2(std::size_t server);
   bool speaks_http2(std::size_t server);
   bool has_stream_place(std::size_t server);

@@ -26,7 +26,8 @@ class UpstreamStream {
     bool is_idempotent = false;
     bool is_head_method = false;
     bool wants_websocket = false;
-    bool lacks_host = false;  // the server's own name is said
+    bool lacks_host = false;       // the server's own name is said
+    bool needs_isolation = false;  // it has been lost with a connection that others shared
     const std::vector<wire::Parser::Trailer>* trailers = nullptr;
   };
 
@@ -44,6 +45,8 @@ class UpstreamStream {
     int error = 0;  // errno; of one that is unreachable
     Taken taken = Taken::perhaps;
     bool answer_has_begun = false;
+    // With its connection, and all that shared it: any of these may be the reason.
+    bool with_connection = false;
   };
 
   // Whoever the answer is for. None of these may destroy the stream.

@@ -281,6 +281,10 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
   out.counter("classgate_retries_denied_total",
               "Second attempts that the budget did not allow (upstream.retry_budget).")
       .value(sum(&LoopMetrics::retries_denied));
+  out.counter("classgate_retries_isolated_total",
+              "Requests that were lost with an HTTP/2 connection which others shared, and were to "
+              "be sent again on none but one to themselves.")
+      .value(sum(&LoopMetrics::retries_isolated));
   out.counter("classgate_tls_handshakes_total", "TLS handshakes with clients.")
       .value(sum(&LoopMetrics::handshakes_full), {{"result", "full"}})
       .value(sum(&LoopMetrics::handshakes_resumed), {{"result", "resumed"}})

@@ -123,7 +123,7 @@ class MemoryPool final : public proxy::UpstreamPool {
       : UpstreamPool(loop, std::move(servers), settings, 0,
                      [](std::size_t, bool, const std::string&) {}),
         opened_(opened) {}
-  UpstreamStream* open(std::size_t, bool, proxy::Http1Upstream& room, int& error) override {
+  UpstreamStream* open(std::size_t, Which, proxy::Http1Upstream& room, int& error) override {
     error = EBUSY;
     if (is_full) return nullptr;
     opened_.push_back(std::make_unique<MemoryService>());

@@ -202,6 +202,8 @@ class Http2Service:
             connection.head(request)
             connection.body(request, b"half")
             connection.socket.shutdown(socket.SHUT_RDWR)
+        elif path == "/closes":
+            connection.socket.shutdown(socket.SHUT_RDWR)
         elif path == "/bad":
             connection.head(request, 200, [("connection", "close")])
         elif path == "/empty":

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 
 from http2_service import Http2Service
-from kit import Held, Program, TEXT, free_port, wait_until
+from kit import Held, Program, TEXT, free_port, scrape, wait_until
 from tls_kit import TlsTest, TlsUpstream
 
 
@@ -223,6 +223,26 @@ class Losses(UpstreamTest):
         self.assertEqual(len(service.requests), 3)
         answer = gateway.request("POST", "/bad")
         self.assertEqual((answer.status, answer.reason), (502, "upstream_broken"))
+
+    def test_one_for_which_a_server_closes_takes_the_others_along_once(self):
+        service = self.service_by_http2()
+        gateway = self.before(service)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(gateway.request("GET", "/held").status))
+                   for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(service.held) == 3, "three share a connection")
+        self.assertEqual(len({id(connection) for connection, _ in service.held}), 1)
+        self.assertEqual(gateway.request("GET", "/closes").status, 502)
+        wait_until(lambda: len(service.held) == 6, "they are asked for again")
+        self.assertEqual(len({id(connection) for connection, _ in service.held[3:]}), 3)
+        service.let_go()
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual(answers, [200] * 3)
+        self.assertEqual(len([request for request in service.requests if request.path == "/closes"]), 2)
+        self.assertIn("\nclassgate_retries_isolated_total 4\n", scrape(gateway)[1])
 
     def test_half_an_answer_is_cut(self):
         service = self.service_by_http2()

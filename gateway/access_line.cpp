@@ -119,6 +119,11 @@ void append_access_line(std::string& out, bool as_json, std::string_view time,
   line.word("name", record.name);
   line.word("credentials", word_of(record.credentials));
   line.word("protocol", record.protocol());
+  line.word("upstream_protocol", record.upstream_protocol());
+  if (record.grpc_status == ExchangeFacts::no_grpc_status)
+    line.word("grpc_status", "-");
+  else
+    line.number("grpc_status", int{record.grpc_status});
   if (record.query) line.text("query", *record.query);
   for (const LoggedField& field : record.headers) line.text(field.key, field.value);
   line.end();

@@ -103,7 +103,7 @@ class ClientConnection final : public proxy::net::Retirable,
   void send_own(const OwnAnswer& answer) override;
   void flush() override;
   void finish() override;
-  void cut() override;
+  void cut(conf::Reason) override;
   void reset() override;
   void begin_tunnel(const proxy::wire::Head& head) override;
   void end_tunnel_output() override;

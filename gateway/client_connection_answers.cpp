@@ -72,7 +72,7 @@ void ClientConnection::finish() {
 }
 
 // With a reset where an orderly close would look like the answer's end.
-void ClientConnection::cut() {
+void ClientConnection::cut(conf::Reason) {
   if (answer_.ends_with_connection()) return reset();
   exchange_ = nullptr;
   close();

@@ -26,6 +26,7 @@ struct ClientFacts {
   const proxy::net::TlsSession* tls = nullptr;  // null without TLS, or not yet
   bool is_trusted = false;                      // what it says of its own clients is believed
   bool speaks_http2 = false;
+  bool calls_grpc = false;  // its request is a call: what is not 200 would tell it nothing
   // Of its certificate, as of the last head: a reload, or time, may have made it worth nothing.
   proxy::net::TlsProof proof = proxy::net::TlsProof::good;
 
@@ -82,8 +83,9 @@ class ClientStream {
   virtual void finish() = 0;
 
   // --- Or its other ends. ---
-  // The answer can't be completed: the client sees that. The exchange is forgotten.
-  virtual void cut() = 0;
+  // The answer can't be completed: the client sees that, and where its protocol has words for it
+  // hears why. The exchange is forgotten.
+  virtual void cut(conf::Reason why) = 0;
   // The same, with all that the client has not taken yet, and its connection with it.
   virtual void reset() = 0;
 

@@ -286,7 +286,7 @@ void Exchange::on_body_fault(Reason reason, admission::Duration retry_after) {
     give_worker_back(Outcome::failed(reason));
     if (answer_.head_has_passed) {
       facts_.reason = reason;
-      client_->cut();
+      client_->cut(reason);
       return end();
     }
     return refuse_uncounted(reason, retry_after);
@@ -376,7 +376,8 @@ void Exchange::forward() {
 
 // What the service did, as far as that tells how long its work takes.
 admission::Duration Exchange::work_of(const Outcome& outcome) const {
-  const bool was_error = answer_.head_has_passed && facts_.status >= 400;
+  const bool was_error =
+      answer_.head_has_passed && (facts_.status >= 400 || facts_.grpc_status > 0);
   const bool was_left = outcome.kind == Outcome::Kind::abandoned && !visit_.is(State::orphaned);
   const bool did_not_answer =
       outcome.kind == Outcome::Kind::failed && outcome.reason != Reason::upstream_timeout;

@@ -166,6 +166,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool begin_stream();
   void count_as_stream();
   void stop_streaming();
+  void note_call_status(const auto& fields);
   void note_sign_of_life();
   bool is_up_to_service() const;
   void on_reader_window_over();

@@ -9,6 +9,7 @@
 #include "conf/invariant.h"
 #include "gateway/clients/pseudonym.h"
 #include "gateway/exchange.h"
+#include "gateway/grpc_refusal.h"
 #include "gateway/health.h"
 #include "gateway/station.h"
 #include "proxy/wire/serialise.h"
@@ -167,6 +168,9 @@ void Exchange::record() {
   facts_.retries = forwarding_.retries();
   facts_.retry_was_denied = forwarding_.retry_was_denied();
   facts_.was_isolated = facts_.was_isolated || forwarding_.needs_isolation();
+  facts_.carried_by = forwarding_.carried_by();
+  if (client_->client().calls_grpc && facts_.reason)
+    facts_.grpc_status = static_cast<std::int8_t>(grpc_code_of(*facts_.reason, facts_.status));
   if (route_ != nullptr) facts_.cost = arrival_.cost;
   if (request_.answered_here)
     station_.metrics().count(*request_.answered_here);

@@ -81,7 +81,7 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
   if (computes_on) {
     const bool is_cut = answer_.head_has_passed;
     if (is_cut)
-      client.cut();
+      client.cut(Reason::upstream_timeout);
     else
       write_refusal({Reason::upstream_timeout});
     orphan(step.outcome);
@@ -91,7 +91,7 @@ void Exchange::on_upstream_timeout(const admission::Visit::Step& step) {
   forwarding_.cancel();
   give_worker_back(step.outcome);
   if (!answer_.head_has_passed) return refuse_uncounted(Reason::upstream_timeout);
-  client.cut();
+  client.cut(Reason::upstream_timeout);
   end();
 }
 
@@ -134,7 +134,7 @@ void Exchange::end_stream(Reason reason) {
   }
   facts_.reason = reason;
   give_worker_back(Outcome::failed(reason));
-  client_->cut();
+  client_->cut(reason);
   end();
 }
 
@@ -230,7 +230,7 @@ void Exchange::on_gateway_ending() {
       give_worker_back(Outcome::failed(Reason::draining));
       record();
       cut();
-      return client.cut();
+      return client.cut(Reason::draining);
     }
     default: return;
   }

@@ -7,6 +7,7 @@
 #include "conf/format.h"
 #include "gateway/exchange.h"
 #include "gateway/first_look.h"
+#include "gateway/grpc_refusal.h"
 #include "gateway/rate_limit_fields.h"
 #include "gateway/station.h"
 #include "proxy/wire/fields.h"
@@ -121,6 +122,7 @@ void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
   if (client_ == nullptr) return;
   facts_.status = head.status;
   answer_.head_has_passed = true;
+  if (head.came_by_http2 && framing == Framing::none) note_call_status(head.fields);
   if (framing == Framing::until_close || framing == Framing::chunked)
     answer_.streams_since = station_.loop().now();
   OwnFields own;  // lives as long as what is said of it
@@ -191,12 +193,20 @@ void Exchange::on_reader_window_over() {
   station_.timeouts().stream.set(timers_.reader);
 }
 
+// Of gRPC: with the answer's end, or in the head of one that has nothing else.
+void Exchange::note_call_status(const auto& fields) {
+  for (const auto& field : fields)
+    if (proxy::wire::equal_names(field.name, "grpc-status"))
+      facts_.grpc_status = grpc_status_from(field.value);
+}
+
 // The upstream is done: the worker goes back now, however slowly the client reads.
 void Exchange::on_answer_end(const std::vector<proxy::wire::Parser::Trailer>& trailers) {
   if (visit_.is(State::orphaned)) {
     give_worker_back(visit_.orphan_outcome());
     return end();
   }
+  if (!trailers.empty()) note_call_status(trailers);
   client_->send_end(trailers);
   // Before the last bytes go out: who has read an answer finds it in the books.
   give_worker_back(Outcome::processed());
@@ -232,7 +242,7 @@ void Exchange::on_answer_failed(proxy::Forwarding::Failure failure, const std::s
   if (!answer_.head_has_passed) return refuse_uncounted(reason);
   facts_.reason = reason;
   client_->flush();
-  client_->cut();
+  client_->cut(reason);
   end();
 }
 

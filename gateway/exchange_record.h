@@ -16,6 +16,7 @@
 #include "gateway/clients/credential_checks.h"
 #include "gateway/logged_fields.h"
 #include "gateway/loop_metrics.h"
+#include "proxy/upstream_stream.h"
 
 namespace classgate::gateway {
 
@@ -41,6 +42,15 @@ constexpr std::string_view answered_by(int status, bool is_own_answer) {
   return is_own_answer ? "gateway" : "service";
 }
 
+// Of a call of gRPC, what HTTP would tell by a status from 500 on: UNKNOWN, DEADLINE_EXCEEDED,
+// UNIMPLEMENTED to DATA_LOSS.
+constexpr bool is_fault_of_service(int grpc_status) {
+  return grpc_status == 2 || grpc_status == 4 || (grpc_status >= 12 && grpc_status <= 15);
+}
+
+// In what a request went to the service.
+using Carrier = proxy::UpstreamStream::Carrier;
+
 // What became of one exchange, but for texts: written as things happen, and also kept for
 // `classgate why`. Plain: reset by assignment.
 struct ExchangeFacts {
@@ -63,6 +73,8 @@ struct ExchangeFacts {
   bool is_own_answer = true;
   bool came_by_http2 = false;
   bool retry_was_denied = false;
+  Carrier carried_by = Carrier::none;
+  std::int8_t grpc_status = no_grpc_status;  // of a call, as its client is told
   // Its second attempt had a connection to itself, for it may harm others.
   bool was_isolated = false;
   unsigned retries = 0;
@@ -70,8 +82,14 @@ struct ExchangeFacts {
   std::uint64_t bytes_out = 0;                    // of the body
   std::chrono::system_clock::time_point ended{};  // as all tell it
 
-  // As ALPN names it (RFC 7301 section 6).
+  static constexpr std::int8_t no_grpc_status = -1;
+
+  // As ALPN names them (RFC 7301 section 6): what the client speaks, and what the service.
   std::string_view protocol() const { return came_by_http2 ? "h2" : "http/1.1"; }
+  std::string_view upstream_protocol() const {
+    if (carried_by == Carrier::none) return "-";
+    return carried_by == Carrier::http2 ? "h2" : "http/1.1";
+  }
   // Who said the status.
   std::string_view answered_by() const { return gateway::answered_by(status, is_own_answer); }
   // Routine: nothing that an operator would look for.
@@ -79,7 +97,8 @@ struct ExchangeFacts {
     using enum AccessQuota::Kind;
     if (verdict == Verdict::rejected) return refusal;
     if (verdict == Verdict::answered_here) return answered_here;
-    return verdict == Verdict::admitted && !reason && status < 500 ? routine : other;
+    const bool has_failed = status >= 500 || is_fault_of_service(grpc_status);
+    return verdict == Verdict::admitted && !reason && !has_failed ? routine : other;
   }
 };
 

@@ -1,8 +1,10 @@
 #include "gateway/grpc_refusal.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <system_error>
 
 #include "conf/ascii.h"
 #include "gateway/refusal.h"
@@ -118,6 +120,14 @@ GrpcCode grpc_code_of(Reason reason, int status) {
     case ReasonKind::request: break;
   }
   return GrpcCode::internal;
+}
+
+std::int8_t grpc_status_from(std::string_view text) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_known =
+      error == std::errc() && end == text.data() + text.size() && number >= 0 && number <= 16;
+  return static_cast<std::int8_t>(is_known ? number : static_cast<int>(GrpcCode::unknown));
 }
 
 bool is_grpc_type(std::string_view content_type) {

@@ -25,6 +25,9 @@ enum class GrpcCode : std::uint8_t {
 // `status`: what clients of HTTP are told for it (conf [refusals]).
 GrpcCode grpc_code_of(conf::Reason reason, int status);
 
+// What a service says of a call: 0 to 16; anything else is `unknown`, as clients take it.
+std::int8_t grpc_status_from(std::string_view text);
+
 // "application/grpc", perhaps with what its messages are written in; not gRPC-Web.
 bool is_grpc_type(std::string_view content_type);
 

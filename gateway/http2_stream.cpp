@@ -1,6 +1,7 @@
 #include "gateway/http2_stream.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "conf/invariant.h"
@@ -80,7 +81,7 @@ void Http2Stream::take_head(bool ends_stream) {
   if (fault != proxy::wire::Fault::none) return refuse_head(reason_of(fault), head);
   if (station.memory().is_used_up()) [[unlikely]]
     return refuse_head(conf::Reason::memory_pressure, head);
-  is_grpc_ = is_grpc_call(head);
+  facts_.calls_grpc = is_grpc_call(head);
   exchange_ = &station.take_exchange();
   exchange_->on_head(*this, head, ends_stream);
   if (ends_stream || exchange_ == nullptr) return;
@@ -165,6 +166,7 @@ void Http2Stream::send_head(const proxy::wire::Head& head, Framing framing,
                             .request_id = request_id,
                             .date = station.date_text()});
   connection_.session().send_head(id_, fields.list(), framing != Framing::none);
+  output_.is_open = framing == Framing::chunked || framing == Framing::until_close;
 }
 
 void Http2Stream::send_body(std::string_view part) {
@@ -180,7 +182,7 @@ void Http2Stream::send_end(const std::vector<Parser::Trailer>& trailers) {
 }
 
 void Http2Stream::send_refusal(const Refusals& texts, const Refusal& refusal) {
-  if (is_grpc_) return refuse_call(texts, refusal);
+  if (facts_.calls_grpc) return refuse_call(texts, refusal);
   Station& station = connection_.station();
   std::string text;
   texts.append(text, {.rejection = refusal.rejection,
@@ -252,7 +254,17 @@ void Http2Stream::finish() {
   if (is_closed_) connection_.on_finished(*this);
 }
 
-void Http2Stream::cut() { end_with(Http2Error::internal_error); }
+// A call that has begun to be answered has trailers to tell of its end.
+void Http2Stream::cut(conf::Reason why) {
+  if (is_closed_ || !facts_.calls_grpc || !output_.is_open || output_.is_all)
+    return end_with(Http2Error::internal_error);
+  const auto code = static_cast<unsigned>(grpc_code_of(why, 200));
+  send_end({{"grpc-status", std::to_string(code)},
+            {"grpc-message", std::string(conf::text_of(why).title)},
+            {"x-classgate-reason", std::string(conf::word_of(why))}});
+  flush();
+  finish();
+}
 
 void Http2Stream::reset() { end_with(Http2Error::internal_error); }
 

@@ -73,7 +73,7 @@ class Http2Stream final : public proxy::net::Retirable,
   void send_own(const OwnAnswer& answer) override;
   void flush() override;
   void finish() override;
-  void cut() override;
+  void cut(conf::Reason why) override;
   void reset() override;
   void begin_tunnel(const proxy::wire::Head& head) override;
   void end_tunnel_output() override;
@@ -117,9 +117,10 @@ class Http2Stream final : public proxy::net::Retirable,
     std::vector<proxy::wire::Parser::Trailer> trailers{};
   };
   struct Output {
-    bool is_all = false;  // has been said, if not sent
-    bool waits = false;   // held when the session was last asked
-    std::string held{};   // what could not go out, from `begin` on
+    bool is_open = false;  // the head has been said, and no length with it
+    bool is_all = false;   // has been said, if not sent
+    bool waits = false;    // held when the session was last asked
+    std::string held{};    // what could not go out, from `begin` on
     std::size_t begin = 0;
     std::vector<std::string_view> parts{};  // what is said now; stays until it is flushed
     std::vector<proxy::wire::Parser::Trailer> trailers{};
@@ -132,7 +133,6 @@ class Http2Stream final : public proxy::net::Retirable,
   Exchange* exchange_ = nullptr;
   bool is_closed_ = false;
   bool was_malformed_ = false;
-  bool is_grpc_ = false;
   Input input_;
   Output output_;
   std::size_t counted_ = 0;

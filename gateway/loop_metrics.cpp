@@ -76,6 +76,10 @@ void LoopMetrics::count(const ExchangeFacts& facts, RouteMetrics& route, PlanMet
   if (facts.retries > 0) retries.add(facts.retries);
   if (facts.retry_was_denied) retries_denied.add();
   if (facts.was_isolated) retries_isolated.add();
+  if (facts.carried_by != Carrier::none)
+    (facts.carried_by == Carrier::http2 ? carried_by_http2 : carried_by_http1).add();
+  if (facts.grpc_status >= 0)
+    grpc_calls[std::min<std::size_t>(static_cast<std::size_t>(facts.grpc_status), 16)].add();
 }
 
 void LoopMetrics::count(TokenLook token, std::optional<TokenFault> fault, KeyLook key) {

@@ -135,6 +135,8 @@ class LoopMetrics {
   std::array<DemandCounts, conf::priority_count> demand;
   Counter accepted;                                                // connections
   Counter http2_connections, http2_requests;                       // of these, and on them
+  Counter carried_by_http1, carried_by_http2;                      // requests, to the service
+  std::array<Counter, 17> grpc_calls;                              // by grpc-status
   Counter handshakes_full, handshakes_resumed, handshakes_failed;  // TLS, with clients
   Counter retries, retries_denied, retries_isolated;               // of requests, upstream
   Counter introductions_refused;                                   // PROXY headers

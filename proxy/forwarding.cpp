@@ -25,6 +25,7 @@ void Forwarding::forget() {
   retries_ = 0;
   attempt_count_ = 0;
   retry_was_denied_ = false;
+  carried_by_ = UpstreamStream::Carrier::none;
   request_ = {};
   http1_.forget();
 }
@@ -39,6 +40,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   pool_ = &pool;
   request_ = request;
   retries_ = 0;
+  carried_by_ = UpstreamStream::Carrier::none;
   attempt_count_ = 0;
   unreachable_count_ = 0;
   moves_ = 0;
@@ -56,7 +58,11 @@ void Forwarding::connect(UpstreamPool::Which which) {
   int error = 0;
   if (request_.needs_isolation) which = UpstreamPool::Which::isolated;
   stream_ = pool_->open(server_, which, http1_, error);
-  if (stream_ != nullptr) return stream_->send(request_);
+  if (stream_ != nullptr) {
+    using enum UpstreamStream::Carrier;
+    carried_by_ = stream_ == &http1_ ? http1 : http2;
+    return stream_->send(request_);
+  }
   if (error == EBUSY && request_.needs_isolation)
     return fail_at_server(Failure::broken,
                           "the connection was lost with all requests on it, and there may be none "

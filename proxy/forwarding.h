@@ -75,6 +75,8 @@ class Forwarding final : private UpstreamStream::Listener {
   void forget();
 
   bool is_active() const { return stream_ != nullptr; }
+  // The last attempt since start().
+  UpstreamStream::Carrier carried_by() const { return carried_by_; }
   // The server may have all of it.
   bool request_is_sent() const { return stream_ != nullptr && stream_->request_is_sent(); }
   unsigned retries() const { return retries_; }
@@ -117,6 +119,7 @@ class Forwarding final : private UpstreamStream::Listener {
   bool answer_has_begun_ = false;
   bool retry_is_forbidden_ = false;
   bool body_went_on_ = false;  // parts were sent that are no longer at hand
+  UpstreamStream::Carrier carried_by_ = UpstreamStream::Carrier::none;
 };
 
 }  // namespace classgate::proxy

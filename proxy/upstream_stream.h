@@ -31,6 +31,8 @@ class UpstreamStream {
     const std::vector<wire::Parser::Trailer>* trailers = nullptr;
   };
 
+  // In which HTTP it goes; `none`: not at all, yet.
+  enum class Carrier : std::uint8_t { none, http1, http2 };
   // Whether the server took a request to which no answer came.
   enum class Taken : std::uint8_t { no, perhaps, not_known_yet };
   enum class Lost : std::uint8_t {

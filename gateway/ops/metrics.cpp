@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <string>
+#include <tuple>
 #include <utility>
 
 #include "gateway/clients/pseudonym.h"
@@ -258,6 +260,18 @@ void add_traffic(MetricFamilies& out, const Server& server, const HealthReport& 
       .value(sum(&LoopMetrics::http2_connections));
   out.counter("classgate_http2_requests_total", "Requests on them: streams.")
       .value(sum(&LoopMetrics::http2_requests));
+  out.counter("classgate_upstream_requests_total",
+              "Requests that went to the service, by the protocol of their last attempt.")
+      .value(sum(&LoopMetrics::carried_by_http1), {{"protocol", "http/1.1"}})
+      .value(sum(&LoopMetrics::carried_by_http2), {{"protocol", "h2"}});
+  MetricFamilies& calls = out.counter(
+      "classgate_grpc_calls_total", "Calls of gRPC, by what their client was told (grpc-status).");
+  for (std::size_t code = 0; code < std::tuple_size_v<decltype(LoopMetrics::grpc_calls)>; ++code) {
+    std::uint64_t total = 0;
+    for (const auto& station : server.stations())
+      total += station->numbers().grpc_calls[code].read();
+    if (total > 0) calls.value(total, {{"code", std::to_string(code)}});
+  }
   out.counter("classgate_connections_refused_total",
               "Client connections refused for lack of room (client.max_connections).")
       .value(report.connections_refused);

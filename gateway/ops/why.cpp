@@ -115,6 +115,10 @@ ordered_json decision_json(const Decision& decision) {
           {"status", decision.status},
           {"answered_by", answered_by(decision.status, decision.is_own_answer)},
           {"protocol", decision.protocol()},
+          {"upstream_protocol", decision.upstream_protocol()},
+          {"grpc_status", decision.grpc_status == ExchangeFacts::no_grpc_status
+                              ? ordered_json()
+                              : ordered_json(int{decision.grpc_status})},
           {"retry_after_ms", retry_after},
           {"cost", decision.cost},
           {"deadline_ms", measure::in_rounded_ms(decision.deadline)},
@@ -202,6 +206,10 @@ std::string answer_text(const ordered_json& decision) {
   if (decision.at("status").get<int>() == 0) return "none: nobody was there to hear it";
   std::string text = fmt::format("{} by the {}", decision.at("status").get<int>(),
                                  plain(decision.at("answered_by")));
+  // Another gateway, before an upgrade, may have said it without this.
+  if (const ordered_json code = decision.value("grpc_status", ordered_json()); !code.is_null())
+    text += fmt::format(", grpc-status {}", code.get<int>());
+  if (decision.value("upstream_protocol", "") == "h2") text += ", which was asked by HTTP/2";
   if (!decision.at("retry_after_ms").is_null())
     text += fmt::format(", to come back in {}", span_of(decision.at("retry_after_ms")));
   return text;

@@ -77,6 +77,14 @@ unsigned digit_of(char c) {
   return 16;
 }
 
+// A call of gRPC that failed is 200 to HTTP: what matters here is whether the service did its work,
+// and whether it is it that refused it (RESOURCE_EXHAUSTED, UNAVAILABLE).
+int http_status_of(int grpc_status) {
+  constexpr int resource_exhausted = 8, unavailable = 14;
+  if (grpc_status == resource_exhausted) return 429;
+  return grpc_status == unavailable ? 503 : 500;
+}
+
 struct Escape {
   std::size_t size = 0;  // 0: there is none, or half a surrogate pair
   std::uint32_t code = 0;
@@ -198,6 +206,7 @@ std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line
   AccessEntry entry;
   seen_ = 0;
   address_ = {};
+  grpc_status_ = 0;
   Pairs pairs(line);
   while (!pairs.is_at_end()) {
     const auto pair = pairs.take();
@@ -209,6 +218,7 @@ std::expected<AccessEntry, std::string> AccessReader::read(std::string_view line
   for (std::size_t i = 0; i < needed_names.size(); ++i)
     if ((needed & ~seen_ & (1U << i)) != 0)
       return std::unexpected(fmt::format("has no {}", needed_names[i]));
+  if (grpc_status_ != 0 && entry.status == 200) entry.status = http_status_of(grpc_status_);
   if (entry.client == "-" && !address_.empty()) {
     entry.client = address_;
     entry.is_by_address = true;
@@ -255,6 +265,11 @@ bool AccessReader::take(AccessEntry& entry, std::string_view key, std::string_vi
         if (!take_number(value, 5, number)) return false;
         entry.priority = static_cast<int>(number);
       }
+      return true;
+    case 'g':
+      if (key != "grpc_status" || value == "-") return true;
+      if (!take_number(value, 16, number)) return false;
+      grpc_status_ = static_cast<int>(number);
       return true;
     case 'm':
       if (key == "method") entry.method = value;

@@ -22,6 +22,7 @@ class AccessReader final : public LineReader {
 
   std::string path_, plan_, name_;  // of the line, where they are quoted
   std::string_view address_;        // of the line
+  int grpc_status_ = 0;             // likewise; 0: a call that went well, or none
   std::string last_date_;           // "2026-11-24T09:30", and its minute: most lines share it
   std::int64_t last_minute_ns_ = 0;
   unsigned seen_ = 0;  // the fields that every line must have

@@ -41,7 +41,7 @@ struct MemoryClient final : gateway::ClientStream {
   void send_own(const gateway::OwnAnswer& answer) override { say("own", answer.status); }
   void flush() override {}
   void finish() override { said += "finish"; }
-  void cut() override { said += "cut"; }
+  void cut(conf::Reason) override { said += "cut"; }
   void reset() override { said += "reset"; }
   void begin_tunnel(const proxy::wire::Head& head) override { say("tunnel", head.status); }
   void end_tunnel_output() override { said += "no more, "; }

@@ -74,6 +74,36 @@ TEST_CASE("access line: as JSON it says the same") {
   CHECK(json["bytes_in"] == 0);
   CHECK(json["bytes_out"] == UINT64_MAX);
   CHECK(json["upstream"] == "-");
+  CHECK(json["upstream_protocol"] == "-");
+  CHECK(json["grpc_status"] == "-");
+}
+
+TEST_CASE("access line: what the service was asked in, and what gRPC says of a call") {
+  ExchangeRecord record;
+  record.came_by_http2 = true;
+  for (const auto& [carrier, word] :
+       {std::pair{Carrier::none, "-"}, {Carrier::http1, "http/1.1"}, {Carrier::http2, "h2"}}) {
+    record.carried_by = carrier;
+    CHECK(line_of(record, false)
+              .contains(std::string(" protocol=h2 upstream_protocol=") + word + " grpc_status=-"));
+  }
+  record.grpc_status = 0;
+  CHECK(line_of(record, false).contains(" grpc_status=0"));
+  record.grpc_status = 14;
+  CHECK(nlohmann::json::parse(line_of(record, true))["grpc_status"] == 14);
+}
+
+TEST_CASE("a call that its service failed is as worth a line as an answer of 500") {
+  ExchangeFacts facts{.verdict = Verdict::admitted, .status = 200};
+  using Kind = AccessQuota::Kind;
+  for (const int routine : {-1, 0, 1, 3, 5, 7, 8, 9, 11, 16}) {
+    facts.grpc_status = static_cast<std::int8_t>(routine);
+    CHECK(facts.kind() == Kind::routine);
+  }
+  for (const int fault : {2, 4, 12, 13, 14, 15}) {
+    facts.grpc_status = static_cast<std::int8_t>(fault);
+    CHECK(facts.kind() == Kind::other);
+  }
 }
 
 TEST_CASE("access line: what a client wrote into its fields is told and stays within them") {
@@ -96,7 +126,7 @@ TEST_CASE("access line: what a client wrote into its fields is told and stays wi
   CHECK(line.ends_with(
       " answered_by=service attempts_ms=0.250,2.000 address=- plan=- "
       "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 "
-      R"x(user_agent="curl/7 (\"x\")" name=acme credentials=- protocol=http/1.1 query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
+      R"x(user_agent="curl/7 (\"x\")" name=acme credentials=- protocol=http/1.1 upstream_protocol=- grpc_status=- query="a=b c" header.x-tenant="a\" b=c\u000a" header.x-empty="")x"));
   const auto json = nlohmann::json::parse(line_of(record, true));
   CHECK(json["answered_by"] == "service");
   CHECK(json["attempts_ms"] == "0.250,2.000");

@@ -71,6 +71,27 @@ TEST_CASE("a path comes back as the client sent it, whatever that was") {
   }
 }
 
+TEST_CASE("a call of gRPC that failed is no answer, though HTTP calls it 200") {
+  struct Row {
+    std::string_view said;
+    int status;
+  };
+  for (const auto& [said, status] :
+       {Row{"-", 200}, {"0", 200}, {"3", 500}, {"8", 429}, {"13", 500}, {"14", 503}}) {
+    CAPTURE(said);
+    AccessReader reader;
+    std::string line = line_of(false);
+    if (line.ends_with('\n')) line.pop_back();
+    line += fmt::format(" upstream_protocol=h2 grpc_status={}", said);
+    const auto entry = reader.read(line);
+    REQUIRE(entry);
+    CHECK(entry->status == status);
+    // The next line is another request.
+    const std::string next = line_of(false);
+    CHECK(reader.read(next)->status == 200);
+  }
+}
+
 TEST_CASE("a line that is none says what is wrong with it") {
   AccessReader reader;
   const std::string good = line_of(false);

@@ -9,7 +9,8 @@ import grpc
 import grpc_kit
 import http2_kit as h2
 from http2_test import Http2Test
-from kit import Script, ScriptedService, free_port, wait_until
+from http2_service import Http2Service
+from kit import Script, ScriptedService, free_port, scrape, wait_until
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 GRPC = [("content-type", "application/grpc"), ("te", "trailers")]
@@ -167,6 +168,30 @@ class Refusals(Http2Test):
                          (200, "14", "draining"))
         held.release.set()
         self.assertEqual(peer.answer(1).status, 204)
+
+    def test_an_answer_that_the_service_breaks_off_ends_with_trailers(self):
+        service = Http2Service()
+        self.addCleanup(service.close)
+        gateway = self.before(service.address, log_access="stdout")
+        peer = self.peer(gateway)
+        peer.send(h2.headers(1, h2.request_fields("/half", "POST", GRPC)))
+        answer = peer.answer(1)
+        self.assertEqual((answer.body, answer.error), (b"half", None))
+        self.assertEqual(answer.trailers, {"grpc-status": "14", "grpc-message": "The service broke off or answered nonsense",
+                                           "x-classgate-reason": "upstream_broken"})
+        self.assertTrue(peer.is_well())
+        gateway.wait_for_text(r"reason=upstream_broken .* status=200 .* upstream_protocol=h2 grpc_status=14", gateway.out)
+        # HTTP has no words for it.
+        self.assertEqual(peer.ask(3, "/half").error, 2)
+
+    def test_the_log_and_the_numbers_tell_the_code(self):
+        gateway = self.before(admission_rate=0.1, admission_burst=1, log_access="stdout")
+        channel = self.channel(gateway)
+        self.call(channel)
+        self.call(channel)
+        gateway.wait_for_text(r"status=429 .* protocol=h2 upstream_protocol=- grpc_status=8", gateway.out)
+        wait_until(lambda: '\nclassgate_grpc_calls_total{code="8"} 1\n' in scrape(gateway)[1], "it is counted")
+        self.assertIn('\nclassgate_upstream_requests_total{protocol="http/1.1"} 1\n', scrape(gateway)[1])
 
     def test_what_is_no_gRPC_is_refused_as_ever(self):
         gateway = self.before(admission_rate=0.1, admission_burst=1)

@@ -22,7 +22,7 @@ DeadlineRule::Judgement DeadlineRule::judge(const Arrival& arrival, Duration wai
 }
 
 DeadlineRule::Lateness DeadlineRule::lateness_by_estimate(const Waiter& waiter, Time now) const {
-  const Duration work = times_.mean(waiter.route);
+  const Duration work = times_.least(waiter.route, caution());
   // Let in as such, when it came.
   const bool is_a_try = waiter.useful_until - waiter.joined < work;
   if (waiter.useful_until - now >= work || is_a_try) return {};

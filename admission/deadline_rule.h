@@ -19,8 +19,10 @@ namespace classgate::admission {
 // which stands still at that share (a stochastic approximation of a quantile; Robbins and Monro,
 // "A stochastic approximation method", 1951). Where all have the same deadline the line ends up as
 // long as it can be, whoever is let in is let in at its end, and the caution has to be large; where
-// deadlines differ, few are close to the edge, and it is small. 1: the seven in eight of LinePace,
-// the mean and two deviations of ProcessTime. A value. Not thread-safe.
+// deadlines differ, few are close to the edge, and it is small, down to 0: refused is who is more
+// likely to miss it than not. 1: the seven in eight of LinePace, the mean and two deviations of
+// ProcessTime. It begins between the two, as what happens in vain is learnt of late. A value. Not
+// thread-safe.
 class Caution {
  public:
   double value() const { return value_; }
@@ -31,15 +33,16 @@ class Caution {
   static constexpr double late_share = 0.045;
   static constexpr double step = 1. / 64;
   static constexpr double most = 3;
-  double value_ = 1;
+  double value_ = 0.75;
 };
 
 // Some requests have a deadline: after it, their answer is of no use. Such a request is refused
 // when its deadline is over and, with deadlines.refuse_early, when it is likely to be over before
 // the answer is there. How long the service will take is estimated: as long as most requests of the
 // same route took lately (ProcessTimes, which the rule keeps). One that comes is let in when it is
-// likely to make it; one that has waited is refused at its turn only when not even the mean
-// is left, so that few who were let in hear late that it was in vain. Owned by the Line. Not
+// likely to make it; one that has waited is refused at its turn only when it is likelier to be in
+// vain than not, or, with caution, when not even the mean is left, so that few who were let in
+// hear late that it was in vain, and few workers are kept by what is. Owned by the Line. Not
 // thread-safe.
 class DeadlineRule {
  public:

@@ -161,7 +161,7 @@ bool Line::leave(Ticket ticket, Departure why, Time now) {
     case Departure::abandoned: books_.abandon(); break;
     case Departure::timed_out: books_.reject(conf::Reason::queue_timeout, now); break;
     case Departure::missed_deadline:
-      deadlines_.note_in_vain();
+      note_in_vain(*waiter);
       books_.reject(conf::Reason::deadline, now);
       break;
   }
@@ -267,7 +267,7 @@ inline void Line::note_turn(const Waiter& waiter, Time now) {
 
 // Whether it would have been shed, but for [observe].
 inline bool Line::note_gone_in(int priority, Duration waited, Time now) {
-  paces_[index(priority)].move(books_.usual_turn(), now);
+  paces_[index(priority)].move(books_.usual_turn(), workers(), now);
   Congestion& congestion = congestions_[index(priority)];
   const bool is_observed =
       congestion.is_on() && settings_.observe.shedding && waited >= settings_.target_wait;
@@ -293,7 +293,7 @@ Notice Line::turn_away(const WaitQueue::Entry& entry, conf::Reason reason, Time 
   left_queue(entry.waiter, now);
   books_.reject(reason, now);
   if (reason == conf::Reason::deadline || reason == conf::Reason::would_miss_deadline)
-    deadlines_.note_in_vain();
+    note_in_vain(entry.waiter);
   Rejection rejection{reason};
   if (reason != conf::Reason::deadline) {
     const ClientNumber client = entry.waiter.client;

@@ -271,6 +271,11 @@ class Line {
   void note_in_turn(std::uint32_t workers, Time now) {
     if (retry_after_.expects_returns(now)) retry_after_.note_in_turn(workers, queue_state(), now);
   }
+  // It has waited, and leaves without a worker.
+  void note_in_vain(const Waiter& waiter) {
+    deadlines_.note_in_vain();
+    paces_[index(waiter.priority)].drop();
+  }
   void note_joined(int priority, Time now);
   void note_turn(const Waiter& waiter, Time now);
   bool note_gone_in(int priority, Duration waited, Time now);

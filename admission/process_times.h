@@ -14,18 +14,19 @@ namespace classgate::admission {
 // avoidance and control", 1988):
 //   deviation += (|took - mean| - deviation) / min(32, seen),  mean += (took - mean) / min(32,
 //   seen)
+// and the median, which a few long ones do not move (Robbins and Monro, 1951):
+//   median += deviation / 16 * sign(took - median),  within one deviation of the mean
 // A value. Not thread-safe.
 class ProcessTime {
  public:
   void record(Duration took, Time now);
   // Zero as long as nothing of the kind has come to an end.
   Duration mean() const { return mean_; }
-  // What most of them keep to: mean + 2 deviations, or, with another caution than 1, so many times
-  // as many.
-  Duration most(double caution) const {
-    const double beyond = 2 * caution * static_cast<double>(deviation_.count());
-    return mean_ + Duration(static_cast<Duration::rep>(beyond));
-  }
+  // What most of them keep to: mean + 2 deviations with a caution of 1, the median with none, and
+  // in proportion between and beyond.
+  Duration most(double caution) const { return from_median(mean_ + 2 * deviation_, caution); }
+  // What it takes to be worth a try: the median, and with a caution of 1 or more the mean.
+  Duration least(double caution) const { return from_median(mean_, std::min(caution, 1.0)); }
 
   // Whoever is refused because such requests take too long teaches nobody that they have become
   // faster. So one is let through to find out when none has ended for a second or, if they take
@@ -44,14 +45,21 @@ class ProcessTime {
   void resume(const Learnt& learnt, Time at) {
     mean_ = std::clamp(learnt.mean, Duration::zero(), longest);
     deviation_ = std::clamp(learnt.deviation, Duration::zero(), longest);
+    median_ = mean_;
     seen_ = std::min(learnt.seen, most_seen);
     news_ = at;
   }
 
  private:
+  Duration from_median(Duration to, double part) const {
+    const double beyond = part * static_cast<double>((to - median_).count());
+    return median_ + Duration(static_cast<Duration::rep>(beyond));
+  }
+
   static constexpr Duration longest = std::chrono::days(30);
   static constexpr std::uint32_t most_seen = 32;
   Duration mean_{};
+  Duration median_{};
   Duration deviation_{};
   std::uint32_t seen_ = 0;  // up to most_seen
   Time news_{};             // of the last end, or the last try
@@ -71,6 +79,10 @@ class ProcessTimes {
   Duration most(RouteId route, double caution) const {
     const ProcessTime* const time = times_.find(route);
     return time ? time->most(caution) : Duration::zero();
+  }
+  Duration least(RouteId route, double caution) const {
+    const ProcessTime* const time = times_.find(route);
+    return time ? time->least(caution) : Duration::zero();
   }
   bool may_try(RouteId route, Time now) const {
     const ProcessTime* const time = times_.find(route);

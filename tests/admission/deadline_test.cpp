@@ -80,6 +80,20 @@ TEST_CASE("once a second one is let through to find out whether such requests ha
   CHECK(said(enter(controller, urgent(50ms, later), later)) == "would_miss_deadline");
 }
 
+TEST_CASE("how long requests take is told by most of them, not by a few that take for ever") {
+  ProcessTime time;
+  for (int i = 0; i < 2000; ++i) time.record(i % 20 == 0 ? 2s : 50ms, start);
+  CHECK(time.mean() > 100ms);
+  CHECK(time.most(0) < 65ms);
+  CHECK(time.least(0) == time.most(0));
+  CHECK(time.least(1) == time.mean());
+  CHECK(time.least(3) == time.mean());
+  CHECK(time.most(1) > time.mean());
+  for (int i = 0; i < 2000; ++i) time.record(400ms, start);  // they take longer now, all of them
+  CHECK(time.most(0) > 399ms);
+  CHECK(time.most(3) < 401ms);
+}
+
 TEST_CASE("one route's slowness is not another's") {
   UsedTo100ms controller;
   Arrival other = urgent(50ms);

@@ -4,13 +4,13 @@
 // turn of that one would have been its turn. Every figure follows from the seed; CLASSGATE_SHOW=1
 // prints them all.
 //
-// Who is refused wrongly is who would have made it. Where all have the same deadline, the line
-// stands just where the rule draws its line: of two that come one after the other the first is let
-// in and the second refused, and both have nearly the same chance. Let in those of whom 95 % make
-// it, and nearly all that are refused would have made it: no rule escapes that which does not know
-// what chance will bring (foresight.h; the last test here shows it). That says nothing about the
-// estimate, so it is asked of deadlines of all lengths; there too those near the edge are refused
-// or let in by a chance, which is why less than a certain share can't be had.
+// Who is refused wrongly is who would have made it. Where all have the same deadline and times
+// vary, the line stands just where the rule draws its line: of two that come one after the other
+// the first is let in and the second refused, and both have nearly the same chance. Let in those of
+// whom 95 % make it, and nearly all that are refused would have made it: no rule escapes that which
+// does not know what chance will bring (foresight.h; the last test here shows it). That says
+// nothing about the estimate, so there it is asked of deadlines of all lengths; those near the edge
+// are refused or let in by a chance there too, which is why less than a certain share can't be had.
 
 #include <iostream>
 
@@ -163,9 +163,12 @@ TEST_CASE("of those refused for their deadline at twice the load nearly all hear
       CHECK(share(found.in_time, found.asked) >= 0.47);  // what the service can do: 0.5
       CHECK(found.in_vain() <= 0.06);
       if (!is_one) CHECK(share(found.far_wrong, found.refused) <= 0.03);
-      // The goal is 0.03; where times vary it is missed.
-      if (!is_one)
-        CHECK(found.wrong() <= (service.law.kind == conf::Law::Kind::fixed ? 0.03 : 0.17));
+      // The goal is 0.03; where times vary it is missed. Of the 32 one does not get into the group
+      // that it would belong to, and takes twice as long: with one deadline it is missed as well.
+      if (service.law.kind == conf::Law::Kind::fixed)
+        CHECK(found.wrong() <= (is_one ? (service.batch == 32 ? 0.25 : 0.07) : 0.03));
+      else if (!is_one)
+        CHECK(found.wrong() <= 0.13);
       show(service, is_one, run);
     }
 }

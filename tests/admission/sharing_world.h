@@ -36,6 +36,21 @@ class World {
   World(const Settings& settings, std::uint64_t seed)
       : settings_(settings), random_(seed), ledger_(terms()) {}
 
+  // Another ledger that is told the same, and must say the same.
+  class Twin {
+   public:
+    virtual void on_settled(const Report& report, const std::string& server, LedgerTime told,
+                            const Share& share) = 0;
+    virtual void on_lost_everything() = 0;
+    virtual void on_copy_kept() = 0;      // before something is written
+    virtual void on_copy_dropped() = 0;   // the oldest
+    virtual void on_copy_taken_up() = 0;  // likewise
+
+   protected:
+    ~Twin() = default;
+  };
+  void set_twin(Twin& twin) { twin_ = &twin; }
+
   struct Gateway {
     std::string name;
     std::unique_ptr<Holding> holding;
@@ -90,11 +105,15 @@ class World {
   void set_down(bool is_down) { is_down_ = is_down; }
   void lose_everything() {
     ledger_ = Ledger(terms());
+    if (twin_ != nullptr) twin_->on_lost_everything();
     ++servers_;
   }
   // Another one takes over, which has not seen the last of what was written.
   void fail_over() {
-    if (!copies_.empty()) ledger_ = copies_.front();
+    if (!copies_.empty()) {
+      ledger_ = copies_.front();
+      if (twin_ != nullptr) twin_->on_copy_taken_up();
+    }
     ++servers_;
   }
   // Whether anybody who can reach the engine knows who there was: else nobody can tell a ledger
@@ -230,10 +249,16 @@ class World {
       return at(hangs_until_ + std::chrono::microseconds(random_.below(1'000)),
                 [this, &gateway, process, report] { settle(gateway, process, report); });
     copies_.push_back(ledger_);
-    if (copies_.size() > 6) copies_.pop_front();
-    const Share share = ledger_.settle(
-        report, "server " + std::to_string(servers_),
-        std::chrono::duration_cast<std::chrono::microseconds>(now_.time_since_epoch()) + clock_);
+    if (twin_ != nullptr) twin_->on_copy_kept();
+    if (copies_.size() > 6) {
+      copies_.pop_front();
+      if (twin_ != nullptr) twin_->on_copy_dropped();
+    }
+    const std::string server = "server " + std::to_string(servers_);
+    const auto told =
+        std::chrono::duration_cast<std::chrono::microseconds>(now_.time_since_epoch()) + clock_;
+    const Share share = ledger_.settle(report, server, told);
+    if (twin_ != nullptr) twin_->on_settled(report, server, told, share);
     const std::uint64_t number = report.number;
     if (!is_lost(gateway))
       at(now_ + delay(), [this, &gateway, process, share, number] {
@@ -248,6 +273,7 @@ class World {
   Settings settings_;
   Random random_;
   Ledger ledger_;
+  Twin* twin_ = nullptr;
   std::deque<Ledger> copies_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
   std::map<Gateway*, std::uint64_t> process_of_;

@@ -1,0 +1,272 @@
+-- The ledger of several gateways before one service (admission/sharing/ledger.h), as a script for
+-- Redis: the same reports give the same shares, which tests/gateway/sharing_script_test.cpp holds it
+-- to. What it does and why stands there; the functions here have the names they have there.
+--
+-- One key, which expires when nobody has reported for so long that nobody can have a seat. All times
+-- are microseconds, exact in Lua's numbers (below 2^53). Gateways of several versions may share a
+-- ledger while a new one goes round: whoever changes the state must read what others write.
+--
+-- KEYS[1]  the ledger
+-- ARGV     verb, member, members_max, lease, away_max, then for the verb
+--   settle   number, ledger, sent, cap, floor, floors, members, in_use, workers, request_timeout,
+--            wanted of each priority, weight of each priority; for tests: told, server
+--   leave    nothing more
+--   show     nothing more
+-- Answers
+--   settle   {heard, told, ledger, seats, target, floor, floors, members}
+--   leave    "OK"
+--   show     {now, recovering, {member, held, in_use, floor, workers, microseconds of its lease}, ...}
+
+local priorities = 5
+local verb, name, members_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local lease, away_max = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local packed = redis.call('GET', KEYS[1])
+local all = packed and cmsgpack.unpack(packed) or {
+  server = '', last = 0, now = 0, recovering = false, since = 0, ['until'] = 0,
+  members_expected = 0, floors_expected = 0, floors_missing = 0, missing_until = 0,
+  lease = 0, away_max = 0, members = {}}
+local members = all.members
+
+local names
+local function in_order()
+  if not names then
+    names = {}
+    for other in pairs(members) do names[#names + 1] = other end
+    table.sort(names)
+  end
+  return names
+end
+
+local function is_live(member) return all.now <= member['until'] end
+
+local function kept_for(member)
+  if is_live(member) then return member.held end
+  local held = all.now <= member['until'] + member.request_timeout and member.held or 0
+  local floor = all.now <= member['until'] + away_max and member.floor or 0
+  return math.max(held, floor)
+end
+
+local function turn_clock(told)
+  local passed = told - all.last
+  local is_first = all.last == 0
+  all.last = told
+  if is_first then return end
+  if passed >= 0 and passed <= math.floor(lease / 8) then
+    all.now = all.now + passed
+    return
+  end
+  for _, member in pairs(members) do member.held = math.max(member.held, member.floor) end
+end
+
+local function forget_the_gone()
+  for other, member in pairs(members) do
+    if not is_live(member) and kept_for(member) == 0 then members[other] = nil end
+  end
+  names = nil
+end
+
+local function recover(report, server)
+  local is_unknown_to_me = report.ledger ~= '' and not members[name]
+  local is_elsewhere = server ~= all.server
+  if is_elsewhere or is_unknown_to_me then
+    if is_elsewhere or not all.recovering then
+      for _, member in pairs(members) do member.confirmed = false end
+    end
+    local share = math.floor(report.workers / math.max(#in_order(), 1))
+    for _, member in pairs(members) do
+      if not member.confirmed then member.floor = math.max(member.floor, share) end
+    end
+    all.recovering = true
+    all.server = server
+    all.since = all.now
+    local longest = report.request_timeout
+    for _, member in pairs(members) do longest = math.max(longest, member.request_timeout) end
+    all['until'] = all.now + 2 * lease + longest
+  end
+  if is_unknown_to_me then
+    all.floors_missing = all.floors_missing - math.min(all.floors_missing, report.floor)
+  end
+  if not all.recovering then return end
+  all.members_expected = math.max(all.members_expected, report.members)
+  all.floors_expected = math.max(all.floors_expected, report.floors, report.members * report.floor)
+end
+
+local function missing()
+  local floors = 0
+  for _, member in pairs(members) do floors = floors + member.floor end
+  return math.max(all.floors_missing, math.max(all.floors_expected - floors, 0))
+end
+
+local function end_recovery()
+  local are_all_here = all.now >= all.since + math.floor(lease / 2) and
+                       #in_order() >= all.members_expected
+  for _, member in pairs(members) do are_all_here = are_all_here and member.confirmed end
+  if not are_all_here and all.now <= all['until'] then return end
+  local gone = missing()
+  if gone > all.floors_missing then
+    all.floors_missing = gone
+    all.missing_until = all.now + away_max
+  end
+  all.recovering = false
+  all.members_expected, all.floors_expected = 0, 0
+end
+
+local function workers_of_all()
+  local least = 0
+  for _, member in pairs(members) do
+    if is_live(member) and (least == 0 or member.workers < least) then least = member.workers end
+  end
+  return least
+end
+
+local function target_of(workers)
+  local parts = {}
+  local left = workers
+  local function take(wanted)
+    local taken = math.min(wanted, left)
+    left = left - taken
+    return taken
+  end
+  take(missing())
+  for _, other in ipairs(in_order()) do
+    if not is_live(members[other]) then take(kept_for(members[other])) end
+  end
+  for _, other in ipairs(in_order()) do
+    if is_live(members[other]) then
+      parts[#parts + 1] = {member = members[other], seats = 0, is_asked_for = other == name}
+    end
+  end
+  for priority = 1, priorities do
+    local wanted = {}
+    for i, part in ipairs(parts) do wanted[i] = part.member.wanted[priority] end
+    while left > 0 do
+      local weight = 0
+      for i, part in ipairs(parts) do
+        if wanted[i] > 0 then weight = weight + math.max(part.member.weight[priority], 1) end
+      end
+      if weight == 0 then break end
+      local to_give = left
+      for i, part in ipairs(parts) do
+        if wanted[i] > 0 then
+          local own = math.max(part.member.weight[priority], 1)
+          local share = math.max(math.floor(to_give * own / weight), 1)
+          local given = take(math.min(share, wanted[i]))
+          part.seats = part.seats + given
+          wanted[i] = wanted[i] - given
+        end
+      end
+    end
+  end
+  for i, part in ipairs(parts) do
+    if part.is_asked_for then
+      return part.seats + math.floor(left / #parts) + (i <= left % #parts and 1 or 0)
+    end
+  end
+  return 0
+end
+
+-- It outlives whoever may still have a seat by it, twice over: its own time may go slower than the
+-- engine's.
+local function keep()
+  local longest = 0
+  for _, member in pairs(members) do longest = math.max(longest, member.request_timeout) end
+  local time = 2 * (away_max + 4 * lease + longest)
+  redis.call('SET', KEYS[1], cmsgpack.pack(all), 'PX', math.ceil(time / 1000))
+end
+
+if verb == 'leave' then
+  if members[name] then
+    members[name] = nil
+    keep()
+  end
+  return redis.status_reply('OK')
+end
+
+if verb == 'show' then
+  local answer = {all.now, all.recovering and 1 or 0}
+  for _, other in ipairs(in_order()) do
+    local member = members[other]
+    answer[#answer + 1] = {other, member.held, member.in_use, member.floor, member.workers,
+                           member['until'] - all.now}
+  end
+  return answer
+end
+
+local function number(index) return tonumber(ARGV[index]) end
+local report = {
+  number = number(6), ledger = ARGV[7], sent = number(8), cap = number(9), floor = number(10),
+  floors = number(11), members = number(12), in_use = number(13), workers = number(14),
+  request_timeout = number(15), wanted = {}, weight = {}}
+for priority = 1, priorities do
+  report.wanted[priority] = number(15 + priority)
+  report.weight[priority] = number(15 + priorities + priority)
+end
+local told, server = ARGV[16 + 2 * priorities], ARGV[17 + 2 * priorities]
+if told then
+  told = tonumber(told)
+else
+  local time = redis.call('TIME')
+  told = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  -- Whose memory this is: the process, and the history of writes that it goes on with. Either is
+  -- another one after a restart, a failover, or what a replica was promoted and demoted.
+  server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') .. '.' ..
+           string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- Each version of the terms that somebody may go by counts, the longest: while another one goes
+-- round, and until nobody else is there.
+if next(members) and (next(members) ~= name or next(members, name)) then
+  lease, away_max = math.max(lease, all.lease), math.max(away_max, all.away_max)
+end
+all.lease, all.away_max = lease, away_max
+
+local known = members[name]
+if known and report.number <= known.number then return {0, told} end
+local age = told - report.sent
+if report.sent ~= 0 and (age > lease or age < -math.floor(lease / 4)) then return {0, told} end
+turn_clock(told)
+if not known and #in_order() >= members_max then
+  forget_the_gone()
+  if #in_order() >= members_max then
+    return redis.error_reply('FULL the ledger has ' .. members_max .. ' gateways (sharing.members_max)')
+  end
+end
+recover(report, server)
+local member = known or {}
+members[name] = member
+names = nil
+member.number = report.number
+member.held = report.cap
+member.floor = report.floor
+member.in_use = math.min(report.in_use, report.cap)
+member.workers = report.workers
+member.wanted, member.weight = report.wanted, report.weight
+member.request_timeout = report.request_timeout
+member['until'] = all.now + lease
+member.confirmed = true
+forget_the_gone()
+if all.recovering then end_recovery() end
+if all.now > all.missing_until then all.floors_missing = 0 end
+
+local kept = missing()
+local floors = kept
+for other, its in pairs(members) do
+  if other ~= name then
+    kept = kept + kept_for(its)
+    floors = floors + its.floor
+  end
+end
+local workers = workers_of_all()
+local target = math.min(target_of(workers), math.max(workers - kept, 0))
+local free = math.max(workers - (kept + member.held), 0)
+if not all.recovering and target > member.held then
+  member.held = member.held + math.min(target - member.held, free)
+end
+local count = #in_order()
+local floor = all.recovering and report.floor or
+              math.min(math.floor(workers / count), math.max(workers - floors, 0))
+member.floor = math.max(report.floor, floor)
+keep()
+return {1, told, all.server, member.held, math.min(target, member.held), floor,
+        math.max(floors + member.floor, all.floors_expected), math.max(count, all.members_expected)}

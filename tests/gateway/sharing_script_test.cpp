@@ -1,0 +1,198 @@
+// The ledger that Redis runs says what the one says that is tried on virtual time.
+
+#include <doctest/doctest.h>
+#include <hiredis/hiredis.h>
+
+#include "gateway/sharing/ledger_script.h"
+#include "tests/admission/sharing_world.h"
+#include "tests/gateway/redis_process.h"
+
+namespace classgate::sharing {
+namespace {
+
+using admission::replay;
+using admission::run;
+using testing::RedisProcess;
+
+std::string text_of(std::uint64_t number) { return std::to_string(number); }
+std::string text_of(LedgerTime time) { return std::to_string(time.count()); }
+
+// A ledger in Redis, which is told the same as the one of a world.
+class Script final : public World::Twin {
+ public:
+  explicit Script(RedisProcess& redis) : redis_(redis) {
+    const auto loaded = redis_.ask({"SCRIPT", "LOAD", std::string(gateway::ledger_script)});
+    REQUIRE(loaded->type == REDIS_REPLY_STRING);
+    sha_ = loaded->str;
+    begin_anew();
+  }
+  // For another world.
+  void begin_anew() {
+    copies_.clear();
+    on_lost_everything();
+  }
+
+  RedisProcess::Reply ask(const std::string& verb, const std::string& member,
+                          const std::vector<std::string>& rest = {},
+                          const std::string& members_max = "64") {
+    std::vector<std::string> words{"EVALSHA", sha_,        "1",       key_,       verb,
+                                   member,    members_max, "1000000", "600000000"};
+    words.insert(words.end(), rest.begin(), rest.end());
+    return redis_.ask(words);
+  }
+  RedisProcess::Reply settle(const Report& report, const std::string& server, LedgerTime told,
+                             const std::string& members_max = "64") {
+    std::vector<std::string> rest{text_of(report.number),  report.ledger,
+                                  text_of(report.sent),    text_of(report.cap),
+                                  text_of(report.floor),   text_of(report.floors),
+                                  text_of(report.members), text_of(report.in_use),
+                                  text_of(report.workers), text_of(report.request_timeout)};
+    for (const std::uint32_t wanted : report.demand.wanted) rest.push_back(text_of(wanted));
+    for (const std::uint32_t weight : report.demand.weight) rest.push_back(text_of(weight));
+    if (!server.empty()) {
+      rest.push_back(text_of(told));
+      rest.push_back(server);
+    }
+    return ask("settle", report.member, rest, members_max);
+  }
+
+  void on_settled(const Report& report, const std::string& server, LedgerTime told,
+                  const Share& share) override {
+    ++settled;
+    const auto reply = settle(report, server, told);
+    INFO("report ", report.number, " of ", report.member);
+    REQUIRE_MESSAGE(reply->type == REDIS_REPLY_ARRAY, reply->str);
+    REQUIRE(reply->element[0]->integer == (share.is_heard ? 1 : 0));
+    REQUIRE(reply->element[1]->integer == share.told.count());
+    if (!share.is_heard) return;
+    ++heard;
+    REQUIRE(reply->elements == 8);
+    REQUIRE(std::string(reply->element[2]->str) == share.ledger);
+    const std::uint32_t numbers[] = {share.seats, share.target, share.floor, share.floors,
+                                     share.members};
+    for (std::size_t i = 0; i < 5; ++i)
+      REQUIRE_MESSAGE(reply->element[3 + i]->integer == numbers[i], "number ", i);
+  }
+  void on_lost_everything() override { redis_.ask({"DEL", key_}); }
+  void on_copy_kept() override {
+    const auto value = redis_.ask({"GET", key_});
+    copies_.push_back(value->type == REDIS_REPLY_STRING ? std::string(value->str, value->len) : "");
+  }
+  void on_copy_dropped() override { copies_.pop_front(); }
+  void on_copy_taken_up() override {
+    if (copies_.front().empty())
+      redis_.ask({"DEL", key_});
+    else
+      redis_.ask({"SET", key_, copies_.front(), "PX", "600000"});
+  }
+
+  RedisProcess::Reply about_key(const std::string& what) { return redis_.ask({what, key_}); }
+
+  std::uint64_t settled = 0;
+  std::uint64_t heard = 0;
+
+ private:
+  RedisProcess& redis_;
+  std::string key_ = "classgate:ledger";
+  std::string sha_;
+  std::deque<std::string> copies_;
+};
+
+Report report_of(const std::string& member, std::uint64_t number) {
+  Report report;
+  report.member = member;
+  report.number = number;
+  report.workers = 50;
+  report.request_timeout = 1s;
+  return report;
+}
+
+TEST_CASE("whatever happens, the script in Redis says what the ledger says") {
+  RedisProcess redis;
+  Script script(redis);
+  for (std::uint64_t round = 0; round < 12; ++round) {
+    const std::uint64_t seed = run().seed + round;
+    INFO(replay(seed));
+    World world({.workers = 20, .work_most = round % 3 == 0 ? 500ms : 2s}, seed);
+    script.begin_anew();
+    world.set_twin(script);
+    for (int i = 0; i < 4; ++i) world.add(i == 0 ? 150 : 20, i % 3 + 2);
+    Random& random = world.random();
+    for (int step = 0; step < 40; ++step) {
+      World::Gateway& one = *world.gateways()[random.below(4)];
+      switch (random.below(12)) {
+        case 0: world.kill(one); break;
+        case 1:
+          if (!one.is_up) world.start(one);
+          break;
+        case 2: world.stop(one, std::chrono::milliseconds(random.between(10, 6'000))); break;
+        case 3: one.is_cut_off = true; break;
+        case 4: one.is_cut_off = false; break;
+        case 5: world.hang(std::chrono::milliseconds(random.between(10, 8'000))); break;
+        case 6: world.set_down(true); break;
+        case 7: world.set_down(false); break;
+        case 8: world.lose_everything(); break;
+        case 9: world.fail_over(); break;
+        case 10: world.set_clock(std::chrono::milliseconds(random.below(7'200'000)) - 1h); break;
+        default: world.lose(random.below(2) * random.below(30)); break;
+      }
+      world.run(std::chrono::milliseconds(random.below(1'500)));
+    }
+  }
+  MESSAGE(script.settled, " reports, ", script.heard, " of them heard");
+  CHECK(script.heard > 1'000);
+}
+
+TEST_CASE("the ledger expires, and is small with as many gateways as there may be") {
+  RedisProcess redis;
+  Script script(redis);
+  for (int i = 0; i < 64; ++i)
+    REQUIRE(
+        script
+            .settle(report_of("gateway-of-a-long-name/0123456789abcdef-" + std::to_string(i), 1),
+                    "a server", 1h)
+            ->type == REDIS_REPLY_ARRAY);
+  CHECK(script.about_key("STRLEN")->integer < 64 * 1024);
+  CHECK(script.about_key("PTTL")->integer > 600'000);
+  CHECK(script.about_key("PTTL")->integer < 2'000'000);
+}
+
+TEST_CASE("one gateway more than there may be is told so, and the others have what they had") {
+  RedisProcess redis;
+  Script script(redis);
+  for (const char* name : {"one", "two"}) script.settle(report_of(name, 1), "a server", 1h, "2");
+  const auto third = script.settle(report_of("three", 1), "a server", 1h, "2");
+  REQUIRE(third->type == REDIS_REPLY_ERROR);
+  CHECK(std::string(third->str).contains("sharing.members_max"));
+  CHECK(script.ask("show", "")->elements == 2 + 2);
+}
+
+TEST_CASE("who leaves has no seat and no floor any more") {
+  RedisProcess redis;
+  Script script(redis);
+  for (const char* name : {"one", "two"}) script.settle(report_of(name, 1), "a server", 1h);
+  script.ask("leave", "one");
+  const auto shown = script.ask("show", "");
+  REQUIRE(shown->elements == 2 + 1);
+  CHECK(std::string(shown->element[2]->element[0]->str) == "two");
+}
+
+TEST_CASE("by itself the script goes by the clock of Redis, and names the server") {
+  RedisProcess redis;
+  Script script(redis);
+  const auto first = script.settle(report_of("one", 1), "", {});
+  REQUIRE_MESSAGE(first->type == REDIS_REPLY_ARRAY, first->str);
+  CHECK(first->element[1]->integer > 1'000'000'000'000'000);
+  CHECK(std::string(first->element[2]->str).size() == 40 + 1 + 40);
+  // The history of writes is another one after a promotion.
+  redis.ask({"REPLICAOF", "127.0.0.1", "1"});
+  redis.ask({"REPLICAOF", "NO", "ONE"});
+  auto again = report_of("one", 2);
+  again.ledger = first->element[2]->str;
+  const auto second = script.settle(again, "", {});
+  REQUIRE_MESSAGE(second->type == REDIS_REPLY_ARRAY, second->str);
+  CHECK(std::string(second->element[2]->str) != again.ledger);
+}
+
+}  // namespace
+}  // namespace classgate::sharing

@@ -174,33 +174,7 @@ TEST_CASE("whatever happens, there is never one seat too many") {
     for (int i = 0; i < 4; ++i) world.add(i == 0 ? 150 : 20, i % 3 + 2);
     Random& random = world.random();
     for (int step = 0; step < 60; ++step) {
-      World::Gateway& one = *world.gateways()[random.below(4)];
-      switch (random.below(12)) {
-        case 0: world.kill(one); break;
-        case 1:
-          if (!one.is_up) world.start(one);
-          break;
-        case 2: world.stop(one, std::chrono::milliseconds(random.between(10, 6'000))); break;
-        case 3: one.is_cut_off = true; break;
-        case 4: one.is_cut_off = false; break;
-        case 5: world.hang(std::chrono::milliseconds(random.between(10, 8'000))); break;
-        case 6: world.set_down(true); break;
-        case 7: world.set_down(false); break;
-        case 8:
-          if (!world.is_known_to_somebody()) break;
-          world.lose(0);
-          world.lose_everything();
-          world.run(1s);  // whoever knows says so
-          break;
-        case 9:
-          if (!world.is_known_to_somebody()) break;
-          world.lose(0);
-          world.fail_over();
-          world.run(1s);
-          break;
-        case 10: world.set_clock(std::chrono::milliseconds(random.below(7'200'000)) - 1h); break;
-        default: world.lose(random.below(2) * random.below(30)); break;
-      }
+      world.let_something_happen(World::Memory::is_known);
       world.run(std::chrono::milliseconds(random.below(4'000)));
       REQUIRE(world.most_at_work <= 20);
     }

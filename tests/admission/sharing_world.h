@@ -128,6 +128,35 @@ class World {
   void set_clock(std::chrono::microseconds by) { clock_ += by; }
   void lose(std::uint64_t percent) { lost_percent_ = percent; }
 
+  // Whether the ledger may lose what nobody knows who could tell it anew.
+  enum class Memory { is_known, may_be_lost };
+  void let_something_happen(Memory memory) {
+    Gateway& one = *gateways_[random_.below(gateways_.size())];
+    const auto forget = [&](auto deed) {
+      if (memory == Memory::may_be_lost) return deed();
+      if (!is_known_to_somebody()) return;
+      lose(0);
+      deed();
+      run(1s);  // whoever knows says so
+    };
+    switch (random_.below(12)) {
+      case 0: kill(one); break;
+      case 1:
+        if (!one.is_up) start(one);
+        break;
+      case 2: stop(one, std::chrono::milliseconds(random_.between(10, 6'000))); break;
+      case 3: one.is_cut_off = true; break;
+      case 4: one.is_cut_off = false; break;
+      case 5: hang(std::chrono::milliseconds(random_.between(10, 8'000))); break;
+      case 6: set_down(true); break;
+      case 7: set_down(false); break;
+      case 8: forget([this] { lose_everything(); }); break;
+      case 9: forget([this] { fail_over(); }); break;
+      case 10: set_clock(std::chrono::milliseconds(random_.below(7'200'000)) - 1h); break;
+      default: lose(random_.below(2) * random_.below(30)); break;
+    }
+  }
+
   void run(Duration time) {
     const Time end = now_ + time;
     while (!events_.empty() && events_.top().when <= end) {

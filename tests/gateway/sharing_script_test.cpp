@@ -119,23 +119,7 @@ TEST_CASE("whatever happens, the script in Redis says what the ledger says") {
     for (int i = 0; i < 4; ++i) world.add(i == 0 ? 150 : 20, i % 3 + 2);
     Random& random = world.random();
     for (int step = 0; step < 40; ++step) {
-      World::Gateway& one = *world.gateways()[random.below(4)];
-      switch (random.below(12)) {
-        case 0: world.kill(one); break;
-        case 1:
-          if (!one.is_up) world.start(one);
-          break;
-        case 2: world.stop(one, std::chrono::milliseconds(random.between(10, 6'000))); break;
-        case 3: one.is_cut_off = true; break;
-        case 4: one.is_cut_off = false; break;
-        case 5: world.hang(std::chrono::milliseconds(random.between(10, 8'000))); break;
-        case 6: world.set_down(true); break;
-        case 7: world.set_down(false); break;
-        case 8: world.lose_everything(); break;
-        case 9: world.fail_over(); break;
-        case 10: world.set_clock(std::chrono::milliseconds(random.below(7'200'000)) - 1h); break;
-        default: world.lose(random.below(2) * random.below(30)); break;
-      }
+      world.let_something_happen(World::Memory::may_be_lost);
       world.run(std::chrono::milliseconds(random.below(1'500)));
     }
   }

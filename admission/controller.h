@@ -113,6 +113,7 @@ class Controller {
   }
   // Of those, so many are another process's (Ceilings).
   void set_kept_elsewhere(std::uint32_t workers) { line_.set_kept_elsewhere(workers); }
+  Wanted wanted() const { return line_.wanted(); }
   bool has_waiters() const { return line_.waiting() > 0; }
   std::size_t waiting() const { return line_.waiting(); }
   std::uint32_t limit() const { return line_.workers(); }

@@ -56,6 +56,7 @@ std::optional<Rejection> Gate::screen(Arrival& arrival, Time now) {
 Gate::Answer Gate::arrive(const Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
+  heed_loan();
   const Verdict verdict = controller_.arrive(arrival, now);
   if (shadow_) tell_shadow(arrival, std::get_if<Rejection>(&verdict), now);
   return answer(verdict, lock, now);
@@ -73,6 +74,7 @@ void Gate::tell_shadow(const Arrival& arrival, const Rejection* rejection, Time 
 Gate::Answer Gate::enter(Arrival& arrival, Time now) {
   Lock lock(mutex_);
   latest(now);
+  heed_loan();
   const Verdict verdict = controller_.decide(arrival, now);
   if (shadow_) tell_shadow(arrival, std::get_if<Rejection>(&verdict), now);
   return answer(verdict, lock, now);
@@ -164,6 +166,33 @@ void Gate::set_kept_elsewhere(std::uint32_t workers, Time now) {
   spread_news(lock, now);
 }
 
+void Gate::lend(const Loan& loan, Clock clock) {
+  Lock lock(mutex_);
+  has_loan_ = true;
+  after_loan_ = loan.then;
+  loan_ends_.store(loan.until, std::memory_order_relaxed);
+  clock_.store(clock, std::memory_order_release);
+  controller_.set_ceiling(Ceilings::Source::sharing, loan.workers);
+  spread_news(lock, latest(clock()));
+}
+
+void Gate::end_loan_in_time() {
+  if (clock_.load(std::memory_order_relaxed)() < loan_ends_.load(std::memory_order_relaxed)) return;
+  has_loan_ = false;
+  controller_.set_ceiling(Ceilings::Source::sharing, after_loan_);
+}
+
+bool Gate::has_no_more_than_its_own() {
+  const Lock lock(mutex_);
+  heed_loan();
+  return controller_.wanted().in_use <= controller_.limit();
+}
+
+Wanted Gate::wanted() const {
+  const Lock lock(mutex_);
+  return controller_.wanted();
+}
+
 Snapshot Gate::snapshot(Time now) const {
   const Lock lock(mutex_);
   Snapshot snapshot = controller_.snapshot(now);
@@ -208,6 +237,7 @@ Limits::Buckets Gate::allowances(const Arrival& arrival, Time now) const {
 
 // Collects the news under the lock and tells it without: whoever hears it may call back.
 void Gate::spread_news(Lock& lock, Time now) {
+  heed_loan();
   const std::optional<Notice> first = controller_.next(now);
   if (!first) return;
   const std::optional<Notice> second = controller_.next(now);
@@ -217,6 +247,7 @@ void Gate::spread_news(Lock& lock, Time now) {
   }
   std::array<Notice, 8> batch{*first, *second};
   for (std::size_t size = 2;; size = 0) {
+    heed_loan();
     while (size < batch.size()) {
       const auto notice = controller_.next(now);
       if (!notice) break;

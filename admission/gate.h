@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -136,6 +137,27 @@ class Gate {
   // As Controller::set_ceiling(); who may go in now hears of it before this returns.
   void set_ceiling(Ceilings::Source source, std::uint32_t workers, Time now);
   void set_kept_elsewhere(std::uint32_t workers, Time now);
+  // --- Workers that several gateways have together. ---
+  // The time as it is in this moment. Who was stopped for a while (SIGSTOP, a paused machine) finds
+  // a turn of its loop begun long ago, and must not begin on a loan that has ended since.
+  using Clock = Time (*)();
+  // So many of them until a time, and then so many, until the next loan.
+  struct Loan {
+    std::uint32_t workers = 0;
+    Time until{};
+    std::uint32_t then = 0;
+  };
+  // From the first one on no worker is given without a look at the clock.
+  void lend(const Loan& loan, Clock clock);
+  // One that has a worker is about to begin; asked once more, because what gave it the worker may
+  // be long ago. False: others may have got that worker meanwhile.
+  bool may_begin() {
+    const Clock clock = clock_.load(std::memory_order_acquire);
+    return clock == nullptr || clock() < loan_ends_.load(std::memory_order_relaxed) ||
+           has_no_more_than_its_own();
+  }
+  Wanted wanted() const;
+
   Snapshot snapshot(Time now) const;
   ClientTable::Counts client_counts() const;  // of the snapshot these alone
   // What enter() would say to this request; changes nothing.
@@ -172,6 +194,13 @@ class Gate {
   void orphan();
   Answer answer(const Verdict& verdict, Lock& lock, Time now);
   void spread_news(Lock& lock, Time now);
+  // With the lock held, before anybody may be let in.
+  void heed_loan() {
+    if (has_loan_) [[unlikely]]
+      end_loan_in_time();
+  }
+  void end_loan_in_time();
+  bool has_no_more_than_its_own();
   void tell(const Notice& notice);
 
   // A Permit that is dropped brings no time with it: it counts as given back at the latest time
@@ -184,6 +213,10 @@ class Gate {
   std::shared_ptr<const conf::AdmissionSettings> shadow_settings_;
   Time latest_{};
   std::vector<Waiters*> waiters_;  // fixed once requests arrive
+  bool has_loan_ = false;          // that has not ended
+  std::uint32_t after_loan_ = 0;
+  std::atomic<Time> loan_ends_{};
+  std::atomic<Clock> clock_{nullptr};  // null: nothing is shared
 };
 
 }  // namespace classgate::admission

@@ -323,6 +323,16 @@ Duration Line::usual_work(RouteId route) const {
   return work > Duration::zero() ? work : books_.usual_turn();
 }
 
+Wanted Line::wanted() const {
+  Wanted wanted{.in_use = active_};
+  for (int priority = conf::priority_best; priority <= conf::priority_worst; ++priority) {
+    const std::size_t i = index(priority);
+    wanted.workers[i] = shares_.active()[i] + static_cast<std::uint32_t>(queue_.size_of(priority));
+    wanted.clients[i] = queue_.clients_in(priority);
+  }
+  return wanted;
+}
+
 void Line::write_to(Snapshot& snapshot, Time now) const {
   books_.write_to(snapshot, now);
   snapshot.workers = workers();

@@ -164,6 +164,7 @@ class Line {
   // What is known of its place.
   void describe(Rejection& rejection, const Arrival& arrival, const Asker& asker, Time now) const;
   void write_to(Snapshot& snapshot, Time now) const;
+  Wanted wanted() const;
   // For a process that takes over, and from the one before (memo.cpp).
   void write_to(PolicyMemo& memo) const;
   void take_up(const PolicyMemo& memo);

@@ -121,6 +121,14 @@ struct Admitted {
 
 using Verdict = std::variant<Admitted, Ticket, Rejection>;
 
+// What there is to do, for whoever divides workers among several gateways: by priority, the best
+// first.
+struct Wanted {
+  std::uint32_t in_use = 0;                                   // workers
+  std::array<std::uint32_t, conf::priority_count> workers{};  // in use, and waited for
+  std::array<std::uint32_t, conf::priority_count> clients{};  // that wait
+};
+
 // What became of an admitted request.
 struct Outcome {
   enum class Kind : std::uint8_t { processed, failed, abandoned, rejected };

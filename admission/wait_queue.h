@@ -111,6 +111,10 @@ class WaitQueue {
   std::size_t size() const { return size_; }
   std::uint64_t bytes() const { return bytes_; }
   std::size_t size_of(int priority) const { return room(priority).size; }
+  // Clients that wait there and may go in; those without identity are one.
+  std::uint32_t clients_in(int priority) const {
+    return room(priority).rank.count() + (room(priority).plain.first != none ? 1 : 0);
+  }
   // Waiting in one client's flow of a priority.
   std::size_t size_of(int priority, ClientNumber client) const;
   // Who may go before one more request of this client, whose plan has such a priority: as many of

@@ -345,6 +345,9 @@ void Exchange::on_hold_over() {
 }
 
 void Exchange::forward() {
+  // As whoever waited for too long: it may come again, and nobody has begun on it.
+  if (!station_.shared().gate.may_begin())
+    return on_body_fault(Reason::queue_timeout, time_to_come_back());
   if (hold_if_useful()) return;
   if (request_.plain_head_size == 0) request_.plain_head_size = head_.size();
   head_.resize(request_.plain_head_size);  // it may be the second time

@@ -110,5 +110,44 @@ TEST_CASE("a ceiling that moves forgets neither what routes take nor what the sh
   CHECK(gate.snapshot(start + 2s).shadow.alike == 3);
 }
 
+TEST_CASE("what is shared is a part of its own, whatever the process before an upgrade keeps") {
+  Controller controller(settings_of(10));
+  controller.set_kept_elsewhere(7);
+  controller.set_ceiling(Source::sharing, 2);
+  CHECK(controller.limit() == 2);
+  controller.set_ceiling(Source::sharing, 5);
+  CHECK(controller.limit() == 3);
+  controller.set_kept_elsewhere(0);
+  CHECK(controller.limit() == 5);
+}
+
+Time clock_now;
+Time read_clock() { return clock_now; }
+
+TEST_CASE("nobody begins on a loan that has ended, however old the time is that he comes with") {
+  const auto gate = std::make_unique<Gate>(settings_of(10));
+  clock_now = start;
+  gate->lend({.workers = 2, .until = start + 1s, .then = 1}, read_clock);
+  std::vector<Permit> permits;
+  const auto comes = [&gate, &permits] {
+    auto answer = gate->enter(request(3), start);
+    if (auto* permit = std::get_if<Permit>(&answer)) permits.push_back(std::move(*permit));
+    return permits.size();
+  };
+  CHECK(comes() == 1);
+  CHECK(gate->may_begin());
+  clock_now = start + 1s;  // its process was stopped: its loop's time is what it was
+  CHECK(comes() == 1);     // then there is one, which has begun
+  CHECK(gate->may_begin());
+  gate->lend({.workers = 2, .until = start + 2s, .then = 0}, read_clock);
+  CHECK(comes() == 2);
+  clock_now = start + 2s;
+  CHECK_FALSE(gate->may_begin());  // what gave it its worker is long ago
+  CHECK(gate->wanted().in_use == 2);
+  permits.clear();
+  CHECK(comes() == 0);
+  CHECK(gate->wanted().in_use == 0);
+}
+
 }  // namespace
 }  // namespace classgate::admission

@@ -61,6 +61,8 @@ struct AddressKinds {
 };
 Key addresses_key(std::string name, std::size_t least, AddressKinds kinds, std::string help,
                   FieldOf<std::vector<Address>> access);
+// Where the ledger of several gateways may be.
+Key redis_key(std::string name, std::string help, FieldOf<std::vector<RedisServer>> access);
 Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network>> access);
 Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access);
 Key token_place_key(std::string name, std::string help, FieldOf<IdentitySource> access);
@@ -69,6 +71,8 @@ Key grpc_services_key(std::string name, std::string help,
                       FieldOf<std::vector<std::string>> access);
 // Texts that are compared as they are.
 Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
+// 1 to 64 letters, digits and "._-:{}" (which a cluster of Redis has a meaning for).
+Key short_text_key(std::string name, std::string help, FieldOf<std::string> access);
 Key text_key(std::string name, std::size_t most, std::string help, FieldOf<std::string> access);
 // Names of fields of requests, but those that the gateway reads and says itself.
 Key fields_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);

@@ -253,13 +253,25 @@ std::vector<Key> make_keys() {
       number_key("forecast.fall", 0.001, 1, false, "share of the servers needed by which their number falls in a minute at most", FIELD(forecast.fall)),
       place_key("forecast.hook", "program that is run when another number of servers is needed; empty: none", {""}, FIELD(forecast.hook)),
       duration_key("forecast.hook_timeout", milliseconds(100), minutes(10), "then it is killed", FIELD(forecast.hook_timeout)),
+
+      redis_key("sharing.redis", "who keeps the ledger of several gateways that have the workers together, each a redis://HOST:PORT/DATABASE, rediss:// with TLS or redis+unix:/path; empty: this one is alone", FIELD(sharing.redis)),
+      place_key("sharing.password_file", "file whose first line is the password for these; empty: none", {""}, FIELD(sharing.password_file)),
+      place_key("sharing.ca_file", "PEM certificates that theirs are verified with, for rediss://; empty: the system's", {""}, FIELD(sharing.ca_file)),
+      short_text_key("sharing.prefix", "what the keys begin with: gateways with the same share with each other", FIELD(sharing.prefix)),
+      short_text_key("sharing.name", "what operators know this gateway by; \"auto\": the name of the host", FIELD(sharing.name)),
+      duration_key("sharing.period", milliseconds(10), seconds(10), "between two exchanges with the ledger", FIELD(sharing.period)),
+      duration_key("sharing.lease", milliseconds(100), minutes(2), "for so long what the ledger gave counts", FIELD(sharing.lease)),
+      duration_key("sharing.away_max", seconds(1), hours(24 * 7), "for so long the others leave a silent gateway its part", FIELD(sharing.away_max)),
+      word_key<WhenAway>("sharing.when_away", "what goes on when nothing is heard of the ledger", FIELD(sharing.when_away)),
+      count_key("sharing.members_max", 2, 256, "gateways that the ledger knows at once", FIELD(sharing.members_max)),
   };
   // clang-format on
   for (Key& key : keys)
     key.needs_restart = key.name == "threads" || key.name == "sandbox" ||
                         key.name == "core_dumps" || key.name == "clients.secret" ||
                         key.name == "clients.quota_file" || key.name == "state_dir" ||
-                        key.name.starts_with("history.") || key.name == "forecast.file";
+                        key.name.starts_with("history.") || key.name == "forecast.file" ||
+                        key.name.starts_with("sharing.");
   std::ranges::find(keys, "threads", &Key::name)->default_text = "the processors it may use";
   for (const ReasonText& text : reason_texts) keys.push_back(status_key(text));
   return keys;

@@ -545,6 +545,42 @@ struct ForecastSettings {
   milliseconds hook_timeout{10'000};  // then it is killed
 };
 
+// One Redis that may keep the ledger of [sharing]: "redis://host:6379/0", "rediss://user@host:6380"
+// with TLS, "redis+unix:/path" for a socket of this machine.
+struct RedisServer {
+  std::string host;  // without brackets; or the path
+  std::uint16_t port = 6379;
+  bool is_tls = false;
+  bool is_unix = false;
+  std::string user;  // of ACLs; empty: the default one
+  std::uint32_t database = 0;
+  std::string text;  // as written
+  bool operator==(const RedisServer&) const = default;
+};
+
+// What a gateway does that has heard nothing of the others for as long as its lease is.
+enum class WhenAway : std::uint8_t {
+  share,  // its part of the workers, which the others leave it: the sum of all still holds
+  open,   // all workers of its conf, as if it were alone
+  closed  // begins nothing
+};
+
+// [sharing]: several gateways before one service have its workers together.
+struct SharingSettings {
+  std::vector<RedisServer> redis;    // of one group; empty: this gateway is alone
+  std::string password_file;         // empty: none
+  std::string ca_file;               // for rediss://; empty: the system's
+  std::string prefix = "classgate";  // of the keys: who has the same shares with each other
+  std::string name = "auto";         // of this gateway, for operators; "auto": the host's
+  milliseconds period{50};           // between two exchanges
+  milliseconds lease{1'000};         // of what it has been given
+  milliseconds away_max{600'000};    // for so long it may go on with its part alone
+  WhenAway when_away = WhenAway::share;
+  std::uint32_t members_max = 64;  // gateways, and those that others still remember
+  bool is_on() const { return !redis.empty(); }
+  bool operator==(const SharingSettings&) const = default;
+};
+
 // [[listener]]: what is other for one address of `listen`.
 struct ListenerSettings {
   std::string address;     // as `listen` has it
@@ -598,6 +634,7 @@ struct Settings {
   std::string state_dir = "auto";
   HistorySettings history;
   ForecastSettings forecast;
+  SharingSettings sharing;
   StatusTable statuses = default_statuses();
 };
 

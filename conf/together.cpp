@@ -50,6 +50,7 @@ class Together {
     check_operators();
     check_listeners();
     check_cors(all.cors);
+    check_sharing();
     put_clients_together(reading_);
     const std::vector<Address>& nameservers = all.upstream.nameservers;
     for (std::size_t i = 0; i < nameservers.size(); ++i)
@@ -213,6 +214,28 @@ class Together {
           fmt::format("listener {} is none of listen{}", quote(listener.address),
                       meant.empty() ? "" : fmt::format("; did you mean {}?", quote(meant))));
     }
+  }
+
+  void check_sharing() {
+    const SharingSettings& sharing = settings_.sharing;
+    if (!sharing.is_on()) return;
+    // One answer that is lost must not cost the lease, four fifths of which count.
+    if (sharing.lease < sharing.period * 5)
+      reading_.blame(
+          "sharing.lease",
+          "is less than five times sharing.period: an answer that comes late would end it",
+          {"sharing.period"});
+    if (settings_.admission.workers_are_auto)
+      reading_.blame(
+          "admission.workers",
+          "\"auto\" does not go with sharing.redis: each gateway would search for itself. "
+          "Write the number for all together",
+          {"sharing.redis"});
+    for (std::size_t i = 0; i < sharing.redis.size(); ++i)
+      if (!sharing.redis[i].user.empty() && sharing.password_file.empty())
+        reading_.blame_at(reading_.origin_of_entry("sharing.redis", i), "sharing.redis",
+                          fmt::format("\"{}\" has a user, and sharing.password_file no password",
+                                      sharing.redis[i].text));
   }
 
   // With credentials "*" would lend every page on earth the cookies of its visitor; browsers take

@@ -80,6 +80,10 @@ inline constexpr auto words_of<TokenFor> =
                                    {"pages", TokenFor::pages},
                                    {"everything", TokenFor::everything}});
 
+template <>
+inline constexpr auto words_of<WhenAway> = std::to_array<Word<WhenAway>>(
+    {{"share", WhenAway::share}, {"open", WhenAway::open}, {"closed", WhenAway::closed}});
+
 template <typename Value>
 concept SaidInWords = !words_of<Value>.empty();
 

@@ -112,6 +112,27 @@ ordered_json quotas_json(const std::optional<QuotaHealth>& quotas) {
           {"unwritten_seconds", quotas->unwritten.count()}};
 }
 
+// Of the workers that several gateways have together; null where nothing is shared.
+ordered_json shared_workers_json(const SharingHealth& sharing, admission::Time now) {
+  if (sharing.state == SharingHealth::State::off) return nullptr;
+  const bool was_heard = sharing.heard != admission::Time{};
+  ordered_json failures = ordered_json::object();
+  for (std::size_t i = 0; i < sharing_failure_count; ++i)
+    failures[std::string(sharing_failure_words[i])] = sharing.failures[i];
+  return {{"name", sharing.name},
+          {"gateways", sharing.members},
+          {"workers", sharing.workers},
+          {"here", sharing.seats},
+          {"without_ledger", sharing.floor},
+          {"ledger", sharing.server},
+          {"exchanges", sharing.exchanges},
+          {"exchange_ms", measure::in_rounded_ms(sharing.took)},
+          {"heard_ms_ago", was_heard ? ordered_json(measure::in_rounded_ms(now - sharing.heard))
+                                     : ordered_json(nullptr)},
+          {"failures", failures},
+          {"problem", sharing.problem}};
+}
+
 ordered_json upstream_json(const std::vector<ServerHealth>& servers) {
   ordered_json result = ordered_json::object();
   for (const ServerHealth& server : servers) {
@@ -142,6 +163,7 @@ ordered_json conf_json(const ConfHistory& history) {
 
 // Named one by one: what is added later is operators' until somebody says otherwise.
 constexpr std::array strangers_fields{"status",
+                                      "sharing",
                                       "total_requests",
                                       "processed_requests",
                                       "failed_requests",
@@ -176,6 +198,7 @@ ordered_json health_json(const HealthReport& report, Asker asker) {
   const admission::Snapshot& snapshot = report.admission;
   ordered_json json{
       {"status", word_of(report.status)},
+      {"sharing", word_of(report.sharing.state)},
       {"total_requests", snapshot.total},
       {"processed_requests", snapshot.processed},
       {"failed_requests", admission::sum(snapshot.failed)},
@@ -202,6 +225,7 @@ ordered_json health_json(const HealthReport& report, Asker asker) {
       {"clients", clients_json(snapshot.clients)},
       {"patterns", patterns_json(snapshot)},
       {"quotas", quotas_json(report.quotas)},
+      {"shared_workers", shared_workers_json(report.sharing, std::chrono::steady_clock::now())},
       {"upstream", upstream_json(report.servers)},
       {"upstream_answers", upstream_answers(report.servers)},
       {"connections", report.connections},

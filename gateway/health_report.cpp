@@ -53,10 +53,10 @@ Status status_of(const HealthReport& report, bool is_draining, bool none_reachab
   if (snapshot.since_last_overload < overload_memory ||
       (snapshot.queue_limit > 0 && snapshot.waiting * 2 >= snapshot.queue_limit))
     return Status::overloaded;
-  return std::ranges::all_of(report.servers,
-                             [](const ServerHealth& server) { return is_well(server.state); })
-             ? Status::ok
-             : Status::degraded;
+  const bool are_servers_well = std::ranges::all_of(
+      report.servers, [](const ServerHealth& server) { return is_well(server.state); });
+  const bool is_away = report.sharing.state == SharingHealth::State::away;
+  return are_servers_well && !is_away ? Status::ok : Status::degraded;
 }
 
 }  // namespace
@@ -94,6 +94,7 @@ HealthReport report_health(const Shared& shared, const Policy& policy, admission
       .streams = shared.streams.load(std::memory_order_relaxed),
       .client_memory_bytes = shared.memory.used(),
       .servers = report_servers(*policy.servers, now),
+      .sharing = shared.sharing.health(),
       .connections = shared.connections.load(std::memory_order_relaxed),
       .connections_refused = shared.connections_refused.load(std::memory_order_relaxed),
       .access_log_lines_dropped = shared.access_log.dropped_lines(),

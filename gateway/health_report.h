@@ -98,6 +98,7 @@ struct HealthReport {
   std::uint64_t client_memory_bytes = 0;
   std::optional<QuotaHealth> quotas{};  // none where no conf so far had any
   std::vector<ServerHealth> servers{};
+  SharingHealth sharing{};
   std::uint32_t connections = 0;
   std::uint64_t connections_refused = 0;
   std::uint64_t access_log_lines_dropped = 0;

@@ -10,6 +10,7 @@
 #include "conf/format.h"
 #include "gateway/clients/secret.h"
 #include "gateway/history/usage_history.h"
+#include "gateway/shared_workers.h"
 #include "proxy/net/sandbox.h"
 
 namespace classgate::gateway {
@@ -137,6 +138,14 @@ std::expected<std::unique_ptr<Server>, std::string> Server::open(const conf::Set
   const admission::Ids ids(settings);
   server->shared_ = std::make_unique<Shared>(settings, ids, *server->access_log_, make_hash_key(),
                                              std::move(via_name));
+  if (settings.sharing.is_on()) {
+    server->shared_workers_ = std::make_unique<SharedWorkers>(server->shared_->gate);
+    auto sharing = Sharing::open(settings.sharing, state_folder_of(settings),
+                                 SharedWorkers::limits_of(settings), *server->shared_workers_,
+                                 server->shared_->sharing);
+    if (!sharing) return std::unexpected(sharing.error());
+    server->sharing_ = std::move(*sharing);
+  }
   if (const std::string lack = lack_of_descriptors(settings); !lack.empty())
     spdlog::warn("{}", lack);
   server->policy_ = std::make_shared<const Policy>(
@@ -184,6 +193,7 @@ Server::~Server() {
   stop();
   memory_keeper_.reset();
   stations_.clear();
+  if (sharing_) sharing_->finish();
   if (policy_ && policy_->quotas)
     policy_->quotas->finish(has_successor_ ? patience_beside_successor : patience_at_end);
   if (usage_) usage_->finish(has_successor_ ? patience_beside_successor : patience_at_end);
@@ -195,6 +205,7 @@ void Server::start(std::function<void()> on_drained) {
   spdlog::info("sandbox of the loops: {}", sandbox_text_);
   const SignalsBlocked blocked;
   if (settings().history.keep) usage_ = std::make_unique<UsageHistory>(shared_->usage, settings());
+  if (sharing_) sharing_->start();
   const bool is_sandboxed = settings().sandbox != conf::Sandbox::off;
   memory_keeper_ = std::make_unique<MemoryKeeper>(shared_->memory, [this] {
     for (const auto& station : stations_) station->send(Ping{});
@@ -280,6 +291,7 @@ std::expected<void, std::string> Server::reconfigure(Preparation&& ready, ConfHi
     take_back_rules();
     throw;
   }
+  if (sharing_) sharing_->set_limits(SharedWorkers::limits_of(settings));
   shared_->memory.set_limit(settings.client.memory.count);
   if (policy->quotas) policy->quotas->use(settings.clients, ready.time_zone, ready.quota_names);
   for (const Sockets before = std::exchange(sockets_, ready.sockets.keep());

@@ -14,6 +14,8 @@
 
 namespace classgate::gateway {
 
+class Sharing;
+class SharedWorkers;
 class UsageHistory;
 
 // Listening sockets that another process left us. Taken where the conf wants them, before new ones
@@ -166,6 +168,9 @@ class Server {
   bool has_successor_ = false;  // while it drains
   std::string sandbox_text_;    // what keeps the loops, for the log
   std::unique_ptr<UsageHistory> usage_;
+  // Of workers that several gateways have together; null: this one is alone.
+  std::unique_ptr<SharedWorkers> shared_workers_;
+  std::unique_ptr<Sharing> sharing_;  // uses the former
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<std::thread> threads_;
   std::unique_ptr<MemoryKeeper> memory_keeper_;  // sends letters to the stations

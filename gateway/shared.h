@@ -16,6 +16,7 @@
 #include "gateway/memory_budget.h"
 #include "gateway/policy.h"
 #include "gateway/recent_timeouts.h"
+#include "gateway/sharing/board.h"
 
 namespace classgate::gateway {
 
@@ -52,6 +53,7 @@ struct Shared {
   void note_exception(const std::exception& thrown);
   ClientCounts client_counts;
   RecentTimeouts recent_timeouts;
+  SharingBoard sharing;                   // of workers that several gateways have together
   UsageJournals usage;                    // what the loops tell the history
   std::atomic<std::uint64_t> streams{0};  // answers that are one, now
   // The newest policy, which the loops adopt one by one: by its servers and limits, not by those

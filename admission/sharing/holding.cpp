@@ -10,13 +10,14 @@ std::uint32_t Holding::seats(Time now) const {
 
 // At first no more than it had: others may still use what its floor has beyond that. They hear
 // within a lease that it is silent, and what they have begun by then is over a request_timeout
-// later.
+// later. And in the end nothing: the others keep its floor for away_max.
 std::uint32_t Holding::away(Time now) const {
   switch (settings_.when_away) {
     case WhenAway::open: return settings_.workers;
     case WhenAway::closed: return 0;
     case WhenAway::share: break;
   }
+  if (now >= gone_) return 0;
   return now >= others_are_done_ ? floor_ : std::min(cap_, floor_);
 }
 
@@ -57,6 +58,8 @@ void Holding::hear(const Share& share, Time now) {
   members_ = share.members;
   promised_ = long_ago;
   lapses_ = reported_ + settings_.lease * 4 / 5;
+  gone_ = std::max(lapses_, reported_ + (settings_.lease + settings_.away_max) * 4 / 5 -
+                                settings_.request_timeout);
   others_are_done_ = now + 2 * settings_.lease + settings_.request_timeout;
 }
 

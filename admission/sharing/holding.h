@@ -13,12 +13,7 @@ namespace classgate::sharing {
 using measure::Duration;
 using measure::Time;
 
-// What a gateway does that has heard nothing for as long as its lease is.
-enum class WhenAway : std::uint8_t {
-  share,  // its floor: the sum of all still holds
-  open,   // all workers of its conf, as if it were alone
-  closed  // begins nothing
-};
+using conf::WhenAway;
 
 // The seats of one gateway: what it has been given, what it has promised, and until when, by its
 // own monotonic clock. It begins nothing in the last fifth of its lease, so that clocks may go
@@ -30,6 +25,7 @@ class Holding {
     std::uint32_t workers = 0;  // for all together
     Duration lease{};           // as the ledger's
     Duration request_timeout{};
+    Duration away_max = std::chrono::minutes(10);  // as the ledger's
     WhenAway when_away = WhenAway::share;
   };
   explicit Holding(Settings settings) : settings_(std::move(settings)) {}
@@ -38,7 +34,19 @@ class Holding {
   // was stopped for a while must not begin as if it had not been.
   std::uint32_t seats(Time now) const;
   bool is_away(Time now) const { return now >= lapses_; }
+  // Until then by its lease, if it hears nothing; long ago: it has none.
+  Time lapses() const { return lapses_; }
+  // And until then by its part without the ledger, unless it is away as `open` has it.
+  Time gone() const { return gone_; }
   std::uint32_t members() const { return members_; }
+  std::uint32_t floor() const { return floor_; }
+
+  // Other limits, which the next report tells. What was begun under a longer time may still be at
+  // work: the longest that there was counts.
+  void set_limits(std::uint32_t workers, Duration request_timeout) {
+    settings_.workers = workers;
+    settings_.request_timeout = std::max(settings_.request_timeout, request_timeout);
+  }
 
   // The next report, to be sent at once. What it promises holds until its answer is there; one of
   // an earlier report counts no more.
@@ -67,6 +75,7 @@ class Holding {
   Time reported_{};                  // when the last report was made
   Time lapses_ = long_ago;           // it begins nothing by its lease from then on
   Time others_are_done_ = long_ago;  // then nobody has seats that are kept for its floor
+  Time gone_ = long_ago;             // its floor may be others' when what it has begun is over
 };
 
 }  // namespace classgate::sharing

@@ -27,10 +27,22 @@ std::uint32_t Ledger::kept_for(const Member& member) const {
   return std::max(may_be_in_flight ? member.held : 0U, may_go_on ? member.floor : 0U);
 }
 
+// Of the buried it remembers for a lease that they are: a report of theirs may still be on its way.
 void Ledger::forget_the_gone() {
   std::erase_if(members_, [this](const auto& entry) {
-    return !is_live(entry.second) && kept_for(entry.second) == 0;
+    const Member& member = entry.second;
+    const bool may_still_be_heard = member.is_buried && now_ <= member.until + terms_.lease;
+    return !is_live(member) && kept_for(member) == 0 && !may_still_be_heard;
   });
+}
+
+void Ledger::bury(const std::string& name) {
+  const auto found = members_.find(name);
+  if (found == members_.end()) return;
+  Member& member = found->second;
+  member.is_buried = member.is_confirmed = true;
+  member.floor = 0;
+  member.until = std::min(member.until, now_);
 }
 
 // What it has forgotten the gateways know: each says what it holds, and how many they were.
@@ -39,7 +51,7 @@ void Ledger::recover(const Report& report, const std::string& server) {
   const bool is_elsewhere = server != server_;
   if (is_elsewhere || is_unknown_to_me) {
     if (is_elsewhere || !is_recovering_)
-      for (auto& [name, member] : members_) member.is_confirmed = false;
+      for (auto& [name, member] : members_) member.is_confirmed = member.is_buried;
     // Of the last that was written it may lack who got a floor.
     const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(members_.size(), 1));
     for (auto& [name, member] : members_)
@@ -140,7 +152,7 @@ std::uint32_t Ledger::target_of(const std::string& name, std::uint32_t workers) 
 
 Share Ledger::settle(const Report& report, const std::string& server, LedgerTime told) {
   if (const auto known = members_.find(report.member);
-      known != members_.end() && report.number <= known->second.number)
+      known != members_.end() && (known->second.is_buried || report.number <= known->second.number))
     return {.told = told};
   // From the future: the clock has been set back since, and nobody knows how old it is.
   const LedgerTime age = told - report.sent;

@@ -36,6 +36,9 @@ class Ledger {
   Share settle(const Report& report, const std::string& server, LedgerTime told);
   // A gateway says farewell, with nothing in use and nothing to come.
   void leave(const std::string& member) { members_.erase(member); }
+  // Somebody knows for certain that this one's process has ended (the same machine, and a lock that
+  // it held): it goes on with no floor. What it had begun is over as for anybody who is silent.
+  void bury(const std::string& member);
 
   struct Member {
     std::uint64_t number = 0;
@@ -47,6 +50,7 @@ class Ledger {
     std::chrono::microseconds request_timeout{};
     LedgerTime until{};        // of its lease
     bool is_confirmed = true;  // has reported since the ledger may have forgotten something
+    bool is_buried = false;    // what it may still say was sent before
   };
   const std::map<std::string, Member>& members() const { return members_; }
   bool is_recovering() const { return is_recovering_; }

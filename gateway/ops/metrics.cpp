@@ -427,6 +427,35 @@ void add_gateway(MetricFamilies& out, const HealthReport& report,
   out.gauge("process_start_time_seconds", "When the process started.").value(process.start_time);
 }
 
+// Where workers are shared.
+void add_sharing(MetricFamilies& out, const SharingHealth& sharing, admission::Time now) {
+  out.gauge("classgate_sharing_state",
+            "1 for how it goes with the workers that several gateways have together.");
+  for (const std::string_view word : SharingHealth::state_words)
+    if (word != "off")
+      out.value(word == word_of(sharing.state) ? 1 : 0, {{"state", std::string(word)}});
+  out.gauge("classgate_sharing_workers", "Workers of all gateways together.")
+      .value(sharing.workers);
+  out.gauge("classgate_sharing_workers_here", "Of these, those that this gateway may use now.")
+      .value(sharing.seats);
+  out.gauge("classgate_sharing_workers_without_ledger",
+            "Of these, those that it may use when it hears nothing of the ledger.")
+      .value(sharing.floor);
+  out.gauge("classgate_sharing_gateways", "Gateways that have them together, as heard last.")
+      .value(sharing.members);
+  out.counter("classgate_sharing_exchanges_total", "Reports that the ledger has answered.")
+      .value(sharing.exchanges);
+  out.gauge("classgate_sharing_exchange_seconds", "What the last of them took.")
+      .value(std::chrono::duration<double>(sharing.took).count());
+  if (sharing.heard != admission::Time{})
+    out.gauge("classgate_sharing_heard_seconds", "Since the last of them was answered.")
+        .value(std::chrono::duration<double>(now - sharing.heard).count());
+  out.counter("classgate_sharing_failures_total",
+              "Times that the ledger's engine could not be used, by what was wrong.");
+  for (std::size_t i = 0; i < sharing_failure_count; ++i)
+    out.value(sharing.failures[i], {{"kind", std::string(sharing_failure_words[i])}});
+}
+
 void add_operators(MetricFamilies& out, const OperatorServer::Counts& operators) {
   out.gauge("classgate_ops_connections", "Operators' connections.").value(operators.open);
   out.counter("classgate_ops_connections_ended_total",
@@ -451,6 +480,8 @@ Exposition expose_metrics(const Server& server, std::uint64_t error_lines_droppe
   add_durations(families, server);
   add_plans(families, server);
   if (report.quotas) add_quotas(families, *report.quotas);
+  if (report.sharing.state != SharingHealth::State::off)
+    add_sharing(families, report.sharing, std::chrono::steady_clock::now());
   add_clients(families, server);
   add_admission(families, report);
   add_traffic(families, server, report);

@@ -24,7 +24,8 @@ class Paint {
   }
   std::string state(std::string_view word) const {
     const bool is_good = word == "ok" || word == "reachable";
-    const bool is_fair = word == "degraded" || word == "overloaded" || word == "unknown";
+    const bool is_fair =
+        word == "degraded" || word == "overloaded" || word == "unknown" || word == "alone";
     return (*this)(is_good ? "1;32" : is_fair ? "1;33" : "1;31", word);
   }
 
@@ -81,6 +82,17 @@ std::string clients_table(const ordered_json& clients, std::size_t width) {
   return out;
 }
 
+// Of the workers that several gateways have together.
+std::string shared_line(const ordered_json& shared, const std::string& state) {
+  std::string text =
+      fmt::format("{:<12} {}: {} of {} here, {} gateways, ledger in {}\n", "shared", state,
+                  shared.at("here").get<std::uint64_t>(), shared.at("workers").get<std::uint64_t>(),
+                  shared.at("gateways").get<std::uint64_t>(), printable_text(shared.at("ledger")));
+  if (const std::string problem = printable_text(shared.at("problem")); !problem.empty())
+    text += fmt::format("{:<12} {}\n", "", problem);
+  return text;
+}
+
 // ", answers: 120 2xx, 3 5xx".
 std::string answers_text(const ordered_json& answers) {
   std::string text;
@@ -120,12 +132,15 @@ std::string status_page(const StatusSample& sample, std::size_t width, bool with
   const std::uint64_t orphans = number("workers_without_client");
   const std::uint64_t streams = number("streams");
   // Without a server that is up it would be down.
+  const ordered_json shared = health.value("shared_workers", ordered_json());
   const bool are_elsewhere =
-      limit("workers") == 0 && health.at("status").get<std::string>() != "down";
+      limit("workers") == 0 && shared.is_null() && health.at("status").get<std::string>() != "down";
   row("workers", number("active_workers"), limit("workers"),
       std::string(are_elsewhere ? ": the process before the upgrade still has all of them" : "") +
           (streams > 0 ? fmt::format(", {} streaming", streams) : "") +
           (orphans > 0 ? fmt::format(", {} without a client", orphans) : ""));
+  if (!shared.is_null())
+    out += shared_line(shared, paint.state(health.at("sharing").get<std::string>()));
   row("queue", number("queue_size"), limit("queue_size"), "");
   for (const auto& [priority, waiting] : health.at("queue_by_priority").items())
     if (waiting.get<std::uint64_t>() > 0)

@@ -11,10 +11,11 @@
 --   settle   number, ledger, sent, cap, floor, floors, members, in_use, workers, request_timeout,
 --            wanted of each priority, weight of each priority; for tests: told, server
 --   leave    nothing more
+--   bury     the member that has died
 --   show     nothing more
 -- Answers
 --   settle   {heard, told, ledger, seats, target, floor, floors, members}
---   leave    "OK"
+--   leave    "OK", as of bury
 --   show     {now, recovering, {member, held, in_use, floor, workers, microseconds of its lease}, ...}
 
 local priorities = 5
@@ -61,7 +62,10 @@ end
 
 local function forget_the_gone()
   for other, member in pairs(members) do
-    if not is_live(member) and kept_for(member) == 0 then members[other] = nil end
+    local may_still_be_heard = member.buried and all.now <= member['until'] + lease
+    if not is_live(member) and kept_for(member) == 0 and not may_still_be_heard then
+      members[other] = nil
+    end
   end
   names = nil
 end
@@ -71,7 +75,7 @@ local function recover(report, server)
   local is_elsewhere = server ~= all.server
   if is_elsewhere or is_unknown_to_me then
     if is_elsewhere or not all.recovering then
-      for _, member in pairs(members) do member.confirmed = false end
+      for _, member in pairs(members) do member.confirmed = member.buried end
     end
     local share = math.floor(report.workers / math.max(#in_order(), 1))
     for _, member in pairs(members) do
@@ -183,6 +187,16 @@ if verb == 'leave' then
   return redis.status_reply('OK')
 end
 
+if verb == 'bury' then
+  local dead = members[ARGV[6]]
+  if dead then
+    dead.buried, dead.confirmed, dead.floor = true, true, 0
+    dead['until'] = math.min(dead['until'], all.now)
+    keep()
+  end
+  return redis.status_reply('OK')
+end
+
 if verb == 'show' then
   local answer = {all.now, all.recovering and 1 or 0}
   for _, other in ipairs(in_order()) do
@@ -222,7 +236,7 @@ end
 all.lease, all.away_max = lease, away_max
 
 local known = members[name]
-if known and report.number <= known.number then return {0, told} end
+if known and (known.buried or report.number <= known.number) then return {0, told} end
 local age = told - report.sent
 if report.sent ~= 0 and (age > lease or age < -math.floor(lease / 4)) then return {0, told} end
 turn_clock(told)
@@ -233,7 +247,7 @@ if not known and #in_order() >= members_max then
   end
 end
 recover(report, server)
-local member = known or {}
+local member = known or {buried = false}
 members[name] = member
 names = nil
 member.number = report.number

@@ -91,6 +91,42 @@ TEST_CASE("what a killed gateway had is the others' when its requests are over f
   CHECK(world.most_at_work <= 50);
 }
 
+TEST_CASE("what a gateway had that begins anew is free when its requests are over for certain") {
+  INFO(replay(run().seed));
+  World world({.work_most = 1s}, run().seed);
+  World::Gateway& killed = world.add(2'000);
+  World::Gateway& other = world.add(2'000);
+  world.run(3s);
+  world.kill(killed);
+  world.bury(killed.name);
+  world.start(killed);
+  world.run(1500ms);
+  CHECK(other.holding->seats(world.now()) >= 25);
+  world.run(5s);
+  const std::uint32_t seats =
+      killed.holding->seats(world.now()) + other.holding->seats(world.now());
+  CHECK(seats >= 48);
+  CHECK(world.most_at_work <= 50);
+}
+
+TEST_CASE("who is cut off for longer than the others leave it its part begins nothing any more") {
+  INFO(replay(run().seed));
+  World world({.work_most = 1s}, run().seed);
+  World::Gateway& cut_off = world.add(2'000);
+  World::Gateway& other = world.add(2'000);
+  world.run(3s);
+  cut_off.is_cut_off = true;
+  world.run(5min);
+  CHECK(cut_off.holding->seats(world.now()) == 25);
+  world.run(6min);
+  CHECK(cut_off.holding->seats(world.now()) == 0);
+  CHECK(other.holding->seats(world.now()) == 50);
+  cut_off.is_cut_off = false;
+  world.run(3s);
+  CHECK(cut_off.holding->seats(world.now()) > 0);
+  CHECK(world.most_at_work <= 50);
+}
+
 TEST_CASE("closed begins nothing without the ledger, open as much as its conf says") {
   for (const WhenAway when : {WhenAway::closed, WhenAway::open}) {
     World world({.when_away = when}, run().seed);

@@ -41,6 +41,7 @@ class World {
    public:
     virtual void on_settled(const Report& report, const std::string& server, LedgerTime told,
                             const Share& share) = 0;
+    virtual void on_buried(const std::string& member) = 0;
     virtual void on_lost_everything() = 0;
     virtual void on_copy_kept() = 0;      // before something is written
     virtual void on_copy_dropped() = 0;   // the oldest
@@ -98,6 +99,12 @@ class World {
     gateway.is_up = false;
     process_of_[&gateway] = 0;
   }
+  // Its next process knows that it is gone, and says so, if it can.
+  void bury(const std::string& member) {
+    if (is_down_ || now_ < hangs_until_) return;
+    ledger_.bury(member);
+    if (twin_ != nullptr) twin_->on_buried(member);
+  }
   void stop(Gateway& gateway, Duration time) { gateway.stopped_until = now_ + time; }
 
   // --- The engine. ---
@@ -142,7 +149,9 @@ class World {
     switch (random_.below(12)) {
       case 0: kill(one); break;
       case 1:
-        if (!one.is_up) start(one);
+        if (one.is_up) break;
+        if (random_.chance(50)) bury(one.name);
+        start(one);
         break;
       case 2: stop(one, std::chrono::milliseconds(random_.between(10, 6'000))); break;
       case 3: one.is_cut_off = true; break;

@@ -223,6 +223,17 @@ std::map<std::string, Sample> samples() {
       {"forecast.fall", plain("0.25")},
       {"forecast.hook", quoted("/usr/local/bin/scale")},
       {"forecast.hook_timeout", quoted("5s")},
+      {"sharing.redis",
+       {"[\"redis://one:7000/2\", \"rediss://two\"]", "redis://one:7000/2, rediss://two"}},
+      {"sharing.password_file", quoted("/srv/redis-password")},
+      {"sharing.ca_file", quoted("/srv/redis-ca.pem")},
+      {"sharing.prefix", quoted("{other}")},
+      {"sharing.name", quoted("north")},
+      {"sharing.period", quoted("20ms")},
+      {"sharing.lease", quoted("3s")},
+      {"sharing.away_max", quoted("20s")},
+      {"sharing.when_away", quoted("closed")},
+      {"sharing.members_max", plain("9")},
   };
   int status = 550;
   for (const ReasonText& text : reason_texts)

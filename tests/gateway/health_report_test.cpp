@@ -98,6 +98,7 @@ HealthReport report_by_hand() {
 
 constexpr std::string_view told_to_operators = R"({
   "status": "degraded",
+  "sharing": "off",
   "total_requests": 100,
   "processed_requests": 80,
   "failed_requests": 12,
@@ -224,6 +225,7 @@ constexpr std::string_view told_to_operators = R"({
     "write_errors": 46,
     "unwritten_seconds": 47
   },
+  "shared_workers": null,
   "upstream": {
     "127.0.0.1:9000": "ejected",
     "model.test:9000": "not known: no such name"
@@ -263,6 +265,7 @@ constexpr std::string_view told_to_operators = R"({
 
 constexpr std::string_view told_to_strangers = R"({
   "status": "degraded",
+  "sharing": "off",
   "total_requests": 100,
   "processed_requests": 80,
   "failed_requests": 12,

@@ -126,6 +126,7 @@ TEST_CASE("a stranger sees how it goes, and nothing of how the gateway is made")
                                           "queue_size",
                                           "rejected_by_reason",
                                           "rejected_requests",
+                                          "sharing",
                                           "status",
                                           "total_requests",
                                           "uptime_seconds",

@@ -73,6 +73,9 @@ class Script final : public World::Twin {
     for (std::size_t i = 0; i < 5; ++i)
       REQUIRE_MESSAGE(reply->element[3 + i]->integer == numbers[i], "number ", i);
   }
+  void on_buried(const std::string& member) override {
+    REQUIRE(ask("bury", "whoever", {member})->type == REDIS_REPLY_STATUS);
+  }
   void on_lost_everything() override { redis_.ask({"DEL", key_}); }
   void on_copy_kept() override {
     const auto value = redis_.ask({"GET", key_});

@@ -67,8 +67,7 @@ Key networks_key(std::string name, std::string help, FieldOf<std::vector<Network
 Key identity_key(std::string name, std::string help, FieldOf<std::vector<IdentitySource>> access);
 Key token_place_key(std::string name, std::string help, FieldOf<IdentitySource> access);
 Key algorithms_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
-Key grpc_services_key(std::string name, std::string help,
-                      FieldOf<std::vector<std::string>> access);
+Key grpc_services_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 // Texts that are compared as they are.
 Key texts_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 // 1 to 64 letters, digits and "._-:{}" (which a cluster of Redis has a meaning for).

@@ -174,7 +174,7 @@ void Sharing::turn(Time now) {
     if (connection_ && connection_->is_ready()) bury_predecessor();
   }
   if (!connection_) {
-    if (!is_looking_up_ && now >= try_again_) connect(now);
+    if (!attempts_.is_looking_up && now >= attempts_.again) connect(now);
   } else if (!connection_->is_ready()) {
     if (now - began_ > settings_.lease)
       fail(SharingFailure::slow,
@@ -194,9 +194,9 @@ void Sharing::connect(Time now) {
   const conf::Address address{
       .host = wanted.host, .port = wanted.port, .text = wanted.text, .is_unix = wanted.is_unix};
   if (!wanted.is_unix && address.is_name()) {
-    is_looking_up_ = true;
+    attempts_.is_looking_up = true;
     return resolver_.look_up(address, [this](const Resolver::Result& result) {
-      is_looking_up_ = false;
+      attempts_.is_looking_up = false;
       on_address(result);
     });
   }
@@ -210,7 +210,8 @@ void Sharing::on_address(const Resolver::Result& result) {
   if (is_leaving_) return;
   if (!result) return fail(SharingFailure::unreachable, result.error().why, clock());
   const auto& endpoints = result->endpoints;
-  connect_to(endpoints[failures_in_a_row_ / settings_.redis.size() % endpoints.size()].address);
+  connect_to(
+      endpoints[attempts_.failures_in_a_row / settings_.redis.size() % endpoints.size()].address);
 }
 
 void Sharing::connect_to(const SocketAddress& address) {
@@ -296,7 +297,7 @@ void Sharing::on_redis_answer(const RedisReply& reply) {
   if (!share) return fail(SharingFailure::malformed, "it answers something else", now);
   holding_.hear(*share, now);
   lend(now);
-  failures_in_a_row_ = 0;
+  attempts_.failures_in_a_row = 0;
   ++health_.exchanges;
   health_.took = std::chrono::duration_cast<std::chrono::microseconds>(now - began_);
   if (share->is_heard) {
@@ -335,17 +336,17 @@ void Sharing::fail(SharingFailure kind, const std::string& why, Time now) {
   health_.problem =
       fmt::format("{}: {}{}{}", server().text, why, advice.empty() ? "" : "; ", advice);
   // One line for each kind of trouble, and again when it lasts; the others are counted.
-  if (complained_ == Time{} || kind != last_failure_ || now - complained_ > between_complaints) {
+  if (complaint_.at == Time{} || kind != complaint_.kind ||
+      now - complaint_.at > between_complaints) {
     spdlog::warn("sharing: {}: {}", word_of(kind), health_.problem);
-    complained_ = now;
-    last_failure_ = kind;
+    complaint_ = {now, kind};
   }
-  next_server_ = (next_server_ + 1) % settings_.redis.size();
-  ++failures_in_a_row_;
-  const std::size_t rounds = failures_in_a_row_ / settings_.redis.size();
+  attempts_.server = (attempts_.server + 1) % settings_.redis.size();
+  ++attempts_.failures_in_a_row;
+  const std::size_t rounds = attempts_.failures_in_a_row / settings_.redis.size();
   const auto pause = rounds == 0 ? std::chrono::milliseconds(0)
                                  : settings_.period * (1U << std::min<std::size_t>(rounds - 1, 6));
-  try_again_ = now + std::min<std::chrono::milliseconds>(pause, longest_pause);
+  attempts_.again = now + std::min<std::chrono::milliseconds>(pause, longest_pause);
 }
 
 void Sharing::drop_connection() {

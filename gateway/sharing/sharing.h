@@ -103,7 +103,7 @@ class Sharing final : private RedisConnection::Owner {
   void tell_change(SharingHealth::State before, Time now) const;
   void leave();
   void end() { loop_.stop(); }
-  const conf::RedisServer& server() const { return settings_.redis[next_server_]; }
+  const conf::RedisServer& server() const { return settings_.redis[attempts_.server]; }
   std::vector<std::string> arguments(const std::string& verb) const;
   std::chrono::milliseconds answer_time() const { return settings_.lease * 3 / 10; }
 
@@ -125,14 +125,20 @@ class Sharing final : private RedisConnection::Owner {
   proxy::net::Mailbox<Letter> mailbox_;
   proxy::net::Resolver resolver_;
   std::unique_ptr<RedisConnection> connection_;
-  std::size_t next_server_ = 0;
-  std::size_t failures_in_a_row_ = 0;
-  bool is_looking_up_ = false;
+  struct Attempts {
+    std::size_t server = 0;  // of the conf, the one that is used or tried next
+    std::size_t failures_in_a_row = 0;
+    bool is_looking_up = false;
+    Time again{};  // not before
+  };
+  struct Complaint {
+    Time at{};  // zero: there was none
+    SharingFailure kind{};
+  };
+  Attempts attempts_;
+  Complaint complaint_;  // in the log, the last
   bool is_leaving_ = false;
   Time began_{};  // connecting, or the report that is not answered yet
-  Time try_again_{};
-  Time complained_{};
-  SharingFailure last_failure_{};
   std::thread thread_;
 };
 

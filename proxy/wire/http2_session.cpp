@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/wire/fields.h"
+
 namespace classgate::proxy::wire {
 namespace {
 
@@ -21,12 +23,29 @@ std::string_view text_of(const std::uint8_t* bytes, std::size_t size) {
   return {reinterpret_cast<const char*>(bytes), size};
 }
 
+// Names whose values hardly come twice, and would push out of the table what does: each would cost
+// a look at all before it. Likewise what is secret: a connection may be many clients' (RFC 7541
+// section 7.1.3).
+bool is_not_for_table(std::string_view name) {
+  switch (name.size()) {
+    case 7: return equal_names(name, "api-key");
+    case 9: return equal_names(name, "x-api-key") || equal_names(name, "ratelimit");
+    case 10: return equal_names(name, "tracestate");
+    case 11: return equal_names(name, "traceparent");
+    case 12: return equal_names(name, "x-request-id") || equal_names(name, "grpc-timeout");
+    case 13: return equal_names(name, "server-timing");
+    case 15: return equal_names(name, "idempotency-key");
+    default: return false;
+  }
+}
+
 nghttp2_nv pair_of(const Http2Field& field) {
   const auto bytes = [](std::string_view text) {
     return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
   };
+  const bool is_unique = is_not_for_table(field.name);
   return {bytes(field.name), bytes(field.value), field.name.size(), field.value.size(),
-          NGHTTP2_NV_FLAG_NONE};
+          static_cast<std::uint8_t>(is_unique ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE)};
 }
 
 // nghttp2's form, on the stack for most answers.

@@ -68,6 +68,7 @@ class Server final : public Http2Session::Handler {
 
   std::map<Http2StreamId, std::unique_ptr<Heard>> requests;
   std::vector<Http2Error> resets;
+  std::vector<Http2Field> fields{{":status", "200"}, {"X-Upper", "a"}};
   std::string out;
   int frames = 0, answered_pings = 0;
   bool takes_bodies = true;
@@ -83,8 +84,7 @@ void Heard::on_body(std::string_view part) {
 
 void Heard::on_request_end() {
   said += "all.";
-  const std::vector<Http2Field> fields{{":status", "200"}, {"X-Upper", "a"}};
-  server.session.send_head(id, fields, !body.empty() || !trailers.empty());
+  server.session.send_head(id, server.fields, !body.empty() || !trailers.empty());
 }
 
 Http2Session::Stream::Ready Heard::ready(std::size_t most) {
@@ -108,7 +108,9 @@ class NgClient {
     nghttp2_session_callbacks_set_on_header_callback(
         callbacks,
         [](nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
-           const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* self) {
+           const std::uint8_t* value, std::size_t value_size, std::uint8_t flags, void* self) {
+          if ((flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)
+            static_cast<NgClient*>(self)->got += "never indexed: ";
           auto& told = static_cast<NgClient*>(self)->got;
           told.append(reinterpret_cast<const char*>(name), name_size).append("=");
           told.append(reinterpret_cast<const char*>(value), value_size).append(" ");
@@ -194,6 +196,20 @@ TEST_CASE("http2 session: a request, its answer in frames, its trailers") {
   CHECK(client.got == ":status=200 x-upper=a ");
   CHECK(first.is_closed);
   CHECK(first.sent == 1);
+}
+
+// Seen: a table full of ids, each of which the next one was compared with.
+TEST_CASE("http2 session: what is another each time, or secret, goes into no table") {
+  Server server;
+  NgClient client;
+  REQUIRE(client.talk(server));
+  server.fields = {{":status", "200"},   {"Via", "1.1 a"},   {"X-Request-Id", "1"},
+                   {"traceparent", "2"}, {"x-api-key", "3"}, {"x-request-ids", "4"}};
+  client.ask();
+  REQUIRE(client.talk(server));
+  CHECK(client.got ==
+        ":status=200 via=1.1 a never indexed: x-request-id=1 never indexed: traceparent=2 "
+        "never indexed: x-api-key=3 x-request-ids=4 ");
 }
 
 TEST_CASE("http2 session: a body comes as far as its window, and on when it has been taken") {

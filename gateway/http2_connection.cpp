@@ -45,7 +45,7 @@ Http2Connection::Http2Connection(Station& station, Owner& owner)
   station_.metrics().http2_connections.add();
 }
 
-Http2Connection::~Http2Connection() = default;
+Http2Connection::~Http2Connection() { station_.loop().forget_deferred(*this); }
 
 // ---- What comes --------------------------------------------------------------------------------
 
@@ -155,6 +155,10 @@ void Http2Connection::note_output(Http2Stream& stream, std::size_t size) {
 // Within receive() there is more to come: all that is said goes out together.
 void Http2Connection::flush(Http2Stream& stream) {
   CLASSGATE_INVARIANT(!is_sending_);  // nobody speaks then
+  if (!is_receiving_ && stream.can_wait(streams_.size() == 1)) {
+    stream.keep_parts();
+    return station_.loop().call_next_turn(*this);
+  }
   if (!is_receiving_) send();
   stream.after_output();
   if (is_receiving_) return;
@@ -202,6 +206,16 @@ void Http2Connection::put_output() {
 }
 
 void Http2Connection::look_soon() { owner_.stream().read_again_soon(); }
+
+// What several streams have had to say since the last turn.
+void Http2Connection::on_next_turn() {
+  station_.loop().guard(
+      [this] {
+        settle();
+        if (!has_ended_) owner_.count_memory();
+      },
+      [this] { owner_.on_http2_fault(); });
+}
 
 // ---- After all that has happened ---------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 #include "gateway/client_stream.h"
 #include "gateway/http2_stream.h"
 #include "gateway/misuse_budget.h"
+#include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timeout_list.h"
 #include "proxy/wire/http2_head.h"
@@ -24,15 +25,17 @@ class Station;
 //
 //   receive() takes what has been read; settle() writes what is to be said, tells the exchanges
 //   what has come of it, and sets the timer: once for whatever has happened, when no exchange is on
-//   the stack. An exchange that speaks at another time has its words written at once (flush());
-//   whatever follows from that waits for settle(), in the next turn.
+//   the stack. An exchange that speaks at another time has its words written at once (flush()),
+//   unless they are few and other streams may have some, too: then, and for whatever follows from
+//   what was written, settle() comes in the next turn, and one write is for all.
 //
 //   open -> notice given -> going away -> ended
 // notice given: GOAWAY has said that no more requests are wanted, but what is under way is taken; a
 // PING that comes back tells that the client knows. going away: the second GOAWAY has said which
 // requests are the last; the connection ends with them. What the connection may cost is in
 // http2_bounds.cpp. Owned by its ClientConnection, which reads and writes; on the loop.
-class Http2Connection final : private proxy::wire::Http2Session::Handler {
+class Http2Connection final : private proxy::wire::Http2Session::Handler,
+                              private proxy::net::Deferred {
  public:
   class Owner {
    public:
@@ -101,6 +104,7 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler {
   void give_up(proxy::wire::Http2Error error);
 
  private:
+  void on_next_turn() override;
   // Http2Session::Handler
   void on_frame(const proxy::wire::Http2Session::Frame& frame) override;
   proxy::wire::Http2Session::Stream* begin_stream(proxy::wire::Http2StreamId id) override;

@@ -329,6 +329,10 @@ void Http2Stream::on_answer_sent() {
                                 was_malformed_ ? Http2Error::protocol_error : Http2Error::none);
 }
 
+bool Http2Stream::can_wait(bool is_alone) const {
+  return is_alone ? !output_.is_all && output_.taken + unsent() == 0 : unsent() <= kept_output_max;
+}
+
 void Http2Stream::keep_parts() {
   if (output_.begin > 0 && output_.begin >= output_.held.size() / 2) {
     output_.held.erase(0, std::exchange(output_.begin, 0));

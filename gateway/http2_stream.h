@@ -39,6 +39,10 @@ class Http2Stream final : public proxy::net::Retirable,
   void on_fault();
   // Output has been written: what was not is kept.
   void after_output();
+  // What is to be said is so little that it is no loss to keep it until others speak, too; of one
+  // that is alone, nothing but the head, for a body that is most likely there next.
+  bool can_wait(bool is_alone) const;
+  void keep_parts();
   // Where its memory is needed: bytes that it would give back.
   std::size_t bytes_to_give() const;
   void give_way();
@@ -93,7 +97,6 @@ class Http2Stream final : public proxy::net::Retirable,
   void end_with(proxy::wire::Http2Error error);
   void say_text(std::string_view text);
   void refuse_call(const Refusals& texts, const Refusal& refusal);
-  void keep_parts();
   std::size_t held_size() const { return output_.held.size() - output_.begin; }
   std::size_t unsent() const;
   void watch_input();

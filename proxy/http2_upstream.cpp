@@ -244,7 +244,7 @@ void Http2Upstream::give_credit() {
 void Http2Upstream::resume() {
   if (is_over_ || uncredited_ == 0) return;
   give_credit();
-  connection_.flush();
+  connection_.flush_soon();
 }
 
 // The answer's last byte.
@@ -300,7 +300,7 @@ void Http2Upstream::await_proof() { CLASSGATE_INVARIANT(false); }
 void Http2Upstream::cancel() {
   if (is_over_) return;
   finish(Http2Error::cancel);
-  connection_.flush();
+  connection_.flush_soon();
 }
 
 // It is over: nobody hears of it any more, nghttp2 least of all. With a stream that is not closed

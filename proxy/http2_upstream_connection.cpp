@@ -43,9 +43,9 @@ wire::Http2Limits limits_towards_server(const UpstreamPool& pool) {
 
 Http2UpstreamConnection::Http2UpstreamConnection(UpstreamPool& pool, Owner& owner,
                                                  std::size_t server)
-    : pool_(pool), owner_(owner), server_(server), due_(on_timeout, this) {}
+    : loop_(pool.loop()), pool_(pool), owner_(owner), server_(server), due_(on_timeout, this) {}
 
-Http2UpstreamConnection::~Http2UpstreamConnection() = default;
+Http2UpstreamConnection::~Http2UpstreamConnection() { loop_.forget_deferred(*this); }
 
 int Http2UpstreamConnection::connect(bool is_of_check) {
   int error = 0;
@@ -53,8 +53,6 @@ int Http2UpstreamConnection::connect(bool is_of_check) {
   if (connection_ && is_of_check) connection_->belong_to_check();
   return connection_ ? 0 : error;
 }
-
-net::Loop& Http2UpstreamConnection::loop() { return pool_.loop(); }
 
 const wire::HeadLimits& Http2UpstreamConnection::answer_limits() const {
   return pool_.answer_limits();
@@ -178,7 +176,7 @@ void Http2UpstreamConnection::begin_waiting() {
 void Http2UpstreamConnection::send_soon(Http2Upstream& stream) {
   if (!has_settings_) return;  // begin_waiting()
   stream.submit();
-  flush();
+  flush_soon();
 }
 
 wire::Http2StreamId Http2UpstreamConnection::begin_request(wire::Http2Session::Stream& stream,
@@ -281,6 +279,10 @@ bool Http2UpstreamConnection::has_room() const {
 
 void Http2UpstreamConnection::on_output(Http2Upstream& stream) {
   if (std::ranges::find(sending_, &stream) == sending_.end()) sending_.push_back(&stream);
+}
+
+void Http2UpstreamConnection::flush_soon() {
+  if (connection_ && session_ && !is_busy()) loop().call_next_turn(*this);
 }
 
 // When something is going on, it is sent at the end of that.

@@ -32,8 +32,11 @@ std::string text_of_http2_error(wire::Http2Error error);
 //
 // What comes is handed on at once, stream by stream: touch() has the one before write out what it
 // has, since all of them write by way of the same memory. What ends by itself within the session is
-// told in settle(), when nghttp2 is not on the stack. Owned by its Owner, on the loop.
+// told in settle(), when nghttp2 is not on the stack. What requests that begin, or that take more
+// of their answers, have to say is written in the next turn, in one piece for all of them. Owned by
+// its Owner, on the loop.
 class Http2UpstreamConnection final : public net::Retirable,
+                                      private net::Deferred,
                                       private UpstreamConnection::User,
                                       private wire::Http2Session::Handler {
  public:
@@ -75,7 +78,7 @@ class Http2UpstreamConnection final : public net::Retirable,
   std::size_t held_bytes() const;
 
   // --- For its streams. ---
-  net::Loop& loop();
+  net::Loop& loop() { return loop_; }
   wire::Http2Session& session() { return *session_; }
   wire::Http2AnswerHead& answer_head() { return answer_head_; }
   const wire::HeadLimits& answer_limits() const;
@@ -86,6 +89,7 @@ class Http2UpstreamConnection final : public net::Retirable,
                                     const wire::Http2Request::Facts& facts, bool has_body);
   void add_trailers(wire::Http2StreamId id, const std::vector<wire::Parser::Trailer>& trailers);
   void flush();
+  void flush_soon();
   bool has_room() const;
   std::string& output() { return output_; }
   void on_output(Http2Upstream& stream);
@@ -103,6 +107,7 @@ class Http2UpstreamConnection final : public net::Retirable,
   void fail(std::string why);
 
  private:
+  void on_next_turn() override { flush(); }
   // UpstreamConnection::User
   void on_upstream_readable() override;
   void on_upstream_drained() override;
@@ -142,7 +147,8 @@ class Http2UpstreamConnection final : public net::Retirable,
   static void on_timeout(void* self);
   void on_due();
 
-  UpstreamPool& pool_;
+  net::Loop& loop_;
+  UpstreamPool& pool_;  // may go before it, when it has been retired
   Owner& owner_;
   const std::size_t server_;
   std::unique_ptr<UpstreamConnection> connection_;  // null: ended

@@ -54,20 +54,20 @@ void Http2Upstream::on_fault() {
 void Http2Upstream::send(const Request& request) {
   CLASSGATE_INVARIANT(!is_over_ && !is_submitted_ && id_ == 0);
   request_ = request;
-  first_ = request.body;
-  is_whole_ = request.is_whole;
-  if (is_whole_ && request.trailers != nullptr) request_trailers_ = *request.trailers;
-  waits_to_drain_ = !is_whole_;
+  upload_.first = request.body;
+  upload_.is_whole = request.is_whole;
+  if (upload_.is_whole && request.trailers != nullptr) upload_.trailers = *request.trailers;
+  upload_.waits_to_drain = !upload_.is_whole;
   connection_.send_soon(*this);
 }
 
 void Http2Upstream::submit() {
-  const bool has_body = request_.framing != wire::Framing::none || !is_whole_ || unsent() > 0 ||
-                        !request_trailers_.empty();
+  const bool has_body = request_.framing != wire::Framing::none || !upload_.is_whole ||
+                        upload_.unsent() > 0 || !upload_.trailers.empty();
   const bool says_length = request_.framing == wire::Framing::length;
   // A length of nothing needs no frame to say so.
   const bool ends_with_head =
-      !has_body || (is_whole_ && unsent() == 0 && request_trailers_.empty());
+      !has_body || (upload_.is_whole && upload_.unsent() == 0 && upload_.trailers.empty());
   is_submitted_ = true;
   id_ = connection_.begin_request(*this, request_.head,
                                   {.is_encrypted = connection_.is_encrypted(),
@@ -84,7 +84,7 @@ void Http2Upstream::submit() {
 
 void Http2Upstream::send_body(std::string_view part) {
   if (is_over_ || part.empty()) return;
-  kept_.append(part);
+  upload_.kept.append(part);
   if (id_ == 0) return;
   connection_.session().resume(id_);
   connection_.flush();
@@ -92,9 +92,9 @@ void Http2Upstream::send_body(std::string_view part) {
 }
 
 void Http2Upstream::end_body(const std::vector<wire::Parser::Trailer>& trailers) {
-  if (is_over_ || is_whole_) return;
-  is_whole_ = true;
-  request_trailers_ = trailers;
+  if (is_over_ || upload_.is_whole) return;
+  upload_.is_whole = true;
+  upload_.trailers = trailers;
   if (id_ == 0) return;
   connection_.session().resume(id_);
   connection_.flush();
@@ -106,35 +106,36 @@ void Http2Upstream::end_raw() { CLASSGATE_INVARIANT(false); }
 // While it waits its client is to send nothing that would have to go with it elsewhere.
 std::size_t Http2Upstream::pending() const {
   if (is_over_) return 0;
-  if (is_waiting()) return is_whole_ ? unsent() : std::numeric_limits<std::size_t>::max() / 2;
-  return unsent();
+  if (is_waiting())
+    return upload_.is_whole ? upload_.unsent() : std::numeric_limits<std::size_t>::max() / 2;
+  return upload_.unsent();
 }
 
 wire::Http2Session::Stream::Ready Http2Upstream::ready(std::size_t most) {
   if (!connection_.has_room()) return {.waits_for_room = true};
-  const std::size_t all = unsent();
-  Ready ready{.size = std::min(most, all), .is_all = is_whole_ && all <= most};
-  ready.has_trailers = ready.is_all && !request_trailers_.empty();
-  if (ready.has_trailers) connection_.add_trailers(id_, request_trailers_);
+  const std::size_t all = upload_.unsent();
+  Ready ready{.size = std::min(most, all), .is_all = upload_.is_whole && all <= most};
+  ready.has_trailers = ready.is_all && !upload_.trailers.empty();
+  if (ready.has_trailers) connection_.add_trailers(id_, upload_.trailers);
   return ready;
 }
 
 void Http2Upstream::put_frame(std::string_view head, std::size_t size) {
   std::string& out = connection_.output();
   out.append(head);
-  const std::size_t of_first = std::min(size, first_.size());
-  out.append(first_.substr(0, of_first));
-  first_.remove_prefix(of_first);
-  out.append(kept_, kept_begin_, size - of_first);
-  kept_begin_ += size - of_first;
+  const std::size_t of_first = std::min(size, upload_.first.size());
+  out.append(upload_.first.substr(0, of_first));
+  upload_.first.remove_prefix(of_first);
+  out.append(upload_.kept, upload_.kept_begin, size - of_first);
+  upload_.kept_begin += size - of_first;
   connection_.on_output(*this);
 }
 
 // Not within ready() and put_frame(): a buffer that has been sent goes.
 void Http2Upstream::after_output() {
-  if (kept_begin_ == 0 || kept_begin_ < kept_.size() / 2) return;
-  kept_.erase(0, std::exchange(kept_begin_, 0));
-  if (kept_.empty()) kept_.shrink_to_fit();
+  if (upload_.kept_begin == 0 || upload_.kept_begin < upload_.kept.size() / 2) return;
+  upload_.kept.erase(0, std::exchange(upload_.kept_begin, 0));
+  if (upload_.kept.empty()) upload_.kept.shrink_to_fit();
 }
 
 void Http2Upstream::on_request_sent() {
@@ -142,12 +143,16 @@ void Http2Upstream::on_request_sent() {
   head_at_ = connection_.bytes_made();
 }
 
-void Http2Upstream::on_answer_sent() { is_all_sent_ = true; }
+void Http2Upstream::on_answer_sent() { upload_.is_all_sent = true; }
 
-void Http2Upstream::look_for_drain() { waits_to_drain_ = waits_to_drain_ || unsent() > 0; }
+void Http2Upstream::look_for_drain() {
+  upload_.waits_to_drain = upload_.waits_to_drain || upload_.unsent() > 0;
+}
 
 void Http2Upstream::tell_drained() {
-  if (is_over_ || is_waiting() || unsent() > 0 || !std::exchange(waits_to_drain_, false)) return;
+  if (is_over_ || is_waiting() || upload_.unsent() > 0 ||
+      !std::exchange(upload_.waits_to_drain, false))
+    return;
   guard([this] { reader_.on_upload_drained(); });
 }
 
@@ -155,7 +160,7 @@ void Http2Upstream::tell_drained() {
 
 void Http2Upstream::on_field(std::string_view name, std::string_view value) {
   if (is_over_) return;
-  if (has_head_) return take_trailer(name, value);
+  if (answer_.has_head) return take_trailer(name, value);
   begin_head();
   connection_.answer_head().add(name, value);
   if (connection_.answer_head().is_flood())
@@ -164,30 +169,30 @@ void Http2Upstream::on_field(std::string_view name, std::string_view value) {
 
 // No other stream's fields come between (RFC 9113 section 4.3).
 void Http2Upstream::begin_head() {
-  if (!std::exchange(is_in_head_, true))
+  if (!std::exchange(answer_.is_in_head, true))
     connection_.answer_head().begin(connection_.answer_limits());
 }
 
 void Http2Upstream::take_trailer(std::string_view name, std::string_view value) {
   constexpr std::size_t overhead = 32;  // RFC 9113 section 10.5.1
   const wire::HeadLimits& limits = connection_.answer_limits();
-  trailer_bytes_ += name.size() + value.size() + overhead;
-  if (trailer_bytes_ > limits.header_bytes || trailers_.size() >= limits.header_count)
+  answer_.trailer_bytes += name.size() + value.size() + overhead;
+  if (answer_.trailer_bytes > limits.header_bytes || answer_.trailers.size() >= limits.header_count)
     return refuse(Lost::broken, "the answer's trailers are too large (upstream.header_bytes)");
   if (!wire::Http2Head::is_good_trailer(name, value))
     return refuse(Lost::broken, "the answer's trailers are malformed");
-  trailers_.push_back({std::string(name), std::string(value)});
+  answer_.trailers.push_back({std::string(name), std::string(value)});
 }
 
 void Http2Upstream::on_fields_end(bool ends_stream) {
   if (is_over_) return;
   connection_.on_sign_of_life();
-  if (has_head_) {
+  if (answer_.has_head) {
     if (!ends_stream) refuse(Lost::broken, "the answer's trailers are not its end");
     return;
   }
   begin_head();
-  is_in_head_ = false;
+  answer_.is_in_head = false;
   wire::Http2AnswerHead& fields = connection_.answer_head();
   const wire::Fault fault = fields.finish(ends_stream, request_.is_head_method);
   if (fault == wire::Fault::header_too_large)
@@ -197,7 +202,7 @@ void Http2Upstream::on_fields_end(bool ends_stream) {
   connection_.touch(*this);
   const wire::Head& head = fields.head();
   if (head.status < 200) return take_interim();
-  has_head_ = true;
+  answer_.has_head = true;
   guard([&] {
     keep_rest();
     listener_.on_answer_head(head, wire::response_framing(head, request_.is_head_method));
@@ -206,7 +211,8 @@ void Http2Upstream::on_fields_end(bool ends_stream) {
 
 // Interim answers are under no window: who has not read the last ones gets no more.
 void Http2Upstream::take_interim() {
-  if (++interims_ > interims_max) return refuse(Lost::broken, "it answers with 1xx without end");
+  if (++answer_.interims > interims_max)
+    return refuse(Lost::broken, "it answers with 1xx without end");
   guard([this] {
     if (!reader_.is_answer_blocked()) reader_.on_interim_answer(connection_.answer_head().head());
   });
@@ -214,15 +220,15 @@ void Http2Upstream::take_interim() {
 
 // What is left of the request's body: whoever gave it need not keep it any longer.
 void Http2Upstream::keep_rest() {
-  if (first_.empty()) return;
-  kept_.insert(0, std::exchange(first_, {}));
+  if (upload_.first.empty()) return;
+  upload_.kept.insert(0, std::exchange(upload_.first, {}));
 }
 
 void Http2Upstream::on_body(std::string_view part) {
-  if (is_over_ || !has_head_) return;
+  if (is_over_ || !answer_.has_head) return;
   connection_.on_sign_of_life();
   connection_.touch(*this);
-  uncredited_ += part.size();
+  answer_.uncredited += part.size();
   guard([&] { reader_.on_answer_body(part); });
 }
 
@@ -234,26 +240,26 @@ void Http2Upstream::tell_part_end() {
 
 // As much more may come as has come, once its reader has room.
 void Http2Upstream::give_credit() {
-  if (is_over_ || id_ == 0 || is_closed_ || uncredited_ == 0) return;
+  if (is_over_ || id_ == 0 || is_closed_ || answer_.uncredited == 0) return;
   guard([this] {
     if (!reader_.is_answer_blocked())
-      connection_.session().took(id_, std::exchange(uncredited_, 0));
+      connection_.session().took(id_, std::exchange(answer_.uncredited, 0));
   });
 }
 
 void Http2Upstream::resume() {
-  if (is_over_ || uncredited_ == 0) return;
+  if (is_over_ || answer_.uncredited == 0) return;
   give_credit();
   connection_.flush_soon();
 }
 
 // The answer's last byte.
 void Http2Upstream::on_request_end() {
-  if (is_over_ || !has_head_) return;
+  if (is_over_ || !answer_.has_head) return;
   connection_.touch(*this);
   // Of a request that has its answer nothing more is sent (RFC 9113 section 8.1).
   finish(Http2Error::none);
-  guard([this] { listener_.on_answer_end(trailers_); });
+  guard([this] { listener_.on_answer_end(answer_.trailers); });
 }
 
 // ---- The end -----------------------------------------------------------------------------------
@@ -272,7 +278,7 @@ void Http2Upstream::tell_closed() {
   const bool was_refused = closed_by_ == Http2Error::refused_stream;
   if (was_refused) connection_.on_refused();
   lose({.why = connection_.why_closed(closed_by_),
-        .taken = was_refused && !has_head_ ? Taken::no : Taken::perhaps});
+        .taken = was_refused && !answer_.has_head ? Taken::no : Taken::perhaps});
 }
 
 void Http2Upstream::refuse(Lost what, std::string why) {
@@ -283,14 +289,14 @@ void Http2Upstream::refuse(Lost what, std::string why) {
                        .why = std::move(why),
                        .error = 0,
                        .taken = Taken::perhaps,
-                       .answer_has_begun = has_head_ || interims_ > 0});
+                       .answer_has_begun = answer_.has_begun()});
   });
 }
 
 void Http2Upstream::lose(Loss loss) {
   if (is_over_) return;
   finish(Http2Error::cancel);
-  loss.answer_has_begun = has_head_ || interims_ > 0;
+  loss.answer_has_begun = answer_.has_begun();
   guard([&] { listener_.on_lost(loss); });
 }
 
@@ -307,8 +313,8 @@ void Http2Upstream::cancel() {
 // on both sides the server hears `error`.
 void Http2Upstream::finish(Http2Error error) {
   is_over_ = true;
-  first_ = {};
-  const bool is_done = error == Http2Error::none && is_all_sent_;
+  upload_.first = {};
+  const bool is_done = error == Http2Error::none && upload_.is_all_sent;
   if (const auto id = std::exchange(id_, 0); id != 0 && !is_closed_) {
     connection_.session().forget(id);
     if (!is_done)
@@ -322,7 +328,8 @@ void Http2Upstream::note_late() {
 }
 
 std::size_t Http2Upstream::held_bytes() const {
-  return sizeof *this + kept_.capacity() + trailer_bytes_ + connection_.share_of_memory();
+  return sizeof *this + upload_.kept.capacity() + answer_.trailer_bytes +
+         connection_.share_of_memory();
 }
 
 }  // namespace classgate::proxy

@@ -41,7 +41,7 @@ class Http2Upstream final : public UpstreamStream,
   void send_raw(std::string_view bytes) override;
   void end_raw() override;
   std::size_t pending() const override;
-  bool request_is_sent() const override { return is_all_sent_; }
+  bool request_is_sent() const override { return upload_.is_all_sent; }
   void resume() override;
   void await_proof() override;
   void cancel() override;
@@ -53,7 +53,7 @@ class Http2Upstream final : public UpstreamStream,
   bool is_counted() const { return is_counted_; }
   bool is_waiting() const { return !is_submitted_; }
   bool is_over() const { return is_over_; }
-  bool waits_to_drain() const { return waits_to_drain_; }
+  bool waits_to_drain() const { return upload_.waits_to_drain; }
   void submit();
   void tell_part_end();  // of what has come; then others may speak
   void tell_drained();
@@ -86,11 +86,31 @@ class Http2Upstream final : public UpstreamStream,
   void take_interim();
   void take_trailer(std::string_view name, std::string_view value);
   void give_credit();
-  std::size_t unsent() const { return first_.size() + kept_.size() - kept_begin_; }
   void keep_rest();
   void look_for_drain();
   void finish(wire::Http2Error error);
   void refuse(Lost what, std::string why);
+
+  // Of the request's body.
+  struct Upload {
+    std::string_view first;  // what the request came with and is not sent
+    std::string kept;        // what follows it, from `kept_begin` on
+    std::size_t kept_begin = 0;
+    std::vector<wire::Parser::Trailer> trailers;
+    bool is_whole = false;     // nothing more of it will come
+    bool is_all_sent = false;  // and all of it has gone out
+    bool waits_to_drain = false;
+    std::size_t unsent() const { return first.size() + kept.size() - kept_begin; }
+  };
+  struct Answer {
+    std::vector<wire::Parser::Trailer> trailers;
+    std::size_t trailer_bytes = 0;
+    std::size_t uncredited = 0;  // bytes that have come, and opened no window yet
+    unsigned interims = 0;
+    bool is_in_head = false;  // its fields are coming
+    bool has_head = false;
+    bool has_begun() const { return has_head || interims > 0; }
+  };
 
   Http2UpstreamConnection& connection_;
   Listener& listener_;
@@ -98,24 +118,13 @@ class Http2Upstream final : public UpstreamStream,
   const bool is_counted_;
   Request request_;
   wire::Http2StreamId id_ = 0;  // 0: not submitted, or over
-  std::string_view first_;      // of the body: what the request came with and is not sent
-  std::string kept_;            // what follows it
-  std::size_t kept_begin_ = 0;
-  std::vector<wire::Parser::Trailer> request_trailers_;
-  std::vector<wire::Parser::Trailer> trailers_;  // of the answer
-  std::size_t trailer_bytes_ = 0;
+  Upload upload_;
+  Answer answer_;
   std::uint64_t head_at_ = 0;  // of the connection's output
-  std::size_t uncredited_ = 0;
-  unsigned interims_ = 0;
   wire::Http2Error closed_by_ = wire::Http2Error::none;
   bool is_submitted_ = false;
   bool is_head_sent_ = false;
-  bool is_whole_ = false;     // nothing more of the body will come
-  bool is_all_sent_ = false;  // and all of it has gone out
-  bool waits_to_drain_ = false;
-  bool is_in_head_ = false;  // of the answer: its fields are coming
-  bool has_head_ = false;    // of the answer
-  bool is_closed_ = false;   // nghttp2 has no such stream any more
+  bool is_closed_ = false;  // nghttp2 has no such stream any more
   bool is_over_ = false;
 };
 

@@ -63,7 +63,8 @@ std::string_view Http2UpstreamConnection::authority() const {
 }
 
 std::size_t Http2UpstreamConnection::room() const {
-  if (!connection_ || is_going_away_ || is_isolated_ || !why_failed_.empty()) return 0;
+  if (!connection_ || ending_.is_going_away || ending_.is_isolated || !why_failed_.empty())
+    return 0;
   const std::size_t wanted = pool_.settings().streams_per_connection;
   const std::size_t allowed =
       has_settings_ ? session_->most_requests() : pool_.streams_allowed(server_);
@@ -158,12 +159,12 @@ void Http2UpstreamConnection::begin_waiting() {
   for (Http2Upstream* const stream : waiting) {
     // Each of those that are told may end others.
     if (stream->is_over()) continue;
-    if (begun++ < most && !is_going_away_) {
+    if (begun++ < most && !ending_.is_going_away) {
       stream->submit();
       if (!stream->is_over()) on_output(*stream);
     } else {
       stream->lose({.what = UpstreamStream::Lost::elsewhere,
-                    .why = is_going_away_
+                    .why = ending_.is_going_away
                                ? "it says that it takes no more on this connection (GOAWAY)"
                                : fmt::format("it takes {} requests at once on a connection "
                                              "(MAX_CONCURRENT_STREAMS)",
@@ -185,7 +186,7 @@ wire::Http2StreamId Http2UpstreamConnection::begin_request(wire::Http2Session::S
                                                            bool has_body) {
   request_fields_.take(head, facts);
   const wire::Http2StreamId id = session_->send_request(request_fields_.list(), has_body, stream);
-  if (id == 0) is_going_away_ = true;
+  if (id == 0) ending_.is_going_away = true;
   return id;
 }
 
@@ -242,7 +243,7 @@ void Http2UpstreamConnection::receive(std::string_view bytes) {
                 "\"");
   bytes_read_ += bytes.size();
   if (wait_ == Wait::silence || wait_ == Wait::ping) wait_ = Wait::nothing;  // set anew
-  is_receiving_ = true;
+  busy_.is_receiving = true;
   // An exception of one stream's has ended that one; this is one of the session's own.
   loop().guard(
       [&] {
@@ -250,13 +251,13 @@ void Http2UpstreamConnection::receive(std::string_view bytes) {
           fail("it broke a rule of HTTP/2 (" + text_of_http2_error(session_->why()) + ")");
       },
       [this] { fail("the connection failed within the gateway: see the log"); });
-  is_receiving_ = false;
+  busy_.is_receiving = false;
   end_part();
   if (!streams_.empty() && !connection_->stream().is_broken()) connection_->stream().look_again();
 }
 
 void Http2UpstreamConnection::on_go_away(wire::Http2StreamId, Http2Error error) {
-  is_going_away_ = true;
+  ending_.is_going_away = true;
   gone_by_ = error;
 }
 
@@ -295,11 +296,11 @@ void Http2UpstreamConnection::flush() {
 
 // An exception would go up to a request that has nothing to do with it.
 void Http2UpstreamConnection::send() noexcept {
-  if (is_sending_ || !connection_ || !session_ || !why_failed_.empty()) return;
-  is_sending_ = true;
+  if (busy_.is_sending || !connection_ || !session_ || !why_failed_.empty()) return;
+  busy_.is_sending = true;
   loop().guard([this] { put_output(); },
                [this] { fail("the connection failed within the gateway: see the log"); });
-  is_sending_ = false;
+  busy_.is_sending = false;
 }
 
 void Http2UpstreamConnection::put_output() {
@@ -334,8 +335,8 @@ std::uint64_t Http2UpstreamConnection::bytes_taken() const {
 
 // Nobody's call is on the stack that could not bear to be told.
 void Http2UpstreamConnection::settle() {
-  if (is_settling_ || !connection_) return;
-  is_settling_ = true;
+  if (busy_.is_settling || !connection_) return;
+  busy_.is_settling = true;
   if (session_) {
     if (has_settings_ && !has_greeted_) {
       has_greeted_ = true;
@@ -348,7 +349,7 @@ void Http2UpstreamConnection::settle() {
     }
     if (has_news()) connection_->stream().read_again_soon();
   }
-  is_settling_ = false;
+  busy_.is_settling = false;
   if (why_failed_.empty() && session_ && session_->is_over()) {
     if (streams_.empty()) return end();
     fail("it broke a rule of HTTP/2");
@@ -357,7 +358,7 @@ void Http2UpstreamConnection::settle() {
     lose_all(UpstreamStream::Lost::broken, why_failed_);
     return end();
   }
-  if (streams_.empty() && (is_going_away_ || is_isolated_)) return end();
+  if (streams_.empty() && (ending_.is_going_away || ending_.is_isolated)) return end();
   watch();
 }
 

@@ -69,9 +69,9 @@ class Http2UpstreamConnection final : public net::Retirable,
   Http2Upstream& open(UpstreamStream::Listener& listener, UpstreamStream::Reader& reader,
                       bool is_counted);
   // It is for the one request that it has: no other one would be lost with it.
-  void isolate() { is_isolated_ = true; }
+  void isolate() { ending_.is_isolated = true; }
   // What it had is told so, and it ends.
-  bool is_lost() const { return is_lost_; }
+  bool is_lost() const { return ending_.is_lost; }
   // No more requests are to come: it ends with those that it has, or now. Not while it is told of
   // something.
   void wind_up();
@@ -138,7 +138,7 @@ class Http2UpstreamConnection final : public net::Retirable,
   void lose_all(UpstreamStream::Lost what, const std::string& why, int error = 0);
   void end();
   std::uint64_t bytes_taken() const;
-  bool is_busy() const { return is_receiving_ || is_sending_ || is_settling_; }
+  bool is_busy() const { return busy_.is_receiving || busy_.is_sending || busy_.is_settling; }
 
   // What the timer is set for.
   enum class Wait : std::uint8_t { nothing, settings, use, silence, ping };
@@ -146,6 +146,18 @@ class Http2UpstreamConnection final : public net::Retirable,
   void wait_for(Wait what);
   static void on_timeout(void* self);
   void on_due();
+
+  struct Ending {
+    bool is_going_away = false;
+    bool is_isolated = false;
+    bool is_lost = false;
+  };
+  // What is on the stack.
+  struct Busy {
+    bool is_receiving = false;
+    bool is_sending = false;
+    bool is_settling = false;
+  };
 
   net::Loop& loop_;
   UpstreamPool& pool_;  // may go before it, when it has been retired
@@ -168,12 +180,8 @@ class Http2UpstreamConnection final : public net::Retirable,
   bool has_settings_ = false;
   bool has_greeted_ = false;  // and the requests that waited for that have been begun
   bool is_doubted_ = false;
-  bool is_going_away_ = false;
-  bool is_isolated_ = false;
-  bool is_lost_ = false;
-  bool is_receiving_ = false;
-  bool is_sending_ = false;
-  bool is_settling_ = false;
+  Ending ending_;
+  Busy busy_;
   net::Timeout due_;
 };
 

@@ -23,8 +23,8 @@ void Http2UpstreamConnection::on_lost(bool ended) {
 void Http2UpstreamConnection::lose_all(UpstreamStream::Lost what, const std::string& why,
                                        int error) {
   const std::uint64_t taken = bytes_taken();
-  is_going_away_ = is_lost_ = true;  // nobody comes in their place
-  tell_streams();                    // some are told better
+  ending_.is_going_away = ending_.is_lost = true;  // nobody comes in their place
+  tell_streams();                                  // some are told better
   while (!streams_.empty()) {
     Http2Upstream& stream = *streams_.back();
     stream.lose({.what = what,
@@ -41,13 +41,13 @@ void Http2UpstreamConnection::on_connect_timeout() {
 }
 
 void Http2UpstreamConnection::on_fault() {
-  is_going_away_ = true;
+  ending_.is_going_away = true;
   while (!streams_.empty()) streams_.back()->on_fault();
   end();
 }
 
 void Http2UpstreamConnection::wind_up() {
-  is_going_away_ = true;
+  ending_.is_going_away = true;
   if (streams_.empty() && !is_busy()) end();
 }
 

@@ -8,6 +8,8 @@ that have nothing in common with its own (h11, node's) must find the same messag
 Requests: h11 answers as the service; the very bytes of each of its connections are read by node, too. Both must find the
 same methods, targets and bodies, without an error; those must be the ones of the gateway's access log; and they must be,
 in their order, among the ones that h11 finds in what the client sent.
+Requests by HTTP/2 (http2_requests.py): h11 and node must find in what goes on what was sent, whole, and nothing of what RFC
+9113 forbids.
 Answers: what a client gets must be what h11 reads from the service's own bytes, or 502, or cut; the answer behind it on the
 same connection must be untouched.
 """
@@ -27,6 +29,7 @@ sys.path[:0] = [str(HERE.parent / "conformance"), str(HERE.parent / "process")]
 import answers  # noqa: E402
 import connections  # noqa: E402
 import framing  # noqa: E402
+import http2_requests  # noqa: E402
 import lines  # noqa: E402
 import targets  # noqa: E402
 from independent import OK, PATIENCE, Node, Service, read_answer, read_requests  # noqa: E402
@@ -232,9 +235,14 @@ def judge_answer(answer, method, heard):
     return True, None
 
 
+def requests_by_http2_agree(runs, rng):
+    return http2_requests.http2_agree(runs, rng, exchange, stop, address_of, CROWD, {**SETTINGS, **IMPATIENT})
+
+
 def run_once(runs, seed):
     failed = 0
-    for name, agree in (("requests", requests_agree), ("answers", answers_agree)):
+    for name, agree in (("requests", requests_agree), ("answers", answers_agree),
+                        ("requests by HTTP/2", requests_by_http2_agree)):
         passed, wrong = agree(runs, random.Random(seed))
         for line in wrong[:20]:
             print(f"FAILED  {name}: {line}")

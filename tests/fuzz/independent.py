@@ -24,6 +24,7 @@ class Found:
 
     def __init__(self, request, body):
         fields = {name: value.decode("latin-1") for name, value in request.headers}
+        self.fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
         self.id = fields.get(b"x-request-id", "")
         self.client = fields.get(b"x-forwarded-for", "")
         self.method = request.method.decode()

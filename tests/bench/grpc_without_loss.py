@@ -99,8 +99,9 @@ def main():
         def upgrade():
             before = gateway.pids()
             os.kill(before[-1], signal.SIGUSR2)
-            try:
-                wait_until(lambda: gateway.pids()[-1] not in before, "the new process", 20)
+            try:  # a process that has not begun to serve yet would be ended by the next signal
+                wait_until(lambda: gateway.pids()[-1] not in before and
+                           f"process {gateway.pids()[-1]} takes over" in gateway.err(), "the new process", 20)
             except AssertionError as error:
                 raise AssertionError(f"{error}:\n{gateway.err()[-2000:]}") from error
 

@@ -185,6 +185,23 @@ class Live(ProcessTest):
             self.assertEqual(named - known, set(), name)
         self.assertIn("classgate_last_reload_successful", known)
 
+    def test_it_tells_when_a_certificate_ends_and_after_a_reload_when_the_next_one_does(self):
+        authority = Authority()
+        self.addCleanup(authority.folder.cleanup)
+        soon, late = (int(time.time()) // 60 * 60 + days * 86400 for days in (3, 300))
+        certificate, key = authority.issue("localhost", names=("DNS:localhost",), ends=soon)
+        gateway = self.gateway(self.service().address, environment=BOTH,
+                               conf=f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n')
+
+        def end():
+            return float(re.search(r'^classgate_tls_certificate_end_timestamp_seconds\{certificate="%s"\} (\S+)$' %
+                                   re.escape(str(certificate)), scrape(gateway)[1], re.M).group(1))
+        self.assertEqual(end(), soon)
+        authority.issue("localhost", names=("DNS:localhost",), ends=late)
+        gateway.do("reload")
+        self.assertEqual(end(), late)
+        self.assertNotIn("classgate_tls_certificate", scrape(self.gateway(self.service().address))[1])
+
     def test_the_real_prometheus_scrapes_it_and_agrees(self):
         gateway = self.busy_gateway()
         with tempfile.TemporaryDirectory() as folder:

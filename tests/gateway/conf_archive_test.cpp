@@ -56,6 +56,21 @@ std::string text_at(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+TEST_CASE("why nothing could be kept is known before it is tried, and looking makes nothing") {
+  const ArchiveFolder folder;
+  CHECK(ConfArchive(folder / "conf").why_not().empty());
+  CHECK(!fs::exists(folder / "conf"));
+  CHECK(ConfArchive(folder / "nowhere/conf").why_not() ==
+        (folder / "nowhere") + ": No such file or directory");
+  write_file(folder / "file", "in the way");
+  CHECK(ConfArchive(folder / "file").why_not() == (folder / "file") + ": Not a directory");
+  REQUIRE(ConfArchive(folder / "conf").keep(conf_saying("a"), 5) == 1);
+  CHECK(ConfArchive(folder / "conf").why_not().empty());
+  fs::create_directory_symlink(folder / "conf", folder / "link");  // in which nothing is kept
+  CHECK(!ConfArchive(folder / "link").why_not().empty());
+  CHECK(!ConfArchive(folder / "link").keep(conf_saying("b"), 5));
+}
+
 TEST_CASE("a conf is read as it was kept, whatever characters it has") {
   const ArchiveFolder folder;
   const ConfArchive archive(folder / "conf");

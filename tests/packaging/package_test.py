@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from machine import Machine  # noqa: E402
@@ -18,6 +19,27 @@ QUOTAS = "/var/lib/classgate/quotas.db"
 QUOTA_CONF = "/etc/classgate/conf.d/quota.conf"
 SERVICE_UNIT = """[Service]
 ExecStart=/opt/classify/classify_service --data /opt/classify/businesses.tsv --listen 127.0.0.1:9000 --service-time 5ms
+"""
+
+MODEL_UNIT = """[Service]
+ExecStart=/opt/classify/classify_service --data /opt/classify/businesses.tsv --listen 127.0.0.1:9500 --service-time 50ms --concurrency 4
+"""
+# Behind what --find-knee proposes, an [admission] table.
+OWN_CONF = """
+[upstream]
+servers = ["127.0.0.1:9500"]
+
+[clients]
+clients_file = "/etc/classgate/clients"
+unknown = "refuse"
+
+[fairness]
+identity = ["header:X-Api-Key"]
+
+[[plan]]
+name = "gold"
+rate = 0.01
+burst = 3
 """
 
 
@@ -98,6 +120,7 @@ class PackageTest:
         m.run("systemctl", "start", "classify")
         self.check(not self.files(), "a clean machine: nothing of classgate")
         self.install()
+        self.stranger()
         self.reload()
         self.bad_conf()
         self.quotas()
@@ -126,6 +149,52 @@ class PackageTest:
         self.check("ok" in m.run("classgate", "status"), "classgate status")
         self.check("classgate_build_info" in m.run("curl", "-sS", "http://127.0.0.1:9190/metrics"), "/metrics")
         self.check(m.run("cat", f"/proc/{self.main_pid()}/status").split("Uid:")[1].split()[0] != "0", "it is not root")
+
+    def stranger(self):
+        """From the package to an own model with a plan, by what README and manual pages say: measured, written, checked,
+        reloaded, asked, explained, taken back."""
+        m = self.m
+        begun = time.monotonic()
+        m.write("/etc/systemd/system/model.service", MODEL_UNIT)
+        m.run("systemctl", "start", "model")
+        m.wait(lambda: m.run("curl", "-sS", "http://127.0.0.1:9500/health"), "the model")
+        for longest in ("20s", "60s"):
+            measured = m.run("classgate", "load", "--find-knee", "--to", "http://127.0.0.1:9500", "--time", longest, check=False,
+                             also_errors=True)
+            if self.m.status == 0:
+                break
+        if self.m.status == 0:
+            proposed = measured.split("# A conf for it\n")[1]
+            self.check(re.search(r"(?m)^workers = [345]\b", proposed), "--find-knee finds the four that the model computes at once")
+        else:  # on a machine that has other things to do
+            self.check("can't be told" in measured and "computes" in measured, f"--find-knee says so when it cannot tell: {measured[:200]}")
+            proposed = "[admission]\nworkers = 4\n"
+        key, line = re.search(r"(cgk_\w+)\n.*\n\s+(alice key=sha256:\w+)", m.run("classgate", "key", "new", "alice")).groups()
+        m.write("/etc/classgate/clients", line + " plan=gold\n")
+        m.run("chown", "root:classgate", "/etc/classgate/clients")
+        m.run("chmod", "0640", "/etc/classgate/clients")
+        m.write("/etc/classgate/conf.d/own.conf", proposed + OWN_CONF)
+        self.check("the configuration is good" in m.run("classgate", "--check", also_errors=True), "--check finds the conf good")
+        said = m.run("classgate", "reload")
+        self.check('plan "gold" is new' in said, f"the reload says what is different: {said.splitlines()[0]} ...")
+
+        def ask(*fields):
+            out = m.run("curl", "-sS", "-i", "-d", '{"text": "bread"}', *fields, "http://127.0.0.1:8080/v1/classify")
+            return int(out.split()[1]), out
+        self.check(ask()[0] == 401, "without a key nobody is served")
+        answers = [ask("-H", f"X-Api-Key: {key}") for _ in range(4)]
+        self.check([status for status, _ in answers] == [200, 200, 200, 429], "the plan has a burst of three")
+        refused = re.search(r"(?i)^x-request-id: (\S+)", answers[-1][1], re.M).group(1)
+        self.check("client_rate" in m.run("classgate", "why", refused), "classgate why tells what that rested on")
+        self.check("gold" in m.run("classgate", "explain", "POST", "/v1/classify", "-H", f"X-Api-Key: {key}", check=False),
+                   "classgate explain knows the plan")
+        m.wait(lambda: 'plan "gold" is new' in m.run("classgate", "conf", "history"), "the conf to be kept")
+        shown = m.run("classgate", "conf", "show", "2")
+        self.check('name = "gold"' in shown, "classgate conf show tells what it said")
+        m.run("classgate", "conf", "rollback")
+        self.check(ask()[0] == 200, "classgate conf rollback takes it back")
+        m.run("systemctl", "stop", "model")
+        print(f"      a stranger's commands took {time.monotonic() - begun:.0f} s of the machine's time")
 
     def reload(self):
         m = self.m

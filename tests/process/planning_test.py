@@ -328,6 +328,19 @@ class Simulate(PlanningTest):
         text = self.classgate("simulate", "--workload", self.file("w.toml", SMALL), "--plan",
                               "answer p50 <= 5ms", status=2).stdout
         self.assertIn("No setting meets the targets", text)
+        self.assertNotIn("workers_per_server", text)
+
+    def test_a_plan_keeps_to_the_workers_of_each_server(self):
+        conf = self.file("own.conf", "[admission]\nworkers_per_server = 3\n")
+        target = ("--conf", conf, "--plan", "wait p95 <= 100ms")
+        # Seven are at work on average: with three for each server it takes more servers, each of which could do ten.
+        plan = self.json("simulate", "--workload", self.file("w.toml", SMALL), *target)
+        self.assertTrue(plan["met"])
+        self.assertGreaterEqual(plan["servers"], 3)
+        # Where nobody knows what a server can do, no number of workers helps, and the reason is said.
+        text = self.classgate("simulate", "--workload", self.file("one.toml", SMALL.replace("capacity = 10\n", "")), *target,
+                              status=2).stdout
+        self.assertIn("In each trial admission.workers_per_server = 3 was in force", text)
 
     def test_a_diff_tells_what_became_of_each_request(self):
         old, new = self.file("old.conf", "[admission]\nworkers = 4\nrate = 0\nqueue_size = 20\n"), \

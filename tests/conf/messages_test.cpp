@@ -206,21 +206,22 @@ TEST_CASE("a client in two plans is told by number, at both places") {
   });
 }
 
-// What is said of one server, and of one address of listen, as others write them.
-std::string of_server(const std::string& text) {
-  const Lines said = mistakes_in("[upstream]\nservers = [\"" + text + "\"]\n");
+// What the one mistake in a conf says behind this.
+std::string said_behind(const std::string& begin, const std::string& conf) {
+  const Lines said = mistakes_in(conf);
   REQUIRE(said.size() == 1);
-  const std::string begin = "conf:2:1: upstream.servers: \"" + text + "\" is no address here: ";
   CHECK(said[0].starts_with(begin));
   return said[0].substr(std::min(begin.size(), said[0].size()));
 }
 
+// Of one server, and of one address of listen, as others write them.
+std::string of_server(const std::string& text) {
+  return said_behind("conf:2:1: upstream.servers: \"" + text + "\" is no address here: ",
+                     "[upstream]\nservers = [\"" + text + "\"]\n");
+}
 std::string of_listener(const std::string& text) {
-  const Lines said = mistakes_in("listen = [\"" + text + "\"]\n");
-  REQUIRE(said.size() == 1);
-  const std::string begin = "conf:1:1: listen: \"" + text + "\" is no address here: ";
-  CHECK(said[0].starts_with(begin));
-  return said[0].substr(std::min(begin.size(), said[0].size()));
+  return said_behind("conf:1:1: listen: \"" + text + "\" is no address here: ",
+                     "listen = [\"" + text + "\"]\n");
 }
 
 TEST_CASE("a server as another program names it is told as it is named here") {
@@ -287,7 +288,7 @@ TEST_CASE("a conf of nginx is told line by line as it is written here") {
         "  server 127.0.0.1:9000 weight=5;\n"
         "}\n",
         {not_toml("1:8",
-                  "nginx's server is no table here: write listen = [\"*:8080\"] at the top, and "
+                  "nginx's server has no table here: write listen = [\"*:8080\"] at the top, and "
                   "the service in [upstream]"),
          not_toml("2:10", "write \"https://*:443\", with certificate and key in [tls]"),
          not_toml("3:24", "nginx's client_max_body_size is client.body_bytes here"),
@@ -320,9 +321,10 @@ TEST_CASE("a conf of HAProxy is told line by line as it is written here") {
         "backend model\n"
         "  option httpchk GET /health\n"
         "  server one 127.0.0.1:9000 maxconn 25 check\n",
-        {not_toml("1:9",
-                  "HAProxy's defaults are no table here: each key has its default, see classgate "
-                  "--keys"),
+        {not_toml(
+             "1:9",
+             "HAProxy's defaults have no table here: each key has a default of its own (classgate "
+             "--keys)"),
          not_toml("2:11", "HAProxy's timeout queue is admission.queue_timeout here"),
          not_toml("3:10",
                   "HAProxy's frontend is listen here: write listen = [\"*:8080\"] at the top"),
@@ -349,7 +351,7 @@ TEST_CASE("keys and tables by the words of others are told by ours") {
        {"conf:2:1: unknown key upstream.keepalive; nginx's keepalive is upstream.idle_connections "
         "here"}},
       {"[server]\nname = \"a\"\n",
-       {"conf:1:2: unknown table [server]; nginx's server is no table here: write listen = "
+       {"conf:1:2: unknown table [server]; nginx's server has no table here: write listen = "
         "[\"*:8080\"] at the top, and the service in [upstream]"}},
       {"max_pending_requests: 100\n",
        {not_toml("1:21", "Envoy's max_pending_requests is admission.queue_size here")}},

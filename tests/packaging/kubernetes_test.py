@@ -331,22 +331,33 @@ class Types(unittest.TestCase):
         self.hold(kind, model, "model")
         rules = yaml.safe_load(adapter["data"]["config.yaml"])["externalRules"]
         self.assertEqual(rules[0]["name"]["as"], model["spec"]["metrics"][0]["external"]["metric"]["name"])
-        secret, authentication, scaled = yaml.safe_load_all((EXAMPLES / "autoscaling/keda.yaml").read_text())
-        self.hold("V1Secret", secret, "secret")
         # KEDA's own kinds have no types here: their fields, as its reference has them (keda.sh, version 2).
-        self.assertEqual((authentication["apiVersion"], scaled["apiVersion"]), ("keda.sh/v1alpha1",) * 2)
-        self.assertLessEqual(set(scaled["spec"]), {"scaleTargetRef", "pollingInterval", "cooldownPeriod", "idleReplicaCount",
-                                                   "minReplicaCount", "maxReplicaCount", "fallback", "advanced", "triggers"})
-        self.assertEqual(set(scaled["spec"]["fallback"]), {"failureThreshold", "replicas"})
-        names = {"metrics-api": {"url", "valueLocation", "targetValue", "authMode"}, "cpu": {"value"}}
-        for trigger in scaled["spec"]["triggers"]:
-            self.assertLessEqual(set(trigger), {"type", "name", "metricType", "metadata", "authenticationRef", "useCachedMetrics"})
-            self.assertEqual(set(trigger["metadata"]), names[trigger["type"]])
-            self.assertTrue(all(type(value) is str for value in trigger["metadata"].values()), trigger)
+        keda = {kind: [] for kind in ("Secret", "TriggerAuthentication", "ScaledObject")}
+        for one in yaml.safe_load_all((EXAMPLES / "autoscaling/keda.yaml").read_text()):
+            keda[one["kind"]].append(one)
+            self.assertEqual(one["apiVersion"], "v1" if one["kind"] == "Secret" else "keda.sh/v1alpha1")
+        secret, = keda["Secret"]
+        self.hold("V1Secret", secret, "secret")
+        authentication, = keda["TriggerAuthentication"]
         given, = authentication["spec"]["secretTargetRef"]
         self.assertIn(given["key"], secret["stringData"])
         self.assertEqual(given["name"], secret["metadata"]["name"])
-        self.assertEqual(scaled["spec"]["triggers"][0]["authenticationRef"]["name"], authentication["metadata"]["name"])
+        self.assertGreater(len(keda["ScaledObject"]), 0)
+        needed = {"metrics-api": {"url", "valueLocation", "targetValue", "authMode"}, "cpu": {"value"},
+                  "external": {"scalerAddress"}, "external-push": {"scalerAddress"}}
+        for scaled in keda["ScaledObject"]:
+            self.assertLessEqual(set(scaled["spec"]), {"scaleTargetRef", "pollingInterval", "cooldownPeriod", "idleReplicaCount",
+                                                       "minReplicaCount", "maxReplicaCount", "fallback", "advanced", "triggers"})
+            self.assertEqual(set(scaled["spec"]["fallback"]), {"failureThreshold", "replicas"})
+            for trigger in scaled["spec"]["triggers"]:
+                self.assertLessEqual(set(trigger),
+                                     {"type", "name", "metricType", "metadata", "authenticationRef", "useCachedMetrics"})
+                self.assertGreaterEqual(set(trigger["metadata"]), needed[trigger["type"]])
+                if not trigger["type"].startswith("external"):  # whose further keys are the scaler's own
+                    self.assertEqual(set(trigger["metadata"]), needed[trigger["type"]])
+                self.assertTrue(all(type(value) is str for value in trigger["metadata"].values()), trigger)
+                if trigger["type"] == "metrics-api":
+                    self.assertEqual(trigger["authenticationRef"]["name"], authentication["metadata"]["name"])
 
     def test_it_would_find_a_mistake(self):
         for wrong in ({"replicaz": 1}, {"replicas": "1"}):

@@ -289,6 +289,10 @@ std::chrono::seconds step_of(const std::vector<Row>& rows) {
   return std::chrono::seconds(most->first);
 }
 
+bool is_part_of_a_day(std::chrono::seconds step) {
+  return std::chrono::days(1) % step == step.zero();
+}
+
 // Rows into steps: the mean of those of one, or how many there are.
 std::expected<void, std::string> fill(Series& series, const std::vector<Row>& rows, bool is_sum) {
   const auto slot_of = [&](double time) {
@@ -349,6 +353,18 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
     series.remarks.push_back(fmt::format("rows are {} apart: means of a minute are made of them",
                                          conf::print_duration(found)));
     found = std::chrono::seconds(60);
+  }
+  if (!is_part_of_a_day(steps())) {
+    std::chrono::seconds next = steps();
+    while (!is_part_of_a_day(next)) ++next;
+    if (options.step)
+      return std::unexpected(
+          fmt::format("--step: {} is no part of a day, by which yesterday is found: {} is one",
+                      conf::print_duration(*options.step), conf::print_duration(next)));
+    series.remarks.push_back(
+        fmt::format("rows are {} apart, which is no part of a day: means of {} are made of them",
+                    conf::print_duration(found), conf::print_duration(next)));
+    found = next;
   }
   series.step = steps();
   std::size_t same = 0;

@@ -77,6 +77,19 @@ class Forecast(FolderTest):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(reason, done.stderr)
 
+    def test_a_step_that_is_no_part_of_a_day_is_made_one_or_refused(self):
+        rows = "".join(f"{i * 420},{100 + 80 * math.sin(i * 420 / 86400 * 2 * math.pi):.3f}\n" for i in range(2000))
+        path = self.file("load.csv", "time,requests\n" + rows)
+        done = self.forecast("--series", path, "--horizon", "1h", "--backtest", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["step_seconds"], answer["missing"]), (480, 0))
+        self.assertIn("rows are 7m apart, which is no part of a day: means of 8m are made of them", done.stderr)
+        self.assertLess(answer["backtest"]["experts"]["as_yesterday"]["wape"], 0.01)
+        done = self.forecast("--series", path, "--step", "7m")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("--step: 7m is no part of a day, by which yesterday is found: 8m is one", done.stderr)
+
     def test_of_a_very_long_series_the_last_steps_are_looked_at(self):
         rows = "".join(f"{i * 60},{i % 1440}\n" for i in range(62_000))
         done = self.forecast("--series", self.file("long.csv", "t,load\n" + rows), "--horizon", "1h", "--json")

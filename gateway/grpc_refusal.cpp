@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "conf/ascii.h"
+#include "gateway/protobuf.h"
 #include "gateway/refusal.h"
 
 namespace classgate::gateway {
@@ -15,25 +16,6 @@ using conf::Reason;
 using conf::ReasonKind;
 
 namespace {
-
-// ---- Protocol buffers: https://protobuf.dev/programming-guides/encoding
-// --------------------------
-
-void put_varint(std::string& to, std::uint64_t number) {
-  for (; number >= 0x80; number >>= 7) to += static_cast<char>((number & 0x7f) | 0x80);
-  to += static_cast<char>(number);
-}
-
-void put_number(std::string& to, unsigned field, std::uint64_t number) {
-  put_varint(to, field << 3);
-  put_varint(to, number);
-}
-
-void put_bytes(std::string& to, unsigned field, std::string_view bytes) {
-  put_varint(to, field << 3 | 2);
-  put_varint(to, bytes.size());
-  to += bytes;
-}
 
 // google.protobuf.Any, as a detail of google.rpc.Status.
 void put_detail(std::string& status, std::string_view type, std::string_view message) {

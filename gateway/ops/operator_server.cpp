@@ -55,7 +55,9 @@ std::optional<std::uint32_t> user_behind(const proxy::net::Fd& fd) {
 
 }  // namespace
 
-class OperatorServer::Connection final : public proxy::net::Retirable, private Stream::Handler {
+class OperatorServer::Connection final : public proxy::net::Retirable,
+                                         private Stream::Handler,
+                                         private GrpcServer::Owner {
  public:
   Connection(OperatorServer& server, std::uint64_t number, proxy::net::Fd fd,
              const conf::IpAddress& address, bool is_local,
@@ -92,6 +94,15 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     return Sent::sent;
   }
 
+  // False: it has to be cut off.
+  bool send_to_calls(std::string_view path, std::string_view message) {
+    if (!calls_ || !calls_->goes_on() || closes_) return true;
+    if (stream_.pending() > 0) return false;
+    calls_->send(path, message);
+    write_calls(true);
+    return true;
+  }
+
   void answer(const Reply& reply) {
     if (reply.goes_on && method_ != "HEAD") return begin_to_answer(reply);
     is_answering_ = false;
@@ -112,6 +123,10 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
  private:
   static void on_timeout(void* self) {
     auto& connection = *static_cast<Connection*>(self);
+    if (connection.calls_ && !connection.closes_) {
+      connection.calls_->go_away();  // else the next call could be lost
+      connection.write_calls(true);
+    }
     connection.server_.close(connection.number_);
   }
 
@@ -124,6 +139,49 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
         "{}Connection: close\r\n\r\n{}",
         reply.status, reason_phrase(reply.status), reply.content_type, reply.fields, reply.body));
     stream_.read_again_soon();  // its end may have come
+  }
+
+  // ---- Of a client of gRPC ----
+
+  // It is one, or may be one as far as it has told.
+  bool begins_calls() {
+    constexpr std::string_view preface = proxy::wire::http2_preface;
+    if (!is_first_ || stream_.tls() != nullptr) return false;
+    if (input_.size() < preface.size()) return preface.starts_with(input_);
+    if (!input_.starts_with(preface)) return false;
+    GrpcServer::Owner& owner = *this;
+    calls_ = std::make_unique<GrpcServer>(owner);
+    return true;
+  }
+  void take_calls() {
+    if (!closes_ && !input_.empty()) write_calls(calls_->receive(input_));
+    input_.clear();
+    silent_since_ = server_.loop_.now();
+    if (calls_->goes_on())
+      timeout_.cancel();
+    else
+      server_.timeouts_.set(timeout_);
+  }
+  // Not `lives`: then what is written now is the last.
+  void write_calls(bool lives) {
+    std::string bytes;
+    lives = calls_->output(bytes) && lives;
+    if (!bytes.empty()) stream_.write(bytes);
+    closes_ = closes_ || !lives;
+    if (closes_ && stream_.pending() == 0) stream_.shutdown_write();
+    if (has_ended_ || stream_.is_broken()) stream_.read_again_soon();
+  }
+  GrpcAnswer on_call(const GrpcServer::Request& call) override {
+    Request request;
+    request.method = "POST";
+    request.path = call.path;
+    request.authorization = call.authorization;
+    request.body = call.message;
+    request.address = address_;
+    request.is_local = is_local_;
+    request.user = user_;
+    request.connection = number_;
+    return server_.call_handler_(request);
   }
 
   // What a viewer sends is of no interest, only that it has gone.
@@ -174,6 +232,11 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
       stream_.look_again();
       if (!closes_) input_.append(scratch.data(), result.size);
     }
+    if (calls_ || begins_calls()) {
+      if (calls_) take_calls();
+      if (has_ended_) server_.close(number_);
+      return;
+    }
     if (!wants_input()) return;
     const bool took_one = !closes_ && !input_.empty() && take_request();
     if (has_ended_ && !took_one) server_.close(number_);
@@ -184,6 +247,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   void on_drained() override {
     if (stream_.is_broken()) return server_.close(number_);
     if (goes_on_) return timeout_.cancel();
+    if (calls_) return closes_ ? stream_.shutdown_write() : write_calls(true);
     if (!is_answering_) answer_is_out();
   }
 
@@ -228,6 +292,7 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
     request.user = user_;
     method_ = request.method;
     closes_ = closes_ || head.wants_close;
+    is_first_ = false;
     input_.erase(0, size);
     is_answering_ = true;
     timeout_.cancel();
@@ -258,9 +323,11 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   const std::optional<std::uint32_t> user_;
   proxy::net::Time silent_since_{};
   bool is_answering_ = false;
-  bool closes_ = false;     // with this answer
-  bool goes_on_ = false;    // its answer does: it is a viewer
-  bool has_ended_ = false;  // it sends no more
+  bool closes_ = false;                // with this answer
+  bool goes_on_ = false;               // its answer does: it is a viewer
+  bool has_ended_ = false;             // it sends no more
+  bool is_first_ = true;               // no request has come yet
+  std::unique_ptr<GrpcServer> calls_;  // of one that speaks HTTP/2
   std::string method_;
   std::string input_;
   std::size_t awaited_ = 0;  // bytes of a request whose head has been read
@@ -269,8 +336,11 @@ class OperatorServer::Connection final : public proxy::net::Retirable, private S
   Stream stream_;
 };
 
-OperatorServer::OperatorServer(proxy::net::Loop& loop, Handler handler)
-    : loop_(loop), handler_(std::move(handler)), timeouts_(loop, std::chrono::seconds(10)) {}
+OperatorServer::OperatorServer(proxy::net::Loop& loop, Handler handler, CallHandler call_handler)
+    : loop_(loop),
+      handler_(std::move(handler)),
+      call_handler_(std::move(call_handler)),
+      timeouts_(loop, std::chrono::seconds(10)) {}
 
 OperatorServer::~OperatorServer() = default;
 
@@ -359,6 +429,13 @@ OperatorServer::Counts OperatorServer::counts() const {
 OperatorServer::Sent OperatorServer::send(std::uint64_t connection, std::string_view text) {
   const auto found = connections_.find(connection);
   return found == connections_.end() ? Sent::gone : found->second->send(text);
+}
+
+void OperatorServer::send_to_calls(std::string_view path, std::string_view message) {
+  std::vector<std::uint64_t> stuck;
+  for (const auto& [number, connection] : connections_)
+    if (!connection->send_to_calls(path, message)) stuck.push_back(number);
+  for (const std::uint64_t number : stuck) close(number);
 }
 
 void OperatorServer::close(std::uint64_t number) {

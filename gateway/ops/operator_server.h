@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "conf/settings.h"
+#include "gateway/ops/grpc_server.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/timeout_list.h"
@@ -65,7 +66,10 @@ class OperatorServer {
   // Calls it, now or later, exactly once; a reply for a connection that has gone is dropped.
   using Handler = std::function<void(const Request&, Responder)>;
 
-  OperatorServer(proxy::net::Loop& loop, Handler handler);
+  // Answers a call of gRPC (HTTP/2 without TLS): a POST whose body is its message.
+  using CallHandler = std::function<GrpcAnswer(const Request&)>;
+
+  OperatorServer(proxy::net::Loop& loop, Handler handler, CallHandler call_handler);
   ~OperatorServer();
 
   // Sockets to accept from, from now on.
@@ -78,6 +82,8 @@ class OperatorServer {
   // More for one whose answer goes on. One that does not read is cut off after ops.timeout.
   enum class Sent : std::uint8_t { sent, not_now, gone };
   Sent send(std::uint64_t connection, std::string_view text);
+  // One more message for each call to that path whose answer goes on. Who does not read is cut off.
+  void send_to_calls(std::string_view path, std::string_view message);
   bool has(std::uint64_t connection) const { return connections_.contains(connection); }
   // What was sent to it is still delivered.
   void close(std::uint64_t connection);
@@ -99,6 +105,7 @@ class OperatorServer {
 
   proxy::net::Loop& loop_;
   Handler handler_;
+  CallHandler call_handler_;
   std::uint32_t connections_max_ = 0;
   std::uint32_t connections_per_address_ = 0;
   Counts counts_;  // but for `open`

@@ -15,6 +15,7 @@
 #include "conf/plans.h"
 #include "conf/printable.h"
 #include "gateway/milestones.h"
+#include "gateway/ops/external_scaler.h"
 #include "gateway/service_manager.h"
 
 namespace classgate::gateway {
@@ -72,15 +73,18 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       signals_(open_signals()),
       signal_watch_(loop_, signals_.get(), [this] { on_signal(); }),
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
-      operators_(loop_, [this](const OperatorServer::Request& request,
-                               const OperatorServer::Responder& to) { desk_.answer(request, to); }),
+      operators_(
+          loop_,
+          [this](const OperatorServer::Request& request, const OperatorServer::Responder& to) {
+            desk_.answer(request, to);
+          },
+          [this](const OperatorServer::Request& request) { return answer_call(request); }),
       roll_(loop_, server),
       questions_(
           {server, log, operators_, roll_, forecast_, [this] { return ending_.is_draining; }}),
       events_(loop_, server, operators_),
       forecast_hook_(loop_, server),
-      forecast_(loop_, server,
-                [this](const history::DemandReport& report) { forecast_hook_.follow(report); }),
+      forecast_(loop_, server, [this](const history::DemandReport& report) { on_report(report); }),
       patterns_(loop_, server),
       names_(loop_, server),
       tables_(loop_, server),
@@ -145,6 +149,22 @@ int Supervisor::run() {
   changes_.note_start(takeover_.is_under_way() ? "upgrade" : "start");
   loop_.run();
   return ending_.status;
+}
+
+// ---- What is forecast --------------------------------------------------------------------------
+
+void Supervisor::on_report(const history::DemandReport& report) {
+  forecast_hook_.follow(report);
+  operators_.send_to_calls(external_scaler::stream_is_active_path,
+                           external_scaler::is_active_message(&report));
+}
+
+// As what monitoring asks.
+GrpcAnswer Supervisor::answer_call(const OperatorServer::Request& request) {
+  if (access_.objection(request, Desk::Who::anybody, std::chrono::steady_clock::now()))
+    return {static_cast<unsigned>(GrpcCode::unauthenticated),
+            "ops.token_for = \"everything\": authorization has no token that is known"};
+  return external_scaler::answer(request.path, request.body, forecast_.report().get());
 }
 
 // ---- Orders ------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   void note_turns(bool every_loop);
   void rotate_ticket_keys();
   void warn_of_certificates() const;
+  void on_report(const history::DemandReport& report);
+  GrpcAnswer answer_call(const OperatorServer::Request& request);
   std::string status_line() const override;
 
   struct Timers {

@@ -35,9 +35,9 @@ std::optional<UsageTime> read_ago(std::string_view text) {
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc{} || end - stop != 1 || number < 0 || number > 1'000'000'000)
     return std::nullopt;
-  for (const auto& [letter, seconds] : usage_units)
-    if (*stop == letter && number <= 100 * usage_units.back().second / seconds)
-      return UsageTime{.is_ago = true, .span = std::chrono::seconds(number * seconds)};
+  for (const auto& [letter, length] : usage_units)
+    if (*stop == letter && number <= 100 * usage_units.back().second / length)
+      return UsageTime{.is_ago = true, .span = std::chrono::seconds(number * length)};
   return std::nullopt;
 }
 

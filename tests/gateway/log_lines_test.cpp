@@ -83,11 +83,13 @@ TEST_CASE("a line tells the fields that the conf names, cut and once, and a quer
   CHECK(client.ask(get("/first?secret=1", fields)).status() == 200);
   const std::string first = line_with(folder, "path=\"/first\"");
   CHECK(first.ends_with(
-      R"( traceparent=00-1 user_agent="a-very-long-name" name=- credentials=- protocol=http/1.1 header.x-tenant="one")"));
+      R"( traceparent=00-1 user_agent="a-very-long-name" name=- credentials=- protocol=http/1.1 upstream_protocol=http/1.1 grpc_status=- header.x-tenant="one")"));
   CHECK_FALSE(first.contains("secret"));
   CHECK(client.ask(get("/second")).status() == 200);
-  CHECK(line_with(folder, "path=\"/second\"")
-            .ends_with(R"( traceparent=- user_agent="-" name=- credentials=- protocol=http/1.1)"));
+  CHECK(
+      line_with(folder, "path=\"/second\"")
+          .ends_with(
+              R"( traceparent=- user_agent="-" name=- credentials=- protocol=http/1.1 upstream_protocol=http/1.1 grpc_status=-)"));
 }
 
 TEST_CASE("a query is told where the conf wants it") {

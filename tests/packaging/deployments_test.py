@@ -41,6 +41,25 @@ class Composed(ProcessTest):
         self.assertEqual(set(yaml.safe_load(done.stdout)["services"]), {"classgate", "model", "prometheus", "grafana"})
 
     @unittest.skipUnless(shutil.which("docker-compose"), "docker-compose is not installed")
+    def test_docker_compose_accepts_three_gateways_that_share(self):
+        done = subprocess.run(["docker-compose", "-f", "compose.yaml", "-f", "sharing.yaml", "config"], capture_output=True,
+                              text=True, cwd=COMPOSE, timeout=60,
+                              env={"PATH": os.environ["PATH"], "CLASSGATE_PORTS": "8080-8082"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        services = yaml.safe_load(done.stdout)["services"]
+        self.assertEqual(set(services), {"classgate", "model", "prometheus", "grafana", "redis"})
+        self.assertIn("8080-8082", str(services["classgate"]["ports"]))
+        state, = [mount for mount in services["classgate"]["volumes"] if "/var/lib/classgate" in str(mount)]
+        self.assertNotIn("classgate:/", str(state))
+        self.assertNotIn("'source'", str(state))
+        self.assertEqual(set(services["redis"]["networks"]), {"ledger"})
+        with tempfile.TemporaryDirectory() as state:
+            said = subprocess.run([CLASSGATE, "--check", "--conf", COMPOSE / "classgate/classgate.conf"], capture_output=True,
+                                  text=True, env={"PATH": os.environ["PATH"], **services["classgate"]["environment"],
+                                                  "CLASSGATE_CLIENTS_QUOTA_FILE": f"{state}/quotas.db"})
+        self.assertEqual(said.returncode, 0, said.stderr)
+
+    @unittest.skipUnless(shutil.which("docker-compose"), "docker-compose is not installed")
     def test_docker_compose_would_find_a_mistake(self):
         self.services["classgate"]["prots"] = self.services["classgate"].pop("ports")
         with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +86,7 @@ class Composed(ProcessTest):
     def test_operators_are_answered_where_only_prometheus_is(self):
         self.assertEqual({name for name, service in self.services.items() if "operators" in service["networks"]},
                          {"classgate", "prometheus", "grafana"})
-        self.assertEqual(self.services["classgate"]["ports"], ["8080:8080"])
+        self.assertEqual(self.services["classgate"]["ports"], ["${CLASSGATE_PORTS:-8080}:8080"])
         for name in ("prometheus", "grafana"):
             self.assertTrue(all(port.startswith("127.0.0.1:") for port in self.services[name]["ports"]), name)
 
@@ -78,7 +97,8 @@ class Composed(ProcessTest):
         self.assertEqual(command[command.index("--listen") + 1], "0.0.0.0:9000")
         self.assertEqual(str(conf["admission"]["workers"]), command[command.index("--concurrency") + 1])
         prometheus = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())
-        self.assertEqual(prometheus["scrape_configs"][0]["static_configs"][0]["targets"], ["classgate:9190"])
+        discovery = prometheus["scrape_configs"][0]["dns_sd_configs"][0]
+        self.assertEqual((discovery["names"], discovery["port"]), (["classgate"], 9190))
         self.assertTrue(conf["ops"]["listen"][0].endswith(":9190"))
         source = yaml.safe_load((COMPOSE / "grafana/datasources.yml").read_text())["datasources"][0]
         self.assertEqual(source["url"], "http://prometheus:9090")

@@ -156,6 +156,11 @@ class Alerts(FolderTest):
         self.keep_asking(lambda: (gateway.request(headers={"X-Api-Key": "a"}), gateway.request(headers={"X-Api-Key": "b"})))
         self.expect(gateway, "ClassgateQuotaUsedUp", "ClassgateQuotasNotKept")
 
+    def without_its_ledger(self):
+        gateway = self.gateway(self.service("--service-time", "2ms").address,
+                               conf=f'[sharing]\nredis = ["redis://127.0.0.1:{free_port()}/0"]\n')
+        self.expect(gateway, "ClassgateSharingAway")
+
     def whose_clients_leave(self):
         gateway = self.gateway(self.service("--service-time", "100s").address, admission_workers=2, admission_rate=0,
                                admission_request_timeout="10m")
@@ -241,6 +246,7 @@ class Alerts(FolderTest):
         self.with_strangers()
         self.with_quotas()
         self.whose_clients_leave()
+        self.without_its_ledger()
         self.whose_target_will_be_missed()
         dying = self.with_a_bad_disk_and_conf()
         port = self.open_prometheus()

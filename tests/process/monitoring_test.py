@@ -176,8 +176,11 @@ class Live(ProcessTest):
             _, text = scrape(gateway)
             self.assertIn('classgate_plan_rejections_total{plan="free",reason="quota"} 1\n', text)
             self.assertIn('classgate_rejections_total{reason="quota"} 1\n', text)
-        # Those of the forecast's last part are there after a minute: alerts_test.py has them.
-        known = set(re.findall(r"^# TYPE (\S+)", text, re.M)) | {"classgate_workers_needed", "classgate_servers_needed"}
+        # Those of the forecast's last part are there after a minute, those of sharing where workers are shared: alerts_test.py
+        # has them.
+        known = set(re.findall(r"^# TYPE (\S+)", text, re.M)) | {
+            "classgate_workers_needed", "classgate_servers_needed", "classgate_sharing_state", "classgate_sharing_workers",
+            "classgate_sharing_workers_here", "classgate_sharing_failures_total"}
         for name in ("grafana-dashboard.json", "classgate.rules.yml", "classgate.test.yml"):
             named = {re.sub(r"_(bucket|sum|count)$", "", metric)
                      for metric in METRIC.findall((FOLDER / name).read_text())}

@@ -24,7 +24,8 @@ class LineSeason {
   // Into one of so many workers.
   void move(std::uint32_t workers, Time now) {
     if (workers != workers_) restart(std::max(workers, 1U));
-    if (seen_ >= workers_ && workers_ <= most) note(since(workers_, now));
+    // One in four tells enough.
+    if (at_ % 4 == 0 && seen_ >= workers_ && workers_ <= most) note(since(workers_, now));
     times_[at_++ % most] = now;
     ++seen_;
   }
@@ -52,15 +53,15 @@ class LineSeason {
   }
   void note(double took) {
     if (period_ == 0) period_ = took;
-    deviation_ += (std::abs(took - period_) - deviation_) / 32;
-    period_ += (took - period_) / 32;
+    deviation_ += (std::abs(took - period_) - deviation_) / 16;
+    period_ += (took - period_) / 16;
   }
 
   std::array<Time, most> times_{};
   std::uint32_t at_ = 0;
   std::uint32_t workers_ = 0;
   std::uint32_t seen_ = 0;  // since the line began
-  double period_ = 0;       // ns, of some 32 lately
+  double period_ = 0;       // ns, of some 64 lately
   double deviation_ = 0;    // from it: the mean
 };
 

@@ -13,7 +13,8 @@ void ProcessTime::record(Duration took, Time now) {
   const Duration error = took - mean_;
   if (seen_ > 1) deviation_ += part(std::chrono::abs(error) - deviation_);
   mean_ += part(error);
-  median_ += took > median_ ? deviation_ / 16 : -deviation_ / 16;
+  const Duration step{deviation_.count() >> 4};
+  median_ += took > median_ ? step : -step;
   median_ = std::clamp(median_, mean_ - deviation_, mean_ + deviation_);
   news_ = std::max(news_, now);
 }

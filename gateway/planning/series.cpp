@@ -356,7 +356,7 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
   }
   if (!is_part_of_a_day(steps())) {
     std::chrono::seconds next = steps();
-    while (!is_part_of_a_day(next)) ++next;
+    while (!is_part_of_a_day(next)) next += std::chrono::seconds(60 - next.count() % 60);
     if (options.step)
       return std::unexpected(
           fmt::format("--step: {} is no part of a day, by which yesterday is found: {} is one",

@@ -107,7 +107,7 @@ class ExternalScaler(FolderTest):
         told.cancel()
 
     def test_a_token_is_wanted_where_everything_wants_one(self):
-        tokens = self.file("tokens", "0123456789abcdef0123456789abcdef monitoring\n")
+        tokens = self.file("tokens", "0123456789abcdef0123456789abcdef\n")
         os.chmod(tokens, 0o600)
         call = self.client(self.open(ops_token_file=tokens, ops_token_for="everything"))
         self.assertEqual(self.code_of(call, "IsActive")[0], grpc.StatusCode.UNAUTHENTICATED)

@@ -239,11 +239,11 @@ std::optional<Notice> Line::next(Time now) {
   const DeadlineRule::Lateness late = deadlines_.lateness(waiter, now);
   if (late.reason || has_free_workers(waiter.workers)) note_turn(waiter, now);
   if (late.reason)
-    return turn_away({queue_.take_front_of(priority, WaitQueue::Turn::passed_on, order), waiter},
+    return turn_away({queue_.take_front(waiter, WaitQueue::Turn::passed_on, order), waiter},
                      *late.reason, now);
   // Who wants several workers waits until they are free, and nobody passes by.
   if (!has_free_workers(waiter.workers)) return std::nullopt;
-  const Ticket ticket = queue_.take_front_of(priority, WaitQueue::Turn::used, order);
+  const Ticket ticket = queue_.take_front(waiter, WaitQueue::Turn::used, order);
   left_queue(waiter, now);
   const Duration waited = std::max(now - waiter.joined, Duration::zero());
   const bool was_early = waiter.is_early;

@@ -131,16 +131,22 @@ const Waiter* WaitQueue::front() const {
   return best == 0 ? nullptr : front_of(best);
 }
 
-Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
-  const std::uint32_t index = first_of(priority, order);
-  CLASSGATE_SHARED_INVARIANT(index != none);
+Ticket WaitQueue::take_front(const Waiter& front, Turn turn, Order order) {
+  const std::uint32_t index = slot_of(front);
   const Slot& slot = slots_[index];
+  const int priority = front.priority;
   if (turn == Turn::used && slot.flow != plain)
     room(priority).rank.serve(slot.flow, slot.waiter.cost);
   const Ticket taken = take_out(index);
   // The next waiter joined long ago and has left the caches: it is fetched now, for its turn.
   if (const std::uint32_t next = first_of(priority, order); next != none) prefetch(slots_[next]);
   return taken;
+}
+
+Ticket WaitQueue::take_front_of(int priority, Turn turn, Order order) {
+  const Waiter* const front = front_of(priority, order);
+  CLASSGATE_SHARED_INVARIANT(front != nullptr);
+  return take_front(*front, turn, order);
 }
 
 std::optional<WaitQueue::Entry> WaitQueue::pop_front() {

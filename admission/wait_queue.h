@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "admission/fair_rank.h"
@@ -82,6 +83,8 @@ class WaitQueue {
   // Takes the front of a priority out, with its client's turn used or left to who is next there.
   enum class Turn : std::uint8_t { used, passed_on };
   Ticket take_front_of(int priority, Turn turn, Order order = Order::oldest_first);
+  // The same of one that front_of() has just said.
+  Ticket take_front(const Waiter& front, Turn turn, Order order);
   std::optional<Entry> pop_front();
   // Who has waited for longest in a priority, whosever turn it is.
   const Waiter* oldest_of(int priority) const;
@@ -185,6 +188,10 @@ class WaitQueue {
     const auto* const begin = reinterpret_cast<const char*>(&slot);
     __builtin_prefetch(begin, 1);
     __builtin_prefetch(begin + sizeof(Slot) - 1, 1);
+  }
+  std::uint32_t slot_of(const Waiter& waiter) const {
+    static_assert(std::is_standard_layout_v<Slot>);  // so that it begins with its first member
+    return static_cast<std::uint32_t>(reinterpret_cast<const Slot*>(&waiter) - slots_.data());
   }
   std::uint32_t largest_of(int priority) const;
   void make_room(const Waiter& waiter);

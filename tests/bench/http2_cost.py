@@ -184,6 +184,13 @@ def measure_costs(job, programs, rounds, requests, out):
             print_costs(job.name, shape_name, costs)
 
 
+def asking(port, connections):
+    """One more connection, with a request on it."""
+    connections.append(socket.create_connection(("127.0.0.1", port), timeout=20))
+    connections[-1].sendall(h2.PREFACE + h2.settings() + h2.get(1, "/v1/classify"))
+    return connections[-1]
+
+
 def idle_bytes(job):
     """Of a connection on which one request was answered, and which has nothing to do."""
     rows = []
@@ -193,9 +200,7 @@ def idle_bytes(job):
         try:
             def open_some(count):
                 for _ in range(count):
-                    one = socket.create_connection(("127.0.0.1", served.port), timeout=20)
-                    connections.append(one)
-                    one.sendall(h2.PREFACE + h2.settings() + h2.get(1, "/v1/classify"))
+                    one = asking(served.port, connections)
                     text = b""
                     while b"x" * ANSWER_BYTES not in text:
                         part = one.recv(65536)
@@ -221,9 +226,8 @@ def waiting_bytes():
     try:
         def open_some(count):
             for _ in range(count):
-                one = socket.create_connection(("127.0.0.1", served.port), timeout=20)
-                connections.append(one)
-                one.sendall(h2.PREFACE + h2.settings() + h2.get(1, "/v1/classify"))
+                asking(served.port, connections)
+
         def wait_for(queue_size):
             wait_until(lambda: served.peer.program.health()["queue_size"] >= queue_size, f"{queue_size} wait", 60)
         open_some(1 + WAITING // 100)

@@ -574,7 +574,7 @@ struct SharingSettings {
   std::string name = "auto";         // of this gateway, for operators; "auto": the host's
   milliseconds period{50};           // between two exchanges
   milliseconds lease{1'000};         // of what it has been given
-  milliseconds away_max{600'000};    // for so long it may go on with its part alone
+  milliseconds away_max{3'600'000};  // for so long it may go on with its part alone
   WhenAway when_away = WhenAway::share;
   std::uint32_t members_max = 64;  // gateways, and those that others still remember
   bool is_on() const { return !redis.empty(); }

@@ -29,9 +29,8 @@ namespace classgate::gateway {
 //   no connection   tries the next of sharing.redis each period, and after a round of all of them
 //                   a pause that grows to a quarter of a second
 //   connecting      name, TCP, TLS, login, role and script, within a lease
-//   asking          one report at a time; without an answer within 3/10 of a lease the connection
-//   is
-//                   given up, since what comes after that is of little use
+//   asking          one report at a time; without an answer within 3/10 of a lease the
+//                   connection is given up: what comes after that is of little use
 // Whatever happens, what was lent ends by itself (Gate::Loan), and the sum of what all gateways
 // have stays within the workers (admission/sharing/ledger.h).
 class Sharing final : private RedisConnection::Owner {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "conf/format.h"
+#include "conf/key_depth.h"
 #include "conf/nearest.h"
 #include "conf/not_toml.h"
 #include "conf/other_tools.h"
@@ -288,6 +289,14 @@ Document read_document(std::string text, const DocumentForm& form) {
   }
   Lines lines(text);
   for (int i = 0; i < syntax_errors_max; ++i) {
+    if (const auto line = line_of_deep_key(lines.text())) {
+      document.mistakes.push_back(
+          {{*line, 1},
+           fmt::format("has a key of more than {} parts with dots between them; no key "
+                       "has more than three",
+                       key_parts_max)});
+      return document;
+    }
     try {
       const toml::table table = toml::parse(lines.text());
       Walker(form, document).walk(table, "");

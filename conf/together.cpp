@@ -220,10 +220,11 @@ class Together {
     const SharingSettings& sharing = settings_.sharing;
     if (!sharing.is_on()) return;
     // One answer that is lost must not cost the lease, four fifths of which count.
-    if (sharing.lease < sharing.period * 5)
+    // And what is further apart than an eighth of it looks like a clock that was set.
+    if (sharing.lease < sharing.period * 10)
       reading_.blame(
           "sharing.lease",
-          "is less than five times sharing.period: an answer that comes late would end it",
+          "is less than ten times sharing.period: an answer that comes late would end it",
           {"sharing.period"});
     if (settings_.admission.workers_are_auto)
       reading_.blame(

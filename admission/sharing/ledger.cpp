@@ -7,7 +7,9 @@ namespace classgate::sharing {
 
 // Its own time goes on with what is told, but for what may be a clock that was set: back, or
 // further than reports are apart. So nobody's seats are free before their time, only later. How
-// long it really was nobody knows then: each may have gone over to its floor.
+// long it really was nobody knows then: each may have gone over to its floor. A little it goes on
+// all the same, so that it does where reports are that far apart: a gateway begins nothing in the
+// last fifth of its lease, and three such steps are less.
 void Ledger::turn_clock(LedgerTime told) {
   const LedgerTime passed = told - last_told_;
   const bool is_first = last_told_ == LedgerTime{};
@@ -17,6 +19,7 @@ void Ledger::turn_clock(LedgerTime told) {
     now_ += passed;
     return;
   }
+  if (passed > LedgerTime::zero()) now_ += terms_.lease / 16;
   for (auto& [name, member] : members_) member.held = std::max(member.held, member.floor);
 }
 
@@ -52,6 +55,8 @@ void Ledger::recover(const Report& report, const std::string& server) {
   if (is_elsewhere || is_unknown_to_me) {
     if (is_elsewhere || !is_recovering_)
       for (auto& [name, member] : members_) member.is_confirmed = member.is_buried;
+    if (is_elsewhere)
+      for (auto& [name, member] : members_) member.is_newcomer = false;
     // Of the last that was written it may lack who got a floor.
     const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(members_.size(), 1));
     for (auto& [name, member] : members_)
@@ -64,17 +69,24 @@ void Ledger::recover(const Report& report, const std::string& server) {
     recovers_until_ = now_ + 2 * terms_.lease + longest;
   }
   if (is_unknown_to_me) floors_missing_ -= std::min(floors_missing_, report.floor);
-  if (!is_recovering_) return;
+  // What it has heard from this one since is nothing that this one has forgotten.
+  if (!is_recovering_ || (report.ledger == server_ && !is_unknown_to_me)) return;
   members_expected_ = std::max(members_expected_, report.members);
-  // Who came after its last report has its floor besides.
-  floors_expected_ = std::max({floors_expected_, report.floors, report.members * report.floor});
+  // Who came after its last report has its floor besides; all floors are no more than the workers.
+  const std::uint32_t all = std::max(report.floors, report.members * report.floor);
+  floors_expected_ = std::max(floors_expected_, std::min(all, report.workers));
 }
 
-// Not at once: one that had just come may be known to nobody here. Whoever is missing when all that
-// was begun must be over may still go on with its floor.
+// Not at once: one that had just come may be known to nobody here. While only newcomers have spoken
+// it waits for as long as one needs that has to find the new server first: it tries all of them
+// within a lease. A newcomer stands for nobody that there was. Whoever is missing when all that was
+// begun must be over may still go on with its floor.
 void Ledger::end_recovery() {
+  const auto of_before = static_cast<std::uint32_t>(
+      std::ranges::count_if(members_, [](const auto& entry) { return !entry.second.is_newcomer; }));
   const bool are_all_here =
-      now_ >= recovers_since_ + terms_.lease / 2 && members_.size() >= members_expected_ &&
+      now_ >= recovers_since_ + (of_before > 0 ? terms_.lease / 2 : 2 * terms_.lease) &&
+      of_before >= members_expected_ &&
       std::ranges::all_of(members_, [](const auto& entry) { return entry.second.is_confirmed; });
   if (!are_all_here && now_ <= recovers_until_) return;
   if (missing() > floors_missing_) {
@@ -160,7 +172,9 @@ Share Ledger::settle(const Report& report, const std::string& server, LedgerTime
     return {.told = told};
   turn_clock(told);
   recover(report, server);
+  const bool is_new = !members_.contains(report.member);
   Member& member = members_[report.member];
+  if (is_new) member.is_newcomer = report.ledger.empty();
   member.number = report.number;
   member.held = report.cap;
   member.floor = report.floor;

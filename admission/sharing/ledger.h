@@ -50,6 +50,7 @@ class Ledger {
     std::chrono::microseconds request_timeout{};
     LedgerTime until{};        // of its lease
     bool is_confirmed = true;  // has reported since the ledger may have forgotten something
+    bool is_newcomer = true;   // knew of no ledger before, and so nothing of what this one forgot
     bool is_buried = false;    // what it may still say was sent before
   };
   const std::map<std::string, Member>& members() const { return members_; }

@@ -57,6 +57,7 @@ local function turn_clock(told)
     all.now = all.now + passed
     return
   end
+  if passed > 0 then all.now = all.now + math.floor(lease / 16) end
   for _, member in pairs(members) do member.held = math.max(member.held, member.floor) end
 end
 
@@ -77,6 +78,9 @@ local function recover(report, server)
     if is_elsewhere or not all.recovering then
       for _, member in pairs(members) do member.confirmed = member.buried end
     end
+    if is_elsewhere then
+      for _, member in pairs(members) do member.newcomer = false end
+    end
     local share = math.floor(report.workers / math.max(#in_order(), 1))
     for _, member in pairs(members) do
       if not member.confirmed then member.floor = math.max(member.floor, share) end
@@ -91,9 +95,10 @@ local function recover(report, server)
   if is_unknown_to_me then
     all.floors_missing = all.floors_missing - math.min(all.floors_missing, report.floor)
   end
-  if not all.recovering then return end
+  if not all.recovering or (report.ledger == all.server and not is_unknown_to_me) then return end
   all.members_expected = math.max(all.members_expected, report.members)
-  all.floors_expected = math.max(all.floors_expected, report.floors, report.members * report.floor)
+  all.floors_expected = math.max(all.floors_expected, math.min(
+    math.max(report.floors, report.members * report.floor), report.workers))
 end
 
 local function missing()
@@ -103,8 +108,12 @@ local function missing()
 end
 
 local function end_recovery()
-  local are_all_here = all.now >= all.since + math.floor(lease / 2) and
-                       #in_order() >= all.members_expected
+  local of_before = 0
+  for _, member in pairs(members) do
+    if not member.newcomer then of_before = of_before + 1 end
+  end
+  local wait = of_before > 0 and math.floor(lease / 2) or 2 * lease
+  local are_all_here = all.now >= all.since + wait and of_before >= all.members_expected
   for _, member in pairs(members) do are_all_here = are_all_here and member.confirmed end
   if not are_all_here and all.now <= all['until'] then return end
   local gone = missing()
@@ -247,7 +256,7 @@ if not known and #in_order() >= members_max then
   end
 end
 recover(report, server)
-local member = known or {buried = false}
+local member = known or {buried = false, newcomer = report.ledger == ''}
 members[name] = member
 names = nil
 member.number = report.number

@@ -157,14 +157,25 @@ void RedisConnection::take(const RedisReply& reply) {
       return owner_->on_redis_ready();
     case Expected::answer: break;
   }
-  if (!is_gone) return owner_->on_redis_answer(reply);
-  is_ready_ = false;
-  load_script();
+  if (!is_gone) {
+    if (reply.kind == RedisReply::Kind::nothing)
+      return fail(SharingFailure::malformed, "it answers the script with nothing");
+    was_script_gone_ = false;
+    return owner_->on_redis_answer(reply);
+  }
+  // What was asked before it was brought again comes back as well.
+  if (std::exchange(is_ready_, false)) {
+    if (std::exchange(was_script_gone_, true))
+      return fail(SharingFailure::malformed,
+                  "it forgets the script at once: name a server itself, not one that stands before "
+                  "several");
+    load_script();
+  }
   owner_->on_redis_answer({});
 }
 
 void RedisConnection::take_role(const RedisReply& reply) {
-  if (reply.kind != RedisReply::Kind::list || reply.list.empty())
+  if (reply.kind != RedisReply::Kind::list || reply.list.empty() || reply.list[0].text.empty())
     return fail(SharingFailure::malformed, "it does not say what it is (ROLE)");
   if (reply.list[0].text == "master") return;
   if (reply.list.size() >= 3)

@@ -30,7 +30,7 @@ class RedisConnection final : public proxy::net::Retirable, private proxy::net::
     // It stands, may be written to, and has the script.
     virtual void on_redis_ready() = 0;
     // To run(), in order. An error that says no more than that the script is gone is not told: it
-    // is brought again, and the answer is `nothing`.
+    // is brought again, and the answer is `nothing`, which Redis itself never gives to it.
     virtual void on_redis_answer(const RedisReply& reply) = 0;
     // It is of no further use. Told once.
     virtual void on_redis_failed(SharingFailure kind, const std::string& why) = 0;
@@ -79,6 +79,7 @@ class RedisConnection final : public proxy::net::Retirable, private proxy::net::
   std::string script_name_{};  // its digest
   int error_ = 0;
   bool is_ready_ = false;
+  bool was_script_gone_ = false;  // since the last answer of it
   std::deque<Expected> expected_{};
   RedisReplies replies_;
   std::unique_ptr<proxy::net::Stream> stream_;

@@ -28,7 +28,7 @@ namespace {
 
 constexpr std::chrono::milliseconds longest_pause{250};  // so that all heals within a second
 constexpr std::chrono::seconds between_complaints{60};   // of the same kind
-constexpr std::chrono::seconds looks_for_predecessor{1};
+constexpr std::chrono::seconds looks_for_predecessors{1};
 
 std::string host_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};
@@ -58,6 +58,7 @@ std::string text_of(std::uint64_t number) { return std::to_string(number); }
 std::uint32_t number_in(const RedisReply& reply) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(reply.number, 0, 0xffffffff));
 }
+constexpr std::uint32_t number_most = 10'000'000;  // more than any conf can have of anything
 
 // None: it is no answer of the script.
 std::optional<sharing::Share> share_in(const RedisReply& reply) {
@@ -72,6 +73,8 @@ std::optional<sharing::Share> share_in(const RedisReply& reply) {
   share.floor = number_in(reply.list[5]);
   share.floors = number_in(reply.list[6]);
   share.members = number_in(reply.list[7]);
+  if (std::max({share.seats, share.target, share.floor, share.floors, share.members}) > number_most)
+    return std::nullopt;
   return share;
 }
 
@@ -132,7 +135,7 @@ void Sharing::start() {
   const Time now = clock();
   lend(now);
   tell(now);
-  look_for_predecessor(now);
+  look_for_predecessors(now);
   spdlog::info("sharing: {} workers with the other gateways of \"{}\", by {} (this is {})",
                terms_.workers, settings_.prefix, server().text, terms_.member);
   thread_ = std::thread([this] {
@@ -169,14 +172,14 @@ void Sharing::on_tick() {
 }
 
 void Sharing::turn(Time now) {
-  if (!lock_.is_held() && now - looked_for_it_ > looks_for_predecessor) {
-    look_for_predecessor(now);
-    if (connection_ && connection_->is_ready()) bury_predecessor();
+  if (!lock_.is_held() && now - predecessors_.looked_for > looks_for_predecessors) {
+    look_for_predecessors(now);
+    if (connection_ && connection_->is_ready()) bury_predecessors();
   }
   if (!connection_) {
     if (!attempts_.is_looking_up && now >= attempts_.again) connect(now);
   } else if (!connection_->is_ready()) {
-    if (now - began_ > settings_.lease)
+    if (now - began_ > settings_.lease / settings_.redis.size())
       fail(SharingFailure::slow,
            connection_->is_connecting() ? "it does not take the connection" : "it does not answer",
            now);
@@ -230,28 +233,38 @@ void Sharing::connect_to(const SocketAddress& address) {
 
 void Sharing::on_redis_ready() {
   if (is_leaving_) return;
-  bury_predecessor();
+  bury_predecessors();
   exchange(clock());
 }
 
 // The process before this one on this machine: while it lives (an upgrade) it has the lock. After
 // it has ended nothing is begun by it, so that nothing must be kept for it but what may be in
 // flight.
-void Sharing::look_for_predecessor(Time now) {
-  looked_for_it_ = now;
+void Sharing::look_for_predecessors(Time now) {
+  predecessors_.looked_for = now;
   auto before = lock_.take(terms_.member);
-  if (!before || before->empty()) return;
-  predecessor_ = std::move(*before);
-  spdlog::info("sharing: {} has ended on this machine without a farewell: its part is given back",
-               conf::printable(predecessor_));
+  if (!before) return;
+  predecessors_.names = std::move(*before);
+  for (const std::string& name : predecessors_.names)
+    spdlog::info("sharing: {} has ended on this machine without a farewell: its part is given back",
+                 conf::printable(name));
 }
 
 // To each engine anew: one that took over may not have heard it.
-void Sharing::bury_predecessor() {
-  if (predecessor_.empty()) return;
-  std::vector<std::string> words = arguments("bury");
-  words.push_back(predecessor_);
-  connection_->run(key_, words);
+void Sharing::bury_predecessors() {
+  for (const std::string& name : predecessors_.names) {
+    std::vector<std::string> words = arguments("bury");
+    words.push_back(name);
+    connection_->run(key_, words);
+    ++predecessors_.awaited;
+  }
+}
+
+// Until all have been told of, who comes after this process would have to do it.
+void Sharing::note_buried() {
+  if (--predecessors_.awaited > 0 || predecessors_.are_buried) return;
+  predecessors_.are_buried = true;
+  lock_.keep({terms_.member});
 }
 
 std::vector<std::string> Sharing::arguments(const std::string& verb) const {
@@ -283,16 +296,17 @@ void Sharing::on_redis_answer(const RedisReply& reply) {
   const Time now = clock();
   if (is_leaving_) {
     if (connection_->awaited() == 0) {
-      lock_.clear();
+      lock_.keep(predecessors_.are_buried ? std::vector<std::string>() : predecessors_.names);
       end();
     }
     return;
   }
-  if (reply.kind == RedisReply::Kind::status) return;  // the predecessor is buried
-  if (reply.kind == RedisReply::Kind::nothing) {       // the script was gone, and is brought again
+  if (reply.kind == RedisReply::Kind::nothing) {  // the script was gone, and is brought again
+    predecessors_.awaited -= std::min<std::size_t>(predecessors_.awaited, 1);
     began_ = now;
     return;
   }
+  if (reply.kind == RedisReply::Kind::status && predecessors_.awaited > 0) return note_buried();
   const auto share = share_in(reply);
   if (!share) return fail(SharingFailure::malformed, "it answers something else", now);
   holding_.hear(*share, now);
@@ -300,11 +314,20 @@ void Sharing::on_redis_answer(const RedisReply& reply) {
   attempts_.failures_in_a_row = 0;
   ++health_.exchanges;
   health_.took = std::chrono::duration_cast<std::chrono::microseconds>(now - began_);
-  if (share->is_heard) {
-    health_.heard = now;
-    health_.problem.clear();
-  }
+  if (!share->is_heard) return note_unheard(now);
+  unheard_since_ = {};
+  health_.heard = now;
+  health_.problem.clear();
   tell(now);
+}
+
+// Once may be one that was late.
+void Sharing::note_unheard(Time now) {
+  if (unheard_since_ == Time{}) unheard_since_ = now;
+  if (now - unheard_since_ <= settings_.lease) return tell(now);
+  unheard_since_ = {};
+  fail(SharingFailure::malformed,
+       "it hears no report of this gateway: its clock is not one, or it holds it for dead", now);
 }
 
 // What counts without an answer is lent two periods before the lease ends, so that there is no gap
@@ -336,20 +359,21 @@ void Sharing::fail(SharingFailure kind, const std::string& why, Time now) {
   health_.problem =
       fmt::format("{}: {}{}{}", server().text, why, advice.empty() ? "" : "; ", advice);
   // One line for each kind of trouble, and again when it lasts; the others are counted.
-  if (complaint_.at == Time{} || kind != complaint_.kind ||
-      now - complaint_.at > between_complaints) {
+  Time& complained = complained_[static_cast<std::size_t>(kind)];
+  if (complained == Time{} || now - complained > between_complaints) {
     spdlog::warn("sharing: {}: {}", word_of(kind), health_.problem);
-    complaint_ = {now, kind};
+    complained = now;
   }
   attempts_.server = (attempts_.server + 1) % settings_.redis.size();
   ++attempts_.failures_in_a_row;
   const std::size_t rounds = attempts_.failures_in_a_row / settings_.redis.size();
   const auto pause = rounds == 0 ? std::chrono::milliseconds(0)
                                  : settings_.period * (1U << std::min<std::size_t>(rounds - 1, 6));
-  attempts_.again = now + std::min<std::chrono::milliseconds>(pause, longest_pause);
+  attempts_.again = now + std::min({pause, longest_pause, settings_.lease / 4});
 }
 
 void Sharing::drop_connection() {
+  predecessors_.awaited = 0;
   if (!connection_) return;
   connection_->give_up();
   loop_.retire(std::move(connection_));

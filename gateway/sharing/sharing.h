@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <expected>
@@ -28,7 +29,7 @@ namespace classgate::gateway {
 //
 //   no connection   tries the next of sharing.redis each period, and after a round of all of them
 //                   a pause that grows to a quarter of a second
-//   connecting      name, TCP, TLS, login, role and script, within a lease
+//   connecting      name, TCP, TLS, login, role and script; all servers in turn within a lease
 //   asking          one report at a time; without an answer within 3/10 of a lease the
 //                   connection is given up: what comes after that is of little use
 // Whatever happens, what was lent ends by itself (Gate::Loan), and the sum of what all gateways
@@ -90,8 +91,10 @@ class Sharing final : private RedisConnection::Owner {
   void connect_to(const proxy::net::SocketAddress& address);
   void on_address(const proxy::net::Resolver::Result& result);
   void exchange(Time now);
-  void look_for_predecessor(Time now);
-  void bury_predecessor();
+  void look_for_predecessors(Time now);
+  void bury_predecessors();
+  void note_buried();
+  void note_unheard(Time now);
   void on_redis_ready() override;
   void on_redis_answer(const RedisReply& reply) override;
   void on_redis_failed(SharingFailure kind, const std::string& why) override;
@@ -113,8 +116,14 @@ class Sharing final : private RedisConnection::Owner {
   SharingBoard& board_;
   const std::string key_;
   MemberLock lock_;
-  std::string predecessor_{};  // that has died on this machine; empty: none, as far as we know
-  Time looked_for_it_{};
+  // That have died on this machine, as far as we know.
+  struct Predecessors {
+    std::vector<std::string> names{};
+    bool are_buried = false;  // an engine has been told of all of them
+    std::size_t awaited = 0;  // answers to that
+    Time looked_for{};
+  };
+  Predecessors predecessors_;
   sharing::Holding::Settings terms_;
   sharing::Holding holding_;
   SharingHealth health_;
@@ -130,12 +139,9 @@ class Sharing final : private RedisConnection::Owner {
     bool is_looking_up = false;
     Time again{};  // not before
   };
-  struct Complaint {
-    Time at{};  // zero: there was none
-    SharingFailure kind{};
-  };
   Attempts attempts_;
-  Complaint complaint_;  // in the log, the last
+  std::array<Time, sharing_failure_count> complained_{};  // in the log, last; zero: not yet
+  Time unheard_since_{};  // answers came that heard no report; zero: the last one heard it
   bool is_leaving_ = false;
   Time began_{};  // connecting, or the report that is not answered yet
   std::thread thread_;

@@ -27,6 +27,33 @@ TEST_CASE("what is not TOML is shown at the character that cannot be") {
   });
 }
 
+// toml++ makes a table of each part, and takes them away again one inside the other.
+TEST_CASE("a key of so many parts that it would end the process is a mistake") {
+  const auto joined = [](const std::string& part, std::size_t count) {
+    std::string key = part;
+    for (std::size_t i = 1; i < count; ++i) key += "." + part;
+    return key;
+  };
+  const std::string mistake =
+      ":1: has a key of more than 32 parts with dots between them; no key has more than three";
+  for (const std::size_t count : {33UL, 60'000UL})
+    for (const char* part : {"a", " a\t", "\"a.b#'\\\"\"", "'a.b#\"'"})
+      for (const auto& [before, after] :
+           {std::pair("[", "]"), {"[[", "]]"}, {"", " = 1"}, {"x = {", " = 1}"}}) {
+        CAPTURE(part);
+        check({{"# a.b\nthreads = 2 # don't\n" + (before + joined(part, count)) + after + "\n",
+                {"conf:3" + mistake}}});
+      }
+  // What stands in strings and comments has as many dots as it likes.
+  check({{"[upstream]\nname = \"" + joined("a", 60) + "\" # " + joined("b", 900) + "\n",
+          {"conf:2:1: unknown key upstream.name; did you mean upstream.hold?"}}});
+  // Behind what never ends it is looked for again.
+  check({{"x = 'y\n" + joined("a", 60'000) + " = 1\n", {"conf:2" + mistake}},
+         {"x = '''\n" + joined("a", 60'000) + " = 1\n",
+          {"conf:2:2: this is not TOML: encountered end-of-file",
+           "conf:2:120005: this is not TOML: encountered end-of-file"}}});
+}
+
 TEST_CASE("a syntax error hides no other mistake and makes none up") {
   check({
       // A header that cannot be read: its keys are those of no other table.

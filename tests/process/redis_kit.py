@@ -1,4 +1,5 @@
 """A real Redis with a folder and a port of its own, and what else may stand where one should."""
+import re
 import socket
 import tempfile
 
@@ -9,6 +10,13 @@ def command(*words):
     """As Redis reads it (RESP)."""
     texts = [str(word).encode() for word in words]
     return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
+
+
+def as_master(run):
+    """What an Impostor answers that lets itself be used, but says `run` to the script; with every command there is one of
+    these words."""
+    answers = {b"ROLE": b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", b"LOAD": b"$40\r\n" + b"a" * 40 + b"\r\n", b"EVALSHA": run}
+    return lambda part: b"".join(answers[word] for word in re.findall(rb"\r\n(ROLE|LOAD|EVALSHA)\r\n", part))
 
 
 class Redis(Program):
@@ -41,7 +49,8 @@ class Redis(Program):
 
 
 class Impostor:
-    """Listens as a Redis would, and answers each part that comes with the same bytes; None: with nothing."""
+    """Listens as a Redis would, and answers each part that comes with the same bytes, or what is made of it; None: with
+    nothing."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -52,9 +61,10 @@ class Impostor:
     def serve(self, connection):
         with connection:
             try:
-                while connection.recv(65536):
-                    if self.answer is not None:
-                        connection.sendall(self.answer)
+                while part := connection.recv(65536):
+                    answer = self.answer(part) if callable(self.answer) else self.answer
+                    if answer is not None:
+                        connection.sendall(answer)
             except OSError:
                 pass
 

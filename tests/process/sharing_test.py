@@ -5,11 +5,12 @@ import http.client
 import signal
 import socket
 import threading
+import time
 import unittest
 
 from authority import Authority
 from kit import FolderTest, PAUSE, free_port, scrape, wait_until
-from redis_kit import Impostor, Redis, command
+from redis_kit import Impostor, Redis, as_master, command
 
 WORKERS = 12
 # Short, so that what must be waited for is over soon; what a request takes is far below request_timeout.
@@ -315,6 +316,54 @@ class SharingTest(FolderTest):
                 # It is said once, however often it happens.
                 self.assertEqual(gateway.err().count(f"sharing: {kind}: "), 1)
                 gateway.end()
+
+
+    def test_who_answers_the_script_with_something_else_is_told_and_not_asked_without_a_pause(self):
+        service = self.service()
+        for run, said in ((b"-NOSCRIPT No matching script.\r\n", "it forgets the script at once"),
+                          (b"+OK\r\n", "it answers something else"),
+                          (b"$-1\r\n", "it answers the script with nothing"),
+                          (b"*2\r\n:0\r\n:5\r\n", "it hears no report of this gateway"),
+                          (b"*8\r\n:1\r\n:5\r\n$1\r\na\r\n" + b":4294967295\r\n" * 5, "it answers something else")):
+            with self.subTest(run=run):
+                times = []
+
+                def counted(part, answer=as_master(run), times=times):
+                    times.append(time.monotonic())
+                    return answer(part)
+                gateway = self.sharer(service, self.impostor(counted))
+                gateway.wait_for_text(f"sharing: malformed: .*{said}", gateway.err)
+                gateway.wait_for_health(lambda h: h["shared_workers"]["failures"]["malformed"] >= 3, "it tries again")
+                # Beside the tries, a period apart at least, some commands of each.
+                self.assertLess(len(times), 50 + 20 * (times[-1] - times[0]) / 0.02)
+                self.assertEqual(gateway.health()["shared_workers"]["here"], 0)
+                gateway.end()
+
+    def test_two_servers_with_troubles_of_their_own_are_told_of_once_each(self):
+        service = self.service()
+        redis = self.impostor(b"-NOAUTH Authentication required.\r\n")
+        gateway = self.sharer(service, f"redis://127.0.0.1:{free_port()},{redis.url}")
+        gateway.wait_for_health(lambda h: min(h["shared_workers"]["failures"][kind] for kind in
+                                              ("unreachable", "refused")) >= 5, "both are tried again")
+        for kind in ("unreachable", "refused"):
+            self.assertEqual(gateway.err().count(f"sharing: {kind}: "), 1)
+
+    def test_those_killed_before_they_could_tell_of_the_one_before_are_told_of_later(self):
+        service, redis = self.service_that_counts(), self.redis()
+        other = self.sharer(service, redis, sharing_away_max="1h")
+        state = self.folder / "state"
+        state.mkdir()
+        settings = {"sharing_away_max": "1h", "environment": {"CLASSGATE_STATE_DIR": str(state)}}
+        first = self.sharer(service, redis, **settings)
+        self.wait_for(other, "ok", gateways=2, part=WORKERS // 2)
+        redis.signal(signal.SIGSTOP)
+        for gateway in (first, self.sharer(service, redis, **settings)):
+            gateway.signal(signal.SIGKILL)
+            gateway.wait()
+        last = self.sharer(service, redis, **settings)
+        redis.signal(signal.SIGCONT)
+        for gateway in (other, last):
+            self.wait_for(gateway, "ok", here=lambda here: here == WORKERS // 2, gateways=2, part=WORKERS // 2)
 
 
 if __name__ == "__main__":

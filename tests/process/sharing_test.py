@@ -2,6 +2,7 @@
 """Several gateways before one service have its workers together: never one too many, whatever happens to them and to
 their ledger."""
 import http.client
+import pathlib
 import signal
 import socket
 import threading
@@ -171,14 +172,26 @@ class SharingTest(FolderTest):
         self.wait_for(last, "ok", gateways=2)
         self.assertNotIn("without a farewell", last.err())
 
+    def end_other(self, gateway, process):
+        """One that is no child of this process; what it writes at its end is in a folder that goes next."""
+        gateway.command("drain")
+
+        def has_ended():
+            try:
+                return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+            except (FileNotFoundError, ProcessLookupError):
+                return True
+        wait_until(has_ended, "the end of the successor", 30)
+
     def test_an_upgrade_is_two_processes_and_no_worker_more(self):
         service, redis = self.service_that_counts(), self.redis()
         gateway, other = self.sharer(service, redis), self.sharer(service, redis)
         self.wait_for(other, "ok", gateways=2)
         clients = [self.clients(gateway, 14), self.clients(other, 14)]
         self.wait_for_answers(*clients)
-        self.addCleanup(gateway.command, "drain")  # the successor, which is no child of this process
         gateway.do("upgrade")
+        successor = gateway.wait_for_text(r"process (\d+) takes over", gateway.err).group(1)
+        self.addCleanup(self.end_other, gateway, successor)
         self.wait_for_answers(*clients, more=50)
         gateway.wait()  # the process before
         self.wait_for(other, "ok", gateways=2)

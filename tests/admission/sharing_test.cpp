@@ -76,54 +76,57 @@ TEST_CASE("without the ledger each goes on with its floor, and when it is back a
   CHECK(world.most_at_work <= 50);
 }
 
+// Both have more to do than there are seats.
+struct TwoBusy {
+  TwoBusy() { world.run(3s); }
+  std::uint32_t seats(const World::Gateway& gateway) const {
+    return gateway.holding->seats(world.now());
+  }
+  World world{{.work_most = 1s}, run().seed};
+  World::Gateway& first = world.add(2'000);
+  World::Gateway& other = world.add(2'000);
+};
+
 TEST_CASE("what a killed gateway had is the others' when its requests are over for certain") {
   INFO(replay(run().seed));
-  World world({.work_most = 1s}, run().seed);
-  World::Gateway& killed = world.add(2'000);
-  World::Gateway& other = world.add(2'000);
-  world.run(3s);
+  TwoBusy two;
+  auto& [world, killed, other] = two;
   world.kill(killed);
   world.run(5s);
   // Its floor is kept, as long as it may have lost the ledger alone.
-  CHECK(other.holding->seats(world.now()) == 25);
+  CHECK(two.seats(other) == 25);
   world.run(11min);
-  CHECK(other.holding->seats(world.now()) == 50);
+  CHECK(two.seats(other) == 50);
   CHECK(world.most_at_work <= 50);
 }
 
 TEST_CASE("what a gateway had that begins anew is free when its requests are over for certain") {
   INFO(replay(run().seed));
-  World world({.work_most = 1s}, run().seed);
-  World::Gateway& killed = world.add(2'000);
-  World::Gateway& other = world.add(2'000);
-  world.run(3s);
+  TwoBusy two;
+  auto& [world, killed, other] = two;
   world.kill(killed);
   world.bury(killed.name);
   world.start(killed);
   world.run(1500ms);
-  CHECK(other.holding->seats(world.now()) >= 25);
+  CHECK(two.seats(other) >= 25);
   world.run(5s);
-  const std::uint32_t seats =
-      killed.holding->seats(world.now()) + other.holding->seats(world.now());
-  CHECK(seats >= 48);
+  CHECK(two.seats(killed) + two.seats(other) >= 48);
   CHECK(world.most_at_work <= 50);
 }
 
 TEST_CASE("who is cut off for longer than the others leave it its part begins nothing any more") {
   INFO(replay(run().seed));
-  World world({.work_most = 1s}, run().seed);
-  World::Gateway& cut_off = world.add(2'000);
-  World::Gateway& other = world.add(2'000);
-  world.run(3s);
+  TwoBusy two;
+  auto& [world, cut_off, other] = two;
   cut_off.is_cut_off = true;
   world.run(5min);
-  CHECK(cut_off.holding->seats(world.now()) == 25);
+  CHECK(two.seats(cut_off) == 25);
   world.run(6min);
-  CHECK(cut_off.holding->seats(world.now()) == 0);
-  CHECK(other.holding->seats(world.now()) == 50);
+  CHECK(two.seats(cut_off) == 0);
+  CHECK(two.seats(other) == 50);
   cut_off.is_cut_off = false;
   world.run(8s);
-  CHECK(cut_off.holding->seats(world.now()) + other.holding->seats(world.now()) >= 48);
+  CHECK(two.seats(cut_off) + two.seats(other) >= 48);
   CHECK(world.most_at_work <= 50);
 }
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import tempfile
+import threading
 import time
 import unittest
 import urllib.parse
@@ -101,6 +102,18 @@ class History(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Overtaken(History):
+    """Says of the last hour what it said of it only when `free` is set."""
+    free = threading.Event()
+
+    def do_GET(self):
+        if not (self.path.startswith("/api/v1/usage") and "since=3600" in self.path):
+            return super().do_GET()
+        self.free.wait(60)
+        row = {**self.told()["/api/v1/usage"]["total"], "key": "who was there in the last hour"}
+        return self.send_text(200, "application/json", json.dumps({"rows": [row]}).encode(), {})
+
+
 class Dashboard(ProcessTest):
     @classmethod
     def setUpClass(cls):
@@ -116,7 +129,7 @@ class Dashboard(ProcessTest):
             own.service.address, ops_token_file=str(tokens), fairness_identity="header:x-tenant, address", **settings))
 
     def setUp(self):
-        self.gateway = self.start(self.open_one(admission_rate=50, admission_burst=3))
+        self.gateway = self.start(self.open_one(admission_rate=0.01, admission_burst=3))
         self.gateway.wait_for_health(lambda h: h["status"] == "ok", "an upstream")
         del self.browser.complaints[:], self.browser.requests[:]
 
@@ -135,13 +148,16 @@ class Dashboard(ProcessTest):
         self.browser.visit(f"http://127.0.0.1:{port or self.gateway.ops_port}/#{view}")
 
     def see(self, script, what, seconds=20):
-        return wait_until(lambda: self.browser.ask(script), what, seconds)
+        try:
+            return wait_until(lambda: self.browser.ask(script), what, seconds)
+        except AssertionError as why:
+            raise AssertionError(f"{why}; the page says: {self.text()}") from None
 
     def text(self):
         return self.browser.ask("document.body.innerText")
 
-    def with_history(self):
-        service = ScriptedService(type("Bound", (History,), {"gateway_port": self.gateway.ops_port}))
+    def with_history(self, kind=History):
+        service = ScriptedService(type("Bound", (kind,), {"gateway_port": self.gateway.ops_port}))
         self.addCleanup(service.close)
         self.addCleanup(self.browser.visit, "about:blank")
         return int(service.address.split(":")[1])
@@ -257,6 +273,21 @@ class Dashboard(ProcessTest):
                  "'admission.queue_size' && row.textContent.includes('conf'))", "where the value comes from now")
         self.browser.ask("document.getElementById('logout').click()")
         self.see("document.getElementById('main').innerText.includes('Whoever logs in')", "to be logged out")
+
+    def test_an_answer_that_a_newer_one_overtook_is_not_shown(self):
+        Overtaken.free.clear()
+        self.addCleanup(Overtaken.free.set)
+        self.look("clients", self.with_history(Overtaken))
+        self.see("document.querySelectorAll('tbody tr').length === 2", "the last day")
+        for span in ("hour", "day"):
+            self.browser.ask(f"[...document.querySelectorAll('button')].find(b => b.textContent === 'last {span}').click()")
+        self.see("performance.getEntriesByType('resource').filter(one => one.name.includes('since=86400')).length === 2",
+                 "the last day once more")
+        Overtaken.free.set()
+        self.see("performance.getEntriesByType('resource').some(one => one.name.includes('since=3600'))", "the last hour")
+        self.browser.ask("new Promise(done => setTimeout(done))")  # whatever is drawn of it
+        self.assertNotIn("the last hour", self.text())
+        self.assertIn("tenant-7", self.text())
 
     def test_it_explains_what_would_become_of_a_request_and_what_is_usual_for_its_client(self):
         gateway = self.start(self.open_one(admission_workers=9, fairness_rate="pattern", fairness_pattern_learning="0s"))

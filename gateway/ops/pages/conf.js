@@ -43,7 +43,9 @@ function view_conf(main) {
   const show = () => values.replaceChildren(table("In force", [["key", row => el("span", { title: row.about }, row.key)],
     ["value", row => row.value], ["from", row => row.origin]], all.filter(row => (row.key + row.value + row.origin).includes(search.value))));
   const read = async () => {
-    const { status, body } = await ask("/api/v1/conf");
+    const answer = await ask_for(values, "/api/v1/conf");
+    if (!answer) return;
+    const { status, body } = answer;
     if (status !== 200) return values.replaceChildren(note(body.error, true));
     all = body.values;
     const chosen = key.value;

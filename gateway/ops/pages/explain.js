@@ -38,8 +38,8 @@ function explain_form() {
     const query = new URLSearchParams({ method: method.value.trim(), target: target.value.trim() });
     if (header.value.trim()) query.append("header", header.value.trim());
     if (address.value.trim()) query.append("client", address.value.trim());
-    const { status, body } = await ask("/api/v1/explain?" + query);
-    said.replaceChildren(...status === 200 ? explained(body) : [note(body.error, true)]);
+    const answer = await ask_for(said, "/api/v1/explain?" + query);
+    if (answer) said.replaceChildren(...answer.status === 200 ? explained(answer.body) : [note(answer.body.error, true)]);
   };
   return [el("form", { onsubmit: look }, el("label", {}, "Method", method), el("label", {}, "Path", target),
     el("label", {}, "Header of the client", header), el("label", {}, "Address", address), el("button", { class: "main", id: "explain" }, "Explain")), said];

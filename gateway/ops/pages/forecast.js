@@ -33,6 +33,6 @@ function view_forecast(main) {
   return () => {
     if (Date.now() - asked < 15000) return;
     asked = Date.now();
-    ask("/api/v1/forecast").then(({ status, body }) => status === 200 ? show(body) : rest.replaceChildren(note(body.error, true)));
+    ask_for(rest, "/api/v1/forecast").then(answer => answer && (answer.status === 200 ? show(answer.body) : rest.replaceChildren(note(answer.body.error, true))));
   };
 }

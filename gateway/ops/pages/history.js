@@ -14,7 +14,9 @@ const usage_columns = first => [[first, label_of], ["requests", row => count(row
   ["refused for", row => Object.entries(row.reasons || {}).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([word, n]) => `${word} ${count(n)}`).join(", ")]];
 
 async function draw_series(into, query) {
-  const { status, body } = await ask("/api/v1/series?" + new URLSearchParams(query));
+  const answer = await ask_for(into, "/api/v1/series?" + new URLSearchParams(query));
+  if (!answer) return;
+  const { status, body } = answer;
   if (status !== 200) return into.replaceChildren(status === 404 ? no_history() : note(body.error, true));
   const one = body.series[0] || { time: [] };
   if (!one.time.length) return into.replaceChildren(note("Nothing in this time"));
@@ -64,13 +66,15 @@ function view_usage(main, by, title) {
   };
   const read = async () => {
     bar.replaceChildren(span_buttons(seconds, chosen => { seconds = chosen; read(); }));
-    const { status, body } = await ask("/api/v1/usage?" + new URLSearchParams({ by, since: seconds, top: 100 }));
+    const answer = await ask_for(list, "/api/v1/usage?" + new URLSearchParams({ by, since: seconds, top: 100 }));
+    if (!answer) return;
+    const { status, body } = answer;
     if (status === 200) { rows = body.rows; return show(); }
     list.replaceChildren(status === 404 ? no_history() : note(body.error, true));
     if (status !== 404 || by !== "client") return;
     // Who has something at this moment is known without a history.
-    const now = await ask("/api/v1/clients?top=100");
-    if (now.status === 200) list.append(table("Clients that have something now", [["client", row => row.id], ["name", row => row.name ?? ""],
+    const now = await ask_for(list, "/api/v1/clients?top=100");
+    if (now && now.status === 200) list.append(table("Clients that have something now", [["client", row => row.id], ["name", row => row.name ?? ""],
       ["plan", row => row.plan ?? ""], ["workers", row => count(row.active_workers), true], ["waiting", row => count(row.waiting), true]], now.body.clients));
   };
   read();

@@ -30,6 +30,15 @@ async function ask(path, options) {
   try { body = JSON.parse(text); } catch { body = { error: text.trim() }; }
   return { status: answer.status, body };
 }
+// What is drawn into a place: null, when something newer has been asked for it meanwhile. (Answers
+// overtake each other, and an older one would stay.)
+const asked_for = new WeakMap();
+async function ask_for(place, path) {
+  const mine = (asked_for.get(place) || 0) + 1;
+  asked_for.set(place, mine);
+  const answer = await ask(path);
+  return asked_for.get(place) === mine ? answer : null;
+}
 const order = (path, body) => ask(path, { method: "POST", body: JSON.stringify(body || {}) });
 
 function say_link(text) {

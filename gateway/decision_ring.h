@@ -80,7 +80,11 @@ class DecisionRing {
   std::size_t size() const { return std::max(size_before_, position()); }
   std::size_t most() const { return most_; }
   void keep(const ExchangeFacts& facts, const Origin& origin) {
-    if (next_ != end_ || turn()) new (next_++) Slot(facts, origin, in_force_);
+    if (next_ == end_ && !turn()) return;
+    new (next_++) Slot(facts, origin, in_force_);
+    // The ring is larger than the processor's caches: until the next one, its place is brought in.
+    for (std::size_t line = 0; line < usual_bytes; line += cache_line)
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(next_) + line, 1);
   }
   // Those with this id; `most` are told: who is trusted may give all requests one id.
   Decisions find(std::string_view id, std::size_t most) const;
@@ -124,6 +128,8 @@ class DecisionRing {
   };
   static_assert(std::is_trivially_destructible_v<Slot> && std::is_trivially_copyable_v<Slot>);
 
+  static constexpr std::size_t cache_line = 64;
+  static constexpr std::size_t usual_bytes = offsetof(Slot, texts) + 2 * cache_line;  // of one
   static constexpr std::size_t block_size = 64;
   // Room for some, in which as many have been made as were kept so far: making one that is then
   // written over would be dearer than keeping it.

@@ -61,8 +61,8 @@ Station::Station(Shared& shared, std::shared_ptr<const Policy> policy, const Soc
                    mailbox_.reserve(2 * count + 64);
                  }),
       connections_(*this),
-      access_lines_(shared.access_log, std::random_device{}()),
-      roll_up_timer_(loop_, [this] { access_lines_.tell_rolled_up(loop_.now()); }),
+      records_{.lines{shared.access_log, std::random_device{}()},
+               .roll_up{loop_, [this] { records_.lines.tell_rolled_up(loop_.now()); }}},
       change_{.again{loop_, [this] { change(); }}},
       drain_{.grace = {loop_, [this] { on_grace_over(); }}} {
   adopt(std::move(policy));
@@ -98,14 +98,14 @@ void Station::adopt(std::shared_ptr<const Policy> policy) {
   if (!has_same_rules) metrics = metrics_.under(rules, shared_.usage.names);
   Upstreams::Change upstreams = upstreams_.prepare(*policy_, policy);
   if (!has_same_rules) timeouts_.change(rules.settings);
-  decisions_.resize(part_of(rules.settings.ops.why_max, rules.settings.threads, number_));
+  records_.decisions.resize(part_of(rules.settings.ops.why_max, rules.settings.threads, number_));
   const conf::AdmissionSettings& limits = rules.settings.admission;
-  decisions_.set_in_force({.generation = rules.generation,
-                           .rate = limits.rate,
-                           .burst = limits.burst,
-                           .workers = limits.workers,
-                           .queue_size = limits.queue_size,
-                           .queue_timeout = limits.queue_timeout});
+  records_.decisions.set_in_force({.generation = rules.generation,
+                                   .rate = limits.rate,
+                                   .burst = limits.burst,
+                                   .workers = limits.workers,
+                                   .queue_size = limits.queue_size,
+                                   .queue_timeout = limits.queue_timeout});
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
   rules_ = &rules;
   strangers_health_.forget();
@@ -127,8 +127,8 @@ Station::~Station() {
   for (const auto& exchange : exchanges_.all())
     if (exchange) exchange->cut();
   connections_.reset_unfinished();
-  access_lines_.tell_rolled_up(loop_.now());
-  access_lines_.hand_over();
+  records_.lines.tell_rolled_up(loop_.now());
+  records_.lines.hand_over();
 }
 
 // ---- Exchanges ---------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ void Station::end_turn() {
   relieve_memory();
   if (connections_.is_empty() && memory_.has_untold()) memory_.tell();
   upstreams_.end_turn();
-  access_lines_.hand_over();
+  records_.lines.hand_over();
   if (drain_.is_on && connections_.is_empty() && !drain_.is_reported) {
     drain_.is_reported = true;
     milestones_.empty();

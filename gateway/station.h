@@ -117,20 +117,22 @@ class Station final : private admission::Waiters {
   // An exchange has ended. How the access log is to tell: asked once for each; then either of the
   // others.
   AccessLines::Wanted wanted_line(const ExchangeFacts& facts) {
-    return access_lines_.wanted(facts.kind(), loop_.now(), settings().threads);
+    return records_.lines.wanted(facts.kind(), loop_.now(), settings().threads);
   }
-  std::chrono::system_clock::time_point wall_time() { return access_lines_.wall_time(loop_.now()); }
-  void add_line(const ExchangeRecord& record) { access_lines_.add(record, loop_.now()); }
+  std::chrono::system_clock::time_point wall_time() {
+    return records_.lines.wall_time(loop_.now());
+  }
+  void add_line(const ExchangeRecord& record) { records_.lines.add(record, loop_.now()); }
   // For the history; null: nobody keeps one.
   UsageJournal* usage() { return usage_; }
   // Of one that was refused, failed or left, where they are kept.
-  bool keeps_decisions() const { return decisions_.most() > 0; }
+  bool keeps_decisions() const { return records_.decisions.most() > 0; }
   void keep(const ExchangeFacts& facts, const DecisionRing::Origin& origin) {
-    decisions_.keep(facts, origin);
+    records_.decisions.keep(facts, origin);
   }
   void roll_up(const RefusalRollup::Refusal& refusal) {
-    if (access_lines_.roll_up(refusal, loop_.now()))
-      roll_up_timer_.start(AccessLines::rolled_up_time);
+    if (records_.lines.roll_up(refusal, loop_.now()))
+      records_.roll_up.start(AccessLines::rolled_up_time);
   }
   std::string_view date_text() { return spares_.date_text(); }
 
@@ -177,7 +179,7 @@ class Station final : private admission::Waiters {
   }
   void take(const Census& census);
   void take(const Search& search) {
-    search.answer(decisions_.find(search.id, settings().ops.why_found_max));
+    search.answer(records_.decisions.find(search.id, settings().ops.why_found_max));
   }
   void take(const Stop&) { loop_.stop(); }
   Exchange* waiter(admission::Ticket ticket, std::uint32_t tag);
@@ -194,6 +196,13 @@ class Station final : private admission::Waiters {
   struct Known {
     TokenCache tokens;
     AddressIds addresses;
+  };
+
+  // What is kept and written of exchanges that have ended.
+  struct Records {
+    DecisionRing decisions{};
+    AccessLines lines;
+    proxy::net::Timer roll_up;  // of the lines that stand for several refusals
   };
 
   Shared& shared_;
@@ -218,9 +227,7 @@ class Station final : private admission::Waiters {
   RequestIds request_ids_;
   Known known_;
   RateTexts rate_texts_;
-  DecisionRing decisions_;
-  AccessLines access_lines_;
-  proxy::net::Timer roll_up_timer_;
+  Records records_;
   StrangersHealth strangers_health_;
   Change change_;
   DrainState drain_;

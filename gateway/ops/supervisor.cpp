@@ -70,8 +70,7 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
       log_(log),
       server_(server),
       inheritance_(std::move(inheritance)),
-      signals_(open_signals()),
-      signal_watch_(loop_, signals_.get(), [this] { on_signal(); }),
+      signals_{.fd = open_signals(), .watch{loop_, signals_.fd.get(), [this] { on_signal(); }}},
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(
           loop_,
@@ -81,16 +80,16 @@ Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance i
           [this](const OperatorServer::Request& request) { return answer_call(request); }),
       roll_(loop_, server),
       questions_(
-          {server, log, operators_, roll_, forecast_, [this] { return ending_.is_draining; }}),
+          {server, log, operators_, roll_, forecast_.live, [this] { return ending_.is_draining; }}),
       events_(loop_, server, operators_),
-      forecast_hook_(loop_, server),
-      forecast_(loop_, server, [this](const history::DemandReport& report) { on_report(report); }),
+      forecast_{
+          .hook{loop_, server},
+          .live{loop_, server, [this](const history::DemandReport& report) { on_report(report); }}},
       patterns_(loop_, server),
-      names_(loop_, server),
-      tables_(loop_, server),
+      watches_{.names{loop_, server}, .tables{loop_, server}},
       timers_(this),
       changes_(loop_, *this, server, log, std::move(start_.sources), std::move(start_.loaded)),
-      api_({loop_, server, roll_, access_, changes_, events_, forecast_,
+      api_({loop_, server, roll_, access_, changes_, events_, forecast_.live,
             [this] { return ending_.is_draining; }, [this](const std::string& why) { drain(why); },
             [this](const std::string& client) { patterns_.forget(client); }}),
       manager_{.kept_sockets = inheritance_.kept, .watchdog_interval = watchdog_interval()},
@@ -143,9 +142,9 @@ int Supervisor::run() {
   if (manager_.watchdog_interval > 0ms) feed_watchdog();
   warn_of_certificates();
   timers_.tickets.start(server_.settings().tls.ticket_rotation);
-  names_.begin();
-  tables_.begin();
-  forecast_.begin();
+  watches_.names.begin();
+  watches_.tables.begin();
+  forecast_.live.begin();
   changes_.note_start(takeover_.is_under_way() ? "upgrade" : "start");
   loop_.run();
   return ending_.status;
@@ -154,7 +153,7 @@ int Supervisor::run() {
 // ---- What is forecast --------------------------------------------------------------------------
 
 void Supervisor::on_report(const history::DemandReport& report) {
-  forecast_hook_.follow(report);
+  forecast_.hook.follow(report);
   operators_.send_to_calls(external_scaler::stream_is_active_path,
                            external_scaler::is_active_message(&report));
 }
@@ -164,7 +163,7 @@ GrpcAnswer Supervisor::answer_call(const OperatorServer::Request& request) {
   if (access_.objection(request, Desk::Who::anybody, std::chrono::steady_clock::now()))
     return {static_cast<unsigned>(GrpcCode::unauthenticated),
             "ops.token_for = \"everything\": authorization has no token that is known"};
-  return external_scaler::answer(request.path, request.body, forecast_.report().get());
+  return external_scaler::answer(request.path, request.body, forecast_.live.report().get());
 }
 
 // ---- Orders ------------------------------------------------------------------------------------
@@ -210,7 +209,7 @@ void Supervisor::take_orders() {
 
 void Supervisor::on_signal() {
   signalfd_siginfo info{};
-  while (::read(signals_.get(), &info, sizeof info) == sizeof info)
+  while (::read(signals_.fd.get(), &info, sizeof info) == sizeof info)
     on_signal(static_cast<int>(info.ssi_signo), info.ssi_uid);
 }
 
@@ -254,9 +253,9 @@ void Supervisor::drain(const std::string& why) {
                 "{}: draining, at most {} ms: {} in flight, {} waiting, {} connections", why,
                 timeout.count(), now.active_workers, now.waiting, server_.connections());
   timers_.status.stop();
-  names_.end();
-  tables_.end();
-  forecast_.end();
+  watches_.names.end();
+  watches_.tables.end();
+  forecast_.live.end();
   // The process was told to stop, and nobody starts it again by itself. So nobody else shall keep
   // its listening sockets open either: the kernel refuses connections from then on.
   for (const std::string& name : std::exchange(manager_.kept_sockets, {})) notify_let_go(name);
@@ -323,7 +322,7 @@ void Supervisor::on_conf_changed(OperatorServer::Sockets sockets, OperatorTokens
   });
   loop_.guard([this] { keep_sockets(); });
   loop_.guard([this] { warn_of_certificates(); });
-  loop_.guard([this] { names_.begin(); });
+  loop_.guard([this] { watches_.names.begin(); });
   loop_.guard([this] { patterns_.begin(); });
 }
 
@@ -405,9 +404,9 @@ void Supervisor::upgrade(const HandOver::Tell& tell) {
 OperatorServer::Sockets Supervisor::on_handed_over(int successor) {
   ending_.is_draining = true;
   patterns_.hand_on();
-  names_.end();
-  tables_.end();
-  forecast_.end();
+  watches_.names.end();
+  watches_.tables.end();
+  forecast_.live.end();
   timers_.status.stop();
   timers_.watchdog.stop();
   operators_.stop_listening();
@@ -430,10 +429,10 @@ void Supervisor::on_taken_back(OperatorServer::Sockets operators) {
   notify_main_process(::getpid());
   if (has_service_manager()) timers_.status.start(1s);
   if (manager_.watchdog_interval > 0ms) feed_watchdog();
-  names_.begin();
-  tables_.begin();
+  watches_.names.begin();
+  watches_.tables.begin();
   loop_.guard([this] { patterns_.begin(); });
-  forecast_.begin();
+  forecast_.live.begin();
 }
 
 // ---- The service manager -----------------------------------------------------------------------

@@ -116,6 +116,19 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
     std::set<std::string> kept_sockets;  // that it has, by name
     std::chrono::milliseconds watchdog_interval;
   };
+  struct Signals {
+    proxy::net::Fd fd;
+    proxy::net::Watch watch;
+  };
+  struct Forecast {
+    ForecastHook hook;
+    LiveForecast live;
+  };
+  // What the log tells now and then: addresses that names had, tables that had no room.
+  struct Watches {
+    NameWatch names;
+    TableWatch tables;
+  };
   struct Ending {
     bool is_draining = false;
     bool was_told_to = false;  // since the hand-over
@@ -127,8 +140,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   Server& server_;
   Inheritance inheritance_;
   proxy::net::Loop loop_;
-  proxy::net::Fd signals_;
-  proxy::net::Watch signal_watch_;
+  Signals signals_;
   proxy::net::Mailbox<DataPathDrained> mailbox_;
   Desk desk_;
   OperatorServer operators_;
@@ -136,11 +148,9 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   Questions questions_;
   Access access_;
   Events events_;
-  ForecastHook forecast_hook_;
-  LiveForecast forecast_;
+  Forecast forecast_;
   KeptPatterns patterns_;
-  NameWatch names_;
-  TableWatch tables_;
+  Watches watches_;
   OperatorServer::Sockets operator_sockets_;
   std::string control_path_;  // ours to remove; empty when there is none
   Timers timers_;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <random>
 #include <vector>
 
 #include "gateway/exchange_pool.h"
@@ -49,7 +50,11 @@ TEST_CASE("an allocation that fails costs one client at most") {
   REQUIRE(whole.served >= 15);
   const std::int64_t count = Allocations::seen;
   MESSAGE(count << " allocations; " << whole.served << " served");
-  for (std::int64_t bad = 1; bad <= count; ++bad) {
+  // Each of them; of every so many one, another one in each run, where the environment wants that.
+  const char* const given = std::getenv("CLASSGATE_OF_EVERY");
+  const std::int64_t step = given == nullptr ? 1 : std::max<std::int64_t>(1, std::atoll(given));
+  const std::int64_t first = 1 + std::random_device{}() % step;
+  for (std::int64_t bad = first; bad <= count; bad += step) {
     CAPTURE(bad);
     const Outcome outcome = play_with(bad, 1);
     CHECK(outcome.fault == "");

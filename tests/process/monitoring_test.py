@@ -20,6 +20,27 @@ FOLDER = ROOT / "packaging/monitoring"
 METRIC = re.compile(r"\b(?:classgate|process)_[a-z0-9_]+\b")
 
 
+# What Grafana's own schema of a dashboard (dashboard.cue in its kind-registry) has in the structures that are used here, as
+# far as they are closed: a name that it does not know is a mistake there. "!": must be there.
+NUMBER = (int, float)
+GRAFANA_FORM = {
+    "dashboard": {"title": str, "uid": str, "schemaVersion!": int, "version": int, "editable": bool, "tags": list, "timezone": str,
+                  "refresh": str, "time": dict, "templating": dict, "annotations": dict, "panels": list},
+    "row": {"type!": str, "collapsed!": bool, "title": str, "id!": int, "panels!": list, "gridPos": dict},
+    "panel": {"type!": str, "id": int, "title": str, "description": str, "datasource": dict, "gridPos": dict, "targets": list,
+              "options": dict, "fieldConfig": dict},
+    "gridPos": {"h!": int, "w!": int, "x!": int, "y!": int},
+    "datasource": {"type": str, "uid": str},
+    "fieldConfig": {"defaults!": dict, "overrides!": list},
+    "defaults": {"unit": str, "min": NUMBER, "max": NUMBER, "thresholds": dict, "custom": dict},
+    "thresholds": {"mode!": str, "steps!": list},
+    "step": {"color!": str, "value!": (*NUMBER, type(None))},
+    "variable": {"type!": str, "name!": str, "label": str, "query": (str, dict), "datasource": dict, "refresh": int,
+                 "includeAll": bool, "multi": bool, "current": dict},
+    "current": {"text!": (str, list), "value!": (str, list)},
+}
+
+
 def promtool(*words, stdin=None):
     done = subprocess.run(["promtool", *words], input=stdin, capture_output=True, text=True, cwd=FOLDER, timeout=60)
     return done.returncode, done.stdout + done.stderr
@@ -78,6 +99,41 @@ class Files(unittest.TestCase):
             for target in panel["targets"]:
                 self.assertIn('instance=~"$instance"', target["expr"])
         self.assertEqual([one["name"] for one in dashboard["annotations"]["list"]], ["Reloads", "Starts and upgrades"])
+
+    def has_form(self, what, kind):
+        form = GRAFANA_FORM[kind]
+        for name, value in what.items():
+            types = form.get(name) or form.get(name + "!")
+            self.assertTrue(types, f"{kind}: Grafana knows no {name}")
+            self.assertIsInstance(value, types, f"{kind}: {name}")
+        for name in form:
+            self.assertTrue(not name.endswith("!") or name[:-1] in what, f"{kind}: {name} is missing: {what}")
+
+    def test_the_dashboard_has_the_form_that_grafanas_schema_asks_for(self):
+        dashboard = json.loads((FOLDER / "grafana-dashboard.json").read_text())
+        self.has_form(dashboard, "dashboard")
+        for variable in dashboard["templating"]["list"]:
+            self.has_form(variable, "variable")
+            self.assertIn(variable["type"], ("query", "datasource"))
+            self.has_form(variable.get("current", {"text": "", "value": ""}), "current")
+        for query in dashboard["annotations"]["list"]:  # not closed
+            self.assertTrue({"name", "datasource", "enable", "iconColor"} <= set(query), query)
+        for panel in dashboard["panels"]:
+            is_row = panel["type"] == "row"
+            self.has_form(panel, "row" if is_row else "panel")
+            self.has_form(panel["gridPos"], "gridPos")
+            if is_row:
+                continue
+            for source in (panel["datasource"], *(target["datasource"] for target in panel["targets"])):
+                self.has_form(source, "datasource")
+            self.has_form(panel["fieldConfig"], "fieldConfig")
+            defaults = panel["fieldConfig"]["defaults"]
+            self.has_form(defaults, "defaults")
+            if thresholds := defaults.get("thresholds"):
+                self.has_form(thresholds, "thresholds")
+                self.assertIn(thresholds["mode"], ("absolute", "percentage"))
+                for step in thresholds["steps"]:
+                    self.has_form(step, "step")
 
 
 class Live(ProcessTest):

@@ -127,6 +127,18 @@ std::string explain(const toml::parse_error& error, std::string_view line, std::
   return "this is not TOML: " + text;
 }
 
+// Where the text of JSON begins: an object, or a list of them, which a conf is not.
+std::optional<std::size_t> begin_of_json(std::string_view text) {
+  constexpr std::string_view blanks = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(blanks);
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::size_t next = std::min(text.find_first_not_of(blanks, begin + 1), text.size());
+  const std::string_view inside = text.substr(next, 1);
+  const bool is_object = text[begin] == '{' && (inside == "\"" || inside == "}");
+  const bool is_list = text[begin] == '[' && inside == "{";
+  return is_object || is_list ? std::optional(begin) : std::nullopt;
+}
+
 class Walker {
  public:
   Walker(const DocumentForm& form, Document& document) : form_(form), document_(document) {}
@@ -157,10 +169,10 @@ class Walker {
       if (dot != std::string::npos) known.push_back(key.substr(0, dot));
     }
     const std::string meant = nearest(name, known);
-    if (meant.empty() && !is_key_form(name))
-      return mistake(place, fmt::format("unknown table [{}]{}", shown_key(name), why_not_shown));
     const std::string hint = hint_for_name(name);
-    mistake(place, fmt::format("unknown table [{}]{}", name,
+    if (meant.empty() && hint.empty() && !is_key_form(name))
+      return mistake(place, fmt::format("unknown table [{}]{}", shown_key(name), why_not_shown));
+    mistake(place, fmt::format("unknown table [{}]{}", meant.empty() ? shown_key(name) : name,
                                !hint.empty()   ? "; " + hint
                                : meant.empty() ? ""
                                                : fmt::format("; did you mean [{}]?", meant)));
@@ -285,6 +297,16 @@ Document read_document(std::string text, const DocumentForm& form) {
     const auto line = static_cast<std::uint32_t>(
         std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n') + 1);
     document.mistakes.push_back({{line, 1}, "holds a NUL byte: this is not a text file"});
+    return document;
+  }
+  if (const auto json = begin_of_json(text)) {
+    const std::string_view before = std::string_view(text).substr(0, *json);
+    const auto line = static_cast<std::uint32_t>(std::ranges::count(before, '\n') + 1);
+    document.mistakes.push_back(
+        {{line, 1},
+         "this is JSON, and a conf is TOML: write listen = [\"*:8080\"] for \"listen\": "
+         "[\"*:8080\"], and [upstream] above the keys of an object (classgate --print-config "
+         "prints a whole conf)"});
     return document;
   }
   Lines lines(text);

@@ -24,6 +24,12 @@ std::string out_of_range(const Given& given, const Bound& least, const Bound& mo
   return fmt::format("{} is out of range: {} to {}", given, least, most);
 }
 
+// Behind "expected a number without quotes": the number that is in the quotes, also of "10r/s".
+std::string number_in_quotes(const std::string* text) {
+  const auto number = text == nullptr ? std::nullopt : rate_meant(*text);
+  return number ? ": write " + print_number(*number) : std::string();
+}
+
 }  // namespace
 
 Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::string help,
@@ -36,7 +42,8 @@ Key count_key(std::string name, std::uint32_t least, std::uint32_t most, std::st
             } else {
               const auto* text = std::get_if<std::string>(&raw.value);
               if (text == nullptr || !raw.is_text)
-                return std::unexpected(std::string("expected a whole number without quotes"));
+                return std::unexpected("expected a whole number without quotes" +
+                                       number_in_quotes(text));
               const char* end = text->data() + text->size();
               const auto [stop, error] = std::from_chars(text->data(), end, number);
               if (stop != end || error == std::errc::invalid_argument)
@@ -67,7 +74,7 @@ Key number_key(std::string name, double least, double most, bool zero_too, std::
             } else {
               const auto* text = std::get_if<std::string>(&raw.value);
               if (text == nullptr || !raw.is_text)
-                return std::unexpected(std::string("expected a number without quotes"));
+                return std::unexpected("expected a number without quotes" + number_in_quotes(text));
               const char* end = text->data() + text->size();
               const auto [stop, error] = std::from_chars(text->data(), end, number);
               if (stop != end || error == std::errc::invalid_argument)
@@ -269,7 +276,8 @@ std::string why_no_address(const std::string& text, const std::string& why, Hint
 std::string why_no_list(const RawValue& raw, HintFor hint_for) {
   const auto* const text = std::get_if<std::string>(&raw.value);
   std::string hint = text == nullptr ? std::string() : hint_for(*text);
-  if (text != nullptr && hint == fmt::format("write \"{}\"", *text)) hint.clear();  // as it stands
+  if (text != nullptr && !text->contains('@') && parse_address(*text))
+    return fmt::format("expected a list: write [\"{}\"]", *text);
   return "expected a list, such as [\"127.0.0.1:8080\"]" +
          (hint.empty() ? std::string() : fmt::format("; in it, {}", hint));
 }

@@ -10,6 +10,7 @@
 #include "conf/format.h"
 #include "conf/keys.h"
 #include "conf/other_tools.h"
+#include "conf/units.h"
 
 namespace classgate::conf {
 namespace {
@@ -132,12 +133,57 @@ std::string_view boolean_meant(std::string_view value, const Key* key) {
   return {};
 }
 
+// A number as others write it ("100r/s"); empty: the key takes none, or it is none.
+std::string number_meant(std::string_view value, const Key* key) {
+  RawValue number;
+  number.value = std::int64_t{1};
+  const auto rate = rate_meant(value);
+  return key != nullptr && rate && takes(*key, number) ? print_number(*rate) : std::string();
+}
+
 std::string why_bare(std::string_view shown, const Key* key, std::string_view value) {
+  if (const std::string number = number_meant(value, key); !number.empty())
+    return fmt::format("a number stands alone: write {} = {}", shown, number);
   if (const std::string_view meant = boolean_meant(value, key); !meant.empty())
     return fmt::format("write {} = {}, in small letters and without quotes", shown, meant);
   const std::string well = written_well(key, value);
   return fmt::format("the value has no quotes: write {} = {}", shown,
                      well.empty() ? "\"...\"" : well);
+}
+
+// The key with this name, in whatever table, where there is but one.
+const Key* only_key_called(std::string_view name) {
+  const Key* found = nullptr;
+  for (const Key& key : all_keys()) {
+    if (!key.name.ends_with(name) ||
+        (key.name.size() > name.size() && key.name[key.name.size() - name.size() - 1] != '.'))
+      continue;
+    if (found != nullptr) return nullptr;
+    found = &key;
+  }
+  return found;
+}
+
+bool is_table(std::string_view name) {
+  return std::ranges::any_of(all_keys(), [name](const Key& key) {
+    return key.name.size() > name.size() && key.name.starts_with(name) &&
+           key.name[name.size()] == '.';
+  });
+}
+
+// Of YAML: "workers: 50".
+std::string why_colon(std::string_view name, std::string_view shown, std::string_view value,
+                      const Key* key) {
+  if (value.empty() && is_table(name))
+    return fmt::format("write [{}]: the name of a table stands in brackets", name);
+  const bool is_quoted =
+      value.size() > 1 && is_quote(value.front()) && value.back() == value.front();
+  if (is_quoted) value = value.substr(1, value.size() - 2);
+  std::string well = is_quoted ? std::string() : number_meant(value, key);
+  if (well.empty() && !is_quoted) well = boolean_meant(value, key);
+  if (well.empty()) well = written_well(key, value);
+  if (well.empty()) well = value.starts_with('[') && value.ends_with(']') ? "[...]" : "VALUE";
+  return fmt::format("write {} = {}: what stands between them is \"=\", not \":\"", shown, well);
 }
 
 }  // namespace
@@ -150,11 +196,13 @@ std::string why_not_toml(std::string_view line, std::string_view table) {
   const std::string_view shown = is_key_form(name) ? name : "KEY";
   const std::string_view rest = trimmed(line.substr(name.size()));
   const std::string hint = hint_for_line(line);
+  const Key* const key =
+      find_key(table.empty() ? std::string(name) : fmt::format("{}.{}", table, name));
+  if (rest.starts_with(':') && key == nullptr && !hint.empty()) return hint;
   if (rest.starts_with(':'))
-    return !hint.empty()
-               ? hint
-               : fmt::format("write {} = VALUE: what stands between them is \"=\", not \":\"",
-                             shown);
+    return why_colon(name, shown, trimmed(without_comment(rest.substr(1))),
+                     key == nullptr && table.empty() ? only_key_called(name) : key);
+  if (name.starts_with("CLASSGATE_")) return hint_for_line(name);
   if (rest.empty() || rest.front() == '#') return {};
   if (rest.front() != '=' && !hint.empty()) return hint;
   if (rest.front() != '=')
@@ -162,8 +210,8 @@ std::string why_not_toml(std::string_view line, std::string_view table) {
                              : std::string();
   const std::string_view value = trimmed(without_comment(rest.substr(1)));
   if (value.empty()) return {};
-  const Key* const key =
-      find_key(table.empty() ? std::string(name) : fmt::format("{}.{}", table, name));
+  if (value.ends_with(';') && !(is_quote(value.front()) && is_open(value)))
+    return "no ; stands at the end of a line: take it out";
   if (is_quote(value.front()))
     return is_open(value) ? fmt::format("the quotes behind {} = are not closed", shown)
                           : std::string();

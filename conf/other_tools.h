@@ -1,15 +1,17 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace classgate::conf {
 
-// What people write who know nginx, HAProxy or Envoy, and what it is called here. Hints for
-// messages about what is no conf of ours: each is a clause, such as "nginx's client_max_body_size
-// is client.body_bytes here"; empty: nobody's word that we know. None shows more of what was
-// written than an address and words of the tables in other_tools.cpp.
+// What people write who know nginx, HAProxy, Envoy, Traefik, Caddy or LiteLLM, and what it is
+// called here (other_tools.cpp; addresses: other_addresses.cpp). Hints for messages about what is
+// no conf of ours: each is a clause, such as "nginx's client_max_body_size is client.body_bytes
+// here"; empty: nobody's word that we know. None shows more of what was written than an address and
+// words of the tables in other_tools.cpp.
 
 // For the name of a key or table that there is not: its last part is looked up.
 std::string hint_for_name(std::string_view name);
@@ -20,7 +22,11 @@ std::string hint_for_line(std::string_view line);
 std::string hint_for_listener(std::string_view text);
 std::string hint_for_operators(std::string_view text);
 std::string hint_for_server(std::string_view text);
-// Every hint of the tables: for a test.
+// A number of requests a second, as nginx and others write rates ("10r/s", "600/m", "50"); nothing:
+// it is no such thing.
+std::optional<double> rate_meant(std::string_view text);
+// Every hint of the tables, and those of other_addresses.cpp alone: for a test.
 std::vector<std::string> all_hints();
+std::vector<std::string> all_address_hints();
 
 }  // namespace classgate::conf

@@ -345,10 +345,10 @@ class Reader {
       if (std::string why = why_in_no_text(name); value.is_text && !why.empty()) return why;
       const std::string meant = nearest(name, key_names());
       if (!meant.empty()) reading_.unread.insert(meant);
-      if (meant.empty() && !is_key_form(name))
-        return fmt::format("unknown key {}{}", shown_key(name), why_not_shown);
       const std::string hint = hint_for_name(name);
-      return fmt::format("unknown key {}{}", name,
+      if (meant.empty() && hint.empty() && !is_key_form(name))
+        return fmt::format("unknown key {}{}", shown_key(name), why_not_shown);
+      return fmt::format("unknown key {}{}", meant.empty() ? shown_key(name) : name,
                          !hint.empty()   ? "; " + hint
                          : meant.empty() ? ""
                                          : fmt::format("; did you mean {}?", meant));

@@ -78,9 +78,27 @@ std::string print_duration(milliseconds duration) {
   return print_with_unit(static_cast<std::uint64_t>(duration.count()), duration_units);
 }
 
+namespace {
+
+// As others write sizes: "10m", "10M", "10MB"; empty: it is none of these.
+std::string size_meant(std::string_view text) {
+  const std::string_view number = text.substr(0, text.find_first_not_of("0123456789"));
+  std::string_view unit = text.substr(number.size());
+  if (unit.size() == 2 && (unit[1] == 'b' || unit[1] == 'B')) unit.remove_suffix(1);
+  if (number.empty() || number.size() > 9 || unit.size() != 1) return {};
+  const std::size_t at = std::string_view("kmgKMG").find(unit[0]);
+  if (at == std::string_view::npos) return {};
+  return fmt::format("{}{}iB", number, "KMG"[at % 3]);
+}
+
+}  // namespace
+
 std::expected<Bytes, std::string> parse_bytes(std::string_view text) {
-  const auto count = parse_with_unit(text, byte_units, "a size",
-                                     "a whole number with B, KiB, MiB or GiB, such as \"64KiB\"");
+  const std::string meant = size_meant(text);
+  const auto count =
+      parse_with_unit(text, byte_units, "a size",
+                      fmt::format("a whole number with B, KiB, MiB or GiB, such as \"{}\"",
+                                  meant.empty() ? "64KiB" : meant));
   if (!count) return std::unexpected(count.error());
   return Bytes{*count};
 }
@@ -156,7 +174,8 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
   } else if (host.find(':') != std::string_view::npos) {
     return wrong("has an IPv6 address without brackets");
   }
-  if (host.empty() || host.find_first_of(" \t/[]") != std::string_view::npos)
+  // No name in DNS has these: a variable that nobody replaced, two addresses in one.
+  if (host.empty() || host.find_first_of(" \t/[]${}=,;<>()\"'\\?&#!|") != std::string_view::npos)
     return wrong("has no usable host");
   return Address{
       std::string(host), static_cast<std::uint16_t>(port), std::string(whole), is_tls, false, false,

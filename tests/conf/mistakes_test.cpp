@@ -111,12 +111,12 @@ TEST_CASE("a value of the wrong type is told which is expected") {
     std::string_view text;
   };
   for (const Wrong& row : {
-           Wrong{"threads", {"\"2\"", "2.0", "true", "[2]", "[\"2\"]", "1979-05-27"}, whole},
-           Wrong{"status.draining", {"\"503\"", "503.0", "[]"}, whole},
-           Wrong{"admission.rate", {"\"2\"", "true", "[2]", "12:00:00"}, number},
+           Wrong{"threads", {"\"two\"", "2.0", "true", "[2]", "[\"2\"]", "1979-05-27"}, whole},
+           Wrong{"status.draining", {"\"\"", "503.0", "[]"}, whole},
+           Wrong{"admission.rate", {"\"2 a day\"", "true", "[2]", "12:00:00"}, number},
            Wrong{"drain_timeout", {"30", "1.5", "true", "[\"30s\"]", "1979-05-27"}, duration},
            Wrong{"client.header_bytes", {"1024", "0", "false", "[]"}, size},
-           Wrong{"listen", {"\"a:1\"", "8080", "true", "[1]", "[\"a:1\", 2]", "[[\"a:1\"]]"}, list},
+           Wrong{"listen", {"\"a\"", "8080", "true", "[1]", "[\"a:1\", 2]", "[[\"a:1\"]]"}, list},
            Wrong{"log.level", {"1", "true", "[\"info\"]"}, level},
            Wrong{"log.error", {"1", "true", "[]", "\"off\"", "\"\"", "\"log/error\""}, place},
        })
@@ -178,7 +178,7 @@ TEST_CASE("a unit that is missing or unknown is told at its key") {
          "or h, such as \"30s\""}},
        {"[log]\nbuffer = \"2MB\"",
         {"conf:2:1: log.buffer: \"2MB\" is not a size: write a whole number with B, KiB, MiB or "
-         "GiB, such as \"64KiB\""}}});
+         "GiB, such as \"2MiB\""}}});
 }
 
 TEST_CASE("a word that is none of those known is told which are") {
@@ -488,7 +488,8 @@ TEST_CASE("all mistakes of a file are told at once, in the order of their places
         "path = \"x\"\n"
         "priority = 9\n"
         "[upstreem]\n",
-        {"conf:1:1: threads: expected a whole number without quotes", "conf:2:1: unknown key wat",
+        {"conf:1:1: threads: expected a whole number without quotes: write 2",
+         "conf:2:1: unknown key wat",
          "conf:4:1: client.header_bytes: expected a size in quotes with its unit, such as "
          "\"64KiB\"",
          "conf:5:1: client.header_count: 3 is out of range: 4 to 10000",

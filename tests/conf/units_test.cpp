@@ -75,13 +75,25 @@ TEST_CASE("what is not a duration is told what one looks like") {
 }
 
 TEST_CASE("what is not a size is told what one looks like") {
-  for (const std::string_view text :
-       {"", "B", "KiB", "-1B", "+1B", "1.5MiB", "1 KiB", " 1B", "1B ", "1b", "1kib", "1KB", "1MB",
-        "1K", "1M", "1TiB", "1s", "0x1B"}) {
+  for (const std::string_view text : {"", "B", "KiB", "-1B", "+1B", "1.5MiB", "1 KiB", " 1B", "1B ",
+                                      "1b", "1kib", "1TB", "1TiB", "1s", "0x1B"}) {
     CAPTURE(text);
     const auto bytes = parse_bytes(text);
     REQUIRE_FALSE(bytes.has_value());
     CHECK(bytes.error() == quoted(text) + " is not a size" + std::string(bytes_hint));
+  }
+}
+
+TEST_CASE("a size as other programs write it is told as it is written here") {
+  for (const auto& [text, meant] : std::vector<std::pair<std::string_view, std::string_view>>{
+           {"1K", "1KiB"}, {"1k", "1KiB"}, {"10m", "10MiB"}, {"10MB", "10MiB"}, {"2Gb", "2GiB"}}) {
+    CAPTURE(text);
+    const auto bytes = parse_bytes(text);
+    REQUIRE_FALSE(bytes.has_value());
+    CHECK(bytes.error() == quoted(text) +
+                               " is not a size: write a whole number with B, KiB, MiB or GiB, such "
+                               "as " +
+                               quoted(meant));
   }
 }
 

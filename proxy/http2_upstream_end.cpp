@@ -76,10 +76,10 @@ void Http2UpstreamConnection::wait_for(Wait what) {
   if (std::exchange(wait_, what) == what) return;
   switch (what) {
     case Wait::nothing: return due_.cancel();
-    case Wait::settings: return pool_.connect_timeouts_.set(due_);
-    case Wait::use: return pool_.idle_timeouts_.set(due_);
-    case Wait::silence: return pool_.ping_intervals_.set(due_);
-    case Wait::ping: return pool_.ping_timeouts_.set(due_);
+    case Wait::settings: return pool_.timeouts_.connect.set(due_);
+    case Wait::use: return pool_.timeouts_.idle.set(due_);
+    case Wait::silence: return pool_.timeouts_.ping_interval.set(due_);
+    case Wait::ping: return pool_.timeouts_.ping.set(due_);
   }
 }
 

@@ -38,14 +38,14 @@ void ServerCheck::on_late() {
   if (!is_busy) return conclude("no answer in time");
   retired_stream_ = std::move(stream_);
   end_http2();
-  pool_.check_intervals_.set(timeout_);
+  pool_.timeouts_.check_interval.set(timeout_);
 }
 
 void ServerCheck::ask() {
   retired_stream_.reset();
   // A request of a client may have reached the server meanwhile: then there is nothing to find out.
   if (kind_ == Kind::probe && pool_.servers().state(server_) == Servers::State::reachable) return;
-  (kind_ == Kind::probe ? pool_.connect_timeouts_ : pool_.check_timeouts_).set(timeout_);
+  (kind_ == Kind::probe ? pool_.timeouts_.connect : pool_.timeouts_.check).set(timeout_);
   asked_at_ = pool_.loop().now();
   if (kind_ == Kind::check && pool_.speaks_http2(server_)) return ask_by_http2();
   ask_by_http1();
@@ -155,12 +155,12 @@ void ServerCheck::conclude(const std::string& why) {
       pool_.mark_reachable(server_);
       pool_.end_probe(server_);
     } else {
-      pool_.probe_intervals_.set(timeout_);
+      pool_.timeouts_.probe_interval.set(timeout_);
       pool_.note_unreachable(server_, why);
     }
     return;
   }
-  pool_.check_intervals_.set(timeout_);
+  pool_.timeouts_.check_interval.set(timeout_);
   const conf::CheckSettings& law = pool_.settings().check;
   const bool is_new = pool_.servers().state(server_) == Servers::State::unknown;
   if (failures_ >= law.fall) pool_.note_unreachable(server_, "check: " + why);

@@ -54,7 +54,7 @@ void UpstreamConnection::on_drained() {
 
 void UpstreamConnection::await_proof() {
   stream_.drop_pending();
-  set_timeout(pool_->proof_timeouts_, Waits::for_proof);
+  set_timeout(pool_->timeouts_.proof, Waits::for_proof);
 }
 
 void UpstreamConnection::set_timeout(net::TimeoutList& list, Waits what) {

@@ -39,6 +39,17 @@ struct Entered {
 
 }  // namespace
 
+UpstreamPool::Timeouts::Timeouts(net::Loop& loop, const conf::UpstreamSettings& settings)
+    : connect(loop, settings.connect_timeout),
+      idle(loop, settings.idle_timeout),
+      surplus(loop, std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
+      proof(loop, std::min<std::chrono::milliseconds>(proof_time, settings.connect_timeout)),
+      probe_interval(loop, settings.probe_interval),
+      check_interval(loop, settings.check.interval),
+      check(loop, settings.check.timeout),
+      ping_interval(loop, std::max(settings.ping_interval, std::chrono::milliseconds(1))),
+      ping(loop, settings.ping_timeout) {}
+
 UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
                            const conf::UpstreamSettings& settings, std::size_t idle_max,
                            OnChange on_change, std::shared_ptr<const net::TlsConnector> tls)
@@ -49,17 +60,7 @@ UpstreamPool::UpstreamPool(net::Loop& loop, std::shared_ptr<Servers> servers,
       tls_(std::move(tls)),
       idle_max_(idle_max),
       on_change_(std::move(on_change)),
-      connect_timeouts_(loop, settings.connect_timeout),
-      idle_timeouts_(loop, settings.idle_timeout),
-      surplus_timeouts_(loop,
-                        std::min<std::chrono::milliseconds>(surplus_time, settings.idle_timeout)),
-      proof_timeouts_(loop,
-                      std::min<std::chrono::milliseconds>(proof_time, settings.connect_timeout)),
-      probe_intervals_(loop, settings.probe_interval),
-      check_intervals_(loop, settings.check.interval),
-      check_timeouts_(loop, settings.check.timeout),
-      ping_intervals_(loop, std::max(settings.ping_interval, std::chrono::milliseconds(1))),
-      ping_timeouts_(loop, settings.ping_timeout),
+      timeouts_(loop, settings),
       retry_budget_(settings.retry_budget),
       per_server_(servers_->count()) {}
 
@@ -246,7 +247,7 @@ UpstreamPool::Connection UpstreamPool::connect(std::size_t server, UpstreamConne
                                                          begin_tls(server, by_http2));
   error = connection->stream_.connect(address.get(), address.length);
   if (error != 0) return nullptr;
-  connection->set_timeout(connect_timeouts_, UpstreamConnection::Waits::to_stand);
+  connection->set_timeout(timeouts_.connect, UpstreamConnection::Waits::to_stand);
   connection->user_ = &user;
   return connection;
 }
@@ -297,7 +298,7 @@ void UpstreamPool::keep(Connection connection) {
     if (own.idle.empty()) return loop_.retire(std::move(connection));
     discard_idle(*own.idle.front());
   }
-  connection->set_timeout(idle_count() < idle_max_ ? idle_timeouts_ : surplus_timeouts_,
+  connection->set_timeout(idle_count() < idle_max_ ? timeouts_.idle : timeouts_.surplus,
                           UpstreamConnection::Waits::for_use);
   own.idle.push_back(std::move(connection));
 }

@@ -176,6 +176,19 @@ class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Own
     net::Time http1_until = net::Time::min();  // it chose that (ALPN): HTTP/2 is not offered again
   };
 
+  struct Timeouts {
+    Timeouts(net::Loop& loop, const conf::UpstreamSettings& settings);
+    net::TimeoutList connect;
+    net::TimeoutList idle;
+    net::TimeoutList surplus;  // of idle ones that are more than `idle_max`
+    net::TimeoutList proof;    // that one that was idle still stands
+    net::TimeoutList probe_interval;
+    net::TimeoutList check_interval;
+    net::TimeoutList check;
+    net::TimeoutList ping_interval;
+    net::TimeoutList ping;
+  };
+
   net::Loop& loop_;
   const std::shared_ptr<Servers> servers_;
   const conf::UpstreamSettings settings_;
@@ -183,15 +196,7 @@ class UpstreamPool : public net::Retirable, private Http2UpstreamConnection::Own
   std::shared_ptr<const net::TlsConnector> tls_;
   std::size_t idle_max_;
   OnChange on_change_;
-  net::TimeoutList connect_timeouts_;
-  net::TimeoutList idle_timeouts_;
-  net::TimeoutList surplus_timeouts_;
-  net::TimeoutList proof_timeouts_;
-  net::TimeoutList probe_intervals_;
-  net::TimeoutList check_intervals_;
-  net::TimeoutList check_timeouts_;
-  net::TimeoutList ping_intervals_;
-  net::TimeoutList ping_timeouts_;
+  Timeouts timeouts_;
   RetryBudget retry_budget_;
   OnEjection on_ejection_ = [](std::size_t, std::chrono::milliseconds) {};
   OnUnasked on_unasked_ = [](std::size_t) {};

@@ -154,7 +154,7 @@ void UsageHistory::run() {
       const std::int64_t now = unix_seconds();
       const bool is_time = now - written_at_ >= between_writes || now < written_at_;
       if (is_time || is_ending || !questions.empty()) write(*record, !questions.empty());
-      Books books{.now = now, .record = *record, .store = store_.get()};
+      Books books{.now = now, .record = *record, .store = store_.get(), .known_before = known_};
       // Whoever has an answer finds the numbers that go with it.
       if (!questions.empty()) publish(*record);
       for (const Question& question : questions) question(books);

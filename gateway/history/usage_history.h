@@ -46,6 +46,8 @@ class UsageHistory {
     std::int64_t now;  // Unix time
     history::UsageRecord& record;
     UsageStore* store;  // with all of the record; null: it has no memory for one
+    // Who was here before this process: upper halves of ids (pseudonym.h), in order.
+    std::vector<std::uint32_t>& known_before;
   };
   // Is called once, on the history's thread, when all that has ended until now is counted; it must
   // throw nothing. False: it is not, because too many wait, or it ends.
@@ -86,7 +88,7 @@ class UsageHistory {
   const conf::Settings settings_;
   std::unique_ptr<UsageStore> store_;  // the thread's, as what follows
   std::string run_;                    // what this process is in the database
-  std::vector<std::uint32_t> known_;   // halves of ids (pseudonym.h) that came before this process
+  std::vector<std::uint32_t> known_;   // as in Books
   std::uint64_t cuts_seen_ = 0;        // cut_files_seen()
   std::int64_t written_at_ = 0;
   std::int64_t pruned_at_ = 0;

@@ -264,6 +264,7 @@ OperatorServer::Reply forget_reply(const std::string& client, const UsageHistory
   // What is written, all of this process too; from then on nothing of it is written any more.
   const auto rows = books.store->forget(client);
   const bool was_known = books.record.forget(client);
+  if (const auto half = half_in(client)) std::erase(books.known_before, *half);
   const auto left = books.record.collect();
   books.store->write({.rows = left.rows, .users = left.users, .sessions = left.sessions},
                      books.now);

@@ -202,6 +202,21 @@ class History(FolderTest):
         for file in pathlib.Path(self.folder).glob("history*"):
             self.assertNotIn(first.encode(), file.read_bytes())
 
+    def test_who_is_forgotten_is_new_when_he_comes_again(self):
+        gateway = self.open(self.service())
+        gateway.request(headers={"x-tenant": "a"})
+        gateway.request(headers={"x-tenant": "b"})
+        rows = wait_until(lambda: (lambda u: u if u["total"]["requests"] == 2 else None)(self.usage(gateway)), "both")["rows"]
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(), 0)
+        gateway = self.open(self.service())
+        self.assertEqual(self.forget(gateway, rows[0]["key"])[0], 200)
+        for tenant in "ab":
+            gateway.request(headers={"x-tenant": tenant})
+        told = wait_until(lambda: (lambda s: s if s["sessions_begun"] == 2 else None)(
+            get_json(gateway.ops_port, "/api/v1/sessions")), "both to come again")
+        self.assertEqual((told["new"], told["returning"]), (1, 1))
+
     def test_what_an_old_process_could_not_write_is_written_before_it_ends(self):
         service = self.service()
         gateway = self.open(service)

@@ -317,6 +317,7 @@ int start(int argc, char** argv) {
                               .environment = environment(),
                               .command_line = command->overrides,
                               .run_time = {}};
+  if (command->mode == Mode::run) gateway::Supervisor::block_requests();
   const auto loaded = conf::load(sources);
   if (!loaded) {
     const int status = complain(loaded.error());

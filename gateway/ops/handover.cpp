@@ -84,6 +84,13 @@ bool is_ours_alone(std::string_view entry) {
 
 }  // namespace
 
+sigset_t signals_that_ask() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, number);
+  return set;
+}
+
 std::string socket_name::kept(std::string_view prefix, const proxy::net::SocketAddress& address) {
   constexpr std::size_t longest = 255;  // FDNAME_MAX of systemd
   std::string name(prefix);
@@ -269,6 +276,7 @@ std::expected<Successor, std::string> start_successor(const std::string& program
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return std::unexpected("pipe: " + text_of(errno));
   const proxy::net::Fd reading(pipe[0]);
   proxy::net::Fd writing(pipe[1]);
+  const sigset_t early = signals_that_ask();  // nor may they end one that has yet to begin
   const pid_t helper = ::fork();
   if (helper < 0) return std::unexpected("fork: " + text_of(errno));
   if (helper == 0) {
@@ -277,9 +285,7 @@ std::expected<Successor, std::string> start_successor(const std::string& program
       tell(writing.get(), child > 0 ? News{.pid = child, .error = 0} : News{0, errno});
       ::_exit(0);
     }
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::sigprocmask(SIG_SETMASK, &early, nullptr);
     for (char* place : pid_places) write_pid(place, ::getpid());
     // Above everything that is passed, the pipe too: no descriptor may be overwritten.
     const int told = ::fcntl(writing.get(), F_DUPFD_CLOEXEC, above);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <signal.h>
+
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -13,6 +15,10 @@
 #include "proxy/net/handles.h"
 
 namespace classgate::gateway {
+
+// Those that ask something of a process that serves: a reload, logs anew, an upgrade. They wait for
+// one that has just been started, from its first moment on, and do not end it. Any thread.
+sigset_t signals_that_ask();
 
 // An upgrade without loss: the old process starts the new program on the same listening sockets,
 // and the two share the workers until the old one has finished what it accepted, so that the

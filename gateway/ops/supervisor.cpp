@@ -26,10 +26,8 @@ using namespace std::chrono_literals;
 constexpr auto status_interval = 5s;
 
 sigset_t handled_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2})
-    sigaddset(&set, number);
+  sigset_t set = signals_that_ask();
+  for (const int number : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, number);
   return set;
 }
 
@@ -51,6 +49,11 @@ std::string text_of(const std::vector<std::string>& lines) {
 }
 
 }  // namespace
+
+void Supervisor::block_requests() {
+  const sigset_t set = signals_that_ask();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
 
 void Supervisor::block_signals() {
   const sigset_t set = handled_signals();

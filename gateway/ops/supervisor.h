@@ -52,6 +52,9 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
   };
   // Before there is a second thread: blocks the signals that it handles.
   static void block_signals();
+  // Before the conf is read: of the signals that ask something of a process that serves none ends
+  // one that is about to; they are heard when it does. Those that end it still do.
+  static void block_requests();
 
   Supervisor(Start start, ErrorLog& log, Server& server, Inheritance inheritance);
   ~Supervisor();

@@ -250,6 +250,28 @@ class Upgrade(ChangeTest):
             self.assertIsNone(gateway.process.poll())
             gateway.do("status")
 
+    def test_one_that_is_asked_for_an_upgrade_before_it_serves_does_not_end_of_it(self):
+        # SIGUSR2 while it reads its conf, which takes a while; it serves; it upgrades.
+        def blocked():
+            mask = re.search(r"SigBlk:\s+(\w+)", pathlib.Path(f"/proc/{program.process.pid}/status").read_text())
+            return {number for number in (signal.SIGUSR2, signal.SIGTERM) if int(mask.group(1), 16) >> number - 1 & 1}
+        with tempfile.TemporaryDirectory(prefix="classgate-test-") as folder:
+            conf = pathlib.Path(folder) / "classgate.conf"
+            conf.write_text(BASE.format(workers=50, queue=1000))
+            conf.with_name("conf.d").mkdir()
+            for number in range(8):
+                (conf.with_name("conf.d") / f"{number}.conf").write_text("# nothing but a comment, as long as this\n" * 25_000)
+            program = self.start(Program([CLASSGATE, "--conf", conf], {
+                "CLASSGATE_LISTEN": "127.0.0.1:0", "CLASSGATE_UPSTREAM_SERVERS": "127.0.0.1:9", "CLASSGATE_OPS_LISTEN": "",
+                "CLASSGATE_OPS_CONTROL": "off", "CLASSGATE_STATE_DIR": folder}))
+            early = wait_until(blocked, "signals that wait")
+            self.assertEqual(early, {signal.SIGUSR2})  # one that is to end does
+            program.signal(signal.SIGUSR2)
+            successor = program.wait_for_text(r"started \S+ as process (\d+)", program.err).group(1)
+            self.assertIsNone(program.process.poll())
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(successor), signal.SIGKILL)
+
     def test_a_program_that_crashes_at_start_leaves_the_old_one_serving(self):
         self.failing("#!/bin/sh\nkill -SEGV $$\n", r"process \d+ ended before it was ready")
 

@@ -9,6 +9,8 @@
 namespace classgate::proxy {
 namespace {
 
+constexpr unsigned times_not_taken_max = 3;
+
 std::string message_of(int error) { return std::generic_category().message(error); }
 
 }  // namespace
@@ -45,6 +47,7 @@ void Forwarding::start(UpstreamPool& pool, const Request& request) {
   unreachable_count_ = 0;
   moves_ = 0;
   was_sent_again_ = request.needs_isolation;
+  not_taken_ = 0;
   retry_was_denied_ = false;
   answer_has_begun_ = body_went_on_ = retry_is_forbidden_ = false;
   pool_->retry_budget().on_request();
@@ -126,8 +129,8 @@ void Forwarding::on_lost(const UpstreamStream::Loss& loss) {
   answer_has_begun_ = loss.answer_has_begun;
   const bool is_final = loss.taken != Taken::not_known_yet;
   // Not while the client still sends: what it sends would have to be kept until the proof is there.
-  const bool is_worth_waiting =
-      !is_final && !request_.is_idempotent && request_.is_whole && has_all_for_another();
+  const bool is_worth_waiting = !is_final && !request_.is_idempotent && request_.is_whole &&
+                                has_all_for_another() && not_taken_ < times_not_taken_max;
   if (is_worth_waiting) return stream_->await_proof();
   if (!is_final) stream_->cancel();
   stream_ = nullptr;
@@ -138,7 +141,6 @@ void Forwarding::on_lost(const UpstreamStream::Loss& loss) {
     case Lost::broken: break;
   }
   if (!may_send_again(loss.taken)) return fail_at_server(Failure::broken, loss.why);
-  was_sent_again_ = true;
   ++retries_;
   if (loss.with_connection && loss.taken != Taken::no) request_.needs_isolation = true;
   connect(UpstreamPool::Which::fresh);
@@ -179,17 +181,18 @@ bool Forwarding::may_go_elsewhere() const {
 }
 
 bool Forwarding::has_all_for_another() const {
-  return !was_sent_again_ && !retry_is_forbidden_ && !answer_has_begun_ && !body_went_on_;
+  return !retry_is_forbidden_ && !answer_has_begun_ && !body_went_on_;
 }
 
 // A request that the server did not take may be sent again, whatever its method: it cost the
-// service nothing. Any other only when it is idempotent; one that nobody has acknowledged was most
-// likely not taken either, and the rest takes from the retry budget.
+// service nothing; and not once only, for while servers are restarted the next connection may end
+// likewise. Any other once, and only when it is idempotent; one that nobody has acknowledged was
+// most likely not taken either, and the rest takes from the retry budget.
 bool Forwarding::may_send_again(UpstreamStream::Taken taken) {
   using Taken = UpstreamStream::Taken;
   if (!has_all_for_another()) return false;
-  if (taken == Taken::no) return true;
-  if (!request_.is_idempotent) return false;
+  if (taken == Taken::no) return not_taken_++ < times_not_taken_max;
+  if (!request_.is_idempotent || std::exchange(was_sent_again_, true)) return false;
   if (taken == Taken::not_known_yet) return true;
   retry_was_denied_ = !pool_->retry_budget().take();
   return !retry_was_denied_;

@@ -114,7 +114,8 @@ class Forwarding final : private UpstreamStream::Listener {
   std::size_t attempt_count_ = 0;
   std::size_t unreachable_count_ = 0;  // servers that this one could not be taken to
   unsigned moves_ = 0;                 // to another connection, before anything was sent
-  bool was_sent_again_ = false;
+  unsigned not_taken_ = 0;             // times that it was sent and not taken
+  bool was_sent_again_ = false;        // though it may have been taken
   bool retry_was_denied_ = false;
   bool answer_has_begun_ = false;
   bool retry_is_forbidden_ = false;

@@ -165,16 +165,30 @@ TEST_CASE("ending: with a worker but no place in a server it waits for one, not 
   CHECK(world.balances(2, 0, 2, 0));
 }
 
-TEST_CASE("ending: a request that was not taken is sent once more, and only once") {
+TEST_CASE("ending: a request that was not taken is sent again three times, and no more") {
   MemoryWorld world;
   MemoryClient client;
   world.post(client);
-  world.service(0).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::no);
-  CHECK(client.said.empty());
-  CHECK(world.attempts() == 2);
-  world.service(1).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::no);
+  for (std::size_t i = 0; i < 3; ++i) {
+    world.service(i).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::no);
+    CHECK(client.said.empty());
+    CHECK(world.attempts() == i + 2);
+  }
+  world.service(3).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::no);
   CHECK(client.said == "upstream_broken 502, finish");
-  CHECK(world.attempts() == 2);
+  CHECK(world.attempts() == 4);
+  CHECK(world.balances(0, 1, 0, 0));
+}
+
+TEST_CASE("ending: one that was not taken before may be lost once, and no more") {
+  MemoryWorld world;
+  MemoryClient get;
+  world.get(get);
+  world.service(0).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::no);
+  world.service(1).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::perhaps);
+  CHECK(get.said.empty());
+  world.service(2).lose(UpstreamStream::Lost::broken, UpstreamStream::Taken::perhaps);
+  CHECK(get.said == "upstream_broken 502, finish");
   CHECK(world.balances(0, 1, 0, 0));
 }
 

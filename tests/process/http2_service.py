@@ -149,6 +149,7 @@ class Http2Service:
         self.release = threading.Event()
         self.held = []
         self.health = 200
+        self.closed_after = None  # requests for /goaway-zero on one connection
         serve_each(self.listener, self.serve)
 
     def serve(self, connection):
@@ -198,6 +199,14 @@ class Http2Service:
                 connection.go_away(request.stream - 2)
             else:
                 connection.answer(request, b"taken")
+        elif path == "/goaway-zero":
+            mine = [other for other in connection.requests.values() if other.path == request.path]
+            if connection is not self.connections[-1] or self.closed_after is None:
+                connection.answer(request, b"taken")
+            elif len(mine) == self.closed_after:
+                self.closed_after = None
+                connection.go_away(0)
+                connection.socket.shutdown(socket.SHUT_RDWR)
         elif path == "/half":
             connection.head(request)
             connection.body(request, b"half")

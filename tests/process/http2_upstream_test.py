@@ -212,6 +212,22 @@ class Losses(UpstreamTest):
             answer = gateway.request("POST", path)
             self.assertEqual((answer.status, answer.body), (200, b"taken"), gateway.err())
 
+    def test_none_of_those_that_a_server_says_it_did_not_take_fails(self):
+        """GOAWAY with 0, then the end of the connection, with 50 requests on it: a restart."""
+        service = self.service_by_http2()
+        service.closed_after = 50
+        gateway = self.before(service, admission_workers=50)
+        answers = []
+
+        def ask(method):
+            answers.append((method, gateway.request(method, "/goaway-zero").status))
+        threads = [threading.Thread(target=ask, args=(method,)) for method in ("GET", "POST") * 25]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual(sorted(answers), [("GET", 200)] * 25 + [("POST", 200)] * 25, gateway.err())
+
     def test_one_that_may_have_been_is_not(self):
         service = self.service_by_http2()
         gateway = self.before(service)

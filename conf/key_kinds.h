@@ -85,6 +85,9 @@ Key page_methods_key(std::string name, std::string help, FieldOf<std::vector<std
 // Names of fields; tokens (RFC 9110 section 5.6.2).
 Key tokens_key(std::string name, std::string help, FieldOf<std::vector<std::string>> access);
 // What is spoken with clients: "http/1.1", and "h2" where that is to be spoken, too.
+// Whether a list of protocols has "h2", and how such a list is written.
+std::expected<bool, std::string> parse_protocols(const RawValue& raw);
+std::string_view print_protocols(bool speaks_http2);
 Key protocols_key(std::string name, std::string help, FieldOf<bool> speaks_http2);
 Key mode_key(std::string name, std::string help, FieldOf<std::uint32_t> access);
 // Whether they exist is found out when the socket is opened.

@@ -31,29 +31,36 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 
 }  // namespace
 
+std::expected<bool, std::string> parse_protocols(const RawValue& raw) {
+  const auto said = list_in(raw);
+  if (!said) return std::unexpected(std::string("expected a list, such as [\"h2\", \"http/1.1\"]"));
+  for (const std::string& protocol : *said) {
+    if (protocol != "http/1.1" && protocol != "h2")
+      return std::unexpected(
+          fmt::format("\"{}\" is not spoken: \"http/1.1\" and \"h2\" are", protocol));
+    if (std::ranges::count(*said, protocol) > 1)
+      return std::unexpected(fmt::format("\"{}\" stands here twice", protocol));
+  }
+  if (std::ranges::find(*said, "http/1.1") == said->end())
+    return std::unexpected(std::string("\"http/1.1\" is always spoken"));
+  return said->size() == 2;
+}
+
+std::string_view print_protocols(bool speaks_http2) {
+  return speaks_http2 ? R"(["http/1.1", "h2"])" : R"(["http/1.1"])";
+}
+
 Key protocols_key(std::string name, std::string help, FieldOf<bool> speaks_http2) {
-  return {
-      std::move(name), std::move(help),
-      [=](Settings& settings, const RawValue& raw) -> Read {
-        const auto said = list_in(raw);
-        if (!said)
-          return std::unexpected(std::string("expected a list, such as [\"h2\", \"http/1.1\"]"));
-        for (const std::string& protocol : *said) {
-          if (protocol != "http/1.1" && protocol != "h2")
-            return std::unexpected(
-                fmt::format("\"{}\" is not spoken: \"http/1.1\" and \"h2\" are", protocol));
-          if (std::ranges::count(*said, protocol) > 1)
-            return std::unexpected(fmt::format("\"{}\" stands here twice", protocol));
-        }
-        if (std::ranges::find(*said, "http/1.1") == said->end())
-          return std::unexpected(std::string("\"http/1.1\" is always spoken"));
-        speaks_http2(settings) = said->size() == 2;
-        return {};
-      },
-      [=](const Settings& settings) {
-        return std::string(value_of(speaks_http2, settings) ? R"(["http/1.1", "h2"])"
-                                                            : R"(["http/1.1"])");
-      }};
+  return {std::move(name), std::move(help),
+          [=](Settings& settings, const RawValue& raw) -> Read {
+            const auto said = parse_protocols(raw);
+            if (!said) return std::unexpected(said.error());
+            speaks_http2(settings) = *said;
+            return {};
+          },
+          [=](const Settings& settings) {
+            return std::string(print_protocols(value_of(speaks_http2, settings)));
+          }};
 }
 
 std::optional<std::vector<std::string>> list_in(const RawValue& raw) {

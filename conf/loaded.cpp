@@ -7,6 +7,7 @@
 #include "conf/cost.h"
 #include "conf/format.h"
 #include "conf/identity.h"
+#include "conf/key_kinds.h"
 #include "conf/keys.h"
 #include "conf/known_clients.h"
 #include "conf/printable.h"
@@ -73,6 +74,8 @@ std::string print_own(const ListenerSettings& listener) {
   if (listener.identity) out += fmt::format("identity = {}\n", print_identity(*listener.identity));
   if (listener.refusal_body)
     out += fmt::format("refusal_body = {}\n", quote(word_of(*listener.refusal_body)));
+  if (listener.speaks_http2)
+    out += fmt::format("protocols = {}\n", print_protocols(*listener.speaks_http2));
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "conf/document.h"
 #include "conf/format.h"
 #include "conf/identity.h"
+#include "conf/key_kinds.h"
 #include "conf/keys.h"
 #include "conf/nearest.h"
 #include "conf/other_tools.h"
@@ -243,7 +244,8 @@ class Reader {
                            return text;
                          })),
         field("identity", &ListenerSettings::identity, parse_identity_list),
-        field("refusal_body", &ListenerSettings::refusal_body, parse_word<RefusalBody>)};
+        field("refusal_body", &ListenerSettings::refusal_body, parse_word<RefusalBody>),
+        field("protocols", &ListenerSettings::speaks_http2, parse_protocols)};
     std::vector<std::pair<Place, std::string>> wrong;
     ListenerSettings listener;
     listener.origin = place_text(entry.place);
@@ -252,9 +254,10 @@ class Reader {
         wrong.push_back(std::move(*why));
     auto& all = reading_.loaded.settings.listeners;
     const auto twin = std::ranges::find(all, listener.address, &ListenerSettings::address);
-    if (wrong.empty() &&
-        (listener.address.empty() || (!listener.identity && !listener.refusal_body)))
-      wrong.push_back({entry.place, "[[listener]] needs address and identity or refusal_body"});
+    if (wrong.empty() && (listener.address.empty() ||
+                          (!listener.identity && !listener.refusal_body && !listener.speaks_http2)))
+      wrong.push_back(
+          {entry.place, "[[listener]] needs address and identity, refusal_body or protocols"});
     if (wrong.empty() && twin != all.end())
       wrong.push_back({entry.place, fmt::format("listener {} stands already at {}",
                                                 quote(listener.address), twin->origin)});

@@ -38,7 +38,8 @@ std::expected<Loaded, std::vector<Mistake>> load(const Sources& sources);
 // the conf; the mistakes, where they leave that open: a file that cannot be read, or is no TOML.
 std::expected<std::string, std::vector<Mistake>> control_socket(const Sources& sources);
 
-// What the conf says of state_dir, whatever else is wrong with it: "auto" where that cannot be read.
+// What the conf says of state_dir, whatever else is wrong with it: "auto" where that cannot be
+// read.
 std::string state_dir(const Sources& sources);
 
 }  // namespace classgate::conf

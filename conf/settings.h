@@ -588,6 +588,7 @@ struct ListenerSettings {
   // None: as for all.
   std::optional<std::vector<IdentitySource>> identity = std::nullopt;  // fairness.identity
   std::optional<RefusalBody> refusal_body = std::nullopt;              // client.refusal_body
+  std::optional<bool> speaks_http2 = std::nullopt;                     // protocols
   std::string origin;                                                  // where the conf says it
   bool operator==(const ListenerSettings&) const = default;
 };

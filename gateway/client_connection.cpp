@@ -23,15 +23,20 @@ constexpr int reads_in_a_turn = 16;  // then the others' turn
 ClientConnection::ClientConnection(Station& station, proxy::net::Fd fd,
                                    const conf::IpAddress& address,
                                    std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
-                                   bool awaits_introduction)
+                                   bool awaits_introduction,
+                                   std::shared_ptr<const ClientIdentities::Listener> listener)
     : station_(station),
       acceptor_(awaits_introduction ? acceptor : nullptr),
       state_(awaits_introduction ? State::introduction : State::idle),
       timeout_(on_timeout, this),
       stream_(station.loop(), std::move(fd), *this,
-              acceptor && !awaits_introduction ? acceptor->accept(station.settings().speaks_http2)
-                                               : nullptr) {
-  facts_ = {.ip = address, .address = address.text(), .tls = stream_.tls()};
+              acceptor && !awaits_introduction
+                  ? acceptor->accept(station.rules().speaks_http2(listener.get()))
+                  : nullptr) {
+  facts_ = {.ip = address,
+            .address = address.text(),
+            .listener = std::move(listener),
+            .tls = stream_.tls()};
   judge_sender();
   station_.timeouts().header.set(timeout_);  // the first request has to come soon
   timed_state_ = State::idle;

@@ -41,13 +41,12 @@ class ClientConnection final : public proxy::net::Retirable,
  public:
   // With `acceptor`, which is of the policy that it came under, it speaks TLS. With
   // `awaits_introduction` the address is a proxy's, which first says who its client is.
+  // `listener`: where it connected; what is spoken there is as of now.
   ClientConnection(Station& station, proxy::net::Fd fd, const conf::IpAddress& address,
                    std::shared_ptr<const proxy::net::TlsAcceptor> acceptor,
-                   bool awaits_introduction);
+                   bool awaits_introduction,
+                   std::shared_ptr<const ClientIdentities::Listener> listener);
 
-  void came_by(std::shared_ptr<const ClientIdentities::Listener> listener) {
-    facts_.listener = std::move(listener);
-  }
   // By the trusted proxies of the policy in force.
   void judge_sender();
   // By the authorities in force.

@@ -21,8 +21,9 @@ using proxy::net::Stream;
 // that is none. With TLS it is chosen in the handshake or not at all.
 bool ClientConnection::begins_http2(std::string_view bytes) const {
   const std::size_t size = std::min(bytes.size(), proxy::wire::http2_preface.size());
-  return requests_ == 0 && facts_.tls == nullptr && station_.settings().speaks_http2 &&
-         bytes.substr(0, size) == proxy::wire::http2_preface.substr(0, size);
+  return requests_ == 0 && facts_.tls == nullptr &&
+         bytes.substr(0, size) == proxy::wire::http2_preface.substr(0, size) &&
+         station_.rules().speaks_http2(facts_.listener.get());
 }
 
 void ClientConnection::begin_http2() {
@@ -104,7 +105,8 @@ void ClientConnection::introduce(const conf::IpAddress& client) {
     return say_goodbye();
   }
   if (acceptor_) {
-    stream_.start_tls(std::exchange(acceptor_, nullptr)->accept(station_.settings().speaks_http2));
+    const bool speaks_http2 = station_.rules().speaks_http2(facts_.listener.get());
+    stream_.start_tls(std::exchange(acceptor_, nullptr)->accept(speaks_http2));
     facts_.tls = stream_.tls();
     return;
   }

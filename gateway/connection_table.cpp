@@ -89,10 +89,9 @@ void ConnectionTable::accept(proxy::net::Fd fd, const proxy::net::SocketAddress&
   const auto take = [&] {
     connections_.push_back(std::make_unique<ClientConnection>(
         station_, std::move(fd), ip, is_tls ? station_.policy().tls.clients : nullptr,
-        awaits_introduction));
+        awaits_introduction, listener));
     connections_.back()->set_index(connections_.size() - 1);
     connections_.back()->is_counted() = is_counted;
-    connections_.back()->came_by(listener);
     connections_.back()->count_memory();
   };
   station_.loop().guard(take, [&] {  // no memory for it, or libevent can't watch it

@@ -101,6 +101,12 @@ struct Rules {
         return terms && terms->refusals ? *terms->by_listener[i] : own.refusals;
     return terms && terms->refusals ? *terms->refusals : refusals;
   }
+  // With clients that have connected there; null: at no address of `listen`.
+  bool speaks_http2(const ClientIdentities::Listener* listener) const {
+    for (const conf::ListenerSettings& one : settings.listeners)
+      if (one.speaks_http2 && listener != nullptr && listener->is(one)) return *one.speaks_http2;
+    return settings.speaks_http2;
+  }
   // Null: its clients have as much as they want.
   const PlanQuota* quota_of(admission::PlanId plan) const {
     const std::size_t* const place = quota_places_.find(plan);

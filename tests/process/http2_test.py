@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 import http2_kit as h2
-from kit import Held, Script, ScriptedService, TEXT, scrape, wait_until
+from kit import Held, Script, ScriptedService, TEXT, free_port, scrape, wait_until
 from tls_kit import TlsTest
 
 BOTH = "http/1.1, h2"
@@ -102,6 +102,20 @@ class Clients(Http2Test):
         self.assertEqual(self.connect(gateway, context=context).selected_alpn_protocol(), "http/1.1")
         with h2.Peer(gateway.port) as peer:
             self.assertTrue(peer.socket.recv(1000).startswith(b"HTTP/1.1 400 "))
+
+    def test_an_address_may_speak_what_the_others_do_not(self):
+        for everywhere, there in ((BOTH, "http/1.1"), ("http/1.1", BOTH)):
+            ports = [free_port() for _ in range(2)]
+            usual, other = (f"127.0.0.1:{port}" for port in ports)
+            conf = f'[[listener]]\naddress = "{other}"\nprotocols = {json.dumps(there.split(", "))}\n'
+            gateway = self.gateway(self.service().address, conf=conf, environment={"CLASSGATE_LISTEN": f"{usual},{other}"},
+                                   protocols=everywhere, threads=1, admission_rate=0)
+            for port, spoken in zip(ports, (everywhere, there)):
+                with self.subTest(spoken, usual=port == ports[0]), h2.Peer(port) as peer:
+                    if spoken == BOTH:
+                        self.assertEqual(peer.ask(1, "/health").status, 200)
+                    else:
+                        self.assertTrue(peer.socket.recv(1000).startswith(b"HTTP/1.1 400 "))
 
     def test_prior_knowledge_is_not_heard_behind_tls(self):
         gateway = self.tls_gateway(protocols=BOTH, admission_rate=0)

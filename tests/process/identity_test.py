@@ -197,7 +197,7 @@ class Listeners(IdentityTest):
         self.assertIn(f'address = "{second}"\nidentity = ["bearer"]', done.stdout)
         for before, after, complaint in ((f'address = "{second}"', 'address = "127.0.0.1:99999"', "is none of listen"),
                                          ('["bearer"]', '["beer"]', '"beer" is none of'),
-                                         ('identity = ["bearer"]', "", "needs address and identity or refusal_body"),
+                                         ('identity = ["bearer"]', "", "needs address and identity, refusal_body or protocols"),
                                          ('identity = ["bearer"]', "identities = []", "did you mean identity?"),
                                          ("[clients]", f'[[listener]]\naddress = "{second}"\nidentity = []\n[clients]',
                                           "stands already at")):

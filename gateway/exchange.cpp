@@ -81,7 +81,6 @@ void Exchange::reset() {
   texts_.method.clear();
   texts_.request_id.clear();
   texts_.client_behind_proxy.clear();
-  texts_.max_forwards.clear();
   texts_.name.clear();
   texts_.name_not_valid.clear();
   texts_.noted.clear();
@@ -99,8 +98,7 @@ void Exchange::uncount_memory() {
 
 void Exchange::count_memory() {
   const std::size_t now = target_.text.capacity() + head_.capacity() + body_.capacity() +
-                          texts_.noted.held_bytes() + texts_.query.capacity() +
-                          forwarding_.held_bytes();
+                          texts_.noted.held_bytes() + forwarding_.held_bytes();
   if (now == counted_) return;
   station_.memory().change(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(counted_));
   counted_ = now;
@@ -196,6 +194,7 @@ void Exchange::wait(admission::Place place) {
   place_ = std::move(place);
   // Nothing comes to it any more, and it may be held for long.
   if (body_.capacity() - body_.size() > kept_buffer_max) body_.shrink_to_fit();
+  if (head_.capacity() > head_.size() + head_.size() / 4) head_.shrink_to_fit();
   // The end of its request timeout is watched for already.
   if (visit_.limit() < visit_.request_end()) watch(station_.timeouts().queue, timers_.queue);
 }

@@ -239,15 +239,11 @@ class Exchange final : private proxy::Forwarding::Client {
   struct Texts {
     std::string method;
     std::string request_id;
-    std::string preferences;          // its other preferences
     std::string client_behind_proxy;  // the real client's address, when a trusted one names it
-    std::string max_forwards;         // of one that goes on
     std::string name;                 // of a client that clients.clients_file has
     std::string name_not_valid;       // of one that is not valid now
     NotedFields noted;                // for its line in the log
     std::string origin;               // of a page that may read the answer, as it is told
-    std::string own_fields;           // of a refusal
-    std::string query;                // for its line, without what clients are told apart by
   };
   // Until a server is up.
   struct Hold {
@@ -256,7 +252,7 @@ class Exchange final : private proxy::Forwarding::Client {
   };
   struct Quota {
     QuotaCharge charge{};
-    std::optional<QuotaState> warning{};  // is told with the answer
+    std::unique_ptr<const QuotaState> warning{};  // is told with the answer; null: there is none
   };
   struct AnswerState {
     AnswerTerms terms{};
@@ -292,7 +288,7 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string body_;         // what has been read of it before the worker came
   std::size_t counted_ = 0;  // bytes held, as the station knows
   std::vector<proxy::wire::Parser::Trailer> trailers_;
-  std::optional<JsonItemCount> items_;  // where they cost
+  std::unique_ptr<JsonItemCount> items_;  // where they cost; few requests have one
 
   admission::Place place_;
   Hold hold_;

@@ -65,15 +65,15 @@ void Exchange::write_refusal(const admission::Rejection& rejection) {
   facts_.rejection = rejection;
   CLASSGATE_INVARIANT(client_ != nullptr);
   if (facts_.verdict != Verdict::admitted) facts_.verdict = Verdict::rejected;
-  texts_.own_fields.clear();
+  std::string own_fields;
   Cors::tell(request_.cors, texts_.origin, [&](std::string_view name, std::string_view value) {
     for (const std::string_view part : {name, std::string_view(": "), value, proxy::wire::crlf})
-      texts_.own_fields += part;
+      own_fields += part;
   });
   client_->send_refusal(refusals, {.rejection = rejection,
                                    .request_id = texts_.request_id,
                                    .allow = allowed_methods(reason),
-                                   .own_fields = texts_.own_fields,
+                                   .own_fields = own_fields,
                                    .cost = arrival_.cost,
                                    .without_body = request_.is_head,
                                    .has_bad_token = request_.has_bad_token,
@@ -245,6 +245,7 @@ ExchangeTexts Exchange::texts_by(std::string_view pseudonym) const {
 // And what only the log tells.
 void Exchange::log(const ExchangeTexts& texts) {
   ExchangeRecord record{facts_, texts};
+  std::string query;  // without what clients are told apart by
   // Names that nobody knows are why it is down.
   const std::string unknown = record.reason == Reason::upstream_down
                                   ? station_.policy().servers->why_no_addresses()
@@ -257,7 +258,7 @@ void Exchange::log(const ExchangeTexts& texts) {
   record.user_agent = texts_.noted.user_agent();
   record.headers = texts_.noted.named();
   if (station_.settings().log.query)
-    record.query = station_.rules().logged_fields.masked(target_.query(), texts_.query);
+    record.query = station_.rules().logged_fields.masked(target_.query(), query);
   station_.add_line(record);
 }
 

@@ -167,7 +167,7 @@ bool Exchange::count_for_quota() {
     return false;
   }
   quota_.charge = QuotaCharge(*quotas, answer.charge);
-  quota_.warning = answer.warning;
+  if (answer.warning) quota_.warning = std::make_unique<const QuotaState>(*answer.warning);
   return true;
 }
 
@@ -198,10 +198,7 @@ void Exchange::note_use_of_quota(const admission::Outcome& outcome) {
 bool Exchange::is_last_to_get(const proxy::wire::Head& head) {
   const auto left = proxy::wire::max_forwards(head);
   if (!left) return false;
-  if (*left > 0) {
-    texts_.max_forwards = std::to_string(*left - 1);
-    return false;
-  }
+  if (*left > 0) return false;
   if (head.method == "TRACE") proxy::wire::append_trace(head_, head);
   return true;
 }
@@ -253,7 +250,7 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {
   request_.body_tells_cost = estimate_cost(head, route, arrival_);
   if (request_.body_tells_cost && route.cost.kind == conf::CostSettings::Kind::items)
-    items_.emplace(route.cost.array);
+    items_ = std::make_unique<JsonItemCount>(route.cost.array);
 }
 
 // Without a body it is no work to speak of, and may be somebody's check whether the service is
@@ -276,7 +273,7 @@ void Exchange::weigh_body() {
   const conf::RouteSettings* const route = station_.rules().settings_of(arrival_.route);
   if (route == nullptr) return;
   const bool wants_items = route->cost.kind == conf::CostSettings::Kind::items;
-  if (wants_items != items_.has_value()) return;
+  if (wants_items != (items_ != nullptr)) return;
   gateway::weigh_body(facts_.bytes_in, items_ ? items_->items() : 0, *route, arrival_);
 }
 
@@ -307,10 +304,12 @@ void Exchange::choose_request_id(const proxy::wire::Head& head) {
 void Exchange::write_upstream_head(const proxy::wire::Head& said) {
   // What is left of a deadline is said when the request goes out.
   std::optional<proxy::wire::Head> rest;
-  if (request_.deadline) rest = proxy::wire::without_deadline(said, texts_.preferences);
-  if (!texts_.max_forwards.empty()) {
+  std::string preferences, one_less;  // of what it says: until the head is written
+  if (request_.deadline) rest = proxy::wire::without_deadline(said, preferences);
+  if (const auto left = proxy::wire::max_forwards(said); left && *left > 0) {
+    one_less = std::to_string(*left - 1);
     if (!rest) rest = said;
-    proxy::wire::set_max_forwards(*rest, texts_.max_forwards);
+    proxy::wire::set_max_forwards(*rest, one_less);
   }
   const proxy::wire::Head& head = rest ? *rest : said;
   request_.wants_websocket = station_.settings().upstream.websocket && head.method == "GET" &&

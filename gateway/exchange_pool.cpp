@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::size_t spare_exchanges_max = 256;
 
+// Each request that waits holds one: what few need is made when it is needed.
+static_assert(sizeof(Exchange) <= 1536);
+
 }  // namespace
 
 ExchangePool::ExchangePool(Station& station, std::function<void(std::size_t)> on_growth)

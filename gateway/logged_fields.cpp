@@ -101,7 +101,8 @@ void NotedFields::note(const proxy::wire::Head& head, const LoggedFields& wanted
     });
     if (found == head.fields.end()) continue;
     const Part key = keep(name.key);
-    named_[count_++] = {key, keep_without_secrets(found->value, wanted)};
+    if (!named_) named_ = std::make_unique<Named>();
+    named_->parts[named_->count++] = {key, keep_without_secrets(found->value, wanted)};
   }
 }
 
@@ -109,12 +110,16 @@ void NotedFields::clear() {
   text_.clear();
   if (text_.capacity() > kept_bytes_max) text_.shrink_to_fit();
   traceparent_ = user_agent_ = {};
-  count_ = 0;
+  if (named_) named_->count = 0;
 }
 
 std::span<const LoggedField> NotedFields::named() {
-  for (std::size_t i = 0; i < count_; ++i) views_[i] = {view(named_[i][0]), view(named_[i][1])};
-  return {views_.data(), count_};
+  if (!named_) return {};
+  for (std::size_t i = 0; i < named_->count; ++i) {
+    const auto& [key, value] = named_->parts[i];
+    named_->views[i] = {view(key), view(value)};
+  }
+  return {named_->views.data(), named_->count};
 }
 
 // A value may be an address with a query of its own (Referer).
@@ -123,7 +128,8 @@ NotedFields::Part NotedFields::keep_without_secrets(std::string_view value,
   const std::size_t question = value.substr(0, wanted.value_bytes_max()).find('?');
   if (question == std::string_view::npos) return keep_cut(value, wanted);
   const Part before = keep_cut(value.substr(0, question + 1), wanted);
-  const Part after = keep(wanted.masked(value.substr(question + 1), room_));
+  std::string room;
+  const Part after = keep(wanted.masked(value.substr(question + 1), room));
   const auto most = static_cast<std::uint32_t>(wanted.value_bytes_max());
   return {before.begin, std::min(before.size + after.size, most)};
 }

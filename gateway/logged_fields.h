@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,7 +56,7 @@ class NotedFields {
  public:
   void note(const proxy::wire::Head& head, const LoggedFields& wanted);
   void clear();
-  std::size_t held_bytes() const { return text_.capacity() + room_.capacity(); }
+  std::size_t held_bytes() const { return text_.capacity() + (named_ ? sizeof *named_ : 0); }
 
   // Valid until the next note() or clear(). Empty: it has none.
   std::string_view traceparent() const { return view(traceparent_); }
@@ -72,14 +73,17 @@ class NotedFields {
   Part keep_without_secrets(std::string_view value, const LoggedFields& wanted);
   std::string_view view(Part part) const { return {text_.data() + part.begin, part.size}; }
 
+  struct Named {
+    std::size_t count = 0;
+    // With their keys: a reload may take the names away.
+    std::array<std::array<Part, 2>, conf::log_headers_max> parts;
+    std::array<LoggedField, conf::log_headers_max> views;
+  };
+
   std::string text_;
-  std::string room_;
   Part traceparent_;
   Part user_agent_;
-  std::size_t count_ = 0;
-  // With their keys: a reload may take the names away.
-  std::array<std::array<Part, 2>, conf::log_headers_max> named_;
-  std::array<LoggedField, conf::log_headers_max> views_;
+  std::unique_ptr<Named> named_;  // once a request had one of log.headers
 };
 
 }  // namespace classgate::gateway

@@ -29,7 +29,7 @@ void Forwarding::forget() {
   retry_was_denied_ = false;
   carried_by_ = UpstreamStream::Carrier::none;
   request_ = {};
-  http1_.forget();
+  if (http1_) http1_->forget();
 }
 
 const std::string& Forwarding::server_name() const {
@@ -60,10 +60,12 @@ void Forwarding::connect(UpstreamPool::Which which) {
   if (attempt_count_ < attempts_.size()) attempts_[attempt_count_++] = pool_->loop().now();
   int error = 0;
   if (request_.needs_isolation) which = UpstreamPool::Which::isolated;
-  stream_ = pool_->open(server_, which, http1_, error);
+  UpstreamStream::Listener& listener = *this;
+  if (!http1_) http1_ = std::make_unique<Http1Upstream>(listener, client_);
+  stream_ = pool_->open(server_, which, *http1_, error);
   if (stream_ != nullptr) {
     using enum UpstreamStream::Carrier;
-    carried_by_ = stream_ == &http1_ ? http1 : http2;
+    carried_by_ = stream_ == http1_.get() ? http1 : http2;
     return stream_->send(request_);
   }
   if (error == EBUSY && request_.needs_isolation)

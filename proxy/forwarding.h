@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,7 +46,7 @@ class Forwarding final : private UpstreamStream::Listener {
 
   using Request = UpstreamStream::Request;
 
-  explicit Forwarding(Client& client) : client_(client), http1_(*this, client) {}
+  explicit Forwarding(Client& client) : client_(client) {}
   ~Forwarding();
 
   // The pool must outlive the forwarding's use of its connection (UpstreamPool::is_in_use()) and
@@ -69,7 +70,9 @@ class Forwarding final : private UpstreamStream::Listener {
   void cancel();
 
   // Bytes of memory, beside itself, for the exchange that it carries.
-  std::size_t held_bytes() const { return stream_ != nullptr ? stream_->held_bytes() : 0; }
+  std::size_t held_bytes() const {
+    return (http1_ ? sizeof *http1_ : 0) + (stream_ != nullptr ? stream_->held_bytes() : 0);
+  }
 
   // Ready for another exchange: nothing is said of the last one any more.
   void forget();
@@ -106,8 +109,8 @@ class Forwarding final : private UpstreamStream::Listener {
   UpstreamPool* pool_ = nullptr;  // of the current exchange
   Client& client_;
   Request request_;
-  Http1Upstream http1_;
-  UpstreamStream* stream_ = nullptr;  // null: nothing is under way
+  std::unique_ptr<Http1Upstream> http1_;  // from the first request on: who waits has none yet
+  UpstreamStream* stream_ = nullptr;      // null: nothing is under way
   std::size_t server_ = UpstreamPool::none;
   unsigned retries_ = 0;
   std::array<net::Time, 4> attempts_{};

@@ -354,17 +354,20 @@ void Exchange::forward() {
     proxy::wire::append_deadline(
         head_, {request_.deadline->form,
                 arrival_.deadline - std::max(station_.loop().now(), arrival_.at)});
-  proxy::Forwarding::Request request{.head = head_,
-                                     .body = body_,
-                                     .is_whole = request_.is_whole,
-                                     .framing = request_.framing,
-                                     .length = request_.length,
-                                     .is_idempotent = request_.is_idempotent,
-                                     .is_head_method = request_.is_head,
-                                     .wants_websocket = request_.wants_websocket,
-                                     .lacks_host = request_.lacks_host,
-                                     .needs_isolation = facts_.was_isolated,
-                                     .trailers = &trailers_};
+  proxy::Forwarding::Request request{
+      .head = head_,
+      .never_indexed =
+          request_.never_indexed ? std::string_view(*request_.never_indexed) : std::string_view(),
+      .body = body_,
+      .is_whole = request_.is_whole,
+      .framing = request_.framing,
+      .length = request_.length,
+      .is_idempotent = request_.is_idempotent,
+      .is_head_method = request_.is_head,
+      .wants_websocket = request_.wants_websocket,
+      .lacks_host = request_.lacks_host,
+      .needs_isolation = facts_.was_isolated,
+      .trailers = &trailers_};
   // A chunked body that is all here goes on with its length, which more services understand.
   const bool is_chunked = request_.framing == Framing::chunked;
   if ((is_chunked && request_.is_whole && trailers_.empty()) || request_.says_zero_length) {

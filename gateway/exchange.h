@@ -234,6 +234,8 @@ class Exchange final : private proxy::Forwarding::Client {
     bool may_be_repeat = false;        // its body will tell
     std::uint64_t head_of_repeat = 0;  // RecentTimeouts; 0: nobody wants to know
     Cors::Terms cors{};
+    // UpstreamStream::Request; null: few requests have such fields.
+    std::unique_ptr<std::string> never_indexed{};
   };
   // Memory that is kept for the next request.
   struct Texts {

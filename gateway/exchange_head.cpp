@@ -330,6 +330,11 @@ void Exchange::write_upstream_head(const proxy::wire::Head& said) {
                                         .via_name = station_.shared().via_name};
   request_.lacks_host = proxy::wire::lacks_host(head, facts);
   proxy::wire::append_request_head(head_, head, facts);
+  for (const proxy::wire::Field& field : said.fields) {
+    if (!field.is_never_indexed) continue;
+    if (!request_.never_indexed) request_.never_indexed = std::make_unique<std::string>();
+    request_.never_indexed->append(field.name).append("\n");
+  }
 }
 
 }  // namespace classgate::gateway

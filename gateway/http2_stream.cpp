@@ -42,9 +42,17 @@ proxy::net::Loop& Http2Stream::loop() { return connection_.station().loop(); }
 // ---- What comes --------------------------------------------------------------------------------
 
 void Http2Stream::on_field(std::string_view name, std::string_view value) {
+  take_field(name, value, false);
+}
+
+void Http2Stream::on_never_indexed_field(std::string_view name, std::string_view value) {
+  take_field(name, value, true);
+}
+
+void Http2Stream::take_field(std::string_view name, std::string_view value, bool is_never_indexed) {
   if (input_.has_head) return guard([&] { take_trailer(name, value); });
   proxy::wire::Http2Head& head = connection_.head();
-  head.add(name, value);
+  head.add(name, value, is_never_indexed);
   if (head.is_flood()) connection_.give_up(Http2Error::enhance_your_calm);
 }
 

@@ -59,6 +59,7 @@ class Http2Stream final : public proxy::net::Retirable,
  private:
   // Http2Session::Stream
   void on_field(std::string_view name, std::string_view value) override;
+  void on_never_indexed_field(std::string_view name, std::string_view value) override;
   void on_fields_end(bool ends_stream) override;
   void on_body(std::string_view part) override;
   void on_body_part_end() override;
@@ -91,7 +92,9 @@ class Http2Stream final : public proxy::net::Retirable,
   void guard(Deed&& deed) {
     loop().guard(deed, [this] { on_fault(); });
   }
+  void take_field(std::string_view name, std::string_view value, bool is_never_indexed);
   void take_head(bool ends_stream);
+  void end_request();
   void refuse_head(conf::Reason reason, const proxy::wire::Head& head);
   void take_trailer(std::string_view name, std::string_view value);
   void give_credit();

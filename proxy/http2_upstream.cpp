@@ -73,7 +73,8 @@ void Http2Upstream::submit() {
                                   {.is_encrypted = connection_.is_encrypted(),
                                    .authority = connection_.authority(),
                                    .says_length = says_length,
-                                   .length = request_.length},
+                                   .length = request_.length,
+                                   .never_indexed = request_.never_indexed},
                                   !ends_with_head);
   if (id_ != 0) return;
   is_submitted_ = false;
@@ -159,10 +160,19 @@ void Http2Upstream::tell_drained() {
 // ---- The answer --------------------------------------------------------------------------------
 
 void Http2Upstream::on_field(std::string_view name, std::string_view value) {
+  take_field(name, value, false);
+}
+
+void Http2Upstream::on_never_indexed_field(std::string_view name, std::string_view value) {
+  take_field(name, value, true);
+}
+
+void Http2Upstream::take_field(std::string_view name, std::string_view value,
+                               bool is_never_indexed) {
   if (is_over_) return;
   if (answer_.has_head) return take_trailer(name, value);
   begin_head();
-  connection_.answer_head().add(name, value);
+  connection_.answer_head().add(name, value, is_never_indexed);
   if (connection_.answer_head().is_flood())
     connection_.fail("the head of an answer is many times upstream.header_bytes");
 }

@@ -70,6 +70,7 @@ class Http2Upstream final : public UpstreamStream,
  private:
   // wire::Http2Session::Stream
   void on_field(std::string_view name, std::string_view value) override;
+  void on_never_indexed_field(std::string_view name, std::string_view value) override;
   void on_fields_end(bool ends_stream) override;
   void on_body(std::string_view part) override;
   void on_body_part_end() override {}
@@ -83,6 +84,7 @@ class Http2Upstream final : public UpstreamStream,
   template <typename Deed>
   void guard(Deed&& deed);
   void begin_head();
+  void take_field(std::string_view name, std::string_view value, bool is_never_indexed);
   void take_interim();
   void take_trailer(std::string_view name, std::string_view value);
   void give_credit();

@@ -19,6 +19,8 @@ class UpstreamStream {
   // What to send. The views must stay valid until the answer begins or the stream is over.
   struct Request {
     std::string_view head;  // without framing (wire::append_request_head)
+    // Names of its fields that no hop may index (RFC 7541 section 7.1.3), a '\n' behind each.
+    std::string_view never_indexed = {};
     std::string_view body;  // what is there of it
     bool is_whole = true;   // nothing more will come
     wire::Framing framing = wire::Framing::none;

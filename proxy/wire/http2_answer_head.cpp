@@ -50,7 +50,7 @@ bool Http2AnswerHead::is_flood() const {
   return bytes_ > flooding * limits_->header_bytes || count_ > flooding * limits_->header_count;
 }
 
-void Http2AnswerHead::add(std::string_view name, std::string_view value) {
+void Http2AnswerHead::add(std::string_view name, std::string_view value, bool is_never_indexed) {
   bytes_ += name.size() + value.size() + field_overhead;
   ++count_;
   if (bytes_ > limits_->header_bytes || count_ > limits_->header_count)
@@ -64,7 +64,7 @@ void Http2AnswerHead::add(std::string_view name, std::string_view value) {
   }
   if (status_ == 0 || !Http2Head::is_good_trailer(name, value))
     return blame(Fault::malformed, "no field of an answer by HTTP/2:", name);
-  spans_.push_back({text_.size(), name.size(), value.size()});
+  spans_.push_back({text_.size(), name.size(), value.size(), is_never_indexed});
   text_.append(name).append(between).append(value).append("\r\n");
 }
 
@@ -88,7 +88,7 @@ void Http2AnswerHead::put_together() {
     const std::string_view name = text.substr(span.name_at, span.name_size);
     const std::string_view value =
         text.substr(span.name_at + span.name_size + between.size(), span.value_size);
-    head_.fields.push_back({name, value, field_id(name), true});
+    head_.fields.push_back({name, value, field_id(name), true, span.is_never_indexed});
     head_.present |= set_of(head_.fields.back().id);
   }
   head_.size = text_.size() + std::string_view("HTTP/1.1 200 \r\n\r\n").size();

@@ -18,7 +18,7 @@ class Http2AnswerHead {
  public:
   // `limits` must outlive it; a field counts as its bytes and 32 more (RFC 9113 section 10.5.1).
   void begin(const HeadLimits& limits);
-  void add(std::string_view name, std::string_view value);
+  void add(std::string_view name, std::string_view value, bool is_never_indexed = false);
   // All fields have come. `ends_stream`: no body follows. `of_head`: the request's method was HEAD.
   Fault finish(bool ends_stream, bool of_head);
   // Fields have come that nobody would send by mistake: many times what is allowed.
@@ -35,6 +35,7 @@ class Http2AnswerHead {
     std::size_t name_at = 0;
     std::size_t name_size = 0;
     std::size_t value_size = 0;  // behind the name, a colon and a space
+    bool is_never_indexed = false;
   };
   void blame(Fault fault, std::string_view why, std::string_view name = {});
   void put_together();

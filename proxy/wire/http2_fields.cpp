@@ -17,7 +17,7 @@ void Http2Fields::take_status(int status) { begin(status); }
 void Http2Fields::take_fields_but(const Head& answer, FieldSet dropped) {
   for (const Field& field : answer.fields)
     if ((set_of(field.id) & dropped) == 0 && !is_hop_by_hop(field, answer))
-      add(field.name, field.value);
+      add(field.name, field.value, field.is_never_indexed);
 }
 
 void Http2Fields::add_length(std::uint64_t length) {

@@ -23,7 +23,9 @@ class Http2Fields {
   // The head of an answer that the gateway has written, with its empty line. Says how long it is.
   std::size_t take_text(std::string_view text);
   void take_trailers(const std::vector<Parser::Trailer>& trailers);
-  void add(std::string_view name, std::string_view value) { list_.push_back({name, value}); }
+  void add(std::string_view name, std::string_view value, bool is_never_indexed = false) {
+    list_.push_back({name, value, is_never_indexed});
+  }
   // A number, the one that an answer has.
   void add_length(std::uint64_t length);
 

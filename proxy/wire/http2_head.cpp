@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t overhead_of_field = 32;  // RFC 9113 section 10.5.1
 constexpr std::size_t flood_factor = 4;
+constexpr std::size_t pseudo_of_request = 4;  // which do not count as fields
 
 // In lower case (RFC 9113 section 8.2).
 bool is_http2_name(std::string_view name) {
@@ -46,7 +47,7 @@ void Http2Head::begin(const HeadLimits& limits) {
   spans_.clear();
   std::ranges::fill(pseudo_, PseudoField{});
   bytes_ = count_ = 0;
-  has_priority_ = false;
+  has_priority_ = has_secret_crumb_ = false;
   fault_ = Fault::none;
   static_cast<HeadFacts&>(head_) = {};
   head_.fields.clear();
@@ -59,10 +60,10 @@ void Http2Head::blame(Fault fault) {
 
 bool Http2Head::is_flood() const {
   return bytes_ > flood_factor * limits_->header_bytes ||
-         count_ > flood_factor * (limits_->header_count + std::size(pseudo_));
+         count_ > flood_factor * (limits_->header_count + pseudo_of_request);
 }
 
-void Http2Head::add(std::string_view name, std::string_view value) {
+void Http2Head::add(std::string_view name, std::string_view value, bool is_never_indexed) {
   bytes_ += name.size() + value.size() + overhead_of_field;
   ++count_;
   const bool is_pseudo = name.starts_with(':');
@@ -70,14 +71,15 @@ void Http2Head::add(std::string_view name, std::string_view value) {
     const bool is_target = is_pseudo && name == ":path" && value.size() > limits_->target_bytes;
     return blame(is_target ? Fault::target_too_long : Fault::header_too_large);
   }
-  if (count_ > limits_->header_count + std::size(pseudo_)) return blame(Fault::header_too_large);
+  if (count_ > limits_->header_count + pseudo_of_request) return blame(Fault::header_too_large);
   if (fault_ != Fault::none) return;
-  is_pseudo ? add_pseudo(name, value) : add_regular(name, value);
+  is_pseudo ? add_pseudo(name, value) : add_regular(name, value, is_never_indexed);
 }
 
 // Each once, before all others (section 8.3).
 void Http2Head::add_pseudo(std::string_view name, std::string_view value) {
-  constexpr std::array<std::string_view, 4> names{":method", ":scheme", ":authority", ":path"};
+  constexpr std::array<std::string_view, 5> names{":method", ":scheme", ":authority", ":path",
+                                                  ":protocol"};
   const auto known = std::ranges::find(names, name);
   if (known == names.end() || !spans_.empty() || !cookie_.empty()) return blame(Fault::malformed);
   PseudoField& field = pseudo_[known - names.begin()];
@@ -86,7 +88,7 @@ void Http2Head::add_pseudo(std::string_view name, std::string_view value) {
   text_ += value;
 }
 
-void Http2Head::add_regular(std::string_view name, std::string_view value) {
+void Http2Head::add_regular(std::string_view name, std::string_view value, bool is_never_indexed) {
   if (!is_http2_name(name) || !is_http2_value(value) || is_of_connection(name, value))
     return blame(Fault::malformed);
   if (name == "te") return;  // it is ours to say to the service
@@ -94,26 +96,40 @@ void Http2Head::add_regular(std::string_view name, std::string_view value) {
   if (name == "cookie") {
     if (!cookie_.empty()) cookie_ += "; ";
     cookie_ += value;
+    has_secret_crumb_ = has_secret_crumb_ || is_never_indexed;
     return;
   }
-  spans_.push_back({text_.size(), name.size(), value.size()});
+  // Not of HTTP/2 (RFC 8441 section 5), and ours to say.
+  if (pseudo_[protocol].is_there && name == "sec-websocket-key") return;
+  add_line(name, value, is_never_indexed);
+}
+
+void Http2Head::add_line(std::string_view name, std::string_view value, bool is_never_indexed) {
+  spans_.push_back({text_.size(), name.size(), value.size(), is_never_indexed});
   text_.append(name).append(": ").append(value).append("\r\n");
 }
 
+bool Http2Head::asks_for_websocket() const {
+  return fault_ == Fault::none && value_of(method) == "CONNECT" &&
+         value_of(protocol) == "websocket";
+}
+
+void Http2Head::become_upgrade(std::string_view key) {
+  add_line("connection", "Upgrade");
+  add_line("upgrade", "websocket");
+  add_line("sec-websocket-key", key);
+}
+
 Fault Http2Head::finish(bool ends_stream) {
-  if (!cookie_.empty()) {
-    constexpr std::string_view name = "cookie";
-    spans_.push_back({text_.size(), name.size(), cookie_.size()});
-    text_.append(name).append(": ").append(cookie_).append("\r\n");
-  }
-  if (const Fault fault = judge_pseudo(); fault != Fault::none) blame(fault);
+  if (!cookie_.empty()) add_line("cookie", cookie_, has_secret_crumb_);
+  if (const Fault fault = judge_pseudo(ends_stream); fault != Fault::none) blame(fault);
   if (fault_ != Fault::none) return fault_;
   put_together();
   blame(judge_fields(ends_stream));
   return fault_;
 }
 
-Fault Http2Head::judge_pseudo() {
+Fault Http2Head::judge_pseudo(bool ends_stream) {
   const std::string_view said_method = value_of(method);
   const std::string_view said_path = value_of(path);
   if (!pseudo_[method].is_there || said_method.empty() ||
@@ -122,7 +138,9 @@ Fault Http2Head::judge_pseudo() {
   if (said_method.size() > Parser::method_bytes_max) return Fault::unknown_method;
   head_.method = said_method;
   head_.came_by_http2 = true;
-  if (said_method == "CONNECT") {  // section 8.5
+  const bool is_extended = pseudo_[protocol].is_there;  // RFC 8441 section 4
+  if (is_extended && (said_method != "CONNECT" || ends_stream)) return Fault::malformed;
+  if (said_method == "CONNECT" && !is_extended) {  // section 8.5
     if (pseudo_[scheme].is_there || pseudo_[path].is_there || value_of(authority).empty())
       return Fault::malformed;
     head_.target = value_of(authority);
@@ -135,6 +153,9 @@ Fault Http2Head::judge_pseudo() {
       said_path.starts_with('/') || (said_path == "*" && said_method == "OPTIONS");
   if (!is_known || !is_origin) return Fault::malformed;
   if (pseudo_[authority].is_there && value_of(authority).empty()) return Fault::malformed;
+  // RFC 9220 section 3: 501.
+  if (is_extended && value_of(protocol) != "websocket") return Fault::unknown_method;
+  if (is_extended) head_.method = "GET";
   head_.target = said_path;
   return Fault::none;
 }
@@ -147,7 +168,7 @@ void Http2Head::put_together() {
     const std::string_view name = text.substr(span.name_at, span.name_size);
     const std::string_view value =
         text.substr(span.name_at + span.name_size + std::string_view(": ").size(), span.value_size);
-    head_.fields.push_back({name, value, field_id(name), true});
+    head_.fields.push_back({name, value, field_id(name), true, span.is_never_indexed});
     head_.present |= set_of(head_.fields.back().id);
   }
   head_.size = text_.size() + std::string_view("  HTTP/1.1\r\n\r\n").size();
@@ -178,6 +199,8 @@ Fault Http2Head::judge_fields(bool ends_stream) {
   if (hosts > 1 || lengths > 1 || head_.host.empty()) return Fault::malformed;
   head_.has_content_length = lengths == 1;
   if (ends_stream && head_.content_length > 0) return Fault::malformed;
+  // What follows is no body.
+  if (pseudo_[protocol].is_there) return lengths > 0 ? Fault::malformed : Fault::none;
   if (head_.has_content_length)
     head_.framing = head_.content_length > 0 ? Framing::length : Framing::none;
   else

@@ -21,7 +21,12 @@ class Http2Head {
   // `limits` must outlive it; a field counts as its bytes and 32 more (section 10.5.1), a crumb as
   // a field.
   void begin(const HeadLimits& limits);
-  void add(std::string_view name, std::string_view value);
+  void add(std::string_view name, std::string_view value, bool is_never_indexed = false);
+  // So far it is an extended CONNECT for WebSocket (RFC 8441 section 4). With become_upgrade(),
+  // before finish(), it is what asks for that by HTTP/1: GET, Upgrade, and a Sec-WebSocket-Key,
+  // which HTTP/2 has none of.
+  bool asks_for_websocket() const;
+  void become_upgrade(std::string_view key);
   // All fields have come. `ends_stream`: no body follows.
   Fault finish(bool ends_stream);
   // Fields have come that nobody would send by mistake: many times what is allowed.
@@ -42,8 +47,9 @@ class Http2Head {
     std::size_t name_at = 0;
     std::size_t name_size = 0;
     std::size_t value_size = 0;  // behind the name, a colon and a space
+    bool is_never_indexed = false;
   };
-  enum Pseudo : std::uint8_t { method, scheme, authority, path };
+  enum Pseudo : std::uint8_t { method, scheme, authority, path, protocol };
   struct PseudoField {
     bool is_there = false;
     std::size_t at = 0;
@@ -51,11 +57,12 @@ class Http2Head {
   };
   void blame(Fault fault);
   void add_pseudo(std::string_view name, std::string_view value);
-  void add_regular(std::string_view name, std::string_view value);
+  void add_regular(std::string_view name, std::string_view value, bool is_never_indexed);
+  void add_line(std::string_view name, std::string_view value, bool is_never_indexed = false);
   std::string_view value_of(Pseudo which) const {
     return std::string_view(text_).substr(pseudo_[which].at, pseudo_[which].size);
   }
-  Fault judge_pseudo();
+  Fault judge_pseudo(bool ends_stream);
   Fault judge_fields(bool ends_stream);
   void put_together();
 
@@ -63,10 +70,11 @@ class Http2Head {
   std::string text_;  // pseudo fields, then lines of HTTP/1
   std::string cookie_;
   std::vector<Span> spans_;
-  PseudoField pseudo_[4];
+  PseudoField pseudo_[5];
   std::size_t bytes_ = 0;  // as they are counted
   std::size_t count_ = 0;
   bool has_priority_ = false;
+  bool has_secret_crumb_ = false;
   Fault fault_ = Fault::none;
   Head head_;
 };

@@ -15,6 +15,7 @@ constexpr std::string_view grpc_type = "application/grpc";
 void Http2Request::take(std::string_view head, const Facts& facts) {
   list_.clear();
   host_ = facts.authority;
+  never_indexed_ = facts.never_indexed;
   is_grpc_ = false;
   const std::string_view first = head.substr(0, head.find(crlf));
   const std::size_t method = first.find(' ');
@@ -53,7 +54,17 @@ void Http2Request::take_line(std::string_view line) {
   if (equal_names(name, "content-type") &&
       equal_names(value.substr(0, grpc_type.size()), grpc_type))
     is_grpc_ = true;
-  list_.push_back({name, value});
+  list_.push_back({name, value, is_never_indexed(name)});
+}
+
+// Of few requests any is.
+bool Http2Request::is_never_indexed(std::string_view name) const {
+  for (std::string_view left = never_indexed_; !left.empty();) {
+    const std::string_view one = left.substr(0, left.find('\n'));
+    if (equal_names(name, one)) return true;
+    left.remove_prefix(one.size() + 1);
+  }
+  return false;
 }
 
 void Http2Request::take_trailers(const std::vector<Parser::Trailer>& trailers) {

@@ -20,6 +20,7 @@ class Http2Request {
     std::string_view authority;  // of the server; where the head names no host
     bool says_length = false;
     std::uint64_t length = 0;
+    std::string_view never_indexed = {};  // UpstreamStream::Request
   };
   // What only a connection of HTTP/1 knows is left out. Of gRPC it is said that trailers are taken:
   // its servers insist on that (its protocol over HTTP/2, "Request-Headers").
@@ -30,10 +31,12 @@ class Http2Request {
 
  private:
   void take_line(std::string_view line);
+  bool is_never_indexed(std::string_view name) const;
 
   std::vector<Http2Field> list_;
   std::string length_;
   std::string_view host_;
+  std::string_view never_indexed_;
   bool is_grpc_ = false;
 };
 

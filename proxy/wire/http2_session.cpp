@@ -43,7 +43,7 @@ nghttp2_nv pair_of(const Http2Field& field) {
   const auto bytes = [](std::string_view text) {
     return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
   };
-  const bool is_unique = is_not_for_table(field.name);
+  const bool is_unique = field.is_never_indexed || is_not_for_table(field.name);
   return {bytes(field.name), bytes(field.value), field.name.size(), field.value.size(),
           static_cast<std::uint8_t>(is_unique ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE)};
 }
@@ -128,10 +128,14 @@ struct Http2Session::Callbacks {
 
   static int on_header(nghttp2_session* raw, const nghttp2_frame* frame, const std::uint8_t* name,
                        std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
-                       std::uint8_t, void* self) {
+                       std::uint8_t flags, void* self) {
     return guard(self, [=](Http2Session& session) {
-      if (Stream* const stream = stream_of(raw, frame->hd.stream_id))
-        stream->on_field(text_of(name, name_size), text_of(value, value_size));
+      if (Stream* const stream = stream_of(raw, frame->hd.stream_id)) {
+        const bool is_never_indexed = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
+        is_never_indexed
+            ? stream->on_never_indexed_field(text_of(name, name_size), text_of(value, value_size))
+            : stream->on_field(text_of(name, name_size), text_of(value, value_size));
+      }
       // One frame may have 16,000 fields.
       return session.handler_.has_had_its_turn() ? int{NGHTTP2_ERR_PAUSE} : 0;
     });

@@ -44,6 +44,8 @@ using Http2StreamId = std::int32_t;
 struct Http2Field {
   std::string_view name;  // in any case: it is sent in lower case
   std::string_view value;
+  // It stays out of the tables of HPACK, this hop's and all others' (RFC 7541 section 7.1.3).
+  bool is_never_indexed = false;
 };
 
 // Of one who calls itself a server here, a session is the server's; as a client's it begins the
@@ -82,6 +84,10 @@ class Http2Session {
    public:
     // Within receive().
     virtual void on_field(std::string_view name, std::string_view value) = 0;
+    // One that must never be indexed, on its way on neither.
+    virtual void on_never_indexed_field(std::string_view name, std::string_view value) {
+      on_field(name, value);
+    }
     virtual void on_fields_end(bool ends_stream) = 0;  // of the head; or of the trailers
     virtual void on_body(std::string_view part) = 0;
     virtual void on_body_part_end() = 0;  // of a frame that is not the last

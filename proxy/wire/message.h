@@ -41,6 +41,8 @@ struct Field {
   FieldId id = FieldId::other;
   // It was read from a line "name: value" with its CRLF, which is there to be copied as it is.
   bool is_plain = false;
+  // It came by HTTP/2 as one that is never indexed, and goes on as such (RFC 7541 section 7.1.3).
+  bool is_never_indexed = false;
 };
 
 struct HeadLimits {

@@ -9,6 +9,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 
 from kit import serve_each, stop_listening
 
@@ -213,6 +214,12 @@ class Http2Service:
             connection.socket.shutdown(socket.SHUT_RDWR)
         elif path == "/closes":
             connection.socket.shutdown(socket.SHUT_RDWR)
+        elif path == "/never-indexed":
+            connection.head(request, fields=[hpack.NeverIndexedHeaderTuple("x-told", "a"), ("x-open", "b")], ends=True)
+        elif path == "/pkg.Echo/Say":
+            connection.answer(request, request.body, fields=[("content-type", "application/grpc")], trailers=[("grpc-status", "0")])
+        elif path == "/pkg.Echo/Refuse":
+            connection.head(request, fields=[("content-type", "application/grpc"), ("grpc-status", "8")], ends=True)
         elif path == "/bad":
             connection.head(request, 200, [("connection", "close")])
         elif path == "/empty":

@@ -10,6 +10,9 @@ import threading
 import unittest
 from pathlib import Path
 
+import hpack
+
+import http2_kit
 from http2_service import Http2Service
 from kit import Held, Program, TEXT, free_port, scrape, wait_until
 from tls_kit import TlsTest, TlsUpstream
@@ -64,6 +67,20 @@ class Requests(UpstreamTest):
                                   capture_output=True, text=True, timeout=60)
             self.assertRegex(done.stdout, r"(?s)^HTTP/\S+ 103 .*link: </a>\s.*HTTP/\S+ 200 .*late$")
         self.assertEqual(len(service.connections), 2)  # one found out whether it is there
+
+    def test_what_no_hop_may_index_is_not_indexed_on_its_way_on(self):
+        def secret(fields):
+            return {name if isinstance(name, str) else name.decode() for field in fields
+                    for name, _ in [field] if isinstance(field, hpack.NeverIndexedHeaderTuple)} & {"x-asked", "x-told", "x-open"}
+        service = self.service_by_http2()
+        gateway = self.before(service)
+        with http2_kit.Peer(gateway.port) as peer:
+            never_indexed = b"\x10" + http2_kit.literal([("x-asked", "a")])[1:]  # RFC 7541 section 6.2.3
+            fields = http2_kit.literal(http2_kit.request_fields("/never-indexed", extra=[("x-open", "b")]))
+            peer.send(http2_kit.frame(http2_kit.HEADERS, 5, 1, fields + never_indexed))
+            head = peer.read_until(lambda read: read.kind == http2_kit.HEADERS)
+        self.assertEqual(secret(service.requests[-1].headers), {"x-asked"})
+        self.assertEqual(secret(hpack.Decoder().decode(head.payload)), {"x-told"})
 
     def test_trailers_go_both_ways(self):
         service = self.service_by_http2()

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/wire/fields.h"
 #include "proxy/wire/serialise.h"
 
 namespace classgate::proxy::wire {
@@ -211,6 +212,47 @@ TEST_CASE("a trailer that could not stand in HTTP/1 is none") {
                                           {"transfer-encoding", "chunked"},
                                           {"te", "trailers"}})
     CHECK(!Http2Head::is_good_trailer(name, value));
+}
+
+// RFC 8441.
+TEST_CASE("an extended CONNECT for WebSocket is what HTTP/1 asks with") {
+  Fields connect = {{":method", "CONNECT"},       {":scheme", "http"},
+                    {":authority", "a.example"},  {":path", "/chat"},
+                    {":protocol", "websocket"},   {"sec-websocket-version", "13"},
+                    {"sec-websocket-key", "its"}, {"origin", "https://a.example"}};
+  Http2Head head;
+  head.begin(http2_limits);
+  for (const auto& [name, value] : connect) head.add(name, value);
+  REQUIRE(head.asks_for_websocket());
+  head.become_upgrade("ours");
+  REQUIRE(head.finish(false) == Fault::none);
+  CHECK(head.head().method == "GET");
+  CHECK(head.head().target == "/chat");
+  CHECK(head.head().framing == Framing::none);
+  CHECK(names_websocket(head.head()));
+  std::vector<std::string> keys;
+  for (const Field& field : head.head().fields)
+    if (equal_names(field.name, "sec-websocket-key")) keys.emplace_back(field.value);
+  CHECK(keys == std::vector<std::string>{"ours"});
+}
+
+TEST_CASE("what is an extended CONNECT in part is none") {
+  const Fields connect = {{":method", "CONNECT"},
+                          {":scheme", "http"},
+                          {":authority", "a.example"},
+                          {":path", "/chat"},
+                          {":protocol", "websocket"}};
+  CHECK(fault_of(connect, true) == Fault::malformed);  // nothing could go through it
+  CHECK(fault_of(with(connect, "content-length", "3"), false) == Fault::malformed);
+  CHECK(fault_of(with(get(), ":protocol", "websocket"), false) == Fault::malformed);
+  for (const std::size_t missing : {1, 2, 3}) {
+    Fields fields = connect;
+    fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(missing));
+    CHECK(fault_of(fields, false) == Fault::malformed);
+  }
+  Fields other = connect;
+  other.back().second = "connect-udp";
+  CHECK(fault_of(other, false) == Fault::unknown_method);
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ class ClientConnection final : public proxy::net::Retirable,
   void finish() override;
   void cut(conf::Reason) override;
   void reset() override;
-  void begin_tunnel(const proxy::wire::Head& head) override;
+  bool begin_tunnel(const proxy::wire::Head& head) override;
   void end_tunnel_output() override;
   void stream_body() override;
   Progress progress() const override { return {stream_.pending(), stream_.bytes_written()}; }

@@ -86,12 +86,13 @@ void ClientConnection::reset() {
 
 // Called while the answer is being read: what the client has said already is looked at in the next
 // turn.
-void ClientConnection::begin_tunnel(const proxy::wire::Head& head) {
+bool ClientConnection::begin_tunnel(const proxy::wire::Head& head) {
   answer_.put_switch(head, station_.gather());
   change_state(State::tunnel);
   window_.bytes = 0;
   stream_.read_again_soon();
   set_timer();
+  return true;  // it is the client's to judge
 }
 
 void ClientConnection::end_tunnel_output() {

@@ -90,7 +90,8 @@ class ClientStream {
   virtual void reset() = 0;
 
   // --- A tunnel (WebSocket): what comes from now on is for Exchange::on_tunnel_bytes(). ---
-  virtual void begin_tunnel(const proxy::wire::Head& head) = 0;
+  // False, and nothing has been said: the service has not agreed to what it was asked for.
+  [[nodiscard]] virtual bool begin_tunnel(const proxy::wire::Head& head) = 0;
   // The service has said its last; so has the gateway, when the client has taken all of it.
   virtual void end_tunnel_output() = 0;
 

@@ -166,6 +166,7 @@ class Exchange final : private proxy::Forwarding::Client {
   bool begin_stream();
   void count_as_stream();
   void stop_streaming();
+  void refuse_switch(const std::string& why);
   void note_call_status(const auto& fields);
   void note_sign_of_life();
   bool is_up_to_service() const;
@@ -230,6 +231,7 @@ class Exchange final : private proxy::Forwarding::Client {
     std::optional<AnsweredHere> answered_here = std::nullopt;
     bool body_tells_cost = false;
     bool wants_websocket = false;
+    bool must_switch = false;  // it came by HTTP/2: nothing else is a success
     bool lacks_host = false;
     bool may_be_repeat = false;        // its body will tell
     std::uint64_t head_of_repeat = 0;  // RecentTimeouts; 0: nobody wants to know

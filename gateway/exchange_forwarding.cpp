@@ -47,11 +47,20 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
     give_worker_back(visit_.orphan_outcome());
     return end();
   }
+  if (!client_->begin_tunnel(head))
+    return refuse_switch(
+        "it agrees to WebSocket with a Sec-WebSocket-Accept that is not the key's");
   facts_.status = head.status;
   answer_.head_has_passed = answer_.is_tunnel = true;
   timers_.request.cancel();
   visit_.lasts_until(admission::Time::max());
-  client_->begin_tunnel(head);
+}
+
+// Of a client of HTTP/2, to whom 2xx is the beginning of the tunnel (RFC 8441 section 5).
+void Exchange::refuse_switch(const std::string& why) {
+  forwarding_.blame_server();
+  forwarding_.cancel();
+  on_answer_failed(proxy::Forwarding::Failure::broken, why);
 }
 
 void Exchange::on_tunnel_bytes(std::string_view bytes) {
@@ -118,6 +127,8 @@ void Exchange::stop_streaming() {
 }
 
 void Exchange::on_answer_head(const proxy::wire::Head& head, Framing framing) {
+  if (request_.must_switch && head.status < 300 && visit_.is(State::forwarding))
+    return refuse_switch("it answers a request for WebSocket with another success");
   if (is_stream(head, framing, answer_.terms.streams) && !begin_stream()) return;
   if (client_ == nullptr) return;
   facts_.status = head.status;

@@ -32,6 +32,11 @@ bool is_valid_request_id(std::string_view id) {
   return true;
 }
 
+// Upgrade is no field of HTTP/2: it is Http2Head's word for it.
+bool is_extended_connect(const proxy::wire::Head& head) {
+  return head.came_by_http2 && head.has(proxy::wire::set_of(proxy::wire::FieldId::upgrade));
+}
+
 }  // namespace
 
 bool Exchange::note_head(const proxy::wire::Head& head) {
@@ -100,7 +105,12 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     facts_.credentials = CredentialFault::certificate;
     return refuse_as(Reason::unknown_client);
   }
-  if (answers_here(head)) {
+  request_.must_switch = is_extended_connect(head);
+  if (request_.must_switch && !station_.settings().upstream.websocket) {
+    note_known(head);
+    return refuse_as(Reason::method_refused);
+  }
+  if (!request_.must_switch && answers_here(head)) {
     const bool is_health = request_.answered_here == AnsweredHere::health;
     const bool is_read = head.method == "GET" || head.method == "HEAD";
     const bool is_too_large = head.content_length > request_.body_limit;

@@ -50,6 +50,7 @@ void Http2Stream::count_memory() {
   if (is_closed_) return;
   const std::size_t before = counted_;
   counted_ = sizeof *this + output_.held.capacity();
+  if (tunnel_) counted_ += sizeof *tunnel_ + tunnel_->early.capacity();
   for (const auto& trailer : input_.trailers)
     counted_ += trailer.name.size() + trailer.value.size();
   connection_.change_held(before, counted_);
@@ -160,7 +161,7 @@ proxy::net::TimeoutList& Http2Stream::input_timeouts() {
 
 // Begins a window.
 void Http2Stream::watch_input() {
-  if (input_.is_whole || !input_.has_head || exchange_ == nullptr) return;
+  if (input_.is_whole || !input_.has_head || exchange_ == nullptr || tunnel_) return;
   input_.bytes = input_.stream_mark = 0;
   input_.begin = connection_.station().loop().now();
   input_timeouts().set(input_due_);
@@ -171,8 +172,23 @@ void Http2Stream::on_input_timeout(void* self) {
   stream.guard([&stream] { stream.on_input_due(); });
 }
 
+// As of HTTP/1: silence on both sides for a whole window.
+void Http2Stream::watch_tunnel() {
+  tunnel_->mark = input_.bytes + output_.taken;
+  Station::Timeouts& timeouts = connection_.station().timeouts();
+  (output_.is_all ? timeouts.linger : timeouts.idle).set(input_due_);
+}
+
+void Http2Stream::on_tunnel_due() {
+  if (is_closed_ || tunnel_->mark != input_.bytes + output_.taken) return watch_tunnel();
+  connection_.station().metrics().reached(Limit::idle_timeout);
+  std::exchange(exchange_, nullptr)->on_client_gone();
+  end_with(Http2Error::cancel);
+}
+
 // As of HTTP/1 (client_connection_bounds.cpp).
 void Http2Stream::on_input_due() {
+  if (exchange_ != nullptr && tunnel_) return on_tunnel_due();
   if (exchange_ == nullptr || input_.is_whole) return;
   if (!exchange_->wants_body()) return watch_input();  // we are the ones who open no window
   if (exchange_->paces_itself()) return watch_input();

@@ -81,6 +81,10 @@ void Http2Stream::on_fields_end(bool ends_stream) {
 void Http2Stream::take_head(bool ends_stream) {
   Station& station = connection_.station();
   proxy::wire::Http2Head& fields = connection_.head();
+  if (fields.asks_for_websocket()) {
+    tunnel_ = std::make_unique<Tunnel>();
+    fields.become_upgrade(tunnel_->handshake.key());
+  }
   const proxy::wire::Fault fault = fields.finish(ends_stream);
   const proxy::wire::Head& head = fields.head();
   facts_ = connection_.facts();
@@ -91,8 +95,9 @@ void Http2Stream::take_head(bool ends_stream) {
     return refuse_head(conf::Reason::memory_pressure, head);
   facts_.calls_grpc = is_grpc_call(head);
   exchange_ = &station.take_exchange();
-  exchange_->on_head(*this, head, ends_stream);
+  exchange_->on_head(*this, head, ends_stream || tunnel_);
   if (ends_stream || exchange_ == nullptr) return;
+  if (tunnel_) return end_request();
   if (head.expects_continue) {
     proxy::wire::Http2Fields& to_go_on = station.spare_fields();
     to_go_on.take_status(100);
@@ -117,7 +122,7 @@ void Http2Stream::on_body(std::string_view part) {
   input_.untaken += part.size();
   if (exchange_ == nullptr) return;  // what is thrown away opens no window
   guard([&] {
-    exchange_->on_body(part);
+    tunnel_ ? take_tunnel_bytes(part) : exchange_->on_body(part);
     give_credit();
     count_memory();
   });
@@ -125,14 +130,19 @@ void Http2Stream::on_body(std::string_view part) {
 
 void Http2Stream::on_body_part_end() {
   connection_.on_part_of_body();
-  if (exchange_ != nullptr) guard([this] { exchange_->on_body_part_end(); });
+  if (exchange_ != nullptr && !tunnel_) guard([this] { exchange_->on_body_part_end(); });
 }
 
 void Http2Stream::on_request_end() {
   input_.is_whole = true;
+  if (tunnel_ && exchange_ != nullptr) return guard([this] { go_on_with_tunnel(); });
   input_due_.cancel();
   if (exchange_ == nullptr) return;
-  guard([this] { exchange_->on_body_end(input_.trailers); });
+  guard([this] { end_request(); });
+}
+
+void Http2Stream::end_request() {
+  exchange_->on_body_end(input_.trailers);
   // The answer will take a while: looks, in the next turn, whether the client is still there.
   if (exchange_ == nullptr) return;
   if (exchange_->is_waiting()) connection_.look_soon();
@@ -143,11 +153,12 @@ void Http2Stream::on_request_end() {
 void Http2Stream::give_credit() {
   if (exchange_ == nullptr || input_.untaken == 0 || input_.is_whole || !exchange_->wants_body())
     return;
+  if (tunnel_ && !tunnel_->is_open) return;
   connection_.session().took(id_, std::exchange(input_.untaken, 0));
 }
 
 void Http2Stream::stream_body() {
-  if (!std::exchange(input_.is_streaming, true)) {
+  if (!tunnel_ && !std::exchange(input_.is_streaming, true)) {
     connection_.station().metrics().reached(Limit::body_buffer);
     watch_input();
   }
@@ -259,7 +270,11 @@ void Http2Stream::flush() {
 void Http2Stream::finish() {
   exchange_ = nullptr;
   input_due_.cancel();
-  if (is_closed_) connection_.on_finished(*this);
+  if (is_closed_) return connection_.on_finished(*this);
+  // The service has had the last word: of what the client might still say nothing is wanted.
+  if (!tunnel_ || !tunnel_->output_has_ended || input_.is_whole) return;
+  connection_.session().reset(id_, Http2Error::none);
+  connection_.look_soon();
 }
 
 // A call that has begun to be answered has trailers to tell of its end.
@@ -284,9 +299,48 @@ void Http2Stream::end_with(Http2Error error) {
   connection_.flush(*this);
 }
 
-// Upgrade is no field of HTTP/2, so that nobody asks for one.
-void Http2Stream::begin_tunnel(const proxy::wire::Head&) { CLASSGATE_INVARIANT(false); }
-void Http2Stream::end_tunnel_output() { CLASSGATE_INVARIANT(false); }
+// ---- A tunnel (RFC 8441) -----------------------------------------------------------------------
+
+// The service's 101 is the client's 200, without what only HTTP/1 agrees with.
+bool Http2Stream::begin_tunnel(const proxy::wire::Head& head) {
+  const auto is_accept = [](const proxy::wire::Field& field) {
+    return proxy::wire::equal_names(field.name, "sec-websocket-accept");
+  };
+  const auto accept = std::ranges::find_if(head.fields, is_accept);
+  if (!tunnel_ || accept == head.fields.end() || !tunnel_->handshake.is_answered_by(accept->value))
+    return false;
+  proxy::wire::Head said = head;
+  said.status = 200;
+  std::erase_if(said.fields, is_accept);
+  proxy::wire::Http2Fields& fields = connection_.station().spare_fields();
+  fields.take_interim(said);
+  connection_.session().send_head(id_, fields.list(), true);
+  output_.is_open = tunnel_->is_open = true;
+  watch_tunnel();
+  connection_.on_drained(*this);  // what has come so far: when its exchange does not speak
+  connection_.look_soon();
+  return true;
+}
+
+void Http2Stream::take_tunnel_bytes(std::string_view part) {
+  if (!tunnel_->is_open) return static_cast<void>(tunnel_->early.append(part));
+  exchange_->on_tunnel_bytes(part);
+}
+
+void Http2Stream::go_on_with_tunnel() {
+  if (!tunnel_ || !tunnel_->is_open) return;
+  if (!tunnel_->early.empty()) exchange_->on_tunnel_bytes(std::exchange(tunnel_->early, {}));
+  give_credit();
+  if (exchange_ == nullptr || !input_.is_whole || std::exchange(tunnel_->client_has_ended, true))
+    return;
+  exchange_->on_tunnel_client_ended();
+}
+
+void Http2Stream::end_tunnel_output() {
+  output_.is_all = true;
+  watch_tunnel();
+  flush();
+}
 
 // ---- What goes out -----------------------------------------------------------------------------
 
@@ -332,7 +386,9 @@ void Http2Stream::put_frame(std::string_view head, std::size_t size) {
 void Http2Stream::on_answer_sent() {
   if (!was_malformed_) connection_.note_answer();
   output_due_.cancel();
-  if (!input_.is_whole)
+  if (tunnel_) tunnel_->output_has_ended = true;
+  const bool goes_on = tunnel_ && tunnel_->is_open && exchange_ != nullptr;
+  if (!input_.is_whole && !goes_on)
     connection_.session().reset(id_,
                                 was_malformed_ ? Http2Error::protocol_error : Http2Error::none);
 }
@@ -365,6 +421,7 @@ void Http2Stream::after_output() {
 }
 
 void Http2Stream::on_drained() {
+  if (exchange_ != nullptr) guard([this] { go_on_with_tunnel(); });
   if (exchange_ != nullptr) guard([this] { exchange_->on_client_drained(); });
 }
 

@@ -10,6 +10,7 @@
 #include "gateway/client_stream.h"
 #include "gateway/exchange.h"
 #include "proxy/net/timeout_list.h"
+#include "proxy/net/websocket_handshake.h"
 #include "proxy/wire/http2_session.h"
 
 namespace classgate::gateway {
@@ -81,7 +82,7 @@ class Http2Stream final : public proxy::net::Retirable,
   void finish() override;
   void cut(conf::Reason why) override;
   void reset() override;
-  void begin_tunnel(const proxy::wire::Head& head) override;
+  bool begin_tunnel(const proxy::wire::Head& head) override;
   void end_tunnel_output() override;
   void stream_body() override;
   Progress progress() const override { return {held_size(), output_.taken}; }
@@ -98,6 +99,10 @@ class Http2Stream final : public proxy::net::Retirable,
   void refuse_head(conf::Reason reason, const proxy::wire::Head& head);
   void take_trailer(std::string_view name, std::string_view value);
   void give_credit();
+  void take_tunnel_bytes(std::string_view part);
+  void go_on_with_tunnel();
+  void watch_tunnel();
+  void on_tunnel_due();
   void end_with(proxy::wire::Http2Error error);
   void say_text(std::string_view text);
   void refuse_call(const Refusals& texts, const Refusal& refusal);
@@ -135,6 +140,16 @@ class Http2Stream final : public proxy::net::Retirable,
     std::uint64_t mark = 0;   // these when output_due_ was set
   };
 
+  // Of an extended CONNECT (RFC 8441).
+  struct Tunnel {
+    proxy::net::WebSocketHandshake handshake{};
+    bool is_open = false;           // the service has agreed
+    bool client_has_ended = false;  // and its exchange has heard so
+    bool output_has_ended = false;  // END_STREAM has been sent
+    std::string early{};            // what came before: within the stream's window
+    std::uint64_t mark = 0;         // bytes either way when the timer was set
+  };
+
   Http2Connection& connection_;
   const proxy::wire::Http2StreamId id_;
   Exchange* exchange_ = nullptr;
@@ -142,6 +157,7 @@ class Http2Stream final : public proxy::net::Retirable,
   bool was_malformed_ = false;
   Input input_;
   Output output_;
+  std::unique_ptr<Tunnel> tunnel_;  // null: it asks for none
   std::size_t counted_ = 0;
   proxy::net::Timeout input_due_;
   proxy::net::Timeout output_due_;

@@ -288,9 +288,10 @@ Http2Session::Http2Session(Handler& handler, const Http2Limits& limits, Http2Rol
                 : nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.header_list_bytes},
-      nghttp2_settings_entry{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
-  int result =
-      nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}};
+  const std::size_t count = settings.size() - (limits.takes_extended_connect ? 0 : 1);
+  int result = nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), count);
   if (result == 0 && limits.connection_window > window_at_first)
     result = nghttp2_session_set_local_window_size(
         session_, NGHTTP2_FLAG_NONE, 0, static_cast<std::int32_t>(limits.connection_window));

@@ -59,6 +59,7 @@ struct Http2Limits {
   std::uint32_t connection_window = 0;  // and of all bodies together
   std::uint32_t header_list_bytes = 0;  // as RFC 9113 section 6.5.2 counts
   std::size_t acknowledgements = 0;     // of PING and SETTINGS that wait to be sent
+  bool takes_extended_connect = false;  // RFC 8441; of a server only
 };
 
 inline constexpr std::string_view http2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

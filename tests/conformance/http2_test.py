@@ -210,6 +210,26 @@ ROWS = [
 ]
 
 
+def websocket(**other):
+    fields = {":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": "/x", ":authority": "test"}
+    return [(name, value) for name, value in {**fields, **other}.items() if value is not None]
+
+
+# Where upstream.websocket is on; the service agrees to nothing.
+WEBSOCKET_ROWS = [
+    ("8441 4", "a protocol that is not known", headers(1, websocket(**{":protocol": "ftp"}), END_HEADERS), answered(501)),
+    malformed("8441 4", "GET with a protocol", websocket(**{":method": "GET"})),
+    malformed("8441 4", "an extended CONNECT without a path", websocket(**{":path": None})),
+    malformed("8441 4", "an extended CONNECT without a scheme", websocket(**{":scheme": None})),
+    malformed("8441 4", "an extended CONNECT without an authority", websocket(**{":authority": None})),
+    ("8441 4", "CONNECT as it always was", headers(1, [(":method", "CONNECT"), (":authority", "test:1")]), answered(405)),
+    malformed("8441 5", "a tunnel that ends with its head", websocket()),
+    ("8441 5", "a tunnel with a length", headers(1, websocket(**{"content-length": "3"}), END_HEADERS), stream(PROTOCOL)),
+    ("8441 5", "Upgrade beside the protocol", headers(1, websocket(upgrade="websocket"), END_HEADERS), stream(PROTOCOL)),
+    ("8441 5", "a success that is no agreement", headers(1, websocket(), END_HEADERS), answered(502)),
+]
+
+
 class Table(ProcessTest):
     def setUp(self):
         seen = self.seen = []
@@ -249,8 +269,16 @@ class Table(ProcessTest):
         peer.send(h2.ping(b"and now?"))
         peer.read_until(lambda read: read.kind == PING or read.kind == 7)
 
+    def test_every_row_of_websocket(self):
+        self.made = self.gateway(self.service.address, protocols="http/1.1, h2", threads=1, admission_rate=0,
+                                 upstream_websocket="true")
+        self.check_rows(WEBSOCKET_ROWS)
+
     def test_every_row(self):
-        for section, what, frames, check in ROWS:
+        self.check_rows(ROWS)
+
+    def check_rows(self, rows):
+        for section, what, frames, check in rows:
             if check is None:
                 continue
             with self.subTest(f"{section}: {what}"), h2.Peer(self.made.port) as peer:

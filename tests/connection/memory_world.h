@@ -43,7 +43,10 @@ struct MemoryClient final : gateway::ClientStream {
   void finish() override { said += "finish"; }
   void cut(conf::Reason) override { said += "cut"; }
   void reset() override { said += "reset"; }
-  void begin_tunnel(const proxy::wire::Head& head) override { say("tunnel", head.status); }
+  bool begin_tunnel(const proxy::wire::Head& head) override {
+    say("tunnel", head.status);
+    return true;
+  }
   void end_tunnel_output() override { said += "no more, "; }
   void stream_body() override { ++wanted; }
   Progress progress() const override { return {pending, taken}; }

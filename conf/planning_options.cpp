@@ -53,7 +53,21 @@ std::optional<std::string> read_question(const GivenOptions& given, PlanningOpti
   planning.body = one("body");
   planning.fields = given.all("header");
   const std::string size = one("body-bytes");
+  planning.grpc = one("grpc");
   if (wrong) return wrong;
+  if (given.has("grpc")) {
+    for (const char* name : {"request", "method", "body-bytes"})
+      if (given.has(name))
+        return fmt::format(
+            "--grpc makes calls whose message is the file of --body, or empty: not with --{}",
+            name);
+    if (!planning.grpc.starts_with('/') || planning.grpc.find('/', 1) == std::string::npos)
+      return fmt::format("--grpc: {} is no method such as /package.Service/Method",
+                         quote(planning.grpc));
+    if (!planning.path.empty())
+      return std::string("--grpc tells the path: --to names the address alone");
+    planning.http2 = true;
+  }
   for (const auto& [name, told] : {std::pair("method", "the method"), std::pair("body", "the body"),
                                    std::pair("body-bytes", "the body")})
     if (!planning.request.empty() && given.has(name))
@@ -136,6 +150,15 @@ std::optional<std::string> read_planning(const GivenOptions& given, PlanningOpti
     if (error != std::errc{} || stop != end || planning.connections_max < 1 ||
         planning.connections_max > 50'000)
       return fmt::format("--connections: \"{}\" is not 1 to 50000", count);
+  }
+  planning.http2 = given.has("h2");
+  if (const std::string count = one("streams"); !count.empty()) {
+    const char* end = count.data() + count.size();
+    const auto [stop, error] = std::from_chars(count.data(), end, planning.streams);
+    if (error != std::errc{} || stop != end || planning.streams < 1 || planning.streams > 10'000)
+      return fmt::format("--streams: \"{}\" is not 1 to 10000", count);
+    if (!planning.http2 && !given.has("grpc"))
+      return std::string("--streams are those of HTTP/2: it belongs to --h2 or --grpc");
   }
   if (!wrong) wrong = read_question(given, planning);
   planning.keeps_going = given.has("keep-going");

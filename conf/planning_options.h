@@ -53,6 +53,9 @@ struct PlanningOptions {
   std::string body = {};     // a file
   std::optional<std::uint64_t> body_bytes = {};
   std::vector<std::string> fields = {};  // "Name: value"
+  bool http2 = false;                    // by prior knowledge, in place of HTTP/1.1
+  std::uint32_t streams = 1;             // of it, on one connection at once
+  std::string grpc = {};  // "/package.Service/Method": each request is a unary call of it
   std::string service_time_header = {};  // tells a test service what each request takes
   bool forwarded_for = false;
   bool find_knee = false;

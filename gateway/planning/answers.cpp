@@ -1,6 +1,7 @@
 #include "gateway/planning/answers.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <numeric>
@@ -51,11 +52,41 @@ std::string_view advice_for(int status) {
   }
 }
 
+// https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+std::string name_of_call_status(int code) {
+  constexpr std::array<std::string_view, 17> names{"OK",
+                                                   "CANCELLED",
+                                                   "UNKNOWN",
+                                                   "INVALID_ARGUMENT",
+                                                   "DEADLINE_EXCEEDED",
+                                                   "NOT_FOUND",
+                                                   "ALREADY_EXISTS",
+                                                   "PERMISSION_DENIED",
+                                                   "RESOURCE_EXHAUSTED",
+                                                   "FAILED_PRECONDITION",
+                                                   "ABORTED",
+                                                   "OUT_OF_RANGE",
+                                                   "UNIMPLEMENTED",
+                                                   "INTERNAL",
+                                                   "UNAVAILABLE",
+                                                   "DATA_LOSS",
+                                                   "UNAUTHENTICATED"};
+  const bool is_known = code >= 0 && static_cast<std::size_t>(code) < names.size();
+  return is_known ? std::string(names[static_cast<std::size_t>(code)]) : "no grpc-status";
+}
+
 }  // namespace
 
 void Answers::add(const Answers& more) {
   for (const auto& [status, count] : more.statuses) statuses[status] += count;
   for (const auto& [fault, count] : more.faults) faults[fault] += count;
+  for (const auto& [code, count] : more.calls) calls[code] += count;
+}
+
+std::uint64_t Answers::served() const {
+  if (calls.empty()) return of_class(2);
+  const auto good = calls.find(0);
+  return good != calls.end() ? good->second : 0;
 }
 
 std::uint64_t Answers::all() const { return total_of(statuses); }
@@ -75,7 +106,9 @@ double Answers::served_share() const {
 
 std::string Answers::by_class() const {
   std::string text;
-  for (int hundreds = 2; hundreds <= 5; ++hundreds)
+  for (const auto& [code, count] : calls)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name_of_call_status(code), count);
+  for (int hundreds = 2; hundreds <= 5 && calls.empty(); ++hundreds)
     text += fmt::format("{}{}xx {}", hundreds > 2 ? ", " : "", hundreds, of_class(hundreds));
   for (const auto& [fault, count] : faults)
     text += fmt::format("; {}: {}", name_of_fault(fault), count);
@@ -91,6 +124,7 @@ std::string Answers::why_not_served() const {
           fmt::format("{}{}", text.empty() ? "nothing answered: " : ", ", so_many(fault, count));
     return text;
   }
+  if (!calls.empty() && served() == 0) return "no call succeeded: " + by_class();
   int most = 0;
   std::uint64_t most_count = 0;
   for (const auto& [status, count] : statuses)

@@ -15,15 +15,17 @@ struct Answers {
 
   std::map<int, std::uint64_t> statuses;
   std::map<int, std::uint64_t> faults;
+  // Of calls of gRPC, whose HTTP status tells nothing: how each ended (grpc-status).
+  std::map<int, std::uint64_t> calls;
 
   void add(const Answers& more);
-  std::uint64_t all() const;                            // that were answered
-  std::uint64_t of_class(int hundreds) const;           // 2: 2xx
-  std::uint64_t served() const { return of_class(2); }  // the only ones that are work done
+  std::uint64_t all() const;                   // that were answered
+  std::uint64_t of_class(int hundreds) const;  // 2: 2xx
+  std::uint64_t served() const;                // the only ones that are work done
   std::uint64_t all_faults() const;
   double served_share() const;  // of all that was asked
 
-  // "2xx 12, 3xx 0, 4xx 1, 5xx 0; Connection refused: 3"
+  // "2xx 12, 3xx 0, 4xx 1, 5xx 0; Connection refused: 3", "OK 12, RESOURCE_EXHAUSTED 3"
   std::string by_class() const;
   // Why none, or too few, were served, and what to do: "nothing answered: 305 connections refused".
   std::string why_not_served() const;

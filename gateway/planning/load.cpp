@@ -37,6 +37,8 @@ std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions&
     return std::unexpected(std::string("name where it goes: --to http://127.0.0.1:8080"));
   const auto address = conf::parse_address(options.to);
   if (!address) return std::unexpected("--to " + address.error());
+  if (address->is_http2)
+    return std::unexpected(std::string("--to: HTTP/2 is asked for by --h2: write http://"));
   if (address->is_tls)
     return std::unexpected(std::string("--to: TLS is not spoken here; measure without it"));
   if (address->is_service)
@@ -58,6 +60,8 @@ std::expected<LoadOptions, std::string> read_target(const conf::PlanningOptions&
   load.time_max = options.seconds_max;
   load.service_time_header = options.service_time_header;
   load.tells_clients = options.forwarded_for;
+  load.streams = options.http2 ? options.streams : 0;
+  load.calls_grpc = !options.grpc.empty();
   return load;
 }
 
@@ -96,6 +100,7 @@ ordered_json answers_json(const Answers& answers) {
   for (int hundreds = 2; hundreds <= 5; ++hundreds)
     json[fmt::format("{}xx", hundreds)] = answers.of_class(hundreds);
   json["unanswered"] = answers.all_faults();
+  for (const auto& [code, count] : answers.calls) json["grpc_status"][std::to_string(code)] = count;
   return json;
 }
 

@@ -7,10 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
-#include <optional>
 
 #include "conf/format.h"
+#include "gateway/planning/answer_ending.h"
 
 namespace classgate::planning {
 namespace {
@@ -24,42 +23,6 @@ using simulation::Wish;
 constexpr proxy::wire::HeadLimits head_limits{64 * 1024, 200, 8 * 1024};
 constexpr std::size_t read_size = 64 * 1024;
 constexpr int events_in_a_turn = 64;
-
-bool is_same(std::string_view a, std::string_view lower) {
-  return std::ranges::equal(a, lower, [](char x, char y) {
-    return (x >= 'A' && x <= 'Z' ? static_cast<char>(x + 32) : x) == y;
-  });
-}
-
-// What a gateway, or a service, says with a status and its fields.
-Ending ending_of(const proxy::wire::Head& head) {
-  Ending ending;
-  ending.status = head.status;
-  std::optional<conf::Reason> reason;
-  for (const proxy::wire::Field& field : head.fields) {
-    if (is_same(field.name, "x-classgate-reason")) reason = conf::reason_from_word(field.value);
-    if (is_same(field.name, "retry-after")) {
-      int seconds = 0;
-      std::from_chars(field.value.data(), field.value.data() + field.value.size(), seconds);
-      ending.retry_after = std::chrono::seconds(std::clamp(seconds, 0, 86'400));
-    }
-  }
-  if (reason) {
-    ending.reason = *reason;
-    ending.kind = conf::kind_of(*reason) == conf::ReasonKind::service ? Ending::Kind::failed
-                                                                      : Ending::Kind::rejected;
-  } else if (head.status == 429 || head.status == 503) {
-    ending.kind = Ending::Kind::rejected;
-    ending.reason = head.status == 429 ? conf::Reason::rate_limited : conf::Reason::queue_full;
-  } else if (head.status >= 400 && head.status < 500) {  // no work was done
-    ending.kind = Ending::Kind::failed;
-    ending.reason = conf::Reason::malformed;
-  } else if (head.status >= 500) {
-    ending.kind = Ending::Kind::failed;
-    ending.reason = conf::Reason::upstream_broken;
-  }
-  return ending;
-}
 
 }  // namespace
 
@@ -98,6 +61,7 @@ void OpenLoop::run(const std::function<bool(Duration)>& on_turn) {
       const auto& event = ready[static_cast<std::size_t>(i)];
       on_ready(event.data.u32, event.events);
     }
+    if (options_.streams > 0) send_backlog();
     if (!on_turn(now().time_since_epoch())) break;
   }
   tally_.finish(now());
@@ -122,7 +86,7 @@ void OpenLoop::happen_due() {
         arrive(event.slot);
       } else {  // its client's patience has an end, or ours
         const bool is_impatient = call.wish.patience <= options_.answer_max;
-        if (call.connection != none) drop(call.connection);
+        if (call.connection != none) leave(event.slot);
         if (!is_impatient) ++answers_.faults[Answers::too_late];
         end(event.slot, is_impatient
                             ? Ending{Ending::Kind::abandoned, {}, {}}
@@ -161,7 +125,7 @@ void OpenLoop::arrive(std::uint32_t slot) {
 bool OpenLoop::send(std::uint32_t slot) {
   const std::uint32_t connection = take_connection();
   if (connection == none) return false;
-  start(connection, slot);
+  connections_[connection]->http2 ? start_stream(connection, slot) : start(connection, slot);
   return true;
 }
 
@@ -180,6 +144,8 @@ std::uint32_t OpenLoop::take_connection() {
   free_connections_.pop_back();
   connections_[index] = std::make_unique<Connection>();
   Connection& connection = *connections_[index];
+  if (options_.streams > 0)
+    connection.http2 = std::make_unique<Http2Line>(options_.streams, options_.calls_grpc);
   connection.fd.reset(
       ::socket(options_.to.get()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
@@ -224,24 +190,29 @@ void OpenLoop::write_request(std::string& out, const Wish& wish) const {
   auto to = std::back_inserter(out);
   fmt::format_to(to, "{} {} HTTP/1.1\r\n", group.method, group.path);
   if (!group.has("Host")) fmt::format_to(to, "Host: {}\r\n", options_.host);
-  for (const RequestField& field : group.fields)
+  for (const RequestField& field : fields_of(group, wish))
     fmt::format_to(to, "{}: {}\r\n", field.name, field.value);
-  if (!group.keys.empty())
-    fmt::format_to(to, "{}: {}\r\n", group.key_field, group.key_of(wish.client));
+  out += "\r\n";
+  out += group.body;
+}
+
+std::vector<RequestField> OpenLoop::fields_of(const Question& group, const Wish& wish) const {
+  std::vector<RequestField> fields = group.fields;
+  if (!group.keys.empty()) fields.push_back({group.key_field, group.key_of(wish.client)});
   if (options_.tells_clients)
-    fmt::format_to(to, "X-Forwarded-For: 10.{}.{}.{}\r\n", wish.client >> 16 & 255,
-                   wish.client >> 8 & 255, wish.client & 255);
-  if (wish.attempt > 0) fmt::format_to(to, "X-Retry-Count: {}\r\n", wish.attempt);
+    fields.push_back({"X-Forwarded-For", fmt::format("10.{}.{}.{}", wish.client >> 16 & 255,
+                                                     wish.client >> 8 & 255, wish.client & 255)});
+  if (wish.attempt > 0) fields.push_back({"X-Retry-Count", fmt::format("{}", wish.attempt)});
   if (!options_.service_time_header.empty())
-    fmt::format_to(to, "{}: {}us\r\n", options_.service_time_header, wish.service.count() / 1000);
+    fields.push_back(
+        {options_.service_time_header, fmt::format("{}us", wish.service.count() / 1000)});
   // A length of zero says that there is no body, where one might be expected.
   const bool may_have_body = group.method != "GET" && group.method != "HEAD";
   if (!group.body.empty() && !group.is_whole && !group.has("Content-Type"))
-    out += "Content-Type: application/json\r\n";
-  if (may_have_body || !group.body.empty())
-    fmt::format_to(to, "Content-Length: {}\r\n", group.body.size());
-  out += "\r\n";
-  out += group.body;
+    fields.push_back({"Content-Type", "application/json"});
+  if ((may_have_body || !group.body.empty()) && !options_.calls_grpc)
+    fields.push_back({"Content-Length", fmt::format("{}", group.body.size())});
+  return fields;
 }
 
 void OpenLoop::on_ready(std::uint32_t index, std::uint32_t events) {
@@ -254,6 +225,7 @@ void OpenLoop::on_ready(std::uint32_t index, std::uint32_t events) {
 }
 
 void OpenLoop::flush(std::uint32_t index) {
+  if (!connections_[index]) return;
   Connection& connection = *connections_[index];
   while (connection.written < connection.out.size()) {
     const ssize_t sent = ::send(connection.fd.get(), connection.out.data() + connection.written,
@@ -276,6 +248,11 @@ void OpenLoop::read(std::uint32_t index) {
       if (!is_whole) return broke(index, got < 0 ? errno : 0);
       connection.closes = true;
       return answered(index);
+    }
+    if (connection.http2) {
+      connection.has_served = true;
+      if (!take_frames(index, {buffer.data(), static_cast<std::size_t>(got)})) return;
+      continue;
     }
     if (connection.call == none) return broke(index);  // nobody asked
     connection.in.append(buffer.data(), static_cast<std::size_t>(got));
@@ -343,6 +320,10 @@ void OpenLoop::answered(std::uint32_t index) {
   else
     idle_.push_back(index);
   end(slot, ending);
+  send_backlog();
+}
+
+void OpenLoop::send_backlog() {
   while (backlog_at_ < backlog_.size()) {
     const std::uint32_t waiting = backlog_[backlog_at_];
     if (calls_[waiting].is_active && calls_[waiting].connection == none && !send(waiting)) break;
@@ -361,6 +342,7 @@ void OpenLoop::broke(std::uint32_t index, int fault) {
   if (connection.connect_error != 0) fault = connection.connect_error;
   const std::uint32_t slot = connection.call;
   const bool was_kept = connection.has_served && connection.in.empty() && !connection.head_is_here;
+  if (connection.http2) return lose_streams(index, fault);
   std::erase(idle_, index);
   drop(index);
   if (slot == none) return;

@@ -10,6 +10,7 @@
 #include "admission/simulation/event_heap.h"
 #include "admission/simulation/tally.h"
 #include "gateway/planning/answers.h"
+#include "gateway/planning/http2_line.h"
 #include "gateway/planning/question.h"
 #include "gateway/planning/scenario.h"
 #include "proxy/net/handles.h"
@@ -26,6 +27,8 @@ struct LoadOptions {
   Duration answer_max = std::chrono::seconds(60);  // then a request counts as failed
   std::string service_time_header;                 // empty: none
   bool tells_clients = false;                      // X-Forwarded-For says which client it is
+  std::uint32_t streams = 0;  // at once on a connection, by HTTP/2; 0: HTTP/1.1 is spoken
+  bool calls_grpc = false;
   // What each says; none: what its group does.
   std::function<Question(const simulation::Wish&)> question_of = {};
 };
@@ -69,6 +72,7 @@ class OpenLoop {
     simulation::Ending ending;
     proxy::wire::Framing framing = proxy::wire::Framing::none;
     bool closes = false;
+    std::unique_ptr<Http2Line> http2 = nullptr;  // null: HTTP/1.1
   };
   struct Call {
     simulation::Wish wish;
@@ -87,6 +91,7 @@ class OpenLoop {
   void start(std::uint32_t connection, std::uint32_t slot);
   void write_request(std::string& out, const simulation::Wish& wish) const;
   void on_ready(std::uint32_t connection, std::uint32_t events);
+  std::vector<RequestField> fields_of(const Question& group, const simulation::Wish& wish) const;
   void flush(std::uint32_t connection);
   void read(std::uint32_t connection);
   bool take_answer(std::uint32_t connection);
@@ -94,6 +99,14 @@ class OpenLoop {
   void answered(std::uint32_t connection);
   void broke(std::uint32_t connection, int fault = Answers::closed);
   void drop(std::uint32_t connection);
+  void send_backlog();
+  void leave(std::uint32_t slot);
+  // Of HTTP/2 (open_loop_http2.cpp).
+  void start_stream(std::uint32_t connection, std::uint32_t slot);
+  bool take_frames(std::uint32_t connection, std::string_view bytes);
+  void take_stream_answer(std::uint32_t connection, const Http2Line::Answer& answer);
+  void lose_streams(std::uint32_t connection, int fault);
+  void push_frames(std::uint32_t connection);
   void end(std::uint32_t slot, const simulation::Ending& ending);
   void watch(std::uint32_t connection, std::uint32_t events, int operation);
   void plan(simulation::Event::Kind kind, Time at, std::uint32_t slot);

@@ -60,6 +60,14 @@ std::string sized_body(std::uint64_t bytes) {
 
 constexpr std::size_t body_bytes_max = 64ULL << 20;
 
+// Not compressed, and its length in four bytes (the protocol of gRPC over HTTP/2).
+std::string grpc_message(const std::string& message) {
+  std::string framed(1, '\0');
+  for (int shift = 24; shift >= 0; shift -= 8)
+    framed += static_cast<char>(message.size() >> shift & 0xff);
+  return framed + message;
+}
+
 // To those without it a body of ours is not added.
 bool takes_made_up_body(std::string_view method) { return method != "GET" && method != "HEAD"; }
 
@@ -124,6 +132,14 @@ std::expected<GivenQuestion, std::string> GivenQuestion::read(
     given.body_ = std::move(*body);
   }
   if (options.body_bytes) given.body_ = sized_body(*options.body_bytes);
+  given.grpc_ = options.grpc;
+  if (!given.grpc_.empty()) {
+    if (const std::string why = why_no_target(given.grpc_); !why.empty())
+      return wrong("--grpc", why);
+    given.path_ = given.grpc_;
+    given.body_ = grpc_message(given.body_.value_or(""));
+    given.fields_ = {{"Content-Type", "application/grpc"}, {"TE", "trailers"}};
+  }
   for (const std::string& text : options.fields) {
     auto field = parse_field(text);
     if (!field) return wrong("-H", field.error());

@@ -55,6 +55,7 @@ class GivenQuestion {
   std::string path_;
   std::string method_;
   std::optional<std::string> body_;
+  std::string grpc_;  // what is called
   std::vector<RequestField> fields_;
 };
 

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import unittest
 
+from http2_service import Http2Service
 from kit import CLASSGATE, FolderTest, clean_environment, serve_each, stop_listening
 
 CLASS = """[[class]]
@@ -67,8 +68,8 @@ class Questions(FolderTest):
             text += CLASS.format(name=f"c{i}", length=f"{count * 100 + 50}ms", rest=rest)
         return self.file("w.toml", text)
 
-    def load(self, *words, status=0, path=""):
-        done = subprocess.run([CLASSGATE, "load", "--to", f"http://{self.service.address}{path}", *words],
+    def load(self, *words, status=0, path="", to=None):
+        done = subprocess.run([CLASSGATE, "load", "--to", (to or f"http://{self.service.address}") + path, *words],
                               capture_output=True, text=True, timeout=100, env=clean_environment())
         if status is not None:
             self.assertEqual(done.returncode, status, done.stderr)
@@ -100,6 +101,35 @@ class Questions(FolderTest):
         self.assertEqual(self.service.requests, [
             b"POST /embed HTTP/1.1\r\n" + host + b"Content-Type: application/json\r\nContent-Length: 19\r\n\r\n" + body,
             b"PUT /embed HTTP/1.1\r\n" + host + b"Content-Type: text/x\r\nContent-Length: 19\r\n\r\n" + body])
+
+    def test_by_http2_requests_share_connections(self):
+        service = Http2Service(streams=4)
+        self.addCleanup(service.close)
+        body = self.file("b.json", b"x" * 100_000)
+        done = self.load("--workload", self.workload(('path = "/slow"', 1), ('path = "/both-ways"', 5)), "--h2", "--streams", "8",
+                         "--body", body, "-H", "Host: model.example", to=f"http://127.0.0.1:{service.port}")
+        self.assertIn("answers: 2xx 6, 3xx 0, 4xx 0, 5xx 0\n", done.stdout)
+        self.assertEqual({(request.field(":method"), request.field(":authority"), len(request.body)) for request in service.requests},
+                         {("POST", "model.example", 100_000)})
+        self.assertEqual(len(service.connections), 1)
+
+    def test_calls_of_grpc_are_counted_by_their_status(self):
+        service = Http2Service()
+        self.addCleanup(service.close)
+        message = self.file("m.bin", b"\x0a\x01\x00")
+        words = ("--workload", self.workload(("", 3)), "--body", message)
+        to = f"http://127.0.0.1:{service.port}"
+        self.assertIn("answers: OK 3\n", self.load(*words, "--grpc", "/pkg.Echo/Say", to=to).stdout)
+        self.assertEqual({(request.body, request.field("content-type"), request.field("te")) for request in service.requests},
+                         {(b"\0\0\0\0\x03\x0a\x01\x00", "application/grpc", "trailers")})
+        told = json.loads(self.load(*words, "--grpc", "/pkg.Echo/Refuse", "--json", to=to).stdout)
+        self.assertEqual(told["answers"]["grpc_status"], {"8": 3})
+        done = self.load(*words, "--grpc", "/pkg.Echo/Refuse", to=to)
+        self.assertIn("answers: RESOURCE_EXHAUSTED 3\n", done.stdout)
+        for wrong, why in ((("--grpc", "Echo"), "is no method such as"), (("--streams", "3"), "belongs to --h2 or --grpc"),
+                           (("--grpc", "/a/B", "--method", "GET"), "not with --method"),
+                           (("--h2", "--streams", "0"), "is not 1 to 10000")):
+            self.assertIn(why, self.load(*words, *wrong, to=to, status=None).stderr)
 
     def test_a_body_has_the_size_that_is_wished(self):
         for size in ("0", "1", "4000", "64KiB"):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a request by HTTP/2 costs classgate, HAProxy, nginx and nghttpx, one thread each, in front of the same service
+"""What a request by HTTP/2 costs classgate, HAProxy, nginx, h2o and nghttpx, one thread each, in front of the same service
 (300 bytes), asked by h2load in interleaved rounds; and what an idle connection and a waiting stream weigh.
     tests/bench/http2_cost.py [--rounds N] [--requests N] [--only JOB,...] [--classgate PROGRAM,...]
     tests/bench/http2_cost.py --instructions        classgate's, by callgrind, and where they are
 Jobs: h2c-h1, h2c-h2, tls-h1, tls-h2 (what clients speak, what the service), each with 64 connections of one stream and
 16 of 16; idle; waiting. CPU is user and system time of the process (schedstat) for each request; ratios are medians of
-the ratios within a round. A peer that is not installed, or does not speak what the job wants, is left out: nginx speaks
-HTTP/1 with services only. --classgate compares several builds of it in the same rounds."""
+the ratios within a round. A peer that is not installed, or does not speak what the job wants, is left out: nginx and
+h2o speak HTTP/1 with services only. --classgate compares several builds of it in the same rounds."""
 import argparse
 import contextlib
 import pathlib
@@ -95,6 +95,14 @@ def nginx(job):
                    BIND="ssl" if job.is_tls else "", FILES=files if job.is_tls else "")
 
 
+def h2o(job):
+    if job.asks_http2:
+        return None
+    ssl = "".join(f"    {word}-file: {part}\n" for word, part in zip(("certificate", "key"), job.certificate))
+    return by_conf("h2o", "h2o-http2.conf", ["/usr/bin/h2o", "-c"], UPSTREAM=job.service,
+                   SSL="  ssl:\n" + ssl if job.is_tls else "")
+
+
 def nghttpx(job):
     port = free_port()
     address, service = f"127.0.0.1,{port}", job.service.replace(":", ",")
@@ -169,7 +177,7 @@ def print_costs(job_name, shape_name, costs):
 
 def measure_costs(job, programs, rounds, requests, out):
     kinds = [(lambda own, program=program, name=name: classgate(own, program, name)) for name, program in programs]
-    kinds += [kind for kind in (haproxy, nginx, nghttpx) if shutil.which(kind.__name__, path="/usr/sbin:/usr/bin")]
+    kinds += [kind for kind in (haproxy, nginx, h2o, nghttpx) if shutil.which(kind.__name__, path="/usr/sbin:/usr/bin")]
     with contextlib.ExitStack() as stack:
         all_served = []
         for kind in kinds:

@@ -16,6 +16,8 @@ constexpr seconds regression_memory = 14 * Past::day;
 constexpr seconds loss_memory = 7 * Past::day;
 constexpr seconds spread_memory = 10 * Past::day;
 constexpr seconds level_memory = 7 * Past::day;
+constexpr seconds late_memory = std::chrono::hours(3);
+constexpr seconds hour_memory = std::chrono::hours(5);  // of each hour: five days
 constexpr double quantile_rate = 0.05;
 constexpr double margin_rate = 0.01;
 
@@ -46,14 +48,18 @@ Past past_of(const ForecastSettings& settings) {
 
 }  // namespace
 
-void Forecaster::Errors::learn(double error, double keep) {
+void Forecaster::Above::learn(double error, double scale) {
   seen += 1;
-  if (spread > 0)
-    for (std::size_t q = 1; q < quantiles; ++q) {
-      const double rate = std::max(quantile_rate, 0.5 / std::sqrt(seen)) * (q == 2 ? 3 : 1);
-      above[q] += rate * ((error > above[q] * spread ? 1.0 : 0.0) - (1 - taus[q]));
-    }
-  spread += std::max(1 - keep, 1 / seen) * (std::abs(error) - spread);
+  if (!(scale > 0)) return;
+  for (std::size_t q = 1; q < quantiles; ++q) {
+    const double rate = std::max(quantile_rate, 0.5 / std::sqrt(seen)) * (q == 2 ? 3 : 1);
+    times[q] += rate * ((error > times[q] * scale ? 1.0 : 0.0) - (1 - taus[q]));
+  }
+}
+
+void Forecaster::Errors::learn(double error, double keep) {
+  above.learn(error, spread);
+  spread += std::max(1 - keep, 1 / above.seen) * (std::abs(error) - spread);
 }
 
 Forecaster::Regressions::Regressions(seconds step)
@@ -68,8 +74,8 @@ Forecaster::Horizon::Horizon(Slot steps_ahead, seconds step)
       pending(static_cast<std::size_t>(steps)),
       regressions(step),
       blends{Blend(experts + 1, taus[0], keep_of(loss_memory, step)),
-             Blend(experts + 1, taus[1], keep_of(loss_memory, step)),
-             Blend(experts + 1, taus[2], keep_of(loss_memory, step))} {
+             Blend(experts + 1 + scales, taus[1], keep_of(loss_memory, step)),
+             Blend(experts + 1 + scales, taus[2], keep_of(loss_memory, step))} {
   now.fill(not_said);
   for (Said& each : pending) each.by_expert.fill(not_said);
 }
@@ -79,6 +85,9 @@ Forecaster::PerVoice Forecaster::Horizon::voices(const Said& of, std::size_t q) 
   for (std::size_t k = 0; k < experts; ++k)
     voices[k] = errors[k].quantile(static_cast<double>(of.by_expert[k]), q);
   voices[experts] = static_cast<double>(of.regressed[q]);
+  for (std::size_t s = 0; s < scales; ++s)
+    voices[experts + 1 + s] =
+        static_cast<double>(of.mixed[0]) + above[s].times[q] * static_cast<double>(of.scale[s]);
   return voices;
 }
 
@@ -115,6 +124,32 @@ void Forecaster::learn_regressions(Horizon& horizon, Slot slot, double value) co
   all.of_p99.learn(above, difference, weight);
 }
 
+std::size_t Forecaster::hour_of(Slot slot) const {
+  return static_cast<std::size_t>(past_.time_of_week(slot) % Past::day / std::chrono::hours(1));
+}
+
+Forecaster::PerScale Forecaster::scale(const Horizon& horizon, double p50, Slot target) const {
+  const auto of_the_hour = static_cast<double>(horizon.by_hour[hour_of(target)]);
+  const double by_hour = of_the_hour > 0 ? of_the_hour : horizon.spread;
+  const double by_level = horizon.relative * (p50 + offset_);
+  const double together = std::sqrt(horizon.late * std::sqrt(by_hour * by_level));
+  return {static_cast<float>(by_hour), static_cast<float>(horizon.late),
+          static_cast<float>(together)};
+}
+
+void Forecaster::learn_scales(Horizon& horizon, double p50, double value, Slot slot) const {
+  const double error = std::abs(value - p50);
+  const auto eased = [&](double mean, double now, seconds memory) {
+    const double keep = keep_of(memory, settings_.step);
+    return mean == 0 ? now : keep * mean + (1 - keep) * now;
+  };
+  horizon.late = eased(horizon.late, error, late_memory);
+  float& by_hour = horizon.by_hour[hour_of(slot)];
+  by_hour = static_cast<float>(eased(static_cast<double>(by_hour), error, hour_memory));
+  if (offset_ > 0)
+    horizon.relative = eased(horizon.relative, error / (p50 + offset_), spread_memory);
+}
+
 void Forecaster::score(Horizon& horizon, Slot slot, double value) const {
   Said& said = horizon.of(slot);
   if (std::isnan(said.by_expert[place_of(Expert::as_now)])) return;
@@ -127,6 +162,10 @@ void Forecaster::score(Horizon& horizon, Slot slot, double value) const {
   for (std::size_t q = 1; q < quantiles; ++q)
     horizon.margin[q] +=
         margin_rate * ((value > static_cast<double>(said.mixed[q]) ? 1.0 : 0.0) - (1 - taus[q]));
+  for (std::size_t s = 0; s < scales; ++s)
+    horizon.above[s].learn(value - static_cast<double>(said.mixed[0]),
+                           static_cast<double>(said.scale[s]));
+  learn_scales(horizon, static_cast<double>(said.mixed[0]), value, slot);
   const double error = std::abs(value - static_cast<double>(said.mixed[0]));
   horizon.spread = horizon.spread == 0 ? error : keep_ * horizon.spread + (1 - keep_) * error;
   learn_regressions(horizon, slot, value);
@@ -157,6 +196,7 @@ void Forecaster::issue(Horizon& horizon, Slot slot) const {
       said.regressed[1] = static_cast<float>(here.of_difference(all.of_p90.predict(above)));
       said.regressed[2] = static_cast<float>(here.of_difference(all.of_p99.predict(above)));
     }
+    if (q == 1) said.scale = scale(horizon, static_cast<double>(said.mixed[0]), target);
     PerVoice voices = horizon.voices(said, q);
     if (is_cold()) std::fill(voices.begin() + 1, voices.end(), std::nan(""));
     double mixed = std::max(0.0, horizon.blends[q].mix(voices));

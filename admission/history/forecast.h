@@ -36,7 +36,9 @@ struct ForecastSettings {
 //   x_q = x + above_q spread,  above_q += rate ([error > above_q spread] - (1 - q))
 // (adaptive conformal inference, Gibbs and Candes 2021): the share that comes out above stays near
 // 1 - q, whatever the errors are like and however they change. A quantile regression is one more
-// for p90 and p99, and a last margin of the same kind keeps the mixture honest.
+// for p90 and p99. So is the mixture's median with what its own errors add, in units of how wide
+// they are at that hour of the day, how wide they were in the last hours, and both together with
+// the size of what is forecast. A last margin of the same kind keeps the mixture honest.
 //
 // For the first day it is as the last value: nobody knows better. Bounds: steps of a minute and the
 // four horizons above take less than 256 KiB and 1 ms a value. One thread.
@@ -61,22 +63,35 @@ class Forecaster {
   static constexpr std::size_t quantiles = 3;
   static constexpr std::array<double, quantiles> taus{0.5, 0.9, 0.99};
   using PerQuantile = std::array<float, quantiles>;
-  // The last of them: the quantile regression.
-  using PerVoice = std::array<double, experts + 1>;
+  // How wide the errors of the mixture's median will be, told in three ways.
+  enum Scale : std::size_t { of_hour, of_late, of_all };
+  static constexpr std::size_t scales = 3;
+  using PerScale = std::array<float, scales>;
+  // Experts, the quantile regression, the median and a multiple of each scale.
+  using PerVoice = std::array<double, experts + 1 + scales>;
+  static constexpr std::size_t hours = 24;
 
+  // How far above a forecast its quantiles lie, in units of a scale of its errors.
+  struct Above {
+    std::array<double, quantiles> times{0, 1.5, 3.5};
+    double seen = 0;
+    void learn(double error, double scale);
+  };
   // How wrong one has been, and how far above it a quantile therefore lies, in units of its spread.
   struct Errors {
     double spread = 0;  // the mean absolute error, mostly of the last ten days
-    std::array<double, quantiles> above{0, 1.5, 3.5};
-    double seen = 0;
+    Above above;
     void learn(double error, double keep);
-    double quantile(double forecast, std::size_t q) const { return forecast + above[q] * spread; }
+    double quantile(double forecast, std::size_t q) const {
+      return forecast + above.times[q] * spread;
+    }
   };
   // What was said of a slot that has not come yet.
   struct Said {
     Forecasts by_expert;
     PerQuantile regressed;
     PerQuantile mixed;
+    PerScale scale;
   };
   struct Regressions {
     Regressions(std::chrono::seconds step);
@@ -90,7 +105,11 @@ class Forecaster {
     std::array<Errors, experts> errors;
     std::array<Blend, quantiles> blends;
     std::array<double, quantiles> margin{};  // in units of the spread
-    double spread = 0;                       // of the mixture
+    double spread = 0;                       // of the mixture, as Errors has it
+    double late = 0;                         // the same, of the last hours
+    double relative = 0;                     // the same as spread, but to what was forecast
+    std::array<float, hours> by_hour{};      // of the day; 0: not known
+    std::array<Above, scales> above;
     Forecasts now{};
     Quantiles said;
     Said& of(Slot slot) { return pending[static_cast<std::size_t>(slot % steps)]; }
@@ -100,6 +119,9 @@ class Forecaster {
   Moment moment(Slot now, Slot target, const Forecasts& said) const;
   void score(Horizon& horizon, Slot slot, double value) const;
   void learn_regressions(Horizon& horizon, Slot slot, double value) const;
+  std::size_t hour_of(Slot slot) const;
+  PerScale scale(const Horizon& horizon, double p50, Slot target) const;
+  void learn_scales(Horizon& horizon, double p50, double value, Slot slot) const;
   void issue(Horizon& horizon, Slot slot) const;
 
   ForecastSettings settings_;

@@ -10,6 +10,11 @@ namespace classgate::history {
 namespace {
 
 constexpr double power = 20;  // 3 % more loss halve a weight, nearly
+// What one that says nothing loses, beside the mixture. Were it nothing, one that speaks for the
+// first time after a storm would be the best of all: it has lost nothing in it.
+constexpr double silence = 1.1;
+// In units: a storm is one of many things that happen, and not all that counts for a week.
+constexpr double loss_most = 20;
 // So that experts without regret share what nobody has earned.
 constexpr double weight_least = 1e-9;
 
@@ -64,15 +69,17 @@ void Blend::learn(std::span<const double> forecasts, double came, double unit) {
   if (!std::isfinite(combined) || !std::isfinite(came) || !(unit > 0)) return;
   const double gradient = combined > came ? 1 - tau_ : combined < came ? -tau_ : 0;
   double total = 0;
+  const double of_mixture = loss_of(mix(forecasts), came) / unit;
   for (std::size_t k = 0; k <= experts_; ++k) {
     const double said = k == experts_ ? combined : forecasts[k];
-    if (!std::isfinite(said)) continue;
+    const bool has_said = std::isfinite(said);
+    const double loss = has_said ? loss_of(said, came) / unit : silence * of_mixture;
+    const double regret = has_said ? gradient * (combined - said) / unit : 0;
     Record& record = records_[k];
-    record.loss = keep_ * record.loss + loss_of(said, came) / unit;
+    record.loss = keep_ * record.loss + std::min(loss, loss_most);
     record.seen = keep_ * record.seen + 1;
-    const double regret = gradient * (combined - said) / unit;
-    record.regret = keep_ * record.regret + regret;
-    record.square = keep_ * record.square + regret * regret;
+    record.regret = keep_ * record.regret + std::clamp(regret, -loss_most, loss_most);
+    record.square = keep_ * record.square + std::min(regret * regret, loss_most * loss_most);
   }
   const auto earned = [](const Record& record) {
     return std::max(record.regret, 0.0) / (1 + record.square);

@@ -68,6 +68,21 @@ TEST_CASE("a week's rhythm is forecast with half the error of as now and as yest
   CHECK(tried.blend < 0.55 * std::min(tried.as_now, tried.as_yesterday));
 }
 
+// A week with a spike each hour ends with a storm, in which nobody can ask for last week; from the
+// next day on all is quiet. "As last week" has not been wrong in the storm, and is wrong each hour.
+TEST_CASE("who had nothing to say in a storm does not rule after it") {
+  std::mt19937_64 bits(7);
+  std::normal_distribution<> noise(250, 12);
+  Load load{"spikes for a week, then a storm, then quiet", 300, {}};
+  for (int i = 0; i < 14 * 288; ++i) {
+    const double usual = noise(bits);
+    const bool is_storm = i >= 1'700 && i < 1'709;
+    load.values.push_back(is_storm ? 250 * usual : i < 1'814 && i % 12 == 3 ? 13 * usual : usual);
+  }
+  const Tried tried = try_on(load, 1h);
+  CHECK(tried.blend <= 1.5 * std::min(tried.as_now, tried.as_yesterday));
+}
+
 TEST_CASE("until a day is there it says what is now") {
   Forecaster forecaster({.step = 10min, .horizons = {1h, 24h}});
   for (int i = 0; i < 143; ++i) {

@@ -29,7 +29,7 @@ Ending ending_of(const Outcome& outcome) {
 // How many workers the servers have room for, as gateway/shared.cpp has it while all are up. A name
 // in upstream.servers stands for all its addresses: where the model says how many servers there
 // are, it knows better.
-std::uint32_t places_in_servers(const conf::Settings& settings, const conf::UpstreamModel& model) {
+std::uint32_t places_of(const conf::Settings& settings, const conf::UpstreamModel& model) {
   const std::uint64_t servers =
       model.servers > 1 ? std::uint64_t{model.servers} : settings.upstream.servers.size();
   std::uint64_t places = admission::Ceilings::none;
@@ -46,12 +46,12 @@ Simulation::Simulation(const conf::Settings& settings, const conf::UpstreamModel
     : terms_(admission::Terms::of(settings.admission)),
       routes_(routes_by_id(settings)),
       finishes_(settings.upstream.on_client_abort == conf::OnClientAbort::finish),
+      places_in_servers_(places_of(settings, model)),
       traffic_(traffic),
       upstream_(model),
       gate_(settings.admission, admission::Ids(settings)) {
   gate_.attach(*this);
-  gate_.set_ceiling(admission::Ceilings::Source::upstream, places_in_servers(settings, model),
-                    now_);
+  gate_.set_ceiling(admission::Ceilings::Source::upstream, places_in_servers_, now_);
   pull();
 }
 

@@ -30,6 +30,8 @@ class Simulation final : private admission::Waiters {
   const Tally& tally() const { return tally_; }
   admission::Snapshot books() const { return gate_.snapshot(now_); }
   std::uint64_t events() const { return happened_; }
+  // How many requests the service's servers take at once by the settings; Ceilings::none: no limit.
+  std::uint32_t places_in_servers() const { return places_in_servers_; }
 
  private:
   using State = admission::Visit::State;
@@ -89,6 +91,7 @@ class Simulation final : private admission::Waiters {
   const admission::Terms terms_;
   const RoutesById routes_;
   const bool finishes_ = false;  // upstream.on_client_abort
+  const std::uint32_t places_in_servers_ = 0;
   Traffic& traffic_;
   Upstream upstream_;
   admission::Gate gate_;  // before what holds permits and places

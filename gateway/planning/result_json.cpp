@@ -125,7 +125,8 @@ ordered_json to_json(const Scenario& scenario, const Result& result) {
   if (const auto began = result.traffic->began()) json["began"] = time_text(*began);
   json["remarks"] = result.traffic->remarks();
   json["all"] = group(result, result.tally.all());
-  json["workers"] = {{"busy_share", in_thousandths(result.worker_share())},
+  json["workers"] = {{"in_force", result.workers},
+                     {"busy_share", in_thousandths(result.worker_share())},
                      {"most", result.tally.active_most()}};
   json["queue"] = {{"most", result.tally.waiting_most()}};
   json["by_priority"] = ordered_json::array();

@@ -71,8 +71,12 @@ std::string to_text(const Scenario& scenario, const Result& result) {
       text += client_row(result, client);
   text += "\n" + reasons("rejected", all.rejected, all.arrived) +
           reasons("failed", all.failed, all.arrived);
-  text += fmt::format("workers: {:.1f} % of the time of {} used, {} at once at most\n",
-                      100 * result.worker_share(), admission.workers, tally.active_most());
+  text += fmt::format(
+      "workers: {:.1f} % of the time of {} used, {} at once at most{}\n",
+      100 * result.worker_share(), result.workers, tally.active_most(),
+      result.workers < admission.workers
+          ? fmt::format(" (the servers take {} of the {})", result.workers, admission.workers)
+          : std::string());
   text += fmt::format("queue: {} of {} at most\n", tally.waiting_most(), admission.queue_size);
   return text;
 }

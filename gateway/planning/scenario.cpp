@@ -165,7 +165,7 @@ double Result::goodput(const simulation::Counts& counts) const {
 double Result::worker_share() const {
   double busy = 0;
   for (const auto& step : tally.timeline().steps()) busy += step.active_seconds;
-  const double all = settings.admission.workers * measure::in_seconds(end.time_since_epoch());
+  const double all = workers * measure::in_seconds(end.time_since_epoch());
   return all > 0 ? busy / all : 0;
 }
 
@@ -189,7 +189,8 @@ std::expected<Result, std::string> run(const Scenario& scenario, const conf::Set
                 .traffic = std::move(*traffic),
                 .tally = simulation.tally(),
                 .end = simulation.now(),
-                .events = simulation.events()};
+                .events = simulation.events(),
+                .workers = std::min(settings.admission.workers, simulation.places_in_servers())};
 }
 
 }  // namespace classgate::planning

@@ -61,11 +61,13 @@ struct Result {
   simulation::Tally tally;
   simulation::Time end{};
   std::uint64_t events = 0;
+  // What may be in the service at once: admission.workers, or fewer where its servers take fewer.
+  std::uint32_t workers = 0;
 
   // From the first to the last arrival: what rates are told over.
   double seconds() const;
   double goodput(const simulation::Counts& counts) const;
-  double worker_share() const;  // of the workers' time that was used
+  double worker_share() const;  // of the time of these `workers` that was used
 };
 
 // Told now and then with the share that is done, 0 to 1.

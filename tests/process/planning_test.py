@@ -342,6 +342,18 @@ class Simulate(PlanningTest):
                               status=2).stdout
         self.assertIn("In each trial admission.workers_per_server = 3 was in force", text)
 
+    def test_what_of_the_workers_was_used_is_of_those_that_the_servers_take(self):
+        conf = self.file("own.conf", "[admission]\nworkers = 50\nrate = 0\n[upstream]\nrequests_per_server = 2\n")
+        told = ("simulate", "--workload", self.file("w.toml", SMALL), "--conf", conf)
+        # More is asked for than two can do: they are busy all the time, and not 4 % of it.
+        found = self.json(*told)["workers"]
+        self.assertEqual((found["in_force"], found["most"]), (2, 2))
+        self.assertGreater(found["busy_share"], 0.9)
+        self.assertRegex(self.classgate(*told).stdout,
+                         r"workers: \d+\.\d % of the time of 2 used, 2 at once at most \(the servers take 2 of the 50\)\n")
+        rows = self.json(*told, "--sweep", "workers=1,50")["sweep"]
+        self.assertEqual([row["workers"]["in_force"] for row in rows], [1, 2])
+
     def test_a_diff_tells_what_became_of_each_request(self):
         old, new = self.file("old.conf", "[admission]\nworkers = 4\nrate = 0\nqueue_size = 20\n"), \
             self.file("new.conf", "[admission]\nworkers = 10\nrate = 0\nqueue_size = 20\n")

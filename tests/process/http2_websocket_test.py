@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 
 import http2_kit as h2
+from browser import Browser
 from kit import serve_each, stop_listening
 from tls_kit import TlsTest
 
@@ -44,7 +45,7 @@ class Echo:
         self.heads.append(head.decode("latin-1"))
         key = re.search(r"(?im)^sec-websocket-key: (\S+)\r$", self.heads[-1])
         if not key:
-            return connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<p>a page</p>")
         digest = hashlib.sha1((key.group(1) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
         connection.sendall(self.answer or b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                            b"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: chat\r\n\r\n" % base64.b64encode(digest))
@@ -53,10 +54,22 @@ class Echo:
             connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             if not self.ends_first:
-                connection.sendall(part)
+                connection.sendall(self.reply(part))
+
+    def reply(self, part):
+        return part
 
     def close(self):
         stop_listening(self.listener)
+
+
+class Framed(Echo):
+    """Says a short message again as a server must: without its client's mask (RFC 6455 section 5.1)."""
+
+    def reply(self, part):
+        size = part[1] & 0x7F
+        mask, text = part[2:6], part[6:6 + size]
+        return bytes([part[0], size]) + bytes(byte ^ mask[i % 4] for i, byte in enumerate(text))
 
 
 class WebSockets(TlsTest):
@@ -97,6 +110,26 @@ class WebSockets(TlsTest):
                                   capture_output=True, text=True, timeout=60)
             self.assertEqual(done.stdout.split("\n")[:-1], ["200 chat undefined true"] * 10, done.stderr)
         gateway.wait_for_health(lambda h: h["active_workers"] == 0, "the workers are back")
+
+    def test_a_browser_talks_through_its_connection_of_http2(self):
+        browser = Browser()
+        self.addCleanup(browser.close)
+        service = Framed()
+        self.addCleanup(service.close)
+        gateway = self.tls_gateway(upstream=service.address, protocols="http/1.1, h2", admission_rate=0, upstream_websocket="true")
+        browser.call("Security.setIgnoreCertificateErrors", ignore=True)
+        address = f"localhost:{gateway.tls_port}"
+        browser.visit(f"https://{address}/")
+        heard = browser.ask(f"""new Promise((done) => {{
+            const socket = new WebSocket("wss://{address}/chat", "chat");
+            socket.onopen = () => socket.send("hello");
+            socket.onmessage = (message) => done(message.data + " " + socket.protocol);
+            socket.onerror = () => done("an error");
+        }})""")
+        self.assertEqual(heard, "hello chat")
+        asked = [head for head in service.heads if head.startswith("GET /chat HTTP/1.1\r\n")]
+        self.assertEqual(len(asked), 1, service.heads)
+        self.assertIn("\r\nVia: 2.0 classgate", asked[0])  # it came by HTTP/2
 
     def test_the_service_is_asked_as_by_http1_and_its_agreement_is_the_clients_200(self):
         echo = self.echo()

@@ -117,6 +117,15 @@ class Clients(Http2Test):
                     else:
                         self.assertTrue(peer.socket.recv(1000).startswith(b"HTTP/1.1 400 "))
 
+    def test_an_address_with_tls_offers_what_is_spoken_there(self):
+        conf = self.conf() + '[[listener]]\naddress = "https://127.0.0.1:0"\nprotocols = ["h2", "http/1.1"]\n'
+        gateway = self.tls_gateway(conf=conf, admission_rate=0)
+        context = self.context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        self.assertEqual(self.connect(gateway, context=context).selected_alpn_protocol(), "h2")
+        with h2.Peer(gateway.port) as peer:
+            self.assertTrue(peer.socket.recv(1000).startswith(b"HTTP/1.1 400 "))
+
     def test_prior_knowledge_is_not_heard_behind_tls(self):
         gateway = self.tls_gateway(protocols=BOTH, admission_rate=0)
         context = self.context()

@@ -198,6 +198,7 @@ class Listeners(IdentityTest):
         for before, after, complaint in ((f'address = "{second}"', 'address = "127.0.0.1:99999"', "is none of listen"),
                                          ('["bearer"]', '["beer"]', '"beer" is none of'),
                                          ('identity = ["bearer"]', "", "needs address and identity, refusal_body or protocols"),
+                                         ('identity = ["bearer"]', 'protocols = ["h2"]', '"http/1.1" is always spoken'),
                                          ('identity = ["bearer"]', "identities = []", "did you mean identity?"),
                                          ("[clients]", f'[[listener]]\naddress = "{second}"\nidentity = []\n[clients]',
                                           "stands already at")):

@@ -178,6 +178,7 @@ std::optional<std::uint32_t> read_number(std::string_view text, std::uint32_t mo
 std::optional<std::string> read_series(const GivenOptions& given, CommandLine& command) {
   if (auto wrong = read_planning(given, command.planning)) return wrong;
   auto options = read_forecast({.series = given.all("series"),
+                                .of = given.all("of"),
                                 .horizon = given.all("horizon"),
                                 .step = given.all("step"),
                                 .time_zone = given.all("time-zone"),

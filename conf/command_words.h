@@ -172,6 +172,8 @@ inline constexpr std::array tool_options{
     ToolOption{"keep-going", nullptr, "simulate load forecast",
                "takes what can be read of a log with many malformed lines, or of a damaged file"},
     ToolOption{"series", "FILE", "forecast", "a header, then a time and a value a row"},
+    ToolOption{"of", "NAME", "forecast",
+               "a column of the series; of a log priority_3 or plan_NAME (all of it)"},
     ToolOption{"horizon", "TIME", "forecast", "how far ahead, such as 1h (5m, 15m, 1h and 24h)"},
     ToolOption{"step", "TIME", "forecast", "makes steps of this length of whatever rows there are"},
     ToolOption{"arrivals", nullptr, "forecast", "each row is one arrival, whatever its values"},

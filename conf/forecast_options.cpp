@@ -82,10 +82,13 @@ std::expected<ForecastOptions, std::string> read_forecast(const ForecastWords& w
   ForecastOptions options;
   OptionReader reader;
   options.series = reader.one("series", words.series);
+  options.arrivals = words.arrivals;
+  options.of = reader.one("of", words.of);
+  if (!words.of.empty() && options.arrivals)
+    reader.note("--of names a column of values, and with --arrivals none is read");
   options.horizon = reader.time("horizon", words.horizon, 1s, 7 * 24h);
   options.step = reader.time("step", words.step, 60s, 1h);
   options.backtest = words.backtest;
-  options.arrivals = words.arrivals;
   if (!words.time_zone.empty()) options.time_zone = reader.one("time-zone", words.time_zone);
   options.autoscale = reader.rules(words.autoscale);
   if (const auto delay = reader.time("start-delay", words.start_delay, 1s, 1h))

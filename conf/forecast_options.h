@@ -18,7 +18,8 @@ std::string_view word_of(ScalingRule rule);  // "KEDA"
 
 // What `classgate forecast` is asked, beside a log, its format and where answers go.
 struct ForecastOptions {
-  std::string series = {};                           // a CSV file; "-": standard input
+  std::string series = {};  // a CSV file; "-": standard input
+  std::string of = {};      // a column by name, or of a log: "priority_3", "plan_free"; empty: all
   std::optional<std::chrono::seconds> horizon = {};  // none: the usual four
   std::optional<std::chrono::seconds> step = {};     // none: as found
   std::string time_zone = "UTC";                     // whose days and weeks
@@ -31,7 +32,7 @@ struct ForecastOptions {
 
 // As they stand on the command line: all that were given of each.
 struct ForecastWords {
-  std::vector<std::string> series, horizon, step, time_zone, autoscale, start_delay, per_server;
+  std::vector<std::string> series, of, horizon, step, time_zone, autoscale, start_delay, per_server;
   bool backtest = false;
   bool arrivals = false;
 };

@@ -160,6 +160,7 @@ void Exchange::screen(const proxy::wire::Head& head) {
 void Exchange::count_demand() {
   if (arrival_.is_retry || arrival_.came_before || station_.is_draining()) return;
   station_.metrics().demand[priority_index()].asked.add(arrival_.cost);
+  station_.metrics_of(arrival_.plan).asked.add(arrival_.cost);
 }
 
 // The body is complete, or as much of it as we hold: a worker would not have to wait for it.

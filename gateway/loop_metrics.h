@@ -105,6 +105,7 @@ struct PlanMetrics {
   std::array<Counter, ending_words.size()> endings;
   std::array<Counter, conf::reason_count> refusals;
   Counter cost;             // tokens, of those that went in
+  Counter asked;            // of arrivals: as DemandCounts has it
   DurationHistogram times;  // from the end of their header to the end, likewise
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <expected>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <string_view>
 
 #include "admission/history/forecast_past.h"
+#include "admission/history/plan_demand.h"
 #include "conf/settings.h"
 
 namespace classgate::history {
@@ -26,6 +28,7 @@ struct DemandMinute {
   Slot minute = 0;  // since 1970
   Asked asked{};
   float seconds = 60;  // of it that were counted
+  PlanAsked plans{};   // the same cost, by plan
 };
 
 // Two weeks of demand, minute by minute. Takes memory day by day: 28,800 bytes each, 432,000 in
@@ -64,7 +67,11 @@ class DemandRecord {
 // what is missing of the others is taken to be as the rest. One thread.
 class MinuteSampler {
  public:
-  using Totals = std::array<double, conf::priority_count>;
+  // Of counters that begin at 0 and only grow, in units of cost.
+  struct Totals {
+    std::array<double, conf::priority_count> by_priority{};
+    std::map<std::string, double, std::less<>> by_plan{};
+  };
   using Time = std::chrono::sys_time<std::chrono::milliseconds>;
 
   // Counting begins, or begins anew.
@@ -85,12 +92,16 @@ class MinuteSampler {
 };
 
 // The record as text: a header, then for each known minute "seconds since 1970, in all, by
-// priority, seconds counted"; the last may be a part. `classgate forecast --series` reads it.
-inline constexpr std::size_t demand_text_max = std::size_t{2} << 20;  // bytes
-std::string demand_text(const DemandRecord& record, const std::optional<DemandMinute>& part);
+// priority, seconds counted, by plan"; the last may be a part. The header has the names of plans,
+// as plan_NAME, where bytes that would part columns stand as %HH; without plans there are no such
+// columns. `classgate forecast --series` reads it.
+inline constexpr std::size_t demand_text_max = std::size_t{6} << 20;  // bytes
+std::string demand_text(const DemandRecord& record, const PlanRecord& plans,
+                        const std::optional<DemandMinute>& part);
 
 struct DemandRead {
   DemandRecord record;
+  PlanRecord plans;
   std::optional<DemandMinute> part;
   std::size_t later = 0;  // minutes that were not taken, as they are still to come
 };

@@ -22,7 +22,7 @@ void DemandForecast::add_to(Series& series, Slot minute, double value) {
   series.forecaster->add(minute, value);
 }
 
-void DemandForecast::add(Slot minute, const Asked& asked) {
+void DemandForecast::add(Slot minute, const Asked& asked, const PlanAsked& plans) {
   const bool was_empty = record_.is_empty();
   const Slot last = was_empty ? minute : record_.last();
   if (!record_.add(minute, asked)) return;
@@ -30,7 +30,18 @@ void DemandForecast::add(Slot minute, const Asked& asked) {
   for (std::size_t i = 0; i < asked.size(); ++i)
     if (asked[i] > 0 || priorities_[i].forecaster)
       add_to(priorities_[i], minute, static_cast<double>(asked[i]));
+  add_to_plans(minute, plans);
   note_told(minute, last);
+}
+
+// A place that another plan has now begins anew.
+void DemandForecast::add_to_plans(Slot minute, const PlanAsked& asked) {
+  plan_record_.add(minute, asked);
+  for (std::size_t i = 0; i < plans_.size(); ++i) {
+    const bool is_used = !plan_record_.name(i).empty();
+    if (!is_used || plans_[i].first != plan_record_.first(i)) plans_[i] = {};
+    if (is_used) add_to(plans_[i], minute, static_cast<double>(plan_record_.at(i, minute)));
+  }
 }
 
 // Nobody spoke in a gap.
@@ -70,6 +81,11 @@ std::optional<Quantiles> DemandForecast::of_priority(std::size_t priority,
   return said_of(priorities_[priority], horizon);
 }
 
+std::optional<Quantiles> DemandForecast::of_plan(std::size_t place, std::size_t horizon) const {
+  if (!plans_[place].forecaster) return std::nullopt;
+  return said_of(plans_[place], horizon);
+}
+
 Asked DemandForecast::middle(std::size_t horizon) const {
   Asked asked{};
   for (std::size_t i = 0; i < asked.size(); ++i)
@@ -78,10 +94,9 @@ Asked DemandForecast::middle(std::size_t horizon) const {
 }
 
 Asked DemandForecast::lately() const {
-  constexpr Slot minutes = 5;
   Asked mean{};
   float known = 0;
-  for (Slot minute = record_.last(); minute > record_.last() - minutes; --minute)
+  for (Slot minute = record_.last(); minute > record_.last() - lately_minutes; --minute)
     if (const auto asked = record_.at(minute)) {
       for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += (*asked)[i];
       ++known;
@@ -89,6 +104,17 @@ Asked DemandForecast::lately() const {
   if (known > 0)
     for (float& asked : mean) asked /= known;
   return mean;
+}
+
+double DemandForecast::lately_of_plan(std::size_t place) const {
+  double sum = 0;
+  double known = 0;
+  for (Slot minute = record_.last(); minute > record_.last() - lately_minutes; --minute)
+    if (record_.at(minute)) {
+      sum += static_cast<double>(plan_record_.at(place, minute));
+      ++known;
+    }
+  return known > 0 ? sum / known : 0;
 }
 
 DemandForecast::Error DemandForecast::error(std::size_t horizon) const {
@@ -116,12 +142,13 @@ DemandForecast::Error DemandForecast::error(std::size_t horizon) const {
 }
 
 std::size_t DemandForecast::bytes() const {
-  std::size_t bytes = sizeof *this + record_.bytes();
+  std::size_t bytes = sizeof *this + record_.bytes() + plan_record_.bytes();
   const auto count = [&](const Series& series) {
     if (series.forecaster) bytes += series.forecaster->bytes();
   };
   count(all_);
   for (const Series& series : priorities_) count(series);
+  for (const Series& series : plans_) count(series);
   for (const auto& ring : told_) bytes += ring.capacity() * sizeof(Told);
   return bytes;
 }

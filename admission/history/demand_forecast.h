@@ -19,8 +19,9 @@ inline constexpr std::array<std::chrono::minutes, 4> demand_horizons{
     std::chrono::minutes(5), std::chrono::minutes(15), std::chrono::minutes(60),
     std::chrono::minutes(24 * 60)};
 
-// How the demand goes on, in all and for each priority that is asked for. A Forecaster for each of
-// them (230 KiB) from its first minute that is not zero: six at most, and 0.15 ms a minute each.
+// How the demand goes on, in all, and for each priority and each plan (PlanRecord) that is asked
+// for. A Forecaster for each of them (230 KiB) from its first minute that is not zero: fifteen at
+// most, and 0.15 ms a minute each.
 // No clock: a minute is the slot of its value. One thread at a time.
 class DemandForecast {
  public:
@@ -28,8 +29,9 @@ class DemandForecast {
   explicit DemandForecast(std::shared_ptr<const conf::TimeZone> zone) : zone_(std::move(zone)) {}
 
   // Later than all before, else it is left out.
-  void add(Slot minute, const Asked& asked);
+  void add(Slot minute, const Asked& asked, const PlanAsked& plans = {});
   const DemandRecord& record() const { return record_; }
+  const PlanRecord& plans() const { return plan_record_; }
   std::size_t bytes() const;
 
   // Cost a minute. p90 and p99 are NaN as long as nobody has seen how wrong it is; nothing at all
@@ -42,10 +44,13 @@ class DemandForecast {
   Quantiles all(std::size_t horizon) const { return said_of(all_, horizon); }
   // None: that priority is not asked for.
   std::optional<Quantiles> of_priority(std::size_t priority, std::size_t horizon) const;
+  // By its place in plans(). None: nobody has it.
+  std::optional<Quantiles> of_plan(std::size_t place, std::size_t horizon) const;
   // What is expected of each priority in the middle; zeros where it is not asked for.
   Asked middle(std::size_t horizon) const;
   // The mean of the last minutes that are known.
   Asked lately() const;
+  double lately_of_plan(std::size_t place) const;
 
   // How wrong it was over the last day: in all, at its median.
   struct Error {
@@ -70,12 +75,16 @@ class DemandForecast {
   };
   Quantiles said_of(const Series& series, std::size_t horizon) const;
   void add_to(Series& series, Slot minute, double value);
+  void add_to_plans(Slot minute, const PlanAsked& asked);
   void note_told(Slot minute, Slot last);
+  static constexpr Slot lately_minutes = 5;
 
   std::shared_ptr<const conf::TimeZone> zone_;
   DemandRecord record_;
   Series all_;
   std::array<Series, conf::priority_count> priorities_;
+  PlanRecord plan_record_;
+  std::array<Series, PlanRecord::places> plans_;
   // Of each horizon: what was said of the minutes of a day, and of those to come. A ring by minute.
   std::array<std::vector<Told>, demand_horizons.size()> told_;
 };
@@ -94,6 +103,13 @@ struct DemandReport {
     DemandForecast::Error error{};
   };
   std::array<Horizon, demand_horizons.size()> horizons{};
+  // As all above, under one plan; "-": those who are in none. Empty as long as nobody has a plan.
+  struct Plan {
+    std::string name;
+    double lately = 0;
+    std::array<Quantiles, demand_horizons.size()> horizons{};
+  };
+  std::vector<Plan> plans{};
   std::array<Work, conf::priority_count> work{};
 
   std::string target{};                               // empty: none

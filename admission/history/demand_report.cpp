@@ -114,6 +114,17 @@ void tell_yesterday(DemandReport& report, const DemandForecast& forecast) {
   }
 }
 
+void tell_plans(DemandReport& report, const DemandForecast& forecast) {
+  for (std::size_t i = 0; i < PlanRecord::places; ++i) {
+    if (forecast.plans().name(i).empty()) continue;
+    DemandReport::Plan& plan = report.plans.emplace_back();
+    plan.name = forecast.plans().name(i);
+    plan.lately = forecast.lately_of_plan(i);
+    for (std::size_t h = 0; h < plan.horizons.size(); ++h)
+      plan.horizons[h] = forecast.of_plan(i, h).value_or(Quantiles{});
+  }
+}
+
 std::string why_nothing(const DemandForecast& forecast, sys_seconds now) {
   constexpr minutes longest_silence{5};
   if (forecast.says_nothing())
@@ -153,6 +164,7 @@ DemandReport report_demand(const DemandForecast& forecast, const ServiceTimes& t
     horizon.error = forecast.error(h);
     middle[h] = forecast.middle(h);
   }
+  tell_plans(report, forecast);
   if (!question.target)
     report.why_no_workers = "there is no target (forecast.target)";
   else if (!times.are_known())

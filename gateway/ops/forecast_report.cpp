@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "conf/printable.h"
 #include "gateway/wall_time.h"
 
 namespace classgate::gateway {
@@ -46,6 +47,13 @@ ordered_json horizon_json(const Report& report, std::size_t index) {
       priorities.push_back(std::move(one));
     }
   json["by_priority"] = std::move(priorities);
+  ordered_json plans = ordered_json::array();
+  for (const Report::Plan& plan : report.plans) {
+    ordered_json one{{"plan", conf::printable(plan.name)}};
+    one.update(quantiles_json(plan.horizons[index]));
+    plans.push_back(std::move(one));
+  }
+  json["by_plan"] = std::move(plans);
   json["workers_needed"] = number_or_null(horizon.workers);
   json["last_day"] = {{"minutes", horizon.error.compared},
                       {"mean_absolute_error", a_second(horizon.error.mean)},
@@ -68,7 +76,12 @@ ordered_json lately_json(const Report& report) {
       priorities.push_back({{"priority", i + 1},
                             {"demand", a_second(static_cast<double>(report.lately[i]))},
                             {"seconds_per_cost", number_or_null(report.work[i].seconds_per_cost)}});
-  return {{"demand", a_second(history::sum(report.lately))}, {"by_priority", priorities}};
+  ordered_json plans = ordered_json::array();
+  for (const Report::Plan& plan : report.plans)
+    plans.push_back({{"plan", conf::printable(plan.name)}, {"demand", a_second(plan.lately)}});
+  return {{"demand", a_second(history::sum(report.lately))},
+          {"by_priority", priorities},
+          {"by_plan", plans}};
 }
 
 }  // namespace
@@ -153,6 +166,21 @@ void add_forecast(MetricFamilies& out, const Report* report) {
                             {"horizon", word_of(h)},
                             {"quantile", quantile}});
         });
+  if (!report->plans.empty()) {
+    out.gauge("classgate_demand_by_plan",
+              "What is asked for in the last minutes, in cost a second, by plan; \"-\": who is in "
+              "none, \"(others)\": plans beyond the eighth.");
+    for (const Report::Plan& plan : report->plans)
+      out.value(plan.lately / seconds_a_minute, {{"plan", conf::printable(plan.name)}});
+    out.gauge("classgate_demand_forecast_by_plan", "What is expected of each of them.");
+    for (std::size_t h = 0; h < history::demand_horizons.size(); ++h)
+      for (const Report::Plan& plan : report->plans)
+        each_quantile(plan.horizons[h], [&](const char* quantile, double value) {
+          out.value(value, {{"plan", conf::printable(plan.name)},
+                            {"horizon", word_of(h)},
+                            {"quantile", quantile}});
+        });
+  }
   out.gauge("classgate_forecast_error_ratio",
             "How wrong it was over the last day: the sum of errors of the median, by what came.");
   for (std::size_t h = 0; h < report->horizons.size(); ++h)

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "conf/format.h"
+#include "conf/printable.h"
 #include "conf/target.h"
 #include "conf/time_zone.h"
 #include "gateway/history/usage_history.h"
@@ -94,12 +95,15 @@ LiveForecast::Readings LiveForecast::read_counters() const {
     const LoopMetrics& numbers = station->numbers();
     for (std::size_t i = 0; i < conf::priority_count; ++i) {
       const DemandCounts& counts = numbers.demand[i];
-      sums.asked[i] += static_cast<double>(counts.asked.read());
+      sums.asked.by_priority[i] += static_cast<double>(counts.asked.read());
       sums.done[i].cost += static_cast<double>(counts.served.read());
       sums.done[i].work_seconds += static_cast<double>(counts.work_ns.read()) * 1e-9;
       for (std::size_t k = 0; k < sums.done[i].times.size(); ++k)
         sums.done[i].times[k] += static_cast<double>(numbers.upstream_times[i].bucket(k));
     }
+    numbers.for_each_plan([&sums](const PlanMetrics& plan) {
+      sums.asked.by_plan[conf::printable(plan.name)] += static_cast<double>(plan.asked.read());
+    });
   }
   return sums;
 }
@@ -233,7 +237,8 @@ LiveForecast::Outcome LiveForecast::work(const Job& job) {
           outcome.problem = read.error();
         } else if (const history::DemandRecord& record = read->record; true) {
           for (history::Slot minute = record.first(); minute <= record.last(); ++minute)
-            if (const auto asked = record.at(minute)) mind.forecast.add(minute, *asked);
+            if (const auto asked = record.at(minute))
+              mind.forecast.add(minute, *asked, read->plans.of(minute));
           if (read->later > 0)
             outcome.problem = fmt::format(
                 "forecast.file: {}: {} minutes are later than now and are not taken: was the clock "
@@ -245,14 +250,15 @@ LiveForecast::Outcome LiveForecast::work(const Job& job) {
       }
     }
     mind.times.learn(job.ended);
-    for (const DemandMinute& minute : job.minutes) mind.forecast.add(minute.minute, minute.asked);
+    for (const DemandMinute& minute : job.minutes)
+      mind.forecast.add(minute.minute, minute.asked, minute.plans);
     outcome.report = std::make_shared<const history::DemandReport>(
         history::report_demand(mind.forecast, mind.times, mind.servers, job.question));
     if (outcome.report->missed_at)
       outcome.missed_at = mind.zone->text_of(*outcome.report->missed_at);
     if (job.writes) {
-      const auto written =
-          write_demand_file(job.path, history::demand_text(mind.forecast.record(), job.part));
+      const auto written = write_demand_file(
+          job.path, history::demand_text(mind.forecast.record(), mind.forecast.plans(), job.part));
       outcome.has_written = written.has_value();
       if (!written) outcome.problem = written.error();
     }

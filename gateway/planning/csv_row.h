@@ -8,10 +8,10 @@
 
 namespace classgate::planning {
 
-// A row of a CSV file: its first two fields, without blanks and quotes around them, and how many it
+// A row of a CSV file: its first fields, without blanks and quotes around them, and how many it
 // has. The views are into the line.
 struct CsvRow {
-  std::array<std::string_view, 2> fields;
+  std::array<std::string_view, 32> fields{};
   std::size_t count = 0;
 };
 

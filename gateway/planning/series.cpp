@@ -7,21 +7,21 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/units.h"
 #include "gateway/planning/csv_row.h"
 #include "gateway/planning/line_file.h"
-#include "gateway/planning/scenario.h"
 
 namespace classgate::planning {
 namespace {
 
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t rows_max = 5'000'000;
-constexpr std::size_t steps_max = 5'000'000;
 
 struct Row {
   double time = 0;  // seconds
@@ -139,7 +139,9 @@ std::expected<double, std::string> read_value(std::string_view text) {
 // Reads the rows of one file: its first lines say how all of them are written.
 class RowReader {
  public:
-  RowReader(LineFile& lines, bool are_arrivals) : lines_(lines), are_arrivals_(are_arrivals) {}
+  // `wanted`: the name of the column with the values; empty: the second.
+  RowReader(LineFile& lines, bool are_arrivals, std::string wanted)
+      : lines_(lines), are_arrivals_(are_arrivals), wanted_(std::move(wanted)) {}
 
   std::expected<std::vector<Row>, std::string> read(const std::string& name);
   // The column of the values as the header has it; empty: there is no header.
@@ -158,11 +160,17 @@ class RowReader {
     return line.find_first_not_of(" \t\r,;") != std::string_view::npos && !line.starts_with('#');
   }
   void look_at(const std::vector<Line>& first);
+  std::expected<void, std::string> find_column(const CsvRow& header);
   bool is_header(const CsvRow& row) const;
   std::expected<void, std::string> take(std::string_view line, std::uint64_t line_number);
 
   LineFile& lines_;
   const bool are_arrivals_;
+  const std::string wanted_;
+  std::size_t value_at_ = 1;  // the field of the value
+  // That of how many seconds of the minute were counted, in a gateway's own file of demand, which
+  // may end with a part of one; 0: it is none.
+  std::size_t seconds_at_ = 0;
   char separator_ = ',';
   std::size_t fields_ = 0;  // of every row; 0: none has been read
   std::string column_;
@@ -197,15 +205,33 @@ bool RowReader::is_header(const CsvRow& row) const {
   return are_arrivals_ || row.count < 2 || row.fields[1].empty() || !read_value(row.fields[1]);
 }
 
+std::expected<void, std::string> RowReader::find_column(const CsvRow& header) {
+  const auto names = std::span(header.fields).first(std::min(header.count, header.fields.size()));
+  if (!wanted_.empty()) {
+    value_at_ = 0;
+    for (std::size_t i = 1; i < names.size(); ++i)
+      if (names[i] == wanted_) value_at_ = i;
+    if (value_at_ == 0)
+      return std::unexpected(
+          fmt::format("--of: no column behind the time is called {}", conf::quote(wanted_)));
+  }
+  if (names.size() > 7 && names[2] == "priority_1" && names[7] == "seconds") seconds_at_ = 7;
+  if (!are_arrivals_ && names.size() > value_at_)
+    column_ = conf::printable(std::string(names[value_at_]));
+  return {};
+}
+
 std::expected<void, std::string> RowReader::take(std::string_view line, std::uint64_t line_number) {
   const auto row = read_csv_row(line, separator_);
   if (!row) return std::unexpected(row.error());
   const bool is_first = fields_ == 0;
   if (is_first) fields_ = row->count;
   if (is_first && is_header(*row)) {
-    if (!are_arrivals_ && row->count > 1) column_ = conf::printable(std::string(row->fields[1]));
-    return {};
+    return find_column(*row);
   }
+  if (is_first && !wanted_.empty())
+    return std::unexpected(
+        fmt::format("--of: there is no header that would name a column {}", conf::quote(wanted_)));
   if (row->count < 2 && !are_arrivals_)
     return std::unexpected(std::string("there is no value behind the time"));
   const auto time = read_time(row->fields[0]);
@@ -224,8 +250,9 @@ std::expected<void, std::string> RowReader::take(std::string_view line, std::uin
                                        conf::quote(std::string(row->fields[0])), time->unit->name,
                                        unit_line_, unit_->name));
   }
+  if (seconds_at_ > 0 && number(row->fields[seconds_at_]).value_or(60) < 60) return {};
   const auto value =
-      are_arrivals_ ? std::expected<double, std::string>(1) : read_value(row->fields[1]);
+      are_arrivals_ ? std::expected<double, std::string>(1) : read_value(row->fields[value_at_]);
   if (!value) return std::unexpected(value.error());
   if (rows_.size() == rows_max) return std::unexpected(fmt::format("more than {} rows", rows_max));
   rows_.push_back({time->time, *value});
@@ -261,7 +288,7 @@ std::expected<std::vector<Row>, std::string> read_rows(const conf::ForecastOptio
   auto lines = LineFile::open(*file);
   if (!lines) return std::unexpected(lines.error());
   const std::string name = conf::printable((*file)->name());
-  RowReader reader(*lines, options.arrivals);
+  RowReader reader(*lines, options.arrivals, options.of);
   auto rows = reader.read(name);
   if (!rows) return rows;
   if (!lines->error().empty()) return std::unexpected(fmt::format("{}: {}", name, lines->error()));
@@ -301,11 +328,11 @@ std::expected<void, std::string> fill(Series& series, const std::vector<Row>& ro
   };
   series.first_slot = slot_of(rows.front().time);
   const std::int64_t count = slot_of(rows.back().time) - series.first_slot + 1;
-  if (count > static_cast<std::int64_t>(steps_max))
+  if (count > static_cast<std::int64_t>(series_steps_max))
     return std::unexpected(
         fmt::format("{}: {} steps of {} from its first row to its last: more "
                     "than {}",
-                    series.what, count, conf::print_duration(series.step), steps_max));
+                    series.what, count, conf::print_duration(series.step), series_steps_max));
   series.values.assign(static_cast<std::size_t>(count), is_sum ? 0 : missing);
   std::vector<std::uint32_t> rows_in(static_cast<std::size_t>(count));
   for (const Row& row : rows) {
@@ -378,56 +405,6 @@ std::expected<Series, std::string> read_series(const conf::ForecastOptions& opti
     return std::unexpected(fmt::format("{}: no row has a value", series.what));
   else if (gaps > 0)
     series.remarks.push_back(fmt::format("{} of {} steps are missing", gaps, series.values.size()));
-  return series;
-}
-
-std::expected<Series, std::string> read_demand(const conf::CommandLine& command,
-                                               const Environment& environment) {
-  const auto conf = read_conf(command, environment);
-  if (!conf) return std::unexpected(conf.error());
-  conf::PlanningOptions asked = command.planning;
-  asked.upstream = "1ms";  // what the service took is no part of demand
-  const auto scenario = Scenario::open(asked);
-  if (!scenario) return std::unexpected(scenario.error());
-  auto traffic = scenario->traffic(conf->settings);
-  if (!traffic) return std::unexpected(traffic.error());
-  Series series;
-  series.what = conf::printable(scenario->describe());
-  const auto began = (*traffic)->began();
-  const double begin = began ? std::chrono::duration<double>(began->time_since_epoch()).count() : 0;
-  if (!began)
-    series.remarks.emplace_back(
-        "the log does not tell when it began: days and weeks are counted from its first request");
-  series.step = command.forecast.step.value_or(std::chrono::seconds(60));
-  const auto slot_of = [&](simulation::Time at) {
-    const double time = begin + std::chrono::duration<double>(at.time_since_epoch()).count();
-    return static_cast<std::int64_t>(std::floor(time / static_cast<double>(series.step.count())));
-  };
-  bool is_first = true;
-  for (simulation::Wish wish; (*traffic)->next(wish);) {
-    const std::int64_t slot = slot_of(wish.at);
-    if (is_first) series.first_slot = slot;
-    is_first = false;
-    const auto index =
-        static_cast<std::size_t>(std::max<std::int64_t>(slot - series.first_slot, 0));
-    if (index >= steps_max)
-      return std::unexpected(fmt::format("{}: more than {} steps", series.what, steps_max));
-    if (index >= series.values.size()) series.values.resize(index + 1, 0);
-    series.values[index] += wish.cost;
-  }
-  for (const std::string& remark : (*traffic)->remarks()) series.remarks.push_back(remark);
-  if (const std::string complaint = (*traffic)->complaint(); !complaint.empty())
-    return std::unexpected(complaint);
-  if (is_first) return std::unexpected(fmt::format("{}: no request is in it", series.what));
-  series.remarks.emplace_back(
-      "an access log does not tell which requests are retries of refused ones: they count as "
-      "demand too");
-  // The first and the last minute are not whole.
-  if (series.values.size() > 2) {
-    series.values.erase(series.values.begin());
-    series.values.pop_back();
-    ++series.first_slot;
-  }
   return series;
 }
 

@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
 #include <string>
+#include <string_view>
 
 #include "admission/history/demand_forecast.h"
 #include "admission/history/service_times.h"
@@ -25,7 +27,9 @@ SamplerTime time_at(Slot minute, std::chrono::milliseconds after = 0ms) {
   return SamplerTime(std::chrono::minutes(minute)) + after;
 }
 
-MinuteSampler::Totals totals(double at_priority_three) { return {0, 0, at_priority_three, 0, 0}; }
+MinuteSampler::Totals totals(double at_priority_three) {
+  return {.by_priority = {0, 0, at_priority_three, 0, 0}, .by_plan = {}};
+}
 
 TEST_CASE("a minute is what counters have grown by, and one that was not counted is not known") {
   MinuteSampler sampler;
@@ -78,7 +82,7 @@ TEST_CASE("what is written of demand is read again, with the part of a minute at
   record.add(noon, {1, 2.5, 1e6, 0, 0.25});
   record.add(noon + 3, {});
   const DemandMinute part{.minute = noon + 4, .asked = at_three(7), .seconds = 12.5};
-  const auto read = read_demand_text(demand_text(record, part));
+  const auto read = read_demand_text(demand_text(record, {}, part));
   REQUIRE(read);
   CHECK(read->record.known() == 2);
   CHECK(*read->record.at(noon) == *record.at(noon));
@@ -94,7 +98,7 @@ TEST_CASE(
   DemandRecord record;
   record.add(noon, at_three(5));
   record.add(noon + 1, at_three(6));
-  const std::string good = demand_text(record, std::nullopt);
+  const std::string good = demand_text(record, {}, std::nullopt);
   REQUIRE(read_demand_text(good));
   {
     // Minutes that are still to come are left out, and those before stay.
@@ -120,7 +124,7 @@ TEST_CASE(
            Row{header + "-60,1,0,0,1,0,0,60\n", "line 2: a column is no number"},
            Row{header + fmt::format("{},nan,0,0,nan,0,0,60\n", noon * 60), "line 2: a column"},
            Row{header + fmt::format("{},2,0,0,1,0,0,60\n", noon * 60), "line 2: the priorities"},
-           Row{header + fmt::format("{},1,0,0,1,0,0\n", noon * 60), "line 2: not eight columns"},
+           Row{header + fmt::format("{},1,0,0,1,0,0\n", noon * 60), "line 2: not 8 columns"},
            Row{header + fmt::format("{},1,0,0,1,0,0,60\n", noon * 60 + 1), "line 2: the time"},
            Row{header + fmt::format("{},1,0,0,1,0,0,61\n", noon * 60), "line 2: a minute has"},
            Row{header + fmt::format("{},1,0,0,1,0,0,5\n", noon * 60) +
@@ -133,6 +137,98 @@ TEST_CASE(
     REQUIRE_FALSE(read);
     CHECK(read.error().starts_with(broken.why));
   }
+}
+
+// ---- By plan -----------------------------------------------------------------------------------
+
+TEST_CASE("as long as nobody has a plan nothing is kept of plans, and the file has none") {
+  PlanRecord plans;
+  plans.add(noon, {{"-", 5}});
+  CHECK(plans.bytes() == 0);
+  CHECK(plans.of(noon).empty());
+  DemandRecord record;
+  record.add(noon, at_three(5));
+  const DemandMinute part{
+      .minute = noon + 1, .asked = at_three(7), .seconds = 12, .plans = {{"-", 7}, {"idle", 0}}};
+  CHECK_FALSE(demand_text(record, plans, part).contains("plan_"));
+  plans.add(noon + 1, {{"-", 5}, {"free", 2}});
+  CHECK(plans.of(noon + 1) == PlanAsked{{"-", 5}, {"free", 2}});
+}
+
+TEST_CASE("plans beyond the eighth are the others, and one that asks no more leaves its place") {
+  PlanRecord plans;
+  for (int i = 0; i < 12; ++i) plans.add(noon + i, {{fmt::format("plan {}", i), 1}});
+  CHECK(plans.name(0) == "plan 0");
+  CHECK(plans.name(7) == "plan 7");
+  CHECK(plans.of(noon + 7) == PlanAsked{{"plan 7", 1}});
+  CHECK(plans.of(noon + 11) == PlanAsked{{"(others)", 1}});
+  const PlanAsked some{{"plan 1", 1}, {"plan 8", 2}, {"plan 9", 3}};
+  CHECK(plans.folded(some) == PlanAsked{{"plan 1", 1}, {"(others)", 5}});
+  CHECK(PlanRecord().folded(some) == some);
+  // Two weeks and a day later only the first still asks.
+  const Slot later = noon + 15 * PlanRecord::day;
+  for (Slot minute = noon + 20; minute < later; minute += 60) plans.add(minute, {{"plan 0", 1}});
+  plans.add(later, {{"plan 0", 1}, {"new", 4}});
+  CHECK(plans.of(later) == PlanAsked{{"plan 0", 1}, {"new", 4}});
+  CHECK(plans.first(0) == noon);
+  CHECK(plans.bytes() <= 17 * 5'760);
+}
+
+TEST_CASE("memory for plans is bounded, whatever they are called and however many there are") {
+  PlanRecord plans;
+  for (int day = 0; day < 40; ++day)
+    for (int i = 0; i < 50; ++i)
+      plans.add(noon + day * PlanRecord::day + i, {{fmt::format("{} {}", day % 3, i), 1}});
+  CHECK(plans.bytes() <= 777'600);
+}
+
+TEST_CASE("what plans ask for is written and read again, whatever they are called") {
+  DemandRecord record;
+  PlanRecord plans;
+  for (Slot minute = noon; minute < noon + 3; ++minute) {
+    record.add(minute, at_three(10));
+    plans.add(minute, {{"a,\"b;\n%", 4}, {"gr\u00f6\u00dfer", 1.5}, {"-", 2}});
+  }
+  const DemandMinute part{
+      .minute = noon + 3, .asked = at_three(7), .seconds = 12, .plans = {{"-", 3}, {"new", 2}}};
+  const std::string text = demand_text(record, plans, part);
+  CHECK(text.starts_with(
+      "time,all,priority_1,priority_2,priority_3,priority_4,priority_5,seconds,plan_-,"));
+  const auto read = read_demand_text(text);
+  REQUIRE(read);
+  CHECK(read->record.known() == 3);
+  CHECK(read->plans.of(noon + 2) == plans.of(noon + 2));
+  REQUIRE(read->part);
+  CHECK(read->part->plans == PlanAsked{{"-", 3}, {"new", 2}});
+  const std::string header = text.substr(0, text.find('\n'));
+  for (const std::string& broken : {
+           header + ",plan_-\n",          // twice
+           header + ",other\n",           // no plan's
+           header + ",plan_%4\n",         // half of a byte
+           header + ",plan_\n",           // no name
+           header.substr(0, 71) + "x\n",  // another column
+       })
+    CHECK_FALSE(read_demand_text(broken));
+  const std::string row = fmt::format("\n{},1,0,0,1,0,0,60,", noon * 60);
+  CHECK(read_demand_text(header + row + "0.5,0.25,0.25,0\n"));
+  CHECK(read_demand_text(header + row + "1,1,0,0\n").error() ==
+        "line 2: the plans are more than all are");
+  CHECK(read_demand_text(header + row + "1,0\n").error() == "line 2: not 12 columns");
+}
+
+TEST_CASE("of a minute each plan has what its counter grew by, and two processes share one") {
+  MinuteSampler sampler;
+  sampler.begin({.by_priority = {}, .by_plan = {{"free", 100}}}, time_at(noon));
+  sampler.add_part({.minute = noon, .asked = at_three(5), .seconds = 0, .plans = {{"old", 5}}});
+  auto now = totals(60);
+  now.by_plan = {{"free", 130}, {"pro", 30}, {"idle", 0}};
+  const auto minute = sampler.read(now, time_at(noon + 1));
+  REQUIRE(minute);
+  CHECK(minute->plans == PlanAsked{{"free", 30}, {"pro", 30}, {"old", 5}});
+  // Of 50 s the rest is as these.
+  const auto most = sampler.read(now, time_at(noon + 1, 50s));
+  REQUIRE(most);
+  CHECK(most->plans.empty());
 }
 
 // ---- What is told of it ------------------------------------------------------------------------
@@ -216,6 +312,29 @@ TEST_CASE("what comes each day is asked for before it comes, and each priority i
         doctest::Approx(1.5 * static_cast<double>(daily(past.minute + 2))).epsilon(0.02));
   CHECK(static_cast<double>(past.told.p50) ==
         doctest::Approx(static_cast<double>(past.came)).epsilon(0.1));
+}
+
+TEST_CASE("each plan is told of as each priority is, since it was first asked for under it") {
+  DemandForecast forecast(nullptr);
+  const Slot begin = noon / DemandRecord::day * DemandRecord::day;
+  const Slot end = begin + 3 * DemandRecord::day + 8 * 60;
+  for (Slot minute = begin; minute < end; ++minute)
+    forecast.add(minute, at_three(daily(minute) + 60),
+                 {{"free", daily(minute)}, {minute < end - 20 ? "-" : "new", 60}});
+  ServersNeeded servers;
+  const auto report = report_demand(forecast, some_times(), servers, question_at(end - 1));
+  REQUIRE(report.plans.size() == 3);
+  const auto named = [&](std::string_view name) {
+    return *std::ranges::find(report.plans, name, &DemandReport::Plan::name);
+  };
+  CHECK(named("free").lately == doctest::Approx(daily(end - 3)));
+  CHECK(named("free").horizons[2].p50 == doctest::Approx(daily(end + 59)).epsilon(0.05));
+  CHECK(named("free").horizons[2].p90 >= named("free").horizons[2].p50);
+  CHECK(named("-").lately == 0);
+  CHECK(named("new").lately == 60);
+  CHECK(named("new").horizons[0].p50 == doctest::Approx(60));
+  CHECK(std::isnan(named("new").horizons[2].p90));  // nobody has seen how wrong it is
+  CHECK(forecast.bytes() < 5 * 256 * 1024 + 320 * 1024);
 }
 
 TEST_CASE(

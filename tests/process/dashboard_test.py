@@ -32,9 +32,10 @@ class History(http.server.BaseHTTPRequestHandler):
             return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
         quantiles = {"p50": 10, "p90": 12.5, "p99": 15}
         return {"time": text(now), "known": True, "why_not": None, "minutes_known": 2880, "has_a_day": True,
-                "unit": "cost a second", "now": {"demand": 9.5, "by_priority": []},
+                "unit": "cost a second", "now": {"demand": 9.5, "by_priority": [], "by_plan": [{"plan": EVIL, "demand": 9.5}]},
                 "forecast": [{"horizon": word, "horizon_seconds": seconds, "time": text(now + seconds), **quantiles,
-                              "by_priority": [], "workers_needed": 7, "last_day": {"minutes": 1440, "mean_absolute_error": 1,
+                              "by_priority": [{"priority": 3, **quantiles}], "by_plan": [{"plan": EVIL, **quantiles}],
+                              "workers_needed": 7, "last_day": {"minutes": 1440, "mean_absolute_error": 1,
                                                                                    "wape": 0.083, "below_p90": 0.9}}
                              for word, seconds in (("5m", 300), ("15m", 900), ("1h", 3600), ("24h", 86400))],
                 "workers": {"target": "wait p95 <= 100ms", "now": 5, "needed_now": 4, "needed": 7, "why_not": None},
@@ -317,6 +318,8 @@ class Dashboard(ProcessTest):
         self.assertEqual(self.browser.ask("[...document.querySelectorAll('figure svg')].map(s => s.getAttribute('aria-valuemax'))"),
                          ["3", "287"])
         self.assertIn("8.3 %", self.text())
+        self.assertIn("priority 3", self.text())
+        self.assertIn("plan " + EVIL, self.text())
         self.assertIn("24h", self.text())
 
     def test_names_are_text_and_never_markup(self):

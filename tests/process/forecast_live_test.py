@@ -2,11 +2,12 @@
 """What a running gateway counts of demand, keeps over a restart, forecasts and tells."""
 import json
 import pathlib
+import subprocess
 import time
 import unittest
 
 from changeable import Changeable
-from kit import FolderTest, get_json, scrape, wait_until
+from kit import CLASSGATE, FolderTest, clean_environment, get_json, scrape, wait_until
 
 HEADER = "time,all,priority_1,priority_2,priority_3,priority_4,priority_5,seconds\n"
 MINUTE = 60
@@ -61,6 +62,38 @@ class LiveForecast(FolderTest):
         self.assertEqual(gateway.request("GET", "/queue/health").status, 200)  # the gateway's own
         counted = [sum(column) for column in zip(*self.ends(gateway))][1:7]
         self.assertEqual(counted, [26, 0, 0, 21, 5, 0])
+
+    def test_each_plan_has_its_own_demand_over_restarts_and_is_told_of_in_api_and_metrics(self):
+        service = self.service("--service-time", "1ms")
+        now = int(time.time()) // MINUTE * MINUTE
+        self.demand.write_text(HEADER.replace("seconds\n", "seconds,plan_free,plan_gone\n") +
+                               "".join(f"{now - ago * MINUTE},600,0,0,600,0,0,60,540,60\n" for ago in range(30, 0, -1)))
+        conf = ('[fairness]\nidentity = ["header:X-Api-Key"]\n'
+                '[[plan]]\nname = "free"\nrate = 0.001\nburst = 2\nclients = ["header:X-Api-Key:a"]\n'
+                '[[plan]]\nname = "a, b"\nclients = ["header:X-Api-Key:b"]\n')
+        gateway = self.open(service.address, conf=conf)
+        said = self.known(gateway)
+        self.assertEqual([(one["plan"], round(one["demand"], 3)) for one in said["now"]["by_plan"]], [("free", 9), ("gone", 1)])
+        hour = next(one for one in said["forecast"] if one["horizon"] == "1h")
+        self.assertAlmostEqual(hour["by_plan"][0]["p50"], 9, delta=0.5)
+        _, text = scrape(gateway)
+        self.assertIn('classgate_demand_by_plan{plan="free"} 9\n', text)
+        self.assertRegex(text, r'classgate_demand_forecast_by_plan\{plan="free",horizon="1h",quantile="0\.5"\} [0-9.]+\n')
+        # Refused ones count, retries do not.
+        self.assertEqual([gateway.request(headers={"X-Api-Key": "a"}).status for _ in range(5)], [200] * 2 + [429] * 3)
+        gateway.request(headers={"X-Api-Key": "b"})
+        gateway.request(headers={"X-Api-Key": "b", "x-stainless-retry-count": "1"})
+        gateway.request()
+        gateway.signal(15)
+        self.assertEqual(gateway.wait(), 0, gateway.err())
+        lines = [line.split(",") for line in self.demand.read_text().splitlines()]
+        sums = {name: sum(float(line[at]) for line in lines[1:]) for at, name in enumerate(lines[0])}
+        new = {"free": 540 * 30 + 5, "gone": 60 * 30, "a%2C%20b": 1, "-": 1}
+        self.assertEqual({name: value for name, value in sums.items() if name.startswith("plan_")},
+                         {"plan_" + plan: asked for plan, asked in new.items()})
+        done = subprocess.run([str(CLASSGATE), "forecast", "--series", self.demand, "--of", "plan_free", "--json"],
+                              capture_output=True, text=True, env=clean_environment(), timeout=60, check=True)
+        self.assertAlmostEqual(json.loads(done.stdout)["forecast"][0]["p50"], 540, delta=1)  # the part of a minute tells nothing
 
     def test_a_restart_goes_on_in_the_same_minute_and_an_upgrade_counts_nothing_twice(self):
         service = self.service("--service-time", "1ms")

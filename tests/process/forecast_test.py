@@ -90,6 +90,36 @@ class Forecast(FolderTest):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("--step: 7m is no part of a day, by which yesterday is found: 8m is one", done.stderr)
 
+    def test_one_priority_or_plan_of_a_log_and_one_column_of_a_series(self):
+        conf = self.file("two.toml", '[fairness]\nidentity = ["header:X-Api-Key"]\n[[plan]]\nname = "free"\n'
+                         'clients = ["header:X-Api-Key:a"]\n[[route]]\npath = "/batch"\npriority = 4\ncost = 5\n')
+        log = "".join(f'time=2026-03-02T10:{minute:02}:{second:02}.000Z id=x client=192.0.2.1 method=POST path="{path}" '
+                      f'route="{path}" priority=3 verdict=admitted reason=- cost=1 deadline_ms=30000.000 upload_ms=0.000 '
+                      f'wait_ms=0.000 upstream_ms=20.000 total_ms=20.000 status=200 bytes_in=52 bytes_out=87 upstream=- '
+                      f'retries=0 tls=- plan={plan}\n'
+                      for minute in range(20) for second, path, plan in ((1, "/v1/classify", "free"), (2, "/batch", "-"),
+                                                                         (3, "/v1/classify", "-")))
+        log = self.file("access.log", log)
+        for of, each in (((), 7), (("--of", "priority_3"), 2), (("--of", "priority_4"), 5), (("--of", "plan_free"), 1),
+                         (("--of", "plan_-"), 6)):
+            with self.subTest(of):
+                done = self.forecast("--log", log, "--conf", conf, "--horizon", "5m", "--json", *of)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertAlmostEqual(json.loads(done.stdout)["forecast"][0]["p50"], each, places=6)
+        series = self.file("wide.csv", "time,a,b\n" + "".join(f"{i * 60},1,{7}\n" for i in range(30)))
+        done = self.forecast("--series", series, "--of", "b", "--horizon", "5m", "--json")
+        self.assertAlmostEqual(json.loads(done.stdout)["forecast"][0]["p50"], 7, places=6)
+        for words, reason in ((("--series", series, "--of", "c"), "no column behind the time is called"),
+                              (("--series", series, "--of", "time"), "no column behind the time is called"),
+                              (("--series", self.file("bare.csv", "0,1\n60,2\n"), "--of", "b"), "no header"),
+                              (("--series", series, "--of", "b", "--arrivals"), "--of"),
+                              (("--log", log, "--conf", conf, "--of", "plan_gold"), "the conf has no plan"),
+                              (("--log", log, "--conf", conf, "--of", "priority_6"), "neither priority_1")):
+            with self.subTest(words):
+                done = self.forecast(*words)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+
     def test_of_a_very_long_series_the_last_steps_are_looked_at(self):
         rows = "".join(f"{i * 60},{i % 1440}\n" for i in range(62_000))
         done = self.forecast("--series", self.file("long.csv", "t,load\n" + rows), "--horizon", "1h", "--json")

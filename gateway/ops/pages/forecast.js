@@ -28,7 +28,17 @@ function view_forecast(main) {
     const percent = share => share === null ? "–" : (100 * share).toFixed(1) + " %";
     rest.replaceChildren(coming.node, past.node, el("div", { class: "card" }, table("Expected, cost a second", [["in", row => row.horizon],
       ["expected", row => count(row.p50), true], ["90 % below", row => count(row.p90), true], ["99 % below", row => count(row.p99), true],
-      ["workers", row => count(row.workers_needed), true], ["wrong by, last day", row => percent(row.last_day.wape), true]], body.forecast)));
+      ["workers", row => count(row.workers_needed), true], ["wrong by, last day", row => percent(row.last_day.wape), true]], body.forecast)), parts(body));
+  };
+  // Who asks, now and in an hour: by priority, and by plan where anybody has one.
+  const parts = body => {
+    const hour = body.forecast.find(one => one.horizon === "1h");
+    const row = (name, now, later) => ({ name, now: now ? now.demand : 0, p50: later.p50, p90: later.p90 });
+    const rows = [...hour.by_priority.map(one => row(`priority ${one.priority}`, body.now.by_priority.find(now => now.priority === one.priority), one)),
+      ...hour.by_plan.map(one => row(one.plan === "-" ? "no plan" : one.plan === "(others)" ? "other plans" : `plan ${one.plan}`,
+        body.now.by_plan.find(now => now.plan === one.plan), one))];
+    return el("div", { class: "card" }, table("Who asks, cost a second", [["of", row => row.name], ["now", row => count(row.now), true],
+      ["in an hour", row => count(row.p50), true], ["90 % below", row => count(row.p90), true]], rows));
   };
   return () => {
     if (Date.now() - asked < 15000) return;

@@ -144,7 +144,14 @@ class Live(ProcessTest):
         statuses = [gateway.request().status for _ in range(25)]
         self.assertEqual((statuses.count(200), statuses.count(429)), (20, 5))
         self.assertEqual(gateway.request("GET", "/health").status, 200)
+        self.wait_for_requests(gateway, 26)
         return gateway
+
+    @staticmethod
+    def wait_for_requests(gateway, ended):
+        """A loop counts what has ended when the answer is on its way."""
+        counts = r"\nclassgate_requests_total\{.*\} (\d+)"
+        wait_until(lambda: sum(map(int, re.findall(counts, scrape(gateway)[1]))) == ended, "all of them in the metrics")
 
     def test_promtool_finds_nothing_to_complain_of(self):
         content_type, text = scrape(self.busy_gateway())
@@ -192,6 +199,7 @@ class Live(ProcessTest):
         for key, cost in (("alpha", "3"), ("beta", "1")):
             for _ in range(5):
                 gateway.request(headers={"X-Api-Key": key, "X-Cost": cost})
+        self.wait_for_requests(gateway, 10)
         _, text = scrape(gateway)
         for line in ('classgate_plan_requests_total{plan="gold",outcome="processed"} 5',
                      'classgate_plan_requests_total{plan="-",outcome="processed"} 2',

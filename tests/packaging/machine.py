@@ -1,5 +1,6 @@
 """A Debian machine that is really booted: systemd is PID 1, in a container without a network but its own."""
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -8,17 +9,31 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "process"))
 from kit import wait_until  # noqa: E402
 
-PACKAGES = ("systemd,systemd-sysv,libc-ares2,libcjose0,libevent-core-2.1-7,libfmt9,libspdlog1.10,libssl3,libsystemd0,"
-            "libprometheus-cpp-core1.0,libsqlite3-0,libtomlplusplus3,libzstd1,zlib1g,tzdata,python3-minimal,libpython3-stdlib,curl,logrotate,procps,adduser,"
-            "libevent-extra-2.1-7")  # the last one for the service of the tests
+PACKAGES = ("systemd", "systemd-sysv", "python3-minimal", "libpython3-stdlib", "curl", "logrotate", "procps")
+# What the service of the tests is linked with, beside what classgate is.
+SERVICE_PACKAGES = {"bookworm": ("libevent-core-2.1-7", "libevent-extra-2.1-7", "libfmt9"),
+                    "trixie": ("libevent-core-2.1-7t64", "libevent-extra-2.1-7t64", "libfmt10")}
+
+
+def host_suite():
+    """The Debian that this is: what was built here runs there."""
+    return re.search(r"(?m)^VERSION_CODENAME=(\w+)", pathlib.Path("/etc/os-release").read_text()).group(1)
+
+
+def needed_by(deb):
+    """The packages that a .deb depends on, the first of each choice; dpkg -i does not fetch them."""
+    told = subprocess.run(["dpkg-deb", "--show", "--showformat", "${Pre-Depends}, ${Depends}", deb], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    return [words.split()[0] for words in told.split(",") if words.strip()]
 
 
 class Machine:
-    def __init__(self):
+    def __init__(self, deb, suite):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="classgate-machine-"))
         self.root = self.folder / "root"
         self.boot = None
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", self.root],
+        packages = ",".join(sorted({*PACKAGES, *SERVICE_PACKAGES[suite], *needed_by(deb)}))
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", suite, self.root],
                        check=True, stdout=subprocess.DEVNULL)
 
     def start(self):

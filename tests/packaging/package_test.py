@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""The Debian package in a booted machine, as an operator meets it (packaging/test-package).   package_test.py FOLDER"""
+"""The Debian package in a booted machine, as an operator meets it (packaging/test-package).
+package_test.py FOLDER [SUITE]      the Debian to boot, such as trixie; default: the one that this is"""
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -9,10 +11,11 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from machine import Machine  # noqa: E402
+from machine import Machine, host_suite  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICE = ROOT / "build/release/tests/classify_service/classify_service"
+BUILD = pathlib.Path(os.environ.get("CLASSGATE_BUILD", ROOT / "build/release"))
+SERVICE = BUILD / "tests/classify_service/classify_service"
 CONF = "/etc/classgate/classgate.conf"
 SECRET = "/var/lib/classgate/clients.secret"
 QUOTAS = "/var/lib/classgate/quotas.db"
@@ -120,6 +123,7 @@ class PackageTest:
         m.run("systemctl", "start", "classify")
         self.check(not self.files(), "a clean machine: nothing of classgate")
         self.install()
+        self.as_installed()
         self.stranger()
         self.reload()
         self.bad_conf()
@@ -149,6 +153,16 @@ class PackageTest:
         self.check("ok" in m.run("classgate", "status"), "classgate status")
         self.check("classgate_build_info" in m.run("curl", "-sS", "http://127.0.0.1:9190/metrics"), "/metrics")
         self.check(m.run("cat", f"/proc/{self.main_pid()}/status").split("Uid:")[1].split()[0] != "0", "it is not root")
+
+    def as_installed(self):
+        """What autopkgtest(1) would run, which has a service of its own at the same address."""
+        m = self.m
+        m.run("systemctl", "stop", "classify")
+        m.put(ROOT / "packaging/debian/tests/as-installed", "/root/as-installed")
+        m.run("sh", "/root/as-installed", also_errors=True)
+        self.check(True, "the package's own test (autopkgtest) passes")
+        m.run("systemctl", "start", "classify")
+        m.wait(lambda: "label" in self.classify(), "the service")
 
     def stranger(self):
         """From the package to an own model with a plan, by what README and manual pages say: measured, written, checked,
@@ -189,7 +203,8 @@ class PackageTest:
         self.check("gold" in m.run("classgate", "explain", "POST", "/v1/classify", "-H", f"X-Api-Key: {key}", check=False),
                    "classgate explain knows the plan")
         m.wait(lambda: 'plan "gold" is new' in m.run("classgate", "conf", "history"), "the conf to be kept")
-        shown = m.run("classgate", "conf", "show", "2")
+        newest = max(map(int, re.findall(r"(?m)^ *(\d+)  \d{4}-", m.run("classgate", "conf", "history"))))
+        shown = m.run("classgate", "conf", "show", str(newest))
         self.check('name = "gold"' in shown, "classgate conf show tells what it said")
         m.run("classgate", "conf", "rollback")
         self.check(ask()[0] == 200, "classgate conf rollback takes it back")
@@ -312,7 +327,7 @@ print(json.dumps(traffic.report()))
 
 def main():
     debs = sorted(p for p in pathlib.Path(sys.argv[1]).glob("classgate_*.deb"))
-    machine = Machine()
+    machine = Machine(debs[-1], sys.argv[2] if len(sys.argv) > 2 else host_suite())
     try:
         PackageTest(machine, debs[-1]).run()
     except AssertionError as failure:

@@ -54,6 +54,7 @@ Rejection Controller::reject(Rejection rejection, const Arrival& arrival, const 
                              const Limits::Comings& comings, Time now) {
   line_.reject(rejection, arrival, asker, now);
   if (waits_for_tokens(rejection.reason)) {
+    intake_.limits().note_refused(rejection.reason, arrival);
     const auto client = intake_.look(asker.number, now);
     Limits::Buckets buckets = intake_.allowances(arrival, client, comings, now);
     buckets.pattern = bucket_of(intake_.look_at_pattern(arrival, client, now), arrival.cost);

@@ -114,6 +114,12 @@ class Controller {
   // Of those, so many are another process's (Ceilings).
   void set_kept_elsewhere(std::uint32_t workers) { line_.set_kept_elsewhere(workers); }
   Wanted wanted() const { return line_.wanted(); }
+  // Of rates that several gateways have together.
+  std::vector<Limits::RateUse> take_rate_uses(Time now) { return intake_.limits().take_uses(now); }
+  void lend_rates(double part, std::span<const Limits::RateLoan> loans, Time now) {
+    intake_.limits().lend(part, loans, now);
+  }
+  std::uint32_t clients_asking() const { return intake_.clients().parts().asking(); }
   bool has_waiters() const { return line_.waiting() > 0; }
   std::size_t waiting() const { return line_.waiting(); }
   std::uint32_t limit() const { return line_.workers(); }

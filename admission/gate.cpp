@@ -193,6 +193,21 @@ Wanted Gate::wanted() const {
   return controller_.wanted();
 }
 
+std::vector<Limits::RateUse> Gate::take_rate_uses(Time now) {
+  const Lock lock(mutex_);
+  return controller_.take_rate_uses(latest(now));
+}
+
+std::uint32_t Gate::clients_asking() const {
+  const Lock lock(mutex_);
+  return controller_.clients_asking();
+}
+
+void Gate::lend_rates(double part, std::span<const Limits::RateLoan> loans, Time now) {
+  const Lock lock(mutex_);
+  controller_.lend_rates(part, loans, latest(now));
+}
+
 Snapshot Gate::snapshot(Time now) const {
   const Lock lock(mutex_);
   Snapshot snapshot = controller_.snapshot(now);

@@ -157,6 +157,10 @@ class Gate {
            has_no_more_than_its_own();
   }
   Wanted wanted() const;
+  // As Limits::take_uses() and Limits::lend(), for the rates.
+  std::vector<Limits::RateUse> take_rate_uses(Time now);
+  std::uint32_t clients_asking() const;  // lately, for what all share
+  void lend_rates(double part, std::span<const Limits::RateLoan> loans, Time now);
 
   Snapshot snapshot(Time now) const;
   ClientTable::Counts client_counts() const;  // of the snapshot these alone

@@ -1,6 +1,7 @@
 #include "admission/limits.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace classgate::admission {
 
@@ -11,18 +12,27 @@ Limits::Limits(const conf::AdmissionSettings& settings, const Ids& ids, ClientTa
 
 // A route keeps its tokens wherever it stands in the new conf.
 void Limits::reconfigure(const conf::AdmissionSettings& settings, const Ids& ids, Time now) {
-  all_.reconfigure(settings.rate, settings.burst, now);
+  // One that follows the service is each gateway's own.
+  all_.whole_rate = settings.rate_is_auto ? 0 : settings.rate;
+  all_.whole_burst = settings.burst;
+  const double part = settings.rate_is_auto ? 1 : part_;
+  all_.reconfigure(settings.rate * part, settings.burst * part, now);
   all_.returns.set_spread(settings.retry_after_spread);
   if (!settings.fairness.is_on) all_.expect_nobody();
   reserve_ = settings.fairness.reserve;
   ById<RouteId, Shared> routes;
+  route_ids_.clear();
   for (const conf::RouteRate& route : settings.route_rates) {
     const RouteId id = ids.route(route.path);
     if (id == RouteId{}) continue;  // a shadow's: nobody comes on it
     const Shared* const known = routes_.find(id);
     Shared& shared = *routes.find_or_add(id);
     shared = known ? *known : Shared{TokenBucket(route.rate, route.burst)};
-    shared.reconfigure(route.rate, route.burst, now);
+    shared.route = route.path;
+    shared.whole_rate = route.rate;
+    shared.whole_burst = route.burst;
+    shared.reconfigure(route.rate * part_, route.burst * part_, now);
+    route_ids_.push_back(id);
     shared.returns.set_spread(settings.retry_after_spread);
     if (!settings.fairness.is_on) shared.expect_nobody();
   }
@@ -181,6 +191,7 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more,
         bucket.rate() > 0 ? std::min(more, std::max(bucket.tokens() + bucket.burst(), 0.0)) : more;
     owed = std::max(owed, more - taken);
     shared.bucket.take(taken);
+    shared.asked += taken;
     if (coming != Coming::early) shared.taken += taken;
   };
   Shared* const route = routes_.find(arrival.route);
@@ -191,6 +202,35 @@ void Limits::settle(const Arrival& arrival, ClientNumber client, double more,
     take_from(all_, comings.to_all);
   }
   if (owed > 0 && client != no_client) clients_.owe(client, owed);
+}
+
+// ---- Rates that several gateways have together --------------------------------------------------
+
+std::vector<Limits::RateUse> Limits::take_uses(Time now) {
+  std::vector<RateUse> uses;
+  for_each_rate([&](Shared& shared) {
+    const double spilled = shared.bucket.take_spilled(now);
+    uses.push_back({.route = shared.route,
+                    .rate = shared.whole_rate,
+                    .burst = shared.whole_burst,
+                    .tokens = shared.bucket.tokens(),
+                    .asked = std::exchange(shared.asked, 0.0),
+                    .spilled = spilled});
+  });
+  return uses;
+}
+
+// Never nothing at all: a rate of 0 is no limit.
+void Limits::lend(double part, std::span<const RateLoan> loans, Time now) {
+  part_ = std::clamp(part, 1e-4, 1.0);
+  auto next = loans.begin();
+  for_each_rate([&](Shared& shared) {
+    if (next == loans.end() || next->route != shared.route)
+      return shared.lend(shared.whole_rate * part_, Time::max(), part_, now);
+    shared.lend(std::max(next->rate, shared.whole_rate * 1e-4), next->until, part_, now);
+    ++next;
+  });
+  share_out();
 }
 
 // ---- When to come back -------------------------------------------------------------------------

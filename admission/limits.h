@@ -2,6 +2,9 @@
 
 #include <limits>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "admission/client_table.h"
 #include "admission/ids.h"
@@ -124,6 +127,32 @@ class Limits {
   // The same, changing nothing.
   Duration foretell_return_time(const Rejection& rejection, const Arrival& arrival,
                                 const Returns::Asker& asker, Time now) const;
+  // --- Rates that several gateways have together. ---
+  // One that the conf has, and what has become of it here.
+  struct RateUse {
+    std::string route;   // its path; empty: the rate for all
+    double rate = 0;     // of all gateways
+    double burst = 0;    // likewise
+    double tokens = 0;   // there are here
+    double asked = 0;    // since this was last asked: what was taken, and what was refused for want
+    double spilled = 0;  // likewise: what the bucket had no room for
+  };
+  // The rate for all, if it does not follow the service, and then those of routes in their order.
+  std::vector<RateUse> take_uses(Time now);
+  // This gateway's part of each rate and of each burst, which holds from then on; and until a time
+  // other rates, in the order of the uses. Ones that are not named go by the part.
+  struct RateLoan {
+    std::string route;
+    double rate = 0;
+    Time until{};
+  };
+  void lend(double part, std::span<const RateLoan> loans, Time now);
+  // It was refused because of that bucket.
+  void note_refused(conf::Reason reason, const Arrival& arrival) {
+    if (Shared* const shared = shared_of(*this, reason, arrival.route))
+      shared->asked += arrival.cost;
+  }
+
   // Takes the cost of the request from all buckets that apply. Only after wait_for() said zero for
   // the same arrival and time.
   void take(const Arrival& arrival, ClientNumber client, const Comings& comings) {
@@ -141,6 +170,11 @@ class Limits {
   // A shared bucket, and when those who were refused because of it were told to come back.
   struct Shared {
     TokenBucket bucket{0, 0};
+    // As the conf has them, of all gateways together.
+    std::string route{};
+    double whole_rate = 0;
+    double whole_burst = 0;
+    double asked = 0;
     Returns returns{};
     // Tokens, since its rate changed or somebody was last told to come back. Not by those who come
     // before their time: what these have others could have, when they come as they are told.
@@ -175,7 +209,18 @@ class Limits {
       taken = 0;
       bucket.reconfigure(rate, burst, now);
     }
+    void lend(double rate, Time until, double part, Time now) {
+      used = capacity(rate).used;
+      taken = 0;
+      bucket.lend(rate, whole_burst * part, until, whole_rate * part, now);
+    }
   };
+  template <typename Visit>
+  void for_each_rate(Visit visit) {
+    if (all_.whole_rate > 0) visit(all_);
+    for (const RouteId id : route_ids_)
+      if (Shared* const route = routes_.find(id); route->whole_rate > 0) visit(*route);
+  }
   // The tokens that one must leave in a bucket: the larger number.
   struct Kept {
     double for_content = 0;  // for those who ask for no more than their part
@@ -204,7 +249,9 @@ class Limits {
   }
 
   Shared all_;
-  ById<RouteId, Shared> routes_;  // empty when none has a rate
+  ById<RouteId, Shared> routes_;    // empty when none has a rate
+  std::vector<RouteId> route_ids_;  // of these
+  double part_ = 1;                 // of each rate: this gateway's
   // The share of each that is kept for clients that ask for no more than their part.
   double reserve_ = 0;
   ClientTable& clients_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "admission/time.h"
 
@@ -34,7 +35,7 @@ class TokenBucket {
     if (rate_ > 0) tokens_ = std::min(burst_, tokens_ - cost);
   }
 
-  double rate() const { return rate_; }
+  double rate() const { return rate_; }  // now
   double burst() const { return burst_; }
   // As of the latest time it was told.
   double tokens() const { return tokens_; }
@@ -50,6 +51,19 @@ class TokenBucket {
     rate_ = rate;
     burst_ = burst;
     tokens_ = std::min(tokens_, burst_);
+    until_ = Time::max();
+  }
+  // Likewise, but only until that time, and then another rate. Of a rate that several gateways have
+  // together each has what it is lent, and does not count on it for longer.
+  void lend(double rate, double burst, Time until, double then, Time now) {
+    reconfigure(rate, burst, now);
+    until_ = until;
+    then_ = then;
+  }
+  // What it has gained and had no room for, since it was last asked.
+  double take_spilled(Time now) {
+    refill(now);
+    return std::exchange(spilled_, 0.0);
   }
 
   // It goes on from so many tokens at this time, as far as its burst holds them.
@@ -61,15 +75,33 @@ class TokenBucket {
  private:
   void refill(Time now) {
     if (now <= last_) return;  // another loop's turn began earlier: time never runs backwards here
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    tokens_ = std::min(burst_, tokens_ + seconds * rate_);
+    const double full = tokens_ + gain(now);
+    tokens_ = std::min(burst_, full);
+    spilled_ += full - tokens_;
     last_ = now;
+    if (now >= until_) [[unlikely]] {
+      rate_ = then_;
+      until_ = Time::max();
+    }
+  }
+  // Since the last time.
+  double gain(Time now) const {
+    const auto in = [](double rate, Duration time) {
+      return rate * std::chrono::duration<double>(time).count();
+    };
+    if (now < until_) [[likely]]
+      return in(rate_, now - last_);
+    const Time until = std::max(until_, last_);
+    return in(rate_, until - last_) + in(then_, now - until);
   }
 
   double rate_;
   double burst_;
   double tokens_;
   Time last_{};
+  Time until_ = Time::max();  // of the rate
+  double then_ = 0;
+  double spilled_ = 0;
 };
 
 }  // namespace classgate::admission

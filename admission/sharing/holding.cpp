@@ -21,6 +21,14 @@ std::uint32_t Holding::away(Time now) const {
   return now >= others_are_done_ ? floor_ : std::min(cap_, floor_);
 }
 
+// The floor is what it goes on with when it is away, so that nothing changes then. A conf that
+// allows more workers than the others' has a smaller part, as long as they differ.
+double Holding::part(Time now) const {
+  const bool is_open = settings_.when_away == WhenAway::open && is_away(now);
+  if (is_open || members_ == 0 || settings_.workers == 0) return 1;
+  return std::min(1.0, static_cast<double>(floor_) / settings_.workers);
+}
+
 Report Holding::report(std::uint32_t in_use, const Demand& demand, Time now) {
   cap_ = std::max(is_away(now) ? away(now) : std::min(cap_, target_), in_use);
   if (cap_ <= promise_ || now >= promised_ + 2 * settings_.lease) {
@@ -33,6 +41,7 @@ Report Holding::report(std::uint32_t in_use, const Demand& demand, Time now) {
   return {
       .member = settings_.member,
       .number = ++number_,
+      .heard = answered_,
       .ledger = ledger_,
       .sent = told_ == LedgerTime{} ? LedgerTime{} : told_ + since,
       .cap = cap_,
@@ -50,6 +59,8 @@ void Holding::hear(const Share& share, Time now) {
   told_ = share.told;
   heard_ = now;
   if (!share.is_heard) return;
+  were_lost_ = share.before == answered_;
+  answered_ = number_;
   ledger_ = share.ledger;
   cap_ = share.seats;
   target_ = share.target;

@@ -38,6 +38,11 @@ class Holding {
   Time lapses() const { return lapses_; }
   // And until then by its part without the ledger, unless it is away as `open` has it.
   Time gone() const { return gone_; }
+  // Its part of what is no seat (rates), at most 1. Before it has heard anything: all, because it
+  // has no seat to spend it on.
+  double part(Time now) const;
+  // By the last answer none of the reports has come that were sent since the one before it.
+  bool were_lost() const { return were_lost_; }
   std::uint32_t members() const { return members_; }
   std::uint32_t floor() const { return floor_; }
 
@@ -60,6 +65,7 @@ class Holding {
 
   Settings settings_;
   std::uint64_t number_ = 0;
+  std::uint64_t answered_ = 0;  // the last one that was heard and answered
   std::string ledger_;
   std::uint32_t cap_ = 0;
   std::uint32_t target_ = 0;
@@ -67,6 +73,7 @@ class Holding {
   std::uint32_t floors_ = 0;
   std::uint32_t members_ = 0;
   bool awaits_answer_ = false;
+  bool were_lost_ = false;
   // The least that was promised by a report that may still be heard.
   std::uint32_t promise_ = 0;
   Time promised_ = long_ago;

@@ -4,6 +4,38 @@
 #include <vector>
 
 namespace classgate::sharing {
+namespace {
+
+struct Claim {
+  std::uint32_t wanted = 0;
+  std::uint32_t weight = 0;
+  std::uint32_t given = 0;
+};
+
+// Each round gives to each in proportion to its weight, at least one, and to nobody more than it
+// wants. Returns what is left.
+std::uint32_t divide(std::uint32_t left, std::vector<Claim>& claims) {
+  const auto is_open = [](const Claim& claim) { return claim.given < claim.wanted; };
+  while (left > 0) {
+    std::uint64_t weight = 0;
+    for (const Claim& claim : claims)
+      if (is_open(claim)) weight += std::max(claim.weight, 1U);
+    if (weight == 0) break;
+    const std::uint64_t to_give = left;
+    for (Claim& claim : claims) {
+      if (!is_open(claim)) continue;
+      const std::uint64_t part = to_give * std::max(claim.weight, 1U) / weight;
+      const std::uint64_t given =
+          std::min({std::max<std::uint64_t>(part, 1), std::uint64_t{claim.wanted - claim.given},
+                    std::uint64_t{left}});
+      claim.given += static_cast<std::uint32_t>(given);
+      left -= static_cast<std::uint32_t>(given);
+    }
+  }
+  return left;
+}
+
+}  // namespace
 
 // Its own time goes on with what is told, but for what may be a clock that was set: back, or
 // further than reports are apart. So nobody's seats are free before their time, only later. How
@@ -63,6 +95,7 @@ void Ledger::recover(const Report& report, const std::string& server) {
       if (!member.is_confirmed) member.floor = std::max(member.floor, report.workers / count);
     is_recovering_ = true;
     server_ = server;
+    pools_.clear();
     recovers_since_ = now_;
     std::chrono::microseconds longest = report.request_timeout;
     for (const auto& [name, member] : members_) longest = std::max(longest, member.request_timeout);
@@ -116,50 +149,101 @@ std::uint32_t Ledger::workers() const {
 // rest in equal parts, for whoever asks next. What is in use beyond that is no seat's end: it is
 // given back when its request is over.
 std::uint32_t Ledger::target_of(const std::string& name, std::uint32_t workers) const {
-  struct Part {
-    const Member* member;
-    std::uint32_t seats;
-    bool is_asked_for;
-  };
-  std::vector<Part> parts;
   std::uint32_t left = workers;
-  const auto take = [&left](std::uint32_t wanted) {
-    const std::uint32_t taken = std::min(wanted, left);
-    left -= taken;
-    return taken;
-  };
-  take(missing());
-  for (const auto& [other, member] : members_)
-    if (!is_live(member)) take(kept_for(member));
-  for (const auto& [other, member] : members_)
-    if (is_live(member)) parts.push_back({&member, 0, other == name});
-  // Each round gives to each in proportion to its weight, at least one, and to nobody more than it
-  // wants.
-  for (std::size_t priority = 0; priority < priorities; ++priority) {
-    std::vector<std::uint32_t> wanted;
-    for (const Part& part : parts) wanted.push_back(part.member->demand.wanted[priority]);
-    while (left > 0) {
-      std::uint64_t weight = 0;
-      for (std::size_t i = 0; i < parts.size(); ++i)
-        if (wanted[i] > 0) weight += std::max(parts[i].member->demand.weight[priority], 1U);
-      if (weight == 0) break;
-      const std::uint64_t to_give = left;
-      for (std::size_t i = 0; i < parts.size(); ++i) {
-        if (wanted[i] == 0) continue;
-        const std::uint64_t own = std::max(parts[i].member->demand.weight[priority], 1U);
-        const auto part =
-            static_cast<std::uint32_t>(std::max<std::uint64_t>(to_give * own / weight, 1));
-        const std::uint32_t given = take(std::min(part, wanted[i]));
-        parts[i].seats += given;
-        wanted[i] -= given;
-      }
+  const auto keep = [&left](std::uint32_t seats) { left -= std::min(seats, left); };
+  keep(missing());
+  std::vector<const Member*> parts;
+  std::size_t asked_for = 0;
+  for (const auto& [other, member] : members_) {
+    if (!is_live(member)) {
+      keep(kept_for(member));
+      continue;
     }
+    if (other == name) asked_for = parts.size();
+    parts.push_back(&member);
+  }
+  std::uint32_t target = 0;
+  for (std::size_t priority = 0; priority < priorities; ++priority) {
+    std::vector<Claim> claims;
+    for (const Member* part : parts)
+      claims.push_back({part->demand.wanted[priority], part->demand.weight[priority]});
+    left = divide(left, claims);
+    target += claims[asked_for].given;
   }
   const auto count = static_cast<std::uint32_t>(parts.size());
-  std::uint32_t target = 0;
-  for (std::uint32_t i = 0; i < count; ++i)
-    if (parts[i].is_asked_for) target = parts[i].seats + left / count + (i < left % count ? 1 : 0);
-  return target;
+  return target + left / count + (asked_for < left % count ? 1 : 0);
+}
+
+// ---- Rates --------------------------------------------------------------------------------------
+
+// As the seats are that everybody may go on with.
+std::uint32_t Ledger::nobodys_part(std::uint32_t workers) const {
+  if (is_recovering_ || workers == 0) return 0;
+  std::uint64_t floors = missing();
+  for (const auto& [name, member] : members_) floors += member.floor;
+  const std::uint64_t parts = (floors * whole_rate + workers - 1) / workers;
+  return whole_rate - static_cast<std::uint32_t>(std::min<std::uint64_t>(parts, whole_rate));
+}
+
+// An answer that has not come counts no more.
+void Ledger::take_back_unheard(const Member& member) {
+  for (std::size_t i = 0; i < member.granted.size(); ++i)
+    if (const auto pool = pools_.find(member.rates[i].id); pool != pools_.end())
+      pool->second.tokens += member.granted[i];
+}
+
+void Ledger::forget_pools() {
+  std::erase_if(pools_, [this](const auto& pool) {
+    return std::ranges::none_of(members_, [&](const auto& entry) {
+      return is_live(entry.second) &&
+             std::ranges::find(entry.second.rates, pool.first, &RateReport::id) !=
+                 entry.second.rates.end();
+    });
+  });
+}
+
+RateShare Ledger::share_of(const RateReport& rate, const std::string& name, std::uint32_t nobodys) {
+  std::vector<Claim> claims;
+  std::vector<std::uint32_t> parts;
+  std::size_t asked_for = 0;
+  Millitokens limit = rate.limit;
+  for (const auto& [other, member] : members_) {
+    if (!is_live(member)) continue;
+    const auto its = std::ranges::find(member.rates, rate.id, &RateReport::id);
+    if (its == member.rates.end()) continue;
+    if (other == name) asked_for = claims.size();
+    claims.push_back({its->wanted, its->weight});
+    parts.push_back(its->part);
+    limit = std::min(limit, its->limit);
+  }
+  const auto count = static_cast<std::uint32_t>(claims.size());
+  const std::uint32_t left = divide(whole_rate, claims);
+  std::uint64_t lacking_of_all = 0;
+  std::uint64_t lacking = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    claims[i].given += left / count + (i < left % count ? 1 : 0);
+    const std::uint64_t lacks = claims[i].given - std::min(claims[i].given, parts[i]);
+    lacking_of_all += lacks;
+    if (i == asked_for) lacking = lacks;
+  }
+
+  const auto [found, is_new] = pools_.try_emplace(rate.id);
+  Pool& pool = found->second;
+  if (is_new) pool.filled = now_;
+  const auto passed = std::chrono::floor<std::chrono::milliseconds>(now_ - pool.filled);
+  pool.filled += passed;
+  const auto in_ms = [](std::chrono::milliseconds time) {
+    return static_cast<std::uint64_t>(time.count());
+  };
+  const Millitokens most =
+      lacking_of_all == 0
+          ? 0
+          : limit * in_ms(std::chrono::floor<std::chrono::milliseconds>(terms_.lease)) / 10'000;
+  pool.tokens = std::min(
+      pool.tokens + limit * nobodys / whole_rate * in_ms(passed) / 1'000 + rate.given, most);
+  const Millitokens granted = lacking == 0 ? 0 : pool.tokens * lacking / lacking_of_all;
+  pool.tokens -= granted;
+  return {.part = claims[asked_for].given, .granted = granted};
 }
 
 Share Ledger::settle(const Report& report, const std::string& server, LedgerTime told) {
@@ -174,6 +258,8 @@ Share Ledger::settle(const Report& report, const std::string& server, LedgerTime
   recover(report, server);
   const bool is_new = !members_.contains(report.member);
   Member& member = members_[report.member];
+  const std::uint64_t before = is_new ? report.number - 1 : member.number;
+  if (!is_new && report.heard < member.number) take_back_unheard(member);
   if (is_new) member.is_newcomer = report.ledger.empty();
   member.number = report.number;
   member.held = report.cap;
@@ -181,6 +267,7 @@ Share Ledger::settle(const Report& report, const std::string& server, LedgerTime
   member.in_use = std::min(report.in_use, report.cap);
   member.workers = report.workers;
   member.demand = report.demand;
+  member.rates = report.rates;
   member.request_timeout = report.request_timeout;
   member.until = now_ + terms_.lease;
   member.is_confirmed = true;
@@ -205,14 +292,23 @@ Share Ledger::settle(const Report& report, const std::string& server, LedgerTime
   const std::uint32_t floor =
       is_recovering_ ? report.floor : std::min(all / count, all - std::min(all, floors));
   member.floor = std::max(report.floor, floor);
-  return {.is_heard = true,
-          .told = told,
-          .ledger = server_,
-          .seats = member.held,
-          .target = std::min(target, member.held),
-          .floor = floor,
-          .floors = std::max(floors + member.floor, floors_expected_),
-          .members = std::max(count, members_expected_)};
+  Share share{.is_heard = true,
+              .told = told,
+              .ledger = server_,
+              .seats = member.held,
+              .target = std::min(target, member.held),
+              .floor = floor,
+              .floors = std::max(floors + member.floor, floors_expected_),
+              .members = std::max(count, members_expected_),
+              .before = before};
+  const std::uint32_t nobodys = nobodys_part(all);
+  member.granted.clear();
+  for (const RateReport& rate : member.rates) {
+    share.rates.push_back(share_of(rate, report.member, nobodys));
+    member.granted.push_back(share.rates.back().granted);
+  }
+  forget_pools();
+  return share;
 }
 
 }  // namespace classgate::sharing

@@ -26,6 +26,13 @@ namespace classgate::sharing {
 // What is free goes by priority, inside a priority by the weight of the clients that wait, as if
 // all waited before one gateway; what nobody wants is kept ready in equal parts.
 //
+// Rates are no seats: what is spent does not come back, and what is lost is only lost. Of each rate
+// everybody has the same part as of the seats for good (its floor), gains that by itself, and gives
+// what it has no use for; it is here until somebody gets it who has too little. What is nobody's
+// part is gained here. So all together have no more than the rate gains, whatever is lost; and who
+// is away goes on with its part. Who should have how much goes by what is wanted and by the clients
+// that ask, as if all asked one gateway. Of what nobody needs a tenth of a lease is kept.
+//
 // This is what the script in the engine does, in the form in which it is tried: on virtual time.
 // O(gateways). Not thread-safe.
 class Ledger {
@@ -52,11 +59,18 @@ class Ledger {
     bool is_confirmed = true;  // has reported since the ledger may have forgotten something
     bool is_newcomer = true;   // knew of no ledger before, and so nothing of what this one forgot
     bool is_buried = false;    // what it may still say was sent before
+    std::vector<RateReport> rates;
+    std::vector<Millitokens> granted;  // of these, by the last answer
   };
   const std::map<std::string, Member>& members() const { return members_; }
   bool is_recovering() const { return is_recovering_; }
 
  private:
+  // Of a rate: tokens that nobody has.
+  struct Pool {
+    Millitokens tokens = 0;
+    LedgerTime filled{};
+  };
   bool is_live(const Member& member) const { return now_ <= member.until; }
   // Of a gateway other than the one that reports: what may be in use there, now or without a word.
   std::uint32_t kept_for(const Member& member) const;
@@ -67,6 +81,11 @@ class Ledger {
   std::uint32_t missing() const;
   std::uint32_t workers() const;
   std::uint32_t target_of(const std::string& name, std::uint32_t workers) const;
+  // What of each rate is no gateway's part, whatever any of them may think.
+  std::uint32_t nobodys_part(std::uint32_t workers) const;
+  void take_back_unheard(const Member& member);
+  RateShare share_of(const RateReport& rate, const std::string& name, std::uint32_t nobodys);
+  void forget_pools();
 
   Terms terms_;
   std::map<std::string, Member> members_;
@@ -82,6 +101,7 @@ class Ledger {
   // Floors of some that it has forgotten and that have not come back; they may go on until then.
   std::uint32_t floors_missing_ = 0;
   LedgerTime missing_until_{};
+  std::map<std::string, Pool> pools_;  // of rates that a live member has
 };
 
 }  // namespace classgate::sharing

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "conf/settings.h"
 
@@ -25,10 +26,30 @@ struct Demand {
   std::array<std::uint32_t, priorities> weight{};
 };
 
+// A thousandth of a token, as of requests a second; parts are millionths of a rate.
+using Millitokens = std::uint64_t;
+constexpr std::uint32_t whole_rate = 1'000'000;  // in parts
+
+// A rate that gateways have together. Each has a part of it for good; tokens that it has no use for
+// it gives to the others.
+struct RateReport {
+  std::string id;
+  Millitokens limit = 0;     // a second, of all together: 1 to 10^9
+  Millitokens given = 0;     // tokens that it had, and has no more
+  std::uint32_t part = 0;    // it gains that by itself, of `whole_rate`
+  std::uint32_t wanted = 0;  // it could use that, likewise
+  std::uint32_t weight = 0;  // clients that ask: as for seats
+};
+struct RateShare {
+  std::uint32_t part = 0;   // it should have; what it gains beyond that others need more
+  Millitokens granted = 0;  // of the others', for it
+};
+
 // Of one gateway, about every 50 to 100 ms.
 struct Report {
   std::string member;        // a name for each process: who starts anew is another one
   std::uint64_t number = 0;  // from 1 on: one that comes after a newer one is not heard
+  std::uint64_t heard = 0;   // the last one whose answer has come; 0: none
   std::string ledger;        // as the last answer had it; empty: it has none yet
   // When it was sent, as far as the last answer and the time since tell; zero: there was none. One
   // that has been under way for longer than a lease is not heard.
@@ -42,7 +63,9 @@ struct Report {
   std::uint32_t workers = 0;                    // of its conf: for all together
   std::chrono::microseconds request_timeout{};  // what it starts is over then, whatever happens
   Demand demand;
+  std::vector<RateReport> rates{};  // at most `rates_max`, no id twice
 };
+constexpr std::size_t rates_max = 32;  // of one gateway
 
 // What the ledger says to it.
 struct Share {
@@ -54,6 +77,8 @@ struct Share {
   std::uint32_t floor = 0;    // it may have when it has long heard nothing
   std::uint32_t floors = 0;   // of all together
   std::uint32_t members = 0;  // gateways there are
+  std::uint64_t before = 0;   // the report that was heard before this one, as far as it is known
+  std::vector<RateShare> rates{};  // as they were reported
 };
 
 // Times that all must agree on.

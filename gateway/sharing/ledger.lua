@@ -9,16 +9,18 @@
 -- KEYS[1]  the ledger
 -- ARGV     verb, member, members_max, lease, away_max, then for the verb
 --   settle   number, ledger, sent, cap, floor, floors, members, in_use, workers, request_timeout,
---            wanted of each priority, weight of each priority; for tests: told, server
+--            wanted of each priority, weight of each priority, heard; for tests told and server, else
+--            two empty ones; then of each rate: id, limit, given, part, wanted, weight
 --   leave    nothing more
 --   bury     the member that has died
 --   show     nothing more
 -- Answers
---   settle   {heard, told, ledger, seats, target, floor, floors, members}
+--   settle   {heard, told, ledger, seats, target, floor, floors, members, before,
+--            part and granted of each rate in turn ...}
 --   leave    "OK", as of bury
 --   show     {now, recovering, {member, held, in_use, floor, workers, microseconds of its lease}, ...}
 
-local priorities = 5
+local priorities, rates_max, whole_rate = 5, 32, 1000000
 local verb, name, members_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local lease, away_max = tonumber(ARGV[4]), tonumber(ARGV[5])
 
@@ -28,6 +30,7 @@ local all = packed and cmsgpack.unpack(packed) or {
   members_expected = 0, floors_expected = 0, floors_missing = 0, missing_until = 0,
   lease = 0, away_max = 0, members = {}}
 local members = all.members
+all.pools = all.pools or {}
 
 local names
 local function in_order()
@@ -87,6 +90,7 @@ local function recover(report, server)
     end
     all.recovering = true
     all.server = server
+    all.pools = {}
     all.since = all.now
     local longest = report.request_timeout
     for _, member in pairs(members) do longest = math.max(longest, member.request_timeout) end
@@ -133,50 +137,107 @@ local function workers_of_all()
   return least
 end
 
+local function divide(left, claims)
+  local function is_open(claim) return claim.given < claim.wanted end
+  while left > 0 do
+    local weight = 0
+    for _, claim in ipairs(claims) do
+      if is_open(claim) then weight = weight + math.max(claim.weight, 1) end
+    end
+    if weight == 0 then break end
+    local to_give = left
+    for _, claim in ipairs(claims) do
+      if is_open(claim) then
+        local part = math.floor(to_give * math.max(claim.weight, 1) / weight)
+        local given = math.min(math.max(part, 1), claim.wanted - claim.given, left)
+        claim.given = claim.given + given
+        left = left - given
+      end
+    end
+  end
+  return left
+end
+
 local function target_of(workers)
-  local parts = {}
   local left = workers
-  local function take(wanted)
-    local taken = math.min(wanted, left)
-    left = left - taken
-    return taken
-  end
-  take(missing())
+  local function keep(seats) left = left - math.min(seats, left) end
+  keep(missing())
+  local parts, asked_for = {}, 1
   for _, other in ipairs(in_order()) do
-    if not is_live(members[other]) then take(kept_for(members[other])) end
-  end
-  for _, other in ipairs(in_order()) do
-    if is_live(members[other]) then
-      parts[#parts + 1] = {member = members[other], seats = 0, is_asked_for = other == name}
+    local member = members[other]
+    if is_live(member) then
+      parts[#parts + 1] = member
+      if other == name then asked_for = #parts end
+    else
+      keep(kept_for(member))
     end
   end
+  local target = 0
   for priority = 1, priorities do
-    local wanted = {}
-    for i, part in ipairs(parts) do wanted[i] = part.member.wanted[priority] end
-    while left > 0 do
-      local weight = 0
-      for i, part in ipairs(parts) do
-        if wanted[i] > 0 then weight = weight + math.max(part.member.weight[priority], 1) end
-      end
-      if weight == 0 then break end
-      local to_give = left
-      for i, part in ipairs(parts) do
-        if wanted[i] > 0 then
-          local own = math.max(part.member.weight[priority], 1)
-          local share = math.max(math.floor(to_give * own / weight), 1)
-          local given = take(math.min(share, wanted[i]))
-          part.seats = part.seats + given
-          wanted[i] = wanted[i] - given
-        end
-      end
+    local claims = {}
+    for i, part in ipairs(parts) do
+      claims[i] = {wanted = part.wanted[priority], weight = part.weight[priority], given = 0}
+    end
+    left = divide(left, claims)
+    target = target + claims[asked_for].given
+  end
+  return target + math.floor(left / #parts) + (asked_for <= left % #parts and 1 or 0)
+end
+
+local function nobodys_part(workers)
+  if all.recovering or workers == 0 then return 0 end
+  local floors = missing()
+  for _, member in pairs(members) do floors = floors + member.floor end
+  return whole_rate - math.min(math.floor((floors * whole_rate + workers - 1) / workers), whole_rate)
+end
+
+local function take_back_unheard(member)
+  for id, granted in pairs(member.granted or {}) do
+    if all.pools[id] then all.pools[id].tokens = all.pools[id].tokens + granted end
+  end
+end
+
+local function forget_pools()
+  for id in pairs(all.pools) do
+    local is_wanted = false
+    for _, member in pairs(members) do
+      is_wanted = is_wanted or (is_live(member) and member.rates ~= nil and member.rates[id] ~= nil)
+    end
+    if not is_wanted then all.pools[id] = nil end
+  end
+end
+
+local function share_of(id, rate, nobodys)
+  local claims, parts, asked_for, limit = {}, {}, 1, rate.limit
+  for _, other in ipairs(in_order()) do
+    local its = is_live(members[other]) and members[other].rates and members[other].rates[id]
+    if its then
+      claims[#claims + 1] = {wanted = its.wanted, weight = its.weight, given = 0}
+      parts[#claims] = its.part
+      if other == name then asked_for = #claims end
+      limit = math.min(limit, its.limit)
     end
   end
-  for i, part in ipairs(parts) do
-    if part.is_asked_for then
-      return part.seats + math.floor(left / #parts) + (i <= left % #parts and 1 or 0)
-    end
+  local left = divide(whole_rate, claims)
+  local lacking_of_all, lacking = 0, 0
+  for i, claim in ipairs(claims) do
+    claim.given = claim.given + math.floor(left / #claims) + (i <= left % #claims and 1 or 0)
+    local lacks = claim.given - math.min(claim.given, parts[i])
+    lacking_of_all = lacking_of_all + lacks
+    if i == asked_for then lacking = lacks end
   end
-  return 0
+
+  local pool = all.pools[id] or {tokens = 0, filled = all.now}
+  all.pools[id] = pool
+  local passed = math.floor((all.now - pool.filled) / 1000)
+  pool.filled = pool.filled + passed * 1000
+  local most = lacking_of_all == 0 and 0 or math.floor(limit * math.floor(lease / 1000) / 10000)
+  local gained = math.floor(math.floor(limit * nobodys / whole_rate) * passed / 1000)
+  pool.tokens = math.min(pool.tokens + gained + rate.given, most)
+  local granted = lacking == 0 and 0 or
+                  math.min(math.floor(pool.tokens * lacking / lacking_of_all), pool.tokens)
+  pool.tokens = pool.tokens - granted
+  return claims[asked_for].given, granted
 end
 
 -- It outlives whoever may still have a seat by it, twice over: its own time may go slower than the
@@ -220,13 +281,20 @@ local function number(index) return tonumber(ARGV[index]) end
 local report = {
   number = number(6), ledger = ARGV[7], sent = number(8), cap = number(9), floor = number(10),
   floors = number(11), members = number(12), in_use = number(13), workers = number(14),
-  request_timeout = number(15), wanted = {}, weight = {}}
+  request_timeout = number(15), wanted = {}, weight = {}, heard = number(16 + 2 * priorities),
+  rates = {}}
 for priority = 1, priorities do
   report.wanted[priority] = number(15 + priority)
   report.weight[priority] = number(15 + priorities + priority)
 end
-local told, server = ARGV[16 + 2 * priorities], ARGV[17 + 2 * priorities]
-if told then
+local told, server = ARGV[17 + 2 * priorities], ARGV[18 + 2 * priorities]
+local rate_ids = {}
+for at = 19 + 2 * priorities, math.min(#ARGV, 18 + 2 * priorities + 6 * rates_max), 6 do
+  rate_ids[#rate_ids + 1] = ARGV[at]
+  report.rates[ARGV[at]] = {limit = number(at + 1), given = number(at + 2), part = number(at + 3),
+                            wanted = number(at + 4), weight = number(at + 5)}
+end
+if told ~= '' then
   told = tonumber(told)
 else
   local time = redis.call('TIME')
@@ -256,6 +324,8 @@ if not known and #in_order() >= members_max then
   end
 end
 recover(report, server)
+local before = known and known.number or report.number - 1
+if known and report.heard < known.number then take_back_unheard(known) end
 local member = known or {buried = false, newcomer = report.ledger == ''}
 members[name] = member
 names = nil
@@ -265,6 +335,7 @@ member.floor = report.floor
 member.in_use = math.min(report.in_use, report.cap)
 member.workers = report.workers
 member.wanted, member.weight = report.wanted, report.weight
+member.rates, member.granted = report.rates, {}
 member.request_timeout = report.request_timeout
 member['until'] = all.now + lease
 member.confirmed = true
@@ -290,6 +361,15 @@ local count = #in_order()
 local floor = all.recovering and report.floor or
               math.min(math.floor(workers / count), math.max(workers - floors, 0))
 member.floor = math.max(report.floor, floor)
+local answer = {1, told, all.server, member.held, math.min(target, member.held), floor,
+                math.max(floors + member.floor, all.floors_expected),
+                math.max(count, all.members_expected), before}
+local nobodys = nobodys_part(workers)
+for _, id in ipairs(rate_ids) do
+  local part, granted = share_of(id, report.rates[id], nobodys)
+  answer[#answer + 1], answer[#answer + 2] = part, granted
+  member.granted[id] = granted
+end
+forget_pools()
 keep()
-return {1, told, all.server, member.held, math.min(target, member.held), floor,
-        math.max(floors + member.floor, all.floors_expected), math.max(count, all.members_expected)}
+return answer

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cmath>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -66,7 +67,7 @@ std::optional<sharing::Share> share_in(const RedisReply& reply) {
   sharing::Share share{.is_heard = reply.list[0].number == 1,
                        .told = sharing::LedgerTime(reply.list[1].number)};
   if (!share.is_heard) return share;
-  if (reply.list.size() != 8) return std::nullopt;
+  if (reply.list.size() < 9 || reply.list.size() % 2 == 0) return std::nullopt;
   share.ledger = reply.list[2].text;
   share.seats = number_in(reply.list[3]);
   share.target = number_in(reply.list[4]);
@@ -75,6 +76,10 @@ std::optional<sharing::Share> share_in(const RedisReply& reply) {
   share.members = number_in(reply.list[7]);
   if (std::max({share.seats, share.target, share.floor, share.floors, share.members}) > number_most)
     return std::nullopt;
+  share.before = static_cast<std::uint64_t>(std::max<std::int64_t>(reply.list[8].number, 0));
+  for (std::size_t i = 9; i < reply.list.size(); i += 2)
+    share.rates.push_back({.part = std::min(number_in(reply.list[i]), sharing::whole_rate),
+                           .granted = number_in(reply.list[i + 1])});
   return share;
 }
 
@@ -114,6 +119,7 @@ Sharing::Sharing(const conf::SharingSettings& settings, const std::string& folde
              .away_max = settings.away_max,
              .when_away = settings.when_away},
       holding_(terms_),
+      rates_({settings.period, settings.lease * 4 / 5}),
       tick_(loop_, [this] { on_tick(); }),
       end_(loop_, [this] { end(); }),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
@@ -168,6 +174,7 @@ void Sharing::on_tick() {
   const Time now = clock();
   loop_.guard([this, now] { turn(now); });
   lend(now);
+  if (std::abs(holding_.part(now) - part_) > 1e-9) lend_rates(nullptr, now);
   tell(now);
 }
 
@@ -279,8 +286,10 @@ std::vector<std::string> Sharing::arguments(const std::string& verb) const {
 void Sharing::exchange(Time now) {
   began_ = now;
   const Workers::Use use = workers_.use();
-  const sharing::Report report = holding_.report(use.in_use, use.demand, now);
+  sharing::Report report = holding_.report(use.in_use, use.demand, now);
   lend(now);
+  const Workers::RateUses rates = workers_.take_rate_uses(now);
+  report.rates = rates_.report(rates.rates, part_, rates.clients, now);
   std::vector<std::string> words = arguments("settle");
   words.insert(words.end(),
                {text_of(report.number), report.ledger, std::to_string(report.sent.count()),
@@ -289,6 +298,10 @@ void Sharing::exchange(Time now) {
                 std::to_string(report.request_timeout.count())});
   for (const std::uint32_t wanted : report.demand.wanted) words.push_back(text_of(wanted));
   for (const std::uint32_t weight : report.demand.weight) words.push_back(text_of(weight));
+  words.insert(words.end(), {text_of(report.heard), "", ""});
+  for (const sharing::RateReport& rate : report.rates)
+    words.insert(words.end(), {rate.id, text_of(rate.limit), text_of(rate.given),
+                               text_of(rate.part), text_of(rate.wanted), text_of(rate.weight)});
   connection_->run(key_, words);
 }
 
@@ -311,6 +324,7 @@ void Sharing::on_redis_answer(const RedisReply& reply) {
   if (!share) return fail(SharingFailure::malformed, "it answers something else", now);
   holding_.hear(*share, now);
   lend(now);
+  if (share->is_heard) lend_rates(&*share, now);
   attempts_.failures_in_a_row = 0;
   ++health_.exchanges;
   health_.took = std::chrono::duration_cast<std::chrono::microseconds>(now - began_);
@@ -343,6 +357,14 @@ void Sharing::lend(Time now) {
   if (is_open) return workers_.lend(terms_.workers, Time::max(), terms_.workers);
   if (now >= holding_.gone()) return workers_.lend(0, Time::max(), 0);
   workers_.lend(std::min(seats, holding_.seats(std::max(now, lapses))), holding_.gone(), 0);
+}
+
+// Without an answer: its part, which the buckets go back to by themselves.
+void Sharing::lend_rates(const sharing::Share* share, Time now) {
+  part_ = holding_.part(now);
+  std::vector<sharing::RateHolding::Loan> loans;
+  if (share != nullptr) loans = rates_.hear(share->rates, part_, holding_.were_lost(), now);
+  workers_.lend_rates(part_, loans, now);
 }
 
 // ---- What goes wrong ----------------------------------------------------------------------------

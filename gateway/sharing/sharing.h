@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "admission/sharing/holding.h"
+#include "admission/sharing/rate_holding.h"
 #include "conf/settings.h"
 #include "gateway/sharing/board.h"
 #include "gateway/sharing/member_lock.h"
@@ -22,10 +23,10 @@
 
 namespace classgate::gateway {
 
-// This gateway's part of the workers that several have together: a thread with a loop of its own
-// that, each sharing.period, reports to the ledger in Redis what is in use and wanted, and lends
-// the gate what the answer gives. No request waits for it, nor it for any: the gate's lock is held
-// for two numbers at a time.
+// This gateway's part of the workers and rates that several have together: a thread with a loop of
+// its own that, each sharing.period, reports to the ledger in Redis what is in use and wanted, and
+// lends the gate what the answer gives. No request waits for it, nor it for any: the gate's lock is
+// held for two numbers at a time.
 //
 //   no connection   tries the next of sharing.redis each period, and after a round of all of them
 //                   a pause that grows to a quarter of a second
@@ -46,6 +47,15 @@ class Sharing final : private RedisConnection::Owner {
     virtual Use use() const = 0;
     // So many until then, and after that so many.
     virtual void lend(std::uint32_t workers, proxy::net::Time until, std::uint32_t then) = 0;
+    // Of the rates, in an order that stays until a reload; and how many clients ask.
+    struct RateUses {
+      std::vector<sharing::RateHolding::Use> rates{};
+      std::uint32_t clients = 1;
+    };
+    virtual RateUses take_rate_uses(proxy::net::Time now) = 0;
+    // Its part of each rate, and until a time of some, in their order, another rate.
+    virtual void lend_rates(double part, const std::vector<sharing::RateHolding::Loan>& loans,
+                            proxy::net::Time now) = 0;
 
    protected:
     ~Workers() = default;
@@ -101,6 +111,7 @@ class Sharing final : private RedisConnection::Owner {
   void fail(SharingFailure kind, const std::string& why, Time now);
   void drop_connection();
   void lend(Time now);
+  void lend_rates(const sharing::Share* share, Time now);
   void tell(Time now);
   void tell_change(SharingHealth::State before, Time now) const;
   void leave();
@@ -126,6 +137,8 @@ class Sharing final : private RedisConnection::Owner {
   Predecessors predecessors_;
   sharing::Holding::Settings terms_;
   sharing::Holding holding_;
+  sharing::RateHolding rates_;
+  double part_ = 1;  // of each rate, as it was lent last
   SharingHealth health_;
   proxy::net::Loop loop_;
   proxy::net::Timer tick_;

@@ -109,5 +109,66 @@ TEST_CASE("a retry too many is refused where it would wait and passes where it w
   CHECK_FALSE(intake.refusal(intake.examine(retry, client, {}, start), false));
 }
 
+// Rates that this gateway has together with others.
+conf::AdmissionSettings settings_with_rates() {
+  auto settings = small_settings();
+  settings.workers = 100;
+  settings.rate = 100;
+  settings.burst = 40;
+  settings.route_rates = {{.path = "/a", .rate = 20, .burst = 8}};
+  return settings;
+}
+int let_in(Controller& controller, const Arrival& arrival, Time now) {
+  for (int count = 0;; ++count)
+    if (said(enter(controller, arrival, now)) == "rate_limited" || count > 1000) return count;
+}
+
+TEST_CASE("of a rate that is shared a gateway has its part, and what it is lent until a time") {
+  Controller controller(settings_with_rates());
+  CHECK(let_in(controller, request(3), start) == 40);
+  controller.lend_rates(0.25, {}, start);
+  CHECK(let_in(controller, request(3), start + 100ms) == 2);  // of 25 a second
+  const Limits::RateLoan loan{.route = "", .rate = 90, .until = start + 300ms};
+  controller.lend_rates(0.25, {{loan}}, start + 200ms);
+  CHECK(let_in(controller, request(3), start + 300ms) == 10);  // its burst
+  CHECK(let_in(controller, request(3), start + 500ms) == 5);
+  controller.lend_rates(1, {}, start + 500ms);
+  CHECK(let_in(controller, request(3), start + 600ms) == 10);
+}
+
+TEST_CASE("new limits keep a gateway's part of what is shared") {
+  auto settings = settings_with_rates();
+  Controller controller(settings);
+  controller.lend_rates(0.5, {}, start);
+  CHECK(let_in(controller, request(3), start) == 20);
+  settings.rate = 200;
+  controller.reconfigure(settings, start);
+  CHECK(let_in(controller, request(3), start + 100ms) == 10);
+}
+
+TEST_CASE("what is asked of a shared rate counts whether it was there or not, since it was told") {
+  Controller controller(settings_with_rates());
+  controller.take_rate_uses(start);
+  CHECK(let_in(controller, request(3), start) == 40);  // and one more, which was refused
+  const auto uses = controller.take_rate_uses(start);
+  REQUIRE(uses.size() == 2);
+  CHECK(uses[0].route == "");
+  CHECK(uses[0].rate == 100);
+  CHECK(uses[0].asked == 41);
+  CHECK(uses[0].tokens == 0);
+  CHECK(uses[1].route == "/a");
+  CHECK(uses[1].burst == 8);
+  CHECK(uses[1].asked == 0);
+  CHECK(controller.take_rate_uses(start + 1s)[0].asked == 0);
+  CHECK(controller.take_rate_uses(start + 2s)[0].spilled == doctest::Approx(100));
+}
+
+TEST_CASE("a rate that follows the service is each gateway's own") {
+  auto settings = settings_with_rates();
+  settings.rate_is_auto = true;
+  Controller controller(settings);
+  CHECK(controller.take_rate_uses(start).size() == 1);
+}
+
 }  // namespace
 }  // namespace classgate::admission

@@ -17,6 +17,8 @@
 
 #include "admission/sharing/holding.h"
 #include "admission/sharing/ledger.h"
+#include "admission/sharing/rate_holding.h"
+#include "admission/token_bucket.h"
 #include "tests/admission/run.h"
 
 namespace classgate::sharing {
@@ -32,6 +34,9 @@ class World {
     Duration period = 50ms;
     Duration work_most = 2s;  // and as long as a request may last
     WhenAway when_away = WhenAway::share;
+    // Of all together; 0: none.
+    double rate = 0;
+    double burst = 0;
   };
   World(const Settings& settings, std::uint64_t seed)
       : settings_(settings), random_(seed), ledger_(terms()) {}
@@ -66,6 +71,12 @@ class World {
     bool is_cut_off = false;
     Time stopped_until{};  // SIGSTOP
     Duration waited{};
+    std::unique_ptr<RateHolding> rates{};
+    admission::TokenBucket bucket{0, 0};
+    double asks = 0;  // a second, for one token each
+    std::uint32_t clients = 1;
+    double asked = 0;  // since its last report
+    std::uint64_t taken = 0;
   };
 
   Gateway& add(double load, int priority = 3, Duration work = 200ms) {
@@ -93,6 +104,13 @@ class World {
     const std::uint64_t process = processes_;
     at(now_ + 1us, [this, &gateway, process] { arrive(gateway, process); });
     at(now_ + 1us, [this, &gateway, process] { report(gateway, process); });
+    if (settings_.rate > 0) {
+      gateway.bucket = admission::TokenBucket(settings_.rate, settings_.burst);
+      gateway.rates = std::make_unique<RateHolding>(
+          RateHolding::Settings{settings_.period, settings_.lease * 4 / 5});
+      starts.push_back(now_);
+      at(now_ + 1us, [this, &gateway, process] { ask(gateway, process); });
+    }
     process_of_[&gateway] = process;
   }
   void kill(Gateway& gateway) {
@@ -187,6 +205,8 @@ class World {
   // Seats in use, in seconds, since the last time that this was set to 0.
   double seat_seconds = 0;
   std::uint64_t served = 0;
+  std::deque<Time> taken;    // when each token was, of all gateways
+  std::vector<Time> starts;  // of their processes
   Random& random() { return random_; }
   const Ledger& ledger() const { return ledger_; }
   std::vector<std::unique_ptr<Gateway>>& gateways() { return gateways_; }
@@ -232,6 +252,42 @@ class World {
     });
   }
 
+  // Before its first answer nothing is begun, for want of a seat.
+  void ask(Gateway& gateway, std::uint64_t process) {
+    in(gateway, process, [&, process, this] {
+      if (gateway.holding->members() > 0) {
+        ++gateway.asked;
+        if (gateway.bucket.wait_for(1, now_) == Duration::zero()) {
+          gateway.bucket.take(1);
+          ++gateway.taken;
+          taken.push_back(now_);
+        }
+      }
+      const Duration gap = std::chrono::duration_cast<Duration>(1s / std::max(gateway.asks, 1e-3));
+      at(now_ + std::max<Duration>(exponential(gap), 1us),
+         [this, &gateway, process] { ask(gateway, process); });
+    });
+  }
+  std::vector<RateReport> rates_of(Gateway& gateway) {
+    const double spilled = gateway.bucket.take_spilled(now_);
+    const std::array uses{RateHolding::Use{.id = "rate",
+                                           .rate = settings_.rate,
+                                           .burst = settings_.burst,
+                                           .tokens = gateway.bucket.tokens(),
+                                           .asked = std::exchange(gateway.asked, 0.0),
+                                           .spilled = spilled}};
+    return gateway.rates->report(uses, gateway.holding->part(now_), gateway.clients, now_);
+  }
+  void hear(Gateway& gateway, const Share& share) {
+    gateway.holding->hear(share, now_);
+    if (!gateway.rates || !share.is_heard) return;
+    const double part = std::max(gateway.holding->part(now_), 1e-4);
+    for (const RateHolding::Loan& loan :
+         gateway.rates->hear(share.rates, part, gateway.holding->were_lost(), now_))
+      gateway.bucket.lend(std::max(loan.rate, 1e-3), settings_.burst * part, loan.until,
+                          settings_.rate * part, now_);
+  }
+
   void begin(Gateway& gateway, std::uint64_t process) {
     for (auto& line : gateway.waiting)
       while (!line.empty() && gateway.in_use < gateway.holding->seats(now_)) {
@@ -266,7 +322,8 @@ class World {
         if (static_cast<int>(i) == gateway.priority - 1) demand.wanted[i] += gateway.in_use;
         demand.weight[i] = demand.wanted[i] > 0 ? 1 : 0;
       }
-      const Report report = gateway.holding->report(gateway.in_use, demand, now_);
+      Report report = gateway.holding->report(gateway.in_use, demand, now_);
+      if (gateway.rates) report.rates = rates_of(gateway);
       ++gateway.reports;
       if (!is_lost(gateway))
         at(now_ + delay(), [this, &gateway, process, report] { settle(gateway, process, report); });
@@ -302,7 +359,7 @@ class World {
       at(now_ + delay(), [this, &gateway, process, share, number] {
         in(gateway, process, [&, share, number, this] {
           // The connection of an earlier report was closed.
-          if (number == gateway.reports) gateway.holding->hear(share, now_);
+          if (number == gateway.reports) hear(gateway, share);
           begin(gateway, process_of_.at(&gateway));
         });
       });

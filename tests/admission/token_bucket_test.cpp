@@ -130,5 +130,36 @@ TEST_CASE("time before new limits is paid at the old rate and time after it at t
   CHECK(taken_at_once(bucket, start + 200ms) == 1);
 }
 
+TEST_CASE("a rate that is lent ends by itself, whenever the bucket is looked at next") {
+  TokenBucket bucket(100, 50);
+  taken_at_once(bucket, start);
+  bucket.lend(200, 50, start + 100ms, 10, start);
+  CHECK(bucket.rate() == 200);
+  SUBCASE("in time") { CHECK(taken_at_once(bucket, start + 100ms) == 20); }
+  SUBCASE("late") { CHECK(taken_at_once(bucket, start + 1100ms) == 30); }
+  CHECK(bucket.rate() == 10);
+}
+
+TEST_CASE("another rate in time takes the place of the end of the one before") {
+  TokenBucket bucket(100, 50);
+  taken_at_once(bucket, start);
+  bucket.lend(200, 50, start + 100ms, 10, start);
+  bucket.lend(400, 50, start + 150ms, 10, start + 50ms);
+  CHECK(taken_at_once(bucket, start + 150ms) == 10 + 40);
+  bucket.lend(200, 50, start + 200ms, 10, start + 150ms);
+  bucket.reconfigure(100, 50, start + 150ms);
+  CHECK(taken_at_once(bucket, start + 350ms) == 20);
+}
+
+TEST_CASE("a full bucket says what it had no room for, once") {
+  TokenBucket bucket(100, 50);
+  bucket.take_spilled(start);
+  CHECK(bucket.take_spilled(start + 100ms) == doctest::Approx(10));
+  CHECK(bucket.take_spilled(start + 100ms) == 0);
+  taken_at_once(bucket, start + 100ms, 15);
+  CHECK(bucket.take_spilled(start + 200ms) == 0);
+  CHECK(bucket.take_spilled(start + 300ms) == doctest::Approx(5));
+}
+
 }  // namespace
 }  // namespace classgate::admission

@@ -49,10 +49,12 @@ class Script final : public World::Twin {
                                   text_of(report.workers), text_of(report.request_timeout)};
     for (const std::uint32_t wanted : report.demand.wanted) rest.push_back(text_of(wanted));
     for (const std::uint32_t weight : report.demand.weight) rest.push_back(text_of(weight));
-    if (!server.empty()) {
-      rest.push_back(text_of(told));
-      rest.push_back(server);
-    }
+    rest.push_back(text_of(report.heard));
+    rest.push_back(server.empty() ? "" : text_of(told));
+    rest.push_back(server);
+    for (const RateReport& rate : report.rates)
+      rest.insert(rest.end(), {rate.id, text_of(rate.limit), text_of(rate.given),
+                               text_of(rate.part), text_of(rate.wanted), text_of(rate.weight)});
     return ask("settle", report.member, rest, members_max);
   }
 
@@ -66,12 +68,18 @@ class Script final : public World::Twin {
     REQUIRE(reply->element[1]->integer == share.told.count());
     if (!share.is_heard) return;
     ++heard;
-    REQUIRE(reply->elements == 8);
+    REQUIRE(reply->elements == 9 + 2 * share.rates.size());
     REQUIRE(std::string(reply->element[2]->str) == share.ledger);
     const std::uint32_t numbers[] = {share.seats, share.target, share.floor, share.floors,
                                      share.members};
     for (std::size_t i = 0; i < 5; ++i)
       REQUIRE_MESSAGE(reply->element[3 + i]->integer == numbers[i], "number ", i);
+    REQUIRE(reply->element[8]->integer == static_cast<long long>(share.before));
+    for (std::size_t i = 0; i < share.rates.size(); ++i) {
+      REQUIRE(reply->element[9 + 2 * i]->integer == share.rates[i].part);
+      REQUIRE(reply->element[10 + 2 * i]->integer ==
+              static_cast<long long>(share.rates[i].granted));
+    }
   }
   void on_buried(const std::string& member) override {
     REQUIRE(ask("bury", "whoever", {member})->type == REDIS_REPLY_STATUS);
@@ -116,10 +124,15 @@ TEST_CASE("whatever happens, the script in Redis says what the ledger says") {
   for (std::uint64_t round = 0; round < 12; ++round) {
     const std::uint64_t seed = run().seed + round;
     INFO(replay(seed));
-    World world({.workers = 20, .work_most = round % 3 == 0 ? 500ms : 2s}, seed);
+    World world({.workers = 20, .work_most = round % 3 == 0 ? 500ms : 2s, .rate = 200, .burst = 40},
+                seed);
     script.begin_anew();
     world.set_twin(script);
-    for (int i = 0; i < 4; ++i) world.add(i == 0 ? 150 : 20, i % 3 + 2);
+    for (int i = 0; i < 4; ++i) {
+      World::Gateway& gateway = world.add(i == 0 ? 150 : 20, i % 3 + 2);
+      gateway.asks = i == 0 ? 400 : 40;
+      gateway.clients = static_cast<std::uint32_t>(i) + 1;
+    }
     Random& random = world.random();
     for (int step = 0; step < 40; ++step) {
       world.let_something_happen(World::Memory::may_be_lost);

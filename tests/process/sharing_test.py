@@ -143,6 +143,39 @@ class SharingTest(FolderTest):
         self.assert_none_too_many(service)
         self.assertIn(f"{WORKERS // 2} of {WORKERS} here, 2 gateways", busy.do("status"))
 
+    def test_a_rate_is_one_for_all_gateways_and_is_there_where_the_requests_are(self):
+        service, redis = self.service_that_counts(), self.redis()
+        rate, burst = 200, 40
+        begun = time.monotonic()
+        gateways = [self.sharer(service, redis, admission_rate=rate, admission_burst=burst, admission_workers=100)
+                    for _ in range(2)]
+        for gateway in gateways:
+            self.wait_for(gateway, "ok", gateways=2)
+        busy = self.clients(gateways[0], 8)
+
+        def has_more_than_its_part():  # which is half of it
+            before, since = busy.answered, time.monotonic()
+            PAUSE.wait(1)
+            return (busy.answered - before) / (time.monotonic() - since) > 0.75 * rate
+        wait_until(has_more_than_its_part, "more than half of the rate at one of two gateways", 30)
+        other = self.clients(gateways[1], 8)
+        self.wait_for_answers(busy, other, more=100)
+        for each in (busy, other):
+            each.stop()
+        finished = service.stats()["finished"]
+        # Each begins with a bucket as its conf has it.
+        self.assertLessEqual(finished, rate * (time.monotonic() - begun) * 1.01 + 2 * burst)
+        redis.signal(signal.SIGSTOP)
+        for gateway in gateways:
+            self.wait_for(gateway, "away")
+        before, since = service.stats()["finished"], time.monotonic()
+        clients = [self.clients(gateway, 4) for gateway in gateways]
+        self.wait_for_answers(*clients, more=100)
+        for each in clients:
+            each.stop()
+        self.assertLessEqual(service.stats()["finished"] - before, rate * (time.monotonic() - since) * 1.01 + burst)
+        redis.signal(signal.SIGCONT)
+
     def test_who_ends_in_order_leaves_its_part_to_the_others_at_once(self):
         service, redis = self.service_that_counts(), self.redis()
         first, second = self.sharer(service, redis), self.sharer(service, redis)

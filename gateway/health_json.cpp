@@ -1,6 +1,8 @@
 #include "gateway/health_json.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "admission/measure/units.h"
@@ -112,6 +114,29 @@ ordered_json quotas_json(const std::optional<QuotaHealth>& quotas) {
           {"unwritten_seconds", quotas->unwritten.count()}};
 }
 
+// All that the ledger knows.
+ordered_json gateways_json(const SharingHealth& sharing) {
+  ordered_json list = ordered_json::array();
+  for (const SharingHealth::Gateway& one : sharing.gateways)
+    list.push_back({{"name", one.name},
+                    {"workers", one.seats},
+                    {"in_use", one.in_use},
+                    {"without_ledger", one.floor},
+                    {"silent_ms", std::max<std::int64_t>(-one.lease.count(), 0)}});
+  return list;
+}
+
+// null: the rate for all.
+ordered_json shared_rates_json(const SharingHealth& sharing) {
+  ordered_json list = ordered_json::array();
+  for (const SharingHealth::Rate& rate : sharing.rates)
+    list.push_back(
+        {{"route", rate.route.empty() ? ordered_json(nullptr) : ordered_json(rate.route)},
+         {"rate", rate.rate},
+         {"here", std::round(rate.here * 1000) / 1000}});
+  return list;
+}
+
 // Of the workers that several gateways have together; null where nothing is shared.
 ordered_json shared_workers_json(const SharingHealth& sharing, admission::Time now) {
   if (sharing.state == SharingHealth::State::off) return nullptr;
@@ -124,6 +149,9 @@ ordered_json shared_workers_json(const SharingHealth& sharing, admission::Time n
           {"workers", sharing.workers},
           {"here", sharing.seats},
           {"without_ledger", sharing.floor},
+          {"kept_for_unseen", sharing.kept},
+          {"rates", shared_rates_json(sharing)},
+          {"all", gateways_json(sharing)},
           {"ledger", sharing.server},
           {"exchanges", sharing.exchanges},
           {"exchange_ms", measure::in_rounded_ms(sharing.took)},

@@ -89,7 +89,9 @@ std::vector<RateHolding::Loan> RateHolding::hear(std::span<const RateShare> shar
   for (std::size_t i = 0; i < shares.size(); ++i) {
     Rate& rate = rates_[i];
     rate.settle(part, now);
-    rate.account += static_cast<double>(shares[i].granted) / 1e3;
+    // More than the whole rate is no grant of a ledger.
+    rate.account += std::min(static_cast<double>(shares[i].granted) / 1e3,
+                             rate.whole * seconds_of(settings_.lapse));
     if (is_lost) rate.account += rate.given_unheard;
     rate.given = rate.given_unheard = 0;
     const double own = rate.whole * part;

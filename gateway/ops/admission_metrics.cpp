@@ -116,6 +116,18 @@ void add_sharing(MetricFamilies& out, const SharingHealth& sharing, admission::T
   out.gauge("classgate_sharing_workers_without_ledger",
             "Of these, those that it may use when it hears nothing of the ledger.")
       .value(sharing.floor);
+  out.gauge("classgate_sharing_workers_kept",
+            "Of these, those that are kept for gateways that nobody sees any more.")
+      .value(sharing.kept);
+  if (!sharing.rates.empty())
+    out.gauge("classgate_sharing_rate",
+              "Requests a second of all gateways together; without a route: of all requests.");
+  for (const SharingHealth::Rate& rate : sharing.rates)
+    out.value(rate.rate, {{"route", rate.route}});
+  if (!sharing.rates.empty())
+    out.gauge("classgate_sharing_rate_here", "Of these, those that this gateway may let in now.");
+  for (const SharingHealth::Rate& rate : sharing.rates)
+    out.value(rate.here, {{"route", rate.route}});
   out.gauge("classgate_sharing_gateways", "Gateways that have them together, as heard last.")
       .value(sharing.members);
   out.counter("classgate_sharing_exchanges_total", "Reports that the ledger has answered.")

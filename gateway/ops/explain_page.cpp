@@ -129,6 +129,9 @@ std::string bucket_text(const ordered_json& bucket) {
       fmt::format("{} of {} tokens, {}/s", conf::print_number(bucket.at("tokens").get<double>()),
                   conf::print_number(bucket.at("burst").get<double>()),
                   conf::print_number(bucket.at("rate").get<double>()));
+  if (bucket.contains("rate_of_all_gateways"))
+    text += fmt::format(" of the {}/s that all gateways share",
+                        conf::print_number(bucket.at("rate_of_all_gateways").get<double>()));
   const ordered_json& kept = bucket.at("kept");
   if (!kept.is_null()) text += "; " + kept_text(bucket);
   if (bucket.at("short_for_ms").get<double>() <= 0) return text;

@@ -146,8 +146,8 @@ ordered_json buckets_json(const admission::Explanation& said) {
         said.kind == admission::Explanation::Kind::refused && said.rejection.reason == reason;
     list.push_back({{"of", of},
                     {"tokens", rounded(bucket->there)},
-                    {"burst", bucket->burst},
-                    {"rate", bucket->rate},
+                    {"burst", rounded(bucket->burst)},
+                    {"rate", rounded(bucket->rate)},
                     {"short_for_ms", measure::in_rounded_ms(bucket->wait)},
                     {"kept", kept_json(*bucket)},
                     {"told_in_ms",
@@ -159,6 +159,16 @@ ordered_json buckets_json(const admission::Explanation& said) {
   add("client", said.buckets.client, Reason::client_rate);
   add("pattern", said.buckets.pattern, Reason::client_pattern);
   return list;
+}
+
+// Of a bucket of which this gateway has a part: the rate of all gateways together.
+void add_shared_rates(ordered_json& buckets, const SharingHealth& sharing,
+                      const std::string& route) {
+  for (ordered_json& bucket : buckets)
+    for (const SharingHealth::Rate& rate : sharing.rates)
+      if (rate.route.empty() ? bucket.at("of") == "all"
+                             : bucket.at("of") == "route" && rate.route == route)
+        bucket["rate_of_all_gateways"] = rate.rate;
 }
 
 // What is usual for its client; null: nobody asks for that.
@@ -338,6 +348,7 @@ ordered_json judge(const Supposition& request, const Head& head, const Shared& s
   json["priority"] = said.priority;
   json["client"] = client_json(identity, said, policy.rules->ids);
   add_admission(json, said);
+  add_shared_rates(json["buckets"], shared.sharing.health(), route.name);
   json["upstream"] = upstream_json(*policy.servers, now);
   const Duration hold = time_to_hold(settings.upstream, *policy.servers, now);
   if (policy.servers->none_reachable() && hold == Duration::zero())

@@ -88,6 +88,21 @@ std::string shared_line(const ordered_json& shared, const std::string& state) {
       fmt::format("{:<12} {}: {} of {} here, {} gateways, ledger in {}\n", "shared", state,
                   shared.at("here").get<std::uint64_t>(), shared.at("workers").get<std::uint64_t>(),
                   shared.at("gateways").get<std::uint64_t>(), printable_text(shared.at("ledger")));
+  if (const std::uint64_t kept = shared.at("kept_for_unseen").get<std::uint64_t>(); kept > 0)
+    text += fmt::format("{:<12} {} workers are kept for gateways that nobody sees any more\n", "",
+                        kept);
+  for (const ordered_json& rate : shared.at("rates"))
+    text += fmt::format("{:<12} rate{}: {:.1f} of {} requests/s here\n", "",
+                        rate.at("route").is_null() ? "" : " of " + printable_text(rate.at("route")),
+                        rate.at("here").get<double>(),
+                        conf::print_number(rate.at("rate").get<double>()));
+  for (const ordered_json& one : shared.at("all")) {
+    const std::uint64_t silent = one.at("silent_ms").get<std::uint64_t>();
+    text += fmt::format(
+        "{:<12} {}: {} workers, {} in use{}\n", "", printable_text(one.at("name")),
+        one.at("workers").get<std::uint64_t>(), one.at("in_use").get<std::uint64_t>(),
+        silent == 0 ? "" : fmt::format(", silent for {}", duration_text(silent / 1000)));
+  }
   if (const std::string problem = printable_text(shared.at("problem")); !problem.empty())
     text += fmt::format("{:<12} {}\n", "", problem);
   return text;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace classgate::gateway {
 
@@ -28,7 +29,7 @@ constexpr std::string_view word_of(SharingFailure kind) {
   return sharing_failure_words[static_cast<std::size_t>(kind)];
 }
 
-// How it goes with the workers that several gateways have together.
+// How it goes with the workers and rates that several gateways have together.
 struct SharingHealth {
   enum class State : std::uint8_t {
     off,    // nothing is shared: the conf does not want it
@@ -50,6 +51,23 @@ struct SharingHealth {
   std::chrono::steady_clock::time_point heard{};  // when; zero: never
   std::array<std::uint64_t, sharing_failure_count> failures{};
   std::string problem{};  // what stands in the way now, one line; empty: nothing
+  struct Rate {
+    std::string route{};  // its path; empty: the rate for all
+    double rate = 0;      // a second, of all together
+    double here = 0;      // of these, what this gateway may use now
+  };
+  std::vector<Rate> rates{};  // that are shared
+  // All that the ledger knows, about once a second.
+  struct Gateway {
+    std::string name{};
+    std::uint32_t seats = 0;  // that it has, or that are kept for it
+    std::uint32_t in_use = 0;
+    std::uint32_t floor = 0;
+    std::uint32_t workers = 0;          // of its conf
+    std::chrono::milliseconds lease{};  // that is left; below zero: for so long it is silent
+  };
+  std::vector<Gateway> gateways{};
+  std::uint32_t kept = 0;  // workers for such as nobody sees any more: silent ones, and forgotten
 };
 constexpr std::string_view word_of(SharingHealth::State state) {
   return SharingHealth::state_words[static_cast<std::size_t>(state)];

@@ -10,15 +10,18 @@
 -- ARGV     verb, member, members_max, lease, away_max, then for the verb
 --   settle   number, ledger, sent, cap, floor, floors, members, in_use, workers, request_timeout,
 --            wanted of each priority, weight of each priority, heard; for tests told and server, else
---            two empty ones; then of each rate: id, limit, given, part, wanted, weight
+--            two empty ones; 1 to be shown all gateways; then of each rate: id, limit, given, part,
+--            wanted, weight
 --   leave    nothing more
 --   bury     the member that has died
 --   show     nothing more
 -- Answers
 --   settle   {heard, told, ledger, seats, target, floor, floors, members, before,
---            part and granted of each rate in turn ...}
+--            part and granted of each rate in turn ..., and last, if it wants to see it, what `show`
+--            says}
 --   leave    "OK", as of bury
---   show     {now, recovering, {member, held, in_use, floor, workers, microseconds of its lease}, ...}
+--   show     {kept for nobody who is heard of, recovering,
+--            {member, held or kept for it, in_use, floor, workers, microseconds of its lease}, ...}
 
 local priorities, rates_max, whole_rate = 5, 32, 1000000
 local verb, name, members_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -267,15 +270,21 @@ if verb == 'bury' then
   return redis.status_reply('OK')
 end
 
-if verb == 'show' then
-  local answer = {all.now, all.recovering and 1 or 0}
+local function shown()
+  local unseen = missing()
+  local answer = {0, all.recovering and 1 or 0}
   for _, other in ipairs(in_order()) do
     local member = members[other]
-    answer[#answer + 1] = {other, member.held, member.in_use, member.floor, member.workers,
+    local kept = kept_for(member)
+    if not is_live(member) then unseen = unseen + kept end
+    answer[#answer + 1] = {other, kept, member.in_use, member.floor, member.workers,
                            member['until'] - all.now}
   end
+  answer[1] = unseen
   return answer
 end
+
+if verb == 'show' then return shown() end
 
 local function number(index) return tonumber(ARGV[index]) end
 local report = {
@@ -289,7 +298,7 @@ for priority = 1, priorities do
 end
 local told, server = ARGV[17 + 2 * priorities], ARGV[18 + 2 * priorities]
 local rate_ids = {}
-for at = 19 + 2 * priorities, math.min(#ARGV, 18 + 2 * priorities + 6 * rates_max), 6 do
+for at = 20 + 2 * priorities, math.min(#ARGV, 19 + 2 * priorities + 6 * rates_max), 6 do
   rate_ids[#rate_ids + 1] = ARGV[at]
   report.rates[ARGV[at]] = {limit = number(at + 1), given = number(at + 2), part = number(at + 3),
                             wanted = number(at + 4), weight = number(at + 5)}
@@ -372,4 +381,5 @@ for _, id in ipairs(rate_ids) do
 end
 forget_pools()
 keep()
+if ARGV[19 + 2 * priorities] == '1' then answer[#answer + 1] = shown() end
 return answer

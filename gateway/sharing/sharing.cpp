@@ -18,6 +18,7 @@
 #include "conf/text_file.h"
 #include "conf/words.h"
 #include "gateway/sharing/ledger_script.h"
+#include "gateway/sharing/ledger_words.h"
 
 namespace classgate::gateway {
 
@@ -30,6 +31,7 @@ namespace {
 constexpr std::chrono::milliseconds longest_pause{250};  // so that all heals within a second
 constexpr std::chrono::seconds between_complaints{60};   // of the same kind
 constexpr std::chrono::seconds looks_for_predecessors{1};
+constexpr std::chrono::seconds between_shows{1};  // of all gateways
 
 std::string host_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};
@@ -55,33 +57,6 @@ std::expected<std::string, std::string> first_line_of(const std::string& path) {
 }
 
 std::string text_of(std::uint64_t number) { return std::to_string(number); }
-
-std::uint32_t number_in(const RedisReply& reply) {
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(reply.number, 0, 0xffffffff));
-}
-constexpr std::uint32_t number_most = 10'000'000;  // more than any conf can have of anything
-
-// None: it is no answer of the script.
-std::optional<sharing::Share> share_in(const RedisReply& reply) {
-  if (reply.kind != RedisReply::Kind::list || reply.list.size() < 2) return std::nullopt;
-  sharing::Share share{.is_heard = reply.list[0].number == 1,
-                       .told = sharing::LedgerTime(reply.list[1].number)};
-  if (!share.is_heard) return share;
-  if (reply.list.size() < 9 || reply.list.size() % 2 == 0) return std::nullopt;
-  share.ledger = reply.list[2].text;
-  share.seats = number_in(reply.list[3]);
-  share.target = number_in(reply.list[4]);
-  share.floor = number_in(reply.list[5]);
-  share.floors = number_in(reply.list[6]);
-  share.members = number_in(reply.list[7]);
-  if (std::max({share.seats, share.target, share.floor, share.floors, share.members}) > number_most)
-    return std::nullopt;
-  share.before = static_cast<std::uint64_t>(std::max<std::int64_t>(reply.list[8].number, 0));
-  for (std::size_t i = 9; i < reply.list.size(); i += 2)
-    share.rates.push_back({.part = std::min(number_in(reply.list[i]), sharing::whole_rate),
-                           .granted = number_in(reply.list[i + 1])});
-  return share;
-}
 
 }  // namespace
 
@@ -119,7 +94,7 @@ Sharing::Sharing(const conf::SharingSettings& settings, const std::string& folde
              .away_max = settings.away_max,
              .when_away = settings.when_away},
       holding_(terms_),
-      rates_({settings.period, settings.lease * 4 / 5}),
+      rates_{.holding = sharing::RateHolding({settings.period, settings.lease * 4 / 5})},
       tick_(loop_, [this] { on_tick(); }),
       end_(loop_, [this] { end(); }),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
@@ -174,7 +149,7 @@ void Sharing::on_tick() {
   const Time now = clock();
   loop_.guard([this, now] { turn(now); });
   lend(now);
-  if (std::abs(holding_.part(now) - part_) > 1e-9) lend_rates(nullptr, now);
+  if (std::abs(holding_.part(now) - rates_.part) > 1e-9) lend_rates(nullptr, now);
   tell(now);
 }
 
@@ -289,19 +264,14 @@ void Sharing::exchange(Time now) {
   sharing::Report report = holding_.report(use.in_use, use.demand, now);
   lend(now);
   const Workers::RateUses rates = workers_.take_rate_uses(now);
-  report.rates = rates_.report(rates.rates, part_, rates.clients, now);
+  health_.rates.resize(rates.rates.size());
+  for (std::size_t i = 0; i < rates.rates.size(); ++i)
+    health_.rates[i] = {rates.rates[i].id, rates.rates[i].rate, health_.rates[i].here};
+  report.rates = rates_.holding.report(rates.rates, rates_.part, rates.clients, now);
   std::vector<std::string> words = arguments("settle");
-  words.insert(words.end(),
-               {text_of(report.number), report.ledger, std::to_string(report.sent.count()),
-                text_of(report.cap), text_of(report.floor), text_of(report.floors),
-                text_of(report.members), text_of(report.in_use), text_of(report.workers),
-                std::to_string(report.request_timeout.count())});
-  for (const std::uint32_t wanted : report.demand.wanted) words.push_back(text_of(wanted));
-  for (const std::uint32_t weight : report.demand.weight) words.push_back(text_of(weight));
-  words.insert(words.end(), {text_of(report.heard), "", ""});
-  for (const sharing::RateReport& rate : report.rates)
-    words.insert(words.end(), {rate.id, text_of(rate.limit), text_of(rate.given),
-                               text_of(rate.part), text_of(rate.wanted), text_of(rate.weight)});
+  const bool shows = now - shown_ >= between_shows;
+  if (shows) shown_ = now;
+  add_words(report, shows, words);
   connection_->run(key_, words);
 }
 
@@ -324,6 +294,7 @@ void Sharing::on_redis_answer(const RedisReply& reply) {
   if (!share) return fail(SharingFailure::malformed, "it answers something else", now);
   holding_.hear(*share, now);
   lend(now);
+  take_shown(reply, health_);
   if (share->is_heard) lend_rates(&*share, now);
   attempts_.failures_in_a_row = 0;
   ++health_.exchanges;
@@ -361,10 +332,15 @@ void Sharing::lend(Time now) {
 
 // Without an answer: its part, which the buckets go back to by themselves.
 void Sharing::lend_rates(const sharing::Share* share, Time now) {
-  part_ = holding_.part(now);
+  rates_.part = holding_.part(now);
   std::vector<sharing::RateHolding::Loan> loans;
-  if (share != nullptr) loans = rates_.hear(share->rates, part_, holding_.were_lost(), now);
-  workers_.lend_rates(part_, loans, now);
+  if (share != nullptr)
+    loans = rates_.holding.hear(share->rates, rates_.part, holding_.were_lost(), now);
+  workers_.lend_rates(rates_.part, loans, now);
+  for (std::size_t i = 0; i < health_.rates.size(); ++i) {
+    SharingHealth::Rate& rate = health_.rates[i];
+    rate.here = i < loans.size() ? loans[i].rate : rate.rate * rates_.part;
+  }
 }
 
 // ---- What goes wrong ----------------------------------------------------------------------------

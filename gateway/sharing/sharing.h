@@ -137,8 +137,11 @@ class Sharing final : private RedisConnection::Owner {
   Predecessors predecessors_;
   sharing::Holding::Settings terms_;
   sharing::Holding holding_;
-  sharing::RateHolding rates_;
-  double part_ = 1;  // of each rate, as it was lent last
+  struct Rates {
+    sharing::RateHolding holding;
+    double part = 1;  // of each, as it was lent last
+  };
+  Rates rates_;
   SharingHealth health_;
   proxy::net::Loop loop_;
   proxy::net::Timer tick_;
@@ -156,6 +159,7 @@ class Sharing final : private RedisConnection::Owner {
   std::array<Time, sharing_failure_count> complained_{};  // in the log, last; zero: not yet
   Time unheard_since_{};  // answers came that heard no report; zero: the last one heard it
   bool is_leaving_ = false;
+  Time shown_{};  // that all gateways were asked for, last
   Time began_{};  // connecting, or the report that is not answered yet
   std::thread thread_;
 };

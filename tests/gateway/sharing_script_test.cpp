@@ -41,7 +41,7 @@ class Script final : public World::Twin {
     return redis_.ask(words);
   }
   RedisProcess::Reply settle(const Report& report, const std::string& server, LedgerTime told,
-                             const std::string& members_max = "64") {
+                             const std::string& members_max = "64", bool shows = false) {
     std::vector<std::string> rest{text_of(report.number),  report.ledger,
                                   text_of(report.sent),    text_of(report.cap),
                                   text_of(report.floor),   text_of(report.floors),
@@ -52,6 +52,7 @@ class Script final : public World::Twin {
     rest.push_back(text_of(report.heard));
     rest.push_back(server.empty() ? "" : text_of(told));
     rest.push_back(server);
+    rest.push_back(shows ? "1" : "");
     for (const RateReport& rate : report.rates)
       rest.insert(rest.end(), {rate.id, text_of(rate.limit), text_of(rate.given),
                                text_of(rate.part), text_of(rate.wanted), text_of(rate.weight)});
@@ -175,6 +176,41 @@ TEST_CASE("who leaves has no seat and no floor any more") {
   const auto shown = script.ask("show", "");
   REQUIRE(shown->elements == 2 + 1);
   CHECK(std::string(shown->element[2]->element[0]->str) == "two");
+}
+
+TEST_CASE("whoever asks with its report is shown all gateways, and what is kept for silent ones") {
+  RedisProcess redis;
+  Script script(redis);
+  LedgerTime now = 1h;
+  std::uint64_t number = 0;
+  Report one = report_of("one", 1);
+  const auto settle = [&](bool shows) {
+    one.number = ++number;
+    auto reply = script.settle(one, "a server", now += 100ms, "64", shows);
+    REQUIRE_MESSAGE(reply->type == REDIS_REPLY_ARRAY, reply->str);
+    one.ledger = "a server";
+    one.heard = number;
+    one.cap = static_cast<std::uint32_t>(reply->element[3]->integer);
+    one.floor = static_cast<std::uint32_t>(reply->element[5]->integer);
+    one.floors = static_cast<std::uint32_t>(reply->element[6]->integer);
+    one.members = static_cast<std::uint32_t>(reply->element[7]->integer);
+    return reply;
+  };
+  for (int i = 0; i < 40; ++i) settle(false);
+  Report two = report_of("two", 1);
+  two.cap = 5;
+  script.settle(two, "a server", now);
+  const auto seen = settle(true);
+  REQUIRE(seen->elements == 10);
+  REQUIRE(seen->element[9]->elements == 2 + 2);
+  CHECK(seen->element[9]->element[0]->integer == 0);
+  CHECK(std::string(seen->element[9]->element[3]->element[0]->str) == "two");
+  for (int i = 0; i < 13; ++i) settle(false);  // longer than its lease; what it began may go on
+  const auto later = settle(true);
+  REQUIRE(later->element[9]->elements == 2 + 2);
+  CHECK(later->element[9]->element[0]->integer == 5);
+  CHECK(later->element[9]->element[3]->element[5]->integer < 0);
+  CHECK(settle(false)->elements == 9);
 }
 
 TEST_CASE("by itself the script goes by the clock of Redis, and names the server") {

@@ -158,6 +158,13 @@ class SharingTest(FolderTest):
             PAUSE.wait(1)
             return (busy.answered - before) / (time.monotonic() - since) > 0.75 * rate
         wait_until(has_more_than_its_part, "more than half of the rate at one of two gateways", 30)
+        shared = gateways[0].health()["shared_workers"]
+        self.assertEqual([(one["route"], one["rate"]) for one in shared["rates"]], [(None, rate)])
+        self.assertGreater(shared["rates"][0]["here"], 0.5 * rate)
+        self.assertRegex(gateways[0].do("status"), rf"rate: \d+\.\d of {rate} requests/s here")
+        self.assertRegex(scrape(gateways[0])[1], rf'classgate_sharing_rate{{route=""}} {rate}')
+        self.assertIn(f"/s of the {rate}/s that all gateways share",
+                      gateways[0].command("explain", "POST", "/v1/classify")[1])
         other = self.clients(gateways[1], 8)
         self.wait_for_answers(busy, other, more=100)
         for each in (busy, other):
@@ -195,6 +202,9 @@ class SharingTest(FolderTest):
             self.wait_for(other, "ok", gateways=2, part=WORKERS // 2)
             killed.signal(signal.SIGKILL)
             killed.wait()
+            other.wait_for_health(lambda health: health["shared_workers"]["kept_for_unseen"] == WORKERS // 2,
+                                  "what is kept for one that is gone is told")
+        self.assertRegex(other.do("status"), r"\d+ workers are kept for gateways that nobody sees any more")
         again = self.sharer(service, redis, sharing_away_max="1h", environment={"CLASSGATE_STATE_DIR": str(state)})
         again.wait_for_text("has ended on this machine without a farewell", again.err)
         for gateway in (other, again):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import tomllib
 import unittest
 
@@ -122,7 +123,7 @@ class Parts(unittest.TestCase):
         labels = self.deployment["spec"]["template"]["metadata"]["labels"]
         self.assertEqual(self.deployment["spec"]["selector"]["matchLabels"], labels)
         for service in self.all("Service"):
-            if service["spec"]["selector"] == {"app": "model"}:
+            if service["spec"]["selector"] in ({"app": "model"}, {"app": "redis"}):
                 continue
             self.assertEqual(service["spec"]["selector"], labels)
             ports = {port["name"] for port in self.container["ports"]}
@@ -251,6 +252,50 @@ class Overlays(Parts):
         self.assertLessEqual(3 * thirds["workers"], self.conf()["admission"]["workers"])
         self.assertEqual((3 * thirds["rate"], 3 * thirds["burst"]), (99, 198))  # of 100 and 200, which are built in
 
+    def test_three_that_share_have_a_ledger_and_one_more_while_they_are_replaced(self):
+        self.take(built("sharing"))
+        self.assert_conf_is_good()
+        self.assert_names_match()
+        self.assertEqual(self.deployment["spec"]["replicas"], 3)
+        self.assertEqual(self.deployment["spec"]["strategy"]["rollingUpdate"], {"maxSurge": 1, "maxUnavailable": 0})
+        conf = tomllib.loads(self.only("ConfigMap")["data"]["sharing.conf"])
+        redis = self.only("Deployment", "redis")["spec"]["template"]
+        service = self.only("Service", "redis")["spec"]
+        self.assertEqual(conf["sharing"]["redis"], [f'redis://redis:{service["ports"][0]["port"]}/0'])
+        self.assertEqual(service["selector"], redis["metadata"]["labels"])
+        self.assertEqual(self.only("NetworkPolicy", "redis")["spec"]["ingress"][0]["from"],
+                         [{"podSelector": {"matchLabels": {"app": "classgate"}}}])
+        password = pathlib.Path(conf["sharing"]["password_file"])
+        for pod in (self.pod, redis["spec"]):
+            volume, = [v for v in pod["volumes"] if v.get("secret", {}).get("secretName") == "classgate-redis"]
+            mount, = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume["name"]]
+            self.assertEqual((mount["mountPath"], mount["readOnly"]), (str(password.parent), True))
+        self.assertIn(f"classgate-redis --from-literal={password.name}=",
+                      (FOLDER / "overlays/sharing/kustomization.yaml").read_text())
+
+    @unittest.skipUnless(shutil.which("redis-server"), "redis-server is not here")
+    def test_the_redis_of_those_that_share_asks_for_the_password_and_keeps_nothing(self):
+        self.take(built("sharing"))
+        command = self.only("Deployment", "redis")["spec"]["template"]["spec"]["containers"][0]["command"]
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "password").write_text("open sesame")
+            script = command[2].replace("/run/secrets/redis", folder).replace("/run/redis", folder)
+            script = script.strip() + f" --port 0 --unixsocket {folder}/socket"
+            redis = subprocess.Popen([*command[:2], script], cwd=folder, stdout=subprocess.DEVNULL)
+            try:
+                ask = ["redis-cli", "-s", f"{folder}/socket", "--no-auth-warning"]
+                end = time.monotonic() + 30
+                while "NOAUTH" not in (said := self.answer_to([*ask, "GET", "x"])):
+                    self.assertLess(time.monotonic(), end, said)
+                said = self.answer_to([*ask, "-a", "open sesame", "CONFIG", "GET", "save"])
+                self.assertEqual(said.split(), ["save"])
+            finally:
+                redis.terminate()
+                redis.wait(timeout=30)
+
+    def answer_to(self, command):
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+
     def test_with_the_autoscaler_nothing_else_says_how_many_gateways_there_are(self):
         self.take(built("one", ["autoscaling"]))
         self.assertNotIn("replicas", self.deployment["spec"])
@@ -314,6 +359,7 @@ class Types(unittest.TestCase):
     def test_of_the_overlays(self):
         self.hold_all(built("one", ["quotas", "prometheus-operator"]))
         self.hold_all(built("three"))
+        self.hold_all(built("sharing"))
 
     def test_of_what_scales_the_gateway_and_the_model(self):
         gateway = yaml.safe_load((FOLDER / "components/autoscaling/hpa.yaml").read_text())

@@ -238,7 +238,7 @@ RateShare Ledger::share_of(const RateReport& rate, const std::string& name, std:
   const Millitokens most =
       lacking_of_all == 0
           ? 0
-          : limit * in_ms(std::chrono::floor<std::chrono::milliseconds>(terms_.lease)) / 10'000;
+          : limit * in_ms(std::chrono::floor<std::chrono::milliseconds>(terms_.lease)) / 4'000;
   pool.tokens = std::min(
       pool.tokens + limit * nobodys / whole_rate * in_ms(passed) / 1'000 + rate.given, most);
   const Millitokens granted = lacking == 0 ? 0 : pool.tokens * lacking / lacking_of_all;

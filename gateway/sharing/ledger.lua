@@ -234,7 +234,7 @@ local function share_of(id, rate, nobodys)
   all.pools[id] = pool
   local passed = math.floor((all.now - pool.filled) / 1000)
   pool.filled = pool.filled + passed * 1000
-  local most = lacking_of_all == 0 and 0 or math.floor(limit * math.floor(lease / 1000) / 10000)
+  local most = lacking_of_all == 0 and 0 or math.floor(limit * math.floor(lease / 1000) / 4000)
   local gained = math.floor(math.floor(limit * nobodys / whole_rate) * passed / 1000)
   pool.tokens = math.min(pool.tokens + gained + rate.given, most)
   local granted = lacking == 0 and 0 or

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Four gateways before one service, with their workers together by a real Redis, and beside it without: how many are in the
 service at most, how much of the workers is used with nine tenths of the load at one gateway, how soon they go elsewhere, what
-Redis is asked. Prints a table in Markdown. `sharing.py [SECONDS]` of each window, 10 by default.
+Redis is asked; and how much of a rate is let in. Prints a table in Markdown. `sharing.py [SECONDS] [rate]` of each window, 10 by
+default; `rate`: of that alone.
 
     python3 tests/bench/sharing.py 10
 """
 import json
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -18,17 +20,20 @@ from redis_kit import Redis
 
 WORKERS, GATEWAYS = 50, 4
 LOADS = (72, 3, 3, 2)  # requests at once of each gateway's clients, of 80: nine tenths at one
+RATE, BURST = 1000, 200
+ASKED = (1350, 50, 50, 50)  # requests a second at each
 STOPPED = 10  # seconds: beyond a lease and what a request may take, so that the others have its workers
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10
 
 
 class Load:
-    """Clients of one gateway that ask again when they are answered, so many at once, until stop()."""
+    """Clients of one gateway that ask again when they are answered, so many at once, until stop(); with a rate so many a
+    second, answered or not."""
 
-    def __init__(self, gateway, at_once):
+    def __init__(self, gateway, at_once, rate=0):
         self.process = subprocess.Popen(
             [BUILD / "tests/bench/bench_load", "--target", f"127.0.0.1:{gateway.port}", "--connections", str(at_once),
-             "--requests", "1000000000", "--seconds", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "--rate", str(rate), "--requests", "1000000000", "--seconds", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self):
         self.process.kill()
@@ -54,7 +59,8 @@ class Running(threading.Thread):
 
 
 class World:
-    def __init__(self, is_shared):
+    def __init__(self, is_shared, **limits):
+        self.limits = {"admission_workers": WORKERS, "admission_rate": 0, **limits}
         self.service = Service("--concurrency", "100000", "--service-time", "50ms", "--spread", "exponential")
         self.redis = Redis()
         self.is_shared = is_shared
@@ -64,8 +70,7 @@ class World:
 
     def gateway(self):
         sharing = {"sharing_redis": self.redis.url, "sharing_away_max": "30s"} if self.is_shared else {}
-        return Gateway(self.service.address, admission_workers=WORKERS, admission_rate=0, admission_request_timeout="3s",
-                       threads=1, **sharing)
+        return Gateway(self.service.address, admission_request_timeout="3s", threads=1, **self.limits, **sharing)
 
     def wait_for_all(self):
         if self.is_shared:
@@ -161,8 +166,37 @@ def faults(world, row):
     PAUSE.wait(2)
 
 
+def rate_measured(is_shared):
+    """Served in ten seconds, least and most, over several such."""
+    world = World(is_shared, admission_workers=400, admission_queue_size=2000, admission_rate=RATE, admission_burst=BURST)
+    try:
+        world.loads = [Load(gateway, 64, rate) for gateway, rate in zip(world.gateways, ASKED)]
+        PAUSE.wait(4)
+        seen = []
+        end = time.monotonic() + 10 + 2 * SECONDS
+        while time.monotonic() < end:
+            seen.append((time.monotonic(), world.service.stats()["finished"]))
+            PAUSE.wait(0.1)
+        tens = [(b - a) * 10 / (t - s) for s, a in seen for t, b in seen if 10 <= t - s < 10.2]
+        return {"least": min(tens), "most": max(tens), "median": statistics.median(tens)}
+    finally:
+        world.close()
+
+
+def tell_rate():
+    shared, alone = rate_measured(True), rate_measured(False)
+    print(f"\n{GATEWAYS} gateways, {RATE} requests a second and a burst of {BURST}; {'/'.join(map(str, ASKED))} are asked for\n")
+    print("| measure | together | each alone | goal |\n| --- | --- | --- | --- |")
+    print(f"| served in 10 s, at most | {shared['most']:.0f} | {alone['most']:.0f} | {10 * RATE * 1.01:.0f} |")
+    print(f"| served in 10 s, median | {shared['median']:.0f} | {alone['median']:.0f} | |")
+    print(f"| served in 10 s, at least | {shared['least']:.0f} | {alone['least']:.0f} | {10 * RATE * 0.98:.0f} |")
+    return 0 if shared["most"] <= 10 * RATE * 1.01 else 1
+
+
 def main():
     prefer()
+    if "rate" in sys.argv[2:]:
+        return tell_rate()
     shared, alone = measured(True), measured(False)
     print(f"{GATEWAYS} gateways, {WORKERS} workers, a service of 50 ms (exponential); windows of {SECONDS:g} s\n")
     print("| measure | together | each alone | goal |\n| --- | --- | --- | --- |")
@@ -180,7 +214,7 @@ def main():
                  for row in (shared, alone)]
         print(f"| {name} | {cells[0]} | {cells[1]} | {goal} |")
     print(json.dumps({"together": shared, "alone": alone}), file=sys.stderr)
-    return 0 if shared["most"] <= WORKERS else 1
+    return tell_rate() or (0 if shared["most"] <= WORKERS else 1)
 
 
 if __name__ == "__main__":

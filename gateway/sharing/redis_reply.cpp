@@ -43,8 +43,18 @@ void* make_redis_text(const redisReadTask* task, char* text, std::size_t size) {
   return reply;
 }
 
+// hiredis 0.14 itself takes no lists that lie deeper than this, 1.0 and later any: taking apart
+// what is nested without an end would need a stack without one.
+bool is_too_deep(const redisReadTask* task) {
+  constexpr int depth_max = 7;
+  int depth = 0;
+  for (const redisReadTask* outer = task->parent; outer != nullptr; outer = outer->parent)
+    if (++depth > depth_max) return true;
+  return false;
+}
+
 void* make_redis_list(const redisReadTask* task, std::size_t size) {
-  if (size > RedisReplies::list_max) return nullptr;
+  if (size > RedisReplies::list_max || is_too_deep(task)) return nullptr;
   RedisReply* const reply = redis_reply_place(task);
   if (reply == nullptr) return nullptr;
   reply->kind = RedisReply::Kind::list;

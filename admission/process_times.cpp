@@ -3,17 +3,23 @@
 #include <algorithm>
 
 namespace classgate::admission {
+namespace {
+
+// Requests. What a process that takes over is told counts as most_seen.
+constexpr std::uint32_t remembered = 64;
+
+}  // namespace
 
 void ProcessTime::record(Duration took, Time now) {
-  seen_ = std::min(seen_ + 1, most_seen);
+  seen_ = std::min(seen_ + 1, remembered);
   // A division by what is known here is a shift.
   const auto part = [this](Duration whole) {
-    return seen_ == most_seen ? whole / most_seen : whole / seen_;
+    return seen_ == remembered ? whole / remembered : whole / seen_;
   };
   const Duration error = took - mean_;
   if (seen_ > 1) deviation_ += part(std::chrono::abs(error) - deviation_);
   mean_ += part(error);
-  const Duration step{deviation_.count() >> 4};
+  const Duration step{deviation_.count() >> 6};
   median_ += took > median_ ? step : -step;
   median_ = std::clamp(median_, mean_ - deviation_, mean_ + deviation_);
   news_ = std::max(news_, now);

@@ -10,12 +10,12 @@
 namespace classgate::admission {
 
 // How long a request of one kind (a route, a priority) keeps its worker lately: an exponential mean
-// and mean deviation over some 32 requests, as TCP estimates its round trips (Jacobson, "Congestion
+// and mean deviation over some 64 requests, as TCP estimates its round trips (Jacobson, "Congestion
 // avoidance and control", 1988):
-//   deviation += (|took - mean| - deviation) / min(32, seen),  mean += (took - mean) / min(32,
+//   deviation += (|took - mean| - deviation) / min(64, seen),  mean += (took - mean) / min(64,
 //   seen)
 // and the median, which a few long ones do not move (Robbins and Monro, 1951):
-//   median += deviation / 16 * sign(took - median),  within one deviation of the mean
+//   median += deviation / 64 * sign(took - median),  within one deviation of the mean
 // A value. Not thread-safe.
 class ProcessTime {
  public:

@@ -39,7 +39,7 @@ std::size_t Http2Connection::bytes_to_give() const {
 }
 
 void Http2Connection::give_way() {
-  if (has_ended_) return;
+  if (ending_.has_ended) return;
   if (streams_.empty()) return end(Http2Error::none);
   for (std::size_t i = streams_.size(); i-- > 0;)
     if (i < streams_.size() && streams_[i]->bytes_to_give() > 0) streams_[i]->give_way();
@@ -90,7 +90,7 @@ Http2Connection::Wait Http2Connection::what_is_awaited() {
 }
 
 void Http2Connection::watch() {
-  if (has_ended_) return;
+  if (ending_.has_ended) return;
   const Wait wanted = what_is_awaited();
   if (wanted == wait_ && (due_.is_set() || wanted == Wait::nothing)) return;
   wait_ = wanted;

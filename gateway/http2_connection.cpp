@@ -60,33 +60,35 @@ Http2Connection::~Http2Connection() { station_.loop().forget_deferred(*this); }
 // ---- What comes --------------------------------------------------------------------------------
 
 bool Http2Connection::wants_input() const {
-  return !has_ended_ && !has_failed_ && !must_end_ && owner_.stream().pending() < output_room;
+  return !ending_.has_ended && !ending_.has_failed && !ending_.due &&
+         owner_.stream().pending() < output_room;
 }
 
 std::size_t Http2Connection::receive(std::string_view bytes) {
-  if (has_ended_ || has_failed_ || must_end_) return bytes.size();
+  if (ending_.has_ended || ending_.has_failed || ending_.due) return bytes.size();
   is_receiving_ = true;
   awaits_body_ = false;
   turn_mark_ = requests_;
   const bool goes_on = session_.receive(bytes);  // throws: the connection's end
   is_receiving_ = false;
   if (!goes_on) give_up(session_.why());
-  return must_end_ ? bytes.size() : session_.used();
+  return ending_.due ? bytes.size() : session_.used();
 }
 
 // Of a connection that ends nothing is of interest any more.
 bool Http2Connection::has_had_its_turn() const {
-  return must_end_ || requests_ - turn_mark_ >= requests_in_a_turn;
+  return ending_.due || requests_ - turn_mark_ >= requests_in_a_turn;
 }
 
 void Http2Connection::on_frame(const Http2Session::Frame& frame) {
   const bool is_useless = [&] {
     switch (frame.type) {
       case Http2FrameType::data: return frame.size < useful_bytes && !frame.ends_stream;
-      case Http2FrameType::headers: return is_going_away_;
+      case Http2FrameType::headers: return ending_.is_going_away;
       case Http2FrameType::settings: return !frame.is_ack;
-      case Http2FrameType::ping: return !frame.is_ack || !has_given_notice_;  // we asked for none
-      case Http2FrameType::window_update: return false;                       // on_window_update()
+      case Http2FrameType::ping:
+        return !frame.is_ack || !ending_.has_given_notice;  // we asked for none
+      case Http2FrameType::window_update: return false;     // on_window_update()
       default: return true;
     }
   }();
@@ -116,7 +118,7 @@ void Http2Connection::on_reset_sent(Http2Error error) {
 }
 
 Http2Session::Stream* Http2Connection::begin_stream(proxy::wire::Http2StreamId id) {
-  if (must_end_) return nullptr;
+  if (ending_.due) return nullptr;
   if (!head_) head_ = std::make_unique<proxy::wire::Http2Head>();
   head_->begin(station_.request_limits());
   ++requests_;
@@ -144,7 +146,7 @@ void Http2Connection::remove(Http2Stream& stream) {
 
 void Http2Connection::on_finished(Http2Stream& stream) {
   remove(stream);
-  if (has_ended_ || is_receiving_) return;
+  if (ending_.has_ended || is_receiving_) return;
   if (is_at_end()) return look_soon();
   owner_.count_memory();
   watch();
@@ -172,18 +174,18 @@ void Http2Connection::flush(Http2Stream& stream) {
   if (!is_receiving_) send();
   stream.after_output();
   if (is_receiving_) return;
-  if (has_failed_ || !drained_.empty() || !left_.empty() || is_at_end()) return look_soon();
+  if (ending_.has_failed || !drained_.empty() || !left_.empty() || is_at_end()) return look_soon();
   owner_.count_memory();
   watch();
 }
 
 // An exception would go up to an exchange that has nothing to do with it.
 void Http2Connection::send() noexcept {
-  if (is_sending_ || has_failed_ || has_ended_ || must_end_) return;
+  if (is_sending_ || ending_.has_failed || ending_.has_ended || ending_.due) return;
   is_sending_ = true;
   station_.loop().guard([this] { put_output(); },
                         [this] {
-                          has_failed_ = true;
+                          ending_.has_failed = true;
                           station_.gather().clear();
                         });
   is_sending_ = false;
@@ -222,7 +224,7 @@ void Http2Connection::on_next_turn() {
   station_.loop().guard(
       [this] {
         settle();
-        if (!has_ended_) owner_.count_memory();
+        if (!ending_.has_ended) owner_.count_memory();
       },
       [this] { owner_.on_http2_fault(); });
 }
@@ -230,14 +232,14 @@ void Http2Connection::on_next_turn() {
 // ---- After all that has happened ---------------------------------------------------------------
 
 void Http2Connection::settle() {
-  if (has_ended_) return;
+  if (ending_.has_ended) return;
   send();
   if (!drained_.empty() || !left_.empty()) {
     tell_exchanges();
     send();
   }
-  if (has_failed_) return owner_.on_http2_fault();
-  if (must_end_) return end(*must_end_);
+  if (ending_.has_failed) return owner_.on_http2_fault();
+  if (ending_.due) return end(*ending_.due);
   obey_budget();
   if (station_.is_draining()) drain();
   if (is_at_end()) return end(Http2Error::none);
@@ -270,11 +272,11 @@ void Http2Connection::obey_budget() {
     return end(Http2Error::enhance_your_calm);
   }
   if (limits.requests_per_connection != 0 && requests_ >= limits.requests_per_connection &&
-      !has_given_notice_) {
+      !ending_.has_given_notice) {
     station_.metrics().reached(Limit::requests_per_connection);
     drain();
   }
-  if (misuse_.state() != MisuseBudget::State::fine && !is_going_away_) {
+  if (misuse_.state() != MisuseBudget::State::fine && !ending_.is_going_away) {
     station_.metrics().reached(Limit::misuse);
     spdlog::info("client {}: frames that help nobody (client.misuse_burst): it is told to go",
                  owner_.client_facts().address);
@@ -283,14 +285,15 @@ void Http2Connection::obey_budget() {
 }
 
 bool Http2Connection::is_at_end() {
-  return must_end_ || session_.is_over() || (is_going_away_ && streams_.empty());
+  return ending_.due || session_.is_over() || (ending_.is_going_away && streams_.empty());
 }
 
 // ---- The end -----------------------------------------------------------------------------------
 
 void Http2Connection::drain() {
   if (station_.spares_silent() && requests_ == 0) return;
-  if (is_going_away_ || has_ended_ || std::exchange(has_given_notice_, true)) return;
+  if (ending_.is_going_away || ending_.has_ended || std::exchange(ending_.has_given_notice, true))
+    return;
   session_.give_notice();
   session_.ping();
   station_.timeouts().linger.set(notice_due_);
@@ -299,27 +302,27 @@ void Http2Connection::drain() {
 }
 
 void Http2Connection::on_ping_answered() {
-  if (has_given_notice_ && !is_going_away_) go_away(Http2Error::none);
+  if (ending_.has_given_notice && !ending_.is_going_away) go_away(Http2Error::none);
 }
 
 void Http2Connection::go_away(Http2Error error) {
-  is_going_away_ = true;
+  ending_.is_going_away = true;
   notice_due_.cancel();
   session_.go_away(error);
   if (!is_receiving_) send();
 }
 
 void Http2Connection::give_up(Http2Error error) {
-  if (!must_end_) must_end_ = error;
+  if (!ending_.due) ending_.due = error;
 }
 
 // GOAWAY has been sent, or is as bytes where the session can send nothing.
 void Http2Connection::end(Http2Error error) {
-  if (has_ended_) return;
-  if (must_end_) {
+  if (ending_.has_ended) return;
+  if (ending_.due) {
     if (error == Http2Error::enhance_your_calm) station_.metrics().reached(Limit::misuse);
     owner_.stream().write(session_.goodbye(error).text());
-  } else if (!is_going_away_ && !session_.is_over()) {
+  } else if (!ending_.is_going_away && !session_.is_over()) {
     go_away(error);
   }
   leave();
@@ -327,7 +330,7 @@ void Http2Connection::end(Http2Error error) {
 }
 
 void Http2Connection::leave() {
-  has_ended_ = true;
+  ending_.has_ended = true;
   due_.cancel();
   notice_due_.cancel();
   // A worker that one of them gives back may end another.
@@ -339,7 +342,7 @@ void Http2Connection::leave() {
 }
 
 void Http2Connection::on_fault() {
-  has_failed_ = has_ended_ = true;
+  ending_.has_failed = ending_.has_ended = true;
   due_.cancel();
   notice_due_.cancel();
   for (std::size_t i = streams_.size(); i-- > 0;) {

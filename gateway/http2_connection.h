@@ -129,6 +129,15 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler,
   void on_due();
   static void on_notice_timeout(void* self);
 
+  // The two steps of GOAWAY, and what comes after them.
+  struct Ending {
+    bool has_given_notice = false;
+    bool is_going_away = false;
+    std::optional<proxy::wire::Http2Error> due;  // with the next settle()
+    bool has_failed = false;
+    bool has_ended = false;
+  };
+
   Station& station_;
   Owner& owner_;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
@@ -139,7 +148,6 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler,
   std::vector<Http2Stream*> left_;
   std::unique_ptr<proxy::wire::Http2Head> head_;
   MisuseBudget misuse_;
-  std::optional<proxy::wire::Http2Error> must_end_;
   std::size_t gathered_ = 0;  // bytes that are about to be written
   std::size_t streams_bytes_ = 0;
   std::uint64_t requests_ = 0;
@@ -151,10 +159,7 @@ class Http2Connection final : private proxy::wire::Http2Session::Handler,
   bool is_receiving_ = false;
   bool is_sending_ = false;
   bool must_look_ = false;
-  bool has_failed_ = false;
-  bool has_ended_ = false;
-  bool has_given_notice_ = false;
-  bool is_going_away_ = false;
+  Ending ending_;
   proxy::net::Timeout due_;
   proxy::net::Timeout notice_due_;
   proxy::wire::Http2Session session_;  // last: it tells the others

@@ -68,12 +68,15 @@ Supervisor::Timers::Timers(Supervisor* of)
       watchdog(of->loop_, [of] { of->feed_watchdog(); }),
       tickets(of->loop_, [of] { of->rotate_ticket_keys(); }) {}
 
+Supervisor::Signals::Signals(Supervisor* of)
+    : fd(open_signals()), watch(of->loop_, fd.get(), [of] { of->on_signal(); }) {}
+
 Supervisor::Supervisor(Start start, ErrorLog& log, Server& server, Inheritance inheritance)
     : start_(std::move(start)),
       log_(log),
       server_(server),
       inheritance_(std::move(inheritance)),
-      signals_{.fd = open_signals(), .watch{loop_, signals_.fd.get(), [this] { on_signal(); }}},
+      signals_(this),
       mailbox_(loop_, [this](DataPathDrained) { on_drained(); }),
       operators_(
           loop_,

@@ -120,6 +120,7 @@ class Supervisor final : private ConfChanges::Owner, private HandOver::Owner {
     std::chrono::milliseconds watchdog_interval;
   };
   struct Signals {
+    explicit Signals(Supervisor* of);
     proxy::net::Fd fd;
     proxy::net::Watch watch;
   };

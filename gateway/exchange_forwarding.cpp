@@ -47,18 +47,20 @@ void Exchange::on_switched(const proxy::wire::Head& head) {
     give_worker_back(visit_.orphan_outcome());
     return end();
   }
-  if (!client_->begin_tunnel(head))
+  if (!client_->begin_tunnel(head)) {
+    forwarding_.blame_server();
     return refuse_switch(
         "it agrees to WebSocket with a Sec-WebSocket-Accept that is not the key's");
+  }
   facts_.status = head.status;
   answer_.head_has_passed = answer_.is_tunnel = true;
   timers_.request.cancel();
   visit_.lasts_until(admission::Time::max());
 }
 
-// Of a client of HTTP/2, to whom 2xx is the beginning of the tunnel (RFC 8441 section 5).
+// Of a client of HTTP/2, to whom 2xx is the beginning of the tunnel (RFC 8441 section 5). A service
+// that knows no WebSocket there has done nothing wrong: clients could have servers passed over.
 void Exchange::refuse_switch(const std::string& why) {
-  forwarding_.blame_server();
   forwarding_.cancel();
   on_answer_failed(proxy::Forwarding::Failure::broken, why);
 }

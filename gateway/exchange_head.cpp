@@ -106,7 +106,8 @@ bool Exchange::judge(const proxy::wire::Head& head) {
     return refuse_as(Reason::unknown_client);
   }
   request_.must_switch = is_extended_connect(head);
-  if (request_.must_switch && !station_.settings().upstream.websocket) {
+  // A reload may have taken away what its connection was offered.
+  if (request_.must_switch && !takes_extended_connect(station_.settings().upstream)) {
     note_known(head);
     return refuse_as(Reason::method_refused);
   }

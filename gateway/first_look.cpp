@@ -102,6 +102,13 @@ std::optional<Reason> read_request(const proxy::wire::Head& head,
   return std::nullopt;
 }
 
+bool takes_extended_connect(const conf::UpstreamSettings& upstream) {
+  return upstream.websocket &&
+         std::ranges::none_of(upstream.servers, [&](const conf::Address& server) {
+           return server.is_http2 || (server.is_tls && upstream.offers_http2);
+         });
+}
+
 void take_route(const admission::Route& route, admission::Arrival& arrival) {
   arrival.priority = route.priority;
   arrival.rate_limited = route.rate_limited;

@@ -28,6 +28,10 @@ std::optional<conf::Reason> read_request(const proxy::wire::Head& head,
 void take_route(const admission::Route& route, admission::Arrival& arrival);
 std::uint64_t body_limit_of(const admission::Route& route, const conf::Settings& settings);
 
+// Whether an extended CONNECT (RFC 8441) can be served. WebSocket is asked for by HTTP/1: not where
+// a server may speak HTTP/2.
+bool takes_extended_connect(const conf::UpstreamSettings& upstream);
+
 // The client's, if it is believed, and the route's: the shorter. It only ever shortens the request
 // timeout.
 std::optional<proxy::wire::Deadline> deadline_with(const proxy::wire::Head& head,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "conf/invariant.h"
+#include "gateway/first_look.h"
 #include "gateway/station.h"
 
 namespace classgate::gateway {
@@ -22,14 +23,6 @@ constexpr std::uint64_t requests_in_a_turn = 4;  // of one read, which may hold 
 // A frame smaller than the prefix of a gRPC message does nothing for anybody.
 constexpr std::size_t useful_bytes = 5;
 
-// WebSocket is asked for by HTTP/1: servers of HTTP/2 are not asked.
-bool takes_websocket(const conf::UpstreamSettings& upstream) {
-  return upstream.websocket &&
-         std::ranges::none_of(upstream.servers, [&](const conf::Address& server) {
-           return server.is_http2 || (server.is_tls && upstream.offers_http2);
-         });
-}
-
 proxy::wire::Http2Limits limits_of(const conf::Settings& settings) {
   const conf::ClientSettings& client = settings.client;
   constexpr std::uint64_t least_window = 16 * 1024, least_of_connection = 1024 * 1024;
@@ -39,7 +32,7 @@ proxy::wire::Http2Limits limits_of(const conf::Settings& settings) {
           .connection_window = static_cast<std::uint32_t>(std::max(window, least_of_connection)),
           .header_list_bytes = static_cast<std::uint32_t>(client.header_bytes.count),
           .acknowledgements = 2 * std::size_t{client.misuse_burst},
-          .takes_extended_connect = takes_websocket(settings.upstream)};
+          .takes_extended_connect = gateway::takes_extended_connect(settings.upstream)};
 }
 
 }  // namespace

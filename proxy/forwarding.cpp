@@ -142,7 +142,7 @@ void Forwarding::on_lost(const UpstreamStream::Loss& loss) {
     case Lost::head_too_large: return fail_at_server(Failure::head_too_large, loss.why);
     case Lost::broken: break;
   }
-  if (!may_send_again(loss.taken)) return fail_at_server(Failure::broken, loss.why);
+  if (!may_send_again(loss)) return fail_at_server(Failure::broken, loss.why);
   ++retries_;
   if (loss.with_connection && loss.taken != Taken::no) request_.needs_isolation = true;
   connect(UpstreamPool::Which::fresh);
@@ -188,14 +188,16 @@ bool Forwarding::has_all_for_another() const {
 
 // A request that the server did not take may be sent again, whatever its method: it cost the
 // service nothing; and not once only, for while servers are restarted the next connection may end
-// likewise. Any other once, and only when it is idempotent; one that nobody has acknowledged was
-// most likely not taken either, and the rest takes from the retry budget.
-bool Forwarding::may_send_again(UpstreamStream::Taken taken) {
+// likewise. (Where the server has declined it: once, for it may have too much.) Any other once, and
+// only when it is idempotent; one that nobody has acknowledged was most likely not taken either,
+// and the rest takes from the retry budget.
+bool Forwarding::may_send_again(const UpstreamStream::Loss& loss) {
   using Taken = UpstreamStream::Taken;
   if (!has_all_for_another()) return false;
-  if (taken == Taken::no) return not_taken_++ < times_not_taken_max;
+  const unsigned times_max = loss.was_declined ? 1 : times_not_taken_max;
+  if (loss.taken == Taken::no) return not_taken_++ < times_max;
   if (!request_.is_idempotent || std::exchange(was_sent_again_, true)) return false;
-  if (taken == Taken::not_known_yet) return true;
+  if (loss.taken == Taken::not_known_yet) return true;
   retry_was_denied_ = !pool_->retry_budget().take();
   return !retry_was_denied_;
 }

@@ -102,7 +102,7 @@ class Forwarding final : private UpstreamStream::Listener {
   void go_elsewhere(const std::string& why);
   bool may_go_elsewhere() const;
   bool has_all_for_another() const;
-  bool may_send_again(UpstreamStream::Taken taken);
+  bool may_send_again(const UpstreamStream::Loss& loss);
   void fail(Failure failure, const std::string& why);
   void fail_at_server(Failure failure, const std::string& why);
 

@@ -288,7 +288,8 @@ void Http2Upstream::tell_closed() {
   const bool was_refused = closed_by_ == Http2Error::refused_stream;
   if (was_refused) connection_.on_refused();
   lose({.why = connection_.why_closed(closed_by_),
-        .taken = was_refused && !answer_.has_head ? Taken::no : Taken::perhaps});
+        .taken = was_refused && !answer_.has_head ? Taken::no : Taken::perhaps,
+        .was_declined = was_refused});
 }
 
 void Http2Upstream::refuse(Lost what, std::string why) {

@@ -51,6 +51,8 @@ class UpstreamStream {
     bool answer_has_begun = false;
     // With its connection, and all that shared it: any of these may be the reason.
     bool with_connection = false;
+    // This one alone, on a connection that stays (REFUSED_STREAM): the server may have too much.
+    bool was_declined = false;
   };
 
   // Whoever the answer is for. None of these may destroy the stream.

@@ -79,12 +79,16 @@ ControlResult ControlQuestion::answer() const {
 
 ControlResult ask_control(const std::string& path, std::string_view method, std::string_view target,
                           const std::string& body, std::chrono::milliseconds limit) {
+  if (limit == std::chrono::milliseconds::zero())
+    limit = std::chrono::seconds(method == "GET" ? 10 : 60);
   auto question = ControlQuestion::begin(path, method, target, body);
   if (!question) return std::unexpected(question.error());
   for (;;) {
     pollfd waited{question->fd(), POLLIN, 0};
     if (::poll(&waited, 1, static_cast<int>(limit.count())) <= 0)
-      return std::unexpected(path + ": no complete answer");
+      return std::unexpected(fmt::format(
+          "{}: nothing came for {} s, and the answer is not complete: is the process stopped?",
+          path, std::chrono::duration_cast<std::chrono::seconds>(limit).count()));
     if (auto result = question->read()) return std::move(*result);
   }
 }

@@ -40,9 +40,9 @@ class ControlQuestion {
   std::string text_;
 };
 
-// The same, waiting for the answer. The limit counts from the last that came.
+// The same, waiting for the answer. The limit counts from the last that came; zero: ten seconds for
+// a question, a minute for an order.
 ControlResult ask_control(const std::string& path, std::string_view method, std::string_view target,
-                          const std::string& body = {},
-                          std::chrono::milliseconds limit = std::chrono::minutes(1));
+                          const std::string& body = {}, std::chrono::milliseconds limit = {});
 
 }  // namespace classgate::gateway

@@ -249,7 +249,7 @@ void Supervisor::on_signal(int number, std::uint32_t sender) {
 
 void Supervisor::drain(const std::string& why) {
   ending_.is_draining = true;
-  if (handover_.is_under_way()) handover_.fail("this process drains");
+  if (handover_.is_under_way()) handover_.fail("this process drains", false);
   changes_.give_up("this process drains");
   const auto timeout = server_.settings().drain_timeout;
   const admission::Snapshot now = server_.snapshot();

@@ -110,14 +110,15 @@ void HandOver::on_timeout() {
   fail(fmt::format("process {} was not ready within ops.upgrade_timeout", successor_->pid));
 }
 
-void HandOver::fail(const std::string& why) {
+void HandOver::fail(const std::string& why, bool serves_on) {
   timer_.stop();
   // By descriptor: the number may be another process's by now.
   ::syscall(SYS_pidfd_send_signal, successor_->process.get(), SIGKILL, nullptr, 0);
   loop_.retire(std::move(channel_watch_));
   loop_.retire(std::move(process_watch_));
   successor_.reset();
-  log_milestone(spdlog::level::err, "upgrade failed: {}; this process serves on", why);
+  log_milestone(spdlog::level::err, "upgrade failed: {}{}", why,
+                serves_on ? "; this process serves on" : "");
   if (tell_) std::exchange(tell_, nullptr)(false, why);
 }
 

@@ -55,8 +55,8 @@ class HandOver {
   bool has_happened() const { return has_happened_; }
   // The successor knows how many workers are its own, and what we have learnt.
   bool has_told() const { return told_workers_.has_value(); }
-  // The successor is killed.
-  void fail(const std::string& why);
+  // The successor is killed. This process serves on, unless it ends as well.
+  void fail(const std::string& why, bool serves_on = true);
   // No client is left.
   void note_drained() { is_drained_ = true; }
 

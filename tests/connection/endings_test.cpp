@@ -180,6 +180,17 @@ TEST_CASE("ending: a request that was not taken is sent again three times, and n
   CHECK(world.balances(0, 1, 0, 0));
 }
 
+TEST_CASE("ending: a request that the server declined is sent again once: it may have too much") {
+  MemoryWorld world;
+  MemoryClient client;
+  world.post(client);
+  world.service(0).decline();
+  CHECK(client.said.empty());
+  world.service(1).decline();
+  CHECK(client.said == "upstream_broken 502, finish");
+  CHECK(world.attempts() == 2);
+}
+
 TEST_CASE("ending: one that was not taken before may be lost once, and no more") {
   MemoryWorld world;
   MemoryClient get;

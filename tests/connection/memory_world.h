@@ -106,6 +106,11 @@ struct MemoryService final : UpstreamStream {
                        .taken = taken,
                        .answer_has_begun = answer_has_begun});
   }
+  // It alone, and the connection stays.
+  void decline() {
+    is_open = false;
+    listener->on_lost({.why = "the test declines it", .taken = Taken::no, .was_declined = true});
+  }
 
   Listener* listener = nullptr;
   Reader* reader = nullptr;

@@ -224,6 +224,13 @@ class Control(ChangeTest):
         service.end()
         self.assertEqual(gateway.request().status, 502)
         self.assertEqual(gateway.command("status", "--quiet"), (1, "", ""))
+        gateway.signal(signal.SIGSTOP)
+        try:
+            code, out, err = gateway.command("status")
+        finally:
+            gateway.signal(signal.SIGCONT)
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("nothing came for 10 s, and the answer is not complete: is the process stopped?", err)
         gateway.signal(signal.SIGTERM)
         gateway.wait()
         self.assertEqual(gateway.command("status", "--quiet"), (2, "", ""))

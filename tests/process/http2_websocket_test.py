@@ -208,6 +208,26 @@ class WebSockets(TlsTest):
                 self.assertTrue(peer.is_well())
                 self.assertEqual(gateway.health()["active_workers"], 0)
 
+    def test_a_service_that_knows_no_websocket_there_is_not_passed_over_for_it(self):
+        gateway = self.before(self.echo(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), upstream_eject_after=2)
+        peer = self.peer(gateway)
+        for stream in range(1, 13, 2):
+            peer.send(connect(stream))
+            self.assertEqual(peer.answer(stream).status, 502)
+        self.assertEqual(gateway.health()["status"], "ok")
+        self.assertNotIn("failures in a row", gateway.err())
+
+    def test_what_was_offered_and_cannot_be_had_any_more_is_refused(self):
+        echo = self.echo()
+        gateway = self.before(echo)
+        peer = self.peer(gateway)
+        self.assertEqual(self.opened(peer).status, 200)
+        code, _, err = gateway.command("set", "upstream.servers", f"h2c://{echo.address}")
+        self.assertEqual(code, 0, err)
+        peer.send(connect(3))
+        self.assertEqual(peer.answer(3).status, 405)
+        self.assertEqual(len(echo.heads), 1)
+
     def test_a_refusal_of_the_service_goes_on(self):
         gateway = self.before(self.echo(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"))
         peer = self.peer(gateway)

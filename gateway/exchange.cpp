@@ -86,7 +86,6 @@ void Exchange::reset() {
   texts_.noted.clear();
   texts_.origin.clear();
   trailers_.clear();
-  items_.reset();
   forwarding_.forget();
   uncount_memory();
 }
@@ -237,7 +236,7 @@ void Exchange::on_body(std::string_view part) {
   facts_.bytes_in += part.size();
   if (facts_.bytes_in > request_.body_limit) return on_body_fault(Reason::body_too_large);
   if (request_.answered_here) return;
-  if (items_) items_->read(part);
+  if (request_.counts_items) items_->read(part);
   if (visit_.is(State::forwarding) && forwarding_.is_active()) {
     note_sign_of_life();
     return forwarding_.send_body(part);

@@ -230,6 +230,7 @@ class Exchange final : private proxy::Forwarding::Client {
     bool body_was_here = false;
     std::optional<AnsweredHere> answered_here = std::nullopt;
     bool body_tells_cost = false;
+    bool counts_items = false;  // of its body (items_)
     bool wants_websocket = false;
     bool must_switch = false;  // it came by HTTP/2: nothing else is a success
     bool lacks_host = false;
@@ -292,7 +293,7 @@ class Exchange final : private proxy::Forwarding::Client {
   std::string body_;         // what has been read of it before the worker came
   std::size_t counted_ = 0;  // bytes held, as the station knows
   std::vector<proxy::wire::Parser::Trailer> trailers_;
-  std::unique_ptr<JsonItemCount> items_;  // where they cost; few requests have one
+  std::unique_ptr<JsonItemCount> items_;  // once a request's items cost: few ask for it
 
   admission::Place place_;
   Hold hold_;

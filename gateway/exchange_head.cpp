@@ -260,8 +260,11 @@ std::optional<Reason> Exchange::recognise_client(const proxy::wire::Head& head) 
 
 void Exchange::note_cost(const proxy::wire::Head& head, const conf::RouteSettings& route) {
   request_.body_tells_cost = estimate_cost(head, route, arrival_);
-  if (request_.body_tells_cost && route.cost.kind == conf::CostSettings::Kind::items)
-    items_ = std::make_unique<JsonItemCount>(route.cost.array);
+  request_.counts_items =
+      request_.body_tells_cost && route.cost.kind == conf::CostSettings::Kind::items;
+  if (!request_.counts_items) return;
+  if (!items_) items_ = std::make_unique<JsonItemCount>();
+  *items_ = JsonItemCount(route.cost.array);
 }
 
 // Without a body it is no work to speak of, and may be somebody's check whether the service is
@@ -284,8 +287,8 @@ void Exchange::weigh_body() {
   const conf::RouteSettings* const route = station_.rules().settings_of(arrival_.route);
   if (route == nullptr) return;
   const bool wants_items = route->cost.kind == conf::CostSettings::Kind::items;
-  if (wants_items != (items_ != nullptr)) return;
-  gateway::weigh_body(facts_.bytes_in, items_ ? items_->items() : 0, *route, arrival_);
+  if (wants_items != request_.counts_items) return;
+  gateway::weigh_body(facts_.bytes_in, wants_items ? items_->items() : 0, *route, arrival_);
 }
 
 // What has streamed on since a worker was asked for: charged when it is known. The workers stay.

@@ -22,6 +22,10 @@ std::string name_of_fault(int fault) {
     case Answers::closed: return "connection closed";
     case Answers::not_http: return "answer is no HTTP";
     case Answers::too_late: return "no answer in time";
+    case Answers::broken_http2: return "answer breaks HTTP/2";
+    case Answers::only_http1: return "answer is HTTP/1";
+    case Answers::refused: return "request refused";
+    case Answers::reset: return "request reset";
     default: return std::strerror(fault);
   }
 }
@@ -32,6 +36,12 @@ std::string so_many(int fault, std::uint64_t count) {
     case Answers::not_http: return fmt::format("{} answers that are no HTTP", grouped(count));
     case Answers::too_late:
       return fmt::format("{} requests without an answer in time", grouped(count));
+    case Answers::broken_http2: return fmt::format("{} answers that break HTTP/2", grouped(count));
+    case Answers::only_http1:
+      return fmt::format("{} answers of HTTP/1: it does not speak HTTP/2", grouped(count));
+    case Answers::refused:
+      return fmt::format("{} requests refused (REFUSED_STREAM or GOAWAY)", grouped(count));
+    case Answers::reset: return fmt::format("{} requests reset (RST_STREAM)", grouped(count));
     case ECONNREFUSED: return fmt::format("{} connections refused", grouped(count));
     default: return fmt::format("{} times \"{}\"", grouped(count), std::strerror(fault));
   }

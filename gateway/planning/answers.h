@@ -11,7 +11,11 @@ struct Answers {
   // Beside the numbers of errno: why there was no answer.
   static constexpr int closed = 0;  // by the other side, before the answer was whole
   static constexpr int not_http = -1;
-  static constexpr int too_late = -2;  // nobody waited for it any longer
+  static constexpr int too_late = -2;      // nobody waited for it any longer
+  static constexpr int broken_http2 = -3;  // the answer, or all of the connection
+  static constexpr int only_http1 = -4;    // where HTTP/2 was asked for
+  static constexpr int refused = -5;       // before it was looked at: REFUSED_STREAM, GOAWAY
+  static constexpr int reset = -6;         // by RST_STREAM, before the answer was whole
 
   std::map<int, std::uint64_t> statuses;
   std::map<int, std::uint64_t> faults;

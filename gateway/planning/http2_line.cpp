@@ -62,8 +62,13 @@ class Http2Line::Call final : public Http2Session::Stream {
   void on_body_part_end() override {}
   void on_request_end() override { is_whole_ = true; }
   void on_closed(Http2Error error) override {
-    answer_.was_not_taken = error == Http2Error::refused_stream && !has_head_;
+    const bool is_ours =
+        std::exchange(line_.reset_, Http2Error::none) == error && error != Http2Error::none;
+    answer_.was_not_taken = !is_ours && error == Http2Error::refused_stream && !has_head_;
     if (!is_whole_ || is_malformed_) answer_.status = 0;
+    answer_.fault = is_ours || is_whole_ || is_malformed_ ? Answers::broken_http2
+                    : answer_.was_not_taken               ? Answers::refused
+                                                          : Answers::reset;
     if (line_.calls_grpc_) answer_.ending = ending_of_call(answer_.ending, answer_.grpc_status);
     if (pushback_.count() > 0) answer_.ending.retry_after = pushback_;
     line_.end(*this, answer_);
@@ -143,7 +148,14 @@ void Http2Line::end(Call& call, Answer answer) {
   std::erase_if(calls_, [&](const auto& one) { return one.get() == &call; });
 }
 
-bool Http2Line::receive(std::string_view bytes) { return session_.receive(bytes); }
+bool Http2Line::receive(std::string_view bytes) {
+  constexpr std::string_view of_http1 = "HTTP/1.";
+  if (first_.size() < of_http1.size()) {
+    first_.append(bytes.substr(0, of_http1.size() - first_.size()));
+    is_http1_ = first_ == of_http1;
+  }
+  return session_.receive(bytes);
+}
 
 bool Http2Line::take_output(std::string& out) {
   for (std::string_view bytes;;) {
@@ -156,10 +168,9 @@ bool Http2Line::take_output(std::string& out) {
   return true;
 }
 
-std::vector<std::uint32_t> Http2Line::calls() const {
-  std::vector<std::uint32_t> numbers;
-  for (const auto& call : calls_) numbers.push_back(call->number());
-  return numbers;
+void Http2Line::lose(int fault) {
+  for (const auto& call : calls_) answers_.push_back({.call = call->number(), .fault = fault});
+  calls_.clear();
 }
 
 }  // namespace classgate::planning

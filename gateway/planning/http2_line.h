@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admission/simulation/traffic.h"
+#include "gateway/planning/answers.h"
 #include "gateway/planning/question.h"
 #include "proxy/wire/http2_answer_head.h"
 #include "proxy/wire/http2_session.h"
@@ -17,6 +18,9 @@ namespace classgate::planning {
 
 // HTTP/2 on one connection that `classgate load` has opened: requests in, answers out, as bytes.
 // Who reads and writes them tells its requests apart by numbers of his own. One thread.
+// take_answers() tells of each request that ask() took, once, whatever ends it: an answer, a reset,
+// the session, or lose(). Only of those that leave() named it doesn't. Any of receive(),
+// take_output() and lose() may end some: take_answers() comes after each of them.
 class Http2Line final : private proxy::wire::Http2Session::Handler {
  public:
   // What became of a request.
@@ -25,6 +29,7 @@ class Http2Line final : private proxy::wire::Http2Session::Handler {
     int status = 0;               // of HTTP; 0: none came
     int grpc_status = none;       // of a call of gRPC
     simulation::Ending ending{};  // where it has a status
+    int fault = Answers::closed;  // where it has none: a key of Answers::faults
     bool was_not_taken = false;   // REFUSED_STREAM, or beyond the last of GOAWAY: it may go again
     static constexpr int none = -1;
   };
@@ -45,10 +50,17 @@ class Http2Line final : private proxy::wire::Http2Session::Handler {
   bool receive(std::string_view bytes);
   // Appends what is to be sent. False as for receive().
   bool take_output(std::string& out);
+  // Nothing will come or go any more, whether that was agreed or the other side broke a rule:
+  // nghttp2 takes what comes after that in silence.
+  bool is_over() const { return session_.is_over(); }
+  // Why the other side was not understood, of Answers::faults.
+  int fault() const { return is_http1_ ? Answers::only_http1 : Answers::broken_http2; }
+  bool is_http1() const { return is_http1_; }
   // Those that have ended since the last call.
   std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
-  // All that it still has, when the connection ends.
-  std::vector<std::uint32_t> calls() const;
+  // The connection has ended, and with it all that it still has, for that reason of
+  // Answers::faults. Then nothing but take_answers().
+  void lose(int fault);
 
  private:
   class Call;
@@ -62,13 +74,20 @@ class Http2Line final : private proxy::wire::Http2Session::Handler {
   void on_go_away(proxy::wire::Http2StreamId, proxy::wire::Http2Error) override {
     is_going_away_ = true;
   }
-  void on_reset_sent(proxy::wire::Http2Error) override {}
+  void on_reset_sent(proxy::wire::Http2Error error) override {
+    using proxy::wire::Http2Error;
+    reset_ = error == Http2Error::cancel ? Http2Error::none : error;
+  }
 
   void end(Call& call, Answer answer);
 
   const std::uint32_t streams_;
   const bool calls_grpc_;
   bool is_going_away_ = false;
+  bool is_http1_ = false;
+  // Why a stream was reset from here, for what came on it: its end follows.
+  proxy::wire::Http2Error reset_ = proxy::wire::Http2Error::none;
+  std::string first_;  // bytes that came, as many as tell HTTP/1
   std::string out_;
   std::vector<std::unique_ptr<Call>> calls_;
   std::vector<Answer> answers_;

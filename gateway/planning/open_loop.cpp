@@ -133,6 +133,7 @@ std::uint32_t OpenLoop::take_connection() {
   if (!idle_.empty()) {
     const std::uint32_t connection = idle_.back();
     idle_.pop_back();
+    connections_[connection]->is_idle = false;
     return connection;
   }
   if (free_connections_.empty()) {

@@ -73,6 +73,7 @@ class OpenLoop {
     proxy::wire::Framing framing = proxy::wire::Framing::none;
     bool closes = false;
     std::unique_ptr<Http2Line> http2 = nullptr;  // null: HTTP/1.1
+    bool is_idle = false;                        // of HTTP/2: it stands in idle_
   };
   struct Call {
     simulation::Wish wish;
@@ -104,9 +105,10 @@ class OpenLoop {
   // Of HTTP/2 (open_loop_http2.cpp).
   void start_stream(std::uint32_t connection, std::uint32_t slot);
   bool take_frames(std::uint32_t connection, std::string_view bytes);
-  void take_stream_answer(std::uint32_t connection, const Http2Line::Answer& answer);
+  void settle(std::uint32_t connection, bool is_good);
   void lose_streams(std::uint32_t connection, int fault);
-  void push_frames(std::uint32_t connection);
+  void take_stream_answers(std::uint32_t connection, Http2Line& line);
+  void take_stream_answer(std::uint32_t connection, const Http2Line::Answer& answer);
   void end(std::uint32_t slot, const simulation::Ending& ending);
   void watch(std::uint32_t connection, std::uint32_t events, int operation);
   void plan(simulation::Event::Kind kind, Time at, std::uint32_t slot);

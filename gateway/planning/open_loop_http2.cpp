@@ -1,6 +1,9 @@
 // Requests of an open loop that share connections.
 
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "gateway/planning/open_loop.h"
@@ -12,6 +15,7 @@ using simulation::Ending;
 namespace {
 
 constexpr std::uint8_t attempts_max = 3;
+constexpr int parts_of_rest_max = 64;
 
 }  // namespace
 
@@ -28,42 +32,59 @@ void OpenLoop::start_stream(std::uint32_t index, std::uint32_t slot) {
   latest_start_ = std::max(latest_start_, now() - call.wish.at);
   const bool is_taken =
       connection.http2->ask(slot, group, options_.host, fields_of(group, call.wish));
-  if (connection.http2->room() > 0) idle_.push_back(index);
   if (!is_taken) {  // its numbers are used up: another one is opened
     call.connection = none;
     --call.attempts;
     backlog_.push_back(slot);
-    return;
   }
-  push_frames(index);
-}
-
-void OpenLoop::push_frames(std::uint32_t index) {
-  Connection& connection = *connections_[index];
-  if (connection.written == connection.out.size()) {
-    connection.out.clear();
-    connection.written = 0;
-  }
-  if (!connection.http2->take_output(connection.out)) return broke(index, Answers::not_http);
-  if (!connection.is_connecting) flush(index);
+  settle(index, true);
 }
 
 // False: the connection is gone.
 bool OpenLoop::take_frames(std::uint32_t index, std::string_view bytes) {
+  const Connection* const connection = connections_[index].get();
+  settle(index, connection->http2->receive(bytes));
+  return connections_[index].get() == connection;
+}
+
+// Whatever was said to a line ends here, so that no call ends unheard: what it has to send goes
+// out, what has ended is taken, and a line of no use any more is lost with all that it has. A
+// session that failed may even end calls as it says so.
+void OpenLoop::settle(std::uint32_t index, bool is_good) {
   Connection& connection = *connections_[index];
-  const bool had_room = connection.http2->room() > 0;
-  const bool is_good = connection.http2->receive(bytes);
-  const auto answers = connection.http2->take_answers();
-  for (const Http2Line::Answer& answer : answers) take_stream_answer(index, answer);
-  if (!is_good) {
-    broke(index, Answers::not_http);
-    return false;
+  Http2Line& line = *connection.http2;
+  if (connection.written == connection.out.size()) {
+    connection.out.clear();
+    connection.written = 0;
   }
-  const bool has_room = connection.http2->room() > 0;
-  if (has_room && !had_room) idle_.push_back(index);
-  if (!has_room && had_room) std::erase(idle_, index);
-  push_frames(index);
-  return connections_[index].get() == &connection;
+  if (is_good) is_good = line.take_output(connection.out);
+  take_stream_answers(index, line);
+  if (!is_good || line.is_over()) return lose_streams(index, line.fault());
+  const bool has_room = line.room() > 0;
+  if (has_room && !connection.is_idle) idle_.push_back(index);
+  if (!has_room && connection.is_idle) std::erase(idle_, index);
+  connection.is_idle = has_room;
+  if (!connection.is_connecting) flush(index);
+}
+
+void OpenLoop::lose_streams(std::uint32_t index, int fault) {
+  const proxy::net::Fd fd = std::move(connections_[index]->fd);
+  const std::unique_ptr<Http2Line> line = std::move(connections_[index]->http2);
+  std::erase(idle_, index);
+  drop(index);
+  // What could not be written says nothing of what came before: a server of HTTP/1 answers to the
+  // preface, and closes.
+  std::array<char, 16 * 1024> rest;
+  for (int parts = 0; fault > 0 && parts < parts_of_rest_max; ++parts) {
+    const ssize_t got = ::recv(fd.get(), rest.data(), rest.size(), 0);
+    if (got <= 0 || !line->receive({rest.data(), static_cast<std::size_t>(got)})) break;
+  }
+  line->lose(line->is_http1() ? Answers::only_http1 : fault);
+  take_stream_answers(index, *line);
+}
+
+void OpenLoop::take_stream_answers(std::uint32_t index, Http2Line& line) {
+  for (const Http2Line::Answer& answer : line.take_answers()) take_stream_answer(index, answer);
 }
 
 void OpenLoop::take_stream_answer(std::uint32_t index, const Http2Line::Answer& answer) {
@@ -72,7 +93,7 @@ void OpenLoop::take_stream_answer(std::uint32_t index, const Http2Line::Answer& 
   call.connection = none;
   if (answer.was_not_taken && call.attempts < attempts_max) return backlog_.push_back(answer.call);
   if (answer.status == 0) {
-    ++answers_.faults[Answers::closed];
+    ++answers_.faults[answer.fault];
     return end(answer.call, {Ending::Kind::failed, conf::Reason::upstream_unreachable, {}});
   }
   ++answers_.statuses[answer.status];
@@ -82,26 +103,14 @@ void OpenLoop::take_stream_answer(std::uint32_t index, const Http2Line::Answer& 
   end(answer.call, has_left ? Ending{Ending::Kind::abandoned, {}, {}} : answer.ending);
 }
 
-void OpenLoop::lose_streams(std::uint32_t index, int fault) {
-  const std::unique_ptr<Http2Line> line = std::move(connections_[index]->http2);
-  std::erase(idle_, index);
-  drop(index);
-  for (const std::uint32_t slot : line->calls()) {
-    if (!calls_[slot].is_active || calls_[slot].connection != index) continue;
-    ++answers_.faults[fault];
-    end(slot, {Ending::Kind::failed, conf::Reason::upstream_unreachable, {}});
-  }
-}
-
 // Nobody waits for it any more.
 void OpenLoop::leave(std::uint32_t slot) {
   const std::uint32_t index = calls_[slot].connection;
   Connection& connection = *connections_[index];
   if (!connection.http2) return drop(index);
-  const bool had_room = connection.http2->room() > 0;
+  calls_[slot].connection = none;
   connection.http2->leave(slot);
-  if (!had_room && connection.http2->room() > 0) idle_.push_back(index);
-  push_frames(index);
+  settle(index, true);
 }
 
 }  // namespace classgate::planning

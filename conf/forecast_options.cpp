@@ -17,7 +17,10 @@ class OptionReader {
  public:
   std::string one(const char* name, const Words& words) {
     if (words.size() > 1) note(fmt::format("--{} is given twice", name));
-    return words.empty() ? std::string() : words.front();
+    if (words.empty()) return {};
+    // As of a variable of a script that is not set: not as if the option were not there.
+    if (words.front().empty()) note(fmt::format("--{}: it is empty", name));
+    return words.front();
   }
   std::optional<std::chrono::seconds> time(const char* name, const Words& words,
                                            std::chrono::seconds least, std::chrono::seconds most) {

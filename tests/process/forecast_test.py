@@ -113,6 +113,8 @@ class Forecast(FolderTest):
                               (("--series", series, "--of", "time"), "no column behind the time is called"),
                               (("--series", self.file("bare.csv", "0,1\n60,2\n"), "--of", "b"), "no header"),
                               (("--series", series, "--of", "b", "--arrivals"), "--of"),
+                              (("--series", series, "--of", ""), "--of: it is empty"),
+                              (("--series", series, "--horizon", ""), "--horizon: it is empty"),
                               (("--log", log, "--conf", conf, "--of", "plan_gold"), "the conf has no plan"),
                               (("--log", log, "--conf", conf, "--of", "priority_6"), "neither priority_1")):
             with self.subTest(words):

@@ -169,7 +169,8 @@ class Walker {
       if (dot != std::string::npos) known.push_back(key.substr(0, dot));
     }
     const std::string meant = nearest(name, known);
-    const std::string hint = hint_for_name(name);
+    const std::string_view inside = table.empty() ? std::string_view() : table.begin()->first.str();
+    const std::string hint = hint_for_table(name, inside);
     if (meant.empty() && hint.empty() && !is_key_form(name))
       return mistake(place, fmt::format("unknown table [{}]{}", shown_key(name), why_not_shown));
     mistake(place, fmt::format("unknown table [{}]{}", meant.empty() ? shown_key(name) : name,

@@ -212,6 +212,10 @@ constexpr auto sections = std::to_array<Directive>({
     {"upstream", "nginx", "is [upstream] here: write servers = [\"HOST:PORT\"] there"},
 });
 
+// Whose table has the name of nginx's section, and others in it.
+constexpr std::string_view here_of_traefiks_http =
+    "has no table here: a router is a [[route]], and the service is [upstream]";
+
 template <typename Directives>
 std::string told_of(const Directives& known, std::string_view name, std::string_view prefix = {}) {
   const auto found = std::ranges::find(known, name, &Directive::name);
@@ -227,6 +231,13 @@ std::string hint_for_name(std::string_view name) {
   if (dot != std::string_view::npos) name.remove_prefix(dot + 1);
   std::string hint = told_of(directives, name);
   return hint.empty() ? told_of(sections, name) : hint;
+}
+
+std::string hint_for_table(std::string_view name, std::string_view inside) {
+  const bool is_of_traefik = inside == "routers" || inside == "services" || inside == "middlewares";
+  if (name == "http" && is_of_traefik)
+    return fmt::format("Traefik's {} {}", name, here_of_traefiks_http);
+  return hint_for_name(name);
 }
 
 std::string hint_for_line(std::string_view line) {
@@ -312,6 +323,7 @@ std::vector<std::string> all_hints() {
   for (const Directive& one : directives) all.push_back(told_of(directives, one.name));
   for (const Directive& one : timeouts) all.push_back(told_of(timeouts, one.name, "timeout "));
   for (const Directive& one : sections) all.push_back(told_of(sections, one.name));
+  all.push_back(hint_for_table("http", "routers"));
   std::ranges::move(all_address_hints(), std::back_inserter(all));
   return all;
 }

@@ -15,6 +15,8 @@ namespace classgate::conf {
 
 // For the name of a key or table that there is not: its last part is looked up.
 std::string hint_for_name(std::string_view name);
+// Likewise of a table, where `inside` is a name in it: nginx's http has no routers.
+std::string hint_for_table(std::string_view name, std::string_view inside);
 // For a line that is no TOML: a directive, the head of a section, the end of a block.
 std::string hint_for_line(std::string_view line);
 // For an entry of `listen`, ops.listen or upstream.servers: what is no address of ours. Operators

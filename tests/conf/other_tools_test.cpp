@@ -207,6 +207,9 @@ TEST_CASE("Traefik's, Caddy's and LiteLLM's words are told by ours") {
       {{"[entryPoints.web]\naddress = \":80\"\n",
         {"conf:1:2: unknown table [***]; Traefik's entryPoints is listen here, such as listen = "
          "[\"*:8080\"]"}},
+       {"[http.routers.x]\nrule = \"Path(`/`)\"\n",
+        {"conf:1:2: unknown table [http]; Traefik's http has no table here: a router is a "
+         "[[route]], and the service is [upstream]"}},
        {"reverse_proxy 127.0.0.1:9000\n",
         {no_line_of_ours("1:15",
                          "Caddy's reverse_proxy is upstream.servers here, such as servers = "

@@ -220,14 +220,15 @@ std::vector<Limits::RateUse> Limits::take_uses(Time now) {
   return uses;
 }
 
-// Never nothing at all: a rate of 0 is no limit.
 void Limits::lend(double part, std::span<const RateLoan> loans, Time now) {
   part_ = std::clamp(part, 1e-4, 1.0);
   auto next = loans.begin();
   for_each_rate([&](Shared& shared) {
     if (next == loans.end() || next->route != shared.route)
-      return shared.lend(shared.whole_rate * part_, Time::max(), part_, now);
-    shared.lend(std::max(next->rate, shared.whole_rate * 1e-4), next->until, part_, now);
+      return shared.lend(shared.whole_rate * part_, Time::max(), shared.whole_rate, part_, now);
+    const double whole =
+        next->whole > 0 ? std::min(next->whole, shared.whole_rate) : shared.whole_rate;
+    shared.lend(next->rate, next->until, whole, part_, now);
     ++next;
   });
   share_out();

@@ -145,6 +145,7 @@ class Limits {
     std::string route;
     double rate = 0;
     Time until{};
+    double whole = 0;  // of all gateways, if that is less than what the conf says; 0: it is not
   };
   void lend(double part, std::span<const RateLoan> loans, Time now);
   // It was refused because of that bucket.
@@ -209,10 +210,11 @@ class Limits {
       taken = 0;
       bucket.reconfigure(rate, burst, now);
     }
-    void lend(double rate, Time until, double part, Time now) {
+    // Of `whole` for all gateways; never nothing at all: a rate of 0 is no limit.
+    void lend(double rate, Time until, double whole, double part, Time now) {
       used = capacity(rate).used;
       taken = 0;
-      bucket.lend(rate, whole_burst * part, until, whole_rate * part, now);
+      bucket.lend(std::max(rate, whole * 1e-4), whole_burst * part, until, whole * part, now);
     }
   };
   template <typename Visit>

@@ -133,6 +133,7 @@ ordered_json shared_rates_json(const SharingHealth& sharing) {
     list.push_back(
         {{"route", rate.route.empty() ? ordered_json(nullptr) : ordered_json(rate.route)},
          {"rate", rate.rate},
+         {"rate_of_conf", rate.of_conf},
          {"here", std::round(rate.here * 1000) / 1000}});
   return list;
 }

@@ -40,7 +40,7 @@ class SharedWorkers final : public Sharing::Workers {
                   proxy::net::Time now) override {
     std::vector<admission::Limits::RateLoan> rates;
     for (const sharing::RateHolding::Loan& loan : loans)
-      rates.push_back({loan.id, loan.rate, loan.until});
+      rates.push_back({loan.id, loan.rate, loan.until, loan.whole});
     gate_.lend_rates(part, rates, now);
   }
 

@@ -243,7 +243,7 @@ RateShare Ledger::share_of(const RateReport& rate, const std::string& name, std:
       pool.tokens + limit * nobodys / whole_rate * in_ms(passed) / 1'000 + rate.given, most);
   const Millitokens granted = lacking == 0 ? 0 : pool.tokens * lacking / lacking_of_all;
   pool.tokens -= granted;
-  return {.part = claims[asked_for].given, .granted = granted};
+  return {.part = claims[asked_for].given, .granted = granted, .limit = limit};
 }
 
 Share Ledger::settle(const Report& report, const std::string& server, LedgerTime told) {

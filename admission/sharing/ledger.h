@@ -31,8 +31,9 @@ namespace classgate::sharing {
 // what it has no use for; it is here until somebody gets it who has too little. What is nobody's
 // part is gained here. So all together have no more than the rate gains, whatever is lost; and who
 // is away goes on with its part. Who should have how much goes by what is wanted and by the clients
-// that ask, as if all asked one gateway. While one has too little, what a quarter of a lease gains
-// may lie here: with less of it some is lost whenever gateways are late.
+// that ask, as if all asked one gateway. Where confs differ the least rate holds for all. While one
+// has too little, what a quarter of a lease gains may lie here: with less of it some is lost
+// whenever gateways are late.
 //
 // This is what the script in the engine does, in the form in which it is tried: on virtual time.
 // O(gateways). Not thread-safe.

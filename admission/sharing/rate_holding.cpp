@@ -23,7 +23,7 @@ std::uint32_t parts_of(double share) {
 }  // namespace
 
 double RateHolding::Rate::promised(Time now) const {
-  const double beyond = lent - whole * part;
+  const double beyond = lent - whole() * part;
   return now < until && beyond > 0 ? beyond * seconds_of(until - now) : 0;
 }
 
@@ -31,10 +31,16 @@ double RateHolding::Rate::promised(Time now) const {
 void RateHolding::Rate::settle(double new_part, Time now) {
   if (now > settled) {
     const Duration by_loan = std::clamp(until - settled, Duration::zero(), now - settled);
-    account += (whole * part - lent) * seconds_of(by_loan);
+    account += (whole() * part - lent) * seconds_of(by_loan);
+    others += whole() * (1 - part) * seconds_of(now - settled);
     settled = now;
   }
   part = new_part;
+}
+
+// What may be had at once: more is what was forgotten or made up.
+double RateHolding::lapse_gains(const Rate& rate) const {
+  return rate.whole() * seconds_of(settings_.lapse);
 }
 
 RateHolding::Rate& RateHolding::find_or_add(const Use& use, double part, Time now) {
@@ -51,29 +57,32 @@ std::vector<RateReport> RateHolding::report(std::span<const Use> uses, double pa
   const double passed = std::max(seconds_of(now - reported_), 1e-3);
   for (const Use& use : uses) {
     Rate& rate = find_or_add(use, part, now);
-    const bool is_new = rate.whole == 0;
+    const bool is_new = rate.of_conf == 0;
     rate.settle(part, now);
-    rate.whole = use.rate;
+    rate.of_conf = use.rate;
+    const double whole_now = rate.whole();
     if (is_new) {
       rate.demand = 0;
+      rate.others = lapse_gains(rate);
     } else {
       // What it gained while it was stopped is nobody's any more: the others have gone on.
-      const double most = use.rate * part * std::min(passed, seconds_of(settings_.lapse));
+      const double most = whole_now * part * std::min(passed, seconds_of(settings_.lapse));
       rate.account += std::min(use.spilled, most);
       const double more = use.asked / passed - rate.demand;
       rate.demand += more * passed / (passed + (more > 0 ? follows_more_in : follows_less_in));
     }
     const double given = std::max(rate.account - rate.promised(now), 0.0);
-    const auto whole = static_cast<Millitokens>(given * 1e3);
+    const auto millitokens = static_cast<Millitokens>(given * 1e3);
     rate.given_unheard += rate.given;
-    rate.given = static_cast<double>(whole) / 1e3;
+    rate.given = static_cast<double>(millitokens) / 1e3;
     rate.account -= rate.given;
+    rate.others += rate.given;
     const double missing = std::max(use.burst * part - use.tokens, 0.0);
     told.push_back({.id = use.id,
                     .limit = static_cast<Millitokens>(std::ceil(use.rate * 1e3)),
-                    .given = whole,
+                    .given = millitokens,
                     .part = parts_of(part),
-                    .wanted = parts_of((ample * rate.demand + missing / fills_up_in) / use.rate),
+                    .wanted = parts_of((ample * rate.demand + missing / fills_up_in) / whole_now),
                     .weight = weight});
     kept.push_back(std::move(rate));
   }
@@ -84,25 +93,39 @@ std::vector<RateReport> RateHolding::report(std::span<const Use> uses, double pa
 
 std::vector<RateHolding::Loan> RateHolding::hear(std::span<const RateShare> shares, double part,
                                                  bool is_lost, Time now) {
+  if (shares.size() != rates_.size()) return go_by_part(part, now);
   std::vector<Loan> loans;
-  if (shares.size() != rates_.size()) return loans;
   for (std::size_t i = 0; i < shares.size(); ++i) {
     Rate& rate = rates_[i];
     rate.settle(part, now);
-    // More than the whole rate is no grant of a ledger.
-    rate.account += std::min(static_cast<double>(shares[i].granted) / 1e3,
-                             rate.whole * seconds_of(settings_.lapse));
+    rate.least = static_cast<double>(std::max<Millitokens>(shares[i].limit, 1)) / 1e3;
+    rate.others = std::min(rate.others, lapse_gains(rate));
+    const double granted = std::min(static_cast<double>(shares[i].granted) / 1e3, rate.others);
+    rate.others -= granted;
+    rate.account += granted;
     if (is_lost) rate.account += rate.given_unheard;
+    rate.account = std::min(rate.account, lapse_gains(rate));
     rate.given = rate.given_unheard = 0;
-    const double own = rate.whole * part;
-    const double should = rate.whole * shares[i].part / whole_rate;
+    const double own = rate.whole() * part;
+    const double should = rate.whole() * shares[i].part / whole_rate;
     rate.lent = std::min(should, own);
     rate.until = reported_ + settings_.lapse;
     if (should >= own) {
       rate.lent = own + std::max(rate.account, 0.0) / seconds_of(settings_.period);
       rate.until = now + settings_.period;
     }
-    loans.push_back({rate.id, rate.lent, rate.until});
+    loans.push_back({rate.id, rate.lent, rate.until, rate.whole()});
+  }
+  return loans;
+}
+
+std::vector<RateHolding::Loan> RateHolding::go_by_part(double part, Time now) {
+  std::vector<Loan> loans;
+  for (Rate& rate : rates_) {
+    rate.settle(part, now);
+    rate.lent = rate.whole() * part;
+    rate.until = now;
+    loans.push_back({rate.id, rate.lent, now, rate.whole()});
   }
   return loans;
 }

@@ -43,6 +43,7 @@ struct RateReport {
 struct RateShare {
   std::uint32_t part = 0;   // it should have; what it gains beyond that others need more
   Millitokens granted = 0;  // of the others', for it
+  Millitokens limit = 0;    // a second, of all together: the least that anybody's conf says
 };
 
 // Of one gateway, about every 50 to 100 ms.

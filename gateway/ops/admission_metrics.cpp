@@ -121,7 +121,8 @@ void add_sharing(MetricFamilies& out, const SharingHealth& sharing, admission::T
       .value(sharing.kept);
   if (!sharing.rates.empty())
     out.gauge("classgate_sharing_rate",
-              "Requests a second of all gateways together; without a route: of all requests.");
+              "Requests a second of all gateways together, the least that a conf of theirs says; "
+              "without a route: of all requests.");
   for (const SharingHealth::Rate& rate : sharing.rates)
     out.value(rate.rate, {{"route", rate.route}});
   if (!sharing.rates.empty())

@@ -91,11 +91,17 @@ std::string shared_line(const ordered_json& shared, const std::string& state) {
   if (const std::uint64_t kept = shared.at("kept_for_unseen").get<std::uint64_t>(); kept > 0)
     text += fmt::format("{:<12} {} workers are kept for gateways that nobody sees any more\n", "",
                         kept);
-  for (const ordered_json& rate : shared.at("rates"))
-    text += fmt::format("{:<12} rate{}: {:.1f} of {} requests/s here\n", "",
+  for (const ordered_json& rate : shared.at("rates")) {
+    const double of_all = rate.at("rate").get<double>();
+    const double of_conf = rate.at("rate_of_conf").get<double>();
+    text += fmt::format("{:<12} rate{}: {:.1f} of {} requests/s here{}\n", "",
                         rate.at("route").is_null() ? "" : " of " + printable_text(rate.at("route")),
-                        rate.at("here").get<double>(),
-                        conf::print_number(rate.at("rate").get<double>()));
+                        rate.at("here").get<double>(), conf::print_number(of_all),
+                        of_all < of_conf
+                            ? fmt::format(" (as another gateway's conf says; {} by this one's)",
+                                          conf::print_number(of_conf))
+                            : "");
+  }
   for (const ordered_json& one : shared.at("all")) {
     const std::uint64_t silent = one.at("silent_ms").get<std::uint64_t>();
     text += fmt::format(

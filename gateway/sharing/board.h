@@ -53,8 +53,9 @@ struct SharingHealth {
   std::string problem{};  // what stands in the way now, one line; empty: nothing
   struct Rate {
     std::string route{};  // its path; empty: the rate for all
-    double rate = 0;      // a second, of all together
-    double here = 0;      // of these, what this gateway may use now
+    double rate = 0;      // a second, of all together: the least that anybody's conf says
+    double of_conf = 0;   // that this one's says
+    double here = 0;      // of `rate`, what this gateway may use now
   };
   std::vector<Rate> rates{};  // that are shared
   // All that the ledger knows, about once a second.

@@ -17,8 +17,8 @@
 --   show     nothing more
 -- Answers
 --   settle   {heard, told, ledger, seats, target, floor, floors, members, before,
---            part and granted of each rate in turn ..., and last, if it wants to see it, what `show`
---            says}
+--            part, granted and limit of each rate in turn ..., and last, if it wants to see it, what
+--            `show` says}
 --   leave    "OK", as of bury
 --   show     {kept for nobody who is heard of, recovering,
 --            {member, held or kept for it, in_use, floor, workers, microseconds of its lease}, ...}
@@ -240,7 +240,7 @@ local function share_of(id, rate, nobodys)
   local granted = lacking == 0 and 0 or
                   math.min(math.floor(pool.tokens * lacking / lacking_of_all), pool.tokens)
   pool.tokens = pool.tokens - granted
-  return claims[asked_for].given, granted
+  return claims[asked_for].given, granted, limit
 end
 
 -- It outlives whoever may still have a seat by it, twice over: its own time may go slower than the
@@ -375,8 +375,8 @@ local answer = {1, told, all.server, member.held, math.min(target, member.held),
                 math.max(count, all.members_expected), before}
 local nobodys = nobodys_part(workers)
 for _, id in ipairs(rate_ids) do
-  local part, granted = share_of(id, report.rates[id], nobodys)
-  answer[#answer + 1], answer[#answer + 2] = part, granted
+  local part, granted, limit = share_of(id, report.rates[id], nobodys)
+  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = part, granted, limit
   member.granted[id] = granted
 end
 forget_pools()

@@ -49,9 +49,10 @@ std::optional<sharing::Share> share_in(const RedisReply& reply) {
   if (std::max({share.seats, share.target, share.floor, share.floors, share.members}) > number_most)
     return std::nullopt;
   share.before = static_cast<std::uint64_t>(std::max<std::int64_t>(reply.list[8].number, 0));
-  for (std::size_t i = 9; i + 1 < reply.list.size(); i += 2)
+  for (std::size_t i = 9; i + 2 < reply.list.size(); i += 3)
     share.rates.push_back({.part = std::min(number_in(reply.list[i]), sharing::whole_rate),
-                           .granted = number_in(reply.list[i + 1])});
+                           .granted = number_in(reply.list[i + 1]),
+                           .limit = number_in(reply.list[i + 2])});
   return share;
 }
 

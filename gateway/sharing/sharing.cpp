@@ -94,7 +94,8 @@ Sharing::Sharing(const conf::SharingSettings& settings, const std::string& folde
              .away_max = settings.away_max,
              .when_away = settings.when_away},
       holding_(terms_),
-      rates_{.holding = sharing::RateHolding({settings.period, settings.lease * 4 / 5})},
+      rates_{.holding = sharing::RateHolding({settings.period, settings.lease * 4 / 5}),
+             .notes = RateNotes(settings.lease)},
       tick_(loop_, [this] { on_tick(); }),
       end_(loop_, [this] { end(); }),
       mailbox_(loop_, [this](Letter& letter) { read(letter); }),
@@ -265,8 +266,12 @@ void Sharing::exchange(Time now) {
   lend(now);
   const Workers::RateUses rates = workers_.take_rate_uses(now);
   health_.rates.resize(rates.rates.size());
-  for (std::size_t i = 0; i < rates.rates.size(); ++i)
-    health_.rates[i] = {rates.rates[i].id, rates.rates[i].rate, health_.rates[i].here};
+  for (std::size_t i = 0; i < health_.rates.size(); ++i) {
+    const sharing::RateHolding::Use& told = rates.rates[i];
+    SharingHealth::Rate& rate = health_.rates[i];
+    if (rate.of_conf == 0 || rate.route != told.id) rate = {.route = told.id, .rate = told.rate};
+    rate.of_conf = told.rate;
+  }
   report.rates = rates_.holding.report(rates.rates, rates_.part, rates.clients, now);
   std::vector<std::string> words = arguments("settle");
   const bool shows = now - shown_ >= between_shows;
@@ -333,14 +338,15 @@ void Sharing::lend(Time now) {
 // Without an answer: its part, which the buckets go back to by themselves.
 void Sharing::lend_rates(const sharing::Share* share, Time now) {
   rates_.part = holding_.part(now);
-  std::vector<sharing::RateHolding::Loan> loans;
-  if (share != nullptr)
-    loans = rates_.holding.hear(share->rates, rates_.part, holding_.were_lost(), now);
+  const std::vector<sharing::RateHolding::Loan> loans =
+      share == nullptr ? rates_.holding.go_by_part(rates_.part, now)
+                       : rates_.holding.hear(share->rates, rates_.part, holding_.were_lost(), now);
   workers_.lend_rates(rates_.part, loans, now);
-  for (std::size_t i = 0; i < health_.rates.size(); ++i) {
-    SharingHealth::Rate& rate = health_.rates[i];
-    rate.here = i < loans.size() ? loans[i].rate : rate.rate * rates_.part;
+  for (std::size_t i = 0; i < std::min(health_.rates.size(), loans.size()); ++i) {
+    health_.rates[i].rate = loans[i].whole;
+    health_.rates[i].here = loans[i].rate;
   }
+  rates_.notes.note_less(health_.rates, now);
 }
 
 // ---- What goes wrong ----------------------------------------------------------------------------

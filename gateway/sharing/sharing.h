@@ -14,6 +14,7 @@
 #include "conf/settings.h"
 #include "gateway/sharing/board.h"
 #include "gateway/sharing/member_lock.h"
+#include "gateway/sharing/rate_notes.h"
 #include "gateway/sharing/redis_connection.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/mailbox.h"
@@ -139,6 +140,7 @@ class Sharing final : private RedisConnection::Owner {
   sharing::Holding holding_;
   struct Rates {
     sharing::RateHolding holding;
+    RateNotes notes;
     double part = 1;  // of each, as it was lent last
   };
   Rates rates_;

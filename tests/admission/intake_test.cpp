@@ -134,6 +134,10 @@ TEST_CASE("of a rate that is shared a gateway has its part, and what it is lent 
   CHECK(let_in(controller, request(3), start + 500ms) == 5);
   controller.lend_rates(1, {}, start + 500ms);
   CHECK(let_in(controller, request(3), start + 600ms) == 10);
+  // And then its part of what all have, which is less than its conf says.
+  const Limits::RateLoan of_less{.route = "", .rate = 5, .until = start + 700ms, .whole = 20};
+  controller.lend_rates(0.25, {{of_less}}, start + 600ms);
+  CHECK(let_in(controller, request(3), start + 1'700ms) == 5);
 }
 
 TEST_CASE("new limits keep a gateway's part of what is shared") {

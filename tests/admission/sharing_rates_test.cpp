@@ -132,6 +132,77 @@ TEST_CASE(
   CHECK(world.gateways()[0]->taken - before >= 6'000);
 }
 
+TEST_CASE("while gateways' rates differ the least holds for all, until the last one has another") {
+  INFO(replay(run().seed));
+  for (const std::array<double, 2> rates : {std::array{1'000.0, 10.0}, std::array{100.0, 20.0}}) {
+    CAPTURE(rates[0]);
+    World world({.rate = rates[0], .burst = 20}, run().seed);
+    for (int i = 0; i < 3; ++i) world.add(0.001).asks = 200;
+    world.run(10s);
+    // It is lowered at one, and hardly anything is asked of the others: it does not get what they
+    // have of the higher one.
+    const auto& gateways = world.gateways();
+    gateways[2]->rate = rates[1];
+    for (int i = 0; i < 2; ++i) gateways[static_cast<std::size_t>(i)]->asks = 0.1;
+    const auto look = [&] {
+      world.run(3s);
+      const Time begin = world.now();
+      world.run(30s);
+      return windows_since(world, begin);
+    };
+    const Windows lowered = look();
+    MESSAGE(rates[1], " a second at one, where they ask: ", lowered.least, " to ", lowered.most);
+    CHECK(lowered.most <= 10 * rates[1] * 1.01 + 20 + rates[1] / 4);
+    CHECK(lowered.least >= 10 * rates[1] * 0.9);
+    // The others ask, too, and the engine is gone for a while.
+    for (const auto& gateway : gateways) gateway->asks = 200;
+    const Windows asked = look();
+    MESSAGE("where all ask: ", asked.least, " to ", asked.most);
+    CHECK(asked.most <= 10 * rates[1] * 1.01 + 20 + rates[1] / 4);
+    world.set_down(true);
+    const Windows away = look();
+    world.set_down(false);
+    MESSAGE("without the ledger: ", away.most);
+    CHECK(away.most <= 10 * rates[1] * 1.01 + 20 + rates[1] / 4);
+    // Another one goes round: the last one to have it makes it hold.
+    const double more = rates[1] * 3;
+    for (const auto& gateway : gateways) {
+      const Windows before = look();
+      CHECK(before.most <= 10 * rates[1] * 1.01 + 20 + rates[1] / 4);
+      gateway->rate = more;
+    }
+    const Windows raised = look();
+    MESSAGE(more, " a second at all: ", raised.least, " to ", raised.most);
+    CHECK(raised.most <= 10 * more * 1.01 + 20 + more / 4);
+    CHECK(raised.least >= 10 * more * 0.9);
+  }
+}
+
+TEST_CASE("a ledger that grants too much makes no gateway let in more than the whole rate") {
+  for (const double part : {0.25, 1.0}) {
+    RateHolding holding({.period = 50ms, .lapse = 800ms});
+    admission::TokenBucket bucket(100, 20);
+    Time now = Time{} + 1h;
+    bucket.resume(0, now);
+    double taken = 0;
+    for (int i = 0; i < 20 * 60; ++i) {
+      const std::array uses{RateHolding::Use{
+          .id = "", .rate = 100, .burst = 20, .tokens = bucket.tokens(), .asked = 1'000}};
+      holding.report(uses, part, 1, now);
+      const std::array shares{RateShare{.part = whole_rate, .granted = 50'000, .limit = 200'000}};
+      for (const RateHolding::Loan& loan : holding.hear(shares, part, true, now))
+        bucket.lend(loan.rate, 20 * part, loan.until, loan.whole * part, now);
+      now += 50ms;
+      bucket.wait_for(1, now);
+      const double there = std::max(bucket.tokens(), 0.0);
+      bucket.take(there);
+      taken += there;
+    }
+    CHECK(taken <= 60 * 100 + 0.8 * 100 + 1);
+    CHECK(taken >= 60 * 100 * 0.95);
+  }
+}
+
 TEST_CASE("one that comes to others is no reason for more than the rate") {
   INFO(replay(run().seed));
   Four four(200, {1'500, 1'500, 1'500, 1'500});

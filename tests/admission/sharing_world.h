@@ -73,6 +73,7 @@ class World {
     Duration waited{};
     std::unique_ptr<RateHolding> rates{};
     admission::TokenBucket bucket{0, 0};
+    double rate = 0;  // of its conf
     double asks = 0;  // a second, for one token each
     std::uint32_t clients = 1;
     double asked = 0;  // since its last report
@@ -84,6 +85,7 @@ class World {
     gateway->load = load;
     gateway->priority = priority;
     gateway->work = work;
+    gateway->rate = settings_.rate;
     gateways_.push_back(std::move(gateway));
     start(*gateways_.back());
     return *gateways_.back();
@@ -105,7 +107,7 @@ class World {
     at(now_ + 1us, [this, &gateway, process] { arrive(gateway, process); });
     at(now_ + 1us, [this, &gateway, process] { report(gateway, process); });
     if (settings_.rate > 0) {
-      gateway.bucket = admission::TokenBucket(settings_.rate, settings_.burst);
+      gateway.bucket = admission::TokenBucket(gateway.rate, settings_.burst);
       gateway.rates = std::make_unique<RateHolding>(
           RateHolding::Settings{settings_.period, settings_.lease * 4 / 5});
       starts.push_back(now_);
@@ -271,7 +273,7 @@ class World {
   std::vector<RateReport> rates_of(Gateway& gateway) {
     const double spilled = gateway.bucket.take_spilled(now_);
     const std::array uses{RateHolding::Use{.id = "rate",
-                                           .rate = settings_.rate,
+                                           .rate = gateway.rate,
                                            .burst = settings_.burst,
                                            .tokens = gateway.bucket.tokens(),
                                            .asked = std::exchange(gateway.asked, 0.0),
@@ -285,7 +287,7 @@ class World {
     for (const RateHolding::Loan& loan :
          gateway.rates->hear(share.rates, part, gateway.holding->were_lost(), now_))
       gateway.bucket.lend(std::max(loan.rate, 1e-3), settings_.burst * part, loan.until,
-                          settings_.rate * part, now_);
+                          loan.whole * part, now_);
   }
 
   void begin(Gateway& gateway, std::uint64_t process) {

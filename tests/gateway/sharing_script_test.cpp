@@ -69,7 +69,7 @@ class Script final : public World::Twin {
     REQUIRE(reply->element[1]->integer == share.told.count());
     if (!share.is_heard) return;
     ++heard;
-    REQUIRE(reply->elements == 9 + 2 * share.rates.size());
+    REQUIRE(reply->elements == 9 + 3 * share.rates.size());
     REQUIRE(std::string(reply->element[2]->str) == share.ledger);
     const std::uint32_t numbers[] = {share.seats, share.target, share.floor, share.floors,
                                      share.members};
@@ -77,9 +77,10 @@ class Script final : public World::Twin {
       REQUIRE_MESSAGE(reply->element[3 + i]->integer == numbers[i], "number ", i);
     REQUIRE(reply->element[8]->integer == static_cast<long long>(share.before));
     for (std::size_t i = 0; i < share.rates.size(); ++i) {
-      REQUIRE(reply->element[9 + 2 * i]->integer == share.rates[i].part);
-      REQUIRE(reply->element[10 + 2 * i]->integer ==
+      REQUIRE(reply->element[9 + 3 * i]->integer == share.rates[i].part);
+      REQUIRE(reply->element[10 + 3 * i]->integer ==
               static_cast<long long>(share.rates[i].granted));
+      REQUIRE(reply->element[11 + 3 * i]->integer == static_cast<long long>(share.rates[i].limit));
     }
   }
   void on_buried(const std::string& member) override {
@@ -133,6 +134,7 @@ TEST_CASE("whatever happens, the script in Redis says what the ledger says") {
       World::Gateway& gateway = world.add(i == 0 ? 150 : 20, i % 3 + 2);
       gateway.asks = i == 0 ? 400 : 40;
       gateway.clients = static_cast<std::uint32_t>(i) + 1;
+      if (round % 2 == 0 && i == 2) gateway.rate = 50;
     }
     Random& random = world.random();
     for (int step = 0; step < 40; ++step) {

@@ -183,6 +183,20 @@ class SharingTest(FolderTest):
         self.assertLessEqual(service.stats()["finished"] - before, rate * (time.monotonic() - since) * 1.01 + burst)
         redis.signal(signal.SIGCONT)
 
+    def test_while_gateways_say_different_rates_the_least_holds_and_those_with_more_say_so(self):
+        service, redis = self.service_that_counts(), self.redis()
+        low, high = [self.sharer(service, redis, admission_rate=rate, admission_burst=20) for rate in (50, 400)]
+
+        def rates(rate):
+            return lambda health: [(one["rate"], one["rate_of_conf"]) for one in health["shared_workers"]["rates"]] == rate
+        low.wait_for_health(rates([(50, 50)]), "its own rate", 30)
+        high.wait_for_health(rates([(50, 400)]), "the other one's rate", 30)
+        self.assertRegex(high.do("status"), r"of 50 requests/s here \(as another gateway's conf says; 400 by this one's\)")
+        high.wait_for_text("admission.rate is 400 here and 50 at another gateway: the least holds for all", high.err)
+        low.do("set", "admission.rate", "400")
+        for gateway in (low, high):
+            gateway.wait_for_health(rates([(400, 400)]), "the rate that both have", 30)
+
     def test_who_ends_in_order_leaves_its_part_to_the_others_at_once(self):
         service, redis = self.service_that_counts(), self.redis()
         first, second = self.sharer(service, redis), self.sharer(service, redis)

@@ -57,7 +57,7 @@ struct SharingHealth {
     double of_conf = 0;   // that this one's says
     double here = 0;      // of `rate`, what this gateway may use now
   };
-  std::vector<Rate> rates{};  // that are shared
+  std::vector<Rate> rates{};  // that are shared: the first sharing::rates_max
   // All that the ledger knows, about once a second.
   struct Gateway {
     std::string name{};

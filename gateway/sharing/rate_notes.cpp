@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
+#include "admission/sharing/report.h"
 #include "conf/format.h"
 #include "conf/printable.h"
 #include "conf/units.h"
@@ -15,6 +17,15 @@ namespace {
 constexpr std::chrono::seconds between_notes_of_less{60};
 
 }  // namespace
+
+// It changes by a reload only.
+void RateNotes::note_beyond(std::size_t beyond) {
+  if (beyond == std::exchange(beyond_, beyond) || beyond == 0) return;
+  spdlog::warn(
+      "sharing: {} rates are shared, and {} more are not: of each of these a gateway has its part "
+      "and no more, whatever the others leave",
+      sharing::rates_max, beyond);
+}
 
 // Not at once: confs that a reload changes are never changed at the same moment.
 void RateNotes::note_less(const std::vector<SharingHealth::Rate>& rates, Time now) {

@@ -265,7 +265,8 @@ void Sharing::exchange(Time now) {
   sharing::Report report = holding_.report(use.in_use, use.demand, now);
   lend(now);
   const Workers::RateUses rates = workers_.take_rate_uses(now);
-  health_.rates.resize(rates.rates.size());
+  health_.rates.resize(std::min(rates.rates.size(), sharing::rates_max));
+  rates_.notes.note_beyond(rates.rates.size() - health_.rates.size());
   for (std::size_t i = 0; i < health_.rates.size(); ++i) {
     const sharing::RateHolding::Use& told = rates.rates[i];
     SharingHealth::Rate& rate = health_.rates[i];

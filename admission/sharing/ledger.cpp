@@ -46,13 +46,14 @@ void Ledger::turn_clock(LedgerTime told) {
   const LedgerTime passed = told - last_told_;
   const bool is_first = last_told_ == LedgerTime{};
   last_told_ = told;
-  if (is_first) return;
-  if (passed >= LedgerTime::zero() && passed <= terms_.lease / 8) {
+  if (!is_first && passed >= LedgerTime::zero() && passed <= terms_.lease / 8) {
     now_ += passed;
-    return;
+  } else if (!is_first) {
+    if (passed > LedgerTime::zero()) now_ += terms_.lease / 16;
+    for (auto& [name, member] : members_) member.held = std::max(member.held, member.floor);
   }
-  if (passed > LedgerTime::zero()) now_ += terms_.lease / 16;
-  for (auto& [name, member] : members_) member.held = std::max(member.held, member.floor);
+  for (auto& [name, member] : members_)
+    if (member.is_buried) member.until = std::min(member.until, now_);
 }
 
 std::uint32_t Ledger::kept_for(const Member& member) const {
@@ -71,13 +72,14 @@ void Ledger::forget_the_gone() {
   });
 }
 
+// What it began last may have been after the last report of any: its time goes on by a report, and
+// from then on it is over in a request_timeout for certain.
 void Ledger::bury(const std::string& name) {
   const auto found = members_.find(name);
   if (found == members_.end()) return;
   Member& member = found->second;
   member.is_buried = member.is_confirmed = true;
   member.floor = 0;
-  member.until = std::min(member.until, now_);
 }
 
 // What it has forgotten the gateways know: each says what it holds, and how many they were.

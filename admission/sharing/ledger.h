@@ -73,7 +73,7 @@ class Ledger {
     Millitokens tokens = 0;
     LedgerTime filled{};
   };
-  bool is_live(const Member& member) const { return now_ <= member.until; }
+  bool is_live(const Member& member) const { return now_ <= member.until && !member.is_buried; }
   // Of a gateway other than the one that reports: what may be in use there, now or without a word.
   std::uint32_t kept_for(const Member& member) const;
   void turn_clock(LedgerTime told);

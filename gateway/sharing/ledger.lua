@@ -45,7 +45,7 @@ local function in_order()
   return names
 end
 
-local function is_live(member) return all.now <= member['until'] end
+local function is_live(member) return all.now <= member['until'] and not member.buried end
 
 local function kept_for(member)
   if is_live(member) then return member.held end
@@ -58,13 +58,15 @@ local function turn_clock(told)
   local passed = told - all.last
   local is_first = all.last == 0
   all.last = told
-  if is_first then return end
-  if passed >= 0 and passed <= math.floor(lease / 8) then
+  if not is_first and passed >= 0 and passed <= math.floor(lease / 8) then
     all.now = all.now + passed
-    return
+  elseif not is_first then
+    if passed > 0 then all.now = all.now + math.floor(lease / 16) end
+    for _, member in pairs(members) do member.held = math.max(member.held, member.floor) end
   end
-  if passed > 0 then all.now = all.now + math.floor(lease / 16) end
-  for _, member in pairs(members) do member.held = math.max(member.held, member.floor) end
+  for _, member in pairs(members) do
+    if member.buried then member['until'] = math.min(member['until'], all.now) end
+  end
 end
 
 local function forget_the_gone()
@@ -264,7 +266,6 @@ if verb == 'bury' then
   local dead = members[ARGV[6]]
   if dead then
     dead.buried, dead.confirmed, dead.floor = true, true, 0
-    dead['until'] = math.min(dead['until'], all.now)
     keep()
   end
   return redis.status_reply('OK')

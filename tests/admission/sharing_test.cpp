@@ -114,6 +114,45 @@ TEST_CASE("what a gateway had that begins anew is free when its requests are ove
   CHECK(world.most_at_work <= 50);
 }
 
+TEST_CASE(
+    "what one that has died began after the last report of all is kept until it is over, too") {
+  Ledger ledger{Terms{}};
+  Share one;
+  Share two;
+  auto settle = [&ledger, number = std::uint64_t{0}](const std::string& name, Share& had,
+                                                     LedgerTime told) mutable {
+    Report report{.member = name,
+                  .number = ++number,
+                  .heard = number - 1,
+                  .ledger = had.ledger,
+                  .cap = had.seats,
+                  .floor = had.floor,
+                  .floors = had.floors,
+                  .members = had.members,
+                  .workers = 50,
+                  .request_timeout = 2s,
+                  .demand = {}};
+    report.demand.wanted[2] = 50;
+    report.demand.weight[2] = 1;
+    had = ledger.settle(report, "server", told);
+  };
+  LedgerTime now = 1h;
+  for (int i = 0; i < 100; ++i) {
+    now += 50ms;
+    settle("one", one, now);
+    settle("two", two, now);
+  }
+  REQUIRE(one.seats == 25);
+  // It began something 40 ms later, and has died.
+  const LedgerTime last = now;
+  ledger.bury("one");
+  while (now < last + 2s) settle("two", two, now += 50ms);
+  settle("two", two, last + 2030ms);
+  CHECK(two.seats == 25);
+  settle("two", two, last + 2060ms);
+  CHECK(two.seats == 50);
+}
+
 TEST_CASE("who is cut off for longer than the others leave it its part begins nothing any more") {
   INFO(replay(run().seed));
   TwoBusy two;

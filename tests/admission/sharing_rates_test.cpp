@@ -85,7 +85,9 @@ TEST_CASE("requests that go from one gateway to another find the rate there") {
   const Windows seen = windows_since(four.world, begin);
   MESSAGE(seen.least, " to ", seen.most, " in 10 s");
   CHECK(seen.most <= 10 * rate * 1.01 + 200);
-  CHECK(seen.least >= 10 * rate * 0.97);
+  // One that begins when nothing is ready there may end when all of it is.
+  CHECK(seen.least >= 10 * rate * 0.97 - kept_ready);
+  CHECK(static_cast<double>(seen.all) >= 70 * rate * 0.97);
 }
 
 TEST_CASE("where reports are far apart little of a rate is lost") {

@@ -1,3 +1,6 @@
+// Longer than most: what a connection reads, its turns and its end follow from each other, and
+// stand in one place.
+
 #include "gateway/client_connection.h"
 
 #include <spdlog/spdlog.h>
